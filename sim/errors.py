@@ -1,0 +1,67 @@
+"""The exception tree: who is at fault is in the type.
+
+`InputError` is the user's mistake (exit code 2, one message a fault), `ModelError` is ours (a broken
+invariant of the simulator), `BudgetExceeded` is a point that ran out of its allowance (a failed row).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class CortensimError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong with the input, with all a user needs to mend it."""
+
+    message: str
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
+    key: str | None = None
+    value: object = None
+    allowed: str | None = None
+    suggestion: str | None = None
+
+    def __str__(self) -> str:
+        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
+        head = ": ".join(part for part in (place, self.key, self.message) if part)
+        notes = []
+        if self.value is not None:
+            notes.append(f"got {self.value!r}")
+        if self.allowed:
+            notes.append(f"allowed: {self.allowed}")
+        if self.suggestion:
+            notes.append(f"did you mean {self.suggestion!r}?")
+        return f"{head} ({'; '.join(notes)})" if notes else head
+
+
+class InputError(CortensimError):
+    """The user's mistake: a file, a name or an option that cannot be used."""
+
+    def __init__(self, faults: Sequence[Fault] | Fault) -> None:
+        self.faults: tuple[Fault, ...] = (faults,) if isinstance(faults, Fault) else tuple(faults)
+        super().__init__("\n".join(str(fault) for fault in self.faults))
+
+    def __reduce__(self) -> tuple[type[InputError], tuple[tuple[Fault, ...]]]:
+        return type(self), (self.faults,)
+
+
+class ModelError(CortensimError):
+    """A broken invariant of the simulator: never the user's fault."""
+
+
+class Deadlock(ModelError):
+    """Threads wait and nothing can wake them; the message is the wait-for graph."""
+
+
+class AccountingError(ModelError):
+    """The activities of a cpu do not add up to the time that passed."""
+
+
+class BudgetExceeded(CortensimError):
+    """A point used up its events or its simulated time."""
