@@ -1,0 +1,398 @@
+"""The event loop: SimPy's environment with an integer clock and a fast path for plain delays.
+
+Model code is a generator. It yields
+
+* an `int`: "I am busy for so many picoseconds" (the fast path: one heap operation, no event object);
+* `PARKED`: "someone will `Engine.wake` me" (how locks and cache lines make threads wait);
+* any SimPy event: timeouts, resources, other processes all work unchanged.
+
+A queue entry is SimPy's `(time, priority, key, item)`. The item is a `Thread` whose delay is over, a SimPy
+event, or a function to call. The *key* breaks ties: in creation order (`fifo`) or at random from a stream of
+its own (`shuffle`), never by memory address or cpu number.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from functools import partial
+from heapq import heappop, heappush, heappushpop
+from itertools import count
+from typing import Any, Final, Literal, NoReturn, TypeAlias, cast, final
+
+import simpy
+from simpy.core import EmptySchedule, StopSimulation
+from simpy.events import NORMAL, PENDING, URGENT, Condition, Event, Interruption, Process, ProcessGenerator
+from simpy.resources.resource import Request
+
+from sim.engine.units import format_duration
+from sim.errors import BudgetExceeded, Deadlock, ModelError
+
+
+class _Parked:
+    def __repr__(self) -> str:
+        return "PARKED"
+
+
+PARKED: Final = _Parked()
+"""Yielded by a thread that waits to be woken with `Engine.wake`."""
+
+Yielded: TypeAlias = "int | _Parked | Event"
+ThreadBody: TypeAlias = Generator[Yielded, Any, Any]
+TieRule = Literal["fifo", "shuffle"]
+
+_UNLIMITED = 1 << 62
+_FIRST = URGENT - 1
+"""Priority of what an earlier run left undone at its last instant."""
+
+
+def _check_delay(delay: object) -> None:
+    if delay.__class__ is not int or delay < 0:
+        raise ModelError(f"a delay is a whole number of picoseconds from 0 on, not {delay!r}")
+
+
+@final
+class Thread(Process):
+    """A SimPy process that may also yield integers and `PARKED`.
+
+    *stolen* is time that interrupts took from the thread while it was delayed; the loop pays it back before
+    the thread goes on. *waiting_for* is what a parked thread waits for (anything with a `describe_wait()` or
+    a `repr`), kept for the deadlock report. *_target* is the SimPy event it waits for, None while it is
+    delayed or parked.
+    """
+
+    env: Engine
+    _target: Event | None  # type: ignore[assignment]
+
+    def __init__(self, env: Engine, generator: ThreadBody, name: str) -> None:
+        super().__init__(env, cast(ProcessGenerator, generator))
+        self.stolen = 0
+        self.waiting_for: object = None
+        self.label = name
+        self._send = generator.send
+
+    @property
+    def name(self) -> str:
+        return self.label
+
+    def interrupt(self, cause: object = None) -> None:
+        """SimPy's interrupt, for a thread that waits for an event (refused while it is delayed or parked)."""
+        _Interruption(self, cause)
+
+    def _resume(self, event: Event) -> None:
+        """Go on after *event*; SimPy calls this for events the thread waited for."""
+        env = self.env
+        env._active_proc = self
+        while True:
+            try:
+                if event._ok:
+                    target = self._send(event._value)
+                else:
+                    event._defused = True
+                    target = self._generator.throw(event._value)
+            except StopIteration as stop:
+                self._finish(True, stop.value)
+            except Exception as error:
+                self._finish(False, error)
+            else:
+                if not isinstance(target, Event):
+                    self._wait_on(target)
+                elif target.callbacks is None:
+                    event = target  # Over already: go on at once (in a loop, for a thread may join hundreds).
+                    continue
+                else:
+                    self._target = target
+                    target.callbacks.append(self._resume)
+            break
+        env._active_proc = None
+
+    def _wait_on(self, target: Yielded) -> None:
+        """Register what the thread yielded: the one place that accepts or refuses it."""
+        if target.__class__ is int:
+            if target < 0:
+                self._refuse(f"a negative delay: {target} ps")
+            env = self.env
+            self._target = None
+            heappush(env._queue, (env._now + target, NORMAL, env._next_key(), self))
+        elif target is PARKED:
+            self._target = None
+        elif isinstance(target, Event):
+            if target.callbacks is None:
+                self._resume(target)
+            else:
+                self._target = target
+                target.callbacks.append(self._resume)
+        else:
+            self._refuse(f"{target!r}: a thread yields an int number of picoseconds, PARKED or a SimPy event")
+
+    def _refuse(self, what: str) -> NoReturn:
+        """End the run over a bad yield, thrown into the generator so that the traceback shows the line."""
+        error = ModelError(f"{self.label} yielded {what}")
+        with suppress(StopIteration):
+            self._generator.throw(error)
+        raise error
+
+    def _pay_back(self) -> int:
+        """The stolen time, which the caller now delays the thread for."""
+        stolen, self.stolen = self.stolen, 0
+        _check_delay(stolen)
+        return stolen
+
+    def _finish(self, ok: bool, value: object) -> None:
+        env = self.env
+        if self._value is not PENDING:
+            raise ModelError(f"{self.label} was woken after its end") from None
+        if isinstance(value, Exception) and not ok:
+            value.add_note(f"in thread {self.label} at {format_duration(env._now)}")
+        self._ok = ok
+        self._value = value
+        self._target = None
+        env._live.pop(self, None)
+        env.call_in(0, partial(env._fire, self))
+
+
+class _Interruption(Interruption):
+    """Refuses what SimPy cannot know: to cut a delay short or to take a parked thread from its waker."""
+
+    process: Thread
+
+    def _interrupt(self, event: Event) -> None:
+        if self.process.is_alive and self.process._target is None:
+            raise ModelError(
+                f"{self.process.label} cannot be interrupted while it is delayed or parked: "
+                "let it wait for a SimPy event, or add to its stolen time"
+            )
+        super()._interrupt(event)
+
+
+class Engine(simpy.Environment):
+    """Simulated time, threads and named random streams.
+
+    *seed* feeds every stream; *ties* is the rule for events at the same time; *max_events* and
+    *max_time_ps* bound a run (`BudgetExceeded`).
+    """
+
+    _now: int
+    """The simulated time in ps."""
+
+    _queue: list[tuple[int, int, int, Any]]  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        *,
+        seed: int | str = 0,
+        ties: TieRule = "fifo",
+        max_events: int = _UNLIMITED,
+        max_time_ps: int = _UNLIMITED,
+    ) -> None:
+        super().__init__(initial_time=0)
+        for name in ("timeout", "event", "all_of", "any_of"):
+            setattr(self, name, getattr(self, name))  # SimPy binds them early too, but only on its own class.
+        self.seed = seed
+        self.events = 0
+        self.max_events = max_events
+        self.max_time_ps = max_time_ps
+        self._live: dict[Thread, None] = {}
+        self._streams: dict[str, random.Random] = {}
+        counter = count()
+        if ties == "fifo":
+            self._next_key: Callable[[], int] = counter.__next__
+        else:
+            draw = self.stream("engine ties").getrandbits
+            self._next_key = lambda: draw(32) << 64 | next(counter)
+
+    # -- threads ------------------------------------------------------------------------------------------
+
+    def process(self, generator: ThreadBody, name: str = "") -> Thread:
+        """Start a thread on *generator*; *name* stands in error reports."""
+        thread = Thread(self, generator, name or getattr(generator, "__name__", "thread"))
+        self._live[thread] = None
+        return thread
+
+    def wake(self, thread: Thread, delay: int = 0) -> None:
+        """Let a parked *thread* go on *delay* ps from now."""
+        _check_delay(delay)
+        thread.waiting_for = None
+        heappush(self._queue, (self._now + delay, NORMAL, self._next_key(), thread))
+
+    def call_in(self, delay: int, function: Callable[[], None]) -> None:
+        """Call *function* after *delay* ps."""
+        _check_delay(delay)
+        heappush(self._queue, (self._now + delay, NORMAL, self._next_key(), function))
+
+    def resume(self, thread: Thread) -> None:
+        """Let a parked *thread* go on now, inside the caller's event (a queue entry only for stolen time)."""
+        thread.waiting_for = None
+        self._dispatch(thread)
+
+    def stream(self, name: str) -> random.Random:
+        """The random stream *name*: the same draws for the same seed, whatever else happens."""
+        stream = self._streams.get(name)
+        if stream is None:
+            stream = self._streams[name] = random.Random(f"{self.seed}/{name}")
+        return stream
+
+    # -- SimPy's contract -----------------------------------------------------------------------------------
+
+    def schedule(self, event: Event, priority: Any = NORMAL, delay: Any = 0) -> None:
+        """Put a SimPy *event* into the queue. Refuses delays that are not a whole, non-negative number."""
+        _check_delay(delay)
+        heappush(self._queue, (self._now + delay, priority, self._next_key(), event))
+
+    def step(self) -> None:
+        """Process one queue entry: the plain version of what `run` does in its loop, without the limits."""
+        try:
+            entry = heappop(self._queue)
+        except IndexError:
+            raise EmptySchedule from None
+        self.events += 1
+        self._now = entry[0]
+        self._dispatch(entry[3])
+
+    def run(self, until: Any = None) -> Any:
+        """Run until the queue is empty, until a time (ps) or until an event.
+
+        Raises `Deadlock` when the queue runs dry while threads still wait, `BudgetExceeded` when a limit is
+        passed, and whatever a thread raised.
+        """
+        stop_event = self._stop_event(until)
+        queue = self._queue
+        next_key = self._next_key
+        max_time = self.max_time_ps
+        done = 0
+        try:
+            if not queue:
+                raise EmptySchedule
+            entry = heappop(queue)
+            for done in range(1, self.max_events - self.events + 1):
+                now, _, _, item = entry
+                if now > max_time:
+                    heappush(queue, entry)
+                    done -= 1
+                    raise BudgetExceeded(f"more than {format_duration(max_time)} of simulated time")
+                self._now = now
+                if item.__class__ is Thread:
+                    if item.stolen:
+                        entry = heappushpop(queue, (now + item._pay_back(), NORMAL, next_key(), item))
+                        continue
+                    self._active_proc = item
+                    try:
+                        target = item._send(None)
+                    except StopIteration as stop:
+                        item._finish(True, stop.value)
+                    except Exception as error:
+                        item._finish(False, error)
+                    else:
+                        if target.__class__ is int and target >= 0:
+                            # Push and pop in one step: a thread that is next again never enters the heap.
+                            entry = heappushpop(queue, (now + target, NORMAL, next_key(), item))
+                            continue
+                        item._wait_on(target)
+                else:
+                    self._active_proc = None
+                    if isinstance(item, Event):
+                        self._fire(item)
+                    else:
+                        item()
+                if not queue:
+                    raise EmptySchedule
+                entry = heappop(queue)
+            heappush(queue, entry)
+            raise BudgetExceeded(f"more than {self.max_events} events (at {format_duration(self._now)})")
+        except StopSimulation as stop:
+            return stop.args[0]
+        except EmptySchedule:
+            self._report_deadlock()
+            if stop_event is not None and stop_event.callbacks is not None:
+                raise ModelError("the awaited event can no longer happen: nothing is scheduled") from None
+        finally:
+            self.events += done
+            self._active_proc = None
+        return None
+
+    # -- inside ---------------------------------------------------------------------------------------------
+
+    def _dispatch(self, item: Any) -> None:
+        caller, self._active_proc = self._active_proc, None
+        if item.__class__ is Thread:
+            if item.stolen:
+                heappush(self._queue, (self._now + item._pay_back(), NORMAL, self._next_key(), item))
+            else:
+                self._active_proc = item
+                try:
+                    target = item._send(None)
+                except StopIteration as stop:
+                    item._finish(True, stop.value)
+                except Exception as error:
+                    item._finish(False, error)
+                else:
+                    item._wait_on(target)
+        elif isinstance(item, Event):
+            self._fire(item)
+        else:
+            item()
+        self._active_proc = caller
+
+    def _fire(self, event: Event) -> None:
+        """Tell those who wait for *event* that it happened; an error that nobody awaits ends the run."""
+        callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
+        try:
+            for callback in callbacks:
+                callback(event)
+        except StopSimulation:
+            # `run(until=event)` ends here. Those behind it in the list are told when the run is continued.
+            if behind := callbacks[callbacks.index(callback) + 1 :]:
+                event.callbacks = behind
+                heappush(self._queue, (self._now, _FIRST, self._next_key(), partial(self._fire, event)))
+            raise
+        if not event._ok and not hasattr(event, "_defused"):
+            raise event._value
+
+    def _stop_event(self, until: Any) -> Event | None:
+        if until is None:
+            return None
+        if isinstance(until, Event):
+            if until.callbacks is None:
+                raise ModelError("cannot run until an event that has already been processed")
+            until.callbacks.append(StopSimulation.callback)
+            return until
+        if until.__class__ is not int or until <= self._now:
+            raise ModelError(f"run until a whole number of picoseconds after {self._now}, not {until!r}")
+        stop = Event(self)
+        stop._ok, stop._value = True, None
+        stop.callbacks.append(StopSimulation.callback)
+        self.schedule(stop, URGENT, until - self._now)
+        return stop
+
+    def _report_deadlock(self) -> None:
+        waiting = [thread for thread in self._live if thread.is_alive]
+        if waiting:
+            raise Deadlock("nothing left to happen, but threads wait:\n" + self.wait_graph(waiting)) from None
+
+    def wait_graph(self, threads: list[Thread] | None = None) -> str:
+        """Who waits for what, one line a thread."""
+        lines = []
+        for thread in threads if threads is not None else list(self._live):
+            if thread._target is not None:
+                text = _describe(thread._target)
+            elif thread.waiting_for is None:
+                text = "a wake-up"
+            else:
+                describe = getattr(thread.waiting_for, "describe_wait", thread.waiting_for.__repr__)
+                text = describe()
+            lines.append(f"  {thread.label} waits for {text}")
+        return "\n".join(lines)
+
+
+def _describe(event: Event) -> str:
+    """What *event* stands for, in words that are the same in every run (SimPy's own show addresses)."""
+    if isinstance(event, Process):
+        return f"the end of {event.name}"
+    if isinstance(event, Request):
+        holders = [user.proc.name if user.proc else "no process" for user in event.resource.users]
+        return f"a {type(event.resource).__name__} held by {', '.join(holders)}"
+    if isinstance(event, Condition):
+        word = " and " if event._evaluate is Condition.all_events else " or "
+        return word.join(map(_describe, event._events))
+    return event._desc()
