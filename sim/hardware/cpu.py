@@ -1,0 +1,216 @@
+"""A cpu: the thread on it, its clock, its interrupts and where its time went.
+
+Time on a cpu runs a little ahead of the engine: `Cpu.work` only adds to *pending*, and the thread yields the
+sum before it touches anything that another cpu can see. This is exact, because nothing shared happens in
+between, and it turns a run of private steps into one event.
+
+Accounting is double entry. Each cost is charged to an activity when it is added; the engine's clock moves
+when the sum is yielded. `Cpu.close_account` compares the two.
+
+Interrupts steal time. A handler that arrives while the thread is delayed makes the delay longer; one that
+arrives while the thread waits costs nothing unless the wait ends before the handler does:
+
+    thread   |--- work ---|            |-- rest of work --|
+    handler               |== 600 ns ==|
+
+A cpu with interrupts disabled takes them when it enables them again.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sim.engine import PARKED, Engine, Thread, ThreadBody
+from sim.errors import AccountingError
+
+if TYPE_CHECKING:
+    from sim.hardware.tlb import Tlb
+
+INTERRUPT = "interrupt"
+TLB_FLUSH = "tlb flush"
+IDLE = "idle"
+
+Interrupt = Callable[["Cpu"], tuple[int, "Callable[[int], None]"]]
+"""Runs on the interrupted cpu: returns the handler's length (ps) and what to call with its end time."""
+
+
+class Cpu:
+    """One hardware thread of the machine and the simulated thread pinned to it."""
+
+    __slots__ = (
+        "_held_interrupts",
+        "_irq_in_wait",
+        "_irqs_off",
+        "_left",
+        "_since",
+        "_wakes_at",
+        "bit",
+        "cluster",
+        "engine",
+        "id",
+        "in_kernel_wait",
+        "interrupts",
+        "irq_until",
+        "pending",
+        "socket",
+        "spent",
+        "thread",
+        "tlb",
+        "waiting",
+    )
+
+    def __init__(self, engine: Engine, cpu_id: int, cluster: int, socket: int) -> None:
+        self.engine = engine
+        self.id = cpu_id
+        self.bit = 1 << cpu_id
+        self.cluster = cluster
+        self.socket = socket
+        self.thread: Thread | None = None
+        self.tlb: Tlb
+        self.pending = 0
+        self.spent: defaultdict[str, int] = defaultdict(int)
+        self.waiting = False
+        self.in_kernel_wait = False
+        """The thread sleeps in the kernel: the cpu is idle and in lazy-TLB mode."""
+        self.irq_until = 0
+        self.interrupts = 0
+        self._irq_in_wait = 0
+        self._irqs_off = 0
+        self._held_interrupts: list[Interrupt] = []
+        self._since = 0
+        self._left = 0
+        self._wakes_at = 0
+
+    def __repr__(self) -> str:
+        return f"cpu {self.id}"
+
+    @property
+    def now(self) -> int:
+        """The cpu's own time: the engine's plus what is pending."""
+        return self.engine._now + self.pending
+
+    # -- time -----------------------------------------------------------------------------------------------
+
+    def work(self, cost: int, activity: str) -> None:
+        """Spend *cost* ps on *activity*."""
+        self.pending += cost
+        self.spent[activity] += cost
+
+    def take_pending(self) -> int:
+        """The delay to yield before the next shared access (`if cpu.pending: yield cpu.take_pending()`)."""
+        pending, self.pending = self.pending, 0
+        return pending
+
+    # -- waiting --------------------------------------------------------------------------------------------
+
+    def begin_wait(self, what: object) -> int:
+        """Mark the thread as waiting for *what*; yield `PARKED` next. Returns the time, for `end_wait`."""
+        self.waiting = True
+        self.thread.waiting_for = what  # type: ignore[union-attr]
+        return self.engine._now
+
+    def end_wait(self, since: int, activity: str) -> None:
+        """Charge the wait that began at *since*, less what interrupts took of it."""
+        self.waiting = False
+        self.spent[activity] += self.engine._now - since - self._irq_in_wait
+        self._irq_in_wait = 0
+
+    def park(self, what: object, activity: str) -> ThreadBody:
+        """Wait until somebody pokes the cpu for *what*. The caller checks its condition before and after."""
+        since = self.begin_wait(what)
+        yield PARKED
+        self.end_wait(since, activity)
+
+    def poke(self, what: object, delay: int = 0) -> None:
+        """End the wait for *what* after *delay* ps; nothing happens if the thread does not wait for it."""
+        if self.thread.waiting_for is what:  # type: ignore[union-attr]
+            self.wake(delay)
+
+    def wake(self, delay: int = 0) -> None:
+        """Let the waiting thread go on after *delay* ps, or when the handler that runs then is done."""
+        now = self.engine._now
+        self._wakes_at = max(now + delay, self.irq_until)
+        self.engine.wake(self.thread, self._wakes_at - now)  # type: ignore[arg-type]
+
+    def resume(self) -> None:
+        """Like `wake()` without a queue entry where no handler is in the way."""
+        if self.irq_until > self.engine._now:
+            self.wake()
+        else:
+            self.engine.resume(self.thread)  # type: ignore[arg-type]
+
+    def tlb_catch_up(self) -> None:
+        """Leave lazy-TLB mode: do the flush that was skipped meanwhile."""
+        if self.tlb.stale:
+            self.tlb.stale = False
+            self.tlb.flush()
+            self.work(self.tlb.flush_cost, TLB_FLUSH)
+
+    # -- interrupts -----------------------------------------------------------------------------------------
+
+    def disable_interrupts(self) -> None:
+        self._irqs_off += 1
+
+    def enable_interrupts(self) -> None:
+        """Take the interrupts that arrived meanwhile, if this ends the outermost section."""
+        self._irqs_off -= 1
+        if self._held_interrupts and not self._irqs_off:
+            held, self._held_interrupts = self._held_interrupts, []
+            for interrupt in held:
+                length, done = interrupt(self)
+                self.interrupts += 1
+                self.work(length, INTERRUPT)
+                self.irq_until = self.now
+                done(self.irq_until)
+
+    def interrupt(self, handler: Interrupt) -> None:
+        """An interrupt arrives now."""
+        if self._irqs_off:
+            self._held_interrupts.append(handler)
+            return
+        length, done = handler(self)
+        now = self.engine._now
+        end = (now if now > self.irq_until else self.irq_until) + length
+        self.irq_until = end
+        self.interrupts += 1
+        self.spent[INTERRUPT] += length
+        thread = self.thread
+        if self.waiting:
+            self._irq_in_wait += length
+            if end > self._wakes_at and thread.waiting_for is None:  # type: ignore[union-attr]
+                # Woken, but not back yet: only what outlasts the rest of the wait delays the thread.
+                thread.stolen += end - self._wakes_at  # type: ignore[union-attr]
+                self._wakes_at = end
+        elif thread is not None:
+            thread.stolen += length
+        done(end)
+
+    # -- accounting -----------------------------------------------------------------------------------------
+
+    def open_account(self) -> None:
+        """Start a new account at the engine's time."""
+        self.spent.clear()
+        self._since = self.engine._now
+
+    def leave(self) -> None:
+        """The thread is done; the cpu idles (and still takes interrupts) until `close_account`."""
+        self.in_kernel_wait = True
+        self._left = self.begin_wait("nothing: it has ended")
+
+    def close_account(self) -> None:
+        """Charge the idle time after the thread's end, then hold the account against the clock.
+
+        Raises `AccountingError` unless the activities sum to the time since `open_account`, exactly.
+        """
+        now = self.engine._now
+        beyond = max(0, self.irq_until - now)
+        self.spent[INTERRUPT] -= beyond
+        self._irq_in_wait -= beyond
+        self.end_wait(self._left, IDLE)
+        charged = sum(self.spent.values())
+        if charged != now - self._since:
+            raise AccountingError(
+                f"{self}: {charged} ps are accounted for, {now - self._since} ps passed: {dict(self.spent)}"
+            )

@@ -1,0 +1,155 @@
+"""Inter-processor interrupts that call a function on other cpus, as in Linux kernel/smp.c (6.13).
+
+The sender prepares a call descriptor for each target and links it into the target's queue. Only a queue that
+was empty needs an interrupt; a target that has not come round to its queue yet takes all of it at once. One
+ICR write reaches up to `targets_per_icr` cpus of one group (x2APIC cluster). The sender does its own part
+while the targets do theirs, then waits until every descriptor is released:
+
+    sender   queue, queue, ICR |-- own part --|...... waits ......| reads the acks
+    target            deliver >|== entry, queue, exit ==| ack
+    target            deliver >...off...|== entry, queue, exit ==| ack
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from sim.engine import PARKED, ThreadBody
+from sim.hardware.cpu import Cpu
+from sim.hardware.line import CacheLine, Fabric
+
+if TYPE_CHECKING:
+    from sim.hardware.spec import MachineSpec
+
+IPI_SEND = "ipi send"
+IPI_WAIT = "ipi wait"
+
+Call = Callable[[Cpu], int]
+"""What a target does for one queued call; returns its cost in ps."""
+
+
+class Round:
+    """One call on many cpus: how many have not acknowledged yet, and who waits for them."""
+
+    __slots__ = ("call", "finished_at", "left", "sender", "waiting")
+
+    def __init__(self, sender: Cpu, call: Call, targets: int) -> None:
+        self.sender = sender
+        self.call = call
+        self.left = targets
+        self.finished_at = 0
+        self.waiting = False
+
+    def describe_wait(self) -> str:
+        return f"{self.left} cpus to acknowledge an interrupt"
+
+    def acknowledge(self, end: int) -> None:
+        """A target is done at time *end*."""
+        self.left -= 1
+        self.finished_at = max(self.finished_at, end)
+        if not self.left and self.waiting:
+            self.sender.wake(self.finished_at - self.sender.engine._now)
+
+
+class InterruptController:
+    """Sends calls and runs them at the targets. *interrupts* and *calls* count what was delivered."""
+
+    __slots__ = (
+        "_ack_share",
+        "_deliver",
+        "_fabric",
+        "_group",
+        "_handler",
+        "_handler_lines",
+        "_icr",
+        "_queue_lines",
+        "_queues",
+        "_send",
+        "calls",
+        "cpus",
+        "interrupts",
+    )
+
+    def __init__(self, fabric: Fabric, spec: MachineSpec, cpus: list[Cpu]) -> None:
+        costs, clock = spec.interrupts, spec.clock
+        self._fabric = fabric
+        self._send = costs.send.at(clock)
+        self._icr = costs.icr_write.at(clock)
+        self._deliver = (costs.deliver_same_socket.at(clock), costs.deliver_cross_socket.at(clock))
+        self._handler = costs.handler.at(clock)
+        self._handler_lines = costs.handler_lines
+        self._ack_share = 1.0 - costs.ack_overlap
+        self._group = costs.targets_per_icr
+        self.cpus = cpus
+        self._queues: list[deque[Round]] = [deque() for _ in cpus]
+        self._queue_lines = [
+            CacheLine(fabric, f"call queue of {cpu}", cpu.socket, owner=cpu.id) for cpu in cpus
+        ]
+        self.interrupts = 0
+        self.calls = 0
+
+    def start(self, sender: Cpu, targets: Iterable[Cpu], call: Call) -> ThreadBody:
+        """Queue *call* on every target and raise the interrupts. Returns the `Round` to finish."""
+        chosen = list(targets)
+        round_ = Round(sender, call, len(chosen))
+        sender.work(self._send, IPI_SEND)
+        groups: dict[int, list[Cpu]] = {}
+        for index, target in enumerate(chosen):
+            if index % self._group == 0 and sender.pending:
+                yield sender.take_pending()
+            # llist_add on the target's queue: the line comes from whoever touched the queue last. These
+            # writes hardly ever queue, so they are priced on the spot and the sender's time runs ahead, by
+            # one group of targets at most: whether a queue is empty depends on when the sender gets to it.
+            cost = self._queue_lines[target.id]._take(sender.id)
+            sender.pending += cost
+            sender.spent[IPI_SEND] += cost
+            queue = self._queues[target.id]
+            if not queue:
+                groups.setdefault(target.id // self._group, []).append(target)
+            queue.append(round_)
+        for members in groups.values():
+            sender.work(self._icr, IPI_SEND)
+            delay = self._deliver[members[0].socket != sender.socket]
+            self._fabric.engine.call_in(sender.pending + delay, partial(self._arrive, members))
+        self.interrupts += sum(map(len, groups.values()))
+        self.calls += len(chosen)
+        if sender.pending:
+            yield sender.take_pending()
+        return round_
+
+    def finish(self, round_: Round, targets: int) -> ThreadBody:
+        """Wait until all *targets* have acknowledged, then read their descriptors."""
+        sender = round_.sender
+        if sender.pending:
+            yield sender.take_pending()
+        engine = sender.engine
+        if round_.left or round_.finished_at > engine._now:
+            since = sender.begin_wait(round_)
+            round_.waiting = True
+            if not round_.left:
+                sender.wake(round_.finished_at - engine._now)
+            yield PARKED
+            sender.end_wait(since, IPI_WAIT)
+        sender.work(round(targets * self._ack_share * self._fabric.cross_cluster), IPI_WAIT)
+
+    def _arrive(self, members: list[Cpu]) -> None:
+        for cpu in members:
+            cpu.interrupt(self._run_queue)
+
+    def _run_queue(self, cpu: Cpu) -> tuple[int, Callable[[int], None]]:
+        """The handler: take the whole queue, run its calls, acknowledge each when the handler ends."""
+        rounds = list(self._queues[cpu.id])
+        self._queues[cpu.id].clear()
+        line = self._queue_lines[cpu.id]
+        length = self._handler + line._take(cpu.id)
+        for round_ in rounds:
+            length += (self._handler_lines - 1) * self._fabric.cross_cluster + round_.call(cpu)
+
+        def acknowledge(end: int) -> None:
+            for round_ in rounds:
+                round_.acknowledge(end)
+
+        return length, acknowledge

@@ -1,0 +1,321 @@
+"""A cache line is a server: one access at a time, and where the last owner sits decides what it costs.
+
+States (MESI seen from outside): *owner* holds the line exclusively while *sharers* is 0; otherwise *sharers*
+is the bit set of cpus with a copy. A write takes the line from the owner or invalidates the farthest sharer;
+a read that misses adds a sharer. An access that finds the line busy queues; the machine's `LineOrder` decides
+who is next. An access takes effect when the line is granted and is paid for afterwards:
+
+    cpu A  write |===== transfer =====|
+    cpu B        ^ queues             |===== transfer =====|
+                                      ^ granted: B's write is done in program order from here on
+
+Sources: the costs are the machine file's; the server model and AMD's home rule are in docs/model.md.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sim.engine import PARKED, Engine, ThreadBody
+from sim.hardware.cpu import Cpu
+
+if TYPE_CHECKING:
+    from sim.hardware.spec import MachineSpec
+
+LINE = "cache line"
+
+MEMORY = -1
+"""Owner of a line that no cache holds."""
+
+_PREFETCH, _READ, _WRITE = range(3)  # a write of kind _WRITE + n is followed by n more
+
+
+class Fabric:
+    """What all lines of a machine share: distances, costs and the order of waiters."""
+
+    __slots__ = (
+        "adjacent",
+        "cluster_mask",
+        "cluster_of",
+        "cross_cluster",
+        "cross_socket",
+        "dram",
+        "engine",
+        "hit",
+        "home_aware",
+        "rmw",
+        "rule",
+        "same_cluster",
+        "shared_read",
+        "socket_mask",
+        "socket_of",
+        "streak",
+        "uniform",
+        "vary",
+    )
+
+    def __init__(self, engine: Engine, spec: MachineSpec) -> None:
+        costs, clock, topology = spec.coherence, spec.clock, spec.topology
+        self.engine = engine
+        self.hit = costs.hit.at(clock)
+        self.rmw = costs.rmw.at(clock)
+        self.same_cluster = costs.same_cluster.at(clock)
+        self.cross_cluster = costs.cross_cluster.at(clock)
+        self.cross_socket = costs.cross_socket.at(clock)
+        self.home_aware = costs.home_aware
+        draw = engine.stream("line transfers").random
+        spread = costs.spread
+        self.vary: Callable[[int], int] = (
+            (lambda cost: int(cost * (1 - spread + 2 * spread * draw()))) if spread else (lambda cost: cost)
+        )
+        self.shared_read = costs.shared_read
+        self.adjacent = costs.adjacent_line
+        self.dram = (spec.memory.local, spec.memory.remote)
+        self.rule = costs.order.rule
+        self.streak = costs.order.streak
+        self.uniform = engine.stream("line order").random
+        cpus = range(topology.cpus)
+        self.cluster_of = [cpu // topology.cores_per_cluster for cpu in cpus]
+        self.socket_of = [cpu // topology.cpus_per_socket for cpu in cpus]
+        self.cluster_mask = _masks(self.cluster_of)
+        self.socket_mask = _masks(self.socket_of)
+
+
+def _masks(group_of: list[int]) -> list[int]:
+    """For each cpu the bit set of its group."""
+    members: dict[int, int] = {}
+    for cpu, group in enumerate(group_of):
+        members[group] = members.get(group, 0) | 1 << cpu
+    return [members[group] for group in group_of]
+
+
+class CacheLine:
+    """One line, or the *lines* adjacent lines of one object that are always used together.
+
+    *home* is the socket whose memory holds it. All methods that are generators are used with `yield from` by
+    the thread on *cpu* and charge the time to *activity*.
+    """
+
+    __slots__ = (
+        "_burst",
+        "_granting",
+        "_lands_at",
+        "_run",
+        "_waiting",
+        "_waiting_in",
+        "busy_until",
+        "fabric",
+        "home",
+        "name",
+        "owner",
+        "sharers",
+    )
+
+    def __init__(self, fabric: Fabric, name: str, home: int, *, owner: int = MEMORY, lines: int = 1) -> None:
+        self.fabric = fabric
+        self.name = name
+        self.home = home
+        self.owner = owner
+        self.sharers = 0
+        self.busy_until = 0
+        self._burst = (lines - 1) * fabric.adjacent
+        self._granting = False
+        self._lands_at: dict[int, int] = {}  # cluster -> when its first copy is there
+        self._waiting: deque[tuple[Cpu, int]] = deque()
+        self._waiting_in: dict[int, deque[tuple[Cpu, int]]] = {}
+        self._run = 0
+
+    def __repr__(self) -> str:
+        return f"line {self.name}"
+
+    # -- accesses -------------------------------------------------------------------------------------------
+
+    def write(self, cpu: Cpu, activity: str = LINE, *, again: int = 0) -> ThreadBody:
+        """A store or atomic read-modify-write: returns when the line is *cpu*'s alone.
+
+        *again* further RMWs follow at once, before anyone else can get the line.
+        """
+        if cpu.pending:
+            yield cpu.take_pending()
+        if self._granting or self.busy_until > cpu.engine._now:
+            yield from self._queue(cpu, _WRITE + again, activity)
+        else:
+            cost = self._take(cpu.id) + again * self.fabric.rmw
+            self.busy_until = cpu.engine._now + cost
+            cpu.pending = cost
+            cpu.spent[activity] += cost
+
+    def store(self, cpu: Cpu, activity: str = LINE) -> ThreadBody:
+        """A plain store: like `write`, but on a line that is *cpu*'s alone it costs no more than a hit."""
+        if self.owner == cpu.id and not self.sharers and not self._granting:
+            if cpu.pending:
+                yield cpu.take_pending()
+            if self.owner == cpu.id and not self.sharers and not self._granting:
+                cpu.pending = self.fabric.hit
+                cpu.spent[activity] += self.fabric.hit
+                return
+        yield from self.write(cpu, activity)
+
+    def read(self, cpu: Cpu, activity: str = LINE) -> ThreadBody:
+        """A load. A copy that the cpu already holds costs a hit and waits for nobody."""
+        if cpu.pending:
+            yield cpu.take_pending()
+        if cpu.bit & self.sharers or (self.owner == cpu.id and not self.sharers):
+            cpu.pending = self.fabric.hit
+            cpu.spent[activity] += self.fabric.hit
+            return
+        if self._granting or self.busy_until > cpu.engine._now:
+            yield from self._queue(cpu, _READ, activity)
+        else:
+            latency, occupancy = self._share(cpu.id)
+            self.busy_until = cpu.engine._now + occupancy
+            cpu.pending = latency
+            cpu.spent[activity] += latency
+
+    def held_by(self, cpu: Cpu) -> bool:
+        """Whether *cpu* has a valid copy."""
+        return bool(cpu.bit & self.sharers) or (self.owner == cpu.id and not self.sharers)
+
+    def prefetch_write(self, cpu: Cpu) -> ThreadBody:
+        """Ask for ownership without waiting for it (PREFETCHW); a request under way is not repeated."""
+        if cpu.pending:
+            yield cpu.take_pending()
+        if self.owner == cpu.id and not self.sharers:
+            return
+        if self._granting or self.busy_until > cpu.engine._now:
+            if not any(waiter is cpu for waiter, _ in self._everyone()):
+                self._enqueue(cpu, _PREFETCH)
+        else:
+            self.busy_until = cpu.engine._now + self._take(cpu.id)
+
+    def describe_wait(self) -> str:
+        return f"{self!r} (owned by cpu {self.owner})"
+
+    # -- who is next ----------------------------------------------------------------------------------------
+
+    def _queue(self, cpu: Cpu, kind: int, activity: str) -> ThreadBody:
+        self._enqueue(cpu, kind)
+        since = cpu.begin_wait(self)
+        yield PARKED
+        cpu.end_wait(since, activity)
+        cpu.spent[activity] += cpu.pending
+
+    def _enqueue(self, cpu: Cpu, kind: int) -> None:
+        if self.fabric.rule == "cluster-first":
+            queue = self._waiting_in.get(cpu.cluster)
+            if queue is None:
+                self._waiting_in[cpu.cluster] = deque(((cpu, kind),))
+            else:
+                queue.append((cpu, kind))
+        else:
+            self._waiting.append((cpu, kind))
+        if not self._granting:
+            self._granting = True
+            engine = self.fabric.engine
+            engine.call_in(self.busy_until - engine._now, self._grant)
+
+    def _everyone(self) -> list[tuple[Cpu, int]]:
+        return [*self._waiting, *(waiter for queue in self._waiting_in.values() for waiter in queue)]
+
+    def _next(self) -> tuple[Cpu, int]:
+        """Take the waiter who gets the line now out of the queue."""
+        fabric = self.fabric
+        if fabric.rule == "fifo":
+            return self._waiting.popleft()
+        if fabric.rule == "random":
+            self._waiting.rotate(-int(fabric.uniform() * len(self._waiting)))
+            return self._waiting.popleft()
+        waiting = self._waiting_in
+        here = fabric.cluster_of[self.owner] if self.owner >= 0 else -1
+        if here in waiting and (self._run < fabric.streak or len(waiting) == 1):
+            self._run += 1
+        else:
+            self._run = 0
+            others = [cluster for cluster in waiting if cluster != here]
+            here = others[int(fabric.uniform() * len(others))]
+        queue = waiting[here]
+        chosen = queue.popleft()
+        if not queue:
+            del waiting[here]
+        return chosen
+
+    def _grant(self) -> None:
+        """The line is free: give it to the next waiter and come back when that access is over."""
+        cpu, kind = self._next()
+        if kind == _READ:
+            latency, occupancy = self._share(cpu.id)
+        else:
+            latency = occupancy = self._take(cpu.id)
+            if kind > _WRITE:
+                latency = occupancy = latency + (kind - _WRITE) * self.fabric.rmw
+        engine = self.fabric.engine
+        self.busy_until = engine._now + occupancy
+        if self._waiting or self._waiting_in:
+            engine.call_in(occupancy, self._grant)
+        else:
+            self._granting = False
+            self._run = 0
+        if kind != _PREFETCH:
+            cpu.pending = latency
+            cpu.resume()
+
+    # -- what it costs --------------------------------------------------------------------------------------
+
+    def _take(self, cpu: int) -> int:
+        """Make *cpu* the only holder; returns what the transfer costs."""
+        fabric = self.fabric
+        owner, sharers = self.owner, self.sharers
+        if sharers:
+            others = sharers & ~(1 << cpu)
+            self.sharers = 0
+            self.owner = cpu
+            self._lands_at.clear()
+            if not others:
+                return fabric.rmw
+            if not others & ~fabric.cluster_mask[cpu]:
+                return fabric.vary(fabric.same_cluster) + self._burst
+            return self._outside(cpu, not others & ~fabric.socket_mask[cpu]) + self._burst
+        if owner == cpu:
+            return fabric.rmw
+        self.owner = cpu
+        if owner < 0:
+            return fabric.dram[fabric.socket_of[cpu] != self.home] + self._burst
+        if fabric.cluster_of[cpu] == fabric.cluster_of[owner]:
+            return fabric.vary(fabric.same_cluster) + self._burst
+        return self._outside(cpu, fabric.socket_of[cpu] == fabric.socket_of[owner]) + self._burst
+
+    def _share(self, cpu: int) -> tuple[int, int]:
+        """Give *cpu* a copy; returns the latency of the load and how long the line is busy with it."""
+        fabric = self.fabric
+        owner, sharers = self.owner, self.sharers
+        if not sharers:
+            if owner == cpu:
+                return fabric.hit, 0
+            self.sharers = (1 << cpu) | (1 << owner if owner >= 0 else 0)
+            if owner < 0:
+                cost = fabric.dram[fabric.socket_of[cpu] != self.home] + self._burst
+            elif fabric.cluster_of[cpu] == fabric.cluster_of[owner]:
+                cost = fabric.vary(fabric.same_cluster) + self._burst
+            else:
+                cost = self._outside(cpu, fabric.socket_of[cpu] == fabric.socket_of[owner]) + self._burst
+            return cost, cost
+        self.sharers = sharers | (1 << cpu)
+        now = fabric.engine._now
+        cluster = fabric.cluster_of[cpu]
+        if sharers & fabric.cluster_mask[cpu]:
+            # The neighbour's copy may still be on its way.
+            latency = fabric.vary(fabric.same_cluster) + self._burst
+            return max(latency, self._lands_at.get(cluster, 0) - now), 0
+        near = bool(sharers & fabric.socket_mask[cpu]) or fabric.socket_of[cpu] == self.home
+        latency = self._outside(cpu, near) + self._burst
+        self._lands_at[cluster] = now + latency
+        return latency, fabric.shared_read
+
+    def _outside(self, cpu: int, same_socket: bool) -> int:
+        """Cost of a transfer from another cluster."""
+        fabric = self.fabric
+        if same_socket and not (fabric.home_aware and fabric.socket_of[cpu] != self.home):
+            return fabric.vary(fabric.cross_cluster)
+        return fabric.vary(fabric.cross_socket)

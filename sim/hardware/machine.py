@@ -1,0 +1,36 @@
+"""A machine made of the parts in this package, running on one engine."""
+
+from __future__ import annotations
+
+from sim.engine import Engine
+from sim.hardware.cpu import Cpu
+from sim.hardware.interrupts import InterruptController
+from sim.hardware.line import MEMORY, CacheLine, Fabric
+from sim.hardware.memory import MemorySystem
+from sim.hardware.spec import MachineSpec
+from sim.hardware.tlb import Tlb
+
+
+class Machine:
+    """Cpus, cache lines, memory, TLBs and interrupts of one `MachineSpec`.
+
+    *online* is how many cpus the kernel has (the first ones); the lines of the others do not exist.
+    """
+
+    def __init__(self, engine: Engine, spec: MachineSpec, online: int | None = None) -> None:
+        self.engine = engine
+        self.spec = spec
+        self.fabric = Fabric(engine, spec)
+        self.memory = MemorySystem(spec)
+        fabric = self.fabric
+        self.cpus = [
+            Cpu(engine, cpu, fabric.cluster_of[cpu], fabric.socket_of[cpu])
+            for cpu in range(spec.cpus if online is None else online)
+        ]
+        for cpu in self.cpus:
+            cpu.tlb = Tlb(spec)
+        self.interrupts = InterruptController(fabric, spec, self.cpus)
+
+    def line(self, name: str, home: int = 0, *, owner: int = MEMORY, lines: int = 1) -> CacheLine:
+        """A new cache line (or *lines* adjacent ones used together) in the memory of socket *home*."""
+        return CacheLine(self.fabric, name, home, owner=owner, lines=lines)

@@ -1,0 +1,177 @@
+"""What a machine file says, typed. Every number about hardware in this package comes from such a file."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+
+from sim.engine.units import Bandwidth, Cost, Duration, Frequency, Size
+
+
+class Spec(BaseModel):
+    """Base of everything read from a file: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Topology(Spec):
+    """Sockets hold clusters (cores that share an L3), clusters cores; cpus are numbered in that order."""
+
+    sockets: PositiveInt
+    clusters_per_socket: PositiveInt
+    cores_per_cluster: PositiveInt
+    numa_nodes: PositiveInt
+    """Nodes that the kernel sees; a guest without a virtual NUMA topology sees one."""
+
+    @property
+    def cpus(self) -> int:
+        return self.sockets * self.clusters_per_socket * self.cores_per_cluster
+
+    @property
+    def cpus_per_socket(self) -> int:
+        return self.clusters_per_socket * self.cores_per_cluster
+
+
+class LineOrder(Spec):
+    """In which order waiters get a contended cache line.
+
+    `fifo` and `random` are what they say. `cluster-first` hands the line to waiters of the cluster that has
+    it, at most *streak* times in a row, then to a random other cluster: a probe from outside takes a while to
+    arrive, and requests from inside are served until it does.
+    """
+
+    rule: Literal["fifo", "random", "cluster-first"]
+    streak: PositiveInt = 1
+
+
+class Coherence(Spec):
+    """What a cache line costs, as seen by one access."""
+
+    hit: Cost
+    """A load of a line the cpu holds."""
+    rmw: Cost
+    """A locked read-modify-write of a line the cpu owns."""
+    same_cluster: Cost
+    cross_cluster: Cost
+    cross_socket: Cost
+    home_aware: bool
+    """AMD's rule: a transfer between clusters of one socket costs `cross_socket` unless that socket is the
+    line's home."""
+    shared_read: Duration
+    """Time a line is busy for each further reader from outside the cluster."""
+    adjacent_line: Duration
+    """Each further line of one object that is fetched in the same burst."""
+    spread: float = Field(ge=0, lt=1)
+    """Half-width, relative, of what transfers between caches cost: it depends on the pair of cores and on the
+    slice that is the line's home."""
+    order: LineOrder
+
+    @model_validator(mode="after")
+    def _nearer_is_cheaper(self) -> Self:
+        steps = ("same_cluster", "cross_cluster", "cross_socket")
+        for near, far in pairwise(steps):
+            if getattr(self, near).at(10**9) > getattr(self, far).at(10**9):
+                raise ValueError(f"{far} must not be cheaper than {near}")
+        return self
+
+
+class Memory(Spec):
+    """DRAM and the links to it. Bandwidths are shared; latencies are unloaded."""
+
+    size_per_socket: Size
+    local: Duration
+    remote: Duration
+    socket_bandwidth: Bandwidth
+    cluster_read: Bandwidth
+    """Link from the memory fabric into one cluster."""
+    cluster_write: Bandwidth
+    llc: Size
+    """Last-level cache of one cluster: dirty data up to this size is absorbed."""
+    clear_page: Cost
+    """Zero one 4 KiB page that is not in the cache, by one core alone."""
+    copy_page: Cost
+
+    @model_validator(mode="after")
+    def _remote_is_farther(self) -> Self:
+        if self.remote < self.local:
+            raise ValueError("remote memory must not be nearer than local memory")
+        return self
+
+
+class Tlb(Spec):
+    """Translation caches of one core, for 4 KiB pages."""
+
+    entries: PositiveInt
+    walk: Cost
+    """A walk whose page-table lines are in the core's caches (of both dimensions, in a guest)."""
+    invalidate_page: Cost
+    """INVLPG."""
+    flush: Cost
+    """All non-global entries (CR3 write)."""
+    flush_ceiling: PositiveInt = 33
+    """Ranges longer than this many pages are flushed whole (x86 tlb_single_page_flush_ceiling)."""
+
+
+class Interrupts(Spec):
+    """Inter-processor interrupts."""
+
+    send: Cost
+    """Fixed cost of preparing a send."""
+    icr_write: Cost
+    """One write of the interrupt command register; in a guest, with its VM exit."""
+    targets_per_icr: PositiveInt
+    """16 in x2APIC cluster mode, 1 in physical mode."""
+    deliver_same_socket: Cost
+    deliver_cross_socket: Cost
+    handler: Cost
+    """Entry and exit at the target."""
+    handler_lines: PositiveInt
+    """Shared lines the handler pulls in for a queued call, the queue's own included."""
+    ack_overlap: float = Field(ge=0, le=1)
+    """Share of the acknowledgement reads that overlaps with waiting."""
+
+
+class Kernel(Spec):
+    """Costs of entering the kernel and of the scheduler, for the mitigations in force."""
+
+    syscall: Cost
+    exception: Cost
+    context_switch: Cost
+    wake_idle: Cost
+    """From the waker's decision until the woken thread runs on a cpu that has just gone idle."""
+    wake_halted: Cost
+    """The same for one that has been idle for *halt_after*: a deep idle state, or a guest's cpu that the host
+    has taken away."""
+    halt_after: Duration
+    wake_spread: float = Field(ge=0, lt=1)
+    """Half-width, relative, of both: how deep the cpu idles and what the scheduler has to do first."""
+    wake_send: Cost
+    """What one wake-up costs the waker."""
+    create_thread: Cost
+    """clone, scheduling in and setting the affinity of one thread, as its creator sees it."""
+    timestamp: Cost
+    """Read the time-stamp counter and store it."""
+    poll: Cost
+    """One turn of a user-space loop that polls a flag and yields the cpu."""
+
+
+class MachineSpec(Spec):
+    """One machine: topology, clock and costs."""
+
+    name: str
+    title: str
+    clock: Frequency
+    guest: bool
+    """The kernel runs in a virtual machine."""
+    topology: Topology
+    coherence: Coherence
+    memory: Memory
+    tlb: Tlb
+    interrupts: Interrupts
+    kernel: Kernel
+
+    @property
+    def cpus(self) -> int:
+        return self.topology.cpus

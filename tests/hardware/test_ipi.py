@@ -1,0 +1,209 @@
+"""How long does a call on other cpus take, and what does it cost whom?"""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from machines import CROSS_CLUSTER, CROSS_SOCKET, NS, SAME_CLUSTER, Body, run, small_machine
+
+from sim.engine import ThreadBody
+from sim.hardware import INTERRUPT, IPI_SEND, IPI_WAIT, Cpu, Machine
+
+SEND, ICR, HANDLER, CALL = 50 * NS, 100 * NS, 400 * NS, 40 * NS
+NEAR, FAR = 300 * NS, 500 * NS
+CALL_LINES = 2 * CROSS_CLUSTER
+"""Two of the three lines of each call; the third is the queue's own."""
+
+
+def call_on(machine: Machine, targets: list[int], ends: dict[int, int], own: int = 0, after: int = 0) -> Body:
+    """After *after* ps of work, call a function on *targets*, do *own* ps of work, wait for the acks."""
+
+    def body(cpu: Cpu) -> ThreadBody:
+        cpu.work(after, "user")
+        cpus = [machine.cpus[target] for target in targets]
+        round_ = yield from machine.interrupts.start(cpu, cpus, lambda target: CALL)
+        cpu.work(own, "own part")
+        yield from machine.interrupts.finish(round_, len(cpus))
+        ends[cpu.id] = cpu.now
+
+    return body
+
+
+def busy(cpu: Cpu) -> ThreadBody:
+    cpu.work(5000 * NS, "user")
+    yield cpu.take_pending()
+
+
+@pytest.mark.parametrize(
+    ("target", "distance", "deliver"),
+    [(1, SAME_CLUSTER, NEAR), (4, CROSS_CLUSTER, NEAR), (8, CROSS_SOCKET, FAR)],
+)
+def test_is_a_round_trip_the_sum_of_its_parts(target: int, distance: int, deliver: int) -> None:
+    machine = small_machine()
+    ends: dict[int, int] = {}
+    run(machine, {0: call_on(machine, [target], ends), target: busy})
+    sent = SEND + distance + ICR
+    handler = HANDLER + distance + CALL_LINES + CALL
+    acks = CROSS_CLUSTER // 2
+    assert ends[0] == sent + deliver + handler + acks
+    sender, receiver = machine.cpus[0].spent, machine.cpus[target].spent
+    assert (sender[IPI_SEND], sender[IPI_WAIT]) == (sent, deliver + handler + acks)
+    assert (receiver["user"], receiver[INTERRUPT]) == (5000 * NS, handler)
+
+
+def test_does_the_sender_do_its_own_part_meanwhile() -> None:
+    def end(own: int) -> int:
+        machine = small_machine()
+        ends: dict[int, int] = {}
+        run(machine, {0: call_on(machine, [1], ends, own)})
+        return ends[0]
+
+    assert end(own=500 * NS) == end(own=0)
+    assert end(own=5000 * NS) == SEND + SAME_CLUSTER + ICR + 5000 * NS + CROSS_CLUSTER // 2
+
+
+def test_does_one_icr_write_reach_a_group() -> None:
+    """Four targets a write: cpus 1-3 and 4-7 are two writes, 1, 5, 9, 13 are four."""
+    costs = {}
+    for targets in ([1, 2, 3, 4, 5, 6, 7], [1, 5, 9, 13]):
+        machine = small_machine()
+        run(machine, {0: call_on(machine, targets, {})})
+        lines = sum(SAME_CLUSTER if t < 4 else CROSS_CLUSTER if t < 8 else CROSS_SOCKET for t in targets)
+        costs[len(targets)] = machine.cpus[0].spent[IPI_SEND] - SEND - lines
+        assert machine.interrupts.interrupts == machine.interrupts.calls == len(targets)
+    assert costs == {7: 2 * ICR, 4: 4 * ICR}
+
+
+def test_does_a_call_on_nobody_wait_for_nobody() -> None:
+    machine = small_machine()
+    ends: dict[int, int] = {}
+    run(machine, {0: call_on(machine, [], ends)})
+    assert ends == {0: SEND}
+
+
+def test_does_the_slowest_target_end_the_wait() -> None:
+    def end(targets: list[int]) -> int:
+        machine = small_machine()
+        ends: dict[int, int] = {}
+        run(machine, {0: call_on(machine, targets, ends)})
+        return ends[0] - len(targets) * CROSS_CLUSTER // 2
+
+    assert end([1, 8]) == SEND + SAME_CLUSTER + CROSS_SOCKET + 2 * ICR + FAR + HANDLER + CROSS_SOCKET + (
+        CALL_LINES + CALL
+    )
+
+
+def test_does_an_ack_wait_for_a_cpu_with_interrupts_off() -> None:
+    machine = small_machine()
+    ends: dict[int, int] = {}
+
+    def section(cpu: Cpu) -> ThreadBody:
+        cpu.disable_interrupts()
+        cpu.work(3000 * NS, "section")
+        yield cpu.take_pending()
+        cpu.enable_interrupts()
+        cpu.work(10 * NS, "user")
+        yield cpu.take_pending()
+        ends[cpu.id] = cpu.now
+
+    run(machine, {0: call_on(machine, [1], ends), 1: section})
+    handler = HANDLER + SAME_CLUSTER + CALL_LINES + CALL
+    assert ends == {0: 3000 * NS + handler + CROSS_CLUSTER // 2, 1: 3010 * NS + handler}
+
+
+def test_does_a_target_that_answers_last_but_ends_first_not_end_the_wait() -> None:
+    """Cpu 1 has taken the call but runs a long handler before it; cpu 8 is farther away and done sooner."""
+    machine = small_machine()
+    ends: dict[int, int] = {}
+    machine.engine.call_in(0, lambda: machine.cpus[1].interrupt(lambda cpu: (5000 * NS, lambda end: None)))
+    run(machine, {0: call_on(machine, [1, 8], ends)})
+    handler = HANDLER + SAME_CLUSTER + CALL_LINES + CALL
+    assert ends[0] == 5000 * NS + handler + CROSS_CLUSTER
+
+
+def test_does_a_queue_that_is_not_empty_need_no_second_interrupt() -> None:
+    """Cpu 2 calls while cpu 0's interrupt is on its way: one handler runs both calls."""
+    machine = small_machine()
+    ends: dict[int, int] = {}
+    run(
+        machine,
+        {0: call_on(machine, [1], ends), 2: call_on(machine, [1], ends, after=100 * NS), 1: busy},
+    )
+    assert (machine.interrupts.calls, machine.interrupts.interrupts) == (2, 1)
+    arrives = SEND + SAME_CLUSTER + ICR + NEAR
+    handler = HANDLER + SAME_CLUSTER + 2 * (CALL_LINES + CALL)
+    assert machine.cpus[1].spent[INTERRUPT] == handler
+    assert ends[0] == ends[2] == arrives + handler + CROSS_CLUSTER // 2
+
+
+def test_does_a_call_after_the_handler_has_begun_need_an_interrupt_of_its_own() -> None:
+    machine = small_machine()
+    ends: dict[int, int] = {}
+    run(
+        machine,
+        {0: call_on(machine, [1], ends), 2: call_on(machine, [1], ends, after=1000 * NS), 1: busy},
+    )
+    assert (machine.interrupts.calls, machine.interrupts.interrupts) == (2, 2)
+
+
+def test_is_a_queue_joined_when_the_sender_gets_to_it() -> None:
+    """A sender with many targets reaches the last ones late: another's interrupt has come and gone."""
+    machine = small_machine()
+    ends: dict[int, int] = {}
+    everybody = [cpu for cpu in range(16) if cpu != 8]
+    run(machine, {8: call_on(machine, everybody, ends), 14: call_on(machine, [15], ends)})
+    assert machine.interrupts.interrupts == machine.interrupts.calls == 16
+
+
+def test_does_a_waiting_sender_take_interrupts_for_free() -> None:
+    """Two cpus call each other: each handler fits into the wait."""
+    machine = small_machine()
+    ends: dict[int, int] = {}
+    run(machine, {0: call_on(machine, [1], ends), 1: call_on(machine, [0], ends)})
+    handler = HANDLER + SAME_CLUSTER + CALL_LINES + CALL
+    for cpu in machine.cpus[:2]:
+        assert ends[cpu.id] == SEND + SAME_CLUSTER + ICR + NEAR + handler + CROSS_CLUSTER // 2
+        assert cpu.spent[INTERRUPT] == handler
+        assert cpu.spent[IPI_WAIT] == NEAR + CROSS_CLUSTER // 2
+
+
+@given(
+    plans=st.lists(
+        st.lists(
+            st.tuples(st.sets(st.integers(0, 15)), st.integers(0, 2_000_000), st.booleans()),
+            max_size=4,
+        ),
+        min_size=1,
+        max_size=16,
+    ),
+    shuffle=st.booleans(),
+)
+def test_is_every_call_run_once_on_every_target_before_the_sender_goes_on(
+    plans: list[list[tuple[set[int], int, bool]]], shuffle: bool
+) -> None:
+    machine = small_machine(ties="shuffle" if shuffle else "fifo")
+    line = machine.line("line")
+
+    def body(cpu: Cpu) -> ThreadBody:
+        for wanted, think, section in plans[cpu.id]:
+            cpu.work(think, "user")
+            if section:
+                cpu.disable_interrupts()
+                yield from line.write(cpu)
+                cpu.work(1000 * NS, "section")
+                yield cpu.take_pending()
+                cpu.enable_interrupts()
+            called: list[int] = []
+
+            def note(target: Cpu, called: list[int] = called) -> int:
+                called.append(target.id)
+                return CALL
+
+            targets = [machine.cpus[target] for target in sorted(wanted - {cpu.id})]
+            round_ = yield from machine.interrupts.start(cpu, targets, note)
+            yield from machine.interrupts.finish(round_, len(targets))
+            assert sorted(called) == [target.id for target in targets]
+
+    run(machine, dict.fromkeys(range(len(plans)), body))
+    assert machine.interrupts.interrupts <= machine.interrupts.calls
