@@ -1,0 +1,25 @@
+"""Locks as protocols on cache lines and waiting."""
+
+from sim.sync.bravo import BravoLock, VisibleReaders
+from sim.sync.nodes import QueueNodes
+from sim.sync.phase_fair import PhaseFairLock
+from sim.sync.rcu import RCU, Rcu
+from sim.sync.rwsem import RwSem, RwSemTuning
+from sim.sync.sleep import SCHED, Scheduler, Sleeper
+from sim.sync.spin import McsLock, QueuedSpinLock
+
+__all__ = [
+    "RCU",
+    "SCHED",
+    "BravoLock",
+    "McsLock",
+    "PhaseFairLock",
+    "QueueNodes",
+    "QueuedSpinLock",
+    "Rcu",
+    "RwSem",
+    "RwSemTuning",
+    "Scheduler",
+    "Sleeper",
+    "VisibleReaders",
+]

@@ -1,0 +1,336 @@
+"""Linux's reader-writer semaphore (kernel/locking/rwsem.c, 6.13), as accesses to cache lines.
+
+Two lines matter: *count* (writer bit, reader count, WAITERS and HANDOFF flags), which every acquire and
+release writes, and the *owner* line (owner, osq, wait_lock and wait_list lie together). Struct mm_struct is
+laid out so that they are different lines.
+
+    state                        who gets the lock next
+    free                         anybody with a cmpxchg: spinners and newcomers before sleepers
+    writer owns                  OSQ head spins on the owner; the rest spin on their own nodes
+    readers own                  OSQ head spins 10 us + 0.5 us a reader (25 us at most), then all go to sleep
+    WAITERS set                  new readers queue and sleep; writers may still steal
+    HANDOFF set (4 ms)           only the first sleeper may take it
+
+Invariants: a writer excludes everybody; `readers` counts the holders; a waiter is in the OSQ or in the sleep
+queue, never in both; a reader in the sleep queue is granted the lock by its waker, a writer takes it itself.
+
+Simplifications: an osq spinner is never preempted (one thread a cpu), so it leaves the queue only as its
+head; the wait_lock's own contention is the contention of its line.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from sim.engine import ThreadBody
+from sim.engine.units import PS_PER_US
+from sim.hardware import CacheLine, Cpu
+from sim.sync.nodes import QueueNodes
+from sim.sync.sleep import Scheduler, Sleeper
+
+
+@dataclass(frozen=True)
+class RwSemTuning:
+    """Constants of rwsem.c in ps; the defaults are what the kernel has (`rwsem_rspin_threshold`)."""
+
+    spin_on_readers: int = 10 * PS_PER_US
+    spin_per_reader: int = PS_PER_US // 2
+    spin_readers_max: int = 30
+    handoff_after: int = 4000 * PS_PER_US
+    batch: int = 256
+
+
+class _Waiter(Sleeper):
+    """A thread in the sleep queue."""
+
+    __slots__ = ("deadline", "granted", "handoff", "write")
+
+    def __init__(self, cpu: Cpu, reason: str, write: bool, deadline: int) -> None:
+        super().__init__(cpu, reason)
+        self.write = write
+        self.deadline = deadline
+        self.granted = False
+        self.handoff = False
+
+
+class RwSem:
+    """One semaphore. Charge everything to *activity*, except switches, which are the scheduler's."""
+
+    __slots__ = (
+        "_handoff",
+        "_nodes",
+        "_nonspinnable",
+        "_osq_head",
+        "_osq_next",
+        "_osq_tail",
+        "_scheduler",
+        "_tuning",
+        "_waiters",
+        "activity",
+        "count",
+        "name",
+        "owner_line",
+        "readers",
+        "writer",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        count: CacheLine,
+        owner_line: CacheLine,
+        nodes: QueueNodes,
+        scheduler: Scheduler,
+        activity: str,
+        tuning: RwSemTuning = RwSemTuning(),
+    ) -> None:
+        self.name = name
+        self.count = count
+        self.owner_line = owner_line
+        self.activity = activity
+        self.writer: Cpu | None = None
+        self.readers = 0
+        self._nodes = nodes
+        self._scheduler = scheduler
+        self._tuning = tuning
+        self._handoff = False
+        self._nonspinnable = False
+        self._waiters: deque[_Waiter] = deque()
+        self._osq_tail: Cpu | None = None
+        self._osq_head: Cpu | None = None
+        self._osq_next: dict[Cpu, Cpu] = {}
+
+    def describe_wait(self) -> str:
+        holder = f"written by {self.writer}" if self.writer else f"held by {self.readers} readers"
+        return f"{self.name} ({holder})"
+
+    # -- readers --------------------------------------------------------------------------------------------
+
+    def down_read(self, cpu: Cpu) -> ThreadBody:
+        yield from self.count.write(cpu, self.activity)  # atomic add of a reader
+        if not (self.writer or self._waiters or self._handoff):
+            self.readers += 1
+            return
+        # Slow path: steal from waiting writers unless others already read.
+        if self.writer is None and not self._handoff and not self.readers:
+            self.readers += 1
+            yield from self._wake_readers(cpu)
+            return
+        waiter = self._join(cpu, write=False)
+        yield from self.owner_line.write(cpu, self.activity)  # wait_lock, list_add
+        yield from self.count.write(cpu, self.activity)  # take the reader back, set WAITERS
+        if self.writer is None and not self.readers:
+            yield from self._wake(cpu)
+        while not waiter.granted:
+            yield from self._scheduler.sleep(cpu, waiter, self.activity)
+        waiter.woken = False
+
+    def try_read(self, cpu: Cpu) -> ThreadBody:
+        """`down_read_trylock`; the generator's value tells whether the lock was taken.
+
+        The first cmpxchg bets on no readers; with readers inside it fails and is repeated while the line is
+        still here. Then the owner is stored.
+        """
+        yield from self.count.write(cpu, self.activity, again=2 if self.readers else 1)
+        if self.writer is not None or self._waiters or self._handoff:
+            return False
+        self.readers += 1
+        return True
+
+    def up_read(self, cpu: Cpu) -> ThreadBody:
+        yield from self.count.write(cpu, self.activity)
+        self.readers -= 1
+        if not self.readers:
+            if self._waiters:
+                self._nonspinnable = False
+                yield from self._wake(cpu)
+            self._tell_spinner(cpu)
+
+    # -- writers --------------------------------------------------------------------------------------------
+
+    def down_write(self, cpu: Cpu) -> ThreadBody:
+        yield from self.count.write(cpu, self.activity)  # cmpxchg 0 -> writer
+        if self._is_free() and not self._waiters:
+            self.writer = cpu
+            yield from self.owner_line.store(cpu, self.activity)
+            return
+        if self._may_spin():
+            taken = yield from self._spin(cpu)
+            if taken:
+                return
+        yield from self._sleep_for_write(cpu)
+
+    def up_write(self, cpu: Cpu) -> ThreadBody:
+        yield from self.owner_line.store(cpu, self.activity)  # clear the owner: the spinner goes on to count
+        self._tell_spinner(cpu)
+        yield from self.count.write(cpu, self.activity)
+        self.writer = None
+        self._tell_spinner(cpu)
+        if self._waiters:
+            yield from self._wake(cpu)
+
+    def downgrade_write(self, cpu: Cpu) -> ThreadBody:
+        """Turn the write hold into a read hold and let queued readers in."""
+        yield from self.count.write(cpu, self.activity)
+        self.writer = None
+        self.readers = 1
+        yield from self.owner_line.store(cpu, self.activity)
+        self._tell_spinner(cpu)
+        if self._waiters:
+            yield from self._wake_readers(cpu)
+
+    def _is_free(self) -> bool:
+        return self.writer is None and not self.readers and not self._handoff
+
+    # -- optimistic spinning --------------------------------------------------------------------------------
+
+    def _may_spin(self) -> bool:
+        return self.writer is not None or not self._nonspinnable
+
+    def _spin(self, cpu: Cpu) -> ThreadBody:
+        """`rwsem_optimistic_spin`: queue in the OSQ, as its head spin for the lock. Returns whether taken."""
+        yield from self.owner_line.write(cpu, self.activity)  # xchg osq tail
+        previous, self._osq_tail = self._osq_tail, cpu
+        if previous is not None:
+            yield from self._nodes.lines[previous.id].store(cpu, self.activity)
+            self._osq_next[previous] = cpu
+            previous.poke(self, cpu.pending)
+            if cpu.pending:
+                yield cpu.take_pending()
+            while self._osq_head is not cpu:
+                yield from cpu.park(self, self.activity)
+            yield from self._nodes.lines[cpu.id].read(cpu, self.activity)
+        self._osq_head = cpu
+        taken = yield from self._spin_as_head(cpu)
+        yield from self._osq_unlock(cpu)
+        return taken
+
+    def _spin_as_head(self, cpu: Cpu) -> ThreadBody:
+        deadline = None
+        while True:
+            yield from self.owner_line.read(cpu, self.activity)
+            if self._is_free():
+                yield from self.count.write(cpu, self.activity)
+                if self._is_free():
+                    self.writer = cpu
+                    self._nonspinnable = False
+                    yield from self.owner_line.store(cpu, self.activity)
+                    return True
+                continue
+            if cpu.pending:
+                yield cpu.take_pending()
+            if self.writer is not None:
+                deadline = None
+                if not self._is_free():
+                    yield from cpu.park(self, self.activity)
+            elif self.readers:
+                if self._nonspinnable:
+                    return False
+                now = cpu.engine._now
+                if deadline is None:
+                    tuning = self._tuning
+                    readers = min(self.readers, tuning.spin_readers_max)
+                    deadline = now + tuning.spin_on_readers + readers * tuning.spin_per_reader
+                if now >= deadline:
+                    self._nonspinnable = True
+                    return False
+                self._alarm(cpu, deadline - now)
+                yield from cpu.park(self, self.activity)
+            elif self._handoff:
+                return False
+
+    def _alarm(self, cpu: Cpu, delay: int) -> None:
+        """Poke the spinner when its patience with readers ends (a spinner that went on just looks again)."""
+
+        def ring() -> None:
+            if self._osq_head is cpu:
+                cpu.poke(self)
+
+        cpu.engine.call_in(delay, ring)
+
+    def _osq_unlock(self, cpu: Cpu) -> ThreadBody:
+        """Make the next spinner the head."""
+        if cpu not in self._osq_next:
+            yield from self.owner_line.write(cpu, self.activity)  # cmpxchg osq tail -> empty
+            if self._osq_tail is cpu:
+                self._osq_tail = self._osq_head = None
+                return
+            if cpu.pending:
+                yield cpu.take_pending()
+            while cpu not in self._osq_next:
+                yield from cpu.park(self, self.activity)
+        following = self._osq_next.pop(cpu)
+        yield from self._nodes.lines[following.id].store(cpu, self.activity)
+        self._osq_head = following
+        following.poke(self, cpu.pending)
+
+    def _tell_spinner(self, cpu: Cpu) -> None:
+        if self._osq_head is not None:
+            self._osq_head.poke(self, cpu.pending)
+
+    # -- sleeping -------------------------------------------------------------------------------------------
+
+    def _join(self, cpu: Cpu, *, write: bool) -> _Waiter:
+        deadline = cpu.now + self._tuning.handoff_after
+        waiter = _Waiter(cpu, self.name, write, deadline)
+        self._waiters.append(waiter)
+        return waiter
+
+    def _sleep_for_write(self, cpu: Cpu) -> ThreadBody:
+        waiter = self._join(cpu, write=True)
+        yield from self.owner_line.write(cpu, self.activity)  # wait_lock, list_add
+        yield from self.count.write(cpu, self.activity)  # set WAITERS
+        if self._is_free() and self._waiters[0] is not waiter:
+            yield from self._wake(cpu)
+        while True:
+            if self._may_take(waiter):
+                yield from self.count.write(cpu, self.activity)
+                if self._may_take(waiter):
+                    break
+            elif waiter.handoff and self.writer is not None:
+                # The first waiter has claimed the next grant: it looks at the owner before it sleeps.
+                yield from self.owner_line.read(cpu, self.activity)
+            if self._waiters[0] is waiter and not waiter.handoff and cpu.now > waiter.deadline:
+                waiter.handoff = self._handoff = True
+                yield from self.count.write(cpu, self.activity)
+                continue
+            yield from self._scheduler.sleep(cpu, waiter, self.activity)
+            yield from self.owner_line.write(cpu, self.activity)  # wait_lock again
+        self._waiters.remove(waiter)
+        if waiter.handoff:
+            self._handoff = False
+        self.writer = cpu
+        self._nonspinnable = False
+        yield from self.owner_line.store(cpu, self.activity)
+
+    def _may_take(self, waiter: _Waiter) -> bool:
+        return self.writer is None and not self.readers and (not self._handoff or waiter.handoff)
+
+    def _wake(self, cpu: Cpu) -> ThreadBody:
+        """`rwsem_wake`: the first waiter decides who is woken."""
+        yield from self.owner_line.write(cpu, self.activity)  # wait_lock
+        if not self._waiters:
+            return
+        first = self._waiters[0]
+        if first.write:
+            self._scheduler.wake(cpu, first)
+        elif self.writer is None:
+            yield from self._grant_readers(cpu)
+
+    def _wake_readers(self, cpu: Cpu) -> ThreadBody:
+        """Wake queued readers because the lock is now read-held; writers stay asleep."""
+        yield from self.owner_line.write(cpu, self.activity)
+        if self._waiters and not self._waiters[0].write:
+            yield from self._grant_readers(cpu)
+
+    def _grant_readers(self, cpu: Cpu) -> ThreadBody:
+        """Give the lock to all queued readers (a batch at most), passing over writers, then wake them."""
+        batch = [waiter for waiter in self._waiters if not waiter.write][: self._tuning.batch]
+        for waiter in batch:
+            self._waiters.remove(waiter)
+            waiter.granted = True
+        self.readers += len(batch)
+        yield from self.count.write(cpu, self.activity)
+        for waiter in batch:
+            self._scheduler.wake(cpu, waiter)

@@ -1,0 +1,176 @@
+"""The locks under one interface, and random schedules on them.
+
+A schedule is one list of `Turn`s a cpu. In each turn the cpu thinks, takes the lock, checks who else is
+inside, works there, and leaves. A lost waiter is a `Deadlock`, an unpaid picosecond an `AccountingError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple, Protocol
+
+from hypothesis import strategies as st
+from machines import NS, run
+
+from sim.engine import ThreadBody
+from sim.hardware import Cpu, Machine
+from sim.sync import (
+    BravoLock,
+    McsLock,
+    PhaseFairLock,
+    QueuedSpinLock,
+    QueueNodes,
+    RwSem,
+    RwSemTuning,
+    Scheduler,
+    VisibleReaders,
+)
+
+LOCK = "lock"
+
+
+class ReaderWriterLock(Protocol):
+    """What the schedules use. A lock without readers takes everybody as a writer."""
+
+    def read_lock(self, cpu: Cpu) -> ThreadBody: ...
+    def read_unlock(self, cpu: Cpu) -> ThreadBody: ...
+    def write_lock(self, cpu: Cpu) -> ThreadBody: ...
+    def write_unlock(self, cpu: Cpu) -> ThreadBody: ...
+
+
+class Exclusive:
+    def __init__(self, lock: McsLock | QueuedSpinLock) -> None:
+        self.read_lock = self.write_lock = lock.acquire
+        self.read_unlock = self.write_unlock = lock.release
+
+
+class Semaphore:
+    def __init__(self, lock: RwSem) -> None:
+        self.read_lock, self.read_unlock = lock.down_read, lock.up_read
+        self.write_lock, self.write_unlock = lock.down_write, lock.up_write
+
+
+def mcs(machine: Machine) -> ReaderWriterLock:
+    return Exclusive(McsLock(QueueNodes(machine, "mcs"), machine.line("mcs lock"), LOCK))
+
+
+def queued_spin(machine: Machine) -> ReaderWriterLock:
+    return Exclusive(QueuedSpinLock(QueueNodes(machine, "qspin"), machine.line("qspinlock"), LOCK))
+
+
+def phase_fair(machine: Machine) -> PhaseFairLock:
+    return PhaseFairLock(QueueNodes(machine, "phase-fair"), machine.line("phase-fair lock"), LOCK)
+
+
+def bravo(machine: Machine, inhibit: int = 2000 * NS, address: int = 0) -> BravoLock:
+    table = VisibleReaders(machine, scan_line=1 * NS, inhibit=inhibit)
+    return BravoLock(table, phase_fair(machine), address)
+
+
+def eager_bravo(machine: Machine) -> BravoLock:
+    """The next reader sets the bias again at once."""
+    return bravo(machine, inhibit=0)
+
+
+def rwsem(machine: Machine, handoff_after: int = 4_000_000 * NS) -> ReaderWriterLock:
+    lines = machine.line("count"), machine.line("owner")
+    tuning = RwSemTuning(handoff_after=handoff_after)
+    nodes = QueueNodes(machine, "osq")
+    return Semaphore(RwSem("semaphore", *lines, nodes, Scheduler(machine), LOCK, tuning))
+
+
+def impatient_rwsem(machine: Machine) -> ReaderWriterLock:
+    return rwsem(machine, handoff_after=5000 * NS)
+
+
+EXCLUSIVE: list[Callable[[Machine], ReaderWriterLock]] = [mcs, queued_spin]
+SHARED: list[Callable[[Machine], ReaderWriterLock]] = [
+    phase_fair,
+    bravo,
+    eager_bravo,
+    rwsem,
+    impatient_rwsem,
+]
+
+
+class Turn(NamedTuple):
+    think: int
+    write: bool
+    inside: int
+
+
+@dataclass
+class Watch:
+    """Who is inside, and in which order they came in."""
+
+    exclusive: bool
+    readers: list[int] = field(default_factory=list)
+    writers: list[int] = field(default_factory=list)
+    entries: list[tuple[int, bool]] = field(default_factory=list)
+
+    def enter(self, cpu: Cpu, write: bool) -> None:
+        (self.writers if write or self.exclusive else self.readers).append(cpu.id)
+        self.entries.append((cpu.id, write))
+        assert len(self.writers) <= 1, f"writers {self.writers} at once"
+        assert not (self.writers and self.readers), f"writer {self.writers} beside readers {self.readers}"
+
+    def leave(self, cpu: Cpu, write: bool) -> None:
+        (self.writers if write or self.exclusive else self.readers).remove(cpu.id)
+
+
+def follow(
+    machine: Machine, lock: ReaderWriterLock, schedule: Sequence[Sequence[Turn]], *, exclusive: bool = False
+) -> Watch:
+    """Run *schedule* to its end; every rule that it breaks on the way is an exception."""
+    watch = Watch(exclusive)
+
+    def body(cpu: Cpu) -> ThreadBody:
+        for think, write, inside in schedule[cpu.id]:
+            cpu.work(think, "user")
+            yield from lock.write_lock(cpu) if write else lock.read_lock(cpu)
+            watch.enter(cpu, write)
+            cpu.work(inside, "inside")
+            if cpu.pending:
+                yield cpu.take_pending()
+            watch.leave(cpu, write)
+            yield from lock.write_unlock(cpu) if write else lock.read_unlock(cpu)
+
+    run(machine, dict.fromkeys(range(len(schedule)), body))
+    assert len(watch.entries) == sum(map(len, schedule))
+    return watch
+
+
+def disturb(machine: Machine, cpus: int, until: int = 20_000 * NS) -> None:
+    """Interrupt each of the first *cpus* now and then."""
+    draw = machine.engine.stream("interrupts").randrange
+    for cpu in machine.cpus[:cpus]:
+        for _ in range(draw(6)):
+            handler = partial(_handler, draw(1, 2_000 * NS))
+            machine.engine.call_in(draw(until), partial(cpu.interrupt, handler))
+
+
+def _handler(length: int, cpu: Cpu) -> tuple[int, Callable[[int], None]]:
+    return length, lambda end: None
+
+
+DELAYS = [0, 1, 2 * NS, 30 * NS, 31 * NS, 100 * NS, 500 * NS, 3_000 * NS, 30_000 * NS]
+"""Around the costs of one access, and long enough for sleepers."""
+
+
+def schedules(cpus: int = 6, turns: int = 4) -> st.SearchStrategy[list[list[Turn]]]:
+    turn = st.builds(Turn, st.sampled_from(DELAYS), st.booleans(), st.sampled_from(DELAYS))
+    return st.lists(st.lists(turn, max_size=turns), min_size=2, max_size=cpus)
+
+
+def random_schedule(machine: Machine, cpus: int, turns: int, write_share: float) -> list[list[Turn]]:
+    draw = machine.engine.stream("schedule")
+    busy = draw.choice([1, 3, len(DELAYS)])  # how many of the delays occur: crowded or not
+    return [
+        [
+            Turn(draw.choice(DELAYS[:busy]), draw.random() < write_share, draw.choice(DELAYS[:busy]))
+            for _ in range(draw.randint(1, turns))
+        ]
+        for _ in range(cpus)
+    ]

@@ -1,0 +1,75 @@
+"""Does every lock keep out whom it must, and let in everybody in the end?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from locks import EXCLUSIVE, SHARED, ReaderWriterLock, Turn, disturb, follow, random_schedule, schedules
+from machines import NS, RMW, small_machine, with_order
+
+from sim.engine import TieRule
+from sim.hardware import Machine
+
+Build = Callable[[Machine], ReaderWriterLock]
+
+RULES = ["fifo", "random", "cluster-first"]
+TIES = ["fifo", "shuffle"]
+ALL = pytest.mark.parametrize("build", EXCLUSIVE + SHARED, ids=lambda build: build.__name__)
+
+
+@ALL
+@pytest.mark.parametrize("ties", TIES)
+@given(schedule=schedules(), rule=st.sampled_from(RULES), seed=st.integers(0, 9))
+def test_does_any_schedule_end_without_a_broken_rule(
+    build: Build, ties: TieRule, schedule: list[list[Turn]], rule: str, seed: int
+) -> None:
+    machine = small_machine(with_order(rule, 2), ties=ties, seed=seed)
+    follow(machine, build(machine), schedule, exclusive=build in EXCLUSIVE)
+
+
+@ALL
+@pytest.mark.parametrize("ties", TIES)
+def test_do_crowded_schedules_end_without_a_broken_rule(build: Build, ties: TieRule) -> None:
+    many_schedules(build, ties, range(40))
+
+
+@pytest.mark.slow
+@ALL
+@pytest.mark.parametrize("ties", TIES)
+def test_do_ten_thousand_schedules_end_without_a_broken_rule(build: Build, ties: TieRule) -> None:
+    many_schedules(build, ties, range(10_000))
+
+
+def many_schedules(build: Build, ties: TieRule, seeds: range) -> None:
+    for seed in seeds:
+        draw = Random(seed)
+        machine = small_machine(with_order(draw.choice(RULES), draw.randint(1, 4)), ties=ties, seed=seed)
+        cpus = draw.randint(2, 16)
+        schedule = random_schedule(machine, cpus, turns=4, write_share=draw.choice([0.1, 0.5, 0.9]))
+        if draw.random() < 0.5:
+            disturb(machine, cpus, until=draw.choice([2_000 * NS, 50_000 * NS]))
+        follow(machine, build(machine), schedule, exclusive=build in EXCLUSIVE)
+
+
+@pytest.mark.parametrize("build", SHARED, ids=lambda build: build.__name__)
+def test_are_readers_inside_together(build: Build) -> None:
+    machine = small_machine()
+    stay = 100_000 * NS
+    follow(machine, build(machine), [[Turn(0, False, stay)]] * 8)
+    assert machine.engine.now < 2 * stay
+
+
+@ALL
+def test_is_an_uncontended_lock_taken_again_without_a_transfer(build: Build) -> None:
+    """After the first turn all lines are the cpu's own: what remains is RMWs and hits."""
+    machine = small_machine()
+    lock = build(machine)
+    follow(machine, lock, [[Turn(0, True, 0)]])
+    machine.cpus[0].spent.clear()
+    began = machine.engine.now
+    follow(machine, lock, [[Turn(0, True, 0)]])
+    assert 0 < machine.engine.now - began < 7 * RMW

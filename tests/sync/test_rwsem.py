@@ -1,0 +1,143 @@
+"""Linux's semaphore: who spins, who sleeps, who is woken?"""
+
+from __future__ import annotations
+
+from machines import NS, Body, run, small_machine
+
+from sim.engine import ThreadBody
+from sim.hardware import Cpu
+from sim.sync import SCHED, QueueNodes, RwSem, RwSemTuning, Scheduler
+
+US = 1000 * NS
+
+
+class Bench:
+    """A semaphore, its scheduler, and the order in which threads got the lock."""
+
+    def __init__(self, handoff_after: int = 4000 * US) -> None:
+        self.machine = small_machine()
+        self.scheduler = Scheduler(self.machine)
+        self.lock = RwSem(
+            "semaphore",
+            self.machine.line("count"),
+            self.machine.line("owner"),
+            QueueNodes(self.machine, "osq"),
+            self.scheduler,
+            "lock",
+            RwSemTuning(handoff_after=handoff_after),
+        )
+        self.entered: list[tuple[int, int]] = []
+
+    def writer(self, after: int, inside: int, turns: int = 1) -> Body:
+        def body(cpu: Cpu) -> ThreadBody:
+            cpu.work(after, "user")
+            for _ in range(turns):
+                yield from self.lock.down_write(cpu)
+                self.entered.append((cpu.id, cpu.now))
+                cpu.work(inside, "inside")
+                yield cpu.take_pending()
+                yield from self.lock.up_write(cpu)
+
+        return body
+
+    def reader(self, after: int, inside: int, turns: int = 1) -> Body:
+        def body(cpu: Cpu) -> ThreadBody:
+            cpu.work(after, "user")
+            for _ in range(turns):
+                yield from self.lock.down_read(cpu)
+                self.entered.append((cpu.id, cpu.now))
+                cpu.work(inside, "inside")
+                yield cpu.take_pending()
+                yield from self.lock.up_read(cpu)
+
+        return body
+
+    def run(self, bodies: dict[int, Body]) -> list[int]:
+        run(self.machine, bodies)
+        return [cpu for cpu, _ in self.entered]
+
+
+def test_do_writers_spin_for_a_writer() -> None:
+    bench = Bench()
+    order = bench.run({cpu: bench.writer(cpu * US, 20 * US) for cpu in range(6)})
+    assert order == list(range(6))  # the OSQ is fair
+    assert bench.scheduler.sleeps == 0
+    assert all(cpu.spent[SCHED] == 0 for cpu in bench.machine.cpus)
+
+
+def test_do_readers_sleep_for_a_writer_and_come_in_together() -> None:
+    bench = Bench()
+    bench.run({0: bench.writer(0, 50 * US), **{cpu: bench.reader(cpu * US, 5 * US) for cpu in range(1, 8)}})
+    times = [when for _, when in bench.entered[1:]]
+    assert bench.scheduler.sleeps == 7
+    assert min(times) > 50 * US
+    assert max(times) - min(times) < 7 * US  # the waker wakes one after another
+    assert bench.machine.cpus[1].spent[SCHED] == 1 * US  # the switch away; coming back is the wake-up
+
+
+def test_does_a_writer_lose_its_patience_with_readers_that_stay() -> None:
+    """It spins 10 us and half a us a reader, then it sleeps."""
+    patient, impatient = Bench(), Bench()
+    patient.run({0: patient.reader(0, 9 * US), 1: patient.writer(1 * US, 0)})
+    assert patient.scheduler.sleeps == 0
+    assert 9 * US < dict(patient.entered)[1] < 10 * US
+    impatient.run({0: impatient.reader(0, 40 * US), 1: impatient.writer(1 * US, 0)})
+    assert impatient.scheduler.sleeps == 1
+    assert [cpu for cpu, _ in impatient.entered] == [0, 1]
+
+
+def test_does_a_trylock_fail_beside_a_writer_only() -> None:
+    bench = Bench()
+    results = {}
+
+    def attempt(cpu: Cpu) -> ThreadBody:
+        cpu.work(5 * US, "user")
+        results[cpu.id] = yield from bench.lock.try_read(cpu)
+        if results[cpu.id]:
+            yield from bench.lock.up_read(cpu)
+
+    bench.run({0: bench.writer(0, 20 * US), 1: attempt})
+    assert results == {1: False}
+    bench.run({0: bench.reader(0, 20 * US), 1: attempt})
+    assert results == {1: True}
+
+
+def test_does_a_downgrade_let_readers_in_and_keep_writers_out() -> None:
+    bench = Bench()
+    held = []
+
+    def downgrading(cpu: Cpu) -> ThreadBody:
+        yield from bench.lock.down_write(cpu)
+        cpu.work(30 * US, "inside")
+        yield cpu.take_pending()
+        yield from bench.lock.downgrade_write(cpu)
+        cpu.work(100 * US, "inside")
+        yield cpu.take_pending()
+        held.append((bench.lock.writer, bench.lock.readers))
+        yield from bench.lock.up_read(cpu)
+
+    order = bench.run({0: downgrading, 1: bench.reader(5 * US, 500 * US), 2: bench.writer(200 * US, 0)})
+    assert held == [(None, 2)]
+    assert order == [1, 2]
+
+
+def test_does_a_handoff_end_the_stealing() -> None:
+    """Spinning writers take the lock before a sleeper can; after `handoff_after` it is the sleeper's."""
+
+    def longest_wait(handoff_after: int) -> int:
+        bench = Bench(handoff_after)
+        thieves = {cpu: bench.writer(40 * US, 3 * US, turns=60) for cpu in range(2, 6)}
+        # The reader makes the writer on cpu 1 go to sleep before the thieves come.
+        bench.run({0: bench.reader(0, 39 * US), 1: bench.writer(1 * US, 0), **thieves})
+        return dict(bench.entered)[1]
+
+    assert longest_wait(handoff_after=60 * US) < 200 * US
+    assert longest_wait(handoff_after=60 * US) <= longest_wait(handoff_after=4000 * US)
+
+
+def test_does_a_sleeper_woken_before_it_sleeps_not_sleep() -> None:
+    """The switch away takes 1 us; a wake-up in that time must not be lost."""
+    for release in range(0, 3000 * NS, 100 * NS):
+        bench = Bench()
+        bench.run({0: bench.writer(0, release), 1: bench.reader(0, 0)})
+        assert len(bench.entered) == 2
