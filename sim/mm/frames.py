@@ -1,0 +1,80 @@
+"""Physical memory: a binary buddy allocator, and where each frame lies.
+
+What stands in front of the buddy (per-cpu lists, zone locks, caches) differs between kernels and belongs to
+the designs.
+"""
+
+from __future__ import annotations
+
+from sim.errors import ModelError
+
+MAX_ORDER = 10
+
+
+class OutOfMemory(ModelError):
+    """No free block is large enough."""
+
+
+class Buddy:
+    """Binary buddy over frames *first* .. *first + count*, blocks of 2**0 .. 2**MAX_ORDER frames.
+
+    Untouched memory is one run that is cut into blocks as needed. Free blocks are kept last in, first out, as
+    Linux's free lists are. Invariants: free blocks are disjoint and aligned to their size; a block whose
+    buddy is free is merged.
+    """
+
+    __slots__ = ("_end", "_free", "_fresh", "free_frames")
+
+    def __init__(self, first: int, count: int) -> None:
+        block = 1 << MAX_ORDER
+        self._fresh = -(-first // block) * block
+        self._end = (first + count) // block * block
+        self._free: list[dict[int, None]] = [{} for _ in range(MAX_ORDER + 1)]
+        self.free_frames = max(0, self._end - self._fresh)
+
+    def allocate(self, order: int = 0) -> int:
+        """First frame of a block of 2**order. Raises `OutOfMemory`."""
+        for size in range(order, MAX_ORDER + 1):
+            if self._free[size]:
+                frame, _ = self._free[size].popitem()
+                break
+        else:
+            size = MAX_ORDER
+            frame = self._fresh
+            if frame >= self._end:
+                raise OutOfMemory(f"no free block of order {order}")
+            self._fresh += 1 << MAX_ORDER
+        while size > order:
+            size -= 1
+            self._free[size][frame + (1 << size)] = None
+        self.free_frames -= 1 << order
+        return frame
+
+    def free(self, frame: int, order: int = 0) -> None:
+        """Give a block back and merge it with its buddies."""
+        self.free_frames += 1 << order
+        while order < MAX_ORDER:
+            buddy = frame ^ (1 << order)
+            if buddy not in self._free[order]:
+                break
+            del self._free[order][buddy]
+            frame &= ~(1 << order)
+            order += 1
+        self._free[order][frame] = None
+
+
+class FrameMap:
+    """The socket that each frame lies on.
+
+    A kernel that sees the NUMA nodes places a frame on the node it was taken from. In a guest without a
+    virtual topology the host places a frame when it is first touched, on the toucher's socket.
+    """
+
+    __slots__ = ("_home",)
+
+    def __init__(self) -> None:
+        self._home: dict[int, int] = {}
+
+    def home(self, frame: int, toucher_socket: int) -> int:
+        """Socket of *frame*, decided by the first one who asks."""
+        return self._home.setdefault(frame, toucher_socket)

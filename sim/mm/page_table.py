@@ -1,0 +1,147 @@
+"""Four-level page tables that really exist.
+
+Levels are numbered as the hardware does: 4 is the root, 1 holds the entries of 4 KiB pages. Addresses are
+page numbers throughout (virtual address / 4096); a table has 512 slots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from sim.hardware import CacheLine, Machine
+
+LEVELS: Final = 4
+SLOTS: Final = 512
+_BITS = 9
+
+PAGES_PER_ENTRY: Final = {level: 1 << (_BITS * (level - 1)) for level in range(1, LEVELS + 2)}
+"""Pages that one entry of a table of that level covers."""
+
+_PTES_PER_LINE = 8
+
+
+def slot_of(page: int, level: int) -> int:
+    """Index of *page* in a table of *level*."""
+    return page >> (_BITS * (level - 1)) & (SLOTS - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """A present leaf entry."""
+
+    frame: int
+    writable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A non-present entry that carries the state of its range (CortenMM's status)."""
+
+    writable: bool
+
+
+Entry = "PageTablePage | Mapping | Mark"
+
+
+class PageTablePage:
+    """One page of the table, with the lock and metadata a design gives it.
+
+    *fill* stands in every slot that is not in *entries*: a table made by pushing down a mark begins full of
+    it. *meta* is the line of the page's descriptor (lock word, counters); lines of entries are made on first
+    use. *stray* says that the page has been unlinked and must not be used.
+    """
+
+    __slots__ = (
+        "_lines",
+        "_machine",
+        "base",
+        "entries",
+        "fill",
+        "frame",
+        "home",
+        "level",
+        "lock",
+        "meta",
+        "present",
+        "stray",
+    )
+
+    def __init__(
+        self,
+        machine: Machine,
+        level: int,
+        page: int,
+        frame: int,
+        home: int,
+        *,
+        maker: int,
+        fill: Mark | None = None,
+    ) -> None:
+        self.level = level
+        self.base = page - page % PAGES_PER_ENTRY[level + 1]
+        self.frame = frame
+        self.home = home
+        self.entries: dict[int, PageTablePage | Mapping | Mark | None] = {}
+        self.fill = fill
+        self.present = SLOTS if fill else 0
+        self.stray = False
+        self.meta: CacheLine = machine.line(f"descriptor of L{level} table {self.base:#x}", home, owner=maker)
+        self.lock: Any = None
+        self._machine = machine
+        self._lines: dict[int, CacheLine] = {}
+
+    def __repr__(self) -> str:
+        return f"L{self.level} table of page {self.base:#x}"
+
+    def line(self, slot: int) -> CacheLine:
+        """The cache line that holds the entry in *slot*."""
+        index = slot // _PTES_PER_LINE
+        line = self._lines.get(index)
+        if line is None:
+            line = self._lines[index] = self._machine.line(
+                f"entries {index * _PTES_PER_LINE}.. of {self!r}", self.home, owner=self.meta.owner
+            )
+        return line
+
+    def get(self, slot: int) -> PageTablePage | Mapping | Mark | None:
+        return self.entries.get(slot, self.fill)
+
+    def set(self, slot: int, entry: PageTablePage | Mapping | Mark | None) -> None:
+        """Store an entry; keeps *present*, the number of slots that are not empty."""
+        before = self.entries.get(slot, self.fill)
+        self.present += (entry is not None) - (before is not None)
+        self.entries[slot] = entry
+
+    def child(self, slot: int) -> PageTablePage | None:
+        entry = self.entries.get(slot, self.fill)
+        return entry if entry.__class__ is PageTablePage else None
+
+    def walk(self, page: int) -> Mapping | None:
+        """The hardware's walk from here: the leaf entry of *page*, if it is present."""
+        table = self
+        while True:
+            entry = table.entries.get(slot_of(page, table.level), table.fill)
+            if entry.__class__ is PageTablePage:
+                table = entry
+            else:
+                return entry if entry.__class__ is Mapping else None
+
+    def tables(self) -> Iterator[PageTablePage]:
+        """This page and all below it, in pre-order."""
+        yield self
+        for slot in sorted(self.entries):
+            child = self.child(slot)
+            if child is not None:
+                yield from child.tables()
+
+    def mappings(self) -> Iterator[tuple[int, Mapping]]:
+        """All present leaf entries below, as (page, mapping)."""
+        for slot in sorted(self.entries):
+            entry = self.entries[slot]
+            if isinstance(entry, PageTablePage):
+                yield from entry.mappings()
+            elif isinstance(entry, Mapping):
+                yield self.base + slot * PAGES_PER_ENTRY[self.level], entry
