@@ -1,0 +1,35 @@
+"""What every design offers: a spec read from its YAML file and a kernel built from it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sim.hardware import Cpu, Machine, Spec
+from sim.mm import AddressSpace
+
+
+class DesignSpec(Spec):
+    """The part that all design files share. *family* names the package that builds the design."""
+
+    name: str
+    title: str
+    family: str
+
+
+class Kernel(ABC):
+    """A booted kernel of some design: machine-wide state (allocators, locks) and its processes."""
+
+    @abstractmethod
+    def new_process(self, cpu: Cpu) -> AddressSpace:
+        """A process with an empty address space, made by a thread on *cpu*."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """One design package: the model of its files and how to build a kernel from one."""
+
+    name: str
+    spec: type[DesignSpec]
+    build: Callable[[Machine, DesignSpec], Kernel]

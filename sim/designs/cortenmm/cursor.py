@@ -1,0 +1,327 @@
+"""The transactional cursor: lock what covers a range, change it, unlock.
+
+The *covering page* of a range is the deepest page-table page that contains it and has to be locked: the page
+where the range leaves a single slot, or a leaf. The two protocols differ in how they get there.
+
+adv: walk down without locks (under RCU), lock the covering page, restart if it has become stray, then lock
+all page-table pages below it that the range touches, parents before children, low slots before high ones.
+Missing children are made on the way down under their parent's lock, and the child is born locked.
+
+rw: read-lock every page on the way down, write-lock the covering page. A missing child makes its parent the
+covering page. Nothing below needs a lock: whoever goes there must pass the write lock.
+
+Source: SOSP'25, section 4; artifact, ostd/src/mm/page_table/cursor/locking.rs (adv and rw trees).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from sim.engine import ThreadBody
+from sim.errors import ModelError
+from sim.hardware import Cpu
+from sim.mm import LOCK_PAGE_TABLE, PAGE_TABLE, PAGES_PER_ENTRY, Mapping, Mark, PageTablePage, slot_of
+from sim.sync import BravoLock, McsLock, PhaseFairLock
+
+if TYPE_CHECKING:
+    from sim.designs.cortenmm.space import CortenSpace
+
+
+class Cursor:
+    """A locked range [start, end) in pages.
+
+    *covering* is the covering page; *locked* are the pages whose locks this cursor holds, in the order taken
+    (adv), and *path* the read-locked ancestors (rw). *unlinked* are tables to be freed after the TLB flush.
+    Operations stay inside the range.
+    """
+
+    __slots__ = ("covering", "cpu", "end", "locked", "path", "space", "start", "unlinked")
+
+    def __init__(self, space: CortenSpace, cpu: Cpu, start: int, end: int) -> None:
+        self.space = space
+        self.cpu = cpu
+        self.start = start
+        self.end = end
+        self.covering = space.root
+        self.locked: list[PageTablePage] = []
+        self.path: list[PageTablePage] = []
+        self.unlinked: list[PageTablePage] = []
+
+    def query(self, page: int) -> ThreadBody:
+        """Value: what stands for *page*: a Mapping, a Mark or None."""
+        space, table = self.space, self.covering
+        while True:
+            slot = slot_of(page, table.level)
+            self.cpu.work(space.cost["walk_level"], PAGE_TABLE)
+            yield from table.line(slot).read(self.cpu, PAGE_TABLE)
+            child = table.child(slot)
+            if child is None:
+                self.cpu.work(space.cost["query"], PAGE_TABLE)
+                return table.get(slot)
+            table = child
+
+    def mark(self, mark: Mark) -> ThreadBody:
+        """Give the whole range a status, in the largest aligned pieces. Value: the entries it replaced."""
+        replaced: list[tuple[int, Mapping]] = []
+        yield from self._set_range(self.covering, self.start, self.end, mark, "mark", replaced)
+        return replaced
+
+    def unmap(self) -> ThreadBody:
+        """Clear the whole range. Value: the mappings that were in it."""
+        removed: list[tuple[int, Mapping]] = []
+        yield from self._set_range(self.covering, self.start, self.end, None, "unmap", removed)
+        return removed
+
+    def map(self, page: int, mapping: Mapping) -> ThreadBody:
+        """Make *page* present."""
+        table = self.covering
+        while table.level > 1:
+            slot = slot_of(page, table.level)
+            child = table.child(slot)
+            table = child if child is not None else (yield from self._push_down(table, slot, page))
+        slot = slot_of(page, 1)
+        yield from table.line(slot).store(self.cpu, PAGE_TABLE)
+        self.cpu.work(self.space.cost["map"], PAGE_TABLE)
+        table.set(slot, mapping)
+
+    # -- entries --------------------------------------------------------------------------------------------
+
+    def _set_range(
+        self,
+        table: PageTablePage,
+        start: int,
+        end: int,
+        entry: Mark | None,
+        cost: str,
+        removed: list[tuple[int, Mapping]],
+    ) -> ThreadBody:
+        """Write *entry* over [start, end) below *table*. Entries side by side on a line fetch it once."""
+        span = PAGES_PER_ENTRY[table.level]
+        here = None
+        page = start
+        while page < end:
+            slot = slot_of(page, table.level)
+            slot_end = page - page % span + span
+            child = table.child(slot)
+            if page % span == 0 and slot_end <= end:
+                if child is not None:
+                    removed.extend(child.mappings())
+                    yield from self._detach(table, slot, child)
+                else:
+                    before = table.get(slot)
+                    if isinstance(before, Mapping):
+                        removed.append((page, before))
+                if entry is not None or table.get(slot) is not None:
+                    line = table.line(slot)
+                    if line is not here:
+                        here = line
+                        yield from line.store(self.cpu, PAGE_TABLE)
+                    self.cpu.work(self.space.cost[cost], PAGE_TABLE)
+                    table.set(slot, entry)
+            else:
+                if child is None and (entry is not None or table.get(slot) is not None):
+                    child = yield from self._push_down(table, slot, page)
+                if child is not None:
+                    yield from self._set_range(child, page, min(end, slot_end), entry, cost, removed)
+            page = slot_end
+
+    def _push_down(self, table: PageTablePage, slot: int, page: int) -> ThreadBody:
+        """Make the child of *slot* inside the locked subtree; a mark there becomes the child's content."""
+        child = yield from self.space.make_table(self.cpu, table, slot, page)
+        yield from self.space.protocol.adopt(self, child)
+        yield from table.line(slot).store(self.cpu, PAGE_TABLE)
+        table.set(slot, child)
+        return child
+
+    def _detach(self, table: PageTablePage, slot: int, child: PageTablePage) -> ThreadBody:
+        """Unlink a whole subtree; its pages are stray from now on."""
+        yield from table.line(slot).store(self.cpu, PAGE_TABLE)
+        table.set(slot, None)
+        yield from self.space.protocol.disown(self, child)
+
+
+class Protocol(ABC):
+    """How cursors lock. One object for an address space's kernel."""
+
+    @abstractmethod
+    def make_lock(self, table: PageTablePage) -> object:
+        """The lock of a new page-table page, on its descriptor's line."""
+
+    @abstractmethod
+    def lock(self, cursor: Cursor) -> ThreadBody:
+        """Find and lock the covering page of the cursor's range."""
+
+    @abstractmethod
+    def unlock(self, cursor: Cursor) -> ThreadBody:
+        """Release everything, in reverse order."""
+
+    @abstractmethod
+    def adopt(self, cursor: Cursor, child: PageTablePage) -> ThreadBody:
+        """A page that the cursor has made below its covering page, not linked yet."""
+
+    @abstractmethod
+    def disown(self, cursor: Cursor, child: PageTablePage) -> ThreadBody:
+        """A subtree that the cursor has unlinked: hand it over for freeing."""
+
+
+class AdvProtocol(Protocol):
+    """Lock-free walk, MCS locks, stray pages, RCU."""
+
+    def __init__(self, space: CortenSpace) -> None:
+        self._space = space
+
+    def make_lock(self, table: PageTablePage) -> McsLock:
+        return McsLock(self._space.kernel.nodes, table.meta, LOCK_PAGE_TABLE)
+
+    def lock(self, cursor: Cursor) -> ThreadBody:
+        cpu = cursor.cpu
+        self._space.kernel.rcu.read_lock(cpu)
+        while True:
+            covering = yield from self._walk_and_lock(cursor)
+            if covering is not None:
+                break
+        cursor.covering = covering
+        yield from self._lock_below(cursor, covering)
+
+    def unlock(self, cursor: Cursor) -> ThreadBody:
+        while cursor.locked:
+            yield from cursor.locked.pop().lock.release(cursor.cpu)
+        self._space.kernel.rcu.read_unlock(cursor.cpu)
+
+    def adopt(self, cursor: Cursor, child: PageTablePage) -> ThreadBody:
+        yield from self._acquire(cursor, child)
+
+    def disown(self, cursor: Cursor, child: PageTablePage) -> ThreadBody:
+        """Mark the subtree stray, unlock it (its pages were locked by this cursor), free it after RCU."""
+        cpu, space = cursor.cpu, self._space
+        tables = list(child.tables())
+        for table in reversed(tables):
+            table.stray = True
+            cursor.locked.remove(table)
+            yield from table.lock.release(cpu)
+
+        def free(there: Cpu) -> int:
+            space.free_tables(there, tables)
+            return 0  # charged as it was done
+
+        yield from space.kernel.rcu.defer(cpu, free)
+
+    def _walk_and_lock(self, cursor: Cursor) -> ThreadBody:
+        """One attempt; value is the locked covering page, or None if it had become stray."""
+        cpu, space = cursor.cpu, self._space
+        table = space.root
+        held = False
+        while table.level > 1:
+            slot = slot_of(cursor.start, table.level)
+            if slot != slot_of(cursor.end - 1, table.level):
+                break
+            cpu.work(space.cost["walk_level"], PAGE_TABLE)
+            yield from table.line(slot).read(cpu, PAGE_TABLE)
+            child = table.child(slot)
+            if child is not None:
+                if held:
+                    yield from self._drop(cursor, table)
+                    held = False
+                table = child
+                continue
+            if not held:
+                yield from self._acquire(cursor, table)
+                if table.stray:
+                    yield from self._drop(cursor, table)
+                    return None
+            child = table.child(slot)
+            if child is not None:  # lost the race: somebody has just made it
+                yield from self._drop(cursor, table)
+                held = False
+                table = child
+                continue
+            child = yield from space.make_table(cpu, table, slot, cursor.start)
+            yield from self._acquire(cursor, child)
+            yield from table.line(slot).store(cpu, PAGE_TABLE)
+            table.set(slot, child)
+            yield from self._drop(cursor, table)
+            table, held = child, True
+        if not held:
+            yield from self._acquire(cursor, table)
+            if table.stray:
+                yield from self._drop(cursor, table)
+                return None
+        return table
+
+    def _lock_below(self, cursor: Cursor, table: PageTablePage) -> ThreadBody:
+        """Phase 2: the page-table pages below that the range touches, in pre-order."""
+        if table.level == 1:
+            return
+        span = PAGES_PER_ENTRY[table.level]
+        first = max(cursor.start, table.base)
+        last = min(cursor.end - 1, table.base + 512 * span - 1)
+        for slot in range(slot_of(first, table.level), slot_of(last, table.level) + 1):
+            child = table.child(slot)
+            if child is not None:
+                yield from self._acquire(cursor, child)
+                yield from self._lock_below(cursor, child)
+
+    def _acquire(self, cursor: Cursor, table: PageTablePage) -> ThreadBody:
+        cursor.cpu.work(self._space.cost["lock_node"], LOCK_PAGE_TABLE)
+        yield from table.lock.acquire(cursor.cpu)
+        cursor.locked.append(table)
+
+    def _drop(self, cursor: Cursor, table: PageTablePage) -> ThreadBody:
+        cursor.locked.remove(table)
+        yield from table.lock.release(cursor.cpu)
+
+
+class RwProtocol(Protocol):
+    """BRAVO over a phase-fair lock on every page-table page."""
+
+    def __init__(self, space: CortenSpace) -> None:
+        self._space = space
+
+    def make_lock(self, table: PageTablePage) -> BravoLock:
+        kernel = self._space.kernel
+        underlying = PhaseFairLock(kernel.nodes, table.meta, LOCK_PAGE_TABLE)
+        address = max(table.frame, 0) * kernel.spec.bravo.frame_metadata
+        return BravoLock(kernel.visible_readers, underlying, address)
+
+    def lock(self, cursor: Cursor) -> ThreadBody:
+        cpu, space = cursor.cpu, self._space
+        table = space.root
+        while table.level > 1:
+            slot = slot_of(cursor.start, table.level)
+            if slot != slot_of(cursor.end - 1, table.level):
+                break
+            cpu.work(space.cost["read_lock"], LOCK_PAGE_TABLE)
+            yield from table.lock.read_lock(cpu)
+            cpu.work(space.cost["walk_level"], PAGE_TABLE)
+            yield from table.line(slot).read(cpu, PAGE_TABLE)
+            child = table.child(slot)
+            if child is None:
+                yield from table.lock.read_unlock(cpu)
+                break
+            cursor.path.append(table)
+            table = child
+        cpu.work(space.cost["lock_node"], LOCK_PAGE_TABLE)
+        yield from table.lock.write_lock(cpu)
+        if table.stray:
+            raise ModelError(f"{cpu} has locked the stray {table!r}")
+        cursor.covering = table
+        cursor.locked.append(table)
+
+    def unlock(self, cursor: Cursor) -> ThreadBody:
+        yield from cursor.locked.pop().lock.write_unlock(cursor.cpu)
+        while cursor.path:
+            yield from cursor.path.pop().lock.read_unlock(cursor.cpu)
+
+    def adopt(self, cursor: Cursor, child: PageTablePage) -> ThreadBody:
+        """Nothing to lock: the covering page's write lock covers the child."""
+        return
+        yield
+
+    def disown(self, cursor: Cursor, child: PageTablePage) -> ThreadBody:
+        """Nobody else can be inside, but TLBs may still walk it: it is freed after the flush."""
+        for table in child.tables():
+            table.stray = True
+            cursor.unlinked.append(table)
+        return
+        yield

@@ -1,0 +1,38 @@
+"""The booted kernel: what all CortenMM processes share."""
+
+from __future__ import annotations
+
+from sim.designs.base import DesignSpec, Kernel
+from sim.designs.cortenmm.frame_alloc import FrameAllocator
+from sim.designs.cortenmm.space import CortenSpace
+from sim.designs.cortenmm.spec import CortenSpec
+from sim.designs.cortenmm.va_alloc import GlobalAllocator, PerCoreAllocator
+from sim.hardware import Cpu, Machine
+from sim.sync import QueueNodes, Rcu, VisibleReaders
+
+
+class CortenKernel(Kernel):
+    """CortenMM of one variant on one machine."""
+
+    def __init__(self, machine: Machine, spec: DesignSpec) -> None:
+        assert isinstance(spec, CortenSpec)
+        self.machine = machine
+        self.spec = spec
+        clock, costs = machine.spec.clock, spec.costs
+        self.cost = {name: getattr(costs, name).at(clock) for name in type(costs).model_fields}
+        self.nodes = QueueNodes(machine, "mcs")
+        self.frames = FrameAllocator(machine, spec, self.nodes)
+        self.table_pool: list[list[int]] = [[] for _ in machine.cpus]
+        self.rcu = Rcu(machine, global_list=True, idle_counts=False)
+        self.visible_readers = VisibleReaders(
+            machine, scan_line=spec.bravo.scan_line.at(clock), inhibit=spec.bravo.inhibit
+        )
+
+    def new_process(self, cpu: Cpu) -> CortenSpace:
+        return CortenSpace(self, cpu)
+
+    def new_va_allocator(self) -> PerCoreAllocator | GlobalAllocator:
+        """The virtual-address allocator of a new process."""
+        if self.spec.va_allocator == "per-core":
+            return PerCoreAllocator(self.machine, alloc=self.cost["va_alloc"], scan=self.cost["va_scan"])
+        return GlobalAllocator(self.machine, self.nodes, alloc=self.cost["va_alloc"])

@@ -1,0 +1,84 @@
+"""What a CortenMM design file says: the locking protocol, the optional parts and what the steps cost."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import PositiveInt
+
+from sim.designs.base import DesignSpec
+from sim.engine.units import Cost, Duration
+from sim.hardware import Spec
+
+
+class Limits(Spec):
+    """Sizes of caches and tables in the artifact."""
+
+    frame_cache: PositiveInt
+    """Single frames in a cpu's first-level cache."""
+    frame_refill: PositiveInt
+    """Frames moved from the cpu's buddy at once."""
+    frame_chunk: PositiveInt
+    """Frames that a cpu's buddy takes from the global one at once."""
+    table_pool_low: int
+    table_pool_full: PositiveInt
+    latr_slots: PositiveInt
+
+
+class Bravo(Spec):
+    """The reader-biased locks of the rw protocol."""
+
+    inhibit: Duration
+    scan_line: Cost
+    frame_metadata: PositiveInt
+    """Bytes of metadata a frame; gives locks their addresses."""
+
+
+class Costs(Spec):
+    """Cpu work of one step each, with its data in the cpu's own cache."""
+
+    syscall: Cost
+    """Dispatch, argument checks and address-space look-up of one system call."""
+    va_alloc: Cost
+    va_scan: Cost
+    """Per cpu whose range a fixed mapping looks at."""
+    cursor: Cost
+    """Make and drop a cursor: preemption and guard counters, pool check."""
+    walk_level: Cost
+    """Load one entry on the way down."""
+    read_lock: Cost
+    """rw: instructions of one reader lock and unlock, without its atomics."""
+    lock_node: Cost
+    """Allocate and free the queue node of one lock."""
+    query: Cost
+    mark: Cost
+    """Write one status entry."""
+    map: Cost
+    """Write one present entry: reference counts, counters."""
+    unmap: Cost
+    """Clear one entry."""
+    fill_table: Cost
+    """Write the status into all 512 entries of a new table (4 KiB of stores)."""
+    table_alloc: Cost
+    """Take a zeroed table from the cpu's pool and set up its descriptor."""
+    fault: Cost
+    """Fault dispatch, permission checks, counters."""
+    frame_alloc: Cost
+    frame_free: Cost
+    frame_refill: Cost
+    """Fixed part of a move between the cpu's cache and its buddy."""
+    latr_search: Cost
+    latr_publish: Cost
+    latr_sweep: Cost
+    """Per cpu whose records a sweep reads."""
+
+
+class CortenSpec(DesignSpec):
+    """One variant of CortenMM."""
+
+    protocol: Literal["rw", "adv"]
+    va_allocator: Literal["per-core", "global"]
+    latr_tick: Duration
+    limits: Limits
+    bravo: Bravo
+    costs: Costs

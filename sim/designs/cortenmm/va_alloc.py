@@ -1,0 +1,95 @@
+"""CortenMM's virtual-address allocators (artifact, kernel/src/vm/vmar/vm_allocator.rs).
+
+The per-core one gives each cpu a slice of the address space and a bump pointer on a line of its own;
+addresses are never reused. A fixed mapping looks for the slice that contains it, cpu by cpu, and pushes
+that cpu's pointer beyond itself.
+"""
+
+from __future__ import annotations
+
+from sim.engine import ThreadBody
+from sim.hardware import CacheLine, Cpu, Machine
+from sim.sync import QueuedSpinLock, QueueNodes
+
+VA_ALLOC = "va allocator"
+LOCK_VA = "lock: va allocator"
+
+FIRST_PAGE = 16
+"""64 KiB, the lowest user address."""
+LAST_PAGE = (1 << 35) - (1 << 18)
+"""128 TiB less 1 GiB."""
+
+
+class PerCoreAllocator:
+    """One slice and one bump pointer a cpu."""
+
+    def __init__(self, machine: Machine, *, alloc: int, scan: int) -> None:
+        self._alloc = alloc
+        self._scan = scan
+        self._slice = (LAST_PAGE - FIRST_PAGE) // len(machine.cpus)
+        self._next = [FIRST_PAGE + cpu.id * self._slice for cpu in machine.cpus]
+        self._lines: list[CacheLine] = [
+            machine.line(f"va pointer of {cpu}", cpu.socket) for cpu in machine.cpus
+        ]
+        self._writes = 0
+        self._written: dict[int, int] = {}  # line -> number of its last write, oldest first
+        self._looked = [-1] * len(machine.cpus)
+
+    def allocate(self, cpu: Cpu, pages: int) -> ThreadBody:
+        """Value is the first page of a fresh range."""
+        cpu.work(self._alloc, VA_ALLOC)
+        yield from self._write(cpu, cpu.id)
+        start = self._next[cpu.id]
+        self._next[cpu.id] = start + pages
+        return start
+
+    def claim(self, cpu: Cpu, start: int, pages: int) -> ThreadBody:
+        """`allocate_fixed`: look at every slice, compare-and-swap the pointer of the one with *start*."""
+        owner = min((start - FIRST_PAGE) // self._slice, len(self._lines) - 1)
+        cpu.work(self._scan * len(self._lines), VA_ALLOC)
+        for line in self._changed_for(cpu):
+            yield from line.read(cpu, VA_ALLOC)
+        yield from self._write(cpu, owner)
+        self._next[owner] = max(self._next[owner], start + pages)
+
+    def _write(self, cpu: Cpu, index: int) -> ThreadBody:
+        yield from self._lines[index].write(cpu, VA_ALLOC)
+        self._writes += 1
+        self._written.pop(index, None)
+        self._written[index] = self._writes
+
+    def _changed_for(self, cpu: Cpu) -> list[CacheLine]:
+        """The lines that *cpu* does not hold: looking at the others costs no more than `scan`."""
+        since, self._looked[cpu.id] = self._looked[cpu.id], self._writes
+        if since < 0:
+            changed = list(self._lines)
+        else:
+            changed = []
+            for index in reversed(self._written):
+                if self._written[index] <= since:
+                    break
+                changed.append(self._lines[index])
+        return [line for line in changed if not line.held_by(cpu)]
+
+
+class GlobalAllocator:
+    """The variant without per-core slices: one bump pointer under a spin lock."""
+
+    def __init__(self, machine: Machine, nodes: QueueNodes, *, alloc: int) -> None:
+        self._alloc = alloc
+        self._next = FIRST_PAGE
+        self._lock = QueuedSpinLock(nodes, machine.line("va allocator"), LOCK_VA)
+
+    def allocate(self, cpu: Cpu, pages: int) -> ThreadBody:
+        yield from self._lock.acquire(cpu)
+        cpu.work(self._alloc, VA_ALLOC)
+        start = self._next
+        self._next += pages
+        yield from self._lock.release(cpu)
+        return start
+
+    def claim(self, cpu: Cpu, start: int, pages: int) -> ThreadBody:
+        yield from self._lock.acquire(cpu)
+        cpu.work(self._alloc, VA_ALLOC)
+        self._next = max(self._next, start + pages)
+        yield from self._lock.release(cpu)

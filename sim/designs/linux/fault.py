@@ -1,0 +1,109 @@
+"""Anonymous page faults (arch/x86/mm/fault.c, mm/memory.c, mm/mmap_lock.c; 6.13)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sim.designs.linux.maple import VMA_WORK
+from sim.designs.linux.vma import Vma
+from sim.engine import ThreadBody
+from sim.hardware import Cpu
+from sim.mm import FAULT_ENTRY, PAGE_TABLE, Mapping, PageTablePage, SegmentationFault, slot_of
+
+if TYPE_CHECKING:
+    from sim.designs.linux.mm import LinuxMm
+
+
+def user_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> ThreadBody:
+    """do_user_addr_fault: under the VMA's lock if that works, else under mmap_lock."""
+    if mm.switches.prefetchw_mmap_lock:
+        yield from mm.mmap_lock.count.prefetch_write(cpu)
+    vma = yield from _lock_vma(mm, cpu, page)
+    if vma is not None:
+        done = yield from _handle(mm, cpu, vma, page, write, vma_locked=True)
+        yield from vma.lock.up_read(cpu)
+        if done:
+            return
+    yield from mm.mmap_lock.down_read(cpu)
+    vma = yield from mm.tree.find(cpu, page)
+    if vma is None:
+        raise SegmentationFault(f"{cpu} touched page {page:#x}, which no VMA covers")
+    yield from vma.line.read(cpu, VMA_WORK)
+    yield from _handle(mm, cpu, vma, page, write, vma_locked=False)
+    yield from mm.mmap_lock.up_read(cpu)
+
+
+def _lock_vma(mm: LinuxMm, cpu: Cpu, page: int) -> ThreadBody:
+    """lock_vma_under_rcu: value is the read-locked VMA, or None where a writer has marked it."""
+    while True:
+        vma = yield from mm.tree.find(cpu, page)
+        if vma is None:
+            return None
+        cpu.work(mm.cost["lock_vma"], FAULT_ENTRY)
+        yield from vma.line.read(cpu, VMA_WORK)
+        yield from mm.sequence_line.read(cpu, VMA_WORK)
+        if vma.write_mark == mm.sequence:
+            return None
+        taken = yield from vma.lock.try_read(cpu)
+        if not taken:
+            return None
+        if vma.write_mark != mm.sequence and not vma.detached and vma.start <= page < vma.end:
+            return vma
+        yield from vma.lock.up_read(cpu)
+        if not vma.detached or vma.write_mark == mm.sequence:
+            return None
+
+
+def _handle(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, write: bool, *, vma_locked: bool) -> ThreadBody:
+    """handle_mm_fault -> do_anonymous_page. Value: False means try again under mmap_lock."""
+    cpu.work(mm.cost["fault"], PAGE_TABLE)
+    table = yield from mm.ensure_leaf_table(cpu, page)
+    slot = slot_of(page, 1)
+    if table.get(slot) is not None:
+        if write:
+            yield from _reuse(mm, cpu, table, slot)
+        return True
+    if vma.anon_vma is None:
+        prepared = yield from _prepare_anon_vma(mm, cpu, vma, vma_locked)
+        if not prepared:
+            return False
+    frame = yield from mm.pages.allocate(cpu)
+    yield from mm.machine.memory.clear_page(cpu, mm.pages.home(cpu, frame))
+    lock = mm.table_lock(table)
+    yield from lock.acquire(cpu)
+    if table.get(slot) is not None:  # somebody else was faster
+        yield from lock.release(cpu)
+        yield from mm.pages.free(cpu, frame)
+        return True
+    yield from mm.pages.add_to_lru(cpu, frame)
+    yield from table.line(slot).store(cpu, PAGE_TABLE)
+    table.set(slot, Mapping(frame, write))
+    yield from lock.release(cpu)
+    return True
+
+
+def _reuse(mm: LinuxMm, cpu: Cpu, table: PageTablePage, slot: int) -> ThreadBody:
+    """do_wp_page -> wp_page_reuse: a write to a page that a read fault has mapped; nobody shares it."""
+    lock = mm.table_lock(table)
+    yield from lock.acquire(cpu)
+    entry = table.get(slot)
+    if isinstance(entry, Mapping) and not entry.writable:
+        yield from table.line(slot).store(cpu, PAGE_TABLE)
+        table.set(slot, Mapping(entry.frame, True))
+    yield from lock.release(cpu)
+
+
+def _prepare_anon_vma(mm: LinuxMm, cpu: Cpu, vma: Vma, vma_locked: bool) -> ThreadBody:
+    """vmf_anon_prepare: the first fault of a VMA needs mmap_lock for reading, at least by trylock."""
+    if vma_locked:
+        taken = yield from mm.mmap_lock.try_read(cpu)
+        if not taken:
+            return False
+    if vma.anon_vma is None:
+        anon_vma = mm.new_anon_vma(cpu)
+        yield from mm.page_table_lock.acquire(cpu)
+        vma.anon_vma = vma.anon_vma or anon_vma
+        yield from mm.page_table_lock.release(cpu)
+    if vma_locked:
+        yield from mm.mmap_lock.up_read(cpu)
+    return True

@@ -1,0 +1,246 @@
+"""The maple tree that indexes VMAs (lib/maple_tree.c, 6.13): nodes that are copied, not changed.
+
+A leaf holds up to 16 ranges, gaps included; an inner node up to 10 children. A store in RCU mode writes a new
+copy of the leaf and swings the parent's slot; a leaf that overflows splits, one that runs empty joins its
+neighbour, and the parent is copied too. Each node is 256 bytes, four cache lines that move together.
+
+The tree here has the nodes, their lines and their occupancy. The order of VMAs is one sorted list beside it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from sim.engine import ThreadBody
+from sim.hardware import CacheLine, Cpu, Machine
+
+if TYPE_CHECKING:
+    from sim.designs.linux.spec import Costs
+    from sim.designs.linux.vma import Vma
+
+VMA_WORK = "vma"
+
+LEAF_RANGES = 16
+INNER_CHILDREN = 10
+_NODE_LINES = 4
+
+
+class _Node:
+    """A leaf: *low* is the first page it covers, *vmas* those that start in it. An inner node: *children*."""
+
+    __slots__ = ("children", "line", "low", "vmas")
+
+    def __init__(self, line: CacheLine, low: int) -> None:
+        self.line = line
+        self.low = low
+        self.vmas: list[Vma] = []
+        self.children: list[_Node] = []
+
+    @property
+    def ranges(self) -> int:
+        """Slots in use: VMAs and the gaps between them."""
+        used, at = 0, self.low
+        for vma in self.vmas:
+            used += 1 + (vma.start > at)
+            at = vma.end
+        return used + 1
+
+
+class MapleTree:
+    """VMAs by address. What walks nodes is a generator that runs on the calling cpu.
+
+    Stores change the sorted list at once, when the leaf's copy is published.
+    """
+
+    def __init__(self, machine: Machine, cpu: Cpu, costs: Costs) -> None:
+        self._machine = machine
+        clock = machine.spec.clock
+        self._search = costs.tree_node.at(clock)
+        self._store = costs.tree_store.at(clock)
+        self._split = costs.tree_split.at(clock)
+        self._starts: list[int] = []
+        self._vmas: list[Vma] = []
+        self.root_line = machine.line("mm_mt", cpu.socket, owner=cpu.id)
+        self._root = self._new_node(cpu, 0)
+
+    def __iter__(self) -> Iterator[Vma]:
+        return iter(self._vmas)
+
+    # -- searching ------------------------------------------------------------------------------------------
+
+    def find(self, cpu: Cpu, page: int) -> ThreadBody:
+        """mas_walk: value is the VMA that contains *page*, or None."""
+        yield from self._walk(cpu, page)
+        return self.peek(page)
+
+    def peek(self, page: int) -> Vma | None:
+        """`find` where a walk has just brought the leaf in."""
+        index = bisect_right(self._starts, page) - 1
+        if index >= 0 and self._vmas[index].end > page:
+            return self._vmas[index]
+        return None
+
+    def neighbours(self, start: int, end: int) -> tuple[Vma | None, Vma | None]:
+        """The VMAs that end at *start* and that begin at *end*."""
+        before, after = self.peek(start - 1), self.peek(end)
+        return before, after if after is not None and after.start == end else None
+
+    def overlapping(self, start: int, end: int) -> list[Vma]:
+        """VMAs that share a page with [start, end), in order."""
+        first = max(0, bisect_right(self._starts, start) - 1)
+        last = bisect_right(self._starts, end - 1)
+        return [vma for vma in self._vmas[first:last] if vma.end > start]
+
+    def lowest(self) -> Vma | None:
+        return self._vmas[0] if self._vmas else None
+
+    # -- storing --------------------------------------------------------------------------------------------
+
+    def insert(self, cpu: Cpu, vma: Vma) -> ThreadBody:
+        """Store a new VMA where nothing is."""
+        yield from self._walk(cpu, vma.start)
+        yield from self._publish(cpu, self._link(vma))
+
+    def remove(self, cpu: Cpu, vma: Vma) -> ThreadBody:
+        """Store a gap over *vma*."""
+        yield from self._walk(cpu, vma.start)
+        yield from self._publish(cpu, self._unlink(vma))
+
+    def extend(self, cpu: Cpu, vma: Vma, start: int, end: int, absorb: Vma | None = None) -> ThreadBody:
+        """Store *vma* with other ends; it may take the place of its upper neighbour *absorb*."""
+        yield from self._walk(cpu, start)
+        left = [self._unlink(vma)[-1]]
+        if absorb is not None:
+            left.append(self._unlink(absorb)[-1])
+        vma.start, vma.end = start, end
+        self._link(vma)
+        for leaf in dict.fromkeys(left):
+            if not leaf.vmas:
+                yield from self._unite(cpu, self._path(leaf.low))
+        yield from self._publish(cpu, self._path(start))
+
+    def split(self, cpu: Cpu, vma: Vma, upper: Vma) -> ThreadBody:
+        """Store *upper* over the end of *vma*, which now ends where *upper* starts."""
+        yield from self._walk(cpu, upper.start)
+        vma.end = upper.start
+        yield from self._publish(cpu, self._link(upper))
+
+    def _link(self, vma: Vma) -> list[_Node]:
+        """Put *vma* into the leaf of its first page; returns the path. The rest begins at its end."""
+        index = bisect_right(self._starts, vma.start)
+        self._starts.insert(index, vma.start)
+        self._vmas.insert(index, vma)
+        path = self._path(vma.start)
+        leaf = path[-1]
+        leaf.vmas.insert(bisect_right([other.start for other in leaf.vmas], vma.start), vma)
+        for node in self._path(vma.end - 1):
+            if node.low > vma.start:
+                node.low = vma.end
+        return path
+
+    def _unlink(self, vma: Vma) -> list[_Node]:
+        """Take *vma* out of its leaf; returns the path, the leaf may be empty now."""
+        index = bisect_right(self._starts, vma.start) - 1
+        del self._starts[index], self._vmas[index]
+        path = self._path(vma.start)
+        path[-1].vmas.remove(vma)
+        return path
+
+    def _publish(self, cpu: Cpu, path: list[_Node]) -> ThreadBody:
+        """Write the leaf's copy, make the tree point to it, mark the old leaf dead."""
+        leaf = path[-1]
+        cpu.work(self._store, VMA_WORK)
+        old, leaf.line = leaf.line, self._copy(cpu, leaf)
+        yield from old.store(cpu, VMA_WORK)  # mte_set_node_dead, for readers that are still in it
+        if leaf.ranges > LEAF_RANGES:
+            yield from self._divide(cpu, path)
+        elif not leaf.vmas and len(path) > 1:
+            yield from self._unite(cpu, path)
+        elif len(path) > 1:
+            yield from path[-2].line.store(cpu, VMA_WORK)
+        else:
+            yield from self.root_line.store(cpu, VMA_WORK)
+
+    # -- nodes ----------------------------------------------------------------------------------------------
+
+    def _new_node(self, cpu: Cpu, low: int) -> _Node:
+        line = self._machine.line(f"maple node at {low:#x}", cpu.socket, owner=cpu.id, lines=_NODE_LINES)
+        return _Node(line, low)
+
+    def _copy(self, cpu: Cpu, node: _Node) -> CacheLine:
+        """The line of a node's new copy: it comes from the cpu's slab and is in its cache."""
+        return self._machine.line(node.line.name, cpu.socket, owner=cpu.id, lines=_NODE_LINES)
+
+    def _path(self, page: int) -> list[_Node]:
+        node = self._root
+        path = [node]
+        while node.children:
+            node = node.children[max(0, bisect_right([child.low for child in node.children], page) - 1)]
+            path.append(node)
+        return path
+
+    def _walk(self, cpu: Cpu, page: int) -> ThreadBody:
+        """Read the nodes from the root to the leaf of *page*."""
+        yield from self.root_line.read(cpu, VMA_WORK)
+        for node in self._path(page):
+            cpu.work(self._search, VMA_WORK)
+            yield from node.line.read(cpu, VMA_WORK)
+
+    def _divide(self, cpu: Cpu, path: list[_Node]) -> ThreadBody:
+        """Split a full leaf, and full nodes above it."""
+        for depth in range(len(path) - 1, -1, -1):
+            node = path[depth]
+            if (node.children and len(node.children) <= INNER_CHILDREN) or (
+                not node.children and node.ranges <= LEAF_RANGES
+            ):
+                break
+            cpu.work(self._split, VMA_WORK)
+            right = self._halve(cpu, node)
+            if depth:
+                parent = path[depth - 1]
+                parent.children.insert(parent.children.index(node) + 1, right)
+                parent.line = self._copy(cpu, parent)
+            else:
+                root = self._new_node(cpu, 0)
+                root.children = [node, right]
+                self._root = root
+        yield from self.root_line.store(cpu, VMA_WORK)
+
+    def _halve(self, cpu: Cpu, node: _Node) -> _Node:
+        if node.children:
+            middle = len(node.children) // 2
+            right = self._new_node(cpu, node.children[middle].low)
+            right.children, node.children = node.children[middle:], node.children[:middle]
+        else:
+            middle = len(node.vmas) // 2
+            right = self._new_node(cpu, node.vmas[middle].start)
+            right.vmas, node.vmas = node.vmas[middle:], node.vmas[:middle]
+        return right
+
+    def _unite(self, cpu: Cpu, path: list[_Node]) -> ThreadBody:
+        """Remove an empty leaf; the one before takes its range, or the first leaf of all the one after."""
+        cpu.work(self._split, VMA_WORK)
+        for depth in range(len(path) - 1, 0, -1):
+            node, parent = path[depth], path[depth - 1]
+            if node.vmas or node.children:
+                break
+            index = parent.children.index(node)
+            parent.children.remove(node)
+            if index == 0 and parent.children:
+                parent.children[0].low = node.low
+                _lower(parent.children[0])
+            parent.line = self._copy(cpu, parent)
+        if not self._root.children and not self._root.vmas:
+            self._root = self._new_node(cpu, 0)
+        while len(self._root.children) == 1:
+            self._root = self._root.children[0]
+        yield from self.root_line.store(cpu, VMA_WORK)
+
+
+def _lower(node: _Node) -> None:
+    """Carry a node's new lower bound to its first descendants."""
+    while node.children:
+        node.children[0].low = node.low
+        node = node.children[0]

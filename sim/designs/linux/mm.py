@@ -1,0 +1,185 @@
+"""struct mm_struct and what the operations share: lines, locks, VMAs, page tables.
+
+The operations themselves are in `mmap`, `munmap` and `fault`, one module each, written as the kernel's steps.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sim.designs.linux import fault, mmap, munmap
+from sim.designs.linux.maple import VMA_WORK, MapleTree
+from sim.designs.linux.vma import LOCK_VMA, AnonVma, Vma
+from sim.engine import ThreadBody
+from sim.hardware import CacheLine, Cpu
+from sim.mm import (
+    LEVELS,
+    LOCK_PAGE_TABLE,
+    PAGE_TABLE,
+    AddressSpace,
+    PageTablePage,
+    SynchronousFlush,
+    slot_of,
+)
+from sim.sync import QueuedSpinLock, RwSem
+
+if TYPE_CHECKING:
+    from sim.designs.linux.kernel import LinuxKernel
+
+LOCK_MMAP = "lock: mmap_lock"
+
+_VMA_LINES = 3
+
+
+class LinuxMm(AddressSpace):
+    """One process.
+
+    Lines of mm_struct that are written while others look on (offsets as in 6.13): mmap_lock.count; the line
+    of mmap_lock.owner, osq and wait list; mm_lock_seq; map_count, total_vm and data_vm; the tree's root;
+    pgtables_bytes with page_table_lock; tlb_flush_pending; context.tlb_gen.
+    """
+
+    def __init__(self, kernel: LinuxKernel, cpu: Cpu) -> None:
+        super().__init__(kernel.machine)
+        self.kernel = kernel
+        self.pages = kernel.pages
+        machine, clock = kernel.machine, kernel.machine.spec.clock
+        costs = kernel.spec.costs
+        self.cost = {name: getattr(costs, name).at(clock) for name in type(costs).model_fields}
+        self.switches = kernel.spec.switches
+
+        def line(name: str, lines: int = 1) -> CacheLine:
+            return machine.line(f"mm.{name}", cpu.socket, owner=cpu.id, lines=lines)
+
+        self.mmap_lock = RwSem(
+            "mmap_lock",
+            line("mmap_lock.count"),
+            line("mmap_lock.owner"),
+            kernel.osq_nodes,
+            kernel.scheduler,
+            LOCK_MMAP,
+        )
+        self.sequence = 0
+        self.sequence_line = line("mm_lock_seq")
+        self.counters = line("total_vm", lines=2)
+        self.tables_line = line("pgtables_bytes")
+        self.page_table_lock = QueuedSpinLock(kernel.nodes, self.tables_line, LOCK_PAGE_TABLE)
+        self.flush_pending = line("tlb_flush_pending")
+        self.tree = MapleTree(machine, cpu, costs)
+        self.tlb = SynchronousFlush(machine, line("context.tlb_gen"))
+        self.root = PageTablePage(machine, LEVELS, 0, -1, cpu.socket, maker=cpu.id)
+
+    # -- the interface --------------------------------------------------------------------------------------
+
+    def mmap(self, cpu: Cpu, pages: int, at: int | None = None) -> ThreadBody:
+        return mmap.mmap(self, cpu, pages, at)
+
+    def munmap(self, cpu: Cpu, at: int, pages: int) -> ThreadBody:
+        return munmap.munmap(self, cpu, at, pages)
+
+    def fault(self, cpu: Cpu, page: int, write: bool) -> ThreadBody:
+        return fault.user_fault(self, cpu, page, write)
+
+    def activate(self, cpu: Cpu) -> None:
+        self.tlb.activate(cpu)
+
+    # -- mmap_lock and VMA locks ----------------------------------------------------------------------------
+
+    def end_write_all(self, cpu: Cpu) -> ThreadBody:
+        """vma_end_write_all: one store of the sequence releases every VMA marked in this section."""
+        yield from self.sequence_line.store(cpu, LOCK_VMA)
+        self.sequence += 1
+
+    def write_unlock(self, cpu: Cpu) -> ThreadBody:
+        yield from self.end_write_all(cpu)
+        yield from self.mmap_lock.up_write(cpu)
+
+    def write_downgrade(self, cpu: Cpu) -> ThreadBody:
+        yield from self.end_write_all(cpu)
+        yield from self.mmap_lock.downgrade_write(cpu)
+
+    def start_write(self, cpu: Cpu, vma: Vma) -> ThreadBody:
+        """vma_start_write: wait for faults in *vma*, then keep new ones out until the section ends."""
+        if vma.write_mark == self.sequence:
+            return
+        yield from vma.lock.down_write(cpu)
+        vma.write_mark = self.sequence
+        yield from vma.lock.up_write(cpu)
+
+    # -- VMAs -----------------------------------------------------------------------------------------------
+
+    def new_vma(self, cpu: Cpu, start: int, end: int, *, anon_vma: AnonVma | None = None) -> Vma:
+        """vm_area_alloc: struct and lock from the cpu's slab, their lines in its cache."""
+        cpu.work(self.cost["vma_alloc"], VMA_WORK)
+        machine, kernel = self.machine, self.kernel
+        lock_line = machine.line(f"vm_lock of {start:#x}", cpu.socket, owner=cpu.id)
+        lock = RwSem("vm_lock", lock_line, lock_line, kernel.osq_nodes, kernel.scheduler, LOCK_VMA)
+        line = machine.line(f"VMA {start:#x}", cpu.socket, owner=cpu.id, lines=_VMA_LINES)
+        return Vma(start, end, line, lock, anon_vma)
+
+    def new_anon_vma(self, cpu: Cpu) -> AnonVma:
+        """anon_vma_alloc."""
+        cpu.work(self.cost["anon_vma"], VMA_WORK)
+        return AnonVma(self.machine.line("anon_vma", cpu.socket, owner=cpu.id, lines=2))
+
+    def link_anon_vma(self, cpu: Cpu, anon_vma: AnonVma) -> ThreadBody:
+        """Insert into or remove from the interval tree, under the root's rwsem (anon_vma_clone,
+        unlink_anon_vmas).
+
+        The callers hold mmap_lock for writing or run alone in its shadow, so the rwsem is never contended;
+        its line and the tree's come from whoever was here before.
+        """
+        yield from anon_vma.line.write(cpu, VMA_WORK)
+        cpu.work(self.cost["anon_vma_link"], VMA_WORK)
+
+    # -- page tables ----------------------------------------------------------------------------------------
+
+    def leaf_table(self, page: int) -> PageTablePage | None:
+        """The level-1 table of *page*, if it exists."""
+        table: PageTablePage | None = self.root
+        while table is not None and table.level > 1:
+            table = table.child(slot_of(page, table.level))
+        return table
+
+    def ensure_leaf_table(self, cpu: Cpu, page: int) -> ThreadBody:
+        """__pud_alloc, __pmd_alloc, __pte_alloc: make missing tables; value is the level-1 table.
+
+        The page is allocated before the lock is taken; whoever comes second gives his back.
+        """
+        table = self.root
+        while table.level > 1:
+            slot = slot_of(page, table.level)
+            child = table.child(slot)
+            if child is None:
+                child = yield from self._make_table(cpu, table, page)
+            yield from table.line(slot).read(cpu, PAGE_TABLE)
+            table = child
+        return table
+
+    def _make_table(self, cpu: Cpu, parent: PageTablePage, page: int) -> ThreadBody:
+        slot = slot_of(page, parent.level)
+        frame = yield from self.pages.allocate(cpu)
+        cpu.work(self.cost["table_alloc"], PAGE_TABLE)
+        home = self.pages.home(cpu, frame)
+        yield from self.machine.memory.clear_page(cpu, home)
+        # Level-1 tables are linked under the level-2 table's split lock, upper ones under page_table_lock.
+        lock = self.table_lock(parent) if parent.level == 2 else self.page_table_lock
+        yield from lock.acquire(cpu)
+        child = parent.child(slot)
+        if child is None:
+            child = PageTablePage(self.machine, parent.level - 1, page, frame, home, maker=cpu.id)
+            yield from self.tables_line.write(cpu, PAGE_TABLE)  # mm_inc_nr_ptes
+            yield from parent.line(slot).store(cpu, PAGE_TABLE)
+            parent.set(slot, child)
+            frame = None
+        yield from lock.release(cpu)
+        if frame is not None:
+            yield from self.pages.free(cpu, frame)
+        return child
+
+    def table_lock(self, table: PageTablePage) -> QueuedSpinLock:
+        """The split page-table lock, in the table's ptdesc."""
+        if table.lock is None:
+            table.lock = QueuedSpinLock(self.kernel.nodes, table.meta, LOCK_PAGE_TABLE)
+        lock: QueuedSpinLock = table.lock
+        return lock

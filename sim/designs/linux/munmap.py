@@ -1,0 +1,116 @@
+"""munmap (mm/vma.c do_vmi_align_munmap: gather, clear the tree, complete; 6.13).
+
+mmap_lock   |------------ write -------------|------------- read --------------|
+             find, split, gather, clear tree  drain, zap, flush + acks, free    up_read
+                                             ^ downgrade: faults may run, the next writer may not
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sim.designs.linux.maple import VMA_WORK
+from sim.designs.linux.vma import Vma
+from sim.engine import ThreadBody
+from sim.hardware import Cpu
+from sim.mm import PAGE_TABLE, SYSCALL, Mapping, slot_of
+
+if TYPE_CHECKING:
+    from sim.designs.linux.mm import LinuxMm
+
+
+def munmap(mm: LinuxMm, cpu: Cpu, at: int, pages: int) -> ThreadBody:
+    """munmap(2)."""
+    cpu.work(mm._syscall, SYSCALL)
+    yield from mm.mmap_lock.down_write(cpu)
+    vmas = yield from _gather(mm, cpu, at, at + pages)
+    if not vmas:
+        yield from mm.write_unlock(cpu)
+        return
+    yield from mm.write_downgrade(cpu)
+    yield from _complete(mm, cpu, vmas)
+    yield from mm.mmap_lock.up_read(cpu)
+
+
+def unmap_locked(mm: LinuxMm, cpu: Cpu, at: int, pages: int) -> ThreadBody:
+    """The same for MAP_FIXED over existing mappings: all of it under the caller's write lock."""
+    vmas = yield from _gather(mm, cpu, at, at + pages)
+    yield from _complete(mm, cpu, vmas)
+
+
+def _gather(mm: LinuxMm, cpu: Cpu, start: int, end: int) -> ThreadBody:
+    """vms_gather_munmap_vmas and vma_iter_clear_gfp: cut out the range; value is its VMAs, now detached."""
+    yield from mm.tree.find(cpu, start)
+    cpu.work(mm.cost["munmap_gather"], VMA_WORK)
+    vmas = mm.tree.overlapping(start, end)
+    if vmas and vmas[0].start < start:
+        vmas[0] = yield from _split(mm, cpu, vmas[0], start)
+    if vmas and vmas[-1].end > end:
+        yield from _split(mm, cpu, vmas[-1], end)
+    for vma in vmas:
+        yield from mm.start_write(cpu, vma)
+        yield from vma.line.store(cpu, VMA_WORK)
+        vma.detached = True
+        yield from mm.tree.remove(cpu, vma)
+    if vmas:
+        yield from mm.counters.store(cpu, VMA_WORK)  # map_count
+    return vmas
+
+
+def _split(mm: LinuxMm, cpu: Cpu, vma: Vma, at: int) -> ThreadBody:
+    """__split_vma: *vma* keeps the part below *at*; value is the new VMA above."""
+    yield from vma.line.read(cpu, VMA_WORK)
+    upper = mm.new_vma(cpu, at, vma.end, anon_vma=vma.anon_vma)
+    yield from mm.start_write(cpu, vma)
+    upper.write_mark = mm.sequence
+    if vma.anon_vma is not None:
+        yield from mm.link_anon_vma(cpu, vma.anon_vma)  # anon_vma_clone
+    yield from vma.line.store(cpu, VMA_WORK)
+    yield from mm.tree.split(cpu, vma, upper)
+    return upper
+
+
+def _complete(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> ThreadBody:
+    """vms_complete_munmap_vmas: zap, flush, free."""
+    if mm.switches.lru_drain_on_zap:
+        yield from mm.pages.drain_lru(cpu)
+    cpu.work(mm.cost["munmap_complete"], VMA_WORK)
+    yield from mm.flush_pending.write(cpu, PAGE_TABLE)  # tlb_gather_mmu
+    unmapped: list[tuple[int, int]] = []
+    for vma in vmas:
+        yield from _zap(mm, cpu, vma, unmapped)
+        if vma.anon_vma is not None:
+            yield from mm.link_anon_vma(cpu, vma.anon_vma)  # unlink_anon_vmas
+    if unmapped:
+        yield from mm.tlb.flush(cpu, [page for page, _ in unmapped])
+        yield from mm.pages.release(cpu, [frame for _, frame in unmapped])
+    yield from mm.flush_pending.write(cpu, PAGE_TABLE)  # tlb_finish_mmu
+    yield from mm.counters.store(cpu, PAGE_TABLE)  # total_vm
+    for _ in vmas:
+        cpu.work(mm.cost["vma_free"], VMA_WORK)  # call_rcu
+
+
+def _zap(mm: LinuxMm, cpu: Cpu, vma: Vma, unmapped: list[tuple[int, int]]) -> ThreadBody:
+    """zap_pte_range, one level-1 table after the other."""
+    page = vma.start
+    while page < vma.end:
+        found = len(unmapped)
+        table = mm.leaf_table(page)
+        stop = min(vma.end, (page | 511) + 1)
+        if table is None:
+            page = stop
+            continue
+        lock = mm.table_lock(table)
+        yield from lock.acquire(cpu)
+        while page < stop:
+            slot = slot_of(page, 1)
+            entry = table.get(slot)
+            if isinstance(entry, Mapping):
+                yield from table.line(slot).write(cpu, PAGE_TABLE)
+                table.set(slot, None)
+                cpu.work(mm.cost["zap_page"], PAGE_TABLE)
+                unmapped.append((page, entry.frame))
+            page += 1
+        if len(unmapped) > found:
+            cpu.work(mm.cost["zap_table"], PAGE_TABLE)
+        yield from lock.release(cpu)

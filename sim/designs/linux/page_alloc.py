@@ -1,0 +1,180 @@
+"""Linux's page allocator: per-cpu lists over a buddy under zone->lock (mm/page_alloc.c, 6.13), and the LRU.
+
+One zone a NUMA node that the kernel sees, one lruvec a node. A guest without a virtual topology has one of
+each for the whole machine.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sim.engine import ThreadBody
+from sim.engine.units import PAGE_BYTES
+from sim.hardware import Cpu, Machine
+from sim.mm import Buddy, FrameMap
+from sim.sync import QueuedSpinLock, QueueNodes
+
+if TYPE_CHECKING:
+    from sim.designs.linux.spec import LinuxSpec
+
+ALLOCATE = "allocate"
+LRU = "lru"
+LOCK_ZONE = "lock: zone"
+LOCK_LRU = "lock: lru"
+
+
+class Zone:
+    """Frames of one node: the buddy, its lock, and the lists of the node's lruvec."""
+
+    def __init__(self, machine: Machine, index: int, nodes: QueueNodes) -> None:
+        spec = machine.spec
+        sockets = spec.topology.sockets
+        frames = spec.memory.size_per_socket * sockets // spec.topology.numa_nodes // PAGE_BYTES
+        home = index * sockets // spec.topology.numa_nodes
+        self.buddy = Buddy(index * frames, frames)
+        self.lock = QueuedSpinLock(nodes, machine.line(f"zone {index} lock", home), LOCK_ZONE)
+        self.free_lists = machine.line(f"zone {index} free lists", home, lines=2)
+        self.lru_lock = QueuedSpinLock(nodes, machine.line(f"lruvec {index} lock", home), LOCK_LRU)
+        self.lru_lists = machine.line(f"lruvec {index} lists", home, lines=2)
+
+
+class PageAllocator:
+    """Order-0 pages for anonymous memory and page tables."""
+
+    def __init__(self, machine: Machine, spec: LinuxSpec, nodes: QueueNodes) -> None:
+        self._machine = machine
+        self._spec = spec
+        topology = machine.spec.topology
+        clock = machine.spec.clock
+        costs = spec.costs
+        self._alloc, self._free = costs.page_alloc.at(clock), costs.page_free.at(clock)
+        self._refill, self._per_page = costs.zone_refill.at(clock), costs.zone_page.at(clock)
+        self._lru_add = costs.lru_add.at(clock)
+        self._lru_move, self._lru_page = costs.lru_move.at(clock), costs.lru_page.at(clock)
+        self.zones = [Zone(machine, index, nodes) for index in range(topology.numa_nodes)]
+        self._zone_of_socket = [
+            self.zones[socket * topology.numa_nodes // topology.sockets] for socket in range(topology.sockets)
+        ]
+        self._pcp: list[list[int]] = [[] for _ in machine.cpus]
+        self._lru_batch: list[list[int]] = [[] for _ in machine.cpus]
+        self._in_batch: set[int] = set()
+        self._on_lru: set[int] = set()
+        self.frames = FrameMap()
+        self.owned: set[int] = set()
+        self._boot()
+
+    def _boot(self) -> None:
+        """The state a running kernel is in: each cpu's list and LRU batch is filled to some random level.
+
+        Otherwise all cpus would empty and fill them at the same request, which no real run does.
+        """
+        draw = self._machine.engine.stream("boot").random
+        limits = self._spec.limits
+        for cpu in self._machine.cpus:
+            buddy = self._zone_of_socket[cpu.socket].buddy
+            batch = [buddy.allocate() for _ in range(int(draw() * limits.lru_batch))]
+            self._lru_batch[cpu.id] = batch
+            self._in_batch.update(batch)
+            self.owned.update(batch)
+            self._pcp[cpu.id] = [buddy.allocate() for _ in range(int(draw() * limits.pcp_batch))]
+
+    # -- pages ----------------------------------------------------------------------------------------------
+
+    def allocate(self, cpu: Cpu) -> ThreadBody:
+        """rmqueue_pcplist: value is a frame."""
+        cpu.work(self._alloc, ALLOCATE)
+        pcp = self._pcp[cpu.id]
+        if not pcp:
+            yield from self._move(cpu, self._spec.limits.pcp_batch)
+        frame = pcp.pop()
+        self.owned.add(frame)
+        return frame
+
+    def free(self, cpu: Cpu, frame: int) -> ThreadBody:
+        """free_unref_page: back on this cpu's list, in bulk to the buddy when the list is full."""
+        self.owned.remove(frame)
+        cpu.work(self._free, ALLOCATE)
+        pcp = self._pcp[cpu.id]
+        pcp.append(frame)
+        if len(pcp) > self._spec.limits.pcp_high:
+            yield from self._move(cpu, -self._spec.limits.pcp_batch)
+
+    def home(self, cpu: Cpu, frame: int) -> int:
+        """The socket of *frame*; *cpu* touches it."""
+        if self._machine.spec.guest:
+            return self.frames.home(frame, cpu.socket)
+        zone = self._zone_of_socket[cpu.socket]
+        return self.frames.home(frame, self.zones.index(zone) * len(self._zone_of_socket) // len(self.zones))
+
+    def _move(self, cpu: Cpu, pages: int) -> ThreadBody:
+        """rmqueue_bulk (*pages* > 0) or free_pcppages_bulk (< 0), under zone->lock with interrupts off."""
+        zone = self._zone_of_socket[cpu.socket]
+        pcp = self._pcp[cpu.id]
+        if cpu.pending:
+            yield cpu.take_pending()
+        cpu.disable_interrupts()
+        yield from zone.lock.acquire(cpu)
+        yield from zone.free_lists.write(cpu, LOCK_ZONE)
+        cpu.work(self._refill + abs(pages) * self._per_page, ALLOCATE)
+        if cpu.pending:
+            yield cpu.take_pending()
+        if pages > 0:
+            pcp.extend(zone.buddy.allocate() for _ in range(pages))
+            pcp.reverse()
+        else:
+            for frame in pcp[:-pages]:
+                zone.buddy.free(frame)
+            del pcp[:-pages]
+        yield from zone.lock.release(cpu)
+        cpu.enable_interrupts()
+
+    # -- LRU ------------------------------------------------------------------------------------------------
+
+    def add_to_lru(self, cpu: Cpu, frame: int) -> ThreadBody:
+        """folio_add_lru: into the cpu's batch; a full batch goes to the lruvec."""
+        cpu.work(self._lru_add, LRU)
+        batch = self._lru_batch[cpu.id]
+        batch.append(frame)
+        self._in_batch.add(frame)
+        if len(batch) >= self._spec.limits.lru_batch:
+            yield from self.drain_lru(cpu)
+
+    def drain_lru(self, cpu: Cpu) -> ThreadBody:
+        """lru_add_drain: move what is in the cpu's batch; the batch's own references end here."""
+        batch = self._lru_batch[cpu.id]
+        if not batch:
+            cpu.work(self._lru_add, LRU)
+            return
+        self._lru_batch[cpu.id] = []
+        yield from self._lru_section(cpu, len(batch))
+        for frame in batch:
+            if frame in self._in_batch:
+                self._in_batch.remove(frame)
+                self._on_lru.add(frame)
+            else:
+                yield from self.free(cpu, frame)
+
+    def release(self, cpu: Cpu, frames: list[int]) -> ThreadBody:
+        """folios_put_refs: take the pages off the LRU and free them.
+
+        A page that still waits in some cpu's batch is freed when that batch is drained.
+        """
+        last_reference = [frame for frame in frames if frame not in self._in_batch]
+        self._in_batch.difference_update(frames)
+        listed = sum(frame in self._on_lru for frame in last_reference)
+        if listed:
+            yield from self._lru_section(cpu, listed)
+            self._on_lru.difference_update(last_reference)
+        for frame in last_reference:
+            yield from self.free(cpu, frame)
+
+    def _lru_section(self, cpu: Cpu, pages: int) -> ThreadBody:
+        zone = self._zone_of_socket[cpu.socket]
+        if cpu.pending:
+            yield cpu.take_pending()
+        cpu.disable_interrupts()
+        yield from zone.lru_lock.acquire(cpu)
+        yield from zone.lru_lists.write(cpu, LOCK_LRU)
+        cpu.work(self._lru_move + pages * self._lru_page, LRU)
+        yield from zone.lru_lock.release(cpu)
+        cpu.enable_interrupts()

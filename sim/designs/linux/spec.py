@@ -1,0 +1,89 @@
+"""What a Linux design file says: which kernel generation, and what its code paths cost.
+
+Costs are the instructions of a step with its data in the cpu's own cache, in cycles; what a cache line or a
+lock costs on top is simulated.
+"""
+
+from __future__ import annotations
+
+from pydantic import PositiveInt
+
+from sim.designs.base import DesignSpec
+from sim.engine.units import Cost
+from sim.hardware import Spec
+
+
+class Switches(Spec):
+    """What differs between kernel versions."""
+
+    prefetchw_mmap_lock: bool
+    """Every user fault prefetches mmap_lock for writing (until 6.15)."""
+    lru_drain_on_zap: bool
+    """munmap drains the cpu's LRU batch before it zaps (until 6.13)."""
+
+
+class Limits(Spec):
+    """Sizes of batches and lists."""
+
+    lru_batch: PositiveInt
+    pcp_batch: PositiveInt
+    pcp_high: PositiveInt
+
+
+class Costs(Spec):
+    """Cpu work of one step each."""
+
+    mmap_enter: Cost
+    """Checks before the lock."""
+    mmap_region: Cost
+    """do_mmap/mmap_region under the lock, without gap search, VMA and tree store."""
+    munmap_gather: Cost
+    """Find, check, gather and detach under the write lock, without splits and tree stores."""
+    munmap_complete: Cost
+    """The read-locked rest: zap set-up, mmu_gather, free_pgtables, accounting."""
+    tree_node: Cost
+    """Search in one maple node."""
+    tree_store: Cost
+    """Allocate and fill a new leaf node, swing the parent's slot."""
+    tree_split: Cost
+    """The same for a store that splits or joins nodes, on top."""
+    vma_alloc: Cost
+    vma_free: Cost
+    vma_merge: Cost
+    """Decide on and carry out a merge, without the tree store."""
+    lock_vma: Cost
+    """lock_vma_under_rcu without tree walk and atomics."""
+    fault: Cost
+    """handle_mm_fault for an anonymous page, without allocation, zeroing, locks and exception entry."""
+    anon_vma: Cost
+    """anon_vma_prepare for the first fault of a VMA."""
+    anon_vma_link: Cost
+    """anon_vma_clone or unlink_anon_vmas of one VMA."""
+    table_alloc: Cost
+    """Allocate and initialise a page-table page, without zeroing."""
+    page_alloc: Cost
+    """Take a page from the per-cpu list."""
+    page_free: Cost
+    """Put a page on the per-cpu list."""
+    zone_refill: Cost
+    """Fixed part of a bulk move between per-cpu list and buddy, under zone->lock."""
+    zone_page: Cost
+    """Per page moved."""
+    lru_add: Cost
+    """Add a page to the cpu's LRU batch."""
+    lru_move: Cost
+    """Fixed part of emptying a batch, under lru_lock."""
+    lru_page: Cost
+    """Per page of the batch; touches its struct page."""
+    zap_table: Cost
+    """Zap pages of one level-1 table: map it, set up and finish the batch of its pages."""
+    zap_page: Cost
+    """Clear one PTE: rmap, counters, gather."""
+
+
+class LinuxSpec(DesignSpec):
+    """One kernel version."""
+
+    switches: Switches
+    limits: Limits
+    costs: Costs
