@@ -1,0 +1,6 @@
+"""A workload file becomes one generator a thread, and one run of them a measurement."""
+
+from sim.workload.simulate import Limits, Measurement, simulate
+from sim.workload.spec import WorkloadPlan, WorkloadSpec
+
+__all__ = ["Limits", "Measurement", "WorkloadPlan", "WorkloadSpec", "simulate"]

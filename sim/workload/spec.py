@@ -1,0 +1,179 @@
+"""What a workload file says, typed.
+
+A workload is a list of set-up steps for the main thread and a list of steps that each thread repeats as its
+requests. Where a request works is its *slot*: the layout gives every (thread, request) one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+
+from sim.engine.units import PAGE_BYTES, Duration, Size
+from sim.hardware import Spec
+
+Place = Literal["anywhere", "slot", "mapped", "layout", "every slot"]
+"""Where a step works: wherever the kernel likes; the request's slot; what this thread's last mmap returned;
+the
+whole layout; each slot of all threads in turn."""
+
+
+class MmapStep(Spec):
+    """mmap private anonymous memory; at a slot it is MAP_FIXED. *size* defaults to the place's own."""
+
+    at: Literal["anywhere", "slot", "layout"]
+    size: Size | None = None
+
+
+class RangeStep(Spec):
+    """A step over a range of existing memory. *size* defaults to the place's own."""
+
+    at: Literal["slot", "mapped", "layout", "every slot"]
+    size: Size | None = None
+
+
+class TouchStep(RangeStep):
+    """Access each page of a range once."""
+
+    write: bool = True
+
+
+class ComputeStep(Spec):
+    """User time without memory management."""
+
+    time: Duration
+
+
+class Step(Spec):
+    """One step: exactly one of its keys."""
+
+    mmap: MmapStep | None = None
+    munmap: RangeStep | None = None
+    touch: TouchStep | None = None
+    compute: ComputeStep | None = None
+
+    @model_validator(mode="after")
+    def _one_action(self) -> Self:
+        actions = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(actions) != 1:
+            raise ValueError(
+                f"a step is one of {', '.join(type(self).model_fields)}; this one has {len(actions)}"
+            )
+        return self
+
+    @property
+    def action(self) -> MmapStep | RangeStep | ComputeStep:
+        action = self.mmap or self.munmap or self.touch or self.compute
+        assert action is not None
+        return action
+
+
+class Layout(Spec):
+    """Where the slots are.
+
+    Thread i owns a window of *stride* bytes from i x stride on; its request j has *request* bytes at
+    j x request in it. `order: own` gives each thread its own window. `order: shuffled` deals all slots out at
+    random, each once; then *leaves* is over how many windows they are spread (absent: one for each thread).
+    *base* is where the layout begins; absent, the set-up maps it, *reserve* times as large as the windows.
+    """
+
+    request: Size
+    stride: Size
+    order: Literal["own", "shuffled"]
+    leaves: PositiveInt | None = None
+    base: Size | None = None
+    reserve: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _whole_pages(self) -> Self:
+        for name in ("request", "stride", "base"):
+            value = getattr(self, name)
+            if value is not None and value % PAGE_BYTES:
+                raise ValueError(f"{name} must be a whole number of pages")
+        if self.request > self.stride:
+            raise ValueError("request must fit into stride")
+        return self
+
+
+class Measured(Spec):
+    """Which requests of each thread count, from 0."""
+
+    first: NonNegativeInt
+    last: NonNegativeInt
+
+
+class Stack(Spec):
+    """Each thread's stack: mapped by its creator; the thread touches the top of it before it waits to
+    start."""
+
+    size: Size
+    touched: Size
+
+
+class WorkloadPlan(Spec):
+    """A workload in one placement: what the threads really do."""
+
+    requests: PositiveInt
+    measured: Measured
+    pooled_threads: PositiveInt
+    stack: Stack
+    layout: Layout
+    setup: tuple[Step, ...] = ()
+    thread: tuple[Step, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _measured_requests_exist(self) -> Self:
+        if not self.measured.first <= self.measured.last < self.requests:
+            raise ValueError(
+                f"measured requests must lie within 0..{self.requests - 1}, first not after last"
+            )
+        return self
+
+
+class WorkloadSpec(Spec):
+    """A workload and its placements. A placement overlays the common part, key by key."""
+
+    name: str
+    title: str
+    requests: PositiveInt
+    measured: Measured
+    pooled_threads: PositiveInt = 1
+    """Runs of a point are repeated, with other random draws, until so many threads have been measured."""
+    stack: Stack
+    layout: dict[str, Any]
+    setup: tuple[dict[str, Any], ...] = ()
+    thread: tuple[dict[str, Any], ...] = ()
+    placements: dict[str, dict[str, Any]] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _every_placement_is_a_plan(self) -> Self:
+        for placement in self.placements:
+            self.plan(placement)
+        return self
+
+    @property
+    def placement_names(self) -> list[str]:
+        return list(self.placements)
+
+    def plan(self, placement: str) -> WorkloadPlan:
+        """The workload as it is in *placement*. Raises `KeyError` for an unknown one."""
+        common = {
+            "requests": self.requests,
+            "measured": self.measured,
+            "pooled_threads": self.pooled_threads,
+            "stack": self.stack,
+            "layout": self.layout,
+            "setup": self.setup,
+            "thread": self.thread,
+        }
+        return WorkloadPlan.model_validate(_overlay(common, self.placements[placement]), strict=False)
+
+
+def _overlay(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = _overlay(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
