@@ -1,0 +1,34 @@
+"""cortensim: how a memory-management design scales on a machine, and where the time goes.
+
+    import sim
+
+    experiment = sim.load("quickstart")
+    points = sim.run(experiment, workers=2)      # a tidy DataFrame, one row a point
+    sim.plot.scalability(points)                 # a matplotlib Axes
+
+Nothing is loaded before it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sim.experiment import load, run
+
+    from . import plot
+
+__all__ = ["load", "plot", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "plot":
+        return import_module("sim.plot")
+    if name in ("load", "run"):
+        return getattr(import_module("sim.experiment"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,250 @@
+"""The command line: arguments in, exit code out. 0 done, 1 a check or a point failed, 2 bad input.
+
+Everything heavy is imported by the command that needs it: `cortensim --help` must be instant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from sim.errors import CortensimError, Fault, InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+_PLAIN_WIDTH = 160
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code. Whatever the user got wrong is a message, not a traceback."""
+    try:
+        options = _parser().parse_args(arguments)
+        command: Callable[[argparse.Namespace], int] = options.command
+        code = command(options)
+        sys.stdout.flush()
+        return code
+    except InputError as error:
+        for fault in error.faults:
+            _complain(str(fault))
+        return BAD_INPUT
+    except CortensimError as error:
+        _complain(f"{type(error).__name__}: {error}")
+        return FAILED
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except OSError as error:
+        _complain(str(error))
+        return FAILED
+    except KeyboardInterrupt:
+        _complain("stopped")
+        return INTERRUPTED
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with a one-line error."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_INPUT, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when asked."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from sim.experiment.manifest import package_version
+
+        print(f"cortensim {package_version()}")
+        parser.exit()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="cortensim",
+        description="How does a memory-management design scale on a machine, and where does the time go?",
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+
+    run = commands.add_parser("run", help="run an experiment and draw its figures")
+    run.set_defaults(command=_run)
+    run.add_argument("experiment", metavar="EXPERIMENT", help="name of a preset, or path of a YAML file")
+    run.add_argument(
+        "--out", metavar="DIR", type=Path, help="folder for the results (default: results/<name>)"
+    )
+    run.add_argument("--workers", metavar="N", type=_workers, help="processes (default: one a cpu)")
+    run.add_argument("--threads", metavar="1,8,64", help="thread counts instead of the experiment's")
+    run.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[],
+        help="another value: seed=7, designs=[linux-6.13], workload.layout.leaves=64 (repeatable)",
+    )  # fmt: skip
+    run.add_argument("--resume", action="store_true", help="continue a run that was stopped")
+    run.add_argument("--no-plots", action="store_true", help="tables only")
+
+    listing = commands.add_parser("list", help="list the presets of a kind")
+    listing.set_defaults(command=_list)
+    listing.add_argument("kind", choices=("machines", "designs", "workloads", "experiments"))
+
+    show = commands.add_parser("show", help="show a preset or file, with the origin of its values")
+    show.set_defaults(command=_show)
+    show.add_argument("name", metavar="NAME", help="name of a preset, or path of a YAML file")
+
+    check = commands.add_parser("check", help="check files without running them")
+    check.set_defaults(command=_check)
+    check.add_argument("files", metavar="FILE", nargs="+", type=Path)
+
+    validate = commands.add_parser("validate", help="hold the model against published measurements")
+    validate.set_defaults(command=_validate)
+    validate.add_argument(
+        "--data", metavar="FILE.csv", nargs="+", action="extend", type=Path, default=[],
+        help="measurements (default: the published ones that come with the program)",
+    )  # fmt: skip
+    validate.add_argument(
+        "--dataset", metavar="NAME", nargs="+", action="extend", default=[], help="these datasets only"
+    )
+    validate.add_argument("--strict", action="store_true", help="a row that is not covered fails, too")
+    validate.add_argument("--out", metavar="DIR", type=Path, help="write validation.csv there")
+    validate.add_argument("--workers", metavar="N", type=_workers, help="processes (default: one a cpu)")
+
+    plot = commands.add_parser("plot", help="draw the figures of a run again")
+    plot.set_defaults(command=_plot)
+    plot.add_argument("run", metavar="RUN", type=Path, help="folder of a run, or its name under results/")
+    plot.add_argument("--out", metavar="DIR", type=Path, help="folder for the figures (default: RUN/plots)")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    from sim.experiment import available_cpus, load, meter, parse_override, run
+    from sim.experiment.describe import result_table
+
+    overrides = [parse_override(text, f"--set {text}") for text in options.set]
+    if options.threads is not None:
+        overrides.append(parse_override(f"threads=[{options.threads}]", f"--threads {options.threads}"))
+    experiment = load(options.experiment, overrides)
+    out: Path = options.out or Path("results") / experiment.name
+    try:
+        with meter(_console(sys.stderr)) as progress:
+            points = run(
+                experiment,
+                out=out,
+                workers=options.workers or available_cpus(),
+                resume=options.resume,
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        _complain(f"stopped; finished points are kept in {out}: continue with --resume")
+        return INTERRUPTED
+    console = _console(sys.stdout)
+    console.print(result_table(points))
+    console.print(f"\ntables: {out / 'points.csv'}", soft_wrap=True, highlight=False)
+    failed = points[points["status"] == "failed"]
+    if not options.no_plots and len(failed) < len(points):
+        figures = _draw(out, out / "plots")
+        console.print(f"figure: {figures[0]}", soft_wrap=True, highlight=False)
+    if len(failed):
+        _complain(f"{len(failed)} of {len(points)} points failed; the first: {failed.iloc[0]['error']}")
+        return FAILED
+    return DONE
+
+
+def _list(options: argparse.Namespace) -> int:
+    from sim.experiment.describe import preset_table
+
+    kinds = {"machines": "machine", "designs": "design", "workloads": "workload", "experiments": "experiment"}
+    _console(sys.stdout).print(preset_table(kinds[options.kind]))  # type: ignore[arg-type]
+    return DONE
+
+
+def _show(options: argparse.Namespace) -> int:
+    from sim.experiment.check import find_any
+    from sim.experiment.describe import spec_view
+
+    console = _console(sys.stdout)
+    for resolved in find_any(options.name):
+        console.print(spec_view(resolved))
+    return DONE
+
+
+def _check(options: argparse.Namespace) -> int:
+    from sim.experiment.check import check_file
+
+    faults: list[Fault] = []
+    for path in options.files:
+        try:
+            kind, name = check_file(path)
+        except InputError as error:
+            faults += [fault for fault in error.faults if fault not in faults]
+        else:
+            print(f"{path}: {kind} {name} is fine")
+    if faults:
+        raise InputError(faults)
+    return DONE
+
+
+def _validate(options: argparse.Namespace) -> int:
+    from sim.analysis.validation import validate
+    from sim.experiment import available_cpus, meter
+
+    if options.out is not None:
+        _make_folder(options.out)
+    with meter(_console(sys.stderr)) as progress:
+        result = validate(options.data, options.dataset, options.workers or available_cpus(), progress)
+    console = _console(sys.stdout)
+    result.render(console)
+    if options.out is not None:
+        written = result.write_csv(options.out)
+        console.print(f"table: {written}", soft_wrap=True, highlight=False)
+    return DONE if result.ok and (result.complete or not options.strict) else FAILED
+
+
+def _plot(options: argparse.Namespace) -> int:
+    run: Path = options.run
+    if not run.exists() and (named := Path("results") / run).exists():
+        run = named
+    for figure in _draw(run, options.out or run / "plots"):
+        print(figure)
+    return DONE
+
+
+def _draw(run: Path, out: Path) -> list[Path]:
+    from sim.analysis.figures import plot_run
+
+    return plot_run(run, out)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise InputError(Fault(f"cannot write here: {reason}", str(folder))) from error
+
+
+def _workers(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"not a number of processes: {text!r}")
+    return int(text)
+
+
+def _console(stream: object) -> Console:
+    """A console on *stream*; what goes to a file or a pipe is not folded at 80 columns."""
+    from rich.console import Console
+
+    console = Console(file=stream, highlight=False)  # type: ignore[arg-type]
+    if not console.is_terminal:
+        console.width = _PLAIN_WIDTH
+    return console
+
+
+def _complain(message: str) -> None:
+    print(message, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+"""A configuration file as a plain tree that still knows where each of its values stands.
+
+The tree is what the typed models read; the *marks* beside it are what error messages need. Both are
+keyed by path: the tuple of mapping keys and list indices that leads to a value from the root.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sim.errors import Fault
+
+KeyPath = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where something was written. *file* may also be a command-line option; then it has no line."""
+
+    file: str
+    line: int | None = None
+    column: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """How good a number is and where it comes from, as its file says."""
+
+    value: Any
+    quality: str | None
+    source: str | None
+    note: str | None
+    range: tuple[Any, ...] | None
+    mark: Mark
+
+
+@dataclass(frozen=True)
+class Document:
+    """One file, or several overlaid. Invariant: the root has a mark, and so has all that a file wrote."""
+
+    tree: dict[str, Any]
+    marks: Mapping[KeyPath, Mark]
+    keys: Mapping[KeyPath, Mark] = field(default_factory=dict)
+    provenance: Mapping[KeyPath, Provenance] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def start(self) -> Mark:
+        """The beginning of the file."""
+        return self.marks[()]
+
+    def mark(self, path: KeyPath) -> Mark:
+        """Where the value at *path* stands, or its nearest enclosing value if there is none."""
+        while path not in self.marks:
+            path = path[:-1]
+        return self.marks[path]
+
+    def fault(self, path: KeyPath, message: str, *, at_key: bool = False, **details: Any) -> Fault:
+        """A fault about *path*, placed at its value or, *at_key*, at the key in front of it."""
+        mark = self.keys[path] if at_key and path in self.keys else self.mark(path)
+        return Fault(message, mark.file, mark.line, mark.column, dotted(path) or None, **details)
+
+    def without(self, key: str) -> Document:
+        """The document less one top-level key."""
+        return replace(
+            self,
+            tree={k: v for k, v in self.tree.items() if k != key},
+            marks={p: m for p, m in self.marks.items() if p[:1] != (key,)},
+            keys={p: m for p, m in self.keys.items() if p[:1] != (key,)},
+            provenance={p: s for p, s in self.provenance.items() if p[:1] != (key,)},
+        )
+
+    def renamed(self, old: str, new: str) -> Document:
+        """The document with a top-level key spelt differently; messages still point at the old spelling."""
+
+        def move(path: KeyPath) -> KeyPath:
+            return (new, *path[1:]) if path[:1] == (old,) else path
+
+        return replace(
+            self,
+            tree={new if k == old else k: v for k, v in self.tree.items()},
+            marks={move(p): m for p, m in self.marks.items()},
+            keys={move(p): m for p, m in self.keys.items()},
+            provenance={move(p): s for p, s in self.provenance.items()},
+        )
+
+    def with_value(self, path: KeyPath, value: Any, mark: Mark) -> Document:
+        """The document with *value*, written at *mark*, at *path*; mappings on the way are made if need be.
+
+        Raises `LookupError` if *path* leads through a plain value or beside the end of a list.
+        """
+        try:
+            tree, path = _set(self.tree, path, value)
+        except ValueError as error:
+            raise LookupError(str(error)) from error
+        here = len(path)
+        marks = {p: m for p, m in self.marks.items() if p[:here] != path}
+        return replace(
+            self,
+            tree=tree,
+            marks=marks | {(*path, *below): mark for below, _ in _walk(value)},
+            provenance={p: s for p, s in self.provenance.items() if p[:here] != path},
+        )
+
+    def overlaid(self, child: Document) -> Document:
+        """This document under *child*: mappings merge deeply, anything else is replaced whole."""
+        tree = _merge(self.tree, child.tree)
+        kept = {path for path, _ in _walk(tree)} - set(child.marks)
+        return Document(
+            tree,
+            marks={p: m for p, m in self.marks.items() if p in kept} | dict(child.marks),
+            keys={p: m for p, m in self.keys.items() if p in kept} | dict(child.keys),
+            provenance={p: s for p, s in self.provenance.items() if p in kept} | dict(child.provenance),
+            sources={**self.sources, **child.sources},
+        )
+
+
+def _set(tree: Any, path: KeyPath, value: Any) -> tuple[Any, KeyPath]:
+    """A copy of *tree* with *value* at *path*, and the path with text indices of lists made numbers."""
+    if not path:
+        return value, ()
+    if isinstance(tree, list):
+        index = int(path[0])
+        item, rest = _set(tree[index], path[1:], value)
+        return [*tree[:index], item, *tree[index + 1 :]], (index, *rest)
+    if not isinstance(tree, dict):
+        raise LookupError(path[0])
+    item, rest = _set(tree.get(str(path[0]), {}), path[1:], value)
+    return {**tree, str(path[0]): item}, (str(path[0]), *rest)
+
+
+def dotted(path: KeyPath) -> str:
+    """A path as people write it: `layout.leaves`, `steps[2].size`."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _walk(tree: Any, path: KeyPath = ()) -> list[tuple[KeyPath, Any]]:
+    found: list[tuple[KeyPath, Any]] = [(path, tree)]
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            found += _walk(value, (*path, key))
+    elif isinstance(tree, list):
+        for index, value in enumerate(tree):
+            found += _walk(value, (*path, index))
+    return found

@@ -1,0 +1,114 @@
+"""What became of a point: a row of the result table, and where its time went."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+
+from sim.errors import CortensimError
+
+if TYPE_CHECKING:
+    from sim.experiment.points import Point
+    from sim.workload import Measurement
+
+Status = Literal["ok", "failed"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of `points.csv`; its fields are the columns. A failed point has no measurements.
+
+    Nothing here depends on the clock on the wall, on the worker or on the order of work.
+    """
+
+    design: str
+    machine: str
+    workload: str
+    placement: str
+    threads: int
+    seed: int
+    replicate: int
+    throughput_ops_per_us: float | None = None
+    latency_mean_ns: float | None = None
+    latency_p50_ns: float | None = None
+    latency_p95_ns: float | None = None
+    latency_p99_ns: float | None = None
+    simulated_ns: float | None = None
+    operations: int | None = None
+    events: int | None = None
+    status: Status = "ok"
+    error: str = ""
+
+
+COLUMNS: dict[str, Any] = get_type_hints(Row)
+"""The columns of `points.csv`, in order, with their types."""
+
+KEY = ("design", "machine", "workload", "placement", "threads", "seed", "replicate")
+"""The columns that name a point."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished point. *worker_died* marks a failure that another try may not repeat."""
+
+    point_id: str
+    row: Row
+    breakdown: dict[str, float] = field(default_factory=dict)
+    """Activity -> ns per operation."""
+    trace: str = ""
+    """The Python traceback of a failure that the simulator did not foresee."""
+    worker_died: bool = False
+
+    @property
+    def failed(self) -> bool:
+        return self.row.status == "failed"
+
+
+def measured(point: Point, measurement: Measurement) -> Outcome:
+    """The outcome of a point that ran."""
+    row = Row(
+        *_key(point),
+        throughput_ops_per_us=float(measurement.throughput_ops_per_us),
+        latency_mean_ns=float(measurement.latency_mean_ns),
+        latency_p50_ns=float(measurement.latency_p50_ns),
+        latency_p95_ns=float(measurement.latency_p95_ns),
+        latency_p99_ns=float(measurement.latency_p99_ns),
+        simulated_ns=float(measurement.simulated_ns),
+        operations=int(measurement.operations),
+        events=int(measurement.events),
+    )
+    breakdown = {activity: float(ns) for activity, ns in measurement.breakdown_ns_per_op.items()}
+    return Outcome(point.id, row, breakdown)
+
+
+def raised(point: Point, error: Exception) -> Outcome:
+    """The outcome of a point whose simulation raised: a failed row with one line of explanation."""
+    words = " ".join(str(error).split())
+    if isinstance(error, CortensimError):
+        return _failed(point, f"{type(error).__name__}: {words}")
+    return _failed(
+        point, f"internal error: {type(error).__name__}: {words}", "".join(traceback.format_exception(error))
+    )
+
+
+def killed(point: Point) -> Outcome:
+    """The outcome of a point that took its worker process down twice."""
+    outcome = _failed(point, "the worker process died (killed, or out of memory)")
+    return Outcome(outcome.point_id, outcome.row, worker_died=True)
+
+
+def _failed(point: Point, error: str, trace: str = "") -> Outcome:
+    return Outcome(point.id, Row(*_key(point), status="failed", error=error), trace=trace)
+
+
+def _key(point: Point) -> tuple[str, str, str, str, int, int, int]:
+    return (
+        point.design,
+        point.machine,
+        point.workload,
+        point.placement,
+        point.threads,
+        point.seed,
+        point.replicate,
+    )

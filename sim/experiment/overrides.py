@@ -1,0 +1,106 @@
+"""Values that replace those of files: an experiment's `parameters`, `--set` and `--threads`, a mapping."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sim.errors import Fault, InputError
+from sim.experiment.document import Document, KeyPath, Mark, dotted
+from sim.experiment.presets import Kind
+from sim.experiment.yaml_loader import parse_value
+
+MEMBERS: tuple[Kind, ...] = ("machine", "design", "workload")
+"""The kinds of files that an experiment names, and whose values it may override."""
+
+
+@dataclass(frozen=True)
+class Override:
+    """One value, the path at which it goes, and where it was written.
+
+    The path starts with a kind of file (`workload.layout.leaves`) or is of the experiment itself (`seed`).
+    """
+
+    path: KeyPath
+    value: Any
+    mark: Mark
+    written: str
+    """The path as the user wrote it, for messages."""
+
+    @property
+    def target(self) -> Kind:
+        """The kind of file that it changes."""
+        return next((kind for kind in MEMBERS if self.path[0] == kind and len(self.path) > 1), "experiment")
+
+
+def parse_override(text: str, option: str) -> Override:
+    """The override in `key.path=value`, where the value is YAML. *option* is what messages call its place.
+
+    `design=x` is short for `designs=[x]`. Raises `InputError`.
+    """
+    key, equals, written = (part.strip() for part in text.partition("="))
+    path = tuple(key.split("."))
+    if not equals or not all(path):
+        raise InputError(Fault("must be a path and a value", option, allowed="key.path=value"))
+    faults: list[Fault] = []
+    value, readable = parse_value(written, option, faults)
+    if not readable:
+        raise InputError([replace(fault, line=None, column=None, key=key) for fault in faults])
+    return _plural(Override(path, value, Mark(option), key))
+
+
+def from_mapping(values: Mapping[str, object]) -> list[Override]:
+    """Overrides given in Python: `{"threads": [1, 8], "workload.layout.leaves": 64}`."""
+    return [
+        _plural(Override(tuple(key.split(".")), _plain(value, key), Mark(f"override {key!r}"), key))
+        for key, value in values.items()
+    ]
+
+
+def from_parameters(document: Document, faults: list[Fault]) -> list[Override]:
+    """The overrides in an experiment's `parameters`."""
+    parameters = document.tree.get("parameters")
+    found = []
+    for key, value in parameters.items() if isinstance(parameters, dict) else ():
+        place: KeyPath = ("parameters", key)
+        override = Override(tuple(key.split(".")), value, document.mark(place), dotted(place))
+        if override.target != "experiment" and all(override.path):
+            found.append(override)
+        else:
+            allowed = ", ".join(f"{kind}.<key>" for kind in MEMBERS)
+            faults.append(document.fault(place, "not the path of a value", at_key=True, allowed=allowed))
+    return found
+
+
+def apply(overrides: Sequence[Override], document: Document, faults: list[Fault]) -> Document:
+    """The document with the values replaced."""
+    for override in overrides:
+        path = override.path if override.target == "experiment" else override.path[1:]
+        try:
+            document = document.with_value(path, override.value, override.mark)
+        except LookupError as error:
+            mark = override.mark
+            message = f"no such place in {document.start.file}: {error.args[0]}"
+            faults.append(Fault(message, mark.file, mark.line, mark.column, override.written))
+    return document
+
+
+def _plain(value: Any, key: str) -> Any:
+    """*value* in the types that files have; arrays and ranges become lists. Raises `InputError`."""
+    if hasattr(value, "tolist"):  # numpy, pandas
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item, key) for name, item in value.items()}
+    if isinstance(value, list | tuple | range):
+        return [_plain(item, key) for item in value]
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    message = f"a {type(value).__name__} cannot stand in a file"
+    raise InputError(Fault(message, f"override {key!r}", allowed="numbers, text, lists and mappings"))
+
+
+def _plural(override: Override) -> Override:
+    if override.path[0] in MEMBERS and len(override.path) == 1 and isinstance(override.value, str):
+        return replace(override, path=(f"{override.path[0]}s",), value=[override.value])
+    return override

@@ -1,0 +1,66 @@
+"""One point of an experiment: a design on a machine under a workload, with a seed of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from sim.experiment import floors
+from sim.experiment.spec import LimitsSpec
+
+if TYPE_CHECKING:
+    from sim.designs import DesignSpec
+    from sim.hardware import MachineSpec
+    from sim.workload import WorkloadSpec
+
+
+@dataclass(frozen=True)
+class Point:
+    """All that one simulation depends on; workers get nothing else. Equal ids mean equal results."""
+
+    design: str
+    machine: str
+    workload: str
+    placement: str
+    threads: int
+    seed: int
+    replicate: int
+    limits: LimitsSpec
+    content: str = field(repr=False)
+    """sha256 of what the machine's, the design's and the workload's files say."""
+    machine_spec: MachineSpec = field(repr=False, compare=False)
+    design_spec: DesignSpec = field(repr=False, compare=False)
+    workload_spec: WorkloadSpec = field(repr=False, compare=False)
+
+    @cached_property
+    def id(self) -> str:
+        """sha256 over specs, seed, limits and the model's version: the key under which a result is kept."""
+        identity = {
+            "content": self.content,
+            "placement": self.placement,
+            "threads": self.threads,
+            "seed": self.seed,
+            "limits": self.limits.model_dump(mode="json"),
+            "replicate": self.replicate,
+            "model": floors.model_version(),
+        }
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def label(self) -> str:
+        """The point in words, for progress and messages."""
+        placement = f" {self.placement}" if self.placement else ""
+        return f"{self.design} {self.workload}{placement} x{self.threads} on {self.machine}"
+
+
+def derive_seed(base: int, workload: str, placement: str, threads: int, replicate: int) -> int:
+    """The seed of a point, below 2**48.
+
+    It does not depend on the design (nor on the machine): all designs face the same random layout, so
+    their ratio is not the luck of the draw. Nor does it depend on what else the experiment holds.
+    """
+    words = json.dumps([base, workload, placement, threads, replicate])
+    return int.from_bytes(hashlib.sha256(words.encode()).digest()[:6], "big")

@@ -1,0 +1,74 @@
+"""Where the machine, design, workload and experiment files are.
+
+A file is named by its stem (`epyc-9965-guest`) if it is one of the presets, or by a path (anything with a
+`/` or ending in `.yaml`). Presets come with the package; in a checkout they are the folders at its root.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal, get_args
+
+from sim.errors import Fault
+from sim.experiment.nearest import nearest
+
+Kind = Literal["machine", "design", "workload", "experiment"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+_FOLDERS: dict[Kind, str] = {
+    "machine": "configs/machines",
+    "design": "configs/designs",
+    "workload": "workloads",
+    "experiment": "configs/experiments",
+}
+
+
+def root() -> Path:
+    """The folder that holds `configs/` and `workloads/`: `sim/presets` when installed, else the checkout."""
+    package = Path(str(files("sim")))
+    packed = package / "presets"
+    return packed if packed.is_dir() else package.parent
+
+
+def published() -> Path:
+    """The folder with the published measurements."""
+    packed = root() / "published"
+    return packed if packed.is_dir() else root() / "results" / "published"
+
+
+def folder(kind: Kind) -> Path:
+    """The folder with the presets of a kind."""
+    return root() / _FOLDERS[kind]
+
+
+def names(kind: Kind) -> list[str]:
+    """The names of all presets of a kind, sorted."""
+    return sorted(path.stem for path in folder(kind).glob("*.yaml"))
+
+
+def is_path(reference: str) -> bool:
+    """Whether *reference* names a file by its path rather than a preset by its name."""
+    return "/" in reference or reference.endswith(".yaml")
+
+
+def find(kind: Kind, reference: str | Path, base: Path | None = None) -> Path | Fault:
+    """The file that *reference* names, or a fault without a place, for the caller to put one to it.
+
+    A relative path counts from the folder *base* (the one of the file that holds the reference); a name
+    is looked up there first, so that a folder of one's own can hold a machine and its experiments.
+    """
+    if isinstance(reference, Path) or is_path(reference):
+        return (base or Path()) / reference
+    if base is not None and (own := base / f"{reference}.yaml").is_file():
+        return own
+    preset = folder(kind) / f"{reference}.yaml"
+    if reference in names(kind):
+        return preset
+    known = names(kind)
+    return Fault(
+        f"unknown {kind}",
+        value=reference,
+        allowed=f"{', '.join(known)} or a path to a .yaml file",
+        suggestion=nearest(reference, known),
+    )

@@ -1,0 +1,309 @@
+"""YAML files, read the strict way.
+
+PyYAML implements YAML 1.1 and is forgiving: `010` is 8, `1:30` is 90, `no` is False, `1e6` is text, a
+repeated key wins silently and a few lines of nested aliases fill the memory. An experiment that ran with
+another value than its author meant is worse than one that did not run, so this loader
+
+- resolves plain scalars by the YAML 1.2 core schema (`1e6` is a number) and refuses the few on which
+  1.1 and 1.2 disagree: quote them, or write them plainly;
+- refuses repeated keys, tags, merge keys, more than a few aliases, deep nesting and large files;
+- keeps line and column of every key and value.
+
+It reads PyYAML's event stream, so no Python object is ever built from a tag. Faults are collected, not
+raised, as far as the syntax allows: a user mends a file in one go.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sim.errors import Fault
+from sim.experiment.document import Document, KeyPath, Mark, dotted
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 24
+MAX_NODES = 20_000
+MAX_ALIASES = 32
+
+_INT = re.compile(r"[-+]?(0|[1-9][0-9]*)\Z")
+_HEX = re.compile(r"0x[0-9a-fA-F]+\Z")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
+_NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)\Z|\.(nan|NaN|NAN)\Z")
+_WORDS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_NULLS = ("", "~", "null", "Null", "NULL")
+
+_SOME_READ = "some YAML readers take this for"
+_AMBIGUOUS = (  # pattern, what else it may be, what to write
+    (r"(?i:yes|no|on|off)", "true or false", "true, false, or the word in quotes"),
+    (r"[-+]?0[0-9_]+|0o[0-7]+|0b[01_]+", "an octal or binary number", "a decimal number, or text in quotes"),
+    (r"[-+]?[0-9]+(:[0-5]?[0-9])+(\.[0-9]*)?", "a base-60 number", "a plain number, or text in quotes"),
+    (r"[-+]?[0-9][0-9_]*_[0-9_]*(\.[0-9_]*)?", "one number", "digits without underscores, or text in quotes"),
+    (r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt\s].*)?", "a date", "the date in quotes"),
+)
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def read_document(path: Path, faults: list[Fault]) -> Document | None:
+    """The YAML mapping in the file at *path*. What is wrong goes to *faults*; None if nothing is usable."""
+    shown = display(path)
+    text = _read_text(path, shown, faults)
+    return None if text is None else parse_document(text, shown, faults)
+
+
+def parse_document(text: str, file: str, faults: list[Fault]) -> Document | None:
+    """The YAML mapping in *text*; *file* is the name that messages give it."""
+    events = _events(text, file, faults)
+    if events is None:
+        return None
+    builder = _Builder(file, events, faults)
+    tree = builder.root()
+    if not isinstance(tree, dict):
+        if tree is not _BROKEN:
+            faults.append(
+                Fault("the file must be a mapping of keys to values", file, 1, 1, value=_short(tree))
+            )
+        return None
+    return Document(tree, builder.marks, builder.keys)
+
+
+def parse_value(text: str, file: str, faults: list[Fault]) -> tuple[Any, bool]:
+    """One YAML value, as written on a command line, and whether it could be read."""
+    before = len(faults)
+    events = _events(text, file, faults)
+    value = _Builder(file, events, faults).root() if events else None
+    return value, len(faults) == before
+
+
+def display(path: Path) -> str:
+    """A path as messages show it: relative to the current directory if it lies below it."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return str(path)
+
+
+def _read_text(path: Path, file: str, faults: list[Fault]) -> str | None:
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+    except IsADirectoryError:
+        faults.append(Fault("this is a directory, not a YAML file", file))
+        return None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        faults.append(Fault(f"cannot read the file: {reason.lower()}", file))
+        return None
+    if len(data) > MAX_BYTES:
+        faults.append(Fault(f"the file is larger than {MAX_BYTES >> 10} KiB", file))
+        return None
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line, column = _place(data[: error.start].decode("utf-8", "replace"))
+        faults.append(Fault(f"not UTF-8 text: byte 0x{data[error.start]:02x}", file, line, column))
+        return None
+    if control := _CONTROL.search(text):
+        line, column = _place(text[: control.start()])
+        faults.append(
+            Fault(f"not a text file: control character 0x{ord(control[0]):02x}", file, line, column)
+        )
+        return None
+    return text
+
+
+def _place(before: str) -> tuple[int, int]:
+    return before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+
+
+def _events(text: str, file: str, faults: list[Fault]) -> list[Any] | None:
+    """The events of the one document in *text*, or None with a fault: syntax, depth, size, emptiness."""
+    events: list[Any] = []
+    depth = documents = 0
+    stream: Any = yaml.parse(text, Loader=_Loader)
+    try:
+        for event in stream:
+            line, column = event.start_mark.line + 1, event.start_mark.column + 1
+            if isinstance(event, yaml.DocumentStartEvent):
+                documents += 1
+                if documents > 1:
+                    faults.append(Fault("a second YAML document: one a file", file, line, column))
+                    return None
+            elif isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+            if depth > MAX_DEPTH:
+                faults.append(Fault(f"nested deeper than {MAX_DEPTH} levels", file, line, column))
+                return None
+            if isinstance(event, yaml.NodeEvent | yaml.CollectionEndEvent):
+                events.append(event)
+            if len(events) > 2 * MAX_NODES:
+                faults.append(Fault(f"more than {MAX_NODES} values", file, line, column))
+                return None
+    except yaml.MarkedYAMLError as error:
+        mark: Any = error.problem_mark or error.context_mark
+        words = ", ".join(part for part in (error.context, error.problem) if part)
+        place = (mark.line + 1, mark.column + 1) if mark else (None, None)
+        faults.append(Fault(f"not valid YAML: {words}", file, *place))
+        return None
+    except yaml.YAMLError as error:
+        faults.append(Fault(f"not valid YAML: {str(error).splitlines()[0]}", file))
+        return None
+    blank = len(events) == 1 and isinstance(events[0], yaml.ScalarEvent) and not events[0].value
+    if not events or blank:
+        faults.append(Fault("the file is empty", file, 1, 1))
+        return None
+    return events
+
+
+class _TooMuchError(Exception):
+    """Aliases expand beyond all measure: the rest of the file is not worth reading."""
+
+
+_BROKEN = object()
+
+
+@dataclass
+class _Builder:
+    """Turns events into a tree and its marks. An alias replays the events of its anchor."""
+
+    file: str
+    events: list[Any]
+    faults: list[Fault]
+    marks: dict[KeyPath, Mark] = field(default_factory=dict)
+    keys: dict[KeyPath, Mark] = field(default_factory=dict)
+    anchors: dict[str, int] = field(default_factory=dict)
+    open_anchors: list[str] = field(default_factory=list)
+    aliases: int = 0
+
+    def root(self) -> Any:
+        try:
+            value, _ = self.value(0, (), 0)
+        except _TooMuchError:
+            return _BROKEN
+        return value
+
+    def value(self, at: int, path: KeyPath, depth: int) -> tuple[Any, int]:
+        """The value that starts at event *at*, and the index of the event after it."""
+        event = self.events[at]
+        mark = self.mark(event)
+        self.marks[path] = mark
+        if len(self.marks) > MAX_NODES or depth > MAX_DEPTH:
+            self.fault(mark, path, "aliases expand to too many values")
+            raise _TooMuchError
+        if isinstance(event, yaml.AliasEvent):
+            return self.alias(event, path, depth), at + 1
+        if event.anchor is not None:
+            self.anchors[event.anchor] = at
+        if event.tag is not None and event.tag != "!":
+            self.fault(mark, path, "YAML tags are not allowed", value=event.tag)
+        if isinstance(event, yaml.ScalarEvent):
+            return self.scalar(event, path), at + 1
+        self.open_anchors.append(event.anchor)
+        build = self.mapping if isinstance(event, yaml.MappingStartEvent) else self.sequence
+        result = build(at + 1, path, depth + 1)
+        self.open_anchors.pop()
+        return result
+
+    def alias(self, event: Any, path: KeyPath, depth: int) -> Any:
+        mark = self.mark(event)
+        self.aliases += 1
+        if self.aliases > MAX_ALIASES:
+            self.fault(mark, path, f"more than {MAX_ALIASES} aliases")
+            raise _TooMuchError
+        if event.anchor in self.open_anchors:
+            self.fault(mark, path, "an alias to a value that contains it", value=f"*{event.anchor}")
+        elif event.anchor not in self.anchors:
+            self.fault(mark, path, "an alias without its anchor", value=f"*{event.anchor}")
+        else:
+            value, _ = self.value(self.anchors[event.anchor], path, depth)
+            return value
+        return None
+
+    def mapping(self, at: int, path: KeyPath, depth: int) -> tuple[dict[str, Any], int]:
+        tree: dict[str, Any] = {}
+        while not isinstance(self.events[at], yaml.MappingEndEvent):
+            event = self.events[at]
+            mark = self.mark(event)
+            if not isinstance(event, yaml.ScalarEvent):
+                self.fault(mark, path, "a key must be plain text")
+                _, at = self.value(at, (*path, "?"), depth)
+                _, at = self.value(at, (*path, "?"), depth)
+                continue
+            key = event.value
+            if key == "<<":
+                self.fault(mark, path, "merge keys are not allowed: use `inherits`", value="<<")
+            first = self.keys.get((*path, key))
+            if key in tree and first is not None:
+                self.fault(mark, (*path, key), f"repeated key, first written on line {first.line}")
+                marks = dict(self.marks)
+                _, at = self.value(at + 1, (*path, key), depth)
+                self.marks = marks
+                continue
+            self.keys[(*path, key)] = mark
+            tree[key], at = self.value(at + 1, (*path, key), depth)
+        return tree, at + 1
+
+    def sequence(self, at: int, path: KeyPath, depth: int) -> tuple[list[Any], int]:
+        items: list[Any] = []
+        while not isinstance(self.events[at], yaml.SequenceEndEvent):
+            item, at = self.value(at, (*path, len(items)), depth)
+            items.append(item)
+        return items, at + 1
+
+    def scalar(self, event: Any, path: KeyPath) -> Any:
+        text: str = event.value
+        if not event.implicit[0]:
+            return text
+        for pattern, meaning, allowed in _AMBIGUOUS:
+            if re.fullmatch(pattern, text):
+                self.fault(self.mark(event), path, f"{_SOME_READ} {meaning}", value=text, allowed=allowed)
+                return text
+        if text in _NULLS:
+            return None
+        if text in _WORDS:
+            return _WORDS[text]
+        number = _number(text)
+        if isinstance(number, Fault):
+            self.fault(self.mark(event), path, number.message, value=_short(text))
+            return text
+        return text if number is None else number
+
+    def mark(self, event: Any) -> Mark:
+        return Mark(self.file, event.start_mark.line + 1, event.start_mark.column + 1)
+
+    def fault(self, mark: Mark, path: KeyPath, message: str, **details: Any) -> None:
+        key = dotted(path) or None
+        self.faults.append(Fault(message, mark.file, mark.line, mark.column, key, **details))
+
+
+def _number(text: str) -> int | float | Fault | None:
+    """*text* as a YAML 1.2 number, None if it is none, a fault if it is one that no quantity can be."""
+    if _NOT_FINITE.match(text):
+        return Fault("not a finite number")
+    if _HEX.match(text):
+        return int(text, 16) if len(text) <= 18 else Fault("a number out of range (64 bits)")
+    if _INT.match(text):
+        if len(text) > 20 or not -(1 << 63) <= (whole := int(text)) < 1 << 63:
+            return Fault("a number out of range (64 bits)")
+        return whole
+    if not _FLOAT.match(text):
+        return None
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        return Fault("not a finite number")
+    if "." not in text and number.is_integer() and abs(number) < 1 << 53:
+        return int(number)  # 1e6 is how people write a million
+    return number
+
+
+def _short(value: object, limit: int = 60) -> object:
+    text = value if isinstance(value, str) else repr(value)
+    return value if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,143 @@
+"""What does each command do?"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from answers import Answer, Command
+
+from sim.experiment import KINDS, presets
+
+ROOT = Path(__file__).parents[2]
+SIM = [sys.executable, "-m", "sim"]
+PRESETS = [(kind, name) for kind in KINDS for name in presets.names(kind)]
+
+
+def test_does_help_load_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom sim.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'pydantic', 'yaml', 'rich', 'numpy', 'pandas', 'simpy', 'matplotlib', 'pyarrow'}\n"
+        "print('loaded:', sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.splitlines()[-1] == "loaded: []"
+    assert all(
+        f"\n    {verb} " in done.stdout for verb in ("run", "list", "show", "check", "validate", "plot")
+    )
+
+
+def test_does_it_know_its_version(command: Command) -> None:
+    answer = command("--version")
+    assert answer.code == 0
+    assert answer.out.startswith("cortensim ")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_does_list_name_every_preset(command: Command, kind: str) -> None:
+    answer = command("list", f"{kind}s")
+    assert answer.code == 0
+    assert [line.split()[0] for line in answer.out.splitlines()[1:]] == presets.names(kind)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("kind", "name"), PRESETS)
+def test_is_every_preset_sound(command: Command, kind: str, name: str) -> None:
+    path = presets.folder(kind) / f"{name}.yaml"  # type: ignore[arg-type]
+    assert command("check", path) == Answer(0, f"{path}: {kind} {name} is fine\n", "")
+
+
+def test_does_show_give_values_their_origins_and_draw_the_machine(command: Command) -> None:
+    answer = command("show", "epyc-9965-guest")
+    assert answer.code == 0
+    for part in (
+        "machine epyc-9965-guest",
+        "socket 1",
+        "[ 16- 31]",
+        "[368-383]",
+        "384 cpus in 24 clusters",
+        "the kernel sees 1 NUMA node",
+        "coherence.same_cluster",
+    ):
+        assert part in answer.out
+    (line,) = [line for line in answer.out.splitlines() if line.startswith("coherence.same_cluster")]
+    assert line.split()[1:6] == ["49", "ns", "derived", "VM", "43"]
+
+
+@pytest.mark.parametrize(("kind", "name"), PRESETS)
+def test_can_every_preset_be_shown(command: Command, kind: str, name: str) -> None:
+    answer = command("show", name)
+    assert answer.code == 0
+    assert f"{kind} {name}" in answer.out
+
+
+def test_does_check_tell_the_kind_of_a_file_anywhere(command: Command, folder: Path) -> None:
+    (folder / "m.yaml").write_text("name: m\ninherits: epyc-9965\n")
+    assert (
+        command("check", "m.yaml", "e.yaml").out
+        == "m.yaml: machine m is fine\ne.yaml: experiment e is fine\n"
+    )
+
+
+def test_what_does_a_run_say_and_leave(command: Command, folder: Path) -> None:
+    answer = command("run", "e.yaml", "--workers", "1")
+    assert answer.code == 0, answer.err
+    assert "operations per µs at 2 threads" in answer.out
+    assert "tables: results/e/points.csv" in answer.out
+    assert "figure: results/e/plots/" in answer.out
+    assert answer.err.splitlines()[-1].startswith("4/4 points")
+    points = pd.read_csv("results/e/points.csv")
+    assert list(points["status"]) == ["ok"] * 4
+    assert list(points["threads"]) == [1, 2, 1, 2]
+    assert any(Path("results/e/plots").iterdir())
+
+
+def test_do_options_change_what_is_run(command: Command, folder: Path) -> None:
+    answer = command(
+        "run", "e.yaml", "--threads", "3", "--set", "design=cortenmm-adv", "--set", "seed=9", "--no-plots",
+        "--out", "elsewhere/run", "--workers", "1",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    points = pd.read_csv("elsewhere/run/points.csv")
+    assert list(zip(points["design"], points["threads"], strict=True)) == [("cortenmm-adv", 3)]
+    assert not Path("elsewhere/run/plots").exists()
+
+
+def test_does_a_run_refuse_its_own_folder_unless_it_resumes(command: Command, folder: Path) -> None:
+    arguments = ("run", "e.yaml", "--threads", "1", "--no-plots", "--workers", "1")
+    assert command(*arguments).code == 0
+    before = Path("results/e/points.csv").read_bytes()
+    refused = command(*arguments)
+    assert (refused.code, len(refused.err.splitlines())) == (2, 1)
+    assert "results/e: this folder holds a run of this experiment already (complete, 2 points)" in refused.err
+    resumed = command(*arguments, "--resume")
+    assert resumed.code == 0
+    assert "2/2 points, 2 kept" in resumed.err
+    assert Path("results/e/points.csv").read_bytes() == before
+
+
+def test_is_a_failed_point_a_row_and_exit_code_1(command: Command, folder: Path) -> None:
+    answer = command("run", "e.yaml", "--set", "limits.events=10", "--workers", "1")
+    assert answer.code == 1
+    assert "4 of 4 points failed; the first: BudgetExceeded" in answer.err.splitlines()[-1]
+    assert set(pd.read_csv("results/e/points.csv")["status"]) == {"failed"}
+
+
+def test_does_plot_draw_a_run_again(command: Command, folder: Path) -> None:
+    assert command("run", "e.yaml", "--no-plots", "--workers", "1").code == 0
+    answer = command("plot", "e", "--out", "drawn")
+    assert answer.code == 0
+    assert all(Path(line).stat().st_size > 1000 for line in answer.out.splitlines())
+
+
+def test_is_a_closed_pipe_quiet() -> None:
+    with subprocess.Popen(
+        [*SIM, "show", "epyc-9965-guest"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
