@@ -1,0 +1,240 @@
+"""Published measurements: what other people measured on real machines, one observation a row.
+
+The format is that of `results/published/README.md`. A file is read as a whole and checked as a whole:
+every bad cell of every file is one `Fault` with `file:line` and the column's name, all in one `InputError`.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sim.errors import Fault, InputError
+from sim.experiment import presets
+from sim.experiment.nearest import nearest
+
+COLUMNS = (
+    "dataset",
+    "machine",
+    "system",
+    "workload",
+    "placement",
+    "tasks",
+    "metric",
+    "value",
+    "unit",
+    "exactness",
+    "tolerance",
+    "use",
+    "source",
+)
+EXACTNESS = ("exact", "approx", "derived")
+USES = ("calibrate", "check")
+_MAY_BE_EMPTY = ("placement",)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One measured number and the band a good model must stay in.
+
+    *value* is in *unit* and never zero (errors are relative to it); *tolerance* is relative; *use* says
+    whether costs may be fitted to it (`calibrate`) or the model must predict it (`check`). *cells* are the
+    row's texts as written, in the order of `COLUMNS`, so that a report can repeat its input exactly.
+    """
+
+    dataset: str
+    machine: str
+    system: str
+    workload: str
+    placement: str
+    tasks: int
+    metric: str
+    value: float
+    unit: str
+    exactness: str
+    tolerance: float
+    use: str
+    source: str
+    file: str
+    line: int
+    cells: tuple[str, ...] = field(repr=False)
+
+    @property
+    def key(self) -> str:
+        """The row's name in `docs/misses.yaml`; an empty placement is written `-`."""
+        parts = (
+            self.dataset,
+            self.system,
+            self.workload,
+            self.placement or "-",
+            str(self.tasks),
+            self.metric,
+        )
+        return "/".join(parts)
+
+
+def read_published(paths: Iterable[Path]) -> list[Observation]:
+    """The observations of *paths*, file by file and row by row.
+
+    Raises `InputError` with every fault of every file.
+    """
+    observations: list[Observation] = []
+    faults: list[Fault] = []
+    for path in paths:
+        rows, found = _read_file(path)
+        observations += rows
+        faults += found
+    if faults:
+        raise InputError(faults)
+    return observations
+
+
+def select_datasets(observations: Sequence[Observation], datasets: Sequence[str]) -> list[Observation]:
+    """The observations of the named *datasets*; all of them when none is named.
+
+    Raises `InputError` for a dataset that no file holds.
+    """
+    if not datasets:
+        return list(observations)
+    known = list(dict.fromkeys(o.dataset for o in observations))
+    faults = [
+        Fault(
+            "no such dataset in the files read",
+            value=name,
+            allowed=", ".join(known),
+            suggestion=nearest(name, known),
+        )
+        for name in datasets
+        if name not in known
+    ]
+    if faults:
+        raise InputError(faults)
+    return [o for o in observations if o.dataset in datasets]
+
+
+def default_files() -> list[Path]:
+    """The published files that come with the program."""
+    return sorted(presets.published().glob("*.csv"))
+
+
+def _read_file(path: Path) -> tuple[list[Observation], list[Fault]]:
+    name = str(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        return [], [Fault(f"not UTF-8 text (byte {error.start})", file=name)]
+    except OSError as error:
+        return [], [Fault(f"cannot be read: {error.strerror}", file=name)]
+    reader = csv.reader(text.splitlines(keepends=True), strict=True)
+    try:
+        header = next(reader, [])
+        places = _header_places(header, name)
+    except csv.Error as error:
+        return [], [Fault(f"not CSV: {error}", file=name, line=reader.line_num)]
+    except InputError as error:
+        return [], list(error.faults)
+
+    observations: list[Observation] = []
+    faults: list[Fault] = []
+    line = reader.line_num + 1  # a quoted cell may span lines: a row's place is where it starts
+    try:
+        for row in reader:
+            if row:
+                try:
+                    observations.append(_observation(row, places, name, line))
+                except InputError as error:
+                    faults += error.faults
+            line = reader.line_num + 1
+    except csv.Error as error:
+        faults.append(Fault(f"not CSV: {error}", file=name, line=line))
+    if not observations and not faults:
+        faults.append(Fault("no observation in this file", file=name, line=1))
+    return observations, faults
+
+
+def _header_places(header: Sequence[str], file: str) -> dict[str, int]:
+    """Where each column stands; any order will do, but every column once and no other."""
+    if not header:
+        raise InputError(
+            Fault("empty: the first line must name the columns", file=file, allowed=", ".join(COLUMNS))
+        )
+    names = [name.strip() for name in header]
+    faults = [
+        Fault("unknown column", file=file, line=1, value=name, suggestion=nearest(name, COLUMNS))
+        for name in names
+        if name not in COLUMNS
+    ]
+    faults += [
+        Fault("column named twice", file=file, line=1, key=name) for name in COLUMNS if names.count(name) > 1
+    ]
+    faults += [
+        Fault("missing column", file=file, line=1, key=name) for name in COLUMNS if names.count(name) == 0
+    ]
+    if faults:
+        raise InputError(faults)
+    return {name: names.index(name) for name in COLUMNS}
+
+
+def _observation(row: Sequence[str], places: dict[str, int], file: str, line: int) -> Observation:
+    if len(row) != len(places):
+        raise InputError(Fault(f"{len(row)} cells where the header has {len(places)}", file=file, line=line))
+    cells = tuple(row[places[name]] for name in COLUMNS)
+    typed: dict[str, Any] = {}
+    faults: list[Fault] = []
+    for name, cell in zip(COLUMNS, cells, strict=True):
+        text = typed[name] = cell.strip()
+        if not text and name not in _MAY_BE_EMPTY:
+            faults.append(Fault("empty cell", file=file, line=line, key=name))
+        elif name in _CELLS:
+            parse, allowed = _CELLS[name]
+            try:
+                typed[name] = parse(text)
+            except ValueError:
+                fault = Fault("not understood", file, line, key=name, value=text, allowed=allowed)
+                faults.append(fault)
+    if faults:
+        raise InputError(faults)
+    return Observation(**typed, file=file, line=line, cells=cells)
+
+
+def _task_count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise ValueError(text)
+    return count
+
+
+def _measured(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value) or value == 0:
+        raise ValueError(text)
+    return value
+
+
+def _band(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value) or value < 0:
+        raise ValueError(text)
+    return value
+
+
+def _one_of(allowed: Sequence[str]) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(text)
+        return text
+
+    return parse
+
+
+_CELLS: dict[str, tuple[Callable[[str], object], str]] = {
+    "tasks": (_task_count, "a whole number from 1"),
+    "value": (_measured, "a finite number other than 0"),
+    "exactness": (_one_of(EXACTNESS), ", ".join(EXACTNESS)),
+    "tolerance": (_band, "a finite number from 0, relative"),
+    "use": (_one_of(USES), ", ".join(USES)),
+}

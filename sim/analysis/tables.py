@@ -1,0 +1,149 @@
+"""Run tables: the points and breakdown of a run directory as tidy frames, and what is computed from them.
+
+A *points* frame has one row a point (see `POINT_COLUMNS`); a *breakdown* frame one row a point and activity.
+`averaged` turns replicates into a mean with its 95 % confidence interval, `ratio_to` divides every point by
+the baseline design's point with the same machine, workload, placement, threads and replicate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from sim.errors import Fault, InputError
+from sim.experiment.manifest import read_manifest
+
+CURVE_KEYS = ("design", "machine", "workload", "placement")
+POINT_KEYS = (*CURVE_KEYS, "threads")
+POINT_COLUMNS = (*POINT_KEYS, "seed", "replicate", "throughput_ops_per_us", "status")
+BREAKDOWN_COLUMNS = (*POINT_KEYS, "seed", "replicate", "activity", "ns_per_op")
+THROUGHPUT = "throughput_ops_per_us"
+
+_NUMBERS = (
+    THROUGHPUT,
+    *(f"latency_{statistic}_ns" for statistic in ("mean", "p50", "p95", "p99")),
+    "simulated_ns",
+    "operations",
+    "events",
+    "ns_per_op",
+)
+
+# Two-sided 95 % quantiles of Student's t for 1 to 30 degrees of freedom.
+_T_95 = (
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
+    2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
+    2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
+)  # fmt: skip
+_Z_95 = 1.959964
+
+
+@dataclass(frozen=True)
+class RunTables:
+    """What a run directory holds: its experiment's *name* and *title*, and its two tables."""
+
+    name: str
+    title: str
+    points: pd.DataFrame
+    breakdown: pd.DataFrame
+
+
+def read_run(run_dir: Path) -> RunTables:
+    """Read `points.csv`, `breakdown.csv` and the names in `manifest.json` of a run directory.
+
+    Raises `InputError` when a table is absent, is no CSV or lacks a column. A missing manifest only costs
+    the title: the directory's own name stands in.
+    """
+    if not run_dir.is_dir():
+        raise InputError(Fault("no such run directory", file=str(run_dir)))
+    points = _read_table(run_dir / "points.csv", POINT_COLUMNS)
+    breakdown = _read_table(run_dir / "breakdown.csv", BREAKDOWN_COLUMNS)
+    name, title = _names(run_dir)
+    return RunTables(name=name, title=title, points=points, breakdown=breakdown)
+
+
+def finished(points: pd.DataFrame) -> pd.DataFrame:
+    """The points that ran to their end."""
+    done = points.loc[points["status"] != "failed"] if "status" in points else points
+    return _bare(done)
+
+
+def averaged(frame: pd.DataFrame, value: str = THROUGHPUT, keys: Sequence[str] = POINT_KEYS) -> pd.DataFrame:
+    """*value* over the replicates: columns *keys*, `mean`, `low`, `high`, `replicates`.
+
+    `low` and `high` bound the 95 % confidence interval of the mean (Student's t) and are NaN for a single
+    replicate, whose spread nobody knows. Rows without a value do not count. Order of first appearance.
+    """
+    known = _bare(frame).dropna(subset=[value]).astype({key: int for key in keys if key == "threads"})
+    groups = known.groupby(list(keys), sort=False, observed=True)[value]
+    table = groups.agg(mean="mean", deviation="std", replicates="count").reset_index()
+    half = [
+        deviation * student_t_95(int(count) - 1) / math.sqrt(count) if count > 1 else math.nan
+        for deviation, count in zip(table["deviation"], table["replicates"], strict=True)
+    ]
+    table["low"] = table["mean"] - half
+    table["high"] = table["mean"] + half
+    return table[[*keys, "mean", "low", "high", "replicates"]]
+
+
+def ratio_to(points: pd.DataFrame, baseline: str, value: str = THROUGHPUT) -> pd.DataFrame:
+    """*points* with a column `ratio`: *value* over the *baseline* design's at the same place.
+
+    Points are paired replicate by replicate (designs face the same random layout in a replicate). Points
+    whose baseline point is missing or failed get no row. Raises `InputError` for an unknown baseline.
+    """
+    done = finished(points)
+    designs = list(dict.fromkeys(done["design"]))
+    if baseline not in designs:
+        raise InputError(
+            Fault("the baseline design is not in this run", value=baseline, allowed=", ".join(designs))
+        )
+    place = [key for key in (*POINT_KEYS, "replicate") if key != "design" and key in done]
+    base = done.loc[done["design"] == baseline, [*place, value]].rename(columns={value: "baseline_value"})
+    paired = done.merge(base, on=place, how="inner", validate="many_to_one")
+    paired["ratio"] = paired[value] / paired["baseline_value"]
+    return paired.drop(columns="baseline_value")
+
+
+def default_baseline(designs: Sequence[str]) -> str:
+    """The design others are compared with: the first Linux, else the first of all."""
+    return next((name for name in designs if name.startswith("linux")), designs[0])
+
+
+def student_t_95(degrees: int) -> float:
+    """Two-sided 95 % quantile of Student's t; beyond the table by its expansion in 1/*degrees*."""
+    if degrees <= len(_T_95):
+        return _T_95[degrees - 1]
+    z = _Z_95
+    return z + (z**3 + z) / (4 * degrees) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
+
+
+def _bare(frame: pd.DataFrame) -> pd.DataFrame:
+    """A copy without `attrs`: a run's frame carries its breakdown there, and a merge would compare them."""
+    copy = frame.copy(deep=False)
+    copy.attrs = {}
+    return copy
+
+
+def _read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    try:
+        # An empty placement is a name; an empty number is a point that failed.
+        table = pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in _NUMBERS})
+    except FileNotFoundError:
+        raise InputError(Fault("not a finished run: this table is missing", file=str(path))) from None
+    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
+        raise InputError(Fault(f"cannot be read: {error}", file=str(path))) from None
+    missing = [name for name in columns if name not in table]
+    if missing:
+        raise InputError([Fault("missing column", file=str(path), line=1, key=name) for name in missing])
+    return table
+
+
+def _names(run_dir: Path) -> tuple[str, str]:
+    """The experiment's name and title; without a manifest the directory's name stands in for both."""
+    experiment = (read_manifest(run_dir) or {}).get("experiment") or {}
+    name = str(experiment.get("name") or run_dir.resolve().name)
+    return name, str(experiment.get("title") or name)

@@ -1,0 +1,211 @@
+"""Validation: the model held against published measurements, row by row.
+
+Published rows become questions (`sim.analysis.coverage`), questions name points, each point is simulated
+once, metrics answer the questions, and every row gets a verdict:
+
+- `ok`: the relative error is within the row's tolerance;
+- `miss`: it is not, or a point that the row needs failed;
+- `not covered`: the model cannot be asked, and `note` says why.
+
+Rows marked `calibrate` may have been fitted; rows marked `check` are predictions. They are summed up apart.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import pandas as pd
+
+from sim.analysis.coverage import Catalogue, PresetCatalogue, Question, questions
+from sim.analysis.metrics import Measured, Place, PointFailedError
+from sim.analysis.published import COLUMNS, Observation, default_files, read_published, select_datasets
+from sim.analysis.wording import plain_number
+from sim.experiment import ExperimentSpec, Progress, Resolved, load_spec, make_point, run_points
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from sim.designs import DesignSpec
+    from sim.hardware import MachineSpec
+    from sim.workload import WorkloadSpec
+
+OK, MISS, NOT_COVERED = "ok", "miss", "not covered"
+RESULT_COLUMNS = (*COLUMNS, "simulated", "relative_error", "verdict")
+
+Runner = Callable[[Sequence[Place], int, Progress | None], pd.DataFrame]
+"""Simulates places with so many workers; the frame is that of `sim.run`, its breakdown in `attrs`."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One published row beside what the model says.
+
+    *simulated* is in the row's unit and *relative_error* is simulated over published less 1; both are NaN
+    without an answer. *note* is the reason of a row that has none, or the workloads behind a group's value.
+    *points* are the places that were simulated for it.
+    """
+
+    observation: Observation
+    simulated: float
+    relative_error: float
+    verdict: str
+    note: str
+    points: tuple[Place, ...]
+
+    @property
+    def covered(self) -> bool:
+        return self.verdict != NOT_COVERED
+
+
+@dataclass(frozen=True)
+class ValidationResult:
+    """All judgements, in the order of the input, with the simulated points behind them."""
+
+    judgements: tuple[Judgement, ...]
+    points: pd.DataFrame
+    breakdown: pd.DataFrame
+
+    @property
+    def ok(self) -> bool:
+        """Whether no covered row is a miss."""
+        return all(judgement.verdict != MISS for judgement in self.judgements)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row is covered."""
+        return all(judgement.covered for judgement in self.judgements)
+
+    @property
+    def misses(self) -> list[Judgement]:
+        return [judgement for judgement in self.judgements if judgement.verdict == MISS]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row a published row: the input's columns, simulated, relative_error, verdict and note."""
+        rows = [
+            {
+                **{name: getattr(j.observation, name) for name in COLUMNS},
+                "simulated": j.simulated,
+                "relative_error": j.relative_error,
+                "verdict": j.verdict,
+                "note": j.note,
+            }
+            for j in self.judgements
+        ]
+        return pd.DataFrame(rows, columns=[*RESULT_COLUMNS, "note"])
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """Per dataset and use: rows, ok, miss, not_covered, median_error and worst_error (absolute)."""
+        table = self.table
+        marks = pd.get_dummies(table["verdict"]).reindex(columns=[OK, MISS, NOT_COVERED], fill_value=False)
+        marks.columns = pd.Index(["ok", "miss", "not_covered"])
+        parts = [table[["dataset", "use"]], marks.astype(int), table["relative_error"].abs().rename("error")]
+        return (
+            pd.concat(parts, axis=1)
+            .groupby(["dataset", "use"], sort=False)
+            .agg(
+                rows=("ok", "size"),
+                ok=("ok", "sum"),
+                miss=("miss", "sum"),
+                not_covered=("not_covered", "sum"),
+                median_error=("error", "median"),
+                worst_error=("error", "max"),
+            )
+            .reset_index()
+        )
+
+    def render(self, console: Console) -> None:
+        """Print published beside simulated, the verdicts, and the summary."""
+        from sim.analysis.validation_report import render
+
+        render(self, console)
+
+    def write_csv(self, directory: Path) -> Path:
+        """Write `validation.csv`: the input's columns as written, simulated, relative_error, verdict."""
+        from sim.analysis.validation_report import write_csv
+
+        return write_csv(self, directory)
+
+    def to_markdown(self, explanations: Mapping[str, str] | None = None) -> str:
+        """The report of `docs/validation.md`; *explanations* are those of misses, by row key."""
+        from sim.analysis.validation_report import markdown
+
+        return markdown(self, explanations or {})
+
+
+def validate(
+    paths: Sequence[Path] = (),
+    datasets: Sequence[str] = (),
+    workers: int = 1,
+    progress: Progress | None = None,
+    *,
+    catalogue: Catalogue | None = None,
+    run: Runner | None = None,
+) -> ValidationResult:
+    """Hold the model against the published rows in *paths* (by default those that come with the program).
+
+    *datasets* picks some of them by name. *catalogue* and *run* are what the model knows and how it is
+    simulated; the defaults are the presets and the executor. Raises `InputError` for files that cannot be
+    read and for unknown datasets.
+    """
+    observations = select_datasets(read_published(list(paths) or default_files()), datasets)
+    asked = questions(observations, catalogue or PresetCatalogue())
+    answerable = [question for question in asked if isinstance(question, Question)]
+    places = list(dict.fromkeys(point for question in answerable for point in question.points()))
+    frame = (run or simulate_presets)(places, workers, progress) if places else pd.DataFrame()
+    measured = _measured(frame)
+    pairs = zip(observations, asked, strict=True)
+    judgements = tuple(judge(row, question, measured) for row, question in pairs)
+    return ValidationResult(judgements, frame, frame.attrs.get("breakdown", pd.DataFrame()))
+
+
+def judge(row: Observation, question: Question | str, measured: Mapping[Place, Measured]) -> Judgement:
+    """The verdict on one row: *question* is what it asks, or why it is not covered."""
+    if isinstance(question, str):
+        return Judgement(row, math.nan, math.nan, NOT_COVERED, question, ())
+    points = tuple(question.points())
+    try:
+        answers = question.answer(measured)
+    except PointFailedError as failure:
+        return Judgement(row, math.nan, math.nan, MISS, f"not simulated: {failure}", points)
+    simulated = question.fold(list(answers.values()))
+    error = simulated / row.value - 1
+    verdict = OK if abs(error) <= row.tolerance + 1e-9 else MISS
+    several = [f"{name} {plain_number(value)}" for name, value in answers.items()] if len(answers) > 1 else []
+    return Judgement(row, simulated, error, verdict, ", ".join(several), points)
+
+
+def simulate_presets(places: Sequence[Place], workers: int, progress: Progress | None) -> pd.DataFrame:
+    """Simulate *places*, each a point of presets, with the seed that experiments have by default."""
+    load = cache(load_spec)
+    seed = ExperimentSpec.model_fields["seed"].default
+    points = [
+        make_point(
+            cast("Resolved[MachineSpec]", load("machine", place.machine)),
+            cast("Resolved[DesignSpec]", load("design", place.design)),
+            cast("Resolved[WorkloadSpec]", load("workload", place.workload)),
+            place.placement,
+            place.threads,
+            seed,
+        )
+        for place in places
+    ]
+    return run_points(points, workers, progress)
+
+
+def _measured(frame: pd.DataFrame) -> dict[Place, Measured]:
+    names = [field.name for field in fields(Place)]
+    return {
+        Place(**{name: row[name] for name in names}): Measured(
+            float(row["throughput_ops_per_us"]),
+            float(row["latency_mean_ns"]),
+            str(row["error"]) or "failed" if row["status"] == "failed" else "",
+        )
+        for row in frame.to_dict("records")
+    }
