@@ -250,16 +250,16 @@ class RwSem:
         cpu.engine.call_in(delay, ring)
 
     def _osq_unlock(self, cpu: Cpu) -> ThreadBody:
-        """Make the next spinner the head."""
-        if cpu not in self._osq_next:
-            yield from self.owner_line.write(cpu, self.activity)  # cmpxchg osq tail -> empty
-            if self._osq_tail is cpu:
-                self._osq_tail = self._osq_head = None
-                return
-            if cpu.pending:
-                yield cpu.take_pending()
-            while cpu not in self._osq_next:
-                yield from cpu.park(self, self.activity)
+        """osq_unlock: give up the tail if nobody follows, else make the next spinner the head."""
+        yield from self.owner_line.write(cpu, self.activity)  # cmpxchg tail: self -> empty
+        if self._osq_tail is cpu:
+            self._osq_tail = self._osq_head = None
+            return
+        yield from self._nodes.lines[cpu.id].write(cpu, self.activity)  # xchg own next
+        if cpu.pending:
+            yield cpu.take_pending()
+        while cpu not in self._osq_next:
+            yield from cpu.park(self, self.activity)
         following = self._osq_next.pop(cpu)
         yield from self._nodes.lines[following.id].store(cpu, self.activity)
         self._osq_head = following
