@@ -66,9 +66,9 @@ class Fabric:
         self.cross_socket = costs.cross_socket.at(clock)
         self.home_aware = costs.home_aware
         draw = engine.stream("line transfers").random
-        spread = costs.spread
+        least, width = 1 - costs.spread, 2 * costs.spread
         self.vary: Callable[[int], int] = (
-            (lambda cost: int(cost * (1 - spread + 2 * spread * draw()))) if spread else (lambda cost: cost)
+            (lambda cost: int(cost * (least + width * draw()))) if width else (lambda cost: cost)
         )
         self.shared_read = costs.shared_read
         self.adjacent = costs.adjacent_line
@@ -149,10 +149,10 @@ class CacheLine:
 
     def store(self, cpu: Cpu, activity: str = LINE) -> ThreadBody:
         """A plain store: like `write`, but on a line that is *cpu*'s alone it costs no more than a hit."""
-        if self.owner == cpu.id and not self.sharers and not self._granting:
+        if self.exclusive_to(cpu):
             if cpu.pending:
                 yield cpu.take_pending()
-            if self.owner == cpu.id and not self.sharers and not self._granting:
+            if self.exclusive_to(cpu):
                 cpu.pending = self.fabric.hit
                 cpu.spent[activity] += self.fabric.hit
                 return
@@ -177,6 +177,10 @@ class CacheLine:
     def held_by(self, cpu: Cpu) -> bool:
         """Whether *cpu* has a valid copy."""
         return bool(cpu.bit & self.sharers) or (self.owner == cpu.id and not self.sharers)
+
+    def exclusive_to(self, cpu: Cpu) -> bool:
+        """Whether *cpu* is the only holder and nobody is on the way to take the line."""
+        return self.owner == cpu.id and not self.sharers and not self._granting
 
     def prefetch_write(self, cpu: Cpu) -> ThreadBody:
         """Ask for ownership without waiting for it (PREFETCHW); a request under way is not repeated."""

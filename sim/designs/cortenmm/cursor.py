@@ -139,7 +139,11 @@ class Cursor:
         cost: str,
         removed: list[tuple[int, Mapping]],
     ) -> ThreadBody:
-        """The same in a level-1 table. Entries side by side on a line fetch it once."""
+        """The same in a level-1 table, under its lock.
+
+        Entries side by side on a line fetch it once. A line that the cpu has to itself is written without
+        letting the time pass first: nobody else may look at it until the lock is released.
+        """
         page = start
         while page < end:
             slot = slot_of(page, 1)
@@ -152,7 +156,9 @@ class Cursor:
                 if entry is not None or before is not None:
                     written.append(each)
             if written:
-                yield from table.line(slot).store(self.cpu, PAGE_TABLE)
+                line = table.line(slot)
+                if not line.exclusive_to(self.cpu):
+                    yield from line.store(self.cpu, PAGE_TABLE)
                 self.cpu.work(len(written) * self.space.cost[cost], PAGE_TABLE)
                 for each in written:
                     table.set(each, entry)
