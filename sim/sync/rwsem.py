@@ -111,6 +111,7 @@ class RwSem:
         yield from self.count.write(cpu, self.activity)  # atomic add of a reader
         if not (self.writer or self._waiters or self._handoff):
             self.readers += 1
+            yield from self.owner_line.store(cpu, self.activity)  # rwsem_set_reader_owned
             return
         # Slow path: steal from waiting writers unless others already read.
         if self.writer is None and not self._handoff and not self.readers:
@@ -130,12 +131,15 @@ class RwSem:
         """`down_read_trylock`; the generator's value tells whether the lock was taken.
 
         The first cmpxchg bets on no readers; with readers inside it fails and is repeated while the line is
-        still here. Then the owner is stored.
+        still here. The store of the owner follows, at once if it lies on the same line.
         """
-        yield from self.count.write(cpu, self.activity, again=2 if self.readers else 1)
+        one_line = self.owner_line is self.count
+        yield from self.count.write(cpu, self.activity, again=(self.readers > 0) + one_line)
         if self.writer is not None or self._waiters or self._handoff:
             return False
         self.readers += 1
+        if not one_line:
+            yield from self.owner_line.store(cpu, self.activity)
         return True
 
     def up_read(self, cpu: Cpu) -> ThreadBody:

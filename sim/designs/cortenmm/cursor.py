@@ -141,14 +141,16 @@ class Cursor:
     ) -> ThreadBody:
         """The same in a level-1 table, under its lock.
 
-        Entries side by side on a line fetch it once. A line that the cpu has to itself is written without
-        letting the time pass first: nobody else may look at it until the lock is released.
+        Entries side by side on a line fetch it once. Marks on a line that the cpu has to itself are written
+        without letting the time pass first: only who holds the lock looks at them. Present entries are not,
+        because other cpus' page walks see them.
         """
         page = start
         while page < end:
             slot = slot_of(page, 1)
             stop = min(slot - slot % PTES_PER_LINE + PTES_PER_LINE, slot + end - page)
             written = []
+            mapped = len(removed)
             for each in range(slot, stop):
                 before = table.get(each)
                 if isinstance(before, Mapping):
@@ -157,7 +159,7 @@ class Cursor:
                     written.append(each)
             if written:
                 line = table.line(slot)
-                if not line.exclusive_to(self.cpu):
+                if len(removed) > mapped or not line.exclusive_to(self.cpu):
                     yield from line.store(self.cpu, PAGE_TABLE)
                 self.cpu.work(len(written) * self.space.cost[cost], PAGE_TABLE)
                 for each in written:
