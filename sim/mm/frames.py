@@ -72,8 +72,8 @@ class Buddy:
 class FrameMap:
     """The socket that each frame lies on.
 
-    On bare metal that is the frame's address: each socket's memory follows the one before. In a guest the host
-    places a frame when it is first touched, on the toucher's socket, and the kernel does not know.
+    On bare metal that is the frame's address: each socket's memory follows the one before. In a guest the
+    host places a frame when it is first touched, on the toucher's socket, and the kernel does not know.
     """
 
     __slots__ = ("_frames_per_socket", "_guest", "_placed")
