@@ -84,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         "--set", metavar="KEY=VALUE", action="append", default=[],
         help="another value: seed=7, designs=[linux-6.13], workload.layout.leaves=64 (repeatable)",
     )  # fmt: skip
+    run.add_argument("--quick", action="store_true", help="the experiment's quick profile: a first look")
     run.add_argument("--resume", action="store_true", help="continue a run that was stopped")
     run.add_argument("--no-plots", action="store_true", help="tables only")
 
@@ -126,8 +127,9 @@ def _run(options: argparse.Namespace) -> int:
     overrides = [parse_override(text, f"--set {text}") for text in options.set]
     if options.threads is not None:
         overrides.append(parse_override(f"threads=[{options.threads}]", f"--threads {options.threads}"))
-    experiment = load(options.experiment, overrides)
-    out: Path = options.out or Path("results") / experiment.name
+    experiment = load(options.experiment, overrides, quick=options.quick)
+    name = experiment.name + ("-quick" if options.quick else "")
+    out: Path = options.out or Path("results") / name
     try:
         with meter(_console(sys.stderr)) as progress:
             points = run(

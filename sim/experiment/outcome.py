@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from sim.errors import CortensimError
@@ -56,6 +56,8 @@ class Outcome:
     row: Row
     breakdown: dict[str, float] = field(default_factory=dict)
     """Activity -> ns per operation."""
+    swept: dict[str, Any] = field(default_factory=dict)
+    """Swept path -> value: further columns that name the point."""
     trace: str = ""
     """The Python traceback of a failure that the simulator did not foresee."""
     worker_died: bool = False
@@ -79,7 +81,7 @@ def measured(point: Point, measurement: Measurement) -> Outcome:
         events=int(measurement.events),
     )
     breakdown = {activity: float(ns) for activity, ns in measurement.breakdown_ns_per_op.items()}
-    return Outcome(point.id, row, breakdown)
+    return Outcome(point.id, row, breakdown, dict(point.swept))
 
 
 def raised(point: Point, error: Exception) -> Outcome:
@@ -94,12 +96,12 @@ def raised(point: Point, error: Exception) -> Outcome:
 
 def killed(point: Point) -> Outcome:
     """The outcome of a point that took its worker process down twice."""
-    outcome = _failed(point, "the worker process died (killed, or out of memory)")
-    return Outcome(outcome.point_id, outcome.row, worker_died=True)
+    return replace(_failed(point, "the worker process died (killed, or out of memory)"), worker_died=True)
 
 
 def _failed(point: Point, error: str, trace: str = "") -> Outcome:
-    return Outcome(point.id, Row(*_key(point), status="failed", error=error), trace=trace)
+    row = Row(*_key(point), status="failed", error=error)
+    return Outcome(point.id, row, swept=dict(point.swept), trace=trace)
 
 
 def _key(point: Point) -> tuple[str, str, str, str, int, int, int]:
