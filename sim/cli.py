@@ -100,6 +100,12 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(command=_check)
     check.add_argument("files", metavar="FILE", nargs="+", type=Path)
 
+    schema = commands.add_parser("schema", help="write the JSON Schemas of the files, for editors")
+    schema.set_defaults(command=_schema)
+    schema.add_argument(
+        "folder", metavar="DIR", nargs="?", type=Path, default=Path("schema"), help="default: schema"
+    )
+
     validate = commands.add_parser("validate", help="hold the model against published measurements")
     validate.set_defaults(command=_validate)
     validate.add_argument(
@@ -186,6 +192,15 @@ def _check(options: argparse.Namespace) -> int:
             print(f"{path}: {kind} {name} is fine")
     if faults:
         raise InputError(faults)
+    return DONE
+
+
+def _schema(options: argparse.Namespace) -> int:
+    from sim.experiment.schema import write_schemas
+
+    _make_folder(options.folder)
+    for path in write_schemas(options.folder):
+        print(path)
     return DONE
 
 

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 PS_PER_NS = 1_000
 PS_PER_US = 1_000_000
@@ -125,13 +125,40 @@ def _written(unit: str) -> PlainSerializer:
     return PlainSerializer(f"{{}} {unit}".format, return_type=str)
 
 
-Duration = Annotated[int, BeforeValidator(parse_duration), _written("ps")]
+def _pattern(units: dict[str, int]) -> str:
+    return rf"[+]?\d[\d_]*(\.\d+)?([eE][+-]?\d+)?\s*({'|'.join(units)})"
+
+
+def _text(pattern: str, kind: str) -> WithJsonSchema:
+    """What an editor is told: text with a unit."""
+    return WithJsonSchema({"type": "string", "pattern": rf"^\s*{pattern}\s*$", "description": kind})
+
+
+Duration = Annotated[
+    int, BeforeValidator(parse_duration), _written("ps"), _text(_pattern(_TIME), "A time: 120 ns")
+]
 """Picoseconds, written `120 ns`."""
-Size = Annotated[int, BeforeValidator(parse_size), _written("B")]
+Size = Annotated[int, BeforeValidator(parse_size), _written("B"), _text(_pattern(_SIZE), "A size: 16 KiB")]
 """Bytes, written `16 KiB` or `4 pages`."""
-Frequency = Annotated[int, BeforeValidator(parse_frequency), _written("Hz")]
+Frequency = Annotated[
+    int,
+    BeforeValidator(parse_frequency),
+    _written("Hz"),
+    _text(_pattern(_FREQUENCY), "A frequency: 2.25 GHz"),
+]
 """Hertz, written `2.25 GHz`."""
-Bandwidth = Annotated[int, BeforeValidator(parse_bandwidth), _written("B/s")]
+Bandwidth = Annotated[
+    int,
+    BeforeValidator(parse_bandwidth),
+    _written("B/s"),
+    _text(_pattern(_BANDWIDTH), "A bandwidth: 30 GB/s"),
+]
 """Bytes a second, written `30 GB/s`."""
-Cost = Annotated[CycleCost, BeforeValidator(parse_cost), PlainSerializer(str, return_type=str)]
+_TERM = _pattern(_TIME | _CYCLES)
+Cost = Annotated[
+    CycleCost,
+    BeforeValidator(parse_cost),
+    PlainSerializer(str, return_type=str),
+    _text(rf"{_TERM}(\s*\+\s*{_TERM})*", "A cost: 110 cycles + 98 ns"),
+]
 """Cycles that follow the clock plus time that does not, written `110 cycles + 98 ns`."""
