@@ -19,6 +19,7 @@ PS_PER_S = 1_000_000_000_000
 PAGE_BYTES = 4096
 
 _TIME = {"ps": 1, "ns": 10**3, "us": 10**6, "µs": 10**6, "ms": 10**9, "s": 10**12}
+_WALL = {"ms": 1, "s": 10**3, "min": 60 * 10**3, "h": 3600 * 10**3}
 _SIZE = {
     "B": 1,
     "KiB": 1 << 10,
@@ -62,6 +63,11 @@ def _parse_rate(text: Any, units: dict[str, int], kind: str, example: str) -> in
 def parse_duration(text: Any) -> int:
     """`'120 ns'` -> 120000 ps. Raises `UnitError`."""
     return round(_parse(text, _TIME, "duration", "120 ns"))
+
+
+def parse_wall_time(text: Any) -> float:
+    """`'10 min'` -> 600 seconds. Raises `UnitError`."""
+    return _parse(text, _WALL, "time", "10 min") / 1000
 
 
 def parse_size(text: Any) -> int:
@@ -154,6 +160,10 @@ Bandwidth = Annotated[
     _text(_pattern(_BANDWIDTH), "A bandwidth: 30 GB/s"),
 ]
 """Bytes a second, written `30 GB/s`."""
+WallTime = Annotated[
+    float, BeforeValidator(parse_wall_time), _written("s"), _text(_pattern(_WALL), "Real time: 10 min")
+]
+"""Seconds on the clock on the wall, written `10 min`."""
 _TERM = _pattern(_TIME | _CYCLES)
 Cost = Annotated[
     CycleCost,

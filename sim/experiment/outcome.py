@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from sim.errors import CortensimError
+from sim.experiment.watch import Exhausted
 
 if TYPE_CHECKING:
     from sim.experiment.points import Point
@@ -50,7 +51,7 @@ KEY = ("design", "machine", "workload", "placement", "threads", "seed", "replica
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished point. *worker_died* marks a failure that another try may not repeat."""
+    """A finished point. *transient* marks a failure of the machine, which another try may not repeat."""
 
     point_id: str
     row: Row
@@ -60,7 +61,9 @@ class Outcome:
     """Swept path -> value: further columns that name the point."""
     trace: str = ""
     """The Python traceback of a failure that the simulator did not foresee."""
-    worker_died: bool = False
+    transient: bool = False
+    seconds: float = field(default=0.0, compare=False)
+    """Wall time it took; for progress and the manifest, never for a table."""
 
     @property
     def failed(self) -> bool:
@@ -87,6 +90,10 @@ def measured(point: Point, measurement: Measurement) -> Outcome:
 def raised(point: Point, error: Exception) -> Outcome:
     """The outcome of a point whose simulation raised: a failed row with one line of explanation."""
     words = " ".join(str(error).split())
+    if isinstance(error, Exhausted):
+        return replace(_failed(point, f"{type(error).__name__}: {words}"), transient=True)
+    if isinstance(error, MemoryError):
+        return replace(_failed(point, "out of memory"), transient=True)
     if isinstance(error, CortensimError):
         return _failed(point, f"{type(error).__name__}: {words}")
     return _failed(
@@ -96,7 +103,7 @@ def raised(point: Point, error: Exception) -> Outcome:
 
 def killed(point: Point) -> Outcome:
     """The outcome of a point that took its worker process down twice."""
-    return replace(_failed(point, "the worker process died (killed, or out of memory)"), worker_died=True)
+    return replace(_failed(point, "the worker process died (killed, or out of memory)"), transient=True)
 
 
 def _failed(point: Point, error: str, trace: str = "") -> Outcome:

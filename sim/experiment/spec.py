@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from sim.engine.units import Duration
+from sim.engine.units import Duration, Size, WallTime
 
 
 def _not_a_flag(value: Any) -> Any:
@@ -30,6 +30,10 @@ class LimitsSpec(BaseModel):
     events: Count = 50_000_000
     simulated_time: Duration = 10_000_000_000_000
     """Picoseconds."""
+    wall: WallTime | None = None
+    """Seconds of real time."""
+    memory: Size | None = None
+    """Bytes that the point may add to its worker process."""
 
 
 class ExperimentSpec(BaseModel):
