@@ -186,6 +186,9 @@ def _run(options: argparse.Namespace) -> int:
         _complain(f"stopped; finished points are kept in {out}: continue with --resume")
         return INTERRUPTED
     except OSError as error:
+        if error.errno is None:  # a lost connection to a cluster, not a file
+            _complain(f"{error}; finished points are kept in {out}: continue with --resume")
+            return FAILED
         reason = (error.strerror or str(error)).lower()
         _complain(f"{out}: cannot write results: {reason}; finished points are kept: continue with --resume")
         return FAILED

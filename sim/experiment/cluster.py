@@ -44,7 +44,7 @@ def _drain(client: Client, points: Sequence[Point], task: Task, stop: Stop) -> G
     waiting = deque(longest_first(points))
     flying: dict[Any, Point] = {}
     version = floors.model_version()
-    queue = as_completed()
+    queue = as_completed(loop=client.loop)
 
     def submit() -> None:
         room = max(1, sum(client.nthreads().values())) * _POINTS_A_THREAD
