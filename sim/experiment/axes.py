@@ -28,6 +28,10 @@ Step = tuple[Override, ...]
 """The values along one axis that belong together."""
 
 
+_IDENTITY = (("name",), ("family",), ("inherits",))
+"""Keys that make a file another one, not the same one with another value."""
+
+
 @dataclass(frozen=True)
 class Assignment:
     """One combination of swept values."""
@@ -84,7 +88,7 @@ def _axes(document: Document, key: str, faults: list[Fault]) -> list[list[Overri
     for path, values in written.items() if isinstance(written, dict) else ():
         place: KeyPath = (key, path)
         parts = tuple(path.split("."))
-        if parts[0] not in MEMBERS or len(parts) < 2 or not all(parts):
+        if parts[0] not in MEMBERS or not all(parts) or parts[1:2] in ((), *_IDENTITY):
             allowed = ", ".join(f"{kind}.<key>" for kind in MEMBERS)
             faults.append(document.fault(place, "not the path of a value", at_key=True, allowed=allowed))
             continue

@@ -159,6 +159,7 @@ REFUSED = {
     "sweep: {machine.cpus: 9..8}\n": "e.yaml:6:23: sweep.machine.cpus: a range must not end before",
     "sweep: {machine.cpus: [4]}\n": "e.yaml:5:14: threads[1]: more threads than small has cpus",
     "sweep: {machine.cpus: [9], machine: [x]}\n": "e.yaml:6:28: sweep.machine: not the path",
+    "sweep: {design.name: [a, b]}\n": "e.yaml:6:9: sweep.design.name: not the path",
     "zip: {machine.cpus: [9], design.syscall: [1 ns, 2 ns]}\n": "e.yaml:6:6: zip: the lists must be",
     "sweep: {machine.cpus: [9]}\nzip: {machine.cpus: [8]}\n": "e.yaml:7:22: machine.cpus: machine.cpus is",
     "overrides: {clam: {design.syscall: 1 ns}}\n": "e.yaml:6:13: overrides.clam: no machine, design or",
