@@ -96,20 +96,27 @@ def test_does_a_run_survive_being_killed_again_and_again(tmp_path: Path, kills: 
 
 
 @slow
-def test_does_a_run_survive_the_death_of_its_workers(reference: list[bytes], tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [1, 5])
+def test_does_a_run_survive_the_death_of_its_workers(
+    reference: list[bytes], tmp_path: Path, kills: int
+) -> None:
+    """A point whose worker is killed is tried again; if that is killed, too, resuming tries it once more."""
     out = tmp_path / "run"
     process = start(out, "--workers", "2")
     moments = random.Random(11)
     killed = 0
-    while process.poll() is None and killed < 5:
+    while process.poll() is None and killed < kills:
         time.sleep(moments.uniform(0.2, 0.8))
         if journal(out) and (workers := children(process.pid)):
             os.kill(moments.choice(workers), signal.SIGKILL)
             killed += 1
-    finish(process)
+    process.communicate()
     assert killed
+    assert process.returncode in ((0,) if kills == 1 else (0, 1))
+    assert len(journal(out)) >= 54 - kills
+    finish(start(out, "--resume"))
     assert tables(out) == reference
-    assert len(journal(out)) == len(set(journal(out)))
+    assert len(journal(out)) == len(set(journal(out))) == 54
 
 
 @slow
