@@ -6,6 +6,7 @@ Everything heavy is imported by the command that needs it: `cortensim --help` mu
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -15,7 +16,11 @@ from typing import TYPE_CHECKING, NoReturn
 from sim.errors import CortensimError, Fault, InputError
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
     from rich.console import Console
+
+    from sim.experiment.progress import Style
+    from sim.experiment.shards import Shard
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 _PLAIN_WIDTH = 160
@@ -78,14 +83,29 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--out", metavar="DIR", type=Path, help="folder for the results (default: results/<name>)"
     )
+    run.add_argument("--shard", metavar="I/N", type=_shard, help="only part I of N, to be merged later")
+    run.add_argument(
+        "--executor", choices=("processes", "dask"), default="processes",
+        help="where points run (default: processes on this machine)",
+    )  # fmt: skip
+    run.add_argument("--scheduler", metavar="ADDRESS", help="dask scheduler, such as tcp://HOST:8786")
+    run.add_argument("--quiet", action="store_true", help="say nothing but what is wrong")
+    run.add_argument("--json", action="store_true", help="progress and summary as JSON lines")
     run.add_argument("--workers", metavar="N", type=_workers, help="processes (default: one a cpu)")
     run.add_argument("--threads", metavar="1,8,64", help="thread counts instead of the experiment's")
     run.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[],
         help="another value: seed=7, designs=[linux-6.13], workload.layout.leaves=64 (repeatable)",
     )  # fmt: skip
+    run.add_argument("--quick", action="store_true", help="the experiment's quick profile: a first look")
     run.add_argument("--resume", action="store_true", help="continue a run that was stopped")
     run.add_argument("--no-plots", action="store_true", help="tables only")
+
+    merge = commands.add_parser("merge", help="make one run of the shards of an experiment")
+    merge.set_defaults(command=_merge)
+    merge.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="folder of a shard")
+    merge.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for the whole run")
+    merge.add_argument("--no-plots", action="store_true", help="tables only")
 
     listing = commands.add_parser("list", help="list the presets of a kind")
     listing.set_defaults(command=_list)
@@ -98,6 +118,18 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="check files without running them")
     check.set_defaults(command=_check)
     check.add_argument("files", metavar="FILE", nargs="+", type=Path)
+
+    init = commands.add_parser(
+        "init", help="write a starter: a machine, a workload, an experiment, a notebook"
+    )
+    init.set_defaults(command=_init)
+    init.add_argument("folder", metavar="DIR", type=Path)
+
+    schema = commands.add_parser("schema", help="write the JSON Schemas of the files, for editors")
+    schema.set_defaults(command=_schema)
+    schema.add_argument(
+        "folder", metavar="DIR", nargs="?", type=Path, default=Path("schema"), help="default: schema"
+    )
 
     validate = commands.add_parser("validate", help="hold the model against published measurements")
     validate.set_defaults(command=_validate)
@@ -124,37 +156,102 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from sim.experiment import available_cpus, load, meter, parse_override, run
-    from sim.experiment.describe import result_table
+    from sim.experiment import available_cpus, load, meter, parse_override, patient, run
 
+    _check_run_options(options)
     overrides = [parse_override(text, f"--set {text}") for text in options.set]
     if options.threads is not None:
         overrides.append(parse_override(f"threads=[{options.threads}]", f"--threads {options.threads}"))
-    experiment = load(options.experiment, overrides)
-    out: Path = options.out or Path("results") / experiment.name
+    experiment = load(options.experiment, overrides, quick=options.quick)
+    part = f"-{options.shard.index}-of-{options.shard.count}" if options.shard else ""
+    out: Path = options.out or Path("results") / (
+        experiment.name + ("-quick" if options.quick else "") + part
+    )
+    style: Style = "json" if options.json else "quiet" if options.quiet else "people"
+    stderr = _console(sys.stderr)
+
+    def notice() -> None:
+        if style == "people":
+            stderr.print("stopping when the running points are done; Ctrl-C again stops at once")
+
     try:
-        with meter(_console(sys.stderr)) as progress:
+        with meter(stderr, style) as progress, patient(notice) as stop:
             points = run(
                 experiment,
                 out=out,
                 workers=options.workers or available_cpus(),
                 resume=options.resume,
                 progress=progress,
+                shard=options.shard,
+                scheduler=options.scheduler,
+                stop=stop,
             )
     except KeyboardInterrupt:
         _complain(f"stopped; finished points are kept in {out}: continue with --resume")
         return INTERRUPTED
-    console = _console(sys.stdout)
-    console.print(result_table(points))
-    console.print(f"\ntables: {out / 'points.csv'}", soft_wrap=True, highlight=False)
+    except OSError as error:
+        if error.errno is None:  # a lost connection to a cluster, not a file
+            _complain(f"{error}; finished points are kept in {out}: continue with --resume")
+            return FAILED
+        reason = (error.strerror or str(error)).lower()
+        _complain(f"{out}: cannot write results: {reason}; finished points are kept: continue with --resume")
+        return FAILED
+    return _report(points, out, style, plots=not options.no_plots)
+
+
+def _check_run_options(options: argparse.Namespace) -> None:
+    """Options that only make sense together, or do not."""
+    faults = []
+    if options.executor == "dask" and options.scheduler is None:
+        faults.append(
+            Fault("needs the address of a scheduler", "--executor dask", allowed="--scheduler ADDRESS")
+        )
+    if options.executor != "dask" and options.scheduler is not None:
+        faults.append(
+            Fault("is for a cluster", f"--scheduler {options.scheduler}", allowed="--executor dask")
+        )
+    if options.json and options.quiet:
+        faults.append(Fault("contradict each other", "--json and --quiet"))
+    if faults:
+        raise InputError(faults)
+
+
+def _report(points: DataFrame, out: Path, style: Style, plots: bool) -> int:
+    """Say what came of a run, and draw it."""
     failed = points[points["status"] == "failed"]
-    if not options.no_plots and len(failed) < len(points):
-        figures = _draw(out, out / "plots")
-        console.print(f"figure: {figures[0]}", soft_wrap=True, highlight=False)
+    figures = _draw(out, out / "plots") if plots and len(failed) < len(points) else []
+    if style == "json":
+        print(
+            json.dumps(
+                {
+                    "out": str(out),
+                    "points": len(points),
+                    "failed": len(failed),
+                    "tables": [str(out / name) for name in ("points.csv", "points.parquet", "breakdown.csv")],
+                    "figures": [str(figure) for figure in figures],
+                }
+            )
+        )
+    elif style == "people":
+        from sim.experiment.describe import result_table
+
+        console = _console(sys.stdout)
+        console.print(result_table(points))
+        console.print(f"\ntables: {out / 'points.csv'}", soft_wrap=True, highlight=False)
+        for figure in figures[:1]:
+            console.print(f"figure: {figure}", soft_wrap=True, highlight=False)
     if len(failed):
         _complain(f"{len(failed)} of {len(points)} points failed; the first: {failed.iloc[0]['error']}")
         return FAILED
     return DONE
+
+
+def _merge(options: argparse.Namespace) -> int:
+    from sim.experiment.shards import merge
+    from sim.experiment.tables import frame
+
+    points = frame(merge(options.runs, options.out))
+    return _report(points, options.out, "people", plots=not options.no_plots)
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -188,6 +285,24 @@ def _check(options: argparse.Namespace) -> int:
             print(f"{path}: {kind} {name} is fine")
     if faults:
         raise InputError(faults)
+    return DONE
+
+
+def _init(options: argparse.Namespace) -> int:
+    from sim.experiment.starter import write_starter
+
+    _make_folder(options.folder)
+    for path in write_starter(options.folder):
+        print(path)
+    return DONE
+
+
+def _schema(options: argparse.Namespace) -> int:
+    from sim.experiment.schema import write_schemas
+
+    _make_folder(options.folder)
+    for path in write_schemas(options.folder):
+        print(path)
     return DONE
 
 
@@ -234,6 +349,15 @@ def _make_folder(folder: Path) -> None:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise InputError(Fault(f"cannot write here: {reason}", str(folder))) from error
+
+
+def _shard(text: str) -> Shard:
+    from sim.experiment.shards import parse_shard
+
+    try:
+        return parse_shard(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _workers(text: str) -> int:

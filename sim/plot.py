@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from sim.analysis import figures, panels
 from sim.analysis.published import Observation
 from sim.analysis.style import LABEL_SIZE, design_styles
-from sim.analysis.tables import averaged, default_baseline, finished
+from sim.analysis.tables import averaged, default_baseline, finished, labelled
 from sim.experiment import KEY
 
 __all__ = ["breakdown", "relative", "scalability"]
@@ -28,6 +28,7 @@ __all__ = ["breakdown", "relative", "scalability"]
 
 def scalability(points: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Throughput over threads, one line a design; *points* is what `sim.run` returns."""
+    points = labelled(points)
     if ax is None:
         return _shown(lambda figure: figures.scalability_figure(points, figure=figure))
     panel = _only_panel(points)
@@ -49,6 +50,7 @@ def relative(
 
     *published* rows (`sim.analysis.read_published`) of the same places are marked.
     """
+    points = labelled(points)
     if ax is None:
         return _shown(lambda figure: figures.one_thread_figure(points, baseline, published, figure=figure))
     baseline = baseline or default_baseline(list(dict.fromkeys(points["design"])))
@@ -68,7 +70,7 @@ def breakdown(
 
     *frame* is what `sim.run` returns (filtered or not), or a breakdown table itself.
     """
-    table = _breakdown_of(frame)
+    table = labelled(_breakdown_of(frame))
     if ax is None:
         return _shown(lambda figure: figures.time_figure(table, wanted=threads, figure=figure))
     panel = _only_panel(table)

@@ -62,7 +62,27 @@ def read_run(run_dir: Path) -> RunTables:
     points = _read_table(run_dir / "points.csv", POINT_COLUMNS)
     breakdown = _read_table(run_dir / "breakdown.csv", BREAKDOWN_COLUMNS)
     name, title = _names(run_dir)
-    return RunTables(name=name, title=title, points=points, breakdown=breakdown)
+    return RunTables(name=name, title=title, points=labelled(points), breakdown=labelled(breakdown))
+
+
+def swept_columns(frame: pd.DataFrame) -> list[str]:
+    """The columns with values that a sweep varied: `machine.coherence.cross_socket`."""
+    kinds = ("machine", "design", "workload")
+    names = [str(name) for name in frame.columns]
+    return [name for name in names if name.partition(".")[0] in kinds and "." in name]
+
+
+def labelled(frame: pd.DataFrame) -> pd.DataFrame:
+    """*frame* with swept values in the names of what they change: `epyc-9965, cross_socket 150 ns`.
+
+    Points that differ in a swept value alone are then no longer taken for replicates of each other.
+    """
+    frame = frame.copy(deep=False)
+    for column in swept_columns(frame):
+        if frame[column].nunique() > 1:
+            kind, key = column.partition(".")[0], column.rpartition(".")[2]
+            frame[kind] = frame[kind] + f", {key} " + frame[column].astype(str)
+    return frame
 
 
 def finished(points: pd.DataFrame) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 PS_PER_NS = 1_000
 PS_PER_US = 1_000_000
@@ -19,6 +19,7 @@ PS_PER_S = 1_000_000_000_000
 PAGE_BYTES = 4096
 
 _TIME = {"ps": 1, "ns": 10**3, "us": 10**6, "µs": 10**6, "ms": 10**9, "s": 10**12}
+_WALL = {"ms": 1, "s": 10**3, "min": 60 * 10**3, "h": 3600 * 10**3}
 _SIZE = {
     "B": 1,
     "KiB": 1 << 10,
@@ -62,6 +63,11 @@ def _parse_rate(text: Any, units: dict[str, int], kind: str, example: str) -> in
 def parse_duration(text: Any) -> int:
     """`'120 ns'` -> 120000 ps. Raises `UnitError`."""
     return round(_parse(text, _TIME, "duration", "120 ns"))
+
+
+def parse_wall_time(text: Any) -> float:
+    """`'10 min'` -> 600 seconds. Raises `UnitError`."""
+    return _parse(text, _WALL, "time", "10 min") / 1000
 
 
 def parse_size(text: Any) -> int:
@@ -125,13 +131,44 @@ def _written(unit: str) -> PlainSerializer:
     return PlainSerializer(f"{{}} {unit}".format, return_type=str)
 
 
-Duration = Annotated[int, BeforeValidator(parse_duration), _written("ps")]
+def _pattern(units: dict[str, int]) -> str:
+    return rf"[+]?\d[\d_]*(\.\d+)?([eE][+-]?\d+)?\s*({'|'.join(units)})"
+
+
+def _text(pattern: str, kind: str) -> WithJsonSchema:
+    """What an editor is told: text with a unit."""
+    return WithJsonSchema({"type": "string", "pattern": rf"^\s*{pattern}\s*$", "description": kind})
+
+
+Duration = Annotated[
+    int, BeforeValidator(parse_duration), _written("ps"), _text(_pattern(_TIME), "A time: 120 ns")
+]
 """Picoseconds, written `120 ns`."""
-Size = Annotated[int, BeforeValidator(parse_size), _written("B")]
+Size = Annotated[int, BeforeValidator(parse_size), _written("B"), _text(_pattern(_SIZE), "A size: 16 KiB")]
 """Bytes, written `16 KiB` or `4 pages`."""
-Frequency = Annotated[int, BeforeValidator(parse_frequency), _written("Hz")]
+Frequency = Annotated[
+    int,
+    BeforeValidator(parse_frequency),
+    _written("Hz"),
+    _text(_pattern(_FREQUENCY), "A frequency: 2.25 GHz"),
+]
 """Hertz, written `2.25 GHz`."""
-Bandwidth = Annotated[int, BeforeValidator(parse_bandwidth), _written("B/s")]
+Bandwidth = Annotated[
+    int,
+    BeforeValidator(parse_bandwidth),
+    _written("B/s"),
+    _text(_pattern(_BANDWIDTH), "A bandwidth: 30 GB/s"),
+]
 """Bytes a second, written `30 GB/s`."""
-Cost = Annotated[CycleCost, BeforeValidator(parse_cost), PlainSerializer(str, return_type=str)]
+WallTime = Annotated[
+    float, BeforeValidator(parse_wall_time), _written("s"), _text(_pattern(_WALL), "Real time: 10 min")
+]
+"""Seconds on the clock on the wall, written `10 min`."""
+_TERM = _pattern(_TIME | _CYCLES)
+Cost = Annotated[
+    CycleCost,
+    BeforeValidator(parse_cost),
+    PlainSerializer(str, return_type=str),
+    _text(rf"{_TERM}(\s*\+\s*{_TERM})*", "A cost: 110 cycles + 98 ns"),
+]
 """Cycles that follow the clock plus time that does not, written `110 cycles + 98 ns`."""

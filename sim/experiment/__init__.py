@@ -1,6 +1,7 @@
 """Experiments: YAML files -> typed specs -> points -> executor -> store. The only floor that knows files."""
 
 from sim.experiment.executor import available_cpus
+from sim.experiment.interrupts import patient
 from sim.experiment.outcome import COLUMNS, KEY
 from sim.experiment.overrides import Override, parse_override
 from sim.experiment.plan import Experiment, load, make_point
@@ -8,6 +9,7 @@ from sim.experiment.points import Point, derive_seed
 from sim.experiment.presets import KINDS, Kind
 from sim.experiment.progress import Progress, Tick, meter
 from sim.experiment.resolve import Resolved, load_spec
+from sim.experiment.shards import Shard
 from sim.experiment.spec import ExperimentSpec, LimitsSpec
 from sim.experiment.sweep import run, run_points
 
@@ -23,6 +25,7 @@ __all__ = [
     "Point",
     "Progress",
     "Resolved",
+    "Shard",
     "Tick",
     "available_cpus",
     "derive_seed",
@@ -31,6 +34,7 @@ __all__ = [
     "make_point",
     "meter",
     "parse_override",
+    "patient",
     "run",
     "run_points",
 ]

@@ -6,7 +6,7 @@ keyed by path: the tuple of mapping keys and list indices that leads to a value 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -100,8 +100,23 @@ class Document:
         return replace(
             self,
             tree=tree,
-            marks=marks | {(*path, *below): mark for below, _ in _walk(value)},
+            marks={path[:length]: mark for length in range(1, here)}
+            | marks
+            | {(*path, *below): mark for below, _ in _walk(value)},
             provenance={p: s for p, s in self.provenance.items() if p[:here] != path},
+        )
+
+    def with_items(self, path: KeyPath, items: Sequence[Any], marks: Sequence[Mark]) -> Document:
+        """The document with a list at *path*, each of its items written at a mark of its own."""
+        document = self.with_value(path, list(items), self.mark(path))
+        return replace(
+            document,
+            marks=dict(document.marks)
+            | {
+                (*path, index, *below): mark
+                for index, (item, mark) in enumerate(zip(items, marks, strict=True))
+                for below, _ in _walk(item)
+            },
         )
 
     def overlaid(self, child: Document) -> Document:

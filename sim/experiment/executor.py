@@ -15,44 +15,55 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from itertools import takewhile
 
 from sim.errors import Fault, InputError
 from sim.experiment import floors
+from sim.experiment.interrupts import Stop, hidden_from_children, never
 from sim.experiment.outcome import Outcome, killed, measured, raised
 from sim.experiment.points import Point
+from sim.experiment.watch import watched
 
 Task = Callable[[Point], Outcome]
 
 
 def run_point(point: Point) -> Outcome:
     """Simulate one point; whatever the simulation raises becomes a failed outcome."""
+    started = time.perf_counter()
     try:
-        return measured(point, floors.simulate(point))
+        with watched(point.limits):
+            outcome = measured(point, floors.simulate(point))
     except Exception as error:
-        return raised(point, error)
+        outcome = raised(point, error)
+    return replace(outcome, seconds=time.perf_counter() - started)
 
 
-def execute(points: Sequence[Point], workers: int = 1, task: Task = run_point) -> Generator[Outcome]:
+def execute(
+    points: Sequence[Point], workers: int = 1, task: Task = run_point, stop: Stop = never
+) -> Generator[Outcome]:
     """The outcomes of *points* as they finish, in any order.
 
     With one worker the points run in this process, in order; with more, those with most threads first, so
     that no long point is left to run alone at the end. *task* must be importable by worker processes.
 
-    Closing the iterator (or `KeyboardInterrupt`) stops the workers at once; what was yielded stays valid.
+    Once *stop* says so no further point is started; those that run are finished and yielded. Closing
+    the iterator (or `KeyboardInterrupt`) stops the workers at once; what was yielded stays valid.
     """
     if workers == 1 or len(points) <= 1:
-        yield from map(task, points)
+        yield from map(task, takewhile(lambda _: not stop(), points))
         return
-    waiting = deque(sorted(points, key=lambda point: -point.threads))
+    waiting = deque(longest_first(points))
     pool = _Pool(min(workers, len(points)), task)
     try:
         pool.prove()
-        while waiting or pool.flying:
-            while waiting and len(pool.flying) < pool.workers:
+        while pool.flying or (waiting and not stop()):
+            while waiting and not stop() and len(pool.flying) < pool.workers:
                 pool.submit(waiting.popleft())
             finished, suspects = pool.collect()
             yield from finished
@@ -60,6 +71,11 @@ def execute(points: Sequence[Point], workers: int = 1, task: Task = run_point) -
                 yield _alone(point, task)
     finally:
         pool.stop()
+
+
+def longest_first(points: Sequence[Point]) -> list[Point]:
+    """The points with most threads first: they take longest."""
+    return sorted(points, key=lambda point: -point.threads)
 
 
 def available_cpus() -> int:
@@ -79,7 +95,9 @@ class _Pool:
     def prove(self) -> None:
         """Raise `InputError` if workers cannot even start."""
         try:
-            self._executor.submit(os.getpid).result()
+            with hidden_from_children():
+                future = self._executor.submit(os.getpid)
+            future.result()
         except BrokenProcessPool as error:
             message = (
                 "worker processes cannot start: in a script, put what runs experiments under "
@@ -89,7 +107,8 @@ class _Pool:
 
     def submit(self, point: Point) -> None:
         try:
-            future = self._executor.submit(self.task, point)
+            with hidden_from_children():
+                future = self._executor.submit(self.task, point)
         except BrokenProcessPool:
             future = Future()
             future.set_exception(BrokenProcessPool())

@@ -27,14 +27,14 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         """Open or make the journal in *folder*. Raises `InputError` if another run has it open."""
-        self._stream = (folder / NAME).open("a+b")
+        self._stream = (folder / NAME).open("a+b", buffering=0)
         try:
             fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._stream.close()
             raise InputError(Fault("another run is writing to this folder now", display(folder))) from None
         self._stream.seek(0)
-        data = self._stream.read()
+        data = self._stream.readall()
         self.finished = {
             outcome.point_id: outcome for line in data.splitlines() if (outcome := _decode(line))
         }
@@ -42,8 +42,8 @@ class Journal:
             self._append(b"\n")
 
     def record(self, outcome: Outcome) -> None:
-        """Make one outcome durable. A worker's death is not recorded: resuming tries that point again."""
-        if not outcome.worker_died:
+        """Make one outcome durable. A transient failure is not recorded: resuming tries that point again."""
+        if not outcome.transient:
             self._append(_encode(outcome))
             self.finished[outcome.point_id] = outcome
 
@@ -60,8 +60,8 @@ class Journal:
         self.close()
 
     def _append(self, data: bytes) -> None:
-        self._stream.write(data)
-        self._stream.flush()
+        while data:  # a full disk may take a part
+            data = data[self._stream.write(data) or 0 :]
         os.fsync(self._stream.fileno())
 
 

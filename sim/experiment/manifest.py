@@ -31,8 +31,10 @@ def package_version() -> str:
         return "unknown"
 
 
-def describe(experiment: Experiment) -> dict[str, Any]:
-    """The manifest of a run that starts now."""
+def describe(experiment: Experiment, shard: tuple[int, int] | None = None) -> dict[str, Any]:
+    """The manifest of a run that starts now. *shard* is (index, count); it knows the whole run's order."""
+    order = [point.id for point in experiment.points]
+    part = {} if shard is None else {"shard": {"index": shard[0], "of": shard[1], "order": order}}
     return {
         "format": FORMAT,
         "format_version": 1,
@@ -58,6 +60,7 @@ def describe(experiment: Experiment) -> dict[str, Any]:
         "git": _git_state(presets.root()),
         "started": _now(),
         "points": {"total": len(experiment.points)},
+        **part,
     }
 
 
@@ -73,6 +76,10 @@ def conclude(
         "wall_seconds": round(wall_seconds, 3),
         "points": {"total": len(outcomes), "failed": len(failed), "kept_from_before": kept},
         "events": sum(outcome.row.events or 0 for outcome in outcomes),
+        "slowest": [
+            {"point": outcome.point_id, "seconds": round(outcome.seconds, 3)}
+            for outcome in sorted(outcomes, key=lambda outcome: -outcome.seconds)[:5]
+        ],
         "failures": [
             {"point": outcome.point_id, "error": outcome.row.error, "traceback": outcome.trace}
             for outcome in failed

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from sim.errors import CortensimError
+from sim.experiment.watch import Exhausted
 
 if TYPE_CHECKING:
     from sim.experiment.points import Point
@@ -50,15 +51,19 @@ KEY = ("design", "machine", "workload", "placement", "threads", "seed", "replica
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished point. *worker_died* marks a failure that another try may not repeat."""
+    """A finished point. *transient* marks a failure of the machine, which another try may not repeat."""
 
     point_id: str
     row: Row
     breakdown: dict[str, float] = field(default_factory=dict)
     """Activity -> ns per operation."""
+    swept: dict[str, Any] = field(default_factory=dict)
+    """Swept path -> value: further columns that name the point."""
     trace: str = ""
     """The Python traceback of a failure that the simulator did not foresee."""
-    worker_died: bool = False
+    transient: bool = False
+    seconds: float = field(default=0.0, compare=False)
+    """Wall time it took; for progress and the manifest, never for a table."""
 
     @property
     def failed(self) -> bool:
@@ -79,12 +84,16 @@ def measured(point: Point, measurement: Measurement) -> Outcome:
         events=int(measurement.events),
     )
     breakdown = {activity: float(ns) for activity, ns in measurement.breakdown_ns_per_op.items()}
-    return Outcome(point.id, row, breakdown)
+    return Outcome(point.id, row, breakdown, dict(point.swept))
 
 
 def raised(point: Point, error: Exception) -> Outcome:
     """The outcome of a point whose simulation raised: a failed row with one line of explanation."""
     words = " ".join(str(error).split())
+    if isinstance(error, Exhausted):
+        return replace(_failed(point, f"{type(error).__name__}: {words}"), transient=True)
+    if isinstance(error, MemoryError):
+        return replace(_failed(point, "out of memory"), transient=True)
     if isinstance(error, CortensimError):
         return _failed(point, f"{type(error).__name__}: {words}")
     return _failed(
@@ -94,12 +103,12 @@ def raised(point: Point, error: Exception) -> Outcome:
 
 def killed(point: Point) -> Outcome:
     """The outcome of a point that took its worker process down twice."""
-    outcome = _failed(point, "the worker process died (killed, or out of memory)")
-    return Outcome(outcome.point_id, outcome.row, worker_died=True)
+    return replace(_failed(point, "the worker process died (killed, or out of memory)"), transient=True)
 
 
 def _failed(point: Point, error: str, trace: str = "") -> Outcome:
-    return Outcome(point.id, Row(*_key(point), status="failed", error=error), trace=trace)
+    row = Row(*_key(point), status="failed", error=error)
+    return Outcome(point.id, row, swept=dict(point.swept), trace=trace)
 
 
 def _key(point: Point) -> tuple[str, str, str, str, int, int, int]:

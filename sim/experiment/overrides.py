@@ -8,6 +8,7 @@ from typing import Any
 
 from sim.errors import Fault, InputError
 from sim.experiment.document import Document, KeyPath, Mark, dotted
+from sim.experiment.nearest import nearest
 from sim.experiment.presets import Kind
 from sim.experiment.yaml_loader import parse_value
 
@@ -58,18 +59,55 @@ def from_mapping(values: Mapping[str, object]) -> list[Override]:
     ]
 
 
-def from_parameters(document: Document, faults: list[Fault]) -> list[Override]:
-    """The overrides in an experiment's `parameters`."""
-    parameters = document.tree.get("parameters")
+def from_parameters(document: Document, faults: list[Fault], at: KeyPath = ("parameters",)) -> list[Override]:
+    """The overrides in an experiment's `parameters`, or in another mapping of paths to values."""
+    parameters: Any = document.tree
+    for part in at:
+        parameters = parameters.get(part) if isinstance(parameters, dict) else None
     found = []
     for key, value in parameters.items() if isinstance(parameters, dict) else ():
-        place: KeyPath = ("parameters", key)
+        place: KeyPath = (*at, key)
         override = Override(tuple(key.split(".")), value, document.mark(place), dotted(place))
         if override.target != "experiment" and all(override.path):
             found.append(override)
         else:
             allowed = ", ".join(f"{kind}.<key>" for kind in MEMBERS)
             faults.append(document.fault(place, "not the path of a value", at_key=True, allowed=allowed))
+    return found
+
+
+def from_quick(document: Document, faults: list[Fault]) -> list[Override]:
+    """What an experiment's `quick` puts in place of its own keys."""
+    written = document.tree.get("quick")
+    if written is None:
+        faults.append(document.fault((), "this experiment has no `quick` profile"))
+    found = []
+    for key, value in written.items() if isinstance(written, dict) else ():
+        place: KeyPath = ("quick", key)
+        if key in ("name", "quick", "include"):
+            faults.append(document.fault(place, "cannot be changed by `quick`", at_key=True))
+        else:
+            found.append(_plural(Override((key,), value, document.mark(place), dotted(place))))
+    return found
+
+
+def for_members(document: Document, names: Sequence[str], faults: list[Fault]) -> dict[str, list[Override]]:
+    """The overrides in an experiment's `overrides`, by the name of the machine, design or workload."""
+    written = document.tree.get("overrides")
+    found: dict[str, list[Override]] = {}
+    for name in written if isinstance(written, dict) else ():
+        if name in names:
+            found[name] = from_parameters(document, faults, ("overrides", name))
+        else:
+            faults.append(
+                document.fault(
+                    ("overrides", name),
+                    "no machine, design or workload of this experiment",
+                    at_key=True,
+                    allowed=", ".join(names),
+                    suggestion=nearest(name, names),
+                )
+            )
     return found
 
 

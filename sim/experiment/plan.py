@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from pydantic import BaseModel
+
 from sim.errors import Fault, InputError
 from sim.experiment import presets
+from sim.experiment.axes import Assignment, Swept, assignments, size
 from sim.experiment.document import Document, KeyPath
 from sim.experiment.explain import distinct
+from sim.experiment.filters import check_filters, stays
 from sim.experiment.nearest import nearest
-from sim.experiment.overrides import MEMBERS, Override, from_mapping, from_parameters
+from sim.experiment.overrides import MEMBERS, Override, for_members, from_mapping, from_parameters
 from sim.experiment.points import Point, derive_seed
 from sim.experiment.presets import Kind
-from sim.experiment.resolve import Resolved, SourceFile, placed, read, resolve, validate
+from sim.experiment.resolve import Resolved, SourceFile, placed, read, resolve, validate, variant
 from sim.experiment.spec import ExperimentSpec, LimitsSpec
 
 if TYPE_CHECKING:
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
 
 MAX_POINTS = 100_000
 
+S = TypeVar("S", bound=BaseModel)
 T = TypeVar("T")
 
 
@@ -41,6 +46,8 @@ class Experiment:
     designs: tuple[Resolved[DesignSpec], ...]
     workloads: tuple[Resolved[WorkloadSpec], ...]
     files: tuple[SourceFile, ...]
+    cells: tuple[Cell, ...]
+    """The grid less its replicates, in the order of the result tables."""
 
     @property
     def name(self) -> str:
@@ -51,14 +58,26 @@ class Experiment:
         """Every point, in the order of the result tables."""
         spec = self.spec
         return tuple(
-            make_point(machine, design, workload, placement, threads, spec.seed, replicate, spec.limits)
-            for machine in self.machines
-            for workload in self.workloads
-            for placement in spec.placements or workload.spec.placement_names or ("",)
-            for design in self.designs
-            for threads in spec.threads
+            make_point(
+                cell.machine, cell.design, cell.workload, cell.placement, cell.threads, spec.seed, replicate,
+                spec.limits, cell.assignment.swept,
+            )
+            for cell in self.cells
             for replicate in range(spec.replicates)
-        )
+            if _stays(cell, spec, replicate)
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Where a point stands in the grid."""
+
+    machine: Resolved[MachineSpec]
+    design: Resolved[DesignSpec]
+    workload: Resolved[WorkloadSpec]
+    placement: str
+    assignment: Assignment
+    threads: int
 
 
 def make_point(
@@ -70,6 +89,7 @@ def make_point(
     seed: int,
     replicate: int = 0,
     limits: LimitsSpec | None = None,
+    swept: Swept = (),
 ) -> Point:
     """One point; *seed* is the experiment's, from which the point's own is derived."""
     digests = "".join(resolved.digest for resolved in (machine, design, workload))
@@ -82,6 +102,7 @@ def make_point(
         derive_seed(seed, workload.name, placement, threads, replicate),
         replicate,
         limits or LimitsSpec(),
+        swept,
         hashlib.sha256(digests.encode()).hexdigest(),
         machine.spec,
         design.spec,
@@ -89,11 +110,14 @@ def make_point(
     )
 
 
-def load(reference: str | Path, overrides: Mapping[str, object] | Sequence[Override] = ()) -> Experiment:
+def load(
+    reference: str | Path, overrides: Mapping[str, object] | Sequence[Override] = (), *, quick: bool = False
+) -> Experiment:
     """The experiment with this preset name or at this path.
 
     *overrides* replace values: `{"threads": [1, 8], "workload.layout.leaves": 64}`. They come after the
-    experiment's own `parameters`. Raises `InputError` with every fault.
+    experiment's own `parameters` and, with *quick*, after its quick profile. Raises `InputError` with every
+    fault.
     """
     faults: list[Fault] = []
     given = from_mapping(overrides) if isinstance(overrides, Mapping) else list(overrides)
@@ -101,18 +125,118 @@ def load(reference: str | Path, overrides: Mapping[str, object] | Sequence[Overr
     if isinstance(path, Fault):
         raise InputError(path)
     files: list[SourceFile] = []
-    document = read("experiment", path, faults, files, [o for o in given if o.target == "experiment"])
+    outer = [o for o in given if o.target == "experiment"]
+    document = read("experiment", path, faults, files, outer, quick)
     if document is None:
         raise InputError(distinct(faults))
     spec = cast(ExperimentSpec | None, validate("experiment", document, faults))
-    inner = from_parameters(document, faults) + [o for o in given if o.target != "experiment"]
+    own = [o for o in given if o.target != "experiment"]
+    inner = from_parameters(document, faults) + own
     machines, designs, workloads = (_members(kind, document, path.parent, inner, faults) for kind in MEMBERS)
-    _check(document, machines, workloads, faults)
-    if spec is None or faults:
-        raise InputError(distinct(faults))
     members = (*machines, *designs, *workloads)
+    _check(document, machines, designs, workloads, faults)
+    special = for_members(document, [member.name for member in members], faults)
+    combinations = assignments(document, own, faults)
+    if spec is None or _size(document) > MAX_POINTS:
+        raise InputError(distinct(faults))
+    cells = Grid(spec, document, machines, designs, workloads, special, own, faults).cells(list(combinations))
+    if faults:
+        raise InputError(distinct(faults))
     used = dict.fromkeys([*files, *(file for member in members for file in member.files)])
-    return Experiment(spec, document, machines, designs, workloads, tuple(used))
+    return Experiment(spec, document, machines, designs, workloads, tuple(used), tuple(cells))
+
+
+@dataclass
+class Grid:
+    """All that a point may be made of, and the variants of the files that swept values make."""
+
+    spec: ExperimentSpec
+    document: Document
+    machines: Sequence[Resolved[MachineSpec]]
+    designs: Sequence[Resolved[DesignSpec]]
+    workloads: Sequence[Resolved[WorkloadSpec]]
+    special: Mapping[str, Sequence[Override]]
+    """The experiment's `overrides`, by name."""
+    given: Sequence[Override]
+    """Those of the caller, which come after `overrides`."""
+    faults: list[Fault]
+    """What is wrong, with other parts of the experiment too."""
+    _variants: dict[object, Resolved[Any] | None] = field(default_factory=dict)
+
+    def cells(self, combinations: Sequence[Assignment]) -> list[Cell]:
+        """Every cell that the filters leave, in order; what is wrong with one goes to *faults*."""
+        spec = self.spec
+        cells = [
+            cell
+            for machine in self.machines
+            for workload in self.workloads
+            for placement in spec.placements or workload.spec.placement_names or ("",)
+            for assignment in combinations
+            for design in self.designs
+            for threads in spec.threads
+            if any(
+                _stays(cell, spec, replicate)
+                for cell in [Cell(machine, design, workload, placement, assignment, threads)]
+                for replicate in range(spec.replicates)
+            )
+            if (cell := self._varied(Cell(machine, design, workload, placement, assignment, threads)))
+        ]
+        if not cells and not self.faults:
+            key = "only" if spec.only else "exclude"
+            self.faults.append(self.document.fault((key,), "no point is left", at_key=True))
+        return cells
+
+    def _varied(self, cell: Cell) -> Cell | None:
+        """The cell with its files as the swept values and the `overrides` make them."""
+        names = (cell.machine.name, cell.design.name, cell.workload.name)
+        extra = [override for name in names for override in self.special.get(name, ())]
+        machine = self._variant(cell.machine, extra, cell.assignment)
+        design = self._variant(cell.design, extra, cell.assignment)
+        workload = self._variant(cell.workload, extra, cell.assignment)
+        if machine is None or design is None or workload is None:
+            return None
+        if cell.threads > machine.spec.cpus:
+            self._refuse_threads(cell.threads, machine)
+        known = workload.spec.placement_names
+        if workload is not cell.workload and cell.placement and cell.placement not in known:
+            message = f"the workload {workload.name} has no placement {cell.placement!r} with these values"
+            self.faults.append(self.document.fault((), message))
+        return replace(cell, machine=machine, design=design, workload=workload)
+
+    def _variant(
+        self, member: Resolved[S], extra: Sequence[Override], assignment: Assignment
+    ) -> Resolved[S] | None:
+        special = [override for override in extra if override.target == member.kind]
+        swept = [override for override in assignment.overrides if override.target == member.kind]
+        if not special and not swept:
+            return member
+        values = [(override.path, repr(override.value)) for override in (*special, *swept)]
+        key = (member.kind, member.name, tuple(values))
+        if key not in self._variants:
+            given = [override for override in self.given if override.target == member.kind]
+            self._variants[key] = variant(member, [*special, *given, *swept], self.faults)
+        return self._variants[key]
+
+    def _refuse_threads(self, threads: int, machine: Resolved[MachineSpec]) -> None:
+        place: KeyPath = ("threads", self.spec.threads.index(threads))
+        message = f"more threads than {machine.name} has cpus"
+        allowed = f"1 to {machine.spec.cpus}"
+        self.faults.append(self.document.fault(place, message, value=threads, allowed=allowed))
+
+
+def _stays(cell: Cell, spec: ExperimentSpec, replicate: int) -> bool:
+    if not spec.only and not spec.exclude:
+        return True
+    values = {
+        "machine": cell.machine.name,
+        "design": cell.design.name,
+        "workload": cell.workload.name,
+        "placement": cell.placement,
+        "threads": cell.threads,
+        "replicate": replicate,
+        **{override.written: override.value for override in cell.assignment.overrides},
+    }
+    return stays(values, spec.only, spec.exclude)
 
 
 def _members(
@@ -139,16 +263,17 @@ def _members(
 def _check(
     document: Document,
     machines: Sequence[Resolved[MachineSpec]],
+    designs: Sequence[Resolved[DesignSpec]],
     workloads: Sequence[Resolved[WorkloadSpec]],
     faults: list[Fault],
 ) -> None:
-    """What only the files together can tell: thread counts, placements, and the size of the grid."""
+    """What only the files together can tell: placements, filters, and the size of the grid."""
     for key in ("threads", "placements"):
         values = [value for _, value in _items(document, key, int if key == "threads" else str)]
         for index, value in enumerate(values):
             if value in values[:index]:
                 faults.append(document.fault((key, index), f"the same value twice in {key}", value=value))
-    for index, threads in _items(document, "threads", int):
+    for index, threads in _items(document, "threads", int) if not _varies(document) else ():
         for machine in machines:
             cpus = machine.spec.cpus
             if threads > cpus:
@@ -168,12 +293,29 @@ def _check(
                         suggestion=nearest(placement, known),
                     )
                 )
+    if (total := _size(document)) > MAX_POINTS:
+        faults.append(document.fault((), "too many points", value=total, allowed=f"at most {MAX_POINTS}"))
+    names = {
+        "machine": [machine.name for machine in machines],
+        "design": [design.name for design in designs],
+        "workload": [workload.name for workload in workloads],
+        "placement": [value for _, value in _items(document, "placements", str)]
+        or [name for workload in workloads for name in workload.spec.placement_names],
+    }
+    check_filters(document, names, faults)
+
+
+def _varies(document: Document) -> bool:
+    """Whether some points differ in more than the lists of the experiment say."""
+    return any(key in document.tree for key in ("overrides", "sweep", "zip", "only", "exclude"))
+
+
+def _size(document: Document) -> int:
+    """How many points there are before any filter."""
     lists = ("machines", "designs", "workloads", "placements", "threads")
     total = prod(max(1, len(document.tree[key])) for key in lists if isinstance(document.tree.get(key), list))
     replicates = document.tree.get("replicates", 1)
-    total *= replicates if isinstance(replicates, int) else 1
-    if total > MAX_POINTS:
-        faults.append(document.fault((), "too many points", value=total, allowed=f"at most {MAX_POINTS}"))
+    return total * size(document) * (replicates if isinstance(replicates, int) else 1)
 
 
 def _items(document: Document, key: str, kind: type[T]) -> list[tuple[int, T]]:

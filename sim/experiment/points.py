@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from sim.experiment import floors
+from sim.experiment.axes import Swept
 from sim.experiment.spec import LimitsSpec
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Point:
     seed: int
     replicate: int
     limits: LimitsSpec
+    swept: Swept
     content: str = field(repr=False)
     """sha256 of what the machine's, the design's and the workload's files say."""
     machine_spec: MachineSpec = field(repr=False, compare=False)
@@ -37,23 +39,29 @@ class Point:
 
     @cached_property
     def id(self) -> str:
-        """sha256 over specs, seed, limits and the model's version: the key under which a result is kept."""
-        identity = {
+        """sha256 over specs, seed, limits and the model's version: the key under which a result is kept.
+
+        What a point may take of the machine that simulates it (wall time, memory) is no part of it.
+        """
+        identity: dict[str, object] = {
             "content": self.content,
             "placement": self.placement,
             "threads": self.threads,
             "seed": self.seed,
-            "limits": self.limits.model_dump(mode="json"),
+            "limits": self.limits.model_dump(mode="json", include={"events", "simulated_time"}),
             "replicate": self.replicate,
             "model": floors.model_version(),
         }
+        if self.swept:
+            identity["swept"] = self.swept
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
     @property
     def label(self) -> str:
         """The point in words, for progress and messages."""
         placement = f" {self.placement}" if self.placement else ""
-        return f"{self.design} {self.workload}{placement} x{self.threads} on {self.machine}"
+        swept = "".join(f", {path.rpartition('.')[2]} {value}" for path, value in self.swept)
+        return f"{self.design} {self.workload}{placement} x{self.threads} on {self.machine}{swept}"
 
 
 def derive_seed(base: int, workload: str, placement: str, threads: int, replicate: int) -> int:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 _SECONDS_BETWEEN_LINES = 10.0
+
+
+@dataclass(frozen=True)
+class Slowest:
+    """The point that took longest so far."""
+
+    label: str
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -27,15 +36,23 @@ class Tick:
     """How much of the work that was left is done: a point weighs as much as it has threads."""
     label: str | None
     """The point that finished last."""
+    slowest: Slowest | None = None
 
 
 Progress = Callable[[Tick], None]
 
 
+Style = Literal["people", "json", "quiet"]
+
+
 @contextmanager
-def meter(console: Console) -> Iterator[Progress]:
-    """A progress display on *console*, to be passed to `run`."""
-    if console.is_terminal:
+def meter(console: Console, style: Style = "people") -> Iterator[Progress]:
+    """A progress display on *console*, to be passed to `run`: for people, as JSON lines, or none."""
+    if style == "quiet":
+        yield lambda tick: None
+    elif style == "json":
+        yield _json_lines(console)
+    elif console.is_terminal:
         with _bar(console) as progress:
             yield progress
     else:
@@ -64,6 +81,30 @@ def _bar(console: Console) -> Iterator[Progress]:
         yield update
 
 
+def _json_lines(console: Console) -> Progress:
+    """Every tick as one JSON object on a line."""
+    started = time.monotonic()
+
+    def write(tick: Tick) -> None:
+        seconds = time.monotonic() - started
+        moving = tick.kept < tick.done and seconds > 0 and tick.share > 0
+        record = {
+            "done": tick.done,
+            "failed": tick.failed,
+            "kept": tick.kept,
+            "left": tick.total - tick.done,
+            "seconds": round(seconds, 3),
+            "points_per_second": round((tick.done - tick.kept) / seconds, 3) if moving else None,
+            "seconds_left": round(_left(tick, seconds), 1) if moving else None,
+            "point": tick.label,
+            "slowest": asdict(tick.slowest) if tick.slowest else None,
+        }
+        console.file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        console.file.flush()
+
+    return write
+
+
 class _Lines:
     """Progress as plain lines: the first, the last, and one every few seconds."""
 
@@ -89,8 +130,15 @@ def _words(tick: Tick, seconds: float) -> list[str]:
         words.append(f"{tick.failed} failed")
     if tick.kept < tick.done < tick.total and seconds > 0:
         words.append(f"{(tick.done - tick.kept) / seconds:.2g} a second")
-        words.append(f"{_clock(seconds * (1 - tick.share) / tick.share)} left")
+        words.append(f"{_clock(_left(tick, seconds))} left")
+    if tick.slowest is not None and tick.slowest.seconds >= 1:
+        words.append(f"slowest {tick.slowest.seconds:.0f} s: {tick.slowest.label}")
     return words
+
+
+def _left(tick: Tick, seconds: float) -> float:
+    """Seconds until the end, if the rest goes like what is done."""
+    return seconds * (1 - tick.share) / tick.share
 
 
 def _clock(seconds: float) -> str:

@@ -13,10 +13,11 @@ from pydantic import BaseModel, ValidationError
 
 from sim.errors import Fault, InputError
 from sim.experiment import floors, presets
-from sim.experiment.document import Document
+from sim.experiment.axes import expand_ranges
+from sim.experiment.document import Document, KeyPath
 from sim.experiment.explain import distinct, explain
 from sim.experiment.nearest import nearest
-from sim.experiment.overrides import Override, apply
+from sim.experiment.overrides import Override, apply, from_quick
 from sim.experiment.presets import Kind
 from sim.experiment.provenance import split_provenance
 from sim.experiment.yaml_loader import display, read_document
@@ -75,14 +76,31 @@ def resolve(
 
 
 def read(
-    kind: Kind, path: Path, faults: list[Fault], files: list[SourceFile], overrides: Sequence[Override] = ()
+    kind: Kind,
+    path: Path,
+    faults: list[Fault],
+    files: list[SourceFile],
+    overrides: Sequence[Override] = (),
+    quick: bool = False,
 ) -> Document | None:
     """The file at *path* over the files it inherits from, with its overrides, as one plain document.
 
-    *files* collects what was read.
+    *files* collects what was read. *quick* puts an experiment's quick profile in force.
     """
     document = _read_chain(kind, path, faults, files)
-    return apply(overrides, document, faults) if document else None
+    if document is None:
+        return None
+    if quick:
+        document = apply(from_quick(document, faults), document, faults)
+    document = apply(overrides, document, faults)
+    return expand_ranges(document, faults) if kind == "experiment" else document
+
+
+def variant(resolved: Resolved[S], overrides: Sequence[Override], faults: list[Fault]) -> Resolved[S] | None:
+    """The same file with other values. None if its model refuses them."""
+    document = apply(overrides, resolved.document, faults)
+    spec = validate(resolved.kind, document, faults)
+    return Resolved(resolved.kind, cast(S, spec), document, resolved.files) if spec else None
 
 
 def _read_chain(
@@ -94,7 +112,7 @@ def _read_chain(
         return None
     files.append(SourceFile(display(path), hashlib.sha256(path.read_bytes()).hexdigest()))
     if kind == "experiment":
-        document = _one_machine(document, faults)
+        document = _included(_one_machine(document, faults), path, faults, files)
     else:
         document = split_provenance(document, faults)
     name = document.tree.get("name")
@@ -115,6 +133,36 @@ def _read_chain(
         return None
     inherited = _read_chain(kind, parent, faults, files, chain)
     return inherited.overlaid(document.without("inherits")) if inherited else None
+
+
+def _included(document: Document, path: Path, faults: list[Fault], files: list[SourceFile]) -> Document:
+    """An experiment over the files in its `include`: parts that several experiments share.
+
+    They lie in or below the experiment's own folder, and include nothing themselves.
+    """
+    written = document.tree.get("include")
+    references = written if isinstance(written, list) else [] if written is None else [written]
+    below: Document | None = None
+    for index, reference in enumerate(references):
+        place: KeyPath = ("include", index) if isinstance(written, list) else ("include",)
+        if not isinstance(reference, str) or not reference:
+            faults.append(document.fault(place, "must be the path of a YAML file", value=reference))
+            continue
+        part_path = path.parent / reference
+        if not part_path.resolve().is_relative_to(path.parent.resolve()):
+            message = "leaves the folder of the experiment"
+            faults.append(document.fault(place, message, value=reference))
+            continue
+        part = read_document(part_path, faults)
+        if part is None:
+            continue
+        files.append(SourceFile(display(part_path), hashlib.sha256(part_path.read_bytes()).hexdigest()))
+        if "include" in part.tree:
+            faults.append(part.fault(("include",), "an included file cannot include another", at_key=True))
+        part = _one_machine(part, faults)
+        below = below.overlaid(part) if below else part
+    document = document.without("include")
+    return below.without("include").overlaid(document) if below else document
 
 
 def validate(kind: Kind, document: Document, faults: list[Fault]) -> BaseModel | None:

@@ -23,7 +23,6 @@ from sim.errors import Fault, InputError
 from sim.experiment import journal as journals
 from sim.experiment import manifest as manifests
 from sim.experiment.outcome import Outcome
-from sim.experiment.plan import Experiment
 from sim.experiment.tables import write_tables
 from sim.experiment.yaml_loader import display
 
@@ -31,8 +30,8 @@ from sim.experiment.yaml_loader import display
 class RunFolder:
     """The claimed folder of a run. *journal* holds the points that are finished."""
 
-    def __init__(self, folder: Path, experiment: Experiment, resume: bool) -> None:
-        """Claim *folder*, which is made if need be.
+    def __init__(self, folder: Path, manifest: dict[str, Any], points: Sequence[str], resume: bool) -> None:
+        """Claim *folder*, which is made if need be, for the run of *points* (their ids) in *manifest*.
 
         Raises `InputError` if it cannot be written, belongs to something else, or holds a run that
         *resume* does not ask to continue.
@@ -44,9 +43,9 @@ class RunFolder:
             _refuse_foreign(folder)
             self.journal = journals.Journal(folder)
             try:
-                _refuse_other_run(folder, experiment, self.journal, resume)
+                _refuse_other_run(folder, manifest["experiment"]["name"], points, self.journal, resume)
                 self.kept = len(self.journal.finished)
-                self._manifest: dict[str, Any] = manifests.describe(experiment)
+                self._manifest = manifest
                 manifests.write_manifest(folder, self._manifest)
             except BaseException:
                 self.journal.close()
@@ -80,14 +79,16 @@ def _refuse_foreign(folder: Path) -> None:
     raise InputError(Fault(message, display(folder), value=", ".join(entries[:3])))
 
 
-def _refuse_other_run(folder: Path, experiment: Experiment, journal: journals.Journal, resume: bool) -> None:
+def _refuse_other_run(
+    folder: Path, name: str, points: Sequence[str], journal: journals.Journal, resume: bool
+) -> None:
     """Continue the same run if asked to; never another one, and never at the cost of a finished point."""
     manifest = manifests.read_manifest(folder)
     if manifest is None and not journal.finished:
         return  # new, or stopped before its first point
-    held = manifest["experiment"]["name"] if manifest else experiment.name
+    held = manifest["experiment"]["name"] if manifest else name
     state = "complete" if manifest and manifest.get("status") == "complete" else "unfinished"
-    if held != experiment.name:
+    if held != name:
         message = f"this folder holds a run of another experiment, {held!r}: choose another with --out"
         raise InputError(Fault(message, display(folder)))
     if not resume:
@@ -96,7 +97,7 @@ def _refuse_other_run(folder: Path, experiment: Experiment, journal: journals.Jo
         )
         remedy = "--resume to continue it, or another folder with --out"
         raise InputError(Fault(message, display(folder), allowed=remedy))
-    lost = set(journal.finished) - {point.id for point in experiment.points}
+    lost = set(journal.finished) - set(points)
     if lost:
         message = (
             f"cannot resume: {len(lost)} of the {len(journal.finished)} finished points do not belong to "

@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sim.errors import Fault, InputError
+from sim.experiment import cluster
 from sim.experiment.executor import Task, execute, run_point
+from sim.experiment.interrupts import Stop, never
 from sim.experiment.journal import Journal
+from sim.experiment.manifest import describe
 from sim.experiment.outcome import Outcome
 from sim.experiment.plan import Experiment
 from sim.experiment.points import Point
-from sim.experiment.progress import Progress, Tick
+from sim.experiment.progress import Progress, Slowest, Tick
+from sim.experiment.shards import Shard
 from sim.experiment.store import RunFolder
 from sim.experiment.tables import frame
 
@@ -29,19 +33,28 @@ def run(
     resume: bool = False,
     progress: Progress | None = None,
     task: Task = run_point,
+    shard: Shard | None = None,
+    scheduler: str | None = None,
+    stop: Stop = never,
 ) -> DataFrame:
     """Run every point of an experiment and return `points.csv` as a data frame, in the experiment's order.
 
     `attrs["breakdown"]` of the frame is the table of activities. With *out* the results are also written to
     that folder, point by point; *resume* continues a run that was stopped there. A point that fails is a
-    row with status `failed`. Raises `InputError` if *out* cannot be used.
+    row with status `failed`. *shard* runs a part of the points, to be merged later. With *scheduler*, the
+    address of a dask scheduler, a cluster runs the points instead of local *workers*. Once *stop* says so
+    running points are finished and kept, and `KeyboardInterrupt` is raised. Raises `InputError` if *out* or
+    the cluster cannot be used.
     """
+    points = experiment.points if shard is None else shard.of(experiment.points)
     if out is None:
         if resume:
             raise InputError(Fault("resume needs a folder", allowed="out=..."))
-        return run_points(experiment.points, workers, progress, task)
-    with RunFolder(Path(out), experiment, resume) as folder:
-        outcomes = finish(experiment.points, workers, progress, folder.journal, task)
+        return frame(finish(points, workers, progress, None, task, scheduler, stop))
+    part = None if shard is None else (shard.index, shard.count)
+    manifest = describe(experiment, part)
+    with RunFolder(Path(out), manifest, [point.id for point in points], resume) as folder:
+        outcomes = finish(points, workers, progress, folder.journal, task, scheduler, stop)
         folder.close_with(outcomes)
     return frame(outcomes)
 
@@ -59,6 +72,8 @@ def finish(
     progress: Progress | None = None,
     journal: Journal | None = None,
     task: Task = run_point,
+    scheduler: str | None = None,
+    stop: Stop = never,
 ) -> list[Outcome]:
     """The outcomes of *points*, in order; those in the *journal* are not run again, new ones go into it."""
     if workers < 1:
@@ -68,19 +83,29 @@ def finish(
     kept = len(known)
     failed = sum(outcome.failed for outcome in known.values())
     todo = [point for key, point in wanted.items() if key not in known]
+    slowest: Slowest | None = None
     work, worked = sum(point.threads for point in todo), 0
 
     def report(label: str | None) -> None:
         if progress is not None:
-            progress(Tick(len(known), len(wanted), failed, kept, worked / work if work else 1.0, label))
+            share = worked / work if work else 1.0
+            progress(Tick(len(known), len(wanted), failed, kept, share, label, slowest))
 
     report(None)
-    with closing(execute(todo, workers, task)) as outcomes:
+    if scheduler is None:
+        running = execute(todo, workers, task, stop)
+    else:
+        running = cluster.execute(todo, scheduler, task, stop)
+    with closing(running) as outcomes:
         for outcome in outcomes:
             if journal is not None:
                 journal.record(outcome)
             known[outcome.point_id] = outcome
             failed += outcome.failed
             worked += outcome.row.threads
+            if slowest is None or outcome.seconds > slowest.seconds:
+                slowest = Slowest(wanted[outcome.point_id].label, outcome.seconds)
             report(wanted[outcome.point_id].label)
+    if len(known) < len(wanted):
+        raise KeyboardInterrupt
     return [known[point.id] for point in points]

@@ -7,8 +7,7 @@ back to the same number.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
-from dataclasses import astuple
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,59 +17,79 @@ from sim.experiment.outcome import COLUMNS, KEY, Outcome
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-BREAKDOWN_COLUMNS = (*KEY, "activity", "ns_per_op")
+Table = dict[str, list[Any]]
+"""Column -> values."""
 
 
 def write_tables(folder: Path, outcomes: Sequence[Outcome]) -> None:
     """Write the three tables of a run; their rows are in the order of *outcomes*."""
-    rows = [astuple(outcome.row) for outcome in outcomes]
-    write_atomically(folder / "points.csv", lambda path: _write_csv(path, tuple(COLUMNS), rows))
-    write_atomically(
-        folder / "breakdown.csv", lambda path: _write_csv(path, BREAKDOWN_COLUMNS, _breakdown(outcomes))
-    )
-    write_atomically(folder / "points.parquet", lambda path: _write_parquet(path, rows))
+    points = _points(outcomes)
+    write_atomically(folder / "points.csv", lambda path: _write_csv(path, points))
+    write_atomically(folder / "breakdown.csv", lambda path: _write_csv(path, _breakdown(outcomes)))
+    write_atomically(folder / "points.parquet", lambda path: _write_parquet(path, points))
 
 
 def frame(outcomes: Sequence[Outcome]) -> DataFrame:
     """The outcomes as a frame with the columns of `points.csv`; `attrs["breakdown"]` is the other table."""
     import pandas as pd
 
-    rows = [astuple(outcome.row) for outcome in outcomes]
     points = pd.DataFrame(
-        {name: pd.Series(column, dtype=_PANDAS[_plain(name)]) for name, column in _columns(rows)}
+        {
+            name: pd.Series(column, dtype=_PANDAS[_kind(name, column)])
+            for name, column in _points(outcomes).items()
+        }
     )
-    points.attrs["breakdown"] = pd.DataFrame(list(_breakdown(outcomes)), columns=list(BREAKDOWN_COLUMNS))
+    points.attrs["breakdown"] = pd.DataFrame(_breakdown(outcomes))
     return points
 
 
-_PANDAS: dict[type, Any] = {int: "Int64", float: "float64", str: "object"}
+_PANDAS: dict[type, Any] = {int: "Int64", float: "float64", str: "object", bool: "boolean"}
 
 
-def _plain(column: str) -> type:
-    """The type of a column: a missing value does not change it."""
-    hint = COLUMNS[column]
-    return next((kind for kind in (int, float) if hint in (kind, kind | None)), str)
+def _kind(name: str, column: Sequence[Any]) -> type:
+    """The type of a column: a missing value does not change it; that of a swept one is what it holds."""
+    if name in COLUMNS:
+        hint = COLUMNS[name]
+        return next((kind for kind in (int, float) if hint in (kind, kind | None)), str)
+    kinds = {type(value) for value in column}
+    return kinds.pop() if len(kinds) == 1 else float if kinds == {int, float} else str
 
 
-def _columns(rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[str, list[Any]]]:
-    for index, name in enumerate(COLUMNS):
-        yield name, [row[index] for row in rows]
+def _points(outcomes: Sequence[Outcome]) -> Table:
+    """One row a point; swept values stand behind the columns that name a point."""
+    rows = [vars(outcome.row) for outcome in outcomes]
+    measured = [name for name in COLUMNS if name not in KEY]
+    return (
+        {name: [row[name] for row in rows] for name in KEY}
+        | _swept(outcomes)
+        | {name: [row[name] for row in rows] for name in measured}
+    )
 
 
-def _breakdown(outcomes: Sequence[Outcome]) -> Iterator[tuple[Any, ...]]:
-    for outcome in outcomes:
-        key = astuple(outcome.row)[: len(KEY)]
-        for activity, ns_per_op in outcome.breakdown.items():
-            yield (*key, activity, ns_per_op)
+def _breakdown(outcomes: Sequence[Outcome]) -> Table:
+    """One row a point and activity."""
+    rows = [(outcome, *item) for outcome in outcomes for item in outcome.breakdown.items()]
+    return (
+        {name: [getattr(outcome.row, name) for outcome, _, _ in rows] for name in KEY}
+        | _swept([outcome for outcome, _, _ in rows])
+        | {"activity": [activity for _, activity, _ in rows], "ns_per_op": [ns for _, _, ns in rows]}
+    )
 
 
-def _write_csv(
-    path: Path, header: Sequence[str], rows: Sequence[tuple[Any, ...]] | Iterator[tuple[Any, ...]]
-) -> None:
+def _swept(outcomes: Sequence[Outcome]) -> Table:
+    paths = dict.fromkeys(path for outcome in outcomes for path in outcome.swept)
+    columns = {path: [outcome.swept[path] for outcome in outcomes] for path in paths}
+    return {
+        path: [str(value) for value in column] if _kind(path, column) is str else column
+        for path, column in columns.items()
+    }
+
+
+def _write_csv(path: Path, table: Table) -> None:
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows([_text(value) for value in row] for row in rows)
+        writer.writerow(table)
+        writer.writerows([_text(value) for value in row] for row in zip(*table.values(), strict=True))
 
 
 def _text(value: Any) -> str:
@@ -79,10 +98,10 @@ def _text(value: Any) -> str:
     return repr(value) if isinstance(value, float) else str(value)
 
 
-def _write_parquet(path: Path, rows: Sequence[tuple[Any, ...]]) -> None:
+def _write_parquet(path: Path, table: Table) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    arrow = {int: pa.int64(), float: pa.float64(), str: pa.string()}
-    schema = pa.schema([(name, arrow[_plain(name)]) for name in COLUMNS])
-    parquet.write_table(pa.table(dict(_columns(rows)), schema=schema), path)
+    arrow = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
+    schema = pa.schema([(name, arrow[_kind(name, column)]) for name, column in table.items()])
+    parquet.write_table(pa.table(table, schema=schema), path)

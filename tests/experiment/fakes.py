@@ -133,6 +133,10 @@ def fail_at_four(point: Point) -> Outcome:
     return measure(point)
 
 
+def fail_at_eight(point: Point) -> Outcome:
+    return raised(point, BudgetExceeded("enough")) if point.threads == 8 else measure(point)
+
+
 def die_at_four(point: Point) -> Outcome:
     """Takes its worker down, and with it whatever else is in flight."""
     if point.threads == 4:

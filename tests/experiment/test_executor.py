@@ -51,11 +51,16 @@ def test_do_workers_leave_order_and_values_alone(pair: Experiment) -> None:
     assert finish(pair.points, 3, task=fakes.measure) == alone
 
 
+def test_does_the_order_of_points_leave_their_outcomes_alone(pair: Experiment) -> None:
+    backwards = finish(pair.points[::-1], 2, task=fakes.measure)
+    assert backwards[::-1] == finish(pair.points, 1, task=fakes.measure)
+
+
 @pytest.mark.slow
 def test_does_a_point_that_kills_its_worker_fail_alone(pair: Experiment) -> None:
     outcomes = finish(pair.points, 2, task=fakes.die_at_four)
     assert [o.row.threads for o in outcomes if o.failed] == [4, 4, 4, 4]
-    assert all(o.worker_died for o in outcomes if o.failed)
+    assert all(o.transient for o in outcomes if o.failed)
     assert {o.row.error for o in outcomes if o.failed} == {
         "the worker process died (killed, or out of memory)"
     }

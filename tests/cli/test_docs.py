@@ -1,0 +1,33 @@
+"""Are the examples in the documentation of experiments sound?"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from answers import Command
+
+from sim.experiment import load
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_is_the_example_of_an_experiment_sound(command: Command, folder: Path) -> None:
+    (example,) = re.findall("```yaml\n(.*?)```", (DOCS / "experiments.md").read_text(encoding="utf-8"), re.S)
+    (folder / "fabric.yaml").write_text(example, encoding="utf-8")
+    (folder / "parts").mkdir()
+    (folder / "parts/common.yaml").write_text("seed: 1\n")
+    answer = command("check", "fabric.yaml")
+    assert (answer.code, answer.err) == (0, "")
+    assert len(load("fabric.yaml").points) > len(load("fabric.yaml", quick=True).points) > 0
+
+
+@pytest.mark.parametrize("page", ["experiments.md", "cluster.md"])
+def test_does_the_program_know_every_option_of_the_page(command: Command, page: str) -> None:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    verbs = set(re.findall(r"cortensim ([a-z]+) ", text))
+    known = "".join(command(verb, "--help").out for verb in verbs)
+    for line in re.findall(r"^cortensim .*$|`cortensim [^`]*`|`--[a-z-]+`", text, re.M):
+        for option in re.findall(r"--[a-z]+[a-z-]*", line):
+            assert option in known, line

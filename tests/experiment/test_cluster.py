@@ -1,0 +1,135 @@
+"""Does a dask cluster give the same bytes, and does it survive the death of a worker?
+
+Scheduler and workers are processes of their own on the loopback address.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import fakes
+import pytest
+from fakes import faults_of
+
+from sim.errors import InputError
+from sim.experiment import cluster, floors
+from sim.experiment.outcome import Outcome
+from sim.experiment.plan import Experiment
+from sim.experiment.points import Point
+from sim.experiment.sweep import finish
+
+pytest.importorskip("distributed")
+ROOT = Path(__file__).parents[2]
+TABLES = ("points.csv", "breakdown.csv", "points.parquet")
+SIM = [sys.executable, "-m", "sim"]
+
+
+class Cluster:
+    """A scheduler and two workers with one thread each."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self._folder = folder
+        self._stack = stack
+        addressed = folder / "scheduler.json"
+        self._start(
+            "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
+            "--scheduler-file", str(addressed),
+        )  # fmt: skip
+        self._addressed = addressed
+        while not addressed.exists():
+            time.sleep(0.05)
+        self.address: str = json.loads(addressed.read_text())["address"]
+        self.workers = [self.add_worker() for _ in range(2)]
+
+    def add_worker(self) -> subprocess.Popen[bytes]:
+        return self._start(
+            "worker", self.address, "--nthreads", "1", "--no-nanny", "--no-dashboard",
+            "--local-directory", str(self._folder),
+        )  # fmt: skip
+
+    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "distributed.cli.dask_" + arguments[0], *arguments[1:]],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{Path(__file__).parent}"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self._stack.callback(process.wait)
+        self._stack.callback(process.kill)
+        return process
+
+
+@pytest.fixture(scope="module")
+def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with ExitStack() as stack:
+        yield Cluster(tmp_path_factory.mktemp("dask"), stack)
+
+
+def run(out: Path, *options: str) -> subprocess.Popen[bytes]:
+    command = [*SIM, "run", "quickstart", "--threads", "1,2,4,8,16,32", "--no-plots", "--out", str(out)]
+    return subprocess.Popen([*command, *options], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def finished(process: subprocess.Popen[bytes]) -> None:
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err.decode()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kill", [False, True])
+def test_does_a_cluster_give_the_same_bytes_even_if_a_worker_is_killed(
+    dask: Cluster, tmp_path: Path, kill: bool
+) -> None:
+    finished(run(tmp_path / "local", "--workers", "2"))
+    out = tmp_path / "cluster"
+    process = run(out, "--executor", "dask", "--scheduler", dask.address)
+    if kill:
+        journal = out / "journal.jsonl"
+        while process.poll() is None and (not journal.exists() or journal.read_bytes().count(b"\n") < 5):
+            time.sleep(0.02)
+        dask.workers[0].send_signal(signal.SIGKILL)
+    finished(process)
+    lines = (out / "journal.jsonl").read_bytes().splitlines()
+    assert len(lines) == len(set(lines)) == 54
+    for table in TABLES:
+        assert (out / table).read_bytes() == (tmp_path / "local" / table).read_bytes()
+
+
+@pytest.mark.slow
+def test_is_a_point_that_kills_every_worker_given_up(
+    dask: Cluster, pair: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "_on_worker", only_run)
+    for _ in range(5):
+        dask.add_worker()
+    points = [point for point in pair.points if point.threads >= 4][:2]
+    outcomes = finish(points, task=fakes.die_at_four, scheduler=dask.address)
+    assert [outcome.row.status for outcome in outcomes] == ["failed", "ok"]
+
+
+def only_run(point: Point, task: object, version: str) -> Outcome:
+    """The fixtures' fake model exists in this process only."""
+    return task(point)  # type: ignore[operator, no-any-return]
+
+
+def test_is_a_scheduler_that_does_not_answer_one_message(
+    pair: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "_SECONDS_TO_CONNECT", 1)
+    (fault,) = faults_of(lambda: finish(pair.points, scheduler="tcp://127.0.0.1:9"))
+    assert fault.startswith("cannot reach the scheduler: ")
+    assert "allowed: an address such as tcp://HOST:8786" in fault
+
+
+def test_does_a_worker_refuse_another_version_of_the_model(pair: Experiment) -> None:
+    with pytest.raises(InputError, match="another version of the model"):
+        cluster._on_worker(pair.points[0], fakes.measure, floors.model_version() + "x")
