@@ -17,6 +17,7 @@ PS_PER_NS = 1_000
 PS_PER_US = 1_000_000
 PS_PER_S = 1_000_000_000_000
 PAGE_BYTES = 4096
+LINE_BYTES = 64
 
 _TIME = {"ps": 1, "ns": 10**3, "us": 10**6, "µs": 10**6, "ms": 10**9, "s": 10**12}
 _SIZE = {

@@ -20,7 +20,7 @@ from sim.hardware import MachineSpec
         ({"coherence": {"order": {"rule": "lifo"}}}, "fifo"),
         ({"coherence": {"order": {"streak": 0}}}, "greater than 0"),
         ({"topology": {"sockets": 0}}, "greater than 0"),
-        ({"topology": {"threads_per_core": 2}}, "threads_per_core"),
+        ({"topology": {"hyperthreads": 2}}, "hyperthreads"),
         ({"interrupts": {"handler_lines": 0}}, "greater than 0"),
         ({"interrupts": {"ack_overlap": 1.5}}, "less than or equal to 1"),
         ({"clock": "2.25"}, "not a frequency"),
