@@ -7,6 +7,7 @@ from sim.sync.rcu import RCU, Rcu
 from sim.sync.rwsem import RwSem, RwSemTuning
 from sim.sync.sleep import SCHED, Scheduler, Sleeper
 from sim.sync.spin import McsLock, QueuedSpinLock
+from sim.sync.word import TasLock, TicketLock
 
 __all__ = [
     "RCU",
@@ -21,5 +22,7 @@ __all__ = [
     "RwSemTuning",
     "Scheduler",
     "Sleeper",
+    "TasLock",
+    "TicketLock",
     "VisibleReaders",
 ]

@@ -25,6 +25,8 @@ from sim.sync import (
     RwSem,
     RwSemTuning,
     Scheduler,
+    TasLock,
+    TicketLock,
     VisibleReaders,
 )
 
@@ -41,7 +43,7 @@ class ReaderWriterLock(Protocol):
 
 
 class Exclusive:
-    def __init__(self, lock: McsLock | QueuedSpinLock) -> None:
+    def __init__(self, lock: McsLock | QueuedSpinLock | TasLock | TicketLock) -> None:
         self.read_lock = self.write_lock = lock.acquire
         self.read_unlock = self.write_unlock = lock.release
 
@@ -58,6 +60,18 @@ def mcs(machine: Machine) -> ReaderWriterLock:
 
 def queued_spin(machine: Machine) -> ReaderWriterLock:
     return Exclusive(QueuedSpinLock(QueueNodes(machine, "qspin"), machine.line("qspinlock"), LOCK))
+
+
+def test_and_set(machine: Machine) -> ReaderWriterLock:
+    return Exclusive(TasLock(machine.line("tas lock"), LOCK))
+
+
+def look_before_set(machine: Machine) -> ReaderWriterLock:
+    return Exclusive(TasLock(machine.line("ttas lock"), LOCK, pause=50 * NS))
+
+
+def ticket(machine: Machine) -> ReaderWriterLock:
+    return Exclusive(TicketLock(machine.line("ticket lock"), LOCK))
 
 
 def phase_fair(machine: Machine) -> PhaseFairLock:
@@ -85,7 +99,13 @@ def impatient_rwsem(machine: Machine) -> ReaderWriterLock:
     return rwsem(machine, handoff_after=5000 * NS)
 
 
-EXCLUSIVE: list[Callable[[Machine], ReaderWriterLock]] = [mcs, queued_spin]
+EXCLUSIVE: list[Callable[[Machine], ReaderWriterLock]] = [
+    mcs,
+    queued_spin,
+    test_and_set,
+    look_before_set,
+    ticket,
+]
 SHARED: list[Callable[[Machine], ReaderWriterLock]] = [
     phase_fair,
     bravo,
