@@ -17,6 +17,7 @@ from machines import NS, run
 from sim.engine import ThreadBody
 from sim.hardware import Cpu, Machine
 from sim.sync import (
+    BEFORE_5_2,
     BravoLock,
     McsLock,
     PhaseFairLock,
@@ -95,6 +96,13 @@ def rwsem(machine: Machine, handoff_after: int = 4_000_000 * NS) -> ReaderWriter
     return Semaphore(RwSem("semaphore", *lines, nodes, Scheduler(machine), LOCK, tuning))
 
 
+def old_rwsem(machine: Machine) -> ReaderWriterLock:
+    lines = machine.line("count"), machine.line("owner")
+    return Semaphore(
+        RwSem("semaphore", *lines, QueueNodes(machine, "osq"), Scheduler(machine), LOCK, BEFORE_5_2)
+    )
+
+
 def impatient_rwsem(machine: Machine) -> ReaderWriterLock:
     return rwsem(machine, handoff_after=5000 * NS)
 
@@ -112,6 +120,7 @@ SHARED: list[Callable[[Machine], ReaderWriterLock]] = [
     eager_bravo,
     rwsem,
     impatient_rwsem,
+    old_rwsem,
 ]
 
 

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 
 from sim.engine import ThreadBody
 from sim.hardware import LINE, CacheLine, Cpu, Machine
-from sim.sync import McsLock, QueuedSpinLock, QueueNodes, RwSem, Scheduler, TasLock, TicketLock
+from sim.sync import (
+    BEFORE_5_2,
+    McsLock,
+    QueuedSpinLock,
+    QueueNodes,
+    RwSem,
+    RwSemTuning,
+    Scheduler,
+    TasLock,
+    TicketLock,
+)
 
 if TYPE_CHECKING:
     from sim.workload.bench.spec import BenchSpec, LockSpec
@@ -99,4 +109,5 @@ class Objects:
         if spec.kind == "qspinlock":
             return QueuedSpinLock(self._nodes, line, activity)
         owner = machine.line(f"{name} owner", spec.home, owner=0)
-        return RwSem(name, line, owner, self._nodes, Scheduler(machine), activity)
+        tuning = BEFORE_5_2 if spec.before_5_2 else RwSemTuning()
+        return RwSem(name, line, owner, self._nodes, Scheduler(machine), activity, tuning)

@@ -25,16 +25,20 @@ class LineSpec(Spec):
 
 
 class LockSpec(Spec):
-    """A lock. *pause* is what a `ttas` waiter does between two looks at the word."""
+    """A lock. *pause* is what a `ttas` waiter does between two looks at the word; with *before_5_2* a `rwsem`
+    is that of older kernels."""
 
     kind: LockKind
     home: NonNegativeInt = 0
     pause: Cost | None = None
+    before_5_2: bool = False
 
     @model_validator(mode="after")
     def _pause_is_for_ttas(self) -> Self:
         if (self.pause is not None) != (self.kind == "ttas"):
             raise ValueError("`pause` is for `kind: ttas`, which needs it")
+        if self.before_5_2 and self.kind != "rwsem":
+            raise ValueError("`before_5_2` is for `kind: rwsem`")
         return self
 
 
