@@ -110,6 +110,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     validate.add_argument("--strict", action="store_true", help="a row that is not covered fails, too")
     validate.add_argument("--out", metavar="DIR", type=Path, help="write validation.csv there")
+    validate.add_argument(
+        "--report", metavar="FILE.md", type=Path,
+        help="write the page with breakdowns and, from misses.yaml beside it, the explanations",
+    )  # fmt: skip
     validate.add_argument("--workers", metavar="N", type=_workers, help="processes (default: one a cpu)")
 
     plot = commands.add_parser("plot", help="draw the figures of a run again")
@@ -189,8 +193,11 @@ def _check(options: argparse.Namespace) -> int:
 
 def _validate(options: argparse.Namespace) -> int:
     from sim.analysis.validation import validate
+    from sim.analysis.validation_report import write_report
     from sim.experiment import available_cpus, meter
 
+    if options.report is not None:
+        _make_folder(options.report.parent)
     if options.out is not None:
         _make_folder(options.out)
     with meter(_console(sys.stderr)) as progress:
@@ -200,6 +207,9 @@ def _validate(options: argparse.Namespace) -> int:
     if options.out is not None:
         written = result.write_csv(options.out)
         console.print(f"table: {written}", soft_wrap=True, highlight=False)
+    if options.report is not None:
+        written = write_report(result, options.report)
+        console.print(f"page: {written}", soft_wrap=True, highlight=False)
     return DONE if result.ok and (result.complete or not options.strict) else FAILED
 
 

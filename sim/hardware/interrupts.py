@@ -65,6 +65,7 @@ class InterruptController:
         "_handler",
         "_handler_lines",
         "_icr",
+        "_icr_target",
         "_queue_lines",
         "_queues",
         "_send",
@@ -78,6 +79,7 @@ class InterruptController:
         self._fabric = fabric
         self._send = costs.send.at(clock)
         self._icr = costs.icr_write.at(clock)
+        self._icr_target = costs.icr_target.at(clock)
         self._deliver = (costs.deliver_same_socket.at(clock), costs.deliver_cross_socket.at(clock))
         self._handler = costs.handler.at(clock)
         self._handler_lines = costs.handler_lines
@@ -111,7 +113,7 @@ class InterruptController:
                 groups.setdefault(target.id // self._group, []).append(target)
             queue.append(round_)
         for members in groups.values():
-            sender.work(self._icr, IPI_SEND)
+            sender.work(self._icr + len(members) * self._icr_target, IPI_SEND)
             delay = self._deliver[members[0].socket != sender.socket]
             self._fabric.engine.call_in(sender.pending + delay, partial(self._arrive, members))
         self.interrupts += sum(map(len, groups.values()))

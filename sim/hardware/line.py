@@ -77,9 +77,9 @@ class Fabric:
         self.probe = costs.probe
         self.home_aware = costs.home_aware
         draw = engine.stream("line transfers").random
-        spread = costs.spread
+        least, width = 1 - costs.spread, 2 * costs.spread
         self.vary: Callable[[int], int] = (
-            (lambda cost: int(cost * (1 - spread + 2 * spread * draw()))) if spread else (lambda cost: cost)
+            (lambda cost: int(cost * (least + width * draw()))) if width else (lambda cost: cost)
         )
         self.shared_read = costs.shared_read
         self.shared_read_inside = costs.shared_read_inside
@@ -165,10 +165,10 @@ class CacheLine:
 
     def store(self, cpu: Cpu, activity: str = LINE) -> ThreadBody:
         """A plain store: like `write`, but on a line that is *cpu*'s alone it costs no more than a hit."""
-        if self._is_own(cpu):
+        if self.exclusive_to(cpu):
             if cpu.pending:
                 yield cpu.take_pending()
-            if self._is_own(cpu):
+            if self.exclusive_to(cpu):
                 cpu.pending = self.fabric.hit
                 cpu.spent[activity] += self.fabric.hit
                 return
@@ -194,6 +194,14 @@ class CacheLine:
         """Whether *cpu* has a valid copy."""
         return bool(cpu.bit & self.sharers) or (self.owner == cpu.id and not self.sharers)
 
+    def exclusive_to(self, cpu: Cpu) -> bool:
+        """Whether *cpu* is the only holder and nobody takes the line yet: it may write without asking."""
+        if self.owner != cpu.id or self.sharers:
+            return False
+        if self.fabric.probe:
+            return self._probed is None or cpu.engine._now < self._probe_arrives
+        return not self._granting
+
     def prefetch_write(self, cpu: Cpu) -> ThreadBody:
         """Ask for ownership without waiting for it (PREFETCHW); a request under way is not repeated."""
         if cpu.pending:
@@ -214,16 +222,8 @@ class CacheLine:
         if self.busy_until > cpu.engine._now:
             return True
         if self.fabric.probe:
-            return not self._is_own(cpu)
+            return not self.exclusive_to(cpu)
         return self._granting
-
-    def _is_own(self, cpu: Cpu) -> bool:
-        """Whether *cpu* may write without asking anybody."""
-        if self.owner != cpu.id or self.sharers:
-            return False
-        if self.fabric.probe:
-            return self._probed is None or cpu.engine._now < self._probe_arrives
-        return not self._granting
 
     # -- who is next ----------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-from sim.engine.units import Bandwidth, Cost, Duration, Frequency, Size
+from sim.engine.units import Bandwidth, Cost, CycleCost, Duration, Frequency, Size
 
 
 class Spec(BaseModel):
@@ -162,6 +162,8 @@ class Interrupts(Spec):
     """Fixed cost of preparing a send."""
     icr_write: Cost
     """One write of the interrupt command register; in a guest, with its VM exit."""
+    icr_target: Cost = CycleCost(0, 0)
+    """Each target of a write on top: a hypervisor delivers to one virtual cpu after the other."""
     targets_per_icr: PositiveInt
     """16 in x2APIC cluster mode, 1 in physical mode."""
     deliver_same_socket: Cost

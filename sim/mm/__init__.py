@@ -14,6 +14,7 @@ from sim.mm.frames import MAX_ORDER, Buddy, FrameMap, OutOfMemory
 from sim.mm.page_table import (
     LEVELS,
     PAGES_PER_ENTRY,
+    PTES_PER_LINE,
     SLOTS,
     Mapping,
     Mark,
@@ -28,6 +29,7 @@ __all__ = [
     "MAX_ORDER",
     "PAGES_PER_ENTRY",
     "PAGE_TABLE",
+    "PTES_PER_LINE",
     "SLOTS",
     "SYSCALL",
     "USER",

@@ -6,7 +6,13 @@ the designs.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from sim.engine.units import PAGE_BYTES
 from sim.errors import ModelError
+
+if TYPE_CHECKING:
+    from sim.hardware import MachineSpec
 
 MAX_ORDER = 10
 
@@ -66,15 +72,19 @@ class Buddy:
 class FrameMap:
     """The socket that each frame lies on.
 
-    A kernel that sees the NUMA nodes places a frame on the node it was taken from. In a guest without a
-    virtual topology the host places a frame when it is first touched, on the toucher's socket.
+    On bare metal that is the frame's address: each socket's memory follows the one before. In a guest the
+    host places a frame when it is first touched, on the toucher's socket, and the kernel does not know.
     """
 
-    __slots__ = ("_home",)
+    __slots__ = ("_frames_per_socket", "_guest", "_placed")
 
-    def __init__(self) -> None:
-        self._home: dict[int, int] = {}
+    def __init__(self, spec: MachineSpec) -> None:
+        self._guest = spec.guest
+        self._frames_per_socket = spec.memory.size_per_socket // PAGE_BYTES
+        self._placed: dict[int, int] = {}
 
     def home(self, frame: int, toucher_socket: int) -> int:
-        """Socket of *frame*, decided by the first one who asks."""
-        return self._home.setdefault(frame, toucher_socket)
+        """Socket of *frame*, which a cpu of *toucher_socket* touches."""
+        if self._guest:
+            return self._placed.setdefault(frame, toucher_socket)
+        return frame // self._frames_per_socket

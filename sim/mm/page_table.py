@@ -20,7 +20,7 @@ _BITS = 9
 PAGES_PER_ENTRY: Final = {level: 1 << (_BITS * (level - 1)) for level in range(1, LEVELS + 2)}
 """Pages that one entry of a table of that level covers."""
 
-_PTES_PER_LINE = 8
+PTES_PER_LINE: Final = 8
 
 
 def slot_of(page: int, level: int) -> int:
@@ -98,11 +98,11 @@ class PageTablePage:
 
     def line(self, slot: int) -> CacheLine:
         """The cache line that holds the entry in *slot*."""
-        index = slot // _PTES_PER_LINE
+        index = slot // PTES_PER_LINE
         line = self._lines.get(index)
         if line is None:
             line = self._lines[index] = self._machine.line(
-                f"entries {index * _PTES_PER_LINE}.. of {self!r}", self.home, owner=self.meta.owner
+                f"entries {index * PTES_PER_LINE}.. of {self!r}", self.home, owner=self.meta.owner
             )
         return line
 

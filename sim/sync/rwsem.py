@@ -117,6 +117,7 @@ class RwSem:
         yield from self.count.write(cpu, self.activity)  # atomic add of a reader
         if not (self.writer or self._waiters or self._handoff):
             self.readers += 1
+            yield from self.owner_line.store(cpu, self.activity)  # rwsem_set_reader_owned
             return
         # Slow path: steal from waiting writers unless others already read.
         if self._tuning.readers_steal and self.writer is None and not self._handoff and not self.readers:
@@ -136,12 +137,15 @@ class RwSem:
         """`down_read_trylock`; the generator's value tells whether the lock was taken.
 
         The first cmpxchg bets on no readers; with readers inside it fails and is repeated while the line is
-        still here. Then the owner is stored.
+        still here. The store of the owner follows, at once if it lies on the same line.
         """
-        yield from self.count.write(cpu, self.activity, again=2 if self.readers else 1)
+        one_line = self.owner_line is self.count
+        yield from self.count.write(cpu, self.activity, again=(self.readers > 0) + one_line)
         if self.writer is not None or self._waiters or self._handoff:
             return False
         self.readers += 1
+        if not one_line:
+            yield from self.owner_line.store(cpu, self.activity)
         return True
 
     def up_read(self, cpu: Cpu) -> ThreadBody:
@@ -256,16 +260,16 @@ class RwSem:
         cpu.engine.call_in(delay, ring)
 
     def _osq_unlock(self, cpu: Cpu) -> ThreadBody:
-        """Make the next spinner the head."""
-        if cpu not in self._osq_next:
-            yield from self.owner_line.write(cpu, self.activity)  # cmpxchg osq tail -> empty
-            if self._osq_tail is cpu:
-                self._osq_tail = self._osq_head = None
-                return
-            if cpu.pending:
-                yield cpu.take_pending()
-            while cpu not in self._osq_next:
-                yield from cpu.park(self, self.activity)
+        """osq_unlock: give up the tail if nobody follows, else make the next spinner the head."""
+        yield from self.owner_line.write(cpu, self.activity)  # cmpxchg tail: self -> empty
+        if self._osq_tail is cpu:
+            self._osq_tail = self._osq_head = None
+            return
+        yield from self._nodes.lines[cpu.id].write(cpu, self.activity)  # xchg own next
+        if cpu.pending:
+            yield cpu.take_pending()
+        while cpu not in self._osq_next:
+            yield from cpu.park(self, self.activity)
         following = self._osq_next.pop(cpu)
         yield from self._nodes.lines[following.id].store(cpu, self.activity)
         self._osq_head = following

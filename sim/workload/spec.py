@@ -16,8 +16,7 @@ from sim.hardware import Spec
 
 Place = Literal["anywhere", "slot", "mapped", "layout", "every slot"]
 """Where a step works: wherever the kernel likes; the request's slot; what this thread's last mmap returned;
-the
-whole layout; each slot of all threads in turn."""
+the whole layout; each slot of all threads in turn."""
 
 
 class MmapStep(Spec):
@@ -129,6 +128,22 @@ class WorkloadPlan(Spec):
             raise ValueError(
                 f"measured requests must lie within 0..{self.requests - 1}, first not after last"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _places_exist_when_they_are_used(self) -> Self:
+        in_layout = {"slot", "every slot", "layout"}
+        known = {"anywhere"} if self.layout.base is None else {"anywhere"} | in_layout
+        for steps in (self.setup, self.thread):
+            known.discard("mapped")
+            for step in steps:
+                at = getattr(step.action, "at", "anywhere")
+                if step.mmap is not None:
+                    known |= in_layout if at == "layout" else set()
+                    known.add("mapped")
+                if at not in known:
+                    missing = "an mmap step" if at == "mapped" else "layout.base or an mmap step at `layout`"
+                    raise ValueError(f"a step works at `{at}` without {missing} before it")
         return self
 
 

@@ -19,7 +19,7 @@ def run_steps(
     space: AddressSpace, cpu: Cpu, steps: Sequence[Step], slots: Slots, *, thread: int, request: int
 ) -> ThreadBody:
     """Run *steps* as request *request* of *thread* on *cpu*."""
-    mapped = 0
+    mapped = range(0)
     for step in steps:
         action = step.action
         if isinstance(action, ComputeStep):
@@ -27,8 +27,8 @@ def run_steps(
         elif isinstance(action, MmapStep):
             mapped = yield from _mmap(space, cpu, action, slots, thread, request)
         else:
-            for start in _places(action, slots, thread, request, mapped):
-                yield from _range_step(space, cpu, step, action, start, slots)
+            for place in _places(action, slots, thread, request, mapped):
+                yield from _range_step(space, cpu, step, place)
 
 
 def _mmap(
@@ -36,32 +36,33 @@ def _mmap(
 ) -> ThreadBody:
     pages = _pages(action.size, slots.span if action.at == "layout" else slots.pages)
     at = slots.at(thread, request) if action.at == "slot" else slots.base if action.at == "layout" else None
-    mapped: int = yield from space.mmap(cpu, pages, at)
+    start: int = yield from space.mmap(cpu, pages, at)
     if action.at == "layout":
-        slots.base = mapped
-    return mapped
+        slots.base = start
+    return range(start, start + pages)
 
 
-def _range_step(
-    space: AddressSpace, cpu: Cpu, step: Step, action: RangeStep, start: int, slots: Slots
-) -> ThreadBody:
-    pages = _pages(action.size, slots.span if action.at == "layout" else slots.pages)
+def _range_step(space: AddressSpace, cpu: Cpu, step: Step, place: range) -> ThreadBody:
     if step.munmap is not None:
-        yield from space.munmap(cpu, start, pages)
+        yield from space.munmap(cpu, place.start, len(place))
     elif step.touch is not None:
-        for page in range(start, start + pages):
+        for page in place:
             yield from space.touch(cpu, page, write=step.touch.write)
 
 
-def _places(action: RangeStep, slots: Slots, thread: int, request: int, mapped: int) -> list[int]:
+def _places(action: RangeStep, slots: Slots, thread: int, request: int, mapped: range) -> list[range]:
+    """The pages that a step works on, place by place."""
     if action.at == "slot":
-        return [slots.at(thread, request)]
-    if action.at == "mapped":
-        return [mapped]
-    if action.at == "every slot":
-        return slots.all()
-    assert slots.base is not None
-    return [slots.base]
+        starts, default = [slots.at(thread, request)], slots.pages
+    elif action.at == "every slot":
+        starts, default = slots.all(), slots.pages
+    elif action.at == "mapped":
+        starts, default = [mapped.start], len(mapped)
+    else:
+        assert slots.base is not None
+        starts, default = [slots.base], slots.span
+    pages = _pages(action.size, default)
+    return [range(start, start + pages) for start in starts]
 
 
 def _pages(size: int | None, default: int) -> int:

@@ -21,7 +21,16 @@ from typing import TYPE_CHECKING
 from sim.engine import ThreadBody
 from sim.errors import ModelError
 from sim.hardware import Cpu
-from sim.mm import LOCK_PAGE_TABLE, PAGE_TABLE, PAGES_PER_ENTRY, Mapping, Mark, PageTablePage, slot_of
+from sim.mm import (
+    LOCK_PAGE_TABLE,
+    PAGE_TABLE,
+    PAGES_PER_ENTRY,
+    PTES_PER_LINE,
+    Mapping,
+    Mark,
+    PageTablePage,
+    slot_of,
+)
 from sim.sync import BravoLock, McsLock, PhaseFairLock
 
 if TYPE_CHECKING:
@@ -96,9 +105,11 @@ class Cursor:
         cost: str,
         removed: list[tuple[int, Mapping]],
     ) -> ThreadBody:
-        """Write *entry* over [start, end) below *table*. Entries side by side on a line fetch it once."""
+        """Write *entry* over [start, end) below *table*."""
+        if table.level == 1:
+            yield from self._set_leaf(table, start, end, entry, cost, removed)
+            return
         span = PAGES_PER_ENTRY[table.level]
-        here = None
         page = start
         while page < end:
             slot = slot_of(page, table.level)
@@ -108,15 +119,8 @@ class Cursor:
                 if child is not None:
                     removed.extend(child.mappings())
                     yield from self._detach(table, slot, child)
-                else:
-                    before = table.get(slot)
-                    if isinstance(before, Mapping):
-                        removed.append((page, before))
                 if entry is not None or table.get(slot) is not None:
-                    line = table.line(slot)
-                    if line is not here:
-                        here = line
-                        yield from line.store(self.cpu, PAGE_TABLE)
+                    yield from table.line(slot).store(self.cpu, PAGE_TABLE)
                     self.cpu.work(self.space.cost[cost], PAGE_TABLE)
                     table.set(slot, entry)
             else:
@@ -125,6 +129,42 @@ class Cursor:
                 if child is not None:
                     yield from self._set_range(child, page, min(end, slot_end), entry, cost, removed)
             page = slot_end
+
+    def _set_leaf(
+        self,
+        table: PageTablePage,
+        start: int,
+        end: int,
+        entry: Mark | None,
+        cost: str,
+        removed: list[tuple[int, Mapping]],
+    ) -> ThreadBody:
+        """The same in a level-1 table, under its lock.
+
+        Entries side by side on a line fetch it once. Marks on a line that the cpu has to itself are written
+        without letting the time pass first: only who holds the lock looks at them. Present entries are not,
+        because other cpus' page walks see them.
+        """
+        page = start
+        while page < end:
+            slot = slot_of(page, 1)
+            stop = min(slot - slot % PTES_PER_LINE + PTES_PER_LINE, slot + end - page)
+            written = []
+            mapped = len(removed)
+            for each in range(slot, stop):
+                before = table.get(each)
+                if isinstance(before, Mapping):
+                    removed.append((table.base + each, before))
+                if entry is not None or before is not None:
+                    written.append(each)
+            if written:
+                line = table.line(slot)
+                if len(removed) > mapped or not line.exclusive_to(self.cpu):
+                    yield from line.store(self.cpu, PAGE_TABLE)
+                self.cpu.work(len(written) * self.space.cost[cost], PAGE_TABLE)
+                for each in written:
+                    table.set(each, entry)
+            page += stop - slot
 
     def _push_down(self, table: PageTablePage, slot: int, page: int) -> ThreadBody:
         """Make the child of *slot* inside the locked subtree; a mark there becomes the child's content."""

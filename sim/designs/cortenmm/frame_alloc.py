@@ -36,7 +36,7 @@ class FrameAllocator:
         self._lock = QueuedSpinLock(nodes, machine.line("global frame allocator"), LOCK_FRAMES)
         self._buddies = [Buddy(0, 0) for _ in machine.cpus]
         self._caches: list[list[int]] = [[] for _ in machine.cpus]
-        self.frames = FrameMap()
+        self.frames = FrameMap(machine.spec)
         self.owned: set[int] = set()
 
     def allocate(self, cpu: Cpu) -> ThreadBody:
@@ -65,7 +65,7 @@ class FrameAllocator:
                 self._buddies[cpu.id].free(cache.pop(0))
 
     def home(self, cpu: Cpu, frame: int) -> int:
-        """The socket of *frame*; *cpu* touches it. The kernel does not choose: the first toucher's socket."""
+        """The socket of *frame*; *cpu* touches it."""
         return self.frames.home(frame, cpu.socket)
 
     def _fetch_chunk(self, cpu: Cpu, buddy: Buddy) -> ThreadBody:

@@ -37,7 +37,7 @@ class CortenSpace(AddressSpace):
         self.kernel = kernel
         self.cost = kernel.cost
         self.protocol: Protocol = AdvProtocol(self) if kernel.spec.protocol == "adv" else RwProtocol(self)
-        self.root = PageTablePage(kernel.machine, LEVELS, 0, 0, cpu.socket, maker=cpu.id)
+        self.root = PageTablePage(kernel.machine, LEVELS, 0, -1, cpu.socket, maker=cpu.id)
         self.root.lock = self.protocol.make_lock(self.root)
         self.va = kernel.new_va_allocator()
         cost = self.cost

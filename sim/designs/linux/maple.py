@@ -101,7 +101,9 @@ class MapleTree:
     def insert(self, cpu: Cpu, vma: Vma) -> ThreadBody:
         """Store a new VMA where nothing is."""
         yield from self._walk(cpu, vma.start)
-        yield from self._publish(cpu, self._link(vma))
+        path = self._link(vma)
+        self._spread(vma)
+        yield from self._publish(cpu, path)
 
     def remove(self, cpu: Cpu, vma: Vma) -> ThreadBody:
         """Store a gap over *vma*."""
@@ -119,6 +121,7 @@ class MapleTree:
         for leaf in dict.fromkeys(left):
             if not leaf.vmas:
                 yield from self._unite(cpu, self._path(leaf.low))
+        self._spread(vma)
         yield from self._publish(cpu, self._path(start))
 
     def split(self, cpu: Cpu, vma: Vma, upper: Vma) -> ThreadBody:
@@ -128,17 +131,20 @@ class MapleTree:
         yield from self._publish(cpu, self._link(upper))
 
     def _link(self, vma: Vma) -> list[_Node]:
-        """Put *vma* into the leaf of its first page; returns the path. The rest begins at its end."""
+        """Put *vma* into the leaf of its first page; returns the path."""
         index = bisect_right(self._starts, vma.start)
         self._starts.insert(index, vma.start)
         self._vmas.insert(index, vma)
         path = self._path(vma.start)
         leaf = path[-1]
         leaf.vmas.insert(bisect_right([other.start for other in leaf.vmas], vma.start), vma)
+        return path
+
+    def _spread(self, vma: Vma) -> None:
+        """Let what comes behind the leaf of *vma* begin where *vma* ends, at the earliest."""
         for node in self._path(vma.end - 1):
             if node.low > vma.start:
                 node.low = vma.end
-        return path
 
     def _unlink(self, vma: Vma) -> list[_Node]:
         """Take *vma* out of its leaf; returns the path, the leaf may be empty now."""

@@ -1,8 +1,8 @@
 """munmap (mm/vma.c do_vmi_align_munmap: gather, clear the tree, complete; 6.13).
 
-mmap_lock   |------------ write -------------|------------- read --------------|
-             find, split, gather, clear tree  drain, zap, flush + acks, free    up_read
-                                             ^ downgrade: faults may run, the next writer may not
+mmap_lock  |------------ write -------------|------------- read --------------|
+            find, split, gather, clear tree  drain, zap, flush + acks, free    up_read
+                                            ^ downgrade: faults may run, the next writer may not
 """
 
 from __future__ import annotations

@@ -24,22 +24,28 @@ LOCK_LRU = "lock: lru"
 
 
 class Zone:
-    """Frames of one node: the buddy, its lock, and the lists of the node's lruvec."""
+    """Frames of one node: the buddy, its lock, each cpu's list, and the node's lruvec."""
 
     def __init__(self, machine: Machine, index: int, nodes: QueueNodes) -> None:
         spec = machine.spec
         sockets = spec.topology.sockets
-        frames = spec.memory.size_per_socket * sockets // spec.topology.numa_nodes // PAGE_BYTES
+        self.frames = spec.memory.size_per_socket * sockets // spec.topology.numa_nodes // PAGE_BYTES
         home = index * sockets // spec.topology.numa_nodes
-        self.buddy = Buddy(index * frames, frames)
+        self.buddy = Buddy(index * self.frames, self.frames)
         self.lock = QueuedSpinLock(nodes, machine.line(f"zone {index} lock", home), LOCK_ZONE)
         self.free_lists = machine.line(f"zone {index} free lists", home, lines=2)
+        self.pcp: list[list[int]] = [[] for _ in machine.cpus]
+        self._larger: dict[tuple[int, int], list[int]] = {}  # (cpu, order > 0)
         self.lru_lock = QueuedSpinLock(nodes, machine.line(f"lruvec {index} lock", home), LOCK_LRU)
         self.lru_lists = machine.line(f"lruvec {index} lists", home, lines=2)
 
+    def blocks(self, cpu: Cpu, order: int) -> list[int]:
+        """The cpu's list of free blocks of 2**order."""
+        return self._larger.setdefault((cpu.id, order), []) if order else self.pcp[cpu.id]
+
 
 class PageAllocator:
-    """Blocks of pages: order 0 for anonymous memory and page tables, any order that per-cpu lists keep."""
+    """Blocks of pages from the cpu's own node: single ones for anonymous memory and page tables."""
 
     def __init__(self, machine: Machine, spec: LinuxSpec, nodes: QueueNodes) -> None:
         self._machine = machine
@@ -56,15 +62,13 @@ class PageAllocator:
         self._lru_add = costs.lru_add.at(clock)
         self._lru_move, self._lru_page = costs.lru_move.at(clock), costs.lru_page.at(clock)
         self.zones = [Zone(machine, index, nodes) for index in range(topology.numa_nodes)]
-        self._zone_of_socket = [
+        self._local = [
             self.zones[socket * topology.numa_nodes // topology.sockets] for socket in range(topology.sockets)
         ]
-        self._pcp: list[list[int]] = [[] for _ in machine.cpus]
-        self._pcp_blocks: dict[tuple[int, int], list[int]] = {}  # (cpu, order > 0)
         self._lru_batch: list[list[int]] = [[] for _ in machine.cpus]
         self._in_batch: set[int] = set()
         self._on_lru: set[int] = set()
-        self.frames = FrameMap()
+        self.frames = FrameMap(machine.spec)
         self.owned: set[int] = set()
         self._boot()
 
@@ -76,37 +80,35 @@ class PageAllocator:
         draw = self._machine.engine.stream("boot").random
         limits = self._spec.limits
         for cpu in self._machine.cpus:
-            buddy = self._zone_of_socket[cpu.socket].buddy
-            batch = [buddy.allocate() for _ in range(int(draw() * limits.lru_batch))]
+            zone = self._local[cpu.socket]
+            batch = [zone.buddy.allocate() for _ in range(int(draw() * limits.lru_batch))]
             self._lru_batch[cpu.id] = batch
             self._in_batch.update(batch)
             self.owned.update(batch)
-            self._pcp[cpu.id] = [buddy.allocate() for _ in range(int(draw() * limits.pcp_batch))]
+            zone.pcp[cpu.id] = [zone.buddy.allocate() for _ in range(int(draw() * limits.pcp_batch))]
 
     # -- pages ----------------------------------------------------------------------------------------------
 
     def allocate(self, cpu: Cpu, order: int = 0) -> ThreadBody:
         """rmqueue_pcplist: value is the first frame."""
         cpu.work(self._alloc, ALLOCATE)
-        pcp = self._list(cpu, order)
+        zone = self._local[cpu.socket]
+        pcp = zone.blocks(cpu, order)
         if not pcp:
-            yield from self._move(cpu, pcp, self._batch(order), order)
+            yield from self._move(cpu, zone, self._batch(order), order)
         frame = pcp.pop()
         self.owned.add(frame)
         return frame
 
     def free(self, cpu: Cpu, frame: int, order: int = 0) -> ThreadBody:
-        """free_unref_page: back on this cpu's list, in bulk to the buddy when the list is full."""
+        """free_unref_page: on this cpu's list of the frame's zone, in bulk to the buddy when that is full."""
         self.owned.remove(frame)
         cpu.work(self._free + ((1 << order) - 1) * self._free_check, ALLOCATE)
-        pcp = self._list(cpu, order)
+        zone = self._zone_of(frame)
+        pcp = zone.blocks(cpu, order)
         pcp.append(frame)
         if len(pcp) << order > self._spec.limits.pcp_high:
-            yield from self._move(cpu, pcp, -self._batch(order), order)
-
-    def _list(self, cpu: Cpu, order: int) -> list[int]:
-        """The cpu's list of free blocks of 2**order."""
-        return self._pcp_blocks.setdefault((cpu.id, order), []) if order else self._pcp[cpu.id]
+            yield from self._move(cpu, zone, -self._batch(order), order)
 
     def _batch(self, order: int) -> int:
         """How many blocks are moved at once (rmqueue_bulk is asked for max(batch >> order, 2) large ones)."""
@@ -115,14 +117,14 @@ class PageAllocator:
 
     def home(self, cpu: Cpu, frame: int) -> int:
         """The socket of *frame*; *cpu* touches it."""
-        if self._machine.spec.guest:
-            return self.frames.home(frame, cpu.socket)
-        zone = self._zone_of_socket[cpu.socket]
-        return self.frames.home(frame, self.zones.index(zone) * len(self._zone_of_socket) // len(self.zones))
+        return self.frames.home(frame, cpu.socket)
 
-    def _move(self, cpu: Cpu, pcp: list[int], blocks: int, order: int) -> ThreadBody:
+    def _zone_of(self, frame: int) -> Zone:
+        return self.zones[frame // self.zones[0].frames]
+
+    def _move(self, cpu: Cpu, zone: Zone, blocks: int, order: int) -> ThreadBody:
         """rmqueue_bulk (*blocks* > 0) or free_pcppages_bulk (< 0), under zone->lock with interrupts off."""
-        zone = self._zone_of_socket[cpu.socket]
+        pcp = zone.blocks(cpu, order)
         blocks = max(blocks, -len(pcp))
         if cpu.pending:
             yield cpu.take_pending()
@@ -161,7 +163,7 @@ class PageAllocator:
             cpu.work(self._lru_add, LRU)
             return
         self._lru_batch[cpu.id] = []
-        yield from self._lru_section(cpu, len(batch))
+        yield from self._lru_section(cpu, batch)
         for frame in batch:
             if frame in self._in_batch:
                 self._in_batch.remove(frame)
@@ -176,20 +178,23 @@ class PageAllocator:
         """
         last_reference = [frame for frame in frames if frame not in self._in_batch]
         self._in_batch.difference_update(frames)
-        listed = sum(frame in self._on_lru for frame in last_reference)
-        if listed:
-            yield from self._lru_section(cpu, listed)
-            self._on_lru.difference_update(last_reference)
+        listed = [frame for frame in last_reference if frame in self._on_lru]
+        yield from self._lru_section(cpu, listed)
+        self._on_lru.difference_update(listed)
         for frame in last_reference:
             yield from self.free(cpu, frame)
 
-    def _lru_section(self, cpu: Cpu, pages: int) -> ThreadBody:
-        zone = self._zone_of_socket[cpu.socket]
-        if cpu.pending:
-            yield cpu.take_pending()
-        cpu.disable_interrupts()
-        yield from zone.lru_lock.acquire(cpu)
-        yield from zone.lru_lists.write(cpu, LOCK_LRU)
-        cpu.work(self._lru_move + pages * self._lru_page, LRU)
-        yield from zone.lru_lock.release(cpu)
-        cpu.enable_interrupts()
+    def _lru_section(self, cpu: Cpu, frames: list[int]) -> ThreadBody:
+        """Work on the lruvecs that *frames* belong to, one after the other, with interrupts off."""
+        for zone in self.zones:
+            pages = sum(self._zone_of(frame) is zone for frame in frames)
+            if not pages:
+                continue
+            if cpu.pending:
+                yield cpu.take_pending()
+            cpu.disable_interrupts()
+            yield from zone.lru_lock.acquire(cpu)
+            yield from zone.lru_lists.write(cpu, LOCK_LRU)
+            cpu.work(self._lru_move + pages * self._lru_page, LRU)
+            yield from zone.lru_lock.release(cpu)
+            cpu.enable_interrupts()

@@ -1,0 +1,476 @@
+"""Does Linux's address space do what mmap, munmap and a fault promise, under the locks that Linux takes?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kernels import BASE, LEAF, Process
+from machines import NS
+
+from sim.designs.linux import LinuxKernel
+from sim.designs.linux.mmap import HIGHEST_PAGE
+from sim.designs.linux.vma import AnonVma, Vma
+from sim.engine import ThreadBody
+from sim.hardware import Cpu
+from sim.mm import SegmentationFault
+from sim.sync import SCHED
+
+US = 1000 * NS
+
+
+def linux(cpus: int = 2, **options: Any) -> Process:
+    return Process("linux", cpus=cpus, **options)
+
+
+def vmas(process: Process) -> list[tuple[int, int]]:
+    """The VMAs relative to `BASE`."""
+    return [(vma.start - BASE, vma.end - BASE) for vma in process.space.tree]
+
+
+def mapped(*ranges: tuple[int, int], touch: tuple[int, ...] = (), **options: Any) -> Process:
+    """A process with fixed mappings and touched pages, all relative to `BASE`."""
+    process = linux(**options)
+    process.do(*(("mmap", end - start, BASE + start) for start, end in ranges))
+    process.do(*(("touch", BASE + page) for page in touch))
+    return process
+
+
+# -- mmap ----------------------------------------------------------------------------------------------
+
+
+def test_do_mappings_without_an_address_grow_down_and_merge() -> None:
+    process = linux()
+    assert process.do(("mmap", 4), ("mmap", 10), ("mmap", 1)) == [
+        HIGHEST_PAGE - 4,
+        HIGHEST_PAGE - 14,
+        HIGHEST_PAGE - 15,
+    ]
+    (vma,) = process.space.tree
+    assert (vma.start, vma.end, vma.pages) == (HIGHEST_PAGE - 15, HIGHEST_PAGE, 15)
+
+
+@pytest.mark.parametrize(
+    ("before", "new", "after"),
+    [
+        ([(0, 4)], (4, 6), [(0, 6)]),
+        ([(4, 6)], (0, 4), [(0, 6)]),
+        ([(0, 4), (6, 9)], (4, 6), [(0, 9)]),
+        ([(0, 4)], (5, 6), [(0, 4), (5, 6)]),
+        ([(5, 6)], (0, 4), [(0, 4), (5, 6)]),
+        ([(0, 9)], (3, 5), [(0, 9)]),  # replaced: cut out, then merged with both sides
+        ([(0, 3), (4, 6), (7, 9)], (2, 8), [(0, 9)]),
+    ],
+)
+def test_which_mappings_merge(
+    before: list[tuple[int, int]], new: tuple[int, int], after: list[tuple[int, int]]
+) -> None:
+    process = mapped(*before)
+    process.do(("mmap", new[1] - new[0], BASE + new[0]))
+    assert vmas(process) == after
+
+
+def test_do_neighbours_with_different_anon_vmas_stay_apart() -> None:
+    """Each was touched while alone; the gap between joins the lower one."""
+    process = mapped((0, 2), (4, 6), touch=(0, 4))
+    process.do(("mmap", 2, BASE + 2))
+    assert vmas(process) == [(0, 4), (4, 6)]
+    lower, upper = process.space.tree
+    assert lower.anon_vma is not upper.anon_vma
+
+
+def test_do_the_halves_of_a_split_vma_share_an_anon_vma_and_merge_again() -> None:
+    process = mapped((0, 9), touch=(0, 8))
+    process.do(("munmap", BASE + 3, 3))
+    lower, upper = process.space.tree
+    assert lower.anon_vma is upper.anon_vma
+    process.do(("mmap", 3, BASE + 3))
+    assert vmas(process) == [(0, 9)]
+
+
+def test_is_memory_under_a_fixed_mapping_gone() -> None:
+    process = mapped((0, 9), touch=(0, 3, 4, 8))
+    frame = process.space.root.walk(BASE + 3).frame
+    process.do(("mmap", 2, BASE + 3), cpu=1)
+    assert [process.is_present(BASE + page) for page in (0, 3, 4, 8)] == [True, False, False, True]
+    assert frame not in process.kernel.pages.owned  # type: ignore[attr-defined]
+    process.do(("touch", BASE + 3))
+    assert process.is_present(BASE + 3)
+
+
+# -- munmap --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "gone", "after"),
+    [
+        ([(0, 9)], (0, 9), []),
+        ([(0, 9)], (3, 5), [(0, 3), (5, 9)]),
+        ([(0, 9)], (0, 2), [(2, 9)]),
+        ([(0, 9)], (7, 9), [(0, 7)]),
+        ([(0, 9)], (-5, 20), []),
+        ([(0, 9)], (8, 20), [(0, 8)]),
+        ([(0, 3), (5, 7), (8, 9)], (1, 9), [(0, 1)]),
+        ([(0, 3), (5, 7), (8, 9)], (3, 5), [(0, 3), (5, 7), (8, 9)]),
+        ([(0, 3), (5, 7), (8, 9)], (2, 6), [(0, 2), (6, 7), (8, 9)]),
+        ([], (0, 1), []),
+    ],
+)
+def test_what_does_munmap_leave(
+    before: list[tuple[int, int]], gone: tuple[int, int], after: list[tuple[int, int]]
+) -> None:
+    pages = tuple(page for start, end in before for page in range(start, end))
+    process = mapped(*before, touch=pages)
+    process.do(("munmap", BASE + gone[0], gone[1] - gone[0]), cpu=1)
+    assert vmas(process) == after
+    left = [page for page in pages if process.is_present(BASE + page)]
+    assert left == [page for page in pages if not gone[0] <= page < gone[1]]
+    assert {page for page, _ in process.space.root.mappings()} == {BASE + page for page in left}
+
+
+def test_does_munmap_cross_page_tables() -> None:
+    process = mapped((-LEAF - 5, LEAF + 5), touch=(-LEAF - 1, -1, 0, LEAF, LEAF + 4))
+    process.do(("munmap", BASE - LEAF - 3, 2 * LEAF + 4))
+    assert [page - BASE for page, _ in process.space.root.mappings()] == [LEAF + 4]
+    assert vmas(process) == [(-LEAF - 5, -LEAF - 3), (LEAF + 1, LEAF + 5)]
+
+
+def test_is_nothing_flushed_where_nothing_was_touched() -> None:
+    process = mapped((0, 9), touch=(8,))
+    process.do(("munmap", BASE, 5))
+    assert process.space.tlb.flushes == 0
+    process.do(("munmap", BASE + 5, 4))
+    assert process.space.tlb.flushes == 1
+
+
+def test_does_munmap_read_lock_while_it_zaps() -> None:
+    """Until the downgrade it writes; afterwards others may read, and a fault elsewhere does not wait."""
+    process = mapped((0, 400), (600, 700), touch=tuple(range(400)))
+    lock = process.space.mmap_lock
+    states: list[tuple[bool, int]] = []
+    faults: list[int] = []
+
+    def unmaps(cpu: Cpu) -> ThreadBody:
+        yield from process.space.munmap(cpu, BASE, 400)
+        assert len(process.space.tlb._active) == 2
+
+    def looks(cpu: Cpu) -> ThreadBody:
+        while not states or states[-1] != (False, 0) or (True, 0) not in states:
+            cpu.work(20 * NS, "user")
+            yield cpu.take_pending()
+            states.append((lock.writer is not None, lock.readers))
+            if lock.readers and len(faults) < 100:
+                yield from process.space.touch(cpu, BASE + 600 + len(faults))
+                faults.append(lock.readers)
+
+    process.run({0: unmaps, 1: looks})
+    assert (True, 0) in states
+    assert (False, 1) in states
+    assert states.index((True, 0)) < states.index((False, 1))
+    assert len(faults) > 3
+    assert process.cpus[1].spent[SCHED] == 0
+
+
+# -- faults --------------------------------------------------------------------------------------------
+
+
+def test_does_the_first_fault_of_a_vma_install_its_anon_vma() -> None:
+    process = mapped((0, 9))
+    (vma,) = process.space.tree
+    assert vma.anon_vma is None
+    process.do(("touch", BASE))
+    first = vma.anon_vma
+    assert isinstance(first, AnonVma)
+    process.do(("touch", BASE + 1), cpu=1)
+    assert vma.anon_vma is first
+
+
+def test_do_racing_first_faults_agree_on_one_anon_vma_and_one_set_of_tables() -> None:
+    process = linux(cpus=4)
+    process.do(("mmap", 8, BASE))
+    found: set[int] = set()
+
+    def touches(cpu: Cpu) -> ThreadBody:
+        yield from process.space.touch(cpu, BASE + cpu.id % 2)
+        found.add(id(process.space.tree.peek(BASE).anon_vma))
+
+    process.run(dict.fromkeys(range(4), touches))
+    assert len(found) == 1
+    assert sum(1 for _ in process.space.root.tables()) == 4
+    assert sum(1 for _ in process.space.root.mappings()) == 2
+
+
+def test_does_a_fault_beside_a_writer_fall_back_to_mmap_lock() -> None:
+    """A VMA that a writer has marked fails the trylock; the fault then waits for mmap_lock."""
+    process = mapped((0, 9), touch=(0,))
+    space = process.space
+    calls: list[str] = []
+    down_read = space.mmap_lock.down_read
+
+    def counted(cpu: Cpu) -> ThreadBody:
+        calls.append("down_read")
+        yield from down_read(cpu)
+
+    def writes(cpu: Cpu) -> ThreadBody:
+        yield from space.mmap_lock.down_write(cpu)
+        yield from space.start_write(cpu, space.tree.peek(BASE))
+        cpu.work(20 * US, "user")
+        yield cpu.take_pending()
+        assert not process.is_present(BASE + 1)
+        yield from space.write_unlock(cpu)
+
+    def faults(cpu: Cpu) -> ThreadBody:
+        cpu.work(5 * US, "user")
+        yield from space.touch(cpu, BASE + 1)
+        assert cpu.engine.now > 20 * US
+
+    patched = pytest.MonkeyPatch()
+    with patched.context() as patch:
+        patch.setattr(type(space.mmap_lock), "down_read", lambda lock, cpu: counted(cpu))
+        process.run({0: writes, 1: faults})
+        assert calls == ["down_read"]
+        process.do(("touch", BASE + 2), cpu=1)  # the sequence has moved on: the VMA's own lock is enough
+        assert calls == ["down_read"]
+    assert process.is_present(BASE + 1)
+
+
+def test_does_a_writer_wait_for_faults_in_the_vma() -> None:
+    process = mapped((0, 9), touch=(0,))
+    space = process.space
+    vma = space.tree.peek(BASE)
+    order: list[str] = []
+
+    def reads(cpu: Cpu) -> ThreadBody:
+        yield from vma.lock.try_read(cpu)
+        cpu.work(9 * US, "user")
+        yield cpu.take_pending()
+        order.append("fault done")
+        yield from vma.lock.up_read(cpu)
+
+    def unmaps(cpu: Cpu) -> ThreadBody:
+        cpu.work(2 * US, "user")
+        yield from space.munmap(cpu, BASE, 1)
+        order.append("unmapped")
+
+    process.run({0: reads, 1: unmaps})
+    assert order == ["fault done", "unmapped"]
+
+
+def race_with_munmap(delay: int) -> tuple[Process, bool]:
+    """One thread unmaps what another faults in; returns whether the fault came to a mapped page."""
+    slow = {"costs": {"lock_vma": "2 us"}}  # between finding the VMA and locking it
+    process = mapped((0, 4), (5, 9), touch=(1, 5), changes=slow)
+    space = process.space
+
+    def unmaps(cpu: Cpu) -> ThreadBody:
+        cpu.work(4 * US, "user")
+        yield from space.munmap(cpu, BASE, 4)
+
+    def faults(cpu: Cpu) -> ThreadBody:
+        cpu.work(delay, "user")
+        yield from space.touch(cpu, BASE + 2)
+
+    try:
+        process.run({0: unmaps, 1: faults})
+    except SegmentationFault:
+        return process, False
+    return process, True
+
+
+def test_does_no_fault_see_a_munmap_half_done() -> None:
+    """Whenever it comes, it is done before the munmap and zapped, or it finds no VMA."""
+    outcomes = set()
+    for delay in range(0, 6 * US, 30 * NS):
+        process, reached = race_with_munmap(delay)
+        outcomes.add(reached)
+        if reached:
+            assert not process.is_present(BASE + 2)
+            assert not process.translators(BASE + 2)
+    assert outcomes == {True, False}
+
+
+def test_is_a_fault_that_ignores_detached_vmas_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mutant: it maps a page into a VMA that has left the tree."""
+    monkeypatch.setattr(Vma, "detached", property(lambda vma: False, lambda vma, value: None))
+    with pytest.raises(AssertionError):
+        test_does_no_fault_see_a_munmap_half_done()
+
+
+def test_is_a_page_outside_of_all_vmas_a_segmentation_fault() -> None:
+    with pytest.raises(SegmentationFault, match=rf"cpu 0 touched page {BASE + 9:#x}, which no VMA covers"):
+        mapped((0, 9), touch=(9,))
+
+
+def test_may_a_page_be_read_first_and_written_later() -> None:
+    process = mapped((0, 9))
+
+    def body(cpu: Cpu) -> ThreadBody:
+        yield from process.space.touch(cpu, BASE, write=False)
+        frame = process.space.root.walk(BASE)
+        assert not frame.writable
+        yield from process.space.touch(cpu, BASE, write=True)
+        assert process.space.root.walk(BASE).frame == frame.frame
+        assert process.space.root.walk(BASE).writable
+
+    process.run({0: body})
+
+
+def test_do_two_faults_on_one_page_map_it_once() -> None:
+    process = mapped((0, 9), touch=(1,))
+    process.run(dict.fromkeys((0, 1), lambda cpu: process.space.touch(cpu, BASE)))
+    assert len(process.translators(BASE)) == 2
+    assert sum(1 for _ in process.space.root.mappings()) == 2
+
+
+# -- pages ---------------------------------------------------------------------------------------------
+
+
+def pages_of(process: Process) -> Any:
+    assert isinstance(process.kernel, LinuxKernel)
+    return process.kernel.pages
+
+
+def test_does_a_page_wait_for_the_lru_until_its_batch_is_full() -> None:
+    process = linux(changes={"switches": {"lru_drain_on_zap": False}})
+    pages = pages_of(process)
+    pages._lru_batch[0].clear()
+    process.do(("mmap", 9, BASE))
+    frames = []
+    for page in range(4):
+        process.do(("touch", BASE + page))
+        frames.append(process.space.root.walk(BASE + page).frame)
+        assert len(pages._lru_batch[0]) == (page + 1) % 4
+        assert pages._on_lru.isdisjoint(frames) is (page < 3)
+    assert pages._on_lru >= set(frames)
+
+
+@pytest.mark.parametrize("drain", [True, False])
+def test_does_munmap_drain_the_batch_until_6_13(drain: bool) -> None:
+    process = linux(changes={"switches": {"lru_drain_on_zap": drain}})
+    pages = pages_of(process)
+    pages._lru_batch[0].clear()
+    process.do(("mmap", 9, BASE), ("touch", BASE), ("touch", BASE + 5))
+    frame = process.space.root.walk(BASE).frame
+    process.do(("munmap", BASE, 1))
+    assert len(pages._lru_batch[0]) == (0 if drain else 2)
+    # A page that waits in a batch is held by it, so it is free only when the batch is emptied.
+    assert (frame in pages.owned) is not drain
+    process.do(("munmap", BASE + 5, 1), ("touch", BASE + 7), ("touch", BASE + 8))
+    assert (frame in pages.owned - pages._in_batch - pages._on_lru) is False
+
+
+def test_does_a_page_that_another_cpu_unmaps_stay_in_the_batch_of_the_first() -> None:
+    process = linux()
+    pages = pages_of(process)
+    pages._lru_batch[0].clear()
+    process.do(("mmap", 9, BASE), ("touch", BASE))
+    frame = process.space.root.walk(BASE).frame
+    process.do(("munmap", BASE, 9), cpu=1)
+    assert (frame in pages.owned, frame in pages._in_batch) == (True, False)
+    process.do(("mmap", 1, BASE), ("munmap", BASE, 1))  # cpu 0 drains its batch
+    assert frame not in pages.owned
+
+
+def test_does_a_page_that_is_unmapped_while_its_batch_is_drained_leave_no_trace() -> None:
+    """Cpu 0 holds the lru lock for long; cpu 1 waits for it with a page of that batch in its hands."""
+    changes = {"switches": {"lru_drain_on_zap": False}, "costs": {"lru_page": "1 us"}}
+    for delay in range(0, 8 * US, 100 * NS):
+        process = mapped((0, 6), (LEAF, LEAF + 2), changes=changes)
+        space, pages = process.space, pages_of(process)
+        for batch in pages._lru_batch:
+            batch.clear()
+        process.do(*(("touch", BASE + page) for page in (LEAF, 0, 1, 2)))  # a full batch, on the LRU now
+        process.do(*(("touch", BASE + page) for page in (LEAF + 1, 3, 4)))
+
+        def faults(cpu: Cpu, space: Any = space, delay: int = delay) -> ThreadBody:
+            cpu.work(delay, "user")
+            yield from space.touch(cpu, BASE + 5)  # fills the batch again
+
+        process.run({0: faults, 1: lambda cpu, space=space: space.munmap(cpu, BASE + LEAF, 2)})
+        assert pages._on_lru <= pages.owned
+        assert pages._in_batch <= pages.owned
+
+
+def test_does_a_cpu_refill_from_the_zone_and_spill_into_it() -> None:
+    process = linux()
+    pages = pages_of(process)
+    zone = pages.zones[0]
+    zone.pcp[0].clear()
+    free = zone.buddy.free_frames
+    moved: list[Any] = []
+
+    def body(cpu: Cpu) -> ThreadBody:
+        frames = set()
+        for _ in range(14):
+            frames.add((yield from pages.allocate(cpu)))
+        assert len(frames) == 14
+        moved.append((free - zone.buddy.free_frames, len(zone.pcp[0])))
+        for frame in frames:
+            yield from pages.free(cpu, frame)
+        moved.append((free - zone.buddy.free_frames, len(zone.pcp[0])))
+
+    process.run({0: body})
+    assert moved[0] == (16, 2)  # four refills of 4
+    assert moved[1] == (16 - 4, 12)  # above 12 pages, 4 go back
+    assert process.cpus[0].spent["lock: zone"] > 0
+
+
+def test_does_a_page_come_from_the_node_of_its_toucher_and_go_back_there() -> None:
+    process = linux(cpus=16)
+    near, far = pages_of(process).zones
+    process.do(("mmap", 2, BASE), ("touch", BASE))
+    process.do(("touch", BASE + 1), cpu=15)
+    frames = [process.space.root.walk(BASE + page).frame for page in (0, 1)]
+    assert [pages_of(process)._zone_of(frame) for frame in frames] == [near, far]
+    process.do(("munmap", BASE, 2), ("mmap", 1, BASE))  # cpu 0 frees both, each to its own zone
+    process.do(("munmap", BASE, 1), cpu=15)  # and the batch of cpu 15 is drained
+    assert not set(frames) & pages_of(process).owned
+    assert all(pages_of(process)._zone_of(frame) is far for cpu in far.pcp for frame in cpu)
+
+
+def test_is_there_one_zone_for_all_in_a_guest_without_numa() -> None:
+    process = linux(cpus=16, machine={"guest": True, "topology": {"numa_nodes": 1}})
+    (zone,) = pages_of(process).zones
+    assert zone.frames == 2 * (1 << 18)
+    process.do(("mmap", 2, BASE), ("touch", BASE))
+    process.do(("touch", BASE + 1), cpu=15)
+    frames = [process.space.root.walk(BASE + page).frame for page in (0, 1)]
+    assert [pages_of(process).frames.home(frame, 7) for frame in frames] == [0, 1]
+
+
+# -- several threads -----------------------------------------------------------------------------------
+
+ranges = st.tuples(st.integers(0, 30), st.integers(1, 12))
+operation = st.tuples(st.sampled_from(["mmap", "munmap"]), ranges)
+
+
+@given(
+    st.lists(st.lists(operation, max_size=5), min_size=2, max_size=4), st.sampled_from(["fifo", "shuffle"])
+)
+def test_do_overlapping_changes_take_effect_in_the_order_of_the_lock(
+    plans: list[list[tuple[str, tuple[int, int]]]], ties: Any
+) -> None:
+    process = linux(cpus=len(plans), ties=ties)
+    space = process.space
+    oracle: set[int] = set()
+    doing: dict[Cpu, tuple[str, tuple[int, int]]] = {}
+    end_write_all = space.end_write_all
+
+    def committing(cpu: Cpu) -> ThreadBody:
+        name, (start, pages) = doing[cpu]
+        (oracle.update if name == "mmap" else oracle.difference_update)(range(start, start + pages))
+        yield from end_write_all(cpu)
+
+    def body(cpu: Cpu) -> ThreadBody:
+        for name, (start, pages) in plans[cpu.id]:
+            doing[cpu] = (name, (start, pages))
+            if name == "mmap":
+                yield from space.mmap(cpu, pages, BASE + start)
+            else:
+                yield from space.munmap(cpu, BASE + start, pages)
+
+    space.end_write_all = committing
+    process.run(dict.fromkeys(range(len(plans)), body))
+    assert {page for page in range(50) if process.is_mapped(BASE + page)} == oracle

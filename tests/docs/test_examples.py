@@ -1,0 +1,91 @@
+"""Does every example in README.md and docs/extending.md work as it stands there?"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(document: str, language: str) -> list[str]:
+    return [text for kind, text in _BLOCK.findall((ROOT / document).read_text()) if kind == language]
+
+
+def run(*command: str, folder: Path) -> str:
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "MPLBACKEND": "Agg"}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def readme_files(folder: Path) -> None:
+    for text in blocks("README.md", "yaml"):
+        (folder / f"{yaml.safe_load(text)['name']}.yaml").write_text(text)
+
+
+def test_do_the_files_of_the_readme_make_an_experiment(tmp_path: Path) -> None:
+    readme_files(tmp_path)
+    run("-m", "sim", "check", *(path.name for path in tmp_path.glob("*.yaml")), folder=tmp_path)
+    run("-m", "sim", "run", "mine.yaml", "--threads", "1,16", "--no-plots", folder=tmp_path)
+    assert (tmp_path / "results" / "mine" / "points.csv").is_file()
+
+
+def test_does_the_python_of_the_readme_plot(tmp_path: Path) -> None:
+    (text,) = blocks("README.md", "python")
+    # Spawned workers import the main module again, so a script that starts some needs the guard.
+    body = "\n".join(f"    {line}" for line in text.splitlines())
+    (tmp_path / "example.py").write_text(f"if __name__ == '__main__':\n{body}\n")
+    run("example.py", folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        line.split("#")[0].strip()
+        for block in blocks("README.md", "sh")
+        for line in block.splitlines()
+        if line.startswith("cortensim")
+    ],
+)
+def test_does_the_command_line_of_the_readme_work(command: str, tmp_path: Path) -> None:
+    """Runs take few threads, and validation only its options."""
+    arguments = shlex.split(command)[1:]
+    few = ["--threads", "2", "--no-plots"]
+    if arguments[0] == "run":
+        arguments += few
+    elif arguments[0] == "plot":
+        run("-m", "sim", "run", "quickstart", *few, "--out", arguments[1], folder=tmp_path)
+    elif arguments[0] == "validate":
+        arguments.append("--help")
+    run("-m", "sim", *arguments, folder=tmp_path)
+
+
+def extending_files(folder: Path) -> None:
+    for _, text in _BLOCK.findall((ROOT / "docs/extending.md").read_text()):
+        name = re.match(r"# ([\w.-]+\.(?:yaml|py))\n", text)
+        if name:
+            (folder / name[1]).write_text(text)
+
+
+def test_do_the_files_of_extending_work_together(tmp_path: Path) -> None:
+    extending_files(tmp_path)
+    names = {"try.yaml", "desktop-8c.yaml", "arena.yaml", "linux-6.14.yaml", "cortenmm-adv-base.yaml"}
+    assert names <= {path.name for path in tmp_path.glob("*.yaml")}
+    run("-m", "sim", "check", *sorted(names), folder=tmp_path)
+    run("-m", "sim", "run", "try.yaml", "--threads", "1,4", "--no-plots", folder=tmp_path)
+
+
+def test_does_the_lock_of_extending_run(tmp_path: Path) -> None:
+    extending_files(tmp_path)
+    assert run("try_ticket.py", folder=tmp_path)

@@ -1,0 +1,247 @@
+"""The designs with round costs, booted on the small machine, and a process of one to run threads in.
+
+What every operation must leave behind is checked while it happens: a frame has one owner and is not freed
+while a TLB translates to it, no two cursors hold overlapping ranges, munmap leaves no translation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from machines import run, small_machine
+
+from sim.designs import DesignSpec, build, spec_model
+from sim.designs.cortenmm import CortenKernel
+from sim.designs.cortenmm.cursor import Cursor
+from sim.designs.cortenmm.space import CortenSpace
+from sim.designs.cortenmm.spec import Costs as CortenCosts
+from sim.designs.linux import LinuxKernel
+from sim.designs.linux.mm import LinuxMm
+from sim.designs.linux.spec import Costs as LinuxCosts
+from sim.engine import ThreadBody, TieRule
+from sim.hardware import Cpu
+from sim.mm import Mapping as Present
+from sim.mm import Mark, PageTablePage, slot_of
+
+GIB = 1 << 18
+"""Pages that a level-2 table covers."""
+BASE = 4 * GIB
+"""A page where all levels below the root begin a new table."""
+LEAF = 512
+"""Pages that a level-1 table covers."""
+
+KINDS = ["linux", "rw", "adv"]
+
+_LINUX: dict[str, Any] = {
+    "name": "linux",
+    "title": "Linux for tests",
+    "family": "linux",
+    "switches": {"prefetchw_mmap_lock": True, "lru_drain_on_zap": True},
+    "limits": {"lru_batch": 4, "pcp_batch": 4, "pcp_high": 12},
+    "costs": dict.fromkeys(LinuxCosts.model_fields, "10 cycles"),
+}
+
+_CORTENMM: dict[str, Any] = {
+    "title": "CortenMM for tests",
+    "family": "cortenmm",
+    "va_allocator": "per-core",
+    "latr_tick": "10 us",
+    "limits": {
+        "frame_cache": 12,
+        "frame_refill": 8,
+        "frame_chunk": 1024,
+        "table_pool_low": 1,
+        "table_pool_full": 4,
+        "latr_slots": 4,
+    },
+    "bravo": {"inhibit": "20 us", "scan_line": "1 cycles", "frame_metadata": 96},
+    "costs": dict.fromkeys(CortenCosts.model_fields, "10 cycles"),
+}
+
+
+def design(kind: str, changes: Mapping[str, Any] | None = None) -> DesignSpec:
+    """`linux`, or CortenMM's `rw` or `adv`, with *changes* merged into what its file would say."""
+    raw = _LINUX if kind == "linux" else {**_CORTENMM, "name": f"cortenmm-{kind}", "protocol": kind}
+    return spec_model(raw["family"]).model_validate(_merged(raw, changes or {}))
+
+
+class Process:
+    """A process whose threads run on the first *cpus* cpus, the only ones online."""
+
+    def __init__(
+        self,
+        kind: str,
+        *,
+        cpus: int = 2,
+        ties: TieRule = "fifo",
+        seed: int = 0,
+        changes: Mapping[str, Any] | None = None,
+        machine: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.machine = small_machine(machine, ties=ties, seed=seed, online=cpus)
+        self.cpus = self.machine.cpus
+        self.kernel = build(self.machine, design(kind, changes))
+        self.space: Any = self.kernel.new_process(self.cpus[0])
+        for cpu in self.cpus:
+            self.space.activate(cpu)
+        self._boot_frames = set(self._allocator.owned)
+        _watch_frames(self)
+        if isinstance(self.space, CortenSpace):
+            watch_cursors(self.space)
+
+    @property
+    def _allocator(self) -> Any:
+        assert isinstance(self.kernel, LinuxKernel | CortenKernel)
+        return self.kernel.pages if isinstance(self.kernel, LinuxKernel) else self.kernel.frames
+
+    def run(self, bodies: Mapping[int, Callable[[Cpu], ThreadBody]]) -> None:
+        """Run a thread on every cpu, an idle one where *bodies* has none, to its end; then verify."""
+        for cpu in self.cpus:
+            cpu.in_kernel_wait = False
+        run(self.machine, {cpu.id: self._whole_life(bodies.get(cpu.id)) for cpu in self.cpus})
+        self.verify()
+
+    def do(self, *operations: tuple[Any, ...], cpu: int = 0) -> list[Any]:
+        """Run operations, ("mmap" | "munmap" | "touch", arguments...), one after another on one cpu."""
+        values = []
+
+        def body(here: Cpu) -> ThreadBody:
+            for name, *arguments in operations:
+                values.append((yield from getattr(self.space, name)(here, *arguments)))
+
+        self.run({cpu: body})
+        return values
+
+    def verify(self) -> None:
+        """TLBs, tables and frames agree."""
+        self.space.verify(self.cpus)
+        for table in self.space.root.tables():
+            filled = [slot for slot in range(LEAF) if table.get(slot) is not None]
+            assert table.present == len(filled), table
+        self._verify_frames()
+
+    def _verify_frames(self) -> None:
+        data = {mapping.frame for _, mapping in self.space.root.mappings()}
+        tables = {table.frame for table in self.space.root.tables()} - {-1}
+        assert not data & tables
+        known = data | tables
+        if isinstance(self.kernel, LinuxKernel):
+            pages = self.kernel.pages
+            waiting = {frame for batch in pages._lru_batch for frame in batch} - pages._in_batch
+            assert pages.owned - self._boot_frames == (known | waiting) - self._boot_frames
+        else:
+            assert isinstance(self.kernel, CortenKernel)
+            pool = {frame for frames in self.kernel.table_pool for frame in frames}
+            assert not pool & known
+            assert self.kernel.frames.owned >= known | pool
+
+    def end(self) -> None:
+        """Pass the grace periods and let every record be swept; then exactly what is in use has an owner."""
+        self.run({})
+        self.run({})
+        if isinstance(self.space, CortenSpace):
+            assert isinstance(self.kernel, CortenKernel)
+            tlb = self.space.tlb
+            for records in tlb._records.values():
+                while records:
+                    tlb._recycle(records.popleft())
+            assert not tlb._pinned
+            assert not self.kernel.rcu.deferred
+            pool = sum(map(len, self.kernel.table_pool))
+            in_use = sum(1 for _ in self.space.root.mappings()) + sum(1 for _ in self.space.root.tables()) - 1
+            assert len(self.kernel.frames.owned) == in_use + pool
+
+    # -- what is mapped -------------------------------------------------------------------------------------
+
+    def is_mapped(self, page: int) -> bool:
+        """Whether the process may touch *page*."""
+        if isinstance(self.space, LinuxMm):
+            return self.space.tree.peek(page) is not None
+        return isinstance(entry_of(self.space.root, page), Mark | Present)
+
+    def is_present(self, page: int) -> bool:
+        return self.space.root.walk(page) is not None
+
+    def translators(self, page: int) -> list[Cpu]:
+        """Cpus whose TLB can translate *page* (one that flushes before it runs again cannot)."""
+        return [cpu for cpu in self.cpus if not cpu.tlb.stale and page in cpu.tlb.frames()]
+
+    def _whole_life(self, body: Callable[[Cpu], ThreadBody] | None) -> Callable[[Cpu], ThreadBody]:
+        def whole_life(cpu: Cpu) -> ThreadBody:
+            cpu.tlb_catch_up()
+            if body is not None:
+                yield from body(cpu)
+            yield from self.space.deactivate(cpu)
+
+        return whole_life
+
+
+def entry_of(root: PageTablePage, page: int) -> PageTablePage | Present | Mark | None:
+    """What stands for *page* in the table, at whatever level."""
+    table = root
+    while (child := table.child(slot_of(page, table.level))) is not None:
+        table = child
+    return table.get(slot_of(page, table.level))
+
+
+def table_of(root: PageTablePage, page: int, level: int) -> PageTablePage | None:
+    """The table of *level* that covers *page*, if it exists."""
+    table: PageTablePage | None = root
+    while table is not None and table.level > level:
+        table = table.child(slot_of(page, table.level))
+    return table
+
+
+def _watch_frames(process: Process) -> None:
+    """Hold every allocation and every free against the owners and the TLBs."""
+    allocator = process._allocator
+    allocate, free = allocator.allocate, allocator.free
+    owned: set[int] = set(allocator.owned)
+
+    def watched_allocate(cpu: Cpu) -> ThreadBody:
+        frame = yield from allocate(cpu)
+        assert frame not in owned, f"frame {frame} has two owners"
+        owned.add(frame)
+        return frame
+
+    def watched_free(cpu: Cpu, frame: int) -> Any:
+        assert frame in owned, f"frame {frame} is freed twice"
+        owned.discard(frame)
+        for other in process.cpus:
+            reachable = not other.tlb.stale and frame in {
+                entry.frame for entry in other.tlb.frames().values()
+            }
+            assert not reachable, f"frame {frame} is freed while {other} translates to it"
+        return free(cpu, frame)
+
+    allocator.allocate, allocator.free = watched_allocate, watched_free
+
+
+def watch_cursors(space: CortenSpace) -> list[Cursor]:
+    """Check that no two cursors ever hold overlapping ranges; returns the list of those that hold one."""
+    protocol: Any = space.protocol
+    lock, unlock = protocol.lock, protocol.unlock
+    held: list[Cursor] = []
+
+    def watched_lock(cursor: Cursor) -> ThreadBody:
+        yield from lock(cursor)
+        for other in held:
+            assert cursor.end <= other.start or other.end <= cursor.start, (
+                f"{cursor.cpu} and {other.cpu} both hold pages from {max(cursor.start, other.start):#x} on"
+            )
+        held.append(cursor)
+
+    def watched_unlock(cursor: Cursor) -> ThreadBody:
+        held.remove(cursor)
+        yield from unlock(cursor)
+
+    protocol.lock, protocol.unlock = watched_lock, watched_unlock
+    return held
+
+
+def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for key, value in changes.items():
+        result[key] = _merged(base[key], value) if isinstance(value, Mapping) else value
+    return result

@@ -1,0 +1,97 @@
+"""Does the buddy allocator give out disjoint, aligned blocks, and get whole ones back?"""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from machines import raw_spec
+
+from sim.hardware import MachineSpec
+from sim.mm import MAX_ORDER, Buddy, FrameMap, OutOfMemory
+
+BLOCK = 1 << MAX_ORDER
+orders = st.integers(0, MAX_ORDER)
+requests = st.lists(st.tuples(st.booleans(), orders | st.just(0), st.integers(0, 1 << 20)), max_size=80)
+
+
+@given(requests)
+def test_are_blocks_disjoint_and_aligned_and_do_they_merge_again(
+    requests: list[tuple[bool, int, int]],
+) -> None:
+    first, count = 5 * BLOCK, 4 * BLOCK
+    buddy = Buddy(first, count)
+    held: dict[int, int] = {}
+    taken: set[int] = set()
+    for allocate, order, which in requests:
+        if allocate:
+            try:
+                block = buddy.allocate(order)
+            except OutOfMemory:
+                assert all(not held_by(taken, first, count, order))
+                continue
+            frames = set(range(block, block + (1 << order)))
+            assert block % (1 << order) == 0
+            assert first <= block < first + count
+            assert not frames & taken
+            taken |= frames
+            held[block] = order
+        elif held:
+            block = sorted(held)[which % len(held)]
+            order = held.pop(block)
+            taken -= set(range(block, block + (1 << order)))
+            buddy.free(block, order)
+        assert buddy.free_frames == count - len(taken)
+    for block, order in held.items():
+        buddy.free(block, order)
+    assert sorted(buddy.allocate(MAX_ORDER) for _ in range(4)) == list(range(first, first + count, BLOCK))
+
+
+def held_by(taken: set[int], first: int, count: int, order: int) -> list[bool]:
+    """For each aligned block of 2**order frames whether it is wholly free."""
+    size = 1 << order
+    return [not taken & set(range(at, at + size)) for at in range(first, first + count, size)]
+
+
+def test_does_a_block_merge_only_when_its_buddy_is_free() -> None:
+    buddy = Buddy(0, BLOCK)
+    halves = [buddy.allocate(MAX_ORDER - 1), buddy.allocate(MAX_ORDER - 1)]
+    buddy.free(halves[0], MAX_ORDER - 1)
+    with pytest.raises(OutOfMemory):
+        buddy.allocate(MAX_ORDER)
+    buddy.free(halves[1], MAX_ORDER - 1)
+    assert buddy.allocate(MAX_ORDER) == 0
+
+
+def test_is_the_block_freed_last_the_first_to_go_out() -> None:
+    buddy = Buddy(0, BLOCK)
+    frames = [buddy.allocate() for _ in range(9)]
+    for frame in (frames[0], frames[4], frames[2]):
+        buddy.free(frame)
+    assert [buddy.allocate() for _ in range(3)] == [frames[2], frames[4], frames[0]]
+
+
+def test_are_frames_outside_whole_blocks_left_alone() -> None:
+    buddy = Buddy(10, 2 * BLOCK)
+    assert buddy.free_frames == BLOCK
+    assert buddy.allocate(MAX_ORDER) == BLOCK
+    with pytest.raises(OutOfMemory, match="no free block of order 0"):
+        buddy.allocate()
+
+
+def test_may_a_buddy_begin_empty_and_live_on_what_it_is_given() -> None:
+    buddy = Buddy(0, 0)
+    buddy.free(3 * BLOCK, MAX_ORDER)
+    assert sorted(buddy.allocate() for _ in range(BLOCK)) == list(range(3 * BLOCK, 4 * BLOCK))
+
+
+def test_does_a_frame_lie_where_its_address_says() -> None:
+    frames = FrameMap(MachineSpec.model_validate(raw_spec()))
+    assert [frames.home(frame, 0) for frame in (0, (1 << 18) - 1, 1 << 18, (1 << 19) - 1)] == [0, 0, 1, 1]
+
+
+def test_does_a_frame_of_a_guest_lie_where_it_was_first_touched() -> None:
+    frames = FrameMap(MachineSpec.model_validate(raw_spec({"guest": True})))
+    assert frames.home(7, toucher_socket=1) == 1
+    assert frames.home(7, toucher_socket=0) == 1
+    assert frames.home(8, toucher_socket=0) == 0

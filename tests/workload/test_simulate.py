@@ -1,0 +1,175 @@
+"""What does one point measure, and is it the same every time?"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kernels import KINDS
+from machines import NS
+from plain import LIMITS, measure, workload
+
+from sim.errors import BudgetExceeded, ModelError
+from sim.hardware import CacheLine, Cpu
+from sim.mm import AddressSpace
+from sim.workload import Limits
+from sim.workload.run import START
+
+US = 1000 * NS
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("placement", ["low", "high"])
+def test_is_a_point_the_same_for_the_same_seed(kind: str, placement: str) -> None:
+    first, second = (measure(kind=kind, placement=placement, threads=5, seed=7) for _ in range(2))
+    assert first == second
+    assert first != measure(kind=kind, placement=placement, threads=5, seed=8)
+
+
+def test_is_a_point_the_same_for_any_hash_seed() -> None:
+    code = (
+        "from plain import measure; from kernels import KINDS;"
+        "print([measure(kind=kind, placement='high', threads=6) for kind in KINDS])"
+    )
+    tests = Path(__file__).parents[1]
+    paths = os.pathsep.join(map(str, (tests.parent, tests, tests / "workload")))
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": paths},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(outputs) == 1
+
+
+@pytest.mark.parametrize("threads", [1, 3, 16])
+def test_is_throughput_threads_over_mean_latency(threads: int) -> None:
+    point = measure(threads=threads)
+    assert point.throughput_ops_per_us == pytest.approx(threads * 1000 / point.latency_mean_ns)
+    assert point.operations == threads * 4
+    assert point.latency_p50_ns <= point.latency_p95_ns <= point.latency_p99_ns
+
+
+def compute(times: list[str], **changes: Any) -> Any:
+    """A workload without memory management whose requests differ by placement only."""
+    return workload(thread=[{"compute": {"time": time}} for time in times], **changes)
+
+
+def test_what_is_the_latency_of_a_request() -> None:
+    """A request is what its steps take, and the timestamp behind it."""
+    point = measure(compute(["3 us", "400 ns"]), threads=2)
+    assert point.latency_mean_ns == point.latency_p50_ns == point.latency_p99_ns == 3410
+    assert point.throughput_ops_per_us == pytest.approx(2000 / 3410)
+    assert point.breakdown_ns_per_op["user"] == 3410
+
+
+def test_do_only_the_measured_requests_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Request j of thread i takes 1000 i + j us; 1 and 2 of 4 are measured."""
+    from sim.workload import run
+
+    def steps(space: AddressSpace, cpu: Cpu, steps: Any, slots: Any, *, thread: int, request: int) -> Any:
+        if steps:
+            cpu.work((1000 * thread + request) * US, "user")
+        return
+        yield
+
+    monkeypatch.setattr(run, "run_steps", steps)
+    spec = workload(measured={"first": 1, "last": 2})
+    point = measure(spec, threads=2, machine={"kernel": {"timestamp": "0 ns"}})
+    assert point.latency_mean_ns == (1 + 2 + 1001 + 1002) / 4 * 1000
+    assert (point.latency_p50_ns, point.latency_p95_ns) == (2000, 1_002_000)
+    assert point.breakdown_ns_per_op["user"] == pytest.approx((0 + 1 + 2 + 3 + 1000 * 4 + 6) * 1000 / 8)
+
+
+def test_does_the_breakdown_sum_to_the_time_of_all_threads() -> None:
+    for kind in KINDS:
+        point = measure(kind=kind, threads=4, placement="high")
+        per_operation = point.simulated_ns * 4 / point.operations
+        assert sum(point.breakdown_ns_per_op.values()) == pytest.approx(per_operation)
+        assert list(point.breakdown_ns_per_op) == sorted(point.breakdown_ns_per_op)
+
+
+def test_are_runs_repeated_until_enough_threads_have_been_measured() -> None:
+    once, often = measure(workload(), threads=3), measure(workload(pooled_threads=10), threads=3)
+    assert often.operations == 4 * once.operations  # 4 runs of 3 threads
+    assert often.events > 3 * once.events
+    assert measure(workload(pooled_threads=3), threads=3) == once
+
+
+def start_times(threads: int, seed: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """When each thread, by number, sees the start flag."""
+    seen: dict[int, int] = {}
+    read = CacheLine.read
+
+    def noting(line: CacheLine, cpu: Cpu, activity: str = "cache line") -> Any:
+        yield from read(line, cpu, activity)
+        if activity == START:
+            seen[cpu.id] = cpu.now
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CacheLine, "read", noting)
+        measure(compute(["1 us"]), threads=threads, seed=seed)
+    return [seen[cpu] for cpu in range(threads)]
+
+
+def test_do_threads_start_in_an_order_that_is_not_the_order_of_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nearer clusters see the flag first, as they should; inside a cluster the number means nothing."""
+    ahead = pairs = 0
+    orders = set()
+    for seed in range(60):
+        times = start_times(16, seed, monkeypatch)
+        orders.add(tuple(sorted(range(16), key=times.__getitem__)))
+        for cluster in (times[4:8], times[8:12], times[12:16]):
+            for one, other in combinations(cluster, 2):
+                pairs += one != other
+                ahead += one < other
+    assert len(orders) == 60
+    assert pairs > 400
+    assert abs(ahead / pairs - 0.5) < 0.06
+
+
+def test_do_threads_use_their_stacks_before_the_clock_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    touched: list[tuple[int, int]] = []
+    touch = AddressSpace.touch
+
+    def noting(space: AddressSpace, cpu: Cpu, page: int, *, write: bool = True) -> Any:
+        touched.append((cpu.id, page))
+        return touch(space, cpu, page, write=write)
+
+    monkeypatch.setattr(AddressSpace, "touch", noting)
+    stack = {"size": "64 KiB", "touched": "12 KiB"}
+    point = measure(compute(["1 us"], stack=stack), kind="linux", threads=4)
+    assert sorted(cpu for cpu, _ in touched) == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
+    assert len({page for _, page in touched}) == 12
+    assert set(point.breakdown_ns_per_op) <= {"user", START, "idle"}
+
+
+@pytest.mark.parametrize("threads", [0, 17])
+def test_are_more_threads_than_cpus_refused(threads: int) -> None:
+    with pytest.raises(ModelError, match=rf"{threads} threads on a machine of 16 cpus"):
+        measure(threads=threads)
+
+
+def test_are_the_limits_of_a_point_kept() -> None:
+    needed = measure(threads=4).events
+    assert measure(threads=4, limits=Limits(needed, LIMITS.simulated_ps)).events == needed
+    with pytest.raises(BudgetExceeded, match="events"):
+        measure(threads=4, limits=Limits(needed - 1, LIMITS.simulated_ps))
+    with pytest.raises(BudgetExceeded, match="simulated time"):
+        measure(threads=4, limits=Limits(LIMITS.events, 20 * US))
+
+
+def test_do_pooled_runs_share_the_limit_of_events() -> None:
+    spec = workload(pooled_threads=8)
+    needed = measure(spec, threads=4).events
+    with pytest.raises(BudgetExceeded, match="events"):
+        measure(spec, threads=4, limits=Limits(needed - 1, LIMITS.simulated_ps))

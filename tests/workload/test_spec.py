@@ -1,0 +1,87 @@
+"""What may a workload file say, and what does a placement change?"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from plain import plan, workload
+from pydantic import ValidationError
+
+from sim.workload.spec import ComputeStep, MmapStep, TouchStep
+
+
+def test_does_a_placement_overlay_key_by_key() -> None:
+    low, high = plan("low"), plan("high")
+    assert (low.layout.order, high.layout.order) == ("own", "shuffled")
+    assert low.layout.stride == high.layout.stride == 64 << 10
+    assert low.thread == high.thread
+    assert workload().placement_names == ["low", "high"]
+
+
+def test_does_a_placement_replace_lists_whole() -> None:
+    steps = [{"mmap": {"at": "anywhere"}}]
+    spec = workload(placements={"low": {}, "other": {"thread": steps, "requests": 8}})
+    assert len(spec.plan("low").thread) == 3
+    assert [step.action for step in spec.plan("other").thread] == [MmapStep(at="anywhere")]
+    assert spec.plan("other").requests == 8
+
+
+def test_is_an_unknown_placement_a_key_error() -> None:
+    with pytest.raises(KeyError):
+        workload().plan("middle")
+
+
+def test_which_action_is_a_step() -> None:
+    steps = [
+        {"mmap": {"at": "anywhere", "size": "16 KiB"}},
+        {"touch": {"at": "mapped", "write": False}},
+        {"compute": {"time": "3 us"}},
+    ]
+    actions = [step.action for step in plan(thread=steps).thread]
+    assert actions == [
+        MmapStep(at="anywhere", size="16 KiB"),
+        TouchStep(at="mapped", write=False),
+        ComputeStep(time="3 us"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"thread": [{}]}, "a step is one of mmap, munmap, touch, compute; this one has 0"),
+        ({"thread": [{"mmap": {"at": "slot"}, "touch": {"at": "slot"}}]}, "this one has 2"),
+        ({"thread": []}, "at least 1 item"),
+        ({"thread": [{"mmap": {"at": "mapped"}}]}, "Input should be 'anywhere', 'slot' or 'layout'"),
+        ({"thread": [{"touch": {"at": "mapped"}}]}, "at `mapped` without an mmap step before it"),
+        (
+            {"layout": {"request": "8 KiB", "stride": "64 KiB", "order": "own"}},
+            "at `slot` without layout.base",
+        ),
+        (
+            {"measured": {"first": 3, "last": 2}},
+            "measured requests must lie within 0..3, first not after last",
+        ),
+        ({"measured": {"first": 0, "last": 4}}, "measured requests must lie within 0..3"),
+        ({"layout": {"request": "5 KiB"}}, "request must be a whole number of pages"),
+        ({"layout": {"stride": "4 KiB"}}, "request must fit into stride"),
+        ({"placements": {}}, "at least 1 item"),
+        ({"placements": {"low": {"speed": 1}}}, "Extra inputs are not permitted"),
+        ({"requests": 0}, "greater than 0"),
+    ],
+)
+def test_which_files_are_refused(changes: dict[str, Any], message: str) -> None:
+    layout = {"request": "8 KiB", "stride": "64 KiB", "order": "own", "base": "4 GiB"}
+    if "layout" in changes and "order" not in changes["layout"]:
+        changes = {**changes, "layout": {**layout, **changes["layout"]}}
+    with pytest.raises(ValidationError, match=re.escape(message)):
+        workload(**changes)
+
+
+def test_may_the_setup_map_the_layout_that_threads_use() -> None:
+    layout = {"request": "8 KiB", "stride": "64 KiB", "order": "own"}
+    steps = [{"mmap": {"at": "layout"}}, {"touch": {"at": "every slot"}}]
+    assert plan(layout=layout, setup=steps).layout.base is None
+    with pytest.raises(ValidationError, match=r"at `every slot` without layout\.base"):
+        plan(layout=layout, setup=steps[::-1])

@@ -1,0 +1,114 @@
+"""Which calls do steps become?"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from machines import NS, run, small_machine
+from plain import plan
+
+from sim.engine import ThreadBody
+from sim.hardware import Cpu
+from sim.workload.layout import Slots
+from sim.workload.steps import run_steps
+
+BASE = 1 << 20
+
+
+class Recorder:
+    """An address space that only writes down what is asked of it; mappings begin at page 1000."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.next = 1000
+
+    def mmap(self, cpu: Cpu, pages: int, at: int | None = None) -> ThreadBody:
+        self.calls.append(("mmap", pages, at))
+        start, self.next = (self.next, self.next + pages) if at is None else (at, self.next)
+        return start
+        yield
+
+    def munmap(self, cpu: Cpu, at: int, pages: int) -> ThreadBody:
+        self.calls.append(("munmap", at, pages))
+        return
+        yield
+
+    def touch(self, cpu: Cpu, page: int, *, write: bool = True) -> ThreadBody:
+        self.calls.append(("touch" if write else "read", page))
+        return
+        yield
+
+
+def calls(
+    steps: list[dict[str, Any]],
+    layout: dict[str, Any] | None = None,
+    setup: list[dict[str, Any]] | None = None,
+) -> list[tuple[Any, ...]]:
+    """What request 1 of thread 1 (of 2) does."""
+    base = {"request": "8 KiB", "stride": "64 KiB", "order": "own"}
+    chosen = plan(thread=steps, setup=setup or [], layout={**base, **(layout or {"base": "4 GiB"})})
+    machine, recorder = small_machine(online=1), Recorder()
+    slots = Slots(chosen, 2, Random(0))
+    space: Any = recorder
+
+    def body(cpu: Cpu) -> ThreadBody:
+        yield from run_steps(space, cpu, chosen.setup, slots, thread=0, request=0)
+        yield from run_steps(space, cpu, chosen.thread, slots, thread=1, request=1)
+
+    run(machine, {0: body})
+    return [*recorder.calls, machine.cpus[0].spent["user"]]
+
+
+def test_where_is_a_slot() -> None:
+    slot = BASE + 16 + 2
+    steps: list[dict[str, Any]] = [{name: {"at": "slot"}} for name in ("mmap", "touch", "munmap")]
+    assert calls(steps) == [
+        ("mmap", 2, slot),
+        ("touch", slot),
+        ("touch", slot + 1),
+        ("munmap", slot, 2),
+        0,
+    ]
+
+
+def test_is_what_was_mapped_as_large_as_the_mapping() -> None:
+    steps: list[dict[str, Any]] = [
+        {"mmap": {"at": "anywhere", "size": "12 KiB"}},
+        {"touch": {"at": "mapped", "write": False}},
+        {"mmap": {"at": "anywhere"}},
+        {"munmap": {"at": "mapped"}},
+        {"munmap": {"at": "mapped", "size": "4 KiB"}},
+    ]
+    assert calls(steps) == [
+        ("mmap", 3, None),
+        ("read", 1000),
+        ("read", 1001),
+        ("read", 1002),
+        ("mmap", 2, None),
+        ("munmap", 1003, 2),
+        ("munmap", 1003, 1),
+        0,
+    ]
+
+
+def test_does_the_setup_map_the_layout_once_for_all() -> None:
+    found = calls(
+        [{"touch": {"at": "slot", "size": "4 KiB"}}],
+        layout={"reserve": 3},
+        setup=[{"mmap": {"at": "layout"}}, {"munmap": {"at": "layout"}}],
+    )
+    assert found == [("mmap", 2 * 16 * 3, None), ("munmap", 1000, 96), ("touch", 1000 + 16 + 2), 0]
+
+
+def test_are_every_slots_visited_in_thread_order() -> None:
+    found = calls([{"munmap": {"at": "every slot"}}])
+    assert found[:-1] == [("munmap", BASE + 16 * thread + 2 * j, 2) for thread in (0, 1) for j in range(4)]
+
+
+def test_is_computing_user_time() -> None:
+    assert calls([{"compute": {"time": "3 us"}}, {"compute": {"time": "20 ns"}}]) == [3020 * NS]
+
+
+def test_is_a_size_rounded_up_to_pages() -> None:
+    assert calls([{"mmap": {"at": "anywhere", "size": "5 KiB"}}])[0] == ("mmap", 2, None)
