@@ -16,6 +16,7 @@ from sim.hardware import MachineSpec
     [
         ({"coherence": {"same_cluster": "101 ns"}}, "cross_cluster must not be cheaper than same_cluster"),
         ({"coherence": {"cross_socket": "99 ns"}}, "cross_socket must not be cheaper than cross_cluster"),
+        ({"coherence": {"via_home": "199 ns"}}, "via_home must not be cheaper than cross_socket"),
         ({"memory": {"remote": "79 ns"}}, "remote memory must not be nearer"),
         ({"coherence": {"order": {"rule": "lifo"}}}, "fifo"),
         ({"coherence": {"order": {"streak": 0}}}, "greater than 0"),
