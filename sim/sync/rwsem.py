@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from sim.engine import ThreadBody
 from sim.engine.units import PS_PER_US
 from sim.hardware import CacheLine, Cpu
-from sim.sync.nodes import QueueNodes
+from sim.sync.nodes import NodeQueue, QueueNodes
 from sim.sync.sleep import Scheduler, Sleeper
 
 
@@ -65,11 +65,9 @@ class RwSem:
 
     __slots__ = (
         "_handoff",
-        "_nodes",
         "_nonspinnable",
+        "_osq",
         "_osq_head",
-        "_osq_next",
-        "_osq_tail",
         "_scheduler",
         "_tuning",
         "_waiters",
@@ -97,15 +95,13 @@ class RwSem:
         self.activity = activity
         self.writer: Cpu | None = None
         self.readers = 0
-        self._nodes = nodes
+        self._osq = NodeQueue(self, nodes, owner_line)
         self._scheduler = scheduler
         self._tuning = tuning
         self._handoff = False
         self._nonspinnable = False
         self._waiters: deque[_Waiter] = deque()
-        self._osq_tail: Cpu | None = None
         self._osq_head: Cpu | None = None
-        self._osq_next: dict[Cpu, Cpu] = {}
 
     def describe_wait(self) -> str:
         holder = f"written by {self.writer}" if self.writer else f"held by {self.readers} readers"
@@ -200,17 +196,11 @@ class RwSem:
 
     def _spin(self, cpu: Cpu) -> ThreadBody:
         """`rwsem_optimistic_spin`: queue in the OSQ, as its head spin for the lock. Returns whether taken."""
-        yield from self.owner_line.write(cpu, self.activity)  # xchg osq tail
-        previous, self._osq_tail = self._osq_tail, cpu
-        if previous is not None:
-            yield from self._nodes.lines[previous.id].store(cpu, self.activity)
-            self._osq_next[previous] = cpu
-            previous.poke(self, cpu.pending)
-            if cpu.pending:
-                yield cpu.take_pending()
+        waits = yield from self._osq.join(cpu)
+        if waits:
             while self._osq_head is not cpu:
                 yield from cpu.park(self, self.activity)
-            yield from self._nodes.lines[cpu.id].read(cpu, self.activity)
+            yield from self._osq.node(cpu).read(cpu, self.activity)
         self._osq_head = cpu
         taken = yield from self._spin_as_head(cpu)
         yield from self._osq_unlock(cpu)
@@ -262,16 +252,11 @@ class RwSem:
     def _osq_unlock(self, cpu: Cpu) -> ThreadBody:
         """osq_unlock: give up the tail if nobody follows, else make the next spinner the head."""
         yield from self.owner_line.write(cpu, self.activity)  # cmpxchg tail: self -> empty
-        if self._osq_tail is cpu:
-            self._osq_tail = self._osq_head = None
+        if self._osq.leave(cpu):
+            self._osq_head = None
             return
-        yield from self._nodes.lines[cpu.id].write(cpu, self.activity)  # xchg own next
-        if cpu.pending:
-            yield cpu.take_pending()
-        while cpu not in self._osq_next:
-            yield from cpu.park(self, self.activity)
-        following = self._osq_next.pop(cpu)
-        yield from self._nodes.lines[following.id].store(cpu, self.activity)
+        yield from self._osq.node(cpu).write(cpu, self.activity)  # xchg own next
+        following = yield from self._osq.successor(cpu)
         self._osq_head = following
         following.poke(self, cpu.pending)
 

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from sim.engine import ThreadBody
 from sim.hardware import CacheLine, Cpu
-from sim.sync.nodes import QueueNodes
+from sim.sync.nodes import NodeQueue, QueueNodes
 
 
 class SpinLock(Protocol):
@@ -41,47 +41,34 @@ class McsLock:
     design's cost, not the lock's).
     """
 
-    __slots__ = ("_nodes", "_successor", "_tail", "activity", "holder", "line")
+    __slots__ = ("_queue", "activity", "holder", "line")
 
     def __init__(self, nodes: QueueNodes, line: CacheLine, activity: str) -> None:
         self.line = line
         self.activity = activity
         self.holder: Cpu | None = None
-        self._nodes = nodes
-        self._tail: Cpu | None = None
-        self._successor: dict[Cpu, Cpu] = {}
+        self._queue = NodeQueue(self, nodes, line)
 
     def describe_wait(self) -> str:
         return f"{self.line.name} (held by {self.holder})"
 
     def acquire(self, cpu: Cpu) -> ThreadBody:
         """Swap oneself into the tail; wait for the predecessor, if there is one."""
-        yield from self.line.write(cpu, self.activity)
-        previous, self._tail = self._tail, cpu
-        if previous is None:
+        waits = yield from self._queue.join(cpu)
+        if not waits:
             self.holder = cpu
             return
-        yield from self._nodes.lines[previous.id].store(cpu, self.activity)
-        self._successor[previous] = cpu
-        previous.poke(self, cpu.pending)  # a releasing holder may wait for this link
-        if cpu.pending:
-            yield cpu.take_pending()
-        yield from spin_on(self._nodes.lines[cpu.id], cpu, self, lambda: self.holder is not cpu)
+        yield from spin_on(self._queue.node(cpu), cpu, self, lambda: self.holder is not cpu)
 
     def release(self, cpu: Cpu) -> ThreadBody:
         """Free the lock, or pass it to the successor."""
-        yield from self._nodes.lines[cpu.id].read(cpu, self.activity)  # node.next
-        if cpu not in self._successor:
-            yield from self.line.write(cpu, self.activity)
-            if self._tail is cpu:
-                self._tail = self.holder = None
+        yield from self._queue.node(cpu).read(cpu, self.activity)  # node.next
+        if not self._queue.has_successor(cpu):
+            yield from self.line.write(cpu, self.activity)  # cmpxchg tail: self -> empty
+            if self._queue.leave(cpu):
+                self.holder = None
                 return
-            if cpu.pending:
-                yield cpu.take_pending()
-            while cpu not in self._successor:
-                yield from cpu.park(self, self.activity)
-        successor = self._successor.pop(cpu)
-        yield from self._nodes.lines[successor.id].store(cpu, self.activity)
+        successor = yield from self._queue.successor(cpu)
         self.holder = successor
         successor.poke(self, cpu.pending)
 
@@ -94,27 +81,15 @@ class QueuedSpinLock:
     until both locked and pending are clear.
     """
 
-    __slots__ = (
-        "_head",
-        "_nodes",
-        "_pending",
-        "_promoted",
-        "_successor",
-        "_tail",
-        "activity",
-        "holder",
-        "line",
-    )
+    __slots__ = ("_head", "_pending", "_promoted", "_queue", "activity", "holder", "line")
 
     def __init__(self, nodes: QueueNodes, line: CacheLine, activity: str) -> None:
         self.line = line
         self.activity = activity
         self.holder: Cpu | None = None
-        self._nodes = nodes
+        self._queue = NodeQueue(self, nodes, line)
         self._pending: Cpu | None = None
-        self._tail: Cpu | None = None
         self._head: Cpu | None = None
-        self._successor: dict[Cpu, Cpu] = {}
         self._promoted: Cpu | None = None
 
     def describe_wait(self) -> str:
@@ -122,19 +97,19 @@ class QueuedSpinLock:
 
     def acquire(self, cpu: Cpu) -> ThreadBody:
         yield from self.line.write(cpu, self.activity)  # cmpxchg 0 -> locked
-        if self.holder is None and self._pending is None and self._tail is None:
+        if self.holder is None and self._pending is None and self._queue.tail is None:
             self.holder = cpu
             return
-        if self._pending is None and self._tail is None:
+        if self._pending is None and self._queue.tail is None:
             yield from self.line.write(cpu, self.activity)  # fetch_or pending
-            if self._pending is None and self._tail is None:
+            if self._pending is None and self._queue.tail is None:
                 self._pending = cpu
                 yield from spin_on(self.line, cpu, self, lambda: self.holder is not None)
                 yield from self.line.write(cpu, self.activity)  # clear pending, set locked
                 self._pending = None
                 self.holder = cpu
                 return
-        yield from self._queue(cpu)
+        yield from self._wait_in_queue(cpu)
 
     def release(self, cpu: Cpu) -> ThreadBody:
         yield from self.line.store(cpu, self.activity)
@@ -143,30 +118,17 @@ class QueuedSpinLock:
         if waiter is not None:
             waiter.poke(self, cpu.pending)
 
-    def _queue(self, cpu: Cpu) -> ThreadBody:
-        yield from self.line.write(cpu, self.activity)  # xchg tail
-        previous, self._tail = self._tail, cpu
-        if previous is not None:
-            yield from self._nodes.lines[previous.id].store(cpu, self.activity)
-            self._successor[previous] = cpu
-            previous.poke(self, cpu.pending)
-            if cpu.pending:
-                yield cpu.take_pending()
-            yield from spin_on(self._nodes.lines[cpu.id], cpu, self, lambda: self._promoted is not cpu)
+    def _wait_in_queue(self, cpu: Cpu) -> ThreadBody:
+        waits = yield from self._queue.join(cpu)  # xchg tail
+        if waits:
+            yield from spin_on(self._queue.node(cpu), cpu, self, lambda: self._promoted is not cpu)
             self._promoted = None
         self._head = cpu
         yield from spin_on(self.line, cpu, self, lambda: self.holder is not None or self._pending is not None)
         yield from self.line.write(cpu, self.activity)  # set locked, clear the tail if nobody follows
         self._head = None
         self.holder = cpu
-        if self._tail is cpu:
-            self._tail = None
-            return
-        if cpu.pending:
-            yield cpu.take_pending()
-        while cpu not in self._successor:
-            yield from cpu.park(self, self.activity)
-        successor = self._successor.pop(cpu)
-        yield from self._nodes.lines[successor.id].store(cpu, self.activity)
-        self._promoted = successor
-        successor.poke(self, cpu.pending)
+        if not self._queue.leave(cpu):
+            successor = yield from self._queue.successor(cpu)
+            self._promoted = successor
+            successor.poke(self, cpu.pending)
