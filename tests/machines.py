@@ -124,5 +124,5 @@ def run(machine: Machine, bodies: Mapping[int, Body]) -> None:
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(base)
     for key, value in changes.items():
-        result[key] = _merged(base[key], value) if isinstance(value, Mapping) else value
+        result[key] = _merged(base.get(key, {}), value) if isinstance(value, Mapping) else value
     return result

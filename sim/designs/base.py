@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sim.engine import ThreadBody
+from sim.errors import ModelError
 from sim.hardware import Cpu, Machine, Spec
 from sim.mm import AddressSpace
 
@@ -24,6 +26,16 @@ class Kernel(ABC):
     @abstractmethod
     def new_process(self, cpu: Cpu) -> AddressSpace:
         """A process with an empty address space, made by a thread on *cpu*."""
+
+    def allocate_pages(self, cpu: Cpu, order: int) -> ThreadBody:
+        """A block of 2**order pages from the kernel's own allocator; value: its first frame."""
+        raise ModelError("this design offers no page allocator to benches")
+        yield
+
+    def free_pages(self, cpu: Cpu, frame: int, order: int) -> ThreadBody:
+        """Give such a block back."""
+        raise ModelError("this design offers no page allocator to benches")
+        yield
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from functools import cache
 from importlib.metadata import entry_points
 
 from sim.designs.base import DesignSpec, Family, Kernel
+from sim.designs.bench import FAMILY as BENCH
 from sim.designs.cortenmm import FAMILY as CORTENMM
 from sim.designs.linux import FAMILY as LINUX
 from sim.hardware import Machine
@@ -16,7 +17,7 @@ from sim.hardware import Machine
 
 @cache
 def _families() -> dict[str, Family]:
-    known = {family.name: family for family in (LINUX, CORTENMM)}
+    known = {family.name: family for family in (LINUX, CORTENMM, BENCH)}
     for entry in entry_points(group="cortensim.designs"):
         known.setdefault(entry.name, entry.load())
     return known

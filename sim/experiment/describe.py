@@ -67,7 +67,7 @@ def spec_view(resolved: Resolved[BaseModel]) -> RenderableType:
 
 def topology_drawing(topology: Topology) -> Text:
     """The cpus of a machine: one bracket a cluster (cores that share an L3), one block a socket."""
-    size, clusters = topology.cores_per_cluster, topology.clusters_per_socket
+    clusters = topology.clusters_per_socket
     digits = len(str(topology.cpus - 1))
     lines = []
     for socket in range(topology.sockets):
@@ -75,14 +75,23 @@ def topology_drawing(topology: Topology) -> Text:
         first = socket * clusters
         for start in range(first, first + clusters, _CLUSTERS_A_LINE):
             row = range(start, min(start + _CLUSTERS_A_LINE, first + clusters))
-            spans = (f"[{c * size:>{digits}}-{(c + 1) * size - 1:>{digits}}]" for c in row)
-            lines.append("  " + " ".join(spans))
+            lines.append("  " + " ".join(f"[{_cpus_of(topology, cluster, digits)}]" for cluster in row))
     nodes = f"{topology.numa_nodes} NUMA node" + "s" * (topology.numa_nodes != 1)
     lines.append(
         f"{topology.cpus} cpus in {topology.sockets * clusters} clusters [cpus that share an L3]; "
         f"the kernel sees {nodes}"
     )
     return Text("\n".join(lines))
+
+
+def _cpus_of(topology: Topology, cluster: int, digits: int) -> str:
+    """The cpus of a cluster as ranges: `0-13,56-69`; with a step where cores are interleaved: `0-52:4`."""
+    step = topology.sockets if topology.interleaved else 1
+    cpus = [cpu for cpu in range(topology.cpus) if topology.cluster_of(cpu) == cluster]
+    size = topology.cores_per_cluster
+    threads = (cpus[start : start + size] for start in range(0, len(cpus), size))
+    suffix = f":{step}" if step > 1 else ""
+    return ",".join(f"{some[0]:>{digits}}-{some[-1]:>{digits}}{suffix}" for some in threads)
 
 
 def result_table(points: DataFrame) -> Table:

@@ -29,7 +29,7 @@ def families() -> Sequence[str]:
 
 
 def model(kind: Kind, family: str | None = None) -> type[BaseModel]:
-    """The typed model of a kind of file; a design's depends on its *family*."""
+    """The typed model of a kind of file; that of a design and of a workload depends on its *family*."""
     if kind == "machine":
         from sim.hardware import MachineSpec
 
@@ -39,9 +39,9 @@ def model(kind: Kind, family: str | None = None) -> type[BaseModel]:
 
         return spec_model(family) if family else DesignSpec
     if kind == "workload":
-        from sim.workload import WorkloadSpec
+        from sim.workload import BenchSpec, WorkloadSpec
 
-        return WorkloadSpec
+        return BenchSpec if family == "bench" else WorkloadSpec
     from sim.experiment.spec import ExperimentSpec
 
     return ExperimentSpec

@@ -180,6 +180,8 @@ def validate(kind: Kind, document: Document, faults: list[Fault]) -> BaseModel |
             )
         )
         return None
+    if kind == "workload" and document.tree.get("family") == "bench":
+        family = "bench"
     model = floors.model(kind, family)
     try:
         # As JSON, because strict models take a list for a tuple from there only.

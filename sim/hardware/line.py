@@ -9,6 +9,12 @@ who is next. An access takes effect when the line is granted and is paid for aft
     cpu B        ^ queues             |===== transfer =====|
                                       ^ granted: B's write is done in program order from here on
 
+On a machine with a `probe` share the request first travels to the owner, which goes on using the line:
+
+    cpu A  write |= transfer =|rmw|rmw|
+    cpu B        ^ queues     |-probe-|== rest of the transfer ==|
+                                      ^ granted
+
 Sources: the costs are the machine file's; the server model and AMD's home rule are in docs/model.md.
 """
 
@@ -45,15 +51,18 @@ class Fabric:
         "engine",
         "hit",
         "home_aware",
+        "probe",
         "rmw",
         "rule",
         "same_cluster",
         "shared_read",
+        "shared_read_inside",
         "socket_mask",
         "socket_of",
         "streak",
         "uniform",
         "vary",
+        "via_home",
     )
 
     def __init__(self, engine: Engine, spec: MachineSpec) -> None:
@@ -64,6 +73,8 @@ class Fabric:
         self.same_cluster = costs.same_cluster.at(clock)
         self.cross_cluster = costs.cross_cluster.at(clock)
         self.cross_socket = costs.cross_socket.at(clock)
+        self.via_home = costs.via_home.at(clock) if costs.via_home else self.cross_socket
+        self.probe = costs.probe
         self.home_aware = costs.home_aware
         draw = engine.stream("line transfers").random
         least, width = 1 - costs.spread, 2 * costs.spread
@@ -71,14 +82,15 @@ class Fabric:
             (lambda cost: int(cost * (least + width * draw()))) if width else (lambda cost: cost)
         )
         self.shared_read = costs.shared_read
+        self.shared_read_inside = costs.shared_read_inside
         self.adjacent = costs.adjacent_line
         self.dram = (spec.memory.local, spec.memory.remote)
         self.rule = costs.order.rule
         self.streak = costs.order.streak
         self.uniform = engine.stream("line order").random
         cpus = range(topology.cpus)
-        self.cluster_of = [cpu // topology.cores_per_cluster for cpu in cpus]
-        self.socket_of = [cpu // topology.cpus_per_socket for cpu in cpus]
+        self.cluster_of = [topology.cluster_of(cpu) for cpu in cpus]
+        self.socket_of = [topology.socket_of(cpu) for cpu in cpus]
         self.cluster_mask = _masks(self.cluster_of)
         self.socket_mask = _masks(self.socket_of)
 
@@ -102,6 +114,8 @@ class CacheLine:
         "_burst",
         "_granting",
         "_lands_at",
+        "_probe_arrives",
+        "_probed",
         "_run",
         "_waiting",
         "_waiting_in",
@@ -126,6 +140,8 @@ class CacheLine:
         self._waiting: deque[tuple[Cpu, int]] = deque()
         self._waiting_in: dict[int, deque[tuple[Cpu, int]]] = {}
         self._run = 0
+        self._probe_arrives = 0
+        self._probed: tuple[Cpu, int, int] | None = None  # whose request is on its way, its kind, the rest
 
     def __repr__(self) -> str:
         return f"line {self.name}"
@@ -139,7 +155,7 @@ class CacheLine:
         """
         if cpu.pending:
             yield cpu.take_pending()
-        if self._granting or self.busy_until > cpu.engine._now:
+        if self._must_queue(cpu):
             yield from self._queue(cpu, _WRITE + again, activity)
         else:
             cost = self._take(cpu.id) + again * self.fabric.rmw
@@ -166,7 +182,7 @@ class CacheLine:
             cpu.pending = self.fabric.hit
             cpu.spent[activity] += self.fabric.hit
             return
-        if self._granting or self.busy_until > cpu.engine._now:
+        if self._must_queue(cpu):
             yield from self._queue(cpu, _READ, activity)
         else:
             latency, occupancy = self._share(cpu.id)
@@ -179,8 +195,12 @@ class CacheLine:
         return bool(cpu.bit & self.sharers) or (self.owner == cpu.id and not self.sharers)
 
     def exclusive_to(self, cpu: Cpu) -> bool:
-        """Whether *cpu* is the only holder and nobody is on the way to take the line."""
-        return self.owner == cpu.id and not self.sharers and not self._granting
+        """Whether *cpu* is the only holder and nobody takes the line yet: it may write without asking."""
+        if self.owner != cpu.id or self.sharers:
+            return False
+        if self.fabric.probe:
+            return self._probed is None or cpu.engine._now < self._probe_arrives
+        return not self._granting
 
     def prefetch_write(self, cpu: Cpu) -> ThreadBody:
         """Ask for ownership without waiting for it (PREFETCHW); a request under way is not repeated."""
@@ -188,7 +208,7 @@ class CacheLine:
             yield cpu.take_pending()
         if self.owner == cpu.id and not self.sharers:
             return
-        if self._granting or self.busy_until > cpu.engine._now:
+        if self._must_queue(cpu):
             if not any(waiter is cpu for waiter, _ in self._everyone()):
                 self._enqueue(cpu, _PREFETCH)
         else:
@@ -196,6 +216,14 @@ class CacheLine:
 
     def describe_wait(self) -> str:
         return f"{self!r} (owned by cpu {self.owner})"
+
+    def _must_queue(self, cpu: Cpu) -> bool:
+        """Whether the access has to wait: for the line, or where there is one, for its own probe."""
+        if self.busy_until > cpu.engine._now:
+            return True
+        if self.fabric.probe:
+            return not self.exclusive_to(cpu)
+        return self._granting
 
     # -- who is next ----------------------------------------------------------------------------------------
 
@@ -218,10 +246,15 @@ class CacheLine:
         if not self._granting:
             self._granting = True
             engine = self.fabric.engine
-            engine.call_in(self.busy_until - engine._now, self._grant)
+            engine.call_in(max(0, self.busy_until - engine._now), self._grant)
 
     def _everyone(self) -> list[tuple[Cpu, int]]:
-        return [*self._waiting, *(waiter for queue in self._waiting_in.values() for waiter in queue)]
+        probing = [self._probed[:2]] if self._probed else []
+        return [
+            *probing,
+            *self._waiting,
+            *(waiter for queue in self._waiting_in.values() for waiter in queue),
+        ]
 
     def _next(self) -> tuple[Cpu, int]:
         """Take the waiter who gets the line now out of the queue."""
@@ -247,14 +280,24 @@ class CacheLine:
 
     def _grant(self) -> None:
         """The line is free: give it to the next waiter and come back when that access is over."""
-        cpu, kind = self._next()
+        fabric, underway = self.fabric, 0
+        if fabric.probe:
+            if self._probed is None or self.busy_until > fabric.engine._now:
+                self._send_probe()
+                return
+            cpu, kind, underway = self._probed
+            self._probed = None
+        else:
+            cpu, kind = self._next()
         if kind == _READ:
-            latency, occupancy = self._share(cpu.id)
+            latency, occupancy = self._share(cpu.id, queued=True)
         else:
             latency = occupancy = self._take(cpu.id)
             if kind > _WRITE:
-                latency = occupancy = latency + (kind - _WRITE) * self.fabric.rmw
-        engine = self.fabric.engine
+                latency = occupancy = latency + (kind - _WRITE) * fabric.rmw
+        if underway:
+            latency, occupancy = max(0, latency - underway), max(0, occupancy - underway)
+        engine = fabric.engine
         self.busy_until = engine._now + occupancy
         if self._waiting or self._waiting_in:
             engine.call_in(occupancy, self._grant)
@@ -264,6 +307,29 @@ class CacheLine:
         if kind != _PREFETCH:
             cpu.pending = latency
             cpu.resume()
+
+    def _send_probe(self) -> None:
+        """The next waiter's request goes to the owner; if it is there already, the owner finishes first."""
+        engine, now = self.fabric.engine, self.fabric.engine._now
+        if self._probed is None:
+            cpu, kind = self._next()
+            underway = int(self.fabric.probe * self._distance(cpu.id))
+            self._probed = cpu, kind, underway
+            self._probe_arrives = now + underway
+            engine.call_in(underway, self._grant)
+        else:
+            engine.call_in(self.busy_until - now, self._grant)
+
+    def _distance(self, cpu: int) -> int:
+        """The mean cost of fetching the line from its owner, or from where its last one sits."""
+        fabric, owner = self.fabric, self.owner
+        if owner < 0 or (self.sharers and self.sharers >> cpu & 1):
+            return 0
+        if fabric.cluster_of[cpu] == fabric.cluster_of[owner]:
+            return fabric.same_cluster
+        return (
+            fabric.cross_cluster if fabric.socket_of[cpu] == fabric.socket_of[owner] else fabric.cross_socket
+        )
 
     # -- what it costs --------------------------------------------------------------------------------------
 
@@ -288,10 +354,13 @@ class CacheLine:
             return fabric.dram[fabric.socket_of[cpu] != self.home] + self._burst
         if fabric.cluster_of[cpu] == fabric.cluster_of[owner]:
             return fabric.vary(fabric.same_cluster) + self._burst
-        return self._outside(cpu, fabric.socket_of[cpu] == fabric.socket_of[owner]) + self._burst
+        return self._from_owner(cpu, owner) + self._burst
 
-    def _share(self, cpu: int) -> tuple[int, int]:
-        """Give *cpu* a copy; returns the latency of the load and how long the line is busy with it."""
+    def _share(self, cpu: int, *, queued: bool = False) -> tuple[int, int]:
+        """Give *cpu* a copy; returns the latency of the load and how long the line is busy with it.
+
+        The request of a *queued* reader has travelled while it waited.
+        """
         fabric = self.fabric
         owner, sharers = self.owner, self.sharers
         if not sharers:
@@ -303,19 +372,30 @@ class CacheLine:
             elif fabric.cluster_of[cpu] == fabric.cluster_of[owner]:
                 cost = fabric.vary(fabric.same_cluster) + self._burst
             else:
-                cost = self._outside(cpu, fabric.socket_of[cpu] == fabric.socket_of[owner]) + self._burst
+                cost = self._from_owner(cpu, owner) + self._burst
             return cost, cost
         self.sharers = sharers | (1 << cpu)
         now = fabric.engine._now
-        cluster = fabric.cluster_of[cpu]
+        cluster, inside = fabric.cluster_of[cpu], fabric.shared_read_inside
         if sharers & fabric.cluster_mask[cpu]:
             # The neighbour's copy may still be on its way.
-            latency = fabric.vary(fabric.same_cluster) + self._burst
-            return max(latency, self._lands_at.get(cluster, 0) - now), 0
+            latency = 0 if queued and inside is not None else fabric.vary(fabric.same_cluster) + self._burst
+            if inside is None:
+                return max(latency, self._lands_at.get(cluster, 0) - now), 0
+            self._lands_at[cluster] = max(now + latency, self._lands_at.get(cluster, now) + inside)
+            return self._lands_at[cluster] - now, 0
         near = bool(sharers & fabric.socket_mask[cpu]) or fabric.socket_of[cpu] == self.home
         latency = self._outside(cpu, near) + self._burst
         self._lands_at[cluster] = now + latency
         return latency, fabric.shared_read
+
+    def _from_owner(self, cpu: int, owner: int) -> int:
+        """Cost of a transfer from *owner*'s cluster to another."""
+        fabric = self.fabric
+        here, there = fabric.socket_of[cpu], fabric.socket_of[owner]
+        if here != there and self.home not in (here, there):
+            return fabric.vary(fabric.via_home)
+        return self._outside(cpu, here == there)
 
     def _outside(self, cpu: int, same_socket: bool) -> int:
         """Cost of a transfer from another cluster."""

@@ -21,7 +21,7 @@ class Machine:
         self.engine = engine
         self.spec = spec
         self.fabric = Fabric(engine, spec)
-        self.memory = MemorySystem(spec)
+        self.memory = MemorySystem(spec, engine.stream("dram banks").random)
         fabric = self.fabric
         self.cpus = [
             Cpu(engine, cpu, fabric.cluster_of[cpu], fabric.socket_of[cpu])

@@ -17,21 +17,38 @@ class Spec(BaseModel):
 
 
 class Topology(Spec):
-    """Sockets hold clusters (cores that share an L3), clusters cores; cpus are numbered in that order."""
+    """Sockets hold clusters (cores that share an L3), clusters cores; cpus are numbered in that order.
+
+    With two threads a core the first threads of all cores come first, then the second ones, as Linux numbers
+    them; a sibling shares its core's cluster.
+    """
 
     sockets: PositiveInt
     clusters_per_socket: PositiveInt
     cores_per_cluster: PositiveInt
     numa_nodes: PositiveInt
     """Nodes that the kernel sees; a guest without a virtual NUMA topology sees one."""
+    threads_per_core: PositiveInt = 1
+    interleaved: bool = False
+    """The firmware numbers cores across sockets: neighbours in number sit on different sockets."""
 
     @property
-    def cpus(self) -> int:
+    def cores(self) -> int:
         return self.sockets * self.clusters_per_socket * self.cores_per_cluster
 
     @property
-    def cpus_per_socket(self) -> int:
-        return self.clusters_per_socket * self.cores_per_cluster
+    def cpus(self) -> int:
+        return self.cores * self.threads_per_core
+
+    def cluster_of(self, cpu: int) -> int:
+        """The cluster of *cpu*, counted over the machine."""
+        core = cpu % self.cores
+        if self.interleaved:
+            core = core % self.sockets * (self.cores // self.sockets) + core // self.sockets
+        return core // self.cores_per_cluster
+
+    def socket_of(self, cpu: int) -> int:
+        return self.cluster_of(cpu) // self.clusters_per_socket
 
 
 class LineOrder(Spec):
@@ -59,8 +76,17 @@ class Coherence(Spec):
     home_aware: bool
     """AMD's rule: a transfer between clusters of one socket costs `cross_socket` unless that socket is the
     line's home."""
+    via_home: Cost | None = None
+    """A transfer between two sockets of which neither is the line's home, which the request has to visit.
+    Absent: as `cross_socket`, which is all that two sockets can have."""
+    probe: float = Field(default=0, ge=0, lt=1)
+    """Share of a transfer that passes until the request reaches the owner. Until then the owner's own
+    read-modify-writes go on; 0 hands the line over at once."""
     shared_read: Duration
     """Time a line is busy for each further reader from outside the cluster."""
+    shared_read_inside: Duration | None = None
+    """Time between two copies inside a cluster that has one, whose cache serves one reader after another.
+    Absent: any number at once."""
     adjacent_line: Duration
     """Each further line of one object that is fetched in the same burst."""
     spread: float = Field(ge=0, lt=1)
@@ -74,7 +100,20 @@ class Coherence(Spec):
         for near, far in pairwise(steps):
             if getattr(self, near).at(10**9) > getattr(self, far).at(10**9):
                 raise ValueError(f"{far} must not be cheaper than {near}")
+        if self.via_home is not None and self.via_home.at(10**9) < self.cross_socket.at(10**9):
+            raise ValueError("via_home must not be cheaper than cross_socket")
         return self
+
+
+class Dram(Spec):
+    """The channels of one socket, for lines read from all over: each is in some bank of some channel."""
+
+    channels: PositiveInt
+    channel_bandwidth: Bandwidth
+    banks: PositiveInt
+    """Banks of a channel that work at the same time."""
+    bank_cycle: Duration
+    """Time a bank is busy with one line: open its row, read, close it (tRC)."""
 
 
 class Memory(Spec):
@@ -92,6 +131,8 @@ class Memory(Spec):
     clear_page: Cost
     """Zero one 4 KiB page that is not in the cache, by one core alone."""
     copy_page: Cost
+    dram: Dram | None = None
+    """Absent: the machine's latency under load is not known."""
 
     @model_validator(mode="after")
     def _remote_is_farther(self) -> Self:

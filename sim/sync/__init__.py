@@ -4,11 +4,13 @@ from sim.sync.bravo import BravoLock, VisibleReaders
 from sim.sync.nodes import QueueNodes
 from sim.sync.phase_fair import PhaseFairLock
 from sim.sync.rcu import RCU, Rcu
-from sim.sync.rwsem import RwSem, RwSemTuning
+from sim.sync.rwsem import BEFORE_5_2, RwSem, RwSemTuning
 from sim.sync.sleep import SCHED, Scheduler, Sleeper
 from sim.sync.spin import McsLock, QueuedSpinLock
+from sim.sync.word import TasLock, TicketLock
 
 __all__ = [
+    "BEFORE_5_2",
     "RCU",
     "SCHED",
     "BravoLock",
@@ -21,5 +23,7 @@ __all__ = [
     "RwSemTuning",
     "Scheduler",
     "Sleeper",
+    "TasLock",
+    "TicketLock",
     "VisibleReaders",
 ]

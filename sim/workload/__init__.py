@@ -1,6 +1,7 @@
 """A workload file becomes one generator a thread, and one run of them a measurement."""
 
+from sim.workload.bench import BenchSpec
 from sim.workload.simulate import Limits, Measurement, simulate
 from sim.workload.spec import WorkloadPlan, WorkloadSpec
 
-__all__ = ["Limits", "Measurement", "WorkloadPlan", "WorkloadSpec", "simulate"]
+__all__ = ["BenchSpec", "Limits", "Measurement", "WorkloadPlan", "WorkloadSpec", "simulate"]

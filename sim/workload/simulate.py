@@ -7,8 +7,9 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sim.engine.units import PS_PER_NS
+from sim.engine.units import PS_PER_NS, PS_PER_US
 from sim.errors import ModelError
+from sim.workload.bench import BenchSpec, run_bench
 from sim.workload.run import run_once
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Measurement:
 def simulate(
     machine: MachineSpec,
     design: DesignSpec,
-    workload: WorkloadSpec,
+    workload: WorkloadSpec | BenchSpec,
     *,
     placement: str,
     threads: int,
@@ -59,6 +60,8 @@ def simulate(
     """
     if not 1 <= threads <= machine.cpus:
         raise ModelError(f"{threads} threads on a machine of {machine.cpus} cpus")
+    if isinstance(workload, BenchSpec):
+        return _simulate_bench(machine, design, workload, threads, seed, limits)
     plan = workload.plan(placement)
     latencies: list[int] = []
     spent: dict[str, int] = {}
@@ -80,12 +83,39 @@ def simulate(
         for activity, time in run.spent.items():
             spent[activity] = spent.get(activity, 0) + time
 
-    operations = runs * threads * plan.requests
+    throughput = threads * 1000 / (statistics.fmean(latencies) / PS_PER_NS)
+    return _measurement(latencies, spent, elapsed, events, runs * threads * plan.requests, throughput)
+
+
+def _simulate_bench(
+    machine: MachineSpec, design: DesignSpec, bench: BenchSpec, threads: int, seed: int, limits: Limits
+) -> Measurement:
+    """Throughput is the operations that ended in the window over its length; latency is that of the timed."""
+    run = run_bench(
+        machine,
+        design,
+        bench,
+        threads=threads,
+        seed=seed,
+        max_events=limits.events,
+        max_time_ps=limits.simulated_ps,
+    )
+    record = run.record
+    if not record.latencies:
+        raise ModelError(f"{bench.name} measured nothing: its window is too short for {threads} threads")
+    throughput = record.operations * PS_PER_US / run.length
+    return _measurement(record.latencies, run.spent, run.elapsed, run.events, record.operations, throughput)
+
+
+def _measurement(
+    latencies: list[int], spent: dict[str, int], elapsed: int, events: int, operations: int, throughput: float
+) -> Measurement:
+    """*latencies*, *spent* and *elapsed* in ps; the breakdown is over *operations*."""
     mean = statistics.fmean(latencies) / PS_PER_NS
     ranked = sorted(latencies)
     return Measurement(
         operations=operations,
-        throughput_ops_per_us=threads * 1000 / mean,
+        throughput_ops_per_us=throughput,
         latency_mean_ns=mean,
         latency_p50_ns=_percentile(ranked, 50),
         latency_p95_ns=_percentile(ranked, 95),

@@ -16,11 +16,12 @@ from sim.hardware import MachineSpec
     [
         ({"coherence": {"same_cluster": "101 ns"}}, "cross_cluster must not be cheaper than same_cluster"),
         ({"coherence": {"cross_socket": "99 ns"}}, "cross_socket must not be cheaper than cross_cluster"),
+        ({"coherence": {"via_home": "199 ns"}}, "via_home must not be cheaper than cross_socket"),
         ({"memory": {"remote": "79 ns"}}, "remote memory must not be nearer"),
         ({"coherence": {"order": {"rule": "lifo"}}}, "fifo"),
         ({"coherence": {"order": {"streak": 0}}}, "greater than 0"),
         ({"topology": {"sockets": 0}}, "greater than 0"),
-        ({"topology": {"threads_per_core": 2}}, "threads_per_core"),
+        ({"topology": {"hyperthreads": 2}}, "hyperthreads"),
         ({"interrupts": {"handler_lines": 0}}, "greater than 0"),
         ({"interrupts": {"ack_overlap": 1.5}}, "less than or equal to 1"),
         ({"clock": "2.25"}, "not a frequency"),

@@ -17,6 +17,7 @@ from machines import NS, run
 from sim.engine import ThreadBody
 from sim.hardware import Cpu, Machine
 from sim.sync import (
+    BEFORE_5_2,
     BravoLock,
     McsLock,
     PhaseFairLock,
@@ -25,6 +26,8 @@ from sim.sync import (
     RwSem,
     RwSemTuning,
     Scheduler,
+    TasLock,
+    TicketLock,
     VisibleReaders,
 )
 
@@ -41,7 +44,7 @@ class ReaderWriterLock(Protocol):
 
 
 class Exclusive:
-    def __init__(self, lock: McsLock | QueuedSpinLock) -> None:
+    def __init__(self, lock: McsLock | QueuedSpinLock | TasLock | TicketLock) -> None:
         self.read_lock = self.write_lock = lock.acquire
         self.read_unlock = self.write_unlock = lock.release
 
@@ -58,6 +61,18 @@ def mcs(machine: Machine) -> ReaderWriterLock:
 
 def queued_spin(machine: Machine) -> ReaderWriterLock:
     return Exclusive(QueuedSpinLock(QueueNodes(machine, "qspin"), machine.line("qspinlock"), LOCK))
+
+
+def test_and_set(machine: Machine) -> ReaderWriterLock:
+    return Exclusive(TasLock(machine.line("tas lock"), LOCK))
+
+
+def look_before_set(machine: Machine) -> ReaderWriterLock:
+    return Exclusive(TasLock(machine.line("ttas lock"), LOCK, pause=50 * NS))
+
+
+def ticket(machine: Machine) -> ReaderWriterLock:
+    return Exclusive(TicketLock(machine.line("ticket lock"), LOCK))
 
 
 def phase_fair(machine: Machine) -> PhaseFairLock:
@@ -81,17 +96,31 @@ def rwsem(machine: Machine, handoff_after: int = 4_000_000 * NS) -> ReaderWriter
     return Semaphore(RwSem("semaphore", *lines, nodes, Scheduler(machine), LOCK, tuning))
 
 
+def old_rwsem(machine: Machine) -> ReaderWriterLock:
+    lines = machine.line("count"), machine.line("owner")
+    return Semaphore(
+        RwSem("semaphore", *lines, QueueNodes(machine, "osq"), Scheduler(machine), LOCK, BEFORE_5_2)
+    )
+
+
 def impatient_rwsem(machine: Machine) -> ReaderWriterLock:
     return rwsem(machine, handoff_after=5000 * NS)
 
 
-EXCLUSIVE: list[Callable[[Machine], ReaderWriterLock]] = [mcs, queued_spin]
+EXCLUSIVE: list[Callable[[Machine], ReaderWriterLock]] = [
+    mcs,
+    queued_spin,
+    test_and_set,
+    look_before_set,
+    ticket,
+]
 SHARED: list[Callable[[Machine], ReaderWriterLock]] = [
     phase_fair,
     bravo,
     eager_bravo,
     rwsem,
     impatient_rwsem,
+    old_rwsem,
 ]
 
 

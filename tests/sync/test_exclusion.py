@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -37,6 +38,11 @@ def test_do_crowded_schedules_end_without_a_broken_rule(build: Build, ties: TieR
     many_schedules(build, ties, range(40))
 
 
+@ALL
+def test_do_crowded_schedules_end_where_requests_take_time_to_arrive(build: Build) -> None:
+    many_schedules(build, "shuffle", range(40), {"coherence": {"probe": 0.4, "shared_read_inside": "5 ns"}})
+
+
 @pytest.mark.slow
 @ALL
 @pytest.mark.parametrize("ties", TIES)
@@ -44,10 +50,14 @@ def test_do_ten_thousand_schedules_end_without_a_broken_rule(build: Build, ties:
     many_schedules(build, ties, range(10_000))
 
 
-def many_schedules(build: Build, ties: TieRule, seeds: range) -> None:
+def many_schedules(
+    build: Build, ties: TieRule, seeds: range, changes: Mapping[str, Any] | None = None
+) -> None:
     for seed in seeds:
         draw = Random(seed)
-        machine = small_machine(with_order(draw.choice(RULES), draw.randint(1, 4)), ties=ties, seed=seed)
+        order = with_order(draw.choice(RULES), draw.randint(1, 4))["coherence"]
+        coherence = {**order, **(changes or {}).get("coherence", {})}
+        machine = small_machine({"coherence": coherence}, ties=ties, seed=seed)
         cpus = draw.randint(2, 16)
         schedule = random_schedule(machine, cpus, turns=4, write_share=draw.choice([0.1, 0.5, 0.9]))
         if draw.random() < 0.5:

@@ -1,4 +1,4 @@
-"""MCS and queued spin locks: who is next, and how fast does the lock go round?"""
+"""MCS, queued spin and ticket locks: who is next, and how fast does the lock go round?"""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
-from locks import LOCK, Turn, follow, mcs, queued_spin
+from locks import LOCK, Turn, follow, mcs, queued_spin, ticket
 from machines import CROSS_CLUSTER, CROSS_SOCKET, HIT, NS, RMW, SAME_CLUSTER, run, small_machine
 
 from sim.engine import ThreadBody
@@ -14,7 +14,7 @@ from sim.errors import Deadlock
 from sim.hardware import Cpu, Machine
 from sim.sync import McsLock, QueuedSpinLock, QueueNodes
 
-BUILDS = pytest.mark.parametrize("build", [mcs, queued_spin], ids=lambda build: build.__name__)
+BUILDS = pytest.mark.parametrize("build", [mcs, queued_spin, ticket], ids=lambda build: build.__name__)
 UNIFORM = {  # a transfer costs the same from everywhere
     "coherence": dict.fromkeys(("same_cluster", "cross_cluster", "cross_socket"), "100 ns")
 }

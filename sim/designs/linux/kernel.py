@@ -6,6 +6,7 @@ from sim.designs.base import DesignSpec, Kernel
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.page_alloc import PageAllocator
 from sim.designs.linux.spec import LinuxSpec
+from sim.engine import ThreadBody
 from sim.hardware import Cpu, Machine
 from sim.sync import QueueNodes, Scheduler
 
@@ -24,3 +25,9 @@ class LinuxKernel(Kernel):
 
     def new_process(self, cpu: Cpu) -> LinuxMm:
         return LinuxMm(self, cpu)
+
+    def allocate_pages(self, cpu: Cpu, order: int) -> ThreadBody:
+        return (yield from self.pages.allocate(cpu, order))
+
+    def free_pages(self, cpu: Cpu, frame: int, order: int) -> ThreadBody:
+        yield from self.pages.free(cpu, frame, order)

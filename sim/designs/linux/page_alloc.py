@@ -35,12 +35,17 @@ class Zone:
         self.lock = QueuedSpinLock(nodes, machine.line(f"zone {index} lock", home), LOCK_ZONE)
         self.free_lists = machine.line(f"zone {index} free lists", home, lines=2)
         self.pcp: list[list[int]] = [[] for _ in machine.cpus]
+        self._larger: dict[tuple[int, int], list[int]] = {}  # (cpu, order > 0)
         self.lru_lock = QueuedSpinLock(nodes, machine.line(f"lruvec {index} lock", home), LOCK_LRU)
         self.lru_lists = machine.line(f"lruvec {index} lists", home, lines=2)
 
+    def blocks(self, cpu: Cpu, order: int) -> list[int]:
+        """The cpu's list of free blocks of 2**order."""
+        return self._larger.setdefault((cpu.id, order), []) if order else self.pcp[cpu.id]
+
 
 class PageAllocator:
-    """Order-0 pages for anonymous memory and page tables, from the cpu's own node."""
+    """Blocks of pages from the cpu's own node: single ones for anonymous memory and page tables."""
 
     def __init__(self, machine: Machine, spec: LinuxSpec, nodes: QueueNodes) -> None:
         self._machine = machine
@@ -49,7 +54,11 @@ class PageAllocator:
         clock = machine.spec.clock
         costs = spec.costs
         self._alloc, self._free = costs.page_alloc.at(clock), costs.page_free.at(clock)
-        self._refill, self._per_page = costs.zone_refill.at(clock), costs.zone_page.at(clock)
+        self._refill, self._per_block = costs.zone_refill.at(clock), costs.zone_page.at(clock)
+        blocks = spec.blocks
+        self._per_freed = (blocks.zone_free if blocks else costs.zone_page).at(clock)
+        self._zone_check = blocks.zone_check.at(clock) if blocks else 0
+        self._free_check = blocks.free_check.at(clock) if blocks else 0
         self._lru_add = costs.lru_add.at(clock)
         self._lru_move, self._lru_page = costs.lru_move.at(clock), costs.lru_page.at(clock)
         self.zones = [Zone(machine, index, nodes) for index in range(topology.numa_nodes)]
@@ -80,24 +89,31 @@ class PageAllocator:
 
     # -- pages ----------------------------------------------------------------------------------------------
 
-    def allocate(self, cpu: Cpu) -> ThreadBody:
-        """rmqueue_pcplist: value is a frame."""
+    def allocate(self, cpu: Cpu, order: int = 0) -> ThreadBody:
+        """rmqueue_pcplist: value is the first frame."""
         cpu.work(self._alloc, ALLOCATE)
         zone = self._local[cpu.socket]
-        if not zone.pcp[cpu.id]:
-            yield from self._move(cpu, zone, self._spec.limits.pcp_batch)
-        frame = zone.pcp[cpu.id].pop()
+        pcp = zone.blocks(cpu, order)
+        if not pcp:
+            yield from self._move(cpu, zone, self._batch(order), order)
+        frame = pcp.pop()
         self.owned.add(frame)
         return frame
 
-    def free(self, cpu: Cpu, frame: int) -> ThreadBody:
+    def free(self, cpu: Cpu, frame: int, order: int = 0) -> ThreadBody:
         """free_unref_page: on this cpu's list of the frame's zone, in bulk to the buddy when that is full."""
         self.owned.remove(frame)
-        cpu.work(self._free, ALLOCATE)
+        cpu.work(self._free + ((1 << order) - 1) * self._free_check, ALLOCATE)
         zone = self._zone_of(frame)
-        zone.pcp[cpu.id].append(frame)
-        if len(zone.pcp[cpu.id]) > self._spec.limits.pcp_high:
-            yield from self._move(cpu, zone, -self._spec.limits.pcp_batch)
+        pcp = zone.blocks(cpu, order)
+        pcp.append(frame)
+        if len(pcp) << order > self._spec.limits.pcp_high:
+            yield from self._move(cpu, zone, -self._batch(order), order)
+
+    def _batch(self, order: int) -> int:
+        """How many blocks are moved at once (rmqueue_bulk is asked for max(batch >> order, 2) large ones)."""
+        batch = self._spec.limits.pcp_batch
+        return max(batch >> order, 2) if order else batch
 
     def home(self, cpu: Cpu, frame: int) -> int:
         """The socket of *frame*; *cpu* touches it."""
@@ -106,24 +122,26 @@ class PageAllocator:
     def _zone_of(self, frame: int) -> Zone:
         return self.zones[frame // self.zones[0].frames]
 
-    def _move(self, cpu: Cpu, zone: Zone, pages: int) -> ThreadBody:
-        """rmqueue_bulk (*pages* > 0) or free_pcppages_bulk (< 0), under zone->lock with interrupts off."""
-        pcp = zone.pcp[cpu.id]
+    def _move(self, cpu: Cpu, zone: Zone, blocks: int, order: int) -> ThreadBody:
+        """rmqueue_bulk (*blocks* > 0) or free_pcppages_bulk (< 0), under zone->lock with interrupts off."""
+        pcp = zone.blocks(cpu, order)
+        blocks = max(blocks, -len(pcp))
         if cpu.pending:
             yield cpu.take_pending()
         cpu.disable_interrupts()
         yield from zone.lock.acquire(cpu)
         yield from zone.free_lists.write(cpu, LOCK_ZONE)
-        cpu.work(self._refill + abs(pages) * self._per_page, ALLOCATE)
+        each = self._per_block + ((1 << order) - 1) * self._zone_check if blocks > 0 else self._per_freed
+        cpu.work(self._refill + abs(blocks) * each, ALLOCATE)
         if cpu.pending:
             yield cpu.take_pending()
-        if pages > 0:
-            pcp.extend(zone.buddy.allocate() for _ in range(pages))
+        if blocks > 0:
+            pcp.extend(zone.buddy.allocate(order) for _ in range(blocks))
             pcp.reverse()
         else:
-            for frame in pcp[:-pages]:
-                zone.buddy.free(frame)
-            del pcp[:-pages]
+            for frame in pcp[:-blocks]:
+                zone.buddy.free(frame, order)
+            del pcp[:-blocks]
         yield from zone.lock.release(cpu)
         cpu.enable_interrupts()
 

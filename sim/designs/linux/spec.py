@@ -81,9 +81,21 @@ class Costs(Spec):
     """Clear one PTE: rmap, counters, gather."""
 
 
+class BlockCosts(Spec):
+    """What the page allocator does for blocks of several pages, and for frees where they differ."""
+
+    zone_free: Cost
+    """Per block moved back to the buddy, instead of `zone_page`."""
+    zone_check: Cost
+    """Check one more struct page of a block that leaves the buddy, under zone->lock."""
+    free_check: Cost
+    """Check one more struct page of a block that is freed."""
+
+
 class LinuxSpec(DesignSpec):
-    """One kernel version."""
+    """One kernel version. Without *blocks* only single pages are allocated."""
 
     switches: Switches
     limits: Limits
     costs: Costs
+    blocks: BlockCosts | None = None

@@ -1,0 +1,49 @@
+"""LLFree's page allocator, as accesses to cache lines.
+
+Each cpu owns a reserved tree and takes pages from it with atomics on lines that nobody else writes. Only
+taking a new tree touches the array that all cpus share. Frees go to the tree that the page came from, which
+in a bench that frees what it took is the cpu's own.
+"""
+
+from __future__ import annotations
+
+from sim.designs.bench.spec import LlfreeSpec
+from sim.engine import ThreadBody
+from sim.engine.units import PAGE_BYTES
+from sim.hardware import Cpu, Machine
+from sim.mm import Buddy
+
+ALLOCATE = "allocate"
+HUGE_ORDER = 9
+
+
+class Llfree:
+    """One allocator over the memory of a machine."""
+
+    def __init__(self, machine: Machine, spec: LlfreeSpec) -> None:
+        clock, topology = machine.spec.clock, machine.spec.topology
+        self._spec = spec
+        self._get, self._put = spec.get.at(clock), spec.put.at(clock)
+        self._huge_get, self._huge_put = spec.huge_get.at(clock), spec.huge_put.at(clock)
+        self._reserve = spec.reserve.at(clock)
+        self._buddy = Buddy(0, machine.spec.memory.size_per_socket * topology.sockets // PAGE_BYTES)
+        self._trees = machine.line("tree array")
+        self._left = {cpu.id: 0 for cpu in machine.cpus}
+
+    def allocate(self, cpu: Cpu, order: int) -> ThreadBody:
+        """Value: the block's first frame."""
+        pages = 1 << order
+        if self._left[cpu.id] < pages:
+            cpu.work(self._reserve, ALLOCATE)
+            yield from self._trees.write(cpu, ALLOCATE)
+            self._left[cpu.id] = self._spec.tree_pages
+        self._left[cpu.id] -= pages
+        cpu.work(self._huge_get if order >= HUGE_ORDER else self._get, ALLOCATE)
+        return self._buddy.allocate(order)
+
+    def free(self, cpu: Cpu, frame: int, order: int) -> ThreadBody:
+        cpu.work(self._huge_put if order >= HUGE_ORDER else self._put, ALLOCATE)
+        self._left[cpu.id] += 1 << order
+        self._buddy.free(frame, order)
+        return
+        yield

@@ -1,0 +1,30 @@
+"""What a design file of family `bench` says."""
+
+from __future__ import annotations
+
+from pydantic import PositiveInt
+
+from sim.designs.base import DesignSpec
+from sim.engine.units import Cost
+from sim.hardware import Spec
+
+
+class LlfreeSpec(Spec):
+    """LLFree (Wrenger et al., USENIX ATC 2023): each cpu reserves a tree of pages and works there alone."""
+
+    tree_pages: PositiveInt
+    """Pages of a tree; when it is used up, the cpu takes another from the shared array."""
+    get: Cost
+    """Find and set a bit of the child's bit field and decrement its counter."""
+    put: Cost
+    huge_get: Cost
+    """Flip the entry of a child of 512 pages."""
+    huge_put: Cost
+    reserve: Cost
+    """Search for a tree and reserve it, without the shared line."""
+
+
+class BenchDesignSpec(DesignSpec):
+    """Nothing (hardware and locks stand in the workload), or a page allocator."""
+
+    llfree: LlfreeSpec | None = None

@@ -1,0 +1,100 @@
+"""Locks that are one word: test-and-set, test-and-test-and-set, and the ticket lock.
+
+All waiters spin on the same line. A release makes every one of them load it again, one after another, before
+the winner can write; that is why these locks collapse and queue locks do not.
+
+    holder    release |= write =|
+    waiters                     |= reload =|= reload =|= reload =| ... then the winner writes
+
+Sources: Boyd-Wickizer et al., Non-scalable locks are dangerous (2012), for the ticket lock.
+"""
+
+from __future__ import annotations
+
+from sim.engine import ThreadBody
+from sim.hardware import CacheLine, Cpu
+
+
+class TasLock:
+    """Test-and-set: exchange until the word was free. With *pause* > 0 test-and-test-and-set: a waiter that
+    has failed loads the word, *pause* ps after each look that found it taken, and exchanges when it is free.
+
+    Unfair: whoever has the line when the lock is free gets it.
+    """
+
+    __slots__ = ("activity", "holder", "line", "pause")
+
+    def __init__(self, line: CacheLine, activity: str, pause: int = 0) -> None:
+        self.line = line
+        self.activity = activity
+        self.pause = pause
+        self.holder: Cpu | None = None
+
+    def acquire(self, cpu: Cpu) -> ThreadBody:
+        while True:
+            yield from self.line.write(cpu, self.activity)
+            if self.holder is None:
+                self.holder = cpu
+                return
+            if not self.pause:
+                continue
+            while True:
+                cpu.work(self.pause, self.activity)
+                yield from self.line.read(cpu, self.activity)
+                if self.holder is None:
+                    break
+
+    def release(self, cpu: Cpu) -> ThreadBody:
+        yield from self.line.store(cpu, self.activity)
+        self.holder = None
+
+
+class TicketLock:
+    """A ticket lock: take a number, spin until it is served. Both counters lie in one line.
+
+    Fair: first come, first served. A waiter is parked here and told of each change of the line; it then pays
+    for the load that its spinning would have made.
+    """
+
+    __slots__ = ("_next", "_serving", "_waiters", "activity", "holder", "line")
+
+    def __init__(self, line: CacheLine, activity: str) -> None:
+        self.line = line
+        self.activity = activity
+        self.holder: Cpu | None = None
+        self._next = 0
+        self._serving = 0
+        self._waiters: dict[Cpu, None] = {}
+
+    def describe_wait(self) -> str:
+        return f"{self.line.name} (held by {self.holder})"
+
+    def acquire(self, cpu: Cpu) -> ThreadBody:
+        yield from self.line.write(cpu, self.activity)  # fetch-and-add of next
+        ticket = self._next
+        self._next += 1
+        self._tell(cpu)
+        while True:
+            yield from self.line.read(cpu, self.activity)
+            if cpu.pending:
+                yield cpu.take_pending()
+            if self._serving == ticket:
+                break
+            if not self.line.held_by(cpu):
+                continue  # written since: the spinning load goes out again
+            self._waiters[cpu] = None
+            yield from cpu.park(self, self.activity)
+            self._waiters.pop(cpu, None)
+        self.holder = cpu
+
+    def release(self, cpu: Cpu) -> ThreadBody:
+        self.holder = None
+        yield from self.line.store(cpu, self.activity)
+        self._serving += 1
+        self._tell(cpu)
+
+    def _tell(self, cpu: Cpu) -> None:
+        """The line has been written: the copies of all waiters are gone and they load it again."""
+        waiters, self._waiters = self._waiters, {}
+        for waiter in waiters:
+            waiter.poke(self, cpu.pending)

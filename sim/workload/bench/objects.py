@@ -1,0 +1,113 @@
+"""The named objects of a bench on one machine: lines, locks, the barrier."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING
+
+from sim.engine import ThreadBody
+from sim.hardware import LINE, CacheLine, Cpu, Machine
+from sim.sync import (
+    BEFORE_5_2,
+    McsLock,
+    QueuedSpinLock,
+    QueueNodes,
+    RwSem,
+    RwSemTuning,
+    Scheduler,
+    TasLock,
+    TicketLock,
+)
+
+if TYPE_CHECKING:
+    from sim.workload.bench.spec import BenchSpec, LockSpec
+
+Lock = TasLock | TicketLock | McsLock | QueuedSpinLock | RwSem
+BARRIER = "barrier"
+
+
+class Word:
+    """A line with a value that a compare-and-swap can tell has changed."""
+
+    __slots__ = ("line", "version")
+
+    def __init__(self, line: CacheLine) -> None:
+        self.line = line
+        self.version = 0
+
+    def load(self, cpu: Cpu) -> ThreadBody:
+        yield from self.line.read(cpu)
+
+    def store(self, cpu: Cpu) -> ThreadBody:
+        yield from self.line.store(cpu)
+        self.version += 1
+
+    def add(self, cpu: Cpu) -> ThreadBody:
+        yield from self.line.write(cpu)
+        self.version += 1
+
+    def cas_add(self, cpu: Cpu, retry: int) -> ThreadBody:
+        """A failed compare-and-swap gives the value that it found: the next one follows *retry* ps later."""
+        yield from self.line.read(cpu)
+        expected = self.version
+        while True:
+            yield from self.line.write(cpu)
+            if self.version == expected:
+                break
+            expected = self.version
+            cpu.work(retry, LINE)
+        self.version += 1
+
+
+class Barrier:
+    """All threads of the run meet. An instrument of the bench, not of the machine: meeting costs nothing."""
+
+    __slots__ = ("_random", "_threads", "_waiting")
+
+    def __init__(self, threads: int, random: Random) -> None:
+        self._threads = threads
+        self._random = random
+        self._waiting: list[Cpu] = []
+
+    def describe_wait(self) -> str:
+        return f"the barrier ({len(self._waiting)} of {self._threads} are there)"
+
+    def meet(self, cpu: Cpu, skew: int) -> ThreadBody:
+        if cpu.pending:
+            yield cpu.take_pending()
+        if len(self._waiting) + 1 < self._threads:
+            self._waiting.append(cpu)
+            yield from cpu.park(self, BARRIER)
+        else:
+            waiting, self._waiting = self._waiting, []
+            for other in waiting:
+                other.poke(self, int(self._random.random() * skew))
+            cpu.work(int(self._random.random() * skew), BARRIER)
+            if cpu.pending:
+                yield cpu.take_pending()
+
+
+class Objects:
+    """Everything that the steps of *spec* name."""
+
+    def __init__(self, machine: Machine, spec: BenchSpec, threads: int) -> None:
+        self._machine = machine
+        self._nodes = QueueNodes(machine, "queue")
+        self.words = {name: Word(machine.line(name, line.home, owner=0)) for name, line in spec.lines.items()}
+        self.locks: dict[str, Lock] = {name: self._lock(name, lock) for name, lock in spec.locks.items()}
+        self.barrier = Barrier(threads, machine.engine.stream("barrier"))
+
+    def _lock(self, name: str, spec: LockSpec) -> Lock:
+        machine, activity = self._machine, f"lock: {name}"
+        line = machine.line(name, spec.home, owner=0)
+        if spec.kind in ("tas", "ttas"):
+            return TasLock(line, activity, spec.pause.at(machine.spec.clock) if spec.pause else 0)
+        if spec.kind == "ticket":
+            return TicketLock(line, activity)
+        if spec.kind == "mcs":
+            return McsLock(self._nodes, line, activity)
+        if spec.kind == "qspinlock":
+            return QueuedSpinLock(self._nodes, line, activity)
+        # 40 bytes: unlike mm_struct's, a semaphore on its own has its count and its owner in one line.
+        tuning = BEFORE_5_2 if spec.before_5_2 else RwSemTuning()
+        return RwSem(name, line, line, self._nodes, Scheduler(machine), activity, tuning)

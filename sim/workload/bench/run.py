@@ -1,0 +1,192 @@
+"""One run of a bench: boot the kernel, run each thread's role, keep what was timed, take the accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING
+
+from sim.designs import build
+from sim.engine import Engine, ThreadBody
+from sim.engine.units import LINE_BYTES, PS_PER_S
+from sim.errors import AccountingError, ModelError
+from sim.hardware import Cpu, Machine, MachineSpec
+from sim.mm import USER
+from sim.sync import RwSem
+from sim.workload.bench.objects import Objects
+
+if TYPE_CHECKING:
+    from sim.designs import DesignSpec, Kernel
+    from sim.workload.bench.spec import BenchSpec, BenchStep, Role
+
+START, DRAM = "start", "dram"
+
+
+@dataclass
+class Record:
+    """What the threads measured, in ps. *from_time* and *until* are the window; without one, all counts."""
+
+    from_time: int = 0
+    until: int | None = None
+    latencies: list[int] = field(default_factory=list)
+    operations: int = 0
+
+    def add(self, begun: int, ended: int, per: int) -> None:
+        if begun >= self.from_time and (self.until is None or begun < self.until):
+            self.latencies.append((ended - begun) // per)
+        if self.until is None or self.from_time <= ended < self.until:
+            self.operations += per
+
+
+@dataclass(frozen=True)
+class BenchRun:
+    """What one run gave; *length* is the time over which the operations are counted."""
+
+    record: Record
+    spent: dict[str, int]
+    elapsed: int
+    length: int
+    events: int
+
+
+def run_bench(
+    machine: MachineSpec,
+    design: DesignSpec,
+    spec: BenchSpec,
+    *,
+    threads: int,
+    seed: int | str,
+    max_events: int,
+    max_time_ps: int,
+) -> BenchRun:
+    """Run *spec* once with thread i on cpu i. Raises `AccountingError` as an ordinary run does."""
+    engine = Engine(seed=seed, max_events=max_events, max_time_ps=max_time_ps)
+    hardware = Machine(engine, machine, online=threads)
+    bench = _Bench(hardware, build(hardware, design), spec, threads)
+    for cpu in hardware.cpus:
+        cpu.open_account()
+        cpu.thread = engine.process(bench.thread(cpu), f"thread {cpu.id}")
+    engine.run()
+
+    elapsed, spent = engine._now, dict[str, int]()
+    for cpu in hardware.cpus:
+        cpu.close_account()
+        for activity, time in cpu.spent.items():
+            spent[activity] = spent.get(activity, 0) + time
+    if sum(spent.values()) != threads * elapsed:
+        raise AccountingError(f"{sum(spent.values())} ps are accounted for, {threads} x {elapsed} ps passed")
+    return BenchRun(
+        bench.record, spent, elapsed, spec.window.length if spec.window else elapsed, engine.events
+    )
+
+
+class _Bench:
+    """The threads of one run and what they share."""
+
+    def __init__(self, machine: Machine, kernel: Kernel, spec: BenchSpec, threads: int) -> None:
+        self._machine = machine
+        self._kernel = kernel
+        self._spec = spec
+        self._threads = threads
+        self._objects = Objects(machine, spec, threads)
+        self._roles = [_role_of(spec, thread, threads) for thread in range(threads)]
+        self._streams = sum(any(step.stream_dram for step in role.steps) for role in self._roles)
+        self._timed = any(step.timed for role in self._roles for step in role.steps)
+        self._held: dict[int, list[int]] = {cpu.id: [] for cpu in machine.cpus}
+        self._gaps: Random = machine.engine.stream("memory traffic")
+        window = spec.window
+        self.record = Record(window.warm_up, window.warm_up + window.length) if window else Record()
+
+    def thread(self, cpu: Cpu) -> ThreadBody:
+        """The life of the thread on *cpu*."""
+        role, window = self._roles[cpu.id], self._spec.window
+        whole = role.measured and not self._timed
+        if window:
+            cpu.work(int(self._machine.engine.stream("start").random() * window.skew), START)
+        done = 0
+        while cpu.now < self.record.until if self.record.until is not None else done < self._rounds:
+            begun = cpu.now
+            yield from self._run(cpu, role.steps)
+            if whole:
+                self.record.add(begun, cpu.now, 1)
+            done += 1
+        if cpu.pending:
+            yield cpu.take_pending()
+        cpu.leave()
+
+    @property
+    def _rounds(self) -> int:
+        assert self._spec.rounds is not None
+        return self._spec.rounds
+
+    def _run(self, cpu: Cpu, steps: Sequence[BenchStep]) -> ThreadBody:
+        objects, clock = self._objects, self._machine.spec.clock
+        for step in steps:
+            if step.timed is not None:
+                begun = cpu.now
+                yield from self._run(cpu, step.timed)
+                self.record.add(begun, cpu.now, step.per or 1)
+            elif step.compute is not None:
+                cpu.work(step.compute.at(clock), USER)
+            elif step.load is not None:
+                yield from objects.words[step.load].load(cpu)
+            elif step.store is not None:
+                yield from objects.words[step.store].store(cpu)
+            elif step.add is not None:
+                yield from objects.words[step.add].add(cpu)
+            elif step.cas_add is not None:
+                yield from objects.words[step.cas_add.line].cas_add(cpu, step.cas_add.retry.at(clock))
+            elif step.barrier is not None:
+                yield from objects.barrier.meet(cpu, step.barrier)
+            elif step.read_dram is not None:
+                yield from self._read_dram(cpu, step.read_dram)
+            elif step.stream_dram is not None:
+                yield from self._stream_dram(cpu, step.stream_dram.bandwidth)
+            elif step.allocate is not None:
+                held = self._held[cpu.id]
+                for _ in range(step.allocate.count):
+                    held.append((yield from self._kernel.allocate_pages(cpu, step.allocate.order)))
+            elif step.free is not None:
+                held = self._held[cpu.id]
+                for _ in range(step.free.count):
+                    yield from self._kernel.free_pages(cpu, held.pop(0), step.free.order)
+            else:
+                yield from self._lock_step(cpu, step)
+
+    def _lock_step(self, cpu: Cpu, step: BenchStep) -> ThreadBody:
+        lock = self._objects.locks[step.lock or step.unlock or step.read_lock or step.read_unlock or ""]
+        if isinstance(lock, RwSem):
+            if step.lock:
+                yield from lock.down_write(cpu)
+            elif step.unlock:
+                yield from lock.up_write(cpu)
+            elif step.read_lock:
+                yield from lock.down_read(cpu)
+            else:
+                yield from lock.up_read(cpu)
+        elif step.lock:
+            yield from lock.acquire(cpu)
+        else:
+            yield from lock.release(cpu)
+
+    def _read_dram(self, cpu: Cpu, loads: int) -> ThreadBody:
+        memory = self._machine.memory
+        for _ in range(loads):
+            if cpu.pending:
+                yield cpu.take_pending()
+            cpu.work(memory.read_line(cpu.socket, cpu.engine._now), DRAM)
+
+    def _stream_dram(self, cpu: Cpu, bandwidth: int) -> ThreadBody:
+        """One line, and the pause until the next is due. Exponential: delay loops are not in step."""
+        gap = LINE_BYTES * PS_PER_S * self._streams / bandwidth
+        self._machine.memory.read_line(cpu.socket, cpu.engine._now)
+        cpu.work(max(1, int(self._gaps.expovariate(1) * gap)), USER)
+        yield cpu.take_pending()
+
+
+def _role_of(spec: BenchSpec, thread: int, threads: int) -> Role:
+    for role in spec.roles:
+        if role.fits(thread, threads):
+            return role
+    raise ModelError(f"no role fits thread {thread} of {threads}")

@@ -1,0 +1,173 @@
+"""What a bench file says, typed: threads that work on named cache lines, locks, DRAM and the page allocator.
+
+A bench needs no address space. Where an ordinary workload is a list of requests at slots, a bench gives each
+*role* of thread a list of steps, which is repeated so many `rounds` or until the `window` is over.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+
+from sim.engine.units import Bandwidth, Cost, Duration
+from sim.hardware import Spec
+
+LockKind = Literal["tas", "ttas", "ticket", "mcs", "qspinlock", "rwsem"]
+Who = Literal["alone", "first", "others", "even", "odd", "all"]
+"""Threads of a role: the only thread of a run, thread 0, all but thread 0, every second one, all."""
+
+
+class LineSpec(Spec):
+    """A cache line in the memory of socket *home*."""
+
+    home: NonNegativeInt = 0
+
+
+class LockSpec(Spec):
+    """A lock. *pause* is what a `ttas` waiter does between two looks at the word; with *before_5_2* a `rwsem`
+    is that of older kernels."""
+
+    kind: LockKind
+    home: NonNegativeInt = 0
+    pause: Cost | None = None
+    before_5_2: bool = False
+
+    @model_validator(mode="after")
+    def _pause_is_for_ttas(self) -> Self:
+        if (self.pause is not None) != (self.kind == "ttas"):
+            raise ValueError("`pause` is for `kind: ttas`, which needs it")
+        if self.before_5_2 and self.kind != "rwsem":
+            raise ValueError("`before_5_2` is for `kind: rwsem`")
+        return self
+
+
+class PagesStep(Spec):
+    """Take so many blocks of 2**order pages from the kernel's allocator, or give back those taken before."""
+
+    count: PositiveInt
+    order: NonNegativeInt = 0
+
+
+class StreamStep(Spec):
+    """Read lines from DRAM at random, without waiting for one before the next.
+
+    *bandwidth* is that of all threads with such a step together; each has an equal share.
+    """
+
+    bandwidth: Bandwidth
+
+
+class CasStep(Spec):
+    """Load the line, add, compare-and-swap; again until nobody came between."""
+
+    line: str
+    retry: Cost
+    """From a compare-and-swap that failed to the next one: a mispredicted branch, and the addition."""
+
+
+class BenchStep(Spec):
+    """One step: exactly one of its keys."""
+
+    load: str | None = None
+    store: str | None = None
+    add: str | None = None
+    """An atomic add to a line."""
+    cas_add: CasStep | None = None
+    lock: str | None = None
+    unlock: str | None = None
+    read_lock: str | None = None
+    read_unlock: str | None = None
+    compute: Cost | None = None
+    read_dram: PositiveInt | None = None
+    """So many dependent loads that miss all caches."""
+    stream_dram: StreamStep | None = None
+    allocate: PagesStep | None = None
+    free: PagesStep | None = None
+    barrier: Duration | None = None
+    """Wait for all threads of the run. They go on within this time, each at a random moment of it."""
+    timed: tuple[BenchStep, ...] | None = None
+    """These steps are what the bench measures; where no role has any, each repetition of a role's steps."""
+    per: PositiveInt | None = None
+    """With `timed`: so many operations were timed together."""
+
+    @model_validator(mode="after")
+    def _one_action(self) -> Self:
+        names = [name for name in type(self).model_fields if name != "per"]
+        given = [name for name in names if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"a step is one of {', '.join(names)}; this one has {len(given)}")
+        if self.per is not None and self.timed is None:
+            raise ValueError("`per` belongs to `timed`")
+        return self
+
+
+class Role(Spec):
+    """What some of the threads do. A thread takes the first role that fits it.
+
+    A role that is not *measured* (one that only makes load) counts neither operations nor time.
+    """
+
+    who: Who
+    steps: tuple[BenchStep, ...] = Field(min_length=1)
+    measured: bool = True
+
+    def fits(self, thread: int, threads: int) -> bool:
+        return {
+            "alone": threads == 1,
+            "first": thread == 0,
+            "others": thread > 0,
+            "even": thread % 2 == 0,
+            "odd": thread % 2 == 1,
+            "all": True,
+        }[self.who]
+
+
+class Window(Spec):
+    """Operations that end within *length* after *warm_up* count. Threads start within *skew*."""
+
+    warm_up: Duration
+    length: Duration
+    skew: Duration
+
+
+class BenchSpec(Spec):
+    """A bench: objects, roles, and how long it runs."""
+
+    name: str
+    title: str
+    family: Literal["bench"]
+    lines: dict[str, LineSpec] = Field(default_factory=dict)
+    locks: dict[str, LockSpec] = Field(default_factory=dict)
+    roles: tuple[Role, ...] = Field(min_length=1)
+    rounds: PositiveInt | None = None
+    window: Window | None = None
+
+    @model_validator(mode="after")
+    def _ends_in_one_way(self) -> Self:
+        if (self.rounds is None) == (self.window is None):
+            raise ValueError("give either `rounds` or `window`")
+        return self
+
+    @model_validator(mode="after")
+    def _objects_exist(self) -> Self:
+        for step in (step for role in self.roles for step in _all_steps(role.steps)):
+            for known, name in (
+                (self.lines, step.load or step.store or step.add or (step.cas_add and step.cas_add.line)),
+                (self.locks, step.lock or step.unlock or step.read_lock or step.read_unlock),
+            ):
+                if name is not None and name not in known:
+                    raise ValueError(f"a step uses {name!r}, which is neither under `lines` nor `locks`")
+            lock = step.read_lock or step.read_unlock
+            if lock and self.locks[lock].kind != "rwsem":
+                raise ValueError(f"only a rwsem can be locked for reading, {lock!r} is no such")
+        return self
+
+    @property
+    def placement_names(self) -> list[str]:
+        """A bench has no placements."""
+        return []
+
+
+def _all_steps(steps: tuple[BenchStep, ...]) -> list[BenchStep]:
+    return [inner for step in steps for inner in (step, *_all_steps(step.timed or ()))]

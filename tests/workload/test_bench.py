@@ -1,0 +1,136 @@
+"""Does a bench measure what its file says?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from machines import raw_spec
+from pydantic import ValidationError
+
+from sim.designs import spec_model
+from sim.errors import ModelError
+from sim.hardware import MachineSpec
+from sim.workload import BenchSpec, Limits, Measurement, simulate
+
+LIMITS = Limits(events=5_000_000, simulated_ps=10**12)
+WINDOW = {"warm_up": "1 us", "length": "50 us", "skew": "100 ns"}
+
+
+def bench(**fields: Any) -> BenchSpec:
+    return BenchSpec.model_validate({"name": "b", "title": "b", "family": "bench", **fields}, strict=False)
+
+
+def measure(spec: BenchSpec, threads: int, seed: int = 1, **changes: Any) -> Measurement:
+    design = spec_model("bench")(name="hardware", title="", family="bench")
+    machine = MachineSpec.model_validate(raw_spec(changes))
+    return simulate(machine, design, spec, placement="", threads=threads, seed=seed, limits=LIMITS)
+
+
+def loop(step: dict[str, Any], **fields: Any) -> BenchSpec:
+    return bench(roles=[{"who": "all", "steps": [step]}], window=WINDOW, **fields)
+
+
+def test_is_throughput_the_operations_of_the_window() -> None:
+    """One thread adds to its own line: 2 ns an operation; four in a cluster pass it on: 30 ns."""
+    adds = loop({"add": "x"}, lines={"x": {}})
+    assert measure(adds, 1).throughput_ops_per_us == pytest.approx(500, rel=0.01)
+    assert measure(adds, 4).throughput_ops_per_us == pytest.approx(1000 / 30, rel=0.02)
+
+
+def test_does_a_compare_and_swap_that_lost_try_again() -> None:
+    """Where nobody can keep the line, success needs a read, and a write that nobody came before."""
+    cas = {"cas_add": {"line": "x", "retry": "10 ns"}}
+    alone = measure(loop(cas, lines={"x": {}}), 1).throughput_ops_per_us
+    four = measure(loop(cas, lines={"x": {}}), 4).throughput_ops_per_us
+    adds = measure(loop({"add": "x"}, lines={"x": {}}), 4).throughput_ops_per_us
+    assert alone == pytest.approx(1000 / 3, rel=0.01)
+    assert four < adds
+
+
+def test_are_only_the_timed_steps_measured() -> None:
+    spec = bench(
+        lines={"x": {}},
+        rounds=20,
+        roles=[
+            {"who": "first", "steps": [{"add": "x"}, {"barrier": "1 ns"}, {"barrier": "1 ns"}]},
+            {"who": "others", "steps": [{"barrier": "1 ns"}, {"timed": [{"add": "x"}]}, {"barrier": "1 ns"}]},
+        ],
+    )
+    measured = measure(spec, 2)
+    assert measured.latency_mean_ns == 30
+    assert measured.operations == 20
+
+
+def test_do_simultaneous_writers_wait_for_half_of_each_other() -> None:
+    """m requests at once: the mean latency is (m + 1) / 2 transfers."""
+    spec = bench(
+        lines={"x": {}},
+        rounds=50,
+        roles=[
+            {"who": "first", "steps": [{"add": "x"}, {"barrier": "1 ns"}, {"barrier": "1 ns"}]},
+            {"who": "others", "steps": [{"barrier": "0 ns"}, {"timed": [{"add": "x"}]}, {"barrier": "1 ns"}]},
+        ],
+    )
+    assert measure(spec, 4).latency_mean_ns == pytest.approx(2 * 30, rel=0.01)
+
+
+@pytest.mark.parametrize("kind", ["tas", "ttas", "ticket", "mcs", "qspinlock", "rwsem"])
+def test_can_every_kind_of_lock_be_named(kind: str) -> None:
+    pause = {"pause": "20 ns"} if kind == "ttas" else {}
+    spec = bench(
+        locks={"l": {"kind": kind, **pause}},
+        window=WINDOW,
+        roles=[{"who": "all", "steps": [{"lock": "l"}, {"compute": "50 ns"}, {"unlock": "l"}]}],
+    )
+    assert 0 < measure(spec, 4).throughput_ops_per_us < 20
+
+
+def test_does_the_same_seed_give_the_same_numbers() -> None:
+    spec = loop({"add": "x"}, lines={"x": {}})
+    order = {"coherence": {"order": {"rule": "random"}, "spread": 0.2}}
+    assert measure(spec, 6, **order) == measure(spec, 6, **order)
+    assert measure(spec, 6, **order) != measure(spec, 6, seed=2, **order)
+
+
+def test_is_a_measured_latency_that_of_memory_under_load() -> None:
+    spec = bench(
+        window=WINDOW,
+        roles=[
+            {"who": "first", "steps": [{"read_dram": 1}]},
+            {"who": "others", "measured": False, "steps": [{"stream_dram": {"bandwidth": "5 GB/s"}}]},
+        ],
+    )
+    dram = {"channels": 1, "channel_bandwidth": "20 GB/s", "banks": 4, "bank_cycle": "30 ns"}
+    assert measure(spec, 1, memory={"dram": dram}).latency_mean_ns == 80
+    assert measure(spec, 4, memory={"dram": dram}).latency_mean_ns > 90
+    with pytest.raises(ModelError, match="DRAM channels"):
+        measure(spec, 2)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"rounds": 1, "window": WINDOW}, "either `rounds` or `window`"),
+        ({"rounds": 1, "roles": [{"who": "all", "steps": [{"add": "y"}]}]}, "uses 'y'"),
+        ({"rounds": 1, "roles": [{"who": "all", "steps": [{"add": "x", "load": "x"}]}]}, "this one has 2"),
+        ({"rounds": 1, "locks": {"l": {"kind": "ticket", "pause": "1 ns"}}}, "is for `kind: ttas`"),
+        (
+            {
+                "rounds": 1,
+                "locks": {"l": {"kind": "mcs"}},
+                "roles": [{"who": "all", "steps": [{"read_lock": "l"}]}],
+            },
+            "only a rwsem",
+        ),
+    ],
+)
+def test_which_benches_are_refused(fields: dict[str, Any], message: str) -> None:
+    good = {"lines": {"x": {}}, "roles": [{"who": "all", "steps": [{"add": "x"}]}]}
+    with pytest.raises(ValidationError, match=message):
+        bench(**{**good, **fields})
+
+
+def test_is_a_bench_of_pages_refused_by_bare_hardware() -> None:
+    with pytest.raises(ModelError, match="no page allocator"):
+        measure(bench(rounds=1, roles=[{"who": "all", "steps": [{"allocate": {"count": 1}}]}]), 1)
