@@ -42,14 +42,16 @@ def schema(kind: Kind) -> Schema:
     if kind == "experiment":
         body, definitions = _experiment()
     elif kind == "workload":
-        body, definitions = _workload()
+        body, definitions = _branches({"slots": _workload(), "bench": _models(floors.model(kind, "bench"))})
     elif kind == "design":
-        body, definitions = _designs()
+        body, definitions = _branches(
+            {family: _models(floors.model(kind, family)) for family in floors.families()}
+        )
     else:
         body, definitions = _models(floors.model(kind))
     if kind != "experiment":
         definitions = {name: _partial(_sourced(part)) for name, part in definitions.items()}
-        if kind != "design":
+        if kind == "machine":
             body = _inheriting(_sourced(body))
     head = {"$schema": DIALECT, "title": _TITLES[kind]}
     body = head | {key: value for key, value in body.items() if key != "title"}
@@ -127,7 +129,7 @@ def _experiment() -> tuple[Schema, dict[str, Schema]]:
 
 
 def _workload() -> tuple[Schema, dict[str, Schema]]:
-    """A workload with its steps and its placements spelt out: its model reads them a placement at a time."""
+    """A workload of requests at slots, its steps and placements spelt out (its model reads one at a time)."""
     from sim.workload.spec import WorkloadPlan
 
     body, definitions = _models(floors.model("workload"), WorkloadPlan)
@@ -138,14 +140,15 @@ def _workload() -> tuple[Schema, dict[str, Schema]]:
     return {**body, "properties": {**body["properties"], **spelt, "placements": placements}}, definitions
 
 
-def _designs() -> tuple[Schema, dict[str, Schema]]:
-    """A design of any family; one that inherits may leave its family out, and then fits some family."""
+def _branches(families: Mapping[str, tuple[Schema, dict[str, Schema]]]) -> tuple[Schema, dict[str, Schema]]:
+    """A file of any family; one that inherits may leave its family out, and then fits some family."""
     branches: list[Schema] = []
     definitions: dict[str, Schema] = {}
-    for family in floors.families():
-        body, parts = _models(floors.model("design", family))
+    for family, (body, parts) in families.items():
         renamed = {f"#/$defs/{name}": f"#/$defs/{family}-{name}" for name in parts}
-        properties = {**body["properties"], "family": {"const": family}}
+        properties = dict(body["properties"])
+        if "family" in properties:
+            properties["family"] = {"const": family}
         branches.append(_refer(_inheriting(_sourced({**body, "properties": properties})), renamed))
         definitions |= {f"{family}-{name}": _refer(part, renamed) for name, part in parts.items()}
     return {"type": "object", "anyOf": branches}, definitions
