@@ -313,7 +313,7 @@ class CacheLine:
         engine, now = self.fabric.engine, self.fabric.engine._now
         if self._probed is None:
             cpu, kind = self._next()
-            underway = int(self.fabric.probe * self._distance(cpu.id))
+            underway = int(self.fabric.probe * self.fabric.vary(self._distance(cpu.id)))
             self._probed = cpu, kind, underway
             self._probe_arrives = now + underway
             engine.call_in(underway, self._grant)
@@ -385,7 +385,7 @@ class CacheLine:
             self._lands_at[cluster] = max(now + latency, self._lands_at.get(cluster, now) + inside)
             return self._lands_at[cluster] - now, 0
         near = bool(sharers & fabric.socket_mask[cpu]) or fabric.socket_of[cpu] == self.home
-        latency = self._outside(cpu, near) + self._burst
+        latency = max(self._outside(cpu, near) + self._burst, fabric.shared_read)
         self._lands_at[cluster] = now + latency
         return latency, fabric.shared_read
 

@@ -13,7 +13,7 @@ from sim.engine.units import LINE_BYTES, PS_PER_S
 from sim.errors import AccountingError, ModelError
 from sim.hardware import Cpu, Machine, MachineSpec
 from sim.mm import USER
-from sim.sync import RwSem
+from sim.sync import RwSem, XaddRwSem
 from sim.workload.bench.objects import Objects
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class _Bench:
 
     def _lock_step(self, cpu: Cpu, step: BenchStep) -> ThreadBody:
         lock = self._objects.locks[step.lock or step.unlock or step.read_lock or step.read_unlock or ""]
-        if isinstance(lock, RwSem):
+        if isinstance(lock, RwSem | XaddRwSem):
             if step.lock:
                 yield from lock.down_write(cpu)
             elif step.unlock:

@@ -13,7 +13,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from sim.engine.units import Bandwidth, Cost, Duration
 from sim.hardware import Spec
 
-LockKind = Literal["tas", "ttas", "ticket", "mcs", "qspinlock", "rwsem"]
+LockKind = Literal["tas", "ttas", "ticket", "mcs", "qspinlock", "rwsem", "rwsem-xadd"]
 Who = Literal["alone", "first", "others", "even", "odd", "all"]
 """Threads of a role: the only thread of a run, thread 0, all but thread 0, every second one, all."""
 
@@ -25,20 +25,20 @@ class LineSpec(Spec):
 
 
 class LockSpec(Spec):
-    """A lock. *pause* is what a `ttas` waiter does between two looks at the word; with *before_5_2* a `rwsem`
-    is that of older kernels."""
+    """A lock. *pause* is what a `ttas` waiter does between two looks at the word. `rwsem-xadd` is the
+    semaphore of kernels up to 5.1, without *owner_spinning* that of kernels before 3.16."""
 
     kind: LockKind
     home: NonNegativeInt = 0
     pause: Cost | None = None
-    before_5_2: bool = False
+    owner_spinning: bool = True
 
     @model_validator(mode="after")
     def _pause_is_for_ttas(self) -> Self:
         if (self.pause is not None) != (self.kind == "ttas"):
             raise ValueError("`pause` is for `kind: ttas`, which needs it")
-        if self.before_5_2 and self.kind != "rwsem":
-            raise ValueError("`before_5_2` is for `kind: rwsem`")
+        if not self.owner_spinning and self.kind != "rwsem-xadd":
+            raise ValueError("`owner_spinning` is for `kind: rwsem-xadd`")
         return self
 
 
@@ -159,7 +159,7 @@ class BenchSpec(Spec):
                 if name is not None and name not in known:
                     raise ValueError(f"a step uses {name!r}, which is neither under `lines` nor `locks`")
             lock = step.read_lock or step.read_unlock
-            if lock and self.locks[lock].kind != "rwsem":
+            if lock and self.locks[lock].kind not in ("rwsem", "rwsem-xadd"):
                 raise ValueError(f"only a rwsem can be locked for reading, {lock!r} is no such")
         return self
 
