@@ -58,7 +58,7 @@ def test_does_show_give_values_their_origins_and_draw_the_machine(command: Comma
         "socket 1",
         "[ 16- 31]",
         "[368-383]",
-        "384 cpus in 24 clusters",
+        "384 cpus = 2 sockets x 12 clusters x 16 cores",
         "the kernel sees 1 NUMA node",
         "coherence.same_cluster",
     ):
