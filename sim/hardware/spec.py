@@ -48,21 +48,23 @@ class Topology(Spec):
             raise RuleError(
                 f"the clusters of a socket hold {clusters} x {size} = {cores} cores, not {said}", fitting
             )
-        nodes, sockets = self.numa_nodes, self.sockets
-        if nodes % sockets and sockets % nodes:
+        if not self._shares_out(self.numa_nodes):
+            fair = [str(nodes) for nodes in range(1, self.cores + 1) if self._shares_out(nodes)]
             raise RuleError(
-                f"{nodes} NUMA nodes cannot be shared out evenly among {sockets} sockets",
-                {
-                    "numa_nodes": f"a multiple or a divisor of {sockets}",
-                    "sockets": f"a multiple or a divisor of {nodes}",
-                },
-            )
-        if nodes > sockets and cores % (share := nodes // sockets):
-            raise RuleError(
-                f"the {cores} cores of a socket cannot be shared out evenly among its {share} NUMA nodes",
-                {"numa_nodes": f"{sockets} times a divisor of {cores}"},
+                f"{self.sockets} x {clusters} x {size} cores cannot be shared out evenly to NUMA nodes",
+                {"numa_nodes": ", ".join(fair)},
             )
         return self
+
+    def _shares_out(self, nodes: int) -> bool:
+        """Whether *nodes* get whole sockets each, or whole clusters of one, or a part of one cluster."""
+        parts, rest = divmod(nodes, self.sockets)
+        if rest or not parts:
+            return self.sockets % nodes == 0
+        clusters = self.clusters_per_socket
+        return clusters % parts == 0 or (
+            parts % clusters == 0 and clusters * self.cores_per_cluster % parts == 0
+        )
 
     @property
     def cores(self) -> int:

@@ -54,13 +54,18 @@ FILES = {
     ),
     "nodes that sockets cannot share": (
         HEAD + "topology: {numa_nodes: 3}\n",
-        "m.yaml:3:24: topology.numa_nodes: 3 NUMA nodes cannot be shared out evenly among 2 sockets "
-        "(got 3; allowed: a multiple or a divisor of 2)",
+        "m.yaml:3:24: topology.numa_nodes: 2 x 1 x 24 cores cannot be shared out evenly to NUMA nodes "
+        "(got 3; allowed: 1, 2, 4, 6, 8, 12, 16, 24, 48)",
     ),
     "nodes that cores cannot share": (
         HEAD + "topology: {numa_nodes: 10}\n",
-        "m.yaml:3:24: topology.numa_nodes: the 24 cores of a socket cannot be shared out evenly among its 5 "
-        "NUMA nodes (got 10; allowed: 2 times a divisor of 24)",
+        "m.yaml:3:24: topology.numa_nodes: 2 x 1 x 24 cores cannot be shared out evenly to NUMA nodes "
+        "(got 10; allowed: 1, 2, 4, 6, 8, 12, 16, 24, 48)",
+    ),
+    "nodes that clusters cannot share": (
+        "name: m\ninherits: milan-72\ntopology: {numa_nodes: 4}\n",
+        "m.yaml:3:24: topology.numa_nodes: 1 x 6 x 6 cores cannot be shared out evenly to NUMA nodes "
+        "(got 4; allowed: 1, 2, 3, 6, 12, 18, 36)",
     ),
     "near memory that is far": (
         HEAD + "memory: {local: 150 ns}\n",
