@@ -22,6 +22,7 @@ class Topology(Spec):
 
     A cluster is the cores at the nearest distance from each other: those that share an L3, or a die of a
     socket whose L3 lies on several.
+
     With two threads a core the first threads of all cores come first, then the second ones, as Linux numbers
     them; a sibling shares its core's cluster.
     """

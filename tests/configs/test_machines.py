@@ -46,9 +46,13 @@ def document(name: str) -> Document:
 
 
 def values(tree: dict[str, object], path: KeyPath = ()) -> list[KeyPath]:
+    """All but what a file takes away from its parent with `null`."""
     found: list[KeyPath] = []
     for key, value in tree.items():
-        found += values(value, (*path, key)) if isinstance(value, dict) else [(*path, key)]
+        if isinstance(value, dict):
+            found += values(value, (*path, key))
+        elif value is not None:
+            found.append((*path, key))
     return [path for path in found if path not in NO_FACTS]
 
 
