@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from answers import Command
 
+# "..." stands for what other files add to.
 HEAD = "name: m\ninherits: xeon-6252x2\n"  # 2 sockets, one cluster of 24 cores each, remote memory 142 ns
 
 FILES = {
@@ -88,10 +90,8 @@ FILES = {
         "(got '110 cycles'; allowed: at most 50 ns)",
     ),
     "unknown key": (
-        HEAD + "topology: {cores_per_clustr: 24}\n",
-        "m.yaml:3:12: topology.cores_per_clustr: unknown key (allowed: sockets, clusters_per_socket, "
-        "cores_per_cluster, numa_nodes, threads_per_core, interleaved, cores_per_socket; "
-        "did you mean 'cores_per_cluster'?)",
+        HEAD + "coherence: {same_clustr: 24 ns}\n",
+        "m.yaml:3:13: coherence.same_clustr: unknown key (allowed: hit, ...; did you mean 'same_cluster'?)",
     ),
     "unknown quality": (
         HEAD + "clock: {value: 2.1 GHz, quality: guessed, source: E}\n",
@@ -100,12 +100,13 @@ FILES = {
     ),
     "source that nobody explains": (
         HEAD + "clock: {value: 2.1 GHz, quality: recalled, source: SPECS}\nsources: {ME: my guess}\n",
-        "m.yaml:3:52: clock.source: no `sources:` says what this source is (got 'SPECS'; allowed: BRIEF, "
-        "C2C, CLEM, DOWNS, MLC, CLEAR, TLB33, TLBCYC, BEHR, AMIT19, LATR, SPEC, E, ME; did you mean 'SPEC'?)",
+        "m.yaml:3:52: clock.source: no `sources:` says what this source is (got 'SPECS'; allowed: ..., ME; "
+        "did you mean 'SPEC'?)",
     ),
     "unknown parent": (
         "name: m\ninherits: xeon-6252\n",
-        "m.yaml:2:11: inherits: unknown machine (got 'xeon-6252'; allowed: ",
+        "m.yaml:2:11: inherits: unknown machine (got 'xeon-6252'; allowed: ..., "
+        "xeon-6252x2, ... or a path to a .yaml file; did you mean 'xeon-6252x2'?)",
     ),
     "parent that is itself": (
         "name: m\ninherits: ./m.yaml\n",
@@ -130,7 +131,8 @@ def test_is_a_bad_machine_refused_in_one_message(
     answer = command(verb, "machines/m.yaml")
     assert (answer.code, answer.out) == (2, "")
     assert len(answer.err.splitlines()) == 1, answer.err
-    assert answer.err.startswith(f"machines/{message}"), answer.err
+    pattern = ".*".join(re.escape(part) for part in f"machines/{message}\n".split("..."))
+    assert re.fullmatch(pattern, answer.err), answer.err
 
 
 def test_is_a_value_from_the_command_line_blamed_when_it_breaks_a_rule(
