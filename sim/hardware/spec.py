@@ -7,7 +7,8 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-from sim.engine.units import Bandwidth, Cost, CycleCost, Duration, Frequency, Size
+from sim.engine.units import Bandwidth, Cost, CycleCost, Duration, Frequency, Size, format_duration
+from sim.errors import RuleError
 
 
 class Spec(BaseModel):
@@ -17,7 +18,10 @@ class Spec(BaseModel):
 
 
 class Topology(Spec):
-    """Sockets hold clusters (cores that share an L3), clusters cores; cpus are numbered in that order.
+    """Sockets hold clusters, clusters cores; cpus are numbered in that order.
+
+    A cluster is the cores at the nearest distance from each other: those that share an L3, or a die of a
+    socket whose L3 lies on several.
 
     With two threads a core the first threads of all cores come first, then the second ones, as Linux numbers
     them; a sibling shares its core's cluster.
@@ -31,6 +35,37 @@ class Topology(Spec):
     threads_per_core: PositiveInt = 1
     interleaved: bool = False
     """The firmware numbers cores across sockets: neighbours in number sit on different sockets."""
+    cores_per_socket: PositiveInt | None = None
+    """What the source says of a socket, held against the clusters."""
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        clusters, size, said = self.clusters_per_socket, self.cores_per_cluster, self.cores_per_socket
+        cores = clusters * size
+        if said is not None and said != cores:
+            fitting = {"cores_per_socket": str(cores)}
+            for key, other in (("cores_per_cluster", clusters), ("clusters_per_socket", size)):
+                fitting[key] = str(said // other) if said % other == 0 else f"a divisor of {said}"
+            raise RuleError(
+                f"the clusters of a socket hold {clusters} x {size} = {cores} cores, not {said}", fitting
+            )
+        if not self._shares_out(self.numa_nodes):
+            fair = [str(nodes) for nodes in range(1, self.cores + 1) if self._shares_out(nodes)]
+            raise RuleError(
+                f"{self.sockets} x {clusters} x {size} cores cannot be shared out evenly to NUMA nodes",
+                {"numa_nodes": ", ".join(fair)},
+            )
+        return self
+
+    def _shares_out(self, nodes: int) -> bool:
+        """Whether *nodes* get whole sockets each, or whole clusters of one, or a part of one cluster."""
+        parts, rest = divmod(nodes, self.sockets)
+        if rest or not parts:
+            return self.sockets % nodes == 0
+        clusters = self.clusters_per_socket
+        return clusters % parts == 0 or (
+            parts % clusters == 0 and clusters * self.cores_per_cluster % parts == 0
+        )
 
     @property
     def cores(self) -> int:
@@ -94,16 +129,6 @@ class Coherence(Spec):
     slice that is the line's home."""
     order: LineOrder
 
-    @model_validator(mode="after")
-    def _nearer_is_cheaper(self) -> Self:
-        steps = ("same_cluster", "cross_cluster", "cross_socket")
-        for near, far in pairwise(steps):
-            if getattr(self, near).at(10**9) > getattr(self, far).at(10**9):
-                raise ValueError(f"{far} must not be cheaper than {near}")
-        if self.via_home is not None and self.via_home.at(10**9) < self.cross_socket.at(10**9):
-            raise ValueError("via_home must not be cheaper than cross_socket")
-        return self
-
 
 class Dram(Spec):
     """The channels of one socket, for lines read from all over: each is in some bank of some channel."""
@@ -137,7 +162,13 @@ class Memory(Spec):
     @model_validator(mode="after")
     def _remote_is_farther(self) -> Self:
         if self.remote < self.local:
-            raise ValueError("remote memory must not be nearer than local memory")
+            raise RuleError(
+                "remote memory must not be nearer than local memory",
+                {
+                    "remote": f"at least {format_duration(self.local)}",
+                    "local": f"at most {format_duration(self.remote)}",
+                },
+            )
         return self
 
 
@@ -214,6 +245,24 @@ class MachineSpec(Spec):
     tlb: Tlb
     interrupts: Interrupts
     kernel: Kernel
+
+    @model_validator(mode="after")
+    def _farther_is_dearer(self) -> Self:
+        """At this clock: a distance may be written in cycles, in time or in both."""
+        steps = ["same_cluster", "cross_cluster", "cross_socket"]
+        if self.coherence.via_home is not None:
+            steps.append("via_home")
+        for near, far in pairwise(steps):
+            low, high = (getattr(self.coherence, step).at(self.clock) for step in (near, far))
+            if low > high:
+                raise RuleError(
+                    f"{far} must not be cheaper than {near}",
+                    {
+                        f"coherence.{far}": f"at least {format_duration(low)}",
+                        f"coherence.{near}": f"at most {format_duration(high)}",
+                    },
+                )
+        return self
 
     @property
     def cpus(self) -> int:
