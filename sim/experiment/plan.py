@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from pydantic import BaseModel
 
 from sim.errors import Fault, InputError
-from sim.experiment import presets
+from sim.experiment import floors, presets
 from sim.experiment.axes import Assignment, Swept, assignments, size
 from sim.experiment.document import Document, KeyPath
 from sim.experiment.explain import distinct
@@ -201,6 +201,8 @@ class Grid:
         if workload is not cell.workload and cell.placement and cell.placement not in known:
             message = f"the workload {workload.name} has no placement {cell.placement!r} with these values"
             self.faults.append(self.document.fault((), message))
+        elif cell.threads <= machine.spec.cpus:
+            self._refuse_misfit(cell, machine, workload)
         return replace(cell, machine=machine, design=design, workload=workload)
 
     def _variant(
@@ -216,6 +218,16 @@ class Grid:
             given = [override for override in self.given if override.target == member.kind]
             self._variants[key] = variant(member, [*special, *given, *swept], self.faults)
         return self._variants[key]
+
+    def _refuse_misfit(
+        self, cell: Cell, machine: Resolved[MachineSpec], workload: Resolved[WorkloadSpec]
+    ) -> None:
+        fault = floors.misfit(machine.spec, workload.spec, cell.placement, cell.threads)
+        if fault is not None:
+            key = fault.key or ""
+            overlaid: KeyPath = ("placements", cell.placement, key)
+            marked = overlaid if overlaid in workload.document.marks else (key,)
+            self.faults.append(placed(fault, workload.document.fault(marked, fault.message)))
 
     def _refuse_threads(self, threads: int, machine: Resolved[MachineSpec]) -> None:
         place: KeyPath = ("threads", self.spec.threads.index(threads))

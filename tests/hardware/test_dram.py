@@ -24,7 +24,7 @@ def mean_wait(use_of_banks: float, bus: str, channels: int = 4) -> float:
         bank_cycle="40 ns",  # type: ignore[arg-type]
     )
     random = Random(1)
-    server = Channels(spec, random.random)
+    server = Channels(spec, channels, random.random)
     now, total, lines = 0.0, 0, 100_000
     for _ in range(lines):
         now += random.expovariate(1) * CYCLE / use_of_banks / (channels * BANKS)
@@ -46,4 +46,4 @@ def test_does_a_narrow_bus_make_lines_wait_longer() -> None:
 
 def test_is_latency_under_load_refused_where_the_channels_are_unknown() -> None:
     with pytest.raises(ModelError, match=r"memory\.dram"):
-        small_machine().memory.read_line(0, 0)
+        small_machine().memory.read_line(small_machine().cpus[0], 0)
