@@ -28,14 +28,10 @@ class Bind(Spec):
 def _one_of_three(value: Any) -> Any:
     if isinstance(value, str | Bind):
         return value
-    if (
-        not isinstance(value, dict)
-        or list(value) != ["bind"]
-        or type(value["bind"]) is not int
-        or value["bind"] < 0
-    ):
+    node = value.get("bind") if isinstance(value, dict) and len(value) == 1 else None
+    if type(node) is not int or node < 0:
         raise ValueError("must be first-touch, interleave or {bind: NODE}, with a node from 0 on")
-    return value
+    return Bind(bind=node)
 
 
 MemoryPolicy = Annotated[Literal["first-touch", "interleave"] | Bind, BeforeValidator(_one_of_three)]

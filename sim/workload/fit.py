@@ -40,7 +40,8 @@ def _pinning(pinning: Pinning, machine: MachineSpec, threads: int) -> Fault | No
         return Fault(message, key="pinning", value=beyond[0], allowed=f"0 to {machine.cpus - 1}")
     if len(pinning) < threads:
         message = f"{len(pinning)} cpus are listed for {threads} threads"
-        return Fault(message, key="pinning", allowed=f"at least {threads} different cpu numbers")
+        shown = list(pinning)
+        return Fault(message, key="pinning", value=shown, allowed=f"at least {threads} different cpu numbers")
     return None
 
 

@@ -32,7 +32,7 @@ def _numbers_once(value: Any) -> Any:
             raise ValueError(f"a cpu number is a whole number from 0 on, not {number!r}")
         if number in value[:index]:
             raise ValueError(f"cpu {number} is listed twice: a cpu takes one thread")
-    return value
+    return tuple(value)
 
 
 Policy = Literal["cores-first", "fill-socket", "siblings-first", "alternate-nodes"]
