@@ -3,7 +3,7 @@
 Source: artifact, osdk/deps/frame-allocator. A cpu's cache is refilled with two thirds of its size from the
 cpu's own buddy; that takes a chunk from the global buddy, under a spin lock, when it runs dry. Frames go
 back to the cpu that frees them. There is no NUMA awareness: frames come in the order of their addresses. A
-workload that places its memory (`place`) splits all of it by node, each part as the whole is without.
+workload that places its memory (`place`) splits all of it by node, chunks included.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class FrameAllocator:
 
     def _split(self, parts: int) -> None:
         """Divide the memory, and what each cpu keeps of it, into *parts*."""
-        self._part = self._total // parts
+        self._part, self._chunk = self._total // parts, self._limits.frame_chunk // parts
         self._global = [Buddy(part * self._part, self._part) for part in range(parts)]
         self._buddies = [[Buddy(0, 0) for _ in range(parts)] for _ in self._machine.cpus]
         self._caches: list[list[list[int]]] = [[[] for _ in range(parts)] for _ in self._machine.cpus]
@@ -88,7 +88,7 @@ class FrameAllocator:
         Raises `OutOfMemory`.
         """
         yield from self._lock.acquire(cpu)
-        for _ in range(max(1, min(self._limits.frame_chunk, source.free_frames) >> MAX_ORDER)):
+        for _ in range(max(1, min(self._chunk, source.free_frames) >> MAX_ORDER)):
             buddy.free(source.allocate(MAX_ORDER), MAX_ORDER)
         cpu.work(self._refill, ALLOCATE)
         yield from self._lock.release(cpu)
