@@ -73,6 +73,33 @@ def test_does_a_sibling_that_waits_cost_nothing() -> None:
     assert machine.cpus[0].spent["user"] == 1000 * NS + 1
 
 
+@pytest.mark.parametrize(("work", "wait"), [(100, 20), (100, 100), (100, 500)])
+def test_is_the_rate_that_of_two_threads_that_share_a_core(work: int, wait: int) -> None:
+    """Two threads that work and wait for exponential times, against the exact Markov chain: with k of them
+    at work, one more comes at (2 - k) / wait, and one ends at 1 / work or, of both, at 2 / (work * slowdown).
+
+    A piece of work is slowed as a whole or not at all, which costs up to 2 %.
+    """
+    machine, random, length = small_machine(SMT), Random(1), 1_000_000 * NS
+    done = 0
+
+    def body(cpu: Cpu) -> ThreadBody:
+        nonlocal done
+        while cpu.now < length:
+            cpu.work(int(random.expovariate(1) * work * NS), "user")
+            yield cpu.take_pending()
+            pause = int(random.expovariate(1) * wait * NS)
+            machine.engine.call_in(pause, lambda: cpu.poke("a pause"))
+            yield from cpu.park("a pause", "wait")
+            done += 1
+
+    run(machine, {0: body, SIBLING: body})
+    one = 2 * work / wait  # relative to none at work
+    both = one * work * SLOWDOWN / wait / 2
+    expected = (one / work + both * 2 / (work * SLOWDOWN)) / (1 + one + both)
+    assert done / (length / NS) == pytest.approx(expected, rel=0.03)
+
+
 def test_are_transfers_as_long_beside_a_working_sibling() -> None:
     machine = small_machine(SMT)
     line = machine.line("line", owner=4)
