@@ -26,7 +26,7 @@ class Bind(Spec):
 
 
 def _one_of_three(value: Any) -> Any:
-    if isinstance(value, str | Bind):
+    if isinstance(value, Bind) or value in ("first-touch", "interleave"):
         return value
     node = value.get("bind") if isinstance(value, dict) and len(value) == 1 else None
     if type(node) is not int or node < 0:

@@ -14,16 +14,23 @@ Two sockets of two cores with two siblings each, as Linux numbers them (cpus 0-3
 from __future__ import annotations
 
 from itertools import chain, zip_longest
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, NonNegativeInt
+from pydantic_core import PydanticKnownError
 
 if TYPE_CHECKING:
     from sim.hardware import Topology
 
 
+Policy = Literal["cores-first", "fill-socket", "siblings-first", "alternate-nodes"]
+POLICIES: tuple[str, ...] = get_args(Policy)
+
+
 def _numbers_once(value: Any) -> Any:
     if isinstance(value, str):
+        if value not in POLICIES:
+            raise PydanticKnownError("literal_error", {"expected": ", ".join(POLICIES)})
         return value
     if not isinstance(value, list | tuple) or not value:
         raise ValueError("must be the name of a policy or a list of cpu numbers")
@@ -35,7 +42,6 @@ def _numbers_once(value: Any) -> Any:
     return tuple(value)
 
 
-Policy = Literal["cores-first", "fill-socket", "siblings-first", "alternate-nodes"]
 Pinning = Annotated[Policy | tuple[NonNegativeInt, ...], BeforeValidator(_numbers_once)]
 """`cores-first`: by number, so a thread a core before any sibling, and as the firmware counts the cores, as a
 rule socket by socket. `fill-socket`: a socket's cores, their siblings, then the next socket.

@@ -65,6 +65,8 @@ def mappings(value: Any, at: tuple[Any, ...] = ()) -> Any:
     """The paths of the mappings whose keys the models know."""
     if at[:1] in (("sources",), ("parameters",), ("quick",)) or at == ("placements",):
         return
+    if at[:1] in (("sweep",), ("zip",)) and len(at) > 1:  # values of other files
+        return
     if isinstance(value, dict):
         yield at
         for key, item in value.items():

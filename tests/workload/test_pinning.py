@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from plain import workload
@@ -16,9 +16,8 @@ from sim.errors import InputError
 from sim.experiment import load, load_spec, presets
 from sim.hardware import MachineSpec, Topology
 from sim.workload import order_of
-from sim.workload.pinning import Policy
+from sim.workload.pinning import POLICIES
 
-POLICIES = get_args(Policy)
 PAIRS = Topology(
     sockets=2, clusters_per_socket=1, cores_per_cluster=2, numa_nodes=2, threads_per_core=2, smt_slowdown=1.5
 )
@@ -175,6 +174,16 @@ def test_is_a_list_that_does_not_fit_told_before_anything_runs(
         load(experiment(tmp_path, pinning))
     (fault,) = refused.value.faults
     assert message in str(fault)
+
+
+def test_is_a_short_list_told_once_with_what_the_largest_point_needs(tmp_path: Path) -> None:
+    path = experiment(tmp_path, "cores-first", threads="[1, 2, 3, 4]")
+    with pytest.raises(InputError) as refused:
+        load(path, {"workload.pinning": [3, 2]})
+    (fault,) = refused.value.faults
+    assert (fault.message, fault.allowed) == (
+        "2 cpus are listed for 4 threads", "at least 4 different cpu numbers",
+    )  # fmt: skip
 
 
 def test_can_pinning_be_swept(tmp_path: Path) -> None:
