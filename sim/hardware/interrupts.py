@@ -110,7 +110,7 @@ class InterruptController:
             sender.spent[IPI_SEND] += cost
             queue = self._queues[target.id]
             if not queue:
-                groups.setdefault(target.id // self._group, []).append(target)
+                groups.setdefault(target.number // self._group, []).append(target)
             queue.append(round_)
         for members in groups.values():
             sender.work(self._icr + len(members) * self._icr_target, IPI_SEND)
@@ -135,7 +135,7 @@ class InterruptController:
                 sender.wake(round_.finished_at - engine._now)
             yield PARKED
             sender.end_wait(since, IPI_WAIT)
-        sender.work(round(targets * self._ack_share * self._fabric.cross_cluster), IPI_WAIT)
+        sender.stall(round(targets * self._ack_share * self._fabric.cross_cluster), IPI_WAIT)
 
     def _arrive(self, members: list[Cpu]) -> None:
         for cpu in members:

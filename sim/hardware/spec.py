@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
@@ -17,6 +17,17 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+class Seat(NamedTuple):
+    """Where a cpu sits: its number on the machine, and its core, cluster, node and socket, each counted over
+    the machine."""
+
+    number: int
+    core: int
+    cluster: int
+    node: int
+    socket: int
+
+
 class Topology(Spec):
     """Sockets hold clusters, clusters cores; cpus are numbered in that order.
 
@@ -25,6 +36,10 @@ class Topology(Spec):
 
     With two threads a core the first threads of all cores come first, then the second ones, as Linux numbers
     them; a sibling shares its core's cluster.
+
+    Memory belongs to nodes. The kernel sees `numa_nodes` of them: one a socket, several (AMD's NPS2 and NPS4,
+    Intel's SNC), or, in a guest without a virtual NUMA topology, fewer than there are sockets. Then the
+    machine under the guest has one a socket all the same.
     """
 
     sockets: PositiveInt
@@ -33,6 +48,9 @@ class Topology(Spec):
     numa_nodes: PositiveInt
     """Nodes that the kernel sees; a guest without a virtual NUMA topology sees one."""
     threads_per_core: PositiveInt = 1
+    smt_slowdown: float | None = Field(default=None, ge=1)
+    """How many times longer a thread's own work takes while its sibling works too; 1 is not at all. Each
+    further sibling adds as much again. Needed where `threads_per_core` is more than 1."""
     interleaved: bool = False
     """The firmware numbers cores across sockets: neighbours in number sit on different sockets."""
     cores_per_socket: PositiveInt | None = None
@@ -67,6 +85,15 @@ class Topology(Spec):
             parts % clusters == 0 and clusters * self.cores_per_cluster % parts == 0
         )
 
+    @model_validator(mode="after")
+    def _siblings_have_a_price(self) -> Self:
+        if self.threads_per_core > 1 and self.smt_slowdown is None:
+            raise RuleError(
+                "smt_slowdown is needed where threads_per_core is more than 1",
+                {"smt_slowdown": "a number from 1", "threads_per_core": "1"},
+            )
+        return self
+
     @property
     def cores(self) -> int:
         return self.sockets * self.clusters_per_socket * self.cores_per_cluster
@@ -75,15 +102,43 @@ class Topology(Spec):
     def cpus(self) -> int:
         return self.cores * self.threads_per_core
 
-    def cluster_of(self, cpu: int) -> int:
-        """The cluster of *cpu*, counted over the machine."""
+    @property
+    def nodes_per_socket(self) -> int:
+        return max(1, self.numa_nodes // self.sockets)
+
+    @property
+    def nodes(self) -> int:
+        """Nodes that the hardware has; a guest's kernel may see fewer."""
+        return self.sockets * self.nodes_per_socket
+
+    def core_of(self, cpu: int) -> int:
+        """The core of *cpu*, counted socket by socket."""
         core = cpu % self.cores
         if self.interleaved:
             core = core % self.sockets * (self.cores // self.sockets) + core // self.sockets
-        return core // self.cores_per_cluster
+        return core
+
+    def cluster_of(self, cpu: int) -> int:
+        """The cluster of *cpu*, counted over the machine."""
+        return self.core_of(cpu) // self.cores_per_cluster
+
+    def node_of(self, cpu: int) -> int:
+        """The node of *cpu* in the hardware: those of a socket share its cores evenly."""
+        return self.core_of(cpu) * self.nodes // self.cores
 
     def socket_of(self, cpu: int) -> int:
         return self.cluster_of(cpu) // self.clusters_per_socket
+
+    def seat(self, cpu: int) -> Seat:
+        """Where *cpu* sits."""
+        return Seat(cpu, self.core_of(cpu), self.cluster_of(cpu), self.node_of(cpu), self.socket_of(cpu))
+
+    def socket_of_node(self, node: int) -> int:
+        return node // self.nodes_per_socket
+
+    def visible_node(self, node: int) -> int:
+        """What the kernel takes the hardware's *node* for."""
+        return node * self.numa_nodes // self.nodes
 
 
 class LineOrder(Spec):
@@ -158,6 +213,16 @@ class Memory(Spec):
     copy_page: Cost
     dram: Dram | None = None
     """Absent: the machine's latency under load is not known."""
+    local_other_node: Duration | None = None
+    """Latency of the memory of another node of the same socket. Absent: as `local`."""
+    core_read: Bandwidth | None = None
+    """What one core alone can read, its siblings included. Absent: no less than the other limits."""
+    core_write: Bandwidth | None = None
+    """What one core alone can write, its siblings included. Absent: no less than the other limits."""
+    inter_socket: Bandwidth | None = None
+    """All links from one socket to another together, one direction. Absent: no less than the other limits."""
+    clear_huge: Cost | None = None
+    """Zero a 2 MiB page, by one core alone. Absent: as 512 times `clear_page`."""
 
     @model_validator(mode="after")
     def _remote_is_farther(self) -> Self:
@@ -168,6 +233,13 @@ class Memory(Spec):
                     "remote": f"at least {format_duration(self.local)}",
                     "local": f"at most {format_duration(self.remote)}",
                 },
+            )
+        between = self.local_other_node
+        if between is not None and not self.local <= between <= self.remote:
+            low, high = format_duration(self.local), format_duration(self.remote)
+            raise RuleError(
+                "local_other_node must lie between local and remote",
+                {"local_other_node": f"from {low} to {high}"},
             )
         return self
 
@@ -262,6 +334,23 @@ class MachineSpec(Spec):
                         f"coherence.{near}": f"at most {format_duration(high)}",
                     },
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _memory_belongs_to_nodes(self) -> Self:
+        topology, dram = self.topology, self.memory.dram
+        if topology.numa_nodes < topology.sockets and not self.guest:
+            raise RuleError(
+                f"{topology.numa_nodes} NUMA nodes for {topology.sockets} sockets: only a guest sees fewer "
+                "nodes than sockets (NPS0 is not modelled)",
+                {"topology.numa_nodes": f"at least {topology.sockets}", "guest": "true"},
+            )
+        if dram is not None and dram.channels % topology.nodes_per_socket:
+            raise RuleError(
+                f"the {dram.channels} channels of a socket cannot be dealt out to its "
+                f"{topology.nodes_per_socket} nodes",
+                {"memory.dram.channels": f"a multiple of {topology.nodes_per_socket}"},
+            )
         return self
 
     @property

@@ -21,9 +21,11 @@ from sim.mm.page_table import (
     PageTablePage,
     slot_of,
 )
+from sim.mm.policy import FIRST_TOUCH, FirstTouch, MemoryPolicy, NodePolicy, node_policy
 
 __all__ = [
     "FAULT_ENTRY",
+    "FIRST_TOUCH",
     "LEVELS",
     "LOCK_PAGE_TABLE",
     "MAX_ORDER",
@@ -35,13 +37,17 @@ __all__ = [
     "USER",
     "AddressSpace",
     "Buddy",
+    "FirstTouch",
     "FrameMap",
     "LazyFlush",
     "Mapping",
     "Mark",
+    "MemoryPolicy",
+    "NodePolicy",
     "OutOfMemory",
     "PageTablePage",
     "SegmentationFault",
     "SynchronousFlush",
+    "node_policy",
     "slot_of",
 ]

@@ -67,6 +67,8 @@ def mappings(value: Any, at: tuple[Any, ...] = ()) -> Any:
         "placements",
     ):
         return
+    if at[:1] in (("sweep",), ("zip",)) and len(at) > 1:  # values of other files
+        return
     if isinstance(value, dict):
         yield at
         for key, item in value.items():

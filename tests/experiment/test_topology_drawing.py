@@ -18,7 +18,7 @@ def drawn(**changes: object) -> list[str]:
     [
         ({}, ["[0-3]", "[4-7]"], "8 cpus = 2 sockets x 1 cluster x 4 cores"),
         (
-            {"threads_per_core": 2},
+            {"threads_per_core": 2, "smt_slowdown": 1.5},
             ["[ 0- 3| 8-11]", "[ 4- 7|12-15]"],
             "16 cpus = 2 sockets x 1 cluster x 4 cores x 2 threads",
         ),
@@ -59,7 +59,7 @@ def test_does_it_say_what_the_kernel_sees_of_the_nodes(nodes: int, said: str) ->
 
 @pytest.mark.parametrize(
     ("changes", "legend"),
-    [({"threads_per_core": 2}, "| parts"), ({"interleaved": True}, ":n stands")],
+    [({"threads_per_core": 2, "smt_slowdown": 1.5}, "| parts"), ({"interleaved": True}, ":n stands")],
 )
 def test_is_only_that_explained_which_is_there(changes: dict[str, object], legend: str) -> None:
     assert any(line.startswith(legend) for line in drawn(**changes))
