@@ -1,5 +1,6 @@
 """Machine, cache lines, DRAM, TLBs, interrupts. Every number comes from a machine file."""
 
+from sim.hardware.broadcast import TlbBroadcast
 from sim.hardware.cpu import IDLE, INTERRUPT, TLB_FLUSH, Cpu
 from sim.hardware.interrupts import IPI_SEND, IPI_WAIT, InterruptController, Round
 from sim.hardware.line import LINE, MEMORY, CacheLine, Fabric
@@ -27,6 +28,7 @@ __all__ = [
     "Round",
     "Spec",
     "Tlb",
+    "TlbBroadcast",
     "Topology",
     "Translation",
 ]

@@ -94,6 +94,12 @@ class Fabric:
         self.cluster_mask = _masks(self.cluster_of)
         self.socket_mask = _masks(self.socket_of)
 
+    def between(self, cpu: int, other: int) -> int:
+        """The mean cost of a transfer between the caches of two cpus."""
+        if self.cluster_of[cpu] == self.cluster_of[other]:
+            return self.same_cluster
+        return self.cross_cluster if self.socket_of[cpu] == self.socket_of[other] else self.cross_socket
+
 
 def _masks(group_of: list[int]) -> list[int]:
     """For each cpu the bit set of its group."""
@@ -325,11 +331,7 @@ class CacheLine:
         fabric, owner = self.fabric, self.owner
         if owner < 0 or (self.sharers and self.sharers >> cpu & 1):
             return 0
-        if fabric.cluster_of[cpu] == fabric.cluster_of[owner]:
-            return fabric.same_cluster
-        return (
-            fabric.cross_cluster if fabric.socket_of[cpu] == fabric.socket_of[owner] else fabric.cross_socket
-        )
+        return fabric.between(cpu, owner)
 
     # -- what it costs --------------------------------------------------------------------------------------
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from sim.engine import Engine
+from sim.hardware.broadcast import TlbBroadcast
 from sim.hardware.cpu import Cpu
 from sim.hardware.interrupts import InterruptController
 from sim.hardware.line import MEMORY, CacheLine, Fabric
 from sim.hardware.memory import MemorySystem
 from sim.hardware.spec import MachineSpec
 from sim.hardware.tlb import Tlb
+from sim.hardware.walks import RecentLines
 
 
 class Machine:
@@ -27,8 +29,13 @@ class Machine:
             Cpu(engine, cpu, fabric.cluster_of[cpu], fabric.socket_of[cpu])
             for cpu in range(spec.cpus if online is None else online)
         ]
+        far_walk = spec.tlb.far_walk
+        near: dict[int, RecentLines] = {}
         for cpu in self.cpus:
-            cpu.tlb = Tlb(spec)
+            if far_walk and cpu.cluster not in near:
+                near[cpu.cluster] = RecentLines(far_walk.cluster_lines)
+            cpu.tlb = Tlb(spec, near.get(cpu.cluster))
+        self.broadcast = TlbBroadcast(spec.tlb.broadcast, spec.clock) if spec.tlb.broadcast else None
         self.interrupts = InterruptController(fabric, spec, self.cpus)
 
     def line(self, name: str, home: int = 0, *, owner: int = MEMORY, lines: int = 1) -> CacheLine:

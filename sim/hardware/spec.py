@@ -50,6 +50,22 @@ class Topology(Spec):
     def socket_of(self, cpu: int) -> int:
         return self.cluster_of(cpu) // self.clusters_per_socket
 
+    def apic_id(self, cpu: int) -> int:
+        """The number that interrupts use: socket, cluster, core, thread, each in a bit field of its own."""
+        thread, core = divmod(cpu, self.cores)
+        if self.interleaved:
+            core = core % self.sockets * (self.cores // self.sockets) + core // self.sockets
+        cluster, core = divmod(core, self.cores_per_cluster)
+        socket, cluster = divmod(cluster, self.clusters_per_socket)
+        number = socket
+        for part, parts in (
+            (cluster, self.clusters_per_socket),
+            (core, self.cores_per_cluster),
+            (thread, self.threads_per_core),
+        ):
+            number = number << (parts - 1).bit_length() | part
+        return number
+
 
 class LineOrder(Spec):
     """In which order waiters get a contended cache line.
@@ -141,18 +157,84 @@ class Memory(Spec):
         return self
 
 
+class FirstLevel(Spec):
+    """The small TLB in front of the large one."""
+
+    entries: PositiveInt
+    miss: Cost
+    """A hit in the second level, on top of the access."""
+
+
+class FarWalk(Spec):
+    """Page walks whose last line is not in the core's own caches.
+
+    The levels above it are: one of their lines serves hundreds of pages.
+    """
+
+    core_lines: PositiveInt
+    """Page-table lines that a core's own caches keep beside its data."""
+    cluster_lines: PositiveInt
+    """Page-table lines that the cluster's last-level cache keeps."""
+    llc: Cost
+    """A walk whose last line is there."""
+    cold: Cost
+    """A walk whose last line is in DRAM."""
+
+    @model_validator(mode="after")
+    def _farther_is_dearer(self) -> Self:
+        if self.cold.at(10**9) < self.llc.at(10**9):
+            raise ValueError("far_walk: cold must not be cheaper than llc")
+        return self
+
+
+class Broadcast(Spec):
+    """Invalidation of all TLBs of the machine by instruction (AMD's INVLPGB and TLBSYNC)."""
+
+    issue: Cost
+    """One INVLPGB; it is sent and not waited for."""
+    pages_per_issue: PositiveInt
+    """CPUID's invlpgb_count_max and one."""
+    sync: Cost
+    """TLBSYNC: until all cpus have done what this one has issued. The machine does one after the other."""
+
+
 class Tlb(Spec):
     """Translation caches of one core, for 4 KiB pages."""
 
     entries: PositiveInt
+    """Of the second level, or of the only one."""
+    first_level: FirstLevel | None = None
+    """Absent: every hit is free."""
     walk: Cost
     """A walk whose page-table lines are in the core's caches (of both dimensions, in a guest)."""
+    far_walk: FarWalk | None = None
+    """Absent: page-table lines never leave the core's caches."""
     invalidate_page: Cost
     """INVLPG."""
+    invalidate_user: Cost | None = None
+    """With page-table isolation: INVPCID of the page's entry under the user's tables, after INVLPG."""
     flush: Cost
-    """All non-global entries (CR3 write)."""
+    """A CR3 write that drops the non-global entries of the address space it loads."""
     flush_ceiling: PositiveInt = 33
     """Ranges longer than this many pages are flushed whole (x86 tlb_single_page_flush_ceiling)."""
+    pcid: bool = False
+    """Entries carry the number of their address space, so that one can be left and come back to."""
+    switch: Cost | None = None
+    """With *pcid*: a CR3 write that drops nothing."""
+    broadcast: Broadcast | None = None
+    """Absent: the machine has no such instruction, or its hypervisor does not offer it."""
+
+    @model_validator(mode="after")
+    def _levels_and_tags(self) -> Self:
+        if self.first_level is not None and self.first_level.entries > self.entries:
+            raise ValueError("first_level.entries must not exceed entries")
+        if self.far_walk is not None and self.far_walk.llc.at(10**9) < self.walk.at(10**9):
+            raise ValueError("far_walk.llc must not be cheaper than walk")
+        if self.pcid and self.switch is None:
+            raise ValueError("`pcid: true` needs `switch`, the cost of a CR3 write that drops nothing")
+        if self.broadcast is not None and not self.pcid:
+            raise ValueError("`broadcast` needs `pcid: true`: it names address spaces by their number")
+        return self
 
 
 class Interrupts(Spec):
@@ -165,7 +247,8 @@ class Interrupts(Spec):
     icr_target: Cost = CycleCost(0, 0)
     """Each target of a write on top: a hypervisor delivers to one virtual cpu after the other."""
     targets_per_icr: PositiveInt
-    """16 in x2APIC cluster mode, 1 in physical mode."""
+    """Cpus that one write reaches, of one aligned group of so many APIC ids: 16 in x2APIC cluster mode, 1 in
+    physical mode."""
     deliver_same_socket: Cost
     deliver_cross_socket: Cost
     handler: Cost

@@ -9,7 +9,8 @@ from sim.mm.address_space import (
     AddressSpace,
     SegmentationFault,
 )
-from sim.mm.flush import LazyFlush, SynchronousFlush
+from sim.mm.contexts import Contexts
+from sim.mm.flush import BroadcastFlush, FlushSpec, LazyFlush, SynchronousFlush, TrackedFlush, make_flush
 from sim.mm.frames import MAX_ORDER, Buddy, FrameMap, OutOfMemory
 from sim.mm.page_table import (
     LEVELS,
@@ -34,7 +35,10 @@ __all__ = [
     "SYSCALL",
     "USER",
     "AddressSpace",
+    "BroadcastFlush",
     "Buddy",
+    "Contexts",
+    "FlushSpec",
     "FrameMap",
     "LazyFlush",
     "Mapping",
@@ -43,5 +47,7 @@ __all__ = [
     "PageTablePage",
     "SegmentationFault",
     "SynchronousFlush",
+    "TrackedFlush",
+    "make_flush",
     "slot_of",
 ]

@@ -129,6 +129,13 @@ class PageTablePage:
             else:
                 return entry if entry.__class__ is Mapping else None
 
+    def walk_line(self, page: int) -> CacheLine:
+        """The line at which the hardware's walk to *page* ends."""
+        table = self
+        while (child := table.child(slot_of(page, table.level))) is not None:
+            table = child
+        return table.line(slot_of(page, table.level))
+
     def tables(self) -> Iterator[PageTablePage]:
         """This page and all below it, in pre-order."""
         yield self

@@ -90,7 +90,7 @@ def test_does_a_cpu_further_behind_flush_everything_once() -> None:
     assert held(machine, 2) == []
     assert machine.cpus[2].interrupts == 1
     # Entry and exit, the queue's line from cpu 1 next door, two more lines a call, one full flush.
-    assert machine.cpus[2].spent[INTERRUPT] == (400 + 30 + 2 * 2 * 100 + 90) * NS
+    assert machine.cpus[2].spent[INTERRUPT] == (400 + 30 + 2 * 2 * 30 + 90) * NS
 
 
 def test_is_a_lazy_cpu_skipped_and_flushed_when_it_comes_back() -> None:

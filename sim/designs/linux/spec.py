@@ -11,6 +11,7 @@ from pydantic import PositiveInt
 from sim.designs.base import DesignSpec
 from sim.engine.units import Cost
 from sim.hardware import Spec
+from sim.mm import FlushSpec
 
 
 class Switches(Spec):
@@ -96,6 +97,7 @@ class LinuxSpec(DesignSpec):
     """One kernel version. Without *blocks* only single pages are allocated."""
 
     switches: Switches
+    flush: FlushSpec
     limits: Limits
     costs: Costs
     blocks: BlockCosts | None = None
