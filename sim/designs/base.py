@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from sim.engine import ThreadBody
@@ -35,6 +35,18 @@ class Kernel(ABC):
     def free_pages(self, cpu: Cpu, frame: int, order: int) -> ThreadBody:
         """Give such a block back."""
         raise ModelError("this design offers no page allocator to benches")
+        yield
+
+    def switch(self, cpu: Cpu, space: AddressSpace) -> ThreadBody:
+        """Let *cpu* leave its address space for *space*."""
+        raise ModelError("this design does not let benches switch address spaces")
+        yield
+
+    def shoot_down(
+        self, cpu: Cpu, space: AddressSpace, pages: Sequence[int], holders: Iterable[Cpu] | None
+    ) -> ThreadBody:
+        """Flush *pages* of *space* on all cpus that run it, or on *cpu* and *holders*, who alone used them."""
+        raise ModelError("this design does not let benches flush TLBs")
         yield
 
 

@@ -222,7 +222,8 @@ class Tlb(Spec):
     switch: Cost | None = None
     """With *pcid*: a CR3 write that drops nothing."""
     broadcast: Broadcast | None = None
-    """Absent: the machine has no such instruction, or its hypervisor does not offer it."""
+    """Absent: the machine has no such instruction, or its hypervisor does not offer it. It names address
+    spaces by their number, so it is of use with *pcid* only."""
 
     @model_validator(mode="after")
     def _levels_and_tags(self) -> Self:
@@ -232,8 +233,6 @@ class Tlb(Spec):
             raise ValueError("far_walk.llc must not be cheaper than walk")
         if self.pcid and self.switch is None:
             raise ValueError("`pcid: true` needs `switch`, the cost of a CR3 write that drops nothing")
-        if self.broadcast is not None and not self.pcid:
-            raise ValueError("`broadcast` needs `pcid: true`: it names address spaces by their number")
         return self
 
 

@@ -148,10 +148,10 @@ class BroadcastFlush(SynchronousFlush):
         self, machine: Machine, generation_line: CacheLine, *, concurrent: bool = True, start: int
     ) -> None:
         super().__init__(machine, generation_line, concurrent=concurrent)
-        if machine.broadcast is None:
+        if machine.broadcast is None or not machine.spec.tlb.pcid:
             raise ModelError(
-                f"{machine.spec.name} cannot broadcast TLB flushes: its file has no `tlb.broadcast`, "
-                "which a design with `flush.method: broadcast` needs"
+                f"{machine.spec.name} cannot broadcast TLB flushes: a design with `flush.method: broadcast` "
+                "needs a machine with `tlb.broadcast` and `tlb.pcid: true`"
             )
         self._medium = machine.broadcast
         self._start = start

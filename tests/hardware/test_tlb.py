@@ -136,7 +136,6 @@ def test_does_page_table_isolation_double_what_a_page_costs() -> None:
         ({"first_level": {"entries": 9, "miss": "1 ns"}}, "must not exceed entries"),
         ({"far_walk": {**FAR, "cold": "20 ns"}}, "cold must not be cheaper than llc"),
         ({"far_walk": {**FAR, "llc": "5 ns"}}, "llc must not be cheaper than walk"),
-        ({"broadcast": {"issue": "1 ns", "pages_per_issue": 8, "sync": "1 ns"}}, "needs `pcid: true`"),
     ],
 )
 def test_which_tlbs_are_refused(fields: dict[str, Any], message: str) -> None:

@@ -7,6 +7,7 @@ from pydantic import PositiveInt
 from sim.designs.base import DesignSpec
 from sim.engine.units import Cost
 from sim.hardware import Spec
+from sim.mm import FlushSpec
 
 
 class LlfreeSpec(Spec):
@@ -25,6 +26,8 @@ class LlfreeSpec(Spec):
 
 
 class BenchDesignSpec(DesignSpec):
-    """Nothing (hardware and locks stand in the workload), or a page allocator."""
+    """Nothing (hardware and locks stand in the workload), a page allocator, or a way to flush TLBs."""
 
     llfree: LlfreeSpec | None = None
+    flush: FlushSpec | None = None
+    """With it there are address spaces, of pages that are always present."""
