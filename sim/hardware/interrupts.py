@@ -77,7 +77,6 @@ class InterruptController:
         "_icr_target",
         "_queue_lines",
         "_queues",
-        "_reach",
         "_send",
         "calls",
         "cpus",
@@ -94,8 +93,7 @@ class InterruptController:
         self._handler = costs.handler.at(clock)
         self._handler_lines = costs.handler_lines
         self._ack_share = 1.0 - costs.ack_overlap
-        self._reach = costs.targets_per_icr
-        self._group_of = [spec.topology.apic_id(cpu.id) // self._reach for cpu in cpus]
+        self._group_of = [spec.topology.apic_id(cpu.id) // costs.targets_per_icr for cpu in cpus]
         self.cpus = cpus
         self._queues: list[deque[Round]] = [deque() for _ in cpus]
         self._queue_lines = [
@@ -110,12 +108,15 @@ class InterruptController:
         round_ = Round(sender, call, chosen)
         sender.work(self._send, IPI_SEND)
         groups: dict[int, list[Cpu]] = {}
-        for index, target in enumerate(chosen):
-            if index % self._reach == 0 and sender.pending:
-                yield sender.take_pending()
+        cluster = -1
+        for target in chosen:
+            if target.cluster != cluster:
+                cluster = target.cluster
+                if sender.pending:
+                    yield sender.take_pending()
             # llist_add on the target's queue: the line comes from whoever touched the queue last. These
             # writes hardly ever queue, so they are priced on the spot and the sender's time runs ahead, by
-            # one group of targets at most: whether a queue is empty depends on when the sender gets to it.
+            # one cluster of targets at most: whether a queue is empty depends on when the sender gets to it.
             cost = self._queue_lines[target.id]._take(sender.id)
             sender.pending += cost
             sender.spent[IPI_SEND] += cost
@@ -124,11 +125,8 @@ class InterruptController:
                 groups.setdefault(self._group_of[target.id], []).append(target)
             queue.append(round_)
         for members in groups.values():
-            sender.work(self._icr + len(members) * self._icr_target, IPI_SEND)
-            for elsewhere, delay in enumerate(self._deliver):
-                there = [target for target in members if (target.socket != sender.socket) == elsewhere]
-                if there:
-                    self._fabric.engine.call_in(sender.pending + delay, partial(self._arrive, there))
+            sender.work(self._icr, IPI_SEND)
+            self._deliver_to(sender, members)
         self.interrupts += sum(map(len, groups.values()))
         self.calls += len(chosen)
         if sender.pending:
@@ -151,6 +149,20 @@ class InterruptController:
         between = self._fabric.between
         acks = sum(between(sender.id, target.id) for target in round_.targets)
         sender.work(round(acks * self._ack_share), IPI_WAIT)
+
+    def _deliver_to(self, sender: Cpu, members: list[Cpu]) -> None:
+        """The interrupts of one write: together, or one after another where each costs the sender time."""
+        call_in = self._fabric.engine.call_in
+        if self._icr_target:
+            for target in members:
+                sender.work(self._icr_target, IPI_SEND)
+                delay = self._deliver[target.socket != sender.socket]
+                call_in(sender.pending + delay, partial(self._arrive, [target]))
+            return
+        for elsewhere, delay in enumerate(self._deliver):
+            there = [target for target in members if (target.socket != sender.socket) == elsewhere]
+            if there:
+                call_in(sender.pending + delay, partial(self._arrive, there))
 
     def _arrive(self, members: list[Cpu]) -> None:
         """The interrupt is there. A cpu in a handler takes it, and what is queued by then, when that ends."""
