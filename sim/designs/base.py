@@ -45,7 +45,7 @@ class Kernel(ABC):
     def shoot_down(
         self, cpu: Cpu, space: AddressSpace, pages: Sequence[int], holders: Iterable[Cpu] | None
     ) -> ThreadBody:
-        """Flush *pages* of *space* on all cpus that run it, or on *cpu* and *holders*, who alone used them."""
+        """Flush *pages* of *space* on all cpus that run it, or on *cpu* and *holders*, its only users."""
         raise ModelError("this design does not let benches flush TLBs")
         yield
 

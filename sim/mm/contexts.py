@@ -46,6 +46,7 @@ class Contexts:
         if space is before:
             return
         cpu.disable_interrupts()
+        self._loaded = None  # LOADED_MM_SWITCHING
         if before is not None:
             seen = yield from before.leave(cpu)
             self._slots[cpu.tlb.asid] = Context(before, seen)
