@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sim.engine import ThreadBody
 from sim.errors import ModelError
-from sim.hardware import Cpu, Machine, Spec
+from sim.hardware import Cpu, Machine, MachineSpec, Spec
 from sim.mm import AddressSpace
 
 
@@ -18,6 +18,10 @@ class DesignSpec(Spec):
     name: str
     title: str
     family: str
+
+    def refuses(self, machine: MachineSpec) -> str | None:
+        """Why the design cannot run on *machine*, if so."""
+        return None
 
 
 class Kernel(ABC):

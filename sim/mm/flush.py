@@ -11,7 +11,7 @@ from pydantic import PositiveInt, model_validator
 
 from sim.engine import ThreadBody
 from sim.errors import ModelError
-from sim.hardware import TLB_FLUSH, CacheLine, Cpu, Machine, Spec
+from sim.hardware import TLB_FLUSH, CacheLine, Cpu, Machine, MachineSpec, Spec
 
 
 class FlushSpec(Spec):
@@ -31,6 +31,14 @@ class FlushSpec(Spec):
         if (self.broadcast_from is not None) != (self.method == "broadcast"):
             raise ValueError("`broadcast_from` is for `method: broadcast`, which needs it")
         return self
+
+    def refuses(self, machine: MachineSpec) -> str | None:
+        """Why this flush cannot be had on *machine*, if so."""
+        if self.method == "broadcast" and (machine.tlb.broadcast is None or not machine.tlb.pcid):
+            return (
+                f"{machine.name} cannot broadcast TLB flushes: it has no `tlb.broadcast`, or not `tlb.pcid`"
+            )
+        return None
 
 
 class SynchronousFlush:
@@ -148,11 +156,7 @@ class BroadcastFlush(SynchronousFlush):
         self, machine: Machine, generation_line: CacheLine, *, concurrent: bool = True, start: int
     ) -> None:
         super().__init__(machine, generation_line, concurrent=concurrent)
-        if machine.broadcast is None or not machine.spec.tlb.pcid:
-            raise ModelError(
-                f"{machine.spec.name} cannot broadcast TLB flushes: a design with `flush.method: broadcast` "
-                "needs a machine with `tlb.broadcast` and `tlb.pcid: true`"
-            )
+        assert machine.broadcast is not None
         self._medium = machine.broadcast
         self._start = start
         self._global_since: int | None = None
@@ -200,6 +204,9 @@ class TrackedFlush:
 
 def make_flush(machine: Machine, generation_line: CacheLine, spec: FlushSpec) -> SynchronousFlush:
     """The flush that *spec* asks for. Raises `ModelError` where the machine has no broadcast."""
+    refusal = spec.refuses(machine.spec)
+    if refusal is not None:
+        raise ModelError(refusal)
     if spec.broadcast_from is None:
         return SynchronousFlush(machine, generation_line, concurrent=spec.concurrent)
     return BroadcastFlush(machine, generation_line, concurrent=spec.concurrent, start=spec.broadcast_from)

@@ -77,8 +77,8 @@ def test_does_a_hit_beyond_the_first_level_cost_its_miss() -> None:
     assert tlb_.promote(0) == 3 * NS  # 1 and 2 were filled last
     assert [tlb_.promote(0), tlb_.promote(2), tlb_.promote(1)] == [0, 0, 3 * NS]
     tlb_.invalidate([1])
-    tlb_.fill(1, frame=1, writable=False)
-    assert tlb_.promote(1) == 0
+    tlb_.fill(3, frame=3, writable=False)
+    assert tlb_.promote(2) == 0  # 1 has left a place for 3
 
 
 def test_is_a_hit_free_where_the_first_level_is_not_known() -> None:

@@ -6,7 +6,7 @@ from pydantic import PositiveInt
 
 from sim.designs.base import DesignSpec
 from sim.engine.units import Cost
-from sim.hardware import Spec
+from sim.hardware import MachineSpec, Spec
 from sim.mm import FlushSpec
 
 
@@ -31,3 +31,6 @@ class BenchDesignSpec(DesignSpec):
     llfree: LlfreeSpec | None = None
     flush: FlushSpec | None = None
     """With it there are address spaces, of pages that are always present."""
+
+    def refuses(self, machine: MachineSpec) -> str | None:
+        return self.flush.refuses(machine) if self.flush else None

@@ -10,7 +10,7 @@ from pydantic import PositiveInt
 
 from sim.designs.base import DesignSpec
 from sim.engine.units import Cost
-from sim.hardware import Spec
+from sim.hardware import MachineSpec, Spec
 from sim.mm import FlushSpec
 
 
@@ -101,3 +101,6 @@ class LinuxSpec(DesignSpec):
     limits: Limits
     costs: Costs
     blocks: BlockCosts | None = None
+
+    def refuses(self, machine: MachineSpec) -> str | None:
+        return self.flush.refuses(machine)
