@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from sim.engine import ThreadBody
 from sim.errors import ModelError
-from sim.hardware import Cpu, Machine, Spec
+from sim.hardware import Cpu, Machine, MachineSpec, Spec
 from sim.mm import AddressSpace, NodePolicy
 
 
@@ -18,6 +18,10 @@ class DesignSpec(Spec):
     name: str
     title: str
     family: str
+
+    def refuses(self, machine: MachineSpec) -> str | None:
+        """Why the design cannot run on *machine*, if so."""
+        return None
 
 
 class Kernel(ABC):
@@ -42,6 +46,18 @@ class Kernel(ABC):
     def free_pages(self, cpu: Cpu, frame: int, order: int) -> ThreadBody:
         """Give such a block back."""
         raise ModelError("this design offers no page allocator to benches")
+        yield
+
+    def switch(self, cpu: Cpu, space: AddressSpace) -> ThreadBody:
+        """Let *cpu* leave its address space for *space*."""
+        raise ModelError("this design does not let benches switch address spaces")
+        yield
+
+    def shoot_down(
+        self, cpu: Cpu, space: AddressSpace, pages: Sequence[int], holders: Iterable[Cpu] | None
+    ) -> ThreadBody:
+        """Flush *pages* of *space* on all cpus that run it, or on *cpu* and *holders*, its only users."""
+        raise ModelError("this design does not let benches flush TLBs")
         yield
 
 

@@ -198,6 +198,8 @@ class Grid:
             return None
         if cell.threads > machine.spec.cpus:
             self._refuse_threads(cell.threads, machine)
+        if refusal := design.spec.refuses(machine.spec):
+            self.faults.append(self.document.fault(("designs",), refusal, value=design.name))
         known = workload.spec.placement_names
         if workload is not cell.workload and cell.placement and cell.placement not in known:
             message = f"the workload {workload.name} has no placement {cell.placement!r} with these values"

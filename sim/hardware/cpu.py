@@ -29,8 +29,8 @@ from sim.engine import PARKED, Engine, Thread, ThreadBody
 from sim.errors import AccountingError
 
 if TYPE_CHECKING:
-    from sim.hardware.spec import Seat
     from sim.hardware.tlb import Tlb
+    from sim.hardware.topology import Seat
 
 INTERRUPT = "interrupt"
 TLB_FLUSH = "tlb flush"

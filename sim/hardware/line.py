@@ -28,7 +28,8 @@ from sim.engine import PARKED, Engine, ThreadBody
 from sim.hardware.cpu import Cpu
 
 if TYPE_CHECKING:
-    from sim.hardware.spec import MachineSpec, Seat
+    from sim.hardware.spec import MachineSpec
+    from sim.hardware.topology import Seat
 
 LINE = "cache line"
 
@@ -94,6 +95,12 @@ class Fabric:
         self.socket_of = [seat.socket for seat in seats]
         self.cluster_mask = _masks(self.cluster_of)
         self.socket_mask = _masks(self.socket_of)
+
+    def between(self, cpu: int, other: int) -> int:
+        """The mean cost of a transfer between the caches of two cpus."""
+        if self.cluster_of[cpu] == self.cluster_of[other]:
+            return self.same_cluster
+        return self.cross_cluster if self.socket_of[cpu] == self.socket_of[other] else self.cross_socket
 
 
 def _masks(group_of: list[int]) -> list[int]:
@@ -327,11 +334,7 @@ class CacheLine:
         fabric, owner = self.fabric, self.owner
         if owner < 0 or (self.sharers and self.sharers >> cpu & 1):
             return 0
-        if fabric.cluster_of[cpu] == fabric.cluster_of[owner]:
-            return fabric.same_cluster
-        return (
-            fabric.cross_cluster if fabric.socket_of[cpu] == fabric.socket_of[owner] else fabric.cross_socket
-        )
+        return fabric.between(cpu, owner)
 
     # -- what it costs --------------------------------------------------------------------------------------
 

@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 
 from sim.engine import Engine
+from sim.hardware.broadcast import TlbBroadcast
 from sim.hardware.cpu import Cpu, SmtCpu
 from sim.hardware.interrupts import InterruptController
 from sim.hardware.line import MEMORY, CacheLine, Fabric
 from sim.hardware.memory import MemorySystem
 from sim.hardware.spec import MachineSpec
 from sim.hardware.tlb import Tlb
+from sim.hardware.walks import RecentLines
 
 
 class Machine:
@@ -44,10 +46,15 @@ class Machine:
             else Cpu(engine, index, seat)
             for index, seat in enumerate(seats)
         ]
+        far_walk = spec.tlb.far_walk
+        near: dict[int, RecentLines] = {}
         for cpu in self.cpus:
-            cpu.tlb = Tlb(spec)
+            if far_walk and cpu.cluster not in near:
+                near[cpu.cluster] = RecentLines(far_walk.cluster_lines)
+            cpu.tlb = Tlb(spec, near.get(cpu.cluster))
             if isinstance(cpu, SmtCpu):
                 cpu.siblings = [other for other in self.cpus if other.core == cpu.core and other is not cpu]
+        self.broadcast = TlbBroadcast(spec.tlb.broadcast, spec.clock) if spec.tlb.broadcast else None
         self.interrupts = InterruptController(self.fabric, spec, self.cpus)
 
     def line(self, name: str, home: int = 0, *, owner: int = MEMORY, lines: int = 1) -> CacheLine:

@@ -3,142 +3,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal, NamedTuple, Self
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from sim.engine.units import Bandwidth, Cost, CycleCost, Duration, Frequency, Size, format_duration
 from sim.errors import RuleError
-
-
-class Spec(BaseModel):
-    """Base of everything read from a file: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Seat(NamedTuple):
-    """Where a cpu sits: its number on the machine, and its core, cluster, node and socket, each counted over
-    the machine."""
-
-    number: int
-    core: int
-    cluster: int
-    node: int
-    socket: int
-
-
-class Topology(Spec):
-    """Sockets hold clusters, clusters cores; cpus are numbered in that order.
-
-    A cluster is the cores at the nearest distance from each other: those that share an L3, or a die of a
-    socket whose L3 lies on several.
-
-    With two threads a core the first threads of all cores come first, then the second ones, as Linux numbers
-    them; a sibling shares its core's cluster.
-
-    Memory belongs to nodes. The kernel sees `numa_nodes` of them: one a socket, several (AMD's NPS2 and NPS4,
-    Intel's SNC), or, in a guest without a virtual NUMA topology, fewer than there are sockets. Then the
-    machine under the guest has one a socket all the same.
-    """
-
-    sockets: PositiveInt
-    clusters_per_socket: PositiveInt
-    cores_per_cluster: PositiveInt
-    numa_nodes: PositiveInt
-    """Nodes that the kernel sees; a guest without a virtual NUMA topology sees one."""
-    threads_per_core: PositiveInt = 1
-    smt_slowdown: float | None = Field(default=None, ge=1)
-    """How many times longer a thread's own work takes while its sibling works too; 1 is not at all. Each
-    further sibling adds as much again. Needed where `threads_per_core` is more than 1."""
-    interleaved: bool = False
-    """The firmware numbers cores across sockets: neighbours in number sit on different sockets."""
-    cores_per_socket: PositiveInt | None = None
-    """What the source says of a socket, held against the clusters."""
-
-    @model_validator(mode="after")
-    def _adds_up(self) -> Self:
-        clusters, size, said = self.clusters_per_socket, self.cores_per_cluster, self.cores_per_socket
-        cores = clusters * size
-        if said is not None and said != cores:
-            fitting = {"cores_per_socket": str(cores)}
-            for key, other in (("cores_per_cluster", clusters), ("clusters_per_socket", size)):
-                fitting[key] = str(said // other) if said % other == 0 else f"a divisor of {said}"
-            raise RuleError(
-                f"the clusters of a socket hold {clusters} x {size} = {cores} cores, not {said}", fitting
-            )
-        if not self._shares_out(self.numa_nodes):
-            fair = [str(nodes) for nodes in range(1, self.cores + 1) if self._shares_out(nodes)]
-            raise RuleError(
-                f"{self.sockets} x {clusters} x {size} cores cannot be shared out evenly to NUMA nodes",
-                {"numa_nodes": ", ".join(fair)},
-            )
-        return self
-
-    def _shares_out(self, nodes: int) -> bool:
-        """Whether *nodes* get whole sockets each, or whole clusters of one, or a part of one cluster."""
-        parts, rest = divmod(nodes, self.sockets)
-        if rest or not parts:
-            return self.sockets % nodes == 0
-        clusters = self.clusters_per_socket
-        return clusters % parts == 0 or (
-            parts % clusters == 0 and clusters * self.cores_per_cluster % parts == 0
-        )
-
-    @model_validator(mode="after")
-    def _siblings_have_a_price(self) -> Self:
-        if self.threads_per_core > 1 and self.smt_slowdown is None:
-            raise RuleError(
-                "smt_slowdown is needed where threads_per_core is more than 1",
-                {"smt_slowdown": "a number from 1", "threads_per_core": "1"},
-            )
-        return self
-
-    @property
-    def cores(self) -> int:
-        return self.sockets * self.clusters_per_socket * self.cores_per_cluster
-
-    @property
-    def cpus(self) -> int:
-        return self.cores * self.threads_per_core
-
-    @property
-    def nodes_per_socket(self) -> int:
-        return max(1, self.numa_nodes // self.sockets)
-
-    @property
-    def nodes(self) -> int:
-        """Nodes that the hardware has; a guest's kernel may see fewer."""
-        return self.sockets * self.nodes_per_socket
-
-    def core_of(self, cpu: int) -> int:
-        """The core of *cpu*, counted socket by socket."""
-        core = cpu % self.cores
-        if self.interleaved:
-            core = core % self.sockets * (self.cores // self.sockets) + core // self.sockets
-        return core
-
-    def cluster_of(self, cpu: int) -> int:
-        """The cluster of *cpu*, counted over the machine."""
-        return self.core_of(cpu) // self.cores_per_cluster
-
-    def node_of(self, cpu: int) -> int:
-        """The node of *cpu* in the hardware: those of a socket share its cores evenly."""
-        return self.core_of(cpu) * self.nodes // self.cores
-
-    def socket_of(self, cpu: int) -> int:
-        return self.cluster_of(cpu) // self.clusters_per_socket
-
-    def seat(self, cpu: int) -> Seat:
-        """Where *cpu* sits."""
-        return Seat(cpu, self.core_of(cpu), self.cluster_of(cpu), self.node_of(cpu), self.socket_of(cpu))
-
-    def socket_of_node(self, node: int) -> int:
-        return node // self.nodes_per_socket
-
-    def visible_node(self, node: int) -> int:
-        """What the kernel takes the hardware's *node* for."""
-        return node * self.numa_nodes // self.nodes
+from sim.hardware.topology import Spec, Topology
 
 
 class LineOrder(Spec):
@@ -244,18 +115,81 @@ class Memory(Spec):
         return self
 
 
+class FirstLevel(Spec):
+    """The small TLB in front of the large one."""
+
+    entries: PositiveInt
+    miss: Cost
+    """A hit in the second level, on top of the access."""
+
+
+class FarWalk(Spec):
+    """Page walks whose last line is not in the core's own caches.
+
+    The levels above it are: one of their lines serves hundreds of pages.
+    """
+
+    core_lines: PositiveInt
+    """Page-table lines that a core's own caches keep beside its data."""
+    cluster_lines: PositiveInt
+    """Page-table lines that the cluster's last-level cache keeps."""
+    llc: Cost
+    """A walk whose last line is there."""
+    cold: Cost
+    """A walk whose last line is in DRAM."""
+
+
+class Broadcast(Spec):
+    """Invalidation of all TLBs of the machine by instruction (AMD's INVLPGB and TLBSYNC)."""
+
+    issue: Cost
+    """One INVLPGB; it is sent and not waited for."""
+    pages_per_issue: PositiveInt
+    """CPUID's invlpgb_count_max and one."""
+    sync: Cost
+    """TLBSYNC: until all cpus have done what this one has issued. The machine does one after the other."""
+
+
 class Tlb(Spec):
     """Translation caches of one core, for 4 KiB pages."""
 
     entries: PositiveInt
+    """Of the second level, or of the only one."""
+    first_level: FirstLevel | None = None
+    """Absent: every hit is free."""
     walk: Cost
     """A walk whose page-table lines are in the core's caches (of both dimensions, in a guest)."""
+    far_walk: FarWalk | None = None
+    """Absent: page-table lines never leave the core's caches."""
     invalidate_page: Cost
     """INVLPG."""
+    invalidate_user: Cost | None = None
+    """With page-table isolation: INVPCID of the page's entry under the user's tables, after INVLPG."""
     flush: Cost
-    """All non-global entries (CR3 write)."""
+    """A CR3 write that drops the non-global entries of the address space it loads."""
     flush_ceiling: PositiveInt = 33
     """Ranges longer than this many pages are flushed whole (x86 tlb_single_page_flush_ceiling)."""
+    pcid: bool = False
+    """Entries carry the number of their address space, so that one can be left and come back to."""
+    switch: Cost | None = None
+    """With *pcid*: a CR3 write that drops nothing."""
+    broadcast: Broadcast | None = None
+    """Absent: the machine has no such instruction, or its hypervisor does not offer it. It names address
+    spaces by their number, so it is of use with *pcid* only."""
+
+    @model_validator(mode="after")
+    def _levels_and_tags(self) -> Self:
+        if self.first_level is not None and self.first_level.entries > self.entries:
+            raise RuleError(
+                "first_level.entries must not exceed entries",
+                {"first_level.entries": f"at most {self.entries}", "entries": "more"},
+            )
+        if self.pcid and self.switch is None:
+            raise RuleError(
+                "`pcid: true` needs `switch`, the cost of a CR3 write that drops nothing",
+                {"switch": "a cost", "pcid": "false"},
+            )
+        return self
 
 
 class Interrupts(Spec):
@@ -268,7 +202,8 @@ class Interrupts(Spec):
     icr_target: Cost = CycleCost(0, 0)
     """Each target of a write on top: a hypervisor delivers to one virtual cpu after the other."""
     targets_per_icr: PositiveInt
-    """16 in x2APIC cluster mode, 1 in physical mode."""
+    """Cpus that one write reaches, of one aligned group of so many APIC ids: 16 in x2APIC cluster mode, 1 in
+    physical mode."""
     deliver_same_socket: Cost
     deliver_cross_socket: Cost
     handler: Cost
@@ -321,18 +256,23 @@ class MachineSpec(Spec):
     @model_validator(mode="after")
     def _farther_is_dearer(self) -> Self:
         """At this clock: a distance may be written in cycles, in time or in both."""
-        steps = ["same_cluster", "cross_cluster", "cross_socket"]
-        if self.coherence.via_home is not None:
-            steps.append("via_home")
-        for near, far in pairwise(steps):
-            low, high = (getattr(self.coherence, step).at(self.clock) for step in (near, far))
+        line, tlb = self.coherence, self.tlb
+        transfers = {
+            "coherence.same_cluster": line.same_cluster,
+            "coherence.cross_cluster": line.cross_cluster,
+            "coherence.cross_socket": line.cross_socket,
+        }
+        if line.via_home is not None:
+            transfers["coherence.via_home"] = line.via_home
+        walks = {"tlb.walk": tlb.walk}
+        if tlb.far_walk is not None:
+            walks |= {"tlb.far_walk.llc": tlb.far_walk.llc, "tlb.far_walk.cold": tlb.far_walk.cold}
+        for near, far in (*pairwise(transfers.items()), *pairwise(walks.items())):
+            low, high = near[1].at(self.clock), far[1].at(self.clock)
             if low > high:
                 raise RuleError(
-                    f"{far} must not be cheaper than {near}",
-                    {
-                        f"coherence.{far}": f"at least {format_duration(low)}",
-                        f"coherence.{near}": f"at most {format_duration(high)}",
-                    },
+                    f"{far[0].split('.')[-1]} must not be cheaper than {near[0].split('.')[-1]}",
+                    {far[0]: f"at least {format_duration(low)}", near[0]: f"at most {format_duration(high)}"},
                 )
         return self
 

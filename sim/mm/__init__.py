@@ -9,7 +9,8 @@ from sim.mm.address_space import (
     AddressSpace,
     SegmentationFault,
 )
-from sim.mm.flush import LazyFlush, SynchronousFlush
+from sim.mm.contexts import Contexts
+from sim.mm.flush import BroadcastFlush, FlushSpec, LazyFlush, SynchronousFlush, TrackedFlush, make_flush
 from sim.mm.frames import MAX_ORDER, Buddy, FrameMap, OutOfMemory
 from sim.mm.page_table import (
     LEVELS,
@@ -36,8 +37,11 @@ __all__ = [
     "SYSCALL",
     "USER",
     "AddressSpace",
+    "BroadcastFlush",
     "Buddy",
+    "Contexts",
     "FirstTouch",
+    "FlushSpec",
     "FrameMap",
     "LazyFlush",
     "Mapping",
@@ -48,6 +52,8 @@ __all__ = [
     "PageTablePage",
     "SegmentationFault",
     "SynchronousFlush",
+    "TrackedFlush",
+    "make_flush",
     "node_policy",
     "slot_of",
 ]

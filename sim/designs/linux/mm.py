@@ -18,7 +18,7 @@ from sim.mm import (
     PAGE_TABLE,
     AddressSpace,
     PageTablePage,
-    SynchronousFlush,
+    make_flush,
     slot_of,
 )
 from sim.sync import QueuedSpinLock, RwSem
@@ -66,7 +66,7 @@ class LinuxMm(AddressSpace):
         self.page_table_lock = QueuedSpinLock(kernel.nodes, self.tables_line, LOCK_PAGE_TABLE)
         self.flush_pending = line("tlb_flush_pending")
         self.tree = MapleTree(machine, cpu, costs)
-        self.tlb = SynchronousFlush(machine, line("context.tlb_gen"))
+        self.tlb = make_flush(machine, line("context.tlb_gen"), kernel.spec.flush)
         self.root = PageTablePage(machine, LEVELS, 0, -1, cpu.socket, maker=cpu.id)
 
     # -- the interface --------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ from pydantic import PositiveInt
 
 from sim.designs.base import DesignSpec
 from sim.engine.units import Cost
-from sim.hardware import Spec
+from sim.hardware import MachineSpec, Spec
+from sim.mm import FlushSpec
 
 
 class Switches(Spec):
@@ -96,6 +97,10 @@ class LinuxSpec(DesignSpec):
     """One kernel version. Without *blocks* only single pages are allocated."""
 
     switches: Switches
+    flush: FlushSpec
     limits: Limits
     costs: Costs
     blocks: BlockCosts | None = None
+
+    def refuses(self, machine: MachineSpec) -> str | None:
+        return self.flush.refuses(machine)

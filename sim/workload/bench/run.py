@@ -14,6 +14,7 @@ from sim.hardware import HUGE_PAGES, Cpu, Machine, MachineSpec
 from sim.mm import USER
 from sim.sync import RwSem, XaddRwSem
 from sim.workload.bench.objects import Objects
+from sim.workload.bench.spaces import Spaces
 from sim.workload.boot import boot
 from sim.workload.pinning import order_of
 
@@ -65,18 +66,20 @@ def run_bench(
     engine = Engine(seed=seed, max_events=max_events, max_time_ps=max_time_ps)
     hardware = Machine(engine, machine, threads, order_of(spec.pinning, machine.topology))
     bench = _Bench(hardware, boot(hardware, design, spec.memory), spec, threads)
+    started = bench.set_up()
     for cpu in hardware.cpus:
         cpu.open_account()
         cpu.thread = engine.process(bench.thread(cpu), f"thread {cpu.id}")
     engine.run()
 
-    elapsed, spent = engine._now, dict[str, int]()
+    elapsed, spent = engine._now - started, dict[str, int]()
     for cpu in hardware.cpus:
         cpu.close_account()
         for activity, time in cpu.spent.items():
             spent[activity] = spent.get(activity, 0) + time
     if sum(spent.values()) != threads * elapsed:
         raise AccountingError(f"{sum(spent.values())} ps are accounted for, {threads} x {elapsed} ps passed")
+    bench.verify()
     return BenchRun(
         bench.record, spent, elapsed, spec.window.length if spec.window else elapsed, engine.events
     )
@@ -96,8 +99,23 @@ class _Bench:
         self._timed = any(step.timed for role in self._roles for step in role.steps)
         self._held: dict[int, list[int]] = {cpu.id: [] for cpu in machine.cpus}
         self._gaps: Random = machine.engine.stream("memory traffic")
-        window = spec.window
-        self.record = Record(window.warm_up, window.warm_up + window.length) if window else Record()
+        self._spaces = Spaces(machine, kernel, spec.spaces) if spec.spaces else None
+        self.record = Record()
+
+    def set_up(self) -> int:
+        """Prepare the address spaces, if there are any; the time at which the threads start."""
+        if self._spaces is not None:
+            self._spaces.set_up()
+        started, window = self._machine.engine._now, self._spec.window
+        if window:
+            begin = started + window.warm_up
+            self.record = Record(begin, begin + window.length)
+        return started
+
+    def verify(self) -> None:
+        """Raises `ModelError` where the end state breaks a rule."""
+        if self._spaces is not None:
+            self._spaces.verify()
 
     def thread(self, cpu: Cpu) -> ThreadBody:
         """The life of the thread on *cpu*."""
@@ -150,6 +168,12 @@ class _Bench:
                 node, source = self._node(cpu, step.copy_.node), self._node(cpu, step.copy_.source)
                 for _ in range(step.copy_.size // PAGE_BYTES):
                     yield from self._machine.memory.copy_page(cpu, node, source=source)
+            elif step.touch is not None and self._spaces is not None:
+                yield from self._spaces.touch(cpu, step.touch)
+            elif step.shootdown is not None and self._spaces is not None:
+                yield from self._spaces.shoot_down(cpu, step.shootdown)
+            elif step.switch_space is not None and self._spaces is not None:
+                yield from self._spaces.switch(cpu)
             elif step.allocate is not None:
                 held = self._held[cpu.id]
                 for _ in range(step.allocate.count):

@@ -55,6 +55,39 @@ class LockSpec(Spec):
         return self
 
 
+class SpacesSpec(Spec):
+    """Address spaces that all threads share. In each, each thread has a region of *pages* pages of its own,
+    *apart* from one to the next, which it has touched before the run. Threads begin in the first space."""
+
+    count: PositiveInt = 1
+    pages: PositiveInt
+    apart: Size = PAGE_BYTES
+
+    @model_validator(mode="after")
+    def _whole_pages_apart(self) -> Self:
+        if self.apart == 0 or self.apart % PAGE_BYTES:
+            raise ValueError("apart must be a whole number of pages")
+        return self
+
+
+class TouchPagesStep(Spec):
+    """Access the first *pages* pages (absent: all) of the thread's region, or of thread 0's, one by one."""
+
+    pages: PositiveInt | None = None
+    region: Literal["own", "first"] = "own"
+
+
+class ShootdownStep(Spec):
+    """Flush the first *pages* pages (absent: all) of the thread's region.
+
+    `all` asks every cpu that runs the address space, as Linux does. `next`, or so many next ones in number,
+    asks these cpus only, as a kernel does that knows who has used a page.
+    """
+
+    targets: Literal["all", "next"] | PositiveInt
+    pages: PositiveInt | None = None
+
+
 class PagesStep(Spec):
     """Take so many blocks of 2**order pages from the kernel's allocator, or give back those taken before."""
 
@@ -120,6 +153,10 @@ class BenchStep(Spec):
     copy_: CopyStep | None = Field(default=None, alias="copy")
     allocate: PagesStep | None = None
     free: PagesStep | None = None
+    touch: TouchPagesStep | None = None
+    shootdown: ShootdownStep | None = None
+    switch_space: Literal["next"] | None = None
+    """Load the next address space, after the last one the first."""
     barrier: Duration | None = None
     """Wait for all threads of the run. They go on within this time, each at a random moment of it."""
     timed: tuple[BenchStep, ...] | None = None
@@ -178,6 +215,7 @@ class BenchSpec(Spec):
     family: Literal["bench"]
     lines: dict[str, LineSpec] = Field(default_factory=dict)
     locks: dict[str, LockSpec] = Field(default_factory=dict)
+    spaces: SpacesSpec | None = None
     roles: tuple[Role, ...] = Field(min_length=1)
     pinning: Pinning = "cores-first"
     """On which cpus the threads run."""
@@ -204,6 +242,16 @@ class BenchSpec(Spec):
             lock = step.read_lock or step.read_unlock
             if lock and self.locks[lock].kind not in ("rwsem", "rwsem-xadd"):
                 raise ValueError(f"only a rwsem can be locked for reading, {lock!r} is no such")
+        return self
+
+    @model_validator(mode="after")
+    def _spaces_exist(self) -> Self:
+        for step in (step for role in self.roles for step in _all_steps(role.steps)):
+            action = step.touch or step.shootdown
+            if self.spaces is None and (action or step.switch_space):
+                raise ValueError("touch, shootdown and switch_space need `spaces`")
+            if self.spaces and action and (action.pages or 1) > self.spaces.pages:
+                raise ValueError(f"a step works on {action.pages} pages, spaces.pages is {self.spaces.pages}")
         return self
 
     @property
