@@ -54,6 +54,11 @@ class AddressSpace(ABC):
     def activate(self, cpu: Cpu) -> None:
         """The space is loaded on *cpu*: a thread of it begins to run there."""
 
+    def discard(self, cpu: Cpu, at: int, pages: int) -> ThreadBody:
+        """Give the pages of a range back; it stays mapped (madvise MADV_DONTNEED)."""
+        raise ModelError("this design cannot discard pages")
+        yield
+
     def deactivate(self, cpu: Cpu) -> ThreadBody:
         """The thread on *cpu* ends."""
         return

@@ -56,7 +56,7 @@ FILES = {
         "",
     ),
     "broadcast without INVLPGB": (
-        EXPERIMENT.replace("linux-6.13]", "linux-6.13-invlpgb]"),
+        EXPERIMENT.replace("linux-6.13", "linux-6.13-invlpgb"),
         "e.yaml:3:10: designs: epyc-9965-guest cannot broadcast TLB flushes",
         "(got 'linux-6.13-invlpgb')",
     ),

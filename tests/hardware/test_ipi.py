@@ -243,7 +243,13 @@ def test_do_groups_follow_apic_ids(topology: dict[str, int], groups: list[tuple[
 
 
 def test_are_siblings_and_interleaved_cores_numbered_by_where_they_sit() -> None:
-    shape = {"sockets": 2, "clusters_per_socket": 1, "cores_per_cluster": 2, "threads_per_core": 2}
+    shape: dict[str, float] = {
+        "sockets": 2,
+        "clusters_per_socket": 1,
+        "cores_per_cluster": 2,
+        "threads_per_core": 2,
+    }
+    shape["smt_slowdown"] = 1.5
     plain = small_machine({"topology": shape}).spec.topology
     assert [plain.apic_id(cpu) for cpu in range(8)] == [0, 2, 4, 6, 1, 3, 5, 7]
     interleaved = small_machine({"topology": {**shape, "interleaved": True}}).spec.topology

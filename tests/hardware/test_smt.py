@@ -164,7 +164,7 @@ def test_do_accounts_balance_under_waiting_interrupts_and_work(seed: int) -> Non
                 others = [other for other in machine.cpus if other is not cpu]
                 round_ = yield from machine.interrupts.start(cpu, others, lambda target: 40 * NS)
                 cpu.work(100, "own part")
-                yield from machine.interrupts.finish(round_, len(others))
+                yield from machine.interrupts.finish(round_)
 
     run(machine, dict.fromkeys(range(6), body))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.designs.linux import fault, mmap, munmap
+from sim.designs.linux import fault, madvise, mmap, munmap
 from sim.designs.linux.maple import VMA_WORK, MapleTree
 from sim.designs.linux.vma import LOCK_VMA, AnonVma, Vma
 from sim.engine import ThreadBody
@@ -76,6 +76,9 @@ class LinuxMm(AddressSpace):
 
     def munmap(self, cpu: Cpu, at: int, pages: int) -> ThreadBody:
         return munmap.munmap(self, cpu, at, pages)
+
+    def discard(self, cpu: Cpu, at: int, pages: int) -> ThreadBody:
+        return madvise.discard(self, cpu, at, pages)
 
     def fault(self, cpu: Cpu, page: int, write: bool) -> ThreadBody:
         return fault.user_fault(self, cpu, page, write)

@@ -19,6 +19,8 @@ class Switches(Spec):
 
     prefetchw_mmap_lock: bool
     """Every user fault prefetches mmap_lock for writing (until 6.15)."""
+    vma_lock: bool
+    """A fault locks its VMA only, where that works (6.4); before that, mmap_lock for reading."""
     lru_drain_on_zap: bool
     """munmap drains the cpu's LRU batch before it zaps (until 6.13)."""
 

@@ -172,6 +172,8 @@ class _Bench:
                 yield from self._spaces.touch(cpu, step.touch)
             elif step.shootdown is not None and self._spaces is not None:
                 yield from self._spaces.shoot_down(cpu, step.shootdown)
+            elif step.discard is not None and self._spaces is not None:
+                yield from self._spaces.discard(cpu, step.discard.pages)
             elif step.switch_space is not None and self._spaces is not None:
                 yield from self._spaces.switch(cpu)
             elif step.allocate is not None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sim.engine import ThreadBody
 from sim.engine.units import PAGE_BYTES
+from sim.errors import ModelError
 from sim.hardware import Cpu, Machine
 from sim.mm import AddressSpace
 
@@ -55,6 +56,12 @@ class Spaces:
             holders = [holder for holder in holders if holder is not cpu]
         pages = self._pages(cpu.id, cpu, step.pages)
         yield from self._kernel.shoot_down(cpu, self._spaces[self._loaded[cpu.id]], pages, holders)
+
+    def discard(self, cpu: Cpu, pages: int | None) -> ThreadBody:
+        place = self._pages(cpu.id, cpu, pages)
+        if place.step != 1:
+            raise ModelError("only pages side by side can be discarded")
+        yield from self._spaces[self._loaded[cpu.id]].discard(cpu, place.start, len(place))
 
     def switch(self, cpu: Cpu) -> ThreadBody:
         yield from self._load(cpu, (self._loaded[cpu.id] + 1) % len(self._spaces))

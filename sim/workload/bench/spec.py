@@ -88,6 +88,12 @@ class ShootdownStep(Spec):
     pages: PositiveInt | None = None
 
 
+class DiscardStep(Spec):
+    """Give the first *pages* pages (absent: all) of the thread's region back (MADV_DONTNEED)."""
+
+    pages: PositiveInt | None = None
+
+
 class PagesStep(Spec):
     """Take so many blocks of 2**order pages from the kernel's allocator, or give back those taken before."""
 
@@ -155,6 +161,7 @@ class BenchStep(Spec):
     free: PagesStep | None = None
     touch: TouchPagesStep | None = None
     shootdown: ShootdownStep | None = None
+    discard: DiscardStep | None = None
     switch_space: Literal["next"] | None = None
     """Load the next address space, after the last one the first."""
     barrier: Duration | None = None
@@ -216,6 +223,8 @@ class BenchSpec(Spec):
     lines: dict[str, LineSpec] = Field(default_factory=dict)
     locks: dict[str, LockSpec] = Field(default_factory=dict)
     spaces: SpacesSpec | None = None
+    placement: str | None = None
+    """What published rows call this way to run it, such as will-it-scale's `threads`."""
     roles: tuple[Role, ...] = Field(min_length=1)
     pinning: Pinning = "cores-first"
     """On which cpus the threads run."""
@@ -247,17 +256,17 @@ class BenchSpec(Spec):
     @model_validator(mode="after")
     def _spaces_exist(self) -> Self:
         for step in (step for role in self.roles for step in _all_steps(role.steps)):
-            action = step.touch or step.shootdown
+            action = step.touch or step.shootdown or step.discard
             if self.spaces is None and (action or step.switch_space):
-                raise ValueError("touch, shootdown and switch_space need `spaces`")
+                raise ValueError("touch, shootdown, discard and switch_space need `spaces`")
             if self.spaces and action and (action.pages or 1) > self.spaces.pages:
                 raise ValueError(f"a step works on {action.pages} pages, spaces.pages is {self.spaces.pages}")
         return self
 
     @property
     def placement_names(self) -> list[str]:
-        """A bench has no placements."""
-        return []
+        """A bench has one placement at most."""
+        return [self.placement] if self.placement else []
 
 
 def nodes_named(bench: BenchSpec) -> set[Node]:
