@@ -12,8 +12,8 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from sim.engine.units import Bandwidth, Cost, Duration
 from sim.hardware import Spec
+from sim.workload.bench.lock_spec import READABLE, LockSpec
 
-LockKind = Literal["tas", "ttas", "ticket", "mcs", "qspinlock", "rwsem"]
 Who = Literal["alone", "first", "others", "even", "odd", "all"]
 """Threads of a role: the only thread of a run, thread 0, all but thread 0, every second one, all."""
 
@@ -22,24 +22,6 @@ class LineSpec(Spec):
     """A cache line in the memory of socket *home*."""
 
     home: NonNegativeInt = 0
-
-
-class LockSpec(Spec):
-    """A lock. *pause* is what a `ttas` waiter does between two looks at the word; with *before_5_2* a `rwsem`
-    is that of older kernels."""
-
-    kind: LockKind
-    home: NonNegativeInt = 0
-    pause: Cost | None = None
-    before_5_2: bool = False
-
-    @model_validator(mode="after")
-    def _pause_is_for_ttas(self) -> Self:
-        if (self.pause is not None) != (self.kind == "ttas"):
-            raise ValueError("`pause` is for `kind: ttas`, which needs it")
-        if self.before_5_2 and self.kind != "rwsem":
-            raise ValueError("`before_5_2` is for `kind: rwsem`")
-        return self
 
 
 class PagesStep(Spec):
@@ -66,6 +48,13 @@ class CasStep(Spec):
     """From a compare-and-swap that failed to the next one: a mispredicted branch, and the addition."""
 
 
+class SeqReadStep(Spec):
+    """Do *steps* as a reader of a seqlock: once more from the beginning, as long as writers come between."""
+
+    lock: str
+    steps: tuple[BenchStep, ...] = Field(min_length=1)
+
+
 class BenchStep(Spec):
     """One step: exactly one of its keys."""
 
@@ -78,6 +67,9 @@ class BenchStep(Spec):
     unlock: str | None = None
     read_lock: str | None = None
     read_unlock: str | None = None
+    seq_read: SeqReadStep | None = None
+    sleep: Duration | None = None
+    """Block for so long, as for a device or a timer: the cpu idles and an interrupt wakes the thread."""
     compute: Cost | None = None
     read_dram: PositiveInt | None = None
     """So many dependent loads that miss all caches."""
@@ -152,15 +144,18 @@ class BenchSpec(Spec):
     @model_validator(mode="after")
     def _objects_exist(self) -> Self:
         for step in (step for role in self.roles for step in _all_steps(role.steps)):
+            read = step.read_lock or step.read_unlock
+            seq_read = step.seq_read and step.seq_read.lock
             for known, name in (
                 (self.lines, step.load or step.store or step.add or (step.cas_add and step.cas_add.line)),
-                (self.locks, step.lock or step.unlock or step.read_lock or step.read_unlock),
+                (self.locks, step.lock or step.unlock or read or seq_read),
             ):
                 if name is not None and name not in known:
                     raise ValueError(f"a step uses {name!r}, which is neither under `lines` nor `locks`")
-            lock = step.read_lock or step.read_unlock
-            if lock and self.locks[lock].kind != "rwsem":
-                raise ValueError(f"only a rwsem can be locked for reading, {lock!r} is no such")
+            if read and self.locks[read].kind not in READABLE:
+                raise ValueError(f"only {', '.join(READABLE)} can be locked for reading, {read!r} is none")
+            if seq_read and self.locks[seq_read].kind != "seqlock":
+                raise ValueError(f"`seq_read` is for `kind: seqlock`, {seq_read!r} is none")
         return self
 
     @property
@@ -170,4 +165,8 @@ class BenchSpec(Spec):
 
 
 def _all_steps(steps: tuple[BenchStep, ...]) -> list[BenchStep]:
-    return [inner for step in steps for inner in (step, *_all_steps(step.timed or ()))]
+    return [inner for step in steps for inner in (step, *_all_steps(_inner(step)))]
+
+
+def _inner(step: BenchStep) -> tuple[BenchStep, ...]:
+    return step.timed or (step.seq_read.steps if step.seq_read else ())
