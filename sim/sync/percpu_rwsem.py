@@ -80,6 +80,8 @@ class PercpuRwSem:
     # -- readers --------------------------------------------------------------------------------------------
 
     def read_lock(self, cpu: Cpu) -> ThreadBody:
+        if cpu.pending:
+            yield cpu.take_pending()
         self._rcu.read_lock(cpu)  # preemption off
         yield from self._state_line.read(cpu, self.activity)
         if self._sync.state is GpState.IDLE:
@@ -92,6 +94,8 @@ class PercpuRwSem:
             yield from self._wait(cpu, write=False)
 
     def read_unlock(self, cpu: Cpu) -> ThreadBody:
+        if cpu.pending:
+            yield cpu.take_pending()
         self._rcu.read_lock(cpu)
         yield from self._state_line.read(cpu, self.activity)
         fast = self._sync.state is GpState.IDLE

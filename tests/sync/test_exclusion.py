@@ -46,12 +46,12 @@ def test_does_any_schedule_end_without_a_broken_rule(
 @ALL
 @pytest.mark.parametrize("ties", TIES)
 def test_do_crowded_schedules_end_without_a_broken_rule(build: Build, ties: TieRule) -> None:
-    many_schedules(build, ties, range(40))
+    many_schedules(build, ties, range(100))
 
 
 @ALL
 def test_do_crowded_schedules_end_where_requests_take_time_to_arrive(build: Build) -> None:
-    many_schedules(build, "shuffle", range(40), {"coherence": {"probe": 0.4, "shared_read_inside": "5 ns"}})
+    many_schedules(build, "shuffle", range(100), {"coherence": {"probe": 0.4, "shared_read_inside": "5 ns"}})
 
 
 @pytest.mark.slow

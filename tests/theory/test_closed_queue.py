@@ -15,7 +15,7 @@ from queueing import constant_service, mva
 
 from sim.engine import ThreadBody
 from sim.hardware import CacheLine, Cpu, Machine
-from sim.sync import CnaLock, McsLock, Mutex, QueuedSpinLock, QueueNodes, Scheduler, TasLock, TicketLock
+from sim.sync import CnaLock, McsLock, Mutex, QueuedSpinLock, QueueNodes, Scheduler, TicketLock
 
 SERVICE = 100 * NS
 UNIFORM = {  # every access costs the same, wherever the owner sits
@@ -93,11 +93,7 @@ QUICK = {  # hand-overs take no time that counts beside SECTION
     | dict.fromkeys(("cross_cluster", "cross_socket"), "1 ns"),
     "memory": dict.fromkeys(("local", "remote"), "1 ns"),
 }
-Lock = CnaLock | McsLock | Mutex | QueuedSpinLock | TasLock | TicketLock
-
-
-def tas(machine: Machine) -> Lock:
-    return TasLock(machine.line("lock"), "lock", pause=20 * NS)
+Lock = CnaLock | McsLock | Mutex | QueuedSpinLock | TicketLock
 
 
 def ticket(machine: Machine) -> Lock:
@@ -121,7 +117,7 @@ def mutex(machine: Machine) -> Lock:
 
 
 LOCKS = pytest.mark.parametrize(
-    "build", [tas, ticket, mcs, qspinlock, cna, mutex], ids=lambda build: build.__name__
+    "build", [ticket, mcs, qspinlock, cna, mutex], ids=lambda build: build.__name__
 )
 
 
