@@ -45,14 +45,13 @@ class _Waiter(Sleeper):
 class Mutex:
     """One mutex on one line. Waiting is charged to *activity*, switches are the scheduler's."""
 
-    __slots__ = ("_handoff", "_osq", "_pickup", "_scheduler", "_waiters", "activity", "holder", "line")
+    __slots__ = ("_handoff", "_osq", "_scheduler", "_waiters", "activity", "holder", "line")
 
     def __init__(self, nodes: QueueNodes, line: CacheLine, scheduler: Scheduler, activity: str) -> None:
         self.line = line
         self.activity = activity
         self.holder: Cpu | None = None
         self._handoff = False
-        self._pickup = False
         self._osq = SpinnerQueue(self, nodes, line)
         self._scheduler = scheduler
         self._waiters: deque[_Waiter] = deque()
@@ -88,7 +87,6 @@ class Mutex:
         if handoff:
             yield from self.line.write(cpu, self.activity)  # owner = first, PICKUP
             self._handoff = False
-            self._pickup = True
             self._set_owner(cpu, first.cpu)
         if not first.spinning:
             self._scheduler.wake(cpu, first)
@@ -96,12 +94,11 @@ class Mutex:
     # -- the owner word -------------------------------------------------------------------------------------
 
     def _may_take(self, cpu: Cpu) -> bool:
-        return self.holder is None or (self._pickup and self.holder is cpu)
+        return self.holder is None or self.holder is cpu  # PICKUP
 
     def _take(self, cpu: Cpu) -> bool:
         if not self._may_take(cpu):
             return False
-        self._pickup = False
         self.holder = cpu
         return True
 

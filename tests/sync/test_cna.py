@@ -36,6 +36,31 @@ def test_is_one_waiter_from_elsewhere_set_aside_a_turn() -> None:
     assert order_of([0, 1, 2, 8, 3, 9, 4, 10, 5]) == [0, 1, 2, 3, 4, 5, 8, 9, 10]
 
 
+def test_is_the_socket_of_the_first_in_the_queue_preferred() -> None:
+    assert order_of([8, 9, 10, 0, 11, 1]) == [8, 9, 10, 11, 1, 0]
+
+
+def test_do_waiters_whose_nodes_are_written_load_them_again() -> None:
+    """The hand-over that comes later takes the line from the spinner, as on the machine."""
+    machine = small_machine()
+    lock = CnaLock(QueueNodes(machine, "cna"), machine.line("lock"), LOCK, 10_000 * US)
+    spinning: list[tuple[int, bool]] = []
+
+    def body(cpu: Cpu) -> ThreadBody:
+        cpu.work(cpu.id * US, "user")
+        yield from lock.acquire(cpu)
+        cpu.work(50 * US, "inside")
+        yield from lock.release(cpu)
+
+    def look() -> None:
+        cpu = machine.cpus[8]
+        spinning.append((len(lock._split.secondary), lock._queue.node(cpu).held_by(cpu)))
+
+    machine.engine.call_in(130 * US, look)  # 2 is inside; it has set 8 aside
+    run(machine, dict.fromkeys((0, 1, 2, 8, 9), body))
+    assert spinning == [(1, True)]
+
+
 def test_is_the_last_waiter_never_set_aside() -> None:
     assert order_of([0, 1, 2, 8]) == [0, 1, 2, 8]
     assert order_of([0, 1, 2, 8, 9]) == [0, 1, 2, 9, 8]  # 9 is the last, and from elsewhere as well
