@@ -16,10 +16,10 @@ US = 1000 * NS
 class Bench:
     """A mutex, its scheduler, and when who got it."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: type[Mutex] = Mutex) -> None:
         self.machine = small_machine()
         self.scheduler = Scheduler(self.machine)
-        self.lock = Mutex(QueueNodes(self.machine, "osq"), self.machine.line("mutex"), self.scheduler, "lock")
+        self.lock = kind(QueueNodes(self.machine, "osq"), self.machine.line("mutex"), self.scheduler, "lock")
         self.entered: list[tuple[int, int]] = []
 
     def thread(self, after: int, inside: int, turns: int = 1, nap: int = 0) -> Body:
@@ -86,6 +86,26 @@ def test_is_the_lock_handed_to_a_waiter_that_came_too_late() -> None:
     overtaken = sum(released < when < waited_until for _, when in bench.entered)
     assert 1 <= overtaken <= 2
     assert waited_until < woken + 3 * US + 3 * US
+    assert not bench.lock._handoff
+
+
+class Checked(Mutex):
+    """A mutex that may not be freed while its first waiter demands it."""
+
+    __slots__ = ()
+
+    def _set_owner(self, cpu: Cpu, owner: Cpu | None) -> None:
+        assert owner is not None or not self._handoff
+        super()._set_owner(cpu, owner)
+
+
+def test_is_a_demand_never_passed_over() -> None:
+    """The woken waiter demands the mutex at each moment of a thief's unlock."""
+    for late in range(0, 3_000 * NS, 10 * NS):
+        bench = Bench(Checked)
+        thieves = {cpu: bench.thread(55 * US, US + late, turns=3) for cpu in (5, 9)}
+        bench.run({0: bench.thread(0, 2 * US, nap=50 * US), 1: bench.thread(10 * US, 0), **thieves})
+        assert len(bench.entered) == 8
 
 
 def test_is_nobody_starved_by_threads_that_come_back_at_once() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from locks import LOCK, percpu_rwsem
 from machines import HIT, NS, RMW, Body, run, small_machine
@@ -129,6 +130,7 @@ def test_is_a_reader_counted_that_was_interrupted_between_its_look_and_its_count
         def writes(
             cpu: Cpu, lock: PercpuRwSem = lock, check: Callable[..., ThreadBody] = check
         ) -> ThreadBody:
+            cpu.work(5 * US, "user")  # the reader has looked
             yield from lock.write_lock(cpu)
             yield from check("writer", cpu)
             yield from lock.write_unlock(cpu)
@@ -138,6 +140,21 @@ def test_is_a_reader_counted_that_was_interrupted_between_its_look_and_its_count
 
         machine.engine.call_in(moment, interrupt)
         run(machine, {9: reads, 0: writes})
+
+
+def test_is_a_waiter_never_lost_that_comes_while_the_writer_leaves() -> None:
+    """A reader or a second writer that has found the lock taken is interrupted, at each moment of its way to
+    the wait queue, until the first writer has left."""
+    for moment in range(65_000 * NS, 66_000 * NS, 2 * NS):
+        for reads in (True, False):
+            machine = small_machine()
+            lock = semaphore(machine)
+            times: list[int] = []
+            second = reader(lock, 65 * US, 0) if reads else writer(lock, 65 * US, 0, times)
+            machine.engine.call_in(
+                moment, partial(machine.cpus[9].interrupt, lambda cpu: (5 * US, lambda end: None))
+            )
+            run(machine, {0: writer(lock, 0, 12 * US, times), 9: second})
 
 
 def test_do_several_writers_take_turns() -> None:
