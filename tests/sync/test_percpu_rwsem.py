@@ -118,7 +118,7 @@ def test_is_a_reader_counted_that_was_interrupted_between_its_look_and_its_count
         def check(name: str, cpu: Cpu, inside: list[str] = inside) -> ThreadBody:
             assert not inside, f"{name} beside {inside}"
             inside.append(name)
-            cpu.work(200 * US, "inside")
+            cpu.work(400 * US, "inside")
             yield cpu.take_pending()
             inside.remove(name)
 
