@@ -63,21 +63,31 @@ def test_do_readers_on_different_cpus_share_nothing() -> None:
     assert RMW > HIT
 
 
-def test_does_a_writer_wait_for_a_grace_period_and_readers_are_fast_again_after_another() -> None:
+def states_of(writers: dict[int, tuple[int, int]], moments: list[int]) -> tuple[list[int], list[GpState]]:
+    """When writers that come at a time and stay for a time came in, and the state at *moments* (us)."""
     machine = small_machine()
     lock = semaphore(machine)
     times: list[int] = []
     states: list[GpState] = []
+    for moment in moments:
+        machine.engine.call_in(moment * US, lambda: states.append(lock._sync.state))
+    run(machine, {cpu: writer(lock, at * US, stay * US, times) for cpu, (at, stay) in writers.items()})
+    return [when // US for when in times], states
 
-    def looks(cpu: Cpu) -> ThreadBody:
-        for when in (10, 60, 99, 110, 160):
-            cpu.work(when * US - cpu.now, "user")
-            yield cpu.take_pending()
-            states.append(lock._sync.state)
 
-    run(machine, {0: writer(lock, 5 * US, 20 * US, times), 1: looks})
-    assert TICK < times[0] < TICK + 10 * US
-    assert states == [GpState.ENTER, GpState.PASSED, GpState.EXIT, GpState.IDLE, GpState.IDLE]
+def test_does_a_writer_wait_for_a_grace_period_and_readers_are_fast_again_after_another() -> None:
+    times, states = states_of({0: (5, 20)}, [1, 10, 60, 90, 110])
+    assert times == [54]  # the tick at 50 us, the wake-up, and the counts of 16 cpus
+    assert states == [GpState.IDLE, GpState.ENTER, GpState.PASSED, GpState.EXIT, GpState.IDLE]
+
+
+def test_do_writers_in_the_second_grace_period_keep_readers_slow() -> None:
+    """One that stays longer than the period, and one that is gone before its end: then there is another."""
+    first = 0, 1
+    _, stays = states_of({0: first, 1: (60, 60)}, [90, 110, 140, 160])
+    assert stays == [GpState.EXIT, GpState.PASSED, GpState.EXIT, GpState.IDLE]
+    _, leaves = states_of({0: first, 1: (60, 10)}, [58, 90, 110, 160])
+    assert leaves == [GpState.EXIT, GpState.REPLAY, GpState.EXIT, GpState.IDLE]
 
 
 def test_does_a_second_writer_save_the_grace_period() -> None:
