@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from random import Random
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from locks import LOCK, Turn, disturb, schedules
+from locks import LOCK, Turn, disturb, random_schedule, schedules
 from machines import HIT, NS, run, small_machine, with_order
 
 from sim.engine import ThreadBody, TieRule
@@ -83,6 +86,26 @@ def test_is_what_a_reader_accepts_of_one_writer(
     disturb(machine, len(schedule))
     halves = Halves(machine, schedule)
     assert halves.accepted == sum(not turn.write for turns in schedule for turn in turns)
+
+
+def many_schedules(seeds: range) -> None:
+    for seed in seeds:
+        draw = Random(seed)
+        order = with_order(draw.choice(["fifo", "random", "cluster-first"]), draw.randint(1, 4))
+        machine = small_machine(order, ties=draw.choice(["fifo", "shuffle"]), seed=seed)
+        cpus = draw.randint(2, 16)
+        schedule = random_schedule(machine, cpus, turns=4, write_share=draw.choice([0.1, 0.5, 0.9]))
+        disturb(machine, cpus, until=draw.choice([1, 50_000 * NS]))
+        Halves(machine, schedule)
+
+
+def test_do_crowded_schedules_end_with_every_reader_satisfied() -> None:
+    many_schedules(range(200))
+
+
+@pytest.mark.slow
+def test_do_ten_thousand_schedules_end_with_every_reader_satisfied() -> None:
+    many_schedules(range(10_000))
 
 
 def test_does_an_undisturbed_reader_look_twice_at_its_own_copy() -> None:
