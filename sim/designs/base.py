@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sim.engine import ThreadBody
 from sim.errors import ModelError
 from sim.hardware import Cpu, Machine, MachineSpec, Spec
-from sim.mm import AddressSpace
+from sim.mm import AddressSpace, NodePolicy
 
 
 class DesignSpec(Spec):
@@ -30,6 +30,13 @@ class Kernel(ABC):
     @abstractmethod
     def new_process(self, cpu: Cpu) -> AddressSpace:
         """A process with an empty address space, made by a thread on *cpu*."""
+
+    def place_memory(self, policy: NodePolicy) -> None:
+        """From now on take pages from the nodes that *policy* chooses, before any process is made.
+
+        Not called for first touch, which is what a kernel does by itself.
+        """
+        raise ModelError("this design cannot place memory: leave `memory` out")
 
     def allocate_pages(self, cpu: Cpu, order: int) -> ThreadBody:
         """A block of 2**order pages from the kernel's own allocator; value: its first frame."""

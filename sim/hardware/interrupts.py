@@ -93,7 +93,7 @@ class InterruptController:
         self._handler = costs.handler.at(clock)
         self._handler_lines = costs.handler_lines
         self._ack_share = 1.0 - costs.ack_overlap
-        self._group_of = [spec.topology.apic_id(cpu.id) // costs.targets_per_icr for cpu in cpus]
+        self._group_of = [spec.topology.apic_id(cpu.number) // costs.targets_per_icr for cpu in cpus]
         self.cpus = cpus
         self._queues: list[deque[Round]] = [deque() for _ in cpus]
         self._queue_lines = [
@@ -148,7 +148,7 @@ class InterruptController:
             sender.end_wait(since, IPI_WAIT)
         between = self._fabric.between
         acks = sum(between(sender.id, target.id) for target in round_.targets)
-        sender.work(round(acks * self._ack_share), IPI_WAIT)
+        sender.stall(round(acks * self._ack_share), IPI_WAIT)
 
     def _deliver_to(self, sender: Cpu, members: list[Cpu]) -> None:
         """The interrupts of one write: together, or one after another where each costs the sender time."""

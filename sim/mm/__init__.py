@@ -22,9 +22,11 @@ from sim.mm.page_table import (
     PageTablePage,
     slot_of,
 )
+from sim.mm.policy import FIRST_TOUCH, FirstTouch, MemoryPolicy, NodePolicy, node_policy
 
 __all__ = [
     "FAULT_ENTRY",
+    "FIRST_TOUCH",
     "LEVELS",
     "LOCK_PAGE_TABLE",
     "MAX_ORDER",
@@ -38,16 +40,20 @@ __all__ = [
     "BroadcastFlush",
     "Buddy",
     "Contexts",
+    "FirstTouch",
     "FlushSpec",
     "FrameMap",
     "LazyFlush",
     "Mapping",
     "Mark",
+    "MemoryPolicy",
+    "NodePolicy",
     "OutOfMemory",
     "PageTablePage",
     "SegmentationFault",
     "SynchronousFlush",
     "TrackedFlush",
     "make_flush",
+    "node_policy",
     "slot_of",
 ]

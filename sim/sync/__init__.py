@@ -4,13 +4,13 @@ from sim.sync.bravo import BravoLock, VisibleReaders
 from sim.sync.nodes import QueueNodes
 from sim.sync.phase_fair import PhaseFairLock
 from sim.sync.rcu import RCU, Rcu
-from sim.sync.rwsem import BEFORE_5_2, RwSem, RwSemTuning
+from sim.sync.rwsem import RwSem, RwSemTuning
+from sim.sync.rwsem_xadd import XaddRwSem
 from sim.sync.sleep import SCHED, Scheduler, Sleeper
 from sim.sync.spin import McsLock, QueuedSpinLock
 from sim.sync.word import TasLock, TicketLock
 
 __all__ = [
-    "BEFORE_5_2",
     "RCU",
     "SCHED",
     "BravoLock",
@@ -26,4 +26,5 @@ __all__ = [
     "TasLock",
     "TicketLock",
     "VisibleReaders",
+    "XaddRwSem",
 ]

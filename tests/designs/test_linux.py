@@ -438,7 +438,7 @@ def test_is_there_one_zone_for_all_in_a_guest_without_numa() -> None:
     process.do(("mmap", 2, BASE), ("touch", BASE))
     process.do(("touch", BASE + 1), cpu=15)
     frames = [process.space.root.walk(BASE + page).frame for page in (0, 1)]
-    assert [pages_of(process).frames.home(frame, 7) for frame in frames] == [0, 1]
+    assert [pages_of(process).frames.node(frame, 7) for frame in frames] == [0, 1]
 
 
 # -- several threads -----------------------------------------------------------------------------------

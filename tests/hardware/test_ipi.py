@@ -52,6 +52,20 @@ def test_is_a_round_trip_the_sum_of_its_parts(target: int, distance: int, delive
     assert (receiver["user"], receiver[INTERRUPT]) == (5000 * NS, handler)
 
 
+def test_are_icr_groups_those_of_the_machines_own_numbers() -> None:
+    """Four targets a write: cpus 1-3 take one, and three that sit at 4, 8 and 12 take one each."""
+
+    def sent(order: list[int]) -> int:
+        machine = small_machine(
+            {"coherence": {"same_cluster": "100 ns", "cross_socket": "100 ns"}}, order=order
+        )
+        run(machine, {0: call_on(machine, [1, 2, 3], {}), 1: busy, 2: busy, 3: busy})
+        return machine.cpus[0].spent[IPI_SEND]
+
+    assert sent([0, 1, 2, 3]) == SEND + 3 * CROSS_CLUSTER + ICR
+    assert sent([0, 4, 8, 12]) == SEND + 3 * CROSS_CLUSTER + 3 * ICR
+
+
 def test_does_the_sender_do_its_own_part_meanwhile() -> None:
     def end(own: int) -> int:
         machine = small_machine()
@@ -229,7 +243,13 @@ def test_do_groups_follow_apic_ids(topology: dict[str, int], groups: list[tuple[
 
 
 def test_are_siblings_and_interleaved_cores_numbered_by_where_they_sit() -> None:
-    shape = {"sockets": 2, "clusters_per_socket": 1, "cores_per_cluster": 2, "threads_per_core": 2}
+    shape: dict[str, float] = {
+        "sockets": 2,
+        "clusters_per_socket": 1,
+        "cores_per_cluster": 2,
+        "threads_per_core": 2,
+    }
+    shape["smt_slowdown"] = 1.5
     plain = small_machine({"topology": shape}).spec.topology
     assert [plain.apic_id(cpu) for cpu in range(8)] == [0, 2, 4, 6, 1, 3, 5, 7]
     interleaved = small_machine({"topology": {**shape, "interleaved": True}}).spec.topology

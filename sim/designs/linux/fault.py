@@ -68,7 +68,7 @@ def _handle(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, write: bool, *, vma_lock
         if not prepared:
             return False
     frame = yield from mm.pages.allocate(cpu)
-    yield from mm.machine.memory.clear_page(cpu, mm.pages.home(cpu, frame))
+    yield from mm.machine.memory.clear_page(cpu, mm.pages.node(cpu, frame))
     lock = mm.table_lock(table)
     yield from lock.acquire(cpu)
     if table.get(slot) is not None:  # somebody else was faster

@@ -163,13 +163,14 @@ class LinuxMm(AddressSpace):
         slot = slot_of(page, parent.level)
         frame = yield from self.pages.allocate(cpu)
         cpu.work(self.cost["table_alloc"], PAGE_TABLE)
-        home = self.pages.home(cpu, frame)
-        yield from self.machine.memory.clear_page(cpu, home)
+        node = self.pages.node(cpu, frame)
+        yield from self.machine.memory.clear_page(cpu, node)
         # Level-1 tables are linked under the level-2 table's split lock, upper ones under page_table_lock.
         lock = self.table_lock(parent) if parent.level == 2 else self.page_table_lock
         yield from lock.acquire(cpu)
         child = parent.child(slot)
         if child is None:
+            home = self.machine.spec.topology.socket_of_node(node)
             child = PageTablePage(self.machine, parent.level - 1, page, frame, home, maker=cpu.id)
             yield from self.tables_line.write(cpu, PAGE_TABLE)  # mm_inc_nr_ptes
             yield from parent.line(slot).store(cpu, PAGE_TABLE)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from sim.engine import ThreadBody
 from sim.hardware import LINE, CacheLine, Cpu, Machine
 from sim.sync import (
-    BEFORE_5_2,
     McsLock,
     QueuedSpinLock,
     QueueNodes,
@@ -17,12 +16,13 @@ from sim.sync import (
     Scheduler,
     TasLock,
     TicketLock,
+    XaddRwSem,
 )
 
 if TYPE_CHECKING:
     from sim.workload.bench.spec import BenchSpec, LockSpec
 
-Lock = TasLock | TicketLock | McsLock | QueuedSpinLock | RwSem
+Lock = TasLock | TicketLock | McsLock | QueuedSpinLock | RwSem | XaddRwSem
 BARRIER = "barrier"
 
 
@@ -82,7 +82,7 @@ class Barrier:
             waiting, self._waiting = self._waiting, []
             for other in waiting:
                 other.poke(self, int(self._random.random() * skew))
-            cpu.work(int(self._random.random() * skew), BARRIER)
+            cpu.stall(int(self._random.random() * skew), BARRIER)
             if cpu.pending:
                 yield cpu.take_pending()
 
@@ -109,5 +109,7 @@ class Objects:
         if spec.kind == "qspinlock":
             return QueuedSpinLock(self._nodes, line, activity)
         # 40 bytes: unlike mm_struct's, a semaphore on its own has its count and its owner in one line.
-        tuning = BEFORE_5_2 if spec.before_5_2 else RwSemTuning()
-        return RwSem(name, line, line, self._nodes, Scheduler(machine), activity, tuning)
+        scheduler = Scheduler(machine)
+        if spec.kind == "rwsem":
+            return RwSem(name, line, line, self._nodes, scheduler, activity, RwSemTuning())
+        return XaddRwSem(name, line, self._nodes, scheduler, activity, owner_spinning=spec.owner_spinning)

@@ -7,19 +7,20 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
 
-from sim.designs import build
 from sim.engine import Engine, ThreadBody
-from sim.engine.units import LINE_BYTES, PS_PER_S
+from sim.engine.units import LINE_BYTES, PAGE_BYTES, PS_PER_S
 from sim.errors import AccountingError, ModelError
-from sim.hardware import Cpu, Machine, MachineSpec
+from sim.hardware import HUGE_PAGES, Cpu, Machine, MachineSpec
 from sim.mm import USER
-from sim.sync import RwSem
+from sim.sync import RwSem, XaddRwSem
 from sim.workload.bench.objects import Objects
 from sim.workload.bench.spaces import Spaces
+from sim.workload.boot import boot
+from sim.workload.pinning import order_of
 
 if TYPE_CHECKING:
     from sim.designs import DesignSpec, Kernel
-    from sim.workload.bench.spec import BenchSpec, BenchStep, Role
+    from sim.workload.bench.spec import BenchSpec, BenchStep, Node, Role
 
 START, DRAM = "start", "dram"
 
@@ -61,10 +62,10 @@ def run_bench(
     max_events: int,
     max_time_ps: int,
 ) -> BenchRun:
-    """Run *spec* once with thread i on cpu i. Raises `AccountingError` as an ordinary run does."""
+    """Run *spec* once, its threads pinned as it says. Raises `AccountingError` as an ordinary run does."""
     engine = Engine(seed=seed, max_events=max_events, max_time_ps=max_time_ps)
-    hardware = Machine(engine, machine, online=threads)
-    bench = _Bench(hardware, build(hardware, design), spec, threads)
+    hardware = Machine(engine, machine, threads, order_of(spec.pinning, machine.topology))
+    bench = _Bench(hardware, boot(hardware, design, spec.memory), spec, threads)
     started = bench.set_up()
     for cpu in hardware.cpus:
         cpu.open_account()
@@ -121,7 +122,7 @@ class _Bench:
         role, window = self._roles[cpu.id], self._spec.window
         whole = role.measured and not self._timed
         if window:
-            cpu.work(int(self._machine.engine.stream("start").random() * window.skew), START)
+            cpu.stall(int(self._machine.engine.stream("start").random() * window.skew), START)
         done = 0
         while cpu.now < self.record.until if self.record.until is not None else done < self._rounds:
             begun = cpu.now
@@ -158,9 +159,15 @@ class _Bench:
             elif step.barrier is not None:
                 yield from objects.barrier.meet(cpu, step.barrier)
             elif step.read_dram is not None:
-                yield from self._read_dram(cpu, step.read_dram)
+                yield from self._read_dram(cpu, step.read_dram, self._node(cpu, step.node or "local"))
             elif step.stream_dram is not None:
                 yield from self._stream_dram(cpu, step.stream_dram.bandwidth)
+            elif step.clear is not None:
+                yield from self._clear(cpu, step.clear.size // PAGE_BYTES, self._node(cpu, step.clear.node))
+            elif step.copy_ is not None:
+                node, source = self._node(cpu, step.copy_.node), self._node(cpu, step.copy_.source)
+                for _ in range(step.copy_.size // PAGE_BYTES):
+                    yield from self._machine.memory.copy_page(cpu, node, source=source)
             elif step.touch is not None and self._spaces is not None:
                 yield from self._spaces.touch(cpu, step.touch)
             elif step.shootdown is not None and self._spaces is not None:
@@ -182,7 +189,7 @@ class _Bench:
 
     def _lock_step(self, cpu: Cpu, step: BenchStep) -> ThreadBody:
         lock = self._objects.locks[step.lock or step.unlock or step.read_lock or step.read_unlock or ""]
-        if isinstance(lock, RwSem):
+        if isinstance(lock, RwSem | XaddRwSem):
             if step.lock:
                 yield from lock.down_write(cpu)
             elif step.unlock:
@@ -196,18 +203,30 @@ class _Bench:
         else:
             yield from lock.release(cpu)
 
-    def _read_dram(self, cpu: Cpu, loads: int) -> ThreadBody:
+    def _node(self, cpu: Cpu, node: Node) -> int:
+        topology = self._machine.spec.topology
+        if node == "remote":
+            return (cpu.node + topology.nodes_per_socket) % topology.nodes
+        return cpu.node if node == "local" else node
+
+    def _clear(self, cpu: Cpu, pages: int, node: int) -> ThreadBody:
         memory = self._machine.memory
+        for _ in range(pages // HUGE_PAGES):
+            yield from memory.clear_huge_page(cpu, node)
+        for _ in range(pages % HUGE_PAGES):
+            yield from memory.clear_page(cpu, node)
+
+    def _read_dram(self, cpu: Cpu, loads: int, node: int) -> ThreadBody:
         for _ in range(loads):
             if cpu.pending:
                 yield cpu.take_pending()
-            cpu.work(memory.read_line(cpu.socket, cpu.engine._now), DRAM)
+            cpu.stall(self._machine.memory.read_line(cpu, node), DRAM)
 
     def _stream_dram(self, cpu: Cpu, bandwidth: int) -> ThreadBody:
         """One line, and the pause until the next is due. Exponential: delay loops are not in step."""
         gap = LINE_BYTES * PS_PER_S * self._streams / bandwidth
-        self._machine.memory.read_line(cpu.socket, cpu.engine._now)
-        cpu.work(max(1, int(self._gaps.expovariate(1) * gap)), USER)
+        self._machine.memory.read_line(cpu, cpu.node)
+        cpu.stall(max(1, int(self._gaps.expovariate(1) * gap)), USER)
         yield cpu.take_pending()
 
 

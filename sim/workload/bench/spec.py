@@ -6,16 +6,29 @@ A bench needs no address space. Where an ordinary workload is a list of requests
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
 from sim.engine.units import PAGE_BYTES, Bandwidth, Cost, Duration, Size
 from sim.hardware import Spec
+from sim.mm import FIRST_TOUCH, MemoryPolicy
+from sim.workload.pinning import Pinning
 
-LockKind = Literal["tas", "ttas", "ticket", "mcs", "qspinlock", "rwsem"]
+LockKind = Literal["tas", "ttas", "ticket", "mcs", "qspinlock", "rwsem", "rwsem-xadd"]
 Who = Literal["alone", "first", "others", "even", "odd", "all"]
 """Threads of a role: the only thread of a run, thread 0, all but thread 0, every second one, all."""
+
+
+def _name_or_number(value: Any) -> Any:
+    if value not in ("local", "remote") and (type(value) is not int or value < 0):
+        raise ValueError("must be local, remote or the number of a node, from 0 on")
+    return value
+
+
+Node = Annotated[Literal["local", "remote"] | NonNegativeInt, BeforeValidator(_name_or_number)]
+"""A NUMA node of the hardware: the thread's own, the one that lies as its own does in the next socket, or
+that of this number."""
 
 
 class LineSpec(Spec):
@@ -25,20 +38,20 @@ class LineSpec(Spec):
 
 
 class LockSpec(Spec):
-    """A lock. *pause* is what a `ttas` waiter does between two looks at the word; with *before_5_2* a `rwsem`
-    is that of older kernels."""
+    """A lock. *pause* is what a `ttas` waiter does between two looks at the word. `rwsem-xadd` is the
+    semaphore of kernels up to 5.1, without *owner_spinning* that of kernels before 3.16."""
 
     kind: LockKind
     home: NonNegativeInt = 0
     pause: Cost | None = None
-    before_5_2: bool = False
+    owner_spinning: bool = True
 
     @model_validator(mode="after")
     def _pause_is_for_ttas(self) -> Self:
         if (self.pause is not None) != (self.kind == "ttas"):
             raise ValueError("`pause` is for `kind: ttas`, which needs it")
-        if self.before_5_2 and self.kind != "rwsem":
-            raise ValueError("`before_5_2` is for `kind: rwsem`")
+        if not self.owner_spinning and self.kind != "rwsem-xadd":
+            raise ValueError("`owner_spinning` is for `kind: rwsem-xadd`")
         return self
 
 
@@ -97,6 +110,25 @@ class StreamStep(Spec):
     bandwidth: Bandwidth
 
 
+class ClearStep(Spec):
+    """Zero so many bytes on a node, in huge pages where 2 MiB of them are left."""
+
+    size: Size = PAGE_BYTES
+    node: Node = "local"
+
+    @model_validator(mode="after")
+    def _whole_pages(self) -> Self:
+        if not self.size or self.size % PAGE_BYTES:
+            raise ValueError("size must be a whole number of pages of 4 KiB")
+        return self
+
+
+class CopyStep(ClearStep):
+    """Copy so many bytes from one node to another, page by page."""
+
+    source: Node = "local"
+
+
 class CasStep(Spec):
     """Load the line, add, compare-and-swap; again until nobody came between."""
 
@@ -120,7 +152,11 @@ class BenchStep(Spec):
     compute: Cost | None = None
     read_dram: PositiveInt | None = None
     """So many dependent loads that miss all caches."""
+    node: Node | None = None
+    """With `read_dram`: whose memory; absent, that of the thread's own node."""
     stream_dram: StreamStep | None = None
+    clear: ClearStep | None = None
+    copy_: CopyStep | None = Field(default=None, alias="copy")
     allocate: PagesStep | None = None
     free: PagesStep | None = None
     touch: TouchPagesStep | None = None
@@ -137,12 +173,15 @@ class BenchStep(Spec):
 
     @model_validator(mode="after")
     def _one_action(self) -> Self:
-        names = [name for name in type(self).model_fields if name != "per"]
-        given = [name for name in names if getattr(self, name) is not None]
+        fields = {name: field.alias or name for name, field in type(self).model_fields.items()}
+        names = [shown for shown in fields.values() if shown not in ("per", "node")]
+        given = [name for name, shown in fields.items() if shown in names and getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"a step is one of {', '.join(names)}; this one has {len(given)}")
         if self.per is not None and self.timed is None:
             raise ValueError("`per` belongs to `timed`")
+        if self.node is not None and self.read_dram is None:
+            raise ValueError("`node` belongs to `read_dram`")
         return self
 
 
@@ -187,6 +226,10 @@ class BenchSpec(Spec):
     placement: str | None = None
     """What published rows call this way to run it, such as will-it-scale's `threads`."""
     roles: tuple[Role, ...] = Field(min_length=1)
+    pinning: Pinning = "cores-first"
+    """On which cpus the threads run."""
+    memory: MemoryPolicy = FIRST_TOUCH
+    """From which node the kernel's page allocator serves a thread."""
     rounds: PositiveInt | None = None
     window: Window | None = None
 
@@ -206,7 +249,7 @@ class BenchSpec(Spec):
                 if name is not None and name not in known:
                     raise ValueError(f"a step uses {name!r}, which is neither under `lines` nor `locks`")
             lock = step.read_lock or step.read_unlock
-            if lock and self.locks[lock].kind != "rwsem":
+            if lock and self.locks[lock].kind not in ("rwsem", "rwsem-xadd"):
                 raise ValueError(f"only a rwsem can be locked for reading, {lock!r} is no such")
         return self
 
@@ -224,6 +267,16 @@ class BenchSpec(Spec):
     def placement_names(self) -> list[str]:
         """A bench has one placement at most."""
         return [self.placement] if self.placement else []
+
+
+def nodes_named(bench: BenchSpec) -> set[Node]:
+    """The nodes that the steps of *bench* name."""
+    named: set[Node] = set()
+    for step in (step for role in bench.roles for step in _all_steps(role.steps)):
+        named |= {step.node} if step.node is not None else set()
+        named |= {step.clear.node} if step.clear else set()
+        named |= {step.copy_.node, step.copy_.source} if step.copy_ else set()
+    return named
 
 
 def _all_steps(steps: tuple[BenchStep, ...]) -> list[BenchStep]:
