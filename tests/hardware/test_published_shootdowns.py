@@ -103,7 +103,7 @@ def bench_ns(machine_name: str, design: str, workload: str, threads: int) -> flo
 def test_what_do_others_add_to_discarding_a_page(
     design: str, others: int, measured: int, miss: float
 ) -> None:
-    """Haswell desktop. The delivery of an interrupt was derived from the last two rows; nothing else is fitted.
+    """Haswell desktop. The delivery of an interrupt was derived from the last two rows, nothing else.
 
     Flushing the own TLB meanwhile saved 150 to 210 ns; here its INVLPG, 64 ns, without the code around it.
     """
