@@ -238,11 +238,17 @@ def _either(value: Schema) -> Schema:
 
 
 def _clean(part: Any) -> Any:
-    """Without the titles that pydantic makes of the names, and with descriptions on one line."""
+    """Without the titles that pydantic makes of the names, and with descriptions on one line.
+
+    A choice by a key becomes any of its parts: a child of a file may leave that key to its parent.
+    """
     if isinstance(part, list):
         return [_clean(item) for item in part]
     if not isinstance(part, dict):
         return part
+    if "discriminator" in part:
+        part = {"anyOf" if key == "oneOf" else key: value for key, value in part.items()}
+        del part["discriminator"]
     return {
         key: " ".join(value.split()) if key == "description" and isinstance(value, str) else _clean(value)
         for key, value in part.items()

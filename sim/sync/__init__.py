@@ -1,11 +1,17 @@
 """Locks as protocols on cache lines and waiting."""
 
 from sim.sync.bravo import BravoLock, VisibleReaders
+from sim.sync.cna import CnaLock
+from sim.sync.mutex import Mutex
 from sim.sync.nodes import QueueNodes
+from sim.sync.osq import SpinnerQueue
+from sim.sync.percpu_rwsem import PercpuRwSem
 from sim.sync.phase_fair import PhaseFairLock
 from sim.sync.rcu import RCU, Rcu
+from sim.sync.rcu_sync import RcuSync
 from sim.sync.rwsem import RwSem, RwSemTuning
 from sim.sync.rwsem_xadd import XaddRwSem
+from sim.sync.seqlock import SeqLock
 from sim.sync.sleep import SCHED, Scheduler, Sleeper
 from sim.sync.spin import McsLock, QueuedSpinLock
 from sim.sync.word import TasLock, TicketLock
@@ -14,15 +20,21 @@ __all__ = [
     "RCU",
     "SCHED",
     "BravoLock",
+    "CnaLock",
     "McsLock",
+    "Mutex",
+    "PercpuRwSem",
     "PhaseFairLock",
     "QueueNodes",
     "QueuedSpinLock",
     "Rcu",
+    "RcuSync",
     "RwSem",
     "RwSemTuning",
     "Scheduler",
+    "SeqLock",
     "Sleeper",
+    "SpinnerQueue",
     "TasLock",
     "TicketLock",
     "VisibleReaders",

@@ -71,12 +71,18 @@ class NodeQueue:
         self.tail = None
         return True
 
+    def link(self, cpu: Cpu) -> ThreadBody:
+        """Wait for the link of whoever is behind *cpu*. Value: that cpu."""
+        while cpu not in self._following:
+            yield from cpu.park(self._lock, self._lock.activity)
+        return self._following[cpu]
+
     def successor(self, cpu: Cpu) -> ThreadBody:
         """Wait for the link of whoever is behind *cpu* and write its node. Value: that cpu, to be poked."""
         if cpu.pending:
             yield cpu.take_pending()
-        while cpu not in self._following:
-            yield from cpu.park(self._lock, self._lock.activity)
+        if cpu not in self._following:
+            yield from self.link(cpu)
         following = self._following.pop(cpu)
         yield from self.node(following).store(cpu, self._lock.activity)
         return following

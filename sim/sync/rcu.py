@@ -13,6 +13,9 @@ Callbacks come in batches: those of the period under way, and those that came si
 
 Invariant: a callback never runs while a cpu is inside a read section that began before its `defer`.
 
+With a *tick* a cpu also passes a quiescent state at the first timer tick that finds it outside a read
+section. All cpus tick at the same time, as Linux's do unless told to `skew_tick`.
+
 Sources: CortenMM artifact, ostd/src/sync/rcu (one list under a global spin lock, a mask of cpus, only context
 switches count, the cpu that completes a period runs the callbacks); Linux 6.13, Documentation/RCU and
 kernel/rcu/tree.c (a list a cpu, idle cpus are quiescent, callbacks run in a softirq of the cpu that deferred
@@ -47,8 +50,8 @@ class Rcu:
 
     *global_list*: one list of callbacks under a queued spin lock, as in the artifact; otherwise each cpu has
     its own, as in Linux. *preemptible_exit*: leaving the outermost read section is a quiescent state.
-    *idle_counts*: a cpu without a thread, or whose thread sleeps, holds up nothing. *periods* counts the
-    grace periods that have ended.
+    *idle_counts*: a cpu without a thread, or whose thread sleeps, holds up nothing. *tick* is the time
+    between timer ticks (ps); without one, ticks do not count. *periods* counts the periods that have ended.
     """
 
     __slots__ = (
@@ -62,6 +65,7 @@ class Rcu:
         "_nesting",
         "_next",
         "_preemptible_exit",
+        "_tick",
         "activity",
         "periods",
     )
@@ -73,6 +77,7 @@ class Rcu:
         global_list: bool,
         preemptible_exit: bool = False,
         idle_counts: bool = True,
+        tick: int | None = None,
         activity: str = RCU,
     ) -> None:
         self.activity = activity
@@ -80,6 +85,7 @@ class Rcu:
         self._machine = machine
         self._preemptible_exit = preemptible_exit
         self._idle_counts = idle_counts
+        self._tick = tick
         self._nesting = [0] * len(machine.cpus)
         self._current: list[_Deferred] = []
         self._next: list[_Deferred] = []
@@ -129,6 +135,11 @@ class Rcu:
         yield from lock.release(cpu)
         cpu.enable_interrupts()
 
+    def defer_again(self, cpu: Cpu, callback: Callback) -> None:
+        """`defer` by a callback, where each cpu has its own list."""
+        assert self._lock is None
+        self._queue(_Deferred(cpu, callback))
+
     def quiescent(self, cpu: Cpu) -> ThreadBody:
         """*cpu* passes a quiescent state: a context switch, the sleep or the end of its thread.
 
@@ -171,6 +182,23 @@ class Rcu:
     def _begin(self) -> None:
         self._current, self._next = self._next, []
         self._holding_up = sum(cpu.bit for cpu in self._machine.cpus if not self._is_idle(cpu))
+        if self._tick is not None:
+            self._holding_up |= self._machine.cpus[0].bit  # the period's own thread runs somewhere
+            self._await_tick(self._tick)
+
+    def _await_tick(self, tick: int) -> None:
+        engine = self._machine.engine
+        engine.call_in(tick - engine._now % tick, partial(self._on_tick, tick))
+
+    def _on_tick(self, tick: int) -> None:
+        """All cpus tick; who is not in a read section is quiescent."""
+        period = self.periods
+        for cpu in self._machine.cpus:
+            if self._holding_up & cpu.bit and not self.is_reading(cpu):
+                self._raise_softirqs(self._pass(cpu))
+            if self.periods != period:
+                return  # the next period, if there is one, waits for the next tick
+        self._await_tick(tick)
 
     def _pass(self, cpu: Cpu) -> list[_Deferred]:
         """Note that *cpu* is quiescent; returns the callbacks that may run if that ends the period."""

@@ -24,6 +24,7 @@ class Scheduler:
         "_wake_latency",
         "_wake_send",
         "_wake_spread",
+        "_watched",
         "sleeps",
     )
 
@@ -36,6 +37,7 @@ class Scheduler:
         self._wake_spread = costs.wake_spread
         self._draw = machine.engine.stream("wake-ups").random
         self._wake_send = costs.wake_send.at(clock)
+        self._watched: dict[Cpu, dict[Cpu, object]] = {}
         self.sleeps = 0
 
     def sleep(self, cpu: Cpu, sleeper: Sleeper, activity: str) -> ThreadBody:
@@ -48,6 +50,8 @@ class Scheduler:
         yield cpu.take_pending()
         if not sleeper.woken:
             cpu.in_kernel_wait = True
+            for spinner, what in self._watched.pop(cpu, {}).items():
+                spinner.poke(what)
             sleeper.since = cpu.engine._now
             yield from cpu.park(sleeper, activity)
             cpu.in_kernel_wait = False
@@ -58,11 +62,43 @@ class Scheduler:
         """Make *sleeper* run; the waker pays for it, unless the sleeper has been woken and has yet to run."""
         if not sleeper.woken:
             waker.work(self._wake_send, SCHED)
-            sleeper.woken = True
-            halted = waker.engine._now - sleeper.since > self._halt_after
-            latency = self._wake_halted if halted else self._wake_latency
-            vary = 1 + self._wake_spread * (2 * self._draw() - 1)
-            sleeper.cpu.poke(sleeper, waker.pending + int(latency * vary))
+            self._start(sleeper, waker.pending)
+
+    def wake_from_interrupt(self, sleeper: Sleeper) -> int:
+        """`wake` by an interrupt's handler; returns what the handler has to pay (ps)."""
+        if sleeper.woken:
+            return 0
+        self._start(sleeper, self._wake_send)
+        return self._wake_send
+
+    def _start(self, sleeper: Sleeper, after: int) -> None:
+        sleeper.woken = True
+        engine = sleeper.cpu.engine
+        halted = engine._now - sleeper.since > self._halt_after
+        latency = self._wake_halted if halted else self._wake_latency
+        vary = 1 + self._wake_spread * (2 * self._draw() - 1)
+        sleeper.cpu.poke(sleeper, after + int(latency * vary))
+
+    def nap(self, cpu: Cpu, time: int, activity: str) -> ThreadBody:
+        """Block for *time* ps: a device or a timer wakes the thread with an interrupt."""
+        sleeper = Sleeper(cpu, "a timer")
+
+        def ring() -> None:
+            cpu.interrupt(lambda _: (self.wake_from_interrupt(sleeper), lambda _: None))
+
+        if cpu.pending:
+            yield cpu.take_pending()
+        cpu.engine.call_in(time, ring)
+        yield from self.sleep(cpu, sleeper, activity)
+
+    # -- spinning on somebody who may go to sleep -----------------------------------------------------------
+
+    def watch(self, owner: Cpu, spinner: Cpu, what: object) -> None:
+        """Poke *spinner*, which waits for *what*, if the thread on *owner* goes to sleep."""
+        self._watched.setdefault(owner, {})[spinner] = what
+
+    def unwatch(self, owner: Cpu, spinner: Cpu) -> None:
+        self._watched.get(owner, {}).pop(spinner, None)
 
 
 class Sleeper:

@@ -135,16 +135,28 @@ class QueuedSpinLock:
             waiter.poke(self, cpu.pending)
 
     def _wait_in_queue(self, cpu: Cpu) -> ThreadBody:
+        yield from self._reach_head(cpu)
+        yield from self._await_word(cpu)
+        yield from self.line.write(cpu, self.activity)  # set locked, clear the tail if nobody follows
+        self._head = None
+        self.holder = cpu
+        if not self._queue.leave(cpu):
+            yield from self._promote_successor(cpu)
+
+    def _reach_head(self, cpu: Cpu) -> ThreadBody:
+        """Queue and wait for the promotion to its head. Value: whether anybody was ahead."""
         waits = yield from self._queue.join(cpu)  # xchg tail
         if waits:
             yield from spin_on(self._queue.node(cpu), cpu, self, lambda: self._promoted is not cpu)
             self._promoted = None
         self._head = cpu
-        yield from spin_on(self.line, cpu, self, lambda: self.holder is not None or self._pending is not None)
-        yield from self.line.write(cpu, self.activity)  # set locked, clear the tail if nobody follows
-        self._head = None
-        self.holder = cpu
-        if not self._queue.leave(cpu):
-            successor = yield from self._queue.successor(cpu)
-            self._promoted = successor
-            successor.poke(self, cpu.pending)
+        return waits
+
+    def _await_word(self, cpu: Cpu) -> ThreadBody:
+        """As the head: spin until nobody holds the lock and nobody is pending."""
+        return spin_on(self.line, cpu, self, lambda: self.holder is not None or self._pending is not None)
+
+    def _promote_successor(self, cpu: Cpu) -> ThreadBody:
+        successor = yield from self._queue.successor(cpu)
+        self._promoted = successor
+        successor.poke(self, cpu.pending)

@@ -76,9 +76,10 @@ class TicketLock:
         self._tell(cpu)
         while True:
             yield from self.line.read(cpu, self.activity)
+            serving = self._serving
             if cpu.pending:
                 yield cpu.take_pending()
-            if self._serving == ticket:
+            if serving == ticket:
                 break
             if not self.line.held_by(cpu):
                 continue  # written since: the spinning load goes out again

@@ -106,6 +106,12 @@ EXPERIMENT = "name: e\nmachine: m\ndesigns: [d]\nworkloads: [w]\n"
         ("design", "name: d\nfamily: lunix\n", False),
         ("workload", "name: w\ninherits: pf\nthread: [{mmap: {at: anywhere}}]\n", True),
         ("workload", "name: w\ninherits: pf\nthread: [{mmap: {at: home}}]\n", False),
+        ("workload", "name: w\ninherits: cna-lock2\nlocks: {file_lock: {threshold: 1 ms}}\n", True),
+        (
+            "workload",
+            "name: w\ninherits: cna-lock2\nlocks: {file_lock: {kind: mcs, threshold: 1 ms}}\n",
+            False,
+        ),
     ],
 )
 def test_what_does_a_schema_accept(kind: str, content: str, valid: bool) -> None:

@@ -18,10 +18,14 @@ from sim.engine import ThreadBody
 from sim.hardware import Cpu, Machine
 from sim.sync import (
     BravoLock,
+    CnaLock,
     McsLock,
+    Mutex,
+    PercpuRwSem,
     PhaseFairLock,
     QueuedSpinLock,
     QueueNodes,
+    Rcu,
     RwSem,
     RwSemTuning,
     Scheduler,
@@ -44,9 +48,26 @@ class ReaderWriterLock(Protocol):
 
 
 class Exclusive:
-    def __init__(self, lock: McsLock | QueuedSpinLock | TasLock | TicketLock) -> None:
+    def __init__(self, lock: McsLock | Mutex | QueuedSpinLock | TasLock | TicketLock) -> None:
         self.read_lock = self.write_lock = lock.acquire
         self.read_unlock = self.write_unlock = lock.release
+
+
+class Drowsy:
+    """A sleeping lock whose holders sleep every second time: waiters then do not spin."""
+
+    def __init__(self, lock: Mutex, scheduler: Scheduler) -> None:
+        self._lock = lock
+        self._scheduler = scheduler
+        self._turns = 0
+        self.read_lock = self.write_lock
+        self.read_unlock = self.write_unlock = lock.release
+
+    def write_lock(self, cpu: Cpu) -> ThreadBody:
+        yield from self._lock.acquire(cpu)
+        self._turns += 1
+        if self._turns % 2:
+            yield from self._scheduler.nap(cpu, 3_000 * NS, "asleep")
 
 
 class Semaphore:
@@ -61,6 +82,25 @@ def mcs(machine: Machine) -> ReaderWriterLock:
 
 def queued_spin(machine: Machine) -> ReaderWriterLock:
     return Exclusive(QueuedSpinLock(QueueNodes(machine, "qspin"), machine.line("qspinlock"), LOCK))
+
+
+def cna(machine: Machine, threshold: int = 10_000_000 * NS) -> ReaderWriterLock:
+    return Exclusive(CnaLock(QueueNodes(machine, "cna"), machine.line("cna lock"), LOCK, threshold))
+
+
+def impatient_cna(machine: Machine) -> ReaderWriterLock:
+    """The secondary queue is flushed after a few turns."""
+    return cna(machine, threshold=2_000 * NS)
+
+
+def mutex(machine: Machine) -> ReaderWriterLock:
+    nodes = QueueNodes(machine, "osq")
+    return Exclusive(Mutex(nodes, machine.line("mutex"), Scheduler(machine), LOCK))
+
+
+def drowsy_mutex(machine: Machine) -> ReaderWriterLock:
+    scheduler = Scheduler(machine)
+    return Drowsy(Mutex(QueueNodes(machine, "osq"), machine.line("mutex"), scheduler, LOCK), scheduler)
 
 
 def test_and_set(machine: Machine) -> ReaderWriterLock:
@@ -112,12 +152,21 @@ def impatient_rwsem(machine: Machine) -> ReaderWriterLock:
     return rwsem(machine, handoff_after=5000 * NS)
 
 
+def percpu_rwsem(machine: Machine, tick: int = 5_000 * NS) -> PercpuRwSem:
+    rcu = Rcu(machine, global_list=False, tick=tick)
+    return PercpuRwSem(machine, "per-cpu semaphore", rcu, Scheduler(machine), LOCK)
+
+
 EXCLUSIVE: list[Callable[[Machine], ReaderWriterLock]] = [
     mcs,
     queued_spin,
     test_and_set,
     look_before_set,
     ticket,
+    cna,
+    impatient_cna,
+    mutex,
+    drowsy_mutex,
 ]
 SHARED: list[Callable[[Machine], ReaderWriterLock]] = [
     phase_fair,
@@ -127,6 +176,7 @@ SHARED: list[Callable[[Machine], ReaderWriterLock]] = [
     impatient_rwsem,
     xadd_rwsem,
     sleeping_rwsem,
+    percpu_rwsem,
 ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from machines import raw_spec
@@ -12,6 +12,7 @@ from sim.designs import spec_model
 from sim.errors import InputError, ModelError
 from sim.hardware import MachineSpec
 from sim.workload import BenchSpec, Limits, Measurement, simulate
+from sim.workload.bench.lock_spec import READABLE, LockSpec
 
 LIMITS = Limits(events=5_000_000, simulated_ps=10**12)
 WINDOW = {"warm_up": "1 us", "length": "50 us", "skew": "100 ns"}
@@ -75,15 +76,57 @@ def test_do_simultaneous_writers_wait_for_half_of_each_other() -> None:
     assert measure(spec, 4).latency_mean_ns == pytest.approx(2 * 30, rel=0.01)
 
 
-@pytest.mark.parametrize("kind", ["tas", "ttas", "ticket", "mcs", "qspinlock", "rwsem"])
+OPTIONS: dict[str, dict[str, str]] = {
+    "ttas": {"pause": "20 ns"},
+    "cna": {"threshold": "10 us"},
+    "bravo": {"scan_line": "1 ns", "inhibit": "5 us"},
+    "percpu-rwsem": {"tick": "2 us"},
+}
+KINDS = [
+    kind
+    for member in get_args(get_args(LockSpec)[0])
+    for kind in get_args(member.model_fields["kind"].annotation)
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_can_every_kind_of_lock_be_named(kind: str) -> None:
-    pause = {"pause": "20 ns"} if kind == "ttas" else {}
     spec = bench(
-        locks={"l": {"kind": kind, **pause}},
+        locks={"l": {"kind": kind, **OPTIONS.get(kind, {})}},
         window=WINDOW,
         roles=[{"who": "all", "steps": [{"lock": "l"}, {"compute": "50 ns"}, {"unlock": "l"}]}],
     )
     assert 0 < measure(spec, 4).throughput_ops_per_us < 20
+
+
+@pytest.mark.parametrize("kind", READABLE)
+def test_do_readers_of_every_such_kind_share_it(kind: str) -> None:
+    """Four readers of 1 us: more than one can be inside at a time."""
+    spec = bench(
+        locks={"l": {"kind": kind, **OPTIONS.get(kind, {})}},
+        window=WINDOW,
+        roles=[{"who": "all", "steps": [{"read_lock": "l"}, {"compute": "1 us"}, {"read_unlock": "l"}]}],
+    )
+    assert 3 < measure(spec, 4).throughput_ops_per_us <= 4
+
+
+def test_does_a_seqlock_reader_read_once_more_after_a_writer() -> None:
+    """A writer every 10 us costs each reader of 1 us at most two of its turns."""
+    write = [{"compute": "10 us"}, {"lock": "l"}, {"compute": "50 ns"}, {"unlock": "l"}]
+    read = [{"seq_read": {"lock": "l", "steps": [{"compute": "1 us"}]}}]
+    roles = [{"who": "first", "measured": False, "steps": write}, {"who": "others", "steps": read}]
+    spec = bench(locks={"l": {"kind": "seqlock"}}, window=WINDOW, roles=roles)
+    undisturbed = bench(
+        locks={"l": {"kind": "seqlock"}}, window=WINDOW, roles=[{"who": "all", "steps": read}]
+    )
+    assert measure(undisturbed, 4).throughput_ops_per_us == pytest.approx(4, rel=0.02)
+    assert 0.8 * 3 < measure(spec, 4).throughput_ops_per_us < 0.95 * 3
+
+
+def test_does_a_thread_that_sleeps_leave_its_cpu_idle() -> None:
+    measured = measure(loop({"sleep": "5 us"}), 1)
+    assert measured.latency_mean_ns == 5_000 + 500 + 2_000  # the timer's wake-up call, the wake-up
+    assert measured.breakdown_ns_per_op["asleep"] > 5_000
 
 
 def test_does_the_same_seed_give_the_same_numbers() -> None:
@@ -190,14 +233,26 @@ def test_do_pages_of_an_allocator_come_from_the_bound_node() -> None:
         ({"rounds": 1, "window": WINDOW}, "either `rounds` or `window`"),
         ({"rounds": 1, "roles": [{"who": "all", "steps": [{"add": "y"}]}]}, "uses 'y'"),
         ({"rounds": 1, "roles": [{"who": "all", "steps": [{"add": "x", "load": "x"}]}]}, "this one has 2"),
-        ({"rounds": 1, "locks": {"l": {"kind": "ticket", "pause": "1 ns"}}}, "is for `kind: ttas`"),
+        ({"rounds": 1, "locks": {"l": {"kind": "ticket", "pause": "1 ns"}}}, "Extra inputs"),
+        ({"rounds": 1, "locks": {"l": {"kind": "ttas"}}}, "Field required"),
+        ({"rounds": 1, "locks": {"l": {"kind": "lock"}}}, "'qspinlock'"),
+        (
+            {
+                "rounds": 1,
+                "locks": {"l": {"kind": "rwsem"}},
+                "roles": [
+                    {"who": "all", "steps": [{"seq_read": {"lock": "l", "steps": [{"compute": "1 ns"}]}}]}
+                ],
+            },
+            "is for `kind: seqlock`",
+        ),
         (
             {
                 "rounds": 1,
                 "locks": {"l": {"kind": "mcs"}},
                 "roles": [{"who": "all", "steps": [{"read_lock": "l"}]}],
             },
-            "only a rwsem",
+            "only rwsem, rwsem-xadd, phase-fair",
         ),
     ],
 )

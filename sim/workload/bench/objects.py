@@ -7,22 +7,11 @@ from typing import TYPE_CHECKING
 
 from sim.engine import ThreadBody
 from sim.hardware import LINE, CacheLine, Cpu, Machine
-from sim.sync import (
-    McsLock,
-    QueuedSpinLock,
-    QueueNodes,
-    RwSem,
-    RwSemTuning,
-    Scheduler,
-    TasLock,
-    TicketLock,
-    XaddRwSem,
-)
+from sim.workload.bench.locks import BenchLock, Workshop, make_lock
 
 if TYPE_CHECKING:
-    from sim.workload.bench.spec import BenchSpec, LockSpec
+    from sim.workload.bench.spec import BenchSpec
 
-Lock = TasLock | TicketLock | McsLock | QueuedSpinLock | RwSem | XaddRwSem
 BARRIER = "barrier"
 
 
@@ -91,25 +80,10 @@ class Objects:
     """Everything that the steps of *spec* name."""
 
     def __init__(self, machine: Machine, spec: BenchSpec, threads: int) -> None:
-        self._machine = machine
-        self._nodes = QueueNodes(machine, "queue")
+        workshop = Workshop(machine)
         self.words = {name: Word(machine.line(name, line.home, owner=0)) for name, line in spec.lines.items()}
-        self.locks: dict[str, Lock] = {name: self._lock(name, lock) for name, lock in spec.locks.items()}
+        self.locks: dict[str, BenchLock] = {
+            name: make_lock(workshop, name, lock) for name, lock in spec.locks.items()
+        }
+        self.scheduler = workshop.scheduler
         self.barrier = Barrier(threads, machine.engine.stream("barrier"))
-
-    def _lock(self, name: str, spec: LockSpec) -> Lock:
-        machine, activity = self._machine, f"lock: {name}"
-        line = machine.line(name, spec.home, owner=0)
-        if spec.kind in ("tas", "ttas"):
-            return TasLock(line, activity, spec.pause.at(machine.spec.clock) if spec.pause else 0)
-        if spec.kind == "ticket":
-            return TicketLock(line, activity)
-        if spec.kind == "mcs":
-            return McsLock(self._nodes, line, activity)
-        if spec.kind == "qspinlock":
-            return QueuedSpinLock(self._nodes, line, activity)
-        # 40 bytes: unlike mm_struct's, a semaphore on its own has its count and its owner in one line.
-        scheduler = Scheduler(machine)
-        if spec.kind == "rwsem":
-            return RwSem(name, line, line, self._nodes, scheduler, activity, RwSemTuning())
-        return XaddRwSem(name, line, self._nodes, scheduler, activity, owner_spinning=spec.owner_spinning)

@@ -12,7 +12,7 @@ from sim.engine.units import LINE_BYTES, PAGE_BYTES, PS_PER_S
 from sim.errors import AccountingError, ModelError
 from sim.hardware import HUGE_PAGES, Cpu, Machine, MachineSpec
 from sim.mm import USER
-from sim.sync import RwSem, XaddRwSem
+from sim.workload.bench.locks import BenchLock
 from sim.workload.bench.objects import Objects
 from sim.workload.bench.spaces import Spaces
 from sim.workload.boot import boot
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sim.designs import DesignSpec, Kernel
     from sim.workload.bench.spec import BenchSpec, BenchStep, Node, Role
 
-START, DRAM = "start", "dram"
+START, DRAM, ASLEEP = "start", "dram", "asleep"
 
 
 @dataclass
@@ -184,24 +184,25 @@ class _Bench:
                 held = self._held[cpu.id]
                 for _ in range(step.free.count):
                     yield from self._kernel.free_pages(cpu, held.pop(0), step.free.order)
-            else:
-                yield from self._lock_step(cpu, step)
+            elif step.lock is not None:
+                yield from objects.locks[step.lock].lock(cpu)
+            elif step.unlock is not None:
+                yield from objects.locks[step.unlock].unlock(cpu)
+            elif step.read_lock is not None:
+                yield from objects.locks[step.read_lock].read_lock(cpu)
+            elif step.read_unlock is not None:
+                yield from objects.locks[step.read_unlock].read_unlock(cpu)
+            elif step.sleep is not None:
+                yield from objects.scheduler.nap(cpu, step.sleep, ASLEEP)
+            elif step.seq_read is not None:
+                yield from self._seq_read(cpu, objects.locks[step.seq_read.lock], step.seq_read.steps)
 
-    def _lock_step(self, cpu: Cpu, step: BenchStep) -> ThreadBody:
-        lock = self._objects.locks[step.lock or step.unlock or step.read_lock or step.read_unlock or ""]
-        if isinstance(lock, RwSem | XaddRwSem):
-            if step.lock:
-                yield from lock.down_write(cpu)
-            elif step.unlock:
-                yield from lock.up_write(cpu)
-            elif step.read_lock:
-                yield from lock.down_read(cpu)
-            else:
-                yield from lock.up_read(cpu)
-        elif step.lock:
-            yield from lock.acquire(cpu)
-        else:
-            yield from lock.release(cpu)
+    def _seq_read(self, cpu: Cpu, lock: BenchLock, steps: Sequence[BenchStep]) -> ThreadBody:
+        again = True
+        while again:
+            sequence = yield from lock.read_begin(cpu)
+            yield from self._run(cpu, steps)
+            again = yield from lock.read_retry(cpu, sequence)
 
     def _node(self, cpu: Cpu, node: Node) -> int:
         topology = self._machine.spec.topology

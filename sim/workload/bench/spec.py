@@ -13,9 +13,9 @@ from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, model_
 from sim.engine.units import PAGE_BYTES, Bandwidth, Cost, Duration, Size
 from sim.hardware import Spec
 from sim.mm import FIRST_TOUCH, MemoryPolicy
+from sim.workload.bench.lock_spec import READABLE, LockSpec
 from sim.workload.pinning import Pinning
 
-LockKind = Literal["tas", "ttas", "ticket", "mcs", "qspinlock", "rwsem", "rwsem-xadd"]
 Who = Literal["alone", "first", "others", "even", "odd", "all"]
 """Threads of a role: the only thread of a run, thread 0, all but thread 0, every second one, all."""
 
@@ -35,24 +35,6 @@ class LineSpec(Spec):
     """A cache line in the memory of socket *home*."""
 
     home: NonNegativeInt = 0
-
-
-class LockSpec(Spec):
-    """A lock. *pause* is what a `ttas` waiter does between two looks at the word. `rwsem-xadd` is the
-    semaphore of kernels up to 5.1, without *owner_spinning* that of kernels before 3.16."""
-
-    kind: LockKind
-    home: NonNegativeInt = 0
-    pause: Cost | None = None
-    owner_spinning: bool = True
-
-    @model_validator(mode="after")
-    def _pause_is_for_ttas(self) -> Self:
-        if (self.pause is not None) != (self.kind == "ttas"):
-            raise ValueError("`pause` is for `kind: ttas`, which needs it")
-        if not self.owner_spinning and self.kind != "rwsem-xadd":
-            raise ValueError("`owner_spinning` is for `kind: rwsem-xadd`")
-        return self
 
 
 class SpacesSpec(Spec):
@@ -137,6 +119,13 @@ class CasStep(Spec):
     """From a compare-and-swap that failed to the next one: a mispredicted branch, and the addition."""
 
 
+class SeqReadStep(Spec):
+    """Do *steps* as a reader of a seqlock: once more from the beginning, as long as writers come between."""
+
+    lock: str
+    steps: tuple[BenchStep, ...] = Field(min_length=1)
+
+
 class BenchStep(Spec):
     """One step: exactly one of its keys."""
 
@@ -149,6 +138,9 @@ class BenchStep(Spec):
     unlock: str | None = None
     read_lock: str | None = None
     read_unlock: str | None = None
+    seq_read: SeqReadStep | None = None
+    sleep: Duration | None = None
+    """Block for so long, as for a device or a timer: the cpu idles and an interrupt wakes the thread."""
     compute: Cost | None = None
     read_dram: PositiveInt | None = None
     """So many dependent loads that miss all caches."""
@@ -242,15 +234,18 @@ class BenchSpec(Spec):
     @model_validator(mode="after")
     def _objects_exist(self) -> Self:
         for step in (step for role in self.roles for step in _all_steps(role.steps)):
+            read = step.read_lock or step.read_unlock
+            seq_read = step.seq_read and step.seq_read.lock
             for known, name in (
                 (self.lines, step.load or step.store or step.add or (step.cas_add and step.cas_add.line)),
-                (self.locks, step.lock or step.unlock or step.read_lock or step.read_unlock),
+                (self.locks, step.lock or step.unlock or read or seq_read),
             ):
                 if name is not None and name not in known:
                     raise ValueError(f"a step uses {name!r}, which is neither under `lines` nor `locks`")
-            lock = step.read_lock or step.read_unlock
-            if lock and self.locks[lock].kind not in ("rwsem", "rwsem-xadd"):
-                raise ValueError(f"only a rwsem can be locked for reading, {lock!r} is no such")
+            if read and self.locks[read].kind not in READABLE:
+                raise ValueError(f"only {', '.join(READABLE)} can be locked for reading, {read!r} is none")
+            if seq_read and self.locks[seq_read].kind != "seqlock":
+                raise ValueError(f"`seq_read` is for `kind: seqlock`, {seq_read!r} is none")
         return self
 
     @model_validator(mode="after")
@@ -280,4 +275,8 @@ def nodes_named(bench: BenchSpec) -> set[Node]:
 
 
 def _all_steps(steps: tuple[BenchStep, ...]) -> list[BenchStep]:
-    return [inner for step in steps for inner in (step, *_all_steps(step.timed or ()))]
+    return [inner for step in steps for inner in (step, *_all_steps(_inner(step)))]
+
+
+def _inner(step: BenchStep) -> tuple[BenchStep, ...]:
+    return step.timed or (step.seq_read.steps if step.seq_read else ())

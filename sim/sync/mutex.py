@@ -1,0 +1,187 @@
+"""Linux's mutex: a sleeping lock whose waiters spin while the owner runs.
+
+Owner word, wait_lock, OSQ and wait list lie on one line. The owner word holds the owner and three flags:
+
+    free                    anybody with a cmpxchg takes it
+    owner runs              the OSQ's head watches the owner; the others spin on their nodes
+    owner sleeps            nobody spins: spinners go to the wait list and sleep
+    WAITERS set             who unlocks wakes the first of the list, but anybody may be faster than that one
+    HANDOFF set             by the first of the list, that was woken and came too late: it is the next owner
+    PICKUP set              the lock has been handed over: only the owner named may take it
+
+    owner    unlock: owner = 0 ==| wait_lock | wake first |
+    thief                        | lock == owner = thief ==|     ... unlock: HANDOFF: owner = first, PICKUP
+    first    asleep                          ... wakes up | taken: set HANDOFF, spin =====| takes it
+
+Invariants: one owner; a waiter is in the OSQ or in the list, never in both; with HANDOFF the list is not
+empty, and its first is who has set it. So the first of the list may be overtaken until it has been woken and
+has looked at the lock once, and by nobody afterwards.
+
+Source: Linux 6.13, kernel/locking/mutex.c. Simplifications: the wait_lock is not a lock but the
+queueing for its line; nobody is preempted. Left out: ww_mutex, interruptible waits.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from sim.engine import ThreadBody
+from sim.hardware import CacheLine, Cpu
+from sim.sync.nodes import QueueNodes
+from sim.sync.osq import SpinnerQueue
+from sim.sync.sleep import Scheduler, Sleeper
+
+
+class _Waiter(Sleeper):
+    """A thread in the wait list; *spinning* while it is awake and watches the owner, as the first may."""
+
+    __slots__ = ("spinning",)
+
+    def __init__(self, cpu: Cpu, reason: str) -> None:
+        super().__init__(cpu, reason)
+        self.spinning = False
+
+
+class Mutex:
+    """One mutex on one line. Waiting is charged to *activity*, switches are the scheduler's."""
+
+    __slots__ = ("_handoff", "_osq", "_scheduler", "_waiters", "activity", "holder", "line")
+
+    def __init__(self, nodes: QueueNodes, line: CacheLine, scheduler: Scheduler, activity: str) -> None:
+        self.line = line
+        self.activity = activity
+        self.holder: Cpu | None = None
+        self._handoff = False
+        self._osq = SpinnerQueue(self, nodes, line)
+        self._scheduler = scheduler
+        self._waiters: deque[_Waiter] = deque()
+
+    def describe_wait(self) -> str:
+        return f"{self.line.name} (held by {self.holder})"
+
+    def acquire(self, cpu: Cpu) -> ThreadBody:
+        yield from self.line.write(cpu, self.activity)  # cmpxchg owner: 0 -> current
+        if not self._waiters and self._take(cpu):
+            return
+        taken = yield from self._try_take(cpu)
+        if taken:
+            return
+        taken = yield from self._spin_in_queue(cpu)
+        if not taken:
+            yield from self._wait_in_list(cpu)
+
+    def release(self, cpu: Cpu) -> ThreadBody:
+        yield from self.line.write(cpu, self.activity)  # cmpxchg owner: current -> 0, fails on any flag
+        if not self._waiters:
+            self._set_owner(cpu, None)
+            return
+        if not self._handoff:
+            yield from self.line.write(cpu, self.activity)  # cmpxchg owner: current -> flags
+        handoff = self._handoff
+        if not handoff:
+            self._set_owner(cpu, None)
+        yield from self.line.write(cpu, self.activity)  # wait_lock
+        if not self._waiters:
+            return
+        first = self._waiters[0]
+        if handoff:
+            yield from self.line.write(cpu, self.activity)  # owner = first, PICKUP
+            self._handoff = False
+            self._set_owner(cpu, first.cpu)
+        if not first.spinning:
+            self._scheduler.wake(cpu, first)
+
+    # -- the owner word -------------------------------------------------------------------------------------
+
+    def _may_take(self, cpu: Cpu) -> bool:
+        return self.holder is None or self.holder is cpu  # PICKUP
+
+    def _take(self, cpu: Cpu) -> bool:
+        if not self._may_take(cpu):
+            return False
+        self.holder = cpu
+        return True
+
+    def _try_take(self, cpu: Cpu) -> ThreadBody:
+        """`__mutex_trylock`: look, then cmpxchg. Value: whether the lock is taken."""
+        yield from self.line.read(cpu, self.activity)
+        if not self._may_take(cpu):
+            return False
+        yield from self.line.write(cpu, self.activity)
+        return self._take(cpu)
+
+    def _set_owner(self, cpu: Cpu, owner: Cpu | None) -> None:
+        """The owner word changes: those who watch it look again."""
+        self.holder = owner
+        if self._osq.head is not None:
+            self._osq.head.poke(self, cpu.pending)
+        if self._waiters:
+            self._waiters[0].cpu.poke(self, cpu.pending)
+
+    # -- optimistic spinning --------------------------------------------------------------------------------
+
+    def _spin_in_queue(self, cpu: Cpu) -> ThreadBody:
+        """`mutex_optimistic_spin` of a newcomer. Value: whether it has taken the lock."""
+        yield from self.line.read(cpu, self.activity)
+        if self._owner_sleeps():
+            return False
+        yield from self._osq.lock(cpu)
+        taken = yield from self._spin(cpu)
+        yield from self._osq.unlock(cpu)
+        return taken
+
+    def _spin(self, cpu: Cpu) -> ThreadBody:
+        """Watch the owner, take the lock when it is free; in vain if the owner sleeps."""
+        while True:
+            taken = yield from self._try_take(cpu)
+            if taken:
+                return True
+            if cpu.pending:
+                yield cpu.take_pending()
+            owner = self.holder
+            if owner is None or self._may_take(cpu):
+                continue
+            if self._owner_sleeps():
+                return False
+            self._scheduler.watch(owner, cpu, self)
+            yield from cpu.park(self, self.activity)
+            self._scheduler.unwatch(owner, cpu)
+
+    def _owner_sleeps(self) -> bool:
+        return self.holder is not None and self.holder.in_kernel_wait
+
+    # -- sleeping -------------------------------------------------------------------------------------------
+
+    def _wait_in_list(self, cpu: Cpu) -> ThreadBody:
+        yield from self.line.write(cpu, self.activity)  # wait_lock
+        taken = yield from self._try_take(cpu)
+        if taken:
+            return
+        waiter = _Waiter(cpu, self.line.name)
+        self._waiters.append(waiter)
+        if self._waiters[0] is waiter:
+            yield from self.line.write(cpu, self.activity)  # set WAITERS
+        taken = yield from self._try_take(cpu)
+        while not taken:
+            yield from self._scheduler.sleep(cpu, waiter, self.activity)
+            taken = yield from self._try_take(cpu)
+            if not taken and self._waiters[0] is waiter:
+                taken = yield from self._demand(cpu)
+                if not taken:
+                    waiter.spinning = True
+                    taken = yield from self._spin(cpu)
+                    waiter.spinning = False
+            if not taken:
+                yield from self.line.write(cpu, self.activity)  # wait_lock
+                taken = yield from self._try_take(cpu)
+        yield from self.line.write(cpu, self.activity)  # wait_lock; the last one clears the flags
+        self._waiters.remove(waiter)
+
+    def _demand(self, cpu: Cpu) -> ThreadBody:
+        """Set HANDOFF; a lock that has been released meanwhile is taken instead. Value: whether it was."""
+        if not self._handoff:
+            yield from self.line.write(cpu, self.activity)
+            if self._take(cpu):
+                return True
+            self._handoff = True
+        return False

@@ -1,0 +1,67 @@
+"""The kinds of lock that a bench file can name, each with the options it takes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeInt
+
+from sim.engine.units import Cost, Duration
+from sim.hardware import Spec
+
+
+class PlainLock(Spec):
+    """A lock without options, in the memory of socket *home*."""
+
+    kind: Literal["tas", "ticket", "mcs", "qspinlock", "mutex", "rwsem", "phase-fair", "seqlock"]
+    home: NonNegativeInt = 0
+
+
+class TtasLock(Spec):
+    """Test-and-test-and-set; *pause* is what a waiter does between two looks at the word."""
+
+    kind: Literal["ttas"]
+    home: NonNegativeInt = 0
+    pause: Cost
+
+
+class CnaLock(Spec):
+    """A NUMA-aware queued spin lock; waiters elsewhere are passed over for *threshold* at most
+    (`numa_spinlock_threshold`)."""
+
+    kind: Literal["cna"]
+    home: NonNegativeInt = 0
+    threshold: Duration
+
+
+class XaddRwSemLock(Spec):
+    """The reader-writer semaphore of kernels up to 5.1, without *owner_spinning* of those before 3.16."""
+
+    kind: Literal["rwsem-xadd"]
+    home: NonNegativeInt = 0
+    owner_spinning: bool = True
+
+
+class BravoLock(Spec):
+    """A phase-fair lock with reader bias. A writer pays *scan_line* for each line of the readers' table, and
+    for *inhibit* there is no bias. Locks with the same options share a table."""
+
+    kind: Literal["bravo"]
+    home: NonNegativeInt = 0
+    scan_line: Cost
+    inhibit: Duration
+
+
+class PercpuRwSemLock(Spec):
+    """Linux's per-cpu rwsem, whose writers wait for grace periods; *tick* is the kernel's (1 / HZ)."""
+
+    kind: Literal["percpu-rwsem"]
+    home: NonNegativeInt = 0
+    tick: Duration
+
+
+LockSpec = Annotated[
+    PlainLock | TtasLock | CnaLock | XaddRwSemLock | BravoLock | PercpuRwSemLock, Field(discriminator="kind")
+]
+READABLE = ("rwsem", "rwsem-xadd", "phase-fair", "bravo", "percpu-rwsem")
+"""Kinds for `read_lock` and `read_unlock`."""

@@ -1,0 +1,168 @@
+"""From the lock that a bench file names to the lock of the model, one maker a kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from sim.engine import ThreadBody
+from sim.engine.units import LINE_BYTES
+from sim.hardware import CacheLine, Machine
+from sim.sync import (
+    BravoLock,
+    CnaLock,
+    McsLock,
+    Mutex,
+    PercpuRwSem,
+    PhaseFairLock,
+    QueuedSpinLock,
+    QueueNodes,
+    Rcu,
+    RwSem,
+    Scheduler,
+    SeqLock,
+    TasLock,
+    TicketLock,
+    VisibleReaders,
+    XaddRwSem,
+)
+from sim.workload.bench import lock_spec
+from sim.workload.bench.lock_spec import LockSpec
+
+Use = Callable[..., ThreadBody]
+"""Takes the cpu; `read_retry` also the number that `read_begin` gave."""
+
+
+class BenchLock:
+    """A lock as the steps of a bench use it. What its kind does not have is refused with the file."""
+
+    __slots__ = ("lock", "read_begin", "read_lock", "read_retry", "read_unlock", "unlock")
+
+    lock: Use
+    unlock: Use
+    read_lock: Use
+    read_unlock: Use
+    read_begin: Use
+    read_retry: Use
+
+    def __init__(self, **uses: Use) -> None:
+        for name, use in uses.items():
+            setattr(self, name, use)
+
+
+class Workshop:
+    """What the locks of one kernel share."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.nodes = QueueNodes(machine, "queue")
+        self.scheduler = Scheduler(machine)
+        self._rcu: dict[int, Rcu] = {}
+        self._readers: dict[tuple[int, int], VisibleReaders] = {}
+        self.locks = 0
+
+    def rcu(self, tick: int) -> Rcu:
+        """RCU as Linux has it, with timer ticks every *tick* ps."""
+        if tick not in self._rcu:
+            self._rcu[tick] = Rcu(self.machine, global_list=False, tick=tick)
+        return self._rcu[tick]
+
+    def visible_readers(self, scan_line: int, inhibit: int) -> VisibleReaders:
+        """The table of all BRAVO locks with these options."""
+        options = scan_line, inhibit
+        if options not in self._readers:
+            self._readers[options] = VisibleReaders(self.machine, scan_line=scan_line, inhibit=inhibit)
+        return self._readers[options]
+
+
+class Site(NamedTuple):
+    """Where a lock comes to lie, and what its time is charged to."""
+
+    name: str
+    line: CacheLine
+    address: int
+    activity: str
+
+
+def make_lock(shop: Workshop, name: str, spec: LockSpec) -> BenchLock:
+    """The lock *name* of a bench."""
+    line = shop.machine.line(name, spec.home, owner=0)
+    site = Site(name, line, shop.locks * LINE_BYTES, f"lock: {name}")
+    shop.locks += 1
+    return _MAKERS[spec.kind](shop, site, spec)
+
+
+_Exclusive = TasLock | TicketLock | McsLock | QueuedSpinLock | Mutex
+_Shared = PhaseFairLock | BravoLock | PercpuRwSem
+
+
+def _exclusive(lock: _Exclusive) -> BenchLock:
+    return BenchLock(lock=lock.acquire, unlock=lock.release)
+
+
+def _shared(lock: _Shared) -> BenchLock:
+    return BenchLock(
+        lock=lock.write_lock,
+        unlock=lock.write_unlock,
+        read_lock=lock.read_lock,
+        read_unlock=lock.read_unlock,
+    )
+
+
+def _ttas(shop: Workshop, site: Site, spec: lock_spec.TtasLock) -> BenchLock:
+    return _exclusive(TasLock(site.line, site.activity, spec.pause.at(shop.machine.spec.clock)))
+
+
+def _semaphore(lock: RwSem | XaddRwSem) -> BenchLock:
+    return BenchLock(
+        lock=lock.down_write, unlock=lock.up_write, read_lock=lock.down_read, read_unlock=lock.up_read
+    )
+
+
+def _rwsem(shop: Workshop, site: Site, spec: lock_spec.PlainLock) -> BenchLock:
+    # 40 bytes: unlike mm_struct's, a semaphore on its own has its count and its owner in one line.
+    return _semaphore(RwSem(site.name, site.line, site.line, shop.nodes, shop.scheduler, site.activity))
+
+
+def _xadd_rwsem(shop: Workshop, site: Site, spec: lock_spec.XaddRwSemLock) -> BenchLock:
+    spinning = spec.owner_spinning
+    return _semaphore(
+        XaddRwSem(site.name, site.line, shop.nodes, shop.scheduler, site.activity, owner_spinning=spinning)
+    )
+
+
+def _bravo(shop: Workshop, site: Site, spec: lock_spec.BravoLock) -> BenchLock:
+    table = shop.visible_readers(spec.scan_line.at(shop.machine.spec.clock), spec.inhibit)
+    return _shared(BravoLock(table, PhaseFairLock(shop.nodes, site.line, site.activity), site.address))
+
+
+def _percpu_rwsem(shop: Workshop, site: Site, spec: lock_spec.PercpuRwSemLock) -> BenchLock:
+    rcu = shop.rcu(spec.tick)
+    return _shared(PercpuRwSem(shop.machine, site.name, rcu, shop.scheduler, site.activity, home=spec.home))
+
+
+def _seqlock(shop: Workshop, site: Site, spec: lock_spec.PlainLock) -> BenchLock:
+    lock = SeqLock(shop.nodes, site.line, site.activity)
+    return BenchLock(
+        lock=lock.write_lock,
+        unlock=lock.write_unlock,
+        read_begin=lock.read_begin,
+        read_retry=lock.read_retry,
+    )
+
+
+_MAKERS: Mapping[str, Callable[[Workshop, Site, Any], BenchLock]] = {
+    "tas": lambda shop, site, spec: _exclusive(TasLock(site.line, site.activity)),
+    "ttas": _ttas,
+    "ticket": lambda shop, site, spec: _exclusive(TicketLock(site.line, site.activity)),
+    "mcs": lambda shop, site, spec: _exclusive(McsLock(shop.nodes, site.line, site.activity)),
+    "qspinlock": lambda shop, site, spec: _exclusive(QueuedSpinLock(shop.nodes, site.line, site.activity)),
+    "cna": lambda shop, site, spec: _exclusive(CnaLock(shop.nodes, site.line, site.activity, spec.threshold)),
+    "mutex": lambda shop, site, spec: _exclusive(Mutex(shop.nodes, site.line, shop.scheduler, site.activity)),
+    "rwsem": _rwsem,
+    "rwsem-xadd": _xadd_rwsem,
+    "phase-fair": lambda shop, site, spec: _shared(PhaseFairLock(shop.nodes, site.line, site.activity)),
+    "bravo": _bravo,
+    "percpu-rwsem": _percpu_rwsem,
+    "seqlock": _seqlock,
+}
