@@ -25,6 +25,7 @@ from sim.analysis.coverage import PresetCatalogue
 from sim.analysis.metrics import ratio_metric
 from sim.analysis.panels import (
     IDEAL_LABEL,
+    LATENCY_LABEL,
     PUBLISHED_LABEL,
     SHARE_LABEL,
     THREADS_LABEL,
@@ -41,6 +42,7 @@ from sim.analysis.style import (
     design_styles,
     log_throughput_axis,
 )
+from sim.analysis.sweeping import draw_sweep, panels_of, sweep_of
 from sim.analysis.tables import POINT_KEYS, averaged, default_baseline, finished, ratio_to, read_run
 from sim.analysis.wording import placement_title, thread_count
 from sim.errors import Fault, InputError
@@ -98,15 +100,26 @@ def scalability_figure(points: pd.DataFrame, title: str = "", figure: Figure | N
 
     This and the other figures fill an empty *figure* if one is given, else they make their own.
     """
+    return _over_threads(points, averaged(finished(points)), title, THROUGHPUT_LABEL, figure)
+
+
+def latency_figure(points: pd.DataFrame, title: str = "", figure: Figure | None = None) -> Figure:
+    """The same grid with the median latency of a request over threads."""
+    return _over_threads(points, averaged(finished(points), "latency_p50_ns"), title, LATENCY_LABEL, figure)
+
+
+def _over_threads(
+    points: pd.DataFrame, curves: pd.DataFrame, title: str, quantity: str, figure: Figure | None
+) -> Figure:
     rows = panel_rows(points)
-    curves = averaged(finished(points))
     styles = design_styles(points["design"])
     figure, axes = _grid(rows, panel_width=2.6, panel_height=2.55, figure=figure)
+    ideal = quantity == THROUGHPUT_LABEL
     for number, row in enumerate(rows):
         for ax, panel in zip(axes[number], row, strict=True):
-            draw_scalability(ax, panel.of(curves), styles, title=panel.workload)
+            draw_scalability(ax, panel.of(curves), styles, title=panel.workload, ideal=ideal)
             ax.tick_params(labelleft=ax is axes[number][0])
-        axes[number][0].set_ylabel(_row_label(row[0], rows, THROUGHPUT_LABEL), fontsize=LABEL_SIZE)
+        axes[number][0].set_ylabel(_row_label(row[0], rows, quantity), fontsize=LABEL_SIZE)
     _share_limits([ax for row in axes for ax in row if ax.lines])
     _label_last_row(axes, THREADS_LABEL)
     _finish(figure, title, note=_failures(points))
@@ -167,6 +180,25 @@ def measured_figure(
     for ax in axes[len(panels) :]:
         ax.remove()
     _finish(figure, title)
+    return figure
+
+
+def swept_figure(points: pd.DataFrame, title: str = "", figure: Figure | None = None) -> Figure | None:
+    """Curves over a swept value, or over threads with a line for each value; None where nothing is swept."""
+    sweep = sweep_of(points)
+    if sweep is None:
+        return None
+    panels = panels_of(sweep)
+    columns = min(len(panels), 3)
+    rows = ceil(len(panels) / columns)
+    figure = _blank(figure, max(6.0, 3.9 * columns), 0.9 + 3.0 * rows)
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    several = len({machine for machine, _, _ in panels}) > 1
+    for ax, panel in zip(axes, panels, strict=False):
+        draw_sweep(ax, sweep, panel, machine_in_title=several)
+    for ax in axes[len(panels) :]:
+        ax.remove()
+    _finish(figure, title, note=_failures(points))
     return figure
 
 
@@ -251,7 +283,10 @@ def plot_run(run_dir: Path, out: Path | None = None) -> list[Path]:
             Fault("no point of this run finished: nothing to draw", file=str(run_dir / "points.csv"))
         )
     published = read_published(default_files())
-    figures = {"scalability": scalability_figure(run.points, run.title)}
+    swept = swept_figure(run.points, run.title)
+    figures = {"swept": swept} if swept else {"scalability": scalability_figure(run.points, run.title)}
+    if swept is None:
+        figures["latency"] = latency_figure(run.points, run.title)
     if (measured := measured_figure(run.points, published, run.title)) is not None:
         figures["measured"] = measured
     figures["one-thread"] = one_thread_figure(run.points, published=published, title=run.title)

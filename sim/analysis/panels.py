@@ -26,6 +26,7 @@ from sim.analysis.style import (
 from sim.analysis.wording import design_title, duration, plain_number, thread_count
 
 THROUGHPUT_LABEL = "throughput (ops/µs)"
+LATENCY_LABEL = "median latency (ns)"
 THREADS_LABEL = "threads"
 SHARE_LABEL = "share of cpu time (%)"
 IDEAL_LABEL = "ideal linear"
@@ -33,12 +34,18 @@ PUBLISHED_LABEL = "published"
 
 
 def draw_scalability(
-    ax: Axes, curves: pd.DataFrame, styles: Mapping[str, DesignStyle], title: str = ""
+    ax: Axes,
+    curves: pd.DataFrame,
+    styles: Mapping[str, DesignStyle],
+    title: str = "",
+    *,
+    ideal: bool = True,
 ) -> None:
     """Throughput over threads, both logarithmic, one line a design and a dotted line for ideal scaling.
 
-    *curves* is one panel of `tables.averaged`. Where replicates give a confidence interval it is a band.
-    The ideal line starts at the best throughput a thread has at the smallest thread count.
+    *curves* is one panel of `tables.averaged`, of throughput or, without *ideal*, of anything else. Where
+    replicates give a confidence interval it is a band. The ideal line starts at the best throughput a thread
+    has at the smallest thread count.
     """
     dress(ax, title)
     if curves.empty:
@@ -48,16 +55,17 @@ def draw_scalability(
     log_threads_axis(ax, threads)
     ax.set_yscale("log")
 
-    first = curves.loc[curves["threads"] == threads[0]]
-    per_thread = float(first["mean"].max()) / threads[0]
-    ax.plot(
-        [threads[0], threads[-1]],
-        [per_thread * threads[0], per_thread * threads[-1]],
-        linestyle=":",
-        linewidth=1.2,
-        color=FAINT,
-        label=IDEAL_LABEL,
-    )
+    if ideal:
+        first = curves.loc[curves["threads"] == threads[0]]
+        per_thread = float(first["mean"].max()) / threads[0]
+        ax.plot(
+            [threads[0], threads[-1]],
+            [per_thread * threads[0], per_thread * threads[-1]],
+            linestyle=":",
+            linewidth=1.2,
+            color=FAINT,
+            label=IDEAL_LABEL,
+        )
     for design, style in styles.items():
         line = curves.loc[curves["design"] == design].sort_values("threads")
         if line.empty:

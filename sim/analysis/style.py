@@ -36,7 +36,7 @@ _KNOWN = {
     "nros": DesignStyle("#009E73", "D"),
     "radixvm": DesignStyle("#CC79A7", "v"),
 }
-_SPARE = (
+SPARE_STYLES = (
     DesignStyle("#D55E00", "P"),
     DesignStyle("#56B4E9", "X"),
     DesignStyle("#8C6BB1", "p"),
@@ -60,11 +60,11 @@ def design_styles(designs: Iterable[str]) -> dict[str, DesignStyle]:
         if name in _KNOWN:
             styles[name] = _KNOWN[name]
             continue
-        place = crc32(name.encode()) % len(_SPARE)
-        while place in taken and len(taken) < len(_SPARE):
-            place = (place + 1) % len(_SPARE)
+        place = crc32(name.encode()) % len(SPARE_STYLES)
+        while place in taken and len(taken) < len(SPARE_STYLES):
+            place = (place + 1) % len(SPARE_STYLES)
         taken.add(place)
-        styles[name] = _SPARE[place]
+        styles[name] = SPARE_STYLES[place]
     return styles
 
 
