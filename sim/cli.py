@@ -148,6 +148,27 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     validate.add_argument("--workers", metavar="N", type=_workers, help="processes (default: one a cpu)")
 
+    fit = commands.add_parser(
+        "fit",
+        help="try values against the published rows that costs may be fitted to",
+        description="Simulates only rows marked `calibrate`, for every combination of the values, and prints "
+        "them with the closest first. Nothing is changed: the value to keep goes into its file by hand, with "
+        "its source.",
+    )
+    fit.set_defaults(command=_fit)
+    fit.add_argument("machine", metavar="MACHINE", help="the machine whose rows are used")
+    fit.add_argument(
+        "--try", metavar="KEY=[A,B,...]", action="append", default=[], dest="tries", required=True,
+        help="a value's path and what to try, e.g. machine.coherence.probe=[0,0.1,0.2]",
+    )  # fmt: skip
+    fit.add_argument(
+        "--data", metavar="FILE.csv", nargs="+", action="extend", type=Path, default=[],
+        help="measurements (default: the published ones that come with the program)",
+    )  # fmt: skip
+    fit.add_argument("--dataset", metavar="NAME", nargs="+", action="extend", default=[], help="these only")
+    fit.add_argument("--workload", metavar="NAME", nargs="+", action="extend", default=[], help="these only")
+    fit.add_argument("--workers", metavar="N", type=_workers, help="processes (default: one a cpu)")
+
     plot = commands.add_parser("plot", help="draw the figures of a run again")
     plot.set_defaults(command=_plot)
     plot.add_argument("run", metavar="RUN", type=Path, help="folder of a run, or its name under results/")
@@ -326,6 +347,25 @@ def _validate(options: argparse.Namespace) -> int:
         written = write_report(result, options.report)
         console.print(f"page: {written}", soft_wrap=True, highlight=False)
     return DONE if result.ok and (result.complete or not options.strict) else FAILED
+
+
+def _fit(options: argparse.Namespace) -> int:
+    from sim.analysis.fitting import fit
+    from sim.experiment import available_cpus, meter, parse_choices
+
+    choices = [parse_choices(text, f"--try {text}") for text in options.tries]
+    with meter(_console(sys.stderr)) as progress:
+        result = fit(
+            choices,
+            options.machine,
+            options.data,
+            options.dataset,
+            options.workload,
+            options.workers or available_cpus(),
+            progress,
+        )
+    result.render(_console(sys.stdout))
+    return DONE
 
 
 def _plot(options: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ invariant of the simulator), `BudgetExceeded` is a point that ran out of its all
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -38,6 +38,18 @@ class Fault:
         if self.suggestion:
             notes.append(f"did you mean {self.suggestion!r}?")
         return f"{head} ({'; '.join(notes)})" if notes else head
+
+
+class RuleError(ValueError):
+    """Values of a spec that do not fit each other.
+
+    *allowed* says for each of them, by its dotted path below the spec that has the rule, what would fit the
+    others; the most likely culprit comes first. Whoever knows the file adds the place.
+    """
+
+    def __init__(self, message: str, allowed: Mapping[str, str]) -> None:
+        self.allowed = allowed
+        super().__init__(message)
 
 
 class InputError(CortensimError):

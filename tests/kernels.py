@@ -37,7 +37,8 @@ _LINUX: dict[str, Any] = {
     "name": "linux",
     "title": "Linux for tests",
     "family": "linux",
-    "switches": {"prefetchw_mmap_lock": True, "lru_drain_on_zap": True},
+    "switches": {"prefetchw_mmap_lock": True, "vma_lock": True, "lru_drain_on_zap": True},
+    "flush": {"method": "ipi", "concurrent": True, "asids": 6},
     "limits": {"lru_batch": 4, "pcp_batch": 4, "pcp_high": 12},
     "costs": dict.fromkeys(LinuxCosts.model_fields, "10 cycles"),
 }

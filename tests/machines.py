@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sim.engine import Engine, ThreadBody, TieRule
@@ -88,10 +88,11 @@ def small_machine(
     seed: int = 0,
     ties: TieRule = "fifo",
     online: int | None = None,
+    order: Sequence[int] | None = None,
 ) -> Machine:
     """A fresh machine on a fresh engine."""
     spec = MachineSpec.model_validate(raw_spec(changes))
-    return Machine(Engine(seed=seed, ties=ties, max_events=10_000_000), spec, online)
+    return Machine(Engine(seed=seed, ties=ties, max_events=10_000_000), spec, online, order)
 
 
 def with_order(rule: str, streak: int = 1) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from sim.analysis.activities import grouped
+from sim.analysis.beside import FILLED_LABEL, OPEN_LABEL, comparisons, draw_beside
+from sim.analysis.coverage import PresetCatalogue
 from sim.analysis.metrics import ratio_metric
 from sim.analysis.panels import (
     IDEAL_LABEL,
@@ -139,6 +141,35 @@ def one_thread_figure(
     return figure
 
 
+def measured_figure(
+    points: pd.DataFrame, published: Sequence[Observation], title: str = "", figure: Figure | None = None
+) -> Figure | None:
+    """Throughput and latency beside what others measured at the same places; None if nobody did."""
+    catalogue = PresetCatalogue()
+
+    def clock_of(name: str) -> int:
+        machine = catalogue.machine(name)
+        return machine.clock if machine else 0
+
+    panels = comparisons(finished(points), published, clock_of)
+    if not panels:
+        return None
+    columns = min(len(panels), 1 if len(panels) == 1 else 2 if len(panels) <= 4 else 3)
+    rows = ceil(len(panels) / columns)
+    figure = _blank(figure, max(6.0, 3.9 * columns), 0.9 + 2.9 * rows)
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    styles = design_styles(points["design"])
+    several = len({panel.machine for panel in panels}) > 1
+    for ax, panel in zip(axes, panels, strict=False):
+        draw_beside(ax, panel, styles)
+        if several:
+            ax.set_title(f"{panel.title}\n{panel.machine}", fontsize=TITLE_SIZE, color=INK)
+    for ax in axes[len(panels) :]:
+        ax.remove()
+    _finish(figure, title)
+    return figure
+
+
 def one_thread_ratios(points: pd.DataFrame, baseline: str) -> pd.DataFrame:
     """`averaged` ratios to *baseline* at the smallest thread count and the first placement of *points*.
 
@@ -219,12 +250,11 @@ def plot_run(run_dir: Path, out: Path | None = None) -> list[Path]:
         raise InputError(
             Fault("no point of this run finished: nothing to draw", file=str(run_dir / "points.csv"))
         )
-    figures = {
-        "scalability": scalability_figure(run.points, run.title),
-        "one-thread": one_thread_figure(
-            run.points, published=read_published(default_files()), title=run.title
-        ),
-    }
+    published = read_published(default_files())
+    figures = {"scalability": scalability_figure(run.points, run.title)}
+    if (measured := measured_figure(run.points, published, run.title)) is not None:
+        figures["measured"] = measured
+    figures["one-thread"] = one_thread_figure(run.points, published=published, title=run.title)
     if not run.breakdown.empty:
         figures["where-time-goes"] = time_figure(run.breakdown, f"{run.title}: where the time goes")
     folder = out or run_dir / "plots"
@@ -304,7 +334,7 @@ def _finish(figure: Figure, title: str, note: str = "") -> None:
     for ax in figure.axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
-    for label in (IDEAL_LABEL, PUBLISHED_LABEL):  # after the designs
+    for label in (IDEAL_LABEL, PUBLISHED_LABEL, OPEN_LABEL, FILLED_LABEL):  # after the designs
         if label in entries:
             entries[label] = entries.pop(label)
     if entries:

@@ -25,9 +25,19 @@ from sim.analysis.coverage import Catalogue, PresetCatalogue, Question, question
 from sim.analysis.metrics import Measured, Place, PointFailedError
 from sim.analysis.published import COLUMNS, Observation, default_files, read_published, select_datasets
 from sim.analysis.wording import plain_number
-from sim.experiment import ExperimentSpec, Progress, Resolved, load_spec, make_point, run_points
+from sim.experiment import (
+    ExperimentSpec,
+    Kind,
+    Override,
+    Progress,
+    Resolved,
+    load_spec,
+    make_point,
+    run_points,
+)
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
     from rich.console import Console
 
     from sim.designs import DesignSpec
@@ -159,9 +169,9 @@ def validate(
     answerable = [question for question in asked if isinstance(question, Question)]
     places = list(dict.fromkeys(point for question in answerable for point in question.points()))
     frame = (run or simulate_presets)(places, workers, progress) if places else pd.DataFrame()
-    measured = _measured(frame)
+    found = measured(frame)
     pairs = zip(observations, asked, strict=True)
-    judgements = tuple(judge(row, question, measured) for row, question in pairs)
+    judgements = tuple(judge(row, question, found) for row, question in pairs)
     return ValidationResult(judgements, frame, frame.attrs.get("breakdown", pd.DataFrame()))
 
 
@@ -181,9 +191,18 @@ def judge(row: Observation, question: Question | str, measured: Mapping[Place, M
     return Judgement(row, simulated, error, verdict, ", ".join(several), points)
 
 
-def simulate_presets(places: Sequence[Place], workers: int, progress: Progress | None) -> pd.DataFrame:
-    """Simulate *places*, each a point of presets, with the seed that experiments have by default."""
-    load = cache(load_spec)
+def simulate_presets(
+    places: Sequence[Place], workers: int, progress: Progress | None, overrides: Sequence[Override] = ()
+) -> pd.DataFrame:
+    """Simulate *places*, each a point of presets, with the seed that experiments have by default.
+
+    *overrides* replace values in the files. Raises `InputError` where one does not fit.
+    """
+
+    @cache
+    def load(kind: Kind, name: str) -> Resolved[BaseModel]:
+        return load_spec(kind, name, [override for override in overrides if override.target == kind])
+
     seed = ExperimentSpec.model_fields["seed"].default
     points = [
         make_point(
@@ -199,7 +218,8 @@ def simulate_presets(places: Sequence[Place], workers: int, progress: Progress |
     return run_points(points, workers, progress)
 
 
-def _measured(frame: pd.DataFrame) -> dict[Place, Measured]:
+def measured(frame: pd.DataFrame) -> dict[Place, Measured]:
+    """What the points in *frame*, one a row, measured."""
     names = [field.name for field in fields(Place)]
     return {
         Place(**{name: row[name] for name in names}): Measured(

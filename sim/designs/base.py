@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from sim.engine import ThreadBody
 from sim.errors import ModelError
-from sim.hardware import Cpu, Machine, Spec
-from sim.mm import AddressSpace
+from sim.hardware import Cpu, Machine, MachineSpec, Spec
+from sim.mm import AddressSpace, NodePolicy
 
 
 class DesignSpec(Spec):
@@ -19,6 +19,10 @@ class DesignSpec(Spec):
     title: str
     family: str
 
+    def refuses(self, machine: MachineSpec) -> str | None:
+        """Why the design cannot run on *machine*, if so."""
+        return None
+
 
 class Kernel(ABC):
     """A booted kernel of some design: machine-wide state (allocators, locks) and its processes."""
@@ -26,6 +30,13 @@ class Kernel(ABC):
     @abstractmethod
     def new_process(self, cpu: Cpu) -> AddressSpace:
         """A process with an empty address space, made by a thread on *cpu*."""
+
+    def place_memory(self, policy: NodePolicy) -> None:
+        """From now on take pages from the nodes that *policy* chooses, before any process is made.
+
+        Not called for first touch, which is what a kernel does by itself.
+        """
+        raise ModelError("this design cannot place memory: leave `memory` out")
 
     def allocate_pages(self, cpu: Cpu, order: int) -> ThreadBody:
         """A block of 2**order pages from the kernel's own allocator; value: its first frame."""
@@ -35,6 +46,18 @@ class Kernel(ABC):
     def free_pages(self, cpu: Cpu, frame: int, order: int) -> ThreadBody:
         """Give such a block back."""
         raise ModelError("this design offers no page allocator to benches")
+        yield
+
+    def switch(self, cpu: Cpu, space: AddressSpace) -> ThreadBody:
+        """Let *cpu* leave its address space for *space*."""
+        raise ModelError("this design does not let benches switch address spaces")
+        yield
+
+    def shoot_down(
+        self, cpu: Cpu, space: AddressSpace, pages: Sequence[int], holders: Iterable[Cpu] | None
+    ) -> ThreadBody:
+        """Flush *pages* of *space* on all cpus that run it, or on *cpu* and *holders*, its only users."""
+        raise ModelError("this design does not let benches flush TLBs")
         yield
 
 

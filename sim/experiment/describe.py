@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from sim.engine.units import Cost, format_duration
 from sim.errors import Fault
 from sim.experiment import presets
-from sim.experiment.document import KeyPath, dotted
+from sim.experiment.document import Document, KeyPath, dotted
 from sim.experiment.presets import Kind
 from sim.experiment.resolve import Resolved
 from sim.experiment.yaml_loader import read_document
@@ -20,7 +22,7 @@ from sim.experiment.yaml_loader import read_document
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from sim.hardware import Topology
+    from sim.hardware import MachineSpec, Topology
 
 _CLUSTERS_A_LINE = 6
 
@@ -42,56 +44,108 @@ def preset_table(kind: Kind) -> Table:
 def spec_view(resolved: Resolved[BaseModel]) -> RenderableType:
     """A file with the origin of each of its values; a machine also with its topology."""
     document = resolved.document
+    inherits = len(resolved.files) > 1 and resolved.kind != "experiment"
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("key", "value", "quality", "source"):
+    for heading in ("key", "value", "quality", "source", *(["inherited from"] if inherits else [])):
         table.add_column(heading, overflow="fold", no_wrap=heading == "key")
     table.add_column("range, note", overflow="fold", style="dim")
     for path, value in _leaves(document.tree):
         origin = document.provenance.get(path)
-        if origin is None:
-            table.add_row(dotted(path), _inline(value), "", "", "")
-        else:
-            span = " to ".join(_inline(bound) for bound in origin.range or ())
-            remark = "; ".join(part for part in (span, origin.note) if part)
-            table.add_row(dotted(path), _inline(value), origin.quality or "", origin.source or "", remark)
+        cells = [dotted(path), _inline(value)]
+        cells += ["", ""] if origin is None else [origin.quality or "", origin.source or ""]
+        if inherits:
+            cells.append(_parent(document, path) or "")
+        span = " to ".join(_inline(bound) for bound in (origin and origin.range) or ())
+        cells.append("; ".join(part for part in (span, origin and origin.note) if part))
+        table.add_row(*cells)
     parts: list[RenderableType] = [Text(f"{resolved.kind} {resolved.name}", style="bold")]
     parts += [Text(f"from {file.path}", style="dim") for file in resolved.files]
-    topology: Topology | None = getattr(resolved.spec, "topology", None)
-    if topology is not None:
-        parts += [Text(), topology_drawing(topology)]
+    if resolved.kind == "machine":
+        spec = cast("MachineSpec", resolved.spec)
+        parts += [Text(), topology_drawing(spec.topology), Text(), _distances(spec)]
     parts += [Text(), table]
-    if document.sources:
-        parts += [Text(), _source_table(document.sources.items())]
+    if sources := _sources(document):
+        parts += [Text(), _source_table(sources)]
     return Group(*parts)
 
 
 def topology_drawing(topology: Topology) -> Text:
-    """The cpus of a machine: one bracket a cluster (cores that share an L3), one block a socket."""
+    """The cpus of a machine: one line a socket, one bracket a cluster, and how to read it."""
     clusters = topology.clusters_per_socket
     digits = len(str(topology.cpus - 1))
+    label = len(f"socket {topology.sockets - 1}")
     lines = []
     for socket in range(topology.sockets):
-        lines.append(f"socket {socket}")
         first = socket * clusters
         for start in range(first, first + clusters, _CLUSTERS_A_LINE):
             row = range(start, min(start + _CLUSTERS_A_LINE, first + clusters))
-            lines.append("  " + " ".join(f"[{_cpus_of(topology, cluster, digits)}]" for cluster in row))
-    nodes = f"{topology.numa_nodes} NUMA node" + "s" * (topology.numa_nodes != 1)
-    lines.append(
-        f"{topology.cpus} cpus in {topology.sockets * clusters} clusters [cpus that share an L3]; "
-        f"the kernel sees {nodes}"
+            name = f"socket {socket}" if start == first else ""
+            brackets = " ".join(f"[{_cpus_of(topology, cluster, digits)}]" for cluster in row)
+            lines.append(f"{name:{label}}  {brackets}")
+    factors = [
+        (topology.sockets, "socket"),
+        (clusters, "cluster"),
+        (topology.cores_per_cluster, "core"),
+        (topology.threads_per_core, "thread"),
+    ]
+    product = " x ".join(
+        _count(number, thing) for number, thing in factors if number > 1 or thing != "thread"
     )
-    return Text("\n".join(lines))
+    lines.append(f"{_count(topology.cpus, 'cpu')} = {product}")
+    lines.append("[ ] is a cluster: the cores nearest to each other (a CCX, a die or a whole socket)")
+    if topology.threads_per_core > 1:
+        lines.append("| parts the first threads of its cores from the next ones, in the same order")
+    if topology.interleaved:
+        lines.append(":n stands for every n-th cpu: neighbours in number sit on different sockets")
+    nodes = f"the kernel sees {_count(topology.numa_nodes, 'NUMA node')}"
+    if topology.numa_nodes < topology.sockets:
+        nodes += f", though the memory lies on {topology.sockets} sockets"
+    elif topology.numa_nodes > topology.sockets:
+        nodes += f", {topology.numa_nodes // topology.sockets} a socket"
+    return Text("\n".join([*lines, nodes]))
+
+
+def _distances(spec: MachineSpec) -> Table:
+    """What a cache line and memory cost, at the distances that this machine has."""
+    topology, coherence, memory = spec.topology, spec.coherence, spec.memory
+    clusters, sockets = topology.clusters_per_socket > 1, topology.sockets > 1
+
+    def cost(step: Cost) -> str:
+        return format_duration(step.at(spec.clock))
+
+    table = Table.grid(padding=(0, 2))
+    table.add_row("a cache line", "of another core of the cluster", cost(coherence.same_cluster))
+    if clusters:
+        home = f" ({cost(coherence.cross_socket)} if its home is the other socket)"
+        aware = coherence.home_aware and sockets
+        table.add_row("", "of another cluster", cost(coherence.cross_cluster) + (home if aware else ""))
+    if sockets:
+        home = f" ({cost(coherence.via_home)} if its home is a third socket)" if coherence.via_home else ""
+        table.add_row("", "of another socket", cost(coherence.cross_socket) + home)
+    table.add_row("memory", "of the socket", format_duration(memory.local))
+    if sockets:
+        table.add_row("", "of another socket", format_duration(memory.remote))
+    return table
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" + "s" * (number != 1)
 
 
 def _cpus_of(topology: Topology, cluster: int, digits: int) -> str:
-    """The cpus of a cluster as ranges: `0-13,56-69`; with a step where cores are interleaved: `0-52:4`."""
+    """The cpus of a cluster as ranges: `0-13|56-69`; with a step where cores are interleaved: `0-52:4`."""
     step = topology.sockets if topology.interleaved else 1
     cpus = [cpu for cpu in range(topology.cpus) if topology.cluster_of(cpu) == cluster]
     size = topology.cores_per_cluster
     threads = (cpus[start : start + size] for start in range(0, len(cpus), size))
     suffix = f":{step}" if step > 1 else ""
-    return ",".join(f"{some[0]:>{digits}}-{some[-1]:>{digits}}{suffix}" for some in threads)
+    return "|".join(_range(some, digits) + (suffix if len(some) > 1 else "") for some in threads)
+
+
+def _range(cpus: list[int], digits: int) -> str:
+    """`0-13`, or `0` alone."""
+    first, last = f"{cpus[0]:>{digits}}", f"{cpus[-1]:>{digits}}"
+    return first if len(cpus) == 1 else f"{first}-{last}"
 
 
 def result_table(points: DataFrame) -> Table:
@@ -128,7 +182,27 @@ def result_table(points: DataFrame) -> Table:
     return table
 
 
-def _source_table(sources: Iterable[tuple[str, str]]) -> Table:
+def _parent(document: Document, path: KeyPath) -> str | None:
+    """The name of the file that wrote an inherited value."""
+    file = document.mark(path).file
+    return None if file == document.start.file else Path(file).stem
+
+
+def _sources(document: Document) -> list[tuple[str, str]]:
+    """The sources that the values name, with their texts; an id with several meanings says where."""
+    files: dict[tuple[str, str], list[str]] = {}
+    for origin in document.provenance.values():
+        if origin.source and origin.source_text:
+            users = files.setdefault((origin.source, origin.source_text), [])
+            users.append(Path(origin.mark.file).stem)
+    ids = [source for source, _ in files]
+    return [
+        (source if ids.count(source) == 1 else f"{source} in {', '.join(dict.fromkeys(users))}", text)
+        for (source, text), users in files.items()
+    ]
+
+
+def _source_table(sources: list[tuple[str, str]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("source", no_wrap=True)
     table.add_column("is", overflow="fold")

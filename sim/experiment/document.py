@@ -34,6 +34,9 @@ class Provenance:
     note: str | None
     range: tuple[Any, ...] | None
     mark: Mark
+    source_mark: Mark | None = None
+    source_text: str | None = None
+    """What the source id stands for where the value was written; elsewhere it may stand for another."""
 
 
 @dataclass(frozen=True)
@@ -123,13 +126,21 @@ class Document:
         """This document under *child*: mappings merge deeply, anything else is replaced whole."""
         tree = _merge(self.tree, child.tree)
         kept = {path for path, _ in _walk(tree)} - set(child.marks)
+        added = {path: _explained(origin, self.sources) for path, origin in child.provenance.items()}
         return Document(
             tree,
             marks={p: m for p, m in self.marks.items() if p in kept} | dict(child.marks),
             keys={p: m for p, m in self.keys.items() if p in kept} | dict(child.keys),
-            provenance={p: s for p, s in self.provenance.items() if p in kept} | dict(child.provenance),
+            provenance={p: s for p, s in self.provenance.items() if p in kept} | added,
             sources={**self.sources, **child.sources},
         )
+
+
+def _explained(origin: Provenance, sources: Mapping[str, str]) -> Provenance:
+    """*origin* with the text of its source, if it has none yet and *sources* know it."""
+    if origin.source is None or origin.source_text is not None:
+        return origin
+    return replace(origin, source_text=sources.get(origin.source))
 
 
 def _set(tree: Any, path: KeyPath, value: Any) -> tuple[Any, KeyPath]:

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, TypeGuard, Union, get_args, get_orig
 
 from pydantic import BaseModel, ValidationError
 
-from sim.errors import Fault
-from sim.experiment.document import Document, KeyPath
+from sim.errors import Fault, RuleError
+from sim.experiment.document import Document, KeyPath, dotted
 from sim.experiment.nearest import nearest
 
 MISSING = "required key is missing"
@@ -75,6 +75,8 @@ def _fault(detail: Any, model: type[BaseModel], document: Document) -> Fault:
     if kind == "union_tag_not_found":
         return document.fault((*path, str(context["discriminator"]).strip("'")), MISSING)
     if kind in ("value_error", "assertion_error"):
+        if isinstance(error := context["error"], RuleError):
+            return _misfit(error, document, path)
         whole = isinstance(detail["input"], dict)  # a rule about several values; which, its words say
         return document.fault(path, str(context["error"]), value=None if whole else value)
     if kind in _BOUNDS:
@@ -90,6 +92,20 @@ def _fault(detail: Any, model: type[BaseModel], document: Document) -> Fault:
     if kind.endswith(("_type", "_parsing", "_from_float", "_number")) and stem in _WORDS:
         return document.fault(path, _WORDS[stem], value=value)
     return document.fault(path, str(detail["msg"]), value=value)
+
+
+def _misfit(error: RuleError, document: Document, path: KeyPath) -> Fault:
+    """A rule about several values, at the one that was most probably just written.
+
+    That is one from the command line, else one in the file itself, else the rule's first.
+    """
+    found = [(*path, *key.split(".")) for key in error.allowed]
+    written = [key for key in found if key in document.marks]
+    recent = [key for key in written if document.mark(key).line is None]
+    recent += [key for key in written if document.mark(key).file == document.start.file]
+    place = (recent + written)[0]
+    allowed = error.allowed[dotted(place[len(path) :])]
+    return document.fault(place, str(error), value=_at(document.tree, place), allowed=allowed)
 
 
 def _stranger(

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 if TYPE_CHECKING:
+    from sim.errors import Fault
     from sim.experiment.points import Point
     from sim.experiment.presets import Kind
-    from sim.workload import Measurement
+    from sim.hardware import MachineSpec
+    from sim.workload import Measurement, WorkloadSpec
 
 _MODEL_FLOORS = ("engine", "hardware", "sync", "mm", "designs", "workload")
 
@@ -45,6 +47,13 @@ def model(kind: Kind, family: str | None = None) -> type[BaseModel]:
     from sim.experiment.spec import ExperimentSpec
 
     return ExperimentSpec
+
+
+def misfit(machine: MachineSpec, workload: WorkloadSpec, placement: str, threads: int) -> Fault | None:
+    """Why a workload cannot run on a machine, if it cannot; the fault's key is the workload's."""
+    from sim.workload import misfit
+
+    return misfit(machine, workload, placement, threads)
 
 
 def simulate(point: Point) -> Measurement:

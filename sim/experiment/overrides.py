@@ -51,6 +51,15 @@ def parse_override(text: str, option: str) -> Override:
     return _plural(Override(path, value, Mark(option), key))
 
 
+def parse_choices(text: str, option: str) -> list[Override]:
+    """The overrides in `key.path=[value, value, ...]`, one a value. Raises `InputError`."""
+    listed = parse_override(text, option)
+    if not isinstance(listed.value, list) or not listed.value or listed.target == "experiment":
+        allowed = " or ".join(f"{kind}.<key>=[value, ...]" for kind in MEMBERS)
+        raise InputError(Fault("must be the path of a value and a list", option, allowed=allowed))
+    return [replace(listed, value=value) for value in listed.value]
+
+
 def from_mapping(values: Mapping[str, object]) -> list[Override]:
     """Overrides given in Python: `{"threads": [1, 8], "workload.layout.leaves": 64}`."""
     return [

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from pydantic import BaseModel
 
 from sim.errors import Fault, InputError
-from sim.experiment import presets
+from sim.experiment import floors, presets
 from sim.experiment.axes import Assignment, Swept, assignments, size
 from sim.experiment.document import Document, KeyPath
 from sim.experiment.explain import distinct
@@ -181,6 +181,7 @@ class Grid:
             )
             if (cell := self._varied(Cell(machine, design, workload, placement, assignment, threads)))
         ]
+        self._refuse_misfits(cells)
         if not cells and not self.faults:
             key = "only" if spec.only else "exclude"
             self.faults.append(self.document.fault((key,), "no point is left", at_key=True))
@@ -197,6 +198,8 @@ class Grid:
             return None
         if cell.threads > machine.spec.cpus:
             self._refuse_threads(cell.threads, machine)
+        if refusal := design.spec.refuses(machine.spec):
+            self.faults.append(self.document.fault(("designs",), refusal, value=design.name))
         known = workload.spec.placement_names
         if workload is not cell.workload and cell.placement and cell.placement not in known:
             message = f"the workload {workload.name} has no placement {cell.placement!r} with these values"
@@ -216,6 +219,25 @@ class Grid:
             given = [override for override in self.given if override.target == member.kind]
             self._variants[key] = variant(member, [*special, *given, *swept], self.faults)
         return self._variants[key]
+
+    def _refuse_misfits(self, cells: Sequence[Cell]) -> None:
+        """Workloads that cannot run on a machine, each at its largest number of threads."""
+        largest: dict[object, Cell] = {}
+        for cell in cells:
+            known = cell.workload.spec.placement_names or ("",)
+            if cell.threads > cell.machine.spec.cpus or cell.placement not in known:
+                continue  # refused as it is
+            key = (id(cell.machine), id(cell.workload), cell.placement)
+            if key not in largest or largest[key].threads < cell.threads:
+                largest[key] = cell
+        for cell in largest.values():
+            workload = cell.workload
+            fault = floors.misfit(cell.machine.spec, workload.spec, cell.placement, cell.threads)
+            if fault is not None:
+                key_path: KeyPath = (fault.key or "",)
+                overlaid: KeyPath = ("placements", cell.placement, *key_path)
+                at = overlaid if overlaid in workload.document.marks else key_path
+                self.faults.append(placed(fault, workload.document.fault(at, fault.message)))
 
     def _refuse_threads(self, threads: int, machine: Resolved[MachineSpec]) -> None:
         place: KeyPath = ("threads", self.spec.threads.index(threads))

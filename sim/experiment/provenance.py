@@ -6,16 +6,18 @@ Any value of a machine, design or workload file may be written plainly, or with 
     same_cluster: {value: 49 ns, quality: derived, source: VM, note: half a round trip, range: [43 ns, 52 ns]}
 
 The models read plain values only. This module takes the origins out, into a table beside the tree. The
-key `value` is therefore reserved: a mapping that has it is a sourced value.
+key `value` is therefore reserved: a mapping that has it is a sourced value. A source is a short name, which a
+top-level `sources:` of the file, or of one that it inherits from, explains.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from sim.errors import Fault
-from sim.experiment.document import Document, KeyPath, Mark, Provenance
+from sim.experiment.document import Document, KeyPath, Mark, Provenance, dotted
 from sim.experiment.nearest import nearest
 
 QUALITIES = ("measured", "published", "derived", "recalled", "estimated", "fitted")
@@ -28,7 +30,7 @@ def split_provenance(document: Document, faults: list[Fault]) -> Document:
     if not isinstance(sources, dict) or not all(isinstance(text, str) for text in sources.values()):
         faults.append(document.fault(("sources",), "must map a short name to the text of a source"))
         sources = {}
-    plain = _Splitter(document.without("sources"), faults)
+    plain = _Splitter(document.without("sources"), sources, faults)
     tree = plain.value(document.without("sources").tree, (), ())
     return replace(
         document, tree=tree, marks=plain.marks, keys=plain.keys, provenance=plain.provenance, sources=sources
@@ -38,8 +40,9 @@ def split_provenance(document: Document, faults: list[Fault]) -> Document:
 class _Splitter:
     """Walks a document; *old* paths lead through the sourced forms, *new* paths do not."""
 
-    def __init__(self, document: Document, faults: list[Fault]) -> None:
+    def __init__(self, document: Document, sources: Mapping[str, str], faults: list[Fault]) -> None:
         self.document = document
+        self.sources = sources
         self.faults = faults
         self.marks: dict[KeyPath, Mark] = {}
         self.keys: dict[KeyPath, Mark] = {}
@@ -73,6 +76,7 @@ class _Splitter:
         for key in ("quality", "source", "note"):
             if not isinstance(form.get(key), str | None):
                 self.faults.append(self.document.fault((*old, key), "must be text", value=form[key]))
+        source = form.get("source")
         quality = form.get("quality")
         if isinstance(quality, str) and quality not in QUALITIES:
             self.faults.append(
@@ -93,9 +97,32 @@ class _Splitter:
         self.provenance[new] = Provenance(
             plain,
             quality,
-            form.get("source"),
+            source,
             form.get("note"),
             tuple(form["range"]) if isinstance(form.get("range"), list) else None,
             self.document.mark((*old, "value")),
+            self.document.mark((*old, "source")),
+            self.sources.get(source) if isinstance(source, str) else None,
         )
         return plain
+
+
+def unexplained(document: Document) -> list[Fault]:
+    """The source ids that neither the file nor one that it inherits from explains."""
+    faults = []
+    for path, origin in document.provenance.items():
+        if isinstance(origin.source, str) and origin.source_text is None:
+            mark = origin.source_mark or origin.mark
+            faults.append(
+                Fault(
+                    "no `sources:` says what this source is",
+                    mark.file,
+                    mark.line,
+                    mark.column,
+                    f"{dotted(path)}.source",
+                    origin.source,
+                    ", ".join(document.sources) or None,
+                    nearest(origin.source, list(document.sources)),
+                )
+            )
+    return faults

@@ -19,7 +19,7 @@ from sim.experiment.explain import distinct, explain
 from sim.experiment.nearest import nearest
 from sim.experiment.overrides import Override, apply, from_quick
 from sim.experiment.presets import Kind
-from sim.experiment.provenance import split_provenance
+from sim.experiment.provenance import split_provenance, unexplained
 from sim.experiment.yaml_loader import display, read_document
 
 S = TypeVar("S", bound=BaseModel)
@@ -90,6 +90,8 @@ def read(
     document = _read_chain(kind, path, faults, files)
     if document is None:
         return None
+    if kind in ("machine", "design"):  # a workload may name the source of its one or two numbers in place
+        faults += unexplained(document)
     if quick:
         document = apply(from_quick(document, faults), document, faults)
     document = apply(overrides, document, faults)

@@ -19,6 +19,7 @@ from pydantic.json_schema import models_json_schema
 
 from sim.experiment import floors
 from sim.experiment.files import write_atomically
+from sim.experiment.filters import KEYS
 from sim.experiment.presets import KINDS, Kind
 from sim.experiment.provenance import QUALITIES
 from sim.experiment.ranges import FORMS, PATTERN
@@ -34,6 +35,7 @@ _TITLES: Mapping[Kind, str] = {
     "workload": "A workload: what each thread does",
     "experiment": "An experiment: which designs, on which machines, under which workloads",
 }
+_PATHS = r"^(machine|design|workload)\..+$"
 _RANGE: Schema = {"type": "string", "pattern": PATTERN, "description": f"Whole numbers: {FORMS}"}
 
 
@@ -102,9 +104,18 @@ def _experiment() -> tuple[Schema, dict[str, Schema]]:
         properties[key] = {
             "type": "object",
             "additionalProperties": False,
-            "patternProperties": {r"^(machine|design|workload)\..+$": values},
+            "patternProperties": {_PATHS: values},
             "description": "Values by path: machine.coherence.cross_socket: [150 ns, 215 ns]",
         }
+    for key in ("only", "exclude"):
+        condition = {
+            "type": "object",
+            "minProperties": 1,
+            "additionalProperties": False,
+            "properties": {name: {} for name in KEYS},
+            "patternProperties": {_PATHS: {}},
+        }
+        properties[key] = {"type": "array", "items": condition, "description": "Properties of points"}
     properties["machine"] = {"type": "string", "description": "Short for `machines` with one item"}
     properties["include"] = {
         "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],

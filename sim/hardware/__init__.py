@@ -1,14 +1,18 @@
 """Machine, cache lines, DRAM, TLBs, interrupts. Every number comes from a machine file."""
 
-from sim.hardware.cpu import IDLE, INTERRUPT, TLB_FLUSH, Cpu
+from sim.hardware.broadcast import TlbBroadcast
+from sim.hardware.cpu import IDLE, INTERRUPT, TLB_FLUSH, Cpu, SmtCpu
 from sim.hardware.interrupts import IPI_SEND, IPI_WAIT, InterruptController, Round
 from sim.hardware.line import LINE, MEMORY, CacheLine, Fabric
 from sim.hardware.machine import Machine
-from sim.hardware.memory import ZERO, MemorySystem
-from sim.hardware.spec import MachineSpec, Spec, Topology
+from sim.hardware.memory import COPY, HUGE_PAGES, ZERO, MemorySystem
+from sim.hardware.spec import MachineSpec
 from sim.hardware.tlb import Tlb, Translation
+from sim.hardware.topology import Seat, Spec, Topology
 
 __all__ = [
+    "COPY",
+    "HUGE_PAGES",
     "IDLE",
     "INTERRUPT",
     "IPI_SEND",
@@ -25,8 +29,11 @@ __all__ = [
     "MachineSpec",
     "MemorySystem",
     "Round",
+    "Seat",
+    "SmtCpu",
     "Spec",
     "Tlb",
+    "TlbBroadcast",
     "Topology",
     "Translation",
 ]

@@ -14,6 +14,9 @@ arrives while the thread waits costs nothing unless the wait ends before the han
     handler               |== 600 ns ==|
 
 A cpu with interrupts disabled takes them when it enables them again.
+
+Where both siblings of a core are online, their cpus are `SmtCpu`s: one's own work takes longer while the
+other works.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from sim.errors import AccountingError
 
 if TYPE_CHECKING:
     from sim.hardware.tlb import Tlb
+    from sim.hardware.topology import Seat
 
 INTERRUPT = "interrupt"
 TLB_FLUSH = "tlb flush"
@@ -37,7 +41,10 @@ Interrupt = Callable[["Cpu"], tuple[int, "Callable[[int], None]"]]
 
 
 class Cpu:
-    """One hardware thread of the machine and the simulated thread pinned to it."""
+    """One hardware thread of the machine and the simulated thread pinned to it.
+
+    *id* counts the cpus that are online; *number* is what the machine calls it.
+    """
 
     __slots__ = (
         "_held_interrupts",
@@ -48,11 +55,14 @@ class Cpu:
         "_wakes_at",
         "bit",
         "cluster",
+        "core",
         "engine",
         "id",
         "in_kernel_wait",
         "interrupts",
         "irq_until",
+        "node",
+        "number",
         "pending",
         "socket",
         "spent",
@@ -61,12 +71,11 @@ class Cpu:
         "waiting",
     )
 
-    def __init__(self, engine: Engine, cpu_id: int, cluster: int, socket: int) -> None:
+    def __init__(self, engine: Engine, cpu_id: int, seat: Seat) -> None:
         self.engine = engine
         self.id = cpu_id
         self.bit = 1 << cpu_id
-        self.cluster = cluster
-        self.socket = socket
+        self.number, self.core, self.cluster, self.node, self.socket = seat
         self.thread: Thread | None = None
         self.tlb: Tlb
         self.pending = 0
@@ -84,7 +93,7 @@ class Cpu:
         self._wakes_at = 0
 
     def __repr__(self) -> str:
-        return f"cpu {self.id}"
+        return f"cpu {self.number}"
 
     @property
     def now(self) -> int:
@@ -95,6 +104,11 @@ class Cpu:
 
     def work(self, cost: int, activity: str) -> None:
         """Spend *cost* ps on *activity*."""
+        self.pending += cost
+        self.spent[activity] += cost
+
+    def stall(self, cost: int, activity: str) -> None:
+        """Spend *cost* ps waiting for memory or for a moment: what a sibling does not make longer."""
         self.pending += cost
         self.spent[activity] += cost
 
@@ -161,7 +175,7 @@ class Cpu:
             for interrupt in held:
                 length, done = interrupt(self)
                 self.interrupts += 1
-                self.work(length, INTERRUPT)
+                self.stall(length, INTERRUPT)
                 self.irq_until = self.now
                 done(self.irq_until)
 
@@ -214,3 +228,27 @@ class Cpu:
             raise AccountingError(
                 f"{self}: {charged} ps are accounted for, {now - self._since} ps passed: {dict(self.spent)}"
             )
+
+
+class SmtCpu(Cpu):
+    """A cpu with a sibling that is online: its own work takes *slowdown* times as long while that one works.
+
+    Each further sibling at work adds as much again. A sibling works unless it waits, sleeps or has ended. It
+    is looked at when the work begins, so a piece of work is slowed as a whole or not at all; the pieces
+    between two shared accesses are short. Transfers, memory and interrupt handlers are not slowed.
+    """
+
+    __slots__ = ("_extra", "siblings")
+
+    def __init__(self, engine: Engine, cpu_id: int, seat: Seat, slowdown: float) -> None:
+        super().__init__(engine, cpu_id, seat)
+        self._extra = slowdown - 1
+        self.siblings: list[Cpu] = []
+
+    def work(self, cost: int, activity: str) -> None:
+        """Spend *cost* ps, or longer beside siblings at work, on *activity*."""
+        extra = 0.0
+        for sibling in self.siblings:
+            if not sibling.waiting and (thread := sibling.thread) is not None and thread.is_alive:
+                extra += self._extra
+        self.stall(cost + round(cost * extra), activity)

@@ -2,12 +2,20 @@
 
 The sender prepares a call descriptor for each target and links it into the target's queue. Only a queue that
 was empty needs an interrupt; a target that has not come round to its queue yet takes all of it at once. One
-ICR write reaches up to `targets_per_icr` cpus of one group (x2APIC cluster). The sender does its own part
-while the targets do theirs, then waits until every descriptor is released:
+ICR write reaches up to `targets_per_icr` cpus of one group of APIC ids (x2APIC cluster). The sender does its
+own part while the targets do theirs, then waits until every descriptor is released:
 
     sender   queue, queue, ICR |-- own part --|...... waits ......| reads the acks
     target            deliver >|== entry, queue, exit ==| ack
     target            deliver >...off...|== entry, queue, exit ==| ack
+
+A cpu that has interrupts off or runs a handler takes the next interrupt after that, with the whole queue.
+
+Besides the queue's line a call moves the lines of its descriptor and of what it is about, from the sender to
+the target, and the descriptor's back with the ack. Only these two cpus touch a descriptor, so its line never
+queues, and its transfers are priced by the distance of the two (`tests/hardware/test_ipi.py` compares with
+accesses to real lines). The sender reads all acks one after another; `ack_overlap` of it is over by the time
+that the last one comes.
 """
 
 from __future__ import annotations
@@ -34,12 +42,13 @@ Call = Callable[[Cpu], int]
 class Round:
     """One call on many cpus: how many have not acknowledged yet, and who waits for them."""
 
-    __slots__ = ("call", "finished_at", "left", "sender", "waiting")
+    __slots__ = ("call", "finished_at", "left", "sender", "targets", "waiting")
 
-    def __init__(self, sender: Cpu, call: Call, targets: int) -> None:
+    def __init__(self, sender: Cpu, call: Call, targets: list[Cpu]) -> None:
         self.sender = sender
         self.call = call
-        self.left = targets
+        self.targets = targets
+        self.left = len(targets)
         self.finished_at = 0
         self.waiting = False
 
@@ -61,7 +70,7 @@ class InterruptController:
         "_ack_share",
         "_deliver",
         "_fabric",
-        "_group",
+        "_group_of",
         "_handler",
         "_handler_lines",
         "_icr",
@@ -84,7 +93,7 @@ class InterruptController:
         self._handler = costs.handler.at(clock)
         self._handler_lines = costs.handler_lines
         self._ack_share = 1.0 - costs.ack_overlap
-        self._group = costs.targets_per_icr
+        self._group_of = [spec.topology.apic_id(cpu.number) // costs.targets_per_icr for cpu in cpus]
         self.cpus = cpus
         self._queues: list[deque[Round]] = [deque() for _ in cpus]
         self._queue_lines = [
@@ -96,34 +105,36 @@ class InterruptController:
     def start(self, sender: Cpu, targets: Iterable[Cpu], call: Call) -> ThreadBody:
         """Queue *call* on every target and raise the interrupts. Returns the `Round` to finish."""
         chosen = list(targets)
-        round_ = Round(sender, call, len(chosen))
+        round_ = Round(sender, call, chosen)
         sender.work(self._send, IPI_SEND)
         groups: dict[int, list[Cpu]] = {}
-        for index, target in enumerate(chosen):
-            if index % self._group == 0 and sender.pending:
-                yield sender.take_pending()
+        cluster = -1
+        for target in chosen:
+            if target.cluster != cluster:
+                cluster = target.cluster
+                if sender.pending:
+                    yield sender.take_pending()
             # llist_add on the target's queue: the line comes from whoever touched the queue last. These
             # writes hardly ever queue, so they are priced on the spot and the sender's time runs ahead, by
-            # one group of targets at most: whether a queue is empty depends on when the sender gets to it.
+            # one cluster of targets at most: whether a queue is empty depends on when the sender gets to it.
             cost = self._queue_lines[target.id]._take(sender.id)
             sender.pending += cost
             sender.spent[IPI_SEND] += cost
             queue = self._queues[target.id]
             if not queue:
-                groups.setdefault(target.id // self._group, []).append(target)
+                groups.setdefault(self._group_of[target.id], []).append(target)
             queue.append(round_)
         for members in groups.values():
-            sender.work(self._icr + len(members) * self._icr_target, IPI_SEND)
-            delay = self._deliver[members[0].socket != sender.socket]
-            self._fabric.engine.call_in(sender.pending + delay, partial(self._arrive, members))
+            sender.work(self._icr, IPI_SEND)
+            self._deliver_to(sender, members)
         self.interrupts += sum(map(len, groups.values()))
         self.calls += len(chosen)
         if sender.pending:
             yield sender.take_pending()
         return round_
 
-    def finish(self, round_: Round, targets: int) -> ThreadBody:
-        """Wait until all *targets* have acknowledged, then read their descriptors."""
+    def finish(self, round_: Round) -> ThreadBody:
+        """Wait until all targets have acknowledged, then read their descriptors."""
         sender = round_.sender
         if sender.pending:
             yield sender.take_pending()
@@ -135,11 +146,32 @@ class InterruptController:
                 sender.wake(round_.finished_at - engine._now)
             yield PARKED
             sender.end_wait(since, IPI_WAIT)
-        sender.work(round(targets * self._ack_share * self._fabric.cross_cluster), IPI_WAIT)
+        between = self._fabric.between
+        acks = sum(between(sender.id, target.id) for target in round_.targets)
+        sender.stall(round(acks * self._ack_share), IPI_WAIT)
+
+    def _deliver_to(self, sender: Cpu, members: list[Cpu]) -> None:
+        """The interrupts of one write: together, or one after another where each costs the sender time."""
+        call_in = self._fabric.engine.call_in
+        if self._icr_target:
+            for target in members:
+                sender.work(self._icr_target, IPI_SEND)
+                delay = self._deliver[target.socket != sender.socket]
+                call_in(sender.pending + delay, partial(self._arrive, [target]))
+            return
+        for elsewhere, delay in enumerate(self._deliver):
+            there = [target for target in members if (target.socket != sender.socket) == elsewhere]
+            if there:
+                call_in(sender.pending + delay, partial(self._arrive, there))
 
     def _arrive(self, members: list[Cpu]) -> None:
+        """The interrupt is there. A cpu in a handler takes it, and what is queued by then, when that ends."""
+        engine = self._fabric.engine
         for cpu in members:
-            cpu.interrupt(self._run_queue)
+            if cpu.irq_until > engine._now:
+                engine.call_in(cpu.irq_until - engine._now, partial(self._arrive, [cpu]))
+            else:
+                cpu.interrupt(self._run_queue)
 
     def _run_queue(self, cpu: Cpu) -> tuple[int, Callable[[int], None]]:
         """The handler: take the whole queue, run its calls, acknowledge each when the handler ends."""
@@ -148,7 +180,8 @@ class InterruptController:
         line = self._queue_lines[cpu.id]
         length = self._handler + line._take(cpu.id)
         for round_ in rounds:
-            length += (self._handler_lines - 1) * self._fabric.cross_cluster + round_.call(cpu)
+            distance = self._fabric.between(cpu.id, round_.sender.id)
+            length += (self._handler_lines - 1) * distance + round_.call(cpu)
 
         def acknowledge(end: int) -> None:
             for round_ in rounds:

@@ -21,7 +21,7 @@ Sources: the costs are the machine file's; the server model and AMD's home rule 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from sim.engine import PARKED, Engine, ThreadBody
@@ -29,6 +29,7 @@ from sim.hardware.cpu import Cpu
 
 if TYPE_CHECKING:
     from sim.hardware.spec import MachineSpec
+    from sim.hardware.topology import Seat
 
 LINE = "cache line"
 
@@ -39,7 +40,7 @@ _PREFETCH, _READ, _WRITE = range(3)  # a write of kind _WRITE + n is followed by
 
 
 class Fabric:
-    """What all lines of a machine share: distances, costs and the order of waiters."""
+    """What all lines of a machine share: distances, costs, the order of waiters. Cpu i sits at *seats*[i]."""
 
     __slots__ = (
         "adjacent",
@@ -55,6 +56,7 @@ class Fabric:
         "rmw",
         "rule",
         "same_cluster",
+        "seats",
         "shared_read",
         "shared_read_inside",
         "socket_mask",
@@ -65,8 +67,8 @@ class Fabric:
         "via_home",
     )
 
-    def __init__(self, engine: Engine, spec: MachineSpec) -> None:
-        costs, clock, topology = spec.coherence, spec.clock, spec.topology
+    def __init__(self, engine: Engine, spec: MachineSpec, seats: Sequence[Seat]) -> None:
+        costs, clock = spec.coherence, spec.clock
         self.engine = engine
         self.hit = costs.hit.at(clock)
         self.rmw = costs.rmw.at(clock)
@@ -88,11 +90,17 @@ class Fabric:
         self.rule = costs.order.rule
         self.streak = costs.order.streak
         self.uniform = engine.stream("line order").random
-        cpus = range(topology.cpus)
-        self.cluster_of = [topology.cluster_of(cpu) for cpu in cpus]
-        self.socket_of = [topology.socket_of(cpu) for cpu in cpus]
+        self.seats = seats
+        self.cluster_of = [seat.cluster for seat in seats]
+        self.socket_of = [seat.socket for seat in seats]
         self.cluster_mask = _masks(self.cluster_of)
         self.socket_mask = _masks(self.socket_of)
+
+    def between(self, cpu: int, other: int) -> int:
+        """The mean cost of a transfer between the caches of two cpus."""
+        if self.cluster_of[cpu] == self.cluster_of[other]:
+            return self.same_cluster
+        return self.cross_cluster if self.socket_of[cpu] == self.socket_of[other] else self.cross_socket
 
 
 def _masks(group_of: list[int]) -> list[int]:
@@ -215,7 +223,8 @@ class CacheLine:
             self.busy_until = cpu.engine._now + self._take(cpu.id)
 
     def describe_wait(self) -> str:
-        return f"{self!r} (owned by cpu {self.owner})"
+        owner = f"cpu {self.fabric.seats[self.owner].number}" if self.owner >= 0 else "no cache"
+        return f"{self!r} (owned by {owner})"
 
     def _must_queue(self, cpu: Cpu) -> bool:
         """Whether the access has to wait: for the line, or where there is one, for its own probe."""
@@ -313,7 +322,7 @@ class CacheLine:
         engine, now = self.fabric.engine, self.fabric.engine._now
         if self._probed is None:
             cpu, kind = self._next()
-            underway = int(self.fabric.probe * self._distance(cpu.id))
+            underway = int(self.fabric.probe * self.fabric.vary(self._distance(cpu.id)))
             self._probed = cpu, kind, underway
             self._probe_arrives = now + underway
             engine.call_in(underway, self._grant)
@@ -325,11 +334,7 @@ class CacheLine:
         fabric, owner = self.fabric, self.owner
         if owner < 0 or (self.sharers and self.sharers >> cpu & 1):
             return 0
-        if fabric.cluster_of[cpu] == fabric.cluster_of[owner]:
-            return fabric.same_cluster
-        return (
-            fabric.cross_cluster if fabric.socket_of[cpu] == fabric.socket_of[owner] else fabric.cross_socket
-        )
+        return fabric.between(cpu, owner)
 
     # -- what it costs --------------------------------------------------------------------------------------
 
@@ -385,7 +390,7 @@ class CacheLine:
             self._lands_at[cluster] = max(now + latency, self._lands_at.get(cluster, now) + inside)
             return self._lands_at[cluster] - now, 0
         near = bool(sharers & fabric.socket_mask[cpu]) or fabric.socket_of[cpu] == self.home
-        latency = self._outside(cpu, near) + self._burst
+        latency = max(self._outside(cpu, near) + self._burst, fabric.shared_read)
         self._lands_at[cluster] = now + latency
         return latency, fabric.shared_read
 

@@ -2,34 +2,60 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 from sim.engine import Engine
-from sim.hardware.cpu import Cpu
+from sim.hardware.broadcast import TlbBroadcast
+from sim.hardware.cpu import Cpu, SmtCpu
 from sim.hardware.interrupts import InterruptController
 from sim.hardware.line import MEMORY, CacheLine, Fabric
 from sim.hardware.memory import MemorySystem
 from sim.hardware.spec import MachineSpec
 from sim.hardware.tlb import Tlb
+from sim.hardware.walks import RecentLines
 
 
 class Machine:
     """Cpus, cache lines, memory, TLBs and interrupts of one `MachineSpec`.
 
-    *online* is how many cpus the kernel has (the first ones); the lines of the others do not exist.
+    *online* is how many cpus the kernel has; the lines of the others do not exist. They are the first ones of
+    *order*, the numbers of cpus as the machine counts them (its own order if there is none). Everywhere else
+    cpus are counted from 0 to *online* - 1: `cpus[i]` sits at `order[i]`.
     """
 
-    def __init__(self, engine: Engine, spec: MachineSpec, online: int | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        spec: MachineSpec,
+        online: int | None = None,
+        order: Sequence[int] | None = None,
+    ) -> None:
         self.engine = engine
         self.spec = spec
-        self.fabric = Fabric(engine, spec)
+        topology = spec.topology
+        seats = [topology.seat(number) for number in (range(spec.cpus) if order is None else order)]
+        self.fabric = Fabric(engine, spec, seats)
         self.memory = MemorySystem(spec, engine.stream("dram banks").random)
-        fabric = self.fabric
+        seats = seats[:online]
+        per_core = Counter(seat.core for seat in seats)
+        slowdown = topology.smt_slowdown or 1
         self.cpus = [
-            Cpu(engine, cpu, fabric.cluster_of[cpu], fabric.socket_of[cpu])
-            for cpu in range(spec.cpus if online is None else online)
+            SmtCpu(engine, index, seat, slowdown)
+            if per_core[seat.core] > 1 and slowdown > 1
+            else Cpu(engine, index, seat)
+            for index, seat in enumerate(seats)
         ]
+        far_walk = spec.tlb.far_walk
+        near: dict[int, RecentLines] = {}
         for cpu in self.cpus:
-            cpu.tlb = Tlb(spec)
-        self.interrupts = InterruptController(fabric, spec, self.cpus)
+            if far_walk and cpu.cluster not in near:
+                near[cpu.cluster] = RecentLines(far_walk.cluster_lines)
+            cpu.tlb = Tlb(spec, near.get(cpu.cluster))
+            if isinstance(cpu, SmtCpu):
+                cpu.siblings = [other for other in self.cpus if other.core == cpu.core and other is not cpu]
+        self.broadcast = TlbBroadcast(spec.tlb.broadcast, spec.clock) if spec.tlb.broadcast else None
+        self.interrupts = InterruptController(self.fabric, spec, self.cpus)
 
     def line(self, name: str, home: int = 0, *, owner: int = MEMORY, lines: int = 1) -> CacheLine:
         """A new cache line (or *lines* adjacent ones used together) in the memory of socket *home*."""

@@ -1,9 +1,15 @@
-"""DRAM bandwidth: links and sockets as servers of bytes.
+"""DRAM bandwidth: cores, links and nodes as servers of bytes.
 
-A page that is zeroed or copied passes the cluster's link and the memory of the frame's home socket. Dirty
-data stays in the cluster's last-level cache until that is full; from then on each new dirty page pushes an
-old one out over the write link. The servers are first come, first served with a service time that is known on
-arrival, so their queues need no events (`tests/hardware/test_memory.py` compares with a queue that has them).
+The lines of a page that is written are read first (a store fetches its line for ownership), and leave again
+when the cache needs the room. On its way a page passes
+
+    node's memory | link between sockets, one direction | cluster's link | core       in: read; out: written
+                    (only if the node is on another one)
+
+Dirty data stays in the cluster's last-level cache until that is full; from then on each new dirty page pushes
+an old one out over the write link. The servers are first come, first served with a service time that is known
+on arrival, so their queues need no events (`tests/hardware/test_memory.py` compares with a queue that has
+them). What the machine file gives no bandwidth for has no server.
 
 A single line that is read from DRAM waits for its turn on the channel and then for its bank, which needs a
 full row cycle for each line of a random stream. Memory gets slower long before its buses are full, because
@@ -27,6 +33,9 @@ if TYPE_CHECKING:
 ZERO = "zero"
 COPY = "copy"
 
+HUGE_PAGES = 512
+"""4 KiB pages in a huge page of 2 MiB."""
+
 
 class BandwidthServer:
     """A link or a memory that moves one request's bytes after another's."""
@@ -45,16 +54,16 @@ class BandwidthServer:
 
 
 class Channels:
-    """The banks and buses of one socket's memory."""
+    """The banks and buses of one node's memory: *count* channels."""
 
     __slots__ = ("_bank_cycle", "_banks", "_bus_free", "_draw", "_free", "_per_line")
 
-    def __init__(self, spec: Dram, draw: Callable[[], float]) -> None:
+    def __init__(self, spec: Dram, count: int, draw: Callable[[], float]) -> None:
         self._bank_cycle = spec.bank_cycle
         self._banks = spec.banks
         self._per_line = LINE_BYTES * PS_PER_S // spec.channel_bandwidth
-        self._free = [0] * (spec.channels * spec.banks)
-        self._bus_free = [0] * spec.channels
+        self._free = [0] * (count * spec.banks)
+        self._bus_free = [0] * count
         self._draw = draw
 
     def read_line(self, now: int) -> int:
@@ -69,60 +78,111 @@ class Channels:
 
 
 class MemorySystem:
-    """The machine's links, sockets and, where the machine file knows them, DRAM channels."""
+    """The machine's cores, links, nodes and, where the machine file knows them, DRAM channels.
+
+    *node* is always one of the hardware's, as `Cpu.node` is.
+    """
 
     __slots__ = (
         "_channels",
         "_clear",
+        "_clear_in_huge",
         "_copy",
+        "_core_read",
+        "_core_write",
         "_dirty",
+        "_latencies",
+        "_links",
         "_llc_pages",
-        "_local",
+        "_nodes",
         "_read",
-        "_sockets",
+        "_socket_of_node",
         "_write",
     )
 
     def __init__(self, spec: MachineSpec, draw: Callable[[], float]) -> None:
         memory, topology = spec.memory, spec.topology
-        clusters = topology.sockets * topology.clusters_per_socket
-        self._read = [BandwidthServer(memory.cluster_read) for _ in range(clusters)]
-        self._write = [BandwidthServer(memory.cluster_write) for _ in range(clusters)]
-        self._sockets = [BandwidthServer(memory.socket_bandwidth) for _ in range(topology.sockets)]
+        clusters, parts = topology.sockets * topology.clusters_per_socket, topology.nodes_per_socket
+        self._core_read = _servers(memory.core_read, topology.cores)
+        self._core_write = _servers(memory.core_write, topology.cores)
+        self._read = _servers(memory.cluster_read, clusters)
+        self._write = _servers(memory.cluster_write, clusters)
+        self._nodes = _servers(memory.socket_bandwidth // parts, topology.nodes)
+        links = _servers(memory.inter_socket, topology.sockets**2)
+        self._links = [links[row : row + topology.sockets] for row in range(0, len(links), topology.sockets)]
+        self._socket_of_node = [topology.socket_of_node(node) for node in range(topology.nodes)]
         self._dirty = [0] * clusters
         self._llc_pages = memory.llc // PAGE_BYTES
         self._clear = memory.clear_page.at(spec.clock)
+        self._clear_in_huge = (
+            memory.clear_huge.at(spec.clock) // HUGE_PAGES if memory.clear_huge else self._clear
+        )
         self._copy = memory.copy_page.at(spec.clock)
-        self._local = memory.local
+        self._latencies = (memory.local, memory.local_other_node or memory.local, memory.remote)
         dram = memory.dram
-        self._channels = [Channels(dram, draw) for _ in range(topology.sockets)] if dram else []
+        self._channels = [Channels(dram, dram.channels // parts, draw) for _ in self._nodes] if dram else []
 
-    def read_line(self, socket: int, now: int) -> int:
-        """The latency of a load that misses all caches, from memory of the core's own *socket*.
+    def read_line(self, cpu: Cpu, node: int) -> int:
+        """The latency of a load by *cpu* that misses all caches, from memory of *node*, asked for now.
 
         Raises `ModelError` on a machine whose DRAM channels are not described.
         """
         if not self._channels:
             raise ModelError("this machine's file does not describe its DRAM channels (memory.dram)")
-        return self._local + self._channels[socket].read_line(now)
+        distance = 0 if node == cpu.node else 1 if self._socket_of_node[node] == cpu.socket else 2
+        return self._latencies[distance] + self._channels[node].read_line(cpu.engine._now)
 
-    def clear_page(self, cpu: Cpu, home: int, activity: str = ZERO) -> ThreadBody:
-        """Zero a 4 KiB page whose frame lies on socket *home*."""
+    def clear_page(self, cpu: Cpu, node: int, activity: str = ZERO) -> ThreadBody:
+        """Zero a 4 KiB page whose frame lies on *node*."""
         if cpu.pending:
             yield cpu.take_pending()  # servers are asked in the order of time
-        cpu.work(self._stream(cpu, home, self._clear), activity)
+        cpu.stall(self._fill(cpu, node, self._clear), activity)
 
-    def copy_page(self, cpu: Cpu, home: int, activity: str = COPY) -> ThreadBody:
-        """Copy a 4 KiB page into a frame on socket *home*."""
+    def clear_huge_page(self, cpu: Cpu, node: int, activity: str = ZERO) -> ThreadBody:
+        """Zero a 2 MiB page, a 4 KiB part after another."""
+        for _ in range(HUGE_PAGES):
+            if cpu.pending:
+                yield cpu.take_pending()
+            cpu.stall(self._fill(cpu, node, self._clear_in_huge), activity)
+
+    def copy_page(
+        self, cpu: Cpu, node: int, *, source: int | None = None, activity: str = COPY
+    ) -> ThreadBody:
+        """Copy a 4 KiB page from a frame on *source* (absent: the same node) into one on *node*."""
         if cpu.pending:
             yield cpu.take_pending()
-        cpu.work(self._stream(cpu, home, self._copy), activity)
+        read = self._fetch(cpu, node if source is None else source)
+        cpu.stall(max(read, self._fill(cpu, node, self._copy)), activity)
 
-    def _stream(self, cpu: Cpu, home: int, alone: int) -> int:
-        """Time to fill one page: the core's own speed, or the slowest server on the way."""
-        now = cpu.engine._now
-        cost = max(alone, self._read[cpu.cluster].move_page(now), self._sockets[home].move_page(now))
+    def _fill(self, cpu: Cpu, node: int, alone: int) -> int:
+        """Time to write one page: the core's own speed *alone*, or the slowest server on the way."""
+        cost = max(alone, self._fetch(cpu, node))
+        if self._core_write:
+            cost = max(cost, self._core_write[cpu.core].move_page(cpu.engine._now))
         self._dirty[cpu.cluster] += 1
         if self._dirty[cpu.cluster] > self._llc_pages:
-            cost = max(cost, self._write[cpu.cluster].move_page(now), self._sockets[home].move_page(now))
+            cost = max(cost, self._evict(cpu, node))
         return cost
+
+    def _fetch(self, cpu: Cpu, node: int) -> int:
+        """Time until the lines of a page on *node* are in the core."""
+        now, there = cpu.engine._now, self._socket_of_node[node]
+        cost = max(self._read[cpu.cluster].move_page(now), self._nodes[node].move_page(now))
+        if self._core_read:
+            cost = max(cost, self._core_read[cpu.core].move_page(now))
+        if there != cpu.socket and self._links:
+            cost = max(cost, self._links[there][cpu.socket].move_page(now))
+        return cost
+
+    def _evict(self, cpu: Cpu, node: int) -> int:
+        """Time until a page has left the cluster's cache for *node*."""
+        now, there = cpu.engine._now, self._socket_of_node[node]
+        cost = max(self._write[cpu.cluster].move_page(now), self._nodes[node].move_page(now))
+        if there != cpu.socket and self._links:
+            cost = max(cost, self._links[cpu.socket][there].move_page(now))
+        return cost
+
+
+def _servers(bandwidth: int | None, count: int) -> list[BandwidthServer]:
+    """*count* servers of *bandwidth* each; none where it is not limited."""
+    return [BandwidthServer(bandwidth) for _ in range(count)] if bandwidth else []

@@ -5,50 +5,11 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
-from sim.engine.units import Bandwidth, Cost, CycleCost, Duration, Frequency, Size
-
-
-class Spec(BaseModel):
-    """Base of everything read from a file: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Topology(Spec):
-    """Sockets hold clusters (cores that share an L3), clusters cores; cpus are numbered in that order.
-
-    With two threads a core the first threads of all cores come first, then the second ones, as Linux numbers
-    them; a sibling shares its core's cluster.
-    """
-
-    sockets: PositiveInt
-    clusters_per_socket: PositiveInt
-    cores_per_cluster: PositiveInt
-    numa_nodes: PositiveInt
-    """Nodes that the kernel sees; a guest without a virtual NUMA topology sees one."""
-    threads_per_core: PositiveInt = 1
-    interleaved: bool = False
-    """The firmware numbers cores across sockets: neighbours in number sit on different sockets."""
-
-    @property
-    def cores(self) -> int:
-        return self.sockets * self.clusters_per_socket * self.cores_per_cluster
-
-    @property
-    def cpus(self) -> int:
-        return self.cores * self.threads_per_core
-
-    def cluster_of(self, cpu: int) -> int:
-        """The cluster of *cpu*, counted over the machine."""
-        core = cpu % self.cores
-        if self.interleaved:
-            core = core % self.sockets * (self.cores // self.sockets) + core // self.sockets
-        return core // self.cores_per_cluster
-
-    def socket_of(self, cpu: int) -> int:
-        return self.cluster_of(cpu) // self.clusters_per_socket
+from sim.engine.units import Bandwidth, Cost, CycleCost, Duration, Frequency, Size, format_duration
+from sim.errors import RuleError
+from sim.hardware.topology import Spec, Topology
 
 
 class LineOrder(Spec):
@@ -94,16 +55,6 @@ class Coherence(Spec):
     slice that is the line's home."""
     order: LineOrder
 
-    @model_validator(mode="after")
-    def _nearer_is_cheaper(self) -> Self:
-        steps = ("same_cluster", "cross_cluster", "cross_socket")
-        for near, far in pairwise(steps):
-            if getattr(self, near).at(10**9) > getattr(self, far).at(10**9):
-                raise ValueError(f"{far} must not be cheaper than {near}")
-        if self.via_home is not None and self.via_home.at(10**9) < self.cross_socket.at(10**9):
-            raise ValueError("via_home must not be cheaper than cross_socket")
-        return self
-
 
 class Dram(Spec):
     """The channels of one socket, for lines read from all over: each is in some bank of some channel."""
@@ -133,26 +84,112 @@ class Memory(Spec):
     copy_page: Cost
     dram: Dram | None = None
     """Absent: the machine's latency under load is not known."""
+    local_other_node: Duration | None = None
+    """Latency of the memory of another node of the same socket. Absent: as `local`."""
+    core_read: Bandwidth | None = None
+    """What one core alone can read, its siblings included. Absent: no less than the other limits."""
+    core_write: Bandwidth | None = None
+    """What one core alone can write, its siblings included. Absent: no less than the other limits."""
+    inter_socket: Bandwidth | None = None
+    """All links from one socket to another together, one direction. Absent: no less than the other limits."""
+    clear_huge: Cost | None = None
+    """Zero a 2 MiB page, by one core alone. Absent: as 512 times `clear_page`."""
 
     @model_validator(mode="after")
     def _remote_is_farther(self) -> Self:
         if self.remote < self.local:
-            raise ValueError("remote memory must not be nearer than local memory")
+            raise RuleError(
+                "remote memory must not be nearer than local memory",
+                {
+                    "remote": f"at least {format_duration(self.local)}",
+                    "local": f"at most {format_duration(self.remote)}",
+                },
+            )
+        between = self.local_other_node
+        if between is not None and not self.local <= between <= self.remote:
+            low, high = format_duration(self.local), format_duration(self.remote)
+            raise RuleError(
+                "local_other_node must lie between local and remote",
+                {"local_other_node": f"from {low} to {high}"},
+            )
         return self
+
+
+class FirstLevel(Spec):
+    """The small TLB in front of the large one."""
+
+    entries: PositiveInt
+    miss: Cost
+    """A hit in the second level, on top of the access."""
+
+
+class FarWalk(Spec):
+    """Page walks whose last line is not in the core's own caches.
+
+    The levels above it are: one of their lines serves hundreds of pages.
+    """
+
+    core_lines: PositiveInt
+    """Page-table lines that a core's own caches keep beside its data."""
+    cluster_lines: PositiveInt
+    """Page-table lines that the cluster's last-level cache keeps."""
+    llc: Cost
+    """A walk whose last line is there."""
+    cold: Cost
+    """A walk whose last line is in DRAM."""
+
+
+class Broadcast(Spec):
+    """Invalidation of all TLBs of the machine by instruction (AMD's INVLPGB and TLBSYNC)."""
+
+    issue: Cost
+    """One INVLPGB; it is sent and not waited for."""
+    pages_per_issue: PositiveInt
+    """CPUID's invlpgb_count_max and one."""
+    sync: Cost
+    """TLBSYNC: until all cpus have done what this one has issued. The machine does one after the other."""
 
 
 class Tlb(Spec):
     """Translation caches of one core, for 4 KiB pages."""
 
     entries: PositiveInt
+    """Of the second level, or of the only one."""
+    first_level: FirstLevel | None = None
+    """Absent: every hit is free."""
     walk: Cost
     """A walk whose page-table lines are in the core's caches (of both dimensions, in a guest)."""
+    far_walk: FarWalk | None = None
+    """Absent: page-table lines never leave the core's caches."""
     invalidate_page: Cost
     """INVLPG."""
+    invalidate_user: Cost | None = None
+    """With page-table isolation: INVPCID of the page's entry under the user's tables, after INVLPG."""
     flush: Cost
-    """All non-global entries (CR3 write)."""
+    """A CR3 write that drops the non-global entries of the address space it loads."""
     flush_ceiling: PositiveInt = 33
     """Ranges longer than this many pages are flushed whole (x86 tlb_single_page_flush_ceiling)."""
+    pcid: bool = False
+    """Entries carry the number of their address space, so that one can be left and come back to."""
+    switch: Cost | None = None
+    """With *pcid*: a CR3 write that drops nothing."""
+    broadcast: Broadcast | None = None
+    """Absent: the machine has no such instruction, or its hypervisor does not offer it. It names address
+    spaces by their number, so it is of use with *pcid* only."""
+
+    @model_validator(mode="after")
+    def _levels_and_tags(self) -> Self:
+        if self.first_level is not None and self.first_level.entries > self.entries:
+            raise RuleError(
+                "first_level.entries must not exceed entries",
+                {"first_level.entries": f"at most {self.entries}", "entries": "more"},
+            )
+        if self.pcid and self.switch is None:
+            raise RuleError(
+                "`pcid: true` needs `switch`, the cost of a CR3 write that drops nothing",
+                {"switch": "a cost", "pcid": "false"},
+            )
+        return self
 
 
 class Interrupts(Spec):
@@ -165,7 +202,8 @@ class Interrupts(Spec):
     icr_target: Cost = CycleCost(0, 0)
     """Each target of a write on top: a hypervisor delivers to one virtual cpu after the other."""
     targets_per_icr: PositiveInt
-    """16 in x2APIC cluster mode, 1 in physical mode."""
+    """Cpus that one write reaches, of one aligned group of so many APIC ids: 16 in x2APIC cluster mode, 1 in
+    physical mode."""
     deliver_same_socket: Cost
     deliver_cross_socket: Cost
     handler: Cost
@@ -214,6 +252,46 @@ class MachineSpec(Spec):
     tlb: Tlb
     interrupts: Interrupts
     kernel: Kernel
+
+    @model_validator(mode="after")
+    def _farther_is_dearer(self) -> Self:
+        """At this clock: a distance may be written in cycles, in time or in both."""
+        line, tlb = self.coherence, self.tlb
+        transfers = {
+            "coherence.same_cluster": line.same_cluster,
+            "coherence.cross_cluster": line.cross_cluster,
+            "coherence.cross_socket": line.cross_socket,
+        }
+        if line.via_home is not None:
+            transfers["coherence.via_home"] = line.via_home
+        walks = {"tlb.walk": tlb.walk}
+        if tlb.far_walk is not None:
+            walks |= {"tlb.far_walk.llc": tlb.far_walk.llc, "tlb.far_walk.cold": tlb.far_walk.cold}
+        for near, far in (*pairwise(transfers.items()), *pairwise(walks.items())):
+            low, high = near[1].at(self.clock), far[1].at(self.clock)
+            if low > high:
+                raise RuleError(
+                    f"{far[0].split('.')[-1]} must not be cheaper than {near[0].split('.')[-1]}",
+                    {far[0]: f"at least {format_duration(low)}", near[0]: f"at most {format_duration(high)}"},
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _memory_belongs_to_nodes(self) -> Self:
+        topology, dram = self.topology, self.memory.dram
+        if topology.numa_nodes < topology.sockets and not self.guest:
+            raise RuleError(
+                f"{topology.numa_nodes} NUMA nodes for {topology.sockets} sockets: only a guest sees fewer "
+                "nodes than sockets (NPS0 is not modelled)",
+                {"topology.numa_nodes": f"at least {topology.sockets}", "guest": "true"},
+            )
+        if dram is not None and dram.channels % topology.nodes_per_socket:
+            raise RuleError(
+                f"the {dram.channels} channels of a socket cannot be dealt out to its "
+                f"{topology.nodes_per_socket} nodes",
+                {"memory.dram.channels": f"a multiple of {topology.nodes_per_socket}"},
+            )
+        return self
 
     @property
     def cpus(self) -> int:

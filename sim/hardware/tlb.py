@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from sim.hardware.walks import RecentLines, Walker
 
 if TYPE_CHECKING:
+    from sim.hardware.line import CacheLine
     from sim.hardware.spec import MachineSpec
+
+_TAG_SHIFT: Final = 52
+"""Page numbers are below: an entry is found by its address space's number (PCID) above its page's."""
 
 
 class Translation(NamedTuple):
@@ -17,46 +23,117 @@ class Translation(NamedTuple):
 
 
 class Tlb:
-    """Second-level TLB for 4 KiB pages, with the first level as its most recently used part.
+    """Two levels for 4 KiB pages. The first holds the most recently used entries of the second.
 
-    Entries are kept in order of use; the oldest leaves when the TLB is full. One address space at a time
-    (tagged entries come with PCID).
+    Entries are kept in order of use; the oldest leaves when a level is full. Each carries the *asid* that was
+    loaded when it was filled: `load` changes address spaces. A machine without PCID has asid 0 only and drops
+    its entries whenever it changes.
     """
 
-    __slots__ = ("_capacity", "_entries", "_walk", "flush_cost", "invalidate_cost", "stale")
+    __slots__ = (
+        "_capacity",
+        "_entries",
+        "_first",
+        "_first_capacity",
+        "_first_miss",
+        "_pcid",
+        "_switch_cost",
+        "_tag",
+        "flush_cost",
+        "invalidate_cost",
+        "stale",
+        "walker",
+    )
 
-    def __init__(self, spec: MachineSpec) -> None:
+    def __init__(self, spec: MachineSpec, cluster_lines: RecentLines | None = None) -> None:
+        tlb, clock = spec.tlb, spec.clock
         self._entries: dict[int, Translation] = {}
-        self._capacity = spec.tlb.entries
-        self._walk = spec.tlb.walk.at(spec.clock)
-        self.invalidate_cost = spec.tlb.invalidate_page.at(spec.clock)
-        self.flush_cost = spec.tlb.flush.at(spec.clock)
+        self._capacity = tlb.entries
+        self._first: dict[int, None] | None = {} if tlb.first_level else None
+        self._first_capacity = tlb.first_level.entries if tlb.first_level else 0
+        self._first_miss = tlb.first_level.miss.at(clock) if tlb.first_level else 0
+        self._pcid = tlb.pcid
+        self._switch_cost = tlb.switch.at(clock) if tlb.switch else 0
+        self._tag = 0
+        self.walker = Walker(spec, cluster_lines)
+        self.invalidate_cost = tlb.invalidate_page.at(clock)
+        if tlb.invalidate_user is not None:
+            self.invalidate_cost += tlb.invalidate_user.at(clock)
+        self.flush_cost = tlb.flush.at(clock)
         self.stale = False
         """A flush was not sent because the cpu was in lazy-TLB mode: flush before the thread runs again."""
 
+    @property
+    def asid(self) -> int:
+        """The number of the address space that is loaded."""
+        return self._tag >> _TAG_SHIFT
+
     def lookup(self, page: int) -> Translation | None:
         """The translation of *page*, or None on a miss. A hit makes it the most recently used."""
-        found = self._entries.pop(page, None)
+        key = page + self._tag
+        found = self._entries.pop(key, None)
         if found is not None:
-            self._entries[page] = found
+            self._entries[key] = found
         return found
 
-    def fill(self, page: int, frame: int, writable: bool) -> int:
-        """Load a translation after a page walk; returns the walk's cost in ps."""
+    def promote(self, page: int) -> int:
+        """Bring a page that was hit into the first level; what that costs (ps), 0 if it was there."""
+        first = self._first
+        if first is None:
+            return 0
+        key = page + self._tag
+        there = key in first
+        if there:
+            del first[key]
+        elif len(first) >= self._first_capacity:
+            del first[next(iter(first))]
+        first[key] = None
+        return 0 if there else self._first_miss
+
+    def fill(self, page: int, frame: int, writable: bool, line: CacheLine | None = None) -> int:
+        """Load a translation after a page walk that ended at *line*; returns the walk's cost in ps."""
+        key = page + self._tag
         entries = self._entries
-        entries.pop(page, None)
+        entries.pop(key, None)
         if len(entries) >= self._capacity:
-            del entries[next(iter(entries))]
-        entries[page] = Translation(frame, writable)
-        return self._walk
+            oldest = next(iter(entries))
+            del entries[oldest]
+            if self._first is not None:
+                self._first.pop(oldest, None)
+        entries[key] = Translation(frame, writable)
+        self.promote(page)
+        return self.walker.walk(line)
 
-    def invalidate(self, pages: Iterable[int]) -> None:
+    def invalidate(self, pages: Iterable[int], asid: int | None = None) -> None:
+        """Drop *pages* of the loaded address space, or of that of *asid*."""
+        tag = self._tag if asid is None else asid << _TAG_SHIFT
+        entries, first = self._entries, self._first
         for page in pages:
-            self._entries.pop(page, None)
+            entries.pop(page + tag, None)
+            if first is not None:
+                first.pop(page + tag, None)
 
-    def flush(self) -> None:
-        self._entries.clear()
+    def flush(self, asid: int | None = None) -> None:
+        """Drop all entries of the loaded address space, or of that of *asid*."""
+        if not self._pcid:
+            self._entries.clear()
+            if self._first is not None:
+                self._first.clear()
+        else:
+            self.invalidate(list(self.frames(asid)), asid)
 
-    def frames(self) -> dict[int, Translation]:
-        """All entries, page -> translation (for the checks)."""
-        return dict(self._entries)
+    def load(self, asid: int, *, flush: bool) -> int:
+        """Write CR3: load the address space of *asid*, without its old entries if *flush*; the cost in ps."""
+        self._tag = asid << _TAG_SHIFT
+        if flush or not self._pcid:
+            self.flush()
+            return self.flush_cost
+        return self._switch_cost
+
+    def frames(self, asid: int | None = None) -> dict[int, Translation]:
+        """All entries of the loaded address space or of that of *asid*, page -> translation."""
+        tag = self._tag if asid is None else asid << _TAG_SHIFT
+        if not self._pcid:
+            return dict(self._entries)
+        end = tag + (1 << _TAG_SHIFT)
+        return {key - tag: entry for key, entry in self._entries.items() if tag <= key < end}

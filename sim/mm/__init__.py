@@ -9,7 +9,8 @@ from sim.mm.address_space import (
     AddressSpace,
     SegmentationFault,
 )
-from sim.mm.flush import LazyFlush, SynchronousFlush
+from sim.mm.contexts import Contexts
+from sim.mm.flush import BroadcastFlush, FlushSpec, LazyFlush, SynchronousFlush, TrackedFlush, make_flush
 from sim.mm.frames import MAX_ORDER, Buddy, FrameMap, OutOfMemory
 from sim.mm.page_table import (
     LEVELS,
@@ -21,9 +22,11 @@ from sim.mm.page_table import (
     PageTablePage,
     slot_of,
 )
+from sim.mm.policy import FIRST_TOUCH, FirstTouch, MemoryPolicy, NodePolicy, node_policy
 
 __all__ = [
     "FAULT_ENTRY",
+    "FIRST_TOUCH",
     "LEVELS",
     "LOCK_PAGE_TABLE",
     "MAX_ORDER",
@@ -34,14 +37,23 @@ __all__ = [
     "SYSCALL",
     "USER",
     "AddressSpace",
+    "BroadcastFlush",
     "Buddy",
+    "Contexts",
+    "FirstTouch",
+    "FlushSpec",
     "FrameMap",
     "LazyFlush",
     "Mapping",
     "Mark",
+    "MemoryPolicy",
+    "NodePolicy",
     "OutOfMemory",
     "PageTablePage",
     "SegmentationFault",
     "SynchronousFlush",
+    "TrackedFlush",
+    "make_flush",
+    "node_policy",
     "slot_of",
 ]

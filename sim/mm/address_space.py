@@ -54,6 +54,11 @@ class AddressSpace(ABC):
     def activate(self, cpu: Cpu) -> None:
         """The space is loaded on *cpu*: a thread of it begins to run there."""
 
+    def discard(self, cpu: Cpu, at: int, pages: int) -> ThreadBody:
+        """Give the pages of a range back; it stays mapped (madvise MADV_DONTNEED)."""
+        raise ModelError("this design cannot discard pages")
+        yield
+
     def deactivate(self, cpu: Cpu) -> ThreadBody:
         """The thread on *cpu* ends."""
         return
@@ -87,17 +92,32 @@ class AddressSpace(ABC):
         return False
 
     def touch(self, cpu: Cpu, page: int, *, write: bool = True) -> ThreadBody:
-        """One user access to *page*: TLB, page walk, page fault, and again."""
+        """One user access to *page*: TLB, page walk, page fault, and again.
+
+        A walk fetches the entry's line if another cpu has written it since; the line is near after that, as
+        it is after a fault, whose kernel code has just been there.
+        """
+        tlb, near = cpu.tlb, False
         for _ in range(self.walk_retries):
-            entry = cpu.tlb.lookup(page)
+            entry = tlb.lookup(page)
             if entry is not None and (entry.writable or not write):
+                cost = tlb.promote(page)
                 break
             mapping = self.root.walk(page)
             if mapping is not None and (mapping.writable or not write):
-                cpu.work(cpu.tlb.fill(page, mapping.frame, mapping.writable), USER)
+                line = self.root.walk_line(page)
+                if not line.held_by(cpu):
+                    yield from line.read(cpu, USER)
+                    near, mapping = True, self.root.walk(page)
+                    if mapping is None or (write and not mapping.writable):
+                        continue
+                if near:
+                    tlb.walker.near(line)
+                cost = tlb.fill(page, mapping.frame, mapping.writable, line)
                 break
             cpu.work(self._exception, FAULT_ENTRY)
             yield from self.fault(cpu, page, write)
+            near = True
         else:
             raise ModelError(f"{cpu} faults on page {page:#x} again and again")
-        cpu.work(self._user_access, USER)
+        cpu.work(cost + self._user_access, USER)

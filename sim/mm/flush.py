@@ -1,13 +1,44 @@
-"""TLB flushing: synchronous shootdown as Linux does it, and LATR's lazy one."""
+"""TLB flushing: Linux's synchronous shootdown, by broadcast, to tracked cpus, and LATR's lazy one."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal, Self
+
+from pydantic import PositiveInt, model_validator
 
 from sim.engine import ThreadBody
-from sim.hardware import TLB_FLUSH, CacheLine, Cpu, Machine
+from sim.errors import ModelError
+from sim.hardware import TLB_FLUSH, CacheLine, Cpu, Machine, MachineSpec, Spec
+
+
+class FlushSpec(Spec):
+    """How a kernel of Linux's kind flushes the TLBs of others."""
+
+    method: Literal["ipi", "broadcast"]
+    """`broadcast`: by instruction, on machines that have it, once a process runs on enough cpus (6.15)."""
+    broadcast_from: PositiveInt | None = None
+    """With `broadcast`: so many cpus are enough."""
+    concurrent: bool
+    """The initiator flushes its own TLB while the others flush theirs (5.13); before that, first its own."""
+    asids: PositiveInt
+    """Address spaces that a cpu keeps in its TLB on machines with PCID (TLB_NR_DYN_ASIDS)."""
+
+    @model_validator(mode="after")
+    def _broadcast_has_a_start(self) -> Self:
+        if (self.broadcast_from is not None) != (self.method == "broadcast"):
+            raise ValueError("`broadcast_from` is for `method: broadcast`, which needs it")
+        return self
+
+    def refuses(self, machine: MachineSpec) -> str | None:
+        """Why this flush cannot be had on *machine*, if so."""
+        if self.method == "broadcast" and (machine.tlb.broadcast is None or not machine.tlb.pcid):
+            return (
+                f"{machine.name} cannot broadcast TLB flushes: it has no `tlb.broadcast`, or not `tlb.pcid`"
+            )
+        return None
 
 
 class SynchronousFlush:
@@ -15,20 +46,60 @@ class SynchronousFlush:
 
     *generation* counts the flushes of the address space. A target that is one behind flushes the range; one
     that is further behind flushes everything and is up to date; one that is up to date does nothing. A cpu in
-    lazy-TLB mode is skipped and flushes when it comes back.
+    lazy-TLB mode is skipped and flushes when it comes back. With *concurrent* (5.13) the initiator's own TLB
+    is flushed while the targets are at it, without it before they are asked.
     """
 
-    def __init__(self, machine: Machine, generation_line: CacheLine) -> None:
+    def __init__(self, machine: Machine, generation_line: CacheLine, *, concurrent: bool = True) -> None:
         self._machine = machine
         self._line = generation_line
         self._ceiling = machine.spec.tlb.flush_ceiling
+        self._concurrent = concurrent
         self._active: dict[Cpu, int] = {}
+        self._asid_on: dict[Cpu, int] = {}
+        self._mask: CacheLine | None = None
         self.generation = 0
         self.flushes = 0
 
     def activate(self, cpu: Cpu) -> None:
         """The address space is loaded on *cpu* (its bit in mm_cpumask is set)."""
         self._active.setdefault(cpu, self.generation)
+        self._asid_on[cpu] = cpu.tlb.asid
+
+    # -- switching (`contexts`) -----------------------------------------------------------------------------
+
+    @property
+    def valid_from(self) -> int:
+        """A cpu that has seen this generation has no entries that were flushed elsewhere since."""
+        return self.generation
+
+    def leave(self, cpu: Cpu) -> ThreadBody:
+        """*cpu* loads another space (cpumask_clear_cpu); value: the generation that it has seen."""
+        yield from self._cpumask.write(cpu, TLB_FLUSH)
+        return self._active.pop(cpu)
+
+    def enter(self, cpu: Cpu) -> ThreadBody:
+        """*cpu* is about to load the space (cpumask_set_cpu, then mm.context.tlb_gen)."""
+        yield from self._cpumask.write(cpu, TLB_FLUSH)
+        self._active[cpu] = self.generation
+        yield from self._line.read(cpu, TLB_FLUSH)
+
+    def loaded(self, cpu: Cpu, asid: int) -> None:
+        """*cpu* has loaded the space under *asid*, up to date."""
+        self._active[cpu] = self.generation
+        self._asid_on[cpu] = asid
+
+    def forget(self, cpu: Cpu) -> None:
+        """*cpu* has given the space's asid away, and its entries with it."""
+        self._asid_on.pop(cpu, None)
+
+    @property
+    def _cpumask(self) -> CacheLine:
+        if self._mask is None:
+            self._mask = self._machine.line("mm_cpumask", self._line.home)
+        return self._mask
+
+    # -- flushing -------------------------------------------------------------------------------------------
 
     def flush(self, cpu: Cpu, pages: Sequence[int]) -> ThreadBody:
         """Remove *pages* from every TLB and wait until that is done."""
@@ -49,18 +120,20 @@ class SynchronousFlush:
                 self._active[other] = generation
             else:
                 targets.append(other)
-        if not targets:
+        if not targets or not self._concurrent:
             cpu.work(flush_here(cpu), TLB_FLUSH)
+        if not targets:
             return
         interrupts = self._machine.interrupts
         round_ = yield from interrupts.start(cpu, targets, flush_here)
-        cpu.work(flush_here(cpu), TLB_FLUSH)
-        yield from interrupts.finish(round_, len(targets))
+        if self._concurrent:
+            cpu.work(flush_here(cpu), TLB_FLUSH)
+        yield from interrupts.finish(round_)
 
     def _flush_local(self, cpu: Cpu, pages: Sequence[int], generation: int) -> int:
         """`flush_tlb_func`: returns its cost."""
-        seen = self._active[cpu]
-        if seen >= generation:
+        seen = self._active.get(cpu)
+        if seen is None or seen >= generation:  # the cpu has left the space, or is up to date
             return 0
         if seen == generation - 1 == self.generation - 1 and len(pages) <= self._ceiling:
             self._active[cpu] = generation
@@ -69,6 +142,74 @@ class SynchronousFlush:
         self._active[cpu] = self.generation
         cpu.tlb.flush()
         return cpu.tlb.flush_cost
+
+
+class BroadcastFlush(SynchronousFlush):
+    """INVLPGB (Linux arch/x86/mm/tlb.c broadcast_tlb_flush, 6.15): no IPIs and nothing to do for the others.
+
+    A process begins with IPIs. The first flush that finds it on *start* cpus is its last by IPI: it gets a
+    global number there (use_global_asid), under which instructions reach its entries on all cpus, also on
+    those that idle or run something else. Linux looks at only one flush in 32 whether it is time.
+    """
+
+    def __init__(
+        self, machine: Machine, generation_line: CacheLine, *, concurrent: bool = True, start: int
+    ) -> None:
+        super().__init__(machine, generation_line, concurrent=concurrent)
+        assert machine.broadcast is not None
+        self._medium = machine.broadcast
+        self._start = start
+        self._global_since: int | None = None
+
+    @property
+    def valid_from(self) -> int:
+        return self.generation if self._global_since is None else self._global_since
+
+    def flush(self, cpu: Cpu, pages: Sequence[int]) -> ThreadBody:
+        if self._global_since is None:
+            enough = len(self._active) >= self._start
+            yield from super().flush(cpu, pages)
+            if enough and self._global_since is None:
+                self._global_since = self.generation
+            return
+        yield from self._line.write(cpu, TLB_FLUSH)
+        self.generation += 1
+        self.flushes += 1
+        whole = len(pages) > self._ceiling
+        yield from self._medium.invalidate(cpu, 0 if whole else len(pages))
+        for other, asid in self._asid_on.items():
+            if whole:
+                other.tlb.flush(asid)
+            else:
+                other.tlb.invalidate(pages, asid)
+
+
+class TrackedFlush:
+    """Shootdown to the cpus that may have the pages, where the kernel knows which (RadixVM, EuroSys'13)."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    def flush(self, cpu: Cpu, pages: Sequence[int], holders: Iterable[Cpu]) -> ThreadBody:
+        """Remove *pages* from the TLBs of *cpu* and *holders* and wait until that is done."""
+
+        def flush_here(target: Cpu) -> int:
+            target.tlb.invalidate(pages)
+            return len(pages) * target.tlb.invalidate_cost
+
+        round_ = yield from self._machine.interrupts.start(cpu, holders, flush_here)
+        cpu.work(flush_here(cpu), TLB_FLUSH)
+        yield from self._machine.interrupts.finish(round_)
+
+
+def make_flush(machine: Machine, generation_line: CacheLine, spec: FlushSpec) -> SynchronousFlush:
+    """The flush that *spec* asks for. Raises `ModelError` where the machine has no broadcast."""
+    refusal = spec.refuses(machine.spec)
+    if refusal is not None:
+        raise ModelError(refusal)
+    if spec.broadcast_from is None:
+        return SynchronousFlush(machine, generation_line, concurrent=spec.concurrent)
+    return BroadcastFlush(machine, generation_line, concurrent=spec.concurrent, start=spec.broadcast_from)
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,21 +70,23 @@ class Buddy:
 
 
 class FrameMap:
-    """The socket that each frame lies on.
+    """The node of the hardware that each frame lies on.
 
-    On bare metal that is the frame's address: each socket's memory follows the one before. In a guest the
-    host places a frame when it is first touched, on the toucher's socket, and the kernel does not know.
+    On bare metal that is the frame's address: each node's memory follows the one before. In a guest that sees
+    fewer nodes than there are, the host places a frame when it is first touched, on the toucher's node, and
+    the kernel does not know.
     """
 
-    __slots__ = ("_frames_per_socket", "_guest", "_placed")
+    __slots__ = ("_frames_per_node", "_hidden", "_placed")
 
     def __init__(self, spec: MachineSpec) -> None:
-        self._guest = spec.guest
-        self._frames_per_socket = spec.memory.size_per_socket // PAGE_BYTES
+        topology = spec.topology
+        self._hidden = spec.guest and topology.numa_nodes < topology.nodes
+        self._frames_per_node = spec.memory.size_per_socket // topology.nodes_per_socket // PAGE_BYTES
         self._placed: dict[int, int] = {}
 
-    def home(self, frame: int, toucher_socket: int) -> int:
-        """Socket of *frame*, which a cpu of *toucher_socket* touches."""
-        if self._guest:
-            return self._placed.setdefault(frame, toucher_socket)
-        return frame // self._frames_per_socket
+    def node(self, frame: int, toucher: int) -> int:
+        """Node of *frame*, which a cpu of node *toucher* touches."""
+        if self._hidden:
+            return self._placed.setdefault(frame, toucher)
+        return frame // self._frames_per_node

@@ -129,6 +129,18 @@ class PageTablePage:
             else:
                 return entry if entry.__class__ is Mapping else None
 
+    def walk_line(self, page: int) -> CacheLine:
+        """The line at which the hardware's walk to *page* ends."""
+        table = self.deepest(page)
+        return table.line(slot_of(page, table.level))
+
+    def deepest(self, page: int) -> PageTablePage:
+        """The last table on the way to *page*."""
+        table = self
+        while (child := table.child(slot_of(page, table.level))) is not None:
+            table = child
+        return table
+
     def tables(self) -> Iterator[PageTablePage]:
         """This page and all below it, in pre-order."""
         yield self

@@ -9,14 +9,14 @@ from sim.sync.percpu_rwsem import PercpuRwSem
 from sim.sync.phase_fair import PhaseFairLock
 from sim.sync.rcu import RCU, Rcu
 from sim.sync.rcu_sync import RcuSync
-from sim.sync.rwsem import BEFORE_5_2, RwSem, RwSemTuning
+from sim.sync.rwsem import RwSem, RwSemTuning
+from sim.sync.rwsem_xadd import XaddRwSem
 from sim.sync.seqlock import SeqLock
 from sim.sync.sleep import SCHED, Scheduler, Sleeper
 from sim.sync.spin import McsLock, QueuedSpinLock
 from sim.sync.word import TasLock, TicketLock
 
 __all__ = [
-    "BEFORE_5_2",
     "RCU",
     "SCHED",
     "BravoLock",
@@ -38,4 +38,5 @@ __all__ = [
     "TasLock",
     "TicketLock",
     "VisibleReaders",
+    "XaddRwSem",
 ]

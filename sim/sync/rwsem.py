@@ -39,12 +39,6 @@ class RwSemTuning:
     spin_readers_max: int = 30
     handoff_after: int = 4000 * PS_PER_US
     batch: int = 256
-    readers_steal: bool = True
-    """A reader that finds waiters may still go in where nobody holds the lock (since 5.2)."""
-
-
-BEFORE_5_2 = RwSemTuning(spin_on_readers=0, spin_per_reader=0, readers_steal=False)
-"""rwsem-xadd.c: writers spin on a running writer only, and readers sleep behind any waiter."""
 
 
 class _Waiter(Sleeper):
@@ -116,7 +110,7 @@ class RwSem:
             yield from self.owner_line.store(cpu, self.activity)  # rwsem_set_reader_owned
             return
         # Slow path: steal from waiting writers unless others already read.
-        if self._tuning.readers_steal and self.writer is None and not self._handoff and not self.readers:
+        if self.writer is None and not self._handoff and not self.readers:
             self.readers += 1
             yield from self._wake_readers(cpu)
             return

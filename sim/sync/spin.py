@@ -97,7 +97,7 @@ class QueuedSpinLock:
 
     def acquire(self, cpu: Cpu) -> ThreadBody:
         yield from self.line.write(cpu, self.activity)  # cmpxchg 0 -> locked
-        if self.holder is None and self._pending is None and self._queue.tail is None:
+        if self._is_free():
             self.holder = cpu
             return
         if self._pending is None and self._queue.tail is None:
@@ -110,6 +110,22 @@ class QueuedSpinLock:
                 self.holder = cpu
                 return
         yield from self._wait_in_queue(cpu)
+
+    def try_acquire(self, cpu: Cpu) -> ThreadBody:
+        """queued_spin_trylock: look first, then cmpxchg. Value: whether the lock was taken."""
+        yield from self.line.read(cpu, self.activity)
+        if cpu.pending:
+            yield cpu.take_pending()
+        if not self._is_free():
+            return False
+        yield from self.line.write(cpu, self.activity)
+        if not self._is_free():
+            return False
+        self.holder = cpu
+        return True
+
+    def _is_free(self) -> bool:
+        return self.holder is None and self._pending is None and self._queue.tail is None
 
     def release(self, cpu: Cpu) -> ThreadBody:
         yield from self.line.store(cpu, self.activity)

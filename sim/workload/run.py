@@ -12,13 +12,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sim.designs import build
 from sim.engine import Engine, ThreadBody
 from sim.engine.units import PAGE_BYTES
 from sim.errors import AccountingError
 from sim.hardware import Cpu, Machine, MachineSpec
 from sim.mm import USER
+from sim.workload.boot import boot
 from sim.workload.layout import Slots
+from sim.workload.pinning import order_of
 from sim.workload.steps import run_steps
 
 if TYPE_CHECKING:
@@ -49,14 +50,14 @@ def run_once(
     max_events: int,
     max_time_ps: int,
 ) -> Run:
-    """Run *plan* once on a machine with *threads* cpus online, thread i on cpu i.
+    """Run *plan* once on a machine with *threads* cpus online, its threads pinned as it says.
 
     Raises `AccountingError` unless the activities of all cpus sum to threads x elapsed, to the picosecond,
     and `ModelError` where the end state breaks a rule.
     """
     engine = Engine(seed=seed, max_events=max_events, max_time_ps=max_time_ps)
-    hardware = Machine(engine, machine, online=threads)
-    space = build(hardware, design).new_process(hardware.cpus[0])
+    hardware = Machine(engine, machine, threads, order_of(plan.pinning, machine.topology))
+    space = boot(hardware, design, plan.memory).new_process(hardware.cpus[0])
     slots = Slots(plan, threads, engine.stream("layout"))
 
     _set_up(engine, hardware, space, plan, slots)
@@ -116,7 +117,7 @@ def _run_threads(
     latencies: list[int] = []
 
     def body(cpu: Cpu) -> ThreadBody:
-        cpu.work(int(skew() * poll), START)
+        cpu.stall(int(skew() * poll), START)
         yield from flag.read(cpu, START)
         before = cpu.now
         for request in range(plan.requests):

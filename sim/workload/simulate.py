@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sim.engine.units import PS_PER_NS, PS_PER_US
-from sim.errors import ModelError
+from sim.errors import InputError, ModelError
 from sim.workload.bench import BenchSpec, run_bench
+from sim.workload.fit import misfit
 from sim.workload.run import run_once
 
 if TYPE_CHECKING:
@@ -56,10 +57,13 @@ def simulate(
 ) -> Measurement:
     """Run *workload* with *threads* threads; runs are repeated until `pooled_threads` have been measured.
 
-    Raises `BudgetExceeded` where the limits are passed and `ModelError` where the model breaks a rule.
+    Raises `InputError` where the workload cannot run on this machine, `BudgetExceeded` where the limits are
+    passed and `ModelError` where the model breaks a rule.
     """
     if not 1 <= threads <= machine.cpus:
         raise ModelError(f"{threads} threads on a machine of {machine.cpus} cpus")
+    if (fault := misfit(machine, workload, placement, threads)) is not None:
+        raise InputError(fault)
     if isinstance(workload, BenchSpec):
         return _simulate_bench(machine, design, workload, threads, seed, limits)
     plan = workload.plan(placement)

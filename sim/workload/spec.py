@@ -13,6 +13,8 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from sim.engine.units import PAGE_BYTES, Duration, Size
 from sim.hardware import Spec
+from sim.mm import FIRST_TOUCH, MemoryPolicy
+from sim.workload.pinning import Pinning
 
 Place = Literal["anywhere", "slot", "mapped", "layout", "every slot"]
 """Where a step works: wherever the kernel likes; the request's slot; what this thread's last mmap returned;
@@ -121,6 +123,8 @@ class WorkloadPlan(Spec):
     layout: Layout
     setup: tuple[Step, ...] = ()
     thread: tuple[Step, ...] = Field(min_length=1)
+    pinning: Pinning = "cores-first"
+    memory: MemoryPolicy = FIRST_TOUCH
 
     @model_validator(mode="after")
     def _measured_requests_exist(self) -> Self:
@@ -160,6 +164,10 @@ class WorkloadSpec(Spec):
     layout: dict[str, Any]
     setup: tuple[dict[str, Any], ...] = ()
     thread: tuple[dict[str, Any], ...] = ()
+    pinning: Pinning = "cores-first"
+    """On which cpus the threads run."""
+    memory: MemoryPolicy = FIRST_TOUCH
+    """From which node a thread's pages come."""
     placements: dict[str, dict[str, Any]] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -182,6 +190,8 @@ class WorkloadSpec(Spec):
             "layout": self.layout,
             "setup": self.setup,
             "thread": self.thread,
+            "pinning": self.pinning,
+            "memory": self.memory,
         }
         return WorkloadPlan.model_validate(_overlay(common, self.placements[placement]), strict=False)
 

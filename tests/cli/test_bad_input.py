@@ -55,6 +55,11 @@ FILES = {
         "e.yaml:7:26: limits.simulated_time: a duration cannot be negative (got '-3 ms')",
         "",
     ),
+    "broadcast without INVLPGB": (
+        EXPERIMENT.replace("linux-6.13", "linux-6.13-invlpgb"),
+        "e.yaml:3:10: designs: epyc-9965-guest cannot broadcast TLB flushes",
+        "(got 'linux-6.13-invlpgb')",
+    ),
     "threads above cpus": (
         EXPERIMENT.replace("[1, 2]", "[1, 500]"),
         "e.yaml:6:14: threads[1]: more threads than epyc-9965-guest has cpus (got 500; allowed: 1 to 384)",

@@ -58,13 +58,39 @@ def test_does_show_give_values_their_origins_and_draw_the_machine(command: Comma
         "socket 1",
         "[ 16- 31]",
         "[368-383]",
-        "384 cpus in 24 clusters",
+        "384 cpus = 2 sockets x 12 clusters x 16 cores",
         "the kernel sees 1 NUMA node",
         "coherence.same_cluster",
     ):
         assert part in answer.out
     (line,) = [line for line in answer.out.splitlines() if line.startswith("coherence.same_cluster")]
     assert line.split()[1:6] == ["49", "ns", "derived", "VM", "43"]
+
+
+@pytest.mark.parametrize(
+    ("machine", "distances"),
+    [
+        (
+            "epyc-9965-guest",
+            "a cache line of another core of the cluster 49 ns; "
+            "of another cluster 150 ns (240 ns if its home is the other socket); of another socket 240 ns; "
+            "memory of the socket 146 ns; of another socket 246 ns",
+        ),
+        ("desktop-8", "a cache line of another core of the cluster 20 ns; memory of the socket 80 ns"),
+        (
+            "xeon-e7-8870x8",
+            "a cache line of another core of the cluster 41.25 ns; "
+            "of another socket 152 ns (318 ns if its home is a third socket); "
+            "memory of the socket 167 ns; of another socket 282 ns",
+        ),
+    ],
+)
+def test_does_show_give_the_distances_that_the_machine_has(
+    command: Command, machine: str, distances: str
+) -> None:
+    rows = [" ".join(line.split()) for line in command("show", machine).out.splitlines()]
+    first = next(number for number, row in enumerate(rows) if row.startswith("a cache line"))
+    assert "; ".join(rows[first : rows.index("", first)]) == distances
 
 
 @pytest.mark.parametrize(("kind", "name"), PRESETS)

@@ -436,7 +436,7 @@ def test_does_a_cache_refill_from_its_buddy_and_overflow_into_it(kind: str) -> N
     sizes: list[tuple[int, int]] = []
 
     def size() -> tuple[int, int]:
-        return len(frames._caches[0]), frames._buddies[0].free_frames
+        return len(frames._caches[0][0]), frames._buddies[0][0].free_frames
 
     def body(cpu: Cpu) -> ThreadBody:
         taken = []

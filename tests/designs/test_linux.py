@@ -14,6 +14,7 @@ from sim.designs.linux import LinuxKernel
 from sim.designs.linux.mmap import HIGHEST_PAGE
 from sim.designs.linux.vma import AnonVma, Vma
 from sim.engine import ThreadBody
+from sim.errors import ModelError
 from sim.hardware import Cpu
 from sim.mm import SegmentationFault
 from sim.sync import SCHED
@@ -437,7 +438,7 @@ def test_is_there_one_zone_for_all_in_a_guest_without_numa() -> None:
     process.do(("mmap", 2, BASE), ("touch", BASE))
     process.do(("touch", BASE + 1), cpu=15)
     frames = [process.space.root.walk(BASE + page).frame for page in (0, 1)]
-    assert [pages_of(process).frames.home(frame, 7) for frame in frames] == [0, 1]
+    assert [pages_of(process).frames.node(frame, 7) for frame in frames] == [0, 1]
 
 
 # -- several threads -----------------------------------------------------------------------------------
@@ -474,3 +475,76 @@ def test_do_overlapping_changes_take_effect_in_the_order_of_the_lock(
     space.end_write_all = committing
     process.run(dict.fromkeys(range(len(plans)), body))
     assert {page for page in range(50) if process.is_mapped(BASE + page)} == oracle
+
+
+# -- madvise -------------------------------------------------------------------------------------------
+
+
+def test_does_a_discarded_page_fault_again_and_nobody_translate_it() -> None:
+    process = mapped((0, 9), touch=(2, 3, 4))
+    process.do(("touch", BASE + 3), cpu=1)
+    watched: list[int] = []
+
+    def discards(cpu: Cpu) -> ThreadBody:
+        cpu.work(5 * US, "user")
+        yield from process.space.discard(cpu, BASE + 3, 4)
+        watched.append(len(process.translators(BASE + 3)))
+        assert process.is_present(BASE + 2)
+        assert not process.is_present(BASE + 3)
+        yield from process.space.touch(cpu, BASE + 3)
+
+    def spins(cpu: Cpu) -> ThreadBody:
+        cpu.work(50 * US, "user")
+        yield cpu.take_pending()
+
+    process.run({0: discards, 1: spins})
+    assert watched == [0]
+    assert process.cpus[1].interrupts == 1
+    assert vmas(process) == [(0, 9)]
+    assert process.is_present(BASE + 3)
+    assert not process.is_present(BASE + 4)
+
+
+def test_is_nothing_flushed_where_nothing_was_there_to_discard() -> None:
+    process = mapped((0, 9))
+    process.do(("discard", BASE, 9))
+    assert process.space.tlb.flushes == 0
+
+
+def test_do_two_threads_discard_side_by_side() -> None:
+    """mmap_lock is taken for reading only: neither sleeps, and both are inside at once."""
+    inside: list[int] = []
+
+    def discards(cpu: Cpu) -> ThreadBody:
+        yield from process.space.discard(cpu, BASE + 300 * cpu.id, 300)
+
+    def looks(cpu: Cpu) -> ThreadBody:
+        for _ in range(200):
+            yield 1 * US
+            cpu.spent["looks"] += 1 * US
+            inside.append(process.space.mmap_lock.readers)
+
+    process = mapped((0, 600), touch=tuple(range(600)), cpus=3)
+    process.run({0: discards, 1: discards, 2: looks})
+    assert max(inside) == 2
+    assert SCHED not in process.cpus[0].spent
+    assert list(process.space.root.mappings()) == []
+
+
+def test_is_a_range_without_a_vma_not_discarded() -> None:
+    process = mapped((0, 4))
+    with pytest.raises(ModelError, match="lie in no single VMA"):
+        process.do(("discard", BASE + 2, 4))
+
+
+# -- before VMA locks ----------------------------------------------------------------------------------
+
+
+def test_does_a_fault_take_mmap_lock_before_vma_locks() -> None:
+    old = linux(changes={"switches": {"vma_lock": False}})
+    new = linux()
+    for process in (old, new):
+        process.do(("mmap", 4, BASE))
+        process.do(("touch", BASE), ("touch", BASE + 1))
+    assert old.cpus[0].spent["lock: vma"] == 0 < new.cpus[0].spent["lock: vma"]
+    assert old.is_present(BASE + 1)

@@ -40,6 +40,9 @@ class Design(Spec):
     syscall: Duration
     mode: Literal["eager", "lazy"] = "eager"
 
+    def refuses(self, machine: Machine) -> str | None:
+        return None
+
 
 class Touch(Spec):
     do: Literal["touch"]

@@ -12,8 +12,8 @@ from sim.hardware import INTERRUPT, IPI_SEND, IPI_WAIT, Cpu, Machine
 
 SEND, ICR, HANDLER, CALL = 50 * NS, 100 * NS, 400 * NS, 40 * NS
 NEAR, FAR = 300 * NS, 500 * NS
-CALL_LINES = 2 * CROSS_CLUSTER
-"""Two of the three lines of each call; the third is the queue's own."""
+CALL_LINES = 2 * SAME_CLUSTER
+"""Two of the three lines of each call from a neighbour; the third is the queue's own."""
 
 
 def call_on(machine: Machine, targets: list[int], ends: dict[int, int], own: int = 0, after: int = 0) -> Body:
@@ -24,7 +24,7 @@ def call_on(machine: Machine, targets: list[int], ends: dict[int, int], own: int
         cpus = [machine.cpus[target] for target in targets]
         round_ = yield from machine.interrupts.start(cpu, cpus, lambda target: CALL)
         cpu.work(own, "own part")
-        yield from machine.interrupts.finish(round_, len(cpus))
+        yield from machine.interrupts.finish(round_)
         ends[cpu.id] = cpu.now
 
     return body
@@ -44,12 +44,26 @@ def test_is_a_round_trip_the_sum_of_its_parts(target: int, distance: int, delive
     ends: dict[int, int] = {}
     run(machine, {0: call_on(machine, [target], ends), target: busy})
     sent = SEND + distance + ICR
-    handler = HANDLER + distance + CALL_LINES + CALL
-    acks = CROSS_CLUSTER // 2
+    handler = HANDLER + 3 * distance + CALL
+    acks = distance // 2
     assert ends[0] == sent + deliver + handler + acks
     sender, receiver = machine.cpus[0].spent, machine.cpus[target].spent
     assert (sender[IPI_SEND], sender[IPI_WAIT]) == (sent, deliver + handler + acks)
     assert (receiver["user"], receiver[INTERRUPT]) == (5000 * NS, handler)
+
+
+def test_are_icr_groups_those_of_the_machines_own_numbers() -> None:
+    """Four targets a write: cpus 1-3 take one, and three that sit at 4, 8 and 12 take one each."""
+
+    def sent(order: list[int]) -> int:
+        machine = small_machine(
+            {"coherence": {"same_cluster": "100 ns", "cross_socket": "100 ns"}}, order=order
+        )
+        run(machine, {0: call_on(machine, [1, 2, 3], {}), 1: busy, 2: busy, 3: busy})
+        return machine.cpus[0].spent[IPI_SEND]
+
+    assert sent([0, 1, 2, 3]) == SEND + 3 * CROSS_CLUSTER + ICR
+    assert sent([0, 4, 8, 12]) == SEND + 3 * CROSS_CLUSTER + 3 * ICR
 
 
 def test_does_the_sender_do_its_own_part_meanwhile() -> None:
@@ -60,7 +74,7 @@ def test_does_the_sender_do_its_own_part_meanwhile() -> None:
         return ends[0]
 
     assert end(own=500 * NS) == end(own=0)
-    assert end(own=5000 * NS) == SEND + SAME_CLUSTER + ICR + 5000 * NS + CROSS_CLUSTER // 2
+    assert end(own=5000 * NS) == SEND + SAME_CLUSTER + ICR + 5000 * NS + SAME_CLUSTER // 2
 
 
 def test_does_one_icr_write_reach_a_group() -> None:
@@ -87,11 +101,10 @@ def test_does_the_slowest_target_end_the_wait() -> None:
         machine = small_machine()
         ends: dict[int, int] = {}
         run(machine, {0: call_on(machine, targets, ends)})
-        return ends[0] - len(targets) * CROSS_CLUSTER // 2
+        return ends[0] - (SAME_CLUSTER + CROSS_SOCKET) // 2
 
-    assert end([1, 8]) == SEND + SAME_CLUSTER + CROSS_SOCKET + 2 * ICR + FAR + HANDLER + CROSS_SOCKET + (
-        CALL_LINES + CALL
-    )
+    handler = HANDLER + 3 * CROSS_SOCKET + CALL
+    assert end([1, 8]) == SEND + SAME_CLUSTER + CROSS_SOCKET + 2 * ICR + FAR + handler
 
 
 def test_does_an_ack_wait_for_a_cpu_with_interrupts_off() -> None:
@@ -109,7 +122,7 @@ def test_does_an_ack_wait_for_a_cpu_with_interrupts_off() -> None:
 
     run(machine, {0: call_on(machine, [1], ends), 1: section})
     handler = HANDLER + SAME_CLUSTER + CALL_LINES + CALL
-    assert ends == {0: 3000 * NS + handler + CROSS_CLUSTER // 2, 1: 3010 * NS + handler}
+    assert ends == {0: 3000 * NS + handler + SAME_CLUSTER // 2, 1: 3010 * NS + handler}
 
 
 def test_does_a_target_that_answers_last_but_ends_first_not_end_the_wait() -> None:
@@ -119,7 +132,7 @@ def test_does_a_target_that_answers_last_but_ends_first_not_end_the_wait() -> No
     machine.engine.call_in(0, lambda: machine.cpus[1].interrupt(lambda cpu: (5000 * NS, lambda end: None)))
     run(machine, {0: call_on(machine, [1, 8], ends)})
     handler = HANDLER + SAME_CLUSTER + CALL_LINES + CALL
-    assert ends[0] == 5000 * NS + handler + CROSS_CLUSTER
+    assert ends[0] == 5000 * NS + handler + (SAME_CLUSTER + CROSS_SOCKET) // 2
 
 
 def test_does_a_queue_that_is_not_empty_need_no_second_interrupt() -> None:
@@ -134,7 +147,7 @@ def test_does_a_queue_that_is_not_empty_need_no_second_interrupt() -> None:
     arrives = SEND + SAME_CLUSTER + ICR + NEAR
     handler = HANDLER + SAME_CLUSTER + 2 * (CALL_LINES + CALL)
     assert machine.cpus[1].spent[INTERRUPT] == handler
-    assert ends[0] == ends[2] == arrives + handler + CROSS_CLUSTER // 2
+    assert ends[0] == ends[2] == arrives + handler + SAME_CLUSTER // 2
 
 
 def test_does_a_call_after_the_handler_has_begun_need_an_interrupt_of_its_own() -> None:
@@ -156,6 +169,110 @@ def test_is_a_queue_joined_when_the_sender_gets_to_it() -> None:
     assert machine.interrupts.interrupts == machine.interrupts.calls == 16
 
 
+def test_do_interrupts_that_come_during_a_handler_become_one_with_the_whole_queue() -> None:
+    """Cpu 1's handler for cpu 0 runs for 530 ns; cpus 2, 3 and 4 call meanwhile: one more interrupt."""
+    machine = small_machine()
+    ends: dict[int, int] = {}
+    calls = {sender: call_on(machine, [1], ends, after=450 * NS) for sender in (2, 3, 4)}
+    run(machine, {0: call_on(machine, [1], ends), **calls, 1: busy})
+    assert (machine.interrupts.calls, machine.interrupts.interrupts) == (4, 2)
+    first = SEND + SAME_CLUSTER + ICR + NEAR + HANDLER + SAME_CLUSTER + CALL_LINES + CALL
+    assert ends[0] == first + SAME_CLUSTER // 2
+    # The queue's line comes from cpu 4, the last to join; its call's lines too.
+    second = HANDLER + CROSS_CLUSTER + 2 * CALL_LINES + 2 * CROSS_CLUSTER + 3 * CALL
+    assert ends[2] == ends[3] == first + second + SAME_CLUSTER // 2
+    assert ends[4] == first + second + CROSS_CLUSTER // 2
+
+
+@pytest.mark.parametrize("target", [1, 4, 8])
+def test_are_descriptors_priced_as_accesses_to_their_lines(target: int) -> None:
+    """A real line: prepared by the sender, read by the target, written with the ack, read by the sender."""
+    machine = small_machine({"interrupts": {"ack_overlap": 0.0, "handler_lines": 2}})
+    ends: dict[int, int] = {}
+    run(machine, {0: call_on(machine, [target], ends), target: busy})
+    handled = machine.cpus[target].spent[INTERRUPT]
+    priced = (
+        handled - HANDLER - CALL - machine.fabric.between(0, target),
+        machine.cpus[0].spent[IPI_WAIT] - handled - (FAR if target > 7 else NEAR),
+    )
+    machine = small_machine()
+    line = machine.line("descriptor", machine.cpus[target].socket, owner=0)
+    costs: list[int] = []
+
+    def taken(cpu: Cpu) -> ThreadBody:
+        yield from line.read(cpu, "descriptor")
+        costs.append(cpu.take_pending())
+        yield costs[-1]
+        yield from line.write(cpu, "ack")  # Before the handler's exit, in its 400 ns.
+
+    def sends(cpu: Cpu) -> ThreadBody:
+        cpu.work(2000 * NS, "user")
+        yield from line.read(cpu, "ack")
+        costs.append(cpu.pending)
+
+    run(machine, {0: sends, target: taken})
+    assert tuple(costs) == priced
+
+
+@pytest.mark.parametrize(
+    ("topology", "groups"),
+    [
+        ({"cores_per_cluster": 4}, [(0, 16)]),
+        (
+            {"clusters_per_socket": 1, "cores_per_cluster": 24},
+            [(0, 16), (16, 24), (24, 40), (40, 48)],
+        ),
+        (
+            {"clusters_per_socket": 3, "cores_per_cluster": 6},
+            [(0, 12), (12, 18), (18, 30), (30, 36)],
+        ),
+    ],
+)
+def test_do_groups_follow_apic_ids(topology: dict[str, int], groups: list[tuple[int, int]]) -> None:
+    """A socket's and a cluster's ids begin at a power of two, whatever the number of cores."""
+    shape = {"sockets": 2, "clusters_per_socket": 2, "numa_nodes": 2, **topology}
+    machine = small_machine({"topology": shape, "interrupts": {"targets_per_icr": 16}})
+    found: dict[int, list[int]] = {}
+    for cpu in machine.cpus:
+        found.setdefault(machine.spec.topology.apic_id(cpu.id) // 16, []).append(cpu.id)
+    assert list(found.values()) == [list(range(*group)) for group in groups]
+    targets = list(range(1, len(machine.cpus)))
+    run(machine, {0: call_on(machine, targets, {})})
+    lines = sum(machine.fabric.between(0, target) for target in targets)
+    assert machine.cpus[0].spent[IPI_SEND] == SEND + lines + len(groups) * ICR
+
+
+def test_are_siblings_and_interleaved_cores_numbered_by_where_they_sit() -> None:
+    shape: dict[str, float] = {
+        "sockets": 2,
+        "clusters_per_socket": 1,
+        "cores_per_cluster": 2,
+        "threads_per_core": 2,
+    }
+    shape["smt_slowdown"] = 1.5
+    plain = small_machine({"topology": shape}).spec.topology
+    assert [plain.apic_id(cpu) for cpu in range(8)] == [0, 2, 4, 6, 1, 3, 5, 7]
+    interleaved = small_machine({"topology": {**shape, "interleaved": True}}).spec.topology
+    assert [interleaved.apic_id(cpu) for cpu in range(8)] == [0, 4, 2, 6, 1, 5, 3, 7]
+
+
+def test_does_each_target_of_one_write_get_it_after_its_own_way() -> None:
+    """One group over both sockets: the far cpu's handler begins 200 ns later."""
+    machine = small_machine({"interrupts": {"targets_per_icr": 16}})
+    began: dict[int, int] = {}
+
+    def body(cpu: Cpu) -> ThreadBody:
+        def note(target: Cpu) -> int:
+            began[target.id] = target.engine.now
+            return 0
+
+        round_ = yield from machine.interrupts.start(cpu, [machine.cpus[1], machine.cpus[8]], note)
+        yield from machine.interrupts.finish(round_)
+
+    run(machine, {0: body})
+    assert began[8] - began[1] == FAR - NEAR
+
+
 def test_does_a_waiting_sender_take_interrupts_for_free() -> None:
     """Two cpus call each other: each handler fits into the wait."""
     machine = small_machine()
@@ -163,9 +280,9 @@ def test_does_a_waiting_sender_take_interrupts_for_free() -> None:
     run(machine, {0: call_on(machine, [1], ends), 1: call_on(machine, [0], ends)})
     handler = HANDLER + SAME_CLUSTER + CALL_LINES + CALL
     for cpu in machine.cpus[:2]:
-        assert ends[cpu.id] == SEND + SAME_CLUSTER + ICR + NEAR + handler + CROSS_CLUSTER // 2
+        assert ends[cpu.id] == SEND + SAME_CLUSTER + ICR + NEAR + handler + SAME_CLUSTER // 2
         assert cpu.spent[INTERRUPT] == handler
-        assert cpu.spent[IPI_WAIT] == NEAR + CROSS_CLUSTER // 2
+        assert cpu.spent[IPI_WAIT] == NEAR + SAME_CLUSTER // 2
 
 
 @given(
@@ -202,7 +319,7 @@ def test_is_every_call_run_once_on_every_target_before_the_sender_goes_on(
 
             targets = [machine.cpus[target] for target in sorted(wanted - {cpu.id})]
             round_ = yield from machine.interrupts.start(cpu, targets, note)
-            yield from machine.interrupts.finish(round_, len(targets))
+            yield from machine.interrupts.finish(round_)
             assert sorted(called) == [target.id for target in targets]
 
     run(machine, dict.fromkeys(range(len(plans)), body))

@@ -101,7 +101,7 @@ def test_does_a_cluster_serve_its_readers_one_after_another() -> None:
 
 
 def test_where_do_siblings_and_interleaved_cores_sit() -> None:
-    blocks = small_machine({"topology": {"threads_per_core": 2}})
+    blocks = small_machine({"topology": {"threads_per_core": 2, "smt_slowdown": 1.5}})
     assert [cpu.socket for cpu in blocks.cpus[::4]] == [0, 0, 1, 1, 0, 0, 1, 1]
     assert blocks.cpus[0].cluster == blocks.cpus[16].cluster
     turns = small_machine({"topology": {"interleaved": True}})

@@ -10,6 +10,10 @@ from pydantic import ValidationError
 
 from sim.hardware import MachineSpec
 
+DRAM_OF_3 = {
+    "memory": {"dram": {"channels": 3, "channel_bandwidth": "20 GB/s", "banks": 4, "bank_cycle": "30 ns"}}
+}
+
 
 @pytest.mark.parametrize(
     ("changes", "message"),
@@ -18,6 +22,22 @@ from sim.hardware import MachineSpec
         ({"coherence": {"cross_socket": "99 ns"}}, "cross_socket must not be cheaper than cross_cluster"),
         ({"coherence": {"via_home": "199 ns"}}, "via_home must not be cheaper than cross_socket"),
         ({"memory": {"remote": "79 ns"}}, "remote memory must not be nearer"),
+        ({"memory": {"local_other_node": "79 ns"}}, "local_other_node must lie between local and remote"),
+        ({"memory": {"local_other_node": "141 ns"}}, "local_other_node must lie between local and remote"),
+        ({"memory": {"core_read": "0 GB/s"}}, "core_read"),
+        ({"topology": {"threads_per_core": 2}}, "smt_slowdown is needed"),
+        ({"topology": {"smt_slowdown": 0.9}}, "greater than or equal to 1"),
+        ({"topology": {"numa_nodes": 3}}, "cannot be shared out evenly to NUMA nodes"),
+        ({"topology": {"numa_nodes": 6}}, "cannot be shared out evenly to NUMA nodes"),
+        ({"topology": {"numa_nodes": 1}}, "only a guest sees fewer nodes than sockets"),
+        (
+            {"topology": {"clusters_per_socket": 3, "numa_nodes": 4}},
+            "2 x 3 x 4 cores cannot be shared out evenly to NUMA nodes",
+        ),
+        (
+            {**DRAM_OF_3, "topology": {"numa_nodes": 4}},
+            "the 3 channels of a socket cannot be dealt out to its 2",
+        ),
         ({"coherence": {"order": {"rule": "lifo"}}}, "fifo"),
         ({"coherence": {"order": {"streak": 0}}}, "greater than 0"),
         ({"topology": {"sockets": 0}}, "greater than 0"),
@@ -48,6 +68,31 @@ def test_do_clusters_and_sockets_hold_consecutive_cpus() -> None:
     assert [cpu.socket for cpu in machine.cpus] == [0] * 8 + [1] * 8
     assert machine.fabric.cluster_mask[5] == 0b1111_0000
     assert machine.fabric.socket_mask[5] == 0b1111_1111
+
+
+def test_do_the_nodes_of_a_socket_share_its_cores() -> None:
+    """Two nodes a socket take a cluster each; eight take half of one."""
+    clusters = small_machine({"topology": {"numa_nodes": 4}})
+    assert [cpu.node for cpu in clusters.cpus] == [cpu.cluster for cpu in clusters.cpus]
+    halves = small_machine({"topology": {"numa_nodes": 8}})
+    assert [cpu.node for cpu in halves.cpus] == [cpu // 2 for cpu in range(16)]
+    assert [halves.spec.topology.socket_of_node(node) for node in range(8)] == [0, 0, 0, 0, 1, 1, 1, 1]
+
+
+def test_does_a_guests_kernel_take_several_nodes_for_one() -> None:
+    guest = small_machine({"guest": True, "topology": {"sockets": 4, "numa_nodes": 2}}).spec.topology
+    assert guest.nodes == 4
+    assert [guest.visible_node(node) for node in range(4)] == [0, 0, 1, 1]
+
+
+def test_do_cpus_sit_where_the_order_says() -> None:
+    machine = small_machine(order=[9, 0, 4], online=2)
+    assert [(cpu.id, cpu.number, cpu.core, cpu.cluster, cpu.socket) for cpu in machine.cpus] == [
+        (0, 9, 9, 2, 1),
+        (1, 0, 0, 0, 0),
+    ]
+    assert repr(machine.cpus[0]) == "cpu 9"
+    assert machine.fabric.socket_mask[1] == 0b110  # the third is not online, but has its place
 
 
 def test_do_only_the_first_cpus_exist_when_fewer_are_online() -> None:

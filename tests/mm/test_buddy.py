@@ -87,11 +87,11 @@ def test_may_a_buddy_begin_empty_and_live_on_what_it_is_given() -> None:
 
 def test_does_a_frame_lie_where_its_address_says() -> None:
     frames = FrameMap(MachineSpec.model_validate(raw_spec()))
-    assert [frames.home(frame, 0) for frame in (0, (1 << 18) - 1, 1 << 18, (1 << 19) - 1)] == [0, 0, 1, 1]
+    assert [frames.node(frame, 0) for frame in (0, (1 << 18) - 1, 1 << 18, (1 << 19) - 1)] == [0, 0, 1, 1]
 
 
 def test_does_a_frame_of_a_guest_lie_where_it_was_first_touched() -> None:
-    frames = FrameMap(MachineSpec.model_validate(raw_spec({"guest": True})))
-    assert frames.home(7, toucher_socket=1) == 1
-    assert frames.home(7, toucher_socket=0) == 1
-    assert frames.home(8, toucher_socket=0) == 0
+    frames = FrameMap(MachineSpec.model_validate(raw_spec({"guest": True, "topology": {"numa_nodes": 1}})))
+    assert frames.node(7, toucher=1) == 1
+    assert frames.node(7, toucher=0) == 1
+    assert frames.node(8, toucher=0) == 0

@@ -3,22 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from machines import NS, Body, run, small_machine
+from machines import (
+    CROSS_CLUSTER,
+    CROSS_SOCKET,
+    HIT,
+    LOCAL,
+    NS,
+    RMW,
+    SAME_CLUSTER,
+    Body,
+    run,
+    small_machine,
+)
 
 from sim.engine import PARKED, ThreadBody, TieRule
+from sim.errors import ModelError
 from sim.hardware import INTERRUPT, TLB_FLUSH, Cpu, Machine
-from sim.mm import SynchronousFlush
+from sim.mm import Contexts, FlushSpec, SynchronousFlush, TrackedFlush, make_flush
 
 US = 1000 * NS
 TIES = pytest.mark.parametrize("ties", ["fifo", "shuffle"])
 
 
-def flusher(machine: Machine, active: Sequence[int]) -> SynchronousFlush:
-    flush = SynchronousFlush(machine, machine.line("tlb_gen"))
+BROADCAST = {
+    "tlb": {
+        "pcid": True,
+        "switch": "50 ns",
+        "broadcast": {"issue": "20 ns", "pages_per_issue": 8, "sync": "600 ns"},
+    }
+}
+KINDS = {
+    "ipi": {"method": "ipi", "concurrent": True, "asids": 6},
+    "ipi-5.1": {"method": "ipi", "concurrent": False, "asids": 6},
+    "broadcast": {"method": "broadcast", "broadcast_from": 2, "concurrent": True, "asids": 6},
+}
+
+
+def flusher(machine: Machine, active: Sequence[int], kind: str = "ipi") -> SynchronousFlush:
+    flush = make_flush(machine, machine.line("tlb_gen"), FlushSpec.model_validate(KINDS[kind]))
     for number in active:
         flush.activate(machine.cpus[number])
     return flush
@@ -90,7 +117,7 @@ def test_does_a_cpu_further_behind_flush_everything_once() -> None:
     assert held(machine, 2) == []
     assert machine.cpus[2].interrupts == 1
     # Entry and exit, the queue's line from cpu 1 next door, two more lines a call, one full flush.
-    assert machine.cpus[2].spent[INTERRUPT] == (400 + 30 + 2 * 2 * 100 + 90) * NS
+    assert machine.cpus[2].spent[INTERRUPT] == (400 + 30 + 2 * 2 * 30 + 90) * NS
 
 
 def test_is_a_lazy_cpu_skipped_and_flushed_when_it_comes_back() -> None:
@@ -153,13 +180,15 @@ plans = st.lists(st.lists(flush_step | other_step, max_size=5), min_size=2, max_
 
 
 @TIES
+@pytest.mark.parametrize("kind", KINDS)
 @given(plans=plans, ceiling=st.sampled_from([2, 33]))
 def test_is_no_stale_translation_left_whatever_the_others_do(
-    ties: TieRule, plans: list[list[tuple[str, object]]], ceiling: int
+    kind: str, ties: TieRule, plans: list[list[tuple[str, object]]], ceiling: int
 ) -> None:
     """Each cpu fills its TLB from one table of versions; a flush makes new versions first."""
-    machine = small_machine({"tlb": {"flush_ceiling": ceiling}}, ties=ties, online=len(plans))
-    flush = flusher(machine, range(len(plans)))
+    tlb = {**BROADCAST["tlb"], "flush_ceiling": ceiling}
+    machine = small_machine({"tlb": tlb}, ties=ties, online=len(plans))
+    flush = flusher(machine, range(len(plans)), kind)
     version = dict.fromkeys(range(10), 0)
 
     def body(cpu: Cpu) -> ThreadBody:
@@ -194,5 +223,295 @@ def test_is_no_stale_translation_left_whatever_the_others_do(
                     yield cpu.take_pending()
                     if step == "deaf":
                         cpu.enable_interrupts()
+
+    run(machine, dict.fromkeys(range(len(plans)), body))
+
+
+# -- what a shootdown costs its initiator -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("concurrent", [True, False])
+@pytest.mark.parametrize("pages", [1, 5, 40])
+@pytest.mark.parametrize("targets", [1, 3, 7, 15])
+def test_is_the_latency_of_a_shootdown_the_sum_of_the_formula(
+    targets: int, pages: int, concurrent: bool
+) -> None:
+    """tlb_gen + send + lines of all calls + ICR writes + the last target's delivery, handler, lines and flush
+    + acks, of which half overlaps. Before 5.13 the initiator's own flush comes on top."""
+    machine = small_machine(online=targets + 1)
+    flush = flusher(machine, range(targets + 1), "ipi" if concurrent else "ipi-5.1")
+    ends: list[int] = []
+
+    def body(cpu: Cpu) -> ThreadBody:
+        yield from flush.flush(cpu, range(pages))
+        ends.append(cpu.now)
+
+    run(machine, {0: body, **dict.fromkeys(range(1, targets + 1), works(50 * US))})
+    near, middle, far = min(targets, 3), max(0, min(targets - 3, 4)), max(0, targets - 7)
+    lines = near * SAME_CLUSTER + middle * CROSS_CLUSTER + far * CROSS_SOCKET
+    writes = {1: 1, 3: 1, 7: 2, 15: 4}[targets]  # groups of four APIC ids
+    last = CROSS_SOCKET if far else CROSS_CLUSTER if middle else SAME_CLUSTER
+    flushed = 90 * NS if pages > 33 else pages * 40 * NS
+    remote = (500 if far else 300) * NS + 400 * NS + 3 * last + flushed
+    own = 0 if concurrent else flushed
+    assert ends == [LOCAL + own + 50 * NS + lines + writes * 100 * NS + remote + lines // 2]
+
+
+def test_do_calls_of_a_storm_share_interrupts() -> None:
+    """All flush at once, ten times: a target that has an interrupt coming takes all calls with it."""
+    machine = small_machine()
+    flush = flusher(machine, range(16))
+
+    def body(cpu: Cpu) -> ThreadBody:
+        for _ in range(10):
+            yield from flush.flush(cpu, [cpu.id])
+
+    run(machine, dict.fromkeys(range(16), body))
+    interrupts = machine.interrupts
+    assert 0.9 * 16 * 10 * 15 < interrupts.calls < 16 * 10 * 15  # who is done is idle and not asked
+    assert interrupts.interrupts < interrupts.calls / 3
+
+
+def test_does_a_target_of_a_storm_flush_everything_once_instead_of_page_by_page() -> None:
+    """Sixteen generations at once: whoever is more than one behind catches up with one full flush."""
+    machine = small_machine()
+    flush = flusher(machine, range(16))
+    run(machine, dict.fromkeys(range(16), flushes(flush, [1])))
+    full = [cpu for cpu in machine.cpus if flush._active[cpu] == 16]
+    assert flush.generation == 16
+    assert full == machine.cpus
+
+
+def test_does_a_tracked_flush_leave_other_cpus_alone() -> None:
+    machine = small_machine(online=4)
+    tracked = TrackedFlush(machine)
+    for cpu in machine.cpus:
+        fill(cpu, 1, 2)
+
+    def body(cpu: Cpu) -> ThreadBody:
+        yield from tracked.flush(cpu, [1], [machine.cpus[2]])
+
+    run(machine, {0: body})
+    assert [held(machine, cpu) for cpu in range(4)] == [[2], [1, 2], [2], [1, 2]]
+    assert [cpu.interrupts for cpu in machine.cpus] == [0, 0, 1, 0]
+
+
+# -- broadcast ----------------------------------------------------------------------------------------------
+
+
+def test_does_a_broadcast_flush_interrupt_nobody() -> None:
+    """The first flush is by IPI and makes the process global; cpu 3 sleeps and is reached all the same."""
+    machine = small_machine(BROADCAST, online=4)
+    flush = flusher(machine, range(4), "broadcast")
+    ends: list[int] = []
+
+    def body(cpu: Cpu) -> ThreadBody:
+        yield from flush.flush(cpu, [9])
+        for other in machine.cpus:
+            fill(other, *range(1, 6))
+        machine.cpus[3].in_kernel_wait = True
+        yield cpu.take_pending()
+        begun = cpu.now
+        yield from flush.flush(cpu, [1, 2])
+        ends.append(cpu.now - begun)
+        begun = cpu.now
+        yield from flush.flush(cpu, [3] * 9)
+        ends.append(cpu.now - begun)
+        machine.cpus[3].in_kernel_wait = False
+
+    run(machine, {0: body, **dict.fromkeys(range(1, 4), works(50 * US))})
+    assert [held(machine, cpu) for cpu in range(4)] == [[4, 5]] * 4
+    assert not machine.cpus[3].tlb.stale
+    assert [cpu.interrupts for cpu in machine.cpus] == [0, 1, 1, 1]
+    assert ends == [RMW + (20 + 600) * NS, RMW + (2 * 20 + 600) * NS]
+
+
+def test_do_broadcasts_pass_one_after_another() -> None:
+    """Four cpus at once: the medium carries one TLBSYNC at a time."""
+    machine = small_machine(BROADCAST, online=4)
+    flush = flusher(machine, range(4), "broadcast")
+    ends: list[int] = []
+
+    def opens(cpu: Cpu) -> ThreadBody:
+        yield from flush.flush(cpu, [9])
+
+    def body(cpu: Cpu) -> ThreadBody:
+        yield from flush.flush(cpu, [cpu.id])
+        ends.append(cpu.now)
+
+    run(machine, {0: opens})
+    begun = machine.engine.now
+    run(machine, dict.fromkeys(range(4), body))
+    waits = [end - begun for end in sorted(ends)]
+    assert [later - earlier for earlier, later in pairwise(waits)] == [600 * NS] * 3
+    assert machine.broadcast is not None
+    assert machine.broadcast.syncs == 4
+
+
+def test_does_a_process_on_few_cpus_not_broadcast() -> None:
+    machine = small_machine(BROADCAST, online=3)
+    spec = FlushSpec.model_validate({**KINDS["broadcast"], "broadcast_from": 4})
+    flush = make_flush(machine, machine.line("tlb_gen"), spec)
+    for cpu in machine.cpus:
+        flush.activate(cpu)
+
+    def body(cpu: Cpu) -> ThreadBody:
+        for page in range(3):
+            yield from flush.flush(cpu, [page])
+
+    run(machine, {0: body, **dict.fromkeys((1, 2), works(50 * US))})
+    assert machine.interrupts.calls == 6
+
+
+def test_is_broadcast_refused_on_a_machine_without_it() -> None:
+    for changes in ({}, {"tlb": {**BROADCAST["tlb"], "pcid": False}}):
+        machine = small_machine(changes)
+        with pytest.raises(ModelError, match="small cannot broadcast TLB flushes"):
+            flusher(machine, [], "broadcast")
+
+
+@pytest.mark.parametrize(
+    "fields", [{"method": "broadcast", "broadcast_from": None}, {"method": "ipi", "broadcast_from": 4}]
+)
+def test_does_broadcast_need_to_know_from_how_many_cpus_on(fields: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="`broadcast_from` is for `method: broadcast`"):
+        FlushSpec.model_validate({**KINDS["ipi"], **fields})
+
+
+# -- switching address spaces -------------------------------------------------------------------------------
+
+
+def switched(machine: Machine, order: Sequence[int], asids: int = 2) -> tuple[Contexts, list[int]]:
+    """Cpu 0 loads spaces in *order* and fills a page in each; the pages it finds there first."""
+    spaces = [flusher(machine, []) for _ in range(4)]
+    contexts = Contexts(machine.cpus[0], asids, pcid=machine.spec.tlb.pcid)
+    found: list[int] = []
+
+    def body(cpu: Cpu) -> ThreadBody:
+        for number in order:
+            yield from contexts.switch(spaces[number])
+            found.append(len(cpu.tlb.frames()))
+            fill(cpu, number)
+
+    run(machine, {0: body})
+    return contexts, found
+
+
+def test_does_a_switch_drop_the_tlb_without_pcid() -> None:
+    contexts, found = switched(small_machine(), [0, 1, 0, 1])
+    assert (found, contexts.kept) == ([0, 0, 0, 0], 0)
+
+
+def test_does_a_space_find_its_entries_until_its_number_is_given_away() -> None:
+    """Two numbers: 0 and 1 come back to theirs, 2 takes that of 0, which then takes that of 1."""
+    contexts, found = switched(small_machine(BROADCAST), [0, 1, 0, 1, 2, 1, 0, 2])
+    assert found == [0, 0, 1, 1, 0, 1, 0, 1]
+    assert (contexts.switches, contexts.kept) == (8, 4)
+
+
+def test_what_does_a_switch_cost() -> None:
+    """Clear a bit in one mask, set it in another, read the generation, write CR3."""
+    machine = small_machine(BROADCAST)
+    switched(machine, [0, 1, 0])
+    first = LOCAL + LOCAL + 90 * NS  # the mask and the generation come from memory
+    second = RMW + LOCAL + LOCAL + 90 * NS
+    third = RMW + RMW + HIT + 50 * NS
+    assert machine.cpus[0].spent[TLB_FLUSH] == first + second + third
+
+
+@pytest.mark.parametrize("kind", ["ipi", "broadcast"])
+def test_does_a_space_that_was_flushed_while_it_was_away_begin_without_the_pages(kind: str) -> None:
+    """By IPI nobody asks cpu 0, so it drops everything when it comes back; a broadcast reaches the pages."""
+    machine = small_machine(BROADCAST, online=3)
+    here, there = flusher(machine, [1, 2], kind), flusher(machine, [])
+    contexts = Contexts(machine.cpus[0], 2, pcid=True)
+
+    def opens(cpu: Cpu) -> ThreadBody:
+        yield from here.flush(cpu, [9])
+
+    def leaves(cpu: Cpu) -> ThreadBody:
+        yield from contexts.switch(here)
+        fill(cpu, 1, 2)
+        yield from contexts.switch(there)
+        cpu.work(20 * US, "user")
+        yield cpu.take_pending()
+        yield from contexts.switch(here)
+        assert held(machine, 0) == ([] if kind == "ipi" else [2])
+
+    run(machine, {1: opens})
+    run(machine, {0: leaves, 1: flushes(here, [1], at=5 * US)})
+    assert machine.cpus[0].interrupts == 0
+    assert contexts.kept == (kind == "broadcast")
+
+
+def test_is_a_call_for_a_space_that_the_cpu_has_just_left_harmless() -> None:
+    """Cpu 0 switches with interrupts off; cpu 1's flush was sent before and is answered after."""
+    machine = small_machine(BROADCAST, online=2)
+    here, there = flusher(machine, [1]), flusher(machine, [])
+    contexts = Contexts(machine.cpus[0], 2, pcid=True)
+
+    def leaves(cpu: Cpu) -> ThreadBody:
+        yield from contexts.switch(here)
+        fill(cpu, 1)
+        cpu.work(400 * NS, "user")
+        yield from contexts.switch(there)
+        fill(cpu, 1)
+        cpu.work(20 * US, "user")
+        yield cpu.take_pending()
+        assert held(machine, 0) == [1]
+        yield from contexts.switch(here)
+        assert held(machine, 0) == []
+
+    run(machine, {0: leaves, 1: flushes(here, [1], at=450 * NS)})
+    assert machine.cpus[0].interrupts == 1
+
+
+@TIES
+@pytest.mark.parametrize("kind", ["ipi", "broadcast"])
+@given(
+    plans=st.lists(
+        st.lists(st.tuples(st.sampled_from(["switch", "flush", "work"]), st.integers(0, 2)), max_size=8),
+        min_size=2,
+        max_size=5,
+    )
+)
+def test_are_the_entries_of_loaded_and_left_spaces_never_stale(
+    kind: str, ties: TieRule, plans: list[list[tuple[str, int]]]
+) -> None:
+    """Three spaces, two numbers a cpu; each space has pages whose versions its flushes raise."""
+    machine = small_machine(BROADCAST, ties=ties, online=len(plans))
+    spaces = [flusher(machine, [], kind) for _ in range(3)]
+    contexts = [Contexts(cpu, 2, pcid=True) for cpu in machine.cpus]
+    version = [[0, 0, 0] for _ in spaces]
+    sure = [[0, 0, 0] for _ in spaces]
+
+    def check(cpu: Cpu) -> None:
+        space = None if cpu.tlb.stale else contexts[cpu.id]._loaded
+        for asid, other in [(cpu.tlb.asid, space), *contexts[cpu.id].left()]:
+            if other is not None:
+                number = spaces.index(other)
+                for page, entry in cpu.tlb.frames(asid).items():
+                    assert entry.frame >= sure[number][page], (cpu, number, page)
+
+    def body(cpu: Cpu) -> ThreadBody:
+        yield from contexts[cpu.id].switch(spaces[0])
+        for step, what in plans[cpu.id]:
+            if cpu.pending:
+                yield cpu.take_pending()
+            number = next(n for n, space in enumerate(spaces) if space is contexts[cpu.id]._loaded)
+            for page in range(3):
+                if cpu.tlb.lookup(page) is None:
+                    cpu.tlb.fill(page, frame=version[number][page], writable=True)
+            if step == "switch":
+                yield from contexts[cpu.id].switch(spaces[what])
+            elif step == "flush":
+                version[number][what] += 1
+                now = version[number][what]
+                yield from spaces[number].flush(cpu, [what])
+                sure[number][what] = max(sure[number][what], now)
+                for other in machine.cpus:
+                    check(other)
+            else:
+                cpu.work(what * US, "user")
 
     run(machine, dict.fromkeys(range(len(plans)), body))

@@ -17,7 +17,6 @@ from machines import NS, run
 from sim.engine import ThreadBody
 from sim.hardware import Cpu, Machine
 from sim.sync import (
-    BEFORE_5_2,
     BravoLock,
     CnaLock,
     McsLock,
@@ -33,6 +32,7 @@ from sim.sync import (
     TasLock,
     TicketLock,
     VisibleReaders,
+    XaddRwSem,
 )
 
 LOCK = "lock"
@@ -85,7 +85,9 @@ def queued_spin(machine: Machine) -> ReaderWriterLock:
 
 
 def cna(machine: Machine, threshold: int = 10_000_000 * NS) -> ReaderWriterLock:
-    return Exclusive(CnaLock(QueueNodes(machine, "cna"), machine.line("cna lock"), LOCK, threshold))
+    return Exclusive(
+        CnaLock(QueueNodes(machine, "cna"), machine.line("cna lock"), LOCK, threshold, machine.spec.topology)
+    )
 
 
 def impatient_cna(machine: Machine) -> ReaderWriterLock:
@@ -136,11 +138,16 @@ def rwsem(machine: Machine, handoff_after: int = 4_000_000 * NS) -> ReaderWriter
     return Semaphore(RwSem("semaphore", *lines, nodes, Scheduler(machine), LOCK, tuning))
 
 
-def old_rwsem(machine: Machine) -> ReaderWriterLock:
-    lines = machine.line("count"), machine.line("owner")
+def xadd_rwsem(machine: Machine, *, owner_spinning: bool = True) -> ReaderWriterLock:
+    nodes = QueueNodes(machine, "osq")
+    line = machine.line("semaphore")
     return Semaphore(
-        RwSem("semaphore", *lines, QueueNodes(machine, "osq"), Scheduler(machine), LOCK, BEFORE_5_2)
+        XaddRwSem("semaphore", line, nodes, Scheduler(machine), LOCK, owner_spinning=owner_spinning)
     )
+
+
+def sleeping_rwsem(machine: Machine) -> ReaderWriterLock:
+    return xadd_rwsem(machine, owner_spinning=False)
 
 
 def impatient_rwsem(machine: Machine) -> ReaderWriterLock:
@@ -169,7 +176,8 @@ SHARED: list[Callable[[Machine], ReaderWriterLock]] = [
     eager_bravo,
     rwsem,
     impatient_rwsem,
-    old_rwsem,
+    xadd_rwsem,
+    sleeping_rwsem,
     percpu_rwsem,
 ]
 

@@ -9,7 +9,7 @@ from machines import raw_spec
 from pydantic import ValidationError
 
 from sim.designs import spec_model
-from sim.errors import ModelError
+from sim.errors import InputError, ModelError
 from sim.hardware import MachineSpec
 from sim.workload import BenchSpec, Limits, Measurement, simulate
 from sim.workload.bench.lock_spec import READABLE, LockSpec
@@ -152,8 +152,84 @@ def test_is_a_measured_latency_that_of_memory_under_load() -> None:
 
 
 @pytest.mark.parametrize(
+    ("step", "ns"),
+    [
+        ({"clear": {}}, 400),  # 4 KiB through the cluster's read link
+        ({"clear": {"size": "12 KiB"}}, 1200),
+        ({"clear": {"node": "remote"}}, 800),  # through the link between the sockets
+        ({"clear": {"node": 1}}, 800),
+        ({"clear": {"node": 0}}, 400),
+        ({"clear": {"size": "2 MiB"}}, 512 * 400),
+        ({"copy": {}}, 800),  # what is copied, and what is written to
+        ({"copy": {"node": "remote"}}, 800),
+        ({"copy": {"source": "remote", "node": "remote"}}, 1600),
+    ],
+)
+def test_how_long_does_a_thread_alone_fill_memory(step: dict[str, Any], ns: float) -> None:
+    memory = {"inter_socket": "5.12 GB/s", "llc": "1 GiB"}
+    spec = bench(rounds=2, roles=[{"who": "all", "steps": [step]}])
+    assert measure(spec, 1, memory=memory).latency_mean_ns == ns
+
+
+def test_do_huge_pages_have_a_cost_of_their_own_and_the_rest_of_a_range_not() -> None:
+    memory = {"cluster_read": "40.96 GB/s", "llc": "1 GiB", "clear_huge": "512 us"}
+    spec = bench(rounds=1, roles=[{"who": "all", "steps": [{"clear": {"size": "513 pages"}}]}])
+    assert measure(spec, 1, memory=memory).latency_mean_ns == 512_000 + 200
+
+
+def test_is_remote_memory_farther_to_read() -> None:
+    dram = {"channels": 1, "channel_bandwidth": "20 GB/s", "banks": 4, "bank_cycle": "30 ns"}
+
+    def latency(**more: Any) -> float:
+        spec = bench(rounds=3, roles=[{"who": "all", "steps": [{"read_dram": 1, **more}]}])
+        return measure(spec, 1, memory={"dram": dram}).latency_mean_ns
+
+    assert [latency(), latency(node="local"), latency(node="remote"), latency(node=1)] == [80, 80, 140, 140]
+
+
+@pytest.mark.parametrize(
+    ("node", "machine", "message"),
+    [
+        (2, {}, "a NUMA node that small does not have"),
+        ("remote", {"topology": {"sockets": 1, "numa_nodes": 1}}, "small has one socket"),
+    ],
+)
+def test_is_memory_that_a_machine_does_not_have_refused(node: Any, machine: Any, message: str) -> None:
+    for step in ({"clear": {"node": node}}, {"copy": {"source": node}}, {"read_dram": 1, "node": node}):
+        with pytest.raises(InputError, match=message):
+            measure(bench(rounds=1, roles=[{"who": "all", "steps": [step]}]), 1, **machine)
+
+
+def test_do_pages_of_an_allocator_come_from_the_bound_node() -> None:
+    """The bound node's zone serves all cpus: its lock is contended by both sockets, first touch's by one."""
+    from kernels import design
+
+    pages = [{"allocate": {"count": 8}}, {"free": {"count": 8}}]
+
+    def latency(memory: Any) -> float:
+        spec = bench(rounds=20, memory=memory, roles=[{"who": "all", "steps": pages}])
+        machine = MachineSpec.model_validate(raw_spec())
+        return simulate(
+            machine, design("linux"), spec, placement="", threads=16, seed=1, limits=LIMITS
+        ).latency_mean_ns
+
+    assert latency({"bind": 0}) > 1.1 * latency("first-touch")
+
+
+@pytest.mark.parametrize(
     ("fields", "message"),
     [
+        (
+            {"rounds": 1, "roles": [{"who": "all", "steps": [{"compute": "1 ns", "node": 1}]}]},
+            "to `read_dram`",
+        ),
+        ({"rounds": 1, "roles": [{"who": "all", "steps": [{"clear": {"size": "100 ns"}}]}]}, "not a size"),
+        (
+            {"rounds": 1, "roles": [{"who": "all", "steps": [{"clear": {"size": "5 KiB"}}]}]},
+            "whole number of pages",
+        ),
+        ({"rounds": 1, "roles": [{"who": "all", "steps": [{"clear": {"node": "far"}}]}]}, "local, remote or"),
+        ({"rounds": 1, "roles": [{"who": "all", "steps": [{"copy": {}, "clear": {}}]}]}, "this one has 2"),
         ({"rounds": 1, "window": WINDOW}, "either `rounds` or `window`"),
         ({"rounds": 1, "roles": [{"who": "all", "steps": [{"add": "y"}]}]}, "uses 'y'"),
         ({"rounds": 1, "roles": [{"who": "all", "steps": [{"add": "x", "load": "x"}]}]}, "this one has 2"),
@@ -176,7 +252,7 @@ def test_is_a_measured_latency_that_of_memory_under_load() -> None:
                 "locks": {"l": {"kind": "mcs"}},
                 "roles": [{"who": "all", "steps": [{"read_lock": "l"}]}],
             },
-            "only rwsem, phase-fair",
+            "only rwsem, rwsem-xadd",
         ),
     ],
 )

@@ -6,7 +6,8 @@ from pydantic import PositiveInt
 
 from sim.designs.base import DesignSpec
 from sim.engine.units import Cost
-from sim.hardware import Spec
+from sim.hardware import MachineSpec, Spec
+from sim.mm import FlushSpec
 
 
 class LlfreeSpec(Spec):
@@ -25,6 +26,11 @@ class LlfreeSpec(Spec):
 
 
 class BenchDesignSpec(DesignSpec):
-    """Nothing (hardware and locks stand in the workload), or a page allocator."""
+    """Nothing (hardware and locks stand in the workload), a page allocator, or a way to flush TLBs."""
 
     llfree: LlfreeSpec | None = None
+    flush: FlushSpec | None = None
+    """With it there are address spaces, of pages that are always present."""
+
+    def refuses(self, machine: MachineSpec) -> str | None:
+        return self.flush.refuses(machine) if self.flush else None

@@ -2,7 +2,8 @@
 
 Source: artifact, osdk/deps/frame-allocator. A cpu's cache is refilled with two thirds of its size from the
 cpu's own buddy; that takes a chunk from the global buddy, under a spin lock, when it runs dry. Frames go
-back to the cpu that frees them. There is no NUMA awareness.
+back to the cpu that frees them. There is no NUMA awareness: frames come in the order of their addresses. A
+workload that places its memory (`place`) splits all of it by node, chunks included.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from sim.engine import ThreadBody
 from sim.engine.units import PAGE_BYTES
 from sim.hardware import Cpu, Machine
-from sim.mm import MAX_ORDER, Buddy, FrameMap
+from sim.mm import MAX_ORDER, Buddy, FrameMap, NodePolicy
 from sim.sync import QueuedSpinLock, QueueNodes
 
 if TYPE_CHECKING:
@@ -31,23 +32,35 @@ class FrameAllocator:
         self._limits = spec.limits
         self._alloc, self._free = costs.frame_alloc.at(clock), costs.frame_free.at(clock)
         self._refill = costs.frame_refill.at(clock)
-        frames = machine.spec.memory.size_per_socket * machine.spec.topology.sockets // PAGE_BYTES
-        self._global = Buddy(0, frames)
+        self._total = machine.spec.memory.size_per_socket * machine.spec.topology.sockets // PAGE_BYTES
         self._lock = QueuedSpinLock(nodes, machine.line("global frame allocator"), LOCK_FRAMES)
-        self._buddies = [Buddy(0, 0) for _ in machine.cpus]
-        self._caches: list[list[int]] = [[] for _ in machine.cpus]
         self.frames = FrameMap(machine.spec)
         self.owned: set[int] = set()
+        self._policy: NodePolicy | None = None
+        self._split(1)
+
+    def place(self, policy: NodePolicy) -> None:
+        """Take frames from the nodes that *policy* chooses. To be called before the first frame is taken."""
+        self._policy = policy
+        self._split(self._machine.spec.topology.numa_nodes)
+
+    def _split(self, parts: int) -> None:
+        """Divide the memory, and what each cpu keeps of it, into *parts*."""
+        self._part, self._chunk = self._total // parts, self._limits.frame_chunk // parts
+        self._global = [Buddy(part * self._part, self._part) for part in range(parts)]
+        self._buddies = [[Buddy(0, 0) for _ in range(parts)] for _ in self._machine.cpus]
+        self._caches: list[list[list[int]]] = [[[] for _ in range(parts)] for _ in self._machine.cpus]
 
     def allocate(self, cpu: Cpu) -> ThreadBody:
         """Value is a frame."""
         cpu.work(self._alloc, ALLOCATE)
-        cache = self._caches[cpu.id]
+        part = self._policy.node(cpu) if self._policy else 0
+        cache = self._caches[cpu.id][part]
         if not cache:
             cpu.work(self._refill, ALLOCATE)
-            buddy = self._buddies[cpu.id]
+            buddy = self._buddies[cpu.id][part]
             if buddy.free_frames < self._limits.frame_refill:
-                yield from self._fetch_chunk(cpu, buddy)
+                yield from self._fetch_chunk(cpu, buddy, self._global[part])
             cache.extend(buddy.allocate() for _ in range(self._limits.frame_refill))
         frame = cache.pop()
         self.owned.add(frame)
@@ -57,21 +70,25 @@ class FrameAllocator:
         """Back into this cpu's cache; an overflow goes to its buddy."""
         self.owned.remove(frame)
         cpu.work(self._free, ALLOCATE)
-        cache = self._caches[cpu.id]
+        part = frame // self._part
+        cache = self._caches[cpu.id][part]
         cache.append(frame)
         if len(cache) > self._limits.frame_cache:
             cpu.work(self._refill, ALLOCATE)
             for _ in range(self._limits.frame_refill + 1):
-                self._buddies[cpu.id].free(cache.pop(0))
+                self._buddies[cpu.id][part].free(cache.pop(0))
 
-    def home(self, cpu: Cpu, frame: int) -> int:
-        """The socket of *frame*; *cpu* touches it."""
-        return self.frames.home(frame, cpu.socket)
+    def node(self, cpu: Cpu, frame: int) -> int:
+        """The node of *frame*; *cpu* touches it."""
+        return self.frames.node(frame, cpu.node)
 
-    def _fetch_chunk(self, cpu: Cpu, buddy: Buddy) -> ThreadBody:
-        """Move a chunk from the global buddy to the cpu's, or what is left of it. Raises `OutOfMemory`."""
+    def _fetch_chunk(self, cpu: Cpu, buddy: Buddy, source: Buddy) -> ThreadBody:
+        """Move a chunk from the global buddy *source* to the cpu's, or what is left of it.
+
+        Raises `OutOfMemory`.
+        """
         yield from self._lock.acquire(cpu)
-        for _ in range(max(1, min(self._limits.frame_chunk, self._global.free_frames) >> MAX_ORDER)):
-            buddy.free(self._global.allocate(MAX_ORDER), MAX_ORDER)
+        for _ in range(max(1, min(self._chunk, source.free_frames) >> MAX_ORDER)):
+            buddy.free(source.allocate(MAX_ORDER), MAX_ORDER)
         cpu.work(self._refill, ALLOCATE)
         yield from self._lock.release(cpu)

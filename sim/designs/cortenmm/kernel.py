@@ -8,6 +8,7 @@ from sim.designs.cortenmm.space import CortenSpace
 from sim.designs.cortenmm.spec import CortenSpec
 from sim.designs.cortenmm.va_alloc import GlobalAllocator, PerCoreAllocator
 from sim.hardware import Cpu, Machine
+from sim.mm import NodePolicy
 from sim.sync import QueueNodes, Rcu, VisibleReaders
 
 
@@ -30,6 +31,9 @@ class CortenKernel(Kernel):
 
     def new_process(self, cpu: Cpu) -> CortenSpace:
         return CortenSpace(self, cpu)
+
+    def place_memory(self, policy: NodePolicy) -> None:
+        self.frames.place(policy)
 
     def new_va_allocator(self) -> PerCoreAllocator | GlobalAllocator:
         """The virtual-address allocator of a new process."""

@@ -87,7 +87,7 @@ class CortenSpace(AddressSpace):
         cpu.work(self.cost["fault"], PAGE_TABLE)
         frames = self.kernel.frames
         frame = yield from frames.allocate(cpu)
-        yield from self.machine.memory.clear_page(cpu, frames.home(cpu, frame))
+        yield from self.machine.memory.clear_page(cpu, frames.node(cpu, frame))
         window = page - page % LEAF_PAGES
         cursor = yield from self._lock(cpu, window, window + LEAF_PAGES)
         entry = yield from cursor.query(page)
@@ -139,7 +139,7 @@ class CortenSpace(AddressSpace):
         if len(pool) <= limits.table_pool_low:
             while len(pool) < limits.table_pool_full:
                 frame = yield from frames.allocate(cpu)
-                yield from self.machine.memory.clear_page(cpu, frames.home(cpu, frame))
+                yield from self.machine.memory.clear_page(cpu, frames.node(cpu, frame))
                 pool.append(frame)
 
     def make_table(self, cpu: Cpu, parent: PageTablePage, slot: int, page: int) -> ThreadBody:
@@ -151,7 +151,7 @@ class CortenSpace(AddressSpace):
             frame = pool.pop()
         else:
             frame = yield from self.kernel.frames.allocate(cpu)
-            yield from self.machine.memory.clear_page(cpu, self.kernel.frames.home(cpu, frame))
+            yield from self.machine.memory.clear_page(cpu, self.kernel.frames.node(cpu, frame))
         if isinstance(mark, Mark):
             cpu.work(self.cost["fill_table"], PAGE_TABLE)
         table = PageTablePage(
@@ -159,7 +159,7 @@ class CortenSpace(AddressSpace):
             parent.level - 1,
             page,
             frame,
-            self.kernel.frames.home(cpu, frame),
+            self.machine.spec.topology.socket_of_node(self.kernel.frames.node(cpu, frame)),
             maker=cpu.id,
             fill=mark if isinstance(mark, Mark) else None,
         )

@@ -18,7 +18,7 @@ def user_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> ThreadBody:
     """do_user_addr_fault: under the VMA's lock if that works, else under mmap_lock."""
     if mm.switches.prefetchw_mmap_lock:
         yield from mm.mmap_lock.count.prefetch_write(cpu)
-    vma = yield from _lock_vma(mm, cpu, page)
+    vma = (yield from _lock_vma(mm, cpu, page)) if mm.switches.vma_lock else None
     if vma is not None:
         done = yield from _handle(mm, cpu, vma, page, write, vma_locked=True)
         yield from vma.lock.up_read(cpu)
@@ -68,7 +68,7 @@ def _handle(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, write: bool, *, vma_lock
         if not prepared:
             return False
     frame = yield from mm.pages.allocate(cpu)
-    yield from mm.machine.memory.clear_page(cpu, mm.pages.home(cpu, frame))
+    yield from mm.machine.memory.clear_page(cpu, mm.pages.node(cpu, frame))
     lock = mm.table_lock(table)
     yield from lock.acquire(cpu)
     if table.get(slot) is not None:  # somebody else was faster

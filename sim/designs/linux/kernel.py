@@ -8,6 +8,7 @@ from sim.designs.linux.page_alloc import PageAllocator
 from sim.designs.linux.spec import LinuxSpec
 from sim.engine import ThreadBody
 from sim.hardware import Cpu, Machine
+from sim.mm import NodePolicy
 from sim.sync import QueueNodes, Scheduler
 
 
@@ -25,6 +26,9 @@ class LinuxKernel(Kernel):
 
     def new_process(self, cpu: Cpu) -> LinuxMm:
         return LinuxMm(self, cpu)
+
+    def place_memory(self, policy: NodePolicy) -> None:
+        self.pages.policy = policy
 
     def allocate_pages(self, cpu: Cpu, order: int) -> ThreadBody:
         return (yield from self.pages.allocate(cpu, order))

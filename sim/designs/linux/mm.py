@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.designs.linux import fault, mmap, munmap
+from sim.designs.linux import fault, madvise, mmap, munmap
 from sim.designs.linux.maple import VMA_WORK, MapleTree
 from sim.designs.linux.vma import LOCK_VMA, AnonVma, Vma
 from sim.engine import ThreadBody
@@ -18,7 +18,7 @@ from sim.mm import (
     PAGE_TABLE,
     AddressSpace,
     PageTablePage,
-    SynchronousFlush,
+    make_flush,
     slot_of,
 )
 from sim.sync import QueuedSpinLock, RwSem
@@ -66,7 +66,7 @@ class LinuxMm(AddressSpace):
         self.page_table_lock = QueuedSpinLock(kernel.nodes, self.tables_line, LOCK_PAGE_TABLE)
         self.flush_pending = line("tlb_flush_pending")
         self.tree = MapleTree(machine, cpu, costs)
-        self.tlb = SynchronousFlush(machine, line("context.tlb_gen"))
+        self.tlb = make_flush(machine, line("context.tlb_gen"), kernel.spec.flush)
         self.root = PageTablePage(machine, LEVELS, 0, -1, cpu.socket, maker=cpu.id)
 
     # -- the interface --------------------------------------------------------------------------------------
@@ -76,6 +76,9 @@ class LinuxMm(AddressSpace):
 
     def munmap(self, cpu: Cpu, at: int, pages: int) -> ThreadBody:
         return munmap.munmap(self, cpu, at, pages)
+
+    def discard(self, cpu: Cpu, at: int, pages: int) -> ThreadBody:
+        return madvise.discard(self, cpu, at, pages)
 
     def fault(self, cpu: Cpu, page: int, write: bool) -> ThreadBody:
         return fault.user_fault(self, cpu, page, write)
@@ -160,13 +163,14 @@ class LinuxMm(AddressSpace):
         slot = slot_of(page, parent.level)
         frame = yield from self.pages.allocate(cpu)
         cpu.work(self.cost["table_alloc"], PAGE_TABLE)
-        home = self.pages.home(cpu, frame)
-        yield from self.machine.memory.clear_page(cpu, home)
+        node = self.pages.node(cpu, frame)
+        yield from self.machine.memory.clear_page(cpu, node)
         # Level-1 tables are linked under the level-2 table's split lock, upper ones under page_table_lock.
         lock = self.table_lock(parent) if parent.level == 2 else self.page_table_lock
         yield from lock.acquire(cpu)
         child = parent.child(slot)
         if child is None:
+            home = self.machine.spec.topology.socket_of_node(node)
             child = PageTablePage(self.machine, parent.level - 1, page, frame, home, maker=cpu.id)
             yield from self.tables_line.write(cpu, PAGE_TABLE)  # mm_inc_nr_ptes
             yield from parent.line(slot).store(cpu, PAGE_TABLE)

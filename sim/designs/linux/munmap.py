@@ -78,7 +78,7 @@ def _complete(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> ThreadBody:
     yield from mm.flush_pending.write(cpu, PAGE_TABLE)  # tlb_gather_mmu
     unmapped: list[tuple[int, int]] = []
     for vma in vmas:
-        yield from _zap(mm, cpu, vma, unmapped)
+        yield from zap(mm, cpu, vma.start, vma.end, unmapped)
         if vma.anon_vma is not None:
             yield from mm.link_anon_vma(cpu, vma.anon_vma)  # unlink_anon_vmas
     if unmapped:
@@ -90,13 +90,13 @@ def _complete(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> ThreadBody:
         cpu.work(mm.cost["vma_free"], VMA_WORK)  # call_rcu
 
 
-def _zap(mm: LinuxMm, cpu: Cpu, vma: Vma, unmapped: list[tuple[int, int]]) -> ThreadBody:
-    """zap_pte_range, one level-1 table after the other."""
-    page = vma.start
-    while page < vma.end:
+def zap(mm: LinuxMm, cpu: Cpu, start: int, end: int, unmapped: list[tuple[int, int]]) -> ThreadBody:
+    """zap_pte_range, one level-1 table after the other; (page, frame) of what was there go to *unmapped*."""
+    page = start
+    while page < end:
         found = len(unmapped)
         table = mm.leaf_table(page)
-        stop = min(vma.end, (page | 511) + 1)
+        stop = min(end, (page | 511) + 1)
         if table is None:
             page = stop
             continue

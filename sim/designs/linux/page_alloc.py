@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sim.engine import ThreadBody
 from sim.engine.units import PAGE_BYTES
 from sim.hardware import Cpu, Machine
-from sim.mm import Buddy, FrameMap
+from sim.mm import Buddy, FirstTouch, FrameMap, NodePolicy
 from sim.sync import QueuedSpinLock, QueueNodes
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Zone:
 
 
 class PageAllocator:
-    """Blocks of pages from the cpu's own node: single ones for anonymous memory and page tables."""
+    """Blocks of pages from the node that *policy* says: single ones for anonymous memory and page tables."""
 
     def __init__(self, machine: Machine, spec: LinuxSpec, nodes: QueueNodes) -> None:
         self._machine = machine
@@ -62,9 +62,7 @@ class PageAllocator:
         self._lru_add = costs.lru_add.at(clock)
         self._lru_move, self._lru_page = costs.lru_move.at(clock), costs.lru_page.at(clock)
         self.zones = [Zone(machine, index, nodes) for index in range(topology.numa_nodes)]
-        self._local = [
-            self.zones[socket * topology.numa_nodes // topology.sockets] for socket in range(topology.sockets)
-        ]
+        self.policy: NodePolicy = FirstTouch(topology)
         self._lru_batch: list[list[int]] = [[] for _ in machine.cpus]
         self._in_batch: set[int] = set()
         self._on_lru: set[int] = set()
@@ -80,7 +78,7 @@ class PageAllocator:
         draw = self._machine.engine.stream("boot").random
         limits = self._spec.limits
         for cpu in self._machine.cpus:
-            zone = self._local[cpu.socket]
+            zone = self.zones[self.policy.node(cpu)]
             batch = [zone.buddy.allocate() for _ in range(int(draw() * limits.lru_batch))]
             self._lru_batch[cpu.id] = batch
             self._in_batch.update(batch)
@@ -92,7 +90,7 @@ class PageAllocator:
     def allocate(self, cpu: Cpu, order: int = 0) -> ThreadBody:
         """rmqueue_pcplist: value is the first frame."""
         cpu.work(self._alloc, ALLOCATE)
-        zone = self._local[cpu.socket]
+        zone = self.zones[self.policy.node(cpu)]
         pcp = zone.blocks(cpu, order)
         if not pcp:
             yield from self._move(cpu, zone, self._batch(order), order)
@@ -115,9 +113,9 @@ class PageAllocator:
         batch = self._spec.limits.pcp_batch
         return max(batch >> order, 2) if order else batch
 
-    def home(self, cpu: Cpu, frame: int) -> int:
-        """The socket of *frame*; *cpu* touches it."""
-        return self.frames.home(frame, cpu.socket)
+    def node(self, cpu: Cpu, frame: int) -> int:
+        """The node of *frame*; *cpu* touches it."""
+        return self.frames.node(frame, cpu.node)
 
     def _zone_of(self, frame: int) -> Zone:
         return self.zones[frame // self.zones[0].frames]

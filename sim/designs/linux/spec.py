@@ -10,7 +10,8 @@ from pydantic import PositiveInt
 
 from sim.designs.base import DesignSpec
 from sim.engine.units import Cost
-from sim.hardware import Spec
+from sim.hardware import MachineSpec, Spec
+from sim.mm import FlushSpec
 
 
 class Switches(Spec):
@@ -18,6 +19,8 @@ class Switches(Spec):
 
     prefetchw_mmap_lock: bool
     """Every user fault prefetches mmap_lock for writing (until 6.15)."""
+    vma_lock: bool
+    """A fault locks its VMA only, where that works (6.4); before that, mmap_lock for reading."""
     lru_drain_on_zap: bool
     """munmap drains the cpu's LRU batch before it zaps (until 6.13)."""
 
@@ -96,6 +99,10 @@ class LinuxSpec(DesignSpec):
     """One kernel version. Without *blocks* only single pages are allocated."""
 
     switches: Switches
+    flush: FlushSpec
     limits: Limits
     costs: Costs
     blocks: BlockCosts | None = None
+
+    def refuses(self, machine: MachineSpec) -> str | None:
+        return self.flush.refuses(machine)

@@ -13,7 +13,7 @@ from sim.hardware import Spec
 class PlainLock(Spec):
     """A lock without options, in the memory of socket *home*."""
 
-    kind: Literal["tas", "ticket", "mcs", "qspinlock", "mutex", "phase-fair", "seqlock"]
+    kind: Literal["tas", "ticket", "mcs", "qspinlock", "mutex", "rwsem", "phase-fair", "seqlock"]
     home: NonNegativeInt = 0
 
 
@@ -34,12 +34,12 @@ class CnaLock(Spec):
     threshold: Duration
 
 
-class RwSemLock(Spec):
-    """Linux's reader-writer semaphore; with *before_5_2* that of older kernels."""
+class XaddRwSemLock(Spec):
+    """The semaphore of kernels up to 5.1; without *owner_spinning* that of kernels before 3.16."""
 
-    kind: Literal["rwsem"]
+    kind: Literal["rwsem-xadd"]
     home: NonNegativeInt = 0
-    before_5_2: bool = False
+    owner_spinning: bool = True
 
 
 class BravoLock(Spec):
@@ -61,7 +61,7 @@ class PercpuRwSemLock(Spec):
 
 
 LockSpec = Annotated[
-    PlainLock | TtasLock | CnaLock | RwSemLock | BravoLock | PercpuRwSemLock, Field(discriminator="kind")
+    PlainLock | TtasLock | CnaLock | XaddRwSemLock | BravoLock | PercpuRwSemLock, Field(discriminator="kind")
 ]
-READABLE = ("rwsem", "phase-fair", "bravo", "percpu-rwsem")
+READABLE = ("rwsem", "rwsem-xadd", "phase-fair", "bravo", "percpu-rwsem")
 """Kinds for `read_lock` and `read_unlock`."""

@@ -9,7 +9,6 @@ from sim.engine import ThreadBody
 from sim.engine.units import LINE_BYTES
 from sim.hardware import CacheLine, Machine
 from sim.sync import (
-    BEFORE_5_2,
     BravoLock,
     CnaLock,
     McsLock,
@@ -26,6 +25,7 @@ from sim.sync import (
     TasLock,
     TicketLock,
     VisibleReaders,
+    XaddRwSem,
 )
 from sim.workload.bench import lock_spec
 from sim.workload.bench.lock_spec import LockSpec
@@ -114,12 +114,24 @@ def _ttas(shop: Workshop, site: Site, spec: lock_spec.TtasLock) -> BenchLock:
     return _exclusive(TasLock(site.line, site.activity, spec.pause.at(shop.machine.spec.clock)))
 
 
-def _rwsem(shop: Workshop, site: Site, spec: lock_spec.RwSemLock) -> BenchLock:
-    # 40 bytes: unlike mm_struct's, a semaphore on its own has its count and its owner in one line.
-    tuning = BEFORE_5_2 if spec.before_5_2 else RwSemTuning()
-    lock = RwSem(site.name, site.line, site.line, shop.nodes, shop.scheduler, site.activity, tuning)
+def _semaphore(lock: RwSem | XaddRwSem) -> BenchLock:
     return BenchLock(
         lock=lock.down_write, unlock=lock.up_write, read_lock=lock.down_read, read_unlock=lock.up_read
+    )
+
+
+def _rwsem(shop: Workshop, site: Site, spec: lock_spec.PlainLock) -> BenchLock:
+    # 40 bytes: unlike mm_struct's, a semaphore on its own has its count and its owner in one line.
+    tuning = RwSemTuning()
+    return _semaphore(
+        RwSem(site.name, site.line, site.line, shop.nodes, shop.scheduler, site.activity, tuning)
+    )
+
+
+def _xadd_rwsem(shop: Workshop, site: Site, spec: lock_spec.XaddRwSemLock) -> BenchLock:
+    spinning = spec.owner_spinning
+    return _semaphore(
+        XaddRwSem(site.name, site.line, shop.nodes, shop.scheduler, site.activity, owner_spinning=spinning)
     )
 
 
@@ -149,9 +161,12 @@ _MAKERS: Mapping[str, Callable[[Workshop, Site, Any], BenchLock]] = {
     "ticket": lambda shop, site, spec: _exclusive(TicketLock(site.line, site.activity)),
     "mcs": lambda shop, site, spec: _exclusive(McsLock(shop.nodes, site.line, site.activity)),
     "qspinlock": lambda shop, site, spec: _exclusive(QueuedSpinLock(shop.nodes, site.line, site.activity)),
-    "cna": lambda shop, site, spec: _exclusive(CnaLock(shop.nodes, site.line, site.activity, spec.threshold)),
+    "cna": lambda shop, site, spec: _exclusive(
+        CnaLock(shop.nodes, site.line, site.activity, spec.threshold, shop.machine.spec.topology)
+    ),
     "mutex": lambda shop, site, spec: _exclusive(Mutex(shop.nodes, site.line, shop.scheduler, site.activity)),
     "rwsem": _rwsem,
+    "rwsem-xadd": _xadd_rwsem,
     "phase-fair": lambda shop, site, spec: _shared(PhaseFairLock(shop.nodes, site.line, site.activity)),
     "bravo": _bravo,
     "percpu-rwsem": _percpu_rwsem,

@@ -71,7 +71,7 @@ class Barrier:
             waiting, self._waiting = self._waiting, []
             for other in waiting:
                 other.poke(self, int(self._random.random() * skew))
-            cpu.work(int(self._random.random() * skew), BARRIER)
+            cpu.stall(int(self._random.random() * skew), BARRIER)
             if cpu.pending:
                 yield cpu.take_pending()
 

@@ -7,18 +7,20 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
 
-from sim.designs import build
 from sim.engine import Engine, ThreadBody
-from sim.engine.units import LINE_BYTES, PS_PER_S
+from sim.engine.units import LINE_BYTES, PAGE_BYTES, PS_PER_S
 from sim.errors import AccountingError, ModelError
-from sim.hardware import Cpu, Machine, MachineSpec
+from sim.hardware import HUGE_PAGES, Cpu, Machine, MachineSpec
 from sim.mm import USER
 from sim.workload.bench.locks import BenchLock
 from sim.workload.bench.objects import Objects
+from sim.workload.bench.spaces import Spaces
+from sim.workload.boot import boot
+from sim.workload.pinning import order_of
 
 if TYPE_CHECKING:
     from sim.designs import DesignSpec, Kernel
-    from sim.workload.bench.spec import BenchSpec, BenchStep, Role
+    from sim.workload.bench.spec import BenchSpec, BenchStep, Node, Role
 
 START, DRAM, ASLEEP = "start", "dram", "asleep"
 
@@ -60,22 +62,24 @@ def run_bench(
     max_events: int,
     max_time_ps: int,
 ) -> BenchRun:
-    """Run *spec* once with thread i on cpu i. Raises `AccountingError` as an ordinary run does."""
+    """Run *spec* once, its threads pinned as it says. Raises `AccountingError` as an ordinary run does."""
     engine = Engine(seed=seed, max_events=max_events, max_time_ps=max_time_ps)
-    hardware = Machine(engine, machine, online=threads)
-    bench = _Bench(hardware, build(hardware, design), spec, threads)
+    hardware = Machine(engine, machine, threads, order_of(spec.pinning, machine.topology))
+    bench = _Bench(hardware, boot(hardware, design, spec.memory), spec, threads)
+    started = bench.set_up()
     for cpu in hardware.cpus:
         cpu.open_account()
         cpu.thread = engine.process(bench.thread(cpu), f"thread {cpu.id}")
     engine.run()
 
-    elapsed, spent = engine._now, dict[str, int]()
+    elapsed, spent = engine._now - started, dict[str, int]()
     for cpu in hardware.cpus:
         cpu.close_account()
         for activity, time in cpu.spent.items():
             spent[activity] = spent.get(activity, 0) + time
     if sum(spent.values()) != threads * elapsed:
         raise AccountingError(f"{sum(spent.values())} ps are accounted for, {threads} x {elapsed} ps passed")
+    bench.verify()
     return BenchRun(
         bench.record, spent, elapsed, spec.window.length if spec.window else elapsed, engine.events
     )
@@ -95,15 +99,30 @@ class _Bench:
         self._timed = any(step.timed for role in self._roles for step in role.steps)
         self._held: dict[int, list[int]] = {cpu.id: [] for cpu in machine.cpus}
         self._gaps: Random = machine.engine.stream("memory traffic")
-        window = spec.window
-        self.record = Record(window.warm_up, window.warm_up + window.length) if window else Record()
+        self._spaces = Spaces(machine, kernel, spec.spaces) if spec.spaces else None
+        self.record = Record()
+
+    def set_up(self) -> int:
+        """Prepare the address spaces, if there are any; the time at which the threads start."""
+        if self._spaces is not None:
+            self._spaces.set_up()
+        started, window = self._machine.engine._now, self._spec.window
+        if window:
+            begin = started + window.warm_up
+            self.record = Record(begin, begin + window.length)
+        return started
+
+    def verify(self) -> None:
+        """Raises `ModelError` where the end state breaks a rule."""
+        if self._spaces is not None:
+            self._spaces.verify()
 
     def thread(self, cpu: Cpu) -> ThreadBody:
         """The life of the thread on *cpu*."""
         role, window = self._roles[cpu.id], self._spec.window
         whole = role.measured and not self._timed
         if window:
-            cpu.work(int(self._machine.engine.stream("start").random() * window.skew), START)
+            cpu.stall(int(self._machine.engine.stream("start").random() * window.skew), START)
         done = 0
         while cpu.now < self.record.until if self.record.until is not None else done < self._rounds:
             begun = cpu.now
@@ -140,9 +159,23 @@ class _Bench:
             elif step.barrier is not None:
                 yield from objects.barrier.meet(cpu, step.barrier)
             elif step.read_dram is not None:
-                yield from self._read_dram(cpu, step.read_dram)
+                yield from self._read_dram(cpu, step.read_dram, self._node(cpu, step.node or "local"))
             elif step.stream_dram is not None:
                 yield from self._stream_dram(cpu, step.stream_dram.bandwidth)
+            elif step.clear is not None:
+                yield from self._clear(cpu, step.clear.size // PAGE_BYTES, self._node(cpu, step.clear.node))
+            elif step.copy_ is not None:
+                node, source = self._node(cpu, step.copy_.node), self._node(cpu, step.copy_.source)
+                for _ in range(step.copy_.size // PAGE_BYTES):
+                    yield from self._machine.memory.copy_page(cpu, node, source=source)
+            elif step.touch is not None and self._spaces is not None:
+                yield from self._spaces.touch(cpu, step.touch)
+            elif step.shootdown is not None and self._spaces is not None:
+                yield from self._spaces.shoot_down(cpu, step.shootdown)
+            elif step.discard is not None and self._spaces is not None:
+                yield from self._spaces.discard(cpu, step.discard.pages)
+            elif step.switch_space is not None and self._spaces is not None:
+                yield from self._spaces.switch(cpu)
             elif step.allocate is not None:
                 held = self._held[cpu.id]
                 for _ in range(step.allocate.count):
@@ -171,18 +204,30 @@ class _Bench:
             yield from self._run(cpu, steps)
             again = yield from lock.read_retry(cpu, sequence)
 
-    def _read_dram(self, cpu: Cpu, loads: int) -> ThreadBody:
+    def _node(self, cpu: Cpu, node: Node) -> int:
+        topology = self._machine.spec.topology
+        if node == "remote":
+            return (cpu.node + topology.nodes_per_socket) % topology.nodes
+        return cpu.node if node == "local" else node
+
+    def _clear(self, cpu: Cpu, pages: int, node: int) -> ThreadBody:
         memory = self._machine.memory
+        for _ in range(pages // HUGE_PAGES):
+            yield from memory.clear_huge_page(cpu, node)
+        for _ in range(pages % HUGE_PAGES):
+            yield from memory.clear_page(cpu, node)
+
+    def _read_dram(self, cpu: Cpu, loads: int, node: int) -> ThreadBody:
         for _ in range(loads):
             if cpu.pending:
                 yield cpu.take_pending()
-            cpu.work(memory.read_line(cpu.socket, cpu.engine._now), DRAM)
+            cpu.stall(self._machine.memory.read_line(cpu, node), DRAM)
 
     def _stream_dram(self, cpu: Cpu, bandwidth: int) -> ThreadBody:
         """One line, and the pause until the next is due. Exponential: delay loops are not in step."""
         gap = LINE_BYTES * PS_PER_S * self._streams / bandwidth
-        self._machine.memory.read_line(cpu.socket, cpu.engine._now)
-        cpu.work(max(1, int(self._gaps.expovariate(1) * gap)), USER)
+        self._machine.memory.read_line(cpu, cpu.node)
+        cpu.stall(max(1, int(self._gaps.expovariate(1) * gap)), USER)
         yield cpu.take_pending()
 
 

@@ -6,22 +6,74 @@ A bench needs no address space. Where an ordinary workload is a list of requests
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
-from sim.engine.units import Bandwidth, Cost, Duration
+from sim.engine.units import PAGE_BYTES, Bandwidth, Cost, Duration, Size
 from sim.hardware import Spec
+from sim.mm import FIRST_TOUCH, MemoryPolicy
 from sim.workload.bench.lock_spec import READABLE, LockSpec
+from sim.workload.pinning import Pinning
 
 Who = Literal["alone", "first", "others", "even", "odd", "all"]
 """Threads of a role: the only thread of a run, thread 0, all but thread 0, every second one, all."""
+
+
+def _name_or_number(value: Any) -> Any:
+    if value not in ("local", "remote") and (type(value) is not int or value < 0):
+        raise ValueError("must be local, remote or the number of a node, from 0 on")
+    return value
+
+
+Node = Annotated[Literal["local", "remote"] | NonNegativeInt, BeforeValidator(_name_or_number)]
+"""A NUMA node of the hardware: the thread's own, the one that lies as its own does in the next socket, or
+that of this number."""
 
 
 class LineSpec(Spec):
     """A cache line in the memory of socket *home*."""
 
     home: NonNegativeInt = 0
+
+
+class SpacesSpec(Spec):
+    """Address spaces that all threads share. In each, each thread has a region of *pages* pages of its own,
+    *apart* from one to the next, which it has touched before the run. Threads begin in the first space."""
+
+    count: PositiveInt = 1
+    pages: PositiveInt
+    apart: Size = PAGE_BYTES
+
+    @model_validator(mode="after")
+    def _whole_pages_apart(self) -> Self:
+        if self.apart == 0 or self.apart % PAGE_BYTES:
+            raise ValueError("apart must be a whole number of pages")
+        return self
+
+
+class TouchPagesStep(Spec):
+    """Access the first *pages* pages (absent: all) of the thread's region, or of thread 0's, one by one."""
+
+    pages: PositiveInt | None = None
+    region: Literal["own", "first"] = "own"
+
+
+class ShootdownStep(Spec):
+    """Flush the first *pages* pages (absent: all) of the thread's region.
+
+    `all` asks every cpu that runs the address space, as Linux does. `next`, or so many next ones in number,
+    asks these cpus only, as a kernel does that knows who has used a page.
+    """
+
+    targets: Literal["all", "next"] | PositiveInt
+    pages: PositiveInt | None = None
+
+
+class DiscardStep(Spec):
+    """Give the first *pages* pages (absent: all) of the thread's region back (MADV_DONTNEED)."""
+
+    pages: PositiveInt | None = None
 
 
 class PagesStep(Spec):
@@ -38,6 +90,25 @@ class StreamStep(Spec):
     """
 
     bandwidth: Bandwidth
+
+
+class ClearStep(Spec):
+    """Zero so many bytes on a node, in huge pages where 2 MiB of them are left."""
+
+    size: Size = PAGE_BYTES
+    node: Node = "local"
+
+    @model_validator(mode="after")
+    def _whole_pages(self) -> Self:
+        if not self.size or self.size % PAGE_BYTES:
+            raise ValueError("size must be a whole number of pages of 4 KiB")
+        return self
+
+
+class CopyStep(ClearStep):
+    """Copy so many bytes from one node to another, page by page."""
+
+    source: Node = "local"
 
 
 class CasStep(Spec):
@@ -73,9 +144,18 @@ class BenchStep(Spec):
     compute: Cost | None = None
     read_dram: PositiveInt | None = None
     """So many dependent loads that miss all caches."""
+    node: Node | None = None
+    """With `read_dram`: whose memory; absent, that of the thread's own node."""
     stream_dram: StreamStep | None = None
+    clear: ClearStep | None = None
+    copy_: CopyStep | None = Field(default=None, alias="copy")
     allocate: PagesStep | None = None
     free: PagesStep | None = None
+    touch: TouchPagesStep | None = None
+    shootdown: ShootdownStep | None = None
+    discard: DiscardStep | None = None
+    switch_space: Literal["next"] | None = None
+    """Load the next address space, after the last one the first."""
     barrier: Duration | None = None
     """Wait for all threads of the run. They go on within this time, each at a random moment of it."""
     timed: tuple[BenchStep, ...] | None = None
@@ -85,12 +165,15 @@ class BenchStep(Spec):
 
     @model_validator(mode="after")
     def _one_action(self) -> Self:
-        names = [name for name in type(self).model_fields if name != "per"]
-        given = [name for name in names if getattr(self, name) is not None]
+        fields = {name: field.alias or name for name, field in type(self).model_fields.items()}
+        names = [shown for shown in fields.values() if shown not in ("per", "node")]
+        given = [name for name, shown in fields.items() if shown in names and getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"a step is one of {', '.join(names)}; this one has {len(given)}")
         if self.per is not None and self.timed is None:
             raise ValueError("`per` belongs to `timed`")
+        if self.node is not None and self.read_dram is None:
+            raise ValueError("`node` belongs to `read_dram`")
         return self
 
 
@@ -131,7 +214,14 @@ class BenchSpec(Spec):
     family: Literal["bench"]
     lines: dict[str, LineSpec] = Field(default_factory=dict)
     locks: dict[str, LockSpec] = Field(default_factory=dict)
+    spaces: SpacesSpec | None = None
+    placement: str | None = None
+    """What published rows call this way to run it, such as will-it-scale's `threads`."""
     roles: tuple[Role, ...] = Field(min_length=1)
+    pinning: Pinning = "cores-first"
+    """On which cpus the threads run."""
+    memory: MemoryPolicy = FIRST_TOUCH
+    """From which node the kernel's page allocator serves a thread."""
     rounds: PositiveInt | None = None
     window: Window | None = None
 
@@ -158,10 +248,30 @@ class BenchSpec(Spec):
                 raise ValueError(f"`seq_read` is for `kind: seqlock`, {seq_read!r} is none")
         return self
 
+    @model_validator(mode="after")
+    def _spaces_exist(self) -> Self:
+        for step in (step for role in self.roles for step in _all_steps(role.steps)):
+            action = step.touch or step.shootdown or step.discard
+            if self.spaces is None and (action or step.switch_space):
+                raise ValueError("touch, shootdown, discard and switch_space need `spaces`")
+            if self.spaces and action and (action.pages or 1) > self.spaces.pages:
+                raise ValueError(f"a step works on {action.pages} pages, spaces.pages is {self.spaces.pages}")
+        return self
+
     @property
     def placement_names(self) -> list[str]:
-        """A bench has no placements."""
-        return []
+        """A bench has one placement at most."""
+        return [self.placement] if self.placement else []
+
+
+def nodes_named(bench: BenchSpec) -> set[Node]:
+    """The nodes that the steps of *bench* name."""
+    named: set[Node] = set()
+    for step in (step for role in bench.roles for step in _all_steps(role.steps)):
+        named |= {step.node} if step.node is not None else set()
+        named |= {step.clear.node} if step.clear else set()
+        named |= {step.copy_.node, step.copy_.source} if step.copy_ else set()
+    return named
 
 
 def _all_steps(steps: tuple[BenchStep, ...]) -> list[BenchStep]:

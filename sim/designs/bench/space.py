@@ -1,0 +1,75 @@
+"""An address space with nothing but what a TLB needs: a page table, and flushing of Linux's kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import count
+
+from sim.engine import ThreadBody
+from sim.errors import ModelError
+from sim.hardware import Cpu, Machine
+from sim.mm import (
+    LEVELS,
+    PAGE_TABLE,
+    PAGES_PER_ENTRY,
+    AddressSpace,
+    FlushSpec,
+    Mapping,
+    PageTablePage,
+    SegmentationFault,
+    TrackedFlush,
+    make_flush,
+    slot_of,
+)
+
+
+class BareSpace(AddressSpace):
+    """Memory that is there: a fault only stores the entry. Frames are numbers that nobody else has.
+
+    Flushing a page gives it a new frame first, as freeing and touching it again would, so that a translation
+    which survives the flush is wrong and is found.
+    """
+
+    def __init__(self, machine: Machine, cpu: Cpu, spec: FlushSpec, frames: count[int]) -> None:
+        super().__init__(machine)
+        self.root = PageTablePage(machine, LEVELS, 0, -1, cpu.socket, maker=cpu.id)
+        self.tlb = make_flush(machine, machine.line("tlb_gen", cpu.socket, owner=cpu.id), spec)
+        self._tracked = TrackedFlush(machine)
+        self._frames = frames
+        self._next = PAGES_PER_ENTRY[LEVELS]
+
+    def activate(self, cpu: Cpu) -> None:
+        self.tlb.activate(cpu)
+
+    def mmap(self, cpu: Cpu, pages: int, at: int | None = None) -> ThreadBody:
+        if at is not None:
+            raise ModelError("a bare address space chooses its addresses itself")
+        at, self._next = self._next, self._next + pages
+        return at
+        yield
+
+    def munmap(self, cpu: Cpu, at: int, pages: int) -> ThreadBody:
+        raise ModelError("a bare address space keeps what it has")
+        yield
+
+    def fault(self, cpu: Cpu, page: int, write: bool) -> ThreadBody:
+        if page >= self._next:
+            raise SegmentationFault(f"{cpu} touched page {page:#x}, which is not mapped")
+        table = self.root.deepest(page)
+        while table.level > 1:
+            child = PageTablePage(self.machine, table.level - 1, page, -1, cpu.socket, maker=cpu.id)
+            table.set(slot_of(page, table.level), child)
+            table = child
+        slot = slot_of(page, 1)
+        yield from table.line(slot).store(cpu, PAGE_TABLE)
+        if table.get(slot) is None:
+            table.set(slot, Mapping(next(self._frames), writable=True))
+
+    def shoot_down(self, cpu: Cpu, pages: Sequence[int], holders: Iterable[Cpu] | None) -> ThreadBody:
+        """Flush *pages*: on all cpus that run the space, or on *cpu* and *holders*, who alone used them."""
+        for page in pages:
+            self.root.deepest(page).set(slot_of(page, 1), Mapping(next(self._frames), writable=True))
+        if holders is None:
+            yield from self.tlb.flush(cpu, pages)
+        else:
+            yield from self._tracked.flush(cpu, pages, holders)

@@ -1,0 +1,84 @@
+"""Which node's memory a thread gets: the memory policies of Linux (mm/mempolicy.c), for any design.
+
+A policy belongs to the process and covers all that its threads allocate by pages, data and page tables alike
+(alloc_pages asks the policy of the calling task). Nodes are those that the kernel sees.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol
+
+from pydantic import BeforeValidator, NonNegativeInt
+
+from sim.hardware import Spec
+
+if TYPE_CHECKING:
+    from sim.hardware import Cpu, Topology
+
+FIRST_TOUCH: Final = "first-touch"
+
+
+class Bind(Spec):
+    """All memory from node *bind*."""
+
+    bind: NonNegativeInt
+
+
+def _one_of_three(value: Any) -> Any:
+    if isinstance(value, Bind) or value in ("first-touch", "interleave"):
+        return value
+    node = value.get("bind") if isinstance(value, dict) and len(value) == 1 else None
+    if type(node) is not int or node < 0:
+        raise ValueError("must be first-touch, interleave or {bind: NODE}, with a node from 0 on")
+    return Bind(bind=node)
+
+
+MemoryPolicy = Annotated[Literal["first-touch", "interleave"] | Bind, BeforeValidator(_one_of_three)]
+"""How a workload file names a policy: the toucher's own node, one node after another, or one node for all."""
+
+
+class NodePolicy(Protocol):
+    """Says which node the next page of the thread on *cpu* comes from."""
+
+    def node(self, cpu: Cpu) -> int: ...
+
+
+class FirstTouch:
+    """MPOL_LOCAL, the default: the node of the cpu that asks."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._visible = [topology.visible_node(node) for node in range(topology.nodes)]
+
+    def node(self, cpu: Cpu) -> int:
+        return self._visible[cpu.node]
+
+
+class Interleave:
+    """MPOL_INTERLEAVE: each thread takes one node after another (interleave_nodes, from node 0 on)."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._nodes = topology.numa_nodes
+        self._next: defaultdict[int, int] = defaultdict(int)
+
+    def node(self, cpu: Cpu) -> int:
+        node = self._next[cpu.id]
+        self._next[cpu.id] = (node + 1) % self._nodes
+        return node
+
+
+class OneNode:
+    """MPOL_BIND to a single node."""
+
+    def __init__(self, node: int) -> None:
+        self._node = node
+
+    def node(self, cpu: Cpu) -> int:
+        return self._node
+
+
+def node_policy(policy: MemoryPolicy, topology: Topology) -> NodePolicy:
+    """What a workload's *policy* comes to on a machine."""
+    if isinstance(policy, Bind):
+        return OneNode(policy.bind)
+    return Interleave(topology) if policy == "interleave" else FirstTouch(topology)

@@ -1,0 +1,286 @@
+"""The reader-writer semaphore of older kernels (kernel/locking/rwsem-xadd.c, up to 5.1).
+
+All state but the queue is one number, *count*, and everybody adds to it before looking:
+
+    count                          what it means
+    n                              n readers hold the lock
+    ACTIVE_WRITE                   a writer holds it, or has just tried
+    WAITING + n                    somebody sleeps; n hold the lock or have just tried
+    WAITING + ACTIVE_WRITE         a writer holds it (or has just tried), and somebody sleeps
+
+A failed attempt disturbs others until it is taken back: a writer that adds its bias to a lock that readers
+hold sends the next reader to sleep. The *owner* word says who may be spun on. Readers leave their mark in it
+and never take it away, so that after any reader a writer that does not get the lock at once goes to sleep,
+until some writer has had it. A release wakes the first sleeper: a writer, which must then take the lock
+against everybody who runs, or the readers up to the first writer in the queue, to whom the lock is given.
+Where readers and writers mix, nearly every hand-over is therefore a wake-up.
+
+Invariants: a writer excludes everybody; a waiter is in the OSQ or in the sleep queue, never in both; whoever
+leaves the lock free while somebody sleeps wakes the first sleeper, or a spinner is there that tries.
+
+Optimistic spinning came with 3.16; before that every writer that finds the lock taken sleeps.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import takewhile
+from typing import Final, Literal
+
+from sim.engine import ThreadBody
+from sim.hardware import CacheLine, Cpu
+from sim.sync.nodes import NodeQueue, QueueNodes
+from sim.sync.sleep import Scheduler, Sleeper
+from sim.sync.spin import QueuedSpinLock
+
+_READ = 1
+_ACTIVE = 0xFFFF_FFFF
+_WAITING = -_ACTIVE - 1
+_WRITE = _WAITING + 1
+
+_READERS: Final = "readers"
+"""Owner word after a reader has had the lock."""
+
+
+class _Waiter(Sleeper):
+    """A thread in the sleep queue."""
+
+    __slots__ = ("granted", "write")
+
+    def __init__(self, cpu: Cpu, reason: str, write: bool) -> None:
+        super().__init__(cpu, reason)
+        self.write = write
+        self.granted = False
+
+
+class XaddRwSem:
+    """One semaphore in one cache line: 40 bytes with count, owner, OSQ tail, wait_lock and list."""
+
+    __slots__ = (
+        "_count",
+        "_head",
+        "_osq",
+        "_owner",
+        "_scheduler",
+        "_spinning",
+        "_wait_lock",
+        "_waiters",
+        "activity",
+        "line",
+        "name",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        line: CacheLine,
+        nodes: QueueNodes,
+        scheduler: Scheduler,
+        activity: str,
+        *,
+        owner_spinning: bool = True,
+    ) -> None:
+        self.name = name
+        self.line = line
+        self.activity = activity
+        self._count = 0
+        self._owner: Cpu | Literal["readers"] | None = None
+        self._osq = NodeQueue(self, nodes, line)
+        self._head: Cpu | None = None
+        self._wait_lock = QueuedSpinLock(nodes, line, activity)
+        self._waiters: deque[_Waiter] = deque()
+        self._scheduler = scheduler
+        self._spinning = owner_spinning
+
+    def describe_wait(self) -> str:
+        return f"{self.name} (count {self._count:#x}, owner {self._owner})"
+
+    # -- readers --------------------------------------------------------------------------------------------
+
+    def down_read(self, cpu: Cpu) -> ThreadBody:
+        count = yield from self._add(cpu, _READ)
+        if count > 0:
+            yield from self._set_owner(cpu, _READERS)
+        else:
+            yield from self._sleep_for_read(cpu)
+
+    def up_read(self, cpu: Cpu) -> ThreadBody:
+        count = yield from self._add(cpu, -_READ)
+        if count < -1 and not count & _ACTIVE:
+            yield from self._wake_first(cpu)
+
+    def _sleep_for_read(self, cpu: Cpu) -> ThreadBody:
+        waiter = _Waiter(cpu, self.name, write=False)
+        yield from self._wait_lock.acquire(cpu)
+        first = not self._waiters
+        if first and self._count >= 0:  # the writer has gone: the reader is counted already
+            yield from self._wait_lock.release(cpu)
+            yield from self._set_owner(cpu, _READERS)
+            return
+        self._waiters.append(waiter)
+        count = yield from self._add(cpu, (_WAITING if first else 0) - _READ)
+        woken: list[_Waiter] = []
+        if count == _WAITING or (count > _WAITING and first):
+            woken = yield from self._mark(cpu, writers_too=True)
+        yield from self._wait_lock.release(cpu)
+        self._wake(cpu, woken)
+        while not waiter.granted:
+            yield from self._scheduler.sleep(cpu, waiter, self.activity)
+
+    # -- writers --------------------------------------------------------------------------------------------
+
+    def down_write(self, cpu: Cpu) -> ThreadBody:
+        count = yield from self._add(cpu, _WRITE)
+        if count != _WRITE:
+            yield from self._add(cpu, -_WRITE)
+            taken = self._spinning and (yield from self._spin(cpu))
+            if not taken:
+                yield from self._sleep_for_write(cpu)
+        yield from self._set_owner(cpu, cpu)
+
+    def up_write(self, cpu: Cpu) -> ThreadBody:
+        yield from self._set_owner(cpu, None)
+        count = yield from self._add(cpu, -_WRITE)
+        if count < 0:
+            yield from self._wake_first(cpu)
+
+    def _spin(self, cpu: Cpu) -> ThreadBody:
+        """rwsem_optimistic_spin. Value: whether the lock was taken."""
+        yield from self._look(cpu)
+        if self._owner is _READERS:
+            return False
+        waits = yield from self._osq.join(cpu)
+        if waits:
+            while self._head is not cpu:
+                yield from cpu.park(self, self.activity)
+            yield from self._osq.node(cpu).read(cpu, self.activity)
+        self._head = cpu
+        taken = yield from self._spin_as_head(cpu)
+        yield from self._leave_osq(cpu)
+        return taken
+
+    def _spin_as_head(self, cpu: Cpu) -> ThreadBody:
+        while True:
+            yield from self._look(cpu)
+            if self._owner is _READERS:
+                return False
+            if self._count in (0, _WAITING):
+                yield from self.line.write(cpu, self.activity)  # cmpxchg
+                if self._count in (0, _WAITING):
+                    self._count += _WRITE
+                    return True
+            elif self.line.held_by(cpu):
+                yield from cpu.park(self, self.activity)
+
+    def _leave_osq(self, cpu: Cpu) -> ThreadBody:
+        """osq_unlock: give up the tail if nobody follows, else make the next spinner the head."""
+        yield from self.line.write(cpu, self.activity)
+        if self._osq.leave(cpu):
+            self._head = None
+            return
+        following = yield from self._osq.successor(cpu)
+        self._head = following
+        following.poke(self, cpu.pending)
+
+    def _sleep_for_write(self, cpu: Cpu) -> ThreadBody:
+        waiter = _Waiter(cpu, self.name, write=True)
+        yield from self._wait_lock.acquire(cpu)
+        behind = bool(self._waiters)
+        self._waiters.append(waiter)
+        if not behind:
+            yield from self._add(cpu, _WAITING)
+        elif self._count > _WAITING:  # no writer holds it: readers at the front may join those who do
+            self._wake(cpu, (yield from self._mark(cpu, writers_too=False)))
+        while not (yield from self._try_queued(cpu)):
+            yield from self._wait_lock.release(cpu)
+            while True:
+                yield from self._scheduler.sleep(cpu, waiter, self.activity)
+                yield from self._look(cpu)
+                if not self._count & _ACTIVE:
+                    break
+            yield from self._wait_lock.acquire(cpu)
+        self._waiters.remove(waiter)
+        yield from self._wait_lock.release(cpu)
+
+    def _try_queued(self, cpu: Cpu) -> ThreadBody:
+        """cmpxchg by a writer in the queue: only if nobody holds the lock or tries."""
+        if self._count != _WAITING:
+            return False
+        yield from self.line.write(cpu, self.activity)
+        if self._count != _WAITING:
+            return False
+        self._count = _WRITE if len(self._waiters) == 1 else _WRITE + _WAITING
+        self._tell(cpu)
+        return True
+
+    # -- waking ---------------------------------------------------------------------------------------------
+
+    def _wake_first(self, cpu: Cpu) -> ThreadBody:
+        """rwsem_wake: a spinner that is there will try, so its wait_lock is not worth waiting for."""
+        if self._osq.tail is not None:
+            taken = yield from self._wait_lock.try_acquire(cpu)
+            if not taken:
+                return
+        else:
+            yield from self._wait_lock.acquire(cpu)
+        woken: list[_Waiter] = []
+        if self._waiters:
+            woken = yield from self._mark(cpu, writers_too=True)
+        yield from self._wait_lock.release(cpu)
+        self._wake(cpu, woken)
+
+    def _mark(self, cpu: Cpu, *, writers_too: bool) -> ThreadBody:
+        """__rwsem_mark_wake under wait_lock. Value: who is to be woken, readers with the lock in hand."""
+        if self._waiters[0].write:
+            return [self._waiters[0]] if writers_too else []
+        while True:
+            count = yield from self._add(cpu, _READ)
+            if count - _READ >= _WAITING:
+                break
+            count = yield from self._add(cpu, -_READ)  # a writer was faster
+            if count < _WAITING:
+                return []
+        yield from self._set_owner(cpu, _READERS)
+        granted = list(takewhile(lambda waiter: not waiter.write, self._waiters))
+        for _ in granted:
+            self._waiters.popleft()
+        more = len(granted) * _READ - _READ - (0 if self._waiters else _WAITING)
+        if more:
+            yield from self._add(cpu, more)
+        for waiter in granted:
+            waiter.granted = True
+        return granted
+
+    def _wake(self, cpu: Cpu, waiters: list[_Waiter]) -> None:
+        for waiter in waiters:
+            self._scheduler.wake(cpu, waiter)
+
+    # -- the words ------------------------------------------------------------------------------------------
+
+    def _add(self, cpu: Cpu, delta: int) -> ThreadBody:
+        """Atomic add. Value: the new count."""
+        yield from self.line.write(cpu, self.activity)
+        self._count += delta
+        self._tell(cpu)
+        return self._count
+
+    def _set_owner(self, cpu: Cpu, owner: Cpu | Literal["readers"] | None) -> ThreadBody:
+        """Write the owner word; readers look first whether one of them has."""
+        if owner is _READERS:
+            yield from self._look(cpu)
+            if self._owner is _READERS:
+                return
+        yield from self.line.store(cpu, self.activity)
+        self._owner = owner
+        self._tell(cpu)
+
+    def _look(self, cpu: Cpu) -> ThreadBody:
+        """Load the line; what is seen is what it holds when the load is done."""
+        yield from self.line.read(cpu, self.activity)
+        if cpu.pending:
+            yield cpu.take_pending()
+
+    def _tell(self, cpu: Cpu) -> None:
+        """The line has been written: the copy of a spinner is gone and it loads it again."""
+        if self._head is not None and self._head is not cpu:
+            self._head.poke(self, cpu.pending)

@@ -1,0 +1,97 @@
+"""Does a run's figure show what others measured, where they measured it?"""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from sim.analysis.beside import FILLED_LABEL, OPEN_LABEL, Comparison, comparisons
+from sim.analysis.figures import measured_figure
+from sim.analysis.published import Observation
+
+CLOCK = 2_000_000_000
+
+
+def row(
+    workload: str = "pf",
+    tasks: int = 8,
+    value: float = 3.0,
+    *,
+    system: str = "linux-6.13",
+    placement: str = "low",
+    metric: str = "throughput",
+    unit: str = "ops/us",
+    use: str = "check",
+) -> Observation:
+    cells = ("toys", "epyc-9965-guest", system, workload, placement, str(tasks), metric, str(value), unit)
+    return Observation(
+        dataset="toys",
+        machine="epyc-9965-guest",
+        system=system,
+        workload=workload,
+        placement=placement,
+        tasks=tasks,
+        metric=metric,
+        value=value,
+        unit=unit,
+        exactness="exact",
+        tolerance=0.1,
+        use=use,
+        source="me",
+        file="toys.csv",
+        line=2,
+        cells=cells,
+    )
+
+
+def compare(points: pd.DataFrame, *rows: Observation) -> list[Comparison]:
+    return comparisons(points, rows, lambda _: CLOCK)
+
+
+def test_has_each_measured_workload_a_panel_with_its_dots(points) -> None:
+    pf, mmap = compare(
+        points, row(), row(tasks=16, value=4.0), row("mmap", system="cortenmm-adv", placement="high")
+    )
+    assert (pf.title, mmap.title) == ("pf, low", "mmap, high")
+    assert list(pf.dots["x"]) == [8, 16]
+    assert list(pf.dots["value"]) == [3.0, 4.0]
+    assert set(pf.curves["design"]) == {"linux-6.13"}  # others were not measured here
+
+
+@pytest.mark.parametrize(
+    ("metric", "unit", "of_one_op_per_us"),
+    [("throughput", "kops/s", 1000.0), ("latency", "ns", 1000.0), ("latency", "cycles", 2000.0)],
+)
+def test_are_curves_drawn_in_the_unit_of_the_source(
+    make_points, metric: str, unit: str, of_one_op_per_us: float
+) -> None:
+    points = make_points(threads=(1,), curve=lambda *_: 1.0)
+    (panel,) = compare(points, row(tasks=1, metric=metric, unit=unit))
+    assert panel.quantity == f"{metric} ({unit})"
+    assert list(panel.curves["value"]) == [of_one_op_per_us]
+
+
+def test_are_workloads_the_axis_where_only_they_vary(make_points) -> None:
+    points = make_points(workloads=("load-10", "load-20", "load-40"), placements=("",), threads=(36,))
+    rows = [row(f"load-{load}", 36, load, placement="") for load in (10, 40, 20)]
+    (panel,) = compare(points, *rows)
+    assert panel.title == "load, 36 threads"
+    assert panel.names == ("10", "20", "40")
+    assert dict(zip(panel.dots["value"], panel.dots["x"], strict=True)) == {10: 0, 20: 1, 40: 2}
+
+
+def test_are_rows_of_other_places_left_out(points) -> None:
+    assert compare(points, row("gone"), row(system="nros"), row(placement="middling")) == []
+    assert compare(points, row(metric="knee_threads", unit="threads"), row(unit="parsecs")) == []
+    assert measured_figure(points, [row("gone")]) is None
+
+
+def test_says_the_legend_which_dots_are_predictions(points) -> None:
+    figure = measured_figure(points, [row(), row(tasks=1, use="calibrate"), row("mmap")], "a title")
+    assert figure is not None
+    assert len(figure.axes) == 2
+    (legend,) = figure.legends
+    words = [text.get_text() for text in legend.get_texts()]
+    assert words[-2:] == [OPEN_LABEL, FILLED_LABEL]
+    dots = [line for line in figure.axes[0].lines if line.get_label() == OPEN_LABEL]
+    assert [line.get_markerfacecolor() for line in dots] == ["white"]

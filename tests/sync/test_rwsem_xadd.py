@@ -1,0 +1,109 @@
+"""The older semaphore: whom does a reader's mark keep from spinning, and who is woken by a release?"""
+
+from __future__ import annotations
+
+from machines import NS, Body, run, small_machine, with_order
+
+from sim.engine import ThreadBody
+from sim.hardware import Cpu
+from sim.sync import QueueNodes, Scheduler, XaddRwSem
+
+US = 1000 * NS
+
+
+class Bench:
+    """A semaphore, its scheduler, and the order in which threads got the lock."""
+
+    def __init__(self, *, owner_spinning: bool = True, order: str = "fifo") -> None:
+        self.machine = small_machine(with_order(order, 1))
+        self.scheduler = Scheduler(self.machine)
+        self.lock = XaddRwSem(
+            "semaphore",
+            self.machine.line("semaphore"),
+            QueueNodes(self.machine, "osq"),
+            self.scheduler,
+            "lock",
+            owner_spinning=owner_spinning,
+        )
+        self.entered: list[tuple[int, int]] = []
+
+    def writer(self, after: int, inside: int) -> Body:
+        def body(cpu: Cpu) -> ThreadBody:
+            cpu.work(after, "user")
+            yield from self.lock.down_write(cpu)
+            self.entered.append((cpu.id, cpu.now))
+            cpu.work(inside, "inside")
+            yield from self.lock.up_write(cpu)
+
+        return body
+
+    def reader(self, after: int, inside: int) -> Body:
+        def body(cpu: Cpu) -> ThreadBody:
+            cpu.work(after, "user")
+            yield from self.lock.down_read(cpu)
+            self.entered.append((cpu.id, cpu.now))
+            cpu.work(inside, "inside")
+            yield from self.lock.up_read(cpu)
+
+        return body
+
+    def run(self, bodies: dict[int, Body]) -> list[int]:
+        run(self.machine, bodies)
+        return [cpu for cpu, _ in self.entered]
+
+
+def test_do_writers_spin_for_a_writer_since_3_16_and_sleep_before() -> None:
+    for spinning, sleeps in ((True, 0), (False, 5)):
+        bench = Bench(owner_spinning=spinning)
+        order = bench.run({cpu: bench.writer(cpu * US, 20 * US) for cpu in range(6)})
+        assert order == list(range(6))
+        assert bench.scheduler.sleeps == sleeps
+
+
+def test_does_the_mark_of_a_reader_that_has_left_send_the_next_loser_to_sleep() -> None:
+    """The owner word still says `readers` until the writer that was faster has put itself there."""
+
+    def sleeps(reader: bool) -> int:
+        """Over races of writers that are more or less close: only some see the word in between."""
+        total = 0
+        for gap in range(0, 20 * NS, 1 * NS):
+            bench = Bench(order="random")
+            bodies = {cpu: bench.writer(2 * US + cpu * gap, 1 * US) for cpu in range(1, 9)}
+            if reader:
+                bodies[0] = bench.reader(0, 1 * US)
+            bench.run(bodies)
+            total += bench.scheduler.sleeps
+        return total
+
+    assert sleeps(reader=True) > 0
+    assert sleeps(reader=False) == 0
+
+
+def test_are_only_the_readers_before_the_first_waiting_writer_let_in() -> None:
+    bench = Bench()
+    order = bench.run(
+        {
+            0: bench.reader(0, 30 * US),
+            1: bench.writer(1 * US, 10 * US),  # readers hold it: sleeps, first in the queue
+            2: bench.reader(5 * US, 10 * US),
+            3: bench.reader(10 * US, 10 * US),
+            4: bench.writer(15 * US, 10 * US),
+            5: bench.reader(20 * US, 10 * US),
+        }
+    )
+    entry = dict(bench.entered)
+    assert order[:2] == [0, 1]
+    assert set(order[2:4]) == {2, 3}  # together
+    assert abs(entry[2] - entry[3]) < 5 * US
+    assert order[4:] == [4, 5]
+
+
+def test_does_a_reader_that_comes_too_late_to_wait_go_straight_in() -> None:
+    """The writer leaves between the reader's failed add and its look under wait_lock."""
+    sleeps = set()
+    for late in range(0, 400 * NS, 10 * NS):
+        bench = Bench()
+        order = bench.run({0: bench.writer(0, 2 * US), 8: bench.reader(2 * US - 200 * NS + late, 0)})
+        assert order == [0, 8]
+        sleeps.add(bench.scheduler.sleeps)
+    assert sleeps == {0, 1}

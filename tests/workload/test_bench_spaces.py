@@ -1,0 +1,171 @@
+"""Benches with address spaces: what do touch, shootdown and switch_space measure, and what do they leave?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from machines import raw_spec
+from pydantic import ValidationError
+
+from sim.designs import DesignSpec, spec_model
+from sim.errors import ModelError
+from sim.hardware import Cpu, InterruptController, MachineSpec, Tlb
+from sim.workload import BenchSpec, Limits, Measurement, simulate
+
+LIMITS = Limits(events=5_000_000, simulated_ps=10**12)
+PCID = {"pcid": True, "switch": "50 ns"}
+FLUSH = {"method": "ipi", "concurrent": True, "asids": 2}
+HIT = 1
+"""ns of an access."""
+
+
+def bench(*steps: dict[str, Any], others: list[dict[str, Any]] | None = None, **fields: Any) -> BenchSpec:
+    roles: list[dict[str, Any]] = [{"who": "first" if others else "all", "steps": list(steps)}]
+    if others:
+        roles.append({"who": "others", "measured": False, "steps": others})
+    raw = {"name": "b", "title": "b", "family": "bench", "rounds": 10, "roles": roles, **fields}
+    return BenchSpec.model_validate(raw, strict=False)
+
+
+def design(**flush: Any) -> DesignSpec:
+    raw = {"name": "tlb", "title": "", "family": "bench", "flush": {**FLUSH, **flush}}
+    return spec_model("bench").model_validate(raw)
+
+
+def measure(spec: BenchSpec, threads: int = 1, tlb: dict[str, Any] | None = None) -> Measurement:
+    machine = MachineSpec.model_validate(raw_spec({"tlb": {"entries": 64, **(tlb or {})}}))
+    return simulate(machine, design(), spec, placement="", threads=threads, seed=1, limits=LIMITS)
+
+
+def test_what_does_a_pass_over_more_pages_than_the_tlb_holds_cost() -> None:
+    """Eight entries, least recently used leaves: with nine pages in turn every access walks."""
+    touch = {"touch": {}}
+    assert measure(bench(touch, spaces={"pages": 8}), tlb={"entries": 8}).latency_mean_ns == 8 * HIT
+    assert measure(bench(touch, spaces={"pages": 9}), tlb={"entries": 8}).latency_mean_ns == 9 * (HIT + 10)
+
+
+def test_do_pages_far_apart_need_a_line_of_page_table_each() -> None:
+    """16 pages: two lines if they lie side by side, 16 if they do not; the core keeps four lines."""
+    far = {"core_lines": 4, "llc": "30 ns", "cluster_lines": 100, "cold": "150 ns"}
+    tlb = {"entries": 8, "far_walk": far}
+    near = bench({"touch": {}}, spaces={"pages": 16})
+    apart = bench({"touch": {}}, spaces={"pages": 16, "apart": "64 KiB"})
+    assert measure(near, tlb=tlb).latency_mean_ns == 16 * (HIT + 10)
+    assert measure(apart, tlb=tlb).latency_mean_ns == 16 * (HIT + 30)
+    far["cluster_lines"] = 8
+    assert measure(apart, tlb=tlb).latency_mean_ns == 16 * (HIT + 150)
+
+
+def test_does_a_full_flush_leave_a_debt() -> None:
+    """Four of 40 pages by INVLPG: four walks later. Above the ceiling: forty."""
+    spec = bench(
+        {"shootdown": {"targets": "all", "pages": 4}}, {"timed": [{"touch": {}}]}, spaces={"pages": 40}
+    )
+    assert measure(spec).latency_mean_ns == 40 * HIT + 4 * 10
+    assert measure(spec, tlb={"flush_ceiling": 3}).latency_mean_ns == 40 * HIT + 40 * 10
+
+
+@pytest.mark.parametrize(("tlb", "count", "walks"), [(PCID, 2, 0), (PCID, 3, 1), ({}, 2, 1)])
+def test_does_a_space_that_comes_back_find_its_translations(
+    tlb: dict[str, Any], count: int, walks: int
+) -> None:
+    """With two numbers a cpu two spaces keep their entries; of three in turn none does."""
+    spec = bench({"switch_space": "next"}, {"timed": [{"touch": {}}]}, spaces={"count": count, "pages": 4})
+    assert measure(spec, tlb=tlb).latency_mean_ns == 4 * HIT + walks * 4 * 10
+
+
+def test_does_a_shootdown_measure_the_flush_alone() -> None:
+    """One owner of the generation's line, one target next door: 2 + 50 + 30 + 100 + 300 + (400 + 3 x 30 + 40)
+    + 15 ns."""
+    spec = bench(
+        {"barrier": "0 ns"},
+        {"timed": [{"shootdown": {"targets": "all"}}]},
+        {"barrier": "0 ns"},
+        spaces={"pages": 1},
+        others=[{"barrier": "0 ns"}, {"barrier": "0 ns"}],
+    )
+    assert measure(spec, 2).latency_mean_ns == 2 + 50 + 30 + 100 + 300 + 400 + 90 + 40 + 15
+
+
+@pytest.mark.parametrize(("targets", "calls"), [("all", 3), ("next", 1), (2, 2), (9, 3)])
+def test_whom_does_a_shootdown_ask(targets: str | int, calls: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    start = InterruptController.start
+
+    def counting(self: Any, sender: Cpu, chosen: Any, call: Any) -> Any:
+        chosen = list(chosen)
+        asked.append(len(chosen))
+        return start(self, sender, chosen, call)
+
+    monkeypatch.setattr(InterruptController, "start", counting)
+    spec = bench(
+        {"shootdown": {"targets": targets}}, spaces={"pages": 1}, others=[{"compute": "1 ms"}], rounds=1
+    )
+    measure(spec, 4)
+    assert asked == [calls]
+
+
+def test_is_a_translation_that_survives_its_flush_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = bench(
+        {"barrier": "0 ns"},
+        {"shootdown": {"targets": "all"}},
+        spaces={"pages": 1},
+        others=[{"touch": {"region": "first"}}, {"barrier": "0 ns"}, {"compute": "10 us"}],
+        rounds=1,
+    )
+    measure(spec, 2)
+    monkeypatch.setattr(Tlb, "invalidate", lambda self, pages, asid=None: None)
+    with pytest.raises(ModelError, match="can still translate page"):
+        measure(spec, 2)
+
+
+def test_does_a_walk_fetch_an_entry_that_another_cpu_has_written() -> None:
+    """Thread 1 touches thread 0's page for the first time: the line of its entry is with cpu 0."""
+    spec = bench(
+        roles=[
+            {"who": "first", "measured": False, "steps": [{"compute": "1 ns"}]},
+            {"who": "others", "steps": [{"timed": [{"touch": {"region": "first"}}]}]},
+        ],
+        spaces={"pages": 1, "apart": "64 KiB"},
+        rounds=2,
+    )
+    assert measure(spec, 2).latency_mean_ns == (30 + 10 + HIT + HIT) / 2
+
+
+def test_are_windows_counted_from_the_start_of_the_threads() -> None:
+    """The set-up takes longer than the window; every pass takes 40 ns."""
+    window = {"warm_up": "1 us", "length": "4 us", "skew": "1 ns"}
+    spec = bench({"touch": {}}, spaces={"pages": 40}, rounds=None, window=window)
+    assert measure(spec).operations == 100
+
+
+def test_is_the_set_up_not_accounted() -> None:
+    spec = bench({"touch": {}}, spaces={"pages": 40})
+    measured = measure(spec)
+    assert measured.simulated_ns == 10 * 40 * HIT
+    assert measured.breakdown_ns_per_op == {"user": 40 * HIT}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"roles": [{"who": "all", "steps": [{"touch": {}}]}]}, "need `spaces`"),
+        ({"spaces": {"pages": 1, "apart": "5 KiB"}}, "whole number of pages"),
+        (
+            {"spaces": {"pages": 2}, "roles": [{"who": "all", "steps": [{"touch": {"pages": 3}}]}]},
+            "works on 3 pages, spaces.pages is 2",
+        ),
+    ],
+)
+def test_which_benches_of_spaces_are_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        bench({"compute": "1 ns"}, **fields)
+
+
+def test_is_a_bench_of_spaces_refused_by_hardware_without() -> None:
+    machine = MachineSpec.model_validate(raw_spec())
+    bare = spec_model("bench")(name="hardware", title="", family="bench")
+    spec = bench({"touch": {}}, spaces={"pages": 1})
+    with pytest.raises(ModelError, match="hardware has no address spaces: its file says nothing of `flush`"):
+        simulate(machine, bare, spec, placement="", threads=1, seed=1, limits=LIMITS)
