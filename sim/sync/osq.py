@@ -27,6 +27,11 @@ class SpinnerQueue:
         self._line = line
         self._queue = NodeQueue(lock, nodes, line)
 
+    @property
+    def is_locked(self) -> bool:
+        """Whether anybody spins (osq_is_locked)."""
+        return self._queue.tail is not None
+
     def lock(self, cpu: Cpu) -> ThreadBody:
         """Wait until *cpu* is the head."""
         waits = yield from self._queue.join(cpu)

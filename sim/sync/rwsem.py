@@ -26,7 +26,8 @@ from dataclasses import dataclass
 from sim.engine import ThreadBody
 from sim.engine.units import PS_PER_US
 from sim.hardware import CacheLine, Cpu
-from sim.sync.nodes import NodeQueue, QueueNodes
+from sim.sync.nodes import QueueNodes
+from sim.sync.osq import SpinnerQueue
 from sim.sync.sleep import Scheduler, Sleeper
 
 
@@ -61,7 +62,6 @@ class RwSem:
         "_handoff",
         "_nonspinnable",
         "_osq",
-        "_osq_head",
         "_scheduler",
         "_tuning",
         "_waiters",
@@ -89,13 +89,12 @@ class RwSem:
         self.activity = activity
         self.writer: Cpu | None = None
         self.readers = 0
-        self._osq = NodeQueue(self, nodes, owner_line)
+        self._osq = SpinnerQueue(self, nodes, owner_line)
         self._scheduler = scheduler
         self._tuning = tuning
         self._handoff = False
         self._nonspinnable = False
         self._waiters: deque[_Waiter] = deque()
-        self._osq_head: Cpu | None = None
 
     def describe_wait(self) -> str:
         holder = f"written by {self.writer}" if self.writer else f"held by {self.readers} readers"
@@ -190,14 +189,9 @@ class RwSem:
 
     def _spin(self, cpu: Cpu) -> ThreadBody:
         """`rwsem_optimistic_spin`: queue in the OSQ, as its head spin for the lock. Returns whether taken."""
-        waits = yield from self._osq.join(cpu)
-        if waits:
-            while self._osq_head is not cpu:
-                yield from cpu.park(self, self.activity)
-            yield from self._osq.node(cpu).read(cpu, self.activity)
-        self._osq_head = cpu
+        yield from self._osq.lock(cpu)
         taken = yield from self._spin_as_head(cpu)
-        yield from self._osq_unlock(cpu)
+        yield from self._osq.unlock(cpu)
         return taken
 
     def _spin_as_head(self, cpu: Cpu) -> ThreadBody:
@@ -238,25 +232,14 @@ class RwSem:
         """Poke the spinner when its patience with readers ends (a spinner that went on just looks again)."""
 
         def ring() -> None:
-            if self._osq_head is cpu:
+            if self._osq.head is cpu:
                 cpu.poke(self)
 
         cpu.engine.call_in(delay, ring)
 
-    def _osq_unlock(self, cpu: Cpu) -> ThreadBody:
-        """osq_unlock: give up the tail if nobody follows, else make the next spinner the head."""
-        yield from self.owner_line.write(cpu, self.activity)  # cmpxchg tail: self -> empty
-        if self._osq.leave(cpu):
-            self._osq_head = None
-            return
-        yield from self._osq.node(cpu).write(cpu, self.activity)  # xchg own next
-        following = yield from self._osq.successor(cpu)
-        self._osq_head = following
-        following.poke(self, cpu.pending)
-
     def _tell_spinner(self, cpu: Cpu) -> None:
-        if self._osq_head is not None:
-            self._osq_head.poke(self, cpu.pending)
+        if self._osq.head is not None:
+            self._osq.head.poke(self, cpu.pending)
 
     # -- sleeping -------------------------------------------------------------------------------------------
 

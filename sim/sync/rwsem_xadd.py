@@ -29,7 +29,8 @@ from typing import Final, Literal
 
 from sim.engine import ThreadBody
 from sim.hardware import CacheLine, Cpu
-from sim.sync.nodes import NodeQueue, QueueNodes
+from sim.sync.nodes import QueueNodes
+from sim.sync.osq import SpinnerQueue
 from sim.sync.sleep import Scheduler, Sleeper
 from sim.sync.spin import QueuedSpinLock
 
@@ -58,7 +59,6 @@ class XaddRwSem:
 
     __slots__ = (
         "_count",
-        "_head",
         "_osq",
         "_owner",
         "_scheduler",
@@ -85,8 +85,7 @@ class XaddRwSem:
         self.activity = activity
         self._count = 0
         self._owner: Cpu | Literal["readers"] | None = None
-        self._osq = NodeQueue(self, nodes, line)
-        self._head: Cpu | None = None
+        self._osq = SpinnerQueue(self, nodes, line)
         self._wait_lock = QueuedSpinLock(nodes, line, activity)
         self._waiters: deque[_Waiter] = deque()
         self._scheduler = scheduler
@@ -149,14 +148,9 @@ class XaddRwSem:
         yield from self._look(cpu)
         if self._owner is _READERS:
             return False
-        waits = yield from self._osq.join(cpu)
-        if waits:
-            while self._head is not cpu:
-                yield from cpu.park(self, self.activity)
-            yield from self._osq.node(cpu).read(cpu, self.activity)
-        self._head = cpu
+        yield from self._osq.lock(cpu)
         taken = yield from self._spin_as_head(cpu)
-        yield from self._leave_osq(cpu)
+        yield from self._osq.unlock(cpu)
         return taken
 
     def _spin_as_head(self, cpu: Cpu) -> ThreadBody:
@@ -171,16 +165,6 @@ class XaddRwSem:
                     return True
             elif self.line.held_by(cpu):
                 yield from cpu.park(self, self.activity)
-
-    def _leave_osq(self, cpu: Cpu) -> ThreadBody:
-        """osq_unlock: give up the tail if nobody follows, else make the next spinner the head."""
-        yield from self.line.write(cpu, self.activity)
-        if self._osq.leave(cpu):
-            self._head = None
-            return
-        following = yield from self._osq.successor(cpu)
-        self._head = following
-        following.poke(self, cpu.pending)
 
     def _sleep_for_write(self, cpu: Cpu) -> ThreadBody:
         waiter = _Waiter(cpu, self.name, write=True)
@@ -217,7 +201,7 @@ class XaddRwSem:
 
     def _wake_first(self, cpu: Cpu) -> ThreadBody:
         """rwsem_wake: a spinner that is there will try, so its wait_lock is not worth waiting for."""
-        if self._osq.tail is not None:
+        if self._osq.is_locked:
             taken = yield from self._wait_lock.try_acquire(cpu)
             if not taken:
                 return
@@ -282,5 +266,5 @@ class XaddRwSem:
 
     def _tell(self, cpu: Cpu) -> None:
         """The line has been written: the copy of a spinner is gone and it loads it again."""
-        if self._head is not None and self._head is not cpu:
-            self._head.poke(self, cpu.pending)
+        if self._osq.head is not None and self._osq.head is not cpu:
+            self._osq.head.poke(self, cpu.pending)

@@ -35,7 +35,7 @@ class CnaLock(Spec):
 
 
 class XaddRwSemLock(Spec):
-    """The semaphore of kernels up to 5.1; without *owner_spinning* that of kernels before 3.16."""
+    """The reader-writer semaphore of kernels up to 5.1, without *owner_spinning* of those before 3.16."""
 
     kind: Literal["rwsem-xadd"]
     home: NonNegativeInt = 0

@@ -19,7 +19,6 @@ from sim.sync import (
     QueueNodes,
     Rcu,
     RwSem,
-    RwSemTuning,
     Scheduler,
     SeqLock,
     TasLock,
@@ -122,10 +121,7 @@ def _semaphore(lock: RwSem | XaddRwSem) -> BenchLock:
 
 def _rwsem(shop: Workshop, site: Site, spec: lock_spec.PlainLock) -> BenchLock:
     # 40 bytes: unlike mm_struct's, a semaphore on its own has its count and its owner in one line.
-    tuning = RwSemTuning()
-    return _semaphore(
-        RwSem(site.name, site.line, site.line, shop.nodes, shop.scheduler, site.activity, tuning)
-    )
+    return _semaphore(RwSem(site.name, site.line, site.line, shop.nodes, shop.scheduler, site.activity))
 
 
 def _xadd_rwsem(shop: Workshop, site: Site, spec: lock_spec.XaddRwSemLock) -> BenchLock:
