@@ -41,5 +41,5 @@ class TlbBroadcast:
         now = cpu.engine._now
         self._free_at = max(now, self._free_at) + self._sync
         self.syncs += 1
-        cpu.work(self._free_at - now, TLB_FLUSH)
+        cpu.stall(self._free_at - now, TLB_FLUSH)
         yield cpu.take_pending()

@@ -155,7 +155,7 @@ class InterruptController:
         call_in = self._fabric.engine.call_in
         if self._icr_target:
             for target in members:
-                sender.work(self._icr_target, IPI_SEND)
+                sender.stall(self._icr_target, IPI_SEND)
                 delay = self._deliver[target.socket != sender.socket]
                 call_in(sender.pending + delay, partial(self._arrive, [target]))
             return

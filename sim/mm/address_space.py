@@ -113,7 +113,7 @@ class AddressSpace(ABC):
                         continue
                 if near:
                     tlb.walker.near(line)
-                cost = tlb.fill(page, mapping.frame, mapping.writable, line)
+                cost = tlb.fill(page, mapping.frame, mapping.writable, None if near else line)
                 break
             cpu.work(self._exception, FAULT_ENTRY)
             yield from self.fault(cpu, page, write)

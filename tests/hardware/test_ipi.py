@@ -273,6 +273,25 @@ def test_does_each_target_of_one_write_get_it_after_its_own_way() -> None:
     assert began[8] - began[1] == FAR - NEAR
 
 
+def test_does_a_hypervisor_deliver_to_one_target_after_the_other() -> None:
+    """One exit for the write, then 200 ns for each target, which the sender pays."""
+    machine = small_machine({"interrupts": {"icr_target": "200 ns"}})
+    began: dict[int, int] = {}
+
+    def body(cpu: Cpu) -> ThreadBody:
+        def note(target: Cpu) -> int:
+            began[target.id] = target.engine.now
+            return 0
+
+        round_ = yield from machine.interrupts.start(cpu, machine.cpus[1:4], note)
+        yield from machine.interrupts.finish(round_)
+
+    run(machine, {0: body})
+    first = SEND + 3 * SAME_CLUSTER + ICR + 200 * NS + NEAR
+    assert began == {1: first, 2: first + 200 * NS, 3: first + 400 * NS}
+    assert machine.cpus[0].spent[IPI_SEND] == SEND + 3 * SAME_CLUSTER + ICR + 3 * 200 * NS
+
+
 def test_does_a_waiting_sender_take_interrupts_for_free() -> None:
     """Two cpus call each other: each handler fits into the wait."""
     machine = small_machine()
