@@ -1,14 +1,14 @@
-"""CNA, the compact NUMA-aware queued spin lock: a qspinlock whose queue keeps to one socket for a while.
+"""CNA, the compact NUMA-aware queued spin lock: a qspinlock whose queue keeps to one NUMA node for a while.
 
 The head of the queue, while it waits for the word, looks at the waiter behind it. If that one sits on
-another socket and is not the last, it is moved to the end of a *secondary* queue. One waiter is looked at a
-turn, so that after some turns only waiters of the *preferred* socket are left in the main queue:
+another node and is not the last, it is moved to the end of a *secondary* queue. One waiter is looked at a
+turn, so that after some turns only waiters of the *preferred* node are left in the main queue:
 
-    main       head(s0) -> a(s1) -> b(s0) -> c(s2) -> d(s0)         head(s0) -> b(s0) -> c(s2) -> d(s0)
+    main       head(n0) -> a(n1) -> b(n0) -> c(n2) -> d(n0)         head(n0) -> b(n0) -> c(n2) -> d(n0)
                            |  not the last: move it          ==>
-    secondary  z(s3)                                                z(s3) -> a(s1)
+    secondary  z(n3)                                                z(n3) -> a(n1)
 
-    when the head takes the word                  next is                                preferred socket
+    when the head takes the word                  next is                                preferred node
     somebody is behind                            the waiter behind                      as before
     the secondary queue is older than the         the first of the secondary queue,      of the next
         threshold                                 which goes before the main queue
@@ -31,7 +31,7 @@ from collections import deque
 from itertools import pairwise
 
 from sim.engine import ThreadBody
-from sim.hardware import CacheLine, Cpu
+from sim.hardware import CacheLine, Cpu, Topology
 from sim.sync.nodes import NodeQueue, QueueNodes
 from sim.sync.spin import QueuedSpinLock
 
@@ -69,12 +69,16 @@ class _SplitQueue(NodeQueue):
 
 
 class CnaLock(QueuedSpinLock):
-    """A queued spin lock that prefers waiters of one socket for *threshold* ps at a time."""
+    """A queued spin lock that prefers waiters of one node for *threshold* ps at a time; nodes are those that
+    the kernel sees of *topology*."""
 
-    __slots__ = ("_preferred", "_since", "_split", "threshold")
+    __slots__ = ("_preferred", "_since", "_split", "_topology", "threshold")
 
-    def __init__(self, nodes: QueueNodes, line: CacheLine, activity: str, threshold: int) -> None:
+    def __init__(
+        self, nodes: QueueNodes, line: CacheLine, activity: str, threshold: int, topology: Topology
+    ) -> None:
         super().__init__(nodes, line, activity)
+        self._topology = topology
         self._queue = self._split = _SplitQueue(self, nodes, line)
         self.threshold = threshold
         self._preferred = 0
@@ -83,7 +87,7 @@ class CnaLock(QueuedSpinLock):
     def _wait_in_queue(self, cpu: Cpu) -> ThreadBody:
         queue = self._split
         if not (yield from self._reach_head(cpu)):
-            self._preferred = cpu.socket
+            self._preferred = self._node_of(cpu)
         flush = self._since is not None and cpu.now - self._since > self.threshold
         ordered = False
         if not flush:
@@ -119,8 +123,8 @@ class CnaLock(QueuedSpinLock):
         behind = queue.behind(cpu)
         if behind is None:
             return False
-        yield from queue.node(behind).read(cpu, self.activity)  # its socket and its link
-        if behind.socket == self._preferred:
+        yield from queue.node(behind).read(cpu, self.activity)  # its node and its link
+        if self._node_of(behind) == self._preferred:
             return True
         if queue.behind(behind) is not None:
             yield from queue.node(cpu).store(cpu, self.activity)  # own link, end of the secondary queue
@@ -133,12 +137,15 @@ class CnaLock(QueuedSpinLock):
         yield from self._touch(cpu, behind)  # it inherits the preference
         return True
 
+    def _node_of(self, cpu: Cpu) -> int:
+        return self._topology.visible_node(cpu.node)
+
     def _touch(self, cpu: Cpu, waiter: Cpu) -> ThreadBody:
         """Write the node of *waiter*, which loads it again and spins on."""
         yield from self._split.node(waiter).store(cpu, self.activity)
         waiter.poke(self, cpu.pending)
 
     def _flush(self, cpu: Cpu) -> None:
-        """Prefer the socket of the waiter that has been set aside for longest."""
-        self._preferred = self._split.splice(cpu).socket
+        """Prefer the node of the waiter that has been set aside for longest."""
+        self._preferred = self._node_of(self._split.splice(cpu))
         self._since = None

@@ -81,7 +81,7 @@ class TicketLock:
                 yield cpu.take_pending()
             if serving == ticket:
                 break
-            if not self.line.held_by(cpu):
+            if self._serving != serving or not self.line.held_by(cpu):
                 continue  # written since: the spinning load goes out again
             self._waiters[cpu] = None
             yield from cpu.park(self, self.activity)

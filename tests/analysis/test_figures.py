@@ -184,6 +184,8 @@ def test_are_a_run_s_figures_written_with_the_main_one_first(write_run, points, 
     assert [path.name for path in paths] == [
         "scalability.png",
         "scalability.svg",
+        "latency.png",
+        "latency.svg",
         "one-thread.png",
         "one-thread.svg",
         "where-time-goes.png",

@@ -85,7 +85,9 @@ def queued_spin(machine: Machine) -> ReaderWriterLock:
 
 
 def cna(machine: Machine, threshold: int = 10_000_000 * NS) -> ReaderWriterLock:
-    return Exclusive(CnaLock(QueueNodes(machine, "cna"), machine.line("cna lock"), LOCK, threshold))
+    return Exclusive(
+        CnaLock(QueueNodes(machine, "cna"), machine.line("cna lock"), LOCK, threshold, machine.spec.topology)
+    )
 
 
 def impatient_cna(machine: Machine) -> ReaderWriterLock:

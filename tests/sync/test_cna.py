@@ -43,7 +43,7 @@ def test_is_the_socket_of_the_first_in_the_queue_preferred() -> None:
 def test_do_waiters_whose_nodes_are_written_load_them_again() -> None:
     """The hand-over that comes later takes the line from the spinner, as on the machine."""
     machine = small_machine()
-    lock = CnaLock(QueueNodes(machine, "cna"), machine.line("lock"), LOCK, 10_000 * US)
+    lock = CnaLock(QueueNodes(machine, "cna"), machine.line("lock"), LOCK, 10_000 * US, machine.spec.topology)
     spinning: list[tuple[int, bool]] = []
 
     def body(cpu: Cpu) -> ThreadBody:
@@ -86,9 +86,19 @@ def test_is_it_the_plain_lock_on_one_socket() -> None:
     assert entries(cna) == entries(queued_spin)
 
 
+def test_is_it_the_plain_lock_in_a_guest_that_sees_one_node() -> None:
+    machine = small_machine({"guest": True, "topology": {"numa_nodes": 1}})
+    schedule: list[list[Turn]] = [[] for _ in range(16)]
+    arrivals = [0, 1, 2, 8, 3, 9]
+    for position, cpu in enumerate(arrivals):
+        schedule[cpu] = [Turn(position * US, True, 50 * US)]
+    watch = follow(machine, cna(machine), schedule, exclusive=True)
+    assert [cpu for cpu, _ in watch.entries] == arrivals
+
+
 def test_are_most_hand_overs_inside_a_socket() -> None:
     machine = small_machine()
-    lock = CnaLock(QueueNodes(machine, "nodes"), machine.line("lock"), LOCK, 100 * US)
+    lock = CnaLock(QueueNodes(machine, "nodes"), machine.line("lock"), LOCK, 100 * US, machine.spec.topology)
     entered: list[Cpu] = []
 
     def body(cpu: Cpu) -> ThreadBody:

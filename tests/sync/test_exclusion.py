@@ -20,6 +20,7 @@ from locks import (
     percpu_rwsem,
     random_schedule,
     schedules,
+    ticket,
 )
 from machines import NS, RMW, small_machine, with_order
 
@@ -52,6 +53,12 @@ def test_do_crowded_schedules_end_without_a_broken_rule(build: Build, ties: TieR
 @ALL
 def test_do_crowded_schedules_end_where_requests_take_time_to_arrive(build: Build) -> None:
     many_schedules(build, "shuffle", range(100), {"coherence": {"probe": 0.4, "shared_read_inside": "5 ns"}})
+
+
+@pytest.mark.parametrize("seed", [589, 769, 1002])
+def test_do_schedules_end_that_once_lost_a_waiter(seed: int) -> None:
+    """A ticket waiter's load lay between a release's grant and its store, which an interrupt held up."""
+    many_schedules(ticket, "shuffle", range(seed, seed + 1))
 
 
 @pytest.mark.slow

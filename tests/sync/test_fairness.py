@@ -28,7 +28,7 @@ def qspinlock(machine: Machine) -> Lock:
 
 
 def cna(machine: Machine, threshold: int = 10_000 * NS) -> Lock:
-    return CnaLock(QueueNodes(machine, "nodes"), machine.line("lock"), LOCK, threshold)
+    return CnaLock(QueueNodes(machine, "nodes"), machine.line("lock"), LOCK, threshold, machine.spec.topology)
 
 
 def ticket(machine: Machine) -> Lock:
@@ -117,7 +117,9 @@ def test_does_nobody_wait_for_longer_than_the_threshold_and_a_round() -> None:
     turn = 1_500 * NS
     for threshold in (5_000 * NS, 30_000 * NS):
         machine = small_machine()
-        lock = CnaLock(QueueNodes(machine, "nodes"), machine.line("lock"), LOCK, threshold)
+        lock = CnaLock(
+            QueueNodes(machine, "nodes"), machine.line("lock"), LOCK, threshold, machine.spec.topology
+        )
         longest = 0
 
         def body(cpu: Cpu, lock: CnaLock = lock) -> ThreadBody:

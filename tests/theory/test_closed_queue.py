@@ -109,7 +109,9 @@ def qspinlock(machine: Machine) -> Lock:
 
 
 def cna(machine: Machine) -> Lock:
-    return CnaLock(QueueNodes(machine, "nodes"), machine.line("lock"), "lock", 100 * SECTION)
+    return CnaLock(
+        QueueNodes(machine, "nodes"), machine.line("lock"), "lock", 100 * SECTION, machine.spec.topology
+    )
 
 
 def mutex(machine: Machine) -> Lock:

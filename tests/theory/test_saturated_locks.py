@@ -34,7 +34,9 @@ def qspinlock(machine: Machine) -> Lock:
 
 
 def cna(machine: Machine) -> Lock:
-    return CnaLock(QueueNodes(machine, "nodes"), machine.line("lock"), "lock", 10_000_000 * NS)
+    return CnaLock(
+        QueueNodes(machine, "nodes"), machine.line("lock"), "lock", 10_000_000 * NS, machine.spec.topology
+    )
 
 
 def ticket(machine: Machine) -> Lock:

@@ -157,7 +157,9 @@ _MAKERS: Mapping[str, Callable[[Workshop, Site, Any], BenchLock]] = {
     "ticket": lambda shop, site, spec: _exclusive(TicketLock(site.line, site.activity)),
     "mcs": lambda shop, site, spec: _exclusive(McsLock(shop.nodes, site.line, site.activity)),
     "qspinlock": lambda shop, site, spec: _exclusive(QueuedSpinLock(shop.nodes, site.line, site.activity)),
-    "cna": lambda shop, site, spec: _exclusive(CnaLock(shop.nodes, site.line, site.activity, spec.threshold)),
+    "cna": lambda shop, site, spec: _exclusive(
+        CnaLock(shop.nodes, site.line, site.activity, spec.threshold, shop.machine.spec.topology)
+    ),
     "mutex": lambda shop, site, spec: _exclusive(Mutex(shop.nodes, site.line, shop.scheduler, site.activity)),
     "rwsem": _rwsem,
     "rwsem-xadd": _xadd_rwsem,
