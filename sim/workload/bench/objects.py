@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sim.engine import ThreadBody
 from sim.hardware import LINE, CacheLine, Cpu, Machine
+from sim.sync import Scheduler
 from sim.workload.bench.locks import BenchLock, Workshop, make_lock
 
 if TYPE_CHECKING:
@@ -81,9 +82,11 @@ class Objects:
 
     def __init__(self, machine: Machine, spec: BenchSpec, threads: int) -> None:
         workshop = Workshop(machine)
-        self.words = {name: Word(machine.line(name, line.home, owner=0)) for name, line in spec.lines.items()}
+        self.words: dict[str, Word] = {
+            name: Word(machine.line(name, line.home, owner=0)) for name, line in spec.lines.items()
+        }
         self.locks: dict[str, BenchLock] = {
             name: make_lock(workshop, name, lock) for name, lock in spec.locks.items()
         }
-        self.scheduler = workshop.scheduler
-        self.barrier = Barrier(threads, machine.engine.stream("barrier"))
+        self.scheduler: Scheduler = workshop.scheduler
+        self.barrier: Barrier = Barrier(threads, machine.engine.stream("barrier"))

@@ -165,16 +165,29 @@ class BenchStep(Spec):
 
     @model_validator(mode="after")
     def _one_action(self) -> Self:
-        fields = {name: field.alias or name for name, field in type(self).model_fields.items()}
-        names = [shown for shown in fields.values() if shown not in ("per", "node")]
-        given = [name for name, shown in fields.items() if shown in names and getattr(self, name) is not None]
+        given = self._given()
         if len(given) != 1:
-            raise ValueError(f"a step is one of {', '.join(names)}; this one has {len(given)}")
+            kinds = ", ".join(self._kinds().values())
+            raise ValueError(f"a step is one of {kinds}; this one has {len(given)}")
         if self.per is not None and self.timed is None:
             raise ValueError("`per` belongs to `timed`")
         if self.node is not None and self.read_dram is None:
             raise ValueError("`node` belongs to `read_dram`")
         return self
+
+    @property
+    def kind(self) -> str:
+        """The one key that says what is done, as files write it."""
+        return self._given()[0]
+
+    @classmethod
+    def _kinds(cls) -> dict[str, str]:
+        """Attribute -> key of a file, for all keys that say what is done."""
+        fields = {name: field.alias or name for name, field in cls.model_fields.items()}
+        return {name: key for name, key in fields.items() if key not in ("per", "node")}
+
+    def _given(self) -> list[str]:
+        return [key for name, key in self._kinds().items() if getattr(self, name) is not None]
 
 
 class Role(Spec):
