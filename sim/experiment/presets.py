@@ -7,6 +7,7 @@ A file is named by its stem (`epyc-9965-guest`) if it is one of the presets, or 
 from __future__ import annotations
 
 from importlib.resources import files
+from os.path import isfile
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -60,7 +61,7 @@ def find(kind: Kind, reference: str | Path, base: Path | None = None) -> Path | 
     """
     if isinstance(reference, Path) or is_path(reference):
         return (base or Path()) / reference
-    if base is not None and (own := base / f"{reference}.yaml").is_file():
+    if base is not None and isfile(own := base / f"{reference}.yaml"):  # too long a name is no file
         return own
     preset = folder(kind) / f"{reference}.yaml"
     if reference in names(kind):

@@ -136,6 +136,11 @@ def test_is_a_bad_file_refused_in_one_message(command: Command, folder: Path, ca
         (["check", "gone"], "gone: cannot read the file"),
         (["plot", "gone"], "gone: no such run directory"),
         (["validate", "--data", "gone.csv"], "gone.csv: "),
+        (["run", "e.yaml", "--set", f"machine={'a' * 300}"], "--set machine="),
+        (["fit", "xeon-4s56"], "cortensim fit: the following arguments are required: --try"),
+        (["fit", "xeon-4s56", "--try", "machine.clock=3"], "--try machine.clock=3: must be the path of a"),
+        (["fit", "gone", "--try", "machine.clock=[1 GHz]"], "no row marked calibrate that the model covers"),
+        (["fit", "xeon-4s56", "--try", "machine.clok=[1 GHz]"], "--try machine.clok=[1 GHz]: clok: unknown"),
     ],
 )
 def test_is_a_bad_argument_refused_in_one_message(
