@@ -48,6 +48,7 @@ class Fabric:
         "cluster_of",
         "cross_cluster",
         "cross_socket",
+        "cross_socket_queued",
         "dram",
         "engine",
         "hit",
@@ -65,6 +66,7 @@ class Fabric:
         "uniform",
         "vary",
         "via_home",
+        "via_home_queued",
     )
 
     def __init__(self, engine: Engine, spec: MachineSpec, seats: Sequence[Seat]) -> None:
@@ -76,6 +78,8 @@ class Fabric:
         self.cross_cluster = costs.cross_cluster.at(clock)
         self.cross_socket = costs.cross_socket.at(clock)
         self.via_home = costs.via_home.at(clock) if costs.via_home else self.cross_socket
+        self.cross_socket_queued = int(self.cross_socket * costs.contended)
+        self.via_home_queued = int(self.via_home * costs.contended)
         self.probe = costs.probe
         self.home_aware = costs.home_aware
         draw = engine.stream("line transfers").random
@@ -399,7 +403,7 @@ class CacheLine:
         fabric = self.fabric
         here, there = fabric.socket_of[cpu], fabric.socket_of[owner]
         if here != there and self.home not in (here, there):
-            return fabric.vary(fabric.via_home)
+            return fabric.vary(fabric.via_home_queued if self._granting else fabric.via_home)
         return self._outside(cpu, here == there)
 
     def _outside(self, cpu: int, same_socket: bool) -> int:
@@ -407,4 +411,4 @@ class CacheLine:
         fabric = self.fabric
         if same_socket and not (fabric.home_aware and fabric.socket_of[cpu] != self.home):
             return fabric.vary(fabric.cross_cluster)
-        return fabric.vary(fabric.cross_socket)
+        return fabric.vary(fabric.cross_socket_queued if self._granting else fabric.cross_socket)

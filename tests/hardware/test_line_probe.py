@@ -86,6 +86,24 @@ def test_does_a_transfer_between_two_sockets_visit_the_home(owner: int, home: in
     assert machine.cpus[0].spent["cache line"] == cost * NS
 
 
+def test_is_only_a_transfer_between_sockets_dearer_for_one_who_had_to_queue() -> None:
+    """cpus 1 and 8 want a line of cpu 0's, one after the other: 8 has to wait, and for 1 it is near."""
+    machine = small_machine({"coherence": {"contended": 1.5}})
+    took: dict[int, int] = {}
+
+    def body(cpu: Cpu) -> ThreadBody:
+        yield from line.write(cpu)
+        took[cpu.id] = cpu.now
+
+    line = machine.line("line", owner=0)
+    run(machine, {1: body, 8: body})
+    assert took == {1: 30 * NS, 8: (30 + 300) * NS}
+    machine, took = small_machine({"coherence": {"contended": 1.5}}), {}
+    line = machine.line("line", owner=0)
+    run(machine, {8: body})
+    assert took == {8: 200 * NS}
+
+
 def test_does_a_cluster_serve_its_readers_one_after_another() -> None:
     """The first copy takes a transfer, each further one 12 ns more, in two clusters side by side."""
     machine = small_machine({"coherence": {"shared_read_inside": "12 ns"}})

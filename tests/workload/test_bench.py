@@ -39,6 +39,17 @@ def test_is_throughput_the_operations_of_the_window() -> None:
     assert measure(adds, 4).throughput_ops_per_us == pytest.approx(1000 / 30, rel=0.02)
 
 
+@pytest.mark.parametrize(("apart", "sharing"), [("8 B", 8), ("16 B", 4), ("32 B", 2), ("64 B", 1)])
+def test_do_only_words_of_one_line_get_in_each_others_way(apart: str, sharing: int) -> None:
+    """Four threads of one cluster, each with a word of its own: all on a line, or one on each."""
+    own = loop({"add": "words"}, lines={"words": {"each_thread": apart}})
+    same = loop({"add": "word"}, lines={"word": {}})
+    lines = 4 // min(4, sharing)
+    assert measure(own, threads=4).throughput_ops_per_us == pytest.approx(
+        lines * measure(same, threads=min(4, sharing)).throughput_ops_per_us, rel=0.02
+    )
+
+
 def test_does_a_compare_and_swap_that_lost_try_again() -> None:
     """Where nobody can keep the line, success needs a read, and a write that nobody came before."""
     cas = {"cas_add": {"line": "x", "retry": "10 ns"}}

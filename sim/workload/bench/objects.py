@@ -6,6 +6,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from sim.engine import ThreadBody
+from sim.engine.units import LINE_BYTES
 from sim.hardware import LINE, CacheLine, Cpu, Machine
 from sim.sync import Scheduler
 from sim.workload.bench.locks import BenchLock, Workshop, make_lock
@@ -49,6 +50,29 @@ class Word:
         self.version += 1
 
 
+class Words:
+    """An array with a word for each thread, *apart* bytes from one to the next."""
+
+    __slots__ = ("_words",)
+
+    def __init__(self, machine: Machine, name: str, home: int, apart: int) -> None:
+        lines = -(-len(machine.cpus) * apart // LINE_BYTES)
+        there = [machine.line(f"{name} {number}", home, owner=0) for number in range(lines)]
+        self._words = [Word(there[cpu.id * apart // LINE_BYTES]) for cpu in machine.cpus]
+
+    def load(self, cpu: Cpu) -> ThreadBody:
+        return self._words[cpu.id].load(cpu)
+
+    def store(self, cpu: Cpu) -> ThreadBody:
+        return self._words[cpu.id].store(cpu)
+
+    def add(self, cpu: Cpu) -> ThreadBody:
+        return self._words[cpu.id].add(cpu)
+
+    def cas_add(self, cpu: Cpu, retry: int) -> ThreadBody:
+        return self._words[cpu.id].cas_add(cpu, retry)
+
+
 class Barrier:
     """All threads of the run meet. An instrument of the bench, not of the machine: meeting costs nothing."""
 
@@ -82,8 +106,11 @@ class Objects:
 
     def __init__(self, machine: Machine, spec: BenchSpec, threads: int) -> None:
         workshop = Workshop(machine)
-        self.words: dict[str, Word] = {
-            name: Word(machine.line(name, line.home, owner=0)) for name, line in spec.lines.items()
+        self.words: dict[str, Word | Words] = {
+            name: Words(machine, name, line.home, line.each_thread)
+            if line.each_thread
+            else Word(machine.line(name, line.home, owner=0))
+            for name, line in spec.lines.items()
         }
         self.locks: dict[str, BenchLock] = {
             name: make_lock(workshop, name, lock) for name, lock in spec.locks.items()

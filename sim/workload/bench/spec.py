@@ -32,9 +32,14 @@ that of this number."""
 
 
 class LineSpec(Spec):
-    """A cache line in the memory of socket *home*."""
+    """A word on a cache line in the memory of socket *home*.
+
+    With *each_thread* it is an array with a word for each thread, so many bytes from one to the next: below
+    64 several threads' words share a line.
+    """
 
     home: NonNegativeInt = 0
+    each_thread: Size | None = Field(default=None, gt=0)
 
 
 class SpacesSpec(Spec):
