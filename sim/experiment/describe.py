@@ -121,7 +121,8 @@ def _distances(spec: MachineSpec) -> Table:
         table.add_row("", "of another cluster", cost(coherence.cross_cluster) + (home if aware else ""))
     if sockets:
         home = f" ({cost(coherence.via_home)} if its home is a third socket)" if coherence.via_home else ""
-        table.add_row("", "of another socket", cost(coherence.cross_socket) + home)
+        queued = f", {coherence.contended:g} times that when several ask" if coherence.contended > 1 else ""
+        table.add_row("", "of another socket", cost(coherence.cross_socket) + home + queued)
     table.add_row("memory", "of the socket", format_duration(memory.local))
     if sockets:
         table.add_row("", "of another socket", format_duration(memory.remote))
