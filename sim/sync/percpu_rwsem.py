@@ -25,18 +25,7 @@ from sim.engine import ThreadBody
 from sim.hardware import Cpu, Machine
 from sim.sync.rcu import Rcu
 from sim.sync.rcu_sync import GpState, RcuSync
-from sim.sync.sleep import Scheduler, Sleeper
-
-
-class _Waiter(Sleeper):
-    """A thread in the wait queue; *granted* by its waker."""
-
-    __slots__ = ("granted", "write")
-
-    def __init__(self, cpu: Cpu, reason: str, write: bool) -> None:
-        super().__init__(cpu, reason)
-        self.write = write
-        self.granted = False
+from sim.sync.sleep import Scheduler, Sleeper, Waiter
 
 
 class PercpuRwSem:
@@ -75,7 +64,7 @@ class PercpuRwSem:
         self._counts = [0] * len(machine.cpus)
         self._blocked = False
         self._draining: Sleeper | None = None
-        self._waiters: deque[_Waiter] = deque()
+        self._waiters: deque[Waiter] = deque()
 
     # -- readers --------------------------------------------------------------------------------------------
 
@@ -174,7 +163,7 @@ class PercpuRwSem:
                 return
             if self._blocked:
                 break
-        waiter = _Waiter(cpu, self.name, write)
+        waiter = Waiter(cpu, self.name, write)
         self._waiters.append(waiter)
         while not waiter.granted:
             yield from self._scheduler.sleep(cpu, waiter, self.activity)
@@ -184,7 +173,7 @@ class PercpuRwSem:
         yield from self._block_line.write(cpu, self.activity)  # waiters.lock
         if self._waiters and not self._waiters[0].write:
             yield from self._count_lines[cpu.id].store(cpu, self.activity)
-        woken: list[_Waiter] = []
+        woken: list[Waiter] = []
         while self._waiters and not self._blocked:
             waiter = self._waiters.popleft()
             if waiter.write:

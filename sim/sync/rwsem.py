@@ -28,7 +28,7 @@ from sim.engine.units import PS_PER_US
 from sim.hardware import CacheLine, Cpu
 from sim.sync.nodes import QueueNodes
 from sim.sync.osq import SpinnerQueue
-from sim.sync.sleep import Scheduler, Sleeper
+from sim.sync.sleep import Scheduler, Waiter
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,14 @@ class RwSemTuning:
     batch: int = 256
 
 
-class _Waiter(Sleeper):
-    """A thread in the sleep queue."""
+class _Waiter(Waiter):
+    """A thread in the sleep queue, that may ask for a hand-off from *deadline* on."""
 
-    __slots__ = ("deadline", "granted", "handoff", "write")
+    __slots__ = ("deadline", "handoff")
 
     def __init__(self, cpu: Cpu, reason: str, write: bool, deadline: int) -> None:
-        super().__init__(cpu, reason)
-        self.write = write
+        super().__init__(cpu, reason, write)
         self.deadline = deadline
-        self.granted = False
         self.handoff = False
 
 

@@ -31,7 +31,7 @@ from sim.engine import ThreadBody
 from sim.hardware import CacheLine, Cpu
 from sim.sync.nodes import QueueNodes
 from sim.sync.osq import SpinnerQueue
-from sim.sync.sleep import Scheduler, Sleeper
+from sim.sync.sleep import Scheduler, Waiter
 from sim.sync.spin import QueuedSpinLock
 
 _READ = 1
@@ -41,17 +41,6 @@ _WRITE = _WAITING + 1
 
 _READERS: Final = "readers"
 """Owner word after a reader has had the lock."""
-
-
-class _Waiter(Sleeper):
-    """A thread in the sleep queue."""
-
-    __slots__ = ("granted", "write")
-
-    def __init__(self, cpu: Cpu, reason: str, write: bool) -> None:
-        super().__init__(cpu, reason)
-        self.write = write
-        self.granted = False
 
 
 class XaddRwSem:
@@ -87,7 +76,7 @@ class XaddRwSem:
         self._owner: Cpu | Literal["readers"] | None = None
         self._osq = SpinnerQueue(self, nodes, line)
         self._wait_lock = QueuedSpinLock(nodes, line, activity)
-        self._waiters: deque[_Waiter] = deque()
+        self._waiters: deque[Waiter] = deque()
         self._scheduler = scheduler
         self._spinning = owner_spinning
 
@@ -109,7 +98,7 @@ class XaddRwSem:
             yield from self._wake_first(cpu)
 
     def _sleep_for_read(self, cpu: Cpu) -> ThreadBody:
-        waiter = _Waiter(cpu, self.name, write=False)
+        waiter = Waiter(cpu, self.name, write=False)
         yield from self._wait_lock.acquire(cpu)
         first = not self._waiters
         if first and self._count >= 0:  # the writer has gone: the reader is counted already
@@ -118,7 +107,7 @@ class XaddRwSem:
             return
         self._waiters.append(waiter)
         count = yield from self._add(cpu, (_WAITING if first else 0) - _READ)
-        woken: list[_Waiter] = []
+        woken: list[Waiter] = []
         if count == _WAITING or (count > _WAITING and first):
             woken = yield from self._mark(cpu, writers_too=True)
         yield from self._wait_lock.release(cpu)
@@ -167,7 +156,7 @@ class XaddRwSem:
                 yield from cpu.park(self, self.activity)
 
     def _sleep_for_write(self, cpu: Cpu) -> ThreadBody:
-        waiter = _Waiter(cpu, self.name, write=True)
+        waiter = Waiter(cpu, self.name, write=True)
         yield from self._wait_lock.acquire(cpu)
         behind = bool(self._waiters)
         self._waiters.append(waiter)
@@ -207,7 +196,7 @@ class XaddRwSem:
                 return
         else:
             yield from self._wait_lock.acquire(cpu)
-        woken: list[_Waiter] = []
+        woken: list[Waiter] = []
         if self._waiters:
             woken = yield from self._mark(cpu, writers_too=True)
         yield from self._wait_lock.release(cpu)
@@ -235,7 +224,7 @@ class XaddRwSem:
             waiter.granted = True
         return granted
 
-    def _wake(self, cpu: Cpu, waiters: list[_Waiter]) -> None:
+    def _wake(self, cpu: Cpu, waiters: list[Waiter]) -> None:
         for waiter in waiters:
             self._scheduler.wake(cpu, waiter)
 

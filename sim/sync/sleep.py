@@ -114,3 +114,15 @@ class Sleeper:
 
     def describe_wait(self) -> str:
         return f"{self.reason} (asleep)"
+
+
+class Waiter(Sleeper):
+    """A sleeper in the queue of a reader-writer lock: whether it wants to *write*, and whether its waker has
+    *granted* it the lock."""
+
+    __slots__ = ("granted", "write")
+
+    def __init__(self, cpu: Cpu, reason: str, write: bool) -> None:
+        super().__init__(cpu, reason)
+        self.write = write
+        self.granted = False

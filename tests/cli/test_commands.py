@@ -80,7 +80,8 @@ def test_does_show_give_values_their_origins_and_draw_the_machine(command: Comma
         (
             "xeon-e7-8870x8",
             "a cache line of another core of the cluster 41.25 ns; "
-            "of another socket 152 ns (202 ns if its home is a third socket), 1.46 times that when several ask; "
+            "of another socket 152 ns (202 ns if its home is a third socket), "
+            "1.46 times that when several ask; "
             "memory of the socket 167 ns; of another socket 282 ns",
         ),
     ],
