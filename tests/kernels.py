@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from machines import run, small_machine
+from machines import RWSEM, run, small_machine
 
 from sim.designs import DesignSpec, build, spec_model
 from sim.designs.cortenmm import CortenKernel
@@ -40,6 +40,7 @@ _LINUX: dict[str, Any] = {
     "switches": {"prefetchw_mmap_lock": True, "vma_lock": True, "lru_drain_on_zap": True},
     "flush": {"method": "ipi", "concurrent": True, "asids": 6},
     "limits": {"lru_batch": 4, "pcp_batch": 4, "pcp_high": 12},
+    "rwsem": RWSEM,
     "costs": dict.fromkeys(LinuxCosts.model_fields, "10 cycles"),
 }
 

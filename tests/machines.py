@@ -21,6 +21,15 @@ SHARED_READ, ADJACENT = 10 * NS, 5 * NS
 
 Body = Callable[[Cpu], ThreadBody]
 
+RWSEM = {
+    "spin_on_readers": "10 us",
+    "spin_per_reader": "500 ns",
+    "spin_readers_max": 30,
+    "handoff_after": "4 ms",
+    "batch": 256,
+}
+"""Linux's constants, as files give them."""
+
 _SMALL: dict[str, Any] = {
     "name": "small",
     "title": "a machine for tests",

@@ -21,25 +21,29 @@ head; the wait_lock's own contention is the contention of its line.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+
+from pydantic import NonNegativeInt, PositiveInt
 
 from sim.engine import ThreadBody
-from sim.engine.units import PS_PER_US
-from sim.hardware import CacheLine, Cpu
+from sim.engine.units import Duration
+from sim.hardware import CacheLine, Cpu, Spec
 from sim.sync.nodes import QueueNodes
 from sim.sync.osq import SpinnerQueue
 from sim.sync.sleep import Scheduler, Waiter
 
 
-@dataclass(frozen=True)
-class RwSemTuning:
-    """Constants of rwsem.c in ps; the defaults are what the kernel has (`rwsem_rspin_threshold`)."""
+class RwSemTuning(Spec):
+    """Constants of rwsem.c, as files give them."""
 
-    spin_on_readers: int = 10 * PS_PER_US
-    spin_per_reader: int = PS_PER_US // 2
-    spin_readers_max: int = 30
-    handoff_after: int = 4000 * PS_PER_US
-    batch: int = 256
+    spin_on_readers: Duration
+    """How long a writer spins on readers, *spin_per_reader* each on top (rwsem_rspin_threshold)."""
+    spin_per_reader: Duration
+    spin_readers_max: NonNegativeInt
+    """More readers count as so many."""
+    handoff_after: Duration
+    """The first sleeper may ask for the lock after so long (RWSEM_WAIT_TIMEOUT)."""
+    batch: PositiveInt
+    """Readers that one release lets in (MAX_READERS_WAKEUP)."""
 
 
 class _Waiter(Waiter):
@@ -79,7 +83,7 @@ class RwSem:
         nodes: QueueNodes,
         scheduler: Scheduler,
         activity: str,
-        tuning: RwSemTuning = RwSemTuning(),
+        tuning: RwSemTuning,
     ) -> None:
         self.name = name
         self.count = count

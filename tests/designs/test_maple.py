@@ -31,13 +31,15 @@ class Bench:
         spec = design("linux")
         assert isinstance(spec, LinuxSpec)
         self.tree = MapleTree(self.machine, self.cpu, spec.costs)
+        self._tuning = spec.rwsem
         self.expected: list[Range] = []
         self._nodes = QueueNodes(self.machine, "osq")
         self._scheduler = Scheduler(self.machine)
 
     def vma(self, start: int, end: int) -> Vma:
         line = self.machine.line("vma")
-        return Vma(start, end, line, RwSem("vm_lock", line, line, self._nodes, self._scheduler, "lock"), None)
+        lock = RwSem("vm_lock", line, line, self._nodes, self._scheduler, "lock", self._tuning)
+        return Vma(start, end, line, lock, None)
 
     def insert(self, start: int, end: int) -> ThreadBody:
         self.expected = sorted([*self.expected, (start, end)])

@@ -12,7 +12,7 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from hypothesis import strategies as st
-from machines import NS, run
+from machines import NS, RWSEM, run
 
 from sim.engine import ThreadBody
 from sim.hardware import Cpu, Machine
@@ -133,7 +133,7 @@ def eager_bravo(machine: Machine) -> BravoLock:
 
 def rwsem(machine: Machine, handoff_after: int = 4_000_000 * NS) -> ReaderWriterLock:
     lines = machine.line("count"), machine.line("owner")
-    tuning = RwSemTuning(handoff_after=handoff_after)
+    tuning = RwSemTuning.model_validate({**RWSEM, "handoff_after": f"{handoff_after} ps"})
     nodes = QueueNodes(machine, "osq")
     return Semaphore(RwSem("semaphore", *lines, nodes, Scheduler(machine), LOCK, tuning))
 

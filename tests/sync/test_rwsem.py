@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from machines import NS, Body, run, small_machine
+from machines import NS, RWSEM, Body, run, small_machine
 
 from sim.engine import ThreadBody
 from sim.hardware import Cpu
@@ -24,7 +24,7 @@ class Bench:
             QueueNodes(self.machine, "osq"),
             self.scheduler,
             "lock",
-            RwSemTuning(handoff_after=handoff_after),
+            RwSemTuning.model_validate({**RWSEM, "handoff_after": f"{handoff_after} ps"}),
         )
         self.entered: list[tuple[int, int]] = []
 

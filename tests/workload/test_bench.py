@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, get_args
 
 import pytest
-from machines import raw_spec
+from machines import RWSEM, raw_spec
 from pydantic import ValidationError
 
 from sim.designs import spec_model
@@ -87,8 +87,9 @@ def test_do_simultaneous_writers_wait_for_half_of_each_other() -> None:
     assert measure(spec, 4).latency_mean_ns == pytest.approx(2 * 30, rel=0.01)
 
 
-OPTIONS: dict[str, dict[str, str]] = {
+OPTIONS: dict[str, dict[str, Any]] = {
     "ttas": {"pause": "20 ns"},
+    "rwsem": {"tuning": RWSEM},
     "cna": {"threshold": "10 us"},
     "bravo": {"scan_line": "1 ns", "inhibit": "5 us"},
     "percpu-rwsem": {"tick": "2 us"},
@@ -250,7 +251,7 @@ def test_do_pages_of_an_allocator_come_from_the_bound_node() -> None:
         (
             {
                 "rounds": 1,
-                "locks": {"l": {"kind": "rwsem"}},
+                "locks": {"l": {"kind": "rwsem-xadd"}},
                 "roles": [
                     {"who": "all", "steps": [{"seq_read": {"lock": "l", "steps": [{"compute": "1 ns"}]}}]}
                 ],

@@ -58,6 +58,7 @@ class LinuxMm(AddressSpace):
             kernel.osq_nodes,
             kernel.scheduler,
             LOCK_MMAP,
+            kernel.spec.rwsem,
         )
         self.sequence = 0
         self.sequence_line = line("mm_lock_seq")
@@ -116,7 +117,8 @@ class LinuxMm(AddressSpace):
         cpu.work(self.cost["vma_alloc"], VMA_WORK)
         machine, kernel = self.machine, self.kernel
         lock_line = machine.line(f"vm_lock of {start:#x}", cpu.socket, owner=cpu.id)
-        lock = RwSem("vm_lock", lock_line, lock_line, kernel.osq_nodes, kernel.scheduler, LOCK_VMA)
+        nodes, scheduler = kernel.osq_nodes, kernel.scheduler
+        lock = RwSem("vm_lock", lock_line, lock_line, nodes, scheduler, LOCK_VMA, kernel.spec.rwsem)
         line = machine.line(f"VMA {start:#x}", cpu.socket, owner=cpu.id, lines=_VMA_LINES)
         return Vma(start, end, line, lock, anon_vma)
 

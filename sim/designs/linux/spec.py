@@ -12,6 +12,7 @@ from sim.designs.base import DesignSpec
 from sim.engine.units import Cost
 from sim.hardware import MachineSpec, Spec
 from sim.mm import FlushSpec
+from sim.sync import RwSemTuning
 
 
 class Switches(Spec):
@@ -101,6 +102,7 @@ class LinuxSpec(DesignSpec):
     switches: Switches
     flush: FlushSpec
     limits: Limits
+    rwsem: RwSemTuning
     costs: Costs
     blocks: BlockCosts | None = None
 

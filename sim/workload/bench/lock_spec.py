@@ -8,12 +8,13 @@ from pydantic import Field, NonNegativeInt
 
 from sim.engine.units import Cost, Duration
 from sim.hardware import Spec
+from sim.sync import RwSemTuning
 
 
 class PlainLock(Spec):
     """A lock without options, in the memory of socket *home*."""
 
-    kind: Literal["tas", "ticket", "mcs", "qspinlock", "mutex", "rwsem", "phase-fair", "seqlock"]
+    kind: Literal["tas", "ticket", "mcs", "qspinlock", "mutex", "phase-fair", "seqlock"]
     home: NonNegativeInt = 0
 
 
@@ -32,6 +33,14 @@ class CnaLock(Spec):
     kind: Literal["cna"]
     home: NonNegativeInt = 0
     threshold: Duration
+
+
+class RwSemLock(Spec):
+    """Linux's reader-writer semaphore (since 5.2) with its constants."""
+
+    kind: Literal["rwsem"]
+    home: NonNegativeInt = 0
+    tuning: RwSemTuning
 
 
 class XaddRwSemLock(Spec):
@@ -61,7 +70,8 @@ class PercpuRwSemLock(Spec):
 
 
 LockSpec = Annotated[
-    PlainLock | TtasLock | CnaLock | XaddRwSemLock | BravoLock | PercpuRwSemLock, Field(discriminator="kind")
+    PlainLock | TtasLock | CnaLock | RwSemLock | XaddRwSemLock | BravoLock | PercpuRwSemLock,
+    Field(discriminator="kind"),
 ]
 READABLE = ("rwsem", "rwsem-xadd", "phase-fair", "bravo", "percpu-rwsem")
 """Kinds for `read_lock` and `read_unlock`."""

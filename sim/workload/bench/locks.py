@@ -119,9 +119,10 @@ def _semaphore(lock: RwSem | XaddRwSem) -> BenchLock:
     )
 
 
-def _rwsem(shop: Workshop, site: Site, spec: lock_spec.PlainLock) -> BenchLock:
+def _rwsem(shop: Workshop, site: Site, spec: lock_spec.RwSemLock) -> BenchLock:
     # 40 bytes: unlike mm_struct's, a semaphore on its own has its count and its owner in one line.
-    return _semaphore(RwSem(site.name, site.line, site.line, shop.nodes, shop.scheduler, site.activity))
+    line = site.line
+    return _semaphore(RwSem(site.name, line, line, shop.nodes, shop.scheduler, site.activity, spec.tuning))
 
 
 def _xadd_rwsem(shop: Workshop, site: Site, spec: lock_spec.XaddRwSemLock) -> BenchLock:
