@@ -21,7 +21,7 @@ from sim.experiment import presets
 
 OF_LATENCY = ("hardware-shootdown", "hardware-broadcast", "hardware-guest-ipi")
 """Beginnings of the names of experiments that are about latency: a line for each machine and design."""
-WITHOUT = ("hardware-nodes", "hardware-flush-refill")
+WITHOUT = ("hardware-nodes", "hardware-flush-refill", "hardware-ping-pong")
 """Experiments of a few numbers: a sentence says more than a figure."""
 SPIN = ("tas", "ttas", "ticket", "mcs", "qspinlock", "cna", "mutex")
 SHARED = ("rwsem", "phase-fair", "bravo", "percpu-rwsem", "seqlock")

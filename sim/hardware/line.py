@@ -48,7 +48,7 @@ class Fabric:
         "cluster_of",
         "cross_cluster",
         "cross_socket",
-        "cross_socket_queued",
+        "cross_socket_contended",
         "dram",
         "engine",
         "hit",
@@ -66,7 +66,7 @@ class Fabric:
         "uniform",
         "vary",
         "via_home",
-        "via_home_queued",
+        "via_home_contended",
     )
 
     def __init__(self, engine: Engine, spec: MachineSpec, seats: Sequence[Seat]) -> None:
@@ -78,8 +78,8 @@ class Fabric:
         self.cross_cluster = costs.cross_cluster.at(clock)
         self.cross_socket = costs.cross_socket.at(clock)
         self.via_home = costs.via_home.at(clock) if costs.via_home else self.cross_socket
-        self.cross_socket_queued = int(self.cross_socket * costs.contended)
-        self.via_home_queued = int(self.via_home * costs.contended)
+        self.cross_socket_contended = int(self.cross_socket * costs.contended)
+        self.via_home_contended = int(self.via_home * costs.contended)
         self.probe = costs.probe
         self.home_aware = costs.home_aware
         draw = engine.stream("line transfers").random
@@ -261,6 +261,10 @@ class CacheLine:
             engine = self.fabric.engine
             engine.call_in(max(0, self.busy_until - engine._now), self._grant)
 
+    def _wanted(self) -> bool:
+        """Whether others wait for the line."""
+        return bool(self._waiting or self._waiting_in)
+
     def _everyone(self) -> list[tuple[Cpu, int]]:
         probing = [self._probed[:2]] if self._probed else []
         return [
@@ -403,7 +407,7 @@ class CacheLine:
         fabric = self.fabric
         here, there = fabric.socket_of[cpu], fabric.socket_of[owner]
         if here != there and self.home not in (here, there):
-            return fabric.vary(fabric.via_home_queued if self._granting else fabric.via_home)
+            return fabric.vary(fabric.via_home_contended if self._wanted() else fabric.via_home)
         return self._outside(cpu, here == there)
 
     def _outside(self, cpu: int, same_socket: bool) -> int:
@@ -411,4 +415,4 @@ class CacheLine:
         fabric = self.fabric
         if same_socket and not (fabric.home_aware and fabric.socket_of[cpu] != self.home):
             return fabric.vary(fabric.cross_cluster)
-        return fabric.vary(fabric.cross_socket_queued if self._granting else fabric.cross_socket)
+        return fabric.vary(fabric.cross_socket_contended if self._wanted() else fabric.cross_socket)

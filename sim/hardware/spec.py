@@ -41,8 +41,8 @@ class Coherence(Spec):
     """A transfer between two sockets of which neither is the line's home, which the request has to visit.
     Absent: as `cross_socket`, which is all that two sockets can have."""
     contended: float = Field(default=1, ge=1)
-    """How many times longer a transfer between sockets takes for a request that had to queue: its probes meet
-    those of the others."""
+    """How many times longer a transfer between sockets takes while others wait for the line: their probes
+    meet at its home."""
     probe: float = Field(default=0, ge=0, lt=1)
     """Share of a transfer that passes until the request reaches the owner. Until then the owner's own
     read-modify-writes go on; 0 hands the line over at once."""

@@ -86,8 +86,8 @@ def test_does_a_transfer_between_two_sockets_visit_the_home(owner: int, home: in
     assert machine.cpus[0].spent["cache line"] == cost * NS
 
 
-def test_is_only_a_transfer_between_sockets_dearer_for_one_who_had_to_queue() -> None:
-    """cpus 1 and 8 want a line of cpu 0's, one after the other: 8 has to wait, and for 1 it is near."""
+def test_is_only_a_transfer_between_sockets_dearer_while_others_wait() -> None:
+    """cpus 1, 8 and 9 want a line of cpu 0's. 1 and 9 get it from near, 8 from far while 9 still waits."""
     machine = small_machine({"coherence": {"contended": 1.5}})
     took: dict[int, int] = {}
 
@@ -96,8 +96,8 @@ def test_is_only_a_transfer_between_sockets_dearer_for_one_who_had_to_queue() ->
         took[cpu.id] = cpu.now
 
     line = machine.line("line", owner=0)
-    run(machine, {1: body, 8: body})
-    assert took == {1: 30 * NS, 8: (30 + 300) * NS}
+    run(machine, {1: body, 8: body, 9: body})
+    assert took == {1: 30 * NS, 8: (30 + 300) * NS, 9: (30 + 300 + 30) * NS}
     machine, took = small_machine({"coherence": {"contended": 1.5}}), {}
     line = machine.line("line", owner=0)
     run(machine, {8: body})

@@ -50,6 +50,14 @@ def test_do_only_words_of_one_line_get_in_each_others_way(apart: str, sharing: i
     )
 
 
+@pytest.mark.parametrize(("pinning", "way"), [([0, 1], 30), ([0, 4], 100), ([0, 8], 200)])
+def test_is_half_of_a_ping_pong_one_transfer(pinning: list[int], way: float) -> None:
+    spec = loop({"turn": "ball"}, lines={"ball": {}}, pinning=pinning)
+    measured = measure(spec, 2)
+    assert measured.throughput_ops_per_us == pytest.approx(1000 / way, rel=0.05)
+    assert measured.latency_p50_ns == pytest.approx(2 * way, rel=0.1)
+
+
 def test_does_a_compare_and_swap_that_lost_try_again() -> None:
     """Where nobody can keep the line, success needs a read, and a write that nobody came before."""
     cas = {"cas_add": {"line": "x", "retry": "10 ns"}}
@@ -87,6 +95,7 @@ def test_do_simultaneous_writers_wait_for_half_of_each_other() -> None:
     assert measure(spec, 4).latency_mean_ns == pytest.approx(2 * 30, rel=0.01)
 
 
+TURN = [{"who": "all", "steps": [{"turn": "x"}]}]
 OPTIONS: dict[str, dict[str, Any]] = {
     "ttas": {"pause": "20 ns"},
     "rwsem": {"tuning": RWSEM},
@@ -245,6 +254,10 @@ def test_do_pages_of_an_allocator_come_from_the_bound_node() -> None:
         ({"rounds": 1, "window": WINDOW}, "either `rounds` or `window`"),
         ({"rounds": 1, "roles": [{"who": "all", "steps": [{"add": "y"}]}]}, "uses 'y'"),
         ({"rounds": 1, "roles": [{"who": "all", "steps": [{"add": "x", "load": "x"}]}]}, "this one has 2"),
+        (
+            {"rounds": 1, "lines": {"x": {"each_thread": "8 B"}}, "roles": TURN},
+            "`turn` is for a word that all threads share",
+        ),
         ({"rounds": 1, "locks": {"l": {"kind": "ticket", "pause": "1 ns"}}}, "Extra inputs"),
         ({"rounds": 1, "locks": {"l": {"kind": "ttas"}}}, "Field required"),
         ({"rounds": 1, "locks": {"l": {"kind": "lock"}}}, "'qspinlock'"),

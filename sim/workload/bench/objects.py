@@ -20,11 +20,13 @@ BARRIER = "barrier"
 class Word:
     """A line with a value that a compare-and-swap can tell has changed."""
 
-    __slots__ = ("line", "version")
+    __slots__ = ("_threads", "_turn", "line", "version")
 
-    def __init__(self, line: CacheLine) -> None:
+    def __init__(self, line: CacheLine, threads: int) -> None:
         self.line = line
         self.version = 0
+        self._threads = threads
+        self._turn = 0
 
     def load(self, cpu: Cpu) -> ThreadBody:
         yield from self.line.read(cpu)
@@ -49,6 +51,15 @@ class Word:
             cpu.work(retry, LINE)
         self.version += 1
 
+    def turn(self, cpu: Cpu) -> ThreadBody:
+        """Swap cpu for its successor; a try before it is *cpu*'s turn fails and is repeated at once."""
+        while True:
+            yield from self.line.write(cpu)
+            if self._turn == cpu.id:
+                break
+        self._turn = (cpu.id + 1) % self._threads
+        self.version += 1
+
 
 class Words:
     """An array with a word for each thread, *apart* bytes from one to the next."""
@@ -58,7 +69,7 @@ class Words:
     def __init__(self, machine: Machine, name: str, home: int, apart: int) -> None:
         lines = -(-len(machine.cpus) * apart // LINE_BYTES)
         there = [machine.line(f"{name} {number}", home, owner=0) for number in range(lines)]
-        self._words = [Word(there[cpu.id * apart // LINE_BYTES]) for cpu in machine.cpus]
+        self._words = [Word(there[cpu.id * apart // LINE_BYTES], 1) for cpu in machine.cpus]
 
     def load(self, cpu: Cpu) -> ThreadBody:
         return self._words[cpu.id].load(cpu)
@@ -109,7 +120,7 @@ class Objects:
         self.words: dict[str, Word | Words] = {
             name: Words(machine, name, line.home, line.each_thread)
             if line.each_thread
-            else Word(machine.line(name, line.home, owner=0))
+            else Word(machine.line(name, line.home, owner=0), threads)
             for name, line in spec.lines.items()
         }
         self.locks: dict[str, BenchLock] = {

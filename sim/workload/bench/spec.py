@@ -139,6 +139,9 @@ class BenchStep(Spec):
     add: str | None = None
     """An atomic add to a line."""
     cas_add: CasStep | None = None
+    turn: str | None = None
+    """Compare-and-swap on a line until it is this thread's turn, which makes it the next thread's: a ball
+    that two threads, or a ring of them, pass on."""
     lock: str | None = None
     unlock: str | None = None
     read_lock: str | None = None
@@ -255,11 +258,18 @@ class BenchSpec(Spec):
             read = step.read_lock or step.read_unlock
             seq_read = step.seq_read and step.seq_read.lock
             for known, name in (
-                (self.lines, step.load or step.store or step.add or (step.cas_add and step.cas_add.line)),
+                (
+                    self.lines,
+                    step.load or step.store or step.add or step.turn or (step.cas_add and step.cas_add.line),
+                ),
                 (self.locks, step.lock or step.unlock or read or seq_read),
             ):
                 if name is not None and name not in known:
                     raise ValueError(f"a step uses {name!r}, which is neither under `lines` nor `locks`")
+            if step.turn and self.lines[step.turn].each_thread:
+                raise ValueError(
+                    f"`turn` is for a word that all threads share, {step.turn!r} has one for each"
+                )
             if read and self.locks[read].kind not in READABLE:
                 raise ValueError(f"only {', '.join(READABLE)} can be locked for reading, {read!r} is none")
             if seq_read and self.locks[seq_read].kind != "seqlock":

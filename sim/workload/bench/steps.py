@@ -11,6 +11,7 @@ from sim.engine import ThreadBody
 from sim.engine.units import LINE_BYTES, PAGE_BYTES, PS_PER_S
 from sim.hardware import HUGE_PAGES, Cpu, Machine
 from sim.mm import USER
+from sim.workload.bench.objects import Word
 
 if TYPE_CHECKING:
     from sim.designs import Kernel
@@ -84,6 +85,12 @@ def _compute(stage: Stage, step: Any) -> Action:
 def _cas_add(stage: Stage, step: Any) -> Action:
     word, retry = stage.objects.words[step.cas_add.line], step.cas_add.retry.at(stage.machine.spec.clock)
     return lambda cpu: word.cas_add(cpu, retry)
+
+
+def _turn(stage: Stage, step: Any) -> Action:
+    word = stage.objects.words[step.turn]
+    assert isinstance(word, Word)  # the file was refused otherwise
+    return word.turn
 
 
 def _timed(stage: Stage, step: Any) -> Action:
@@ -185,6 +192,7 @@ _MAKERS: Mapping[str, Callable[[Stage, Any], Action]] = {
     "store": lambda stage, step: stage.objects.words[step.store].store,
     "add": lambda stage, step: stage.objects.words[step.add].add,
     "cas_add": _cas_add,
+    "turn": _turn,
     "lock": lambda stage, step: stage.objects.locks[step.lock].lock,
     "unlock": lambda stage, step: stage.objects.locks[step.unlock].unlock,
     "read_lock": lambda stage, step: stage.objects.locks[step.read_lock].read_lock,
