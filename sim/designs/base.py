@@ -5,11 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from sim.engine import ThreadBody
 from sim.errors import ModelError
 from sim.hardware import Cpu, Machine, MachineSpec, Spec
 from sim.mm import AddressSpace, NodePolicy
+
+Offer = Literal["processes", "address spaces", "discards", "shootdowns of its own", "page allocator"]
+"""Threads with stacks that map memory; the rest is for benches: regions to touch, MADV_DONTNEED in them,
+flushes and switches that the bench asks for, blocks of pages."""
 
 
 class DesignSpec(Spec):
@@ -22,6 +27,11 @@ class DesignSpec(Spec):
     def refuses(self, machine: MachineSpec) -> str | None:
         """Why the design cannot run on *machine*, if so."""
         return None
+
+    @property
+    def offers(self) -> frozenset[Offer]:
+        """What workloads may ask of it."""
+        return frozenset({"processes", "address spaces"})
 
 
 class Kernel(ABC):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 if TYPE_CHECKING:
+    from sim.designs import DesignSpec
     from sim.errors import Fault
     from sim.experiment.points import Point
     from sim.experiment.presets import Kind
@@ -54,6 +55,13 @@ def misfit(machine: MachineSpec, workload: WorkloadSpec, placement: str, threads
     from sim.workload import misfit
 
     return misfit(machine, workload, placement, threads)
+
+
+def lacking(design: DesignSpec, workload: WorkloadSpec) -> str | None:
+    """What a workload needs and a design does not offer, if anything."""
+    from sim.workload import lacking
+
+    return lacking(design, workload)
 
 
 def simulate(point: Point) -> Measurement:

@@ -200,6 +200,9 @@ class Grid:
             self._refuse_threads(cell.threads, machine)
         if refusal := design.spec.refuses(machine.spec):
             self.faults.append(self.document.fault(("designs",), refusal, value=design.name))
+        if missing := floors.lacking(design.spec, workload.spec):
+            place: KeyPath = ("designs", [member.name for member in self.designs].index(cell.design.name))
+            self.faults.append(self.document.fault(place, missing))
         known = workload.spec.placement_names
         if workload is not cell.workload and cell.placement and cell.placement not in known:
             message = f"the workload {workload.name} has no placement {cell.placement!r} with these values"

@@ -1,4 +1,4 @@
-"""Whether a workload can run on a machine: what neither file can tell alone."""
+"""Whether a workload can run on a machine and under a design: what neither file can tell alone."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from sim.errors import Fault
 from sim.mm import FIRST_TOUCH
 from sim.mm.policy import Bind
 from sim.workload.bench import BenchSpec
-from sim.workload.bench.spec import nodes_named
+from sim.workload.bench.spec import needs, nodes_named
 
 if TYPE_CHECKING:
+    from sim.designs.base import DesignSpec, Offer
     from sim.hardware import MachineSpec, Topology
     from sim.mm import MemoryPolicy
     from sim.workload.pinning import Pinning
@@ -29,6 +30,15 @@ def misfit(
         plan = workload.plan(placement)
         pinning, memory = plan.pinning, plan.memory
     return fault or _pinning(pinning, machine, threads) or _memory(memory, machine)
+
+
+def lacking(design: DesignSpec, workload: WorkloadSpec | BenchSpec) -> str | None:
+    """What *workload* needs and *design* does not offer, as a sentence."""
+    asked: set[Offer] = needs(workload) if isinstance(workload, BenchSpec) else {"processes"}
+    missing = sorted(asked - design.offers)
+    if not missing:
+        return None
+    return f"{design.name} offers no {', no '.join(missing)}, which the workload {workload.name} needs"
 
 
 def _pinning(pinning: Pinning, machine: MachineSpec, threads: int) -> Fault | None:

@@ -60,6 +60,16 @@ FILES = {
         "e.yaml:3:10: designs: epyc-9965-guest cannot broadcast TLB flushes",
         "(got 'linux-6.13-invlpgb')",
     ),
+    "ordinary workload on bare hardware": (
+        EXPERIMENT.replace("cortenmm-adv", "hardware"),
+        "e.yaml:3:23: designs[1]: hardware offers no processes, which the workload pf needs",
+        "",
+    ),
+    "bench of an allocator on a design without": (
+        EXPERIMENT.replace("[pf]", "[bulk-order-0-get]").replace("placements: [low]\n", ""),
+        "e.yaml:3:23: designs[1]: cortenmm-adv offers no page allocator, which the workload bulk-order-0-get",
+        "",
+    ),
     "threads above cpus": (
         EXPERIMENT.replace("[1, 2]", "[1, 500]"),
         "e.yaml:6:14: threads[1]: more threads than epyc-9965-guest has cpus (got 500; allowed: 1 to 384)",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import PositiveInt
 
-from sim.designs.base import DesignSpec
+from sim.designs.base import DesignSpec, Offer
 from sim.engine.units import Cost
 from sim.hardware import MachineSpec, Spec
 from sim.mm import FlushSpec
@@ -34,3 +34,8 @@ class BenchDesignSpec(DesignSpec):
 
     def refuses(self, machine: MachineSpec) -> str | None:
         return self.flush.refuses(machine) if self.flush else None
+
+    @property
+    def offers(self) -> frozenset[Offer]:
+        pages: frozenset[Offer] = frozenset({"page allocator"}) if self.llfree else frozenset()
+        return pages | ({"address spaces", "shootdowns of its own"} if self.flush else frozenset())

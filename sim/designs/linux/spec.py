@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pydantic import PositiveInt
 
-from sim.designs.base import DesignSpec
+from sim.designs.base import DesignSpec, Offer
 from sim.engine.units import Cost
 from sim.hardware import MachineSpec, Spec
 from sim.mm import FlushSpec
@@ -108,3 +108,7 @@ class LinuxSpec(DesignSpec):
 
     def refuses(self, machine: MachineSpec) -> str | None:
         return self.flush.refuses(machine)
+
+    @property
+    def offers(self) -> frozenset[Offer]:
+        return super().offers | {"discards", "page allocator"}

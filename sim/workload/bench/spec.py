@@ -6,7 +6,7 @@ A bench needs no address space. Where an ordinary workload is a list of requests
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
@@ -15,6 +15,9 @@ from sim.hardware import Spec
 from sim.mm import FIRST_TOUCH, MemoryPolicy
 from sim.workload.bench.lock_spec import READABLE, LockSpec
 from sim.workload.pinning import Pinning
+
+if TYPE_CHECKING:
+    from sim.designs.base import Offer
 
 Who = Literal["alone", "first", "others", "even", "odd", "all"]
 """Threads of a role: the only thread of a run, thread 0, all but thread 0, every second one, all."""
@@ -300,6 +303,19 @@ def nodes_named(bench: BenchSpec) -> set[Node]:
         named |= {step.clear.node} if step.clear else set()
         named |= {step.copy_.node, step.copy_.source} if step.copy_ else set()
     return named
+
+
+def needs(bench: BenchSpec) -> set[Offer]:
+    """What the steps of *bench* ask of a design."""
+    asked: set[Offer] = {"address spaces"} if bench.spaces else set()
+    for step in (step for role in bench.roles for step in _all_steps(role.steps)):
+        if step.allocate or step.free:
+            asked.add("page allocator")
+        if step.discard:
+            asked.add("discards")
+        if step.shootdown or step.switch_space:
+            asked.add("shootdowns of its own")
+    return asked
 
 
 def _all_steps(steps: tuple[BenchStep, ...]) -> list[BenchStep]:
