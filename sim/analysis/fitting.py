@@ -18,9 +18,9 @@ import pandas as pd
 
 from sim.analysis.coverage import Catalogue, PresetCatalogue, Question, questions
 from sim.analysis.published import Observation, default_files, read_published, select_datasets
-from sim.analysis.validation import Judgement, judge, measured, simulate_presets
+from sim.analysis.validation import Judgement, judge, measured, preset_points
 from sim.errors import Fault, InputError
-from sim.experiment import Override, Progress
+from sim.experiment import Override, Progress, run_points
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -120,10 +120,13 @@ def fit(
                 f"no row marked {CALIBRATE} that the model covers", value=machine, allowed=", ".join(machines)
             )
         )
+    choices = list(itertools.product(*candidates))
+    places = list(dict.fromkeys(place for _, question in pairs for place in question.points()))
+    points = [point for choice in choices for point in preset_points(places, choice)]
+    frame = run_points(points, workers, progress)
     tried = []
-    for choice in itertools.product(*candidates):
-        places = list(dict.fromkeys(place for _, question in pairs for place in question.points()))
-        found = measured(simulate_presets(places, workers, progress, choice))
+    for number, choice in enumerate(choices):
+        found = measured(frame.iloc[number * len(places) : (number + 1) * len(places)])
         judgements = tuple(judge(row, question, found) for row, question in pairs)
         tried.append(Candidate({override.written: override.value for override in choice}, judgements))
     return Fit(tuple(sorted(tried, key=lambda candidate: candidate.score)), tuple(row for row, _ in pairs))

@@ -29,6 +29,7 @@ from sim.experiment import (
     ExperimentSpec,
     Kind,
     Override,
+    Point,
     Progress,
     Resolved,
     load_spec,
@@ -191,12 +192,15 @@ def judge(row: Observation, question: Question | str, measured: Mapping[Place, M
     return Judgement(row, simulated, error, verdict, ", ".join(several), points)
 
 
-def simulate_presets(
-    places: Sequence[Place], workers: int, progress: Progress | None, overrides: Sequence[Override] = ()
-) -> pd.DataFrame:
-    """Simulate *places*, each a point of presets, with the seed that experiments have by default.
+def simulate_presets(places: Sequence[Place], workers: int, progress: Progress | None) -> pd.DataFrame:
+    """Simulate *places*, each a point of presets, with the seed that experiments have by default."""
+    return run_points(preset_points(places), workers, progress)
 
-    *overrides* replace values in the files. Raises `InputError` where one does not fit.
+
+def preset_points(places: Sequence[Place], overrides: Sequence[Override] = ()) -> list[Point]:
+    """The points at *places*, with *overrides* in place of values in the files.
+
+    Raises `InputError` where one does not fit.
     """
 
     @cache
@@ -204,7 +208,7 @@ def simulate_presets(
         return load_spec(kind, name, [override for override in overrides if override.target == kind])
 
     seed = ExperimentSpec.model_fields["seed"].default
-    points = [
+    return [
         make_point(
             cast("Resolved[MachineSpec]", load("machine", place.machine)),
             cast("Resolved[DesignSpec]", load("design", place.design)),
@@ -215,7 +219,6 @@ def simulate_presets(
         )
         for place in places
     ]
-    return run_points(points, workers, progress)
 
 
 def measured(frame: pd.DataFrame) -> dict[Place, Measured]:

@@ -34,13 +34,17 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Place]:
     """The places that were simulated, by a toy whose throughput is the override's value."""
     places: list[Place] = []
 
-    def run(asked: Sequence[Place], _: int, __: object, choice: Sequence[Override]) -> pd.DataFrame:
-        places.extend(asked)
-        frame = toy_frame(asked)
-        frame["throughput_ops_per_us"] = float(choice[0].value)
+    def points(wanted: Sequence[Place], choice: Sequence[Override]) -> list[tuple[Place, float]]:
+        places.extend(wanted)
+        return [(place, float(choice[0].value)) for place in wanted]
+
+    def run(chosen: Sequence[tuple[Place, float]], *_: object) -> pd.DataFrame:
+        frame = toy_frame([place for place, _ in chosen])
+        frame["throughput_ops_per_us"] = [value for _, value in chosen]
         return frame
 
-    monkeypatch.setattr(fitting, "simulate_presets", run)
+    monkeypatch.setattr(fitting, "preset_points", points)
+    monkeypatch.setattr(fitting, "run_points", run)
     return places
 
 
