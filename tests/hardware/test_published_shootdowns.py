@@ -118,8 +118,8 @@ def test_what_do_others_add_to_discarding_a_page(
     ("workload", "threads", "measured", "miss"),
     [
         ("shootdown-all", 10, 12.0, -0.67),
-        ("shootdown-all", 40, 77.8, -0.65),
-        ("shootdown-all", 80, 236.0, -0.74),
+        ("shootdown-all", 40, 77.8, -0.68),
+        ("shootdown-all", 80, 236.0, -0.77),
         ("shootdown-next", 10, 3.0, -0.31),
         ("shootdown-next", 40, 5.4, -0.57),
         ("shootdown-next", 80, 15.5, -0.85),
