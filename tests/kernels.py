@@ -57,7 +57,7 @@ _CORTENMM: dict[str, Any] = {
         "table_pool_full": 4,
         "latr_slots": 4,
     },
-    "bravo": {"inhibit": "20 us", "scan_line": "1 cycles", "frame_metadata": 96},
+    "bravo": {"slots": 1021, "inhibit": "20 us", "scan_line": "1 cycles", "frame_metadata": 96},
     "costs": dict.fromkeys(CortenCosts.model_fields, "10 cycles"),
 }
 

@@ -59,7 +59,7 @@ _SMALL: dict[str, Any] = {
         "clear_page": "200 ns",
         "copy_page": "300 cycles",
     },
-    "tlb": {"entries": 8, "walk": "10 ns", "invalidate_page": "40 ns", "flush": "90 ns"},
+    "tlb": {"entries": 8, "walk": "10 ns", "invalidate_page": "40 ns", "flush": "90 ns", "flush_ceiling": 33},
     "interrupts": {
         "send": "50 ns",
         "icr_write": "100 ns",

@@ -43,8 +43,12 @@ def lines(ax: Axes, curves: dict[str, pd.DataFrame], column: str, label: str) ->
         line = points.sort_values("threads")
         ax.plot(line["threads"], line[column], color=style.colour, marker=style.marker, ms=4, label=name)
     log_threads_axis(ax, sorted({int(count) for points in curves.values() for count in points["threads"]}))
-    ax.set_yscale("log")
-    log_throughput_axis(ax)
+    values = [value for points in curves.values() for value in points[column]]
+    if max(values) > 3 * min(values):
+        ax.set_yscale("log")
+        log_throughput_axis(ax)
+    else:
+        ax.set_ylim(0, 1.2 * max(values))
     ax.set_xlabel("threads", fontsize=LABEL_SIZE)
     ax.set_ylabel(label, fontsize=LABEL_SIZE)
     ax.legend(frameon=False, fontsize=8)

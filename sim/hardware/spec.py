@@ -170,7 +170,7 @@ class Tlb(Spec):
     """With page-table isolation: INVPCID of the page's entry under the user's tables, after INVLPG."""
     flush: Cost
     """A CR3 write that drops the non-global entries of the address space it loads."""
-    flush_ceiling: PositiveInt = 33
+    flush_ceiling: PositiveInt
     """Ranges longer than this many pages are flushed whole (x86 tlb_single_page_flush_ceiling)."""
     pcid: bool = False
     """Entries carry the number of their address space, so that one can be left and come back to."""

@@ -22,17 +22,17 @@ from __future__ import annotations
 from functools import partial
 
 from sim.engine import ThreadBody
+from sim.engine.units import LINE_BYTES
 from sim.hardware import MEMORY, CacheLine, Cpu, Machine
 from sim.sync.phase_fair import PhaseFairLock
 from sim.sync.spin import spin_on
 
-SLOTS = 1021
-"""The artifact's table size, a prime."""
-SLOTS_PER_LINE = 8
+SLOTS_PER_LINE = LINE_BYTES // 8
+"""A slot is a pointer to a lock."""
 
 
 class VisibleReaders:
-    """The table of readers that hold some biased lock; one a kernel.
+    """The table of readers that hold some biased lock, with so many *slots*; one a kernel.
 
     *scan_line* is what a writer pays to look at a line of the table that nobody wrote since the last scan
     (ps); *inhibit* is how long a revoked lock stays without bias (ps). *scans* counts revocations.
@@ -40,26 +40,26 @@ class VisibleReaders:
 
     __slots__ = ("inhibit", "lines", "scan_line", "scans", "slots")
 
-    def __init__(self, machine: Machine, *, scan_line: int, inhibit: int) -> None:
+    def __init__(self, machine: Machine, *, slots: int, scan_line: int, inhibit: int) -> None:
         self.scan_line = scan_line
         self.inhibit = inhibit
         self.scans = 0
-        self.slots: list[tuple[BravoLock, Cpu] | None] = [None] * SLOTS
+        self.slots: list[tuple[BravoLock, Cpu] | None] = [None] * slots
         self.lines: list[CacheLine] = [
-            machine.line(f"visible readers {slots.start}..{slots.stop - 1}") for slots in _slots_by_line()
+            machine.line(f"visible readers {line.start}..{line.stop - 1}") for line in self.slots_by_line()
         ]
 
-    @staticmethod
-    def slot_of(cpu: Cpu, address: int) -> int:
+    def slot_of(self, cpu: Cpu, address: int) -> int:
         """Where *cpu* signs for the lock at *address*."""
-        return ((cpu.id << 16) + ((cpu.id + address) >> 16)) % SLOTS
+        return ((cpu.id << 16) + ((cpu.id + address) >> 16)) % len(self.slots)
 
     def line_of(self, slot: int) -> CacheLine:
         return self.lines[slot // SLOTS_PER_LINE]
 
-
-def _slots_by_line() -> list[range]:
-    return [range(first, min(first + SLOTS_PER_LINE, SLOTS)) for first in range(0, SLOTS, SLOTS_PER_LINE)]
+    def slots_by_line(self) -> list[range]:
+        """The slots that lie on each line."""
+        slots = range(len(self.slots))
+        return [slots[first : first + SLOTS_PER_LINE] for first in slots[::SLOTS_PER_LINE]]
 
 
 class BravoLock:
@@ -166,7 +166,7 @@ class BravoLock:
         """Scan the table. A line that was written since the last scan comes from the cache of its writer."""
         table = self.table
         table.scans += 1
-        for line, slots in zip(table.lines, _slots_by_line(), strict=True):
+        for line, slots in zip(table.lines, table.slots_by_line(), strict=True):
             cpu.work(table.scan_line, self.activity)
             yield cpu.take_pending()
             if not line.sharers and line.owner not in (MEMORY, cpu.id):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sim.engine.units import PS_PER_NS, PS_PER_US
 from sim.errors import InputError, ModelError
 from sim.workload.bench import BenchSpec, run_bench
-from sim.workload.fit import misfit
+from sim.workload.demands import misfit
 from sim.workload.run import run_once
 
 if TYPE_CHECKING:

@@ -122,7 +122,7 @@ def phase_fair(machine: Machine) -> PhaseFairLock:
 
 
 def bravo(machine: Machine, inhibit: int = 2000 * NS, address: int = 0) -> BravoLock:
-    table = VisibleReaders(machine, scan_line=1 * NS, inhibit=inhibit)
+    table = VisibleReaders(machine, slots=1021, scan_line=1 * NS, inhibit=inhibit)
     return BravoLock(table, phase_fair(machine), address)
 
 

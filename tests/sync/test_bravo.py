@@ -114,7 +114,8 @@ def test_does_a_second_lock_in_the_same_slot_go_through_the_lock_itself(inner_fi
 def test_how_many_cpus_share_a_line_of_the_table() -> None:
     """384 cpus sign in 384 slots, at most four of them on a line; each of 64 cpus has a line of its own."""
     machine = small_machine({"topology": {"clusters_per_socket": 12, "cores_per_cluster": 16}})
-    slots = [VisibleReaders.slot_of(cpu, address=0x12345) for cpu in machine.cpus]
+    table = VisibleReaders(machine, slots=1021, scan_line=1, inhibit=1)
+    slots = [table.slot_of(cpu, address=0x12345) for cpu in machine.cpus]
     assert len(set(slots)) == 384
     assert max(Counter(slot // 8 for slot in slots).values()) == 4
     assert max(Counter(slot // 8 for slot in slots[:64]).values()) == 1

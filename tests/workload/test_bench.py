@@ -100,7 +100,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "ttas": {"pause": "20 ns"},
     "rwsem": {"tuning": RWSEM},
     "cna": {"threshold": "10 us"},
-    "bravo": {"scan_line": "1 ns", "inhibit": "5 us"},
+    "bravo": {"slots": 1021, "scan_line": "1 ns", "inhibit": "5 us"},
     "percpu-rwsem": {"tick": "2 us"},
 }
 KINDS = [

@@ -26,6 +26,7 @@ from sim.mm import (
     PAGE_TABLE,
     PAGES_PER_ENTRY,
     PTES_PER_LINE,
+    SLOTS,
     Mapping,
     Mark,
     PageTablePage,
@@ -295,7 +296,7 @@ class AdvProtocol(Protocol):
             return
         span = PAGES_PER_ENTRY[table.level]
         first = max(cursor.start, table.base)
-        last = min(cursor.end - 1, table.base + 512 * span - 1)
+        last = min(cursor.end - 1, table.base + SLOTS * span - 1)
         for slot in range(slot_of(first, table.level), slot_of(last, table.level) + 1):
             child = table.child(slot)
             if child is not None:

@@ -25,8 +25,9 @@ class CortenKernel(Kernel):
         self.frames = FrameAllocator(machine, spec, self.nodes)
         self.table_pool: list[list[int]] = [[] for _ in machine.cpus]
         self.rcu = Rcu(machine, global_list=True, idle_counts=False)
+        bravo = spec.bravo
         self.visible_readers = VisibleReaders(
-            machine, scan_line=spec.bravo.scan_line.at(clock), inhibit=spec.bravo.inhibit
+            machine, slots=bravo.slots, scan_line=bravo.scan_line.at(clock), inhibit=bravo.inhibit
         )
 
     def new_process(self, cpu: Cpu) -> CortenSpace:

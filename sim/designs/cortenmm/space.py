@@ -13,6 +13,7 @@ from sim.hardware import Cpu
 from sim.mm import (
     LEVELS,
     PAGE_TABLE,
+    SLOTS,
     SYSCALL,
     AddressSpace,
     LazyFlush,
@@ -26,7 +27,7 @@ from sim.mm import (
 if TYPE_CHECKING:
     from sim.designs.cortenmm.kernel import CortenKernel
 
-LEAF_PAGES = 512
+LEAF_PAGES = SLOTS
 
 
 class CortenSpace(AddressSpace):

@@ -28,6 +28,8 @@ class Limits(Spec):
 class Bravo(Spec):
     """The reader-biased locks of the rw protocol."""
 
+    slots: PositiveInt
+    """Of the table of visible readers."""
     inhibit: Duration
     scan_line: Cost
     frame_metadata: PositiveInt

@@ -13,7 +13,7 @@ from sim.designs.linux.maple import VMA_WORK
 from sim.designs.linux.vma import Vma
 from sim.engine import ThreadBody
 from sim.hardware import Cpu
-from sim.mm import PAGE_TABLE, SYSCALL, Mapping, slot_of
+from sim.mm import PAGE_TABLE, SLOTS, SYSCALL, Mapping, slot_of
 
 if TYPE_CHECKING:
     from sim.designs.linux.mm import LinuxMm
@@ -96,7 +96,7 @@ def zap(mm: LinuxMm, cpu: Cpu, start: int, end: int, unmapped: list[tuple[int, i
     while page < end:
         found = len(unmapped)
         table = mm.leaf_table(page)
-        stop = min(end, (page | 511) + 1)
+        stop = min(end, page - page % SLOTS + SLOTS)
         if table is None:
             page = stop
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from sim.engine.units import Cost, Duration
 from sim.hardware import Spec
@@ -52,11 +52,12 @@ class XaddRwSemLock(Spec):
 
 
 class BravoLock(Spec):
-    """A phase-fair lock with reader bias. A writer pays *scan_line* for each line of the readers' table, and
-    for *inhibit* there is no bias. Locks with the same options share a table."""
+    """A phase-fair lock with reader bias. A writer pays *scan_line* for each line of the readers' table of
+    *slots*, and for *inhibit* there is no bias. Locks with the same options share a table."""
 
     kind: Literal["bravo"]
     home: NonNegativeInt = 0
+    slots: PositiveInt
     scan_line: Cost
     inhibit: Duration
 

@@ -58,7 +58,7 @@ class Workshop:
         self.nodes = QueueNodes(machine, "queue")
         self.scheduler = Scheduler(machine)
         self._rcu: dict[int, Rcu] = {}
-        self._readers: dict[tuple[int, int], VisibleReaders] = {}
+        self._readers: dict[tuple[int, int, int], VisibleReaders] = {}
         self.locks = 0
 
     def rcu(self, tick: int) -> Rcu:
@@ -67,11 +67,13 @@ class Workshop:
             self._rcu[tick] = Rcu(self.machine, global_list=False, tick=tick)
         return self._rcu[tick]
 
-    def visible_readers(self, scan_line: int, inhibit: int) -> VisibleReaders:
+    def visible_readers(self, slots: int, scan_line: int, inhibit: int) -> VisibleReaders:
         """The table of all BRAVO locks with these options."""
-        options = scan_line, inhibit
+        options = slots, scan_line, inhibit
         if options not in self._readers:
-            self._readers[options] = VisibleReaders(self.machine, scan_line=scan_line, inhibit=inhibit)
+            self._readers[options] = VisibleReaders(
+                self.machine, slots=slots, scan_line=scan_line, inhibit=inhibit
+            )
         return self._readers[options]
 
 
@@ -133,7 +135,8 @@ def _xadd_rwsem(shop: Workshop, site: Site, spec: lock_spec.XaddRwSemLock) -> Be
 
 
 def _bravo(shop: Workshop, site: Site, spec: lock_spec.BravoLock) -> BenchLock:
-    table = shop.visible_readers(spec.scan_line.at(shop.machine.spec.clock), spec.inhibit)
+    scan = spec.scan_line.at(shop.machine.spec.clock)
+    table = shop.visible_readers(spec.slots, scan, spec.inhibit)
     return _shared(BravoLock(table, PhaseFairLock(shop.nodes, site.line, site.activity), site.address))
 
 
