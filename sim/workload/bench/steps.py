@@ -12,6 +12,7 @@ from sim.engine.units import LINE_BYTES, PAGE_BYTES, PS_PER_S
 from sim.hardware import HUGE_PAGES, Cpu, Machine
 from sim.mm import USER
 from sim.workload.bench.objects import Word
+from sim.workload.window import Meter
 
 if TYPE_CHECKING:
     from sim.designs import Kernel
@@ -25,20 +26,17 @@ Action = Callable[[Cpu], "ThreadBody | None"]
 """Does a step on a cpu. None where that is private work, which takes no generator."""
 
 
-@dataclass
 class Record:
-    """What the threads measured, in ps. *from_time* and *until* are the window; without one, all counts."""
+    """What the threads of a run without a window measured: all of it. *latencies* in ps, an operation."""
 
-    from_time: int = 0
-    until: int | None = None
-    latencies: list[int] = field(default_factory=list)
-    operations: int = 0
+    def __init__(self) -> None:
+        self.latencies: list[int] = []
+        self.operations = 0
 
-    def add(self, begun: int, ended: int, per: int) -> None:
-        if begun >= self.from_time and (self.until is None or begun < self.until):
-            self.latencies.append((ended - begun) // per)
-        if self.until is None or self.from_time <= ended < self.until:
-            self.operations += per
+    def add(self, begun: int, ended: int, operations: int) -> None:
+        """*operations*, one after the other, from *begun* to *ended* (ps)."""
+        self.latencies.append((ended - begun) // operations)
+        self.operations += operations
 
 
 @dataclass
@@ -50,7 +48,9 @@ class Stage:
     objects: Objects
     spaces: Spaces | None
     streams: int
-    record: Record = field(default_factory=Record)
+    counted: bool = False
+    """The window is over after so many operations: each is counted at the engine's own time."""
+    record: Record | Meter = field(default_factory=Record)
 
     def __post_init__(self) -> None:
         self.held: dict[Cpu, list[int]] = {cpu: [] for cpu in self.machine.cpus}
@@ -99,6 +99,8 @@ def _timed(stage: Stage, step: Any) -> Action:
     def run(cpu: Cpu) -> ThreadBody:
         begun = cpu.now
         yield from inner(cpu)
+        if stage.counted and cpu.pending:
+            yield cpu.take_pending()
         stage.record.add(begun, cpu.now, per)
 
     return run
