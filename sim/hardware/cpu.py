@@ -26,7 +26,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sim.engine import PARKED, Engine, Thread, ThreadBody
+from sim.engine import PARKED, Engine, Steps, Thread
 from sim.errors import AccountingError
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class Cpu:
         self.spent[activity] += self.engine._now - since - self._irq_in_wait
         self._irq_in_wait = 0
 
-    def park(self, what: object, activity: str) -> ThreadBody:
+    def park(self, what: object, activity: str) -> Steps[None]:
         """Wait until somebody pokes the cpu for *what*. The caller checks its condition before and after."""
         since = self.begin_wait(what)
         yield PARKED

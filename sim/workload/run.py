@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.engine import Engine, ThreadBody
+from sim.engine import Engine, Steps
 from sim.engine.units import PAGE_BYTES
 from sim.hardware import Cpu, Machine, MachineSpec
 from sim.mm import USER
@@ -70,7 +70,7 @@ def _set_up(engine: Engine, hardware: Machine, space: AddressSpace, plan: Worklo
     touched = plan.stack.touched // PAGE_BYTES
     create = hardware.spec.kernel.create_thread.at(hardware.spec.clock)
 
-    def main() -> ThreadBody:
+    def main() -> Steps[None]:
         yield from Worker(space, cpu, slots, thread=0).run(plan.setup)
         for other in hardware.cpus:
             top = (yield from space.mmap(cpu, stack)) + stack
@@ -81,7 +81,7 @@ def _set_up(engine: Engine, hardware: Machine, space: AddressSpace, plan: Worklo
             else:
                 other.thread = engine.process(use_stack(other, top), f"start of thread {other.id}")
 
-    def use_stack(here: Cpu, top: int) -> ThreadBody:
+    def use_stack(here: Cpu, top: int) -> Steps[None]:
         space.activate(here)
         for page in range(top - touched, top):
             yield from space.touch(here, page)
@@ -129,7 +129,7 @@ class _Release:
         operations = threads * self._plan.requests
         return Run(operations, self._latencies, threads, elapsed, whole(self._cpus), elapsed, events)
 
-    def _thread(self, cpu: Cpu) -> ThreadBody:
+    def _thread(self, cpu: Cpu) -> Steps[None]:
         """The life of the thread on *cpu*."""
         cpu.stall(int(self._skew() * self._poll), START)
         yield from self._flag.read(cpu, START)
@@ -142,7 +142,7 @@ class _Release:
             yield cpu.take_pending()
         cpu.leave()
 
-    def _requests(self, cpu: Cpu, worker: Worker) -> ThreadBody:
+    def _requests(self, cpu: Cpu, worker: Worker) -> Steps[None]:
         """So many requests."""
         plan, measured = self._plan, self._plan.measured
         assert measured is not None
@@ -156,7 +156,7 @@ class _Release:
                 self._latencies.append(now - before)
             before = now
 
-    def _steady(self, cpu: Cpu, worker: Worker, meter: Meter) -> ThreadBody:
+    def _steady(self, cpu: Cpu, worker: Worker, meter: Meter) -> Steps[None]:
         """Requests, one round of slots after the other, until the window is over."""
         plan = self._plan
         while True:

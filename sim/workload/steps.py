@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.engine.units import PAGE_BYTES
 from sim.hardware import Cpu
 from sim.mm import USER, AddressSpace
@@ -31,7 +31,7 @@ class Worker:
         self.request = 0
         self.mapped: list[range] = []
 
-    def run(self, steps: Sequence[Step]) -> ThreadBody:
+    def run(self, steps: Sequence[Step]) -> Steps[None]:
         """Do *steps* one after the other."""
         for step in steps:
             action = step.action
@@ -43,7 +43,7 @@ class Worker:
                 for place in self._places(action):
                     yield from self._range_step(step, place)
 
-    def _mmap(self, action: MmapStep) -> ThreadBody:
+    def _mmap(self, action: MmapStep) -> Steps[None]:
         slots = self._slots
         if action.at == "own slots":
             for place in slots.own(self.thread):
@@ -56,11 +56,11 @@ class Worker:
         else:
             yield from self._map(_pages(action.size, slots.pages), None)
 
-    def _map(self, pages: int, at: int | None) -> ThreadBody:
+    def _map(self, pages: int, at: int | None) -> Steps[None]:
         start: int = yield from self._space.mmap(self.cpu, pages, at)
         self.mapped.append(range(start, start + pages))
 
-    def _range_step(self, step: Step, place: range) -> ThreadBody:
+    def _range_step(self, step: Step, place: range) -> Steps[None]:
         if step.munmap is not None:
             yield from self._space.munmap(self.cpu, place.start, len(place))
         elif step.touch is not None:

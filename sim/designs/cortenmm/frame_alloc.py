@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.engine.units import PAGE_BYTES
 from sim.hardware import Cpu, Machine
 from sim.mm import MAX_ORDER, Buddy, FrameMap, NodePolicy
@@ -51,7 +51,7 @@ class FrameAllocator:
         self._buddies = [[Buddy(0, 0) for _ in range(parts)] for _ in self._machine.cpus]
         self._caches: list[list[list[int]]] = [[[] for _ in range(parts)] for _ in self._machine.cpus]
 
-    def allocate(self, cpu: Cpu) -> ThreadBody:
+    def allocate(self, cpu: Cpu) -> Steps[int]:
         """Value is a frame."""
         cpu.work(self._alloc, ALLOCATE)
         part = self._policy.node(cpu) if self._policy else 0
@@ -82,7 +82,7 @@ class FrameAllocator:
         """The node of *frame*; *cpu* touches it."""
         return self.frames.node(frame, cpu.node)
 
-    def _fetch_chunk(self, cpu: Cpu, buddy: Buddy, source: Buddy) -> ThreadBody:
+    def _fetch_chunk(self, cpu: Cpu, buddy: Buddy, source: Buddy) -> Steps[None]:
         """Move a chunk from the global buddy *source* to the cpu's, or what is left of it.
 
         Raises `OutOfMemory`.

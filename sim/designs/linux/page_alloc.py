@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.engine.units import PAGE_BYTES
 from sim.hardware import Cpu, Machine
 from sim.mm import Buddy, FirstTouch, FrameMap, NodePolicy
@@ -87,7 +87,7 @@ class PageAllocator:
 
     # -- pages ----------------------------------------------------------------------------------------------
 
-    def allocate(self, cpu: Cpu, order: int = 0) -> ThreadBody:
+    def allocate(self, cpu: Cpu, order: int = 0) -> Steps[int]:
         """rmqueue_pcplist: value is the first frame."""
         cpu.work(self._alloc, ALLOCATE)
         zone = self.zones[self.policy.node(cpu)]
@@ -98,7 +98,7 @@ class PageAllocator:
         self.owned.add(frame)
         return frame
 
-    def free(self, cpu: Cpu, frame: int, order: int = 0) -> ThreadBody:
+    def free(self, cpu: Cpu, frame: int, order: int = 0) -> Steps[None]:
         """free_unref_page: on this cpu's list of the frame's zone, in bulk to the buddy when that is full."""
         self.owned.remove(frame)
         cpu.work(self._free + ((1 << order) - 1) * self._free_check, ALLOCATE)
@@ -120,7 +120,7 @@ class PageAllocator:
     def _zone_of(self, frame: int) -> Zone:
         return self.zones[frame // self.zones[0].frames]
 
-    def _move(self, cpu: Cpu, zone: Zone, blocks: int, order: int) -> ThreadBody:
+    def _move(self, cpu: Cpu, zone: Zone, blocks: int, order: int) -> Steps[None]:
         """rmqueue_bulk (*blocks* > 0) or free_pcppages_bulk (< 0), under zone->lock with interrupts off."""
         pcp = zone.blocks(cpu, order)
         blocks = max(blocks, -len(pcp))
@@ -145,7 +145,7 @@ class PageAllocator:
 
     # -- LRU ------------------------------------------------------------------------------------------------
 
-    def add_to_lru(self, cpu: Cpu, frame: int) -> ThreadBody:
+    def add_to_lru(self, cpu: Cpu, frame: int) -> Steps[None]:
         """folio_add_lru: into the cpu's batch; a full batch goes to the lruvec."""
         cpu.work(self._lru_add, LRU)
         batch = self._lru_batch[cpu.id]
@@ -154,7 +154,7 @@ class PageAllocator:
         if len(batch) >= self._spec.limits.lru_batch:
             yield from self.drain_lru(cpu)
 
-    def drain_lru(self, cpu: Cpu) -> ThreadBody:
+    def drain_lru(self, cpu: Cpu) -> Steps[None]:
         """lru_add_drain: move what is in the cpu's batch; the batch's own references end here."""
         batch = self._lru_batch[cpu.id]
         if not batch:
@@ -169,7 +169,7 @@ class PageAllocator:
             else:
                 yield from self.free(cpu, frame)
 
-    def release(self, cpu: Cpu, frames: list[int]) -> ThreadBody:
+    def release(self, cpu: Cpu, frames: list[int]) -> Steps[None]:
         """folios_put_refs: take the pages off the LRU and free them.
 
         A page that still waits in some cpu's batch is freed when that batch is drained.
@@ -182,7 +182,7 @@ class PageAllocator:
         for frame in last_reference:
             yield from self.free(cpu, frame)
 
-    def _lru_section(self, cpu: Cpu, frames: list[int]) -> ThreadBody:
+    def _lru_section(self, cpu: Cpu, frames: list[int]) -> Steps[None]:
         """Work on the lruvecs that *frames* belong to, one after the other, with interrupts off."""
         for zone in self.zones:
             pages = sum(self._zone_of(frame) is zone for frame in frames)

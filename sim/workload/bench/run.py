@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.engine import Engine, ThreadBody
+from sim.engine import Engine, Steps
 from sim.errors import ModelError
 from sim.hardware import Cpu, Machine, MachineSpec
 from sim.workload.bench.objects import Objects
@@ -96,7 +96,7 @@ class _Bench:
             span, spent = elapsed, whole(measured)
         return Run(record.operations, record.latencies, len(measured), span, spent, elapsed, events)
 
-    def thread(self, cpu: Cpu) -> ThreadBody:
+    def thread(self, cpu: Cpu) -> Steps[None]:
         """The life of the thread on *cpu*."""
         role, record = self._roles[cpu.id], self._stage.record
         steps = self._steps[id(role)]
