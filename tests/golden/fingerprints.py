@@ -115,11 +115,11 @@ def measure(key: Key, overrides: Sequence[Override] = ()) -> Fingerprint:
     Raises `FailedPointError` if it does not run and `InputError` for a name that no preset has.
     """
     names = (key.machine, key.design, key.workload)
-    members = (
+    machine, design, workload = (
         _preset(kind, name, tuple(override for override in overrides if override.target == kind))
         for kind, name in zip(MEMBERS, names, strict=True)
     )
-    outcome = run_point(make_point(*members, key.placement, key.threads, key.seed))
+    outcome = run_point(make_point(machine, design, workload, key.placement, key.threads, key.seed))
     if outcome.failed:
         raise FailedPointError(f"{key}: {outcome.row.error}")
     return fingerprint(vars(outcome.row), outcome.breakdown)
