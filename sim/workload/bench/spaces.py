@@ -81,9 +81,10 @@ class Spaces:
 
     def _map(self, cpu: Cpu) -> Steps[None]:
         size = len(self._machine.cpus) * self._spec.pages * self._spec.apart // PAGE_BYTES
-        for _ in range(self._spec.count):
+        for number in range(self._spec.count):
             space = self._kernel.new_process(cpu)
             self._spaces.append(space)
+            yield from self._load(cpu, number)  # a kernel maps in the space that its cpu runs
             self._starts.append((yield from space.mmap(cpu, size)))
         if cpu.pending:
             yield cpu.take_pending()
