@@ -1,4 +1,4 @@
-"""Do the links of README.md and docs/*.md lead somewhere: to a file that exists, to a heading that the page has?"""
+"""Do links in README.md and docs/ lead somewhere: to a file that exists, to a heading that the page has?"""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ _CODE = re.compile(r"`[^`\n]*`")
 _LINK = re.compile(r"\]\(([^()\s]+)\)")
 _HEADING = re.compile(r"^#{1,6} +(.*?) *#* *$", re.MULTILINE)
 _ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+_PAGE = re.compile(r"\bdocs/[\w-]+\.md")
+_PAGE_AND_HEADING = re.compile(r"\b(docs/[\w-]+\.md), ([A-Za-z][A-Za-z ]*[a-z])")
 
 
 def links(text: str) -> list[str]:
@@ -50,13 +52,40 @@ def broken(page: Path) -> list[str]:
     return faults
 
 
+def unknown_headings(text: str) -> list[str]:
+    """Headings that sources in *text* name, as in `docs/sources.md, Linux locks: ...`, and no page has."""
+    return [
+        f"{page} has no heading like {heading}"
+        for page, heading in _PAGE_AND_HEADING.findall(text)
+        if not any(
+            heading.lower() in anchor.replace("-", " ")
+            for anchor in anchors((ROOT / page).read_text(encoding="utf-8"))
+        )
+    ]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_does_every_link_lead_somewhere(page: Path) -> None:
     assert broken(page) == []
 
 
+@pytest.mark.parametrize("pattern", ["sim/**/*.py", "configs/**/*.yaml", "workloads/**/*.yaml"])
+def test_is_every_page_there_that_code_and_files_speak_of(pattern: str) -> None:
+    pages = {page for file in ROOT.glob(pattern) for page in _PAGE.findall(file.read_text(encoding="utf-8"))}
+    assert [page for page in sorted(pages) if not (ROOT / page).is_file()] == []
+
+
+def test_does_every_page_have_the_headings_that_sources_name() -> None:
+    texts = [file.read_text(encoding="utf-8") for file in sorted((ROOT / "configs").rglob("*.yaml"))]
+    assert any(_PAGE_AND_HEADING.search(text) for text in texts)
+    assert [fault for text in texts for fault in unknown_headings(text)] == []
+    assert unknown_headings("HW: docs/sources.md, Linux loks: 1-4 us") == [
+        "docs/sources.md has no heading like Linux loks"
+    ]
+
+
 def test_are_there_links_at_all() -> None:
-    """Else the test above holds nothing."""
+    """Else the tests above hold nothing."""
     assert sum(len(links(page.read_text(encoding="utf-8"))) for page in PAGES) > 50
 
 
