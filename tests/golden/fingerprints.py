@@ -1,6 +1,6 @@
 """A point's fingerprint: numbers that a reader compares and hashes of all else that a user sees of it.
 
-    events, simulated_ns, throughput_ops_per_us   as `points.csv` has them
+    events, simulated_ns, both throughputs        as `points.csv` has them
     row                                           hash of the columns in `HASHED`
     breakdown                                     hash of the point's activities and their ns per operation
 
@@ -28,7 +28,7 @@ from sim.experiment.overrides import MEMBERS
 
 TABLE = Path(__file__).with_name("fingerprints.csv")
 
-PLAIN = ("events", "simulated_ns", "throughput_ops_per_us")
+PLAIN = ("events", "simulated_ns", "throughput_ops_per_us", "throughput_from_latency_ops_per_us")
 """Columns of `points.csv` that stand in the table as they are."""
 
 HASHED = (
