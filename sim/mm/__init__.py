@@ -11,7 +11,7 @@ from sim.mm.address_space import (
 )
 from sim.mm.contexts import Contexts
 from sim.mm.flush import BroadcastFlush, FlushSpec, LazyFlush, SynchronousFlush, TrackedFlush, make_flush
-from sim.mm.frames import MAX_ORDER, Buddy, FrameMap, OutOfMemory
+from sim.mm.frames import MAX_ORDER, Buddy, FrameMap, OutOfMemory, Room, out_of_memory, size_of
 from sim.mm.page_table import (
     LEVELS,
     PAGES_PER_ENTRY,
@@ -23,6 +23,7 @@ from sim.mm.page_table import (
     slot_of,
 )
 from sim.mm.policy import FIRST_TOUCH, FirstTouch, MemoryPolicy, NodePolicy, node_policy
+from sim.mm.zonelists import distances, zonelists
 
 __all__ = [
     "FAULT_ENTRY",
@@ -50,10 +51,15 @@ __all__ = [
     "NodePolicy",
     "OutOfMemory",
     "PageTablePage",
+    "Room",
     "SegmentationFault",
     "SynchronousFlush",
     "TrackedFlush",
+    "distances",
     "make_flush",
     "node_policy",
+    "out_of_memory",
+    "size_of",
     "slot_of",
+    "zonelists",
 ]
