@@ -13,9 +13,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from sim.analysis.activities import grouped
 from sim.analysis.metrics import KNEE_GAIN, Place
 from sim.analysis.tables import POINT_KEYS
@@ -24,6 +21,7 @@ from sim.analysis.wording import duration, plain_number
 from sim.errors import Fault, InputError
 from sim.experiment.files import write_atomically
 from sim.experiment.yaml_loader import read_document
+from sim.terminal import Console, TextTable, styled
 
 NOT_EXPLAINED = "not explained yet"
 _COLOURS = {OK: "green", MISS: "red"}
@@ -32,7 +30,7 @@ _COLOURS = {OK: "green", MISS: "red"}
 def render(result: ValidationResult, console: Console) -> None:
     """Print the covered rows, the reasons of the others, and the summary."""
     for dataset, judgements in _covered_by_dataset(result):
-        table = Table("system", "workload", "placement", title=f"{dataset}: published beside simulated")
+        table = TextTable("system", "workload", "placement", title=f"{dataset}: published beside simulated")
         for name in ("tasks", "published", "simulated", "error", "allowed"):
             table.add_column(name, justify="right")
         table.add_column("metric", overflow="fold")
@@ -44,16 +42,16 @@ def render(result: ValidationResult, console: Console) -> None:
                 *(row.system, row.workload, row.placement, str(row.tasks)),
                 f"{plain_number(row.value)} {row.unit}",
                 *(_number(judgement.simulated), _percent(judgement.relative_error), f"±{row.tolerance:.0%}"),
-                *(row.metric, row.use, f"[{colour}]{judgement.verdict}[/]"),
+                *(row.metric, row.use, styled(judgement.verdict, colour)),
             )
         console.print(table)
     reasons = _reasons(result.judgements)
     if reasons:
-        table = Table("dataset", "rows", "why", title="not covered")
+        table = TextTable("dataset", "rows", "why", title="not covered")
         for (dataset, reason), count in reasons.items():
             table.add_row(dataset, str(count), reason)
         console.print(table)
-    table = Table("dataset", "use", title="summary")
+    table = TextTable("dataset", "use", title="summary")
     for name in ("rows", OK, MISS, "not covered", "median error", "worst error"):
         table.add_column(name, justify="right")
     for cells in _summary_cells(result):

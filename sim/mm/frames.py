@@ -135,8 +135,8 @@ class FrameMap:
             return frame // self._frames_per_node
         node = self._placed.get(frame)
         if node is None:
-            order = self._order[toucher]
-            node = next((node for node in order if self._room[node]), toucher)  # else: a rest of a page a node
+            with_room = (node for node in self._order[toucher] if self._room[node] > 0)
+            node = next(with_room, toucher)  # none has room where a socket's size is no whole number of pages
             self._room[node] -= 1
             self._placed[frame] = node
         return node
