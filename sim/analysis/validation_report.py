@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,9 +22,11 @@ from sim.analysis.wording import duration, plain_number
 from sim.errors import Fault, InputError
 from sim.experiment.files import write_atomically
 from sim.experiment.yaml_loader import read_document
+from sim.plaintext import plain
 from sim.terminal import Console, TextTable, styled
 
 NOT_EXPLAINED = "not explained yet"
+_MARKUP = re.compile(r"[\\`*<\[|]")
 _COLOURS = {OK: "green", MISS: "red"}
 
 
@@ -121,9 +124,10 @@ def _page(result: ValidationResult, explanations: Mapping[str, str]) -> Iterator
         "",
     )
     header = ("dataset", "use", "rows", "ok", "miss", "not covered", "median error", "worst error")
-    yield from _table(header, list(_summary_cells(result)), numbers_from=2)
+    rows = [(_escaped(name), *cells) for name, *cells in _summary_cells(result)]
+    yield from _table(header, rows, numbers_from=2)
     for dataset, judgements in _covered_by_dataset(result):
-        yield from ("", f"## {dataset}", "")
+        yield from ("", f"## {_escaped(dataset)}", "")
         header = ("machine", "system", "workload", "placement", "metric", "use", "verdict", "tasks")
         rows = [_cells(judgement) for judgement in judgements]
         yield from _table((*header, "published", "simulated", "error", "allowed"), rows, numbers_from=7)
@@ -134,29 +138,30 @@ def _page(result: ValidationResult, explanations: Mapping[str, str]) -> Iterator
     reasons = _reasons(result.judgements)
     if reasons:
         yield from ("", "## Not covered", "")
-        rows = [(dataset, reason, str(count)) for (dataset, reason), count in reasons.items()]
+        rows = [(_escaped(name), _escaped(why), str(count)) for (name, why), count in reasons.items()]
         yield from _table(("dataset", "why", "rows"), rows, numbers_from=2)
     keys = {judgement.observation.key for judgement in result.judgements}
     missed = {judgement.observation.key for judgement in result.misses}
     stale = [key for key in explanations if key in keys - missed]
     if stale:
         yield from ("", "## Explained, but no longer a miss", "")
-        yield from (f"- `{key}`" for key in stale)
+        yield from (f"- `{plain(key)}`" for key in stale)
 
 
 def _miss(result: ValidationResult, judgement: Judgement, explanations: Mapping[str, str]) -> Iterator[str]:
     row = judgement.observation
     tasks = "1 task" if row.tasks == 1 else f"{row.tasks} tasks"
     where = ", ".join(part for part in (row.workload, row.placement, tasks) if part)
-    yield from ("", f"### {row.system}: {where}: {row.metric}", "")
+    yield from ("", _escaped(f"### {row.system}: {where}: {row.metric}"), "")
     if math.isnan(judgement.simulated):
-        yield judgement.note
+        yield _escaped(judgement.note)
     else:
-        told = f"Published {plain_number(row.value)} {row.unit}, simulated {_number(judgement.simulated)}"
-        each = f" ({judgement.note})" if judgement.note else ""
+        published = f"{plain_number(row.value)} {_escaped(row.unit)}"
+        told = f"Published {published}, simulated {_number(judgement.simulated)}"
+        each = f" ({_escaped(judgement.note)})" if judgement.note else ""
         yield f"{told}{each}: {_percent(judgement.relative_error)}, allowed ±{row.tolerance:.0%}."
     yield ""
-    yield from explanations.get(row.key, f"*{NOT_EXPLAINED}* (`{row.key}`)").splitlines()
+    yield from explanations.get(row.key, f"*{NOT_EXPLAINED}* (`{plain(row.key)}`)").splitlines()
     ends = (1, row.tasks)  # of a whole curve, one thread and the row's own thread count are enough
     yield from _time_table(result, [point for point in judgement.points if point.threads in ends])
 
@@ -172,9 +177,15 @@ def _time_table(result: ValidationResult, points: Sequence[Place]) -> Iterator[s
         return
     chosen = chosen.loc[:, (chosen > 0).any()]
     yield from ("", "Simulated cpu time of an operation (ns), waiting included:", "")
-    header = ("design", "workload", "threads", "time", *map(str, chosen.columns))
+    header = ("design", "workload", "threads", "time", *map(_escaped, chosen.columns))
     rows = [
-        (key[0], key[2], str(key[4]), duration(sum(values)), *(plain_number(value) for value in values))
+        (
+            _escaped(key[0]),
+            _escaped(key[2]),
+            str(key[4]),
+            duration(sum(values)),
+            *(plain_number(value) for value in values),
+        )
         for key, values in zip(chosen.index, chosen.to_numpy().tolist(), strict=True)
     ]
     yield from _table(header, rows, numbers_from=2)
@@ -183,8 +194,16 @@ def _time_table(result: ValidationResult, points: Sequence[Place]) -> Iterator[s
 def _cells(judgement: Judgement) -> tuple[str, ...]:
     row = judgement.observation
     verdict = judgement.verdict if judgement.verdict == OK else f"**{judgement.verdict}**"
+    names = (
+        row.machine,
+        row.system,
+        row.workload,
+        row.placement or "-",
+        f"{row.metric} ({row.unit})",
+        row.use,
+    )
     return (
-        *(row.machine, row.system, row.workload, row.placement or "-", f"{row.metric} ({row.unit})", row.use),
+        *map(_escaped, names),
         *(verdict, str(row.tasks), plain_number(row.value), _number(judgement.simulated)),
         *(_percent(judgement.relative_error), f"±{row.tolerance:.0%}"),
     )
@@ -214,7 +233,12 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers_from: i
     yield "| " + " | ".join(header) + " |"
     yield "|" + "|".join("---:" if place >= numbers_from else "---" for place in range(len(header))) + "|"
     for row in rows:
-        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+        yield "| " + " | ".join(row) + " |"
+
+
+def _escaped(text: object) -> str:
+    """Text as it is in a page of markdown, on one line."""
+    return _MARKUP.sub(r"\\\g<0>", plain(" ".join(str(text).split())))
 
 
 def _number(value: float) -> str:
