@@ -76,23 +76,19 @@ class Plugin:
             for file in files or ()
             if not file.parts[0].endswith((".dist-info", ".egg-info"))
         }
+        spec = _spec(self.entry.module)
+        name = spec.name.replace(".", "/") if spec else ""
         for root in self._packages:
-            found |= {path.relative_to(root.parent).as_posix(): path for path in root.rglob("*")}
-        if self._module is not None:
-            found[self._module.name] = self._module
+            found |= {f"{name}/{path.relative_to(root).as_posix()}": path for path in root.rglob("*")}
+        if spec and spec.origin and not self._packages:
+            found[f"{name}.py"] = Path(spec.origin)
         return {name: path for name, path in found.items() if _is_own(name) and path.is_file()}
 
-    @cached_property
+    @property
     def _packages(self) -> list[Path]:
-        """The folders of the top-level package; none if it is a single module, or missing."""
+        """The folder of the top-level package; none if that is a single module, or missing."""
         spec = _spec(self.entry.module)
         return [Path(path) for path in (spec.submodule_search_locations if spec else None) or ()]
-
-    @property
-    def _module(self) -> Path | None:
-        """The file of a top-level module that is no package."""
-        spec = _spec(self.entry.module)
-        return Path(spec.origin) if spec and spec.origin and not spec.submodule_search_locations else None
 
 
 @cache
@@ -107,10 +103,13 @@ def named(family: str) -> list[Plugin]:
     return [plugin for plugin in installed() if plugin.name == family]
 
 
+@cache
 def _spec(module: str) -> ModuleSpec | None:
-    """Where the top-level package of *module* is; it is looked for and not imported."""
+    """Where the top-level package of *module* is, below namespaces that others share; it is not imported."""
+    parts = module.split(".")
     try:
-        return find_spec(module.partition(".")[0])
+        found = (find_spec(".".join(parts[: depth + 1])) for depth in range(len(parts)))
+        return next((spec for spec in found if spec is None or spec.origin is not None), None)
     except (ImportError, ValueError):
         return None
 

@@ -59,11 +59,10 @@ def _family(name: str) -> Family:
     plugin = plugin_of(name)
     if plugin is None:
         raise KeyError(name)
-    reason = refusal(plugin)
-    loaded = _loaded(plugin)
-    if reason is not None or isinstance(loaded, str):
-        raise InputError(Fault(f"this plug-in cannot be used: {plugin.announced}: {reason}", value=name))
-    return loaded
+    usable = refusal(plugin) or _loaded(plugin)
+    if isinstance(usable, str):
+        raise InputError(Fault(f"this plug-in cannot be used: {plugin.announced}: {usable}", value=name))
+    return usable
 
 
 @cache
@@ -74,7 +73,7 @@ def _loaded(plugin: Plugin) -> Family | str:
     except (Exception, SystemExit) as error:  # whatever a stranger's module raises when it is imported
         return f"{type(error).__name__}: {' '.join(str(error).split())}"
     if not isinstance(family, Family):
-        return f"is a {type(family).__name__}, not a sim.designs.Family"
+        return f"what it names is of type {type(family).__name__}, not a sim.designs.Family"
     if family.name != plugin.name:
         return f"its Family has the name {family.name!r}, not that of the entry point"
     if not (isinstance(family.spec, type) and issubclass(family.spec, DesignSpec)):

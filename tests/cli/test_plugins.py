@@ -9,8 +9,10 @@ import importlib
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +27,8 @@ from sim.experiment.executor import run_point
 from sim.experiment.schema import schema
 
 ROOT = Path(__file__).parents[2]
+
+PACKAGES = ("toymm", "shared", "broken", "rival", "one_lock")
 
 MODULE = """\
 from sim.designs import Family
@@ -69,9 +73,14 @@ def install(
 def look_again() -> None:
     """Forget what was found, as a new process would."""
     plugins.installed.cache_clear()
+    plugins._spec.cache_clear()
     registry._loaded.cache_clear()
     importlib.invalidate_caches()
-    for name in [name for name in sys.modules if name.split(".")[0] in ("toymm", "broken", "rival")]:
+    for name in [
+        name
+        for name in sys.modules
+        if name.split(".")[0] in ("toymm", "shared", "broken", "rival", "one_lock")
+    ]:
         del sys.modules[name]
 
 
@@ -161,6 +170,18 @@ def test_are_the_points_of_a_design_on_board_the_same_with_and_without_plugins(s
     assert points() == before
 
 
+def test_does_a_package_in_a_shared_namespace_count_its_own_files_only(site: Path) -> None:
+    install(site, "toymm", "toy", value="shared.toymm:FAMILY")
+    (site / "shared").mkdir()
+    (site / "toymm").rename(site / "shared/toymm")
+    (site / "toymm-1.0.dist-info/RECORD").write_text("")
+    before = points()
+    (site / "shared/other.py").write_text("X = 1\n")
+    assert points() == before
+    (site / "shared/toymm/helper.py").write_text("X = 2\n")
+    assert points()["toy"] != before["toy"]
+
+
 def test_does_an_editable_install_count_the_files_of_its_package(site: Path) -> None:
     """Its RECORD names a .pth file and no source."""
     install(site, "toymm", "toy")
@@ -182,7 +203,7 @@ def test_does_an_editable_install_count_the_files_of_its_package(site: Path) -> 
         ("raise SystemExit(3)", "", "SystemExit: 3"),
         ("raise RuntimeError('[/] no \\x1b[31mred')", "", r"RuntimeError: [/] no \x1b[31mred"),
         ("def broken(:", "", "SyntaxError: invalid syntax (__init__.py, line 1)"),
-        ("FAMILY = 3", "", "is a int, not a sim.designs.Family"),
+        ("FAMILY = 3", "", "what it names is of type int, not a sim.designs.Family"),
         (MODULE, "broken:FAMILIES", "AttributeError: module 'broken' has no attribute 'FAMILIES'"),
         (MODULE, "brokken:FAMILY", "ModuleNotFoundError: No module named 'brokken'"),
         (
@@ -270,3 +291,32 @@ def test_do_workers_with_other_code_refuse(site: Path) -> None:
     assert "changed after the experiment was read" in run_point(point).row.error
     with pytest.raises(InputError, match="or lack or differ in a plug-in"):
         cluster._on_worker(packed, run_point, point.code, "toy")
+
+
+def test_does_the_design_of_the_handbook_run_as_a_single_module(site: Path) -> None:
+    """docs/extending.md, "A design": its module, its entry point, its design file."""
+    for name, text in re.findall(
+        r"^```\w+\n# (one_lock\.py|one-lock\.yaml|pyproject\.toml)\n(.*?)^```$",
+        (ROOT / "docs/extending.md").read_text(),
+        re.MULTILINE | re.DOTALL,
+    ):
+        (site.parent / name).write_text(text)
+    project = tomllib.loads((site.parent / "pyproject.toml").read_text())["project"]
+    ((family, value),) = project["entry-points"]["cortensim.designs"].items()
+    metadata = site / "cortensim_one_lock-0.1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: 0.1\n")
+    (metadata / "entry_points.txt").write_text(f"[cortensim.designs]\n{family} = {value}\n")
+    (site.parent / "one_lock.py").rename(site / "one_lock.py")
+    (site.parent / "try-toy.yaml").write_text(
+        EXPERIMENT.replace("toy, hardware", "one-lock").replace("private-work", "mmap-pf")
+    )
+    look_again()
+    (first, *_) = load("try-toy.yaml").points
+    outcome = run_point(first)
+    assert outcome.row.error == ""
+    assert outcome.breakdown["lock: address space"] > 0
+    source = site / "one_lock.py"
+    source.write_text(source.read_text() + "# changed\n")
+    look_again()
+    assert load("try-toy.yaml").points[0].id != first.id
