@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 GROUP = "cortensim.designs"
 _NO_SOURCE = (".pyc", ".pyo", ".pth")
 _EDITABLE = "__editable__"
-"""How the helper files of an editable install begin: they hold paths of this machine."""
+"""How the files of an editable install begin that hold paths of one machine."""
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def install(
     """Put *package* 1.0 into *site*: a module, one design, and the entry point *family*."""
     files = {
         f"{package}/__init__.py": module.format(family=family),
-        f"{package}/helper.py": "X = 1\n",
+        f"{package}/parts.py": "X = 1\n",
         f"{package}/designs/{design}.yaml": DESIGN.format(name=design, family=family),
         f"{package}-1.0.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n",
         f"{package}-1.0.dist-info/INSTALLER": "by hand\n",
@@ -134,7 +134,7 @@ def test_does_it_run_in_worker_processes_and_stand_in_the_manifest(site: Path) -
     ]
 
 
-@pytest.mark.parametrize("file", ["__init__.py", "helper.py", "data/costs.csv", "designs/other.yaml"])
+@pytest.mark.parametrize("file", ["__init__.py", "parts.py", "data/costs.csv", "designs/other.yaml"])
 def test_does_a_change_of_any_of_its_files_make_other_points_of_its_designs_only(
     site: Path, file: str
 ) -> None:
@@ -155,7 +155,7 @@ def test_does_what_is_no_file_of_its_own_leave_the_points_alone(
     install(site, "toymm", "toy")
     before = points()
     (site / "toymm/__pycache__").mkdir()
-    (site / "toymm/__pycache__/helper.cpython-311.pyc").write_bytes(b"compiled")
+    (site / "toymm/__pycache__/parts.cpython-311.pyc").write_bytes(b"compiled")
     (site / "toymm-1.0.dist-info/INSTALLER").write_text("somebody else\n")
     assert points() == before
     moved = site.rename(site.with_name("elsewhere"))
@@ -178,7 +178,7 @@ def test_does_a_package_in_a_shared_namespace_count_its_own_files_only(site: Pat
     before = points()
     (site / "shared/other.py").write_text("X = 1\n")
     assert points() == before
-    (site / "shared/toymm/helper.py").write_text("X = 2\n")
+    (site / "shared/toymm/parts.py").write_text("X = 2\n")
     assert points()["toy"] != before["toy"]
 
 
@@ -192,7 +192,7 @@ def test_does_an_editable_install_count_the_files_of_its_package(site: Path) -> 
     before = points()
     (site / "__editable__.toymm-1.0.pth").write_text("/home/somebody-else/toymm\n")
     assert points() == before
-    (site / "toymm/helper.py").write_text("X = 2\n")
+    (site / "toymm/parts.py").write_text("X = 2\n")
     assert points()["toy"] != before["toy"]
 
 
@@ -286,7 +286,7 @@ def test_do_workers_with_other_code_refuse(site: Path) -> None:
     assert run_point(point).row.status == "ok"
     packed = pickle.dumps(point)
     assert cluster._on_worker(packed, run_point, point.code, "toy").row.status == "ok"
-    (site / "toymm/helper.py").write_text("X = 2\n")
+    (site / "toymm/parts.py").write_text("X = 2\n")
     look_again()
     assert "changed after the experiment was read" in run_point(point).row.error
     with pytest.raises(InputError, match="or lack or differ in a plug-in"):
