@@ -19,7 +19,7 @@ from sim.analysis.published import Observation
 from sim.experiment import load_spec, presets
 
 if TYPE_CHECKING:
-    from sim.workload import WorkloadSpec
+    from sim.workload import Reported, WorkloadSpec
 
 _GROUP = re.compile(r"\((smallest|largest|all)(?: of)? (\w+)\)\Z")
 _NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -42,6 +42,7 @@ class Catalogue(Protocol):
     def machine(self, name: str) -> Machine | None: ...
     def has_design(self, name: str) -> bool: ...
     def placements(self, workload: str) -> Sequence[str] | None: ...
+    def reported(self, workload: str, placement: str) -> Reported: ...
 
 
 class PresetCatalogue:
@@ -59,7 +60,14 @@ class PresetCatalogue:
     def placements(self, workload: str) -> Sequence[str] | None:
         if workload not in presets.names("workload"):
             return None
-        return cast("WorkloadSpec", self._load("workload", workload).spec).placement_names
+        return self._workload(workload).placement_names
+
+    def reported(self, workload: str, placement: str) -> Reported:
+        """How the benchmark behind *workload* computes its throughput."""
+        return self._workload(workload).reported(placement)
+
+    def _workload(self, name: str) -> WorkloadSpec:
+        return cast("WorkloadSpec", self._load("workload", name).spec)
 
 
 @dataclass(frozen=True)

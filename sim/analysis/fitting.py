@@ -18,7 +18,7 @@ import pandas as pd
 
 from sim.analysis.coverage import Catalogue, PresetCatalogue, Question, questions
 from sim.analysis.published import Observation, default_files, read_published, select_datasets
-from sim.analysis.validation import Judgement, judge, measured, preset_points
+from sim.analysis.validation import Judgement, judge, measured, preset_points, with_reported
 from sim.errors import Fault, InputError
 from sim.experiment import Override, Progress, run_points
 
@@ -108,9 +108,10 @@ def fit(
         for row in known
         if row.use == CALIBRATE and row.machine == machine and (not workloads or row.workload in workloads)
     ]
+    known_names = catalogue or PresetCatalogue()
     pairs = [
         (row, question)
-        for row, question in zip(rows, questions(rows, catalogue or PresetCatalogue()), strict=True)
+        for row, question in zip(rows, questions(rows, known_names), strict=True)
         if isinstance(question, Question)
     ]
     if not pairs:
@@ -123,7 +124,7 @@ def fit(
     choices = list(itertools.product(*candidates))
     places = list(dict.fromkeys(place for _, question in pairs for place in question.points()))
     points = [point for choice in choices for point in preset_points(places, choice)]
-    frame = run_points(points, workers, progress)
+    frame = with_reported(run_points(points, workers, progress), known_names)
     tried = []
     for number, choice in enumerate(choices):
         found = measured(frame.iloc[number * len(places) : (number + 1) * len(places)])

@@ -40,7 +40,11 @@ class Place:
 
 @dataclass(frozen=True)
 class Measured:
-    """What one simulated point gave; *error* is empty when it finished."""
+    """What one simulated point gave; *error* is empty when it finished.
+
+    The throughput is the one that the benchmark itself reports: work done over time, or threads over mean
+    latency (`throughput` in the workload's file).
+    """
 
     throughput_ops_per_us: float
     latency_mean_ns: float

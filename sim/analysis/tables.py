@@ -22,9 +22,13 @@ POINT_KEYS = (*CURVE_KEYS, "threads")
 POINT_COLUMNS = (*POINT_KEYS, "seed", "replicate", "throughput_ops_per_us", "status")
 BREAKDOWN_COLUMNS = (*POINT_KEYS, "seed", "replicate", "activity", "ns_per_op")
 THROUGHPUT = "throughput_ops_per_us"
+"""Work done: operations of all threads over time."""
+FROM_LATENCY = "throughput_from_latency_ops_per_us"
+"""Threads over the mean latency of a measured operation, as some benchmarks compute it."""
 
 _NUMBERS = (
     THROUGHPUT,
+    FROM_LATENCY,
     *(f"latency_{statistic}_ns" for statistic in ("mean", "p50", "p95", "p99")),
     "simulated_ns",
     "operations",

@@ -24,6 +24,7 @@ import pandas as pd
 from sim.analysis.coverage import Catalogue, PresetCatalogue, Question, questions
 from sim.analysis.metrics import Measured, Place, PointFailedError
 from sim.analysis.published import COLUMNS, Observation, default_files, read_published, select_datasets
+from sim.analysis.tables import FROM_LATENCY, THROUGHPUT
 from sim.analysis.wording import plain_number
 from sim.experiment import (
     ExperimentSpec,
@@ -166,13 +167,14 @@ def validate(
     read and for unknown datasets.
     """
     observations = select_datasets(read_published(list(paths) or default_files()), datasets)
-    asked = questions(observations, catalogue or PresetCatalogue())
+    known = catalogue or PresetCatalogue()
+    asked = questions(observations, known)
     answerable = [question for question in asked if isinstance(question, Question)]
     places = list(dict.fromkeys(point for question in answerable for point in question.points()))
     frame = (run or simulate_presets)(places, workers, progress) if places else pd.DataFrame()
+    frame = with_reported(frame, known)
     found = measured(frame)
-    pairs = zip(observations, asked, strict=True)
-    judgements = tuple(judge(row, question, found) for row, question in pairs)
+    judgements = tuple(judge(row, question, found) for row, question in zip(observations, asked, strict=True))
     return ValidationResult(judgements, frame, frame.attrs.get("breakdown", pd.DataFrame()))
 
 
@@ -221,14 +223,21 @@ def preset_points(places: Sequence[Place], overrides: Sequence[Override] = ()) -
     ]
 
 
+def with_reported(frame: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:
+    """*frame* with a column `reported`: which of the two throughputs the benchmark of a point reports."""
+    pairs = zip(frame["workload"], frame["placement"], strict=True) if len(frame) else ()
+    return frame.assign(reported=[catalogue.reported(*pair) for pair in pairs])
+
+
 def measured(frame: pd.DataFrame) -> dict[Place, Measured]:
-    """What the points in *frame*, one a row, measured."""
+    """What the points in *frame*, one a row, measured; throughput as their benchmarks report it."""
     names = [field.name for field in fields(Place)]
-    return {
-        Place(**{name: row[name] for name in names}): Measured(
-            float(row["throughput_ops_per_us"]),
+    found = {}
+    for row in frame.to_dict("records"):
+        place = Place(**{name: row[name] for name in names})
+        found[place] = Measured(
+            float(row[FROM_LATENCY if row["reported"] == "from-latency" else THROUGHPUT]),
             float(row["latency_mean_ns"]),
             str(row["error"]) or "failed" if row["status"] == "failed" else "",
         )
-        for row in frame.to_dict("records")
-    }
+    return found

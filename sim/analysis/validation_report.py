@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sim.analysis.activities import grouped
 from sim.analysis.metrics import KNEE_GAIN, Place
-from sim.analysis.tables import POINT_KEYS
+from sim.analysis.tables import FROM_LATENCY, POINT_KEYS, THROUGHPUT
 from sim.analysis.validation import MISS, OK, RESULT_COLUMNS, Judgement, ValidationResult
 from sim.analysis.wording import duration, plain_number
 from sim.errors import Fault, InputError
@@ -126,6 +126,7 @@ def _page(result: ValidationResult, explanations: Mapping[str, str]) -> Iterator
     header = ("dataset", "use", "rows", "ok", "miss", "not covered", "median error", "worst error")
     rows = [(_escaped(name), *cells) for name, *cells in _summary_cells(result)]
     yield from _table(header, rows, numbers_from=2)
+    yield from _two_throughputs(result)
     for dataset, judgements in _covered_by_dataset(result):
         yield from ("", f"## {_escaped(dataset)}", "")
         header = ("machine", "system", "workload", "placement", "metric", "use", "verdict", "tasks")
@@ -146,6 +147,36 @@ def _page(result: ValidationResult, explanations: Mapping[str, str]) -> Iterator
     if stale:
         yield from ("", "## Explained, but no longer a miss", "")
         yield from (f"- `{plain(key)}`" for key in stale)
+
+
+def _two_throughputs(result: ValidationResult) -> Iterator[str]:
+    """Both throughputs of the points that were judged by latency, at the most threads of their machine."""
+    points = result.points
+    if points.empty or (judged := points.loc[points["reported"] == "from-latency"]).empty:
+        return
+    most = judged.loc[judged["threads"] == judged.groupby("machine")["threads"].transform("max")]
+    yield from (
+        "",
+        "## Two throughputs",
+        "",
+        "Some benchmarks do not count operations over time: they divide the number of threads by the mean",
+        "latency of some requests, which leaves out what a thread waits before, between and after these.",
+        "Rows measured so are compared with the same number. Work done is what the threads really completed:",
+        "all operations over the time from the start to the end of the last thread. Both are in operations a",
+        "microsecond.",
+        "",
+    )
+    header = ("machine", "system", "workload", "placement", "threads", "work done", "from latency", "ratio")
+    rows = [
+        (
+            *(_escaped(row[name]) for name in ("machine", "design", "workload", "placement", "threads")),
+            *(plain_number(row[name]) for name in (THROUGHPUT, FROM_LATENCY)),
+            f"{row[FROM_LATENCY] / row[THROUGHPUT]:.2f}",
+        )
+        for row in most.to_dict("records")
+        if row["status"] != "failed"
+    ]
+    yield from _table(header, rows, numbers_from=4)
 
 
 def _miss(result: ValidationResult, judgement: Judgement, explanations: Mapping[str, str]) -> Iterator[str]:

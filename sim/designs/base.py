@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.errors import ModelError
 from sim.hardware import Cpu, Machine, MachineSpec, Spec
 from sim.mm import AddressSpace, NodePolicy
@@ -48,24 +48,24 @@ class Kernel(ABC):
         """
         raise ModelError("this design cannot place memory: leave `memory` out")
 
-    def allocate_pages(self, cpu: Cpu, order: int) -> ThreadBody:
+    def allocate_pages(self, cpu: Cpu, order: int) -> Steps[int]:
         """A block of 2**order pages from the kernel's own allocator; value: its first frame."""
         raise ModelError("this design offers no page allocator to benches")
         yield
 
-    def free_pages(self, cpu: Cpu, frame: int, order: int) -> ThreadBody:
+    def free_pages(self, cpu: Cpu, frame: int, order: int) -> Steps[None]:
         """Give such a block back."""
         raise ModelError("this design offers no page allocator to benches")
         yield
 
-    def switch(self, cpu: Cpu, space: AddressSpace) -> ThreadBody:
+    def switch(self, cpu: Cpu, space: AddressSpace) -> Steps[None]:
         """Let *cpu* leave its address space for *space*."""
         raise ModelError("this design does not let benches switch address spaces")
         yield
 
     def shoot_down(
         self, cpu: Cpu, space: AddressSpace, pages: Sequence[int], holders: Iterable[Cpu] | None
-    ) -> ThreadBody:
+    ) -> Steps[None]:
         """Flush *pages* of *space* on all cpus that run it, or on *cpu* and *holders*, its only users."""
         raise ModelError("this design does not let benches flush TLBs")
         yield

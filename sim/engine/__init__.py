@@ -3,6 +3,6 @@
 Everything runs on `Engine`, a SimPy environment whose clock is an integer number of picoseconds.
 """
 
-from sim.engine.core import PARKED, Engine, Thread, ThreadBody, TieRule, Yielded
+from sim.engine.core import PARKED, Engine, Steps, Thread, ThreadBody, TieRule, Yielded
 
-__all__ = ["PARKED", "Engine", "Thread", "ThreadBody", "TieRule", "Yielded"]
+__all__ = ["PARKED", "Engine", "Steps", "Thread", "ThreadBody", "TieRule", "Yielded"]

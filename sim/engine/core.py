@@ -19,7 +19,7 @@ from contextlib import suppress
 from functools import partial
 from heapq import heappop, heappush, heappushpop
 from itertools import count
-from typing import Any, Final, Literal, NoReturn, TypeAlias, cast, final
+from typing import Any, Final, Literal, NoReturn, TypeAlias, TypeVar, cast, final
 
 import simpy
 from simpy.core import EmptySchedule, StopSimulation
@@ -38,8 +38,12 @@ class _Parked:
 PARKED: Final = _Parked()
 """Yielded by a thread that waits to be woken with `Engine.wake`."""
 
-Yielded: TypeAlias = "int | _Parked | Event"
-ThreadBody: TypeAlias = Generator[Yielded, Any, Any]
+T_co = TypeVar("T_co", covariant=True)
+Yielded: TypeAlias = int | _Parked | Event
+Steps: TypeAlias = Generator[Yielded, Any, T_co]
+"""Steps of a thread that end with a value: model code, to be driven with `yield from` or as a thread."""
+ThreadBody: TypeAlias = Steps[Any]
+"""`Steps` of whatever value, for tests."""
 TieRule = Literal["fifo", "shuffle"]
 
 _UNLIMITED = 1 << 62
@@ -65,7 +69,7 @@ class Thread(Process):
     env: Engine
     _target: Event | None  # type: ignore[assignment]
 
-    def __init__(self, env: Engine, generator: ThreadBody, name: str) -> None:
+    def __init__(self, env: Engine, generator: Steps[object], name: str) -> None:
         super().__init__(env, cast(ProcessGenerator, generator))
         self.stolen = 0
         self.waiting_for: object = None
@@ -204,7 +208,7 @@ class Engine(simpy.Environment):
 
     # -- threads ------------------------------------------------------------------------------------------
 
-    def process(self, generator: ThreadBody, name: str = "") -> Thread:
+    def process(self, generator: Steps[object], name: str = "") -> Thread:
         """Start a thread on *generator*; *name* stands in error reports."""
         thread = Thread(self, generator, name or getattr(generator, "__name__", "thread"))
         self._live[thread] = None

@@ -31,6 +31,7 @@ class Row:
     seed: int
     replicate: int
     throughput_ops_per_us: float | None = None
+    throughput_from_latency_ops_per_us: float | None = None
     latency_mean_ns: float | None = None
     latency_p50_ns: float | None = None
     latency_p95_ns: float | None = None
@@ -75,6 +76,7 @@ def measured(point: Point, measurement: Measurement) -> Outcome:
     row = Row(
         *_key(point),
         throughput_ops_per_us=float(measurement.throughput_ops_per_us),
+        throughput_from_latency_ops_per_us=float(measurement.throughput_from_latency_ops_per_us),
         latency_mean_ns=float(measurement.latency_mean_ns),
         latency_p50_ns=float(measurement.latency_p50_ns),
         latency_p95_ns=float(measurement.latency_p95_ns),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware.cpu import TLB_FLUSH, Cpu
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class TlbBroadcast:
         self._free_at = 0
         self.syncs = 0
 
-    def invalidate(self, cpu: Cpu, pages: int) -> ThreadBody:
+    def invalidate(self, cpu: Cpu, pages: int) -> Steps[None]:
         """Issue the invalidation of *pages* neighbouring pages (0: of a whole address space) and wait for it.
 
         When it returns, the caller drops the entries: until then any cpu may have used them.

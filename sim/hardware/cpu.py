@@ -5,7 +5,8 @@ sum before it touches anything that another cpu can see. This is exact, because 
 between, and it turns a run of private steps into one event.
 
 Accounting is double entry. Each cost is charged to an activity when it is added; the engine's clock moves
-when the sum is yielded. `Cpu.close_account` compares the two.
+when the sum is yielded. `Cpu.close_account` compares the two. An account may have several pages, one after
+the other in time (`Cpu.turn_page`): a measured window is a page.
 
 Interrupts steal time. A handler that arrives while the thread is delayed makes the delay longer; one that
 arrives while the thread waits costs nothing unless the wait ends before the handler does:
@@ -25,7 +26,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sim.engine import PARKED, Engine, Thread, ThreadBody
+from sim.engine import PARKED, Engine, Steps, Thread
 from sim.errors import AccountingError
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class Cpu:
         "_irqs_off",
         "_left",
         "_since",
+        "_turned_at",
+        "_turned_in_wait",
         "_wakes_at",
         "bit",
         "cluster",
@@ -63,6 +66,7 @@ class Cpu:
         "irq_until",
         "node",
         "number",
+        "pages",
         "pending",
         "socket",
         "spent",
@@ -80,6 +84,9 @@ class Cpu:
         self.tlb: Tlb
         self.pending = 0
         self.spent: defaultdict[str, int] = defaultdict(int)
+        """The open page of the account: activity -> ps."""
+        self.pages: list[dict[str, int]] = []
+        """The pages before it."""
         self.waiting = False
         self.in_kernel_wait = False
         """The thread sleeps in the kernel: the cpu is idle and in lazy-TLB mode."""
@@ -89,6 +96,8 @@ class Cpu:
         self._irqs_off = 0
         self._held_interrupts: list[Interrupt] = []
         self._since = 0
+        self._turned_at = 0
+        self._turned_in_wait: list[tuple[dict[str, int], int]] = []
         self._left = 0
         self._wakes_at = 0
 
@@ -128,10 +137,15 @@ class Cpu:
     def end_wait(self, since: int, activity: str) -> None:
         """Charge the wait that began at *since*, less what interrupts took of it."""
         self.waiting = False
+        if self._turned_in_wait:
+            for page, waited in self._turned_in_wait:
+                page[activity] = page.get(activity, 0) + waited
+            self._turned_in_wait.clear()
+            since = self._turned_at
         self.spent[activity] += self.engine._now - since - self._irq_in_wait
         self._irq_in_wait = 0
 
-    def park(self, what: object, activity: str) -> ThreadBody:
+    def park(self, what: object, activity: str) -> Steps[None]:
         """Wait until somebody pokes the cpu for *what*. The caller checks its condition before and after."""
         since = self.begin_wait(what)
         yield PARKED
@@ -206,7 +220,30 @@ class Cpu:
     def open_account(self) -> None:
         """Start a new account at the engine's time."""
         self.spent.clear()
+        self.pages.clear()
         self._since = self.engine._now
+
+    def turn_page(self) -> None:
+        """Begin a new page of the account at the engine's time T.
+
+        A wait, and a handler inside it, are split at T. Private work is charged when it begins and stays on
+        the page on which it began: a page of a cpu at work is off by what is left of that piece (a part of
+        an operation).
+        """
+        now = self.engine._now
+        page = dict(self.spent)
+        self.spent.clear()
+        if self.waiting:
+            beyond = max(0, self.irq_until - now)
+            if beyond:
+                page[INTERRUPT] = page.get(INTERRUPT, 0) - beyond
+                self.spent[INTERRUPT] = beyond
+            self._irq_in_wait = beyond
+            waited = now - self._since - sum(page.values()) - sum(sum(past.values()) for past in self.pages)
+            waited -= sum(part for _, part in self._turned_in_wait)
+            self._turned_in_wait.append((page, waited))
+            self._turned_at = now
+        self.pages.append(page)
 
     def leave(self) -> None:
         """The thread is done; the cpu idles (and still takes interrupts) until `close_account`."""
@@ -216,14 +253,15 @@ class Cpu:
     def close_account(self) -> None:
         """Charge the idle time after the thread's end, then hold the account against the clock.
 
-        Raises `AccountingError` unless the activities sum to the time since `open_account`, exactly.
+        Raises `AccountingError` unless the activities of all pages sum to the time since `open_account`,
+        exactly.
         """
         now = self.engine._now
         beyond = max(0, self.irq_until - now)
         self.spent[INTERRUPT] -= beyond
         self._irq_in_wait -= beyond
         self.end_wait(self._left, IDLE)
-        charged = sum(self.spent.values())
+        charged = sum(self.spent.values()) + sum(sum(page.values()) for page in self.pages)
         if charged != now - self._since:
             raise AccountingError(
                 f"{self}: {charged} ps are accounted for, {now - self._since} ps passed: {dict(self.spent)}"

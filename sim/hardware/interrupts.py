@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sim.engine import PARKED, ThreadBody
+from sim.engine import PARKED, Steps
 from sim.hardware.cpu import Cpu
 from sim.hardware.line import CacheLine, Fabric
 
@@ -102,7 +102,7 @@ class InterruptController:
         self.interrupts = 0
         self.calls = 0
 
-    def start(self, sender: Cpu, targets: Iterable[Cpu], call: Call) -> ThreadBody:
+    def start(self, sender: Cpu, targets: Iterable[Cpu], call: Call) -> Steps[Round]:
         """Queue *call* on every target and raise the interrupts. Returns the `Round` to finish."""
         chosen = list(targets)
         round_ = Round(sender, call, chosen)
@@ -133,7 +133,7 @@ class InterruptController:
             yield sender.take_pending()
         return round_
 
-    def finish(self, round_: Round) -> ThreadBody:
+    def finish(self, round_: Round) -> Steps[None]:
         """Wait until all targets have acknowledged, then read their descriptors."""
         sender = round_.sender
         if sender.pending:

@@ -24,7 +24,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from sim.engine import PARKED, Engine, ThreadBody
+from sim.engine import PARKED, Engine, Steps
 from sim.hardware.cpu import Cpu
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class CacheLine:
 
     # -- accesses -------------------------------------------------------------------------------------------
 
-    def write(self, cpu: Cpu, activity: str = LINE, *, again: int = 0) -> ThreadBody:
+    def write(self, cpu: Cpu, activity: str = LINE, *, again: int = 0) -> Steps[None]:
         """A store or atomic read-modify-write: returns when the line is *cpu*'s alone.
 
         *again* further RMWs follow at once, before anyone else can get the line.
@@ -175,7 +175,7 @@ class CacheLine:
             cpu.pending = cost
             cpu.spent[activity] += cost
 
-    def store(self, cpu: Cpu, activity: str = LINE) -> ThreadBody:
+    def store(self, cpu: Cpu, activity: str = LINE) -> Steps[None]:
         """A plain store: like `write`, but on a line that is *cpu*'s alone it costs no more than a hit."""
         if self.exclusive_to(cpu):
             if cpu.pending:
@@ -186,7 +186,7 @@ class CacheLine:
                 return
         yield from self.write(cpu, activity)
 
-    def read(self, cpu: Cpu, activity: str = LINE) -> ThreadBody:
+    def read(self, cpu: Cpu, activity: str = LINE) -> Steps[None]:
         """A load. A copy that the cpu already holds costs a hit and waits for nobody."""
         if cpu.pending:
             yield cpu.take_pending()
@@ -214,7 +214,7 @@ class CacheLine:
             return self._probed is None or cpu.engine._now < self._probe_arrives
         return not self._granting
 
-    def prefetch_write(self, cpu: Cpu) -> ThreadBody:
+    def prefetch_write(self, cpu: Cpu) -> Steps[None]:
         """Ask for ownership without waiting for it (PREFETCHW); a request under way is not repeated."""
         if cpu.pending:
             yield cpu.take_pending()
@@ -240,7 +240,7 @@ class CacheLine:
 
     # -- who is next ----------------------------------------------------------------------------------------
 
-    def _queue(self, cpu: Cpu, kind: int, activity: str) -> ThreadBody:
+    def _queue(self, cpu: Cpu, kind: int, activity: str) -> Steps[None]:
         self._enqueue(cpu, kind)
         since = cpu.begin_wait(self)
         yield PARKED

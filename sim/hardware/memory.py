@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.engine.units import LINE_BYTES, PAGE_BYTES, PS_PER_S
 from sim.errors import ModelError
 
@@ -132,13 +132,13 @@ class MemorySystem:
         distance = 0 if node == cpu.node else 1 if self._socket_of_node[node] == cpu.socket else 2
         return self._latencies[distance] + self._channels[node].read_line(cpu.engine._now)
 
-    def clear_page(self, cpu: Cpu, node: int, activity: str = ZERO) -> ThreadBody:
+    def clear_page(self, cpu: Cpu, node: int, activity: str = ZERO) -> Steps[None]:
         """Zero a 4 KiB page whose frame lies on *node*."""
         if cpu.pending:
             yield cpu.take_pending()  # servers are asked in the order of time
         cpu.stall(self._fill(cpu, node, self._clear), activity)
 
-    def clear_huge_page(self, cpu: Cpu, node: int, activity: str = ZERO) -> ThreadBody:
+    def clear_huge_page(self, cpu: Cpu, node: int, activity: str = ZERO) -> Steps[None]:
         """Zero a 2 MiB page, a 4 KiB part after another."""
         for _ in range(HUGE_PAGES):
             if cpu.pending:
@@ -147,7 +147,7 @@ class MemorySystem:
 
     def copy_page(
         self, cpu: Cpu, node: int, *, source: int | None = None, activity: str = COPY
-    ) -> ThreadBody:
+    ) -> Steps[None]:
         """Copy a 4 KiB page from a frame on *source* (absent: the same node) into one on *node*."""
         if cpu.pending:
             yield cpu.take_pending()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.errors import ModelError
 from sim.hardware import Cpu, Machine
 from sim.mm.page_table import PageTablePage
@@ -39,27 +39,27 @@ class AddressSpace(ABC):
         self._user_access = machine.spec.coherence.hit.at(clock)
 
     @abstractmethod
-    def mmap(self, cpu: Cpu, pages: int, at: int | None = None) -> ThreadBody:
+    def mmap(self, cpu: Cpu, pages: int, at: int | None = None) -> Steps[int]:
         """Map *pages* of private anonymous memory, at *at* (MAP_FIXED) or anywhere. Value: the first page."""
 
     @abstractmethod
-    def munmap(self, cpu: Cpu, at: int, pages: int) -> ThreadBody:
+    def munmap(self, cpu: Cpu, at: int, pages: int) -> Steps[None]:
         """Unmap a range."""
 
     @abstractmethod
-    def fault(self, cpu: Cpu, page: int, write: bool) -> ThreadBody:
+    def fault(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:
         """Handle a page fault: make *page* accessible or raise `SegmentationFault`."""
 
     @abstractmethod
     def activate(self, cpu: Cpu) -> None:
         """The space is loaded on *cpu*: a thread of it begins to run there."""
 
-    def discard(self, cpu: Cpu, at: int, pages: int) -> ThreadBody:
+    def discard(self, cpu: Cpu, at: int, pages: int) -> Steps[None]:
         """Give the pages of a range back; it stays mapped (madvise MADV_DONTNEED)."""
         raise ModelError("this design cannot discard pages")
         yield
 
-    def deactivate(self, cpu: Cpu) -> ThreadBody:
+    def deactivate(self, cpu: Cpu) -> Steps[None]:
         """The thread on *cpu* ends."""
         return
         yield
@@ -91,7 +91,7 @@ class AddressSpace(ABC):
         """Whether TLBs may hold the translation of *page* to *frame*, which the table has no more."""
         return False
 
-    def touch(self, cpu: Cpu, page: int, *, write: bool = True) -> ThreadBody:
+    def touch(self, cpu: Cpu, page: int, *, write: bool = True) -> Steps[None]:
         """One user access to *page*: TLB, page walk, page fault, and again.
 
         A walk fetches the entry's line if another cpu has written it since; the line is near after that, as

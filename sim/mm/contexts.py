@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import TLB_FLUSH, Cpu
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Contexts:
         self.switches = 0
         self.kept = 0
 
-    def switch(self, space: SynchronousFlush) -> ThreadBody:
+    def switch(self, space: SynchronousFlush) -> Steps[None]:
         """Load *space*; the cpu's thread runs in it from now on."""
         cpu, before = self._cpu, self._loaded
         if space is before:

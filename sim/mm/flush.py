@@ -9,7 +9,7 @@ from typing import Literal, Self
 
 from pydantic import PositiveInt, model_validator
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.errors import ModelError
 from sim.hardware import TLB_FLUSH, CacheLine, Cpu, Machine, MachineSpec, Spec
 
@@ -73,12 +73,12 @@ class SynchronousFlush:
         """A cpu that has seen this generation has no entries that were flushed elsewhere since."""
         return self.generation
 
-    def leave(self, cpu: Cpu) -> ThreadBody:
+    def leave(self, cpu: Cpu) -> Steps[int]:
         """*cpu* loads another space (cpumask_clear_cpu); value: the generation that it has seen."""
         yield from self._cpumask.write(cpu, TLB_FLUSH)
         return self._active.pop(cpu)
 
-    def enter(self, cpu: Cpu) -> ThreadBody:
+    def enter(self, cpu: Cpu) -> Steps[None]:
         """*cpu* is about to load the space (cpumask_set_cpu, then mm.context.tlb_gen)."""
         yield from self._cpumask.write(cpu, TLB_FLUSH)
         self._active[cpu] = self.generation
@@ -101,7 +101,7 @@ class SynchronousFlush:
 
     # -- flushing -------------------------------------------------------------------------------------------
 
-    def flush(self, cpu: Cpu, pages: Sequence[int]) -> ThreadBody:
+    def flush(self, cpu: Cpu, pages: Sequence[int]) -> Steps[None]:
         """Remove *pages* from every TLB and wait until that is done."""
         yield from self._line.write(cpu, TLB_FLUSH)
         self.generation += 1
@@ -165,7 +165,7 @@ class BroadcastFlush(SynchronousFlush):
     def valid_from(self) -> int:
         return self.generation if self._global_since is None else self._global_since
 
-    def flush(self, cpu: Cpu, pages: Sequence[int]) -> ThreadBody:
+    def flush(self, cpu: Cpu, pages: Sequence[int]) -> Steps[None]:
         if self._global_since is None:
             enough = len(self._active) >= self._start
             yield from super().flush(cpu, pages)
@@ -190,7 +190,7 @@ class TrackedFlush:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
 
-    def flush(self, cpu: Cpu, pages: Sequence[int], holders: Iterable[Cpu]) -> ThreadBody:
+    def flush(self, cpu: Cpu, pages: Sequence[int], holders: Iterable[Cpu]) -> Steps[None]:
         """Remove *pages* from the TLBs of *cpu* and *holders* and wait until that is done."""
 
         def flush_here(target: Cpu) -> int:
@@ -262,7 +262,7 @@ class LazyFlush:
             self._records[cpu] = deque()
             self._lines[cpu] = self._machine.line(f"LATR slots of {cpu}", cpu.socket, owner=cpu.id)
 
-    def flush(self, cpu: Cpu, removed: Sequence[tuple[int, int]], release: Callable[[], None]) -> ThreadBody:
+    def flush(self, cpu: Cpu, removed: Sequence[tuple[int, int]], release: Callable[[], None]) -> Steps[None]:
         """Flush the pages of *removed*, (page, frame) each, here and publish them for the others.
 
         *release* is called when no cpu can translate them any more.

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.engine.units import LINE_BYTES
 from sim.hardware import MEMORY, CacheLine, Cpu, Machine
 from sim.sync.phase_fair import PhaseFairLock
@@ -105,7 +105,7 @@ class BravoLock:
 
     # -- readers --------------------------------------------------------------------------------------------
 
-    def read_lock(self, cpu: Cpu) -> ThreadBody:
+    def read_lock(self, cpu: Cpu) -> Steps[None]:
         yield from self.underlying.line.read(cpu, self.activity)
         if self.bias:
             signed = yield from self._sign(cpu)
@@ -116,14 +116,14 @@ class BravoLock:
             yield from self.underlying.line.write(cpu, self.activity)
             self.bias = True
 
-    def read_unlock(self, cpu: Cpu) -> ThreadBody:
+    def read_unlock(self, cpu: Cpu) -> Steps[None]:
         slot = self.table.slot_of(cpu, self.address)
         if self.table.slots[slot] == (self, cpu):
             yield from self._erase(cpu, slot)
         else:
             yield from self.underlying.read_unlock(cpu)
 
-    def _sign(self, cpu: Cpu) -> ThreadBody:
+    def _sign(self, cpu: Cpu) -> Steps[bool]:
         """Take the lock through the table; the generator's value tells whether that worked."""
         table = self.table
         slot = table.slot_of(cpu, self.address)
@@ -140,7 +140,7 @@ class BravoLock:
         yield from self._erase(cpu, slot)
         return False
 
-    def _erase(self, cpu: Cpu, slot: int) -> ThreadBody:
+    def _erase(self, cpu: Cpu, slot: int) -> Steps[None]:
         yield from self.table.line_of(slot).write(cpu, self.activity)
         self.table.slots[slot] = None
         self._signed -= 1
@@ -149,7 +149,7 @@ class BravoLock:
 
     # -- writers --------------------------------------------------------------------------------------------
 
-    def write_lock(self, cpu: Cpu) -> ThreadBody:
+    def write_lock(self, cpu: Cpu) -> Steps[None]:
         yield from self.underlying.write_lock(cpu)
         if self.bias:
             self._revoker = cpu
@@ -159,10 +159,10 @@ class BravoLock:
             self._inhibited_until = cpu.now + self.table.inhibit
             self._revoker = None
 
-    def write_unlock(self, cpu: Cpu) -> ThreadBody:
+    def write_unlock(self, cpu: Cpu) -> Steps[None]:
         yield from self.underlying.write_unlock(cpu)
 
-    def _await_signed_readers(self, cpu: Cpu) -> ThreadBody:
+    def _await_signed_readers(self, cpu: Cpu) -> Steps[None]:
         """Scan the table. A line that was written since the last scan comes from the cache of its writer."""
         table = self.table
         table.scans += 1

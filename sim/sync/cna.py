@@ -30,7 +30,7 @@ from __future__ import annotations
 from collections import deque
 from itertools import pairwise
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu, Topology
 from sim.sync.nodes import NodeQueue, QueueNodes
 from sim.sync.spin import QueuedSpinLock
@@ -84,7 +84,7 @@ class CnaLock(QueuedSpinLock):
         self._preferred = 0
         self._since: int | None = None
 
-    def _wait_in_queue(self, cpu: Cpu) -> ThreadBody:
+    def _wait_in_queue(self, cpu: Cpu) -> Steps[None]:
         queue = self._split
         if not (yield from self._reach_head(cpu)):
             self._preferred = self._node_of(cpu)
@@ -116,7 +116,7 @@ class CnaLock(QueuedSpinLock):
             yield from self._look_behind(cpu)
         yield from self._promote_successor(cpu)
 
-    def _look_behind(self, cpu: Cpu) -> ThreadBody:
+    def _look_behind(self, cpu: Cpu) -> Steps[bool]:
         """`cna_order_queue`: set the next waiter aside if it sits elsewhere. Value: whether there is one."""
         queue = self._split
         yield from queue.node(cpu).read(cpu, self.activity)
@@ -140,7 +140,7 @@ class CnaLock(QueuedSpinLock):
     def _node_of(self, cpu: Cpu) -> int:
         return self._topology.visible_node(cpu.node)
 
-    def _touch(self, cpu: Cpu, waiter: Cpu) -> ThreadBody:
+    def _touch(self, cpu: Cpu, waiter: Cpu) -> Steps[None]:
         """Write the node of *waiter*, which loads it again and spins on."""
         yield from self._split.node(waiter).store(cpu, self.activity)
         waiter.poke(self, cpu.pending)

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu
 from sim.sync.nodes import QueueNodes
 from sim.sync.osq import SpinnerQueue
@@ -59,7 +59,7 @@ class Mutex:
     def describe_wait(self) -> str:
         return f"{self.line.name} (held by {self.holder})"
 
-    def acquire(self, cpu: Cpu) -> ThreadBody:
+    def acquire(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.write(cpu, self.activity)  # cmpxchg owner: 0 -> current
         if not self._waiters and self._take(cpu):
             return
@@ -70,7 +70,7 @@ class Mutex:
         if not taken:
             yield from self._wait_in_list(cpu)
 
-    def release(self, cpu: Cpu) -> ThreadBody:
+    def release(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.write(cpu, self.activity)  # cmpxchg owner: current -> 0, fails on any flag
         if not self._waiters:
             self._set_owner(cpu, None)
@@ -102,7 +102,7 @@ class Mutex:
         self.holder = cpu
         return True
 
-    def _try_take(self, cpu: Cpu) -> ThreadBody:
+    def _try_take(self, cpu: Cpu) -> Steps[bool]:
         """`__mutex_trylock`: look, then cmpxchg. Value: whether the lock is taken."""
         yield from self.line.read(cpu, self.activity)
         if not self._may_take(cpu):
@@ -120,7 +120,7 @@ class Mutex:
 
     # -- optimistic spinning --------------------------------------------------------------------------------
 
-    def _spin_in_queue(self, cpu: Cpu) -> ThreadBody:
+    def _spin_in_queue(self, cpu: Cpu) -> Steps[bool]:
         """`mutex_optimistic_spin` of a newcomer. Value: whether it has taken the lock."""
         yield from self.line.read(cpu, self.activity)
         if self._owner_sleeps():
@@ -130,7 +130,7 @@ class Mutex:
         yield from self._osq.unlock(cpu)
         return taken
 
-    def _spin(self, cpu: Cpu) -> ThreadBody:
+    def _spin(self, cpu: Cpu) -> Steps[bool]:
         """Watch the owner, take the lock when it is free; in vain if the owner sleeps."""
         while True:
             taken = yield from self._try_take(cpu)
@@ -152,7 +152,7 @@ class Mutex:
 
     # -- sleeping -------------------------------------------------------------------------------------------
 
-    def _wait_in_list(self, cpu: Cpu) -> ThreadBody:
+    def _wait_in_list(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.write(cpu, self.activity)  # wait_lock
         taken = yield from self._try_take(cpu)
         if taken:
@@ -177,7 +177,7 @@ class Mutex:
         yield from self.line.write(cpu, self.activity)  # wait_lock; the last one clears the flags
         self._waiters.remove(waiter)
 
-    def _demand(self, cpu: Cpu) -> ThreadBody:
+    def _demand(self, cpu: Cpu) -> Steps[bool]:
         """Set HANDOFF; a lock that has been released meanwhile is taken instead. Value: whether it was."""
         if not self._handoff:
             yield from self.line.write(cpu, self.activity)

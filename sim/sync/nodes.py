@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu, Machine
 
 
@@ -51,7 +51,7 @@ class NodeQueue:
         """Whether somebody has linked itself behind *cpu*."""
         return cpu in self._following
 
-    def join(self, cpu: Cpu) -> ThreadBody:
+    def join(self, cpu: Cpu) -> Steps[bool]:
         """Swap the tail and link behind the predecessor. Value: whether there is one."""
         yield from self._line.write(cpu, self._lock.activity)
         previous, self.tail = self.tail, cpu
@@ -71,13 +71,13 @@ class NodeQueue:
         self.tail = None
         return True
 
-    def link(self, cpu: Cpu) -> ThreadBody:
+    def link(self, cpu: Cpu) -> Steps[Cpu | None]:
         """Wait for the link of whoever is behind *cpu*. Value: that cpu."""
         while cpu not in self._following:
             yield from cpu.park(self._lock, self._lock.activity)
         return self._following[cpu]
 
-    def successor(self, cpu: Cpu) -> ThreadBody:
+    def successor(self, cpu: Cpu) -> Steps[Cpu]:
         """Wait for the link of whoever is behind *cpu* and write its node. Value: that cpu, to be poked."""
         if cpu.pending:
             yield cpu.take_pending()

@@ -11,7 +11,7 @@ middle of the queue; with one thread a cpu nobody has to.
 
 from __future__ import annotations
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu
 from sim.sync.nodes import Charged, NodeQueue, QueueNodes
 
@@ -32,7 +32,7 @@ class SpinnerQueue:
         """Whether anybody spins (osq_is_locked)."""
         return self._queue.tail is not None
 
-    def lock(self, cpu: Cpu) -> ThreadBody:
+    def lock(self, cpu: Cpu) -> Steps[None]:
         """Wait until *cpu* is the head."""
         waits = yield from self._queue.join(cpu)
         if waits:
@@ -41,7 +41,7 @@ class SpinnerQueue:
             yield from self._queue.node(cpu).read(cpu, self._lock.activity)
         self.head = cpu
 
-    def unlock(self, cpu: Cpu) -> ThreadBody:
+    def unlock(self, cpu: Cpu) -> Steps[None]:
         """Give up the tail if nobody follows, else make the next spinner the head."""
         yield from self._line.write(cpu, self._lock.activity)  # cmpxchg tail: self -> empty
         if self._queue.leave(cpu):

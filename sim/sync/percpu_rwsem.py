@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import Cpu, Machine
 from sim.sync.rcu import Rcu
 from sim.sync.rcu_sync import GpState, RcuSync
@@ -68,7 +68,7 @@ class PercpuRwSem:
 
     # -- readers --------------------------------------------------------------------------------------------
 
-    def read_lock(self, cpu: Cpu) -> ThreadBody:
+    def read_lock(self, cpu: Cpu) -> Steps[None]:
         if cpu.pending:
             yield cpu.take_pending()
         self._rcu.read_lock(cpu)  # preemption off
@@ -82,7 +82,7 @@ class PercpuRwSem:
         if not taken:
             yield from self._wait(cpu, write=False)
 
-    def read_unlock(self, cpu: Cpu) -> ThreadBody:
+    def read_unlock(self, cpu: Cpu) -> Steps[None]:
         if cpu.pending:
             yield cpu.take_pending()
         self._rcu.read_lock(cpu)
@@ -93,11 +93,11 @@ class PercpuRwSem:
             yield from self._tell_writer(cpu)
         self._rcu.read_unlock(cpu)
 
-    def _count(self, cpu: Cpu, change: int) -> ThreadBody:
+    def _count(self, cpu: Cpu, change: int) -> Steps[None]:
         yield from self._count_lines[cpu.id].store(cpu, self.activity)
         self._counts[cpu.id] += change
 
-    def _try_read(self, cpu: Cpu) -> ThreadBody:
+    def _try_read(self, cpu: Cpu) -> Steps[bool]:
         """Count oneself, then look at *block*. Value: whether the lock is taken."""
         yield from self._count(cpu, 1)
         yield from self._block_line.read(cpu, self.activity)
@@ -107,7 +107,7 @@ class PercpuRwSem:
         yield from self._tell_writer(cpu)
         return False
 
-    def _tell_writer(self, cpu: Cpu) -> ThreadBody:
+    def _tell_writer(self, cpu: Cpu) -> Steps[None]:
         """`rcuwait_wake_up`: a writer that waits for the readers looks again."""
         yield from self._state_line.read(cpu, self.activity)
         if self._draining is not None:
@@ -115,7 +115,7 @@ class PercpuRwSem:
 
     # -- writers --------------------------------------------------------------------------------------------
 
-    def write_lock(self, cpu: Cpu) -> ThreadBody:
+    def write_lock(self, cpu: Cpu) -> Steps[None]:
         yield from self._sync.enter(cpu)
         taken = yield from self._try_write(cpu)
         if not taken:
@@ -123,21 +123,21 @@ class PercpuRwSem:
         yield from self._drain(cpu)
         self.writer = cpu
 
-    def write_unlock(self, cpu: Cpu) -> ThreadBody:
+    def write_unlock(self, cpu: Cpu) -> Steps[None]:
         yield from self._block_line.store(cpu, self.activity)
         self.writer = None
         self._blocked = False
         yield from self._wake_waiters(cpu)
         yield from self._sync.exit(cpu)
 
-    def _try_write(self, cpu: Cpu) -> ThreadBody:
+    def _try_write(self, cpu: Cpu) -> Steps[bool]:
         yield from self._block_line.write(cpu, self.activity)  # xchg
         if self._blocked:
             return False
         self._blocked = True
         return True
 
-    def _drain(self, cpu: Cpu) -> ThreadBody:
+    def _drain(self, cpu: Cpu) -> Steps[None]:
         """Sleep until the counts of all cpus sum to zero."""
         yield from self._state_line.write(cpu, self.activity)  # whom to wake
         self._draining = Sleeper(cpu, f"the readers of {self.name}")
@@ -154,7 +154,7 @@ class PercpuRwSem:
 
     # -- the wait queue -------------------------------------------------------------------------------------
 
-    def _wait(self, cpu: Cpu, *, write: bool) -> ThreadBody:
+    def _wait(self, cpu: Cpu, *, write: bool) -> Steps[None]:
         """Try once more under the queue's lock, then sleep until a waker has taken the lock for *cpu*."""
         yield from self._block_line.write(cpu, self.activity)  # waiters.lock
         while True:
@@ -168,7 +168,7 @@ class PercpuRwSem:
         while not waiter.granted:
             yield from self._scheduler.sleep(cpu, waiter, self.activity)
 
-    def _wake_waiters(self, cpu: Cpu) -> ThreadBody:
+    def _wake_waiters(self, cpu: Cpu) -> Steps[None]:
         """Take the lock for the waiting readers up to the first writer, or for a writer that is first."""
         yield from self._block_line.write(cpu, self.activity)  # waiters.lock
         if self._waiters and not self._waiters[0].write:

@@ -17,7 +17,7 @@ systems" (2010), PF-Q; CortenMM artifact, cortenmm-rw, ostd/src/mm/page_table. R
 
 from __future__ import annotations
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu
 from sim.sync.nodes import QueueNodes
 from sim.sync.spin import McsLock, spin_on
@@ -63,7 +63,7 @@ class PhaseFairLock:
 
     # -- readers --------------------------------------------------------------------------------------------
 
-    def read_lock(self, cpu: Cpu) -> ThreadBody:
+    def read_lock(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.write(cpu, self.activity)  # rin += 1
         self._entered += 1
         if self._writer_present:
@@ -72,7 +72,7 @@ class PhaseFairLock:
             yield from spin_on(self.line, cpu, self, lambda: self._phase == phase)
         self.readers += 1
 
-    def read_unlock(self, cpu: Cpu) -> ThreadBody:
+    def read_unlock(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.write(cpu, self.activity)  # rout += 1
         self._left += 1
         self.readers -= 1
@@ -85,7 +85,7 @@ class PhaseFairLock:
 
     # -- writers --------------------------------------------------------------------------------------------
 
-    def write_lock(self, cpu: Cpu) -> ThreadBody:
+    def write_lock(self, cpu: Cpu) -> Steps[None]:
         yield from self._writers.acquire(cpu)
         yield from self.line.write(cpu, self.activity)  # rin |= present and phase: readers wait from here on
         self._writer_present = True
@@ -97,7 +97,7 @@ class PhaseFairLock:
             self._drained = False
         self.writer = cpu
 
-    def write_unlock(self, cpu: Cpu) -> ThreadBody:
+    def write_unlock(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.write(cpu, self.activity)  # rin ^= bits: the readers that wait are in
         self.writer = None
         self._writer_present = False

@@ -28,7 +28,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.errors import ModelError
 from sim.hardware import Cpu, Machine
 from sim.sync.nodes import QueueNodes
@@ -120,7 +120,7 @@ class Rcu:
 
     # -- grace periods --------------------------------------------------------------------------------------
 
-    def defer(self, cpu: Cpu, callback: Callback) -> ThreadBody:
+    def defer(self, cpu: Cpu, callback: Callback) -> Steps[None]:
         """Let *callback* run after a grace period that begins now or later."""
         if cpu.pending:
             yield cpu.take_pending()
@@ -140,7 +140,7 @@ class Rcu:
         assert self._lock is None
         self._queue(_Deferred(cpu, callback))
 
-    def quiescent(self, cpu: Cpu) -> ThreadBody:
+    def quiescent(self, cpu: Cpu) -> Steps[None]:
         """*cpu* passes a quiescent state: a context switch, the sleep or the end of its thread.
 
         With a global list the cpu that completes the period runs the callbacks here. Raises `ModelError`

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu
 from sim.sync.rcu import Rcu
 from sim.sync.sleep import Scheduler, Sleeper
@@ -43,7 +43,7 @@ class RcuSync:
         self._entered = 0
         self._waiters: list[Sleeper] = []
 
-    def enter(self, cpu: Cpu) -> ThreadBody:
+    def enter(self, cpu: Cpu) -> Steps[None]:
         """Turn readers to the slow path; returns when none is fast any more. The thread may sleep."""
         yield from self.line.write(cpu, self.activity)
         self._entered += 1
@@ -56,7 +56,7 @@ class RcuSync:
         while self.state is GpState.ENTER:
             yield from self._scheduler.sleep(cpu, sleeper, self.activity)
 
-    def exit(self, cpu: Cpu) -> ThreadBody:
+    def exit(self, cpu: Cpu) -> Steps[None]:
         """The writer is done; after another grace period readers are fast again, unless a writer is there."""
         yield from self.line.write(cpu, self.activity)
         self._entered -= 1

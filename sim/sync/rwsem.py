@@ -24,7 +24,7 @@ from collections import deque
 
 from pydantic import NonNegativeInt, PositiveInt
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.engine.units import Duration
 from sim.hardware import CacheLine, Cpu, Spec
 from sim.sync.nodes import QueueNodes
@@ -104,7 +104,7 @@ class RwSem:
 
     # -- readers --------------------------------------------------------------------------------------------
 
-    def down_read(self, cpu: Cpu) -> ThreadBody:
+    def down_read(self, cpu: Cpu) -> Steps[None]:
         yield from self.count.write(cpu, self.activity)  # atomic add of a reader
         if not (self.writer or self._waiters or self._handoff):
             self.readers += 1
@@ -124,7 +124,7 @@ class RwSem:
             yield from self._scheduler.sleep(cpu, waiter, self.activity)
         waiter.woken = False
 
-    def try_read(self, cpu: Cpu) -> ThreadBody:
+    def try_read(self, cpu: Cpu) -> Steps[bool]:
         """`down_read_trylock`; the generator's value tells whether the lock was taken.
 
         The first cmpxchg bets on no readers; with readers inside it fails and is repeated while the line is
@@ -139,7 +139,7 @@ class RwSem:
             yield from self.owner_line.store(cpu, self.activity)
         return True
 
-    def up_read(self, cpu: Cpu) -> ThreadBody:
+    def up_read(self, cpu: Cpu) -> Steps[None]:
         yield from self.count.write(cpu, self.activity)
         self.readers -= 1
         if not self.readers:
@@ -150,7 +150,7 @@ class RwSem:
 
     # -- writers --------------------------------------------------------------------------------------------
 
-    def down_write(self, cpu: Cpu) -> ThreadBody:
+    def down_write(self, cpu: Cpu) -> Steps[None]:
         yield from self.count.write(cpu, self.activity)  # cmpxchg 0 -> writer
         if self._is_free() and not self._waiters:
             self.writer = cpu
@@ -162,7 +162,7 @@ class RwSem:
                 return
         yield from self._sleep_for_write(cpu)
 
-    def up_write(self, cpu: Cpu) -> ThreadBody:
+    def up_write(self, cpu: Cpu) -> Steps[None]:
         yield from self.owner_line.store(cpu, self.activity)  # clear the owner: the spinner goes on to count
         self._tell_spinner(cpu)
         yield from self.count.write(cpu, self.activity)
@@ -171,7 +171,7 @@ class RwSem:
         if self._waiters:
             yield from self._wake(cpu)
 
-    def downgrade_write(self, cpu: Cpu) -> ThreadBody:
+    def downgrade_write(self, cpu: Cpu) -> Steps[None]:
         """Turn the write hold into a read hold and let queued readers in."""
         yield from self.count.write(cpu, self.activity)
         self.writer = None
@@ -189,14 +189,14 @@ class RwSem:
     def _may_spin(self) -> bool:
         return self.writer is not None or not self._nonspinnable
 
-    def _spin(self, cpu: Cpu) -> ThreadBody:
+    def _spin(self, cpu: Cpu) -> Steps[bool]:
         """`rwsem_optimistic_spin`: queue in the OSQ, as its head spin for the lock. Returns whether taken."""
         yield from self._osq.lock(cpu)
         taken = yield from self._spin_as_head(cpu)
         yield from self._osq.unlock(cpu)
         return taken
 
-    def _spin_as_head(self, cpu: Cpu) -> ThreadBody:
+    def _spin_as_head(self, cpu: Cpu) -> Steps[bool]:
         deadline = None
         while True:
             yield from self.owner_line.read(cpu, self.activity)
@@ -251,7 +251,7 @@ class RwSem:
         self._waiters.append(waiter)
         return waiter
 
-    def _sleep_for_write(self, cpu: Cpu) -> ThreadBody:
+    def _sleep_for_write(self, cpu: Cpu) -> Steps[None]:
         waiter = self._join(cpu, write=True)
         yield from self.owner_line.write(cpu, self.activity)  # wait_lock, list_add
         yield from self.count.write(cpu, self.activity)  # set WAITERS
@@ -281,7 +281,7 @@ class RwSem:
     def _may_take(self, waiter: _Waiter) -> bool:
         return self.writer is None and not self.readers and (not self._handoff or waiter.handoff)
 
-    def _wake(self, cpu: Cpu) -> ThreadBody:
+    def _wake(self, cpu: Cpu) -> Steps[None]:
         """`rwsem_wake`: the first waiter decides who is woken."""
         yield from self.owner_line.write(cpu, self.activity)  # wait_lock
         if not self._waiters:
@@ -292,13 +292,13 @@ class RwSem:
         elif self.writer is None:
             yield from self._grant_readers(cpu)
 
-    def _wake_readers(self, cpu: Cpu) -> ThreadBody:
+    def _wake_readers(self, cpu: Cpu) -> Steps[None]:
         """Wake queued readers because the lock is now read-held; writers stay asleep."""
         yield from self.owner_line.write(cpu, self.activity)
         if self._waiters and not self._waiters[0].write:
             yield from self._grant_readers(cpu)
 
-    def _grant_readers(self, cpu: Cpu) -> ThreadBody:
+    def _grant_readers(self, cpu: Cpu) -> Steps[None]:
         """Give the lock to all queued readers (a batch at most), passing over writers, then wake them."""
         batch = [waiter for waiter in self._waiters if not waiter.write][: self._tuning.batch]
         for waiter in batch:

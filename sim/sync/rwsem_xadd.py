@@ -27,7 +27,7 @@ from collections import deque
 from itertools import takewhile
 from typing import Final, Literal
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu
 from sim.sync.nodes import QueueNodes
 from sim.sync.osq import SpinnerQueue
@@ -85,19 +85,19 @@ class XaddRwSem:
 
     # -- readers --------------------------------------------------------------------------------------------
 
-    def down_read(self, cpu: Cpu) -> ThreadBody:
+    def down_read(self, cpu: Cpu) -> Steps[None]:
         count = yield from self._add(cpu, _READ)
         if count > 0:
             yield from self._set_owner(cpu, _READERS)
         else:
             yield from self._sleep_for_read(cpu)
 
-    def up_read(self, cpu: Cpu) -> ThreadBody:
+    def up_read(self, cpu: Cpu) -> Steps[None]:
         count = yield from self._add(cpu, -_READ)
         if count < -1 and not count & _ACTIVE:
             yield from self._wake_first(cpu)
 
-    def _sleep_for_read(self, cpu: Cpu) -> ThreadBody:
+    def _sleep_for_read(self, cpu: Cpu) -> Steps[None]:
         waiter = Waiter(cpu, self.name, write=False)
         yield from self._wait_lock.acquire(cpu)
         first = not self._waiters
@@ -117,7 +117,7 @@ class XaddRwSem:
 
     # -- writers --------------------------------------------------------------------------------------------
 
-    def down_write(self, cpu: Cpu) -> ThreadBody:
+    def down_write(self, cpu: Cpu) -> Steps[None]:
         count = yield from self._add(cpu, _WRITE)
         if count != _WRITE:
             yield from self._add(cpu, -_WRITE)
@@ -126,13 +126,13 @@ class XaddRwSem:
                 yield from self._sleep_for_write(cpu)
         yield from self._set_owner(cpu, cpu)
 
-    def up_write(self, cpu: Cpu) -> ThreadBody:
+    def up_write(self, cpu: Cpu) -> Steps[None]:
         yield from self._set_owner(cpu, None)
         count = yield from self._add(cpu, -_WRITE)
         if count < 0:
             yield from self._wake_first(cpu)
 
-    def _spin(self, cpu: Cpu) -> ThreadBody:
+    def _spin(self, cpu: Cpu) -> Steps[bool]:
         """rwsem_optimistic_spin. Value: whether the lock was taken."""
         yield from self._look(cpu)
         if self._owner is _READERS:
@@ -142,7 +142,7 @@ class XaddRwSem:
         yield from self._osq.unlock(cpu)
         return taken
 
-    def _spin_as_head(self, cpu: Cpu) -> ThreadBody:
+    def _spin_as_head(self, cpu: Cpu) -> Steps[bool]:
         while True:
             yield from self._look(cpu)
             if self._owner is _READERS:
@@ -155,7 +155,7 @@ class XaddRwSem:
             elif self.line.held_by(cpu):
                 yield from cpu.park(self, self.activity)
 
-    def _sleep_for_write(self, cpu: Cpu) -> ThreadBody:
+    def _sleep_for_write(self, cpu: Cpu) -> Steps[None]:
         waiter = Waiter(cpu, self.name, write=True)
         yield from self._wait_lock.acquire(cpu)
         behind = bool(self._waiters)
@@ -175,7 +175,7 @@ class XaddRwSem:
         self._waiters.remove(waiter)
         yield from self._wait_lock.release(cpu)
 
-    def _try_queued(self, cpu: Cpu) -> ThreadBody:
+    def _try_queued(self, cpu: Cpu) -> Steps[bool]:
         """cmpxchg by a writer in the queue: only if nobody holds the lock or tries."""
         if self._count != _WAITING:
             return False
@@ -188,7 +188,7 @@ class XaddRwSem:
 
     # -- waking ---------------------------------------------------------------------------------------------
 
-    def _wake_first(self, cpu: Cpu) -> ThreadBody:
+    def _wake_first(self, cpu: Cpu) -> Steps[None]:
         """rwsem_wake: a spinner that is there will try, so its wait_lock is not worth waiting for."""
         if self._osq.is_locked:
             taken = yield from self._wait_lock.try_acquire(cpu)
@@ -202,7 +202,7 @@ class XaddRwSem:
         yield from self._wait_lock.release(cpu)
         self._wake(cpu, woken)
 
-    def _mark(self, cpu: Cpu, *, writers_too: bool) -> ThreadBody:
+    def _mark(self, cpu: Cpu, *, writers_too: bool) -> Steps[list[Waiter]]:
         """__rwsem_mark_wake under wait_lock. Value: who is to be woken, readers with the lock in hand."""
         if self._waiters[0].write:
             return [self._waiters[0]] if writers_too else []
@@ -230,14 +230,14 @@ class XaddRwSem:
 
     # -- the words ------------------------------------------------------------------------------------------
 
-    def _add(self, cpu: Cpu, delta: int) -> ThreadBody:
+    def _add(self, cpu: Cpu, delta: int) -> Steps[int]:
         """Atomic add. Value: the new count."""
         yield from self.line.write(cpu, self.activity)
         self._count += delta
         self._tell(cpu)
         return self._count
 
-    def _set_owner(self, cpu: Cpu, owner: Cpu | Literal["readers"] | None) -> ThreadBody:
+    def _set_owner(self, cpu: Cpu, owner: Cpu | Literal["readers"] | None) -> Steps[None]:
         """Write the owner word; readers look first whether one of them has."""
         if owner is _READERS:
             yield from self._look(cpu)
@@ -247,7 +247,7 @@ class XaddRwSem:
         self._owner = owner
         self._tell(cpu)
 
-    def _look(self, cpu: Cpu) -> ThreadBody:
+    def _look(self, cpu: Cpu) -> Steps[None]:
         """Load the line; what is seen is what it holds when the load is done."""
         yield from self.line.read(cpu, self.activity)
         if cpu.pending:

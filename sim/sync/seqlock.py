@@ -14,7 +14,7 @@ Source: Linux 6.13, include/linux/seqlock.h (`seqlock_t`, read_seqbegin, read_se
 
 from __future__ import annotations
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu
 from sim.sync.nodes import QueueNodes
 from sim.sync.spin import QueuedSpinLock
@@ -37,7 +37,7 @@ class SeqLock:
 
     # -- readers --------------------------------------------------------------------------------------------
 
-    def read_begin(self, cpu: Cpu) -> ThreadBody:
+    def read_begin(self, cpu: Cpu) -> Steps[int]:
         """Wait until no writer is inside. Value: the sequence number, for `read_retry`."""
         while True:
             yield from self.line.read(cpu, self.activity)
@@ -50,19 +50,19 @@ class SeqLock:
                 self._spinning.append(cpu)
                 yield from cpu.park(self, self.activity)
 
-    def read_retry(self, cpu: Cpu, sequence: int) -> ThreadBody:
+    def read_retry(self, cpu: Cpu, sequence: int) -> Steps[bool]:
         """Value: whether a writer has come since, so that what was read is void."""
         yield from self.line.read(cpu, self.activity)
         return self.sequence != sequence
 
     # -- writers --------------------------------------------------------------------------------------------
 
-    def write_lock(self, cpu: Cpu) -> ThreadBody:
+    def write_lock(self, cpu: Cpu) -> Steps[None]:
         yield from self._lock.acquire(cpu)
         yield from self.line.store(cpu, self.activity)
         self.sequence += 1
 
-    def write_unlock(self, cpu: Cpu) -> ThreadBody:
+    def write_unlock(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.store(cpu, self.activity)
         self.sequence += 1
         waiting, self._spinning = self._spinning, []

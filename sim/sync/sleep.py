@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import Cpu, Machine
 
 SCHED = "sched"
@@ -40,7 +40,7 @@ class Scheduler:
         self._watched: dict[Cpu, dict[Cpu, object]] = {}
         self.sleeps = 0
 
-    def sleep(self, cpu: Cpu, sleeper: Sleeper, activity: str) -> ThreadBody:
+    def sleep(self, cpu: Cpu, sleeper: Sleeper, activity: str) -> Steps[None]:
         """Block until *sleeper* is woken. *activity* gets the sleep, `sched` the switches."""
         if sleeper.woken:
             sleeper.woken = False
@@ -79,7 +79,7 @@ class Scheduler:
         vary = 1 + self._wake_spread * (2 * self._draw() - 1)
         sleeper.cpu.poke(sleeper, after + int(latency * vary))
 
-    def nap(self, cpu: Cpu, time: int, activity: str) -> ThreadBody:
+    def nap(self, cpu: Cpu, time: int, activity: str) -> Steps[None]:
         """Block for *time* ps: a device or a timer wakes the thread with an interrupt."""
         sleeper = Sleeper(cpu, "a timer")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu
 from sim.sync.nodes import NodeQueue, QueueNodes
 
@@ -23,7 +23,7 @@ class SpinLock(Protocol):
         """What a waiter waits for."""
 
 
-def spin_on(line: CacheLine, cpu: Cpu, lock: SpinLock, busy: Callable[[], bool]) -> ThreadBody:
+def spin_on(line: CacheLine, cpu: Cpu, lock: SpinLock, busy: Callable[[], bool]) -> Steps[None]:
     """Load *line* again and again while *busy*; whoever ends that pokes *cpu* for *lock*."""
     while True:
         yield from line.read(cpu, lock.activity)
@@ -52,7 +52,7 @@ class McsLock:
     def describe_wait(self) -> str:
         return f"{self.line.name} (held by {self.holder})"
 
-    def acquire(self, cpu: Cpu) -> ThreadBody:
+    def acquire(self, cpu: Cpu) -> Steps[None]:
         """Swap oneself into the tail; wait for the predecessor, if there is one."""
         waits = yield from self._queue.join(cpu)
         if not waits:
@@ -60,7 +60,7 @@ class McsLock:
             return
         yield from spin_on(self._queue.node(cpu), cpu, self, lambda: self.holder is not cpu)
 
-    def release(self, cpu: Cpu) -> ThreadBody:
+    def release(self, cpu: Cpu) -> Steps[None]:
         """Free the lock, or pass it to the successor."""
         yield from self._queue.node(cpu).read(cpu, self.activity)  # node.next
         if not self._queue.has_successor(cpu):
@@ -95,7 +95,7 @@ class QueuedSpinLock:
     def describe_wait(self) -> str:
         return f"{self.line.name} (held by {self.holder})"
 
-    def acquire(self, cpu: Cpu) -> ThreadBody:
+    def acquire(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.write(cpu, self.activity)  # cmpxchg 0 -> locked
         if self._is_free():
             self.holder = cpu
@@ -111,7 +111,7 @@ class QueuedSpinLock:
                 return
         yield from self._wait_in_queue(cpu)
 
-    def try_acquire(self, cpu: Cpu) -> ThreadBody:
+    def try_acquire(self, cpu: Cpu) -> Steps[bool]:
         """queued_spin_trylock: look first, then cmpxchg. Value: whether the lock was taken."""
         yield from self.line.read(cpu, self.activity)
         if cpu.pending:
@@ -127,14 +127,14 @@ class QueuedSpinLock:
     def _is_free(self) -> bool:
         return self.holder is None and self._pending is None and self._queue.tail is None
 
-    def release(self, cpu: Cpu) -> ThreadBody:
+    def release(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.store(cpu, self.activity)
         self.holder = None
         waiter = self._pending or self._head
         if waiter is not None:
             waiter.poke(self, cpu.pending)
 
-    def _wait_in_queue(self, cpu: Cpu) -> ThreadBody:
+    def _wait_in_queue(self, cpu: Cpu) -> Steps[None]:
         yield from self._reach_head(cpu)
         yield from self._await_word(cpu)
         yield from self.line.write(cpu, self.activity)  # set locked, clear the tail if nobody follows
@@ -143,7 +143,7 @@ class QueuedSpinLock:
         if not self._queue.leave(cpu):
             yield from self._promote_successor(cpu)
 
-    def _reach_head(self, cpu: Cpu) -> ThreadBody:
+    def _reach_head(self, cpu: Cpu) -> Steps[bool]:
         """Queue and wait for the promotion to its head. Value: whether anybody was ahead."""
         waits = yield from self._queue.join(cpu)  # xchg tail
         if waits:
@@ -152,11 +152,11 @@ class QueuedSpinLock:
         self._head = cpu
         return waits
 
-    def _await_word(self, cpu: Cpu) -> ThreadBody:
+    def _await_word(self, cpu: Cpu) -> Steps[None]:
         """As the head: spin until nobody holds the lock and nobody is pending."""
         return spin_on(self.line, cpu, self, lambda: self.holder is not None or self._pending is not None)
 
-    def _promote_successor(self, cpu: Cpu) -> ThreadBody:
+    def _promote_successor(self, cpu: Cpu) -> Steps[None]:
         successor = yield from self._queue.successor(cpu)
         self._promoted = successor
         successor.poke(self, cpu.pending)

@@ -11,7 +11,7 @@ Sources: Boyd-Wickizer et al., Non-scalable locks are dangerous (2012), for the 
 
 from __future__ import annotations
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu
 
 
@@ -30,7 +30,7 @@ class TasLock:
         self.pause = pause
         self.holder: Cpu | None = None
 
-    def acquire(self, cpu: Cpu) -> ThreadBody:
+    def acquire(self, cpu: Cpu) -> Steps[None]:
         while True:
             yield from self.line.write(cpu, self.activity)
             if self.holder is None:
@@ -44,7 +44,7 @@ class TasLock:
                 if self.holder is None:
                     break
 
-    def release(self, cpu: Cpu) -> ThreadBody:
+    def release(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.store(cpu, self.activity)
         self.holder = None
 
@@ -69,7 +69,7 @@ class TicketLock:
     def describe_wait(self) -> str:
         return f"{self.line.name} (held by {self.holder})"
 
-    def acquire(self, cpu: Cpu) -> ThreadBody:
+    def acquire(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.write(cpu, self.activity)  # fetch-and-add of next
         ticket = self._next
         self._next += 1
@@ -88,7 +88,7 @@ class TicketLock:
             self._waiters.pop(cpu, None)
         self.holder = cpu
 
-    def release(self, cpu: Cpu) -> ThreadBody:
+    def release(self, cpu: Cpu) -> Steps[None]:
         self.holder = None
         yield from self.line.store(cpu, self.activity)
         self._serving += 1

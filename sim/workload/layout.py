@@ -51,6 +51,18 @@ class Slots:
         """First page of every slot, in thread order."""
         return [self._start + offset for offset in self._offsets]
 
+    def own(self, thread: int) -> list[range]:
+        """The pages of all slots of *thread*, by address; slots side by side are one range."""
+        mine = sorted(self._offsets[thread * self._requests : (thread + 1) * self._requests])
+        found: list[range] = []
+        for offset in mine:
+            start = self._start + offset
+            if found and found[-1].stop == start:
+                found[-1] = range(found[-1].start, start + self.pages)
+            else:
+                found.append(range(start, start + self.pages))
+        return found
+
     @property
     def _start(self) -> int:
         if self.base is None:

@@ -4,23 +4,24 @@
     thread i               uses its stack, polls .... sees the flag | request 0 | request 1 | ... | idle
                                                      ^ skewed: its polling loop, its turn at the line
 
-The account of every cpu opens when the flag is written and closes when the last thread is done.
+The account of every cpu opens when the flag is written and closes when the last thread is done. A thread does
+so many requests, or goes on until the window of the run is over (see `window`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sim.engine import Engine, ThreadBody
+from sim.engine import Engine, Steps
 from sim.engine.units import PAGE_BYTES
-from sim.errors import AccountingError
 from sim.hardware import Cpu, Machine, MachineSpec
 from sim.mm import USER
 from sim.workload.boot import boot
 from sim.workload.layout import Slots
 from sim.workload.pinning import order_of
-from sim.workload.steps import run_steps
+from sim.workload.result import Run, balanced, whole
+from sim.workload.steps import Worker
+from sim.workload.window import Meter
 
 if TYPE_CHECKING:
     from sim.designs import DesignSpec
@@ -28,16 +29,6 @@ if TYPE_CHECKING:
     from sim.workload.spec import WorkloadPlan
 
 START = "start"
-
-
-@dataclass(frozen=True)
-class Run:
-    """What one run gave, in ps: latencies of the measured requests, time by activity over all cpus."""
-
-    latencies: list[int]
-    spent: dict[str, int]
-    elapsed: int
-    events: int
 
 
 def run_once(
@@ -62,18 +53,13 @@ def run_once(
 
     _set_up(engine, hardware, space, plan, slots)
     started = engine._now
-    latencies = _run_threads(engine, hardware, space, plan, slots)
+    release = _Release(engine, hardware, space, plan, slots)
+    release.run()
     elapsed = engine._now - started
-
-    spent: dict[str, int] = {}
     for cpu in hardware.cpus:
         cpu.close_account()
-        for activity, time in cpu.spent.items():
-            spent[activity] = spent.get(activity, 0) + time
-    if sum(spent.values()) != threads * elapsed:
-        raise AccountingError(f"{sum(spent.values())} ps are accounted for, {threads} x {elapsed} ps passed")
     space.verify(hardware.cpus)
-    return Run(latencies, spent, elapsed, engine.events)
+    return balanced(release.result(elapsed))
 
 
 def _set_up(engine: Engine, hardware: Machine, space: AddressSpace, plan: WorkloadPlan, slots: Slots) -> None:
@@ -84,8 +70,8 @@ def _set_up(engine: Engine, hardware: Machine, space: AddressSpace, plan: Worklo
     touched = plan.stack.touched // PAGE_BYTES
     create = hardware.spec.kernel.create_thread.at(hardware.spec.clock)
 
-    def main() -> ThreadBody:
-        yield from run_steps(space, cpu, plan.setup, slots, thread=0, request=0)
+    def main() -> Steps[None]:
+        yield from Worker(space, cpu, slots, thread=0).run(plan.setup)
         for other in hardware.cpus:
             top = (yield from space.mmap(cpu, stack)) + stack
             cpu.work(create, START)
@@ -95,7 +81,7 @@ def _set_up(engine: Engine, hardware: Machine, space: AddressSpace, plan: Worklo
             else:
                 other.thread = engine.process(use_stack(other, top), f"start of thread {other.id}")
 
-    def use_stack(here: Cpu, top: int) -> ThreadBody:
+    def use_stack(here: Cpu, top: int) -> Steps[None]:
         space.activate(here)
         for page in range(top - touched, top):
             yield from space.touch(here, page)
@@ -106,34 +92,82 @@ def _set_up(engine: Engine, hardware: Machine, space: AddressSpace, plan: Worklo
     engine.run()
 
 
-def _run_threads(
-    engine: Engine, hardware: Machine, space: AddressSpace, plan: WorkloadPlan, slots: Slots
-) -> list[int]:
-    """All threads from the start flag on; returns the latencies (ps) of the measured requests."""
-    flag = hardware.line("start flag", owner=0)
-    kernel, clock = hardware.spec.kernel, hardware.spec.clock
-    poll, timestamp = kernel.poll.at(clock), kernel.timestamp.at(clock)
-    skew = engine.stream("start").random
-    latencies: list[int] = []
+class _Release:
+    """All threads from the start flag on, and what is measured of them."""
 
-    def body(cpu: Cpu) -> ThreadBody:
-        cpu.stall(int(skew() * poll), START)
-        yield from flag.read(cpu, START)
-        before = cpu.now
-        for request in range(plan.requests):
-            yield from run_steps(space, cpu, plan.thread, slots, thread=cpu.id, request=request)
-            cpu.work(timestamp, USER)
-            now = cpu.now
-            if plan.measured.first <= request <= plan.measured.last:
-                latencies.append(now - before)
-            before = now
-        yield from space.deactivate(cpu)
+    def __init__(
+        self, engine: Engine, hardware: Machine, space: AddressSpace, plan: WorkloadPlan, slots: Slots
+    ) -> None:
+        self._engine = engine
+        self._cpus = hardware.cpus
+        self._space = space
+        self._plan = plan
+        self._slots = slots
+        self._flag = hardware.line("start flag", owner=0)
+        kernel, clock = hardware.spec.kernel, hardware.spec.clock
+        self._poll, self._timestamp = kernel.poll.at(clock), kernel.timestamp.at(clock)
+        self._skew = engine.stream("start").random
+        self._latencies: list[int] = []
+        self._meter: Meter | None = None
+
+    def run(self) -> None:
+        """Release the threads and let all of them end."""
+        for cpu in self._cpus:
+            cpu.open_account()
+        if self._plan.window:
+            self._meter = Meter(self._engine, self._plan.window, self._cpus, len(self._cpus))
+        for cpu in self._cpus:
+            cpu.thread = self._engine.process(self._thread(cpu), f"thread {cpu.id}")
+        self._engine.run()
+
+    def result(self, elapsed: int) -> Run:
+        """What the run gave, after the accounts have been closed."""
+        threads, events, meter = len(self._cpus), self._engine.events, self._meter
+        if meter is not None:
+            spent = meter.spent(self._cpus)
+            return Run(meter.operations, meter.latencies, threads, meter.length, spent, elapsed, events)
+        operations = threads * self._plan.requests
+        return Run(operations, self._latencies, threads, elapsed, whole(self._cpus), elapsed, events)
+
+    def _thread(self, cpu: Cpu) -> Steps[None]:
+        """The life of the thread on *cpu*."""
+        cpu.stall(int(self._skew() * self._poll), START)
+        yield from self._flag.read(cpu, START)
+        worker = Worker(self._space, cpu, self._slots, cpu.id)
+        yield from (
+            self._requests(cpu, worker) if self._meter is None else self._steady(cpu, worker, self._meter)
+        )
+        yield from self._space.deactivate(cpu)
         if cpu.pending:
             yield cpu.take_pending()
         cpu.leave()
 
-    for cpu in hardware.cpus:
-        cpu.open_account()
-        cpu.thread = engine.process(body(cpu), f"thread {cpu.id}")
-    engine.run()
-    return latencies
+    def _requests(self, cpu: Cpu, worker: Worker) -> Steps[None]:
+        """So many requests."""
+        plan, measured = self._plan, self._plan.measured
+        assert measured is not None
+        before = cpu.now
+        for request in range(plan.requests):
+            worker.request = request
+            yield from worker.run(plan.thread)
+            cpu.work(self._timestamp, USER)
+            now = cpu.now
+            if measured.first <= request <= measured.last:
+                self._latencies.append(now - before)
+            before = now
+
+    def _steady(self, cpu: Cpu, worker: Worker, meter: Meter) -> Steps[None]:
+        """Requests, one round of slots after the other, until the window is over."""
+        plan = self._plan
+        while True:
+            for request in range(plan.requests):
+                if meter.over(cpu.now):
+                    return
+                before = cpu.now
+                worker.request = request
+                yield from worker.run(plan.thread)
+                cpu.work(self._timestamp, USER)
+                yield cpu.take_pending()
+                meter.add(before, cpu.now, 1)
+            yield from worker.run(plan.refill)
+            worker.mapped.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from sim.engine.units import PS_PER_NS, PS_PER_US
 from sim.errors import InputError, ModelError
 from sim.workload.bench import BenchSpec, run_bench
 from sim.workload.demands import misfit
+from sim.workload.result import Run
 from sim.workload.run import run_once
 
 if TYPE_CHECKING:
@@ -29,13 +31,18 @@ class Limits:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one point gave. Latencies and throughput are of the measured requests, the breakdown of all.
+    """What one point gave.
 
-    Throughput is defined as the CortenMM evaluation does: threads / mean latency of a measured request.
+    `throughput_ops_per_us` is work done: the operations of all measured threads that ended in the window over
+    its length; without a window, all operations over the time from the start to the end of the last thread.
+    `throughput_from_latency_ops_per_us` is threads over the mean latency of a measured operation, as the
+    CortenMM evaluation computes it: what a thread waits outside of measured operations is not in it. The
+    breakdown is the measured threads' time in that window over the same operations.
     """
 
     operations: int
     throughput_ops_per_us: float
+    throughput_from_latency_ops_per_us: float
     latency_mean_ns: float
     latency_p50_ns: float
     latency_p95_ns: float
@@ -58,74 +65,62 @@ def simulate(
     """Run *workload* with *threads* threads; runs are repeated until `pooled_threads` have been measured.
 
     Raises `InputError` where the workload cannot run on this machine, `BudgetExceeded` where the limits are
-    passed and `ModelError` where the model breaks a rule.
+    passed and `ModelError` where the model breaks a rule or nothing was measured.
     """
     if not 1 <= threads <= machine.cpus:
         raise ModelError(f"{threads} threads on a machine of {machine.cpus} cpus")
     if (fault := misfit(machine, workload, placement, threads)) is not None:
         raise InputError(fault)
+    runs: list[Run] = []
     if isinstance(workload, BenchSpec):
-        return _simulate_bench(machine, design, workload, threads, seed, limits)
-    plan = workload.plan(placement)
-    latencies: list[int] = []
-    spent: dict[str, int] = {}
-    elapsed = events = 0
-    runs = -(-plan.pooled_threads // threads)
-    for number in range(runs):
-        run = run_once(
-            machine,
-            design,
-            plan,
-            threads=threads,
-            seed=f"{seed}/{number}",
-            max_events=limits.events - events,
-            max_time_ps=limits.simulated_ps,
+        runs.append(
+            run_bench(
+                machine,
+                design,
+                workload,
+                threads=threads,
+                seed=seed,
+                max_events=limits.events,
+                max_time_ps=limits.simulated_ps,
+            )
         )
-        latencies += run.latencies
-        elapsed += run.elapsed
-        events += run.events
+    else:
+        plan = workload.plan(placement)
+        for number in range(-(-plan.pooled_threads // threads)):
+            run = run_once(
+                machine,
+                design,
+                plan,
+                threads=threads,
+                seed=f"{seed}/{number}",
+                max_events=limits.events - sum(run.events for run in runs),
+                max_time_ps=limits.simulated_ps,
+            )
+            runs.append(run)
+    if not all(run.latencies and run.operations for run in runs):
+        raise ModelError(f"{workload.name} measured nothing: its window is too short for {threads} threads")
+    return _measurement(runs)
+
+
+def _measurement(runs: Sequence[Run]) -> Measurement:
+    """The runs of a point taken together."""
+    latencies = sorted(latency for run in runs for latency in run.latencies)
+    operations = sum(run.operations for run in runs)
+    spent: dict[str, float] = {}
+    for run in runs:
         for activity, time in run.spent.items():
             spent[activity] = spent.get(activity, 0) + time
-
-    throughput = threads * 1000 / (statistics.fmean(latencies) / PS_PER_NS)
-    return _measurement(latencies, spent, elapsed, events, runs * threads * plan.requests, throughput)
-
-
-def _simulate_bench(
-    machine: MachineSpec, design: DesignSpec, bench: BenchSpec, threads: int, seed: int, limits: Limits
-) -> Measurement:
-    """Throughput is the operations that ended in the window over its length; latency is that of the timed."""
-    run = run_bench(
-        machine,
-        design,
-        bench,
-        threads=threads,
-        seed=seed,
-        max_events=limits.events,
-        max_time_ps=limits.simulated_ps,
-    )
-    record = run.record
-    if not record.latencies:
-        raise ModelError(f"{bench.name} measured nothing: its window is too short for {threads} threads")
-    throughput = record.operations * PS_PER_US / run.length
-    return _measurement(record.latencies, run.spent, run.elapsed, run.events, record.operations, throughput)
-
-
-def _measurement(
-    latencies: list[int], spent: dict[str, int], elapsed: int, events: int, operations: int, throughput: float
-) -> Measurement:
-    """*latencies*, *spent* and *elapsed* in ps; the breakdown is over *operations*."""
     mean = statistics.fmean(latencies) / PS_PER_NS
-    ranked = sorted(latencies)
     return Measurement(
         operations=operations,
-        throughput_ops_per_us=throughput,
+        throughput_ops_per_us=operations * PS_PER_US / sum(run.span for run in runs),
+        throughput_from_latency_ops_per_us=runs[0].threads * 1000 / mean,
         latency_mean_ns=mean,
-        latency_p50_ns=_percentile(ranked, 50),
-        latency_p95_ns=_percentile(ranked, 95),
-        latency_p99_ns=_percentile(ranked, 99),
-        simulated_ns=elapsed / PS_PER_NS,
-        events=events,
+        latency_p50_ns=_percentile(latencies, 50),
+        latency_p95_ns=_percentile(latencies, 95),
+        latency_p99_ns=_percentile(latencies, 99),
+        simulated_ns=sum(run.elapsed for run in runs) / PS_PER_NS,
+        events=sum(run.events for run in runs),
         breakdown_ns_per_op={
             activity: time / operations / PS_PER_NS for activity, time in sorted(spent.items()) if time
         },

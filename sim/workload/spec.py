@@ -15,24 +15,37 @@ from sim.engine.units import PAGE_BYTES, Duration, Size
 from sim.hardware import Spec
 from sim.mm import FIRST_TOUCH, MemoryPolicy
 from sim.workload.pinning import Pinning
+from sim.workload.window import Reported, Window
 
-Place = Literal["anywhere", "slot", "mapped", "layout", "every slot"]
+Place = Literal["anywhere", "slot", "mapped", "layout", "every slot", "own slots", "all mapped"]
 """Where a step works: wherever the kernel likes; the request's slot; what this thread's last mmap returned;
-the whole layout; each slot of all threads in turn."""
+the whole layout; each slot of all threads in turn; all slots of this thread, those side by side as one range;
+each range that this thread's mmaps have returned since the last `refill`."""
 
 
-class MmapStep(Spec):
-    """mmap private anonymous memory; at a slot it is MAP_FIXED. *size* defaults to the place's own."""
+class _Sized(Spec):
+    """A step at a place, of which it may take another *size* than the place's own."""
 
-    at: Literal["anywhere", "slot", "layout"]
+    at: Place
     size: Size | None = None
 
+    @model_validator(mode="after")
+    def _one_size(self) -> Self:
+        if self.size is not None and self.at in ("own slots", "all mapped"):
+            raise ValueError(f"`size` does not go with `{self.at}`, which has ranges of several sizes")
+        return self
 
-class RangeStep(Spec):
+
+class MmapStep(_Sized):
+    """mmap private anonymous memory; at slots it is MAP_FIXED. *size* defaults to the place's own."""
+
+    at: Literal["anywhere", "slot", "layout", "own slots"]
+
+
+class RangeStep(_Sized):
     """A step over a range of existing memory. *size* defaults to the place's own."""
 
-    at: Literal["slot", "mapped", "layout", "every slot"]
-    size: Size | None = None
+    at: Literal["slot", "mapped", "layout", "every slot", "own slots", "all mapped"]
 
 
 class TouchStep(RangeStep):
@@ -99,7 +112,7 @@ class Layout(Spec):
 
 
 class Measured(Spec):
-    """Which requests of each thread count, from 0."""
+    """The requests of each thread, from 0, whose latency is measured."""
 
     first: NonNegativeInt
     last: NonNegativeInt
@@ -114,21 +127,37 @@ class Stack(Spec):
 
 
 class WorkloadPlan(Spec):
-    """A workload in one placement: what the threads really do."""
+    """A workload in one placement: what the threads really do.
+
+    With *measured* each thread does *requests* requests and ends. With *window* it goes on until the window
+    is over: after its last slot it does the *refill* steps, which make the slots what they were, and begins
+    at its first slot again. Refilling takes its time but is no operation.
+    """
 
     requests: PositiveInt
-    measured: Measured
+    measured: Measured | None = None
+    window: Window | None = None
     pooled_threads: PositiveInt
     stack: Stack
     layout: Layout
     setup: tuple[Step, ...] = ()
     thread: tuple[Step, ...] = Field(min_length=1)
+    refill: tuple[Step, ...] = ()
+    throughput: Reported = "over-time"
     pinning: Pinning = "cores-first"
     memory: MemoryPolicy = FIRST_TOUCH
 
     @model_validator(mode="after")
+    def _ends_in_one_way(self) -> Self:
+        if (self.measured is None) == (self.window is None):
+            raise ValueError("give either `measured` or `window`")
+        if self.refill and self.window is None:
+            raise ValueError("`refill` belongs to `window`")
+        return self
+
+    @model_validator(mode="after")
     def _measured_requests_exist(self) -> Self:
-        if not self.measured.first <= self.measured.last < self.requests:
+        if self.measured and not self.measured.first <= self.measured.last < self.requests:
             raise ValueError(
                 f"measured requests must lie within 0..{self.requests - 1}, first not after last"
             )
@@ -136,17 +165,19 @@ class WorkloadPlan(Spec):
 
     @model_validator(mode="after")
     def _places_exist_when_they_are_used(self) -> Self:
-        in_layout = {"slot", "every slot", "layout"}
+        in_layout = {"slot", "every slot", "own slots", "layout"}
+        mapped = {"mapped", "all mapped"}
         known = {"anywhere"} if self.layout.base is None else {"anywhere"} | in_layout
-        for steps in (self.setup, self.thread):
-            known.discard("mapped")
+        for steps in (self.setup, self.thread, self.refill):
+            if steps is not self.refill:
+                known -= mapped
             for step in steps:
                 at = getattr(step.action, "at", "anywhere")
                 if step.mmap is not None:
                     known |= in_layout if at == "layout" else set()
-                    known.add("mapped")
+                    known |= mapped
                 if at not in known:
-                    missing = "an mmap step" if at == "mapped" else "layout.base or an mmap step at `layout`"
+                    missing = "an mmap step" if at in mapped else "layout.base or an mmap step at `layout`"
                     raise ValueError(f"a step works at `{at}` without {missing} before it")
         return self
 
@@ -157,13 +188,24 @@ class WorkloadSpec(Spec):
     name: str
     title: str
     requests: PositiveInt
-    measured: Measured
+    """How many slots each thread has; without a window, how many requests it does."""
+    measured: Measured | None = None
+    """Each thread does `requests` requests; the latency of these is measured."""
+    window: Window | None = None
+    """Each thread repeats its requests until the window is over. It replaces an inherited `measured`."""
     pooled_threads: PositiveInt = 1
     """Runs of a point are repeated, with other random draws, until so many threads have been measured."""
     stack: Stack
     layout: dict[str, Any]
     setup: tuple[dict[str, Any], ...] = ()
+    """What the main thread does before the threads are created."""
     thread: tuple[dict[str, Any], ...] = ()
+    """The steps of one request."""
+    refill: tuple[dict[str, Any], ...] = ()
+    """With a window: what a thread does after its last slot, before it begins at its first one again."""
+    throughput: Reported = "over-time"
+    """How the benchmark that this workload replays computes its throughput; published rows are compared with
+    that. Results have both."""
     pinning: Pinning = "cores-first"
     """On which cpus the threads run."""
     memory: MemoryPolicy = FIRST_TOUCH
@@ -180,20 +222,18 @@ class WorkloadSpec(Spec):
     def placement_names(self) -> list[str]:
         return list(self.placements)
 
+    def reported(self, placement: str) -> Reported:
+        """How the benchmark computes its throughput in *placement*."""
+        return self.plan(placement).throughput
+
     def plan(self, placement: str) -> WorkloadPlan:
         """The workload as it is in *placement*. Raises `KeyError` for an unknown one."""
-        common = {
-            "requests": self.requests,
-            "measured": self.measured,
-            "pooled_threads": self.pooled_threads,
-            "stack": self.stack,
-            "layout": self.layout,
-            "setup": self.setup,
-            "thread": self.thread,
-            "pinning": self.pinning,
-            "memory": self.memory,
-        }
-        return WorkloadPlan.model_validate(_overlay(common, self.placements[placement]), strict=False)
+        over = self.placements[placement]
+        common = {name: getattr(self, name) for name in WorkloadPlan.model_fields}
+        for name, other in (("measured", "window"), ("window", "measured")):
+            if name in over and other not in over:
+                common[other] = None
+        return WorkloadPlan.model_validate(_overlay(common, over), strict=False)
 
 
 def _overlay(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.engine.units import PAGE_BYTES
 from sim.hardware import Cpu
 from sim.mm import USER, AddressSpace
@@ -15,54 +15,74 @@ if TYPE_CHECKING:
     from sim.workload.layout import Slots
 
 
-def run_steps(
-    space: AddressSpace, cpu: Cpu, steps: Sequence[Step], slots: Slots, *, thread: int, request: int
-) -> ThreadBody:
-    """Run *steps* as request *request* of *thread* on *cpu*."""
-    mapped = range(0)
-    for step in steps:
-        action = step.action
-        if isinstance(action, ComputeStep):
-            cpu.work(action.time, USER)
-        elif isinstance(action, MmapStep):
-            mapped = yield from _mmap(space, cpu, action, slots, thread, request)
+class Worker:
+    """A thread as its steps see it: who it is, which request it is at, what it has mapped.
+
+    *mapped* holds the ranges of pages that its mmap steps returned, the last one last.
+    """
+
+    __slots__ = ("_slots", "_space", "cpu", "mapped", "request", "thread")
+
+    def __init__(self, space: AddressSpace, cpu: Cpu, slots: Slots, thread: int) -> None:
+        self._space = space
+        self.cpu = cpu
+        self._slots = slots
+        self.thread = thread
+        self.request = 0
+        self.mapped: list[range] = []
+
+    def run(self, steps: Sequence[Step]) -> Steps[None]:
+        """Do *steps* one after the other."""
+        for step in steps:
+            action = step.action
+            if isinstance(action, ComputeStep):
+                self.cpu.work(action.time, USER)
+            elif isinstance(action, MmapStep):
+                yield from self._mmap(action)
+            else:
+                for place in self._places(action):
+                    yield from self._range_step(step, place)
+
+    def _mmap(self, action: MmapStep) -> Steps[None]:
+        slots = self._slots
+        if action.at == "own slots":
+            for place in slots.own(self.thread):
+                yield from self._map(len(place), place.start)
+        elif action.at == "slot":
+            yield from self._map(_pages(action.size, slots.pages), slots.at(self.thread, self.request))
+        elif action.at == "layout":
+            slots.base = yield from self._space.mmap(self.cpu, _pages(action.size, slots.span), slots.base)
+            self.mapped.append(range(slots.base, slots.base + _pages(action.size, slots.span)))
         else:
-            for place in _places(action, slots, thread, request, mapped):
-                yield from _range_step(space, cpu, step, place)
+            yield from self._map(_pages(action.size, slots.pages), None)
 
+    def _map(self, pages: int, at: int | None) -> Steps[None]:
+        start: int = yield from self._space.mmap(self.cpu, pages, at)
+        self.mapped.append(range(start, start + pages))
 
-def _mmap(
-    space: AddressSpace, cpu: Cpu, action: MmapStep, slots: Slots, thread: int, request: int
-) -> ThreadBody:
-    pages = _pages(action.size, slots.span if action.at == "layout" else slots.pages)
-    at = slots.at(thread, request) if action.at == "slot" else slots.base if action.at == "layout" else None
-    start: int = yield from space.mmap(cpu, pages, at)
-    if action.at == "layout":
-        slots.base = start
-    return range(start, start + pages)
+    def _range_step(self, step: Step, place: range) -> Steps[None]:
+        if step.munmap is not None:
+            yield from self._space.munmap(self.cpu, place.start, len(place))
+        elif step.touch is not None:
+            for page in place:
+                yield from self._space.touch(self.cpu, page, write=step.touch.write)
 
-
-def _range_step(space: AddressSpace, cpu: Cpu, step: Step, place: range) -> ThreadBody:
-    if step.munmap is not None:
-        yield from space.munmap(cpu, place.start, len(place))
-    elif step.touch is not None:
-        for page in place:
-            yield from space.touch(cpu, page, write=step.touch.write)
-
-
-def _places(action: RangeStep, slots: Slots, thread: int, request: int, mapped: range) -> list[range]:
-    """The pages that a step works on, place by place."""
-    if action.at == "slot":
-        starts, default = [slots.at(thread, request)], slots.pages
-    elif action.at == "every slot":
-        starts, default = slots.all(), slots.pages
-    elif action.at == "mapped":
-        starts, default = [mapped.start], len(mapped)
-    else:
-        assert slots.base is not None
-        starts, default = [slots.base], slots.span
-    pages = _pages(action.size, default)
-    return [range(start, start + pages) for start in starts]
+    def _places(self, action: RangeStep) -> list[range]:
+        """The pages that a step works on, place by place."""
+        slots = self._slots
+        if action.at == "slot":
+            starts, default = [slots.at(self.thread, self.request)], slots.pages
+        elif action.at == "every slot":
+            starts, default = slots.all(), slots.pages
+        elif action.at == "mapped":
+            starts, default = [self.mapped[-1].start], len(self.mapped[-1])
+        elif action.at == "layout":
+            assert slots.base is not None
+            starts, default = [slots.base], slots.span
+        else:
+            return slots.own(self.thread) if action.at == "own slots" else list(self.mapped)
+        pages = _pages(action.size, default)
+        return [range(start, start + pages) for start in starts]
 
 
 def _pages(size: int | None, default: int) -> int:

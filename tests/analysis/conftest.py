@@ -48,6 +48,7 @@ def make_points(
             "seed": 100 + replicate,
             "replicate": replicate,
             "throughput_ops_per_us": curve(design, workload, placement, count) * (1 + 0.04 * replicate),
+            "throughput_from_latency_ops_per_us": curve(design, workload, placement, count),
             "latency_mean_ns": 1000 * count / curve(design, workload, placement, count),
             "latency_p50_ns": 1000 * count / curve(design, workload, placement, count),
             "latency_p95_ns": 1100 * count / curve(design, workload, placement, count),

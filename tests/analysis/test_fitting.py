@@ -41,6 +41,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Place]:
     def run(chosen: Sequence[tuple[Place, float]], *_: object) -> pd.DataFrame:
         frame = toy_frame([place for place, _ in chosen])
         frame["throughput_ops_per_us"] = [value for _, value in chosen]
+        frame["throughput_from_latency_ops_per_us"] = frame["throughput_ops_per_us"]
         return frame
 
     monkeypatch.setattr(fitting, "preset_points", points)

@@ -19,6 +19,7 @@ from sim.analysis.metrics import Place
 from sim.analysis.published import COLUMNS, read_published
 from sim.analysis.validation_report import NOT_EXPLAINED
 from sim.errors import InputError
+from sim.workload import Reported
 
 HEADER = ",".join(COLUMNS)
 
@@ -39,7 +40,11 @@ class Toys:
         return name in ("linux-6.13", "cortenmm-adv")
 
     def placements(self, workload: str) -> Sequence[str] | None:
-        return {"pf": ("low", "high"), "unmap": ("low", "high"), "metis": ()}.get(workload)
+        known = {"pf": ("low", "high"), "unmap": ("low", "high"), "mmap": ("low",), "metis": ()}
+        return known.get(workload)
+
+    def reported(self, workload: str, placement: str) -> Reported:
+        return "from-latency" if workload == "mmap" else "over-time"
 
 
 def toy_throughput(place: Place) -> float:
@@ -60,6 +65,7 @@ def toy_frame(places: Sequence[Place]) -> pd.DataFrame:
             "seed": 1,
             "replicate": 0,
             "throughput_ops_per_us": toy_throughput(place),
+            "throughput_from_latency_ops_per_us": 3 * toy_throughput(place),
             "latency_mean_ns": 1000 * place.threads / toy_throughput(place),
             "status": "ok",
             "error": "",
@@ -94,6 +100,7 @@ def held_against(tmp_path: Path) -> Callable[..., ValidationResult]:
     [
         ("cortenmm-adv,pf,low,8,throughput,16,ops/us", 16.0),
         ("cortenmm-adv,pf,low,8,throughput,16e6,faults/s", 16e6),
+        ("cortenmm-adv,mmap,low,8,throughput,24,ops/us", 24.0),  # its benchmark divides by latency
         ("cortenmm-adv,pf,low,8,throughput_over_linux-6.13,16,ratio", 16.0),
         ("cortenmm-adv,pf,low,8,latency,500,ns", 500.0),
         ("cortenmm-adv,pf,low,8,latency,1000,cycles", 1000.0),
@@ -242,6 +249,17 @@ def test_does_the_report_explain_each_miss_or_admit_that_nobody_has(held_against
     assert "The toy is too simple." in page
     assert page.count(NOT_EXPLAINED) == 1
     assert "| cortenmm-adv | pf | 8 | 1 µs | 250 | 750 |" in page
+
+
+def test_stand_both_throughputs_side_by_side_where_a_benchmark_divides_by_latency(held_against) -> None:
+    page = held_against(
+        "cortenmm-adv,mmap,low,8,throughput,24,ops/us",
+        "cortenmm-adv,mmap,low,4,throughput,12,ops/us",
+        "cortenmm-adv,pf,low,8,throughput,16,ops/us",
+    ).to_markdown()
+    section = page.split("## Two throughputs")[1].split("## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| box")]
+    assert rows == ["| box | cortenmm-adv | mmap | low | 8 | 8 | 24 | 3.00 |"]
 
 
 def test_is_an_explanation_that_no_miss_needs_pointed_out(held_against) -> None:

@@ -69,6 +69,7 @@ class Workload(Spec):
 class Measurement:
     operations: int
     throughput_ops_per_us: float
+    throughput_from_latency_ops_per_us: float
     latency_mean_ns: float
     latency_p50_ns: float
     latency_p95_ns: float
@@ -125,7 +126,7 @@ def measure(point: Point) -> Outcome:
     return measured(
         point,
         Measurement(
-            point.threads * 16, x, 1 / (x + 1), x / 3, x / 7, x, 1e6 * x, 10, {"user": x, "idle": 0.1}
+            point.threads * 16, x, 2 * x, 1 / (x + 1), x / 3, x / 7, x, 1e6 * x, 10, {"user": x, "idle": 0.1}
         ),
     )
 

@@ -19,6 +19,7 @@ from sim.hardware import CacheLine, Cpu
 from sim.mm import AddressSpace
 from sim.workload import Limits
 from sim.workload.run import START
+from sim.workload.steps import Worker
 
 US = 1000 * NS
 
@@ -52,10 +53,12 @@ def test_is_a_point_the_same_for_any_hash_seed() -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 3, 16])
-def test_is_throughput_threads_over_mean_latency(threads: int) -> None:
+def test_what_are_the_two_throughputs(threads: int) -> None:
+    """Work done over time, and what a benchmark makes of the mean latency of some requests."""
     point = measure(threads=threads)
-    assert point.throughput_ops_per_us == pytest.approx(threads * 1000 / point.latency_mean_ns)
     assert point.operations == threads * 4
+    assert point.throughput_ops_per_us == pytest.approx(point.operations * 1000 / point.simulated_ns)
+    assert point.throughput_from_latency_ops_per_us == pytest.approx(threads * 1000 / point.latency_mean_ns)
     assert point.latency_p50_ns <= point.latency_p95_ns <= point.latency_p99_ns
 
 
@@ -68,21 +71,20 @@ def test_what_is_the_latency_of_a_request() -> None:
     """A request is what its steps take, and the timestamp behind it."""
     point = measure(compute(["3 us", "400 ns"]), threads=2)
     assert point.latency_mean_ns == point.latency_p50_ns == point.latency_p99_ns == 3410
-    assert point.throughput_ops_per_us == pytest.approx(2000 / 3410)
+    assert point.throughput_from_latency_ops_per_us == pytest.approx(2000 / 3410)
     assert point.breakdown_ns_per_op["user"] == 3410
 
 
 def test_do_only_the_measured_requests_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """Request j of thread i takes 1000 i + j us; 1 and 2 of 4 are measured."""
-    from sim.workload import run
 
-    def steps(space: AddressSpace, cpu: Cpu, steps: Any, slots: Any, *, thread: int, request: int) -> Any:
+    def steps(worker: Worker, steps: Any) -> Any:
         if steps:
-            cpu.work((1000 * thread + request) * US, "user")
+            worker.cpu.work((1000 * worker.thread + worker.request) * US, "user")
         return
         yield
 
-    monkeypatch.setattr(run, "run_steps", steps)
+    monkeypatch.setattr(Worker, "run", steps)
     spec = workload(measured={"first": 1, "last": 2})
     point = measure(spec, threads=2, machine={"kernel": {"timestamp": "0 ns"}})
     assert point.latency_mean_ns == (1 + 2 + 1001 + 1002) / 4 * 1000

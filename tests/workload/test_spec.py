@@ -53,7 +53,10 @@ def test_which_action_is_a_step() -> None:
         ({"thread": [{}]}, "a step is one of mmap, munmap, touch, compute; this one has 0"),
         ({"thread": [{"mmap": {"at": "slot"}, "touch": {"at": "slot"}}]}, "this one has 2"),
         ({"thread": []}, "at least 1 item"),
-        ({"thread": [{"mmap": {"at": "mapped"}}]}, "Input should be 'anywhere', 'slot' or 'layout'"),
+        (
+            {"thread": [{"mmap": {"at": "mapped"}}]},
+            "Input should be 'anywhere', 'slot', 'layout' or 'own slots'",
+        ),
         ({"thread": [{"touch": {"at": "mapped"}}]}, "at `mapped` without an mmap step before it"),
         (
             {"layout": {"request": "8 KiB", "stride": "64 KiB", "order": "own"}},

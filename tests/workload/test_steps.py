@@ -11,7 +11,7 @@ from plain import plan
 from sim.engine import ThreadBody
 from sim.hardware import Cpu
 from sim.workload.layout import Slots
-from sim.workload.steps import run_steps
+from sim.workload.steps import Worker
 
 BASE = 1 << 20
 
@@ -53,8 +53,10 @@ def calls(
     space: Any = recorder
 
     def body(cpu: Cpu) -> ThreadBody:
-        yield from run_steps(space, cpu, chosen.setup, slots, thread=0, request=0)
-        yield from run_steps(space, cpu, chosen.thread, slots, thread=1, request=1)
+        yield from Worker(space, cpu, slots, thread=0).run(chosen.setup)
+        worker = Worker(space, cpu, slots, thread=1)
+        worker.request = 1
+        yield from worker.run(chosen.thread)
 
     run(machine, {0: body})
     return [*recorder.calls, machine.cpus[0].spent["user"]]

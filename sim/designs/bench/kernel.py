@@ -9,7 +9,7 @@ from sim.designs.base import DesignSpec, Kernel
 from sim.designs.bench.llfree import Llfree
 from sim.designs.bench.space import BareSpace
 from sim.designs.bench.spec import BenchDesignSpec
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.errors import ModelError
 from sim.hardware import Cpu, Machine
 from sim.mm import AddressSpace, Contexts
@@ -32,7 +32,7 @@ class BareKernel(Kernel):
             raise ModelError(f"{self._name} has no address spaces: its file says nothing of `flush`")
         return BareSpace(self._machine, cpu, self._flush, self._frames)
 
-    def switch(self, cpu: Cpu, space: AddressSpace) -> ThreadBody:
+    def switch(self, cpu: Cpu, space: AddressSpace) -> Steps[None]:
         assert isinstance(space, BareSpace)
         assert self._flush is not None
         if cpu not in self._contexts:
@@ -42,16 +42,16 @@ class BareKernel(Kernel):
 
     def shoot_down(
         self, cpu: Cpu, space: AddressSpace, pages: Sequence[int], holders: Iterable[Cpu] | None
-    ) -> ThreadBody:
+    ) -> Steps[None]:
         assert isinstance(space, BareSpace)
         yield from space.shoot_down(cpu, pages, holders)
 
-    def allocate_pages(self, cpu: Cpu, order: int) -> ThreadBody:
+    def allocate_pages(self, cpu: Cpu, order: int) -> Steps[int]:
         if self._pages is None:
             return (yield from super().allocate_pages(cpu, order))
         return (yield from self._pages.allocate(cpu, order))
 
-    def free_pages(self, cpu: Cpu, frame: int, order: int) -> ThreadBody:
+    def free_pages(self, cpu: Cpu, frame: int, order: int) -> Steps[None]:
         if self._pages is None:
             yield from super().free_pages(cpu, frame, order)
         else:

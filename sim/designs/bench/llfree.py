@@ -8,7 +8,7 @@ in a bench that frees what it took is the cpu's own.
 from __future__ import annotations
 
 from sim.designs.bench.spec import LlfreeSpec
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.engine.units import PAGE_BYTES
 from sim.hardware import Cpu, Machine
 from sim.mm import Buddy, Room, out_of_memory
@@ -31,7 +31,7 @@ class Llfree:
         self._trees = machine.line("tree array")
         self._left = {cpu.id: 0 for cpu in machine.cpus}
 
-    def allocate(self, cpu: Cpu, order: int) -> ThreadBody:
+    def allocate(self, cpu: Cpu, order: int) -> Steps[int]:
         """Value: the block's first frame. Raises `OutOfMemory`."""
         if not self._buddy.has(order):
             raise out_of_memory(cpu, order, [Room("the machine", self._frames, self._buddy.free_frames)])
@@ -44,7 +44,7 @@ class Llfree:
         cpu.work(self._huge_get if order >= HUGE_ORDER else self._get, ALLOCATE)
         return self._buddy.allocate(order)
 
-    def free(self, cpu: Cpu, frame: int, order: int) -> ThreadBody:
+    def free(self, cpu: Cpu, frame: int, order: int) -> Steps[None]:
         cpu.work(self._huge_put if order >= HUGE_ORDER else self._put, ALLOCATE)
         self._left[cpu.id] += 1 << order
         self._buddy.free(frame, order)

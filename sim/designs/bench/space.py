@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import count
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.errors import ModelError
 from sim.hardware import Cpu, Machine
 from sim.mm import (
@@ -41,18 +41,18 @@ class BareSpace(AddressSpace):
     def activate(self, cpu: Cpu) -> None:
         self.tlb.activate(cpu)
 
-    def mmap(self, cpu: Cpu, pages: int, at: int | None = None) -> ThreadBody:
+    def mmap(self, cpu: Cpu, pages: int, at: int | None = None) -> Steps[int]:
         if at is not None:
             raise ModelError("a bare address space chooses its addresses itself")
         at, self._next = self._next, self._next + pages
         return at
         yield
 
-    def munmap(self, cpu: Cpu, at: int, pages: int) -> ThreadBody:
+    def munmap(self, cpu: Cpu, at: int, pages: int) -> Steps[None]:
         raise ModelError("a bare address space keeps what it has")
         yield
 
-    def fault(self, cpu: Cpu, page: int, write: bool) -> ThreadBody:
+    def fault(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:
         if page >= self._next:
             raise SegmentationFault(f"{cpu} touched page {page:#x}, which is not mapped")
         table = self.root.deepest(page)
@@ -65,7 +65,7 @@ class BareSpace(AddressSpace):
         if table.get(slot) is None:
             table.set(slot, Mapping(next(self._frames), writable=True))
 
-    def shoot_down(self, cpu: Cpu, pages: Sequence[int], holders: Iterable[Cpu] | None) -> ThreadBody:
+    def shoot_down(self, cpu: Cpu, pages: Sequence[int], holders: Iterable[Cpu] | None) -> Steps[None]:
         """Flush *pages*: on all cpus that run the space, or on *cpu* and *holders*, who alone used them."""
         for page in pages:
             self.root.deepest(page).set(slot_of(page, 1), Mapping(next(self._frames), writable=True))

@@ -18,7 +18,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.errors import ModelError
 from sim.hardware import Cpu
 from sim.mm import (
@@ -58,7 +58,7 @@ class Cursor:
         self.path: list[PageTablePage] = []
         self.unlinked: list[PageTablePage] = []
 
-    def query(self, page: int) -> ThreadBody:
+    def query(self, page: int) -> Steps[PageTablePage | Mapping | Mark | None]:
         """Value: what stands for *page*: a Mapping, a Mark or None."""
         space, table = self.space, self.covering
         while True:
@@ -71,19 +71,19 @@ class Cursor:
                 return table.get(slot)
             table = child
 
-    def mark(self, mark: Mark) -> ThreadBody:
+    def mark(self, mark: Mark) -> Steps[list[tuple[int, Mapping]]]:
         """Give the whole range a status, in the largest aligned pieces. Value: the entries it replaced."""
         replaced: list[tuple[int, Mapping]] = []
         yield from self._set_range(self.covering, self.start, self.end, mark, "mark", replaced)
         return replaced
 
-    def unmap(self) -> ThreadBody:
+    def unmap(self) -> Steps[list[tuple[int, Mapping]]]:
         """Clear the whole range. Value: the mappings that were in it."""
         removed: list[tuple[int, Mapping]] = []
         yield from self._set_range(self.covering, self.start, self.end, None, "unmap", removed)
         return removed
 
-    def map(self, page: int, mapping: Mapping) -> ThreadBody:
+    def map(self, page: int, mapping: Mapping) -> Steps[None]:
         """Make *page* present."""
         table = self.covering
         while table.level > 1:
@@ -105,7 +105,7 @@ class Cursor:
         entry: Mark | None,
         cost: str,
         removed: list[tuple[int, Mapping]],
-    ) -> ThreadBody:
+    ) -> Steps[None]:
         """Write *entry* over [start, end) below *table*."""
         if table.level == 1:
             yield from self._set_leaf(table, start, end, entry, cost, removed)
@@ -139,7 +139,7 @@ class Cursor:
         entry: Mark | None,
         cost: str,
         removed: list[tuple[int, Mapping]],
-    ) -> ThreadBody:
+    ) -> Steps[None]:
         """The same in a level-1 table, under its lock.
 
         Entries side by side on a line fetch it once. Marks on a line that the cpu has to itself are written
@@ -167,7 +167,7 @@ class Cursor:
                     table.set(each, entry)
             page += stop - slot
 
-    def _push_down(self, table: PageTablePage, slot: int, page: int) -> ThreadBody:
+    def _push_down(self, table: PageTablePage, slot: int, page: int) -> Steps[PageTablePage]:
         """Make the child of *slot* inside the locked subtree; a mark there becomes the child's content."""
         child = yield from self.space.make_table(self.cpu, table, slot, page)
         yield from self.space.protocol.adopt(self, child)
@@ -175,7 +175,7 @@ class Cursor:
         table.set(slot, child)
         return child
 
-    def _detach(self, table: PageTablePage, slot: int, child: PageTablePage) -> ThreadBody:
+    def _detach(self, table: PageTablePage, slot: int, child: PageTablePage) -> Steps[None]:
         """Unlink a whole subtree; its pages are stray from now on."""
         yield from table.line(slot).store(self.cpu, PAGE_TABLE)
         table.set(slot, None)
@@ -190,19 +190,19 @@ class Protocol(ABC):
         """The lock of a new page-table page, on its descriptor's line."""
 
     @abstractmethod
-    def lock(self, cursor: Cursor) -> ThreadBody:
+    def lock(self, cursor: Cursor) -> Steps[None]:
         """Find and lock the covering page of the cursor's range."""
 
     @abstractmethod
-    def unlock(self, cursor: Cursor) -> ThreadBody:
+    def unlock(self, cursor: Cursor) -> Steps[None]:
         """Release everything, in reverse order."""
 
     @abstractmethod
-    def adopt(self, cursor: Cursor, child: PageTablePage) -> ThreadBody:
+    def adopt(self, cursor: Cursor, child: PageTablePage) -> Steps[None]:
         """A page that the cursor has made below its covering page, not linked yet."""
 
     @abstractmethod
-    def disown(self, cursor: Cursor, child: PageTablePage) -> ThreadBody:
+    def disown(self, cursor: Cursor, child: PageTablePage) -> Steps[None]:
         """A subtree that the cursor has unlinked: hand it over for freeing."""
 
 
@@ -215,7 +215,7 @@ class AdvProtocol(Protocol):
     def make_lock(self, table: PageTablePage) -> McsLock:
         return McsLock(self._space.kernel.nodes, table.meta, LOCK_PAGE_TABLE)
 
-    def lock(self, cursor: Cursor) -> ThreadBody:
+    def lock(self, cursor: Cursor) -> Steps[None]:
         cpu = cursor.cpu
         self._space.kernel.rcu.read_lock(cpu)
         while True:
@@ -225,15 +225,15 @@ class AdvProtocol(Protocol):
         cursor.covering = covering
         yield from self._lock_below(cursor, covering)
 
-    def unlock(self, cursor: Cursor) -> ThreadBody:
+    def unlock(self, cursor: Cursor) -> Steps[None]:
         while cursor.locked:
             yield from cursor.locked.pop().lock.release(cursor.cpu)
         self._space.kernel.rcu.read_unlock(cursor.cpu)
 
-    def adopt(self, cursor: Cursor, child: PageTablePage) -> ThreadBody:
+    def adopt(self, cursor: Cursor, child: PageTablePage) -> Steps[None]:
         yield from self._acquire(cursor, child)
 
-    def disown(self, cursor: Cursor, child: PageTablePage) -> ThreadBody:
+    def disown(self, cursor: Cursor, child: PageTablePage) -> Steps[None]:
         """Mark the subtree stray, unlock it (its pages were locked by this cursor), free it after RCU."""
         cpu, space = cursor.cpu, self._space
         tables = list(child.tables())
@@ -248,7 +248,7 @@ class AdvProtocol(Protocol):
 
         yield from space.kernel.rcu.defer(cpu, free)
 
-    def _walk_and_lock(self, cursor: Cursor) -> ThreadBody:
+    def _walk_and_lock(self, cursor: Cursor) -> Steps[PageTablePage | None]:
         """One attempt; value is the locked covering page, or None if it had become stray."""
         cpu, space = cursor.cpu, self._space
         table = space.root
@@ -290,7 +290,7 @@ class AdvProtocol(Protocol):
                 return None
         return table
 
-    def _lock_below(self, cursor: Cursor, table: PageTablePage) -> ThreadBody:
+    def _lock_below(self, cursor: Cursor, table: PageTablePage) -> Steps[None]:
         """Phase 2: the page-table pages below that the range touches, in pre-order."""
         if table.level == 1:
             return
@@ -303,12 +303,12 @@ class AdvProtocol(Protocol):
                 yield from self._acquire(cursor, child)
                 yield from self._lock_below(cursor, child)
 
-    def _acquire(self, cursor: Cursor, table: PageTablePage) -> ThreadBody:
+    def _acquire(self, cursor: Cursor, table: PageTablePage) -> Steps[None]:
         cursor.cpu.work(self._space.cost["lock_node"], LOCK_PAGE_TABLE)
         yield from table.lock.acquire(cursor.cpu)
         cursor.locked.append(table)
 
-    def _drop(self, cursor: Cursor, table: PageTablePage) -> ThreadBody:
+    def _drop(self, cursor: Cursor, table: PageTablePage) -> Steps[None]:
         cursor.locked.remove(table)
         yield from table.lock.release(cursor.cpu)
 
@@ -325,7 +325,7 @@ class RwProtocol(Protocol):
         address = max(table.frame, 0) * kernel.spec.bravo.frame_metadata
         return BravoLock(kernel.visible_readers, underlying, address)
 
-    def lock(self, cursor: Cursor) -> ThreadBody:
+    def lock(self, cursor: Cursor) -> Steps[None]:
         cpu, space = cursor.cpu, self._space
         table = space.root
         while table.level > 1:
@@ -349,17 +349,17 @@ class RwProtocol(Protocol):
         cursor.covering = table
         cursor.locked.append(table)
 
-    def unlock(self, cursor: Cursor) -> ThreadBody:
+    def unlock(self, cursor: Cursor) -> Steps[None]:
         yield from cursor.locked.pop().lock.write_unlock(cursor.cpu)
         while cursor.path:
             yield from cursor.path.pop().lock.read_unlock(cursor.cpu)
 
-    def adopt(self, cursor: Cursor, child: PageTablePage) -> ThreadBody:
+    def adopt(self, cursor: Cursor, child: PageTablePage) -> Steps[None]:
         """Nothing to lock: the covering page's write lock covers the child."""
         return
         yield
 
-    def disown(self, cursor: Cursor, child: PageTablePage) -> ThreadBody:
+    def disown(self, cursor: Cursor, child: PageTablePage) -> Steps[None]:
         """Nobody else can be inside, but TLBs may still walk it: it is freed after the flush."""
         for table in child.tables():
             table.stray = True

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.engine.units import PAGE_BYTES
 from sim.hardware import Cpu, Machine
 from sim.mm import (
@@ -70,7 +70,7 @@ class FrameAllocator:
         self._buddies = [[Buddy(0, 0) for _ in range(parts)] for _ in self._machine.cpus]
         self._caches: list[list[list[int]]] = [[[] for _ in range(parts)] for _ in self._machine.cpus]
 
-    def allocate(self, cpu: Cpu) -> ThreadBody:
+    def allocate(self, cpu: Cpu) -> Steps[int]:
         """Value is a frame. Raises `OutOfMemory`."""
         cpu.work(self._alloc, ALLOCATE)
         parts = self._parts(cpu)
@@ -91,7 +91,7 @@ class FrameAllocator:
         node = self._policy.node(cpu)
         return (node,) if self._policy.strict else self._orders[node]
 
-    def _fill(self, cpu: Cpu, part: int) -> ThreadBody:
+    def _fill(self, cpu: Cpu, part: int) -> Steps[None]:
         """Frames into the cpu's empty cache of *part*, from its buddy: fewer where there are no more."""
         cpu.work(self._refill, ALLOCATE)
         buddy = self._buddies[cpu.id][part]
@@ -115,7 +115,7 @@ class FrameAllocator:
         """The node of *frame*; *cpu* touches it."""
         return self.frames.node(frame, cpu.node)
 
-    def _fetch_chunk(self, cpu: Cpu, buddy: Buddy, source: Buddy) -> ThreadBody:
+    def _fetch_chunk(self, cpu: Cpu, buddy: Buddy, source: Buddy) -> Steps[None]:
         """Move a chunk from the global buddy *source* to the cpu's, or a share of what is left of it."""
         yield from self._lock.acquire(cpu)
         frames = self._chunk

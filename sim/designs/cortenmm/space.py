@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.designs.cortenmm.cursor import AdvProtocol, Cursor, Protocol, RwProtocol
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import (
     LEVELS,
@@ -56,13 +56,13 @@ class CortenSpace(AddressSpace):
     def activate(self, cpu: Cpu) -> None:
         self.tlb.activate(cpu)
 
-    def deactivate(self, cpu: Cpu) -> ThreadBody:
+    def deactivate(self, cpu: Cpu) -> Steps[None]:
         """The last context switch of the thread is a quiescent state."""
         return self.kernel.rcu.quiescent(cpu)
 
     # -- operations -----------------------------------------------------------------------------------------
 
-    def mmap(self, cpu: Cpu, pages: int, at: int | None = None) -> ThreadBody:
+    def mmap(self, cpu: Cpu, pages: int, at: int | None = None) -> Steps[int]:
         """Allocate addresses, then one transaction: check the range, mark it. No page is mapped."""
         self._enter(cpu)
         if at is None:
@@ -75,14 +75,14 @@ class CortenSpace(AddressSpace):
         yield from self._unlock_and_flush(cursor, replaced)
         return at
 
-    def munmap(self, cpu: Cpu, at: int, pages: int) -> ThreadBody:
+    def munmap(self, cpu: Cpu, at: int, pages: int) -> Steps[None]:
         """One transaction: clear the range. Remote TLBs are flushed lazily, frames stay pinned until then."""
         self._enter(cpu)
         cursor = yield from self._lock(cpu, at, at + pages)
         removed = yield from cursor.unmap()
         yield from self._unlock_and_flush(cursor, removed)
 
-    def fault(self, cpu: Cpu, page: int, write: bool) -> ThreadBody:
+    def fault(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:
         """Allocate and zero a frame first, then lock the leaf's 2 MiB window and map it."""
         self.tlb.catch_up(cpu)
         cpu.work(self.cost["fault"], PAGE_TABLE)
@@ -109,7 +109,7 @@ class CortenSpace(AddressSpace):
         self.tlb.catch_up(cpu)
         cpu.work(self._syscall + self.cost["syscall"], SYSCALL)
 
-    def _lock(self, cpu: Cpu, start: int, end: int) -> ThreadBody:
+    def _lock(self, cpu: Cpu, start: int, end: int) -> Steps[Cursor]:
         """`AddrSpace.lock(range)`: fill the table pool, then lock. Value: the cursor."""
         cpu.work(self.cost["cursor"], PAGE_TABLE)
         yield from self._prefill(cpu)
@@ -117,7 +117,7 @@ class CortenSpace(AddressSpace):
         yield from self.protocol.lock(cursor)
         return cursor
 
-    def _unlock_and_flush(self, cursor: Cursor, removed: list[tuple[int, Mapping]]) -> ThreadBody:
+    def _unlock_and_flush(self, cursor: Cursor, removed: list[tuple[int, Mapping]]) -> Steps[None]:
         """End the transaction. Data frames and unlinked tables that no TLB may walk to are freed after the
         flush."""
         yield from self.protocol.unlock(cursor)
@@ -133,7 +133,7 @@ class CortenSpace(AddressSpace):
 
             yield from self.tlb.flush(cpu, [(page, mapping.frame) for page, mapping in removed], release)
 
-    def _prefill(self, cpu: Cpu) -> ThreadBody:
+    def _prefill(self, cpu: Cpu) -> Steps[None]:
         """Keep zeroed pages for tables at hand, so that none is zeroed inside a transaction."""
         limits, frames = self.kernel.spec.limits, self.kernel.frames
         pool = self.kernel.table_pool[cpu.id]
@@ -143,7 +143,7 @@ class CortenSpace(AddressSpace):
                 yield from self.machine.memory.clear_page(cpu, frames.node(cpu, frame))
                 pool.append(frame)
 
-    def make_table(self, cpu: Cpu, parent: PageTablePage, slot: int, page: int) -> ThreadBody:
+    def make_table(self, cpu: Cpu, parent: PageTablePage, slot: int, page: int) -> Steps[PageTablePage]:
         """A table for *slot* of *parent*, not linked yet; a mark in the slot fills it."""
         mark = parent.get(slot)
         cpu.work(self.cost["table_alloc"], PAGE_TABLE)

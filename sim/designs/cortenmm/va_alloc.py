@@ -7,7 +7,7 @@ that cpu's pointer beyond itself.
 
 from __future__ import annotations
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu, Machine
 from sim.sync import QueuedSpinLock, QueueNodes
 
@@ -35,7 +35,7 @@ class PerCoreAllocator:
         self._written: dict[int, int] = {}  # line -> number of its last write, oldest first
         self._looked = [-1] * len(machine.cpus)
 
-    def allocate(self, cpu: Cpu, pages: int) -> ThreadBody:
+    def allocate(self, cpu: Cpu, pages: int) -> Steps[int]:
         """Value is the first page of a fresh range."""
         cpu.work(self._alloc, VA_ALLOC)
         yield from self._write(cpu, cpu.id)
@@ -43,7 +43,7 @@ class PerCoreAllocator:
         self._next[cpu.id] = start + pages
         return start
 
-    def claim(self, cpu: Cpu, start: int, pages: int) -> ThreadBody:
+    def claim(self, cpu: Cpu, start: int, pages: int) -> Steps[None]:
         """`allocate_fixed`: look at every slice, compare-and-swap the pointer of the one with *start*."""
         owner = min((start - FIRST_PAGE) // self._slice, len(self._lines) - 1)
         cpu.work(self._scan * len(self._lines), VA_ALLOC)
@@ -52,7 +52,7 @@ class PerCoreAllocator:
         yield from self._write(cpu, owner)
         self._next[owner] = max(self._next[owner], start + pages)
 
-    def _write(self, cpu: Cpu, index: int) -> ThreadBody:
+    def _write(self, cpu: Cpu, index: int) -> Steps[None]:
         yield from self._lines[index].write(cpu, VA_ALLOC)
         self._writes += 1
         self._written.pop(index, None)
@@ -80,7 +80,7 @@ class GlobalAllocator:
         self._next = FIRST_PAGE
         self._lock = QueuedSpinLock(nodes, machine.line("va allocator"), LOCK_VA)
 
-    def allocate(self, cpu: Cpu, pages: int) -> ThreadBody:
+    def allocate(self, cpu: Cpu, pages: int) -> Steps[int]:
         yield from self._lock.acquire(cpu)
         cpu.work(self._alloc, VA_ALLOC)
         start = self._next
@@ -88,7 +88,7 @@ class GlobalAllocator:
         yield from self._lock.release(cpu)
         return start
 
-    def claim(self, cpu: Cpu, start: int, pages: int) -> ThreadBody:
+    def claim(self, cpu: Cpu, start: int, pages: int) -> Steps[None]:
         yield from self._lock.acquire(cpu)
         cpu.work(self._alloc, VA_ALLOC)
         self._next = max(self._next, start + pages)

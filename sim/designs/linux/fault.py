@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sim.designs.linux.maple import VMA_WORK
 from sim.designs.linux.vma import Vma
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import FAULT_ENTRY, PAGE_TABLE, Mapping, PageTablePage, SegmentationFault, slot_of
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sim.designs.linux.mm import LinuxMm
 
 
-def user_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> ThreadBody:
+def user_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
     """do_user_addr_fault: under the VMA's lock if that works, else under mmap_lock."""
     if mm.switches.prefetchw_mmap_lock:
         yield from mm.mmap_lock.count.prefetch_write(cpu)
@@ -33,7 +33,7 @@ def user_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> ThreadBody:
     yield from mm.mmap_lock.up_read(cpu)
 
 
-def _lock_vma(mm: LinuxMm, cpu: Cpu, page: int) -> ThreadBody:
+def _lock_vma(mm: LinuxMm, cpu: Cpu, page: int) -> Steps[Vma | None]:
     """lock_vma_under_rcu: value is the read-locked VMA, or None where a writer has marked it."""
     while True:
         vma = yield from mm.tree.find(cpu, page)
@@ -54,7 +54,7 @@ def _lock_vma(mm: LinuxMm, cpu: Cpu, page: int) -> ThreadBody:
             return None
 
 
-def _handle(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, write: bool, *, vma_locked: bool) -> ThreadBody:
+def _handle(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, write: bool, *, vma_locked: bool) -> Steps[bool]:
     """handle_mm_fault -> do_anonymous_page. Value: False means try again under mmap_lock."""
     cpu.work(mm.cost["fault"], PAGE_TABLE)
     table = yield from mm.ensure_leaf_table(cpu, page)
@@ -82,7 +82,7 @@ def _handle(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, write: bool, *, vma_lock
     return True
 
 
-def _reuse(mm: LinuxMm, cpu: Cpu, table: PageTablePage, slot: int) -> ThreadBody:
+def _reuse(mm: LinuxMm, cpu: Cpu, table: PageTablePage, slot: int) -> Steps[None]:
     """do_wp_page -> wp_page_reuse: a write to a page that a read fault has mapped; nobody shares it."""
     lock = mm.table_lock(table)
     yield from lock.acquire(cpu)
@@ -93,7 +93,7 @@ def _reuse(mm: LinuxMm, cpu: Cpu, table: PageTablePage, slot: int) -> ThreadBody
     yield from lock.release(cpu)
 
 
-def _prepare_anon_vma(mm: LinuxMm, cpu: Cpu, vma: Vma, vma_locked: bool) -> ThreadBody:
+def _prepare_anon_vma(mm: LinuxMm, cpu: Cpu, vma: Vma, vma_locked: bool) -> Steps[bool]:
     """vmf_anon_prepare: the first fault of a VMA needs mmap_lock for reading, at least by trylock."""
     if vma_locked:
         taken = yield from mm.mmap_lock.try_read(cpu)

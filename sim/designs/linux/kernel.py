@@ -6,7 +6,7 @@ from sim.designs.base import DesignSpec, Kernel
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.page_alloc import PageAllocator
 from sim.designs.linux.spec import LinuxSpec
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import Cpu, Machine
 from sim.mm import NodePolicy
 from sim.sync import QueueNodes, Scheduler
@@ -30,8 +30,8 @@ class LinuxKernel(Kernel):
     def place_memory(self, policy: NodePolicy) -> None:
         self.pages.policy = policy
 
-    def allocate_pages(self, cpu: Cpu, order: int) -> ThreadBody:
+    def allocate_pages(self, cpu: Cpu, order: int) -> Steps[int]:
         return (yield from self.pages.allocate(cpu, order))
 
-    def free_pages(self, cpu: Cpu, frame: int, order: int) -> ThreadBody:
+    def free_pages(self, cpu: Cpu, frame: int, order: int) -> Steps[None]:
         yield from self.pages.free(cpu, frame, order)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sim.designs.linux.maple import VMA_WORK
 from sim.designs.linux.munmap import zap
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.errors import ModelError
 from sim.hardware import Cpu
 from sim.mm import PAGE_TABLE, SYSCALL
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sim.designs.linux.mm import LinuxMm
 
 
-def discard(mm: LinuxMm, cpu: Cpu, at: int, pages: int) -> ThreadBody:
+def discard(mm: LinuxMm, cpu: Cpu, at: int, pages: int) -> Steps[None]:
     """do_madvise -> madvise_dontneed_single_vma -> zap_page_range_single, for a range of one VMA."""
     cpu.work(mm._syscall, SYSCALL)
     yield from mm.mmap_lock.down_read(cpu)

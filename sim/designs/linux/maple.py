@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu, Machine
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class MapleTree:
 
     # -- searching ------------------------------------------------------------------------------------------
 
-    def find(self, cpu: Cpu, page: int) -> ThreadBody:
+    def find(self, cpu: Cpu, page: int) -> Steps[Vma | None]:
         """mas_walk: value is the VMA that contains *page*, or None."""
         yield from self._walk(cpu, page)
         return self.peek(page)
@@ -98,19 +98,19 @@ class MapleTree:
 
     # -- storing --------------------------------------------------------------------------------------------
 
-    def insert(self, cpu: Cpu, vma: Vma) -> ThreadBody:
+    def insert(self, cpu: Cpu, vma: Vma) -> Steps[None]:
         """Store a new VMA where nothing is."""
         yield from self._walk(cpu, vma.start)
         path = self._link(vma)
         self._spread(vma)
         yield from self._publish(cpu, path)
 
-    def remove(self, cpu: Cpu, vma: Vma) -> ThreadBody:
+    def remove(self, cpu: Cpu, vma: Vma) -> Steps[None]:
         """Store a gap over *vma*."""
         yield from self._walk(cpu, vma.start)
         yield from self._publish(cpu, self._unlink(vma))
 
-    def extend(self, cpu: Cpu, vma: Vma, start: int, end: int, absorb: Vma | None = None) -> ThreadBody:
+    def extend(self, cpu: Cpu, vma: Vma, start: int, end: int, absorb: Vma | None = None) -> Steps[None]:
         """Store *vma* with other ends; it may take the place of its upper neighbour *absorb*."""
         yield from self._walk(cpu, start)
         left = [self._unlink(vma)[-1]]
@@ -124,7 +124,7 @@ class MapleTree:
         self._spread(vma)
         yield from self._publish(cpu, self._path(start))
 
-    def split(self, cpu: Cpu, vma: Vma, upper: Vma) -> ThreadBody:
+    def split(self, cpu: Cpu, vma: Vma, upper: Vma) -> Steps[None]:
         """Store *upper* over the end of *vma*, which now ends where *upper* starts."""
         yield from self._walk(cpu, upper.start)
         vma.end = upper.start
@@ -154,7 +154,7 @@ class MapleTree:
         path[-1].vmas.remove(vma)
         return path
 
-    def _publish(self, cpu: Cpu, path: list[_Node]) -> ThreadBody:
+    def _publish(self, cpu: Cpu, path: list[_Node]) -> Steps[None]:
         """Write the leaf's copy, make the tree point to it, mark the old leaf dead."""
         leaf = path[-1]
         cpu.work(self._store, VMA_WORK)
@@ -187,14 +187,14 @@ class MapleTree:
             path.append(node)
         return path
 
-    def _walk(self, cpu: Cpu, page: int) -> ThreadBody:
+    def _walk(self, cpu: Cpu, page: int) -> Steps[None]:
         """Read the nodes from the root to the leaf of *page*."""
         yield from self.root_line.read(cpu, VMA_WORK)
         for node in self._path(page):
             cpu.work(self._search, VMA_WORK)
             yield from node.line.read(cpu, VMA_WORK)
 
-    def _divide(self, cpu: Cpu, path: list[_Node]) -> ThreadBody:
+    def _divide(self, cpu: Cpu, path: list[_Node]) -> Steps[None]:
         """Split a full leaf, and full nodes above it."""
         for depth in range(len(path) - 1, -1, -1):
             node = path[depth]
@@ -225,7 +225,7 @@ class MapleTree:
             right.vmas, node.vmas = node.vmas[middle:], node.vmas[:middle]
         return right
 
-    def _unite(self, cpu: Cpu, path: list[_Node]) -> ThreadBody:
+    def _unite(self, cpu: Cpu, path: list[_Node]) -> Steps[None]:
         """Remove an empty leaf; the one before takes its range, or the first leaf of all the one after."""
         cpu.work(self._split, VMA_WORK)
         for depth in range(len(path) - 1, 0, -1):

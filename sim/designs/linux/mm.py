@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sim.designs.linux import fault, madvise, mmap, munmap
 from sim.designs.linux.maple import VMA_WORK, MapleTree
 from sim.designs.linux.vma import LOCK_VMA, AnonVma, Vma
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu
 from sim.mm import (
     LEVELS,
@@ -72,16 +72,16 @@ class LinuxMm(AddressSpace):
 
     # -- the interface --------------------------------------------------------------------------------------
 
-    def mmap(self, cpu: Cpu, pages: int, at: int | None = None) -> ThreadBody:
+    def mmap(self, cpu: Cpu, pages: int, at: int | None = None) -> Steps[int]:
         return mmap.mmap(self, cpu, pages, at)
 
-    def munmap(self, cpu: Cpu, at: int, pages: int) -> ThreadBody:
+    def munmap(self, cpu: Cpu, at: int, pages: int) -> Steps[None]:
         return munmap.munmap(self, cpu, at, pages)
 
-    def discard(self, cpu: Cpu, at: int, pages: int) -> ThreadBody:
+    def discard(self, cpu: Cpu, at: int, pages: int) -> Steps[None]:
         return madvise.discard(self, cpu, at, pages)
 
-    def fault(self, cpu: Cpu, page: int, write: bool) -> ThreadBody:
+    def fault(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:
         return fault.user_fault(self, cpu, page, write)
 
     def activate(self, cpu: Cpu) -> None:
@@ -89,20 +89,20 @@ class LinuxMm(AddressSpace):
 
     # -- mmap_lock and VMA locks ----------------------------------------------------------------------------
 
-    def end_write_all(self, cpu: Cpu) -> ThreadBody:
+    def end_write_all(self, cpu: Cpu) -> Steps[None]:
         """vma_end_write_all: one store of the sequence releases every VMA marked in this section."""
         yield from self.sequence_line.store(cpu, LOCK_VMA)
         self.sequence += 1
 
-    def write_unlock(self, cpu: Cpu) -> ThreadBody:
+    def write_unlock(self, cpu: Cpu) -> Steps[None]:
         yield from self.end_write_all(cpu)
         yield from self.mmap_lock.up_write(cpu)
 
-    def write_downgrade(self, cpu: Cpu) -> ThreadBody:
+    def write_downgrade(self, cpu: Cpu) -> Steps[None]:
         yield from self.end_write_all(cpu)
         yield from self.mmap_lock.downgrade_write(cpu)
 
-    def start_write(self, cpu: Cpu, vma: Vma) -> ThreadBody:
+    def start_write(self, cpu: Cpu, vma: Vma) -> Steps[None]:
         """vma_start_write: wait for faults in *vma*, then keep new ones out until the section ends."""
         if vma.write_mark == self.sequence:
             return
@@ -127,7 +127,7 @@ class LinuxMm(AddressSpace):
         cpu.work(self.cost["anon_vma"], VMA_WORK)
         return AnonVma(self.machine.line("anon_vma", cpu.socket, owner=cpu.id, lines=2))
 
-    def link_anon_vma(self, cpu: Cpu, anon_vma: AnonVma) -> ThreadBody:
+    def link_anon_vma(self, cpu: Cpu, anon_vma: AnonVma) -> Steps[None]:
         """Insert into or remove from the interval tree, under the root's rwsem (anon_vma_clone,
         unlink_anon_vmas).
 
@@ -146,7 +146,7 @@ class LinuxMm(AddressSpace):
             table = table.child(slot_of(page, table.level))
         return table
 
-    def ensure_leaf_table(self, cpu: Cpu, page: int) -> ThreadBody:
+    def ensure_leaf_table(self, cpu: Cpu, page: int) -> Steps[PageTablePage]:
         """__pud_alloc, __pmd_alloc, __pte_alloc: make missing tables; value is the level-1 table.
 
         The page is allocated before the lock is taken; whoever comes second gives his back.
@@ -161,7 +161,7 @@ class LinuxMm(AddressSpace):
             table = child
         return table
 
-    def _make_table(self, cpu: Cpu, parent: PageTablePage, page: int) -> ThreadBody:
+    def _make_table(self, cpu: Cpu, parent: PageTablePage, page: int) -> Steps[PageTablePage]:
         slot = slot_of(page, parent.level)
         frame = yield from self.pages.allocate(cpu)
         cpu.work(self.cost["table_alloc"], PAGE_TABLE)
@@ -177,9 +177,9 @@ class LinuxMm(AddressSpace):
             yield from self.tables_line.write(cpu, PAGE_TABLE)  # mm_inc_nr_ptes
             yield from parent.line(slot).store(cpu, PAGE_TABLE)
             parent.set(slot, child)
-            frame = None
-        yield from lock.release(cpu)
-        if frame is not None:
+            yield from lock.release(cpu)
+        else:
+            yield from lock.release(cpu)
             yield from self.pages.free(cpu, frame)
         return child
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sim.designs.linux.maple import VMA_WORK
 from sim.designs.linux.munmap import unmap_locked
 from sim.designs.linux.vma import Vma
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import SYSCALL
 
@@ -18,7 +18,7 @@ HIGHEST_PAGE = (1 << 35) - 256
 """First page above the mmap area of a 47-bit address space: the search for gaps goes down from here."""
 
 
-def mmap(mm: LinuxMm, cpu: Cpu, pages: int, at: int | None) -> ThreadBody:
+def mmap(mm: LinuxMm, cpu: Cpu, pages: int, at: int | None) -> Steps[int]:
     """mmap(2) without and with MAP_FIXED. Value: the first page."""
     cpu.work(mm._syscall, SYSCALL)
     cpu.work(mm.cost["mmap_enter"], SYSCALL)
@@ -37,7 +37,7 @@ def mmap(mm: LinuxMm, cpu: Cpu, pages: int, at: int | None) -> ThreadBody:
     return start
 
 
-def _get_unmapped_area(mm: LinuxMm, cpu: Cpu, pages: int) -> ThreadBody:
+def _get_unmapped_area(mm: LinuxMm, cpu: Cpu, pages: int) -> Steps[int]:
     """vm_unmapped_area, top down: the maple tree finds the highest gap, here the one below the lowest VMA."""
     lowest = mm.tree.lowest()
     end = HIGHEST_PAGE if lowest is None else lowest.start
@@ -45,7 +45,7 @@ def _get_unmapped_area(mm: LinuxMm, cpu: Cpu, pages: int) -> ThreadBody:
     return end - pages
 
 
-def _map_region(mm: LinuxMm, cpu: Cpu, start: int, end: int) -> ThreadBody:
+def _map_region(mm: LinuxMm, cpu: Cpu, start: int, end: int) -> Steps[None]:
     """vma_merge_new_range, or a new VMA."""
     yield from mm.tree.find(cpu, start)
     before, after = mm.tree.neighbours(start, end)

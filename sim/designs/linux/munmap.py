@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sim.designs.linux.maple import VMA_WORK
 from sim.designs.linux.vma import Vma
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import PAGE_TABLE, SLOTS, SYSCALL, Mapping, slot_of
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sim.designs.linux.mm import LinuxMm
 
 
-def munmap(mm: LinuxMm, cpu: Cpu, at: int, pages: int) -> ThreadBody:
+def munmap(mm: LinuxMm, cpu: Cpu, at: int, pages: int) -> Steps[None]:
     """munmap(2)."""
     cpu.work(mm._syscall, SYSCALL)
     yield from mm.mmap_lock.down_write(cpu)
@@ -32,13 +32,13 @@ def munmap(mm: LinuxMm, cpu: Cpu, at: int, pages: int) -> ThreadBody:
     yield from mm.mmap_lock.up_read(cpu)
 
 
-def unmap_locked(mm: LinuxMm, cpu: Cpu, at: int, pages: int) -> ThreadBody:
+def unmap_locked(mm: LinuxMm, cpu: Cpu, at: int, pages: int) -> Steps[None]:
     """The same for MAP_FIXED over existing mappings: all of it under the caller's write lock."""
     vmas = yield from _gather(mm, cpu, at, at + pages)
     yield from _complete(mm, cpu, vmas)
 
 
-def _gather(mm: LinuxMm, cpu: Cpu, start: int, end: int) -> ThreadBody:
+def _gather(mm: LinuxMm, cpu: Cpu, start: int, end: int) -> Steps[list[Vma]]:
     """vms_gather_munmap_vmas and vma_iter_clear_gfp: cut out the range; value is its VMAs, now detached."""
     yield from mm.tree.find(cpu, start)
     cpu.work(mm.cost["munmap_gather"], VMA_WORK)
@@ -57,7 +57,7 @@ def _gather(mm: LinuxMm, cpu: Cpu, start: int, end: int) -> ThreadBody:
     return vmas
 
 
-def _split(mm: LinuxMm, cpu: Cpu, vma: Vma, at: int) -> ThreadBody:
+def _split(mm: LinuxMm, cpu: Cpu, vma: Vma, at: int) -> Steps[Vma]:
     """__split_vma: *vma* keeps the part below *at*; value is the new VMA above."""
     yield from vma.line.read(cpu, VMA_WORK)
     upper = mm.new_vma(cpu, at, vma.end, anon_vma=vma.anon_vma)
@@ -70,7 +70,7 @@ def _split(mm: LinuxMm, cpu: Cpu, vma: Vma, at: int) -> ThreadBody:
     return upper
 
 
-def _complete(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> ThreadBody:
+def _complete(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> Steps[None]:
     """vms_complete_munmap_vmas: zap, flush, free."""
     if mm.switches.lru_drain_on_zap:
         yield from mm.pages.drain_lru(cpu)
@@ -90,7 +90,7 @@ def _complete(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> ThreadBody:
         cpu.work(mm.cost["vma_free"], VMA_WORK)  # call_rcu
 
 
-def zap(mm: LinuxMm, cpu: Cpu, start: int, end: int, unmapped: list[tuple[int, int]]) -> ThreadBody:
+def zap(mm: LinuxMm, cpu: Cpu, start: int, end: int, unmapped: list[tuple[int, int]]) -> Steps[None]:
     """zap_pte_range, one level-1 table after the other; (page, frame) of what was there go to *unmapped*."""
     page = start
     while page < end:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.engine.units import PAGE_BYTES
 from sim.hardware import Cpu, Machine
 from sim.mm import Buddy, FirstTouch, FrameMap, NodePolicy, Room, distances, out_of_memory, zonelists
@@ -106,12 +106,12 @@ class PageAllocator:
 
     # -- pages ----------------------------------------------------------------------------------------------
 
-    def allocate(self, cpu: Cpu, order: int = 0) -> ThreadBody:
+    def allocate(self, cpu: Cpu, order: int = 0) -> Steps[int]:
         """__alloc_pages: value is the first frame. Raises `OutOfMemory`."""
         cpu.work(self._alloc, ALLOCATE)
         node = self.policy.node(cpu)
         allowed = [self.zones[node]] if self.policy.strict else self._zonelists[node]
-        frame: int | None = yield from self._from_zones(cpu, allowed, order)
+        frame = yield from self._from_zones(cpu, allowed, order)
         while frame is None:
             drained = yield from self._drain(cpu, allowed)
             if not drained:
@@ -122,7 +122,7 @@ class PageAllocator:
         self.owned.add(frame)
         return frame
 
-    def _from_zones(self, cpu: Cpu, zones: Sequence[Zone], order: int) -> ThreadBody:
+    def _from_zones(self, cpu: Cpu, zones: Sequence[Zone], order: int) -> Steps[int | None]:
         """get_page_from_freelist: from the first of *zones* that has a block; value: None if none has."""
         for zone in zones:
             pcp = zone.blocks(cpu, order)
@@ -135,7 +135,7 @@ class PageAllocator:
                 return pcp.pop()
         return None
 
-    def _drain(self, cpu: Cpu, zones: Sequence[Zone]) -> ThreadBody:
+    def _drain(self, cpu: Cpu, zones: Sequence[Zone]) -> Steps[int]:
         """drain_all_pages: every cpu's lists back into *zones*, by *cpu*; value is how many blocks.
 
         Linux drains the zones that the request may not use as well, which cannot help it.
@@ -148,7 +148,7 @@ class PageAllocator:
                     yield from self._move(cpu, zone, blocks, -len(blocks), order)
         return drained
 
-    def free(self, cpu: Cpu, frame: int, order: int = 0) -> ThreadBody:
+    def free(self, cpu: Cpu, frame: int, order: int = 0) -> Steps[None]:
         """free_unref_page: on this cpu's list of the frame's zone, in bulk to the buddy when that is full."""
         self.owned.remove(frame)
         cpu.work(self._free + ((1 << order) - 1) * self._free_check, ALLOCATE)
@@ -170,7 +170,7 @@ class PageAllocator:
     def _zone_of(self, frame: int) -> Zone:
         return self.zones[frame // self.zones[0].frames]
 
-    def _move(self, cpu: Cpu, zone: Zone, pcp: list[int], blocks: int, order: int) -> ThreadBody:
+    def _move(self, cpu: Cpu, zone: Zone, pcp: list[int], blocks: int, order: int) -> Steps[None]:
         """rmqueue_bulk (*blocks* > 0: up to so many, into *pcp*) or free_pcppages_bulk (< 0: out of it).
 
         Under zone->lock with interrupts off.
@@ -200,7 +200,7 @@ class PageAllocator:
 
     # -- LRU ------------------------------------------------------------------------------------------------
 
-    def add_to_lru(self, cpu: Cpu, frame: int) -> ThreadBody:
+    def add_to_lru(self, cpu: Cpu, frame: int) -> Steps[None]:
         """folio_add_lru: into the cpu's batch; a full batch goes to the lruvec."""
         cpu.work(self._lru_add, LRU)
         batch = self._lru_batch[cpu.id]
@@ -209,7 +209,7 @@ class PageAllocator:
         if len(batch) >= self._spec.limits.lru_batch:
             yield from self.drain_lru(cpu)
 
-    def drain_lru(self, cpu: Cpu) -> ThreadBody:
+    def drain_lru(self, cpu: Cpu) -> Steps[None]:
         """lru_add_drain: move what is in the cpu's batch; the batch's own references end here."""
         batch = self._lru_batch[cpu.id]
         if not batch:
@@ -224,7 +224,7 @@ class PageAllocator:
             else:
                 yield from self.free(cpu, frame)
 
-    def release(self, cpu: Cpu, frames: list[int]) -> ThreadBody:
+    def release(self, cpu: Cpu, frames: list[int]) -> Steps[None]:
         """folios_put_refs: take the pages off the LRU and free them.
 
         A page that still waits in some cpu's batch is freed when that batch is drained.
@@ -237,7 +237,7 @@ class PageAllocator:
         for frame in last_reference:
             yield from self.free(cpu, frame)
 
-    def _lru_section(self, cpu: Cpu, frames: list[int]) -> ThreadBody:
+    def _lru_section(self, cpu: Cpu, frames: list[int]) -> Steps[None]:
         """Work on the lruvecs that *frames* belong to, one after the other, with interrupts off."""
         for zone in self.zones:
             pages = sum(self._zone_of(frame) is zone for frame in frames)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.engine.units import LINE_BYTES
-from sim.hardware import CacheLine, Machine
+from sim.hardware import CacheLine, Cpu, Machine
 from sim.sync import (
     BravoLock,
     CnaLock,
@@ -29,8 +29,7 @@ from sim.sync import (
 from sim.workload.bench import lock_spec
 from sim.workload.bench.lock_spec import LockSpec
 
-Use = Callable[..., ThreadBody]
-"""Takes the cpu; `read_retry` also the number that `read_begin` gave."""
+Use = Callable[[Cpu], Steps[None]]
 
 
 class BenchLock:
@@ -42,10 +41,11 @@ class BenchLock:
     unlock: Use
     read_lock: Use
     read_unlock: Use
-    read_begin: Use
-    read_retry: Use
+    read_begin: Callable[[Cpu], Steps[int]]
+    read_retry: Callable[[Cpu, int], Steps[bool]]
+    """Takes the number that `read_begin` gave."""
 
-    def __init__(self, **uses: Use) -> None:
+    def __init__(self, **uses: Callable[..., Steps[object]]) -> None:
         for name, use in uses.items():
             setattr(self, name, use)
 

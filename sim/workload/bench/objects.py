@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.engine.units import LINE_BYTES
 from sim.hardware import LINE, CacheLine, Cpu, Machine
 from sim.sync import Scheduler
@@ -28,18 +28,18 @@ class Word:
         self._threads = threads
         self._turn = 0
 
-    def load(self, cpu: Cpu) -> ThreadBody:
+    def load(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.read(cpu)
 
-    def store(self, cpu: Cpu) -> ThreadBody:
+    def store(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.store(cpu)
         self.version += 1
 
-    def add(self, cpu: Cpu) -> ThreadBody:
+    def add(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.write(cpu)
         self.version += 1
 
-    def cas_add(self, cpu: Cpu, retry: int) -> ThreadBody:
+    def cas_add(self, cpu: Cpu, retry: int) -> Steps[None]:
         """A failed compare-and-swap gives the value that it found: the next one follows *retry* ps later."""
         yield from self.line.read(cpu)
         expected = self.version
@@ -51,7 +51,7 @@ class Word:
             cpu.work(retry, LINE)
         self.version += 1
 
-    def turn(self, cpu: Cpu) -> ThreadBody:
+    def turn(self, cpu: Cpu) -> Steps[None]:
         """Swap cpu for its successor; a try before it is *cpu*'s turn fails and is repeated at once."""
         while True:
             yield from self.line.write(cpu)
@@ -71,16 +71,16 @@ class Words:
         there = [machine.line(f"{name} {number}", home, owner=0) for number in range(lines)]
         self._words = [Word(there[cpu.id * apart // LINE_BYTES], 1) for cpu in machine.cpus]
 
-    def load(self, cpu: Cpu) -> ThreadBody:
+    def load(self, cpu: Cpu) -> Steps[None]:
         return self._words[cpu.id].load(cpu)
 
-    def store(self, cpu: Cpu) -> ThreadBody:
+    def store(self, cpu: Cpu) -> Steps[None]:
         return self._words[cpu.id].store(cpu)
 
-    def add(self, cpu: Cpu) -> ThreadBody:
+    def add(self, cpu: Cpu) -> Steps[None]:
         return self._words[cpu.id].add(cpu)
 
-    def cas_add(self, cpu: Cpu, retry: int) -> ThreadBody:
+    def cas_add(self, cpu: Cpu, retry: int) -> Steps[None]:
         return self._words[cpu.id].cas_add(cpu, retry)
 
 
@@ -97,7 +97,7 @@ class Barrier:
     def describe_wait(self) -> str:
         return f"the barrier ({len(self._waiting)} of {self._threads} are there)"
 
-    def meet(self, cpu: Cpu, skew: int) -> ThreadBody:
+    def meet(self, cpu: Cpu, skew: int) -> Steps[None]:
         if cpu.pending:
             yield cpu.take_pending()
         if len(self._waiting) + 1 < self._threads:

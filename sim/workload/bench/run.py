@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sim.engine import Engine, ThreadBody
-from sim.errors import AccountingError, ModelError
+from sim.engine import Engine, Steps
+from sim.errors import ModelError
 from sim.hardware import Cpu, Machine, MachineSpec
 from sim.workload.bench.objects import Objects
 from sim.workload.bench.spaces import Spaces
-from sim.workload.bench.steps import Record, Stage, sequence
+from sim.workload.bench.steps import Stage, sequence
 from sim.workload.boot import boot
 from sim.workload.pinning import order_of
+from sim.workload.result import Run, balanced, whole
+from sim.workload.window import Meter
 
 if TYPE_CHECKING:
     from sim.designs import DesignSpec, Kernel
     from sim.workload.bench.spec import BenchSpec, Role
 
 START = "start"
-
-
-@dataclass(frozen=True)
-class BenchRun:
-    """What one run gave; *length* is the time over which the operations are counted."""
-
-    record: Record
-    spent: dict[str, int]
-    elapsed: int
-    length: int
-    events: int
 
 
 def run_bench(
@@ -41,28 +31,25 @@ def run_bench(
     seed: int | str,
     max_events: int,
     max_time_ps: int,
-) -> BenchRun:
+) -> Run:
     """Run *spec* once, its threads pinned as it says. Raises `AccountingError` as an ordinary run does."""
     engine = Engine(seed=seed, max_events=max_events, max_time_ps=max_time_ps)
     hardware = Machine(engine, machine, threads, order_of(spec.pinning, machine.topology))
     bench = _Bench(hardware, boot(hardware, design, spec.memory), spec, threads)
-    started = bench.set_up()
+    bench.set_up()
+    started = engine._now
     for cpu in hardware.cpus:
         cpu.open_account()
+    bench.begin()
+    for cpu in hardware.cpus:
         cpu.thread = engine.process(bench.thread(cpu), f"thread {cpu.id}")
     engine.run()
 
-    elapsed, spent = engine._now - started, dict[str, int]()
+    elapsed = engine._now - started
     for cpu in hardware.cpus:
         cpu.close_account()
-        for activity, time in cpu.spent.items():
-            spent[activity] = spent.get(activity, 0) + time
-    if sum(spent.values()) != threads * elapsed:
-        raise AccountingError(f"{sum(spent.values())} ps are accounted for, {threads} x {elapsed} ps passed")
     bench.verify()
-    return BenchRun(
-        bench.record, spent, elapsed, spec.window.length if spec.window else elapsed, engine.events
-    )
+    return balanced(bench.result(elapsed, engine.events))
 
 
 class _Bench:
@@ -74,41 +61,56 @@ class _Bench:
         self._roles = [_role_of(spec, thread, threads) for thread in range(threads)]
         streams = sum(any(step.stream_dram for step in role.steps) for role in self._roles)
         spaces = Spaces(machine, kernel, spec.spaces) if spec.spaces else None
-        self._stage = Stage(machine, kernel, Objects(machine, spec, threads), spaces, streams)
+        counted = spec.window is not None and spec.window.counted
+        self._stage = Stage(machine, kernel, Objects(machine, spec, threads), spaces, streams, counted)
         self._steps = {id(role): sequence(self._stage, role.steps) for role in spec.roles}
-        self._timed = any(step.timed for role in self._roles for step in role.steps)
+        self._timed = any(_has_timed(role) for role in self._roles)
+        self._measured = [
+            cpu
+            for cpu, role in zip(machine.cpus, self._roles, strict=True)
+            if role.measured and (_has_timed(role) or not self._timed)
+        ]
 
-    @property
-    def record(self) -> Record:
-        return self._stage.record
-
-    def set_up(self) -> int:
-        """Prepare the address spaces, if there are any; the time at which the threads start."""
+    def set_up(self) -> None:
+        """Prepare the address spaces, if there are any; takes simulated time."""
         if self._stage.spaces is not None:
             self._stage.spaces.set_up()
-        started, window = self._engine._now, self._spec.window
-        if window:
-            begin = started + window.warm_up
-            self._stage.record = Record(begin, begin + window.length)
-        return started
+
+    def begin(self) -> None:
+        """The run starts now, and with it the warm-up of its window."""
+        if self._spec.window:
+            cpus = self._stage.machine.cpus
+            self._stage.record = Meter(self._engine, self._spec.window, cpus, len(self._measured))
 
     def verify(self) -> None:
         """Raises `ModelError` where the end state breaks a rule."""
         if self._stage.spaces is not None:
             self._stage.spaces.verify()
 
-    def thread(self, cpu: Cpu) -> ThreadBody:
+    def result(self, elapsed: int, events: int) -> Run:
+        """What the run gave, after the accounts have been closed."""
+        record, measured = self._stage.record, self._measured
+        if isinstance(record, Meter):
+            span, spent = record.length, record.spent(measured)
+        else:
+            span, spent = elapsed, whole(measured)
+        return Run(record.operations, record.latencies, len(measured), span, spent, elapsed, events)
+
+    def thread(self, cpu: Cpu) -> Steps[None]:
         """The life of the thread on *cpu*."""
-        role, window, record = self._roles[cpu.id], self._spec.window, self.record
+        role, record = self._roles[cpu.id], self._stage.record
         steps = self._steps[id(role)]
-        whole = role.measured and not self._timed
-        if window:
-            cpu.stall(int(self._engine.stream("start").random() * window.skew), START)
+        counts = role.measured and not self._timed
+        meter = record if isinstance(record, Meter) else None
+        if self._spec.window:
+            cpu.stall(int(self._engine.stream("start").random() * self._spec.window.skew), START)
         done = 0
-        while cpu.now < record.until if record.until is not None else done < self._rounds:
+        while not meter.over(cpu.now) if meter is not None else done < self._rounds:
             begun = cpu.now
             yield from steps(cpu)
-            if whole:
+            if counts:
+                if self._stage.counted and cpu.pending:
+                    yield cpu.take_pending()
                 record.add(begun, cpu.now, 1)
             done += 1
         if cpu.pending:
@@ -119,6 +121,10 @@ class _Bench:
     def _rounds(self) -> int:
         assert self._spec.rounds is not None
         return self._spec.rounds
+
+
+def _has_timed(role: Role) -> bool:
+    return any(step.timed for step in role.steps)
 
 
 def _role_of(spec: BenchSpec, thread: int, threads: int) -> Role:

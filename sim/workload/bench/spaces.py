@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.engine.units import PAGE_BYTES
 from sim.errors import ModelError
 from sim.hardware import Cpu, Machine
@@ -40,7 +40,7 @@ class Spaces:
         for number, space in enumerate(self._spaces):
             space.verify([cpu for cpu in self._machine.cpus if self._loaded[cpu.id] == number])
 
-    def touch(self, cpu: Cpu, step: TouchPagesStep) -> ThreadBody:
+    def touch(self, cpu: Cpu, step: TouchPagesStep) -> Steps[None]:
         space = self._spaces[self._loaded[cpu.id]]
         for page in self._pages(cpu.id if step.region == "own" else 0, cpu, step.pages):
             # A TLB is not the cpu's alone: others flush it. So an access happens when its time has come.
@@ -48,7 +48,7 @@ class Spaces:
                 yield cpu.take_pending()
             yield from space.touch(cpu, page)
 
-    def shoot_down(self, cpu: Cpu, step: ShootdownStep) -> ThreadBody:
+    def shoot_down(self, cpu: Cpu, step: ShootdownStep) -> Steps[None]:
         cpus, holders = self._machine.cpus, None
         if step.targets != "all":
             number = 1 if step.targets == "next" else min(step.targets, len(cpus) - 1)
@@ -57,16 +57,16 @@ class Spaces:
         pages = self._pages(cpu.id, cpu, step.pages)
         yield from self._kernel.shoot_down(cpu, self._spaces[self._loaded[cpu.id]], pages, holders)
 
-    def discard(self, cpu: Cpu, pages: int | None) -> ThreadBody:
+    def discard(self, cpu: Cpu, pages: int | None) -> Steps[None]:
         place = self._pages(cpu.id, cpu, pages)
         if place.step != 1:
             raise ModelError("only pages side by side can be discarded")
         yield from self._spaces[self._loaded[cpu.id]].discard(cpu, place.start, len(place))
 
-    def switch(self, cpu: Cpu) -> ThreadBody:
+    def switch(self, cpu: Cpu) -> Steps[None]:
         yield from self._load(cpu, (self._loaded[cpu.id] + 1) % len(self._spaces))
 
-    def _load(self, cpu: Cpu, number: int) -> ThreadBody:
+    def _load(self, cpu: Cpu, number: int) -> Steps[None]:
         self._loaded[cpu.id] = number
         if self._spec.count == 1:
             self._spaces[0].activate(cpu)
@@ -79,16 +79,17 @@ class Spaces:
         first = self._starts[self._loaded[cpu.id]] + thread * self._spec.pages * apart
         return range(first, first + (pages or self._spec.pages) * apart, apart)
 
-    def _map(self, cpu: Cpu) -> ThreadBody:
+    def _map(self, cpu: Cpu) -> Steps[None]:
         size = len(self._machine.cpus) * self._spec.pages * self._spec.apart // PAGE_BYTES
-        for _ in range(self._spec.count):
+        for number in range(self._spec.count):
             space = self._kernel.new_process(cpu)
             self._spaces.append(space)
+            yield from self._load(cpu, number)  # a kernel maps in the space that its cpu runs
             self._starts.append((yield from space.mmap(cpu, size)))
         if cpu.pending:
             yield cpu.take_pending()
 
-    def _touch_own(self, cpu: Cpu) -> ThreadBody:
+    def _touch_own(self, cpu: Cpu) -> Steps[None]:
         for number in (*range(1, self._spec.count), 0):
             yield from self._load(cpu, number)
             for page in self._pages(cpu.id, cpu, None):

@@ -15,6 +15,7 @@ from sim.hardware import Spec
 from sim.mm import FIRST_TOUCH, MemoryPolicy
 from sim.workload.bench.lock_spec import READABLE, LockSpec
 from sim.workload.pinning import Pinning
+from sim.workload.window import Reported, Window
 
 if TYPE_CHECKING:
     from sim.designs.base import Offer
@@ -222,14 +223,6 @@ class Role(Spec):
         }[self.who]
 
 
-class Window(Spec):
-    """Operations that end within *length* after *warm_up* count. Threads start within *skew*."""
-
-    warm_up: Duration
-    length: Duration
-    skew: Duration
-
-
 class BenchSpec(Spec):
     """A bench: objects, roles, and how long it runs."""
 
@@ -293,6 +286,10 @@ class BenchSpec(Spec):
     def placement_names(self) -> list[str]:
         """A bench has one placement at most."""
         return [self.placement] if self.placement else []
+
+    def reported(self, placement: str) -> Reported:
+        """How the benchmark computes its throughput: a bench counts operations over time."""
+        return "over-time"
 
 
 def nodes_named(bench: BenchSpec) -> set[Node]:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.engine.units import LINE_BYTES, PAGE_BYTES, PS_PER_S
 from sim.hardware import HUGE_PAGES, Cpu, Machine
 from sim.mm import USER
 from sim.workload.bench.objects import Word
+from sim.workload.window import Meter
 
 if TYPE_CHECKING:
     from sim.designs import Kernel
@@ -21,24 +22,21 @@ if TYPE_CHECKING:
 
 DRAM, ASLEEP = "dram", "asleep"
 
-Action = Callable[[Cpu], "ThreadBody | None"]
+Action = Callable[[Cpu], "Steps[None] | None"]
 """Does a step on a cpu. None where that is private work, which takes no generator."""
 
 
-@dataclass
 class Record:
-    """What the threads measured, in ps. *from_time* and *until* are the window; without one, all counts."""
+    """What the threads of a run without a window measured: all of it. *latencies* in ps, an operation."""
 
-    from_time: int = 0
-    until: int | None = None
-    latencies: list[int] = field(default_factory=list)
-    operations: int = 0
+    def __init__(self) -> None:
+        self.latencies: list[int] = []
+        self.operations = 0
 
-    def add(self, begun: int, ended: int, per: int) -> None:
-        if begun >= self.from_time and (self.until is None or begun < self.until):
-            self.latencies.append((ended - begun) // per)
-        if self.until is None or self.from_time <= ended < self.until:
-            self.operations += per
+    def add(self, begun: int, ended: int, operations: int) -> None:
+        """*operations*, one after the other, from *begun* to *ended* (ps)."""
+        self.latencies.append((ended - begun) // operations)
+        self.operations += operations
 
 
 @dataclass
@@ -50,7 +48,9 @@ class Stage:
     objects: Objects
     spaces: Spaces | None
     streams: int
-    record: Record = field(default_factory=Record)
+    counted: bool = False
+    """The window is over after so many operations: each is counted at the engine's own time."""
+    record: Record | Meter = field(default_factory=Record)
 
     def __post_init__(self) -> None:
         self.held: dict[Cpu, list[int]] = {cpu: [] for cpu in self.machine.cpus}
@@ -64,11 +64,11 @@ class Stage:
         return cpu.node if node == "local" else node
 
 
-def sequence(stage: Stage, steps: Sequence[spec.BenchStep]) -> Callable[[Cpu], ThreadBody]:
+def sequence(stage: Stage, steps: Sequence[spec.BenchStep]) -> Callable[[Cpu], Steps[None]]:
     """*steps* one after the other, as a thread's body."""
     actions = [_MAKERS[step.kind](stage, step) for step in steps]
 
-    def run(cpu: Cpu) -> ThreadBody:
+    def run(cpu: Cpu) -> Steps[None]:
         for action in actions:
             body = action(cpu)
             if body is not None:
@@ -96,9 +96,11 @@ def _turn(stage: Stage, step: Any) -> Action:
 def _timed(stage: Stage, step: Any) -> Action:
     inner, per = sequence(stage, step.timed), step.per or 1
 
-    def run(cpu: Cpu) -> ThreadBody:
+    def run(cpu: Cpu) -> Steps[None]:
         begun = cpu.now
         yield from inner(cpu)
+        if stage.counted and cpu.pending:
+            yield cpu.take_pending()
         stage.record.add(begun, cpu.now, per)
 
     return run
@@ -107,7 +109,7 @@ def _timed(stage: Stage, step: Any) -> Action:
 def _seq_read(stage: Stage, step: Any) -> Action:
     lock, inner = stage.objects.locks[step.seq_read.lock], sequence(stage, step.seq_read.steps)
 
-    def run(cpu: Cpu) -> ThreadBody:
+    def run(cpu: Cpu) -> Steps[None]:
         again = True
         while again:
             number = yield from lock.read_begin(cpu)
@@ -120,7 +122,7 @@ def _seq_read(stage: Stage, step: Any) -> Action:
 def _read_dram(stage: Stage, step: Any) -> Action:
     memory = stage.machine.memory
 
-    def run(cpu: Cpu) -> ThreadBody:
+    def run(cpu: Cpu) -> Steps[None]:
         node = stage.node(cpu, step.node or "local")
         for _ in range(step.read_dram):
             if cpu.pending:
@@ -134,7 +136,7 @@ def _stream_dram(stage: Stage, step: Any) -> Action:
     """One line, and the pause until the next is due. Exponential: delay loops are not in step."""
     gap = LINE_BYTES * PS_PER_S * stage.streams / step.stream_dram.bandwidth
 
-    def run(cpu: Cpu) -> ThreadBody:
+    def run(cpu: Cpu) -> Steps[None]:
         stage.machine.memory.read_line(cpu, cpu.node)
         cpu.stall(max(1, int(stage.gaps.expovariate(1) * gap)), USER)
         yield cpu.take_pending()
@@ -145,7 +147,7 @@ def _stream_dram(stage: Stage, step: Any) -> Action:
 def _clear(stage: Stage, step: Any) -> Action:
     memory, pages = stage.machine.memory, step.clear.size // PAGE_BYTES
 
-    def run(cpu: Cpu) -> ThreadBody:
+    def run(cpu: Cpu) -> Steps[None]:
         node = stage.node(cpu, step.clear.node)
         for _ in range(pages // HUGE_PAGES):
             yield from memory.clear_huge_page(cpu, node)
@@ -158,7 +160,7 @@ def _clear(stage: Stage, step: Any) -> Action:
 def _copy(stage: Stage, step: Any) -> Action:
     memory, what = stage.machine.memory, step.copy_
 
-    def run(cpu: Cpu) -> ThreadBody:
+    def run(cpu: Cpu) -> Steps[None]:
         node, source = stage.node(cpu, what.node), stage.node(cpu, what.source)
         for _ in range(what.size // PAGE_BYTES):
             yield from memory.copy_page(cpu, node, source=source)
@@ -167,7 +169,7 @@ def _copy(stage: Stage, step: Any) -> Action:
 
 
 def _allocate(stage: Stage, step: Any) -> Action:
-    def run(cpu: Cpu) -> ThreadBody:
+    def run(cpu: Cpu) -> Steps[None]:
         for _ in range(step.allocate.count):
             stage.held[cpu].append((yield from stage.kernel.allocate_pages(cpu, step.allocate.order)))
 
@@ -175,7 +177,7 @@ def _allocate(stage: Stage, step: Any) -> Action:
 
 
 def _free(stage: Stage, step: Any) -> Action:
-    def run(cpu: Cpu) -> ThreadBody:
+    def run(cpu: Cpu) -> Steps[None]:
         for _ in range(step.free.count):
             yield from stage.kernel.free_pages(cpu, stage.held[cpu].pop(0), step.free.order)
 

@@ -1,0 +1,173 @@
+"""Do the golden points give what the table says, and would anybody notice if they did not?"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from golden import update
+from golden.fingerprints import TABLE, Key, Line, changes, fingerprint, measure, read, report, write
+from sim.errors import InputError
+from sim.experiment import COLUMNS, KEY, load_spec, presets
+from sim.experiment.floors import lacking
+from sim.experiment.overrides import from_mapping
+
+GOLDEN = read()
+WORKLOADS = sorted({key.workload for key in GOLDEN})
+CHEAP = Key("tlb-ipi", "xeon-6252x2", "shootdown-one", "", 2, 2025)
+TIMES = {
+    "design": Key("linux-6.13", "epyc-9965-guest", "mmap", "low", 4, 2025),
+    "machine": CHEAP,
+    "workload": Key("lock", "xeon-e7-8895v3x4", "qspinlock-lock2", "", 2, 2025),
+}
+MEASURED = sorted(set(COLUMNS) - {*KEY, "status", "error"})
+ROW = dict.fromkeys(MEASURED, 1.0)
+BREAKDOWN = {"user": 2.0, "lock": 1.0}
+
+
+# -- the model ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_do_golden_points_give_what_the_table_says(workload: str) -> None:
+    found = {key: measure(key) for key in GOLDEN if key.workload == workload}
+    changed = changes(GOLDEN, found)
+    if changed:
+        hint = 'If this is meant: python -m tests.golden.update --reason "why these results change"'
+        pytest.fail(f"{report(changed, len(found))}\n{hint}", pytrace=False)
+
+
+# -- the table ----------------------------------------------------------------------------------------------
+
+
+def test_is_the_table_as_the_command_writes_it(tmp_path: Path) -> None:
+    write(GOLDEN, tmp_path / "again.csv")
+    assert TABLE.read_bytes() == (tmp_path / "again.csv").read_bytes()
+
+
+def test_has_every_line_its_reason() -> None:
+    assert [str(key) for key, line in GOLDEN.items() if not line.reason.strip()] == []
+
+
+@pytest.mark.parametrize("kind", ["machine", "design"])
+def test_is_every_machine_and_every_design_in_the_table(kind: str) -> None:
+    assert sorted({getattr(key, kind) for key in GOLDEN}) == presets.names(kind)
+
+
+def test_is_every_workload_in_the_table_with_all_its_placements() -> None:
+    shipped = {
+        (name, placement)
+        for name in presets.names("workload")
+        for placement in load_spec("workload", name).spec.placement_names or ("",)
+    }
+    assert shipped == {(key.workload, key.placement) for key in GOLDEN}
+
+
+def test_is_every_workload_in_the_table_under_each_design_that_makes_a_difference() -> None:
+    """A workload that every design can run asks nothing of one: it runs on the hardware alone."""
+    designs = {name: load_spec("design", name).spec for name in presets.names("design")}
+    for name in presets.names("workload"):
+        workload = load_spec("workload", name).spec
+        fitting = {design for design, spec in designs.items() if lacking(spec, workload) is None}
+        if fitting != set(designs):
+            assert fitting == {key.design for key in GOLDEN if key.workload == name}, name
+
+
+def test_is_a_faulty_table_refused_with_its_line(tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    header, line = TABLE.read_text().splitlines()[:2]
+    for text, message in {
+        header.replace("events,", ""): "columns",
+        f"{header}\n{line}\n{line}": "table.csv:3: the same point twice",
+        f"{header}\nlinux-6.13,desktop-8,mmap,low,four,2025,,,,,,": "table.csv:2: threads and seed",
+    }.items():
+        table.write_text(text + "\n")
+        with pytest.raises(InputError, match=message):
+            read(table)
+
+
+# -- the guard itself ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("point", "path", "value"),
+    [
+        (TIMES["design"], "design.costs.mmap_region", "171 cycles"),
+        (TIMES["machine"], "machine.interrupts.handler", "1 us"),
+        (TIMES["workload"], "workload.window.length", "399 us"),
+    ],
+    ids=list(TIMES),
+)
+def test_is_one_changed_value_reported_with_its_point(point: Key, path: str, value: str) -> None:
+    changed = changes(GOLDEN, {point: measure(point, from_mapping({path: value}))})
+    assert {"simulated_ns", "row", "breakdown"} <= set(changed.get(point, ()))
+    before, now = changed[point]["row"]
+    told = report(changed, 1)
+    assert str(point) in told
+    assert f"row: {before} -> {now}" in told
+    assert before == GOLDEN[point].fingerprint["row"] != now
+
+
+def test_does_another_seed_give_another_fingerprint() -> None:
+    assert measure(TIMES["design"]) != measure(TIMES["design"]._replace(seed=7))
+
+
+@pytest.mark.parametrize("column", MEASURED)
+def test_does_the_last_bit_of_each_measured_column_count(column: str) -> None:
+    """A column that fails here is new: name it in `PLAIN` or `HASHED` of fingerprints.py."""
+    changed = ROW | {column: math.nextafter(ROW[column], 2)}
+    assert fingerprint(changed, BREAKDOWN) != fingerprint(ROW, BREAKDOWN)
+
+
+def test_does_the_breakdown_count_by_name_and_value_and_not_by_order() -> None:
+    plain = fingerprint(ROW, BREAKDOWN)
+    assert fingerprint(ROW, dict(reversed(BREAKDOWN.items()))) == plain
+    for other in ({"user": 2.0, "lock": math.nextafter(1, 2)}, {"user": 2.0, "wait": 1.0}, {"user": 2.0}):
+        assert fingerprint(ROW, other) == plain | {"breakdown": fingerprint(ROW, other)["breakdown"]} != plain
+
+
+def test_do_throughput_and_new_columns_leave_the_hashes_alone() -> None:
+    plain = fingerprint(ROW, BREAKDOWN)
+    assert fingerprint(ROW | {"a_new_column": 3.0}, BREAKDOWN) == plain
+    other = fingerprint(ROW | {"throughput_ops_per_us": 2.0}, BREAKDOWN)
+    assert other == plain | {"throughput_ops_per_us": "2.0"}
+
+
+# -- the command --------------------------------------------------------------------------------------------
+
+
+def test_does_the_command_write_changed_lines_only_and_only_with_a_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table, new = tmp_path / "table.csv", CHEAP._replace(threads=3)
+    same, moved = CHEAP, CHEAP._replace(threads=20)
+    empty = dict.fromkeys(GOLDEN[same].fingerprint, "")
+    write(
+        {
+            same: Line(GOLDEN[same].fingerprint, "as ever"),
+            moved: Line({**GOLDEN[moved].fingerprint, "events": "1"}, "as ever"),
+            new: Line(empty, ""),
+        },
+        table,
+    )
+    before = table.read_bytes()
+
+    assert update.update(table, "") == 2
+    told = capsys.readouterr()
+    assert f"2 of 3 golden points changed:\n  {new}\n    events: (new) -> " in told.out
+    assert f"  {moved}\n    events: 1 -> {GOLDEN[moved].fingerprint['events']}\n" in told.out
+    assert "--reason" in told.err
+    assert table.read_bytes() == before
+
+    assert update.update(table, "a cost changed") == 0
+    assert read(table) == {
+        same: Line(GOLDEN[same].fingerprint, "as ever"),
+        new: Line(measure(new), "a cost changed"),
+        moved: Line(GOLDEN[moved].fingerprint, "a cost changed"),
+    }
+
+    after = table.read_bytes()
+    assert update.update(table, "") == 0
+    assert table.read_bytes() == after

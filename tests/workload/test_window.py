@@ -1,0 +1,173 @@
+"""What counts in a window, and what is its time?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from kernels import KINDS
+from plain import measure, workload
+from pydantic import ValidationError
+from test_bench import bench
+from test_bench import measure as measure_bench
+
+from sim.engine.units import UnitError
+from sim.workload import Measurement
+from sim.workload.window import Requests, parse_extent
+
+COMPUTE = [{"compute": {"time": "990 ns"}}]
+"""With the timestamp behind it, a request of 1 us."""
+
+
+def steady(thread: list[dict[str, Any]], window: dict[str, str], **changes: Any) -> Any:
+    return workload(thread=thread, measured=None, window=window, **changes)
+
+
+@pytest.mark.parametrize(
+    ("text", "extent"),
+    [("100 us", 100_000_000), ("16 requests", Requests(16)), ("1 request", Requests(1)), ("0 ns", 0)],
+)
+def test_what_is_an_extent(text: str, extent: int | Requests) -> None:
+    assert parse_extent(text) == extent
+
+
+@pytest.mark.parametrize("text", ["16", "sixteen requests", "-1 requests", "1.5 requests", 16, None])
+def test_what_is_no_extent(text: object) -> None:
+    with pytest.raises(UnitError, match="or a number of requests such as '16 requests'"):
+        parse_extent(text)
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        {"warm_up": "10 us", "length": "50 us"},
+        {"warm_up": "5 requests", "length": "50 requests"},
+        {"warm_up": "10 us", "length": "50 requests"},
+        {"warm_up": "5 requests", "length": "50 us"},
+        {"warm_up": "0 requests", "length": "50 requests"},
+        {"warm_up": "0 ns", "length": "60 us"},
+    ],
+)
+@pytest.mark.parametrize("threads", [1, 4])
+def test_is_throughput_what_ended_in_the_window_over_its_length(window: dict[str, str], threads: int) -> None:
+    """Threads that do nothing but compute for a microsecond each: one operation a thread and microsecond."""
+    point = measure(steady(COMPUTE, window), threads=threads)
+    assert point.throughput_ops_per_us == pytest.approx(threads, rel=0.03)
+    assert point.throughput_from_latency_ops_per_us == pytest.approx(threads, rel=1e-9)
+    assert sum(point.breakdown_ns_per_op.values()) == pytest.approx(
+        threads * 1000 / point.throughput_ops_per_us
+    )
+
+
+def test_are_operations_counted_whichever_thread_did_them() -> None:
+    """Four threads x 8 requests, whoever did them."""
+    point = measure(steady(COMPUTE, {"warm_up": "2 requests", "length": "8 requests"}), threads=4)
+    assert point.operations == 32
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_does_the_breakdown_of_a_window_balance(kind: str) -> None:
+    thread = [{"mmap": {"at": "slot"}}, {"touch": {"at": "slot"}}, {"munmap": {"at": "slot"}}]
+    window = {"warm_up": "4 requests", "length": "16 requests"}
+    point = measure(steady(thread, window), kind=kind, threads=6)
+    per_operation = 6 * 1000 / point.throughput_ops_per_us
+    assert sum(point.breakdown_ns_per_op.values()) == pytest.approx(per_operation)
+    assert "start" not in point.breakdown_ns_per_op  # the start lies in the warm-up
+
+
+def test_does_refilling_take_time_and_count_no_operation() -> None:
+    """Slots are made anew after every second request: 2 us of refilling for 2 us of requests."""
+    window = {"warm_up": "4 requests", "length": "20 requests"}
+    refill = [{"compute": {"time": "2 us"}}]
+    plain = measure(steady(COMPUTE, window, requests=2), threads=1)
+    refilled = measure(steady(COMPUTE, window, requests=2, refill=refill), threads=1)
+    assert plain.throughput_ops_per_us == pytest.approx(1)
+    assert refilled.throughput_ops_per_us == pytest.approx(0.5, rel=0.06)  # an end of the window may cut it
+    assert refilled.throughput_from_latency_ops_per_us == pytest.approx(1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_is_a_loop_over_slots_the_same_round_after_round(kind: str) -> None:
+    """munmap has something to unmap in every round, because refilling maps and touches all own slots."""
+    early, late = (
+        measure(
+            steady(
+                [{"munmap": {"at": "slot"}}],
+                {"warm_up": warm_up, "length": "40 requests"},
+                setup=[{"mmap": {"at": "layout"}}, {"touch": {"at": "every slot"}}],
+                refill=[{"mmap": {"at": "own slots"}}, {"touch": {"at": "own slots"}}],
+            ),
+            kind=kind,
+            threads=2,
+        )
+        for warm_up in ("8 requests", "88 requests")
+    )
+    assert early.operations == late.operations == 80
+    assert early.breakdown_ns_per_op["zero"] > 2 * 200  # 2 pages a slot
+    assert late.breakdown_ns_per_op["zero"] == pytest.approx(early.breakdown_ns_per_op["zero"], rel=0.05)
+
+
+def test_are_all_mappings_of_a_round_known_to_refilling() -> None:
+    point = measure(
+        steady(
+            [{"mmap": {"at": "anywhere"}}],
+            {"warm_up": "4 requests", "length": "40 requests"},
+            refill=[{"munmap": {"at": "all mapped"}}],
+        ),
+        threads=2,
+    )
+    assert point.operations == 80
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"window": {"warm_up": "1 us", "length": "1 us"}}, "give either `measured` or `window`"),
+        ({"measured": None}, "give either `measured` or `window`"),
+        ({"refill": COMPUTE}, "`refill` belongs to `window`"),
+        (
+            {"thread": [{"mmap": {"at": "own slots", "size": "8 KiB"}}]},
+            "`size` does not go with `own slots`",
+        ),
+    ],
+)
+def test_which_windows_are_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        workload(**changes)
+
+
+def test_does_a_placement_with_a_window_replace_the_measured_requests() -> None:
+    window = {"warm_up": "1 us", "length": "1 us"}
+    spec = workload(placements={"low": {}, "steady": {"window": window}})
+    assert (spec.plan("low").window, spec.plan("steady").measured) == (None, None)
+
+
+def alone(step: dict[str, Any], window: dict[str, str]) -> Measurement:
+    return measure_bench(bench(roles=[{"who": "all", "steps": [step]}], window=window, lines={"x": {}}), 1)
+
+
+@pytest.mark.parametrize("length", ["50 us", "1000 requests"])
+def test_is_a_bench_breakdown_over_the_operations_that_took_the_time(length: str) -> None:
+    """A warm-up that is longer than the window changes nothing."""
+    point = alone({"add": "x"}, {"warm_up": "200 us", "length": length})
+    assert sum(point.breakdown_ns_per_op.values()) == pytest.approx(1000 / point.throughput_ops_per_us)
+    assert sum(point.breakdown_ns_per_op.values()) == pytest.approx(2, rel=0.01)
+
+
+def test_is_the_time_of_threads_that_are_not_measured_left_out() -> None:
+    load = {"who": "others", "measured": False, "steps": [{"compute": "1 us"}]}
+    first = {"who": "first", "steps": [{"compute": "500 ns"}]}
+    window = {"warm_up": "5 us", "length": "50 us"}
+    point = measure_bench(bench(roles=[first, load], window=window), 4)
+    assert point.breakdown_ns_per_op == pytest.approx({"user": 500})
+    assert point.throughput_from_latency_ops_per_us == pytest.approx(2)
+
+
+def test_does_work_that_fills_the_whole_window_have_its_time() -> None:
+    """Cpu 1 does one piece of work of 1 ms; the window lies in the middle of it."""
+    long = {"who": "others", "steps": [{"compute": "1 ms"}]}
+    first = {"who": "first", "steps": [{"compute": "1 us"}]}
+    window = {"warm_up": "100 us", "length": "50 us"}
+    point = measure_bench(bench(roles=[first, long], window=window), 2)
+    assert point.operations == 50
+    assert point.breakdown_ns_per_op == pytest.approx({"user": 2000})
