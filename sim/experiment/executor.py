@@ -37,6 +37,10 @@ def run_point(point: Point) -> Outcome:
     """Simulate one point; whatever the simulation raises becomes a failed outcome."""
     started = time.perf_counter()
     try:
+        if floors.code_version(point.design_spec.family) != point.code:
+            raise InputError(
+                Fault("the code of the model or of a plug-in changed after the experiment was read")
+            )
         with watched(point.limits):
             outcome = measured(point, floors.simulate(point))
     except Exception as error:
