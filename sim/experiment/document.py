@@ -48,6 +48,8 @@ class Document:
     keys: Mapping[KeyPath, Mark] = field(default_factory=dict)
     provenance: Mapping[KeyPath, Provenance] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
+    sha256: str = ""
+    """Of the bytes of the one file that it was read from."""
 
     @property
     def start(self) -> Mark:

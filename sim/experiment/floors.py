@@ -50,6 +50,12 @@ def model(kind: Kind, family: str | None = None) -> type[BaseModel]:
     return ExperimentSpec
 
 
+def models(kind: Kind) -> list[type[BaseModel]]:
+    """All typed models that a kind of file may be read into."""
+    named = {"design": families(), "workload": ["bench"]}.get(kind, [])
+    return [model(kind, family) for family in (None, *named)]
+
+
 def misfit(machine: MachineSpec, workload: WorkloadSpec, placement: str, threads: int) -> Fault | None:
     """Why a workload cannot run on a machine, if it cannot; the fault's key is the workload's."""
     from sim.workload import misfit

@@ -16,6 +16,7 @@ from sim.experiment import floors, presets
 from sim.experiment.axes import expand_ranges
 from sim.experiment.document import Document, KeyPath
 from sim.experiment.explain import distinct, explain
+from sim.experiment.files import real
 from sim.experiment.nearest import nearest
 from sim.experiment.overrides import Override, apply, from_quick
 from sim.experiment.presets import Kind
@@ -112,7 +113,7 @@ def _read_chain(
     document = read_document(path, faults)
     if document is None:
         return None
-    files.append(SourceFile(display(path), hashlib.sha256(path.read_bytes()).hexdigest()))
+    files.append(SourceFile(display(path), document.sha256))
     if kind == "experiment":
         document = _included(_one_machine(document, faults), path, faults, files)
     else:
@@ -126,8 +127,8 @@ def _read_chain(
     reference = document.tree["inherits"]
     place = document.fault(("inherits",), "must be the name of a file of the same kind", value=reference)
     parent = presets.find(kind, reference, path.parent) if isinstance(reference, str) else place
-    chain = (*below, path.resolve())
-    if isinstance(parent, Path) and parent.resolve() in chain:
+    chain = (*below, real(path))
+    if isinstance(parent, Path) and real(parent) in chain:
         names = " -> ".join(file.stem for file in (*chain, parent))
         parent = Fault(f"inherits from itself: {names}")
     if isinstance(parent, Fault):
@@ -151,14 +152,14 @@ def _included(document: Document, path: Path, faults: list[Fault], files: list[S
             faults.append(document.fault(place, "must be the path of a YAML file", value=reference))
             continue
         part_path = path.parent / reference
-        if not part_path.resolve().is_relative_to(path.parent.resolve()):
+        if not real(part_path).is_relative_to(real(path.parent)):
             message = "leaves the folder of the experiment"
             faults.append(document.fault(place, message, value=reference))
             continue
         part = read_document(part_path, faults)
         if part is None:
             continue
-        files.append(SourceFile(display(part_path), hashlib.sha256(part_path.read_bytes()).hexdigest()))
+        files.append(SourceFile(display(part_path), part.sha256))
         if "include" in part.tree:
             faults.append(part.fault(("include",), "an included file cannot include another", at_key=True))
         part = _one_machine(part, faults)
