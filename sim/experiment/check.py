@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from pydantic import BaseModel
 
@@ -12,16 +13,30 @@ from sim.experiment.document import Document
 from sim.experiment.explain import distinct
 from sim.experiment.files import real
 from sim.experiment.nearest import nearest
-from sim.experiment.plan import load
+from sim.experiment.plan import in_workload, load
 from sim.experiment.presets import KINDS, Kind
 from sim.experiment.resolve import Resolved, load_spec
 from sim.experiment.yaml_loader import display, read_document
+
+if TYPE_CHECKING:
+    from sim.workload import WorkloadSpec
 
 
 def check_file(path: Path) -> tuple[Kind, str]:
     """Check one file of any kind, and all it refers to: its kind and its name. Raises `InputError`."""
     kind = kind_of(path)
-    return kind, load(path).name if kind == "experiment" else load_spec(kind, path).name
+    if kind == "experiment":
+        return kind, load(path).name
+    resolved = load_spec(kind, path)
+    if kind == "workload":
+        spec = cast("WorkloadSpec", resolved.spec)
+        faults = {
+            placement: floors.never_works(spec, placement) for placement in spec.placement_names or [""]
+        }
+        found = [in_workload(fault, resolved.document, name) for name, fault in faults.items() if fault]
+        if found:
+            raise InputError(distinct(found))
+    return kind, resolved.name
 
 
 def kind_of(path: Path) -> Kind:
