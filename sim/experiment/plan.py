@@ -175,6 +175,7 @@ class Grid:
     faults: list[Fault]
     """What is wrong, with other parts of the experiment too."""
     _variants: dict[object, Resolved[Any] | None] = field(default_factory=dict)
+    _met: set[tuple[int, int]] = field(default_factory=set)
 
     def cells(self, combinations: Sequence[Assignment]) -> list[Cell]:
         """Every cell that the filters leave, in order; what is wrong with one goes to *faults*."""
@@ -211,16 +212,24 @@ class Grid:
             return None
         if cell.threads > machine.spec.cpus:
             self._refuse_threads(cell.threads, machine)
-        if refusal := design.spec.refuses(machine.spec):
-            self.faults.append(self.document.fault(("designs",), refusal, value=design.name))
-        if missing := floors.lacking(design.spec, workload.spec):
-            place: KeyPath = ("designs", [member.name for member in self.designs].index(cell.design.name))
-            self.faults.append(self.document.fault(place, missing))
+        self._refuse_strangers(machine, design, workload)
         known = workload.spec.placement_names
         if workload is not cell.workload and cell.placement and cell.placement not in known:
             message = f"the workload {workload.name} has no placement {cell.placement!r} with these values"
             self.faults.append(self.document.fault((), message))
         return replace(cell, machine=machine, design=design, workload=workload)
+
+    def _refuse_strangers(
+        self, machine: Resolved[MachineSpec], design: Resolved[DesignSpec], workload: Resolved[WorkloadSpec]
+    ) -> None:
+        """Designs that cannot run on a machine, or lack what a workload needs; each pair once."""
+        pairs = {(id(machine), id(design)), (id(design), id(workload))} - self._met
+        self._met |= pairs
+        if (id(machine), id(design)) in pairs and (refusal := design.spec.refuses(machine.spec)):
+            self.faults.append(self.document.fault(("designs",), refusal, value=design.name))
+        if (id(design), id(workload)) in pairs and (missing := floors.lacking(design.spec, workload.spec)):
+            place: KeyPath = ("designs", [member.name for member in self.designs].index(design.name))
+            self.faults.append(self.document.fault(place, missing))
 
     def _variant(
         self, member: Resolved[S], extra: Sequence[Override], assignment: Assignment

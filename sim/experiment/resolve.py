@@ -106,14 +106,21 @@ def variant(resolved: Resolved[S], overrides: Sequence[Override], faults: list[F
     except (LookupError, ValidationError):  # once more, with the place of each value
         validate(kind, apply(overrides, document, faults), faults)
         return None
-    base = resolved.spec
-    same = {
-        name: value
-        for name in type(spec).model_fields
-        if type(spec) is type(base) and (value := getattr(base, name)) == getattr(spec, name)
-    }
-    shared = cast(S, spec.model_copy(update=same))
+    shared = cast(S, _sharing(resolved.spec, spec))
     return replace(resolved, spec=shared, digest=_digest(tree), changes=tuple(overrides))
+
+
+def _sharing(base: BaseModel, spec: BaseModel) -> BaseModel:
+    """*spec*, with all that it has in common with *base* in memory once."""
+    if type(spec) is not type(base):
+        return spec
+    changed = {}
+    for name in type(spec).model_fields:
+        old, new = getattr(base, name), getattr(spec, name)
+        if old != new:
+            both = isinstance(old, BaseModel) and isinstance(new, BaseModel)
+            changed[name] = _sharing(old, new) if both else new
+    return base.model_copy(update=changed)
 
 
 def _digest(tree: Mapping[str, Any]) -> str:

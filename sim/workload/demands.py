@@ -37,13 +37,7 @@ def misfit(
             or flaw(workload, threads)
             or _duration(workload, machine, threads)
         )
-    plan = workload.plan(placement)
-    return (
-        _pinning(plan.pinning, machine, threads)
-        or _memory(plan.memory, machine)
-        or crowding(plan, threads)
-        or _addresses(plan, threads)
-    )
+    return _plan_misfit(machine, workload.plan(placement), threads)
 
 
 def foresee(
@@ -53,10 +47,13 @@ def foresee(
 
     Takes longer than `misfit`: for before a run, not for each point.
     """
-    for threads in sorted(counts, reverse=True):
-        if (fault := misfit(machine, workload, placement, threads)) is not None:
-            return fault
-    return None if isinstance(workload, BenchSpec) else _held(workload.plan(placement), machine, max(counts))
+    descending = sorted(counts, reverse=True)
+    if isinstance(workload, BenchSpec):
+        faults = (misfit(machine, workload, placement, threads) for threads in descending)
+        return next((fault for fault in faults if fault is not None), None)
+    plan = workload.plan(placement)
+    faults = (_plan_misfit(machine, plan, threads) for threads in descending)
+    return next((fault for fault in faults if fault is not None), None) or _held(plan, machine, descending[0])
 
 
 def never_works(workload: WorkloadSpec | BenchSpec, placement: str) -> Fault | None:
@@ -77,6 +74,15 @@ def lacking(design: DesignSpec, workload: WorkloadSpec | BenchSpec) -> str | Non
     if not missing:
         return None
     return f"{design.name} offers no {', no '.join(missing)}, which the workload {workload.name} needs"
+
+
+def _plan_misfit(machine: MachineSpec, plan: WorkloadPlan, threads: int) -> Fault | None:
+    return (
+        _pinning(plan.pinning, machine, threads)
+        or _memory(plan.memory, machine)
+        or crowding(plan, threads)
+        or _addresses(plan, threads)
+    )
 
 
 def _pinning(pinning: Pinning, machine: MachineSpec, threads: int) -> Fault | None:
