@@ -346,7 +346,10 @@ def _validate(options: argparse.Namespace) -> int:
     if options.report is not None:
         written = write_report(result, options.report)
         console.print(f"page: {written}", soft_wrap=True, highlight=False)
-    return DONE if result.ok and (result.complete or not options.strict) else FAILED
+    if not result.answered:
+        _complain("no row could be compared: the table above says why")
+    good = result.ok and result.answered and (result.complete or not options.strict)
+    return DONE if good else FAILED
 
 
 def _fit(options: argparse.Namespace) -> int:

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 from sim.analysis.activities import grouped
 from sim.analysis.beside import FILLED_LABEL, OPEN_LABEL, comparisons, draw_beside
-from sim.analysis.coverage import PresetCatalogue
+from sim.analysis.coverage import FileCatalogue
 from sim.analysis.metrics import ratio_metric
 from sim.analysis.panels import (
     IDEAL_LABEL,
@@ -158,11 +158,10 @@ def measured_figure(
     points: pd.DataFrame, published: Sequence[Observation], title: str = "", figure: Figure | None = None
 ) -> Figure | None:
     """Throughput and latency beside what others measured at the same places; None if nobody did."""
-    catalogue = PresetCatalogue()
+    catalogue = FileCatalogue()
 
     def clock_of(name: str) -> int:
-        machine = catalogue.machine(name)
-        return machine.clock if machine else 0
+        return catalogue.machine(name).clock if catalogue.name("machine", name) else 0
 
     panels = comparisons(finished(points), published, clock_of)
     if not panels:
