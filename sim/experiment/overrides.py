@@ -61,6 +61,12 @@ def parse_override(text: str, option: str) -> Override:
     return _of_a_kind(_plural(Override(path, value, Mark(option), key)))
 
 
+def parse_names(key: str, text: str, option: str) -> Override:
+    """The override of a list of names or paths, written `a,b`. What is wrong with a name is found when it is
+    looked up."""
+    return Override((key,), [name.strip() for name in text.split(",")], Mark(option), key)
+
+
 def parse_choices(text: str, option: str) -> list[Override]:
     """The overrides in `key.path=[value, value, ...]`, one a value. Raises `InputError`."""
     listed = parse_override(text, option)
