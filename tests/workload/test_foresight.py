@@ -167,6 +167,23 @@ def test_is_a_hand_over_by_barrier_let_through() -> None:
     ).operations
 
 
+@pytest.mark.parametrize("threads", [2, 4])
+@pytest.mark.parametrize("meeting", [WAIT, {"turn": "x"}])
+def test_is_nobody_waited_for_whose_window_is_over(meeting: dict[str, Any], threads: int) -> None:
+    """One thread does 5 us of work between two meetings: the others come back before its window ends."""
+    window = {"warm_up": "5 us", "length": "20 us", "skew": "1 us"}
+    spec = bench(
+        ("first", [meeting, {"compute": "5 us"}]),
+        ("others", [meeting]),
+        rounds=None,
+        window=window,
+        spaces=None,
+    )
+    assert foresee(machine(), spec, "", [threads]) is None
+    run = simulate(machine(), design("lock"), spec, placement="", threads=threads, seed=1, limits=LIMITS)
+    assert 3 * threads <= run.operations <= 6 * threads
+
+
 def test_does_a_design_that_cannot_place_memory_say_so() -> None:
     placed = bench(("all", [COMPUTE]), memory="interleave")
     assert lacking(design("hardware"), placed) is not None

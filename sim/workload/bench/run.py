@@ -114,6 +114,7 @@ class _Bench:
             done += 1
         if cpu.pending:
             yield cpu.take_pending()
+        self._stage.objects.leave(cpu)
         cpu.leave()
 
     @property
