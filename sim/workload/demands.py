@@ -10,7 +10,7 @@ from sim.errors import Fault
 from sim.mm import FIRST_TOUCH, MAX_ORDER
 from sim.mm.policy import Bind
 from sim.workload.bench import BenchSpec
-from sim.workload.bench.protocol import flaw, placed_steps, role_of
+from sim.workload.bench.protocol import Track, flaw, placed_steps, role_of
 from sim.workload.bench.spec import needs, nodes_named
 from sim.workload.layout import crowding, span
 from sim.workload.rehearsal import USER_PAGES, rehearse
@@ -35,6 +35,7 @@ def misfit(
             or _memory(workload.memory, machine)
             or _instruments(workload, machine)
             or flaw(workload, threads)
+            or _room(workload, machine, threads)
             or _duration(workload, machine, threads)
         )
     return _plan_misfit(machine, workload.plan(placement), threads)
@@ -150,10 +151,32 @@ def _instruments(bench: BenchSpec, machine: MachineSpec) -> Fault | None:
     return None
 
 
+def _room(bench: BenchSpec, machine: MachineSpec, threads: int) -> Fault | None:
+    """Regions that do not fit into the address space, and blocks of pages that are more than there is."""
+    if bench.spaces and threads * bench.spaces.pages * bench.spaces.apart > USER_PAGES * PAGE_BYTES:
+        message = f"the regions of {threads} threads do not fit into the 128 TiB of user addresses"
+        return Fault(message, key="spaces.pages", value=bench.spaces.pages, allowed="fewer, or less apart")
+    frames = _frames(machine, bench.memory)
+    for number in _used(bench, threads):
+        track = Track(bench, number)
+        kept = sum(1 << order for order in track.blocks) * ((bench.rounds or 1) - 1)
+        if track.most + kept > frames:
+            message = f"a thread takes {format_size((track.most + kept) * PAGE_BYTES)} without giving it back"
+            room = f"at most {format_size(frames * PAGE_BYTES)} on {machine.name}"
+            return Fault(message, key=f"roles[{number}].steps", allowed=room)
+    return None
+
+
+def _used(bench: BenchSpec, threads: int) -> list[int]:
+    """The numbers of the roles that some thread takes."""
+    taken = {role_of(bench, thread, threads) for thread in range(threads)}
+    return sorted(number for number in taken if number is not None)
+
+
 def _duration(bench: BenchSpec, machine: MachineSpec, threads: int) -> Fault | None:
     """Steps that take no time at all, which would never end, and windows that end before anything is done."""
     clock, window = machine.clock, bench.window
-    used = sorted({role for t in range(threads) if (role := role_of(bench, t, threads)) is not None})
+    used = _used(bench, threads)
     for number in used:
         steps = [step for _, step in placed_steps(bench.roles[number].steps, "")]
         waits = threads > 1 and any(step.barrier is not None for step in steps)

@@ -11,7 +11,7 @@ from machines import raw_spec
 
 from sim.designs import DesignSpec
 from sim.errors import BudgetExceeded, InputError
-from sim.experiment import load_spec
+from sim.experiment import load_spec, parse_override
 from sim.hardware import MachineSpec
 from sim.workload import BenchSpec, Limits, WorkloadSpec, foresee, lacking, never_works, simulate
 
@@ -145,6 +145,11 @@ def test_what_is_said_of_a_bench_that_cannot_run(
             {"rounds": None, "window": {"warm_up": "0.1 us", "length": "0.5 us", "skew": "1 ns"}},
             "window.length",
         ),
+        ({"spaces": {"pages": 10**7, "apart": "64 MiB"}}, "spaces.pages"),
+        (
+            {"rounds": 2000, "roles": [{"who": "all", "steps": [{"allocate": {"count": 9, "order": 10}}]}]},
+            "roles[0].steps",
+        ),
         ({"roles": [{"who": "all", "measured": False, "steps": [COMPUTE]}]}, "roles"),
     ],
 )
@@ -198,6 +203,25 @@ def test_does_a_design_that_cannot_place_memory_say_so() -> None:
 def test_is_a_bench_that_works_for_some_number_of_threads_let_through(who: str, never: bool) -> None:
     assert (never_works(bench((who, [COMPUTE])), "") is not None) == never
     assert never_works(bench((who, [UNLOCK])), "") is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("latr_tick=0 ns", "too small"),
+        ("limits.frame_refill=4000", "more frames are moved at once"),
+        ("limits.frame_cache=3", "more frames are moved at once"),
+    ],
+)
+def test_is_a_design_refused_that_would_divide_by_zero_or_run_dry(change: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        load_spec("design", "cortenmm-adv", [parse_override(f"design.{change}", "--set")])
+
+
+def test_is_a_lock_refused_whose_clock_does_not_tick() -> None:
+    lock = {"l": {"kind": "percpu-rwsem", "tick": "0 ns"}}
+    with pytest.raises(ValueError, match="greater than 0"):
+        bench(("all", [LOCK, COMPUTE, UNLOCK]), locks=lock)
 
 
 # -- whatever is accepted runs ------------------------------------------------------------------------------
