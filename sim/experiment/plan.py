@@ -384,17 +384,12 @@ def _filterable(
 def _named(written: Document, key: str) -> list[str]:
     """The names in a list of the file itself, and in that of its quick profile."""
     quick = written.tree.get("quick")
-    trees = [written.tree, _with_plurals(quick) if isinstance(quick, dict) else {}]
-    references = [item for tree in trees for item in (tree.get(key) or ()) if isinstance(item, str)]
+    places = [written.tree.get(key)]
+    if isinstance(quick, dict):
+        places += [quick.get(key), [quick.get(key.removesuffix("s"))]]  # `machine: x` is one of `machines`
+    lists = [place for place in places if isinstance(place, list)]
+    references = [item for items in lists for item in items if isinstance(item, str)]
     return [Path(item).stem if presets.is_path(item) else item for item in references]
-
-
-def _with_plurals(quick: Mapping[str, Any]) -> dict[str, Any]:
-    """A quick profile with `machine: x` as `machines: [x]`."""
-    return {
-        f"{key}s" if key in MEMBERS else key: [value] if key in MEMBERS else value
-        for key, value in quick.items()
-    }
 
 
 def _varies(document: Document) -> bool:

@@ -65,8 +65,8 @@ def find(
     """
     if isinstance(reference, Path) or is_path(reference):
         return (Path() if from_caller else base or Path()) / reference
-    for folder_ in [base, Path() if from_caller else None]:
-        if folder_ is not None and isfile(own := folder_ / f"{reference}.yaml"):  # too long a name is no file
+    for place in (base, Path() if from_caller else None):
+        if place is not None and isfile(own := place / f"{reference}.yaml"):  # too long a name is no file
             return own
     preset = folder(kind) / f"{reference}.yaml"
     if reference in names(kind):

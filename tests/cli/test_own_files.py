@@ -184,6 +184,12 @@ overrides:
 """
 
 
+def test_does_a_list_that_is_none_stay_one_fault(command: Command, folder: Path) -> None:
+    (folder / "g.yaml").write_text(GRID.replace("[pf, mmap]", "5").partition("exclude")[0])
+    answer = command("run", "g.yaml", "--dry-run", "--threads", "1")
+    assert (answer.code, answer.err) == (2, "g.yaml:4:12: workloads: must be a list (got 5)\n")
+
+
 @pytest.mark.parametrize(
     "narrower",
     [
