@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from sim.engine.units import PAGE_BYTES, Duration, Size
+from sim.errors import RuleError
 from sim.hardware import Spec
 from sim.mm import FIRST_TOUCH, MemoryPolicy
 from sim.workload.pinning import Pinning
@@ -129,8 +130,12 @@ class WorkloadPlan(Spec):
     @model_validator(mode="after")
     def _measured_requests_exist(self) -> Self:
         if not self.measured.first <= self.measured.last < self.requests:
-            raise ValueError(
-                f"measured requests must lie within 0..{self.requests - 1}, first not after last"
+            raise RuleError(
+                f"measured requests must lie within 0..{self.requests - 1}, first not after last",
+                {
+                    "measured.last": f"at most {self.requests - 1}, at least measured.first",
+                    "requests": f"more than {max(self.measured.first, self.measured.last)}",
+                },
             )
         return self
 
@@ -138,16 +143,19 @@ class WorkloadPlan(Spec):
     def _places_exist_when_they_are_used(self) -> Self:
         in_layout = {"slot", "every slot", "layout"}
         known = {"anywhere"} if self.layout.base is None else {"anywhere"} | in_layout
-        for steps in (self.setup, self.thread):
+        for name, steps in (("setup", self.setup), ("thread", self.thread)):
             known.discard("mapped")
-            for step in steps:
+            for index, step in enumerate(steps):
                 at = getattr(step.action, "at", "anywhere")
                 if step.mmap is not None:
                     known |= in_layout if at == "layout" else set()
                     known.add("mapped")
                 if at not in known:
                     missing = "an mmap step" if at == "mapped" else "layout.base or an mmap step at `layout`"
-                    raise ValueError(f"a step works at `{at}` without {missing} before it")
+                    raise RuleError(
+                        f"a step works at `{at}` without {missing} before it",
+                        {f"{name}[{index}]": f"{missing} before it"},
+                    )
         return self
 
 
