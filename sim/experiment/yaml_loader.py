@@ -140,7 +140,7 @@ def _events(text: str, file: str, faults: list[Fault]) -> list[Any] | None:
 
 
 def _collect(text: str, file: str, events: list[Any]) -> Fault | None:
-    """Add the events of *text* to *events*, as far as the limits allow; the fault is the limit that it breaks.
+    """Add the events of *text* to *events* until it breaks a limit, which is the fault.
 
     Raises `yaml.YAMLError` for broken syntax.
     """
@@ -168,8 +168,8 @@ def _collect(text: str, file: str, events: list[Any]) -> Fault | None:
 def _before(error: yaml.YAMLError, text: str, file: str) -> Fault | None:
     """The limit that *text* breaks before the place of *error*, if any.
 
-    The scanner reads ahead of the parser (up to 1024 characters, for a key may follow), so an error far inside,
-    such as libyaml's own limit of nesting, is raised before the first event of what stands in front of it.
+    The scanner reads ahead of the parser, up to the 1024 characters that a key may have. An error far inside,
+    such as libyaml's own limit of nesting, is thus raised before the first event of what stands before it.
     """
     mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
     if mark is None:

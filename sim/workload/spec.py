@@ -25,35 +25,46 @@ class MmapStep(Spec):
     """mmap private anonymous memory; at a slot it is MAP_FIXED. *size* defaults to the place's own."""
 
     at: Literal["anywhere", "slot", "layout"]
+    """`anywhere` the kernel likes, at the request's `slot`, or the whole `layout`."""
     size: Size | None = None
+    """Bytes to map. Absent: one request's, at `layout` all windows."""
 
 
 class RangeStep(Spec):
     """A step over a range of existing memory. *size* defaults to the place's own."""
 
     at: Literal["slot", "mapped", "layout", "every slot"]
+    """The request's `slot`, what this thread's last mmap returned (`mapped`), the whole `layout`, or `every
+    slot` of all threads in turn."""
     size: Size | None = None
+    """Bytes from there on. Absent: all of the place."""
 
 
 class TouchStep(RangeStep):
     """Access each page of a range once."""
 
     write: bool = True
+    """Store to each page; false: load from it."""
 
 
 class ComputeStep(Spec):
     """User time without memory management."""
 
     time: Duration
+    """How long the thread computes in user space."""
 
 
 class Step(Spec):
     """One step: exactly one of its keys."""
 
     mmap: MmapStep | None = None
+    """Map private anonymous memory."""
     munmap: RangeStep | None = None
+    """Unmap a range."""
     touch: TouchStep | None = None
+    """Access each page of a range once."""
     compute: ComputeStep | None = None
+    """User time without memory management."""
 
     @model_validator(mode="after")
     def _one_action(self) -> Self:
@@ -81,11 +92,18 @@ class Layout(Spec):
     """
 
     request: Size
+    """Bytes of one request's slot."""
     stride: Size
+    """Bytes from one thread's window to the next."""
     order: Literal["own", "shuffled"]
+    """`own`: each thread has a window of its own; `shuffled`: all slots are dealt out at random, each
+    once."""
     leaves: PositiveInt | None = None
+    """With `shuffled`: windows over which the slots are spread. Absent: one for each thread."""
     base: Size | None = None
+    """Address at which the layout begins. Absent: where the set-up maps it."""
     reserve: PositiveInt = 1
+    """How many times as large as the windows the set-up maps the layout."""
 
     @model_validator(mode="after")
     def _whole_pages(self) -> Self:
@@ -102,7 +120,9 @@ class Measured(Spec):
     """Which requests of each thread count, from 0."""
 
     first: NonNegativeInt
+    """Number of the first request that counts, from 0."""
     last: NonNegativeInt
+    """Number of the last request that counts."""
 
 
 class Stack(Spec):
@@ -110,21 +130,32 @@ class Stack(Spec):
     start."""
 
     size: Size
+    """Bytes that the creator maps."""
     touched: Size
+    """Bytes at its top that the thread touches before it waits to start."""
 
 
 class WorkloadPlan(Spec):
     """A workload in one placement: what the threads really do."""
 
     requests: PositiveInt
+    """Requests that each thread makes."""
     measured: Measured
+    """Which of them count."""
     pooled_threads: PositiveInt
+    """Runs of a point are repeated, with other random draws, until so many threads have been measured."""
     stack: Stack
+    """The stack of each thread."""
     layout: Layout
+    """Where the slots are."""
     setup: tuple[Step, ...] = ()
+    """What the main thread does before the others start."""
     thread: tuple[Step, ...] = Field(min_length=1)
+    """What each thread does in one request."""
     pinning: Pinning = "cores-first"
+    """On which cpus the threads run."""
     memory: MemoryPolicy = FIRST_TOUCH
+    """From which node a thread's pages come."""
 
     @model_validator(mode="after")
     def _measured_requests_exist(self) -> Self:
@@ -155,20 +186,29 @@ class WorkloadSpec(Spec):
     """A workload and its placements. A placement overlays the common part, key by key."""
 
     name: str
+    """The file's name without `.yaml`."""
     title: str
+    """One line for lists and figures."""
     requests: PositiveInt
+    """Requests that each thread makes."""
     measured: Measured
+    """Which of them count."""
     pooled_threads: PositiveInt = 1
     """Runs of a point are repeated, with other random draws, until so many threads have been measured."""
     stack: Stack
+    """The stack of each thread."""
     layout: dict[str, Any]
+    """Where the slots are."""
     setup: tuple[dict[str, Any], ...] = ()
+    """What the main thread does before the others start."""
     thread: tuple[dict[str, Any], ...] = ()
+    """What each thread does in one request."""
     pinning: Pinning = "cores-first"
     """On which cpus the threads run."""
     memory: MemoryPolicy = FIRST_TOUCH
     """From which node a thread's pages come."""
     placements: dict[str, dict[str, Any]] = Field(min_length=1)
+    """Name -> what is overlaid on the file, key by key. There must be one at least."""
 
     @model_validator(mode="after")
     def _every_placement_is_a_plan(self) -> Self:

@@ -222,7 +222,7 @@ def test_is_the_answer_to_any_text_a_number_or_a_unit_error(text: str) -> None:
 @pytest.mark.parametrize(
     "quantity",
     [Duration, Size, Frequency, Bandwidth, WallTime, Cost],
-    ids="duration size frequency bandwidth wall cost".split(),
+    ids=["duration", "size", "frequency", "bandwidth", "wall", "cost"],
 )
 def test_is_a_serializer_a_function_that_every_python_describes_alike(quantity: object) -> None:
     """pydantic asks for its signature; that of a built-in one differs between Python versions."""
