@@ -35,7 +35,8 @@ def test_is_there_one_module_object(first: str) -> None:
         "assert cortensim.analysis is sim.analysis is sys.modules['cortensim.analysis']\n"
         "assert sys.modules['cortensim.analysis.figures'] is sim.analysis.figures\n"
         "assert Fault is sim.errors.Fault and mm is sim.mm\n"
-        "assert sim.analysis.figures.__name__ == sim.analysis.figures.__spec__.name == 'sim.analysis.figures'\n"
+        "figures = sim.analysis.figures\n"
+        "assert figures.__name__ == figures.__spec__.name == 'sim.analysis.figures'\n"
         "assert cortensim.load is sim.load\n",
     )
     assert (done.returncode, done.stderr) == (0, "")
