@@ -151,12 +151,7 @@ def _bare(frame: pd.DataFrame) -> pd.DataFrame:
 def _read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     try:
         # An empty placement is a name; an empty number is a point that failed.
-        table = pd.read_csv(
-            path,
-            keep_default_na=False,
-            na_values={name: [""] for name in _NUMBERS},
-            float_precision="round_trip",  # the default of pandas 2 may miss the last digit
-        )
+        table = pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in _NUMBERS})
     except FileNotFoundError:
         raise InputError(Fault("not a finished run: this table is missing", file=str(path))) from None
     except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
