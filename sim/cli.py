@@ -99,6 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     run.add_argument("--quick", action="store_true", help="the experiment's quick profile: a first look")
     run.add_argument("--resume", action="store_true", help="continue a run that was stopped")
+    run.add_argument(
+        "--retry-failed", action="store_true", help="as --resume, and run the points that failed again"
+    )
     run.add_argument("--no-plots", action="store_true", help="tables only")
 
     merge = commands.add_parser("merge", help="make one run of the shards of an experiment")
@@ -173,6 +176,9 @@ def _parser() -> argparse.ArgumentParser:
     plot.set_defaults(command=_plot)
     plot.add_argument("run", metavar="RUN", type=Path, help="folder of a run, or its name under results/")
     plot.add_argument("--out", metavar="DIR", type=Path, help="folder for the figures (default: RUN/plots)")
+    plot.add_argument(
+        "--as-is", action="store_true", help="draw tables that were changed after the run, and say so"
+    )
     return parser
 
 
@@ -202,6 +208,7 @@ def _run(options: argparse.Namespace) -> int:
                 out=out,
                 workers=options.workers or available_cpus(),
                 resume=options.resume,
+                retry_failed=options.retry_failed,
                 progress=progress,
                 shard=options.shard,
                 scheduler=options.scheduler,
@@ -372,15 +379,15 @@ def _plot(options: argparse.Namespace) -> int:
     run: Path = options.run
     if not run.exists() and (named := Path("results") / run).exists():
         run = named
-    for figure in _draw(run, options.out or run / "plots"):
+    for figure in _draw(run, options.out or run / "plots", options.as_is):
         print(figure)
     return DONE
 
 
-def _draw(run: Path, out: Path) -> list[Path]:
+def _draw(run: Path, out: Path, as_is: bool = False) -> list[Path]:
     from sim.analysis.figures import plot_run
 
-    return plot_run(run, out)
+    return plot_run(run, out, as_is=as_is)
 
 
 def _make_folder(folder: Path) -> None:

@@ -11,7 +11,6 @@ from sim.errors import Fault, InputError
 from sim.experiment import cluster
 from sim.experiment.executor import Task, execute, run_point
 from sim.experiment.interrupts import Stop, never
-from sim.experiment.journal import Journal
 from sim.experiment.manifest import describe
 from sim.experiment.outcome import Outcome
 from sim.experiment.plan import Experiment
@@ -31,6 +30,7 @@ def run(
     out: str | Path | None = None,
     workers: int = 1,
     resume: bool = False,
+    retry_failed: bool = False,
     progress: Progress | None = None,
     task: Task = run_point,
     shard: Shard | None = None,
@@ -40,21 +40,22 @@ def run(
     """Run every point of an experiment and return `points.csv` as a data frame, in the experiment's order.
 
     `attrs["breakdown"]` of the frame is the table of activities. With *out* the results are also written to
-    that folder, point by point; *resume* continues a run that was stopped there. A point that fails is a
-    row with status `failed`. *shard* runs a part of the points, to be merged later. With *scheduler*, the
-    address of a dask scheduler, a cluster runs the points instead of local *workers*. Once *stop* says so
-    running points are finished and kept, and `KeyboardInterrupt` is raised. Raises `InputError` if *out* or
-    the cluster cannot be used.
+    that folder, point by point; *resume* continues a run that was stopped there, *retry_failed* does so and
+    runs its failed points again. A point that fails is a row with status `failed`. *shard* runs a part of
+    the points, to be merged later. With *scheduler*, the address of a dask scheduler, a cluster runs the
+    points instead of local *workers*. Once *stop* says so running points are finished and kept, and
+    `KeyboardInterrupt` is raised. Raises `InputError` if *out* or the cluster cannot be used.
     """
     points = experiment.points if shard is None else shard.of(experiment.points)
     if out is None:
-        if resume:
+        if resume or retry_failed:
             raise InputError(Fault("resume needs a folder", allowed="out=..."))
         return frame(finish(points, workers, progress, None, task, scheduler, stop))
     part = None if shard is None else (shard.index, shard.count)
     manifest = describe(experiment, part)
-    with RunFolder(Path(out), manifest, [point.id for point in points], resume) as folder:
-        outcomes = finish(points, workers, progress, folder.journal, task, scheduler, stop)
+    ids = [point.id for point in points]
+    with RunFolder(Path(out), manifest, ids, resume or retry_failed, retry_failed) as folder:
+        outcomes = finish(points, workers, progress, folder, task, scheduler, stop)
         folder.close_with(outcomes)
     return frame(outcomes)
 
@@ -70,16 +71,16 @@ def finish(
     points: Sequence[Point],
     workers: int = 1,
     progress: Progress | None = None,
-    journal: Journal | None = None,
+    folder: RunFolder | None = None,
     task: Task = run_point,
     scheduler: str | None = None,
     stop: Stop = never,
 ) -> list[Outcome]:
-    """The outcomes of *points*, in order; those in the *journal* are not run again, new ones go into it."""
+    """The outcomes of *points*, in order. Those that *folder* knows are not run again; new ones go there."""
     if workers < 1:
         raise InputError(Fault("workers must be at least 1", value=workers))
     wanted = {point.id: point for point in points}
-    known = {} if journal is None else {key: o for key, o in journal.finished.items() if key in wanted}
+    known = {} if folder is None else dict(folder.known)
     kept = len(known)
     failed = sum(outcome.failed for outcome in known.values())
     todo = [point for key, point in wanted.items() if key not in known]
@@ -98,8 +99,8 @@ def finish(
         running = cluster.execute(todo, scheduler, task, stop)
     with closing(running) as outcomes:
         for outcome in outcomes:
-            if journal is not None:
-                journal.record(outcome)
+            if folder is not None:
+                folder.record(outcome)
             known[outcome.point_id] = outcome
             failed += outcome.failed
             worked += outcome.row.threads
