@@ -117,9 +117,7 @@ def typed(table: StoredTable, needed: Sequence[str]) -> pd.DataFrame:
     if faults:
         raise InputError(faults)
     missing: Mapping[str, Any] = {column: [""] for column in _MAY_BE_EMPTY}
-    return pd.read_csv(
-        io.StringIO(text), keep_default_na=False, na_values=missing, float_precision="round_trip"
-    )
+    return pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=missing)
 
 
 def swept(columns: Sequence[str]) -> list[str]:

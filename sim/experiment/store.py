@@ -142,5 +142,8 @@ def _refuse_foreign(folder: Path) -> None:
     entries = sorted(entry.name for entry in folder.iterdir() if entry.name != journals.LOCK)
     if not entries or journals.NAME in entries:
         return
-    message = f"this folder holds other files, and no {journals.NAME} of a run: choose an empty or new one"
+    if manifests.NAME in entries:
+        message = f"this folder holds a {manifests.NAME} but no {journals.NAME}, without which no run goes on"
+        raise InputError(Fault(message, display(folder), allowed=_OTHER))
+    message = "this folder holds other files: choose an empty or new one"
     raise InputError(Fault(message, display(folder), value=", ".join(entries[:3])))

@@ -12,7 +12,7 @@ import pytest
 from fakes import faults_of
 
 from sim.experiment.journal import NAME as JOURNAL
-from sim.experiment.journal import Journal
+from sim.experiment.journal import LOCK, Journal
 from sim.experiment.outcome import COLUMNS, Outcome
 from sim.experiment.plan import Experiment, load
 from sim.experiment.points import Point
@@ -44,6 +44,7 @@ def run_and_stop(experiment: Experiment, out: Path, after: int) -> None:
 def test_what_does_a_run_leave_behind(pair: Experiment, house: Path) -> None:
     frame = run(pair, out="out", task=fakes.measure)
     assert sorted(path.name for path in (house / "out").iterdir()) == [
+        LOCK,
         "breakdown.csv",
         JOURNAL,
         "manifest.json",
@@ -140,7 +141,8 @@ REFUSALS = {
     "(allowed: --resume to continue it, or another folder with --out)",
     "an unfinished run": "out: this folder holds a run of this experiment already (unfinished, 3 points) "
     "(allowed: --resume to continue it, or another folder with --out)",
-    "another run": "out: this folder holds a run of another experiment, 'other': choose another with --out",
+    "another run": "out: this folder holds a run of another experiment, 'other' "
+    "(allowed: another folder with --out)",
     "foreign files": "out: this folder holds other files: choose an empty or new one (got 'thesis.tex')",
     "a file": "out: cannot write results here: file exists",
     "under a file": "out/below: cannot write results here: not a directory",
@@ -180,7 +182,7 @@ def test_which_folders_are_refused_before_anything_runs(pair: Experiment, house:
 def test_does_resuming_refuse_to_lose_points_of_a_changed_experiment(pair: Experiment, house: Path) -> None:
     run_and_stop(pair, house / "out", 3)
     (fault,) = faults_of(lambda: run(load("pair", {"seed": 8}), out="out", resume=True, task=fakes.measure))
-    assert "cannot resume: 3 of the 3 finished points do not belong to this experiment as it is now" in fault
+    assert "cannot resume: 3 of the 3 points that finished well do not belong to this experiment" in fault
 
 
 def test_is_an_old_table_kept_if_the_new_one_cannot_be_written(house: Path) -> None:
