@@ -89,6 +89,10 @@ def _parser() -> argparse.ArgumentParser:
         help="where points run (default: processes on this machine)",
     )  # fmt: skip
     run.add_argument("--scheduler", metavar="ADDRESS", help="dask scheduler, such as tcp://HOST:8786")
+    run.add_argument(
+        "--patience", metavar="SECONDS", type=_seconds, default=None,
+        help="how long a cluster may be without any worker (default: 300)",
+    )  # fmt: skip
     run.add_argument("--quiet", action="store_true", help="say nothing but what is wrong")
     run.add_argument("--json", action="store_true", help="progress and summary as JSON lines")
     run.add_argument("--workers", metavar="N", type=_workers, help="processes (default: one a cpu)")
@@ -184,6 +188,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> int:
     from sim.experiment import available_cpus, load, meter, parse_override, patient, run
+    from sim.experiment.cluster import SECONDS_FOR_WORKERS, ClusterLost
 
     _check_run_options(options)
     overrides = [parse_override(text, f"--set {text}") for text in options.set]
@@ -212,15 +217,16 @@ def _run(options: argparse.Namespace) -> int:
                 progress=progress,
                 shard=options.shard,
                 scheduler=options.scheduler,
+                patience=options.patience or SECONDS_FOR_WORKERS,
                 stop=stop,
             )
     except KeyboardInterrupt:
         _complain(f"stopped; finished points are kept in {out}: continue with --resume")
         return INTERRUPTED
+    except ClusterLost as error:
+        _complain(f"{error} and kept in {out}: mend the cluster and continue with --resume")
+        return FAILED
     except OSError as error:
-        if error.errno is None:  # a lost connection to a cluster, not a file
-            _complain(f"{error}; finished points are kept in {out}: continue with --resume")
-            return FAILED
         reason = (error.strerror or str(error)).lower()
         _complain(f"{out}: cannot write results: {reason}; finished points are kept: continue with --resume")
         return FAILED
@@ -238,6 +244,8 @@ def _check_run_options(options: argparse.Namespace) -> None:
         faults.append(
             Fault("is for a cluster", f"--scheduler {options.scheduler}", allowed="--executor dask")
         )
+    if options.executor != "dask" and options.patience is not None:
+        faults.append(Fault("is for a cluster", "--patience", allowed="--executor dask"))
     if options.json and options.quiet:
         faults.append(Fault("contradict each other", "--json and --quiet"))
     if faults:
@@ -411,6 +419,16 @@ def _workers(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"not a number of processes: {text!r}")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"not a number of seconds above 0: {text!r}")
+    return seconds
 
 
 def _console(stream: object) -> Console:

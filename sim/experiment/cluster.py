@@ -3,85 +3,142 @@
 The cluster is somebody else's to start (see docs/cluster.md); its workers need this package in the same
 version. Points are handed out a few at a time, so that a stop does not leave a queue behind. A worker that
 dies costs nothing: the scheduler gives its points to others, and gives a point up when it has taken several
-workers down.
+workers down. A cluster without any worker is waited for, but not for ever; one whose scheduler is gone is
+given up. What was finished is the caller's already.
 """
 
 from __future__ import annotations
 
+import queue
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
 from sim.errors import Fault, InputError
 from sim.experiment import floors
 from sim.experiment.executor import Task, longest_first, run_point
 from sim.experiment.interrupts import Stop, never
-from sim.experiment.outcome import Outcome, killed, raised
+from sim.experiment.outcome import Outcome, killed
 from sim.experiment.points import Point
 
 if TYPE_CHECKING:
     from distributed import Client
 
+SECONDS_FOR_WORKERS = 300.0
+"""How long a cluster may be without any worker, unless told otherwise."""
 _SECONDS_TO_CONNECT = 30
+_SECONDS_BETWEEN_LOOKS = 1.0
 _POINTS_A_THREAD = 2
 
 
+class ClusterLost(ConnectionError):
+    """The scheduler is gone, or has had no worker for too long."""
+
+
 def execute(
-    points: Sequence[Point], scheduler: str, task: Task = run_point, stop: Stop = never
+    points: Sequence[Point],
+    scheduler: str,
+    task: Task = run_point,
+    stop: Stop = never,
+    patience: float = SECONDS_FOR_WORKERS,
 ) -> Generator[Outcome]:
     """The outcomes of *points* as they finish, in any order.
 
     *scheduler* is the address of a dask scheduler, such as `tcp://10.0.0.1:8786`. Raises `InputError` if
-    there is none, or if its workers run another version of the model.
+    there is none, or if its workers run another version of the model, and `ClusterLost` if it dies, or has no
+    worker for *patience* seconds.
     """
     with _connect(scheduler) as client:
-        yield from _drain(client, points, task, stop)
+        yield from _Sweep(client, points, task, stop, patience).outcomes()
 
 
-def _drain(client: Client, points: Sequence[Point], task: Task, stop: Stop) -> Generator[Outcome]:
-    from distributed import as_completed
+class _Sweep:
+    """The points of one sweep on a cluster. Finished futures come in through a queue, whatever their fate."""
 
-    waiting = deque(longest_first(points))
-    flying: dict[Any, Point] = {}
-    version = floors.model_version()
-    queue = as_completed(loop=client.loop)
+    def __init__(
+        self, client: Client, points: Sequence[Point], task: Task, stop: Stop, patience: float
+    ) -> None:
+        self._client = client
+        self._waiting = deque(longest_first(points))
+        self._task = task
+        self._stop = stop
+        self._patience = patience
+        self._flying: dict[Any, tuple[Any, Point]] = {}
+        self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._last_worker = time.monotonic()
 
-    def submit() -> None:
-        room = max(1, sum(client.nthreads().values())) * _POINTS_A_THREAD
-        while waiting and len(flying) < room and not stop():
-            point = waiting.popleft()
-            future = client.submit(_on_worker, point, task, version, key=f"point-{point.id}", pure=False)
-            flying[future.key] = point
-            queue.add(future)
+    def outcomes(self) -> Generator[Outcome]:
+        try:
+            self._submit()
+            while self._flying or (self._waiting and not self._stop()):
+                try:
+                    future = self._done.get(timeout=_SECONDS_BETWEEN_LOOKS)
+                except queue.Empty:
+                    self._threads()
+                else:
+                    _, point = self._flying.pop(future.key)
+                    yield self._outcome(future, point)
+                    future.release()
+                self._submit()
+        finally:
+            if self._client.status == "running":
+                self._client.cancel([future for future, _ in self._flying.values()], force=True)
 
-    try:
-        submit()
-        while flying:
-            future = next(queue)
-            yield _outcome(future, flying.pop(future.key))
-            future.release()
-            submit()
-    finally:
-        client.cancel(list(queue.futures), force=True)
+    def _submit(self) -> None:
+        """Hand out points as long as workers have room for them."""
+        if not self._waiting or self._stop():
+            return
+        room = self._threads() * _POINTS_A_THREAD
+        version = floors.model_version()
+        while self._waiting and len(self._flying) < room:
+            point = self._waiting.popleft()
+            key = f"point-{point.id}"
+            future = self._client.submit(_on_worker, point, self._task, version, key=key, pure=False)
+            self._flying[future.key] = future, point
+            future.add_done_callback(self._done.put)
+
+    def _threads(self) -> int:
+        """How many points the workers run at a time. Raises `ClusterLost` if none did for too long."""
+        address = self._client.scheduler.address if self._client.scheduler else "the cluster"
+        try:
+            threads = int(sum(self._client.nthreads().values()))
+        except Exception as error:  # whatever a connection that breaks raises in this version of dask
+            raise ClusterLost(f"the scheduler at {address} does not answer any more") from error
+        if threads:
+            self._last_worker = time.monotonic()
+        elif time.monotonic() - self._last_worker > self._patience:
+            raise ClusterLost(f"the scheduler at {address} has had no worker for {self._patience:g} s")
+        return threads
+
+    def _outcome(self, future: Any, point: Point) -> Outcome:
+        """What became of a point. Any error but its worker's death is the cluster's, not the point's."""
+        from distributed import KilledWorker
+
+        try:
+            error = future.exception()
+        except CancelledError as lost:
+            raise ClusterLost("the scheduler forgot a point: it was started again, or is gone") from lost
+        if error is None:
+            outcome: Outcome = future.result()
+            return outcome
+        if isinstance(error, KilledWorker):
+            return killed(point)
+        if isinstance(error, InputError):
+            raise error
+        words = " ".join(f"{type(error).__name__}: {error}".split())
+        message = f"a worker of the cluster cannot run points: {words}"
+        remedy = "the same versions of cortensim, Python and their libraries here and on all workers"
+        raise InputError(Fault(message, allowed=remedy)) from error
 
 
 def _on_worker(point: Point, task: Callable[[Point], Outcome], version: str) -> Outcome:
     """Run by the workers."""
     if floors.model_version() != version:
-        raise InputError(Fault("the workers of the cluster run another version of the model"))
+        message = "the workers of the cluster run another version of the model"
+        raise InputError(Fault(message, allowed="the same version of cortensim here and on all workers"))
     return task(point)
-
-
-def _outcome(future: Any, point: Point) -> Outcome:
-    from distributed import KilledWorker
-
-    error = future.exception()
-    if error is None:
-        outcome: Outcome = future.result()
-        return outcome
-    if isinstance(error, InputError):
-        raise error
-    return killed(point) if isinstance(error, KilledWorker) else raised(point, error)
 
 
 def _connect(scheduler: str) -> Client:

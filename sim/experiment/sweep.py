@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,7 @@ def run(
     task: Task = run_point,
     shard: Shard | None = None,
     scheduler: str | None = None,
+    patience: float = cluster.SECONDS_FOR_WORKERS,
     stop: Stop = never,
 ) -> DataFrame:
     """Run every point of an experiment and return `points.csv` as a data frame, in the experiment's order.
@@ -43,19 +44,20 @@ def run(
     that folder, point by point; *resume* continues a run that was stopped there, *retry_failed* does so and
     runs its failed points again. A point that fails is a row with status `failed`. *shard* runs a part of
     the points, to be merged later. With *scheduler*, the address of a dask scheduler, a cluster runs the
-    points instead of local *workers*. Once *stop* says so running points are finished and kept, and
+    points instead of local *workers*; `ClusterLost` is raised when it dies or is without any worker for
+    *patience* seconds. Once *stop* says so running points are finished and kept, and
     `KeyboardInterrupt` is raised. Raises `InputError` if *out* or the cluster cannot be used.
     """
     points = experiment.points if shard is None else shard.of(experiment.points)
     if out is None:
         if resume or retry_failed:
             raise InputError(Fault("resume needs a folder", allowed="out=..."))
-        return frame(finish(points, workers, progress, None, task, scheduler, stop))
+        return frame(finish(points, workers, progress, None, task, scheduler, patience, stop))
     part = None if shard is None else (shard.index, shard.count)
     manifest = describe(experiment, part)
     ids = [point.id for point in points]
     with RunFolder(Path(out), manifest, ids, resume or retry_failed, retry_failed) as folder:
-        outcomes = finish(points, workers, progress, folder, task, scheduler, stop)
+        outcomes = finish(points, workers, progress, folder, task, scheduler, patience, stop)
         folder.close_with(outcomes)
     return frame(outcomes)
 
@@ -74,6 +76,7 @@ def finish(
     folder: RunFolder | None = None,
     task: Task = run_point,
     scheduler: str | None = None,
+    patience: float = cluster.SECONDS_FOR_WORKERS,
     stop: Stop = never,
 ) -> list[Outcome]:
     """The outcomes of *points*, in order. Those that *folder* knows are not run again; new ones go there."""
@@ -96,8 +99,8 @@ def finish(
     if scheduler is None:
         running = execute(todo, workers, task, stop)
     else:
-        running = cluster.execute(todo, scheduler, task, stop)
-    with closing(running) as outcomes:
+        running = cluster.execute(todo, scheduler, task, stop, patience)
+    with closing(running) as outcomes, _saying_what_is_there(known, len(wanted)):
         for outcome in outcomes:
             if folder is not None:
                 folder.record(outcome)
@@ -110,3 +113,12 @@ def finish(
     if len(known) < len(wanted):
         raise KeyboardInterrupt
     return [known[point.id] for point in points]
+
+
+@contextmanager
+def _saying_what_is_there(known: Mapping[str, Outcome], total: int) -> Iterator[None]:
+    """A cluster that is lost says how many points it leaves behind."""
+    try:
+        yield
+    except cluster.ClusterLost as error:
+        raise cluster.ClusterLost(f"{error}; {len(known)} of {total} points are finished") from error

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from fakes import faults_of
 
-from sim.experiment.journal import NAME as JOURNAL
 from sim.experiment.journal import LOCK, Journal
+from sim.experiment.journal import NAME as JOURNAL
 from sim.experiment.outcome import COLUMNS, Outcome
 from sim.experiment.plan import Experiment, load
 from sim.experiment.points import Point
