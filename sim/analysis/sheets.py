@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sim.errors import Fault, InputError
-from sim.experiment.files import read_regular, reason
+from sim.experiment.files import read_input
 
 LONGEST_NAME = 200
 """Letters of a name: what a figure can still show."""
+MAX_BYTES = 1 << 26
+"""Of a file of measurements: hundreds of thousands of rows."""
 _WHOLE = re.compile(r"[0-9]{1,18}\Z")
 _NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?\Z")
 
@@ -36,10 +38,11 @@ def decoded(data: bytes, file: str) -> str:
 
 def read_text(path: Path) -> str:
     """The text of the file at *path*. Raises `InputError`, for a pipe or a device too."""
-    try:
-        return decoded(read_regular(path), str(path))
-    except OSError as error:
-        raise InputError(Fault(f"cannot be read: {reason(error)}", str(path))) from None
+    file = str(path)
+    data = read_input(path, file, MAX_BYTES)
+    if isinstance(data, Fault):
+        raise InputError(data)
+    return decoded(data, file)
 
 
 def rows_of(text: str, file: str) -> Iterator[tuple[int, list[str]]]:

@@ -54,6 +54,18 @@ def distinct(faults: Iterable[Fault]) -> list[Fault]:
     return sorted(kept.values(), key=lambda f: (files.index(f.file), f.line or 0, f.column or 0))
 
 
+def accepts(model: type[BaseModel], path: Sequence[str]) -> bool:
+    """Whether a file of *model* may have something at *path*."""
+    candidates: list[Any] = [model]
+    for part in path:
+        candidates = _descend(candidates, int(part) if part.isdecimal() else part)
+        if Any in candidates:
+            return True
+        if not candidates:
+            return False
+    return True
+
+
 def _fault(detail: Any, model: type[BaseModel], document: Document) -> Fault:
     kind: str = detail["type"]
     loc: tuple[str | int, ...] = detail["loc"]

@@ -1,4 +1,4 @@
-"""Files that are read without being waited for, and written whole or not at all."""
+"""Files: read only if they are files at all, and written so that they are either whole or not there."""
 
 from __future__ import annotations
 
@@ -8,46 +8,81 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-_FOREIGN = (
-    (stat.S_ISFIFO, "a named pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
-_NOT_BLOCKING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+from sim.errors import Fault
+
+_KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+_NOT_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+class NotAFile(OSError):
+    """What is at a path is no regular file, or one that is too large; `strerror` says so in a sentence."""
 
 
 def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
-    """Open a file as `os.open` does, but never a pipe or a device, where a reader could wait for ever.
+    """Open a file as `os.open` does, but no pipe or device, which may never end, wait, or do something.
 
-    Returns the descriptor. Raises `OSError`, whose `strerror` says what is there instead of a file.
+    Returns the descriptor. Raises `NotAFile`, or `OSError` as `os.open` does.
     """
     try:
-        descriptor = os.open(path, flags | _NOT_BLOCKING, 0o666)
+        if not flags & os.O_CREAT or path.exists():
+            _refuse_other_kinds(os.stat(path), path)
+        descriptor = os.open(path, flags | _NOT_WAITING, 0o666)
     except ValueError as error:  # a NUL in the name
         raise OSError(errno.EINVAL, str(error), str(path)) from None
-    mode = os.fstat(descriptor).st_mode
-    if stat.S_ISREG(mode):
-        return descriptor
-    os.close(descriptor)
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    kind = next((words for test, words in _FOREIGN if test(mode)), "something else")
-    raise OSError(errno.EINVAL, f"this is {kind}, not a file", str(path))
+    try:
+        _refuse_other_kinds(os.fstat(descriptor), path)  # it may have changed meanwhile
+    except NotAFile:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def read_regular(path: Path, most: int | None = None) -> bytes:
-    """The content of a file. Raises `OSError` as `open_regular` does, or for more than *most* bytes."""
+    """The content of a file. Raises as `open_regular` does, and `NotAFile` for more than *most* bytes."""
     with os.fdopen(open_regular(path), "rb") as stream:
         data = stream.read() if most is None else stream.read(most + 1)
     if most is not None and len(data) > most:
-        raise OSError(errno.EFBIG, f"the file is larger than {most >> 10} KiB", str(path))
+        raise NotAFile(errno.EFBIG, f"the file is larger than {most >> 10} KiB", str(path))
     return data
+
+
+def read_input(path: Path, shown: str, limit: int) -> bytes | Fault:
+    """What is in the file at *path*, which messages call *shown*.
+
+    A fault where it cannot be read, is larger than *limit* bytes, or is no file.
+    """
+    try:
+        return read_regular(path, limit)
+    except NotAFile as error:
+        return Fault(error.strerror or "", shown)
+    except OSError as error:
+        return Fault(f"cannot read the file: {reason(error)}", shown)
 
 
 def reason(error: OSError) -> str:
     """What went wrong with a file, in lower-case words that end a sentence."""
     return (error.strerror or str(error)).lower()
+
+
+def _refuse_other_kinds(status: os.stat_result, path: Path) -> None:
+    """Raise `NotAFile` if that is no regular file."""
+    if not stat.S_ISREG(status.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "no regular file")
+        raise NotAFile(errno.EINVAL, f"this is {kind}, not a file", str(path))
+
+
+def real(path: Path) -> Path:
+    """*path* without links, as far as they lead anywhere: unlike `Path.resolve`, never an error."""
+    try:
+        return Path(os.path.realpath(path))
+    except (OSError, ValueError):
+        return path
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import PositiveInt
 
-from sim.designs.base import DesignSpec
+from sim.designs.base import DesignSpec, Offer
 from sim.engine.units import Cost, Duration
 from sim.hardware import Spec
 
@@ -84,3 +84,7 @@ class CortenSpec(DesignSpec):
     limits: Limits
     bravo: Bravo
     costs: Costs
+
+    @property
+    def offers(self) -> frozenset[Offer]:
+        return super().offers | {"placed memory"}
