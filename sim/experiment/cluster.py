@@ -145,7 +145,7 @@ def _connect(scheduler: str) -> Client:
     try:
         from distributed import Client
     except ImportError:
-        message = "a cluster needs dask.distributed: pip install 'cortensim[cluster]'"
+        message = "a cluster needs dask.distributed: pip install distributed"
         raise InputError(Fault(message)) from None
     try:
         return Client(scheduler, timeout=_SECONDS_TO_CONNECT, set_as_default=False)
