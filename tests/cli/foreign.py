@@ -15,6 +15,8 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from sim.analysis.published import COLUMNS
+
 Put = Callable[[Path], None]
 
 _PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x02\0\0\0\x90wS\xde"
@@ -141,3 +143,68 @@ SPECIAL: dict[str, Put] = {
     "a socket": _socket,
     "unreadable": _unreadable,
 }
+
+_LOOP = (
+    "name: loop\ntitle: what a benchmark's loop does\nrequests: 2\nmeasured: {first: 0, last: 1}\n"
+    "stack: {size: 8 MiB, touched: 4 pages}\nplacements: {threads: {}}\n"
+)
+_ASK = (
+    "name: ask\nmachine: machine\ndesigns: [linux-6.13]\nworkloads: [loop]\nthreads: [1, 2]\n"
+    "limits: {events: 20000}\n"
+)
+_MACHINE = "name: machine\ninherits: xeon-6252x2\n"
+_LAYOUT = "layout: {request: 64 KiB, stride: 2 MiB, order: own}\n"
+_MAP = "thread:\n  - mmap: {at: anywhere}\n  - touch: {at: mapped}\n  - munmap: {at: mapped}\n"
+_BENCH = (
+    "name: loop\nfamily: bench\nplacement: threads\nwindow: {warm_up: 1 us, length: 20 us, skew: 1 us}\n"
+    "roles: [{who: all, steps: [{discard: {}}, {touch: {}}]}]\n"
+)
+QUESTIONS: dict[str, dict[str, str]] = {
+    "a request as long as its stride": {
+        "loop.yaml": _LOOP + "layout: {request: 4 MiB, stride: 4 MiB, order: own}\n" + _MAP
+    },
+    "a loop with a stride that fits": {"loop.yaml": _LOOP + _LAYOUT + _MAP},
+    "a mapping larger than memory": {
+        "loop.yaml": _LOOP + "layout: {request: 1 TiB, stride: 2 TiB, order: own}\n" + _MAP
+    },
+    "nodes too small for what is touched": {
+        "machine.yaml": _MACHINE + "memory: {size_per_socket: 64 MiB}\n",
+        "loop.yaml": _LOOP + "layout: {request: 48 MiB, stride: 64 MiB, order: own}\n" + _MAP,
+    },
+    "pages discarded apart": {"loop.yaml": _BENCH + "spaces: {pages: 1, apart: 2 MiB}\n"},
+    "pages discarded side by side": {"loop.yaml": _BENCH + "spaces: {pages: 1}\n"},
+    "roles that map": {
+        "loop.yaml": _LOOP + _LAYOUT + "roles: [{who: first, steps: [{mmap: {at: anywhere, size: 1 MiB}}]}]\n"
+    },
+    "an exclude about a machine that is not asked": {
+        "loop.yaml": _LOOP + _LAYOUT + _MAP,
+        "ask.yaml": _ASK + 'exclude: [{machine: desktop-8, threads: "> 8"}]\n',
+    },
+    "siblings of one core": {
+        "machine.yaml": _MACHINE + "topology: {threads_per_core: 2, smt_slowdown: 1.6}\n",
+        "loop.yaml": _LOOP + _LAYOUT + _MAP,
+    },
+    "a guest of one node": {
+        "machine.yaml": _MACHINE + "guest: true\ntopology: {sockets: 1, cores_per_cluster: 8}\n",
+        "loop.yaml": _LOOP + _LAYOUT + _MAP,
+    },
+    **{
+        f"the step {step.split(':')[0]}": {"loop.yaml": f"{_LOOP}{_LAYOUT}thread: [{{{step}}}]\n"}
+        for step in (
+            "mprotect: {at: mapped, allow: read}", "mremap: {size: 8 KiB}", "fork: {}", "mlock: {at: mapped}",
+            "brk: {grow: 4 KiB}", "madvise: {advice: dontneed}", "read: {file: data, bytes: 4 KiB}",
+            "mmap: {at: anywhere, shared: true}", "mmap: {populate: true}", "exec: {}",
+        )
+    },
+    "a matrix of latencies as measurements": {
+        "loop.yaml": _LOOP + _LAYOUT + _MAP,
+        "data.csv": ",,,\n22.1,,,\n20.1,20.7,,\n41.5,40.9,21.0,\n",
+    },
+    "a machine beside the measurements": {
+        "loop.yaml": _LOOP + _LAYOUT + _MAP,
+        "data.csv": ",".join(COLUMNS)
+        + "\nmine,machine,linux-6.13,loop,threads,1,throughput,400,kops/s,exact,0.25,check,made up\n",
+    },
+}  # fmt: skip
+"""Files that real questions led to, by what is asked; `REST` is added where they lack it."""
+REST = {"ask.yaml": _ASK, "machine.yaml": _MACHINE}
