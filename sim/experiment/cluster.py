@@ -9,6 +9,7 @@ given up. What was finished is the caller's already.
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import time
 from collections import deque
@@ -31,6 +32,8 @@ SECONDS_FOR_WORKERS = 300.0
 _SECONDS_TO_CONNECT = 30
 _SECONDS_BETWEEN_LOOKS = 1.0
 _POINTS_A_THREAD = 2
+_GONE = (CancelledError, asyncio.CancelledError, OSError)
+"""What a future of a scheduler that is gone raises."""
 
 
 class ClusterLost(ConnectionError):
@@ -51,16 +54,17 @@ def execute(
     worker for *patience* seconds.
     """
     with _connect(scheduler) as client:
-        yield from _Sweep(client, points, task, stop, patience).outcomes()
+        yield from _Sweep(client, scheduler, points, task, stop, patience).outcomes()
 
 
 class _Sweep:
     """The points of one sweep on a cluster. Finished futures come in through a queue, whatever their fate."""
 
     def __init__(
-        self, client: Client, points: Sequence[Point], task: Task, stop: Stop, patience: float
+        self, client: Client, scheduler: str, points: Sequence[Point], task: Task, stop: Stop, patience: float
     ) -> None:
         self._client = client
+        self._scheduler = scheduler
         self._waiting = deque(longest_first(points))
         self._task = task
         self._stop = stop
@@ -101,16 +105,19 @@ class _Sweep:
 
     def _threads(self) -> int:
         """How many points the workers run at a time. Raises `ClusterLost` if none did for too long."""
-        address = self._client.scheduler.address if self._client.scheduler else "the cluster"
         try:
             threads = int(sum(self._client.nthreads().values()))
         except Exception as error:  # whatever a connection that breaks raises in this version of dask
-            raise ClusterLost(f"the scheduler at {address} does not answer any more") from error
+            raise self._lost() from error
         if threads:
             self._last_worker = time.monotonic()
         elif time.monotonic() - self._last_worker > self._patience:
-            raise ClusterLost(f"the scheduler at {address} has had no worker for {self._patience:g} s")
+            message = f"the scheduler at {self._scheduler} has had no worker for {self._patience:g} s"
+            raise ClusterLost(message)
         return threads
+
+    def _lost(self) -> ClusterLost:
+        return ClusterLost(f"the scheduler at {self._scheduler} does not answer any more")
 
     def _outcome(self, future: Any, point: Point) -> Outcome:
         """What became of a point. Any error but its worker's death is the cluster's, not the point's."""
@@ -118,11 +125,11 @@ class _Sweep:
 
         try:
             error = future.exception()
-        except CancelledError as lost:
-            raise ClusterLost("the scheduler forgot a point: it was started again, or is gone") from lost
-        if error is None:
-            outcome: Outcome = future.result()
-            return outcome
+            if error is None:
+                outcome: Outcome = future.result()
+                return outcome
+        except _GONE as lost:
+            raise self._lost() from lost
         if isinstance(error, KilledWorker):
             return killed(point)
         if isinstance(error, InputError):

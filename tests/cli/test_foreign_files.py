@@ -29,7 +29,8 @@ from sim.analysis.published import COLUMNS
 from sim.analysis.tables import read_run
 from sim.cli import main
 
-SECONDS_A_CASE = 10
+SECONDS_A_CASE = 30
+"""What hangs does so for ever: ten seconds on a machine of its own, and room for a busy one."""
 SECONDS_TO_START = 60
 """Of a new process that imports what draws, on a busy machine."""
 DAMAGES = 14
@@ -156,7 +157,7 @@ def here(
     shutil.copytree(study, folder)
     monkeypatch.chdir(folder)
     monkeypatch.setattr(figures, "_write", lambda figure, folder, name: [folder / f"{name}.png"])
-    if not {"run/points.csv", "run/breakdown.csv"} & {*request.node.callspec.params.values()}:
+    if request.node.callspec.params.get("kind") not in ("run/points.csv", "run/breakdown.csv"):
         monkeypatch.setattr(cli, "_draw", read_only)
     return folder
 

@@ -172,8 +172,9 @@ def test_does_a_sweep_that_loses_its_cluster_say_what_is_kept_and_go_on(tmp_path
 
 
 def test_is_a_worker_that_cannot_run_points_the_cluster_s_fault_and_not_the_point_s(
-    pair: Experiment, tmp_path: Path
+    pair: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(cluster, "_on_worker", only_run)
     with ExitStack() as stack:
         dask = Cluster(tmp_path, stack, workers=1)
         (fault,) = faults_of(lambda: finish(pair.points[:2], task=lost, scheduler=dask.address))
