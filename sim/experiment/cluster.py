@@ -10,11 +10,13 @@ given up. What was finished is the caller's already.
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sim.errors import Fault, InputError
@@ -53,7 +55,8 @@ def execute(
     there is none, or if its workers run another version of the model, and `ClusterLost` if it dies, or has no
     worker for *patience* seconds.
     """
-    with _connect(scheduler) as client:
+    _need_dask()
+    with _quiet(), _connect(scheduler) as client:
         yield from _Sweep(client, scheduler, points, task, stop, patience).outcomes()
 
 
@@ -148,12 +151,36 @@ def _on_worker(point: Point, task: Callable[[Point], Outcome], version: str) -> 
     return task(point)
 
 
-def _connect(scheduler: str) -> Client:
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Within the block dask logs no traceback of a connection that breaks: `ClusterLost` says it."""
+    names = ["asyncio", *logging.root.manager.loggerDict]
+    loggers = [
+        logging.getLogger(name)
+        for name in names
+        if name.partition(".")[0] in ("asyncio", "distributed", "tornado")
+    ]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
     try:
-        from distributed import Client
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _need_dask() -> None:
+    try:
+        import distributed  # noqa: F401
     except ImportError:
         message = "a cluster needs dask.distributed: pip install distributed"
         raise InputError(Fault(message)) from None
+
+
+def _connect(scheduler: str) -> Client:
+    from distributed import Client
+
     try:
         return Client(scheduler, timeout=_SECONDS_TO_CONNECT, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
