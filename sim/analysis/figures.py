@@ -288,12 +288,13 @@ def panel_shares(table: pd.DataFrame, panel: Panel) -> pd.DataFrame:
     return panel.of(table.reset_index()).set_index(["threads", "design"])[list(table.columns)]
 
 
-def plot_run(run_dir: Path, out: Path | None = None) -> list[Path]:
+def plot_run(run_dir: Path, out: Path | None = None, *, as_is: bool = False) -> list[Path]:
     """Write the figures of a run as PNG and SVG into *out* (by default `run_dir/plots`), the main one first.
 
-    Raises `InputError` when the run cannot be read or none of its points finished.
+    With *as_is* tables that were changed after the run are drawn, and the titles say so. Raises
+    `InputError` when the run cannot be read or none of its points finished.
     """
-    run = read_run(run_dir)
+    run = read_run(run_dir, as_is=as_is)
     if finished(run.points).empty:
         raise InputError(
             Fault("no point of this run finished: nothing to draw", file=str(run_dir / "points.csv"))
