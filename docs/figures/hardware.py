@@ -19,7 +19,7 @@ from sim.analysis.layout import finish, grid, label_last_row, label_values
 from sim.analysis.panels import THREADS_LABEL, draw_over_threads
 from sim.analysis.published import default_files, read_published
 from sim.analysis.style import SPARE_STYLES, LineStyle
-from sim.analysis.tables import THROUGHPUT, labelled
+from sim.analysis.tables import THROUGHPUT, finished, labelled
 from sim.experiment import presets
 
 OF_LATENCY = ("hardware-shootdown", "hardware-broadcast", "hardware-guest-ipi")
@@ -74,23 +74,19 @@ def by_machine(points: pd.DataFrame, title: str) -> Figure:
 
 def panels_of_lines(panels: Mapping[str, pd.DataFrame], names: pd.Series, column: str, title: str) -> Figure:
     """*column* over threads on one scale, a panel for each of *panels*, a line for each of its *names*."""
-    named = {panel: points.assign(design=names, variant="") for panel, points in panels.items()}
-    together = pd.concat(named.values())
-    quantity = quantity_of(together, column)
+    drawn = {
+        panel: points.assign(design=names, variant="", placement=panel) for panel, points in panels.items()
+    }
+    quantity = quantity_of(pd.concat(drawn.values()), column)
     assert quantity is not None, f"no point of {title} has a {column}"
     figure, axes = grid(3.6, [2.5], [list(panels)])
-    for ax, points in zip(axes[0], named.values(), strict=True):
-        here = dict.fromkeys(points["design"])
+    for ax, (panel, points) in zip(axes[0], drawn.items(), strict=True):
         looks = {
             (name, ""): LineStyle(style.colour, style.marker)
-            for style, name in zip(SPARE_STYLES, here, strict=False)
+            for style, name in zip(SPARE_STYLES, dict.fromkeys(points["design"]), strict=False)
         }
-        places = pd.MultiIndex.from_frame(points[["machine", "design"]])
-        drawn = quantity.curves
-        drawn = drawn.loc[pd.MultiIndex.from_frame(drawn[["machine", "design"]]).isin(places)]
-        if column == LATENCY:
-            drawn = drawn.loc[drawn["workload"].isin(points["workload"])]
-        draw_over_threads(ax, drawn, looks, sorted({int(count) for count in points["threads"]}))
+        curves = quantity.curves.loc[quantity.curves["placement"] == panel]
+        draw_over_threads(ax, curves, looks, sorted({int(count) for count in points["threads"]}))
         ax.legend(frameon=False, fontsize=8)
         ax.tick_params(labelleft=ax is axes[0][0])
     quantity.scale(axes[0])
@@ -105,7 +101,7 @@ def main(folder: Path, names: list[str]) -> None:
     known = [name for name in presets.names("experiment") if name.startswith("hardware-")]
     for name in names or [name for name in known if name not in WITHOUT]:
         experiment = sim.load(name)
-        points = labelled(sim.run(experiment, workers=2))
+        points = finished(labelled(sim.run(experiment, workers=2)))
         title = experiment.spec.title
         if name in TOGETHER:
             figure = by_workload(points, TOGETHER[name], title)
