@@ -96,23 +96,25 @@ def panels_of_lines(panels: Mapping[str, pd.DataFrame], names: pd.Series, column
     return figure
 
 
+def figure_of(name: str, points: pd.DataFrame, title: str) -> Figure:
+    """What the finished and `labelled` *points* of an experiment show best."""
+    if name in TOGETHER:
+        return by_workload(points, TOGETHER[name], title)
+    if name.startswith(OF_LATENCY):
+        return by_machine(points, title)
+    return (
+        measured_figure(points, read_published(default_files()), title)
+        or swept_figure(points, title, columns=(LATENCY,))
+        or scalability_figure(points, title)
+    )
+
+
 def main(folder: Path, names: list[str]) -> None:
-    published = read_published(default_files())
     known = [name for name in presets.names("experiment") if name.startswith("hardware-")]
     for name in names or [name for name in known if name not in WITHOUT]:
         experiment = sim.load(name)
         points = finished(labelled(sim.run(experiment, workers=2)))
-        title = experiment.spec.title
-        if name in TOGETHER:
-            figure = by_workload(points, TOGETHER[name], title)
-        elif name.startswith(OF_LATENCY):
-            figure = by_machine(points, title)
-        else:
-            found = measured_figure(points, published, title)
-            figure = (
-                found or swept_figure(points, title, columns=(LATENCY,)) or scalability_figure(points, title)
-            )
-        figure.savefig(folder / f"{name}.png", dpi=100)
+        figure_of(name, points, experiment.spec.title).savefig(folder / f"{name}.png", dpi=100)
 
 
 if __name__ == "__main__":
