@@ -87,6 +87,8 @@ def panels_of_lines(panels: Mapping[str, pd.DataFrame], names: pd.Series, column
         }
         curves = quantity.curves.loc[quantity.curves["placement"] == panel]
         draw_over_threads(ax, curves, looks, sorted({int(count) for count in points["threads"]}))
+        for line, name in zip(ax.lines, dict.fromkeys(points["design"]), strict=True):
+            line.set_label(name)  # no name of a design
         ax.legend(frameon=False, fontsize=8)
         ax.tick_params(labelleft=ax is axes[0][0])
     quantity.scale(axes[0])
@@ -102,11 +104,11 @@ def figure_of(name: str, points: pd.DataFrame, title: str) -> Figure:
         return by_workload(points, TOGETHER[name], title)
     if name.startswith(OF_LATENCY):
         return by_machine(points, title)
-    return (
-        measured_figure(points, read_published(default_files()), title)
-        or swept_figure(points, title, columns=(LATENCY,))
-        or scalability_figure(points, title)
-    )
+    if measured := measured_figure(points, read_published(default_files()), title):
+        return measured
+    few = points["threads"].nunique() <= 2
+    swept = swept_figure(points, title, columns=(LATENCY,)) if few else None
+    return swept or scalability_figure(points, title)
 
 
 def main(folder: Path, names: list[str]) -> None:

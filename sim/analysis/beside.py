@@ -63,7 +63,10 @@ class Comparison:
 def measured_figure(
     points: pd.DataFrame, published: Sequence[Observation], title: str = "", figure: Figure | None = None
 ) -> Figure | None:
-    """Throughput and latency beside what others measured at the same places; None if nobody did."""
+    """Throughput and latency beside what others measured at the same places; None if nobody did.
+
+    Nor is there one of a sweep: measured was what is, not what a swept value makes of it.
+    """
     catalogue = PresetCatalogue()
 
     def clock_of(name: str) -> int:
@@ -71,6 +74,8 @@ def measured_figure(
         return machine.clock if machine else 0
 
     points = parted(points)
+    if points["variant"].nunique() > 1:
+        return None
     panels = comparisons(points, published, clock_of)
     if not panels:
         return None

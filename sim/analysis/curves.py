@@ -262,7 +262,7 @@ def swept_figure(
         quantity.scale(places)
         _label_first(places, quantity, height)
     figure.set_figheight(figure.get_figheight() + 0.2 * len(rows) * (lines - 1))
-    label_last_row(axes, sweep.label)
+    label_last_row(axes, sweep.label, width - 0.1)
     threads = [thread_count(shown[0])] if len(shown) == 1 else []
     entries = _entries(styles, variants, figure)
     finish(figure, ", ".join([*filter(None, [title]), *threads]), [failures(points)], entries, _LAST)

@@ -7,6 +7,7 @@ panels.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -142,8 +143,9 @@ def _head(ax: Axes, heading: str) -> None:
     text.set_in_layout(False)
 
 
-def label_last_row(axes: Sequence[Sequence[Axes]], label: str) -> None:
-    """The x label under the lowest panel of each column."""
+def label_last_row(axes: Sequence[Sequence[Axes]], label: str, inches: float = 9.0) -> None:
+    """The x label under the lowest panel, *inches* wide, of each column."""
+    label = _before_parentheses(label, inches)
     for column in range(max(len(row) for row in axes)):
         lowest = [row[column] for row in axes if column < len(row)][-1]
         lowest.set_xlabel(label, fontsize=LABEL_SIZE)
@@ -151,11 +153,13 @@ def label_last_row(axes: Sequence[Sequence[Axes]], label: str) -> None:
 
 def label_values(ax: Axes, label: str, inches: float) -> None:
     """The y label of a panel that is *inches* high; a long one breaks before its parentheses."""
-    if text_inches(label, LABEL_SIZE) > inches:
-        label = "\n".join(
-            wrap_to(part, inches, LABEL_SIZE) for part in label.replace(" (", "\n(").split("\n")
-        )
-    ax.set_ylabel(label, fontsize=LABEL_SIZE)
+    ax.set_ylabel(_before_parentheses(label, inches), fontsize=LABEL_SIZE)
+
+
+def _before_parentheses(label: str, inches: float) -> str:
+    if text_inches(label, LABEL_SIZE) <= inches:
+        return label
+    return "\n".join(wrap_to(part, inches, LABEL_SIZE) for part in label.replace(" (", "\n(").split("\n"))
 
 
 def finish(
@@ -216,7 +220,7 @@ def panel_entries(figure: Figure) -> dict[str, Artist]:
 
 
 def wrap_to(text: str, inches: float, size: float) -> str:
-    """*text* broken at spaces and behind hyphens into lines of at most *inches*, where that is possible."""
+    """*text* broken at spaces, hyphens and dots of paths into lines of at most *inches*, where it can be."""
     lines = [""]
     for word in _breakable(text):
         if lines[-1] and text_inches(lines[-1] + word.rstrip(), size) > inches:
@@ -226,13 +230,8 @@ def wrap_to(text: str, inches: float, size: float) -> str:
 
 
 def _breakable(text: str) -> list[str]:
-    """The parts of *text* after which a line may end."""
-    parts = [""]
-    for letter in text:
-        parts[-1] += letter
-        if letter in " -":
-            parts.append("")
-    return [part for part in parts if part]
+    """The parts of *text* after which a line may end: spaces, hyphens, and the dots of a path."""
+    return re.findall(r".+?(?:[ -]|\.(?=[A-Za-z])|\Z)", text)
 
 
 @lru_cache(maxsize=4096)

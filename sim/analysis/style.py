@@ -183,10 +183,11 @@ def _step_above(value: float) -> float:
 
 
 def spread_ticks(threads: Sequence[int]) -> list[int]:
-    """Thread counts at least a factor of about three apart, keeping the first and the last."""
+    """Thread counts at least a sixth of a logarithmic axis apart, keeping the first and the last."""
     ordered = sorted(set(threads))
     kept = [ordered[0]]
+    apart = max((ordered[-1] / ordered[0]) ** (1 / 6), 1.1)
     for count in ordered[1:-1]:
-        if count >= 3 * kept[-1] and 3 * count <= ordered[-1]:
+        if count >= apart * kept[-1] and apart * count <= ordered[-1]:
             kept.append(count)
     return kept if ordered[-1] == kept[-1] else [*kept, ordered[-1]]

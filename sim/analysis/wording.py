@@ -7,13 +7,13 @@ _SIZES = ((1e9, " G"), (1e6, " M"), (1e3, " k"))
 _TIMES = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
 _TIME_NAMES = {"ns": 1.0, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9}
 _RATES = {
-    "ops/us": ("operations", "µs"),
-    "Mops/s": ("million operations", "s"),
-    "kops/s": ("thousand operations", "s"),
-    "ops/s": ("operations", "s"),
-    "faults/s": ("faults", "s"),
+    "ops/us": ("operations", 1e6),
+    "Mops/s": ("operations", 1e6),
+    "kops/s": ("operations", 1e3),
+    "ops/s": ("operations", 1.0),
+    "faults/s": ("faults", 1.0),
 }
-"""What each unit of a throughput counts, and in which time."""
+"""What each unit of a throughput counts, and how many a second one is."""
 _COUNTS = ((1e6, "million "), (1e3, "thousand "), (1.0, ""))
 
 
@@ -56,8 +56,10 @@ def time_scale(typical: float, unit: str = "ns") -> tuple[float, str]:
     shorter.
     """
     if unit not in _TIME_NAMES:
-        size, count = _count(typical)
-        return 1 / size, f"{count}{unit}"
+        count, words = next(
+            (count, words) for count, words in _COUNTS if typical >= 10 * count or count == 1.0
+        )
+        return 1 / count, f"{words}{unit}"
     nanoseconds = _TIME_NAMES[unit]
     size, name = _time_unit(typical * nanoseconds)
     return nanoseconds / size, name
@@ -66,23 +68,21 @@ def time_scale(typical: float, unit: str = "ns") -> tuple[float, str]:
 def rate_scale(typical: float, unit: str = "ops/us") -> tuple[float, str, str]:
     """The unit of an axis of rates around *typical* (in *unit*): (factor from *unit*, what, per).
 
-    `operations` per `µs`, or per `ms` or `s` where fewer than a tenth are done in the shorter time; numbers
-    of more than four digits count in thousands or millions.
+    Of `ops/us`, `operations` per `µs`, or per `ms` or `s` where fewer than a tenth are done in the shorter
+    time; of other units per `s`, in thousands or millions where there are so many.
     """
-    what, per = _RATES.get(unit, (unit, ""))
-    if per == "µs":
+    what, size = _RATES.get(unit, (unit, 0.0))
+    if unit == "ops/us":
         return next(
-            (factor, what, name)
-            for least, factor, name in ((0.1, 1.0, "µs"), (1e-4, 1e3, "ms"), (0.0, 1e6, "s"))
+            (factor, what, per)
+            for least, factor, per in ((0.1, 1.0, "µs"), (1e-4, 1e3, "ms"), (0.0, 1e6, "s"))
             if typical >= least
         )
-    size, count = _count(typical)
-    return 1 / size, f"{count}{what}", per
+    if not size:
+        return 1.0, what, ""
+    count, words = next((count, words) for count, words in _COUNTS if typical * size >= count or count == 1.0)
+    return size / count, f"{words}{what}", "s"
 
 
 def _time_unit(nanoseconds: float) -> tuple[float, str]:
     return next(((size, unit) for size, unit in _TIMES if nanoseconds >= size), _TIMES[-1])
-
-
-def _count(value: float) -> tuple[float, str]:
-    return next((size, name) for size, name in _COUNTS if value >= 10 * size or size == 1.0)

@@ -8,6 +8,7 @@ import pytest
 from sim.analysis.beside import FILLED_LABEL, OPEN_LABEL, Comparison, comparisons, measured_figure
 from sim.analysis.published import Observation
 from sim.analysis.sweeping import parted
+from sim.analysis.tables import labelled
 
 CLOCK = 2_000_000_000
 
@@ -104,3 +105,12 @@ def test_says_the_legend_which_dots_are_predictions(points) -> None:
     assert words[-2:] == [OPEN_LABEL, FILLED_LABEL]
     dots = [line for line in figure.axes[0].lines if line.get_label() == OPEN_LABEL]
     assert [line.get_markerfacecolor() for line in dots] == ["white"]
+
+
+def test_is_a_sweep_not_held_against_what_was_measured(make_points) -> None:
+    points = pd.concat(
+        [make_points(threads=(8,)).assign(**{"workload.pinning": way}) for way in ("a", "b")],
+        ignore_index=True,
+    )
+    assert measured_figure(labelled(points), [row()]) is None
+    assert measured_figure(make_points(threads=(8,)), [row()]) is not None

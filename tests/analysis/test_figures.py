@@ -30,7 +30,7 @@ from sim.analysis.panels import IDEAL_LABEL
 from sim.analysis.published import default_files, read_published
 from sim.analysis.style import design_styles, spread_ticks
 from sim.analysis.tables import read_run
-from sim.analysis.wording import design_title, duration, plain_number
+from sim.analysis.wording import design_title, duration, plain_number, rate_scale, time_scale
 from sim.errors import InputError
 
 PNG = b"\x89PNG"
@@ -170,7 +170,32 @@ def test_do_a_dozen_strangers_never_break_a_figure() -> None:
 
 def test_are_ticks_never_crowded() -> None:
     assert spread_ticks([1, 2, 4, 8, 16, 32, 64, 128, 192, 256, 320, 384]) == [1, 4, 16, 64, 384]
+    assert spread_ticks([1, 2, 3, 4]) == [1, 2, 3, 4]
+    assert spread_ticks([1, 320, 384]) == [1, 384]
     assert spread_ticks([7]) == [7]
+
+
+@pytest.mark.parametrize(
+    ("typical", "unit", "scale"),
+    [
+        (5.0, "ops/us", (1.0, "operations", "µs")),
+        (5e6, "kops/s", (1e-3, "million operations", "s")),
+        (2e6, "faults/s", (1e-6, "million faults", "s")),
+        (2e4, "ops/s", (1e-3, "thousand operations", "s")),
+        (3.0, "parsecs", (1.0, "parsecs", "")),
+    ],
+)
+def test_are_rates_counted_so_that_numbers_stay_short(typical: float, unit: str, scale: tuple) -> None:
+    assert rate_scale(typical, unit) == scale
+
+
+@pytest.mark.parametrize(
+    ("typical", "unit", "scale"),
+    [(2500, "ns", (1e-3, "µs")), (0.2, "us", (1e3, "ns")), (9000, "cycles", (1.0, "cycles")),
+     (2e5, "cycles", (1e-3, "thousand cycles"))],
+)  # fmt: skip
+def test_are_times_told_in_the_unit_that_reads_best(typical: float, unit: str, scale: tuple) -> None:
+    assert time_scale(typical, unit) == scale
 
 
 def test_are_names_and_numbers_written_for_people() -> None:

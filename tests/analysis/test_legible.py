@@ -82,6 +82,10 @@ RUNS: dict[str, Callable[[Frame], pd.DataFrame]] = {
         make(workloads=("pf",), placements=("low",), threads=(1, 4, 64)),
         workload__spaces__pages=[1, 2, 3, 4, 8, 16, 24, 32, 33, 34, 64],
     ),
+    "a long path": lambda make: swept(
+        make(threads=(1, 48), workloads=("own-counters", "pf", "mmap"), placements=("",)),
+        workload__lines__counters_of_each_of_them__each_thread=["8 B", "16 B", "32 B", "64 B"],
+    ),
     "two sweeps": lambda make: swept(
         make(designs=("tlb-ipi",), workloads=("pf",), placements=("",), threads=(1,)),
         workload__spaces__pages=[64, 512, 4096, 16384], workload__spaces__apart=["4 KiB", "2 MiB"],
