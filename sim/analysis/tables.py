@@ -24,9 +24,9 @@ POINT_KEYS = (*CURVE_KEYS, "threads")
 POINT_COLUMNS = (*POINT_KEYS, "seed", "replicate", "throughput_ops_per_us", "status")
 BREAKDOWN_COLUMNS = (*POINT_KEYS, "seed", "replicate", "activity", "ns_per_op")
 THROUGHPUT = "throughput_ops_per_us"
-"""Work done: operations of all threads over time."""
+"""Work done: operations that all threads completed in the window, over its length."""
 FROM_LATENCY = "throughput_from_latency_ops_per_us"
-"""Threads over the mean latency of a measured operation, as some benchmarks compute it."""
+"""What CortenMM's benchmark computes: threads over the mean latency of its measured requests."""
 CHANGED = " (tables changed after the run)"
 """What the title of a run says whose tables are not those that it wrote."""
 
