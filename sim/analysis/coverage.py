@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cache, partial
+from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -105,8 +106,8 @@ class FileCatalogue:
         if (kind, reference) in self._given:
             return reference
         found = presets.find(kind, reference, self._folder)
-        if isinstance(found, Fault):
-            return None
+        if isinstance(found, Fault) or not (isfile(found) or reference.endswith(".yaml")):
+            return None  # a name with a slash in it is no path to a file that should be there
         name = found.stem
         other = self._known.setdefault((kind, name), found)
         if real(other) != real(found):

@@ -96,8 +96,8 @@ def _write(figure: Figure, folder: Path, name: str) -> list[Path]:
     """PNG and SVG, the same bytes every time: no date, and ids salted with the figure's name."""
     FigureCanvasAgg(figure)
     paths = [folder / f"{name}.png", folder / f"{name}.svg"]
-    drawn_as = {"svg.hashsalt": name, "svg.fonttype": "path", "text.parse_math": False}
-    with rc_context(drawn_as):  # a `$` that somebody wrote is a dollar
+    # A `$` that somebody wrote is a dollar, not the begin of a formula.
+    with rc_context({"svg.hashsalt": name, "svg.fonttype": "path", "text.parse_math": False}):
         figure.savefig(paths[0], dpi=_PNG_DPI, metadata={"Software": None})
         figure.savefig(paths[1], metadata={"Date": None})
     return paths

@@ -51,6 +51,8 @@ def kind_of(path: Path) -> Kind:
     }
     fitting["experiment"] += len(keys & {"machine", "include"})  # read before its model is
     best = [kind for kind in KINDS if fitting[kind] == max(fitting.values())]
+    if len(best) > 1:  # a minimal design has no key that a bench could not have, which needs more
+        best = [kind for kind in best if any(_needs(model) <= keys for model in floors.models(kind))] or best
     here = [kind for kind in best if real(path).parent.name == presets.folder(kind).name]
     if len(best) > 1 and not here:
         message = "cannot tell what this file describes: its keys fit no single kind"
@@ -58,6 +60,11 @@ def kind_of(path: Path) -> Kind:
         allowed = f"put it in one of the folders {folders}"
         raise InputError(distinct(faults) or Fault(message, display(path), allowed=allowed))
     return (here or best)[0]
+
+
+def _needs(model: type[BaseModel]) -> set[str]:
+    """The keys that a file of this model cannot leave out."""
+    return {name for name, field in model.model_fields.items() if field.is_required()}
 
 
 def _keys(path: Path, document: Document, faults: list[Fault], below: tuple[Path, ...] = ()) -> set[str]:

@@ -88,7 +88,7 @@ class Ledger:
             raise RefusedStepError("maps nothing")
         if at is None:
             at, self._next = self._next, self._next + pages + 1
-        elif at + pages > USER_PAGES:
+        elif at + pages > USER_PAGES and not USER_PAGES <= at <= at + pages <= self._next:
             raise RefusedStepError("maps beyond the 128 TiB of user addresses")
         self._cut(at, at + pages)
         self.ranges = sorted([*self.ranges, (at, at + pages)])
