@@ -150,7 +150,9 @@ class FileCatalogue:
         design = cast("DesignSpec", self._once("design", place.design).spec)
         workload = cast("WorkloadSpec", self._once("workload", place.workload).spec)
         fault = floors.foresee(machine, workload, place.placement, [place.threads])
-        return design.refuses(machine) or floors.lacking(design, workload) or (str(fault) if fault else None)
+        missing = ", no ".join(floors.lacking(design, workload))
+        lack = f"{design.name} offers no {missing}" if missing else None
+        return design.refuses(machine) or lack or (str(fault) if fault else None)
 
 
 @dataclass(frozen=True)

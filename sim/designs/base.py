@@ -1,22 +1,14 @@
-"""What every design offers: a spec read from its YAML file and a kernel built from it."""
+"""What every design is: a spec read from its YAML file, a kernel built from it, and its processes."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar
 
-from sim.engine import Steps
 from sim.errors import ModelError
 from sim.hardware import Cpu, Machine, MachineSpec, Spec
-from sim.mm import AddressSpace, NodePolicy
-
-Offer = Literal[
-    "processes", "placed memory", "address spaces", "discards", "shootdowns of its own", "page allocator"
-]
-"""Threads with stacks that map memory; a `memory` policy other than first touch; the rest is for benches:
-regions to touch, MADV_DONTNEED in them, flushes and switches that the bench asks for, blocks of pages."""
+from sim.mm import AddressSpace, NodePolicy, Operation, Performer
 
 
 class DesignSpec(Spec):
@@ -33,53 +25,55 @@ class DesignSpec(Spec):
         """Why the design cannot run on *machine*, if so."""
         return None
 
-    @property
-    def offers(self) -> frozenset[Offer]:
-        """What workloads may ask of it."""
-        return frozenset({"processes", "address spaces"})
 
+class Kernel(Performer):
+    """A booted kernel of some design: machine-wide state (allocators, locks) and its processes.
 
-class Kernel(ABC):
-    """A booted kernel of some design: machine-wide state (allocators, locks) and its processes."""
+    *space* is the class of its processes, None where it has none. Its own *operations* concern no single
+    process.
+    """
 
-    @abstractmethod
+    space: ClassVar[type[AddressSpace] | None] = None
+
+    def __init__(self, machine: Machine, spec: DesignSpec) -> None:
+        raise NotImplementedError
+
     def new_process(self, cpu: Cpu) -> AddressSpace:
-        """A process with an empty address space, made by a thread on *cpu*."""
+        """A process with an empty address space, made by a thread on *cpu*. Its class is *space*."""
+        raise ModelError(f"{type(self).__name__} has no processes")
 
     def place_memory(self, policy: NodePolicy) -> None:
         """From now on take pages from the nodes that *policy* chooses, before any process is made.
 
-        Not called for first touch, which is what a kernel does by itself.
+        Not called for first touch, which is what a kernel does by itself. A kernel that has no such method
+        of its own cannot place memory.
         """
         raise ModelError("this design cannot place memory: leave `memory` out")
-
-    def allocate_pages(self, cpu: Cpu, order: int) -> Steps[int]:
-        """A block of 2**order pages from the kernel's own allocator; value: its first frame."""
-        raise ModelError("this design offers no page allocator to benches")
-        yield
-
-    def free_pages(self, cpu: Cpu, frame: int, order: int) -> Steps[None]:
-        """Give such a block back."""
-        raise ModelError("this design offers no page allocator to benches")
-        yield
-
-    def switch(self, cpu: Cpu, space: AddressSpace) -> Steps[None]:
-        """Let *cpu* leave its address space for *space*."""
-        raise ModelError("this design does not let benches switch address spaces")
-        yield
-
-    def shoot_down(
-        self, cpu: Cpu, space: AddressSpace, pages: Sequence[int], holders: Iterable[Cpu] | None
-    ) -> Steps[None]:
-        """Flush *pages* of *space* on all cpus that run it, or on *cpu* and *holders*, its only users."""
-        raise ModelError("this design does not let benches flush TLBs")
-        yield
 
 
 @dataclass(frozen=True)
 class Family:
-    """One design package: the model of its files and how to build a kernel from one."""
+    """One design package: the model of its files and the kernel that one of them means.
+
+    *kernel* is a class that takes the machine and the spec, or a function from a spec to such a class.
+    """
 
     name: str
     spec: type[DesignSpec]
-    build: Callable[[Machine, DesignSpec], Kernel]
+    kernel: type[Kernel] | Callable[[DesignSpec], type[Kernel]]
+
+    def build(self, machine: Machine, spec: DesignSpec) -> Kernel:
+        """Boot the kernel of *spec* on *machine*."""
+        return self._class_of(spec)(machine, spec)
+
+    def operations(self, spec: DesignSpec) -> frozenset[type[Operation]]:
+        """What the design of *spec* offers: what its kernel and its processes have handlers for."""
+        kernel = self._class_of(spec)
+        return frozenset(kernel.operations) | frozenset(kernel.space.operations if kernel.space else ())
+
+    def places_memory(self, spec: DesignSpec) -> bool:
+        """Whether the design of *spec* can take pages from the nodes that a workload chooses."""
+        return self._class_of(spec).place_memory is not Kernel.place_memory
+
+    def _class_of(self, spec: DesignSpec) -> type[Kernel]:
+        return self.kernel if isinstance(self.kernel, type) else self.kernel(spec)

@@ -14,6 +14,7 @@ from sim.designs.cortenmm import FAMILY as CORTENMM
 from sim.designs.linux import FAMILY as LINUX
 from sim.errors import Fault, InputError
 from sim.hardware import Machine
+from sim.mm import Operation
 from sim.plugins import Plugin
 
 _ON_BOARD = {family.name: family for family in (LINUX, CORTENMM, BENCH)}
@@ -51,6 +52,16 @@ def spec_model(family: str) -> type[DesignSpec]:
 def build(machine: Machine, spec: DesignSpec) -> Kernel:
     """Boot the kernel of *spec* on *machine*."""
     return _family(spec.family).build(machine, spec)
+
+
+def operations_of(spec: DesignSpec) -> frozenset[type[Operation]]:
+    """What the design of *spec* offers."""
+    return _family(spec.family).operations(spec)
+
+
+def places_memory(spec: DesignSpec) -> bool:
+    """Whether the design of *spec* can take pages from the nodes that a workload chooses."""
+    return _family(spec.family).places_memory(spec)
 
 
 def _family(name: str) -> Family:

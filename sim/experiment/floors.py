@@ -103,8 +103,8 @@ def never_works(workload: WorkloadSpec, placement: str) -> Fault | None:
     return never_works(workload, placement)
 
 
-def lacking(design: DesignSpec, workload: WorkloadSpec) -> str | None:
-    """What a workload needs and a design does not offer, if anything."""
+def lacking(design: DesignSpec, workload: WorkloadSpec) -> list[str]:
+    """What a workload needs and a design does not offer, by name."""
     from sim.workload import lacking
 
     return lacking(design, workload)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
@@ -31,7 +32,16 @@ from sim.experiment.overrides import (
 )
 from sim.experiment.points import Point, derive_seed
 from sim.experiment.presets import Kind
-from sim.experiment.resolve import Resolved, SourceFile, placed, read, resolve, validate, variant
+from sim.experiment.resolve import (
+    Resolved,
+    SourceFile,
+    load_spec,
+    placed,
+    read,
+    resolve,
+    validate,
+    variant,
+)
 from sim.experiment.spec import ExperimentSpec, LimitsSpec
 
 if TYPE_CHECKING:
@@ -232,7 +242,9 @@ class Grid:
             self.faults.append(self.document.fault(("designs",), refusal, value=design.name))
         if (id(design), id(workload)) in pairs and (missing := floors.lacking(design.spec, workload.spec)):
             place: KeyPath = ("designs", [member.name for member in self.designs].index(design.name))
-            self.faults.append(self.document.fault(place, missing))
+            message = f"{design.name} offers no {', no '.join(missing)}, which {workload.name} needs"
+            allowed = ", ".join(offering(workload.spec)) or None
+            self.faults.append(self.document.fault(place, message, allowed=allowed))
 
     def _variant(
         self, member: Resolved[S], extra: Sequence[Override], assignment: Assignment
@@ -277,6 +289,17 @@ class Grid:
         message = f"more threads than {machine.name} has cpus"
         allowed = f"1 to {machine.spec.cpus}"
         self.faults.append(self.document.fault(place, message, value=threads, allowed=allowed))
+
+
+def offering(workload: WorkloadSpec) -> list[str]:
+    """The presets of designs that offer all that *workload* needs."""
+    found = []
+    for name in presets.names("design"):
+        with suppress(InputError):  # a plug-in that cannot be used offers nothing
+            spec = cast("DesignSpec", load_spec("design", name).spec)
+            if not floors.lacking(spec, workload):
+                found.append(name)
+    return found
 
 
 def in_workload(fault: Fault, document: Document, placement: str) -> Fault:

@@ -7,7 +7,6 @@ from sim.mm.address_space import (
     SYSCALL,
     USER,
     AddressSpace,
-    Handlers,
     SegmentationFault,
 )
 from sim.mm.contexts import Contexts
@@ -45,6 +44,7 @@ from sim.mm.page_table import (
     PageTablePage,
     slot_of,
 )
+from sim.mm.performer import Handlers, Performer
 from sim.mm.policy import FIRST_TOUCH, FirstTouch, MemoryPolicy, NodePolicy, node_policy
 from sim.mm.zonelists import distances, zonelists
 
@@ -85,6 +85,7 @@ __all__ = [
     "Operation",
     "OutOfMemory",
     "PageTablePage",
+    "Performer",
     "Present",
     "Rights",
     "Room",

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, TypeAlias
+from typing import ClassVar
 
 from sim.engine import Steps
 from sim.errors import ModelError
 from sim.hardware import Cpu, Machine
 from sim.mm.entries import Rights, rights_text
-from sim.mm.operations import Operation, Touch
+from sim.mm.operations import Touch
 from sim.mm.page_table import PageTablePage
+from sim.mm.performer import Handlers, Performer
 
 USER = "user"
 SYSCALL = "syscall"
@@ -19,20 +19,14 @@ FAULT_ENTRY = "fault entry"
 PAGE_TABLE = "page table"
 LOCK_PAGE_TABLE = "lock: page table"
 
-Handler: TypeAlias = Callable[[Any, Cpu, Any], Steps[Any]]
-"""How a design performs one kind of operation: takes the space (or the kernel), the cpu and the record."""
-
-Handlers: TypeAlias = Mapping[type[Operation], Handler]
-
 
 class SegmentationFault(ModelError):
     """A thread touched a page that it may not touch: the workload or the design is wrong."""
 
 
-class AddressSpace(ABC):
+class AddressSpace(Performer, ABC):
     """One process's memory under some design.
 
-    *operations* says how a design performs what it offers; a subclass names its own and inherits the rest.
     Handlers and `fault` are steps that run on the calling thread's cpu; they enter and leave the kernel
     themselves. Pages are page numbers.
     """
@@ -40,30 +34,12 @@ class AddressSpace(ABC):
     root: PageTablePage
     walk_retries: ClassVar[int] = 8
 
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        inherited: dict[type[Operation], Handler] = {}
-        for parent in reversed(cls.__mro__[:-1]):
-            inherited |= parent.__dict__.get("operations", {})
-        cls.operations = inherited
-
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         clock, kernel = machine.spec.clock, machine.spec.kernel
         self._syscall = kernel.syscall.at(clock)
         self._exception = kernel.exception.at(clock)
         self._user_access = machine.spec.coherence.hit.at(clock)
-
-    def perform(self, cpu: Cpu, operation: Operation) -> Steps[Any]:
-        """Do *operation* on *cpu*; the value is what its record says.
-
-        Raises `ModelError` for one that the design does not offer (workloads that ask for it are refused
-        before they run).
-        """
-        handler = self.operations.get(type(operation))
-        if handler is None:
-            raise ModelError(f"{type(self).__name__} offers no {operation.name}")
-        return handler(self, cpu, operation)
 
     @abstractmethod
     def fault(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:

@@ -78,10 +78,9 @@ class Touch(Operation):
 
 @dataclass(frozen=True, slots=True)
 class Shootdown(Operation):
-    """Flush *pages* of *space* from the TLBs of all cpus that run it, or of the cpu and its *holders*."""
+    """Flush *pages* from the TLBs of all cpus that run the space, or of this cpu and *holders*, its users."""
 
     name = "shootdown"
-    space: AddressSpace
     pages: Sequence[int]
     holders: Sequence[Cpu] | None = None
 

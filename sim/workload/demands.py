@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from sim.designs import operations_of, places_memory
 from sim.engine.units import PAGE_BYTES, format_duration, format_size
 from sim.errors import Fault
 from sim.mm import FIRST_TOUCH, MAX_ORDER
@@ -17,7 +18,7 @@ from sim.workload.rehearsal import USER_PAGES, rehearse
 from sim.workload.window import Requests
 
 if TYPE_CHECKING:
-    from sim.designs.base import DesignSpec, Offer
+    from sim.designs import DesignSpec
     from sim.hardware import MachineSpec, Topology
     from sim.mm import MemoryPolicy
     from sim.workload.bench.spec import BenchStep, Role
@@ -67,15 +68,13 @@ def never_works(workload: WorkloadSpec | BenchSpec, placement: str) -> Fault | N
     return crowding(plan, 1) or rehearse(plan, 1).fault
 
 
-def lacking(design: DesignSpec, workload: WorkloadSpec | BenchSpec) -> str | None:
-    """What *workload* needs and *design* does not offer, as a sentence."""
-    asked: set[Offer] = needs(workload) if isinstance(workload, BenchSpec) else {"processes"}
-    if any(memory != FIRST_TOUCH for memory in _policies(workload)):
-        asked.add("placed memory")
-    missing = sorted(asked - design.offers)
-    if not missing:
-        return None
-    return f"{design.name} offers no {', no '.join(missing)}, which the workload {workload.name} needs"
+def lacking(design: DesignSpec, workload: WorkloadSpec | BenchSpec) -> list[str]:
+    """What *workload* needs and *design* does not offer: operations by name, and `placed memory`."""
+    needed = needs(workload) if isinstance(workload, BenchSpec) else workload.operations
+    missing = [operation.name for operation in needed - operations_of(design)]
+    if not places_memory(design) and any(memory != FIRST_TOUCH for memory in _policies(workload)):
+        missing.append("placed memory")
+    return sorted(missing)
 
 
 def _plan_misfit(machine: MachineSpec, plan: WorkloadPlan, threads: int) -> Fault | None:

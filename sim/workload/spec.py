@@ -7,14 +7,35 @@ requests. Where a request works is its *slot*: the layout gives every (thread, r
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    PlainSerializer,
+    PositiveInt,
+    WithJsonSchema,
+    model_validator,
+)
 
 from sim.engine.units import PAGE_BYTES, Duration, Size
 from sim.errors import RuleError
 from sim.hardware import Spec
-from sim.mm import FIRST_TOUCH, MemoryPolicy
+from sim.mm import (
+    FIRST_TOUCH,
+    READ_WRITE,
+    Madvise,
+    MemoryPolicy,
+    Mmap,
+    Mprotect,
+    Munmap,
+    Operation,
+    Rights,
+    Touch,
+    parse_rights,
+    rights_text,
+)
 from sim.workload.pinning import Pinning
 from sim.workload.window import Reported, Window
 
@@ -22,6 +43,19 @@ Place = Literal["anywhere", "slot", "mapped", "layout", "every slot", "own slots
 """Where a step works: wherever the kernel likes; the request's slot; what this thread's last mmap returned;
 the whole layout; each slot of all threads in turn; all slots of this thread, those side by side as one range;
 each range that this thread's mmaps have returned since the last `refill`."""
+
+
+def _as_written(rights: Any) -> Any:
+    return parse_rights(rights) if isinstance(rights, str) else rights
+
+
+Prot = Annotated[
+    Rights,
+    BeforeValidator(_as_written),
+    PlainSerializer(rights_text, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": "^(none|[rwx]{1,3})$", "examples": ["rw"]}),
+]
+"""Rights, written `rw`."""
 
 
 class _Sized(Spec):
@@ -42,9 +76,17 @@ class _Sized(Spec):
 class MmapStep(_Sized):
     """mmap private anonymous memory; at slots it is MAP_FIXED. *size* defaults to the place's own."""
 
+    asks: ClassVar = Mmap
+
     at: Literal["anywhere", "slot", "layout", "own slots"]
     """`anywhere` the kernel likes, at the request's `slot`, all of the thread's `own slots`, or the whole
     `layout`."""
+    prot: Prot = READ_WRITE
+    """What may be done with it: `none`, or letters of `rwx`."""
+
+    def operation(self, pages: int, at: int | None) -> Mmap:
+        """The step as an operation on *pages* pages from *at* on, or anywhere."""
+        return Mmap(pages, at, self.prot)
 
 
 class RangeStep(_Sized):
@@ -54,12 +96,56 @@ class RangeStep(_Sized):
     """The request's `slot`; what this thread's last mmap returned (`mapped`); the whole `layout`; `every
     slot` of all threads in turn; all of this thread's `own slots`; `all mapped` ranges since the refill."""
 
+    asks: ClassVar[type[Operation]]
+
+    def operation(self, place: range) -> Operation:
+        """The step as an operation on the pages of *place*."""
+        raise NotImplementedError
+
+
+class MunmapStep(RangeStep):
+    """munmap a range."""
+
+    asks: ClassVar = Munmap
+
+    def operation(self, place: range) -> Munmap:
+        return Munmap(place.start, len(place))
+
 
 class TouchStep(RangeStep):
     """Access each page of a range once."""
 
+    asks: ClassVar = Touch
+
     write: bool = True
-    """Store to each page; false: load from it."""
+    """Whether pages are written; else they are read."""
+
+    def operation(self, place: range) -> Touch:
+        return Touch(place, self.write)
+
+
+class MprotectStep(RangeStep):
+    """mprotect: what may be done with the range from now on."""
+
+    asks: ClassVar = Mprotect
+
+    prot: Prot
+    """`none`, or letters of `rwx`: `r`, `rw`."""
+
+    def operation(self, place: range) -> Mprotect:
+        return Mprotect(place.start, len(place), self.prot)
+
+
+class MadviseStep(RangeStep):
+    """madvise: give the range's pages back; it stays mapped."""
+
+    asks: ClassVar = Madvise
+
+    advice: Literal["dontneed"] = "dontneed"
+    """Which advice: MADV_DONTNEED."""
+
+    def operation(self, place: range) -> Madvise:
+        return Madvise(place.start, len(place), self.advice)
 
 
 class ComputeStep(Spec):
@@ -74,10 +160,14 @@ class Step(Spec):
 
     mmap: MmapStep | None = None
     """Map private anonymous memory."""
-    munmap: RangeStep | None = None
+    munmap: MunmapStep | None = None
     """Unmap a range."""
     touch: TouchStep | None = None
     """Access each page of a range once."""
+    mprotect: MprotectStep | None = None
+    """Change what may be done with a range."""
+    madvise: MadviseStep | None = None
+    """Give the pages of a range back."""
     compute: ComputeStep | None = None
     """User time without memory management."""
 
@@ -92,8 +182,8 @@ class Step(Spec):
 
     @property
     def action(self) -> MmapStep | RangeStep | ComputeStep:
-        action = self.mmap or self.munmap or self.touch or self.compute
-        assert action is not None
+        (action,) = [step for name in type(self).model_fields if (step := getattr(self, name)) is not None]
+        assert isinstance(action, MmapStep | RangeStep | ComputeStep)
         return action
 
 
@@ -271,6 +361,16 @@ class WorkloadSpec(Spec):
     @property
     def placement_names(self) -> list[str]:
         return list(self.placements)
+
+    @property
+    def operations(self) -> set[type[Operation]]:
+        """What a design must offer: threads map, use and unmap their stacks, whatever the steps say."""
+        asked: set[type[Operation]] = {Mmap, Munmap, Touch}
+        for plan in map(self.plan, self.placements):
+            for step in (*plan.setup, *plan.thread, *plan.refill):
+                if not isinstance(step.action, ComputeStep):
+                    asked.add(step.action.asks)
+        return asked
 
     def window_of(self, placement: str) -> Window | None:
         """The window in *placement*, if it has one."""

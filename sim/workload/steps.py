@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sim.engine import Steps
 from sim.engine.units import PAGE_BYTES
 from sim.hardware import Cpu
-from sim.mm import USER, AddressSpace, Mmap, Munmap, Touch
+from sim.mm import USER, AddressSpace, Mmap
 from sim.workload.spec import ComputeStep, MmapStep, RangeStep, Step
 
 if TYPE_CHECKING:
@@ -41,30 +41,26 @@ class Worker:
                 yield from self._mmap(action)
             else:
                 for place in self._places(action):
-                    yield from self._range_step(step, place)
+                    yield from self._space.perform(self.cpu, action.operation(place))
 
     def _mmap(self, action: MmapStep) -> Steps[None]:
         slots = self._slots
         if action.at == "own slots":
             for place in slots.own(self.thread):
-                yield from self._map(len(place), place.start)
-        elif action.at == "slot":
-            yield from self._map(_pages(action.size, slots.pages), slots.at(self.thread, self.request))
+                yield from self._map(action.operation(len(place), place.start))
+            return
+        pages = _pages(action.size, slots.span if action.at == "layout" else slots.pages)
+        if action.at == "slot":
+            yield from self._map(action.operation(pages, slots.at(self.thread, self.request)))
         elif action.at == "layout":
-            slots.base = yield from self._map(_pages(action.size, slots.span), slots.base)
+            slots.base = yield from self._map(action.operation(pages, slots.base))
         else:
-            yield from self._map(_pages(action.size, slots.pages), None)
+            yield from self._map(action.operation(pages, None))
 
-    def _map(self, pages: int, at: int | None) -> Steps[int]:
-        start: int = yield from self._space.perform(self.cpu, Mmap(pages, at))
-        self.mapped.append(range(start, start + pages))
+    def _map(self, operation: Mmap) -> Steps[int]:
+        start: int = yield from self._space.perform(self.cpu, operation)
+        self.mapped.append(range(start, start + operation.pages))
         return start
-
-    def _range_step(self, step: Step, place: range) -> Steps[None]:
-        if step.munmap is not None:
-            yield from self._space.perform(self.cpu, Munmap(place.start, len(place)))
-        elif step.touch is not None:
-            yield from self._space.perform(self.cpu, Touch(place, step.touch.write))
 
     def _places(self, action: RangeStep) -> list[range]:
         """The pages that a step works on, place by place."""

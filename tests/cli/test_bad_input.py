@@ -62,13 +62,13 @@ FILES = {
     ),
     "ordinary workload on bare hardware": (
         EXPERIMENT.replace("cortenmm-adv", "hardware"),
-        "e.yaml:3:23: designs[1]: hardware offers no processes, which the workload pf needs",
-        "",
+        "e.yaml:3:23: designs[1]: hardware offers no mmap, no munmap, no touch, which pf needs",
+        "(allowed: cortenmm-adv, cortenmm-rw, linux-5.1,",
     ),
     "bench of an allocator on a design without": (
         EXPERIMENT.replace("[pf]", "[bulk-order-0-get]").replace("placements: [low]\n", ""),
-        "e.yaml:3:23: designs[1]: cortenmm-adv offers no page allocator, which the workload bulk-order-0-get",
-        "",
+        "e.yaml:3:23: designs[1]: cortenmm-adv offers no allocate, no free, which bulk-order-0-get needs",
+        "(allowed: linux-5.1, linux-6.13, linux-6.13-invlpgb, linux-buddy, llfree)",
     ),
     "threads above cpus": (
         EXPERIMENT.replace("[1, 2]", "[1, 500]"),

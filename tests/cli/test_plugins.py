@@ -32,12 +32,12 @@ PACKAGES = ("toymm", "shared", "broken", "rival", "one_lock")
 
 MODULE = """\
 from sim.designs import Family
-from sim.designs.bench import BareKernel, BenchDesignSpec
+from sim.designs.bench import BenchDesignSpec, kernel_of
 
 class ToySpec(BenchDesignSpec):
     speed: int
 
-FAMILY = Family("{family}", ToySpec, BareKernel)
+FAMILY = Family("{family}", ToySpec, kernel_of)
 """
 DESIGN = "name: {name}\ntitle: a toy\nfamily: {family}\nspeed: 3\n"
 EXPERIMENT = """\
@@ -212,7 +212,7 @@ def test_does_an_editable_install_count_the_files_of_its_package(site: Path) -> 
             "its Family has the name 'other', not that of the entry point",
         ),
         (
-            MODULE.replace("ToySpec, Bare", "int, Bare"),
+            MODULE.replace("ToySpec, kernel", "int, kernel"),
             "",
             "the spec of its Family is no subclass of sim.designs.DesignSpec",
         ),

@@ -70,7 +70,7 @@ def test_is_every_workload_in_the_table_under_each_design_that_makes_a_differenc
     designs = {name: load_spec("design", name).spec for name in presets.names("design")}
     for name in presets.names("workload"):
         workload = load_spec("workload", name).spec
-        fitting = {design for design, spec in designs.items() if lacking(spec, workload) is None}
+        fitting = {design for design, spec in designs.items() if not lacking(spec, workload)}
         if fitting != set(designs):
             assert fitting == {key.design for key in GOLDEN if key.workload == name}, name
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+import pytest
+from kernels import KINDS
 from machines import NS, run, small_machine
-from plain import plan
+from plain import measure, plan, workload
+from pydantic import ValidationError
 
 from sim.engine import ThreadBody
 from sim.hardware import Cpu
-from sim.mm import Mmap, Munmap, Operation, Touch
+from sim.mm import READ, READ_WRITE, Madvise, Mmap, Mprotect, Munmap, Operation, Touch
 from sim.workload.layout import Slots
+from sim.workload.spec import MmapStep, RangeStep
 from sim.workload.steps import Worker
 
 BASE = 1 << 20
@@ -113,3 +117,42 @@ def test_is_computing_user_time() -> None:
 
 def test_is_a_size_rounded_up_to_pages() -> None:
     assert calls([{"mmap": {"at": "anywhere", "size": "5 KiB"}}])[0] == ("mmap", 2, None)
+
+
+def test_do_steps_carry_their_rights_and_advice() -> None:
+    steps: list[dict[str, Any]] = [
+        {"mmap": {"at": "slot", "prot": "r"}},
+        {"mprotect": {"at": "slot", "prot": "rw"}},
+        {"madvise": {"at": "mapped"}},
+    ]
+    chosen = plan(thread=steps)
+    slot = range(10, 12)
+    first, second, third = (step.action for step in chosen.thread)
+    assert isinstance(first, MmapStep)
+    assert first.operation(2, 10) == Mmap(2, 10, READ)
+    assert isinstance(second, RangeStep)
+    assert second.operation(slot) == Mprotect(10, 2, READ_WRITE)
+    assert isinstance(third, RangeStep)
+    assert third.operation(slot) == Madvise(10, 2, "dontneed")
+
+
+@pytest.mark.parametrize("prot", ["", "rr", "rwz", "read", 3, None])
+def test_which_rights_are_refused(prot: object) -> None:
+    with pytest.raises(ValidationError):
+        plan(thread=[{"mmap": {"at": "slot"}}, {"mprotect": {"at": "slot", "prot": prot}}])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_does_a_workload_protect_and_unprotect(kind: str) -> None:
+    """A W^X flip: taken away and given back, each page written in between."""
+    steps = [
+        {"mmap": {"at": "slot"}},
+        {"touch": {"at": "slot"}},
+        {"mprotect": {"at": "slot", "prot": "r"}},
+        {"touch": {"at": "slot", "write": False}},
+        {"mprotect": {"at": "slot", "prot": "rw"}},
+        {"touch": {"at": "slot"}},
+        {"munmap": {"at": "slot"}},
+    ]
+    point = measure(workload(thread=steps), kind=kind, threads=3, placement="high")
+    assert point.operations == 12

@@ -1,58 +1,72 @@
-"""A kernel that has no processes."""
+"""Kernels without processes: the machine alone, a page allocator, or page tables and TLBs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from itertools import count
+from typing import ClassVar
 
 from sim.designs.base import DesignSpec, Kernel
 from sim.designs.bench.llfree import Llfree
 from sim.designs.bench.space import BareSpace
 from sim.designs.bench.spec import BenchDesignSpec
 from sim.engine import Steps
-from sim.errors import ModelError
 from sim.hardware import Cpu, Machine
-from sim.mm import AddressSpace, Contexts
+from sim.mm import AllocatePages, Contexts, FreePages, Handlers, SwitchMm
 
 
 class BareKernel(Kernel):
-    """The machine alone, with a page allocator, or with address spaces of pages that are always present."""
+    """The machine alone."""
+
+    def __init__(self, machine: Machine, spec: DesignSpec) -> None:
+        pass
+
+
+class AllocatorKernel(Kernel):
+    """A page allocator."""
 
     def __init__(self, machine: Machine, spec: DesignSpec) -> None:
         assert isinstance(spec, BenchDesignSpec)
-        self._name = spec.name
+        assert spec.llfree is not None
+        self._pages = Llfree(machine, spec.llfree)
+
+    def _allocate(self, cpu: Cpu, asked: AllocatePages) -> Steps[int]:
+        return self._pages.allocate(cpu, asked.order)
+
+    def _free(self, cpu: Cpu, asked: FreePages) -> Steps[None]:
+        return self._pages.free(cpu, asked.frame, asked.order)
+
+    operations: ClassVar[Handlers] = {AllocatePages: _allocate, FreePages: _free}
+
+
+class TlbKernel(Kernel):
+    """Address spaces of pages that are always present, switched and flushed when a bench asks for it."""
+
+    space = BareSpace
+
+    def __init__(self, machine: Machine, spec: DesignSpec) -> None:
+        assert isinstance(spec, BenchDesignSpec)
+        assert spec.flush is not None
         self._machine = machine
         self._flush = spec.flush
         self._frames = count()
         self._contexts: dict[Cpu, Contexts] = {}
-        self._pages = Llfree(machine, spec.llfree) if spec.llfree else None
 
-    def new_process(self, cpu: Cpu) -> AddressSpace:
-        if self._flush is None:
-            raise ModelError(f"{self._name} has no address spaces: its file says nothing of `flush`")
+    def new_process(self, cpu: Cpu) -> BareSpace:
         return BareSpace(self._machine, cpu, self._flush, self._frames)
 
-    def switch(self, cpu: Cpu, space: AddressSpace) -> Steps[None]:
-        assert isinstance(space, BareSpace)
-        assert self._flush is not None
+    def _switch(self, cpu: Cpu, asked: SwitchMm) -> Steps[None]:
+        assert isinstance(asked.space, BareSpace)
         if cpu not in self._contexts:
             pcid = self._machine.spec.tlb.pcid
             self._contexts[cpu] = Contexts(cpu, self._flush.asids, pcid=pcid)
-        yield from self._contexts[cpu].switch(space.tlb)
+        yield from self._contexts[cpu].switch(asked.space.tlb)
 
-    def shoot_down(
-        self, cpu: Cpu, space: AddressSpace, pages: Sequence[int], holders: Iterable[Cpu] | None
-    ) -> Steps[None]:
-        assert isinstance(space, BareSpace)
-        yield from space.shoot_down(cpu, pages, holders)
+    operations: ClassVar[Handlers] = {SwitchMm: _switch}
 
-    def allocate_pages(self, cpu: Cpu, order: int) -> Steps[int]:
-        if self._pages is None:
-            return (yield from super().allocate_pages(cpu, order))
-        return (yield from self._pages.allocate(cpu, order))
 
-    def free_pages(self, cpu: Cpu, frame: int, order: int) -> Steps[None]:
-        if self._pages is None:
-            yield from super().free_pages(cpu, frame, order)
-        else:
-            yield from self._pages.free(cpu, frame, order)
+def kernel_of(spec: DesignSpec) -> type[Kernel]:
+    """The kernel that a file of the family `bench` means."""
+    assert isinstance(spec, BenchDesignSpec)
+    if spec.llfree:
+        return AllocatorKernel
+    return TlbKernel if spec.flush else BareKernel

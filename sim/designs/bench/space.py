@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from itertools import count
 from typing import ClassVar
 
@@ -22,6 +21,7 @@ from sim.mm import (
     Present,
     Rights,
     SegmentationFault,
+    Shootdown,
     TrackedFlush,
     make_flush,
     slot_of,
@@ -56,8 +56,6 @@ class BareSpace(AddressSpace):
         return at
         yield
 
-    operations: ClassVar[Handlers] = {Mmap: _mmap}
-
     def fault(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:
         if page >= self._next:
             raise SegmentationFault(f"{cpu} touched page {page:#x}, which is not mapped")
@@ -71,11 +69,12 @@ class BareSpace(AddressSpace):
         if table.get(slot) is None:
             table.set(slot, Present(next(self._frames), READ_WRITE))
 
-    def shoot_down(self, cpu: Cpu, pages: Sequence[int], holders: Iterable[Cpu] | None) -> Steps[None]:
-        """Flush *pages*: on all cpus that run the space, or on *cpu* and *holders*, who alone used them."""
-        for page in pages:
+    def _shoot_down(self, cpu: Cpu, asked: Shootdown) -> Steps[None]:
+        for page in asked.pages:
             self.root.deepest(page).set(slot_of(page, 1), Present(next(self._frames), READ_WRITE))
-        if holders is None:
-            yield from self.tlb.flush(cpu, pages)
+        if asked.holders is None:
+            yield from self.tlb.flush(cpu, asked.pages)
         else:
-            yield from self._tracked.flush(cpu, pages, holders)
+            yield from self._tracked.flush(cpu, asked.pages, asked.holders)
+
+    operations: ClassVar[Handlers] = {Mmap: _mmap, Shootdown: _shoot_down}

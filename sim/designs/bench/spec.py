@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import PositiveInt
+from typing import Self
 
-from sim.designs.base import DesignSpec, Offer
+from pydantic import PositiveInt, model_validator
+
+from sim.designs.base import DesignSpec
 from sim.engine.units import Cost
+from sim.errors import RuleError
 from sim.hardware import MachineSpec, Spec
 from sim.mm import FlushSpec
 
@@ -38,7 +41,8 @@ class BenchDesignSpec(DesignSpec):
     def refuses(self, machine: MachineSpec) -> str | None:
         return self.flush.refuses(machine) if self.flush else None
 
-    @property
-    def offers(self) -> frozenset[Offer]:
-        pages: frozenset[Offer] = frozenset({"page allocator"}) if self.llfree else frozenset()
-        return pages | ({"address spaces", "shootdowns of its own"} if self.flush else frozenset())
+    @model_validator(mode="after")
+    def _one_thing(self) -> Self:
+        if self.llfree and self.flush:
+            raise RuleError("is either a page allocator or a way to flush", {"flush": "not beside `llfree`"})
+        return self

@@ -15,6 +15,8 @@ from sim.sync import QueueNodes, Rcu, VisibleReaders
 class CortenKernel(Kernel):
     """CortenMM of one variant on one machine."""
 
+    space = CortenSpace
+
     def __init__(self, machine: Machine, spec: DesignSpec) -> None:
         assert isinstance(spec, CortenSpec)
         self.machine = machine

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from sim.designs.base import DesignSpec, Offer
+from sim.designs.base import DesignSpec
 from sim.engine.units import Cost, Duration
 from sim.errors import RuleError
 from sim.hardware import Spec
@@ -120,7 +120,3 @@ class CortenSpec(DesignSpec):
     """The reader-biased locks of the `rw` protocol."""
     costs: Costs
     """Cpu work of each step, with its data in the cpu's own cache."""
-
-    @property
-    def offers(self) -> frozenset[Offer]:
-        return super().offers | {"placed memory"}

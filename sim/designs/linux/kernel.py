@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from sim.designs.base import DesignSpec, Kernel
 from sim.designs.linux.page_alloc import PageAllocator
 from sim.designs.linux.space import LinuxSpace
 from sim.designs.linux.spec import LinuxSpec
 from sim.engine import Steps
 from sim.hardware import Cpu, Machine
-from sim.mm import NodePolicy
+from sim.mm import AllocatePages, FreePages, Handlers, NodePolicy
 from sim.sync import QueueNodes, Scheduler
 
 
 class LinuxKernel(Kernel):
     """Linux of one version on one machine."""
+
+    space = LinuxSpace
 
     def __init__(self, machine: Machine, spec: DesignSpec) -> None:
         assert isinstance(spec, LinuxSpec)
@@ -30,8 +34,10 @@ class LinuxKernel(Kernel):
     def place_memory(self, policy: NodePolicy) -> None:
         self.pages.policy = policy
 
-    def allocate_pages(self, cpu: Cpu, order: int) -> Steps[int]:
-        return (yield from self.pages.allocate(cpu, order))
+    def _allocate(self, cpu: Cpu, asked: AllocatePages) -> Steps[int]:
+        return self.pages.allocate(cpu, asked.order)
 
-    def free_pages(self, cpu: Cpu, frame: int, order: int) -> Steps[None]:
-        yield from self.pages.free(cpu, frame, order)
+    def _free(self, cpu: Cpu, asked: FreePages) -> Steps[None]:
+        return self.pages.free(cpu, asked.frame, asked.order)
+
+    operations: ClassVar[Handlers] = {AllocatePages: _allocate, FreePages: _free}

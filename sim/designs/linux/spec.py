@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pydantic import PositiveInt
 
-from sim.designs.base import DesignSpec, Offer
+from sim.designs.base import DesignSpec
 from sim.engine.units import Cost
 from sim.hardware import MachineSpec, Spec
 from sim.mm import FlushSpec
@@ -123,7 +123,3 @@ class LinuxSpec(DesignSpec):
 
     def refuses(self, machine: MachineSpec) -> str | None:
         return self.flush.refuses(machine)
-
-    @property
-    def offers(self) -> frozenset[Offer]:
-        return super().offers | {"placed memory", "discards", "page allocator"}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sim.engine import Steps
 from sim.engine.units import PAGE_BYTES
 from sim.hardware import Cpu, Machine
-from sim.mm import AddressSpace, Madvise, Mmap
+from sim.mm import AddressSpace, Madvise, Mmap, Shootdown, SwitchMm
 
 if TYPE_CHECKING:
     from sim.designs import Kernel
@@ -54,7 +54,7 @@ class Spaces:
             holders = [cpus[(cpu.id + 1 + other) % len(cpus)] for other in range(number)]
             holders = [holder for holder in holders if holder is not cpu]
         pages = self._pages(cpu.id, cpu, step.pages)
-        yield from self._kernel.shoot_down(cpu, self._spaces[self._loaded[cpu.id]], pages, holders)
+        yield from self._spaces[self._loaded[cpu.id]].perform(cpu, Shootdown(pages, holders))
 
     def discard(self, cpu: Cpu, pages: int | None) -> Steps[None]:
         """Pages side by side go in one call, as a program would give them; pages apart in one call each."""
@@ -73,7 +73,7 @@ class Spaces:
         if self._spec.count == 1:
             self._spaces[0].activate(cpu)
         else:
-            yield from self._kernel.switch(cpu, self._spaces[number])
+            yield from self._kernel.perform(cpu, SwitchMm(self._spaces[number]))
 
     def _pages(self, thread: int, cpu: Cpu, pages: int | None) -> range:
         """The first *pages* pages of *thread*'s region in the space that *cpu* has loaded."""

@@ -6,19 +6,28 @@ A bench needs no address space. Where an ordinary workload is a list of requests
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
 from sim.engine.units import PAGE_BYTES, Bandwidth, Cost, Duration, Size
 from sim.hardware import Spec
-from sim.mm import FIRST_TOUCH, MAX_ORDER, MemoryPolicy
+from sim.mm import (
+    FIRST_TOUCH,
+    MAX_ORDER,
+    AllocatePages,
+    FreePages,
+    Madvise,
+    MemoryPolicy,
+    Mmap,
+    Operation,
+    Shootdown,
+    SwitchMm,
+    Touch,
+)
 from sim.workload.bench.lock_spec import READABLE, LockSpec
 from sim.workload.pinning import Pinning
 from sim.workload.window import Reported, Window
-
-if TYPE_CHECKING:
-    from sim.designs.base import Offer
 
 Who = Literal["alone", "first", "others", "even", "odd", "all"]
 """Threads of a role: the only thread of a run, thread 0, all but thread 0, every second one, all."""
@@ -351,18 +360,20 @@ def nodes_named(step: BenchStep) -> list[Node]:
     return named + ([step.copy_.node, step.copy_.source] if step.copy_ else [])
 
 
-def needs(bench: BenchSpec) -> set[Offer]:
-    """What the steps of *bench* ask of a design."""
-    asked: set[Offer] = {"address spaces"} if bench.spaces else set()
+def needs(bench: BenchSpec) -> set[type[Operation]]:
+    """What the set-up and the steps of *bench* ask of a design."""
+    asked: set[type[Operation]] = {Mmap, Touch} if bench.spaces else set()
     if bench.spaces and bench.spaces.count > 1:
-        asked.add("shootdowns of its own")  # and switches: each cpu loads each space in the set-up
+        asked.add(SwitchMm)  # each cpu loads each space in the set-up
     for step in (step for role in bench.roles for step in _all_steps(role.steps)):
         if step.allocate or step.free:
-            asked.add("page allocator")
+            asked |= {AllocatePages, FreePages}
         if step.discard:
-            asked.add("discards")
-        if step.shootdown or step.switch_space:
-            asked.add("shootdowns of its own")
+            asked.add(Madvise)
+        if step.shootdown:
+            asked.add(Shootdown)
+        if step.switch_space:
+            asked.add(SwitchMm)
     return asked
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sim.engine import Steps
 from sim.engine.units import LINE_BYTES, PAGE_BYTES, PS_PER_S
 from sim.hardware import HUGE_PAGES, Cpu, Machine
-from sim.mm import USER
+from sim.mm import USER, AllocatePages, FreePages
 from sim.workload.bench.objects import Word
 from sim.workload.window import Meter
 
@@ -169,9 +169,11 @@ def _copy(stage: Stage, step: Any) -> Action:
 
 
 def _allocate(stage: Stage, step: Any) -> Action:
+    asked = AllocatePages(step.allocate.order)
+
     def run(cpu: Cpu) -> Steps[None]:
         for _ in range(step.allocate.count):
-            stage.held[cpu].append((yield from stage.kernel.allocate_pages(cpu, step.allocate.order)))
+            stage.held[cpu].append((yield from stage.kernel.perform(cpu, asked)))
 
     return run
 
@@ -179,7 +181,7 @@ def _allocate(stage: Stage, step: Any) -> Action:
 def _free(stage: Stage, step: Any) -> Action:
     def run(cpu: Cpu) -> Steps[None]:
         for _ in range(step.free.count):
-            yield from stage.kernel.free_pages(cpu, stage.held[cpu].pop(0), step.free.order)
+            yield from stage.kernel.perform(cpu, FreePages(stage.held[cpu].pop(0), step.free.order))
 
     return run
 

@@ -1,0 +1,40 @@
+"""Who performs operations: an address space, or a kernel for what concerns no single process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeAlias
+
+from sim.engine import Steps
+from sim.errors import ModelError
+from sim.hardware import Cpu
+from sim.mm.operations import Operation
+
+Handler: TypeAlias = Callable[[Any, Cpu, Any], Steps[Any]]
+"""How one kind of operation is performed: takes the performer, the cpu and the record."""
+
+Handlers: TypeAlias = Mapping[type[Operation], Handler]
+
+
+class Performer:
+    """*operations* says what is offered and how; a subclass names its own and inherits the rest."""
+
+    operations: ClassVar[Handlers] = {}
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        inherited: dict[type[Operation], Handler] = {}
+        for parent in reversed(cls.__mro__):
+            inherited |= parent.__dict__.get("operations", {})
+        cls.operations = inherited
+
+    def perform(self, cpu: Cpu, operation: Operation) -> Steps[Any]:
+        """Do *operation* on *cpu*; the value is what its record says.
+
+        Raises `ModelError` for one that is not offered (workloads that ask for it are refused before they
+        run).
+        """
+        handler = self.operations.get(type(operation))
+        if handler is None:
+            raise ModelError(f"{type(self).__name__} offers no {operation.name}")
+        return handler(self, cpu, operation)
