@@ -19,7 +19,7 @@ from sim.designs.cortenmm.spec import Costs as CortenCosts
 from sim.designs.linux import LinuxKernel
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.spec import Costs as LinuxCosts
-from sim.engine import ThreadBody, TieRule
+from sim.engine import ScheduleName, ThreadBody
 from sim.hardware import Cpu
 from sim.mm import Mapping as Present
 from sim.mm import Mark, PageTablePage, slot_of
@@ -76,7 +76,7 @@ class Process:
         kind: str,
         *,
         cpus: int = 2,
-        ties: TieRule = "fifo",
+        ties: ScheduleName = "fifo",
         seed: int = 0,
         changes: Mapping[str, Any] | None = None,
         machine: Mapping[str, Any] | None = None,

@@ -24,7 +24,7 @@ from locks import (
 )
 from machines import NS, RMW, small_machine, with_order
 
-from sim.engine import TieRule
+from sim.engine import ScheduleName
 from sim.hardware import Machine
 
 Build = Callable[[Machine], ReaderWriterLock]
@@ -38,7 +38,7 @@ ALL = pytest.mark.parametrize("build", EXCLUSIVE + SHARED, ids=lambda build: bui
 @pytest.mark.parametrize("ties", TIES)
 @given(schedule=schedules(), rule=st.sampled_from(RULES), seed=st.integers(0, 9))
 def test_does_any_schedule_end_without_a_broken_rule(
-    build: Build, ties: TieRule, schedule: list[list[Turn]], rule: str, seed: int
+    build: Build, ties: ScheduleName, schedule: list[list[Turn]], rule: str, seed: int
 ) -> None:
     machine = small_machine(with_order(rule, 2), ties=ties, seed=seed)
     follow(machine, build(machine), schedule, exclusive=build in EXCLUSIVE)
@@ -46,7 +46,7 @@ def test_does_any_schedule_end_without_a_broken_rule(
 
 @ALL
 @pytest.mark.parametrize("ties", TIES)
-def test_do_crowded_schedules_end_without_a_broken_rule(build: Build, ties: TieRule) -> None:
+def test_do_crowded_schedules_end_without_a_broken_rule(build: Build, ties: ScheduleName) -> None:
     many_schedules(build, ties, range(100))
 
 
@@ -64,12 +64,12 @@ def test_do_schedules_end_that_once_lost_a_waiter(seed: int) -> None:
 @pytest.mark.slow
 @ALL
 @pytest.mark.parametrize("ties", TIES)
-def test_do_ten_thousand_schedules_end_without_a_broken_rule(build: Build, ties: TieRule) -> None:
+def test_do_ten_thousand_schedules_end_without_a_broken_rule(build: Build, ties: ScheduleName) -> None:
     many_schedules(build, ties, range(10_000))
 
 
 def many_schedules(
-    build: Build, ties: TieRule, seeds: range, changes: Mapping[str, Any] | None = None
+    build: Build, ties: ScheduleName, seeds: range, changes: Mapping[str, Any] | None = None
 ) -> None:
     for seed in seeds:
         draw = Random(seed)
