@@ -295,6 +295,12 @@ class LazyFlush:
                 for record in records:
                     cpu.tlb.invalidate(page for page, _ in record.removed)
 
+    def settle(self) -> None:
+        """No thread runs: let every record be swept."""
+        for records in self._records.values():
+            while records:
+                self._recycle(records.popleft())
+
     def is_pinned(self, page: int, frame: int) -> bool:
         """Whether a record keeps *frame*, which *page* was mapped to, because TLBs may still hold it."""
         return self._pinned.get(frame) == page

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sim.engine import Engine, Steps
 from sim.engine.units import PAGE_BYTES
 from sim.hardware import Cpu, Machine, MachineSpec
-from sim.mm import USER
+from sim.mm import USER, Mmap
 from sim.workload.boot import boot
 from sim.workload.layout import Slots
 from sim.workload.pinning import order_of
@@ -58,8 +58,9 @@ def run_once(
     elapsed = engine._now - started
     for cpu in hardware.cpus:
         cpu.close_account()
+    result = balanced(release.result(elapsed))
     space.verify(hardware.cpus)
-    return balanced(release.result(elapsed))
+    return result
 
 
 def _set_up(engine: Engine, hardware: Machine, space: AddressSpace, plan: WorkloadPlan, slots: Slots) -> None:
@@ -73,7 +74,7 @@ def _set_up(engine: Engine, hardware: Machine, space: AddressSpace, plan: Worklo
     def main() -> Steps[None]:
         yield from Worker(space, cpu, slots, thread=0).run(plan.setup)
         for other in hardware.cpus:
-            top = (yield from space.mmap(cpu, stack)) + stack
+            top = (yield from space.perform(cpu, Mmap(stack))) + stack
             cpu.work(create, START)
             yield cpu.take_pending()
             if other is cpu:
@@ -84,7 +85,7 @@ def _set_up(engine: Engine, hardware: Machine, space: AddressSpace, plan: Worklo
     def use_stack(here: Cpu, top: int) -> Steps[None]:
         space.activate(here)
         for page in range(top - touched, top):
-            yield from space.touch(here, page)
+            yield from space.access(here, page)
         if here.pending:
             yield here.take_pending()
 

@@ -16,6 +16,7 @@ from sim.designs.linux.spec import LinuxSpec
 from sim.designs.linux.vma import Vma
 from sim.engine import ThreadBody
 from sim.hardware import Cpu
+from sim.mm import READ_WRITE
 from sim.sync import QueueNodes, RwSem, Scheduler
 
 END = 1 << 20
@@ -39,7 +40,7 @@ class Bench:
     def vma(self, start: int, end: int) -> Vma:
         line = self.machine.line("vma")
         lock = RwSem("vm_lock", line, line, self._nodes, self._scheduler, "lock", self._tuning)
-        return Vma(start, end, line, lock, None)
+        return Vma(start, end, READ_WRITE, line, lock, None)
 
     def insert(self, start: int, end: int) -> ThreadBody:
         self.expected = sorted([*self.expected, (start, end)])

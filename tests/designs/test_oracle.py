@@ -17,7 +17,7 @@ from kernels import BASE, KINDS, LEAF, Process
 from sim.designs.linux.page_alloc import PageAllocator
 from sim.engine import ScheduleName, ThreadBody
 from sim.hardware import Cpu
-from sim.mm import LazyFlush, Mapping, SynchronousFlush
+from sim.mm import LazyFlush, Mmap, Munmap, Present, SynchronousFlush
 
 PARTS = [(-2 * LEAF, -LEAF + 188), (-LEAF + 188, -24), (-24, LEAF + 64), (LEAF + 64, 2 * LEAF)]
 """Each thread's own pages, relative to `BASE`: two parts contain a whole leaf, all share leaves."""
@@ -66,12 +66,12 @@ class Oracle:
         start = low + int(operation.where * (high - low))
         pages = min(operation.pages, high - start)
         if operation.name == "mmap":
-            found = yield from space.mmap(cpu, pages, start)
+            found = yield from space.perform(cpu, Mmap(pages, start))
             assert found == start
             self.forget(start, pages)
             self.mapped.update(range(start, start + pages))
         elif operation.name == "munmap":
-            yield from space.munmap(cpu, start, pages)
+            yield from space.perform(cpu, Munmap(start, pages))
             self.forget(start, pages)
             for page in range(start, start + pages):
                 assert space.root.walk(page) is None
@@ -79,18 +79,18 @@ class Oracle:
                     assert space._may_be_stale(page, other.tlb.frames()[page].frame)
         elif operation.name == "touch":
             for page in sorted({start, start + pages // 2, start + pages - 1} & self.mapped):
-                yield from space.touch(cpu, page, write=operation.where != 0.5)
+                yield from space.access(cpu, page, write=operation.where != 0.5)
                 self.touched.add(page)
-                assert isinstance(space.root.walk(page), Mapping)
+                assert isinstance(space.root.walk(page), Present)
         elif cpu.id not in self.elsewhere:
-            start = yield from space.mmap(cpu, pages)
+            start = yield from space.perform(cpu, Mmap(pages))
             self.elsewhere[cpu.id] = (start, pages)
             self.mapped.update(range(start, start + pages))
-            yield from space.touch(cpu, start + pages - 1)
+            yield from space.access(cpu, start + pages - 1)
             self.touched.add(start + pages - 1)
         else:
             start, pages = self.elsewhere.pop(cpu.id)
-            yield from space.munmap(cpu, start, pages)
+            yield from space.perform(cpu, Munmap(start, pages))
             self.forget(start, pages)
 
     def forget(self, start: int, pages: int) -> None:
@@ -102,7 +102,7 @@ class Oracle:
         """Everything rests: the process is what the sets say."""
         universe = set(range(BASE + PARTS[0][0], BASE + PARTS[-1][1])) | self.mapped
         assert {page for page in universe if self.process.is_mapped(page)} == self.mapped
-        assert {page for page, _ in self.process.space.root.mappings()} == self.touched
+        assert {page for page, _ in self.process.space.root.present_entries()} == self.touched
 
 
 @EVERY_KIND
@@ -167,10 +167,10 @@ def touch_what_others_replace(process: Process, plans: list[list[tuple[tuple[str
         for (name, offset), pages in plans[cpu.id]:
             start = BASE + offset
             if name == "replace":
-                yield from space.mmap(cpu, pages, start)
+                yield from space.perform(cpu, Mmap(pages, start))
             else:
                 for page in (start, start + pages - 1):
-                    yield from space.touch(cpu, page)
+                    yield from space.access(cpu, page)
 
     process.run(dict.fromkeys(range(len(plans)), body))
     assert all(process.is_mapped(page) for page in range(BASE - LEAF, BASE + 3 * LEAF))

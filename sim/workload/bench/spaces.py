@@ -8,7 +8,7 @@ from sim.engine import Steps
 from sim.engine.units import PAGE_BYTES
 from sim.errors import ModelError
 from sim.hardware import Cpu, Machine
-from sim.mm import AddressSpace
+from sim.mm import AddressSpace, Madvise, Mmap
 
 if TYPE_CHECKING:
     from sim.designs import Kernel
@@ -46,7 +46,7 @@ class Spaces:
             # A TLB is not the cpu's alone: others flush it. So an access happens when its time has come.
             if cpu.pending:
                 yield cpu.take_pending()
-            yield from space.touch(cpu, page)
+            yield from space.access(cpu, page)
 
     def shoot_down(self, cpu: Cpu, step: ShootdownStep) -> Steps[None]:
         cpus, holders = self._machine.cpus, None
@@ -61,7 +61,7 @@ class Spaces:
         place = self._pages(cpu.id, cpu, pages)
         if place.step != 1:
             raise ModelError("only pages side by side can be discarded")
-        yield from self._spaces[self._loaded[cpu.id]].discard(cpu, place.start, len(place))
+        yield from self._spaces[self._loaded[cpu.id]].perform(cpu, Madvise(place.start, len(place)))
 
     def switch(self, cpu: Cpu) -> Steps[None]:
         yield from self._load(cpu, (self._loaded[cpu.id] + 1) % len(self._spaces))
@@ -85,7 +85,7 @@ class Spaces:
             space = self._kernel.new_process(cpu)
             self._spaces.append(space)
             yield from self._load(cpu, number)  # a kernel maps in the space that its cpu runs
-            self._starts.append((yield from space.mmap(cpu, size)))
+            self._starts.append((yield from space.perform(cpu, Mmap(size))))
         if cpu.pending:
             yield cpu.take_pending()
 
@@ -93,6 +93,6 @@ class Spaces:
         for number in (*range(1, self._spec.count), 0):
             yield from self._load(cpu, number)
             for page in self._pages(cpu.id, cpu, None):
-                yield from self._spaces[number].touch(cpu, page)
+                yield from self._spaces[number].access(cpu, page)
         if cpu.pending:
             yield cpu.take_pending()
