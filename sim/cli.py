@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -97,6 +98,19 @@ def _parser() -> argparse.ArgumentParser:
         "--set", metavar="KEY=VALUE", action="append", default=[],
         help="another value: seed=7, designs=[linux-6.13], workload.layout.leaves=64 (repeatable)",
     )  # fmt: skip
+    run.add_argument(
+        "--schedule", metavar="RULE",
+        help="what happens first at the same instant: fifo, shuffle, priority[:DEPTH[:DECISIONS]]",
+    )  # fmt: skip
+    run.add_argument(
+        "--record-schedule", metavar="DIR", type=Path, help="keep the decisions of each point in a file there"
+    )
+    run.add_argument(
+        "--replay-schedule",
+        metavar="FILE",
+        type=Path,
+        help="repeat the decisions in FILE; only its point runs",
+    )
     run.add_argument("--quick", action="store_true", help="the experiment's quick profile: a first look")
     run.add_argument("--resume", action="store_true", help="continue a run that was stopped")
     run.add_argument("--no-plots", action="store_true", help="tables only")
@@ -178,12 +192,18 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> int:
     from sim.experiment import available_cpus, load, meter, parse_override, patient, run
+    from sim.experiment.executor import run_point
+    from sim.experiment.schedule_file import replaying
 
     _check_run_options(options)
     overrides = [parse_override(text, f"--set {text}") for text in options.set]
     if options.threads is not None:
         overrides.append(parse_override(f"threads=[{options.threads}]", f"--threads {options.threads}"))
+    if options.schedule is not None:
+        overrides.append(parse_override(f"schedule={options.schedule}", f"--schedule {options.schedule}"))
     experiment = load(options.experiment, overrides, quick=options.quick)
+    if options.replay_schedule is not None:
+        experiment = replaying(experiment, options.replay_schedule)
     part = f"-{options.shard.index}-of-{options.shard.count}" if options.shard else ""
     out: Path = options.out or Path("results") / (
         experiment.name + ("-quick" if options.quick else "") + part
@@ -203,6 +223,7 @@ def _run(options: argparse.Namespace) -> int:
                 workers=options.workers or available_cpus(),
                 resume=options.resume,
                 progress=progress,
+                task=partial(run_point, record=options.record_schedule),
                 shard=options.shard,
                 scheduler=options.scheduler,
                 stop=stop,
@@ -231,6 +252,14 @@ def _check_run_options(options: argparse.Namespace) -> None:
         faults.append(
             Fault("is for a cluster", f"--scheduler {options.scheduler}", allowed="--executor dask")
         )
+    if options.executor == "dask" and options.record_schedule is not None:
+        faults.append(
+            Fault(
+                "is for points that run on this machine", "--record-schedule", allowed="--executor processes"
+            )
+        )
+    if options.schedule is not None and options.replay_schedule is not None:
+        faults.append(Fault("contradict each other", "--schedule and --replay-schedule"))
     if options.json and options.quiet:
         faults.append(Fault("contradict each other", "--json and --quiet"))
     if faults:

@@ -23,6 +23,7 @@ from sim.experiment.overrides import MEMBERS, Override, for_members, from_mappin
 from sim.experiment.points import Point, derive_seed
 from sim.experiment.presets import Kind
 from sim.experiment.resolve import Resolved, SourceFile, placed, read, resolve, validate, variant
+from sim.experiment.schedules import FIFO, ScheduleSpec
 from sim.experiment.spec import ExperimentSpec, LimitsSpec
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class Experiment:
     files: tuple[SourceFile, ...]
     cells: tuple[Cell, ...]
     """The grid less its replicates, in the order of the result tables."""
+    replayed: Point | None = None
+    """The only point, where the decisions of an earlier run are to be repeated."""
 
     @property
     def name(self) -> str:
@@ -56,11 +59,13 @@ class Experiment:
     @cached_property
     def points(self) -> tuple[Point, ...]:
         """Every point, in the order of the result tables."""
+        if self.replayed is not None:
+            return (self.replayed,)
         spec = self.spec
         return tuple(
             make_point(
                 cell.machine, cell.design, cell.workload, cell.placement, cell.threads, spec.seed, replicate,
-                spec.limits, cell.assignment.swept,
+                spec.limits, cell.assignment.swept, spec.schedule,
             )
             for cell in self.cells
             for replicate in range(spec.replicates)
@@ -90,6 +95,7 @@ def make_point(
     replicate: int = 0,
     limits: LimitsSpec | None = None,
     swept: Swept = (),
+    schedule: ScheduleSpec = FIFO,
 ) -> Point:
     """One point; *seed* is the experiment's, from which the point's own is derived."""
     digests = "".join(resolved.digest for resolved in (machine, design, workload))
@@ -107,6 +113,7 @@ def make_point(
         machine.spec,
         design.spec,
         workload.spec,
+        schedule,
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sim.experiment import floors
 from sim.experiment.axes import Swept
+from sim.experiment.schedules import FIFO, ScheduleSpec, StoredSchedule
 from sim.experiment.spec import LimitsSpec
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Point:
     machine_spec: MachineSpec = field(repr=False, compare=False)
     design_spec: DesignSpec = field(repr=False, compare=False)
     workload_spec: WorkloadSpec = field(repr=False, compare=False)
+    schedule: ScheduleSpec | StoredSchedule = FIFO
 
     @cached_property
     def id(self) -> str:
@@ -54,6 +56,8 @@ class Point:
         }
         if self.swept:
             identity["swept"] = self.swept
+        if (schedule := self.schedule.identity) is not None:
+            identity["schedule"] = schedule
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
     @property

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from sim.experiment import floors
+from sim.experiment import floors, schedules
 from sim.experiment.files import write_atomically
 from sim.experiment.filters import KEYS
 from sim.experiment.presets import KINDS, Kind
@@ -116,6 +116,8 @@ def _experiment() -> tuple[Schema, dict[str, Schema]]:
             "patternProperties": {_PATHS: {}},
         }
         properties[key] = {"type": "array", "items": condition, "description": "Properties of points"}
+    word = {"type": "string", "pattern": rf"^({schedules.PATTERN})$"}
+    properties["schedule"] = {"anyOf": [word, {"$ref": "#/$defs/ScheduleSpec"}]}
     properties["machine"] = {"type": "string", "description": "Short for `machines` with one item"}
     properties["include"] = {
         "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from sim.engine.units import Duration, Size, WallTime
+from sim.experiment.schedules import FIFO, ScheduleSpec, in_full
 
 
 def _not_a_flag(value: Any) -> Any:
@@ -66,4 +67,6 @@ class ExperimentSpec(BaseModel):
     only: tuple[Condition, ...] = ()
     exclude: tuple[Condition, ...] = ()
     quick: dict[str, Any] = {}
+    schedule: Annotated[ScheduleSpec, BeforeValidator(in_full)] = FIFO
+    """What happens first of several things at the same instant: fifo, shuffle, priority:3 or a mapping."""
     limits: LimitsSpec = LimitsSpec()
