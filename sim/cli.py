@@ -15,16 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from sim.errors import CortensimError, Fault, InputError
+from sim.plaintext import plain, say
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-    from rich.console import Console
 
     from sim.experiment.progress import Style
     from sim.experiment.shards import Shard
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
-_PLAIN_WIDTH = 160
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,7 +56,7 @@ class _Parser(argparse.ArgumentParser):
     """argparse with a one-line error."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(BAD_INPUT, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(BAD_INPUT, plain(f"{self.prog}: {message} (see {self.prog} --help)") + "\n")
 
 
 class _Version(argparse.Action):
@@ -66,7 +65,7 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from sim.experiment.manifest import package_version
 
-        print(f"cortensim {package_version()}")
+        say(f"cortensim {package_version()}")
         parser.exit()
 
 
@@ -194,6 +193,7 @@ def _run(options: argparse.Namespace) -> int:
     from sim.experiment import available_cpus, load, meter, parse_override, patient, run
     from sim.experiment.executor import run_point
     from sim.experiment.schedule_file import replaying
+    from sim.terminal import console
 
     _check_run_options(options)
     overrides = [parse_override(text, f"--set {text}") for text in options.set]
@@ -209,11 +209,11 @@ def _run(options: argparse.Namespace) -> int:
         experiment.name + ("-quick" if options.quick else "") + part
     )
     style: Style = "json" if options.json else "quiet" if options.quiet else "people"
-    stderr = _console(sys.stderr)
+    stderr = console(sys.stderr)
 
     def notice() -> None:
         if style == "people":
-            stderr.print("stopping when the running points are done; Ctrl-C again stops at once")
+            say("stopping when the running points are done; Ctrl-C again stops at once", sys.stderr)
 
     try:
         with meter(stderr, style) as progress, patient(notice) as stop:
@@ -271,7 +271,7 @@ def _report(points: DataFrame, out: Path, style: Style, plots: bool) -> int:
     failed = points[points["status"] == "failed"]
     figures = _draw(out, out / "plots") if plots and len(failed) < len(points) else []
     if style == "json":
-        print(
+        say(
             json.dumps(
                 {
                     "out": str(out),
@@ -284,12 +284,12 @@ def _report(points: DataFrame, out: Path, style: Style, plots: bool) -> int:
         )
     elif style == "people":
         from sim.experiment.describe import result_table
+        from sim.terminal import console
 
-        console = _console(sys.stdout)
-        console.print(result_table(points))
-        console.print(f"\ntables: {out / 'points.csv'}", soft_wrap=True, highlight=False)
+        console(sys.stdout).print(result_table(points))
+        say(f"\ntables: {out / 'points.csv'}")
         for figure in figures[:1]:
-            console.print(f"figure: {figure}", soft_wrap=True, highlight=False)
+            say(f"figure: {figure}")
     if len(failed):
         _complain(f"{len(failed)} of {len(points)} points failed; the first: {failed.iloc[0]['error']}")
         return FAILED
@@ -305,20 +305,22 @@ def _merge(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from sim.experiment.describe import preset_table
+    from sim.experiment.describe import preset_list
+    from sim.terminal import console
 
     kinds = {"machines": "machine", "designs": "design", "workloads": "workload", "experiments": "experiment"}
-    _console(sys.stdout).print(preset_table(kinds[options.kind]))  # type: ignore[arg-type]
+    console(sys.stdout).print(preset_list(kinds[options.kind]))  # type: ignore[arg-type]
     return DONE
 
 
 def _show(options: argparse.Namespace) -> int:
     from sim.experiment.check import find_any
     from sim.experiment.describe import spec_view
+    from sim.terminal import console
 
-    console = _console(sys.stdout)
+    screen = console(sys.stdout)
     for resolved in find_any(options.name):
-        console.print(spec_view(resolved))
+        screen.print(spec_view(resolved))
     return DONE
 
 
@@ -332,7 +334,7 @@ def _check(options: argparse.Namespace) -> int:
         except InputError as error:
             faults += [fault for fault in error.faults if fault not in faults]
         else:
-            print(f"{path}: {kind} {name} is fine")
+            say(f"{path}: {kind} {name} is fine")
     if faults:
         raise InputError(faults)
     return DONE
@@ -343,7 +345,7 @@ def _init(options: argparse.Namespace) -> int:
 
     _make_folder(options.folder)
     for path in write_starter(options.folder):
-        print(path)
+        say(path)
     return DONE
 
 
@@ -352,7 +354,7 @@ def _schema(options: argparse.Namespace) -> int:
 
     _make_folder(options.folder)
     for path in write_schemas(options.folder):
-        print(path)
+        say(path)
     return DONE
 
 
@@ -360,30 +362,31 @@ def _validate(options: argparse.Namespace) -> int:
     from sim.analysis.validation import validate
     from sim.analysis.validation_report import write_report
     from sim.experiment import available_cpus, meter
+    from sim.terminal import console
 
     if options.report is not None:
         _make_folder(options.report.parent)
     if options.out is not None:
         _make_folder(options.out)
-    with meter(_console(sys.stderr)) as progress:
+    with meter(console(sys.stderr)) as progress:
         result = validate(options.data, options.dataset, options.workers or available_cpus(), progress)
-    console = _console(sys.stdout)
-    result.render(console)
+    result.render(console(sys.stdout))
     if options.out is not None:
         written = result.write_csv(options.out)
-        console.print(f"table: {written}", soft_wrap=True, highlight=False)
+        say(f"table: {written}")
     if options.report is not None:
         written = write_report(result, options.report)
-        console.print(f"page: {written}", soft_wrap=True, highlight=False)
+        say(f"page: {written}")
     return DONE if result.ok and (result.complete or not options.strict) else FAILED
 
 
 def _fit(options: argparse.Namespace) -> int:
     from sim.analysis.fitting import fit
     from sim.experiment import available_cpus, meter, parse_choices
+    from sim.terminal import console
 
     choices = [parse_choices(text, f"--try {text}") for text in options.tries]
-    with meter(_console(sys.stderr)) as progress:
+    with meter(console(sys.stderr)) as progress:
         result = fit(
             choices,
             options.machine,
@@ -393,7 +396,7 @@ def _fit(options: argparse.Namespace) -> int:
             options.workers or available_cpus(),
             progress,
         )
-    result.render(_console(sys.stdout))
+    result.render(console(sys.stdout))
     return DONE
 
 
@@ -402,7 +405,7 @@ def _plot(options: argparse.Namespace) -> int:
     if not run.exists() and (named := Path("results") / run).exists():
         run = named
     for figure in _draw(run, options.out or run / "plots"):
-        print(figure)
+        say(figure)
     return DONE
 
 
@@ -435,18 +438,8 @@ def _workers(text: str) -> int:
     return int(text)
 
 
-def _console(stream: object) -> Console:
-    """A console on *stream*; what goes to a file or a pipe is not folded at 80 columns."""
-    from rich.console import Console
-
-    console = Console(file=stream, highlight=False)  # type: ignore[arg-type]
-    if not console.is_terminal:
-        console.width = _PLAIN_WIDTH
-    return console
-
-
 def _complain(message: str) -> None:
-    print(message, file=sys.stderr)
+    say(message, sys.stderr)
 
 
 if __name__ == "__main__":

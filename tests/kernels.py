@@ -17,7 +17,6 @@ from sim.designs.cortenmm.cursor import Cursor
 from sim.designs.cortenmm.space import CortenSpace
 from sim.designs.cortenmm.spec import Costs as CortenCosts
 from sim.designs.linux import LinuxKernel
-from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.spec import Costs as LinuxCosts
 from sim.engine import ScheduleName, ThreadBody
 from sim.hardware import Cpu
@@ -163,9 +162,7 @@ class Process:
 
     def is_mapped(self, page: int) -> bool:
         """Whether the process may touch *page*."""
-        if isinstance(self.space, LinuxMm):
-            return self.space.tree.peek(page) is not None
-        return isinstance(entry_of(self.space.root, page), Status | Present)
+        return self.space.status(page) is not None
 
     def is_present(self, page: int) -> bool:
         return self.space.root.walk(page) is not None

@@ -23,7 +23,7 @@ from sim.errors import Fault, InputError
 from sim.experiment import Override, Progress, run_points
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from sim.terminal import Console
 
 CALIBRATE = "calibrate"
 
@@ -63,17 +63,17 @@ class Fit:
 
     def render(self, console: Console) -> None:
         """Print the table, and the rows of the best candidate."""
-        from rich.table import Table
+        from sim.terminal import TextTable
 
         names = list(self.candidates[0].values)
-        table = Table(*names, title=f"{len(self.rows)} rows marked {CALIBRATE}")
+        table = TextTable(*names, title=f"{len(self.rows)} rows marked {CALIBRATE}")
         table.add_column("score", justify="right")
         table.add_column("worst error", justify="right")
         for candidate in self.candidates:
             cells = (str(candidate.values[name]) for name in names)
             table.add_row(*cells, f"{candidate.score:.3f}", f"{candidate.worst:.1%}")
         console.print(table)
-        best = Table("system", "workload", "placement", title="the best candidate")
+        best = TextTable("system", "workload", "placement", title="the best candidate")
         for name in ("tasks", "published", "simulated", "error"):
             best.add_column(name, justify="right")
         for judgement in self.candidates[0].judgements:

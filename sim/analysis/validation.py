@@ -40,10 +40,10 @@ from sim.experiment import (
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-    from rich.console import Console
 
     from sim.designs import DesignSpec
     from sim.hardware import MachineSpec
+    from sim.terminal import Console
     from sim.workload import WorkloadSpec
 
 OK, MISS, NOT_COVERED = "ok", "miss", "not covered"

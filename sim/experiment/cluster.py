@@ -8,6 +8,7 @@ workers down.
 
 from __future__ import annotations
 
+import pickle
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -43,14 +44,16 @@ def _drain(client: Client, points: Sequence[Point], task: Task, stop: Stop) -> G
 
     waiting = deque(longest_first(points))
     flying: dict[Any, Point] = {}
-    version = floors.model_version()
     queue = as_completed(loop=client.loop)
 
     def submit() -> None:
         room = max(1, sum(client.nthreads().values())) * _POINTS_A_THREAD
         while waiting and len(flying) < room and not stop():
             point = waiting.popleft()
-            future = client.submit(_on_worker, point, task, version, key=f"point-{point.id}", pure=False)
+            packed = pickle.dumps(point)  # neither the scheduler nor a worker with other code opens it
+            family = point.design_spec.family
+            key = f"point-{point.id}"
+            future = client.submit(_on_worker, packed, task, point.code, family, key=key, pure=False)
             flying[future.key] = point
             queue.add(future)
 
@@ -65,10 +68,14 @@ def _drain(client: Client, points: Sequence[Point], task: Task, stop: Stop) -> G
         client.cancel(list(queue.futures), force=True)
 
 
-def _on_worker(point: Point, task: Callable[[Point], Outcome], version: str) -> Outcome:
-    """Run by the workers."""
-    if floors.model_version() != version:
-        raise InputError(Fault("the workers of the cluster run another version of the model"))
+def _on_worker(packed: bytes, task: Callable[[Point], Outcome], version: str, family: str) -> Outcome:
+    """Run by the workers. *version* is that of the code of the design *family* where the point was made."""
+    if floors.code_version(family) != version:
+        message = (
+            "the workers of the cluster run another version of the model, or lack or differ in a plug-in"
+        )
+        raise InputError(Fault(message, key="family", value=family))
+    point: Point = pickle.loads(packed)
     return task(point)
 
 

@@ -44,6 +44,10 @@ def run_point(point: Point, record: Path | None = None) -> Outcome:
     rule = point.schedule.rule()
     recorder = Recorder(rule)
     try:
+        if floors.code_version(point.design_spec.family) != point.code:
+            raise InputError(
+                Fault("the code of the model or of a plug-in changed after the experiment was read")
+            )
         with watched(point.limits):
             outcome = measured(point, floors.simulate(point, rule if record is None else recorder))
         if isinstance(rule, Replayer):

@@ -6,12 +6,15 @@ The only place that reaches down, and only when asked: reading a list of presets
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
+
+from sim.errors import InputError
 
 if TYPE_CHECKING:
     from sim.designs import DesignSpec
@@ -20,20 +23,38 @@ if TYPE_CHECKING:
     from sim.experiment.points import Point
     from sim.experiment.presets import Kind
     from sim.hardware import MachineSpec
+    from sim.plugins import Plugin
     from sim.workload import Measurement, WorkloadSpec
 
 _MODEL_FLOORS = ("engine", "hardware", "sync", "mm", "designs", "workload")
 
 
 def families() -> Sequence[str]:
-    """The design families that are installed."""
+    """The design families that are installed, whether or not their packages can be imported."""
     from sim.designs import families
 
     return families()
 
 
+def plugin_of(family: str) -> Plugin | None:
+    """The plug-in that a design *family* comes from; none for one on board."""
+    from sim.designs import plugin_of
+
+    return plugin_of(family)
+
+
+def refusal(plugin: Plugin) -> str | None:
+    """Why a plug-in cannot be used, if so."""
+    from sim.designs import refusal
+
+    return refusal(plugin)
+
+
 def model(kind: Kind, family: str | None = None) -> type[BaseModel]:
-    """The typed model of a kind of file; that of a design and of a workload depends on its *family*."""
+    """The typed model of a kind of file; that of a design and of a workload depends on its *family*.
+
+    Raises `InputError` for the family of a plug-in that cannot be used.
+    """
     if kind == "machine":
         from sim.hardware import MachineSpec
 
@@ -49,6 +70,15 @@ def model(kind: Kind, family: str | None = None) -> type[BaseModel]:
     from sim.experiment.spec import ExperimentSpec
 
     return ExperimentSpec
+
+
+def design_models() -> Mapping[str, type[BaseModel]]:
+    """The model of each design family, but for those of plug-ins that cannot be used."""
+    models: dict[str, type[BaseModel]] = {}
+    for family in families():
+        with suppress(InputError):
+            models[family] = model("design", family)
+    return models
 
 
 def misfit(machine: MachineSpec, workload: WorkloadSpec, placement: str, threads: int) -> Fault | None:
@@ -90,3 +120,9 @@ def model_version() -> str:
         for source in sorted((package / floor).rglob("*.py")):
             digest.update(str(source.relative_to(package)).encode() + b"\0" + source.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
+
+
+def code_version(family: str) -> str:
+    """A fingerprint of all code that results of a design *family* depend on: the model and its plug-in."""
+    plugin = plugin_of(family)
+    return model_version() if plugin is None else f"{model_version()}+{plugin.digest[:16]}"

@@ -51,6 +51,7 @@ def describe(experiment: Experiment, shard: tuple[int, int] | None = None) -> di
         },
         "files": [asdict(file) for file in experiment.files],
         "model_version": floors.model_version(),
+        "plugins": _plugins(experiment),
         "versions": {
             "cortensim": package_version(),
             "python": platform.python_version(),
@@ -104,6 +105,17 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return manifest if isinstance(manifest, dict) and manifest.get("format") == FORMAT else None
+
+
+def _plugins(experiment: Experiment) -> list[dict[str, str]]:
+    """The outside packages that the designs of an experiment come from."""
+    families = dict.fromkeys(member.spec.family for member in experiment.designs)
+    found = ((family, floors.plugin_of(family)) for family in families)
+    return [
+        {"family": family, "name": plugin.package, "version": plugin.version, "sha256": plugin.digest}
+        for family, plugin in found
+        if plugin is not None
+    ]
 
 
 def _now() -> str:

@@ -110,6 +110,7 @@ def make_point(
         limits or LimitsSpec(),
         swept,
         hashlib.sha256(digests.encode()).hexdigest(),
+        floors.code_version(design.spec.family),
         machine.spec,
         design.spec,
         workload.spec,

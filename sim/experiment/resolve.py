@@ -184,7 +184,11 @@ def validate(kind: Kind, document: Document, faults: list[Fault]) -> BaseModel |
         return None
     if kind == "workload" and document.tree.get("family") == "bench":
         family = "bench"
-    model = floors.model(kind, family)
+    try:
+        model = floors.model(kind, family)
+    except InputError as error:
+        faults += [placed(fault, document.fault(("family",), fault.message)) for fault in error.faults]
+        return None
     try:
         # As JSON, because strict models take a list for a tuple from there only.
         return model.model_validate_json(json.dumps(document.tree))

@@ -47,7 +47,7 @@ def schema(kind: Kind) -> Schema:
         body, definitions = _branches({"slots": _workload(), "bench": _models(floors.model(kind, "bench"))})
     elif kind == "design":
         body, definitions = _branches(
-            {family: _models(floors.model(kind, family)) for family in floors.families()}
+            {family: _models(model) for family, model in floors.design_models().items()}
         )
     else:
         body, definitions = _models(floors.model(kind))

@@ -23,7 +23,7 @@ from sim.experiment.store import RunFolder
 from sim.experiment.yaml_loader import display
 
 _SHARD = re.compile(r"([1-9]\d{0,5})/([1-9]\d{0,5})\Z")
-_SAME = ("experiment", "model_version", "resolved", "seed")
+_SAME = ("experiment", "model_version", "plugins", "resolved", "seed")
 
 
 @dataclass(frozen=True)

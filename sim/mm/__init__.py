@@ -24,7 +24,7 @@ from sim.mm.entries import (
     rights_text,
 )
 from sim.mm.flush import BroadcastFlush, FlushSpec, LazyFlush, SynchronousFlush, TrackedFlush, make_flush
-from sim.mm.frames import MAX_ORDER, Buddy, FrameMap, OutOfMemory
+from sim.mm.frames import MAX_ORDER, Buddy, FrameMap, OutOfMemory, Room, out_of_memory, size_of
 from sim.mm.operations import (
     AllocatePages,
     FreePages,
@@ -46,6 +46,7 @@ from sim.mm.page_table import (
     slot_of,
 )
 from sim.mm.policy import FIRST_TOUCH, FirstTouch, MemoryPolicy, NodePolicy, node_policy
+from sim.mm.zonelists import distances, zonelists
 
 __all__ = [
     "EXECUTE",
@@ -86,6 +87,7 @@ __all__ = [
     "PageTablePage",
     "Present",
     "Rights",
+    "Room",
     "SegmentationFault",
     "Shootdown",
     "Status",
@@ -93,9 +95,13 @@ __all__ = [
     "SynchronousFlush",
     "Touch",
     "TrackedFlush",
+    "distances",
     "make_flush",
     "node_policy",
+    "out_of_memory",
     "parse_rights",
     "rights_text",
+    "size_of",
     "slot_of",
+    "zonelists",
 ]

@@ -7,7 +7,7 @@ for a time (a write to a copy-on-write page has to fault).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
 Rights: TypeAlias = int
@@ -60,6 +60,10 @@ class Present:
     def allows(self, write: bool) -> bool:
         """Whether the hardware lets this access through."""
         return self.writable if write else bool(self.rights & READ)
+
+    def with_rights(self, rights: Rights) -> Present:
+        """The same page with other rights; the accessed and dirty bits stay (pte_modify)."""
+        return replace(self, rights=rights)
 
     def __str__(self) -> str:
         cow = ", copy on write" if self.copy_on_write else ""

@@ -283,6 +283,10 @@ class LazyFlush:
         cpu.work(self._publish, TLB_FLUSH)
         records.append(_Record(removed, release, self._swept_by_all(cpu, cpu.engine._now)))
 
+    def flush_now(self, cpu: Cpu, pages: Sequence[int]) -> Steps[None]:
+        """Flush *pages* everywhere before going on: nothing is put off."""
+        yield from self._shootdown.flush(cpu, pages)
+
     def catch_up(self, cpu: Cpu) -> None:
         """Take the sweep that is due on *cpu*: drop the translations that others have published."""
         now = cpu.engine._now

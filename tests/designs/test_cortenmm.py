@@ -26,6 +26,7 @@ from sim.mm import (
     Present,
     SegmentationFault,
     Status,
+    size_of,
 )
 from sim.sync import BravoLock
 
@@ -431,12 +432,30 @@ def _work(length: int, cpu: Cpu) -> ThreadBody:
 
 @BOTH
 def test_do_cpus_take_what_is_left_of_the_global_frames(kind: str) -> None:
-    """2 GiB of frames, chunks of 1 GiB and four cpus: the third and fourth take what there is."""
+    """2 GiB of frames: the first cpu takes a chunk of 488 blocks, the others shares of the 24 left."""
     process = Process(kind, cpus=4, changes={"limits": {"frame_chunk": 500_000}})
-    for cpu in range(2):
+    frames: Any = process.kernel.frames  # type: ignore[attr-defined]
+    for cpu, blocks in enumerate((488, 3, 2, 2)):  # an eighth of 24, of 21, of 19
         process.do(("mmap", 9, BASE + cpu * LEAF), ("touch", BASE + cpu * LEAF), cpu=cpu)
-    with pytest.raises(OutOfMemory):
-        process.do(("mmap", 9, BASE + 2 * LEAF), ("touch", BASE + 2 * LEAF), cpu=2)
+        held = frames._buddies[cpu][0].free_frames + frames._limits.frame_refill
+        assert -(-held >> MAX_ORDER) == blocks
+
+
+@BOTH
+def test_does_a_cpu_without_frames_say_who_keeps_the_rest(kind: str) -> None:
+    process = Process(kind, machine={"memory": {"size_per_socket": "4 MiB"}})
+    process.do(("mmap", 9, BASE), ("touch", BASE), cpu=0)
+    process.do(("mmap", 9, BASE + LEAF), ("touch", BASE + LEAF), cpu=1)
+    frames: Any = process.kernel.frames  # type: ignore[attr-defined]
+    operations = [
+        ("mmap", 1024, BASE + 2 * LEAF),
+        *(("touch", BASE + 2 * LEAF + page) for page in range(1024)),
+    ]
+    with pytest.raises(
+        OutOfMemory, match="cpu 1 asked for 4 KiB, but the machine has 0 B of 8 MiB left"
+    ) as it:
+        process.do(*operations, cpu=1)
+    assert f"(other cpus keep {size_of(2048 - len(frames.owned))} for themselves)" in str(it.value)
 
 
 @BOTH

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -23,7 +24,6 @@ from sim.errors import InputError
 from sim.experiment import cluster, floors
 from sim.experiment.outcome import Outcome
 from sim.experiment.plan import Experiment
-from sim.experiment.points import Point
 from sim.experiment.sweep import finish
 
 pytest.importorskip("distributed")
@@ -116,9 +116,9 @@ def test_is_a_point_that_kills_every_worker_given_up(
     assert [outcome.row.status for outcome in outcomes] == ["failed", "ok"]
 
 
-def only_run(point: Point, task: object, version: str) -> Outcome:
+def only_run(packed: bytes, task: object, version: str, family: str) -> Outcome:
     """The fixtures' fake model exists in this process only."""
-    return task(point)  # type: ignore[operator, no-any-return]
+    return task(pickle.loads(packed))  # type: ignore[operator, no-any-return]
 
 
 def test_is_a_scheduler_that_does_not_answer_one_message(
@@ -132,4 +132,4 @@ def test_is_a_scheduler_that_does_not_answer_one_message(
 
 def test_does_a_worker_refuse_another_version_of_the_model(pair: Experiment) -> None:
     with pytest.raises(InputError, match="another version of the model"):
-        cluster._on_worker(pair.points[0], fakes.measure, floors.model_version() + "x")
+        cluster._on_worker(pickle.dumps(pair.points[0]), fakes.measure, floors.model_version() + "x", "fake")

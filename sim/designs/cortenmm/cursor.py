@@ -89,7 +89,7 @@ class Cursor:
         while table.level > 1:
             slot = slot_of(page, table.level)
             child = table.child(slot)
-            table = child if child is not None else (yield from self._push_down(table, slot, page))
+            table = child if child is not None else (yield from self.push_down(table, slot, page))
         slot = slot_of(page, 1)
         yield from table.line(slot).store(self.cpu, PAGE_TABLE)
         self.cpu.work(self.space.cost["map"], PAGE_TABLE)
@@ -126,7 +126,7 @@ class Cursor:
                     table.set(slot, entry)
             else:
                 if child is None and (entry is not None or table.get(slot) is not None):
-                    child = yield from self._push_down(table, slot, page)
+                    child = yield from self.push_down(table, slot, page)
                 if child is not None:
                     yield from self._set_range(child, page, min(end, slot_end), entry, cost, removed)
             page = slot_end
@@ -167,8 +167,8 @@ class Cursor:
                     table.set(each, entry)
             page += stop - slot
 
-    def _push_down(self, table: PageTablePage, slot: int, page: int) -> Steps[PageTablePage]:
-        """Make the child of *slot* inside the locked subtree; a mark there becomes the child's content."""
+    def push_down(self, table: PageTablePage, slot: int, page: int) -> Steps[PageTablePage]:
+        """Make the child of *slot* inside the locked subtree; a status there becomes the child's content."""
         child = yield from self.space.make_table(self.cpu, table, slot, page)
         yield from self.space.protocol.adopt(self, child)
         yield from table.line(slot).store(self.cpu, PAGE_TABLE)

@@ -7,16 +7,17 @@ from typing import ClassVar
 from sim.designs.cortenmm.fault import user_fault
 from sim.designs.cortenmm.mm import CortenMm
 from sim.designs.cortenmm.mmap import mmap
+from sim.designs.cortenmm.mprotect import mprotect
 from sim.designs.cortenmm.munmap import munmap
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import Handlers, Mmap, Munmap
+from sim.mm import Handlers, Mmap, Mprotect, Munmap
 
 
 class CortenSpace(CortenMm):
     """One process."""
 
-    operations: ClassVar[Handlers] = {Mmap: mmap, Munmap: munmap}
+    operations: ClassVar[Handlers] = {Mmap: mmap, Munmap: munmap, Mprotect: mprotect}
 
     def fault(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:
         return user_fault(self, cpu, page, write)

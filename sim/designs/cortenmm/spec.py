@@ -59,6 +59,8 @@ class Costs(Spec):
     """Write one present entry: reference counts, counters."""
     unmap: Cost
     """Clear one entry."""
+    protect: Cost
+    """Give one entry or status other rights."""
     fill_table: Cost
     """Write the status into all 512 entries of a new table (4 KiB of stores)."""
     table_alloc: Cost

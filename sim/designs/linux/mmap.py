@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sim.designs.linux.maple import VMA_WORK
 from sim.designs.linux.mm import LinuxMm
+from sim.designs.linux.modify import share_anon_vma
 from sim.designs.linux.munmap import unmap_locked
-from sim.designs.linux.vma import Vma
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import SYSCALL, Mmap, Rights
@@ -51,7 +51,7 @@ def _map_region(mm: LinuxMm, cpu: Cpu, start: int, end: int, rights: Rights) -> 
             yield from neighbour.line.read(cpu, VMA_WORK)
     before = before if before is not None and before.rights == rights else None
     after = after if after is not None and after.rights == rights else None
-    if before is not None and after is not None and not _share_anon_vma(before, after):
+    if before is not None and after is not None and not share_anon_vma(before, after):
         after = None
     keep = before or after
     if keep is None:
@@ -65,13 +65,9 @@ def _map_region(mm: LinuxMm, cpu: Cpu, start: int, end: int, rights: Rights) -> 
         # The gap closes: the upper VMA goes, the lower one covers all.
         yield from mm.start_write(cpu, after)
         before.anon_vma = before.anon_vma or after.anon_vma
+        after.detached = True
         end = after.end
         cpu.work(mm.cost["vma_free"], VMA_WORK)
     yield from keep.line.store(cpu, VMA_WORK)
-    absorb = after if keep is before else None
-    yield from mm.tree.extend(cpu, keep, min(keep.start, start), max(keep.end, end), absorb)
-
-
-def _share_anon_vma(before: Vma, after: Vma) -> bool:
-    """is_mergeable_anon_vma: a new range fits to either neighbour, but not two with different anon_vmas."""
-    return before.anon_vma is None or after.anon_vma is None or before.anon_vma is after.anon_vma
+    absorbed = [after] if keep is before and after is not None else []
+    yield from mm.tree.extend(cpu, keep, min(keep.start, start), max(keep.end, end), *absorbed)

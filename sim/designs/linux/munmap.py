@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from sim.designs.linux.maple import VMA_WORK
 from sim.designs.linux.mm import LinuxMm
+from sim.designs.linux.modify import split
 from sim.designs.linux.vma import Vma
 from sim.engine import Steps
 from sim.hardware import Cpu
@@ -51,19 +52,6 @@ def _gather(mm: LinuxMm, cpu: Cpu, start: int, end: int) -> Steps[list[Vma]]:
     if vmas:
         yield from mm.counters.store(cpu, VMA_WORK)  # map_count
     return vmas
-
-
-def split(mm: LinuxMm, cpu: Cpu, vma: Vma, at: int) -> Steps[Vma]:
-    """__split_vma: *vma* keeps the part below *at*; value is the new VMA above."""
-    yield from vma.line.read(cpu, VMA_WORK)
-    upper = mm.new_vma(cpu, at, vma.end, vma.rights, anon_vma=vma.anon_vma)
-    yield from mm.start_write(cpu, vma)
-    upper.write_mark = mm.sequence
-    if vma.anon_vma is not None:
-        yield from mm.link_anon_vma(cpu, vma.anon_vma)  # anon_vma_clone
-    yield from vma.line.store(cpu, VMA_WORK)
-    yield from mm.tree.split(cpu, vma, upper)
-    return upper
 
 
 def _complete(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> Steps[None]:

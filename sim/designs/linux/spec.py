@@ -83,6 +83,10 @@ class Costs(Spec):
     """Zap pages of one level-1 table: map it, set up and finish the batch of its pages."""
     zap_page: Cost
     """Clear one PTE: rmap, counters, gather."""
+    mprotect: Cost
+    """Checks and flags of one VMA (do_mprotect_pkey, mprotect_fixup), without joining, cutting and PTEs."""
+    change_page: Cost
+    """Rewrite one PTE: exchange, look whether it may become writable, commit, gather."""
 
 
 class BlockCosts(Spec):
