@@ -283,7 +283,7 @@ def _report(points: DataFrame, out: Path, style: Style, plots: bool) -> int:
             )
         )
     elif style == "people":
-        from sim.experiment.describe import result_table
+        from sim.analysis.summary import result_table
         from sim.terminal import console
 
         console(sys.stdout).print(result_table(points))

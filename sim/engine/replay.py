@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from sim.engine.schedule import Around, Decider, Entry, Fifo, Schedule
+from simpy.events import Process
+
+from sim.engine.schedule import Around, Decider, Entry, Fifo, Schedule, Timeline
 from sim.errors import ReplayError
-
-if TYPE_CHECKING:
-    from sim.engine.core import Engine, Thread
 
 
 @dataclass
@@ -38,9 +36,9 @@ class Recorder:
 
     def __init__(self, inner: Schedule) -> None:
         self.inner = inner
-        self._runs: list[tuple[Engine, Decisions]] = []
+        self._runs: list[tuple[Timeline, Decisions]] = []
 
-    def __call__(self, engine: Engine) -> Decider:
+    def __call__(self, engine: Timeline) -> Decider:
         inner, kept = self.inner(engine), Decisions()
         around = Around(inner)
 
@@ -50,7 +48,7 @@ class Recorder:
                 kept.choices.append((event, len(ready), chosen))
             return chosen
 
-        def delay(event: int, thread: Thread) -> int:
+        def delay(event: int, thread: Process) -> int:
             length = inner.delay(event, thread)
             if length:
                 kept.delays.append((event, length))
@@ -63,7 +61,7 @@ class Recorder:
     def decisions(self) -> list[Decisions]:
         """What was decided so far, run by run."""
         for engine, kept in self._runs:
-            kept.events, kept.time = engine.events, engine._now
+            kept.events, kept.time = engine.events, int(engine.now)
         return [kept for _, kept in self._runs]
 
 
@@ -74,7 +72,7 @@ class Replayer:
         self.runs = runs
         self._replays: list[_Replay] = []
 
-    def __call__(self, engine: Engine) -> Decider:
+    def __call__(self, engine: Timeline) -> Decider:
         number = len(self._replays)
         if number == len(self.runs):
             raise ReplayError(f"the schedule is of {number} runs, and another one begins")
@@ -95,7 +93,7 @@ class _Replay(Fifo):
 
     asked = True
 
-    def __init__(self, engine: Engine, stored: Decisions, number: int) -> None:
+    def __init__(self, engine: Timeline, stored: Decisions, number: int) -> None:
         super().__init__(engine)
         self._engine = engine
         self._stored = stored
@@ -109,14 +107,14 @@ class _Replay(Fifo):
             raise self._misfit(f"event {event} is chosen among {of}, but {len(ready)} are ready")
         return chosen
 
-    def delay(self, event: int, thread: Thread) -> int:
+    def delay(self, event: int, thread: Process) -> int:
         return self._delays.pop(event, 0)
 
     def check_end(self) -> None:
         left = [*self._choices, *self._delays]
         if left:
             raise self._misfit(f"at event {min(left)} there was nothing to decide")
-        ended = (self._engine.events, self._engine._now)
+        ended = (self._engine.events, int(self._engine.now))
         for what, now, stored in zip(
             ("events", "ps"), ended, (self._stored.events, self._stored.time), strict=True
         ):

@@ -16,12 +16,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
+from random import Random
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from simpy.events import Event, Process
-
-if TYPE_CHECKING:
-    from sim.engine.core import Engine, Thread
 
 Entry: TypeAlias = tuple[int, int, int, Any]
 """(time, priority, key, item) in the engine's queue."""
@@ -35,6 +33,21 @@ def created(entry: Entry) -> int:
     return entry[2] & _CREATED
 
 
+class Timeline(Protocol):
+    """What a schedule knows of the engine."""
+
+    @property
+    def events(self) -> int:
+        """How many events there were."""
+
+    @property
+    def now(self) -> float:
+        """The simulated time in ps."""
+
+    def stream(self, name: str) -> Random:
+        """The random stream *name*."""
+
+
 class Decider(Protocol):
     """The decisions of one run. One that is not *asked* decides by keys alone, the fast way."""
 
@@ -46,11 +59,11 @@ class Decider(Protocol):
     def choose(self, event: int, ready: Sequence[Entry]) -> int:
         """Which of *ready*, two or more entries in the order of creation, is event number *event*."""
 
-    def delay(self, event: int, thread: Thread) -> int:
+    def delay(self, event: int, thread: Process) -> int:
         """By how many ps to delay the step of *thread* that is event number *event*."""
 
 
-Schedule = Callable[["Engine"], Decider]
+Schedule = Callable[[Timeline], Decider]
 """A rule: makes the decider of each run, with random streams of its own from the engine."""
 
 
@@ -59,20 +72,20 @@ class Fifo:
 
     asked = False
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Timeline) -> None:
         self.key = count().__next__
 
     def choose(self, event: int, ready: Sequence[Entry]) -> int:
         return 0
 
-    def delay(self, event: int, thread: Thread) -> int:
+    def delay(self, event: int, thread: Process) -> int:
         return 0
 
 
 class Shuffle(Fifo):
     """Any order, each as likely as the next."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Timeline) -> None:
         super().__init__(engine)
         draw, number = engine.stream("engine ties").getrandbits, self.key
         self.key = lambda: draw(32) << 64 | number()
@@ -94,7 +107,7 @@ class Priority(Fifo):
 
     asked = True
 
-    def __init__(self, engine: Engine, depth: int = 3, decisions: int = 1000) -> None:
+    def __init__(self, engine: Timeline, depth: int = 3, decisions: int = 1000) -> None:
         super().__init__(engine)
         stream = engine.stream("engine priorities")
         self._draw = stream.random
@@ -145,11 +158,11 @@ class InjectedDelays:
     def __init__(self, inner: Schedule, chance: float, up_to: int) -> None:
         self.inner, self.chance, self.up_to = inner, chance, up_to
 
-    def __call__(self, engine: Engine) -> Decider:
+    def __call__(self, engine: Timeline) -> Decider:
         around = Around(self.inner(engine))
         stream = engine.stream("engine injected delays")
 
-        def delay(event: int, thread: Thread) -> int:
+        def delay(event: int, thread: Process) -> int:
             return stream.randint(1, self.up_to) if stream.random() < self.chance else 0
 
         around.delay = delay
