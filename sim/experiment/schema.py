@@ -25,7 +25,6 @@ from sim.experiment.provenance import QUALITIES
 from sim.experiment.ranges import FORMS, PATTERN
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-FOLDER = "configs/schema"
 
 Schema = dict[str, Any]
 
