@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sim.engine import Engine, ScheduleName, ThreadBody
+from sim.engine import Engine, Schedule, ScheduleName, ThreadBody
 from sim.hardware import Cpu, Machine, MachineSpec
 
 NS = 1_000
@@ -95,7 +95,7 @@ def small_machine(
     changes: Mapping[str, Any] | None = None,
     *,
     seed: int = 0,
-    ties: ScheduleName = "fifo",
+    ties: Schedule | ScheduleName = "fifo",
     online: int | None = None,
     order: Sequence[int] | None = None,
 ) -> Machine:
