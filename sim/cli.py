@@ -204,6 +204,8 @@ def _run(options: argparse.Namespace) -> int:
     experiment = load(options.experiment, overrides, quick=options.quick)
     if options.replay_schedule is not None:
         experiment = replaying(experiment, options.replay_schedule)
+    if options.record_schedule is not None:
+        _make_folder(options.record_schedule)
     part = f"-{options.shard.index}-of-{options.shard.count}" if options.shard else ""
     out: Path = options.out or Path("results") / (
         experiment.name + ("-quick" if options.quick else "") + part
