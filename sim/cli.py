@@ -94,8 +94,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--workers", metavar="N", type=_workers, help="processes (default: one a cpu)")
     run.add_argument("--threads", metavar="1,8,64", help="thread counts instead of the experiment's")
     run.add_argument(
+        "--machine", "--machines", metavar="A,B", dest="machines", help="machines instead of the experiment's"
+    )
+    run.add_argument("--designs", metavar="A,B", help="designs instead of the experiment's")
+    run.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[],
-        help="another value: seed=7, designs=[linux-6.13], workload.layout.leaves=64 (repeatable)",
+        help="another value, by the path that `show` prints: seed=7, layout.leaves=64, "
+        "workload.thread[2].compute.time=1us (repeatable)",
     )  # fmt: skip
     run.add_argument(
         "--schedule", metavar="RULE",
@@ -110,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         help="repeat the decisions in FILE; only its point runs",
     )
+    run.add_argument("--dry-run", action="store_true", help="say what would run, and write nothing")
     run.add_argument("--quick", action="store_true", help="the experiment's quick profile: a first look")
     run.add_argument("--resume", action="store_true", help="continue a run that was stopped")
     run.add_argument("--no-plots", action="store_true", help="tables only")
@@ -190,7 +196,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from sim.experiment import available_cpus, load, meter, parse_override, patient, run
+    from sim.experiment import available_cpus, load, meter, parse_names, parse_override, patient, run
     from sim.experiment.executor import run_point
     from sim.experiment.schedule_file import replaying
     from sim.terminal import console
@@ -201,15 +207,24 @@ def _run(options: argparse.Namespace) -> int:
         overrides.append(parse_override(f"threads=[{options.threads}]", f"--threads {options.threads}"))
     if options.schedule is not None:
         overrides.append(parse_override(f"schedule={options.schedule}", f"--schedule {options.schedule}"))
+    for key, option in (("machines", "machine"), ("designs", "designs")):
+        if (names := getattr(options, key)) is not None:
+            overrides.append(parse_names(key, names, f"--{option} {names}"))
     experiment = load(options.experiment, overrides, quick=options.quick)
     if options.replay_schedule is not None:
         experiment = replaying(experiment, options.replay_schedule)
-    if options.record_schedule is not None:
-        _make_folder(options.record_schedule)
     part = f"-{options.shard.index}-of-{options.shard.count}" if options.shard else ""
     out: Path = options.out or Path("results") / (
         experiment.name + ("-quick" if options.quick else "") + part
     )
+    if options.dry_run:
+        from sim.experiment.preview import preview
+
+        for line in preview(experiment, out, options.shard):
+            say(line)
+        return DONE
+    if options.record_schedule is not None:
+        _make_folder(options.record_schedule)
     style: Style = "json" if options.json else "quiet" if options.quiet else "people"
     stderr = console(sys.stderr)
 
@@ -271,7 +286,12 @@ def _check_run_options(options: argparse.Namespace) -> None:
 def _report(points: DataFrame, out: Path, style: Style, plots: bool) -> int:
     """Say what came of a run, and draw it."""
     failed = points[points["status"] == "failed"]
-    figures = _draw(out, out / "plots") if plots and len(failed) < len(points) else []
+    figures = []
+    if plots and len(failed) < len(points):
+        try:
+            figures = _draw(out, out / "plots")
+        except InputError as error:  # the run is done: what cannot be drawn is no fault of it
+            _complain(f"no figures: {error}")
     if style == "json":
         say(
             json.dumps(
@@ -379,7 +399,10 @@ def _validate(options: argparse.Namespace) -> int:
     if options.report is not None:
         written = write_report(result, options.report)
         say(f"page: {written}")
-    return DONE if result.ok and (result.complete or not options.strict) else FAILED
+    if not result.answered:
+        _complain("no row could be compared: the table above says why")
+    good = result.ok and result.answered and (result.complete or not options.strict)
+    return DONE if good else FAILED
 
 
 def _fit(options: argparse.Namespace) -> int:

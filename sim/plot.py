@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from sim.analysis import figures, panels
 from sim.analysis.published import Observation
 from sim.analysis.style import LABEL_SIZE, design_styles
-from sim.analysis.tables import averaged, default_baseline, finished, labelled
+from sim.analysis.tables import averaged, finished, labelled
 from sim.experiment import KEY
 
 __all__ = ["breakdown", "relative", "scalability"]
@@ -53,7 +53,7 @@ def relative(
     points = labelled(points)
     if ax is None:
         return _shown(lambda figure: figures.one_thread_figure(points, baseline, published, figure=figure))
-    baseline = baseline or default_baseline(list(dict.fromkeys(points["design"])))
+    baseline = baseline or figures.one_thread_baseline(points)
     ratios = figures.one_thread_ratios(points, baseline)
     if ratios["machine"].nunique() > 1:
         raise ValueError("the frame holds several machines and ax one: choose one with df.query(...)")

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 from sim.analysis.activities import grouped
 from sim.analysis.beside import FILLED_LABEL, OPEN_LABEL, comparisons, draw_beside
-from sim.analysis.coverage import PresetCatalogue
+from sim.analysis.coverage import FileCatalogue
 from sim.analysis.metrics import ratio_metric
 from sim.analysis.panels import (
     IDEAL_LABEL,
@@ -44,7 +44,7 @@ from sim.analysis.style import (
 )
 from sim.analysis.sweeping import draw_sweep, panels_of, sweep_of
 from sim.analysis.tables import POINT_KEYS, averaged, default_baseline, finished, ratio_to, read_run
-from sim.analysis.wording import placement_title, thread_count
+from sim.analysis.wording import design_title, placement_title, thread_count
 from sim.errors import Fault, InputError
 
 WIDEST = 5
@@ -137,7 +137,7 @@ def one_thread_figure(
 
     *published* ratios of the same places are marked. Raises `InputError` for an unknown baseline.
     """
-    baseline = baseline or default_baseline(list(dict.fromkeys(points["design"])))
+    baseline = baseline or one_thread_baseline(points)
     ratios = one_thread_ratios(points, baseline)
     styles = design_styles(points["design"])
     machines = list(dict.fromkeys(ratios["machine"]))
@@ -150,7 +150,9 @@ def one_thread_figure(
         draw_relative(ax, here, styles, baseline, published_marks(published, here, baseline), title=name)
     threads, placement = int(ratios["threads"].iloc[0]), str(ratios["placement"].iloc[0])
     parts = [title, thread_count(threads), placement_title(placement)]
-    _finish(figure, ", ".join(part for part in parts if part))
+    missing = len(_at_fewest_threads(points)) - len(_paired(points, baseline))
+    lack = f"not drawn: {missing} of the points, for {design_title(baseline)} has none at their place"
+    _finish(figure, ", ".join(part for part in parts if part), lack if missing else "")
     return figure
 
 
@@ -158,11 +160,10 @@ def measured_figure(
     points: pd.DataFrame, published: Sequence[Observation], title: str = "", figure: Figure | None = None
 ) -> Figure | None:
     """Throughput and latency beside what others measured at the same places; None if nobody did."""
-    catalogue = PresetCatalogue()
+    catalogue = FileCatalogue()
 
     def clock_of(name: str) -> int:
-        machine = catalogue.machine(name)
-        return machine.clock if machine else 0
+        return catalogue.machine(name).clock if catalogue.name("machine", name) else 0
 
     panels = comparisons(finished(points), published, clock_of)
     if not panels:
@@ -207,11 +208,26 @@ def one_thread_ratios(points: pd.DataFrame, baseline: str) -> pd.DataFrame:
 
     One placement is enough: threads cannot contend when there is one.
     """
+    return averaged(_paired(points, baseline), value="ratio")
+
+
+def one_thread_baseline(points: pd.DataFrame) -> str:
+    """The default baseline of the designs that are there at the smallest thread count."""
+    return default_baseline(list(dict.fromkeys(_at_fewest_threads(points)["design"])))
+
+
+def _paired(points: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    return ratio_to(_at_fewest_threads(points), baseline)
+
+
+def _at_fewest_threads(points: pd.DataFrame) -> pd.DataFrame:
+    """The finished points at the smallest thread count, and there at the first placement."""
     done = finished(points)
     if done.empty:
         raise InputError(Fault("no point of this run finished: nothing to draw"))
-    first = (done["threads"] == done["threads"].min()) & (done["placement"] == done["placement"].iloc[0])
-    return averaged(ratio_to(done.loc[first], baseline), value="ratio")
+    fewest = done.loc[done["threads"] == done["threads"].min()]
+    first: pd.DataFrame = fewest.loc[fewest["placement"] == fewest["placement"].iloc[0]]
+    return first
 
 
 def published_marks(

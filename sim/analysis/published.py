@@ -15,6 +15,7 @@ from typing import Any
 
 from sim.errors import Fault, InputError
 from sim.experiment import presets
+from sim.experiment.files import read_input
 from sim.experiment.nearest import nearest
 
 COLUMNS = (
@@ -35,6 +36,8 @@ COLUMNS = (
 EXACTNESS = ("exact", "approx", "derived")
 USES = ("calibrate", "check")
 _MAY_BE_EMPTY = ("placement",)
+MAX_BYTES = 1 << 26
+"""Of a file: hundreds of thousands of rows."""
 
 
 @dataclass(frozen=True)
@@ -123,12 +126,13 @@ def default_files() -> list[Path]:
 
 def _read_file(path: Path) -> tuple[list[Observation], list[Fault]]:
     name = str(path)
+    data = read_input(path, name, MAX_BYTES)
+    if isinstance(data, Fault):
+        return [], [data]
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         return [], [Fault(f"not UTF-8 text (byte {error.start})", file=name)]
-    except OSError as error:
-        return [], [Fault(f"cannot be read: {error.strerror}", file=name)]
     reader = csv.reader(text.splitlines(keepends=True), strict=True)
     try:
         header = next(reader, [])

@@ -12,9 +12,11 @@ from sim.errors import ModelError
 from sim.hardware import Cpu, Machine, MachineSpec, Spec
 from sim.mm import AddressSpace, NodePolicy
 
-Offer = Literal["processes", "address spaces", "discards", "shootdowns of its own", "page allocator"]
-"""Threads with stacks that map memory; the rest is for benches: regions to touch, MADV_DONTNEED in them,
-flushes and switches that the bench asks for, blocks of pages."""
+Offer = Literal[
+    "processes", "placed memory", "address spaces", "discards", "shootdowns of its own", "page allocator"
+]
+"""Threads with stacks that map memory; a `memory` policy other than first touch; the rest is for benches:
+regions to touch, MADV_DONTNEED in them, flushes and switches that the bench asks for, blocks of pages."""
 
 
 class DesignSpec(Spec):

@@ -128,6 +128,14 @@ def format_duration(ps: float) -> str:
     return f"{ps:.4g} ps"
 
 
+def format_size(size: int) -> str:
+    """A size for people and for files: `2 MiB`."""
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
+        if size >= _SIZE[unit]:
+            return f"{size / _SIZE[unit]:.6g} {unit}"
+    return f"{size} B"
+
+
 def _written(unit: str) -> PlainSerializer:
     return PlainSerializer(f"{{}} {unit}".format, return_type=str)
 

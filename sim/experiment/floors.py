@@ -81,11 +81,27 @@ def design_models() -> Mapping[str, type[BaseModel]]:
     return models
 
 
-def misfit(machine: MachineSpec, workload: WorkloadSpec, placement: str, threads: int) -> Fault | None:
-    """Why a workload cannot run on a machine, if it cannot; the fault's key is the workload's."""
-    from sim.workload import misfit
+def models(kind: Kind) -> list[type[BaseModel]]:
+    """All typed models that a kind of file may be read into."""
+    if kind == "design":
+        return [model(kind), *design_models().values()]
+    return [model(kind), model(kind, "bench")] if kind == "workload" else [model(kind)]
 
-    return misfit(machine, workload, placement, threads)
+
+def foresee(
+    machine: MachineSpec, workload: WorkloadSpec, placement: str, counts: Sequence[int]
+) -> Fault | None:
+    """Why a workload cannot run on a machine with these numbers of threads; the key is the workload's."""
+    from sim.workload import foresee
+
+    return foresee(machine, workload, placement, counts)
+
+
+def never_works(workload: WorkloadSpec, placement: str) -> Fault | None:
+    """Why a workload can run on no machine and with no number of threads, if so."""
+    from sim.workload import never_works
+
+    return never_works(workload, placement)
 
 
 def lacking(design: DesignSpec, workload: WorkloadSpec) -> str | None:

@@ -66,16 +66,21 @@ def is_path(reference: str) -> bool:
     return "/" in reference or reference.endswith(".yaml")
 
 
-def find(kind: Kind, reference: str | Path, base: Path | None = None) -> Path | Fault:
+def find(
+    kind: Kind, reference: str | Path, base: Path | None = None, *, from_caller: bool = False
+) -> Path | Fault:
     """The file that *reference* names, or a fault without a place, for the caller to put one to it.
 
     A relative path counts from the folder *base* (the one of the file that holds the reference); a name
-    is looked up there first, so that a folder of one's own can hold a machine and its experiments.
+    is looked up there first, so that a folder of one's own can hold a machine and its experiments. A
+    reference *from_caller* stands in no file: its path counts from the current directory, where its name is
+    looked up too.
     """
     if isinstance(reference, Path) or is_path(reference):
-        return (base or Path()) / reference
-    if base is not None and isfile(own := base / f"{reference}.yaml"):  # too long a name is no file
-        return own
+        return (Path() if from_caller else base or Path()) / reference
+    for place in (base, Path() if from_caller else None):
+        if place is not None and isfile(own := place / f"{reference}.yaml"):  # too long a name is no file
+            return own
     presets = files_of(kind)
     claims = presets.get(reference, [])
     if len(claims) == 1:

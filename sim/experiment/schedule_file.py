@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from sim.engine import Decisions
 from sim.errors import Fault, InputError
-from sim.experiment.files import write_atomically
+from sim.experiment.files import read_input, write_atomically
 from sim.experiment.plan import Experiment
 from sim.experiment.points import Point
 from sim.experiment.schedules import StoredSchedule
@@ -141,15 +141,9 @@ def _stranger(experiment: Experiment, wanted: _Point, file: str) -> Fault:
 
 def _read(path: Path) -> tuple[_File, str]:
     shown = display(path)
-    try:
-        if not path.is_file():
-            raise InputError(Fault("no such file", shown))
-        if path.stat().st_size > _LARGEST:
-            raise InputError(Fault(f"the file is larger than {_LARGEST >> 20} MiB", shown))
-        data = path.read_bytes()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(Fault(f"cannot read the file: {reason.lower()}", shown)) from error
+    data = read_input(path, shown, _LARGEST)
+    if isinstance(data, Fault):
+        raise InputError(data)
     try:
         return _File.model_validate_json(data), hashlib.sha256(data).hexdigest()
     except ValidationError as error:

@@ -16,7 +16,8 @@ raised, as far as the syntax allows: a user mends a file in one go.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ import yaml
 
 from sim.errors import Fault
 from sim.experiment.document import Document, KeyPath, Mark, dotted
+from sim.experiment.files import read_input, real
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 24
@@ -53,8 +55,15 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 def read_document(path: Path, faults: list[Fault]) -> Document | None:
     """The YAML mapping in the file at *path*. What is wrong goes to *faults*; None if nothing is usable."""
     shown = display(path)
-    text = _read_text(path, shown, faults)
-    return None if text is None else parse_document(text, shown, faults)
+    data = read_input(path, shown, MAX_BYTES)
+    if isinstance(data, Fault):
+        faults.append(data)
+        return None
+    text = _decode(data, shown, faults)
+    if text is None:
+        return None
+    document = parse_document(text, shown, faults)
+    return document and replace(document, sha256=sha256(data).hexdigest())
 
 
 def parse_document(text: str, file: str, faults: list[Fault]) -> Document | None:
@@ -84,25 +93,12 @@ def parse_value(text: str, file: str, faults: list[Fault]) -> tuple[Any, bool]:
 def display(path: Path) -> str:
     """A path as messages show it: relative to the current directory if it lies below it."""
     try:
-        return str(path.resolve().relative_to(Path.cwd()))
+        return str(real(path).relative_to(Path.cwd()))
     except (ValueError, OSError):
         return str(path)
 
 
-def _read_text(path: Path, file: str, faults: list[Fault]) -> str | None:
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
-    except IsADirectoryError:
-        faults.append(Fault("this is a directory, not a YAML file", file))
-        return None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        faults.append(Fault(f"cannot read the file: {reason.lower()}", file))
-        return None
-    if len(data) > MAX_BYTES:
-        faults.append(Fault(f"the file is larger than {MAX_BYTES >> 10} KiB", file))
-        return None
+def _decode(data: bytes, file: str, faults: list[Fault]) -> str | None:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from sim.engine.units import PAGE_BYTES, Duration, Size
+from sim.errors import RuleError
 from sim.hardware import Spec
 from sim.mm import FIRST_TOUCH, MemoryPolicy
 from sim.workload.pinning import Pinning
@@ -157,9 +158,14 @@ class WorkloadPlan(Spec):
 
     @model_validator(mode="after")
     def _measured_requests_exist(self) -> Self:
-        if self.measured and not self.measured.first <= self.measured.last < self.requests:
-            raise ValueError(
-                f"measured requests must lie within 0..{self.requests - 1}, first not after last"
+        measured = self.measured
+        if measured and not measured.first <= measured.last < self.requests:
+            raise RuleError(
+                f"measured requests must lie within 0..{self.requests - 1}, first not after last",
+                {
+                    "measured.last": f"at most {self.requests - 1}, at least measured.first",
+                    "requests": f"more than {max(measured.first, measured.last)}",
+                },
             )
         return self
 
@@ -168,17 +174,21 @@ class WorkloadPlan(Spec):
         in_layout = {"slot", "every slot", "own slots", "layout"}
         mapped = {"mapped", "all mapped"}
         known = {"anywhere"} if self.layout.base is None else {"anywhere"} | in_layout
-        for steps in (self.setup, self.thread, self.refill):
-            if steps is not self.refill:
+        parts = {"setup": self.setup, "thread": self.thread, "refill": self.refill}
+        for name, steps in parts.items():
+            if name != "refill":
                 known -= mapped
-            for step in steps:
+            for index, step in enumerate(steps):
                 at = getattr(step.action, "at", "anywhere")
                 if step.mmap is not None:
                     known |= in_layout if at == "layout" else set()
                     known |= mapped
                 if at not in known:
                     missing = "an mmap step" if at in mapped else "layout.base or an mmap step at `layout`"
-                    raise ValueError(f"a step works at `{at}` without {missing} before it")
+                    raise RuleError(
+                        f"a step works at `{at}` without {missing} before it",
+                        {f"{name}[{index}]": f"{missing} before it"},
+                    )
         return self
 
 
@@ -221,6 +231,10 @@ class WorkloadSpec(Spec):
     @property
     def placement_names(self) -> list[str]:
         return list(self.placements)
+
+    def window_of(self, placement: str) -> Window | None:
+        """The window in *placement*, if it has one."""
+        return self.plan(placement).window
 
     def reported(self, placement: str) -> Reported:
         """How the benchmark computes its throughput in *placement*."""

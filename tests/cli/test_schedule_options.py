@@ -52,7 +52,7 @@ def test_is_a_point_that_does_not_follow_its_schedule_a_failed_one(command: Comm
             ("--schedule", "fifo", "--replay-schedule", "e.yaml"),
             "--schedule and --replay-schedule: contradict",
         ),
-        (("--replay-schedule", "gone.json"), "gone.json: no such file"),
+        (("--replay-schedule", "gone.json"), "gone.json: cannot read the file: no such file"),
         (("--replay-schedule", "e.yaml"), "e.yaml: Invalid JSON"),
         (("--record-schedule", "e.yaml"), "e.yaml: "),
         (

@@ -202,8 +202,10 @@ def test_is_what_is_no_schedule_file_refused(tmp_path: Path, monkeypatch: pytest
         Path(name).write_bytes(content)
         (fault,) = faults_of(replaying, small(), Path(name))
         assert fault.startswith(message)
-    assert faults_of(replaying, small(), Path("none.json")) == ["none.json: no such file"]
-    assert faults_of(replaying, small(), Path("..")) == ["..: no such file"]
+    assert faults_of(replaying, small(), Path("none.json")) == [
+        "none.json: cannot read the file: no such file or directory"
+    ]
+    assert faults_of(replaying, small(), Path("..")) == ["..: this is a directory, not a file"]
 
 
 def test_is_a_schedule_that_the_run_does_not_follow_a_failed_row(stored: str, tmp_path: Path) -> None:

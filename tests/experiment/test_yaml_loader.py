@@ -177,7 +177,7 @@ def test_what_if_there_is_no_file_to_read(tmp_path: Path, monkeypatch: pytest.Mo
     for name in ("folder.yaml", "gone.yaml", "folder.yaml/x.yaml"):
         assert read_document(tmp_path / name, faults) is None
     assert [str(fault) for fault in faults] == [
-        "folder.yaml: this is a directory, not a YAML file",
+        "folder.yaml: this is a directory, not a file",
         "gone.yaml: cannot read the file: no such file or directory",
         "folder.yaml/x.yaml: cannot read the file: no such file or directory",
     ]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
-from sim.designs.base import DesignSpec
+from sim.designs.base import DesignSpec, Offer
 from sim.engine.units import Cost, Duration
+from sim.errors import RuleError
 from sim.hardware import Spec
+from sim.mm import MAX_ORDER
 
 
 class Limits(Spec):
@@ -23,6 +25,20 @@ class Limits(Spec):
     table_pool_low: int
     table_pool_full: PositiveInt
     latr_slots: PositiveInt
+
+    @model_validator(mode="after")
+    def _refills_fit(self) -> Self:
+        chunk = max(1, self.frame_chunk >> MAX_ORDER) << MAX_ORDER
+        if self.frame_refill > min(self.frame_cache, chunk):
+            raise RuleError(
+                "more frames are moved at once than a cache or a chunk holds",
+                {
+                    "frame_refill": f"at most {min(self.frame_cache, chunk)}",
+                    "frame_cache": f"at least {self.frame_refill}",
+                    "frame_chunk": f"at least {self.frame_refill}",
+                },
+            )
+        return self
 
 
 class Bravo(Spec):
@@ -82,7 +98,11 @@ class CortenSpec(DesignSpec):
 
     protocol: Literal["rw", "adv"]
     va_allocator: Literal["per-core", "global"]
-    latr_tick: Duration
+    latr_tick: Duration = Field(gt=0)
     limits: Limits
     bravo: Bravo
     costs: Costs
+
+    @property
+    def offers(self) -> frozenset[Offer]:
+        return super().offers | {"placed memory"}

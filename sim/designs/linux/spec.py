@@ -115,4 +115,4 @@ class LinuxSpec(DesignSpec):
 
     @property
     def offers(self) -> frozenset[Offer]:
-        return super().offers | {"discards", "page allocator"}
+        return super().offers | {"placed memory", "discards", "page allocator"}

@@ -67,7 +67,7 @@ class PercpuRwSemLock(Spec):
 
     kind: Literal["percpu-rwsem"]
     home: NonNegativeInt = 0
-    tick: Duration
+    tick: Duration = Field(gt=0)
 
 
 LockSpec = Annotated[

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from sim.engine import Steps
 from sim.engine.units import PAGE_BYTES
-from sim.errors import ModelError
 from sim.hardware import Cpu, Machine
 from sim.mm import AddressSpace, Madvise, Mmap
 
@@ -58,10 +57,13 @@ class Spaces:
         yield from self._kernel.shoot_down(cpu, self._spaces[self._loaded[cpu.id]], pages, holders)
 
     def discard(self, cpu: Cpu, pages: int | None) -> Steps[None]:
-        place = self._pages(cpu.id, cpu, pages)
-        if place.step != 1:
-            raise ModelError("only pages side by side can be discarded")
-        yield from self._spaces[self._loaded[cpu.id]].perform(cpu, Madvise(place.start, len(place)))
+        """Pages side by side go in one call, as a program would give them; pages apart in one call each."""
+        space, place = self._spaces[self._loaded[cpu.id]], self._pages(cpu.id, cpu, pages)
+        if place.step == 1:
+            yield from space.perform(cpu, Madvise(place.start, len(place)))
+            return
+        for page in place:
+            yield from space.perform(cpu, Madvise(page, 1))
 
     def switch(self, cpu: Cpu) -> Steps[None]:
         yield from self._load(cpu, (self._loaded[cpu.id] + 1) % len(self._spaces))

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, model_
 
 from sim.engine.units import PAGE_BYTES, Bandwidth, Cost, Duration, Size
 from sim.hardware import Spec
-from sim.mm import FIRST_TOUCH, MemoryPolicy
+from sim.mm import FIRST_TOUCH, MAX_ORDER, MemoryPolicy
 from sim.workload.bench.lock_spec import READABLE, LockSpec
 from sim.workload.pinning import Pinning
 from sim.workload.window import Reported, Window
@@ -89,7 +89,7 @@ class PagesStep(Spec):
     """Take so many blocks of 2**order pages from the kernel's allocator, or give back those taken before."""
 
     count: PositiveInt
-    order: NonNegativeInt = 0
+    order: NonNegativeInt = Field(0, le=MAX_ORDER)
 
 
 class StreamStep(Spec):
@@ -287,24 +287,27 @@ class BenchSpec(Spec):
         """A bench has one placement at most."""
         return [self.placement] if self.placement else []
 
+    def window_of(self, placement: str) -> Window | None:
+        """The window; a bench has one placement at most."""
+        return self.window
+
     def reported(self, placement: str) -> Reported:
         """How the benchmark computes its throughput: a bench counts operations over time."""
         return "over-time"
 
 
-def nodes_named(bench: BenchSpec) -> set[Node]:
-    """The nodes that the steps of *bench* name."""
-    named: set[Node] = set()
-    for step in (step for role in bench.roles for step in _all_steps(role.steps)):
-        named |= {step.node} if step.node is not None else set()
-        named |= {step.clear.node} if step.clear else set()
-        named |= {step.copy_.node, step.copy_.source} if step.copy_ else set()
-    return named
+def nodes_named(step: BenchStep) -> list[Node]:
+    """The nodes that *step* itself names."""
+    named: list[Node] = [step.node] if step.node is not None else []
+    named += [step.clear.node] if step.clear else []
+    return named + ([step.copy_.node, step.copy_.source] if step.copy_ else [])
 
 
 def needs(bench: BenchSpec) -> set[Offer]:
     """What the steps of *bench* ask of a design."""
     asked: set[Offer] = {"address spaces"} if bench.spaces else set()
+    if bench.spaces and bench.spaces.count > 1:
+        asked.add("shootdowns of its own")  # and switches: each cpu loads each space in the set-up
     for step in (step for role in bench.roles for step in _all_steps(role.steps)):
         if step.allocate or step.free:
             asked.add("page allocator")
