@@ -382,7 +382,7 @@ def _schema(options: argparse.Namespace) -> int:
 
 def _validate(options: argparse.Namespace) -> int:
     from sim.analysis.validation import validate
-    from sim.analysis.validation_report import write_report
+    from sim.analysis.validation_report import render, write_csv, write_report
     from sim.experiment import available_cpus, meter
     from sim.terminal import console
 
@@ -392,9 +392,9 @@ def _validate(options: argparse.Namespace) -> int:
         _make_folder(options.out)
     with meter(console(sys.stderr)) as progress:
         result = validate(options.data, options.dataset, options.workers or available_cpus(), progress)
-    result.render(console(sys.stdout))
+    render(result, console(sys.stdout))
     if options.out is not None:
-        written = result.write_csv(options.out)
+        written = write_csv(result, options.out)
         say(f"table: {written}")
     if options.report is not None:
         written = write_report(result, options.report)

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from sim.engine.units import format_duration
 from sim.errors import Fault, InputError
 from sim.experiment import floors, presets
-from sim.experiment.axes import Assignment, Swept, assignments, expand_ranges, size
+from sim.experiment.axes import Assignment, assignments, expand_ranges, size
 from sim.experiment.document import Document, KeyPath, parse_path
 from sim.experiment.explain import distinct
 from sim.experiment.filters import check_filters, stays
@@ -29,7 +29,7 @@ from sim.experiment.overrides import (
     from_parameters,
     from_quick,
 )
-from sim.experiment.points import Point, derive_seed
+from sim.experiment.points import Point, Swept, derive_seed
 from sim.experiment.presets import Kind
 from sim.experiment.resolve import Resolved, SourceFile, placed, read, resolve, validate, variant
 from sim.experiment.schedules import FIFO, ScheduleSpec

@@ -6,9 +6,8 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sim.experiment.axes import Swept
 from sim.experiment.schedules import FIFO, ScheduleSpec, StoredSchedule
 from sim.experiment.spec import LimitsSpec
 
@@ -16,6 +15,10 @@ if TYPE_CHECKING:
     from sim.designs import DesignSpec
     from sim.hardware import MachineSpec
     from sim.workload import WorkloadSpec
+
+
+Swept = tuple[tuple[str, Any], ...]
+"""Path -> value, in the order of the file: what sets a point apart from its neighbours in a sweep."""
 
 
 @dataclass(frozen=True)
