@@ -89,6 +89,10 @@ def _parser() -> argparse.ArgumentParser:
         help="where points run (default: processes on this machine)",
     )  # fmt: skip
     run.add_argument("--scheduler", metavar="ADDRESS", help="dask scheduler, such as tcp://HOST:8786")
+    run.add_argument(
+        "--patience", metavar="SECONDS", type=_seconds, default=None,
+        help="how long a cluster may be without any worker (default: 300)",
+    )  # fmt: skip
     run.add_argument("--quiet", action="store_true", help="say nothing but what is wrong")
     run.add_argument("--json", action="store_true", help="progress and summary as JSON lines")
     run.add_argument("--workers", metavar="N", type=_workers, help="processes (default: one a cpu)")
@@ -118,6 +122,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--dry-run", action="store_true", help="say what would run, and write nothing")
     run.add_argument("--quick", action="store_true", help="the experiment's quick profile: a first look")
     run.add_argument("--resume", action="store_true", help="continue a run that was stopped")
+    run.add_argument(
+        "--retry-failed", action="store_true", help="as --resume, and run the points that failed again"
+    )
     run.add_argument("--no-plots", action="store_true", help="tables only")
 
     merge = commands.add_parser("merge", help="make one run of the shards of an experiment")
@@ -192,11 +199,15 @@ def _parser() -> argparse.ArgumentParser:
     plot.set_defaults(command=_plot)
     plot.add_argument("run", metavar="RUN", type=Path, help="folder of a run, or its name under results/")
     plot.add_argument("--out", metavar="DIR", type=Path, help="folder for the figures (default: RUN/plots)")
+    plot.add_argument(
+        "--as-is", action="store_true", help="draw tables that were changed after the run, and say so"
+    )
     return parser
 
 
 def _run(options: argparse.Namespace) -> int:
     from sim.experiment import available_cpus, load, meter, parse_names, parse_override, patient, run
+    from sim.experiment.cluster import SECONDS_FOR_WORKERS, ClusterLost
     from sim.experiment.executor import run_point
     from sim.experiment.schedule_file import replaying
     from sim.terminal import console
@@ -239,19 +250,21 @@ def _run(options: argparse.Namespace) -> int:
                 out=out,
                 workers=options.workers or available_cpus(),
                 resume=options.resume,
+                retry_failed=options.retry_failed,
                 progress=progress,
                 task=partial(run_point, record=options.record_schedule),
                 shard=options.shard,
                 scheduler=options.scheduler,
+                patience=options.patience or SECONDS_FOR_WORKERS,
                 stop=stop,
             )
     except KeyboardInterrupt:
         _complain(f"stopped; finished points are kept in {out}: continue with --resume")
         return INTERRUPTED
+    except ClusterLost as error:
+        _complain(f"{error} and kept in {out}: mend the cluster and continue with --resume")
+        return FAILED
     except OSError as error:
-        if error.errno is None:  # a lost connection to a cluster, not a file
-            _complain(f"{error}; finished points are kept in {out}: continue with --resume")
-            return FAILED
         reason = (error.strerror or str(error)).lower()
         _complain(f"{out}: cannot write results: {reason}; finished points are kept: continue with --resume")
         return FAILED
@@ -277,6 +290,8 @@ def _check_run_options(options: argparse.Namespace) -> None:
         )
     if options.schedule is not None and options.replay_schedule is not None:
         faults.append(Fault("contradict each other", "--schedule and --replay-schedule"))
+    if options.executor != "dask" and options.patience is not None:
+        faults.append(Fault("is for a cluster", "--patience", allowed="--executor dask"))
     if options.json and options.quiet:
         faults.append(Fault("contradict each other", "--json and --quiet"))
     if faults:
@@ -429,15 +444,15 @@ def _plot(options: argparse.Namespace) -> int:
     run: Path = options.run
     if not run.exists() and (named := Path("results") / run).exists():
         run = named
-    for figure in _draw(run, options.out or run / "plots"):
+    for figure in _draw(run, options.out or run / "plots", options.as_is):
         say(figure)
     return DONE
 
 
-def _draw(run: Path, out: Path) -> list[Path]:
+def _draw(run: Path, out: Path, as_is: bool = False) -> list[Path]:
     from sim.analysis.figures import plot_run
 
-    return plot_run(run, out)
+    return plot_run(run, out, as_is=as_is)
 
 
 def _make_folder(folder: Path) -> None:
@@ -461,6 +476,16 @@ def _workers(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"not a number of processes: {text!r}")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"not a number of seconds above 0: {text!r}")
+    return seconds
 
 
 def _complain(message: str) -> None:

@@ -23,8 +23,11 @@ class DesignSpec(Spec):
     """The part that all design files share. *family* names the package that builds the design."""
 
     name: str
+    """The file's name without `.yaml`."""
     title: str
+    """One line for lists and figures."""
     family: str
+    """The package that builds the design, such as `linux` or `cortenmm`."""
 
     def refuses(self, machine: MachineSpec) -> str | None:
         """Why the design cannot run on *machine*, if so."""

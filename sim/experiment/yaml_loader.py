@@ -121,42 +121,68 @@ def _place(before: str) -> tuple[int, int]:
 def _events(text: str, file: str, faults: list[Fault]) -> list[Any] | None:
     """The events of the one document in *text*, or None with a fault: syntax, depth, size, emptiness."""
     events: list[Any] = []
+    try:
+        fault = _collect(text, file, events)
+    except yaml.YAMLError as error:
+        fault = _before(error, text, file) or _syntax_fault(error, file)
+    if fault is None:
+        blank = len(events) == 1 and isinstance(events[0], yaml.ScalarEvent) and not events[0].value
+        if not events or blank:
+            fault = Fault("the file is empty", file, 1, 1)
+    if fault is None:
+        return events
+    faults.append(fault)
+    return None
+
+
+def _collect(text: str, file: str, events: list[Any]) -> Fault | None:
+    """Add the events of *text* to *events* until it breaks a limit, which is the fault.
+
+    Raises `yaml.YAMLError` for broken syntax.
+    """
     depth = documents = 0
     stream: Any = yaml.parse(text, Loader=_Loader)
+    for event in stream:
+        line, column = event.start_mark.line + 1, event.start_mark.column + 1
+        if isinstance(event, yaml.DocumentStartEvent):
+            documents += 1
+            if documents > 1:
+                return Fault("a second YAML document: one a file", file, line, column)
+        elif isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > MAX_DEPTH:
+            return Fault(f"nested deeper than {MAX_DEPTH} levels", file, line, column)
+        if isinstance(event, yaml.NodeEvent | yaml.CollectionEndEvent):
+            events.append(event)
+        if len(events) > 2 * MAX_NODES:
+            return Fault(f"more than {MAX_NODES} values", file, line, column)
+    return None
+
+
+def _before(error: yaml.YAMLError, text: str, file: str) -> Fault | None:
+    """The limit that *text* breaks before the place of *error*, if any.
+
+    The scanner reads ahead of the parser, up to the 1024 characters that a key may have. An error far inside,
+    such as libyaml's own limit of nesting, is thus raised before the first event of what stands before it.
+    """
+    mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
+    if mark is None:
+        return None
     try:
-        for event in stream:
-            line, column = event.start_mark.line + 1, event.start_mark.column + 1
-            if isinstance(event, yaml.DocumentStartEvent):
-                documents += 1
-                if documents > 1:
-                    faults.append(Fault("a second YAML document: one a file", file, line, column))
-                    return None
-            elif isinstance(event, yaml.CollectionStartEvent):
-                depth += 1
-            elif isinstance(event, yaml.CollectionEndEvent):
-                depth -= 1
-            if depth > MAX_DEPTH:
-                faults.append(Fault(f"nested deeper than {MAX_DEPTH} levels", file, line, column))
-                return None
-            if isinstance(event, yaml.NodeEvent | yaml.CollectionEndEvent):
-                events.append(event)
-            if len(events) > 2 * MAX_NODES:
-                faults.append(Fault(f"more than {MAX_NODES} values", file, line, column))
-                return None
-    except yaml.MarkedYAMLError as error:
-        mark: Any = error.problem_mark or error.context_mark
-        words = ", ".join(part for part in (error.context, error.problem) if part)
-        place = (mark.line + 1, mark.column + 1) if mark else (None, None)
-        faults.append(Fault(f"not valid YAML: {words}", file, *place))
+        return _collect(text[: mark.index], file, [])
+    except yaml.YAMLError:  # cut off in the middle
         return None
-    except yaml.YAMLError as error:
-        faults.append(Fault(f"not valid YAML: {str(error).splitlines()[0]}", file))
-        return None
-    blank = len(events) == 1 and isinstance(events[0], yaml.ScalarEvent) and not events[0].value
-    if not events or blank:
-        faults.append(Fault("the file is empty", file, 1, 1))
-        return None
-    return events
+
+
+def _syntax_fault(error: yaml.YAMLError, file: str) -> Fault:
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return Fault(f"not valid YAML: {str(error).splitlines()[0]}", file)
+    mark: Any = error.problem_mark or error.context_mark
+    words = ", ".join(part for part in (error.context, error.problem) if part)
+    place = (mark.line + 1, mark.column + 1) if mark else (None, None)
+    return Fault(f"not valid YAML: {words}", file, *place)
 
 
 class _TooMuchError(Exception):

@@ -23,6 +23,7 @@ class Bind(Spec):
     """All memory from node *bind*."""
 
     bind: NonNegativeInt
+    """The node, from 0 on."""
 
 
 def _one_of_three(value: Any) -> Any:

@@ -28,7 +28,9 @@ class _Sized(Spec):
     """A step at a place, of which it may take another *size* than the place's own."""
 
     at: Place
+    """Where it works."""
     size: Size | None = None
+    """Bytes from there on. Absent: all of the place; for an mmap one request's, at `layout` all windows."""
 
     @model_validator(mode="after")
     def _one_size(self) -> Self:
@@ -41,33 +43,43 @@ class MmapStep(_Sized):
     """mmap private anonymous memory; at slots it is MAP_FIXED. *size* defaults to the place's own."""
 
     at: Literal["anywhere", "slot", "layout", "own slots"]
+    """`anywhere` the kernel likes, at the request's `slot`, all of the thread's `own slots`, or the whole
+    `layout`."""
 
 
 class RangeStep(_Sized):
     """A step over a range of existing memory. *size* defaults to the place's own."""
 
     at: Literal["slot", "mapped", "layout", "every slot", "own slots", "all mapped"]
+    """The request's `slot`; what this thread's last mmap returned (`mapped`); the whole `layout`; `every
+    slot` of all threads in turn; all of this thread's `own slots`; `all mapped` ranges since the refill."""
 
 
 class TouchStep(RangeStep):
     """Access each page of a range once."""
 
     write: bool = True
+    """Store to each page; false: load from it."""
 
 
 class ComputeStep(Spec):
     """User time without memory management."""
 
     time: Duration
+    """How long the thread computes in user space."""
 
 
 class Step(Spec):
     """One step: exactly one of its keys."""
 
     mmap: MmapStep | None = None
+    """Map private anonymous memory."""
     munmap: RangeStep | None = None
+    """Unmap a range."""
     touch: TouchStep | None = None
+    """Access each page of a range once."""
     compute: ComputeStep | None = None
+    """User time without memory management."""
 
     @model_validator(mode="after")
     def _one_action(self) -> Self:
@@ -95,11 +107,18 @@ class Layout(Spec):
     """
 
     request: Size
+    """Bytes of one request's slot."""
     stride: Size
+    """Bytes from one thread's window to the next."""
     order: Literal["own", "shuffled"]
+    """`own`: each thread has a window of its own; `shuffled`: all slots are dealt out at random, each
+    once."""
     leaves: PositiveInt | None = None
+    """With `shuffled`: windows over which the slots are spread. Absent: one for each thread."""
     base: Size | None = None
+    """Address at which the layout begins. Absent: where the set-up maps it."""
     reserve: PositiveInt = 1
+    """How many times as large as the windows the set-up maps the layout."""
 
     @model_validator(mode="after")
     def _whole_pages(self) -> Self:
@@ -116,7 +135,9 @@ class Measured(Spec):
     """The requests of each thread, from 0, whose latency is measured."""
 
     first: NonNegativeInt
+    """Number of the first request that counts, from 0."""
     last: NonNegativeInt
+    """Number of the last request that counts."""
 
 
 class Stack(Spec):
@@ -124,7 +145,9 @@ class Stack(Spec):
     start."""
 
     size: Size
+    """Bytes that the creator maps."""
     touched: Size
+    """Bytes at its top that the thread touches before it waits to start."""
 
 
 class WorkloadPlan(Spec):
@@ -136,17 +159,29 @@ class WorkloadPlan(Spec):
     """
 
     requests: PositiveInt
+    """How many slots each thread has; without a window, how many requests it does."""
     measured: Measured | None = None
+    """Each thread does `requests` requests; the latency of these is measured."""
     window: Window | None = None
+    """Each thread repeats its requests until the window is over."""
     pooled_threads: PositiveInt
+    """Runs of a point are repeated, with other random draws, until so many threads have been measured."""
     stack: Stack
+    """The stack of each thread."""
     layout: Layout
+    """Where the slots are."""
     setup: tuple[Step, ...] = ()
+    """What the main thread does before the others start."""
     thread: tuple[Step, ...] = Field(min_length=1)
+    """What each thread does in one request."""
     refill: tuple[Step, ...] = ()
+    """With a window: what a thread does after its last slot, before it begins at its first one again."""
     throughput: Reported = "over-time"
+    """How the benchmark that this workload replays computes its throughput."""
     pinning: Pinning = "cores-first"
+    """On which cpus the threads run."""
     memory: MemoryPolicy = FIRST_TOUCH
+    """From which node a thread's pages come."""
 
     @model_validator(mode="after")
     def _ends_in_one_way(self) -> Self:
@@ -196,7 +231,9 @@ class WorkloadSpec(Spec):
     """A workload and its placements. A placement overlays the common part, key by key."""
 
     name: str
+    """The file's name without `.yaml`."""
     title: str
+    """One line for lists and figures."""
     requests: PositiveInt
     """How many slots each thread has; without a window, how many requests it does."""
     measured: Measured | None = None
@@ -206,7 +243,9 @@ class WorkloadSpec(Spec):
     pooled_threads: PositiveInt = 1
     """Runs of a point are repeated, with other random draws, until so many threads have been measured."""
     stack: Stack
+    """The stack of each thread."""
     layout: dict[str, Any]
+    """Where the slots are."""
     setup: tuple[dict[str, Any], ...] = ()
     """What the main thread does before the threads are created."""
     thread: tuple[dict[str, Any], ...] = ()
@@ -221,6 +260,7 @@ class WorkloadSpec(Spec):
     memory: MemoryPolicy = FIRST_TOUCH
     """From which node a thread's pages come."""
     placements: dict[str, dict[str, Any]] = Field(min_length=1)
+    """Name -> what is overlaid on the file, key by key. There must be one at least."""
 
     @model_validator(mode="after")
     def _every_placement_is_a_plan(self) -> Self:

@@ -71,8 +71,11 @@ class Window(Spec):
     """What counts: operations that end within *length* after *warm_up*. Threads start within *skew*."""
 
     warm_up: Extent
+    """Time, or requests a thread, before anything counts."""
     length: Extent
+    """Time, or requests a thread, in which operations count that end in it."""
     skew: Duration = 0
+    """Threads of a bench start within this time, each at a random moment of it."""
 
     @model_validator(mode="after")
     def _something_is_measured(self) -> Self:

@@ -190,8 +190,15 @@ def test_is_a_folder_that_cannot_be_made_refused_before_anything_runs(command: C
 def test_is_a_folder_with_another_run_refused(command: Command, folder: Path) -> None:
     out = folder / "out"
     out.mkdir()
-    manifest = {"format": "cortensim-run", "status": "complete", "experiment": {"name": "other"}}
+    manifest = {
+        "format": "cortensim-run",
+        "format_version": 2,
+        "status": "complete",
+        "experiment": {"name": "other"},
+        "points": {"total": 3},
+    }
     (out / "manifest.json").write_text(json.dumps(manifest))
+    (out / "journal.jsonl").touch()
     answer = command("run", "e.yaml", "--out", "out")
     assert_refused(answer, "out: this folder holds a run of another experiment, 'other'")
     assert sorted(path.name for path in out.iterdir() if path.stat().st_size) == ["manifest.json"]
