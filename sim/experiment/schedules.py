@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any, Literal, Self
 
@@ -78,7 +78,7 @@ class StoredSchedule:
     """Decisions that were stored in a file whose sha256 is *digest*."""
 
     digest: str
-    runs: Sequence[Decisions]
+    runs: Sequence[Decisions] = field(repr=False, hash=False)
 
     @property
     def identity(self) -> dict[str, Any]:
