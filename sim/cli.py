@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -105,6 +106,19 @@ def _parser() -> argparse.ArgumentParser:
         help="another value, by the path that `show` prints: seed=7, layout.leaves=64, "
         "workload.thread[2].compute.time=1us (repeatable)",
     )  # fmt: skip
+    run.add_argument(
+        "--schedule", metavar="RULE",
+        help="what happens first at the same instant: fifo, shuffle, priority[:DEPTH[:DECISIONS]]",
+    )  # fmt: skip
+    run.add_argument(
+        "--record-schedule", metavar="DIR", type=Path, help="keep the decisions of each point in a file there"
+    )
+    run.add_argument(
+        "--replay-schedule",
+        metavar="FILE",
+        type=Path,
+        help="repeat the decisions in FILE; only its point runs",
+    )
     run.add_argument("--dry-run", action="store_true", help="say what would run, and write nothing")
     run.add_argument("--quick", action="store_true", help="the experiment's quick profile: a first look")
     run.add_argument("--resume", action="store_true", help="continue a run that was stopped")
@@ -194,16 +208,22 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> int:
     from sim.experiment import available_cpus, load, meter, parse_names, parse_override, patient, run
     from sim.experiment.cluster import SECONDS_FOR_WORKERS, ClusterLost
+    from sim.experiment.executor import run_point
+    from sim.experiment.schedule_file import replaying
     from sim.terminal import console
 
     _check_run_options(options)
     overrides = [parse_override(text, f"--set {text}") for text in options.set]
     if options.threads is not None:
         overrides.append(parse_override(f"threads=[{options.threads}]", f"--threads {options.threads}"))
+    if options.schedule is not None:
+        overrides.append(parse_override(f"schedule={options.schedule}", f"--schedule {options.schedule}"))
     for key, option in (("machines", "machine"), ("designs", "designs")):
         if (names := getattr(options, key)) is not None:
             overrides.append(parse_names(key, names, f"--{option} {names}"))
     experiment = load(options.experiment, overrides, quick=options.quick)
+    if options.replay_schedule is not None:
+        experiment = replaying(experiment, options.replay_schedule)
     part = f"-{options.shard.index}-of-{options.shard.count}" if options.shard else ""
     out: Path = options.out or Path("results") / (
         experiment.name + ("-quick" if options.quick else "") + part
@@ -214,6 +234,8 @@ def _run(options: argparse.Namespace) -> int:
         for line in preview(experiment, out, options.shard):
             say(line)
         return DONE
+    if options.record_schedule is not None:
+        _make_folder(options.record_schedule)
     style: Style = "json" if options.json else "quiet" if options.quiet else "people"
     stderr = console(sys.stderr)
 
@@ -230,6 +252,7 @@ def _run(options: argparse.Namespace) -> int:
                 resume=options.resume,
                 retry_failed=options.retry_failed,
                 progress=progress,
+                task=partial(run_point, record=options.record_schedule),
                 shard=options.shard,
                 scheduler=options.scheduler,
                 patience=options.patience or SECONDS_FOR_WORKERS,
@@ -259,6 +282,14 @@ def _check_run_options(options: argparse.Namespace) -> None:
         faults.append(
             Fault("is for a cluster", f"--scheduler {options.scheduler}", allowed="--executor dask")
         )
+    if options.executor == "dask" and options.record_schedule is not None:
+        faults.append(
+            Fault(
+                "is for points that run on this machine", "--record-schedule", allowed="--executor processes"
+            )
+        )
+    if options.schedule is not None and options.replay_schedule is not None:
+        faults.append(Fault("contradict each other", "--schedule and --replay-schedule"))
     if options.executor != "dask" and options.patience is not None:
         faults.append(Fault("is for a cluster", "--patience", allowed="--executor dask"))
     if options.json and options.quiet:
@@ -289,7 +320,7 @@ def _report(points: DataFrame, out: Path, style: Style, plots: bool) -> int:
             )
         )
     elif style == "people":
-        from sim.experiment.describe import result_table
+        from sim.analysis.summary import result_table
         from sim.terminal import console
 
         console(sys.stdout).print(result_table(points))
@@ -366,7 +397,7 @@ def _schema(options: argparse.Namespace) -> int:
 
 def _validate(options: argparse.Namespace) -> int:
     from sim.analysis.validation import validate
-    from sim.analysis.validation_report import write_report
+    from sim.analysis.validation_report import render, write_csv, write_report
     from sim.experiment import available_cpus, meter
     from sim.terminal import console
 
@@ -376,9 +407,9 @@ def _validate(options: argparse.Namespace) -> int:
         _make_folder(options.out)
     with meter(console(sys.stderr)) as progress:
         result = validate(options.data, options.dataset, options.workers or available_cpus(), progress)
-    result.render(console(sys.stdout))
+    render(result, console(sys.stdout))
     if options.out is not None:
-        written = result.write_csv(options.out)
+        written = write_csv(result, options.out)
         say(f"table: {written}")
     if options.report is not None:
         written = write_report(result, options.report)

@@ -75,5 +75,9 @@ class AccountingError(ModelError):
     """The activities of a cpu do not add up to the time that passed."""
 
 
+class ReplayError(CortensimError):
+    """A stored schedule decides what this run does not offer: it is of another model, point or seed."""
+
+
 class BudgetExceeded(CortensimError):
     """A point used up its events or its simulated time."""

@@ -18,7 +18,7 @@ from sim.designs.cortenmm.space import CortenSpace
 from sim.designs.cortenmm.spec import Costs as CortenCosts
 from sim.designs.linux import LinuxKernel
 from sim.designs.linux.spec import Costs as LinuxCosts
-from sim.engine import ThreadBody, TieRule
+from sim.engine import ScheduleName, ThreadBody
 from sim.hardware import Cpu
 from sim.mm import Madvise, Mmap, Mprotect, Munmap, PageTablePage, Present, Status, slot_of
 
@@ -76,7 +76,7 @@ class Process:
         kind: str,
         *,
         cpus: int = 2,
-        ties: TieRule = "fifo",
+        ties: ScheduleName = "fifo",
         seed: int = 0,
         changes: Mapping[str, Any] | None = None,
         machine: Mapping[str, Any] | None = None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sim.engine import Engine, ThreadBody, TieRule
+from sim.engine import Engine, Schedule, ScheduleName, ThreadBody
 from sim.hardware import Cpu, Machine, MachineSpec
 
 NS = 1_000
@@ -95,13 +95,13 @@ def small_machine(
     changes: Mapping[str, Any] | None = None,
     *,
     seed: int = 0,
-    ties: TieRule = "fifo",
+    ties: Schedule | ScheduleName = "fifo",
     online: int | None = None,
     order: Sequence[int] | None = None,
 ) -> Machine:
     """A fresh machine on a fresh engine."""
     spec = MachineSpec.model_validate(raw_spec(changes))
-    return Machine(Engine(seed=seed, ties=ties, max_events=10_000_000), spec, online, order)
+    return Machine(Engine(seed=seed, schedule=ties, max_events=10_000_000), spec, online, order)
 
 
 def with_order(rule: str, streak: int = 1) -> dict[str, Any]:

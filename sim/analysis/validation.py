@@ -31,7 +31,7 @@ from sim.experiment import (
 )
 
 if TYPE_CHECKING:
-    from sim.terminal import Console
+    pass
 
 OK, MISS, NOT_COVERED = "ok", "miss", "not covered"
 RESULT_COLUMNS = (*COLUMNS, "simulated", "relative_error", "verdict")
@@ -123,24 +123,6 @@ class ValidationResult:
             )
             .reset_index()
         )
-
-    def render(self, console: Console) -> None:
-        """Print published beside simulated, the verdicts, and the summary."""
-        from sim.analysis.validation_report import render
-
-        render(self, console)
-
-    def write_csv(self, directory: Path) -> Path:
-        """Write `validation.csv`: the input's columns as written, simulated, relative_error, verdict."""
-        from sim.analysis.validation_report import write_csv
-
-        return write_csv(self, directory)
-
-    def to_markdown(self, explanations: Mapping[str, str] | None = None) -> str:
-        """The report of `docs/validation.md`; *explanations* are those of misses, by row key."""
-        from sim.analysis.validation_report import markdown
-
-        return markdown(self, explanations or {})
 
 
 def validate(

@@ -3,6 +3,23 @@
 Everything runs on `Engine`, a SimPy environment whose clock is an integer number of picoseconds.
 """
 
-from sim.engine.core import PARKED, Engine, Steps, Thread, ThreadBody, TieRule, Yielded
+from sim.engine.core import PARKED, Engine, Steps, Thread, ThreadBody, Yielded
+from sim.engine.replay import Decisions, Recorder, Replayer
+from sim.engine.schedule import Decider, Entry, InjectedDelays, Schedule, ScheduleName
 
-__all__ = ["PARKED", "Engine", "Steps", "Thread", "ThreadBody", "TieRule", "Yielded"]
+__all__ = [
+    "PARKED",
+    "Decider",
+    "Decisions",
+    "Engine",
+    "Entry",
+    "InjectedDelays",
+    "Recorder",
+    "Replayer",
+    "Schedule",
+    "ScheduleName",
+    "Steps",
+    "Thread",
+    "ThreadBody",
+    "Yielded",
+]

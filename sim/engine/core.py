@@ -7,8 +7,9 @@ Model code is a generator. It yields
 * any SimPy event: timeouts, resources, other processes all work unchanged.
 
 A queue entry is SimPy's `(time, priority, key, item)`. The item is a `Thread` whose delay is over, a SimPy
-event, or a function to call. The *key* breaks ties: in creation order (`fifo`) or at random from a stream of
-its own (`shuffle`), never by memory address or cpu number.
+event, or a function to call. Ties, that is entries of one instant and priority, are broken by the run's
+`schedule`: by the *key* that it gives new entries or, if it wants to be asked, by its choice among those that
+are ready. Never by memory address or cpu number.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from functools import partial
 from heapq import heappop, heappush, heappushpop
-from itertools import count
-from typing import Any, Final, Literal, NoReturn, TypeAlias, TypeVar, cast, final
+from typing import Any, Final, NoReturn, TypeAlias, TypeVar, cast, final
 
 import simpy
 from simpy.core import EmptySchedule, StopSimulation
 from simpy.events import NORMAL, PENDING, URGENT, Condition, Event, Interruption, Process, ProcessGenerator
 from simpy.resources.resource import Request
 
+from sim.engine.schedule import KINDS, Entry, Schedule, ScheduleName, created
 from sim.engine.units import format_duration
 from sim.errors import BudgetExceeded, Deadlock, ModelError
 
@@ -44,11 +45,14 @@ Steps: TypeAlias = Generator[Yielded, Any, T_co]
 """Steps of a thread that end with a value: model code, to be driven with `yield from` or as a thread."""
 ThreadBody: TypeAlias = Steps[Any]
 """`Steps` of whatever value, for tests."""
-TieRule = Literal["fifo", "shuffle"]
 
 _UNLIMITED = 1 << 62
 _FIRST = URGENT - 1
 """Priority of what an earlier run left undone at its last instant."""
+
+
+def _ignore(thread: Thread, length: int) -> None:
+    pass
 
 
 def _check_delay(delay: object) -> None:
@@ -62,8 +66,8 @@ class Thread(Process):
 
     *stolen* is time that interrupts took from the thread while it was delayed; the loop pays it back before
     the thread goes on. *waiting_for* is what a parked thread waits for (anything with a `describe_wait()` or
-    a `repr`), kept for the deadlock report. *_target* is the SimPy event it waits for, None while it is
-    delayed or parked.
+    a `repr`), kept for the deadlock report. *put_off* says that the schedule delays the step that is next.
+    *_target* is the SimPy event it waits for, None while it is delayed or parked.
     """
 
     env: Engine
@@ -73,6 +77,7 @@ class Thread(Process):
         super().__init__(env, cast(ProcessGenerator, generator))
         self.stolen = 0
         self.waiting_for: object = None
+        self.put_off = False
         self.label = name
         self._send = generator.send
 
@@ -173,20 +178,20 @@ class _Interruption(Interruption):
 class Engine(simpy.Environment):
     """Simulated time, threads and named random streams.
 
-    *seed* feeds every stream; *ties* is the rule for events at the same time; *max_events* and
-    *max_time_ps* bound a run (`BudgetExceeded`).
+    *seed* feeds every stream; *schedule* is the rule for events at the same time, or the name of one;
+    *max_events* and *max_time_ps* bound a run (`BudgetExceeded`).
     """
 
     _now: int
     """The simulated time in ps."""
 
-    _queue: list[tuple[int, int, int, Any]]  # type: ignore[assignment]
+    _queue: list[Entry]  # type: ignore[assignment]
 
     def __init__(
         self,
         *,
         seed: int | str = 0,
-        ties: TieRule = "fifo",
+        schedule: Schedule | ScheduleName = "fifo",
         max_events: int = _UNLIMITED,
         max_time_ps: int = _UNLIMITED,
     ) -> None:
@@ -199,12 +204,10 @@ class Engine(simpy.Environment):
         self.max_time_ps = max_time_ps
         self._live: dict[Thread, None] = {}
         self._streams: dict[str, random.Random] = {}
-        counter = count()
-        if ties == "fifo":
-            self._next_key: Callable[[], int] = counter.__next__
-        else:
-            draw = self.stream("engine ties").getrandbits
-            self._next_key = lambda: draw(32) << 64 | next(counter)
+        self.on_injected_delay: Callable[[Thread, int], None] = _ignore
+        """Told when the schedule delays the next step of a thread by so many ps."""
+        self._decider = (KINDS[schedule] if isinstance(schedule, str) else schedule)(self)
+        self._next_key = self._decider.key
 
     # -- threads ------------------------------------------------------------------------------------------
 
@@ -246,13 +249,12 @@ class Engine(simpy.Environment):
 
     def step(self) -> None:
         """Process one queue entry: the plain version of what `run` does in its loop, without the limits."""
-        try:
-            entry = heappop(self._queue)
-        except IndexError:
-            raise EmptySchedule from None
+        if not self._queue:
+            raise EmptySchedule
         self.events += 1
-        self._now = entry[0]
-        self._dispatch(entry[3])
+        self._now, _, _, item = self._take()
+        if not (self._decider.asked and item.__class__ is Thread and self._delays_step(item)):
+            self._dispatch(item)
 
     def run(self, until: Any = None) -> Any:
         """Run until the queue is empty, until a time (ps) or until an event.
@@ -261,6 +263,25 @@ class Engine(simpy.Environment):
         passed, and whatever a thread raised.
         """
         stop_event = self._stop_event(until)
+        try:
+            if self._decider.asked:
+                self._run_asking()
+            else:
+                self._run_by_keys()
+        except StopSimulation as stop:
+            return stop.args[0]
+        except EmptySchedule:
+            self._report_deadlock()
+            if stop_event is not None and stop_event.callbacks is not None:
+                raise ModelError("the awaited event can no longer happen: nothing is scheduled") from None
+        finally:
+            self._active_proc = None
+        return None
+
+    # -- the loops ------------------------------------------------------------------------------------------
+
+    def _run_by_keys(self) -> NoReturn:
+        """The fast loop, for schedules that decide by keys alone."""
         queue = self._queue
         next_key = self._next_key
         max_time = self.max_time_ps
@@ -274,7 +295,7 @@ class Engine(simpy.Environment):
                 if now > max_time:
                     heappush(queue, entry)
                     done -= 1
-                    raise BudgetExceeded(f"more than {format_duration(max_time)} of simulated time")
+                    raise self._out_of_time()
                 self._now = now
                 if item.__class__ is Thread:
                     if item.stolen:
@@ -303,17 +324,53 @@ class Engine(simpy.Environment):
                     raise EmptySchedule
                 entry = heappop(queue)
             heappush(queue, entry)
-            raise BudgetExceeded(f"more than {self.max_events} events (at {format_duration(self._now)})")
-        except StopSimulation as stop:
-            return stop.args[0]
-        except EmptySchedule:
-            self._report_deadlock()
-            if stop_event is not None and stop_event.callbacks is not None:
-                raise ModelError("the awaited event can no longer happen: nothing is scheduled") from None
+            raise self._out_of_events()
         finally:
             self.events += done
-            self._active_proc = None
-        return None
+
+    def _run_asking(self) -> NoReturn:
+        """A loop of `step`, for schedules that want to be asked."""
+        queue = self._queue
+        while queue:
+            if self.events >= self.max_events:
+                raise self._out_of_events()
+            if queue[0][0] > self.max_time_ps:
+                raise self._out_of_time()
+            self.step()
+        raise EmptySchedule
+
+    def _out_of_events(self) -> BudgetExceeded:
+        return BudgetExceeded(f"more than {self.max_events} events (at {format_duration(self._now)})")
+
+    def _out_of_time(self) -> BudgetExceeded:
+        return BudgetExceeded(f"more than {format_duration(self.max_time_ps)} of simulated time")
+
+    def _take(self) -> Entry:
+        """Remove the entry that is next from the queue; the schedule is asked where several are ready."""
+        queue = self._queue
+        entry = heappop(queue)
+        instant = entry[:2]
+        if not self._decider.asked or not queue or queue[0][:2] != instant:
+            return entry
+        ready = [entry]
+        while queue and queue[0][:2] == instant:
+            ready.append(heappop(queue))
+        ready.sort(key=created)
+        entry = ready.pop(self._decider.choose(self.events, ready))
+        for other in ready:
+            heappush(queue, other)
+        return entry
+
+    def _delays_step(self, thread: Thread) -> bool:
+        """Whether the schedule delays the *thread* that is next, once a step."""
+        if thread.stolen:  # interrupts come first
+            return False
+        length = 0 if thread.put_off else self._decider.delay(self.events, thread)
+        thread.put_off = length > 0
+        if length:
+            heappush(self._queue, (self._now + length, NORMAL, self._next_key(), thread))
+            self.on_injected_delay(thread, length)
+        return thread.put_off
 
     # -- inside ---------------------------------------------------------------------------------------------
 

@@ -19,10 +19,8 @@ from typing import Any
 from sim.errors import Fault
 from sim.experiment.document import Document, KeyPath, parse_path
 from sim.experiment.overrides import MEMBERS, Override
+from sim.experiment.points import Swept
 from sim.experiment.ranges import FORMS, expand
-
-Swept = tuple[tuple[str, Any], ...]
-"""Path -> value, in the order of the file: what sets a point apart from its neighbours in a sweep."""
 
 Step = tuple[Override, ...]
 """The values along one axis that belong together."""

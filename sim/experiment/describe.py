@@ -19,7 +19,6 @@ from sim.experiment.yaml_loader import read_document
 from sim.terminal import Group, RenderableType, TextTable, styled
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
     from rich.table import Table
     from rich.text import Text
 
@@ -183,40 +182,6 @@ def _range(cpus: list[int], digits: int) -> str:
     """`0-13`, or `0` alone."""
     first, last = f"{cpus[0]:>{digits}}", f"{cpus[-1]:>{digits}}"
     return first if len(cpus) == 1 else f"{first}-{last}"
-
-
-def result_table(points: DataFrame) -> TextTable:
-    """Throughput at the largest thread count: a row a machine, workload and placement, a column a design.
-
-    Replicates are given as their mean with half of its 95 % confidence interval; a swept value is a column.
-    """
-    from sim.analysis.tables import averaged, swept_columns
-
-    threads = int(points["threads"].max())
-    table = TextTable(
-        box=None, pad_edge=False, header_style="bold", title=f"operations per µs at {threads} threads",
-        title_justify="left",
-    )  # fmt: skip
-    names = ("machine", "workload", "placement", *swept_columns(points))
-    keys = [key for key in names if points[key].nunique() > 1] or ["workload"]
-    for key in keys:
-        table.add_column(key)
-    designs = list(dict.fromkeys(points["design"]))
-    for design in designs:
-        table.add_column(design, justify="right")
-    largest = points[points["threads"] == threads]
-    means = averaged(largest[largest["status"] == "ok"], keys=("design", *keys))
-    for place, _ in largest.groupby(keys, sort=False):
-        here = means[(means[keys] == list(place)).all(axis=1)].set_index("design")
-        cells = []
-        for design in designs:
-            if design not in here.index:
-                cells.append("failed")
-                continue
-            mean, high = here.loc[design, ["mean", "high"]]
-            cells.append(f"{mean:.4g}" + (f" ± {high - mean:.2g}" if high == high else ""))
-        table.add_row(*[str(name) for name in place], *cells)
-    return table
 
 
 def _parent(document: Document, path: KeyPath) -> str | None:

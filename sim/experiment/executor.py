@@ -22,9 +22,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from itertools import takewhile
+from pathlib import Path
 
+from sim.engine import Recorder, Replayer
 from sim.errors import Fault, InputError
-from sim.experiment import floors
+from sim.experiment import floors, schedule_file
 from sim.experiment.interrupts import Stop, hidden_from_children, never
 from sim.experiment.outcome import Outcome, killed, measured, raised
 from sim.experiment.points import Point
@@ -33,18 +35,27 @@ from sim.experiment.watch import watched
 Task = Callable[[Point], Outcome]
 
 
-def run_point(point: Point) -> Outcome:
-    """Simulate one point; whatever the simulation raises becomes a failed outcome."""
+def run_point(point: Point, record: Path | None = None) -> Outcome:
+    """Simulate one point; whatever the simulation raises becomes a failed outcome.
+
+    Its schedule's decisions go to a file in the folder *record*, those of a failed point as well.
+    """
     started = time.perf_counter()
+    rule = point.schedule.rule()
+    recorder = Recorder(rule)
     try:
         if floors.code_version(point.design_spec.family) != point.code:
             raise InputError(
                 Fault("the code of the model or of a plug-in changed after the experiment was read")
             )
         with watched(point.limits):
-            outcome = measured(point, floors.simulate(point))
+            outcome = measured(point, floors.simulate(point, rule if record is None else recorder))
+        if isinstance(rule, Replayer):
+            rule.check_ends()
     except Exception as error:
         outcome = raised(point, error)
+    if record is not None:
+        schedule_file.write(record, point, recorder.decisions())
     return replace(outcome, seconds=time.perf_counter() - started)
 
 

@@ -18,6 +18,7 @@ from sim.errors import InputError
 
 if TYPE_CHECKING:
     from sim.designs import DesignSpec
+    from sim.engine import Schedule
     from sim.errors import Fault
     from sim.experiment.points import Point
     from sim.experiment.presets import Kind
@@ -110,8 +111,8 @@ def lacking(design: DesignSpec, workload: WorkloadSpec) -> list[str]:
     return lacking(design, workload)
 
 
-def simulate(point: Point) -> Measurement:
-    """Simulate one point."""
+def simulate(point: Point, schedule: Schedule) -> Measurement:
+    """Simulate one point under *schedule*, the rule of its own or what records that."""
     from sim.workload import Limits, simulate
 
     return simulate(
@@ -121,6 +122,7 @@ def simulate(point: Point) -> Measurement:
         placement=point.placement,
         threads=point.threads,
         seed=point.seed,
+        schedule=schedule,
         limits=Limits(events=point.limits.events, simulated_ps=point.limits.simulated_time),
     )
 

@@ -124,6 +124,7 @@ def describe(experiment: Experiment, shard: tuple[int, int] | None = None) -> di
         "git": _git_state(presets.root()),
         "started": _now(),
         "points": {"total": len(experiment.points)},
+        **({"replayed": experiment.replayed.schedule.identity} if experiment.replayed else {}),
         **part,
     }
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from sim.engine.units import format_duration
 from sim.errors import Fault, InputError
 from sim.experiment import floors, presets
-from sim.experiment.axes import Assignment, Swept, assignments, expand_ranges, size
+from sim.experiment.axes import Assignment, assignments, expand_ranges, size
 from sim.experiment.document import Document, KeyPath, parse_path
 from sim.experiment.explain import distinct
 from sim.experiment.filters import check_filters, stays
@@ -30,7 +30,7 @@ from sim.experiment.overrides import (
     from_parameters,
     from_quick,
 )
-from sim.experiment.points import Point, derive_seed
+from sim.experiment.points import Point, Swept, derive_seed
 from sim.experiment.presets import Kind
 from sim.experiment.resolve import (
     Resolved,
@@ -42,6 +42,7 @@ from sim.experiment.resolve import (
     validate,
     variant,
 )
+from sim.experiment.schedules import FIFO, ScheduleSpec
 from sim.experiment.spec import ExperimentSpec, LimitsSpec
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class Experiment:
     files: tuple[SourceFile, ...]
     cells: tuple[Cell, ...]
     """The grid less its replicates, in the order of the result tables."""
+    replayed: Point | None = None
+    """The only point, where the decisions of an earlier run are to be repeated."""
 
     @property
     def name(self) -> str:
@@ -75,11 +78,13 @@ class Experiment:
     @cached_property
     def points(self) -> tuple[Point, ...]:
         """Every point, in the order of the result tables."""
+        if self.replayed is not None:
+            return (self.replayed,)
         spec = self.spec
         return tuple(
             make_point(
                 cell.machine, cell.design, cell.workload, cell.placement, cell.threads, spec.seed, replicate,
-                spec.limits, cell.assignment.swept,
+                spec.limits, cell.assignment.swept, spec.schedule,
             )
             for cell in self.cells
             for replicate in range(spec.replicates)
@@ -109,6 +114,7 @@ def make_point(
     replicate: int = 0,
     limits: LimitsSpec | None = None,
     swept: Swept = (),
+    schedule: ScheduleSpec = FIFO,
 ) -> Point:
     """One point; *seed* is the experiment's, from which the point's own is derived."""
     digests = "".join(resolved.digest for resolved in (machine, design, workload))
@@ -127,6 +133,7 @@ def make_point(
         machine.spec,
         design.spec,
         workload.spec,
+        schedule,
     )
 
 

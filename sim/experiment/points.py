@@ -6,15 +6,19 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sim.experiment.axes import Swept
+from sim.experiment.schedules import FIFO, ScheduleSpec, StoredSchedule
 from sim.experiment.spec import LimitsSpec
 
 if TYPE_CHECKING:
     from sim.designs import DesignSpec
     from sim.hardware import MachineSpec
     from sim.workload import WorkloadSpec
+
+
+Swept = tuple[tuple[str, Any], ...]
+"""Path -> value, in the order of the file: what sets a point apart from its neighbours in a sweep."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Point:
     machine_spec: MachineSpec = field(repr=False, compare=False)
     design_spec: DesignSpec = field(repr=False, compare=False)
     workload_spec: WorkloadSpec = field(repr=False, compare=False)
+    schedule: ScheduleSpec | StoredSchedule = FIFO
 
     @cached_property
     def id(self) -> str:
@@ -55,6 +60,8 @@ class Point:
         }
         if self.swept:
             identity["swept"] = self.swept
+        if (schedule := self.schedule.identity) is not None:
+            identity["schedule"] = schedule
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
     @property

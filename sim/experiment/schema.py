@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core.core_schema import ModelSchema
 
-from sim.experiment import floors
+from sim.experiment import floors, schedules
 from sim.experiment.field_docs import field_docs
 from sim.experiment.files import write_atomically
 from sim.experiment.filters import KEYS
@@ -27,7 +27,6 @@ from sim.experiment.provenance import QUALITIES
 from sim.experiment.ranges import FORMS, PATTERN
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-FOLDER = "configs/schema"
 
 Schema = dict[str, Any]
 
@@ -148,6 +147,9 @@ def _experiment() -> tuple[Schema, dict[str, Schema]]:
             "patternProperties": {_PATHS: {"description": _SWEPT}},
         }
         properties[key] = {"type": "array", "items": condition, "description": "Properties of points"}
+    word = {"type": "string", "pattern": rf"^({schedules.PATTERN})$"}
+    written = {"anyOf": [word, {"$ref": "#/$defs/ScheduleSpec"}]}
+    properties["schedule"] = {**written, "description": properties["schedule"]["description"]}
     properties["machine"] = {"type": "string", "description": "Short for `machines` with one item"}
     properties["include"] = {
         "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],

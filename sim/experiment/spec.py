@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from sim.engine.units import Duration, Size, WallTime
+from sim.experiment.schedules import FIFO, ScheduleSpec, in_full
 
 
 def _not_a_flag(value: Any) -> Any:
@@ -83,5 +84,7 @@ class ExperimentSpec(BaseModel):
     """Conditions of which a point may fulfil none."""
     quick: dict[str, Any] = {}
     """What `run --quick` puts in place of the keys of the same name."""
+    schedule: Annotated[ScheduleSpec, BeforeValidator(in_full)] = FIFO
+    """What happens first of several things at the same instant: fifo, shuffle, priority:3 or a mapping."""
     limits: LimitsSpec = LimitsSpec()
     """How much one point may use before it is given up as a failed row."""

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 INTERRUPT = "interrupt"
 TLB_FLUSH = "tlb flush"
 IDLE = "idle"
+INJECTED_DELAY = "injected delay"
+"""Time that the run's schedule, not the machine, took from a thread at work."""
 
 Interrupt = Callable[["Cpu"], tuple[int, "Callable[[int], None]"]]
 """Runs on the interrupted cpu: returns the handler's length (ps) and what to call with its end time."""
@@ -168,6 +170,13 @@ class Cpu:
             self.wake()
         else:
             self.engine.resume(self.thread)  # type: ignore[arg-type]
+
+    def inject_delay(self, length: int) -> None:
+        """The schedule delays the thread's next step by *length* ps; a wait is longer by that."""
+        if self.waiting:
+            self._wakes_at += length
+        else:
+            self.spent[INJECTED_DELAY] += length
 
     def tlb_catch_up(self) -> None:
         """Leave lazy-TLB mode: do the flush that was skipped meanwhile."""

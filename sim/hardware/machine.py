@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from sim.engine import Engine
+from sim.engine import Engine, Thread
 from sim.hardware.broadcast import TlbBroadcast
 from sim.hardware.cpu import Cpu, SmtCpu
 from sim.hardware.interrupts import InterruptController
@@ -56,7 +56,13 @@ class Machine:
                 cpu.siblings = [other for other in self.cpus if other.core == cpu.core and other is not cpu]
         self.broadcast = TlbBroadcast(spec.tlb.broadcast, spec.clock) if spec.tlb.broadcast else None
         self.interrupts = InterruptController(self.fabric, spec, self.cpus)
+        engine.on_injected_delay = self._inject_delay
 
     def line(self, name: str, home: int = 0, *, owner: int = MEMORY, lines: int = 1) -> CacheLine:
         """A new cache line (or *lines* adjacent ones used together) in the memory of socket *home*."""
         return CacheLine(self.fabric, name, home, owner=owner, lines=lines)
+
+    def _inject_delay(self, thread: Thread, length: int) -> None:
+        for cpu in self.cpus:
+            if cpu.thread is thread:
+                cpu.inject_delay(length)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.engine import Engine, Steps
+from sim.engine import Engine, Schedule, ScheduleName, Steps
 from sim.engine.units import PAGE_BYTES
 from sim.hardware import Cpu, Machine, MachineSpec
 from sim.mm import USER, Mmap
@@ -38,6 +38,7 @@ def run_once(
     *,
     threads: int,
     seed: int | str,
+    schedule: Schedule | ScheduleName = "fifo",
     max_events: int,
     max_time_ps: int,
 ) -> Run:
@@ -46,7 +47,7 @@ def run_once(
     Raises `AccountingError` unless the activities of all cpus sum to threads x elapsed, to the picosecond,
     and `ModelError` where the end state breaks a rule.
     """
-    engine = Engine(seed=seed, max_events=max_events, max_time_ps=max_time_ps)
+    engine = Engine(seed=seed, schedule=schedule, max_events=max_events, max_time_ps=max_time_ps)
     hardware = Machine(engine, machine, threads, order_of(plan.pinning, machine.topology))
     space = boot(hardware, design, plan.memory).new_process(hardware.cpus[0])
     slots = Slots(plan, threads, engine.stream("layout"))

@@ -17,6 +17,7 @@ from sim.workload.run import run_once
 
 if TYPE_CHECKING:
     from sim.designs import DesignSpec
+    from sim.engine import Schedule, ScheduleName
     from sim.hardware import MachineSpec
     from sim.workload.spec import WorkloadSpec
 
@@ -61,8 +62,11 @@ def simulate(
     threads: int,
     seed: int,
     limits: Limits,
+    schedule: Schedule | ScheduleName = "fifo",
 ) -> Measurement:
     """Run *workload* with *threads* threads; runs are repeated until `pooled_threads` have been measured.
+
+    *schedule* is the rule for what happens at the same instant.
 
     Raises `InputError` where the workload cannot run on this machine, `BudgetExceeded` where the limits are
     passed and `ModelError` where the model breaks a rule or nothing was measured.
@@ -80,6 +84,7 @@ def simulate(
                 workload,
                 threads=threads,
                 seed=seed,
+                schedule=schedule,
                 max_events=limits.events,
                 max_time_ps=limits.simulated_ps,
             )
@@ -93,6 +98,7 @@ def simulate(
                 plan,
                 threads=threads,
                 seed=f"{seed}/{number}",
+                schedule=schedule,
                 max_events=limits.events - sum(run.events for run in runs),
                 max_time_ps=limits.simulated_ps,
             )

@@ -18,7 +18,7 @@ import sim.analysis.validation as validation
 from sim.analysis import ValidationResult, validate, write_report
 from sim.analysis.metrics import Place
 from sim.analysis.published import COLUMNS, read_published
-from sim.analysis.validation_report import NOT_EXPLAINED
+from sim.analysis.validation_report import NOT_EXPLAINED, markdown, render, write_csv
 from sim.errors import InputError
 from sim.experiment import Kind
 from sim.workload import Reported
@@ -232,7 +232,7 @@ def test_are_calibrated_and_predicted_rows_summed_up_apart(held_against) -> None
 
 def test_does_the_csv_repeat_its_input_and_add_three_columns(held_against, tmp_path: Path) -> None:
     result = held_against("cortenmm-adv,pf,low,8,throughput,1.60e1,ops/us", "linux-2.4,pf,low,1,latency,1,ns")
-    path = result.write_csv(tmp_path)
+    path = write_csv(result, tmp_path)
     with path.open(newline="", encoding="utf-8") as stream:
         header, covered, strange = csv.reader(stream)
     assert header == [*COLUMNS, "simulated", "relative_error", "verdict"]
@@ -244,11 +244,12 @@ def test_does_the_csv_repeat_its_input_and_add_three_columns(held_against, tmp_p
 
 def test_is_every_covered_row_on_the_terminal_with_its_verdict(held_against) -> None:
     screen = io.StringIO()
-    held_against(
+    result = held_against(
         "cortenmm-adv,pf,low,8,throughput,16,ops/us",
         "cortenmm-adv,pf,low,8,throughput,99,ops/us",
         "linux-2.4,pf,low,1,latency,1,ns",
-    ).render(Console(file=screen, width=200))
+    )
+    render(result, Console(file=screen, width=200))
     for words in ("-83.8%", "miss", "±10%", "no design named linux-2.4", "median error"):
         assert words in screen.getvalue()
 
@@ -267,11 +268,12 @@ def test_does_the_report_explain_each_miss_or_admit_that_nobody_has(held_against
 
 
 def test_stand_both_throughputs_side_by_side_where_a_benchmark_divides_by_latency(held_against) -> None:
-    page = held_against(
+    result = held_against(
         "cortenmm-adv,mmap,low,8,throughput,24,ops/us",
         "cortenmm-adv,mmap,low,4,throughput,12,ops/us",
         "cortenmm-adv,pf,low,8,throughput,16,ops/us",
-    ).to_markdown()
+    )
+    page = markdown(result, {})
     section = page.split("## Two throughputs")[1].split("## ")[0]
     rows = [line for line in section.splitlines() if line.startswith("| box")]
     assert rows == ["| box | cortenmm-adv | mmap | low | 8 | 8 | 24 | 3.00 |"]
@@ -280,8 +282,8 @@ def test_stand_both_throughputs_side_by_side_where_a_benchmark_divides_by_latenc
 def test_is_an_explanation_that_no_miss_needs_pointed_out(held_against) -> None:
     result = held_against("cortenmm-adv,pf,low,8,throughput,16,ops/us")
     key = result.judgements[0].observation.key
-    assert f"- `{key}`" in result.to_markdown({key: "It was wrong once.", "other/row": "of other data"})
-    assert "other/row" not in result.to_markdown({"other/row": "of other data"})
+    assert f"- `{key}`" in markdown(result, {key: "It was wrong once.", "other/row": "of other data"})
+    assert "other/row" not in markdown(result, {"other/row": "of other data"})
 
 
 def test_is_a_bad_file_of_explanations_refused(held_against, tmp_path: Path) -> None:
@@ -293,11 +295,11 @@ def test_is_a_bad_file_of_explanations_refused(held_against, tmp_path: Path) -> 
 def test_is_a_place_that_cannot_be_written_one_fault(held_against, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
-        held_against("linux-6.13,pf,low,1,latency,1,ns").write_csv(tmp_path / "file")
+        write_csv(held_against("linux-6.13,pf,low,1,latency,1,ns"), tmp_path / "file")
 
 
 def test_may_the_page_be_read_as_columns_of_one_width(held_against) -> None:
-    page = held_against("cortenmm-adv,pf,low,8,throughput,99,ops/us").to_markdown()
+    page = markdown(held_against("cortenmm-adv,pf,low,8,throughput,99,ops/us"), {})
     blocks = [block.splitlines() for block in page.split("\n\n") if block.startswith("|")]
     assert len(blocks) == 3
     assert all(len({line.count("|") for line in block}) == 1 for block in blocks)

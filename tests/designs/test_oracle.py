@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from kernels import BASE, KINDS, LEAF, Process
 
 from sim.designs.linux.page_alloc import PageAllocator
-from sim.engine import ThreadBody, TieRule
+from sim.engine import ScheduleName, ThreadBody
 from sim.hardware import Cpu
 from sim.mm import (
     READ,
@@ -135,7 +135,7 @@ class Oracle:
 @BOTH_TIES
 @given(rounds=rounds, threads=st.integers(1, 4), seed=st.integers(0, 3))
 def test_does_every_design_agree_with_a_dictionary_of_pages(
-    kind: str, ties: TieRule, rounds: list[list[list[Operation]]], threads: int, seed: int
+    kind: str, ties: ScheduleName, rounds: list[list[list[Operation]]], threads: int, seed: int
 ) -> None:
     process = Process(kind, cpus=4, ties=ties, seed=seed)
     oracle = Oracle(process)
@@ -157,7 +157,7 @@ def random_rounds(draw: Any, threads: int) -> list[list[list[Operation]]]:
 @pytest.mark.slow
 @EVERY_KIND
 @BOTH_TIES
-def test_does_every_design_agree_in_a_thousand_long_runs(kind: str, ties: TieRule) -> None:
+def test_does_every_design_agree_in_a_thousand_long_runs(kind: str, ties: ScheduleName) -> None:
     for seed in range(1000):
         process = Process(kind, cpus=4, ties=ties, seed=seed)
         oracle = Oracle(process)
@@ -179,7 +179,7 @@ shared_plans = st.lists(
 @BOTH_TIES
 @given(plans=shared_plans)
 def test_may_threads_touch_what_others_replace(
-    kind: str, ties: TieRule, plans: list[list[tuple[tuple[str, int], int]]]
+    kind: str, ties: ScheduleName, plans: list[list[tuple[tuple[str, int], int]]]
 ) -> None:
     """The range is mapped at every instant, so no touch may fail, and no page may be lost."""
     touch_what_others_replace(Process(kind, cpus=len(plans), ties=ties), plans)

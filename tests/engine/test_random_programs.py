@@ -1,7 +1,8 @@
 """A simple reference beside each fast path: random programs must do the same whichever way they are run.
 
 The reference is plain SimPy: a delay is a timeout, parking is an event, stolen time is one more timeout. The
-engine's loop, a loop of `step` and a run in slices do the same things at the same times in the same order.
+engine's loop, a loop of `step` and a run in slices do the same things at the same times in the same order. So
+do a recorded run and its replay.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,7 +20,8 @@ from hypothesis import strategies as st
 from simpy.core import EmptySchedule
 from simpy.events import NORMAL
 
-from sim.engine import PARKED, Engine, TieRule
+from sim.engine import PARKED, Engine, InjectedDelays, Recorder, Replayer, Schedule, ScheduleName
+from sim.engine.schedule import Fifo, Priority, Shuffle
 from sim.errors import Deadlock
 
 Step = tuple[Any, ...]
@@ -146,9 +149,20 @@ def step_to_the_end(env: simpy.Environment) -> int:
         taken += 1
 
 
-def outcome(program: Program, ties: TieRule, *, loop: bool) -> tuple[Trace, int, int, bool]:
+SCHEDULES: dict[str, Schedule] = {
+    "fifo": Fifo,
+    "shuffle": Shuffle,
+    "priority": partial(Priority, depth=3, decisions=20),
+    "delays": InjectedDelays(Shuffle, chance=0.5, up_to=7),
+}
+SCHEDULED = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=list(SCHEDULES))
+
+
+def outcome(
+    program: Program, schedule: Schedule | ScheduleName, *, loop: bool = False
+) -> tuple[Trace, int, int, bool]:
     """What happened, when the last event was, how many there were and whether all threads ended."""
-    engine = Engine(seed=1, ties=ties)
+    engine = Engine(seed=1, schedule=schedule)
     on = OnEngine(engine)
     trace = start(program, on)
     if loop:
@@ -160,9 +174,20 @@ def outcome(program: Program, ties: TieRule, *, loop: bool) -> tuple[Trace, int,
 
 
 @given(PROGRAMS)
-@pytest.mark.parametrize("ties", ["fifo", "shuffle"])
-def test_does_run_equal_a_loop_of_step(ties: TieRule, program: Program) -> None:
-    assert outcome(program, ties, loop=False) == outcome(program, ties, loop=True)
+@SCHEDULED
+def test_does_run_equal_a_loop_of_step(schedule: Schedule, program: Program) -> None:
+    assert outcome(program, schedule) == outcome(program, schedule, loop=True)
+
+
+@given(PROGRAMS)
+@SCHEDULED
+def test_does_a_recorded_run_do_the_same_and_its_replay_too(schedule: Schedule, program: Program) -> None:
+    expected = outcome(program, schedule)
+    recorder = Recorder(schedule)
+    assert outcome(program, recorder) == expected
+    replayer = Replayer(recorder.decisions())
+    assert outcome(program, replayer) == expected
+    replayer.check_ends()
 
 
 @given(PROGRAMS)
@@ -172,7 +197,7 @@ def test_does_the_engine_do_what_plain_simpy_does(program: Program) -> None:
     trace = start(program, on)
     events = step_to_the_end(env)
     ended = not any(process.is_alive for process in on.threads)
-    assert outcome(program, "fifo", loop=False) == (trace, env.now, events, ended)
+    assert outcome(program, "fifo") == (trace, env.now, events, ended)
 
 
 @given(PROGRAMS, st.integers(1, 7))
@@ -181,7 +206,7 @@ def test_does_a_run_in_slices_do_the_same(program: Program, length: int) -> None
     trace = start(program, OnEngine(engine))
     while engine.peek() < float("inf"):
         engine.run(until=engine.now + length)
-    assert trace == outcome(program, "fifo", loop=False)[0]
+    assert trace == outcome(program, "fifo")[0]
 
 
 @given(PROGRAMS)

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from sim.engine import Engine, TieRule
+from sim.engine import Engine, ScheduleName
 
 
-def order_of_threads(ties: TieRule, seed: int = 0, *, draws: int = 0) -> list[tuple[int, int]]:
+def order_of_threads(ties: ScheduleName, seed: int = 0, *, draws: int = 0) -> list[tuple[int, int]]:
     """In which order eight threads run that are always ready at the same time."""
-    engine = Engine(seed=seed, ties=ties)
+    engine = Engine(seed=seed, schedule=ties)
     order = []
 
     def thread(number: int) -> Iterator[int]:

@@ -29,7 +29,7 @@ def test_is_a_failure_a_row_of_one_line(pair: Experiment) -> None:
 def test_is_an_unforeseen_error_a_row_with_its_traceback_kept(
     pair: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(point: object) -> None:
+    def broken(point: object, schedule: object) -> None:
         raise KeyError("x")
 
     monkeypatch.setattr(floors, "simulate", broken)
@@ -39,7 +39,7 @@ def test_is_an_unforeseen_error_a_row_with_its_traceback_kept(
 
 
 def test_is_a_broken_invariant_named(pair: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(point: object) -> None:
+    def broken(point: object, schedule: object) -> None:
         raise ModelError("two owners")
 
     monkeypatch.setattr(floors, "simulate", broken)

@@ -35,7 +35,7 @@ def test_is_a_wrong_name_an_ordinary_attribute_error() -> None:
 
 @pytest.mark.usefixtures("house")
 def test_does_load_and_run_give_a_tidy_frame(monkeypatch: pytest.MonkeyPatch) -> None:
-    def simulate(point: Point) -> fakes.Measurement:
+    def simulate(point: Point, schedule: object) -> fakes.Measurement:
         return fakes.Measurement(1, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8, {"user": 9.0})
 
     monkeypatch.setattr(floors, "simulate", simulate)

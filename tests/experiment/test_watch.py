@@ -63,7 +63,7 @@ def test_is_an_exhausted_point_a_failed_row_that_is_tried_again(
     house: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     experiment = load("pair", {"threads": [1], "designs": ["calm"], "limits.wall": "30 ms"})
-    monkeypatch.setattr(floors, "simulate", lambda point: spin())
+    monkeypatch.setattr(floors, "simulate", lambda point, schedule: spin())
     frame = run(experiment, out="out")
     assert set(frame["error"]) == {"Exhausted: more than 0.03 s of wall time"}
     again = run(experiment, out="out", resume=True, task=measure)
@@ -76,7 +76,7 @@ def test_do_limits_of_the_machine_leave_the_id_alone(pair: Experiment) -> None:
 
 
 def test_is_running_out_of_memory_a_failed_row(pair: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
-    def greedy(point: object) -> None:
+    def greedy(point: object, schedule: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr(floors, "simulate", greedy)

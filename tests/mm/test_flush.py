@@ -21,7 +21,7 @@ from machines import (
     small_machine,
 )
 
-from sim.engine import PARKED, ThreadBody, TieRule
+from sim.engine import PARKED, ScheduleName, ThreadBody
 from sim.errors import ModelError
 from sim.hardware import INTERRUPT, TLB_FLUSH, Cpu, Machine
 from sim.mm import Contexts, FlushSpec, SynchronousFlush, TrackedFlush, make_flush
@@ -183,7 +183,7 @@ plans = st.lists(st.lists(flush_step | other_step, max_size=5), min_size=2, max_
 @pytest.mark.parametrize("kind", KINDS)
 @given(plans=plans, ceiling=st.sampled_from([2, 33]))
 def test_is_no_stale_translation_left_whatever_the_others_do(
-    kind: str, ties: TieRule, plans: list[list[tuple[str, object]]], ceiling: int
+    kind: str, ties: ScheduleName, plans: list[list[tuple[str, object]]], ceiling: int
 ) -> None:
     """Each cpu fills its TLB from one table of versions; a flush makes new versions first."""
     tlb = {**BROADCAST["tlb"], "flush_ceiling": ceiling}
@@ -476,7 +476,7 @@ def test_is_a_call_for_a_space_that_the_cpu_has_just_left_harmless() -> None:
     )
 )
 def test_are_the_entries_of_loaded_and_left_spaces_never_stale(
-    kind: str, ties: TieRule, plans: list[list[tuple[str, int]]]
+    kind: str, ties: ScheduleName, plans: list[list[tuple[str, int]]]
 ) -> None:
     """Three spaces, two numbers a cpu; each space has pages whose versions its flushes raise."""
     machine = small_machine(BROADCAST, ties=ties, online=len(plans))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -24,13 +25,18 @@ from locks import (
 )
 from machines import NS, RMW, small_machine, with_order
 
-from sim.engine import TieRule
+from sim.engine import InjectedDelays, Schedule, ScheduleName
+from sim.engine.schedule import Priority, Shuffle
 from sim.hardware import Machine
 
 Build = Callable[[Machine], ReaderWriterLock]
 
 RULES = ["fifo", "random", "cluster-first"]
 TIES = ["fifo", "shuffle"]
+ADVERSARIES: dict[str, Schedule] = {
+    "priority": partial(Priority, depth=3, decisions=50),
+    "delays": InjectedDelays(Shuffle, chance=0.2, up_to=3_000 * NS),
+}
 ALL = pytest.mark.parametrize("build", EXCLUSIVE + SHARED, ids=lambda build: build.__name__)
 
 
@@ -38,7 +44,7 @@ ALL = pytest.mark.parametrize("build", EXCLUSIVE + SHARED, ids=lambda build: bui
 @pytest.mark.parametrize("ties", TIES)
 @given(schedule=schedules(), rule=st.sampled_from(RULES), seed=st.integers(0, 9))
 def test_does_any_schedule_end_without_a_broken_rule(
-    build: Build, ties: TieRule, schedule: list[list[Turn]], rule: str, seed: int
+    build: Build, ties: ScheduleName, schedule: list[list[Turn]], rule: str, seed: int
 ) -> None:
     machine = small_machine(with_order(rule, 2), ties=ties, seed=seed)
     follow(machine, build(machine), schedule, exclusive=build in EXCLUSIVE)
@@ -46,8 +52,14 @@ def test_does_any_schedule_end_without_a_broken_rule(
 
 @ALL
 @pytest.mark.parametrize("ties", TIES)
-def test_do_crowded_schedules_end_without_a_broken_rule(build: Build, ties: TieRule) -> None:
+def test_do_crowded_schedules_end_without_a_broken_rule(build: Build, ties: ScheduleName) -> None:
     many_schedules(build, ties, range(100))
+
+
+@ALL
+@pytest.mark.parametrize("adversary", ADVERSARIES.values(), ids=list(ADVERSARIES))
+def test_do_crowded_schedules_end_against_an_adversary(build: Build, adversary: Schedule) -> None:
+    many_schedules(build, adversary, range(50))
 
 
 @ALL
@@ -64,12 +76,12 @@ def test_do_schedules_end_that_once_lost_a_waiter(seed: int) -> None:
 @pytest.mark.slow
 @ALL
 @pytest.mark.parametrize("ties", TIES)
-def test_do_ten_thousand_schedules_end_without_a_broken_rule(build: Build, ties: TieRule) -> None:
+def test_do_ten_thousand_schedules_end_without_a_broken_rule(build: Build, ties: ScheduleName) -> None:
     many_schedules(build, ties, range(10_000))
 
 
 def many_schedules(
-    build: Build, ties: TieRule, seeds: range, changes: Mapping[str, Any] | None = None
+    build: Build, ties: Schedule | ScheduleName, seeds: range, changes: Mapping[str, Any] | None = None
 ) -> None:
     for seed in seeds:
         draw = Random(seed)

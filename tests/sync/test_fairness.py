@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from locks import LOCK, Turn, schedules
 from machines import NS, run, small_machine, with_order
 
-from sim.engine import ThreadBody, TieRule
+from sim.engine import ScheduleName, ThreadBody
 from sim.hardware import Cpu, Machine
 from sim.sync import CnaLock, McsLock, QueuedSpinLock, QueueNodes, TicketLock
 
@@ -87,7 +87,7 @@ class Queueing:
     seed=st.integers(0, 9),
 )
 def test_are_places_served_in_order(
-    build: Callable[[Machine], Lock], ties: TieRule, schedule: list[list[Turn]], rule: str, seed: int
+    build: Callable[[Machine], Lock], ties: ScheduleName, schedule: list[list[Turn]], rule: str, seed: int
 ) -> None:
     machine = small_machine(with_order(rule), ties=ties, seed=seed)
     queueing = Queueing(machine, build(machine), schedule)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from machines import NS, Body, run, small_machine, start
 
-from sim.engine import ThreadBody, TieRule
+from sim.engine import ScheduleName, ThreadBody
 from sim.errors import ModelError
 from sim.hardware import INTERRUPT, Cpu, Machine
 from sim.sync import RCU, Rcu
@@ -204,7 +204,7 @@ STEPS = st.lists(
 @pytest.mark.parametrize("ties", ["fifo", "shuffle"])
 @given(plans=st.lists(STEPS, min_size=1, max_size=6))
 def test_does_no_callback_run_inside_a_section_that_began_before_its_defer(
-    flavour: str, ties: TieRule, plans: list[list[tuple[str, int]]]
+    flavour: str, ties: ScheduleName, plans: list[list[tuple[str, int]]]
 ) -> None:
     check_invariant(small_machine(ties=ties), flavour, plans)
 
@@ -212,7 +212,7 @@ def test_does_no_callback_run_inside_a_section_that_began_before_its_defer(
 @pytest.mark.slow
 @EVERY_FLAVOUR
 @pytest.mark.parametrize("ties", ["fifo", "shuffle"])
-def test_does_the_invariant_hold_in_ten_thousand_schedules(flavour: str, ties: TieRule) -> None:
+def test_does_the_invariant_hold_in_ten_thousand_schedules(flavour: str, ties: ScheduleName) -> None:
     kinds = ["read", "nested", "defer", "switch", "write"]
     for seed in range(10_000):
         machine = small_machine(seed=seed, ties=ties)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from locks import LOCK, Turn, disturb, random_schedule, schedules
 from machines import HIT, NS, run, small_machine, with_order
 
-from sim.engine import ThreadBody, TieRule
+from sim.engine import ScheduleName, ThreadBody
 from sim.hardware import Cpu, Machine
 from sim.sync import QueueNodes, SeqLock
 
@@ -80,7 +80,7 @@ class Halves:
     seed=st.integers(0, 9),
 )
 def test_is_what_a_reader_accepts_of_one_writer(
-    schedule: list[list[Turn]], rule: str, ties: TieRule, seed: int
+    schedule: list[list[Turn]], rule: str, ties: ScheduleName, seed: int
 ) -> None:
     machine = small_machine(with_order(rule), ties=ties, seed=seed)
     disturb(machine, len(schedule))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.engine import Engine, Steps
+from sim.engine import Engine, Schedule, ScheduleName, Steps
 from sim.errors import ModelError
 from sim.hardware import Cpu, Machine, MachineSpec
 from sim.workload.bench.objects import Objects
@@ -30,11 +30,12 @@ def run_bench(
     *,
     threads: int,
     seed: int | str,
+    schedule: Schedule | ScheduleName = "fifo",
     max_events: int,
     max_time_ps: int,
 ) -> Run:
     """Run *spec* once, its threads pinned as it says. Raises `AccountingError` as an ordinary run does."""
-    engine = Engine(seed=seed, max_events=max_events, max_time_ps=max_time_ps)
+    engine = Engine(seed=seed, schedule=schedule, max_events=max_events, max_time_ps=max_time_ps)
     hardware = Machine(engine, machine, threads, order_of(spec.pinning, machine.topology))
     bench = _Bench(hardware, boot(hardware, design, spec.memory), spec, threads)
     bench.set_up()

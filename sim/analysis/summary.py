@@ -1,0 +1,43 @@
+"""What a run says on the terminal when it is done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sim.analysis.tables import averaged, swept_columns
+from sim.terminal import TextTable
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+def result_table(points: DataFrame) -> TextTable:
+    """Throughput at the largest thread count: a row a machine, workload and placement, a column a design.
+
+    Replicates are given as their mean with half of its 95 % confidence interval; a swept value is a column.
+    """
+    threads = int(points["threads"].max())
+    table = TextTable(
+        box=None, pad_edge=False, header_style="bold", title=f"operations per µs at {threads} threads",
+        title_justify="left",
+    )  # fmt: skip
+    names = ("machine", "workload", "placement", *swept_columns(points))
+    keys = [key for key in names if points[key].nunique() > 1] or ["workload"]
+    for key in keys:
+        table.add_column(key)
+    designs = list(dict.fromkeys(points["design"]))
+    for design in designs:
+        table.add_column(design, justify="right")
+    largest = points[points["threads"] == threads]
+    means = averaged(largest[largest["status"] == "ok"], keys=("design", *keys))
+    for place, _ in largest.groupby(keys, sort=False):
+        here = means[(means[keys] == list(place)).all(axis=1)].set_index("design")
+        cells = []
+        for design in designs:
+            if design not in here.index:
+                cells.append("failed")
+                continue
+            mean, high = here.loc[design, ["mean", "high"]]
+            cells.append(f"{mean:.4g}" + (f" ± {high - mean:.2g}" if high == high else ""))
+        table.add_row(*[str(name) for name in place], *cells)
+    return table
