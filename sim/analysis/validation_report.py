@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from sim.analysis.activities import grouped
 from sim.analysis.metrics import KNEE_GAIN, Place
 from sim.analysis.tables import FROM_LATENCY, POINT_KEYS, THROUGHPUT
@@ -201,12 +203,12 @@ def _time_table(result: ValidationResult, points: Sequence[Place]) -> Iterator[s
     """Where the time of the points behind a miss went, in ns an operation."""
     if result.breakdown.empty:
         return
-    table = grouped(result.breakdown, POINT_KEYS)
     keys = [(p.design, p.machine, p.workload, p.placement, p.threads) for p in points]
-    chosen = table.loc[[key for key in keys if key in table.index]]
-    if chosen.empty:
+    own = pd.MultiIndex.from_frame(result.breakdown[list(POINT_KEYS)]).isin(keys)
+    if not own.any():
         return
-    chosen = chosen.loc[:, (chosen > 0).any()]
+    table = grouped(result.breakdown.loc[own], POINT_KEYS)  # groups that matter here, not elsewhere
+    chosen = table.loc[[key for key in keys if key in table.index]]
     yield from ("", "Simulated cpu time of an operation (ns), waiting included:", "")
     header = ("design", "workload", "threads", "time", *map(_escaped, chosen.columns))
     rows = [
