@@ -4,5 +4,17 @@ Everything runs on `Engine`, a SimPy environment whose clock is an integer numbe
 """
 
 from sim.engine.core import PARKED, Engine, Steps, Thread, ThreadBody, TieRule, Yielded
+from sim.engine.probe import QUIET, Probe, listen
 
-__all__ = ["PARKED", "Engine", "Steps", "Thread", "ThreadBody", "TieRule", "Yielded"]
+__all__ = [
+    "PARKED",
+    "QUIET",
+    "Engine",
+    "Probe",
+    "Steps",
+    "Thread",
+    "ThreadBody",
+    "TieRule",
+    "Yielded",
+    "listen",
+]

@@ -26,6 +26,7 @@ from simpy.core import EmptySchedule, StopSimulation
 from simpy.events import NORMAL, PENDING, URGENT, Condition, Event, Interruption, Process, ProcessGenerator
 from simpy.resources.resource import Request
 
+from sim.engine.probe import QUIET, Probe
 from sim.engine.units import format_duration
 from sim.errors import BudgetExceeded, Deadlock, ModelError
 
@@ -174,7 +175,7 @@ class Engine(simpy.Environment):
     """Simulated time, threads and named random streams.
 
     *seed* feeds every stream; *ties* is the rule for events at the same time; *max_events* and
-    *max_time_ps* bound a run (`BudgetExceeded`).
+    *max_time_ps* bound a run (`BudgetExceeded`); *probe* is who listens to it.
     """
 
     _now: int
@@ -189,6 +190,7 @@ class Engine(simpy.Environment):
         ties: TieRule = "fifo",
         max_events: int = _UNLIMITED,
         max_time_ps: int = _UNLIMITED,
+        probe: Probe = QUIET,
     ) -> None:
         super().__init__(initial_time=0)
         for name in ("timeout", "event", "all_of", "any_of"):
@@ -197,6 +199,7 @@ class Engine(simpy.Environment):
         self.events = 0
         self.max_events = max_events
         self.max_time_ps = max_time_ps
+        self.probe = probe
         self._live: dict[Thread, None] = {}
         self._streams: dict[str, random.Random] = {}
         counter = count()
@@ -205,6 +208,7 @@ class Engine(simpy.Environment):
         else:
             draw = self.stream("engine ties").getrandbits
             self._next_key = lambda: draw(32) << 64 | next(counter)
+        probe.attach(self)
 
     # -- threads ------------------------------------------------------------------------------------------
 

@@ -16,6 +16,9 @@ arrives while the thread waits costs nothing unless the wait ends before the han
 
 A cpu with interrupts disabled takes them when it enables them again.
 
+All time is charged here: by `work` and `stall`, which also delay the thread, and by `charge`, which does not.
+Where somebody listens to the charges, the cpus are `HeardCpu`s.
+
 Where both siblings of a core are online, their cpus are `SmtCpu`s: one's own work takes longer while the
 other works.
 """
@@ -62,12 +65,12 @@ class Cpu:
         "engine",
         "id",
         "in_kernel_wait",
-        "interrupts",
         "irq_until",
         "node",
         "number",
         "pages",
         "pending",
+        "probe",
         "socket",
         "spent",
         "thread",
@@ -77,6 +80,7 @@ class Cpu:
 
     def __init__(self, engine: Engine, cpu_id: int, seat: Seat) -> None:
         self.engine = engine
+        self.probe = engine.probe
         self.id = cpu_id
         self.bit = 1 << cpu_id
         self.number, self.core, self.cluster, self.node, self.socket = seat
@@ -91,7 +95,6 @@ class Cpu:
         self.in_kernel_wait = False
         """The thread sleeps in the kernel: the cpu is idle and in lazy-TLB mode."""
         self.irq_until = 0
-        self.interrupts = 0
         self._irq_in_wait = 0
         self._irqs_off = 0
         self._held_interrupts: list[Interrupt] = []
@@ -121,6 +124,10 @@ class Cpu:
         self.pending += cost
         self.spent[activity] += cost
 
+    def charge(self, cost: int, activity: str, page: dict[str, int] | None = None) -> None:
+        """Put time that passed otherwise on the account, on its open page if no other is given."""
+        (self.spent if page is None else page)[activity] += cost
+
     def take_pending(self) -> int:
         """The delay to yield before the next shared access (`if cpu.pending: yield cpu.take_pending()`)."""
         pending, self.pending = self.pending, 0
@@ -139,10 +146,10 @@ class Cpu:
         self.waiting = False
         if self._turned_in_wait:
             for page, waited in self._turned_in_wait:
-                page[activity] = page.get(activity, 0) + waited
+                self.charge(waited, activity, page)
             self._turned_in_wait.clear()
             since = self._turned_at
-        self.spent[activity] += self.engine._now - since - self._irq_in_wait
+        self.charge(self.engine._now - since - self._irq_in_wait, activity)
         self._irq_in_wait = 0
 
     def park(self, what: object, activity: str) -> Steps[None]:
@@ -162,18 +169,38 @@ class Cpu:
         self._wakes_at = max(now + delay, self.irq_until)
         self.engine.wake(self.thread, self._wakes_at - now)  # type: ignore[arg-type]
 
-    def resume(self) -> None:
-        """Like `wake()` without a queue entry where no handler is in the way."""
+    def grant(self, cost: int) -> None:
+        """End the wait for something that then takes *cost* ps more (`end_grant` charges both).
+
+        Without a handler in the way the thread goes on inside the caller's event.
+        """
+        self.pending = cost
         if self.irq_until > self.engine._now:
             self.wake()
         else:
             self.engine.resume(self.thread)  # type: ignore[arg-type]
+
+    def end_grant(self, since: int, activity: str) -> None:
+        """Like `end_wait`, and charge what was granted."""
+        self.end_wait(since, activity)
+        self.charge(self.pending, activity)
+
+    def go_idle(self) -> None:
+        """The thread sleeps in the kernel, or has ended."""
+        self.in_kernel_wait = True
+        self.probe.idle_begins(self)
+
+    def leave_idle(self) -> None:
+        """The thread runs again."""
+        self.in_kernel_wait = False
+        self.probe.idle_ends(self)
 
     def tlb_catch_up(self) -> None:
         """Leave lazy-TLB mode: do the flush that was skipped meanwhile."""
         if self.tlb.stale:
             self.tlb.stale = False
             self.tlb.flush()
+            self.probe.tlb_flush(self, 0, remote=True)
             self.work(self.tlb.flush_cost, TLB_FLUSH)
 
     # -- interrupts -----------------------------------------------------------------------------------------
@@ -188,7 +215,7 @@ class Cpu:
             held, self._held_interrupts = self._held_interrupts, []
             for interrupt in held:
                 length, done = interrupt(self)
-                self.interrupts += 1
+                self.probe.interrupt(self, length)
                 self.stall(length, INTERRUPT)
                 self.irq_until = self.now
                 done(self.irq_until)
@@ -202,8 +229,8 @@ class Cpu:
         now = self.engine._now
         end = (now if now > self.irq_until else self.irq_until) + length
         self.irq_until = end
-        self.interrupts += 1
-        self.spent[INTERRUPT] += length
+        self.probe.interrupt(self, length)
+        self.charge(length, INTERRUPT)
         thread = self.thread
         if self.waiting:
             self._irq_in_wait += length
@@ -231,12 +258,12 @@ class Cpu:
         an operation).
         """
         now = self.engine._now
-        page = dict(self.spent)
+        page = self.spent.copy()
         self.spent.clear()
         if self.waiting:
             beyond = max(0, self.irq_until - now)
             if beyond:
-                page[INTERRUPT] = page.get(INTERRUPT, 0) - beyond
+                page[INTERRUPT] -= beyond
                 self.spent[INTERRUPT] = beyond
             self._irq_in_wait = beyond
             waited = now - self._since - sum(page.values()) - sum(sum(past.values()) for past in self.pages)
@@ -247,7 +274,7 @@ class Cpu:
 
     def leave(self) -> None:
         """The thread is done; the cpu idles (and still takes interrupts) until `close_account`."""
-        self.in_kernel_wait = True
+        self.go_idle()
         self._left = self.begin_wait("nothing: it has ended")
 
     def close_account(self) -> None:
@@ -258,7 +285,7 @@ class Cpu:
         """
         now = self.engine._now
         beyond = max(0, self.irq_until - now)
-        self.spent[INTERRUPT] -= beyond
+        self.charge(-beyond, INTERRUPT)
         self._irq_in_wait -= beyond
         self.end_wait(self._left, IDLE)
         charged = sum(self.spent.values()) + sum(sum(page.values()) for page in self.pages)
@@ -290,3 +317,26 @@ class SmtCpu(Cpu):
             if not sibling.waiting and (thread := sibling.thread) is not None and thread.is_alive:
                 extra += self._extra
         self.stall(cost + round(cost * extra), activity)
+
+
+class HeardCpu(Cpu):
+    """A cpu that tells the probe of each charge."""
+
+    __slots__ = ()
+
+    def work(self, cost: int, activity: str) -> None:
+        self.stall(cost, activity)
+
+    def stall(self, cost: int, activity: str) -> None:
+        super().stall(cost, activity)
+        self.probe.charge(self, activity, cost)
+
+    def charge(self, cost: int, activity: str, page: dict[str, int] | None = None) -> None:
+        super().charge(cost, activity, page)
+        self.probe.charge(self, activity, cost)
+
+
+class HeardSmtCpu(SmtCpu, HeardCpu):
+    """The same with a sibling."""
+
+    __slots__ = ()

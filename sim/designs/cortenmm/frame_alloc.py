@@ -64,11 +64,13 @@ class FrameAllocator:
             cache.extend(buddy.allocate() for _ in range(self._limits.frame_refill))
         frame = cache.pop()
         self.owned.add(frame)
+        cpu.probe.frame_allocated(cpu, frame, 0)
         return frame
 
     def free(self, cpu: Cpu, frame: int) -> None:
         """Back into this cpu's cache; an overflow goes to its buddy."""
         self.owned.remove(frame)
+        cpu.probe.frame_freed(cpu, frame, 0)
         cpu.work(self._free, ALLOCATE)
         part = frame // self._part
         cache = self._caches[cpu.id][part]

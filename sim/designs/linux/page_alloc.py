@@ -96,11 +96,13 @@ class PageAllocator:
             yield from self._move(cpu, zone, self._batch(order), order)
         frame = pcp.pop()
         self.owned.add(frame)
+        cpu.probe.frame_allocated(cpu, frame, order)
         return frame
 
     def free(self, cpu: Cpu, frame: int, order: int = 0) -> Steps[None]:
         """free_unref_page: on this cpu's list of the frame's zone, in bulk to the buddy when that is full."""
         self.owned.remove(frame)
+        cpu.probe.frame_freed(cpu, frame, order)
         cpu.work(self._free + ((1 << order) - 1) * self._free_check, ALLOCATE)
         zone = self._zone_of(frame)
         pcp = zone.blocks(cpu, order)
