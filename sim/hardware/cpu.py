@@ -141,15 +141,15 @@ class Cpu:
         self.thread.waiting_for = what  # type: ignore[union-attr]
         return self.engine._now
 
-    def end_wait(self, since: int, activity: str) -> None:
-        """Charge the wait that began at *since*, less what interrupts took of it."""
+    def end_wait(self, since: int, activity: str, granted: int = 0) -> None:
+        """Charge the wait that began at *since*, less what interrupts took of it, and what was *granted*."""
         self.waiting = False
         if self._turned_in_wait:
             for page, waited in self._turned_in_wait:
                 self.charge(waited, activity, page)
             self._turned_in_wait.clear()
             since = self._turned_at
-        self.charge(self.engine._now - since - self._irq_in_wait, activity)
+        self.charge(self.engine._now - since - self._irq_in_wait + granted, activity)
         self._irq_in_wait = 0
 
     def park(self, what: object, activity: str) -> Steps[None]:
@@ -170,7 +170,7 @@ class Cpu:
         self.engine.wake(self.thread, self._wakes_at - now)  # type: ignore[arg-type]
 
     def grant(self, cost: int) -> None:
-        """End the wait for something that then takes *cost* ps more (`end_grant` charges both).
+        """End the wait for something that takes *cost* ps more, to be charged by `end_wait`.
 
         Without a handler in the way the thread goes on inside the caller's event.
         """
@@ -179,11 +179,6 @@ class Cpu:
             self.wake()
         else:
             self.engine.resume(self.thread)  # type: ignore[arg-type]
-
-    def end_grant(self, since: int, activity: str) -> None:
-        """Like `end_wait`, and charge what was granted."""
-        self.end_wait(since, activity)
-        self.charge(self.pending, activity)
 
     def go_idle(self) -> None:
         """The thread sleeps in the kernel, or has ended."""

@@ -254,7 +254,7 @@ class CacheLine:
         self._enqueue(cpu, kind)
         since = cpu.begin_wait(self)
         yield PARKED
-        cpu.end_grant(since, activity)
+        cpu.end_wait(since, activity, cpu.pending)
 
     def _enqueue(self, cpu: Cpu, kind: int) -> None:
         if self.fabric.rule == "cluster-first":
