@@ -99,6 +99,10 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     run.add_argument("--quick", action="store_true", help="the experiment's quick profile: a first look")
     run.add_argument("--resume", action="store_true", help="continue a run that was stopped")
+    run.add_argument(
+        "--profile", action="store_true",
+        help="count what happens and who waits for which lock: counters.csv, locks.csv",
+    )  # fmt: skip
     run.add_argument("--no-plots", action="store_true", help="tables only")
 
     merge = commands.add_parser("merge", help="make one run of the shards of an experiment")
@@ -202,6 +206,7 @@ def _run(options: argparse.Namespace) -> int:
                 out=out,
                 workers=options.workers or available_cpus(),
                 resume=options.resume,
+                profile=options.profile,
                 progress=progress,
                 shard=options.shard,
                 scheduler=options.scheduler,
@@ -248,16 +253,18 @@ def _report(points: DataFrame, out: Path, style: Style, plots: bool) -> int:
                     "out": str(out),
                     "points": len(points),
                     "failed": len(failed),
-                    "tables": [str(out / name) for name in ("points.csv", "points.parquet", "breakdown.csv")],
+                    "tables": [str(out / name) for name in _tables(points)],
                     "figures": [str(figure) for figure in figures],
                 }
             )
         )
     elif style == "people":
-        from sim.experiment.describe import result_table
+        from sim.experiment.describe import profile_table, result_table
 
         console = _console(sys.stdout)
         console.print(result_table(points))
+        if "counters" in points.attrs:
+            console.print(profile_table(points))
         console.print(f"\ntables: {out / 'points.csv'}", soft_wrap=True, highlight=False)
         for figure in figures[:1]:
             console.print(f"figure: {figure}", soft_wrap=True, highlight=False)
@@ -265,6 +272,12 @@ def _report(points: DataFrame, out: Path, style: Style, plots: bool) -> int:
         _complain(f"{len(failed)} of {len(points)} points failed; the first: {failed.iloc[0]['error']}")
         return FAILED
     return DONE
+
+
+def _tables(points: DataFrame) -> list[str]:
+    """The tables in the folder of a run."""
+    extra = ("counters.csv", "locks.csv") if "counters" in points.attrs else ()
+    return ["points.csv", "points.parquet", "breakdown.csv", *extra]
 
 
 def _merge(options: argparse.Namespace) -> int:

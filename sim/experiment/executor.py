@@ -22,6 +22,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from itertools import takewhile
+from typing import TYPE_CHECKING
 
 from sim.errors import Fault, InputError
 from sim.experiment import floors
@@ -30,15 +31,23 @@ from sim.experiment.outcome import Outcome, killed, measured, raised
 from sim.experiment.points import Point
 from sim.experiment.watch import watched
 
+if TYPE_CHECKING:
+    from sim.engine import Probe
+
 Task = Callable[[Point], Outcome]
 
 
-def run_point(point: Point) -> Outcome:
-    """Simulate one point; whatever the simulation raises becomes a failed outcome."""
+def run_point(point: Point, listeners: Sequence[Probe] = ()) -> Outcome:
+    """Simulate one point; whatever the simulation raises, or one of *listeners*, becomes a failed outcome."""
     started = time.perf_counter()
     try:
         with watched(point.limits):
-            outcome = measured(point, floors.simulate(point))
+            if point.profile:
+                report = floors.run_report()
+                measurement = floors.simulate(point, [*listeners, *report.listeners])
+                outcome = replace(measured(point, measurement), counters=report.counters, locks=report.locks)
+            else:
+                outcome = measured(point, floors.simulate(point, listeners))
     except Exception as error:
         outcome = raised(point, error)
     return replace(outcome, seconds=time.perf_counter() - started)

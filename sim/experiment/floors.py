@@ -15,10 +15,12 @@ from pydantic import BaseModel
 
 if TYPE_CHECKING:
     from sim.designs import DesignSpec
+    from sim.engine import Probe
     from sim.errors import Fault
     from sim.experiment.points import Point
     from sim.experiment.presets import Kind
     from sim.hardware import MachineSpec
+    from sim.profile import RunReport
     from sim.workload import Measurement, WorkloadSpec
 
 _MODEL_FLOORS = ("engine", "hardware", "sync", "mm", "designs", "workload")
@@ -64,8 +66,9 @@ def lacking(design: DesignSpec, workload: WorkloadSpec) -> str | None:
     return lacking(design, workload)
 
 
-def simulate(point: Point) -> Measurement:
-    """Simulate one point."""
+def simulate(point: Point, listeners: Sequence[Probe] = ()) -> Measurement:
+    """Simulate one point and tell *listeners* of it."""
+    from sim.engine import listen
     from sim.workload import Limits, simulate
 
     return simulate(
@@ -76,7 +79,22 @@ def simulate(point: Point) -> Measurement:
         threads=point.threads,
         seed=point.seed,
         limits=Limits(events=point.limits.events, simulated_ps=point.limits.simulated_time),
+        probe=listen(*listeners),
     )
+
+
+def run_report() -> RunReport:
+    """A new report of a point."""
+    from sim.profile import RunReport
+
+    return RunReport()
+
+
+def lock_columns() -> Sequence[str]:
+    """The columns of a report's table of locks."""
+    from sim.profile import COLUMNS
+
+    return COLUMNS
 
 
 @cache

@@ -85,7 +85,9 @@ def conclude(
             for outcome in failed
         ],
         "tables": {
-            name: sha256((folder / name).read_bytes()).hexdigest() for name in ("points.csv", "breakdown.csv")
+            name: sha256((folder / name).read_bytes()).hexdigest()
+            for name in ("points.csv", "breakdown.csv", "counters.csv", "locks.csv")
+            if (folder / name).exists()
         },
     }
 

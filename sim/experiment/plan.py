@@ -48,6 +48,8 @@ class Experiment:
     files: tuple[SourceFile, ...]
     cells: tuple[Cell, ...]
     """The grid less its replicates, in the order of the result tables."""
+    profile: bool = False
+    """Whether its points are run with a report of counters and locks."""
 
     @property
     def name(self) -> str:
@@ -60,7 +62,7 @@ class Experiment:
         return tuple(
             make_point(
                 cell.machine, cell.design, cell.workload, cell.placement, cell.threads, spec.seed, replicate,
-                spec.limits, cell.assignment.swept,
+                spec.limits, cell.assignment.swept, self.profile,
             )
             for cell in self.cells
             for replicate in range(spec.replicates)
@@ -90,6 +92,7 @@ def make_point(
     replicate: int = 0,
     limits: LimitsSpec | None = None,
     swept: Swept = (),
+    profile: bool = False,
 ) -> Point:
     """One point; *seed* is the experiment's, from which the point's own is derived."""
     digests = "".join(resolved.digest for resolved in (machine, design, workload))
@@ -107,6 +110,7 @@ def make_point(
         machine.spec,
         design.spec,
         workload.spec,
+        profile,
     )
 
 

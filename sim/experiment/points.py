@@ -36,6 +36,8 @@ class Point:
     machine_spec: MachineSpec = field(repr=False, compare=False)
     design_spec: DesignSpec = field(repr=False, compare=False)
     workload_spec: WorkloadSpec = field(repr=False, compare=False)
+    profile: bool = False
+    """With a run report: counters and locks beside the row, which is the same."""
 
     @cached_property
     def id(self) -> str:
@@ -52,6 +54,8 @@ class Point:
             "replicate": self.replicate,
             "model": floors.model_version(),
         }
+        if self.profile:
+            identity["profile"] = True
         if self.swept:
             identity["swept"] = self.swept
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from sim.engine.probe import CallView, CpuView, Distance, LineView, LockView
 
 TRANSFERS: Final[dict[str, str]] = {
-    "same cpu": "transfers: none, already here",
+    "same cpu": "atomics on own lines",
     "same cluster": "transfers: same cluster",
     "same socket": "transfers: same socket",
     "other socket": "transfers: other socket",

@@ -20,6 +20,21 @@ if TYPE_CHECKING:
     from sim.engine import Engine
     from sim.engine.probe import CpuView, LockView, Mode
 
+COLUMNS: Final = (
+    "lock",
+    "mode",
+    "activity",
+    "locks",
+    "acquisitions",
+    "contended",
+    "missed",
+    "wait_ns",
+    "wait_max_ns",
+    "hold_ns",
+    "hold_max_ns",
+)
+"""What a row of the table says; *locks* is how many share it."""
+
 SHOWN: Final = 40
 """Locks with a row of their own, those with the longest waits; the rest share one."""
 
@@ -147,16 +162,6 @@ class Locks(Paged[dict[Key, Usage]]):
 
 
 def _row(name: str, mode: str, activity: str, locks: int, usage: Usage) -> dict[str, Any]:
-    return {
-        "lock": name,
-        "mode": mode,
-        "activity": activity,
-        "locks": locks,
-        "acquisitions": usage.acquisitions,
-        "contended": usage.contended,
-        "missed": usage.missed,
-        "wait_ns": usage.wait / PS_PER_NS,
-        "wait_max_ns": usage.wait_max / PS_PER_NS,
-        "hold_ns": usage.hold / PS_PER_NS,
-        "hold_max_ns": usage.hold_max / PS_PER_NS,
-    }
+    counts = usage.acquisitions, usage.contended, usage.missed
+    times = (time / PS_PER_NS for time in (usage.wait, usage.wait_max, usage.hold, usage.hold_max))
+    return dict(zip(COLUMNS, (name, mode, activity, locks, *counts, *times), strict=True))
