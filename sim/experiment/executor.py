@@ -44,10 +44,10 @@ def run_point(point: Point, listeners: Sequence[Probe] = ()) -> Outcome:
         with watched(point.limits):
             if point.profile:
                 report = floors.run_report()
-                measurement = floors.simulate(point, [*listeners, *report.listeners])
+                measurement = floors.simulate(point, *listeners, *report.listeners)
                 outcome = replace(measured(point, measurement), counters=report.counters, locks=report.locks)
             else:
-                outcome = measured(point, floors.simulate(point, listeners))
+                outcome = measured(point, floors.simulate(point, *listeners))
     except Exception as error:
         outcome = raised(point, error)
     return replace(outcome, seconds=time.perf_counter() - started)

@@ -66,7 +66,7 @@ def lacking(design: DesignSpec, workload: WorkloadSpec) -> str | None:
     return lacking(design, workload)
 
 
-def simulate(point: Point, listeners: Sequence[Probe] = ()) -> Measurement:
+def simulate(point: Point, *listeners: Probe) -> Measurement:
     """Simulate one point and tell *listeners* of it."""
     from sim.engine import listen
     from sim.workload import Limits, simulate
