@@ -215,9 +215,9 @@ class _Several(Probe):
 
 
 def _each(hooks: Sequence[Callable[..., None]]) -> Callable[..., None]:
-    def tell(*arguments: Any) -> None:
+    def tell(*arguments: Any, **named: Any) -> None:
         for hook in hooks:
-            hook(*arguments)
+            hook(*arguments, **named)
 
     return tell
 
