@@ -16,7 +16,7 @@ arrives while the thread waits costs nothing unless the wait ends before the han
 
 A cpu with interrupts disabled takes them when it enables them again.
 
-All time is charged here: by `work` and `stall`, which also delay the thread, and by `charge`, which does not.
+All time is charged here: by `work` and `stall`, which also delay the thread, and by `end_wait` and `charge`.
 Where somebody listens to the charges, the cpus are `HeardCpu`s.
 
 Where both siblings of a core are online, their cpus are `SmtCpu`s: one's own work takes longer while the
@@ -124,9 +124,9 @@ class Cpu:
         self.pending += cost
         self.spent[activity] += cost
 
-    def charge(self, cost: int, activity: str, page: dict[str, int] | None = None) -> None:
-        """Put time that passed otherwise on the account, on its open page if no other is given."""
-        (self.spent if page is None else page)[activity] += cost
+    def charge(self, cost: int, activity: str) -> None:
+        """Put time that passes otherwise on the account."""
+        self.spent[activity] += cost
 
     def take_pending(self) -> int:
         """The delay to yield before the next shared access (`if cpu.pending: yield cpu.take_pending()`)."""
@@ -146,10 +146,10 @@ class Cpu:
         self.waiting = False
         if self._turned_in_wait:
             for page, waited in self._turned_in_wait:
-                self.charge(waited, activity, page)
+                page[activity] += waited
             self._turned_in_wait.clear()
             since = self._turned_at
-        self.charge(self.engine._now - since - self._irq_in_wait + granted, activity)
+        self.spent[activity] += self.engine._now - since - self._irq_in_wait + granted
         self._irq_in_wait = 0
 
     def park(self, what: object, activity: str) -> Steps[None]:
@@ -326,9 +326,14 @@ class HeardCpu(Cpu):
         super().stall(cost, activity)
         self.probe.charge(self, activity, cost)
 
-    def charge(self, cost: int, activity: str, page: dict[str, int] | None = None) -> None:
-        super().charge(cost, activity, page)
+    def charge(self, cost: int, activity: str) -> None:
+        super().charge(cost, activity)
         self.probe.charge(self, activity, cost)
+
+    def end_wait(self, since: int, activity: str, granted: int = 0) -> None:
+        before = self.spent[activity] - sum(waited for _, waited in self._turned_in_wait)
+        super().end_wait(since, activity, granted)
+        self.probe.charge(self, activity, self.spent[activity] - before)
 
 
 class HeardSmtCpu(SmtCpu, HeardCpu):
