@@ -98,7 +98,7 @@ class Tally(Probe):
         self.calls = self.ipis = self.flushes = self.broadcasts = 0
         self.switches = self.kept = self.sleeps = self.revocations = 0
 
-    def interrupt(self, cpu: CpuView, length: int) -> None:
+    def interrupt(self, cpu: CpuView, begins: int, length: int) -> None:
         self.interrupts[cpu.id] += 1
 
     def ipi_send(self, call: CallView, interrupts: int) -> None:

@@ -144,8 +144,8 @@ class Probe:
 
     # -- interrupts -----------------------------------------------------------------------------------------
 
-    def interrupt(self, cpu: CpuView, length: int) -> None:
-        """*cpu* runs an interrupt's handler of *length* (an IPI's, a timer's, a softirq)."""
+    def interrupt(self, cpu: CpuView, begins: int, length: int) -> None:
+        """*cpu* runs an interrupt's handler of *length* from *begins* on (an IPI's, a timer's, a softirq)."""
 
     def ipi_send(self, call: CallView, interrupts: int) -> None:
         """*call* is queued at all its targets; so many of them had an empty queue and are interrupted."""

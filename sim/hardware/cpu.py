@@ -210,7 +210,7 @@ class Cpu:
             held, self._held_interrupts = self._held_interrupts, []
             for interrupt in held:
                 length, done = interrupt(self)
-                self.probe.interrupt(self, length)
+                self.probe.interrupt(self, self.now, length)
                 self.stall(length, INTERRUPT)
                 self.irq_until = self.now
                 done(self.irq_until)
@@ -224,7 +224,7 @@ class Cpu:
         now = self.engine._now
         end = (now if now > self.irq_until else self.irq_until) + length
         self.irq_until = end
-        self.probe.interrupt(self, length)
+        self.probe.interrupt(self, end - length, length)
         self.charge(length, INTERRUPT)
         thread = self.thread
         if self.waiting:

@@ -102,7 +102,7 @@ class Counters(Paged["Counter[str]"]):
         if (since := self._idle_since.pop(cpu.id, None)) is not None:
             self._add_idle(since)
 
-    def interrupt(self, cpu: CpuView, length: int) -> None:
+    def interrupt(self, cpu: CpuView, begins: int, length: int) -> None:
         self.page["interrupts"] += 1
 
     def ipi_send(self, call: CallView, interrupts: int) -> None:

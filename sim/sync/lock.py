@@ -8,7 +8,7 @@ A lock is a class with generators for its verbs; a decorator says what a verb do
     @downgrades          keeps it for reading           downgraded ...
 
 While nobody listens a verb is called as it stands. A lock without a name is a part of another one, which
-speaks for it. The time that a verb takes is the same in both cases.
+speaks for it. Readers of a seqlock hold nothing and tell nothing.
 """
 
 from __future__ import annotations

@@ -181,3 +181,29 @@ def test_are_calls_that_share_an_interrupt_told_apart() -> None:
     assert [interrupts for _, _, interrupts in listener.sent] == [1, 0]
     assert listener.handled == [(0, [1, 2])]
     assert [sender for _, sender, _ in listener.acked] == [1, 2]
+
+
+def test_is_a_handler_told_with_its_time() -> None:
+    """The second arrives during the first; the third while interrupts are off, from 2 to 3 us."""
+    told: list[tuple[int, int]] = []
+
+    class Handlers(Probe):
+        def interrupt(self, cpu: Any, begins: int, length: int) -> None:
+            told.append((begins // NS, length // NS))
+
+    machine = small_machine(listeners=[Handlers()])
+
+    def deaf(cpu: Cpu) -> ThreadBody:
+        cpu.work(800 * NS, "user")  # two handlers make it end at 2000
+        yield cpu.take_pending()
+        cpu.disable_interrupts()
+        cpu.work(1000 * NS, "deaf")
+        yield cpu.take_pending()
+        cpu.enable_interrupts()
+
+    for time in (100, 200, 2500):
+        machine.engine.call_in(
+            time * NS, lambda: machine.cpus[0].interrupt(lambda _: (600 * NS, lambda end: None))
+        )
+    run(machine, {0: deaf})
+    assert told == [(100, 600), (700, 600), (3000, 600)]
