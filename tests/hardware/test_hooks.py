@@ -51,7 +51,7 @@ def test_is_every_transfer_told_with_where_it_came_from() -> None:
     machine = small_machine(listeners=[listener])
     line = machine.line("x")
     program = [(0, "write"), (0, "write"), (0, "read"), (1, "write"), (5, "read"), (6, "read"), (8, "write"),
-               (0, "read"), (9, "write")]  # fmt: skip
+               (0, "read"), (9, "write"), (0, "read"), (5, "write")]  # fmt: skip
 
     def body(number: int) -> Body:
         def steps(cpu: Cpu) -> ThreadBody:
@@ -73,6 +73,8 @@ def test_is_every_transfer_told_with_where_it_came_from() -> None:
         (8, 1, "other socket", FAR, True),  # from all of 1, 5, 6
         (0, 8, "other socket", FAR, False),
         (9, 0, "other socket", FAR, True),  # of 0, 8 the farthest
+        (0, 9, "other socket", FAR, False),
+        (5, 9, "other socket", FAR, True),  # of 0, 9 the farthest
     ]
 
 
@@ -100,6 +102,18 @@ def test_do_the_charges_of_a_cpu_sum_to_its_account(rule: str, smt: bool) -> Non
     for time in (1, 3, 7):
         for cpu in others:
             machine.engine.call_in(time * 1000 * NS, cpu.turn_page)
+
+    def late(_: Cpu) -> tuple[int, Any]:
+        """A handler that outlasts the run, which may be over by then."""
+        return 10**6 * NS, lambda end: None
+
+    def at_the_end() -> None:
+        if all(cpu.in_kernel_wait for cpu in others[1:]):
+            others[1].interrupt(late)
+        else:
+            machine.engine.call_in(100 * NS, at_the_end)
+
+    at_the_end()
     run(machine, {cpu.id: body for cpu in others})
     for cpu in others:
         account: Counter[str] = Counter()
