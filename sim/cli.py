@@ -14,16 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from sim.errors import CortensimError, Fault, InputError
+from sim.plaintext import plain, say
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-    from rich.console import Console
 
     from sim.experiment.progress import Style
     from sim.experiment.shards import Shard
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
-_PLAIN_WIDTH = 160
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,7 +55,7 @@ class _Parser(argparse.ArgumentParser):
     """argparse with a one-line error."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(BAD_INPUT, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(BAD_INPUT, plain(f"{self.prog}: {message} (see {self.prog} --help)") + "\n")
 
 
 class _Version(argparse.Action):
@@ -65,7 +64,7 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from sim.experiment.manifest import package_version
 
-        print(f"cortensim {package_version()}")
+        say(f"cortensim {package_version()}")
         parser.exit()
 
 
@@ -89,20 +88,33 @@ def _parser() -> argparse.ArgumentParser:
         help="where points run (default: processes on this machine)",
     )  # fmt: skip
     run.add_argument("--scheduler", metavar="ADDRESS", help="dask scheduler, such as tcp://HOST:8786")
+    run.add_argument(
+        "--patience", metavar="SECONDS", type=_seconds, default=None,
+        help="how long a cluster may be without any worker (default: 300)",
+    )  # fmt: skip
     run.add_argument("--quiet", action="store_true", help="say nothing but what is wrong")
     run.add_argument("--json", action="store_true", help="progress and summary as JSON lines")
     run.add_argument("--workers", metavar="N", type=_workers, help="processes (default: one a cpu)")
     run.add_argument("--threads", metavar="1,8,64", help="thread counts instead of the experiment's")
     run.add_argument(
+        "--machine", "--machines", metavar="A,B", dest="machines", help="machines instead of the experiment's"
+    )
+    run.add_argument("--designs", metavar="A,B", help="designs instead of the experiment's")
+    run.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[],
-        help="another value: seed=7, designs=[linux-6.13], workload.layout.leaves=64 (repeatable)",
+        help="another value, by the path that `show` prints: seed=7, layout.leaves=64, "
+        "workload.thread[2].compute.time=1us (repeatable)",
     )  # fmt: skip
+    run.add_argument("--dry-run", action="store_true", help="say what would run, and write nothing")
     run.add_argument("--quick", action="store_true", help="the experiment's quick profile: a first look")
     run.add_argument("--resume", action="store_true", help="continue a run that was stopped")
     run.add_argument(
         "--profile", action="store_true",
         help="count what happens and who waits for which lock: counters.csv, locks.csv",
     )  # fmt: skip
+    run.add_argument(
+        "--retry-failed", action="store_true", help="as --resume, and run the points that failed again"
+    )
     run.add_argument("--no-plots", action="store_true", help="tables only")
 
     merge = commands.add_parser("merge", help="make one run of the shards of an experiment")
@@ -177,27 +189,41 @@ def _parser() -> argparse.ArgumentParser:
     plot.set_defaults(command=_plot)
     plot.add_argument("run", metavar="RUN", type=Path, help="folder of a run, or its name under results/")
     plot.add_argument("--out", metavar="DIR", type=Path, help="folder for the figures (default: RUN/plots)")
+    plot.add_argument(
+        "--as-is", action="store_true", help="draw tables that were changed after the run, and say so"
+    )
     return parser
 
 
 def _run(options: argparse.Namespace) -> int:
-    from sim.experiment import available_cpus, load, meter, parse_override, patient, run
+    from sim.experiment import available_cpus, load, meter, parse_names, parse_override, patient, run
+    from sim.experiment.cluster import SECONDS_FOR_WORKERS, ClusterLost
+    from sim.terminal import console
 
     _check_run_options(options)
     overrides = [parse_override(text, f"--set {text}") for text in options.set]
     if options.threads is not None:
         overrides.append(parse_override(f"threads=[{options.threads}]", f"--threads {options.threads}"))
+    for key, option in (("machines", "machine"), ("designs", "designs")):
+        if (names := getattr(options, key)) is not None:
+            overrides.append(parse_names(key, names, f"--{option} {names}"))
     experiment = load(options.experiment, overrides, quick=options.quick)
     part = f"-{options.shard.index}-of-{options.shard.count}" if options.shard else ""
     out: Path = options.out or Path("results") / (
         experiment.name + ("-quick" if options.quick else "") + part
     )
+    if options.dry_run:
+        from sim.experiment.preview import preview
+
+        for line in preview(experiment, out, options.shard):
+            say(line)
+        return DONE
     style: Style = "json" if options.json else "quiet" if options.quiet else "people"
-    stderr = _console(sys.stderr)
+    stderr = console(sys.stderr)
 
     def notice() -> None:
         if style == "people":
-            stderr.print("stopping when the running points are done; Ctrl-C again stops at once")
+            say("stopping when the running points are done; Ctrl-C again stops at once", sys.stderr)
 
     try:
         with meter(stderr, style) as progress, patient(notice) as stop:
@@ -207,18 +233,20 @@ def _run(options: argparse.Namespace) -> int:
                 workers=options.workers or available_cpus(),
                 resume=options.resume,
                 profile=options.profile,
+                retry_failed=options.retry_failed,
                 progress=progress,
                 shard=options.shard,
                 scheduler=options.scheduler,
+                patience=options.patience or SECONDS_FOR_WORKERS,
                 stop=stop,
             )
     except KeyboardInterrupt:
         _complain(f"stopped; finished points are kept in {out}: continue with --resume")
         return INTERRUPTED
+    except ClusterLost as error:
+        _complain(f"{error} and kept in {out}: mend the cluster and continue with --resume")
+        return FAILED
     except OSError as error:
-        if error.errno is None:  # a lost connection to a cluster, not a file
-            _complain(f"{error}; finished points are kept in {out}: continue with --resume")
-            return FAILED
         reason = (error.strerror or str(error)).lower()
         _complain(f"{out}: cannot write results: {reason}; finished points are kept: continue with --resume")
         return FAILED
@@ -236,6 +264,8 @@ def _check_run_options(options: argparse.Namespace) -> None:
         faults.append(
             Fault("is for a cluster", f"--scheduler {options.scheduler}", allowed="--executor dask")
         )
+    if options.executor != "dask" and options.patience is not None:
+        faults.append(Fault("is for a cluster", "--patience", allowed="--executor dask"))
     if options.json and options.quiet:
         faults.append(Fault("contradict each other", "--json and --quiet"))
     if faults:
@@ -245,9 +275,14 @@ def _check_run_options(options: argparse.Namespace) -> None:
 def _report(points: DataFrame, out: Path, style: Style, plots: bool) -> int:
     """Say what came of a run, and draw it."""
     failed = points[points["status"] == "failed"]
-    figures = _draw(out, out / "plots") if plots and len(failed) < len(points) else []
+    figures = []
+    if plots and len(failed) < len(points):
+        try:
+            figures = _draw(out, out / "plots")
+        except InputError as error:  # the run is done: what cannot be drawn is no fault of it
+            _complain(f"no figures: {error}")
     if style == "json":
-        print(
+        say(
             json.dumps(
                 {
                     "out": str(out),
@@ -260,14 +295,15 @@ def _report(points: DataFrame, out: Path, style: Style, plots: bool) -> int:
         )
     elif style == "people":
         from sim.experiment.describe import profile_table, result_table
+        from sim.terminal import console
 
-        console = _console(sys.stdout)
-        console.print(result_table(points))
+        console(sys.stdout).print(result_table(points))
         if "counters" in points.attrs:
-            console.print(profile_table(points))
-        console.print(f"\ntables: {out / 'points.csv'}", soft_wrap=True, highlight=False)
+            say("")
+            console(sys.stdout).print(profile_table(points))
+        say(f"\ntables: {out / 'points.csv'}")
         for figure in figures[:1]:
-            console.print(f"figure: {figure}", soft_wrap=True, highlight=False)
+            say(f"figure: {figure}")
     if len(failed):
         _complain(f"{len(failed)} of {len(points)} points failed; the first: {failed.iloc[0]['error']}")
         return FAILED
@@ -289,20 +325,22 @@ def _merge(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from sim.experiment.describe import preset_table
+    from sim.experiment.describe import preset_list
+    from sim.terminal import console
 
     kinds = {"machines": "machine", "designs": "design", "workloads": "workload", "experiments": "experiment"}
-    _console(sys.stdout).print(preset_table(kinds[options.kind]))  # type: ignore[arg-type]
+    console(sys.stdout).print(preset_list(kinds[options.kind]))  # type: ignore[arg-type]
     return DONE
 
 
 def _show(options: argparse.Namespace) -> int:
     from sim.experiment.check import find_any
     from sim.experiment.describe import spec_view
+    from sim.terminal import console
 
-    console = _console(sys.stdout)
+    screen = console(sys.stdout)
     for resolved in find_any(options.name):
-        console.print(spec_view(resolved))
+        screen.print(spec_view(resolved))
     return DONE
 
 
@@ -316,7 +354,7 @@ def _check(options: argparse.Namespace) -> int:
         except InputError as error:
             faults += [fault for fault in error.faults if fault not in faults]
         else:
-            print(f"{path}: {kind} {name} is fine")
+            say(f"{path}: {kind} {name} is fine")
     if faults:
         raise InputError(faults)
     return DONE
@@ -327,7 +365,7 @@ def _init(options: argparse.Namespace) -> int:
 
     _make_folder(options.folder)
     for path in write_starter(options.folder):
-        print(path)
+        say(path)
     return DONE
 
 
@@ -336,7 +374,7 @@ def _schema(options: argparse.Namespace) -> int:
 
     _make_folder(options.folder)
     for path in write_schemas(options.folder):
-        print(path)
+        say(path)
     return DONE
 
 
@@ -344,30 +382,34 @@ def _validate(options: argparse.Namespace) -> int:
     from sim.analysis.validation import validate
     from sim.analysis.validation_report import write_report
     from sim.experiment import available_cpus, meter
+    from sim.terminal import console
 
     if options.report is not None:
         _make_folder(options.report.parent)
     if options.out is not None:
         _make_folder(options.out)
-    with meter(_console(sys.stderr)) as progress:
+    with meter(console(sys.stderr)) as progress:
         result = validate(options.data, options.dataset, options.workers or available_cpus(), progress)
-    console = _console(sys.stdout)
-    result.render(console)
+    result.render(console(sys.stdout))
     if options.out is not None:
         written = result.write_csv(options.out)
-        console.print(f"table: {written}", soft_wrap=True, highlight=False)
+        say(f"table: {written}")
     if options.report is not None:
         written = write_report(result, options.report)
-        console.print(f"page: {written}", soft_wrap=True, highlight=False)
-    return DONE if result.ok and (result.complete or not options.strict) else FAILED
+        say(f"page: {written}")
+    if not result.answered:
+        _complain("no row could be compared: the table above says why")
+    good = result.ok and result.answered and (result.complete or not options.strict)
+    return DONE if good else FAILED
 
 
 def _fit(options: argparse.Namespace) -> int:
     from sim.analysis.fitting import fit
     from sim.experiment import available_cpus, meter, parse_choices
+    from sim.terminal import console
 
     choices = [parse_choices(text, f"--try {text}") for text in options.tries]
-    with meter(_console(sys.stderr)) as progress:
+    with meter(console(sys.stderr)) as progress:
         result = fit(
             choices,
             options.machine,
@@ -377,7 +419,7 @@ def _fit(options: argparse.Namespace) -> int:
             options.workers or available_cpus(),
             progress,
         )
-    result.render(_console(sys.stdout))
+    result.render(console(sys.stdout))
     return DONE
 
 
@@ -385,15 +427,15 @@ def _plot(options: argparse.Namespace) -> int:
     run: Path = options.run
     if not run.exists() and (named := Path("results") / run).exists():
         run = named
-    for figure in _draw(run, options.out or run / "plots"):
-        print(figure)
+    for figure in _draw(run, options.out or run / "plots", options.as_is):
+        say(figure)
     return DONE
 
 
-def _draw(run: Path, out: Path) -> list[Path]:
+def _draw(run: Path, out: Path, as_is: bool = False) -> list[Path]:
     from sim.analysis.figures import plot_run
 
-    return plot_run(run, out)
+    return plot_run(run, out, as_is=as_is)
 
 
 def _make_folder(folder: Path) -> None:
@@ -419,18 +461,18 @@ def _workers(text: str) -> int:
     return int(text)
 
 
-def _console(stream: object) -> Console:
-    """A console on *stream*; what goes to a file or a pipe is not folded at 80 columns."""
-    from rich.console import Console
-
-    console = Console(file=stream, highlight=False)  # type: ignore[arg-type]
-    if not console.is_terminal:
-        console.width = _PLAIN_WIDTH
-    return console
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"not a number of seconds above 0: {text!r}")
+    return seconds
 
 
 def _complain(message: str) -> None:
-    print(message, file=sys.stderr)
+    say(message, sys.stderr)
 
 
 if __name__ == "__main__":

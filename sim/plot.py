@@ -17,24 +17,34 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sim.analysis import figures, panels
+from sim.analysis import curves, panels, ratios, times
+from sim.analysis.curves import THREADS_SHOWN
+from sim.analysis.layout import Panel, panel_rows
 from sim.analysis.published import Observation
-from sim.analysis.style import LABEL_SIZE, design_styles
-from sim.analysis.tables import averaged, default_baseline, finished, labelled
+from sim.analysis.style import LABEL_SIZE, TITLE_SIZE, design_styles
+from sim.analysis.sweeping import parted
+from sim.analysis.tables import THROUGHPUT, default_baseline, labelled
+from sim.analysis.throughput import OTHER_LABELS
 from sim.experiment import KEY
 
 __all__ = ["breakdown", "relative", "scalability"]
 
 
-def scalability(points: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Throughput over threads, one line a design; *points* is what `sim.run` returns."""
-    points = labelled(points)
+def scalability(points: pd.DataFrame, ax: Axes | None = None, *, value: str = THROUGHPUT) -> Axes:
+    """Throughput over threads, one line a design; *points* is what `sim.run` returns.
+
+    *value* is the column that is shown: `throughput_ops_per_us`, operations completed over time, or
+    `throughput_from_latency_ops_per_us`, threads over mean latency. The other is marked where it differs by
+    more than 10 %. Raises ValueError for any other column and where no point has a value.
+    """
+    if value not in OTHER_LABELS:
+        raise ValueError(f"no throughput {value!r}: choose one of {', '.join(OTHER_LABELS)}")
+    points = parted(labelled(points))
     if ax is None:
-        return _shown(lambda figure: figures.scalability_figure(points, figure=figure))
+        return _shown(lambda figure: curves.scalability_figure(points, figure=figure, value=value))
     panel = _only_panel(points)
-    panels.draw_scalability(ax, averaged(finished(points)), design_styles(points["design"]), panel.workload)
-    ax.set_xlabel(panels.THREADS_LABEL, fontsize=LABEL_SIZE)
-    ax.set_ylabel(panels.THROUGHPUT_LABEL, fontsize=LABEL_SIZE)
+    curves.draw_scalability(ax, points, value)
+    ax.set_title(panel.workload, fontsize=TITLE_SIZE)
     ax.legend(frameon=False)
     return ax
 
@@ -46,36 +56,35 @@ def relative(
     baseline: str | None = None,
     published: Sequence[Observation] = (),
 ) -> Axes:
-    """Each design's throughput over the *baseline*'s (by default Linux) at the smallest thread count.
+    """Each design's work done over the *baseline*'s (by default Linux) at the smallest thread count.
 
     *published* rows (`sim.analysis.read_published`) of the same places are marked.
     """
-    points = labelled(points)
+    points = parted(labelled(points))
     if ax is None:
-        return _shown(lambda figure: figures.one_thread_figure(points, baseline, published, figure=figure))
+        return _shown(lambda figure: ratios.one_thread_figure(points, baseline, published, figure=figure))
     baseline = baseline or default_baseline(list(dict.fromkeys(points["design"])))
-    ratios = figures.one_thread_ratios(points, baseline)
-    if ratios["machine"].nunique() > 1:
+    places, table = ratios.one_thread_ratios(points, baseline)
+    if places["machine"].nunique() > 1:
         raise ValueError("the frame holds several machines and ax one: choose one with df.query(...)")
-    marks = figures.published_marks(published, ratios, baseline)
-    panels.draw_relative(ax, ratios, design_styles(points["design"]), baseline, marks)
+    width = ax.get_window_extent().width / ax.figure.dpi
+    names = list(dict.fromkeys(places["name"]))
+    ratios.draw_ratios(ax, table, design_styles(points["design"]), baseline, names, published, width)
     ax.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
     return ax
 
 
-def breakdown(
-    frame: pd.DataFrame, ax: Axes | None = None, *, threads: Sequence[int] = figures.THREADS_SHOWN
-) -> Axes:
+def breakdown(frame: pd.DataFrame, ax: Axes | None = None, *, threads: Sequence[int] = THREADS_SHOWN) -> Axes:
     """Where the time goes, at the thread counts nearest to *threads*.
 
     *frame* is what `sim.run` returns (filtered or not), or a breakdown table itself.
     """
-    table = labelled(_breakdown_of(frame))
+    table = parted(labelled(_breakdown_of(frame)))
     if ax is None:
-        return _shown(lambda figure: figures.time_figure(table, wanted=threads, figure=figure))
+        return _shown(lambda figure: times.time_figure(table, wanted=threads, figure=figure))
     panel = _only_panel(table)
-    shares = figures.panel_shares(figures.time_table(table, threads), panel)
-    panels.draw_breakdown(ax, shares, panel.workload)
+    panels.draw_breakdown(ax, times.panel_shares(times.time_table(table, threads), panel))
+    ax.set_title(panel.workload, fontsize=TITLE_SIZE)
     ax.set_xlabel(panels.SHARE_LABEL, fontsize=LABEL_SIZE)
     ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.2, 1))
     return ax
@@ -88,8 +97,8 @@ def _shown(draw: Callable[[Figure], Figure]) -> Axes:
     return draw(pyplot.figure()).axes[0]
 
 
-def _only_panel(frame: pd.DataFrame) -> figures.Panel:
-    found = [panel for row in figures.panel_rows(frame) for panel in row]
+def _only_panel(frame: pd.DataFrame) -> Panel:
+    found = [panel for row in panel_rows(frame) for panel in row]
     if len(found) != 1:
         words = f"the frame holds {len(found)} panels (machine, placement, workload) and ax one"
         raise ValueError(f"{words}: choose one with df.query(...), or leave ax out")

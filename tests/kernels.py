@@ -17,12 +17,10 @@ from sim.designs.cortenmm.cursor import Cursor
 from sim.designs.cortenmm.space import CortenSpace
 from sim.designs.cortenmm.spec import Costs as CortenCosts
 from sim.designs.linux import LinuxKernel
-from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.spec import Costs as LinuxCosts
 from sim.engine import ThreadBody, TieRule
 from sim.hardware import Cpu
-from sim.mm import Mapping as Present
-from sim.mm import Mark, PageTablePage, slot_of
+from sim.mm import Madvise, Mmap, Mprotect, Munmap, PageTablePage, Present, Status, slot_of
 
 GIB = 1 << 18
 """Pages that a level-2 table covers."""
@@ -32,6 +30,8 @@ LEAF = 512
 """Pages that a level-1 table covers."""
 
 KINDS = ["linux", "rw", "adv"]
+
+_RECORDS = {"mmap": Mmap, "munmap": Munmap, "mprotect": Mprotect, "discard": Madvise}
 
 _LINUX: dict[str, Any] = {
     "name": "linux",
@@ -105,12 +105,15 @@ class Process:
         self.verify()
 
     def do(self, *operations: tuple[Any, ...], cpu: int = 0) -> list[Any]:
-        """Run operations, ("mmap" | "munmap" | "touch", arguments...), one after another on one cpu."""
+        """Run operations, ("mmap" | "munmap" | "touch" | ..., arguments...), one after another on one cpu."""
         values = []
 
         def body(here: Cpu) -> ThreadBody:
             for name, *arguments in operations:
-                values.append((yield from getattr(self.space, name)(here, *arguments)))
+                if name == "touch":
+                    values.append((yield from self.space.access(here, *arguments)))
+                else:
+                    values.append((yield from self.space.perform(here, _RECORDS[name](*arguments))))
 
         self.run({cpu: body})
         return values
@@ -118,13 +121,10 @@ class Process:
     def verify(self) -> None:
         """TLBs, tables and frames agree."""
         self.space.verify(self.cpus)
-        for table in self.space.root.tables():
-            filled = [slot for slot in range(LEAF) if table.get(slot) is not None]
-            assert table.present == len(filled), table
         self._verify_frames()
 
     def _verify_frames(self) -> None:
-        data = {mapping.frame for _, mapping in self.space.root.mappings()}
+        data = {mapping.frame for _, mapping in self.space.root.present_entries()}
         tables = {table.frame for table in self.space.root.tables()} - {-1}
         assert not data & tables
         known = data | tables
@@ -151,16 +151,18 @@ class Process:
             assert not tlb._pinned
             assert not self.kernel.rcu.deferred
             pool = sum(map(len, self.kernel.table_pool))
-            in_use = sum(1 for _ in self.space.root.mappings()) + sum(1 for _ in self.space.root.tables()) - 1
+            in_use = (
+                sum(1 for _ in self.space.root.present_entries())
+                + sum(1 for _ in self.space.root.tables())
+                - 1
+            )
             assert len(self.kernel.frames.owned) == in_use + pool
 
     # -- what is mapped -------------------------------------------------------------------------------------
 
     def is_mapped(self, page: int) -> bool:
         """Whether the process may touch *page*."""
-        if isinstance(self.space, LinuxMm):
-            return self.space.tree.peek(page) is not None
-        return isinstance(entry_of(self.space.root, page), Mark | Present)
+        return self.space.status(page) is not None
 
     def is_present(self, page: int) -> bool:
         return self.space.root.walk(page) is not None
@@ -179,7 +181,7 @@ class Process:
         return whole_life
 
 
-def entry_of(root: PageTablePage, page: int) -> PageTablePage | Present | Mark | None:
+def entry_of(root: PageTablePage, page: int) -> PageTablePage | Present | Status | None:
     """What stands for *page* in the table, at whatever level."""
     table = root
     while (child := table.child(slot_of(page, table.level))) is not None:

@@ -1,34 +1,35 @@
 """Measured beside simulated: the curves of a run with what others measured at the same places.
 
-Rows of throughput and latency are drawn, in the unit that their source gives. A filled dot is a row that
-costs may be fitted to, an open one a prediction. Where the workloads of a machine were run at one thread
-count only (a load that grows from one workload to the next) the workloads themselves are the x axis.
+Rows of throughput and latency are drawn in the unit of their source or, for times, in a readable one.
+A filled dot is a row that costs may be fitted to, an open one a prediction. Where the workloads of a machine
+were run at one thread count only (a load that grows from one workload to the next) the workloads themselves
+are the x axis, and what they count is its scale.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import takewhile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import ceil, sqrt
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
+from sim.analysis.coverage import FileCatalogue
+from sim.analysis.layout import finish, grid, label_values, name_axis
 from sim.analysis.metrics import metric_named
+from sim.analysis.panels import draw_lines
 from sim.analysis.published import Observation
-from sim.analysis.style import (
-    LABEL_SIZE,
-    TICK_SIZE,
-    DesignStyle,
-    dress,
-    log_threads_axis,
-    log_throughput_axis,
-)
-from sim.analysis.tables import averaged
-from sim.analysis.wording import design_title, thread_count
+from sim.analysis.series import series_of, told_apart
+from sim.analysis.style import LABEL_SIZE, design_styles, dress, line_styles, log_threads_axis, value_axis
+from sim.analysis.sweeping import parted
+from sim.analysis.tables import POINT_KEYS, THROUGHPUT, averaged, finished
+from sim.analysis.throughput import OTHER_LABELS, throughput_curves, throughput_label
+from sim.analysis.wording import placement_title, thread_count, time_scale
 
-OPEN_LABEL, FILLED_LABEL = "measured (a prediction)", "measured (open to fitting)"
-_COLUMNS = {"throughput": "throughput_ops_per_us", "latency": "latency_mean_ns"}
+OPEN_LABEL, FILLED_LABEL = "measured (the model predicts it)", "measured (costs may be fitted to it)"
+_COLUMNS = {"throughput": THROUGHPUT, "latency": "latency_mean_ns"}
 _WIDE = 20
 """From this ratio of the largest to the smallest value on, a logarithmic axis."""
 
@@ -37,22 +38,144 @@ _WIDE = 20
 class Comparison:
     """One panel: a workload, or several at one thread count, in one metric and unit on one machine.
 
-    *curves* has the columns design, x and value, *dots* design, x, value and use. With *names* an x is the
-    place in that list.
+    *curves* has the columns design, variant, x, mean, low, high and other, *dots* design, x, value and use,
+    all in *unit*. An x is a thread count, or with *axis* the number that the workloads count, or with *names*
+    the place in that list.
     """
 
     machine: str
     title: str
-    quantity: str
+    metric: str
+    unit: str
     curves: pd.DataFrame
     dots: pd.DataFrame
+    axis: str = ""
     names: tuple[str, ...] = ()
+
+    @property
+    def values(self) -> pd.Series[float]:
+        """All that is drawn."""
+        shown = [self.curves[name] for name in ("mean", "low", "high", "other")]
+        values: pd.Series[float] = pd.concat([*shown, self.dots["value"]])
+        return values.loc[lambda value: value > 0]
+
+
+def measured_figure(
+    points: pd.DataFrame, published: Sequence[Observation], title: str = "", figure: Figure | None = None
+) -> Figure | None:
+    """Throughput and latency beside what others measured at the same places; None if nobody did.
+
+    Nor is there one of a sweep: measured was what is, not what a swept value makes of it.
+    """
+    catalogue = FileCatalogue()
+
+    def clock_of(name: str) -> int:
+        return catalogue.machine(name).clock if catalogue.name("machine", name) else 0
+
+    points = parted(points)
+    if points["variant"].nunique() > 1:
+        return None
+    panels = comparisons(points, published, clock_of)
+    if not panels:
+        return None
+    rows = _rows(panels)
+    columns = max(len(row) for row in rows)
+    width, height = (6.2 if columns == 1 else 3.2), 2.3
+    several = len({panel.machine for panel in panels}) > 1
+    figure, axes = grid(
+        width,
+        [height] * len(rows),
+        [[panel.title for panel in row] for row in rows],
+        headings=[row[0].machine if several else "" for row in rows],
+        figure=figure,
+    )
+    lines = 0
+    for row, places in zip(rows, axes, strict=True):
+        lines += draw_row(places, row, (width, height), points)
+    figure.set_figheight(figure.get_figheight() + 0.2 * lines)
+    finish(figure, title, last=(OPEN_LABEL, FILLED_LABEL, OTHER_LABELS[THROUGHPUT]))
+    return figure
+
+
+def draw_row(
+    axes: Sequence[Axes], row: Sequence[Comparison], size: tuple[float, float], points: pd.DataFrame
+) -> int:
+    """Draw panels of one machine, metric and unit on one scale; returns the lines that names add below.
+
+    The thread axes reach all thread counts of the run's *points* on that machine.
+    """
+    width, height = size
+    values = pd.concat([panel.values for panel in row])
+    low, high = float(values.min()), float(values.max())
+    log = high > _WIDE * low
+    factor, label = _axis_label(row[0], sqrt(low * high) if log else high)
+    styles = design_styles(points["design"])
+    ran = points.loc[points["machine"] == row[0].machine, "threads"]
+    lines = 1
+    for ax, panel in zip(axes, row, strict=True):
+        dress(ax)
+        if panel.names:
+            lines = max(lines, name_axis(ax, panel.names, width))
+        elif panel.axis:
+            ax.set_xlabel(panel.axis, fontsize=LABEL_SIZE)
+        else:
+            ax.set_xlabel("threads", fontsize=LABEL_SIZE)
+            log_threads_axis(ax, sorted({*map(int, ran), *map(int, panel.dots["x"])}))
+        scaled = ["mean", "low", "high", "other"]
+        curves = panel.curves.assign(**{name: panel.curves[name] * factor for name in scaled})
+        looks = line_styles(styles, list(dict.fromkeys(curves["variant"])))
+        if curves["x"].nunique() > 1:  # only what was measured has dots
+            looks = {line: replace(look, marker="") for line, look in looks.items()}
+        marked = OTHER_LABELS[THROUGHPUT] if curves["other"].notna().any() else ""
+        draw_lines(ax, curves, looks, "x", other=marked)
+        for line in ax.lines:
+            if not str(line.get_label()).startswith("_") and line.get_label() != marked:
+                line.set_label(f"{line.get_label()}, simulated")
+        for design, style in styles.items():
+            _draw_dots(ax, panel.dots.loc[panel.dots["design"] == design], style.colour, factor)
+        ax.tick_params(labelleft=ax is axes[0])
+    value_axis(axes, low * factor, high * factor, log=log)
+    label_values(axes[0], label, height)
+    return lines - 1
+
+
+def _draw_dots(ax: Axes, dots: pd.DataFrame, colour: str, factor: float) -> None:
+    for use, label in (("check", OPEN_LABEL), ("calibrate", FILLED_LABEL)):
+        part = dots.loc[dots["use"] == use]
+        if part.empty:
+            continue
+        face = colour if use == "calibrate" else "white"
+        ax.plot(
+            part["x"], part["value"] * factor, "o", color=colour, markerfacecolor=face, markersize=5,
+            label=label,
+        )  # fmt: skip
+
+
+def _axis_label(panel: Comparison, typical: float) -> tuple[float, str]:
+    """(factor from the panel's unit, label) of an axis around *typical*."""
+    if panel.metric == "throughput":
+        return throughput_label(THROUGHPUT, typical, panel.unit)
+    factor, unit = time_scale(typical, panel.unit)
+    return factor, f"mean {panel.metric} ({unit})"
+
+
+def _rows(panels: Sequence[Comparison]) -> list[list[Comparison]]:
+    """Panels of one machine, metric and unit side by side, at most three, evenly."""
+    groups: dict[tuple[str, str, str], list[Comparison]] = {}
+    for panel in panels:
+        groups.setdefault((panel.machine, panel.metric, panel.unit), []).append(panel)
+    rows = []
+    for group in groups.values():
+        width = ceil(len(group) / ceil(len(group) / 3))
+        rows += [group[start : start + width] for start in range(0, len(group), width)]
+    return rows
 
 
 def comparisons(
     points: pd.DataFrame, published: Sequence[Observation], clock_of: Callable[[str], int]
 ) -> list[Comparison]:
-    """What can be compared of a run's finished *points*; *clock_of* gives the clock (Hz) of a machine."""
+    """What can be compared of a run's `parted` *points*; *clock_of* gives the clock (Hz) of a machine."""
+    points = finished(points)
     rows = _matching(points, published)
     if rows.empty:
         return []
@@ -65,77 +188,33 @@ def comparisons(
         if factor is None:
             continue
         here = points.loc[(points["machine"] == machine) & points["design"].isin(group["design"])]
-        curves = averaged(here, value=_COLUMNS[metric])
-        curves = curves.assign(value=curves["mean"] * factor)
-        quantity = f"{metric} ({unit})"
+        curves = _simulated(here, metric, factor)
+        if curves.empty:
+            continue
         places = list(dict.fromkeys(zip(group["workload"], group["placement"], strict=True)))
         if len(places) > 2 and curves["threads"].nunique() == 1:
             order = [name for name in dict.fromkeys(curves["workload"]) if (group["workload"] == name).any()]
-            found.append(_over_workloads(machine, quantity, curves, group, order))
+            found.append(_over_workloads((machine, metric, unit), curves, group, order))
         else:
             for workload, placement in places:
-                title = f"{workload}, {placement}" if placement else workload
+                title = ", ".join(filter(None, (workload, placement_title(placement))))
                 of = (("workload", workload), ("placement", placement))
                 dots = _of(group, of)
                 panel = _of(curves, of)
                 panel = panel.loc[panel["design"].isin(dots["design"])]
-                found.append(
-                    Comparison(
-                        machine,
-                        title,
-                        quantity,
-                        panel.assign(x=panel["threads"]),
-                        dots.assign(x=dots["threads"]),
-                    )
-                )
+                lines, marks = panel.assign(x=panel["threads"]), dots.assign(x=dots["threads"])
+                found.append(Comparison(machine, title, metric, unit, lines, marks))
     return found
 
 
-def draw_beside(ax: Axes, comparison: Comparison, styles: Mapping[str, DesignStyle]) -> None:
-    """Draw one panel: a line a design for what was simulated, dots in its colour for what was measured."""
-    dress(ax, comparison.title)
-    values = pd.concat([comparison.curves["value"], comparison.dots["value"]])
-    for design, style in styles.items():
-        line = comparison.curves.loc[comparison.curves["design"] == design].sort_values("x")
-        if line.empty:
-            continue
-        marker = style.marker if len(line) == 1 else ""
-        ax.plot(
-            line["x"],
-            line["value"],
-            color=style.colour,
-            marker=marker,
-            linewidth=1.6,
-            label=design_title(design),
-        )
-        dots = comparison.dots.loc[comparison.dots["design"] == design]
-        for use, label in (("check", OPEN_LABEL), ("calibrate", FILLED_LABEL)):
-            part = dots.loc[dots["use"] == use]
-            face = style.colour if use == "calibrate" else "white"
-            ax.plot(
-                part["x"],
-                part["value"],
-                "o",
-                color=style.colour,
-                markerfacecolor=face,
-                markersize=5,
-                label=label,
-            )
-    if comparison.names:
-        ax.set_xticks(range(len(comparison.names)), comparison.names, rotation=60, fontsize=TICK_SIZE)
+def _simulated(points: pd.DataFrame, metric: str, factor: float) -> pd.DataFrame:
+    """The curves of *metric*, times *factor*."""
+    keys = (*POINT_KEYS, "variant")
+    if metric == "throughput":
+        curves = throughput_curves(points, THROUGHPUT, keys)
     else:
-        ax.set_xlabel("threads", fontsize=LABEL_SIZE)
-        threads = sorted(set(comparison.curves["x"]) | set(comparison.dots["x"]))
-        if threads[-1] > 4:
-            log_threads_axis(ax, threads)
-        else:
-            ax.set_xticks(threads)
-    if values.max() > _WIDE * values.min():
-        ax.set_yscale("log")
-        log_throughput_axis(ax)
-    else:
-        ax.set_ylim(0, 1.08 * values.max())
-    ax.set_ylabel(comparison.quantity, fontsize=LABEL_SIZE)
+        curves = averaged(points, _COLUMNS[metric], keys).assign(other=float("nan"))
+    return curves.assign(**{name: curves[name] * factor for name in ("mean", "low", "high", "other")})
 
 
 def _matching(points: pd.DataFrame, published: Sequence[Observation]) -> pd.DataFrame:
@@ -169,21 +248,28 @@ def _matching(points: pd.DataFrame, published: Sequence[Observation]) -> pd.Data
 
 
 def _over_workloads(
-    machine: str, quantity: str, curves: pd.DataFrame, rows: pd.DataFrame, workloads: list[str]
+    place: tuple[str, str, str], curves: pd.DataFrame, rows: pd.DataFrame, workloads: list[str]
 ) -> Comparison:
-    """One panel with the workloads in their order on the x axis, named by what tells them apart."""
-    place = {name: number for number, name in enumerate(workloads)}
-    rows = rows.loc[rows["threads"].isin(curves["threads"])]
-    curves = curves.loc[curves["workload"].isin(place)]
-    common = _common_start(workloads)
-    title = f"{common.rstrip('-')}, {thread_count(int(curves['threads'].iloc[0]))}"
+    """One panel with the workloads on the x axis: at the number that each counts, else in their order."""
+    machine, metric, unit = place
+    rows = rows.loc[rows["threads"].isin(curves["threads"]) & rows["workload"].isin(workloads)]
+    curves = curves.loc[curves["workload"].isin(workloads)]
+    threads = thread_count(int(curves["threads"].iloc[0]))
+    series, names = series_of(workloads), list[str]()
+    if series is not None:
+        common, at, axis = series.title, series.values, series.label
+    else:
+        common, names = told_apart(workloads)
+        at, axis = {name: float(number) for number, name in enumerate(workloads)}, ""
     return Comparison(
         machine,
-        title,
-        quantity,
-        curves.assign(x=curves["workload"].map(place)),
-        rows.assign(x=rows["workload"].map(place)),
-        tuple(name.removeprefix(common) for name in workloads),
+        ", ".join(filter(None, (common, threads))),
+        metric,
+        unit,
+        curves.assign(x=curves["workload"].map(at)),
+        rows.assign(x=rows["workload"].map(at)),
+        axis,
+        tuple(names),
     )
 
 
@@ -191,9 +277,3 @@ def _of(frame: pd.DataFrame, where: Sequence[tuple[str, str]]) -> pd.DataFrame:
     for column, value in where:
         frame = frame.loc[frame[column] == value]
     return frame
-
-
-def _common_start(names: Sequence[str]) -> str:
-    """The letters with which all *names* begin."""
-    columns = takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
-    return "".join(letters[0] for letters in columns)

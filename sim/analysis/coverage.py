@@ -1,6 +1,7 @@
 """Coverage: which published rows the model can be asked about, and which points answer them.
 
-A row's machine, system, workload and placement are matched to presets by name. A workload in parentheses,
+A row's machine, system and workload are names of files beside the row's own, or of presets, or paths that
+count from there; its placement is one of the workload's. A workload in parentheses,
 `(smallest of five)`, `(largest of five)` or `(all five)`, stands for all workloads that its dataset names on
 that machine: the metric is computed for each and folded. What cannot be asked is *not covered*, with the
 reason in words.
@@ -10,15 +11,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from sim.analysis.metrics import Measured, Metric, Place, metric_named
 from sim.analysis.published import Observation
-from sim.experiment import load_spec, presets
+from sim.errors import Fault, InputError
+from sim.experiment import (
+    ExperimentSpec,
+    Kind,
+    Override,
+    Point,
+    Resolved,
+    floors,
+    load_spec,
+    make_point,
+    presets,
+)
+from sim.experiment.files import real
+from sim.experiment.yaml_loader import display
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from sim.designs import DesignSpec
+    from sim.hardware import MachineSpec
     from sim.workload import Reported, WorkloadSpec
 
 _GROUP = re.compile(r"\((smallest|largest|all)(?: of)? (\w+)\)\Z")
@@ -37,37 +57,99 @@ class Machine(Protocol):
 
 
 class Catalogue(Protocol):
-    """What the model knows by name; None is for a stranger."""
+    """What the model knows, by the names of files without their folders."""
 
-    def machine(self, name: str) -> Machine | None: ...
-    def has_design(self, name: str) -> bool: ...
-    def placements(self, workload: str) -> Sequence[str] | None: ...
-    def reported(self, workload: str, placement: str) -> Reported: ...
+    def beside(self, folder: Path) -> Catalogue:
+        """The same for references that stand in a file in *folder*."""
+        ...
 
+    def name(self, kind: Kind, reference: str) -> str | None:
+        """What *reference*, a name or a path, names; None if there is no such file."""
+        ...
 
-class PresetCatalogue:
-    """The presets that come with the program, each read once. A broken preset raises its `InputError`."""
-
-    def __init__(self) -> None:
-        self._load = cache(load_spec)
-
-    def machine(self, name: str) -> Machine | None:
-        return cast(Machine, self._load("machine", name).spec) if name in presets.names("machine") else None
-
-    def has_design(self, name: str) -> bool:
-        return name in presets.names("design")
-
-    def placements(self, workload: str) -> Sequence[str] | None:
-        if workload not in presets.names("workload"):
-            return None
-        return self._workload(workload).placement_names
-
+    def machine(self, name: str) -> Machine: ...
+    def placements(self, workload: str) -> Sequence[str]: ...
     def reported(self, workload: str, placement: str) -> Reported:
         """How the benchmark behind *workload* computes its throughput."""
-        return self._workload(workload).reported(placement)
+        ...
 
-    def _workload(self, name: str) -> WorkloadSpec:
-        return cast("WorkloadSpec", self._load("workload", name).spec)
+    def refusal(self, place: Place) -> str | None:
+        """Why *place*, all of whose names are known, cannot be run, if so."""
+        ...
+
+
+class FileCatalogue:
+    """The files beside a measurement and the presets, each read once. A broken one raises its `InputError`.
+
+    One name means one file in all that is measured together, so that a result can be told by its names.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._known: dict[tuple[Kind, str], Path] = {}
+        self._given: set[tuple[Kind, str]] = set()
+        self._once = cache(self.load)
+
+    def beside(self, folder: Path) -> FileCatalogue:
+        other = copy(self)
+        other._folder = folder
+        return other
+
+    def give(self, kind: Kind, path: Path) -> str:
+        """Let the name of the file at *path* mean that file from now on, whatever lies elsewhere."""
+        self._known[kind, path.stem] = path
+        self._given.add((kind, path.stem))
+        return path.stem
+
+    def name(self, kind: Kind, reference: str) -> str | None:
+        if (kind, reference) in self._given:
+            return reference
+        found = presets.find(kind, reference, self._folder)
+        if isinstance(found, Fault):
+            return None
+        name = found.stem
+        other = self._known.setdefault((kind, name), found)
+        if real(other) != real(found):
+            message = f"the {kind} {name} is {display(other)} in one place and {display(found)} in another"
+            raise InputError(Fault(message, allowed="one file a name: rename one of them"))
+        return name
+
+    def load(self, kind: Kind, name: str, overrides: Sequence[Override] = ()) -> Resolved[BaseModel]:
+        """The file with this name, with *overrides* in place of values."""
+        return load_spec(kind, self._known[kind, name], [o for o in overrides if o.target == kind])
+
+    def points(self, places: Sequence[Place], overrides: Sequence[Override] = ()) -> list[Point]:
+        """The points at *places*, with *overrides* in place of values in the files and the seed that
+        experiments have by default. Raises `InputError` where one does not fit."""
+        load = cache(partial(self.load, overrides=overrides))
+        seed = ExperimentSpec.model_fields["seed"].default
+        return [
+            make_point(
+                cast("Resolved[MachineSpec]", load("machine", place.machine)),
+                cast("Resolved[DesignSpec]", load("design", place.design)),
+                cast("Resolved[WorkloadSpec]", load("workload", place.workload)),
+                place.placement,
+                place.threads,
+                seed,
+            )
+            for place in places
+        ]
+
+    def machine(self, name: str) -> Machine:
+        return cast(Machine, self._once("machine", name).spec)
+
+    def placements(self, workload: str) -> Sequence[str]:
+        return cast("WorkloadSpec", self._once("workload", workload).spec).placement_names
+
+    def reported(self, workload: str, placement: str) -> Reported:
+        return cast("WorkloadSpec", self._once("workload", workload).spec).reported(placement)
+
+    def refusal(self, place: Place) -> str | None:
+        machine = cast("MachineSpec", self._once("machine", place.machine).spec)
+        design = cast("DesignSpec", self._once("design", place.design).spec)
+        workload = cast("WorkloadSpec", self._once("workload", place.workload).spec)
+        fault = floors.foresee(machine, workload, place.placement, [place.threads])
+        return design.refuses(machine) or floors.lacking(design, workload) or (str(fault) if fault else None)
 
 
 @dataclass(frozen=True)
@@ -106,8 +188,9 @@ def questions(observations: Sequence[Observation], catalogue: Catalogue) -> list
         return tuple(dict.fromkeys(o.workload for o in rows if not o.workload.startswith("(")))
 
     def question(row: Observation) -> Question | str:
+        beside = catalogue.beside(Path(row.file).parent)
         try:
-            return _question(row, members(row.dataset, row.machine), catalogue)
+            return _question(row, members(row.dataset, row.machine), beside)
         except NotCoveredError as reason:
             return str(reason)
 
@@ -115,27 +198,36 @@ def questions(observations: Sequence[Observation], catalogue: Catalogue) -> list
 
 
 def _question(row: Observation, named: Sequence[str], catalogue: Catalogue) -> Question:
-    machine = catalogue.machine(row.machine)
-    if machine is None:
-        raise NotCoveredError(f"no machine named {row.machine}")
+    name = _name("machine", row.machine, catalogue)
+    machine = catalogue.machine(name)
     metric = metric_named(row.metric)
     if metric is None:
         raise NotCoveredError(f"the model computes no {row.metric}")
     factor = metric.factor(row.unit, machine.clock)
     if factor is None:
         raise NotCoveredError(f"{row.metric} cannot be told in {row.unit}")
-    workloads, fold = _workloads(row, named, metric)
+    references, fold = _workloads(row, named, metric)
+    workloads = [_name("workload", reference, catalogue) for reference in references]
+    design = _name("design", row.system, catalogue)
     places = tuple(
-        Place(row.machine, row.system, workload, _placement(row, workload, catalogue), row.tasks)
+        Place(name, design, workload, _placement(row, workload, catalogue), row.tasks)
         for workload in workloads
     )
     needs = {place: tuple(metric.needs(place, machine.cpus)) for place in places}
     for point in (point for points in needs.values() for point in points):
-        if not catalogue.has_design(point.design):
-            raise NotCoveredError(f"no design named {point.design}")
+        _name("design", point.design, catalogue)
         if point.threads > machine.cpus:
             raise NotCoveredError(f"{point.threads} threads on a machine of {machine.cpus} cpus")
+        if (refusal := catalogue.refusal(point)) is not None:
+            raise NotCoveredError(refusal)
     return Question(places, needs, metric, fold, factor)
+
+
+def _name(kind: Kind, reference: str, catalogue: Catalogue) -> str:
+    name = catalogue.name(kind, reference)
+    if name is None:
+        raise NotCoveredError(f"no {kind} named {reference}, neither beside the data nor among the presets")
+    return name
 
 
 def _workloads(row: Observation, named: Sequence[str], metric: Metric) -> tuple[Sequence[str], Fold]:
@@ -154,8 +246,6 @@ def _workloads(row: Observation, named: Sequence[str], metric: Metric) -> tuple[
 def _placement(row: Observation, workload: str, catalogue: Catalogue) -> str:
     """The row's placement if the workload has it; an unnamed one is the workload's only one."""
     known = catalogue.placements(workload)
-    if known is None:
-        raise NotCoveredError(f"no workload named {workload}")
     if row.placement:
         if row.placement not in known:
             raise NotCoveredError(f"{workload} has no placement {row.placement}")

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from sim.analysis.coverage import Catalogue, PresetCatalogue, Question, questions
+from sim.analysis.coverage import Catalogue, FileCatalogue, Question, questions
 from sim.analysis.published import Observation, default_files, read_published, select_datasets
-from sim.analysis.validation import Judgement, judge, measured, preset_points, with_reported
+from sim.analysis.validation import Judgement, judge, measured, with_reported
 from sim.errors import Fault, InputError
-from sim.experiment import Override, Progress, run_points
+from sim.experiment import Override, Progress, presets, run_points
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from sim.terminal import Console
 
 CALIBRATE = "calibrate"
 
@@ -63,17 +63,17 @@ class Fit:
 
     def render(self, console: Console) -> None:
         """Print the table, and the rows of the best candidate."""
-        from rich.table import Table
+        from sim.terminal import TextTable
 
         names = list(self.candidates[0].values)
-        table = Table(*names, title=f"{len(self.rows)} rows marked {CALIBRATE}")
+        table = TextTable(*names, title=f"{len(self.rows)} rows marked {CALIBRATE}")
         table.add_column("score", justify="right")
         table.add_column("worst error", justify="right")
         for candidate in self.candidates:
             cells = (str(candidate.values[name]) for name in names)
             table.add_row(*cells, f"{candidate.score:.3f}", f"{candidate.worst:.1%}")
         console.print(table)
-        best = Table("system", "workload", "placement", title="the best candidate")
+        best = TextTable("system", "workload", "placement", title="the best candidate")
         for name in ("tasks", "published", "simulated", "error"):
             best.add_column(name, justify="right")
         for judgement in self.candidates[0].judgements:
@@ -99,35 +99,40 @@ def fit(
 ) -> Fit:
     """Try every combination of the *candidates* (for each parameter its values, as overrides).
 
-    The rows are those of *machine* marked `calibrate`, of these *datasets* and *workloads* if any are named.
+    The rows are those of *machine* (a name, or the path of a file that has it) marked `calibrate`, of these
+    *datasets* and *workloads* if any are named.
     Raises `InputError` where there is no such row or a value does not fit its file.
     """
+    files = FileCatalogue()
+    if presets.is_path(machine):
+        machine = files.give("machine", Path(machine))
     known = select_datasets(read_published(list(paths) or default_files()), datasets)
     rows = [
         row
         for row in known
-        if row.use == CALIBRATE and row.machine == machine and (not workloads or row.workload in workloads)
+        if row.use == CALIBRATE
+        and _stem(row.machine) == machine
+        and (not workloads or row.workload in workloads)
     ]
-    known_names = catalogue or PresetCatalogue()
-    pairs = [
-        (row, question)
-        for row, question in zip(rows, questions(rows, known_names), strict=True)
-        if isinstance(question, Question)
-    ]
+    asked = list(zip(rows, questions(rows, catalogue or files), strict=True))
+    pairs = [(row, question) for row, question in asked if isinstance(question, Question)]
     if not pairs:
-        machines = dict.fromkeys(row.machine for row in known if row.use == CALIBRATE)
-        raise InputError(
-            Fault(
-                f"no row marked {CALIBRATE} that the model covers", value=machine, allowed=", ".join(machines)
-            )
-        )
+        machines = ", ".join(dict.fromkeys(row.machine for row in known if row.use == CALIBRATE))
+        reasons = dict.fromkeys(reason for _, reason in asked if isinstance(reason, str))
+        message = ": ".join([f"no row marked {CALIBRATE} that the model covers", *reasons])
+        raise InputError(Fault(message, value=machine, allowed=machines or None))
     choices = list(itertools.product(*candidates))
     places = list(dict.fromkeys(place for _, question in pairs for place in question.points()))
-    points = [point for choice in choices for point in preset_points(places, choice)]
-    frame = with_reported(run_points(points, workers, progress), known_names)
+    points = [point for choice in choices for point in files.points(places, choice)]
+    frame = with_reported(run_points(points, workers, progress), catalogue or files)
     tried = []
     for number, choice in enumerate(choices):
         found = measured(frame.iloc[number * len(places) : (number + 1) * len(places)])
         judgements = tuple(judge(row, question, found) for row, question in pairs)
         tried.append(Candidate({override.written: override.value for override in choice}, judgements))
     return Fit(tuple(sorted(tried, key=lambda candidate: candidate.score)), tuple(row for row, _ in pairs))
+
+
+def _stem(reference: str) -> str:
+    """The name in a reference to a file."""
+    return Path(reference).stem if presets.is_path(reference) else reference

@@ -1,16 +1,19 @@
 """One panel of each chart: a tidy frame drawn on one Axes.
 
-These functions draw and label; they make no figure and no legend, so that `sim.analysis.figures` can lay
-them out on paper and `sim.plot` in a notebook.
+These functions draw and label; they make no figure and no legend and leave the scale of values to the figure,
+so that panels can share it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from sim.analysis.activities import group_colour
 from sim.analysis.style import (
@@ -19,72 +22,124 @@ from sim.analysis.style import (
     LABEL_SIZE,
     TICK_SIZE,
     DesignStyle,
+    LineStyle,
     dress,
     log_threads_axis,
-    log_throughput_axis,
+    variant_style,
 )
 from sim.analysis.wording import design_title, duration, plain_number, thread_count
 
-THROUGHPUT_LABEL = "throughput (ops/µs)"
-LATENCY_LABEL = "median latency (ns)"
 THREADS_LABEL = "threads"
 SHARE_LABEL = "share of cpu time (%)"
-IDEAL_LABEL = "ideal linear"
+IDEAL_LABEL = "ideal: linear scaling"
 PUBLISHED_LABEL = "published"
 
+Looks = Mapping[tuple[str, str], LineStyle]
+"""(design, variant) -> how its line is drawn."""
 
-def draw_scalability(
+
+def draw_over_threads(
     ax: Axes,
     curves: pd.DataFrame,
-    styles: Mapping[str, DesignStyle],
-    title: str = "",
+    looks: Looks,
+    threads: Sequence[int],
     *,
-    ideal: bool = True,
+    ideal: bool = False,
+    other: str = "",
 ) -> None:
-    """Throughput over threads, both logarithmic, one line a design and a dotted line for ideal scaling.
+    """Lines over an axis that reaches all of *threads*; *curves* as for `draw_lines`.
 
-    *curves* is one panel of `tables.averaged`, of throughput or, without *ideal*, of anything else. Where
-    replicates give a confidence interval it is a band. The ideal line starts at the best throughput a thread
-    has at the smallest thread count.
+    The *ideal* line starts at the best value a thread has at the smallest thread count of the curves.
     """
-    dress(ax, title)
+    dress(ax)
     if curves.empty:
         draw_nothing(ax)
         return
-    threads = sorted(set(curves["threads"]))
     log_threads_axis(ax, threads)
-    ax.set_yscale("log")
-
-    if ideal:
-        first = curves.loc[curves["threads"] == threads[0]]
-        per_thread = float(first["mean"].max()) / threads[0]
+    first = int(curves["threads"].min())
+    if ideal and max(threads) > first:
+        best = float(curves.loc[curves["threads"] == first, "mean"].max())
+        ends = np.array([first, max(threads)])
         ax.plot(
-            [threads[0], threads[-1]],
-            [per_thread * threads[0], per_thread * threads[-1]],
+            ends,
+            best * ends / first,
             linestyle=":",
             linewidth=1.2,
             color=FAINT,
             label=IDEAL_LABEL,
+            zorder=1.5,
         )
-    for design, style in styles.items():
-        line = curves.loc[curves["design"] == design].sort_values("threads")
+    draw_lines(ax, curves, looks, "threads", other=other)
+
+
+def draw_lines(
+    ax: Axes, curves: pd.DataFrame, looks: Looks, x: str, *, other: str = "", connect: bool = True
+) -> None:
+    """A line for each of *looks* over the column *x*.
+
+    *curves* has the columns of `tables.averaged` and design, variant, and may have `other`: a second value of
+    the same quantity, marked where it is not NaN and named *other* in the legend. Where replicates give a
+    confidence interval it is a band, or without *connect* a bar.
+    """
+    for (design, variant), look in looks.items():
+        line = curves.loc[(curves["design"] == design) & (curves["variant"] == variant)].sort_values(x)
         if line.empty:
             continue
         ax.plot(
-            line["threads"],
+            line[x],
             line["mean"],
-            color=style.colour,
-            marker=style.marker,
+            linestyle=look.dashes if connect else "none",
+            color=look.colour,
+            marker=look.marker,
             markersize=4.5,
             linewidth=1.6,
-            label=design_title(design),
+            label=line_label(design, variant),
         )
-        if line["low"].notna().any():
-            floor = line["low"].clip(
-                lower=1e-3 * line["mean"]
-            )  # an interval may reach below zero, a log axis not
-            ax.fill_between(line["threads"], floor, line["high"], color=style.colour, alpha=0.2, linewidth=0)
-    log_throughput_axis(ax)
+        known = line.loc[line["low"].notna()]
+        # An interval may reach below zero, a log axis not.
+        floor = known["low"].clip(lower=1e-3 * known["mean"])
+        if connect and len(known):
+            ax.fill_between(known[x], floor, known["high"], color=look.colour, alpha=0.2, linewidth=0)
+        elif len(known):
+            spread = [known["mean"] - floor, known["high"] - known["mean"]]
+            ax.errorbar(known[x], known["mean"], yerr=spread, fmt="none", ecolor=look.colour, capsize=2)
+        if other:
+            mark_other(ax, line.dropna(subset=["other"]), x, look.colour, other)
+
+
+def mark_other(ax: Axes, points: pd.DataFrame, x: str, colour: str, label: str) -> None:
+    """A small hollow circle at `other` of each of *points*, hung by a hairline on its `mean`."""
+    if points.empty:
+        return
+    hollow: dict[str, Any] = {
+        "marker": "o",
+        "markersize": 3.2,
+        "markerfacecolor": "white",
+        "markeredgewidth": 0.7,
+        "zorder": 1.9,
+    }
+    ax.vlines(points[x], points["mean"], points["other"], color=colour, linewidth=0.6, alpha=0.8, zorder=1.8)
+    ax.plot(points[x], points["other"], linestyle="none", color=colour, label="_nolegend_", **hollow)
+    if label not in ax.get_legend_handles_labels()[1]:
+        ax.plot([], [], linestyle="none", color=FAINT, label=label, **hollow)
+
+
+def line_label(design: str, variant: str) -> str:
+    """`Linux 6.13, cross_socket 240 ns`."""
+    return ", ".join(filter(None, (design_title(design), variant)))
+
+
+def look_entries(styles: Mapping[str, DesignStyle], variants: Sequence[str]) -> dict[str, Artist]:
+    """Legend entries of a figure with several designs at several values: the designs, then the values."""
+    entries: dict[str, Artist] = {
+        design_title(name): Line2D([], [], color=style.colour, marker=style.marker, markersize=4.5)
+        for name, style in styles.items()
+    }
+    grey = DesignStyle(INK, "")
+    for number, variant in enumerate(variants):
+        look = variant_style(grey, number, len(variants))
+        entries[variant] = Line2D([], [], color=look.colour, linestyle=look.dashes, linewidth=1.6)
+    return entries
 
 
 def draw_relative(
@@ -92,75 +147,88 @@ def draw_relative(
     ratios: pd.DataFrame,
     styles: Mapping[str, DesignStyle],
     baseline: str,
+    names: Sequence[str],
+    *,
     published: Mapping[tuple[str, str], float] | None = None,
-    title: str = "",
+    other: str = "",
 ) -> None:
-    """One group of bars a workload, one bar a design, the baseline as a line at 1.
+    """A group of bars for each of *names*, one bar a design, the baseline as a line at 1.
 
-    *ratios* has columns design, workload, mean, low, high (one row a bar); *published* maps (design,
-    workload) to a measured ratio, drawn as a diamond on its bar.
+    *ratios* has columns design, name, mean, low, high and other (one row a bar); *published* maps (design,
+    name) to a measured ratio, drawn as a diamond on its bar. The ticks are left to the figure.
     """
-    dress(ax, title)
+    dress(ax)
     ax.grid(visible=False, axis="x")
-    workloads = list(dict.fromkeys(ratios["workload"]))
     designs = [name for name in styles if name != baseline and (ratios["design"] == name).any()]
     if not designs:
-        draw_nothing(ax, f"no design beside {design_title(baseline)}")
+        draw_nothing(ax, f"no finished point beside one of {design_title(baseline)}")
         return
     width = min(0.8 / len(designs), 0.4)
     marks = published or {}
+    highest = max(1.0, *ratios["mean"], *ratios["high"].dropna(), *ratios["other"].dropna(), *marks.values())
     for number, design in enumerate(designs):
-        bars = ratios.loc[ratios["design"] == design].set_index("workload").reindex(workloads)
-        places = np.arange(len(workloads)) + (number - (len(designs) - 1) / 2) * width
-        colour = styles[design].colour
-        ax.bar(places, bars["mean"], width=0.92 * width, color=colour, label=design_title(design))
-        if bars["low"].notna().any():
-            spread = [bars["mean"] - bars["low"], bars["high"] - bars["mean"]]
-            ax.errorbar(places, bars["mean"], yerr=spread, fmt="none", ecolor=INK, elinewidth=1, capsize=2)
-        for place, workload, ratio in zip(places, workloads, bars["mean"], strict=True):
+        style = styles[design]
+        bars = ratios.loc[ratios["design"] == design].set_index("name").reindex(list(names))
+        places = np.arange(len(names)) + (number - (len(designs) - 1) / 2) * width
+        ax.bar(
+            places, bars["mean"], 0.92 * width, color=style.colour, hatch=style.hatch, edgecolor="white",
+            linewidth=0, label=design_title(design),
+        )  # fmt: skip
+        known = bars["low"].notna().to_numpy()
+        if known.any():
+            spread = [(bars["mean"] - bars["low"])[known], (bars["high"] - bars["mean"])[known]]
+            ax.errorbar(
+                places[known], bars["mean"][known], spread, fmt="none", ecolor=INK, elinewidth=1, capsize=2
+            )
+        if other:
+            mark_other(ax, bars.assign(place=places).dropna(subset=["other"]), "place", INK, other)
+        for place, name, ratio, high in zip(places, names, bars["mean"], bars["high"], strict=True):
+            measured = marks.get((design, name))
             if np.isfinite(ratio):
-                ax.annotate(
-                    f"{ratio:.2f}×" if ratio < 10 else f"{plain_number(ratio)}×",
-                    (place, 0.02 * ax.get_ylim()[1]),
-                    ha="center",
-                    va="bottom",
-                    rotation=90,
-                    fontsize=TICK_SIZE,
-                    color="white" if _dark(colour) else INK,
-                )
-            measured = marks.get((design, workload))
+                tops = [ratio, *(top for top in (high, measured) if top is not None and np.isfinite(top))]
+                _write_ratio(ax, place, ratio, max(tops), highest, style)
             if measured is not None:
                 ax.plot(
-                    place,
-                    measured,
-                    linestyle="none",
-                    marker="D",
-                    markersize=6,
-                    color="white",
-                    markeredgecolor=INK,
-                    zorder=4,
-                    label=PUBLISHED_LABEL,
-                )
+                    place, measured, linestyle="none", marker="D", markersize=6, color="white",
+                    markeredgecolor=INK, zorder=4, label=PUBLISHED_LABEL,
+                )  # fmt: skip
     ax.axhline(1.0, color=styles[baseline].colour if baseline in styles else INK, linewidth=1.4, zorder=3)
-    ax.set_xticks(range(len(workloads)), workloads, fontsize=LABEL_SIZE)
-    ax.set_xlim(-0.55, len(workloads) - 0.45)
-    ax.set_ylim(bottom=0)
+    ax.set_xlim(-0.55, len(names) - 0.45)
     ax.tick_params(axis="x", length=0)
-    ax.set_ylabel(f"throughput relative to {design_title(baseline)}", fontsize=LABEL_SIZE)
 
 
-def draw_breakdown(ax: Axes, shares: pd.DataFrame, title: str = "") -> None:
+def _write_ratio(
+    ax: Axes, place: float, ratio: float, top: float, highest: float, style: DesignStyle
+) -> None:
+    """The ratio upright in its bar, or above it where the bar is too short or hatched."""
+    inside = ratio > 0.3 * highest and not style.hatch
+    ax.annotate(
+        f"{ratio:.2f}×" if ratio < 10 else f"{plain_number(ratio)}×",
+        (place, 0.02 * highest if inside else top),
+        xytext=(0, 0 if inside else 5),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        rotation=90,
+        fontsize=TICK_SIZE,
+        color="white" if inside and _dark(style.colour) else INK,
+        zorder=5,
+    )
+
+
+def draw_breakdown(ax: Axes, shares: pd.DataFrame) -> None:
     """Where the time goes: a horizontal bar for each row of *shares*, 100 % long, its total at the end.
 
-    *shares* has a two-level index (threads, design), a column a group, values ns per operation.
-    Bars of a thread count stand together, the smallest count on top.
+    *shares* has an index (threads, variant, design), a column a group, values ns per operation. Bars of a
+    thread count and swept value stand together under a line that says which, the smallest count on top.
     """
-    dress(ax, title)
+    dress(ax)
     ax.grid(visible=False, axis="y")
     if shares.empty:
         draw_nothing(ax)
         return
-    places = bar_places([int(threads) for threads, _ in shares.index])
+    sets = [group_title(int(threads), str(variant)) for threads, variant, _ in shares.index]
+    places = bar_places(sets)
     percent = shares.div(shares.sum(axis=1), axis=0) * 100
     start = np.zeros(len(percent))
     for group in percent.columns:
@@ -175,17 +243,9 @@ def draw_breakdown(ax: Axes, shares: pd.DataFrame, title: str = "") -> None:
             label=str(group),
         )
         start += percent[group].to_numpy()
-    for number, (place, (threads, _)) in enumerate(zip(places, shares.index, strict=True)):
-        if number == 0 or threads != shares.index[number - 1][0]:
-            ax.text(
-                0,
-                place - 0.5,
-                thread_count(int(threads)),
-                va="bottom",
-                fontsize=TICK_SIZE - 1,
-                color=FAINT,
-                style="italic",
-            )
+    for number, (place, words) in enumerate(zip(places, sets, strict=True)):
+        if number == 0 or words != sets[number - 1]:
+            ax.text(0, place - 0.5, words, va="bottom", fontsize=TICK_SIZE - 1, color=INK, style="italic")
     for place, total in zip(places, shares.sum(axis=1), strict=True):
         ax.annotate(
             duration(total),
@@ -199,15 +259,20 @@ def draw_breakdown(ax: Axes, shares: pd.DataFrame, title: str = "") -> None:
         )
     ax.set_xlim(0, 100)
     ax.set_ylim(max(places) + 0.6, min(places) - 1.3)
-    ax.set_yticks(places, [design_title(str(design)) for _, design in shares.index], fontsize=TICK_SIZE)
+    ax.set_yticks(places, [design_title(str(design)) for *_, design in shares.index], fontsize=TICK_SIZE)
     ax.tick_params(axis="y", length=0)
 
 
-def bar_places(threads: Sequence[int]) -> list[float]:
-    """Where horizontal bars stand: one apart, with a gap where the thread count changes."""
+def group_title(threads: int, variant: str) -> str:
+    """What the bars of a group have in common."""
+    return ", ".join(filter(None, (thread_count(threads), variant)))
+
+
+def bar_places(groups: Sequence[str]) -> list[float]:
+    """Where horizontal bars stand: one apart, with a gap where the group changes."""
     places: list[float] = []
-    for number, count in enumerate(threads):
-        gap = 0.0 if number == 0 else 1.0 if count == threads[number - 1] else 1.9
+    for number, group in enumerate(groups):
+        gap = 0.0 if number == 0 else 1.0 if group == groups[number - 1] else 1.9
         places.append((places[-1] if places else 0.0) + gap)
     return places
 

@@ -6,13 +6,12 @@ every bad cell of every file is one `Fault` with `file:line` and the column's na
 
 from __future__ import annotations
 
-import csv
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sim.analysis.sheets import Rule, finite, one_of, read_text, row_length_fault, rows_of, shortened, whole
 from sim.errors import Fault, InputError
 from sim.experiment import presets
 from sim.experiment.nearest import nearest
@@ -41,7 +40,7 @@ _MAY_BE_EMPTY = ("placement",)
 class Observation:
     """One measured number and the band a good model must stay in.
 
-    *value* is in *unit* and never zero (errors are relative to it); *tolerance* is relative; *use* says
+    *value* is in *unit* and above zero (errors are relative to it); *tolerance* is relative; *use* says
     whether costs may be fitted to it (`calibrate`) or the model must predict it (`check`). *cells* are the
     row's texts as written, in the order of `COLUMNS`, so that a report can repeat its input exactly.
     """
@@ -122,37 +121,23 @@ def default_files() -> list[Path]:
 
 
 def _read_file(path: Path) -> tuple[list[Observation], list[Fault]]:
-    name = str(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        return [], [Fault(f"not UTF-8 text (byte {error.start})", file=name)]
-    except OSError as error:
-        return [], [Fault(f"cannot be read: {error.strerror}", file=name)]
-    reader = csv.reader(text.splitlines(keepends=True), strict=True)
-    try:
-        header = next(reader, [])
-        places = _header_places(header, name)
-    except csv.Error as error:
-        return [], [Fault(f"not CSV: {error}", file=name, line=reader.line_num)]
-    except InputError as error:
-        return [], list(error.faults)
-
+    """What a file holds and what is wrong with it."""
     observations: list[Observation] = []
     faults: list[Fault] = []
-    line = reader.line_num + 1  # a quoted cell may span lines: a row's place is where it starts
+    file = str(path)
     try:
-        for row in reader:
-            if row:
-                try:
-                    observations.append(_observation(row, places, name, line))
-                except InputError as error:
-                    faults += error.faults
-            line = reader.line_num + 1
-    except csv.Error as error:
-        faults.append(Fault(f"not CSV: {error}", file=name, line=line))
+        rows = rows_of(read_text(path), file)
+        _, header = next(rows, (1, []))
+        places = _header_places(header, file)
+        for line, row in rows:
+            try:
+                observations.append(_observation(row, places, file, line))
+            except InputError as error:
+                faults += error.faults
+    except InputError as error:
+        faults += error.faults
     if not observations and not faults:
-        faults.append(Fault("no observation in this file", file=name, line=1))
+        faults.append(Fault("no observation in this file", file=file, line=1))
     return observations, faults
 
 
@@ -180,8 +165,8 @@ def _header_places(header: Sequence[str], file: str) -> dict[str, int]:
 
 
 def _observation(row: Sequence[str], places: dict[str, int], file: str, line: int) -> Observation:
-    if len(row) != len(places):
-        raise InputError(Fault(f"{len(row)} cells where the header has {len(places)}", file=file, line=line))
+    if (fault := row_length_fault(row, places, file, line)) is not None:
+        raise InputError(fault)
     cells = tuple(row[places[name]] for name in COLUMNS)
     typed: dict[str, Any] = {}
     faults: list[Fault] = []
@@ -190,51 +175,23 @@ def _observation(row: Sequence[str], places: dict[str, int], file: str, line: in
         if not text and name not in _MAY_BE_EMPTY:
             faults.append(Fault("empty cell", file=file, line=line, key=name))
         elif name in _CELLS:
-            parse, allowed = _CELLS[name]
+            rule = _CELLS[name]
             try:
-                typed[name] = parse(text)
+                typed[name] = rule.parse(text)
             except ValueError:
-                fault = Fault("not understood", file, line, key=name, value=text, allowed=allowed)
-                faults.append(fault)
+                shown = shortened(text)
+                faults.append(
+                    Fault("not understood", file, line, key=name, value=shown, allowed=rule.allowed)
+                )
     if faults:
         raise InputError(faults)
     return Observation(**typed, file=file, line=line, cells=cells)
 
 
-def _task_count(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise ValueError(text)
-    return count
-
-
-def _measured(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value) or value == 0:
-        raise ValueError(text)
-    return value
-
-
-def _band(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value) or value < 0:
-        raise ValueError(text)
-    return value
-
-
-def _one_of(allowed: Sequence[str]) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in allowed:
-            raise ValueError(text)
-        return text
-
-    return parse
-
-
-_CELLS: dict[str, tuple[Callable[[str], object], str]] = {
-    "tasks": (_task_count, "a whole number from 1"),
-    "value": (_measured, "a finite number other than 0"),
-    "exactness": (_one_of(EXACTNESS), ", ".join(EXACTNESS)),
-    "tolerance": (_band, "a finite number from 0, relative"),
-    "use": (_one_of(USES), ", ".join(USES)),
+_CELLS = {
+    "tasks": whole(1),
+    "value": Rule(finite(above=0), "a finite number above 0"),
+    "exactness": one_of(EXACTNESS),
+    "tolerance": Rule(finite(least=0), "a finite number from 0, relative"),
+    "use": one_of(USES),
 }

@@ -1,8 +1,8 @@
-"""Figures of sweeps: curves over a swept value, or over threads with a line for each value.
+"""Sweeps in figures: a swept value is a variant of a design's line, or the x axis.
 
-A sweep of numbers (pages, bytes, ceilings) that has more values than thread counts is the x axis. Otherwise
-threads are, and each combination of swept values is a line. The machine, workload and placement that a value
-belongs to make a panel.
+Tables name swept values in what they change (`epyc-9965, cross_socket 150 ns`); a figure takes them apart
+again (`parted`), so that a design keeps its colour and a machine its panel. A column of numbers (pages,
+bytes, ceilings) with enough values can be the axis (`sweep_of`); words are one where threads do not vary.
 """
 
 from __future__ import annotations
@@ -14,131 +14,133 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.axes import Axes
 
-from sim.analysis.style import (
-    LABEL_SIZE,
-    SPARE_STYLES,
-    TICK_SIZE,
-    dress,
-    log_threads_axis,
-    log_throughput_axis,
-    spread_ticks,
-)
-from sim.analysis.tables import finished, swept_columns
-from sim.analysis.wording import design_title, plain_number, thread_count
+from sim.analysis.layout import apart, name_axis
+from sim.analysis.style import TICK_SIZE
+from sim.analysis.tables import swept_columns
+from sim.analysis.wording import plain_number, thread_count
 
-LATENCY, THROUGHPUT = "latency_p50_ns", "throughput_ops_per_us"
-_LABELS = {LATENCY: "median latency (ns)", THROUGHPUT: "throughput (ops/µs)"}
 _NUMBER = re.compile(r"\s*([-+]?\d[\d_]*\.?\d*(?:[eE][-+]?\d+)?)\s*([A-Za-zµ/]*)\s*\Z")
 _FACTORS = {
     "": 1.0, "ps": 1e-3, "ns": 1.0, "us": 1e3, "µs": 1e3, "ms": 1e6, "cycles": 1.0,
     "B": 1.0, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30,
     "MB/s": 1e-3, "GB/s": 1.0, "MHz": 1e-3, "GHz": 1.0,
 }  # fmt: skip
+_ENOUGH = 3
+"""Values of a column that make a curve."""
+_CROWDED = 0.15
+"""A linear axis would crowd values whose median is below this share of the largest."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """How a run's points are drawn: *axis* is the swept column on the x axis, or `threads`.
+    """A run's points over the swept column *axis*.
 
-    *points* has the columns machine, workload, placement (without swept values in their names), x, label, y.
+    *points* are `parted` but for the axis, with its numbers as `x`, or of *words* their places 0, 1, ...;
+    *ticks* names each x as the experiment wrote it.
     """
 
     axis: str
-    axis_label: str
+    label: str
     ticks: dict[float, str]
-    quantity: str
+    words: bool
     points: pd.DataFrame
 
 
+def parted(frame: pd.DataFrame, axis: str = "") -> pd.DataFrame:
+    """*frame* with machine, design and workload named as without a sweep, and the swept values in `variant`.
+
+    The column *axis* is left out of the variant. Parted frames stay as they are.
+    """
+    if "variant" in frame and not axis:
+        return frame
+    varied = [column for column in swept_columns(frame) if frame[column].nunique() > 1]
+    frame = frame.copy(deep=False)
+    for kind in ("machine", "design", "workload") if varied else ():
+        frame[kind] = frame[kind].astype(str).str.partition(", ")[0]
+    names = _short_names(varied)
+    chosen = [column for column in varied if column != axis]
+    frame["variant"] = ""
+    if chosen:
+        parts = [[f"{names[column]} {_written(value)}" for value in frame[column]] for column in chosen]
+        frame["variant"] = [", ".join(values) for values in zip(*parts, strict=True)]
+    return frame
+
+
 def sweep_of(points: pd.DataFrame) -> Sweep | None:
-    """The sweep in a run's finished *points*; None where nothing was swept."""
-    done = finished(points)
-    varied = [column for column in swept_columns(done) if done[column].nunique() > 1]
-    if not varied or done.empty:
-        return None
-    numbers = {column: done[column].map(_number) for column in varied}
+    """The sweep in *points* whose values can be an axis; None where there is none."""
+    varied = [column for column in swept_columns(points) if points[column].nunique() > 1]
+    several_threads = points["threads"].nunique() > 1
+    numbers = {column: points[column].map(_number) for column in varied}
     numeric = [column for column in varied if numbers[column].notna().all()]
-    most = max(numeric, key=lambda column: done[column].nunique(), default=None)
-    threads = done["threads"].astype(int)
-    over_threads = most is None or done[most].nunique() <= max(2, threads.nunique())
-    axis = "threads" if over_threads or most is None else most
-    x = threads.astype(float) if axis == "threads" else numbers[axis]
-    written = threads.astype(str) if axis == "threads" else done[axis].astype(str)
-    others = [column for column in varied if column != axis]
-    base = {name: done[name].str.partition(", ")[0] for name in ("machine", "workload", "design")}
-    several_designs, several_threads = base["design"].nunique() > 1, threads.nunique() > 1
-    labels = []
-    for index in done.index:
-        parts = [design_title(base["design"][index])] if several_designs else []
-        parts += [f"{column.rpartition('.')[2]} {done[column][index]}" for column in others]
-        if axis != "threads" and several_threads:
-            parts.append(thread_count(int(threads[index])))
-        labels.append(", ".join(parts) or design_title(base["design"][index]))
-    quantity = THROUGHPUT if axis == "threads" else LATENCY
-    frame = pd.DataFrame(
-        {
-            "machine": base["machine"],
-            "workload": base["workload"],
-            "placement": done["placement"],
-            "x": x,
-            "label": labels,
-            "y": done[quantity],
-        }
-    )
-    ticks = {float(at): str(text) for at, text in zip(x, written, strict=True)}
-    label = "threads" if axis == "threads" else f"{axis.rpartition('.')[2].replace('_', ' ')} ({axis})"
-    return Sweep(axis, label, ticks, _LABELS[quantity], frame.dropna(subset=["y"]))
+    curves = [column for column in numeric if points[column].nunique() >= _ENOUGH]
+    usable = curves or ([] if several_threads else numeric or varied)
+    if not usable:
+        return None
+    axis = max(usable, key=lambda column: points[column].nunique())
+    words = axis not in numeric
+    written = points[axis].map(_written)
+    order = {value: float(number) for number, value in enumerate(dict.fromkeys(written))}
+    x = written.map(order) if words else numbers[axis].astype(float)
+    ticks = dict(sorted(zip(x, written, strict=True)))
+    label = f"{_short_names(varied)[axis].replace('_', ' ')} ({axis})"
+    return Sweep(axis, label, ticks, words, parted(points, axis).assign(x=x))
 
 
-def panels_of(sweep: Sweep) -> list[tuple[str, str, str]]:
-    """(machine, workload, placement) of each panel, in order of appearance."""
-    keys = sweep.points[["machine", "workload", "placement"]]
-    return list(dict.fromkeys(keys.itertuples(index=False, name=None)))
+def with_threads(points: pd.DataFrame, shown: Sequence[int]) -> pd.DataFrame:
+    """The *points* at the *shown* thread counts, which join the variant if they are several."""
+    here = points.loc[points["threads"].isin(shown)]
+    if len(shown) == 1:
+        return here
+    counts = here["threads"].map(lambda count: thread_count(int(count)))
+    joined = [", ".join(filter(None, pair)) for pair in zip(counts, here["variant"], strict=True)]
+    return here.assign(variant=joined)
 
 
-def draw_sweep(ax: Axes, sweep: Sweep, panel: tuple[str, str, str], *, machine_in_title: bool) -> None:
-    """Draw one panel, a line for each label, in the same colours in every panel of the figure."""
-    machine, workload, placement = panel
-    title = f"{workload}, {placement}" if placement else workload
-    dress(ax, f"{title}\n{machine}" if machine_in_title else title)
-    here = sweep.points
-    here = here.loc[
-        (here["machine"] == machine) & (here["workload"] == workload) & (here["placement"] == placement)
-    ]
-    for number, label in enumerate(dict.fromkeys(sweep.points["label"])):
-        line = here.loc[here["label"] == label].groupby("x", sort=True)["y"].mean()
-        if line.empty:
-            continue
-        style = SPARE_STYLES[number % len(SPARE_STYLES)]
-        dashes = "-" if number < len(SPARE_STYLES) else "--"
-        ax.plot(
-            line.index, line, dashes, color=style.colour, marker=style.marker, markersize=4.5, label=label
-        )
-    _x_axis(ax, sweep, sorted(set(here["x"])))
-    if here["y"].max() > 8 * here["y"].min():
-        ax.set_yscale("log")
-        log_throughput_axis(ax)
-    else:
-        ax.set_ylim(0, 1.08 * here["y"].max())
-    ax.set_xlabel(sweep.axis_label, fontsize=LABEL_SIZE)
-    ax.set_ylabel(sweep.quantity, fontsize=LABEL_SIZE)
-
-
-def _x_axis(ax: Axes, sweep: Sweep, places: Sequence[float]) -> None:
-    if sweep.axis == "threads":
-        log_threads_axis(ax, [int(place) for place in places])
-        return
-    wide = places[0] > 0 and places[-1] > 8 * places[0]
-    if wide:
+def sweep_axis(ax: Axes, sweep: Sweep, inches: float) -> int:
+    """The x axis of a *sweep* on a panel of *inches*; the lines of text that its ticks are high."""
+    if sweep.words:
+        ax.set_xlim(-0.5, len(sweep.ticks) - 0.5)
+        return name_axis(ax, list(sweep.ticks.values()), inches)
+    places = sorted(sweep.ticks)
+    low, high = places[0], places[-1]
+    if low > 0 and places[len(places) // 2] < _CROWDED * high:
         ax.set_xscale("log", base=2)
-    shown = spread_ticks([int(place) for place in places]) if wide and places[0] >= 1 else places
-    ax.set_xticks(shown, [sweep.ticks.get(float(at), plain_number(at)) for at in shown], fontsize=TICK_SIZE)
+        margin = (high / low) ** 0.05
+        ax.set_xlim(low / margin, high * margin)
+    else:
+        margin = 0.05 * (high - low) or 0.5
+        ax.set_xlim(low - margin, high + margin)
+    ends = ax.transAxes.inverted().transform(ax.transData.transform([(place, 1) for place in places]))
+    kept = apart([float(share) for share, _ in ends], [sweep.ticks[place] for place in places], inches)
+    shown = [places[at] for at in kept]
+    ax.set_xticks(shown, [sweep.ticks[place] for place in shown], fontsize=TICK_SIZE)
     ax.minorticks_off()
+    return 1
+
+
+def _short_names(columns: Sequence[str]) -> dict[str, str]:
+    """The last part of each path, and as many before it as tell the columns apart."""
+    names = {}
+    for column in columns:
+        parts = column.split(".")
+        for length in range(1, len(parts) + 1):
+            end = parts[-length:]
+            if sum(other.split(".")[-length:] == end for other in columns) == 1:
+                break
+        names[column] = ".".join(end)
+    return names
+
+
+def _written(value: object) -> str:
+    """A swept value as YAML has it."""
+    if isinstance(value, bool) or str(value) in ("True", "False"):
+        return str(value).lower()
+    return plain_number(value) if isinstance(value, float) else str(value).replace('"', "")
 
 
 def _number(value: object) -> float | None:
     """The number in a swept value such as `4 KiB`, comparable with others of its kind; None for a word."""
-    if isinstance(value, bool):
+    if isinstance(value, bool) or str(value) in ("True", "False"):
         return None
     match = _NUMBER.match(str(value))
     factor = _FACTORS.get(match[2]) if match else None

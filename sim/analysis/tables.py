@@ -8,12 +8,14 @@ the baseline design's point with the same machine, workload, placement, threads 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from sim.analysis.stored import BREAKDOWN, PARQUET, POINTS, read_table, refuse_changed, swept, typed
 from sim.errors import Fault, InputError
 from sim.experiment.manifest import read_manifest
 
@@ -22,19 +24,11 @@ POINT_KEYS = (*CURVE_KEYS, "threads")
 POINT_COLUMNS = (*POINT_KEYS, "seed", "replicate", "throughput_ops_per_us", "status")
 BREAKDOWN_COLUMNS = (*POINT_KEYS, "seed", "replicate", "activity", "ns_per_op")
 THROUGHPUT = "throughput_ops_per_us"
-"""Work done: operations of all threads over time."""
+"""Work done: operations that all threads completed in the window, over its length."""
 FROM_LATENCY = "throughput_from_latency_ops_per_us"
-"""Threads over the mean latency of a measured operation, as some benchmarks compute it."""
-
-_NUMBERS = (
-    THROUGHPUT,
-    FROM_LATENCY,
-    *(f"latency_{statistic}_ns" for statistic in ("mean", "p50", "p95", "p99")),
-    "simulated_ns",
-    "operations",
-    "events",
-    "ns_per_op",
-)
+"""What CortenMM's benchmark computes: threads over the mean latency of its measured requests."""
+CHANGED = " (tables changed after the run)"
+"""What the title of a run says whose tables are not those that it wrote."""
 
 # Two-sided 95 % quantiles of Student's t for 1 to 30 degrees of freedom.
 _T_95 = (
@@ -55,25 +49,38 @@ class RunTables:
     breakdown: pd.DataFrame
 
 
-def read_run(run_dir: Path) -> RunTables:
+def read_run(run_dir: Path, *, as_is: bool = False) -> RunTables:
     """Read `points.csv`, `breakdown.csv` and the names in `manifest.json` of a run directory.
 
-    Raises `InputError` when a table is absent, is no CSV or lacks a column. A missing manifest only costs
-    the title: the directory's own name stands in.
+    Raises `InputError` when a table is absent, is not the one that the run wrote, or holds what no run
+    writes. With *as_is* tables that were changed are read all the same, and the title says so. A folder
+    without a manifest is no run, but tables of somebody's own: the folder's name stands in for the title.
     """
     if not run_dir.is_dir():
         raise InputError(Fault("no such run directory", file=str(run_dir)))
-    points = _read_table(run_dir / "points.csv", POINT_COLUMNS)
-    breakdown = _read_table(run_dir / "breakdown.csv", BREAKDOWN_COLUMNS)
-    name, title = _names(run_dir)
-    return RunTables(name=name, title=title, points=labelled(points), breakdown=labelled(breakdown))
+    points, breakdown = read_table(run_dir, POINTS), read_table(run_dir, BREAKDOWN)
+    name = title = Path(os.path.abspath(run_dir)).name
+    try:
+        if (manifest := read_manifest(run_dir)) is not None:
+            name = manifest.experiment.name
+            title = manifest.experiment.title or name
+            copies = [read_table(run_dir, PARQUET)] if (run_dir / PARQUET).exists() else []
+            refuse_changed([points, breakdown, *copies], manifest)
+    except InputError:
+        if not as_is:
+            raise
+        title += CHANGED
+    return RunTables(
+        name=name,
+        title=title,
+        points=labelled(typed(points, POINT_COLUMNS)),
+        breakdown=labelled(typed(breakdown, BREAKDOWN_COLUMNS)),
+    )
 
 
 def swept_columns(frame: pd.DataFrame) -> list[str]:
     """The columns with values that a sweep varied: `machine.coherence.cross_socket`."""
-    kinds = ("machine", "design", "workload")
-    names = [str(name) for name in frame.columns]
-    return [name for name in names if name.partition(".")[0] in kinds and "." in name]
+    return swept([str(name) for name in frame.columns])
 
 
 def labelled(frame: pd.DataFrame) -> pd.DataFrame:
@@ -150,24 +157,3 @@ def _bare(frame: pd.DataFrame) -> pd.DataFrame:
     copy = frame.copy(deep=False)
     copy.attrs = {}
     return copy
-
-
-def _read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    try:
-        # An empty placement is a name; an empty number is a point that failed.
-        table = pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in _NUMBERS})
-    except FileNotFoundError:
-        raise InputError(Fault("not a finished run: this table is missing", file=str(path))) from None
-    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
-        raise InputError(Fault(f"cannot be read: {error}", file=str(path))) from None
-    missing = [name for name in columns if name not in table]
-    if missing:
-        raise InputError([Fault("missing column", file=str(path), line=1, key=name) for name in missing])
-    return table
-
-
-def _names(run_dir: Path) -> tuple[str, str]:
-    """The experiment's name and title; without a manifest the directory's name stands in for both."""
-    experiment = (read_manifest(run_dir) or {}).get("experiment") or {}
-    name = str(experiment.get("name") or run_dir.resolve().name)
-    return name, str(experiment.get("title") or name)

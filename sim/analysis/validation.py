@@ -15,36 +15,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from sim.analysis.coverage import Catalogue, PresetCatalogue, Question, questions
+from sim.analysis.coverage import Catalogue, FileCatalogue, Question, questions
 from sim.analysis.metrics import Measured, Place, PointFailedError
 from sim.analysis.published import COLUMNS, Observation, default_files, read_published, select_datasets
 from sim.analysis.tables import FROM_LATENCY, THROUGHPUT
 from sim.analysis.wording import plain_number
 from sim.experiment import (
-    ExperimentSpec,
-    Kind,
-    Override,
-    Point,
     Progress,
-    Resolved,
-    load_spec,
-    make_point,
     run_points,
 )
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-    from rich.console import Console
-
-    from sim.designs import DesignSpec
-    from sim.hardware import MachineSpec
-    from sim.workload import WorkloadSpec
+    from sim.terminal import Console
 
 OK, MISS, NOT_COVERED = "ok", "miss", "not covered"
 RESULT_COLUMNS = (*COLUMNS, "simulated", "relative_error", "verdict")
@@ -91,6 +78,11 @@ class ValidationResult:
     def complete(self) -> bool:
         """Whether every row is covered."""
         return all(judgement.covered for judgement in self.judgements)
+
+    @property
+    def answered(self) -> bool:
+        """Whether any row is covered."""
+        return any(judgement.covered for judgement in self.judgements)
 
     @property
     def misses(self) -> list[Judgement]:
@@ -163,15 +155,20 @@ def validate(
     """Hold the model against the published rows in *paths* (by default those that come with the program).
 
     *datasets* picks some of them by name. *catalogue* and *run* are what the model knows and how it is
-    simulated; the defaults are the presets and the executor. Raises `InputError` for files that cannot be
-    read and for unknown datasets.
+    simulated; the defaults are the files beside the data and the presets, and the executor. Raises
+    `InputError` for files that cannot be read and for unknown datasets.
     """
     observations = select_datasets(read_published(list(paths) or default_files()), datasets)
-    known = catalogue or PresetCatalogue()
+    files = FileCatalogue()
+    known = catalogue or files
     asked = questions(observations, known)
     answerable = [question for question in asked if isinstance(question, Question)]
     places = list(dict.fromkeys(point for question in answerable for point in question.points()))
-    frame = (run or simulate_presets)(places, workers, progress) if places else pd.DataFrame()
+
+    def simulate(places: Sequence[Place], workers: int, progress: Progress | None) -> pd.DataFrame:
+        return run_points(files.points(places), workers, progress)
+
+    frame = (run or simulate)(places, workers, progress) if places else pd.DataFrame()
     frame = with_reported(frame, known)
     found = measured(frame)
     judgements = tuple(judge(row, question, found) for row, question in zip(observations, asked, strict=True))
@@ -192,35 +189,6 @@ def judge(row: Observation, question: Question | str, measured: Mapping[Place, M
     verdict = OK if abs(error) <= row.tolerance + 1e-9 else MISS
     several = [f"{name} {plain_number(value)}" for name, value in answers.items()] if len(answers) > 1 else []
     return Judgement(row, simulated, error, verdict, ", ".join(several), points)
-
-
-def simulate_presets(places: Sequence[Place], workers: int, progress: Progress | None) -> pd.DataFrame:
-    """Simulate *places*, each a point of presets, with the seed that experiments have by default."""
-    return run_points(preset_points(places), workers, progress)
-
-
-def preset_points(places: Sequence[Place], overrides: Sequence[Override] = ()) -> list[Point]:
-    """The points at *places*, with *overrides* in place of values in the files.
-
-    Raises `InputError` where one does not fit.
-    """
-
-    @cache
-    def load(kind: Kind, name: str) -> Resolved[BaseModel]:
-        return load_spec(kind, name, [override for override in overrides if override.target == kind])
-
-    seed = ExperimentSpec.model_fields["seed"].default
-    return [
-        make_point(
-            cast("Resolved[MachineSpec]", load("machine", place.machine)),
-            cast("Resolved[DesignSpec]", load("design", place.design)),
-            cast("Resolved[WorkloadSpec]", load("workload", place.workload)),
-            place.placement,
-            place.threads,
-            seed,
-        )
-        for place in places
-    ]
 
 
 def with_reported(frame: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:

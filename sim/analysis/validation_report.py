@@ -9,12 +9,10 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
 
 from sim.analysis.activities import grouped
 from sim.analysis.metrics import KNEE_GAIN, Place
@@ -24,15 +22,18 @@ from sim.analysis.wording import duration, plain_number
 from sim.errors import Fault, InputError
 from sim.experiment.files import write_atomically
 from sim.experiment.yaml_loader import read_document
+from sim.plaintext import plain
+from sim.terminal import Console, TextTable, styled
 
 NOT_EXPLAINED = "not explained yet"
+_MARKUP = re.compile(r"[\\`*<\[|]")
 _COLOURS = {OK: "green", MISS: "red"}
 
 
 def render(result: ValidationResult, console: Console) -> None:
     """Print the covered rows, the reasons of the others, and the summary."""
     for dataset, judgements in _covered_by_dataset(result):
-        table = Table("system", "workload", "placement", title=f"{dataset}: published beside simulated")
+        table = TextTable("system", "workload", "placement", title=f"{dataset}: published beside simulated")
         for name in ("tasks", "published", "simulated", "error", "allowed"):
             table.add_column(name, justify="right")
         table.add_column("metric", overflow="fold")
@@ -44,16 +45,16 @@ def render(result: ValidationResult, console: Console) -> None:
                 *(row.system, row.workload, row.placement, str(row.tasks)),
                 f"{plain_number(row.value)} {row.unit}",
                 *(_number(judgement.simulated), _percent(judgement.relative_error), f"±{row.tolerance:.0%}"),
-                *(row.metric, row.use, f"[{colour}]{judgement.verdict}[/]"),
+                *(row.metric, row.use, styled(judgement.verdict, colour)),
             )
         console.print(table)
     reasons = _reasons(result.judgements)
     if reasons:
-        table = Table("dataset", "rows", "why", title="not covered")
+        table = TextTable("dataset", "rows", "why", title="not covered")
         for (dataset, reason), count in reasons.items():
             table.add_row(dataset, str(count), reason)
         console.print(table)
-    table = Table("dataset", "use", title="summary")
+    table = TextTable("dataset", "use", title="summary")
     for name in ("rows", OK, MISS, "not covered", "median error", "worst error"):
         table.add_column(name, justify="right")
     for cells in _summary_cells(result):
@@ -123,10 +124,11 @@ def _page(result: ValidationResult, explanations: Mapping[str, str]) -> Iterator
         "",
     )
     header = ("dataset", "use", "rows", "ok", "miss", "not covered", "median error", "worst error")
-    yield from _table(header, list(_summary_cells(result)), numbers_from=2)
+    rows = [(_escaped(name), *cells) for name, *cells in _summary_cells(result)]
+    yield from _table(header, rows, numbers_from=2)
     yield from _two_throughputs(result)
     for dataset, judgements in _covered_by_dataset(result):
-        yield from ("", f"## {dataset}", "")
+        yield from ("", f"## {_escaped(dataset)}", "")
         header = ("machine", "system", "workload", "placement", "metric", "use", "verdict", "tasks")
         rows = [_cells(judgement) for judgement in judgements]
         yield from _table((*header, "published", "simulated", "error", "allowed"), rows, numbers_from=7)
@@ -137,14 +139,14 @@ def _page(result: ValidationResult, explanations: Mapping[str, str]) -> Iterator
     reasons = _reasons(result.judgements)
     if reasons:
         yield from ("", "## Not covered", "")
-        rows = [(dataset, reason, str(count)) for (dataset, reason), count in reasons.items()]
+        rows = [(_escaped(name), _escaped(why), str(count)) for (name, why), count in reasons.items()]
         yield from _table(("dataset", "why", "rows"), rows, numbers_from=2)
     keys = {judgement.observation.key for judgement in result.judgements}
     missed = {judgement.observation.key for judgement in result.misses}
     stale = [key for key in explanations if key in keys - missed]
     if stale:
         yield from ("", "## Explained, but no longer a miss", "")
-        yield from (f"- `{key}`" for key in stale)
+        yield from (f"- `{plain(key)}`" for key in stale)
 
 
 def _two_throughputs(result: ValidationResult) -> Iterator[str]:
@@ -167,7 +169,7 @@ def _two_throughputs(result: ValidationResult) -> Iterator[str]:
     header = ("machine", "system", "workload", "placement", "threads", "work done", "from latency", "ratio")
     rows = [
         (
-            *(str(row[name]) for name in ("machine", "design", "workload", "placement", "threads")),
+            *(_escaped(row[name]) for name in ("machine", "design", "workload", "placement", "threads")),
             *(plain_number(row[name]) for name in (THROUGHPUT, FROM_LATENCY)),
             f"{row[FROM_LATENCY] / row[THROUGHPUT]:.2f}",
         )
@@ -181,15 +183,16 @@ def _miss(result: ValidationResult, judgement: Judgement, explanations: Mapping[
     row = judgement.observation
     tasks = "1 task" if row.tasks == 1 else f"{row.tasks} tasks"
     where = ", ".join(part for part in (row.workload, row.placement, tasks) if part)
-    yield from ("", f"### {row.system}: {where}: {row.metric}", "")
+    yield from ("", _escaped(f"### {row.system}: {where}: {row.metric}"), "")
     if math.isnan(judgement.simulated):
-        yield judgement.note
+        yield _escaped(judgement.note)
     else:
-        told = f"Published {plain_number(row.value)} {row.unit}, simulated {_number(judgement.simulated)}"
-        each = f" ({judgement.note})" if judgement.note else ""
+        published = f"{plain_number(row.value)} {_escaped(row.unit)}"
+        told = f"Published {published}, simulated {_number(judgement.simulated)}"
+        each = f" ({_escaped(judgement.note)})" if judgement.note else ""
         yield f"{told}{each}: {_percent(judgement.relative_error)}, allowed ±{row.tolerance:.0%}."
     yield ""
-    yield from explanations.get(row.key, f"*{NOT_EXPLAINED}* (`{row.key}`)").splitlines()
+    yield from explanations.get(row.key, f"*{NOT_EXPLAINED}* (`{plain(row.key)}`)").splitlines()
     ends = (1, row.tasks)  # of a whole curve, one thread and the row's own thread count are enough
     yield from _time_table(result, [point for point in judgement.points if point.threads in ends])
 
@@ -205,9 +208,15 @@ def _time_table(result: ValidationResult, points: Sequence[Place]) -> Iterator[s
         return
     chosen = chosen.loc[:, (chosen > 0).any()]
     yield from ("", "Simulated cpu time of an operation (ns), waiting included:", "")
-    header = ("design", "workload", "threads", "time", *map(str, chosen.columns))
+    header = ("design", "workload", "threads", "time", *map(_escaped, chosen.columns))
     rows = [
-        (key[0], key[2], str(key[4]), duration(sum(values)), *(plain_number(value) for value in values))
+        (
+            _escaped(key[0]),
+            _escaped(key[2]),
+            str(key[4]),
+            duration(sum(values)),
+            *(plain_number(value) for value in values),
+        )
         for key, values in zip(chosen.index, chosen.to_numpy().tolist(), strict=True)
     ]
     yield from _table(header, rows, numbers_from=2)
@@ -216,8 +225,16 @@ def _time_table(result: ValidationResult, points: Sequence[Place]) -> Iterator[s
 def _cells(judgement: Judgement) -> tuple[str, ...]:
     row = judgement.observation
     verdict = judgement.verdict if judgement.verdict == OK else f"**{judgement.verdict}**"
+    names = (
+        row.machine,
+        row.system,
+        row.workload,
+        row.placement or "-",
+        f"{row.metric} ({row.unit})",
+        row.use,
+    )
     return (
-        *(row.machine, row.system, row.workload, row.placement or "-", f"{row.metric} ({row.unit})", row.use),
+        *map(_escaped, names),
         *(verdict, str(row.tasks), plain_number(row.value), _number(judgement.simulated)),
         *(_percent(judgement.relative_error), f"±{row.tolerance:.0%}"),
     )
@@ -247,7 +264,12 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers_from: i
     yield "| " + " | ".join(header) + " |"
     yield "|" + "|".join("---:" if place >= numbers_from else "---" for place in range(len(header))) + "|"
     for row in rows:
-        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+        yield "| " + " | ".join(row) + " |"
+
+
+def _escaped(text: object) -> str:
+    """Text as it is in a page of markdown, on one line."""
+    return _MARKUP.sub(r"\\\g<0>", plain(" ".join(str(text).split())))
 
 
 def _number(value: float) -> str:

@@ -1,6 +1,6 @@
 """Memory-management designs, one package each."""
 
 from sim.designs.base import DesignSpec, Family, Kernel
-from sim.designs.registry import build, families, spec_model
+from sim.designs.registry import build, families, plugin_of, refusal, spec_model
 
-__all__ = ["DesignSpec", "Family", "Kernel", "build", "families", "spec_model"]
+__all__ = ["DesignSpec", "Family", "Kernel", "build", "families", "plugin_of", "refusal", "spec_model"]

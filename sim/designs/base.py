@@ -12,17 +12,22 @@ from sim.errors import ModelError
 from sim.hardware import Cpu, Machine, MachineSpec, Spec
 from sim.mm import AddressSpace, NodePolicy
 
-Offer = Literal["processes", "address spaces", "discards", "shootdowns of its own", "page allocator"]
-"""Threads with stacks that map memory; the rest is for benches: regions to touch, MADV_DONTNEED in them,
-flushes and switches that the bench asks for, blocks of pages."""
+Offer = Literal[
+    "processes", "placed memory", "address spaces", "discards", "shootdowns of its own", "page allocator"
+]
+"""Threads with stacks that map memory; a `memory` policy other than first touch; the rest is for benches:
+regions to touch, MADV_DONTNEED in them, flushes and switches that the bench asks for, blocks of pages."""
 
 
 class DesignSpec(Spec):
     """The part that all design files share. *family* names the package that builds the design."""
 
     name: str
+    """The file's name without `.yaml`."""
     title: str
+    """One line for lists and figures."""
     family: str
+    """The package that builds the design, such as `linux` or `cortenmm`."""
 
     def refuses(self, machine: MachineSpec) -> str | None:
         """Why the design cannot run on *machine*, if so."""

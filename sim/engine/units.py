@@ -128,48 +128,61 @@ def format_duration(ps: float) -> str:
     return f"{ps:.4g} ps"
 
 
+def format_size(size: int) -> str:
+    """A size for people and for files: `2 MiB`."""
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
+        if size >= _SIZE[unit]:
+            return f"{size / _SIZE[unit]:.6g} {unit}"
+    return f"{size} B"
+
+
 def _written(unit: str) -> PlainSerializer:
-    return PlainSerializer(f"{{}} {unit}".format, return_type=str)
+    """How a dump writes the number: with its unit.
+
+    A function of its own: pydantic reads the signature of a serializer, and a built-in one (`str.format` of a
+    text, `str` itself) has another or none from one Python version to the next.
+    """
+
+    def write(value: float) -> str:
+        return f"{value} {unit}"
+
+    return PlainSerializer(write, return_type=str)
 
 
 def _pattern(units: dict[str, int]) -> str:
     return rf"[+]?\d[\d_]*(\.\d+)?([eE][+-]?\d+)?\s*({'|'.join(units)})"
 
 
-def _text(pattern: str, kind: str) -> WithJsonSchema:
-    """What an editor is told: text with a unit."""
-    return WithJsonSchema({"type": "string", "pattern": rf"^\s*{pattern}\s*$", "description": kind})
+def _text(pattern: str, example: str) -> WithJsonSchema:
+    """What an editor is told: text with a unit, such as *example*."""
+    return WithJsonSchema({"type": "string", "pattern": rf"^\s*{pattern}\s*$", "examples": [example]})
 
 
-Duration = Annotated[
-    int, BeforeValidator(parse_duration), _written("ps"), _text(_pattern(_TIME), "A time: 120 ns")
-]
+Duration = Annotated[int, BeforeValidator(parse_duration), _written("ps"), _text(_pattern(_TIME), "120 ns")]
 """Picoseconds, written `120 ns`."""
-Size = Annotated[int, BeforeValidator(parse_size), _written("B"), _text(_pattern(_SIZE), "A size: 16 KiB")]
+Size = Annotated[int, BeforeValidator(parse_size), _written("B"), _text(_pattern(_SIZE), "16 KiB")]
 """Bytes, written `16 KiB` or `4 pages`."""
 Frequency = Annotated[
     int,
     BeforeValidator(parse_frequency),
     _written("Hz"),
-    _text(_pattern(_FREQUENCY), "A frequency: 2.25 GHz"),
+    _text(_pattern(_FREQUENCY), "2.25 GHz"),
 ]
 """Hertz, written `2.25 GHz`."""
 Bandwidth = Annotated[
     int,
     BeforeValidator(parse_bandwidth),
     _written("B/s"),
-    _text(_pattern(_BANDWIDTH), "A bandwidth: 30 GB/s"),
+    _text(_pattern(_BANDWIDTH), "30 GB/s"),
 ]
 """Bytes a second, written `30 GB/s`."""
-WallTime = Annotated[
-    float, BeforeValidator(parse_wall_time), _written("s"), _text(_pattern(_WALL), "Real time: 10 min")
-]
+WallTime = Annotated[float, BeforeValidator(parse_wall_time), _written("s"), _text(_pattern(_WALL), "10 min")]
 """Seconds on the clock on the wall, written `10 min`."""
 _TERM = _pattern(_TIME | _CYCLES)
 Cost = Annotated[
     CycleCost,
     BeforeValidator(parse_cost),
-    PlainSerializer(str, return_type=str),
-    _text(rf"{_TERM}(\s*\+\s*{_TERM})*", "A cost: 110 cycles + 98 ns"),
+    PlainSerializer(CycleCost.__str__, return_type=str),
+    _text(rf"{_TERM}(\s*\+\s*{_TERM})*", "110 cycles + 98 ns"),
 ]
 """Cycles that follow the clock plus time that does not, written `110 cycles + 98 ns`."""

@@ -3,7 +3,7 @@
 from sim.experiment.executor import available_cpus
 from sim.experiment.interrupts import patient
 from sim.experiment.outcome import COLUMNS, KEY
-from sim.experiment.overrides import Override, parse_choices, parse_override
+from sim.experiment.overrides import Override, parse_choices, parse_names, parse_override
 from sim.experiment.plan import Experiment, load, make_point
 from sim.experiment.points import Point, derive_seed
 from sim.experiment.presets import KINDS, Kind
@@ -34,6 +34,7 @@ __all__ = [
     "make_point",
     "meter",
     "parse_choices",
+    "parse_names",
     "parse_override",
     "patient",
     "run",

@@ -17,7 +17,7 @@ from itertools import combinations, product
 from typing import Any
 
 from sim.errors import Fault
-from sim.experiment.document import Document, KeyPath
+from sim.experiment.document import Document, KeyPath, parse_path
 from sim.experiment.overrides import MEMBERS, Override
 from sim.experiment.ranges import FORMS, expand
 
@@ -32,7 +32,7 @@ _IDENTITY = (("name",), ("family",), ("inherits",))
 """Keys that make a file another one, not the same one with another value."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Assignment:
     """One combination of swept values."""
 
@@ -87,8 +87,8 @@ def _axes(document: Document, key: str, faults: list[Fault]) -> list[list[Overri
     axes = []
     for path, values in written.items() if isinstance(written, dict) else ():
         place: KeyPath = (key, path)
-        parts = tuple(path.split("."))
-        if parts[0] not in MEMBERS or not all(parts) or parts[1:2] in ((), *_IDENTITY):
+        parts = parse_path(path)
+        if parts[:1] not in [(kind,) for kind in MEMBERS] or parts[1:2] in ((), *_IDENTITY):
             allowed = ", ".join(f"{kind}.<key>" for kind in MEMBERS)
             faults.append(document.fault(place, "not the path of a value", at_key=True, allowed=allowed))
             continue

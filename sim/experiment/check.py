@@ -3,44 +3,73 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from pydantic import BaseModel
 
 from sim.errors import Fault, InputError
 from sim.experiment import floors, presets
+from sim.experiment.document import Document
 from sim.experiment.explain import distinct
+from sim.experiment.files import real
 from sim.experiment.nearest import nearest
-from sim.experiment.plan import load
+from sim.experiment.plan import in_workload, load
 from sim.experiment.presets import KINDS, Kind
 from sim.experiment.resolve import Resolved, load_spec
 from sim.experiment.yaml_loader import display, read_document
+
+if TYPE_CHECKING:
+    from sim.workload import WorkloadSpec
 
 
 def check_file(path: Path) -> tuple[Kind, str]:
     """Check one file of any kind, and all it refers to: its kind and its name. Raises `InputError`."""
     kind = kind_of(path)
-    return kind, load(path).name if kind == "experiment" else load_spec(kind, path).name
+    if kind == "experiment":
+        return kind, load(path).name
+    resolved = load_spec(kind, path)
+    if kind == "workload":
+        spec = cast("WorkloadSpec", resolved.spec)
+        faults = {
+            placement: floors.never_works(spec, placement) for placement in spec.placement_names or [""]
+        }
+        found = [in_workload(fault, resolved.document, name) for name, fault in faults.items() if fault]
+        if found:
+            raise InputError(distinct(found))
+    return kind, resolved.name
 
 
 def kind_of(path: Path) -> Kind:
-    """What a file is: by the folder it lies in, by what it inherits from, or by the keys it has."""
-    for kind in KINDS:
-        if path.resolve().parent.name == presets.folder(kind).name:
-            return kind
+    """What a file is: by its keys and those of the files it inherits from, else by the folder it lies in."""
     faults: list[Fault] = []
     document = read_document(path, faults)
     if document is None:
         raise InputError(distinct(faults))
-    parents = [kind for kind in KINDS if document.tree.get("inherits") in presets.names(kind)]
-    if len(parents) == 1:
-        return parents[0]
-    known = {kind: sum(key in floors.model(kind).model_fields for key in document.tree) for kind in KINDS}
-    best = max(known, key=lambda kind: known[kind])
-    if list(known.values()).count(known[best]) > 1:
+    keys = _keys(path, document, faults)
+    fitting = {
+        kind: max(len(keys & set(model.model_fields)) for model in floors.models(kind)) for kind in KINDS
+    }
+    fitting["experiment"] += len(keys & {"machine", "include"})  # read before its model is
+    best = [kind for kind in KINDS if fitting[kind] == max(fitting.values())]
+    here = [kind for kind in best if real(path).parent.name == presets.folder(kind).name]
+    if len(best) > 1 and not here:
         message = "cannot tell what this file describes: its keys fit no single kind"
         folders = ", ".join(presets.folder(kind).name for kind in KINDS)
-        raise InputError(Fault(message, display(path), allowed=f"put it in one of the folders {folders}"))
-    return best
+        allowed = f"put it in one of the folders {folders}"
+        raise InputError(distinct(faults) or Fault(message, display(path), allowed=allowed))
+    return (here or best)[0]
+
+
+def _keys(path: Path, document: Document, faults: list[Fault], below: tuple[Path, ...] = ()) -> set[str]:
+    """The top-level keys of a file, and of what it inherits from where that is of one kind."""
+    keys, reference, chain = set(document.tree), document.tree.get("inherits"), (*below, real(path))
+    if isinstance(reference, str):
+        found = {presets.find(kind, reference, path.parent) for kind in KINDS}
+        parents = [parent for parent in found if isinstance(parent, Path) and real(parent) not in chain]
+        parent = read_document(parents[0], faults) if len(parents) == 1 else None
+        if parent is not None:
+            keys |= _keys(parents[0], parent, faults, chain)
+    return keys
 
 
 def find_any(reference: str) -> list[Resolved[BaseModel]]:

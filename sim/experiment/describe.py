@@ -7,46 +7,82 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
+from sim import plugins
 from sim.engine.units import Cost, format_duration
 from sim.errors import Fault
-from sim.experiment import presets
+from sim.experiment import floors, presets
 from sim.experiment.document import Document, KeyPath, dotted
 from sim.experiment.outcome import KEY
-from sim.experiment.presets import Kind
+from sim.experiment.presets import KINDS, Kind
 from sim.experiment.resolve import Resolved
 from sim.experiment.yaml_loader import read_document
+from sim.terminal import Group, RenderableType, TextTable, styled
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+    from rich.table import Table
+    from rich.text import Text
 
     from sim.hardware import MachineSpec, Topology
+    from sim.plugins import Plugin
 
 _CLUSTERS_A_LINE = 6
 
 
-def preset_table(kind: Kind) -> Table:
-    """The presets of a kind: name and title."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
+def preset_list(kind: Kind) -> RenderableType:
+    """The presets of a kind; below those of designs, the plug-ins, if there are any."""
+    presets = _preset_table(kind)
+    if kind != "design" or not plugins.installed():
+        return presets
+    return Group(presets, styled(""), _plugin_table())
+
+
+def _preset_table(kind: Kind) -> TextTable:
+    """Name and title of each preset."""
+    table = TextTable(box=None, pad_edge=False, header_style="bold")
     table.add_column(kind, no_wrap=True)
     table.add_column("title", overflow="fold")
-    for name in presets.names(kind):
+    for name, (path, *rivals) in presets.files_of(kind).items():
+        if rivals:
+            paths = ", ".join(str(file) for file in (path, *rivals))
+            table.add_row(name, f"(several plug-ins bring it: name one by its path: {paths})")
+            continue
         faults: list[Fault] = []
-        path = presets.folder(kind) / f"{name}.yaml"
         document = read_document(path, faults)
         title = "" if document is None else document.tree.get("title", "")
         table.add_row(name, f"(faulty: see cortensim check {path})" if faults else str(title))
     return table
 
 
+def _plugin_table() -> TextTable:
+    """The packages that add a family: what they bring, and why one cannot be used."""
+    table = TextTable(box=None, pad_edge=False, header_style="bold")
+    table.add_column("plug-in", no_wrap=True)
+    table.add_column("package", no_wrap=True)
+    table.add_column("brings", overflow="fold")
+    for plugin in plugins.installed():
+        refusal = floors.refusal(plugin)
+        brings = f"cannot be used: {refusal}" if refusal else ", ".join(_brought(plugin))
+        table.add_row(plugin.name, plugin.distribution, brings)
+    return table
+
+
+def _brought(plugin: Plugin) -> Iterator[str]:
+    """The family and the presets of a plug-in in words."""
+    yield f"family {plugin.name}"
+    for kind in KINDS:
+        folder = plugin.folder(f"{kind}s")
+        for path in sorted(folder.glob("*.yaml")) if folder else ():
+            hidden = path not in presets.files_of(kind)[path.stem]
+            yield f"{kind} {path.stem}" + (" (hidden: a preset on board has its name)" if hidden else "")
+
+
 def spec_view(resolved: Resolved[BaseModel]) -> RenderableType:
     """A file with the origin of each of its values; a machine also with its topology."""
     document = resolved.document
     inherits = len(resolved.files) > 1 and resolved.kind != "experiment"
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = TextTable(box=None, pad_edge=False, header_style="bold")
     for heading in ("key", "value", "quality", "source", *(["inherited from"] if inherits else [])):
         table.add_column(heading, overflow="fold", no_wrap=heading == "key")
     table.add_column("range, note", overflow="fold", style="dim")
@@ -59,14 +95,14 @@ def spec_view(resolved: Resolved[BaseModel]) -> RenderableType:
         span = " to ".join(_inline(bound) for bound in (origin and origin.range) or ())
         cells.append("; ".join(part for part in (span, origin and origin.note) if part))
         table.add_row(*cells)
-    parts: list[RenderableType] = [Text(f"{resolved.kind} {resolved.name}", style="bold")]
-    parts += [Text(f"from {file.path}", style="dim") for file in resolved.files]
+    parts: list[RenderableType] = [styled(f"{resolved.kind} {resolved.name}", "bold")]
+    parts += [styled(f"from {file.path}", "dim") for file in resolved.files]
     if resolved.kind == "machine":
         spec = cast("MachineSpec", resolved.spec)
-        parts += [Text(), topology_drawing(spec.topology), Text(), _distances(spec)]
-    parts += [Text(), table]
+        parts += [styled(""), topology_drawing(spec.topology), styled(""), _distances(spec)]
+    parts += [styled(""), table]
     if sources := _sources(document):
-        parts += [Text(), _source_table(sources)]
+        parts += [styled(""), _source_table(sources)]
     return Group(*parts)
 
 
@@ -103,7 +139,7 @@ def topology_drawing(topology: Topology) -> Text:
         nodes += f", though the memory lies on {topology.sockets} sockets"
     elif topology.numa_nodes > topology.sockets:
         nodes += f", {topology.numa_nodes // topology.sockets} a socket"
-    return Text("\n".join([*lines, nodes]))
+    return styled("\n".join([*lines, nodes]))
 
 
 def _distances(spec: MachineSpec) -> Table:
@@ -114,7 +150,7 @@ def _distances(spec: MachineSpec) -> Table:
     def cost(step: Cost) -> str:
         return format_duration(step.at(spec.clock))
 
-    table = Table.grid(padding=(0, 2))
+    table = TextTable.grid(padding=(0, 2))
     table.add_row("a cache line", "of another core of the cluster", cost(coherence.same_cluster))
     if clusters:
         home = f" ({cost(coherence.cross_socket)} if its home is the other socket)"
@@ -150,7 +186,7 @@ def _range(cpus: list[int], digits: int) -> str:
     return first if len(cpus) == 1 else f"{first}-{last}"
 
 
-def result_table(points: DataFrame) -> Table:
+def result_table(points: DataFrame) -> TextTable:
     """Throughput at the largest thread count: a row a machine, workload and placement, a column a design.
 
     Replicates are given as their mean with half of its 95 % confidence interval; a swept value is a column.
@@ -158,7 +194,7 @@ def result_table(points: DataFrame) -> Table:
     from sim.analysis.tables import averaged, swept_columns
 
     threads = int(points["threads"].max())
-    table = Table(
+    table = TextTable(
         box=None, pad_edge=False, header_style="bold", title=f"operations per µs at {threads} threads",
         title_justify="left",
     )  # fmt: skip
@@ -184,15 +220,15 @@ def result_table(points: DataFrame) -> Table:
     return table
 
 
-def profile_table(points: DataFrame) -> Table:
+def profile_table(points: DataFrame) -> TextTable:
     """What an operation takes at the largest thread count, and where its threads wait: a row a point."""
     from sim.analysis.tables import swept_columns
 
     threads = int(points["threads"].max())
     names = ["design", "machine", "workload", "placement", *swept_columns(points), "replicate"]
     keys = [key for key in names if points[key].nunique() > 1] or ["design"]
-    table = Table(
-        box=None, pad_edge=False, header_style="bold", title=f"\nper operation at {threads} threads",
+    table = TextTable(
+        box=None, pad_edge=False, header_style="bold", title=f"per operation at {threads} threads",
         title_justify="left",
     )  # fmt: skip
     for key in keys:
@@ -242,8 +278,8 @@ def _sources(document: Document) -> list[tuple[str, str]]:
     ]
 
 
-def _source_table(sources: list[tuple[str, str]]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
+def _source_table(sources: list[tuple[str, str]]) -> TextTable:
+    table = TextTable(box=None, pad_edge=False, header_style="bold")
     table.add_column("source", no_wrap=True)
     table.add_column("is", overflow="fold")
     for key, text in sources:

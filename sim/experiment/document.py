@@ -6,13 +6,17 @@ keyed by path: the tuple of mapping keys and list indices that leads to a value 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 from sim.errors import Fault
 
 KeyPath = tuple[str | int, ...]
+
+_PIECE = re.compile(r"([^.\[\]]+)((?:\[\d+\])*)")
+_INDEX = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,8 @@ class Document:
     keys: Mapping[KeyPath, Mark] = field(default_factory=dict)
     provenance: Mapping[KeyPath, Provenance] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
+    sha256: str = ""
+    """Of the bytes of the one file that it was read from."""
 
     @property
     def start(self) -> Mark:
@@ -88,6 +94,42 @@ class Document:
             keys={move(p): m for p, m in self.keys.items()},
             provenance={move(p): s for p, s in self.provenance.items()},
         )
+
+    def at(self, path: KeyPath) -> Any:
+        """The value at *path*; None if there is none."""
+        tree: Any = self.tree
+        for part in path:
+            tree = _below(tree, part)
+        return tree
+
+    def locate(self, path: KeyPath) -> KeyPath:
+        """*path*, in which people have written all parts apart, as the path of this tree.
+
+        Indices of lists become numbers, and names with dots in them are put together again.
+        """
+        tree: Any = self.tree
+        found: KeyPath = ()
+        while path:
+            length, used = 1, path[0]
+            if isinstance(tree, list) and str(used).isdecimal():
+                used = int(used)
+            elif isinstance(tree, dict):
+                lengths = range(len(path), 0, -1)
+                length = next((end for end in lengths if _joined(path[:end]) in tree), 1)
+                used = _joined(path[:length])
+            tree = _below(tree, used)
+            found, path = (*found, used), path[length:]
+        return found
+
+    def tree_with(self, values: Sequence[tuple[KeyPath, Any]]) -> dict[str, Any]:
+        """The tree alone with other values. Raises `LookupError` as `with_value` does."""
+        tree: Any = self.tree
+        for path, value in values:
+            try:
+                tree, _ = _set(tree, self.locate(path), value)
+            except ValueError as error:
+                raise LookupError(str(error)) from error
+        return cast(dict[str, Any], tree)
 
     def with_value(self, path: KeyPath, value: Any, mark: Mark) -> Document:
         """The document with *value*, written at *mark*, at *path*; mappings on the way are made if need be.
@@ -136,6 +178,18 @@ class Document:
         )
 
 
+def _below(tree: Any, part: str | int) -> Any:
+    """What is under a key or index; None if there is none."""
+    try:
+        return tree[part]
+    except (LookupError, TypeError):
+        return None
+
+
+def _joined(path: KeyPath) -> str:
+    return ".".join(str(part) for part in path)
+
+
 def _explained(origin: Provenance, sources: Mapping[str, str]) -> Provenance:
     """*origin* with the text of its source, if it has none yet and *sources* know it."""
     if origin.source is None or origin.source_text is not None:
@@ -155,6 +209,14 @@ def _set(tree: Any, path: KeyPath, value: Any) -> tuple[Any, KeyPath]:
         raise LookupError(path[0])
     item, rest = _set(tree.get(str(path[0]), {}), path[1:], value)
     return {**tree, str(path[0]): item}, (str(path[0]), *rest)
+
+
+def parse_path(text: str) -> tuple[str, ...]:
+    """The parts of a path as `dotted` writes it, indices as text too; none if it is not one."""
+    pieces = [_PIECE.fullmatch(piece) for piece in text.split(".")]
+    if not all(pieces):
+        return ()
+    return tuple(part for piece in pieces if piece for part in (piece[1], *_INDEX.findall(piece[2])))
 
 
 def dotted(path: KeyPath) -> str:

@@ -41,6 +41,10 @@ def run_point(point: Point, listeners: Sequence[Probe] = ()) -> Outcome:
     """Simulate one point; whatever the simulation raises, or one of *listeners*, becomes a failed outcome."""
     started = time.perf_counter()
     try:
+        if floors.code_version(point.design_spec.family) != point.code:
+            raise InputError(
+                Fault("the code of the model or of a plug-in changed after the experiment was read")
+            )
         with watched(point.limits):
             if point.profile:
                 report = floors.run_report()

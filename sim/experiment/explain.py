@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeGuard, Union, get_args, get_orig
 from pydantic import BaseModel, ValidationError
 
 from sim.errors import Fault, RuleError
-from sim.experiment.document import Document, KeyPath, dotted
+from sim.experiment.document import Document, KeyPath, parse_path
 from sim.experiment.nearest import nearest
 
 MISSING = "required key is missing"
@@ -52,6 +52,18 @@ def distinct(faults: Iterable[Fault]) -> list[Fault]:
         kept.setdefault((place, about) if fault.line else (place, fault.key, fault.message), fault)
     files = list(dict.fromkeys(fault.file for fault in kept.values()))
     return sorted(kept.values(), key=lambda f: (files.index(f.file), f.line or 0, f.column or 0))
+
+
+def accepts(model: type[BaseModel], path: Sequence[str]) -> bool:
+    """Whether a file of *model* may have something at *path*."""
+    candidates: list[Any] = [model]
+    for part in path:
+        candidates = _descend(candidates, int(part) if part.isdecimal() else part)
+        if Any in candidates:
+            return True
+        if not candidates:
+            return False
+    return True
 
 
 def _fault(detail: Any, model: type[BaseModel], document: Document) -> Fault:
@@ -99,13 +111,12 @@ def _misfit(error: RuleError, document: Document, path: KeyPath) -> Fault:
 
     That is one from the command line, else one in the file itself, else the rule's first.
     """
-    found = [(*path, *key.split(".")) for key in error.allowed]
-    written = [key for key in found if key in document.marks]
+    found = {document.locate((*path, *parse_path(key))): allowed for key, allowed in error.allowed.items()}
+    written = [key for key in found if key in document.marks] or list(found)
     recent = [key for key in written if document.mark(key).line is None]
     recent += [key for key in written if document.mark(key).file == document.start.file]
     place = (recent + written)[0]
-    allowed = error.allowed[dotted(place[len(path) :])]
-    return document.fault(place, str(error), value=_at(document.tree, place), allowed=allowed)
+    return document.fault(place, str(error), value=document.at(place), allowed=found[place])
 
 
 def _stranger(

@@ -6,12 +6,15 @@ The only place that reaches down, and only when asked: reading a list of presets
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
+
+from sim.errors import InputError
 
 if TYPE_CHECKING:
     from sim.designs import DesignSpec
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from sim.experiment.points import Point
     from sim.experiment.presets import Kind
     from sim.hardware import MachineSpec
+    from sim.plugins import Plugin
     from sim.profile import RunReport
     from sim.workload import Measurement, WorkloadSpec
 
@@ -27,14 +31,31 @@ _MODEL_FLOORS = ("engine", "hardware", "sync", "mm", "designs", "workload")
 
 
 def families() -> Sequence[str]:
-    """The design families that are installed."""
+    """The design families that are installed, whether or not their packages can be imported."""
     from sim.designs import families
 
     return families()
 
 
+def plugin_of(family: str) -> Plugin | None:
+    """The plug-in that a design *family* comes from; none for one on board."""
+    from sim.designs import plugin_of
+
+    return plugin_of(family)
+
+
+def refusal(plugin: Plugin) -> str | None:
+    """Why a plug-in cannot be used, if so."""
+    from sim.designs import refusal
+
+    return refusal(plugin)
+
+
 def model(kind: Kind, family: str | None = None) -> type[BaseModel]:
-    """The typed model of a kind of file; that of a design and of a workload depends on its *family*."""
+    """The typed model of a kind of file; that of a design and of a workload depends on its *family*.
+
+    Raises `InputError` for the family of a plug-in that cannot be used.
+    """
     if kind == "machine":
         from sim.hardware import MachineSpec
 
@@ -52,11 +73,36 @@ def model(kind: Kind, family: str | None = None) -> type[BaseModel]:
     return ExperimentSpec
 
 
-def misfit(machine: MachineSpec, workload: WorkloadSpec, placement: str, threads: int) -> Fault | None:
-    """Why a workload cannot run on a machine, if it cannot; the fault's key is the workload's."""
-    from sim.workload import misfit
+def design_models() -> Mapping[str, type[BaseModel]]:
+    """The model of each design family, but for those of plug-ins that cannot be used."""
+    models: dict[str, type[BaseModel]] = {}
+    for family in families():
+        with suppress(InputError):
+            models[family] = model("design", family)
+    return models
 
-    return misfit(machine, workload, placement, threads)
+
+def models(kind: Kind) -> list[type[BaseModel]]:
+    """All typed models that a kind of file may be read into."""
+    if kind == "design":
+        return [model(kind), *design_models().values()]
+    return [model(kind), model(kind, "bench")] if kind == "workload" else [model(kind)]
+
+
+def foresee(
+    machine: MachineSpec, workload: WorkloadSpec, placement: str, counts: Sequence[int]
+) -> Fault | None:
+    """Why a workload cannot run on a machine with these numbers of threads; the key is the workload's."""
+    from sim.workload import foresee
+
+    return foresee(machine, workload, placement, counts)
+
+
+def never_works(workload: WorkloadSpec, placement: str) -> Fault | None:
+    """Why a workload can run on no machine and with no number of threads, if so."""
+    from sim.workload import never_works
+
+    return never_works(workload, placement)
 
 
 def lacking(design: DesignSpec, workload: WorkloadSpec) -> str | None:
@@ -106,3 +152,9 @@ def model_version() -> str:
         for source in sorted((package / floor).rglob("*.py")):
             digest.update(str(source.relative_to(package)).encode() + b"\0" + source.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
+
+
+def code_version(family: str) -> str:
+    """A fingerprint of all code that results of a design *family* depend on: the model and its plug-in."""
+    plugin = plugin_of(family)
+    return model_version() if plugin is None else f"{model_version()}+{plugin.digest[:16]}"

@@ -6,6 +6,8 @@ import traceback
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
+from pydantic import ConfigDict
+
 from sim.errors import CortensimError
 from sim.experiment.watch import Exhausted
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from sim.workload import Measurement
 
 Status = Literal["ok", "failed"]
+_AS_WRITTEN = ConfigDict(extra="forbid")
+"""For records that are read back: a field that is not known here is of another version."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,8 @@ class Row:
 
     Nothing here depends on the clock on the wall, on the worker or on the order of work.
     """
+
+    __pydantic_config__ = _AS_WRITTEN
 
     design: str
     machine: str
@@ -53,6 +59,8 @@ KEY = ("design", "machine", "workload", "placement", "threads", "seed", "replica
 @dataclass(frozen=True)
 class Outcome:
     """A finished point. *transient* marks a failure of the machine, which another try may not repeat."""
+
+    __pydantic_config__ = _AS_WRITTEN
 
     point_id: str
     row: Row

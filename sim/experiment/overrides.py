@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sim.errors import Fault, InputError
-from sim.experiment.document import Document, KeyPath, Mark, dotted
+from sim.experiment import floors
+from sim.experiment.document import Document, KeyPath, Mark, dotted, parse_path
+from sim.experiment.explain import accepts
 from sim.experiment.nearest import nearest
 from sim.experiment.presets import Kind
 from sim.experiment.yaml_loader import parse_value
@@ -32,23 +34,37 @@ class Override:
     @property
     def target(self) -> Kind:
         """The kind of file that it changes."""
-        return next((kind for kind in MEMBERS if self.path[0] == kind and len(self.path) > 1), "experiment")
+        return next(
+            (kind for kind in MEMBERS if self.path[:1] == (kind,) and len(self.path) > 1), "experiment"
+        )
+
+    @property
+    def inner(self) -> KeyPath:
+        """The path inside the file that it changes."""
+        return self.path if self.target == "experiment" else self.path[1:]
 
 
 def parse_override(text: str, option: str) -> Override:
     """The override in `key.path=value`, where the value is YAML. *option* is what messages call its place.
 
-    `design=x` is short for `designs=[x]`. Raises `InputError`.
+    `design=x` is short for `designs=[x]`, `topology.sockets=1` for `machine.topology.sockets=1`. Raises
+    `InputError`.
     """
     key, equals, written = (part.strip() for part in text.partition("="))
-    path = tuple(key.split("."))
-    if not equals or not all(path):
+    path = parse_path(key)
+    if not equals or not path:
         raise InputError(Fault("must be a path and a value", option, allowed="key.path=value"))
     faults: list[Fault] = []
     value, readable = parse_value(written, option, faults)
     if not readable:
         raise InputError([replace(fault, line=None, column=None, key=key) for fault in faults])
-    return _plural(Override(path, value, Mark(option), key))
+    return _of_a_kind(_plural(Override(path, value, Mark(option), key)))
+
+
+def parse_names(key: str, text: str, option: str) -> Override:
+    """The override of a list of names or paths, written `a,b`. What is wrong with a name is found when it is
+    looked up."""
+    return Override((key,), [name.strip() for name in text.split(",")], Mark(option), key)
 
 
 def parse_choices(text: str, option: str) -> list[Override]:
@@ -63,7 +79,7 @@ def parse_choices(text: str, option: str) -> list[Override]:
 def from_mapping(values: Mapping[str, object]) -> list[Override]:
     """Overrides given in Python: `{"threads": [1, 8], "workload.layout.leaves": 64}`."""
     return [
-        _plural(Override(tuple(key.split(".")), _plain(value, key), Mark(f"override {key!r}"), key))
+        _of_a_kind(_plural(Override(parse_path(key), _plain(value, key), Mark(f"override {key!r}"), key)))
         for key, value in values.items()
     ]
 
@@ -76,8 +92,8 @@ def from_parameters(document: Document, faults: list[Fault], at: KeyPath = ("par
     found = []
     for key, value in parameters.items() if isinstance(parameters, dict) else ():
         place: KeyPath = (*at, key)
-        override = Override(tuple(key.split(".")), value, document.mark(place), dotted(place))
-        if override.target != "experiment" and all(override.path):
+        override = Override(parse_path(key), value, document.mark(place), dotted(place))
+        if override.target != "experiment":
             found.append(override)
         else:
             allowed = ", ".join(f"{kind}.<key>" for kind in MEMBERS)
@@ -100,14 +116,19 @@ def from_quick(document: Document, faults: list[Fault]) -> list[Override]:
     return found
 
 
-def for_members(document: Document, names: Sequence[str], faults: list[Fault]) -> dict[str, list[Override]]:
-    """The overrides in an experiment's `overrides`, by the name of the machine, design or workload."""
+def for_members(
+    document: Document, names: Sequence[str], left_out: Sequence[str], faults: list[Fault]
+) -> dict[str, list[Override]]:
+    """The overrides in an experiment's `overrides`, by the name of the machine, design or workload.
+
+    Those of names that the caller has *left_out* wait for another run.
+    """
     written = document.tree.get("overrides")
     found: dict[str, list[Override]] = {}
     for name in written if isinstance(written, dict) else ():
         if name in names:
             found[name] = from_parameters(document, faults, ("overrides", name))
-        else:
+        elif name not in left_out:
             faults.append(
                 document.fault(
                     ("overrides", name),
@@ -123,9 +144,8 @@ def for_members(document: Document, names: Sequence[str], faults: list[Fault]) -
 def apply(overrides: Sequence[Override], document: Document, faults: list[Fault]) -> Document:
     """The document with the values replaced."""
     for override in overrides:
-        path = override.path if override.target == "experiment" else override.path[1:]
         try:
-            document = document.with_value(path, override.value, override.mark)
+            document = document.with_value(document.locate(override.inner), override.value, override.mark)
         except LookupError as error:
             mark = override.mark
             message = f"no such place in {document.start.file}: {error.args[0]}"
@@ -145,6 +165,22 @@ def _plain(value: Any, key: str) -> Any:
         return value
     message = f"a {type(value).__name__} cannot stand in a file"
     raise InputError(Fault(message, f"override {key!r}", allowed="numbers, text, lists and mappings"))
+
+
+def _of_a_kind(override: Override) -> Override:
+    """The override with the kind of file in front of its path, where it was left out and only one fits.
+
+    Raises `InputError` where several fit.
+    """
+    path = [str(part) for part in override.path]
+    if not path or path[0] in (*MEMBERS, "include") or accepts(floors.model("experiment"), path):
+        return override
+    kinds = [kind for kind in MEMBERS if any(accepts(model, path) for model in floors.models(kind))]
+    if len(kinds) > 1:
+        allowed = " or ".join(f"{kind}.{override.written}" for kind in kinds)
+        message = "a key of more than one kind of file"
+        raise InputError(Fault(message, override.mark.file, key=override.written, allowed=allowed))
+    return replace(override, path=(*kinds, *override.path))
 
 
 def _plural(override: Override) -> Override:

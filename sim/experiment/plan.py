@@ -12,14 +12,23 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pydantic import BaseModel
 
+from sim.engine.units import format_duration
 from sim.errors import Fault, InputError
 from sim.experiment import floors, presets
-from sim.experiment.axes import Assignment, Swept, assignments, size
-from sim.experiment.document import Document, KeyPath
+from sim.experiment.axes import Assignment, Swept, assignments, expand_ranges, size
+from sim.experiment.document import Document, KeyPath, parse_path
 from sim.experiment.explain import distinct
 from sim.experiment.filters import check_filters, stays
 from sim.experiment.nearest import nearest
-from sim.experiment.overrides import MEMBERS, Override, for_members, from_mapping, from_parameters
+from sim.experiment.overrides import (
+    MEMBERS,
+    Override,
+    apply,
+    for_members,
+    from_mapping,
+    from_parameters,
+    from_quick,
+)
 from sim.experiment.points import Point, derive_seed
 from sim.experiment.presets import Kind
 from sim.experiment.resolve import Resolved, SourceFile, placed, read, resolve, validate, variant
@@ -70,7 +79,7 @@ class Experiment:
         )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Cell:
     """Where a point stands in the grid."""
 
@@ -107,6 +116,7 @@ def make_point(
         limits or LimitsSpec(),
         swept,
         hashlib.sha256(digests.encode()).hexdigest(),
+        floors.code_version(design.spec.family),
         machine.spec,
         design.spec,
         workload.spec,
@@ -129,17 +139,21 @@ def load(
     if isinstance(path, Fault):
         raise InputError(path)
     files: list[SourceFile] = []
-    outer = [o for o in given if o.target == "experiment"]
-    document = read("experiment", path, faults, files, outer, quick)
-    if document is None:
+    written = read("experiment", path, faults, files)
+    if written is None:
         raise InputError(distinct(faults))
+    outer = from_quick(written, faults) if quick else []
+    outer += [o for o in given if o.target == "experiment"]
+    document = expand_ranges(apply(outer, written, faults), faults)
     spec = cast(ExperimentSpec | None, validate("experiment", document, faults))
     own = [o for o in given if o.target != "experiment"]
     inner = from_parameters(document, faults) + own
     machines, designs, workloads = (_members(kind, document, path.parent, inner, faults) for kind in MEMBERS)
     members = (*machines, *designs, *workloads)
     _check(document, machines, designs, workloads, faults)
-    special = for_members(document, [member.name for member in members], faults)
+    check_filters(document, _filterable(document, written, machines, designs, workloads), faults)
+    left_out = [name for kind in MEMBERS for name in _named(written, f"{kind}s")]
+    special = for_members(document, [member.name for member in members], left_out, faults)
     combinations = assignments(document, own, faults)
     if spec is None or _size(document) > MAX_POINTS:
         raise InputError(distinct(faults))
@@ -166,6 +180,7 @@ class Grid:
     faults: list[Fault]
     """What is wrong, with other parts of the experiment too."""
     _variants: dict[object, Resolved[Any] | None] = field(default_factory=dict)
+    _met: set[tuple[int, int]] = field(default_factory=set)
 
     def cells(self, combinations: Sequence[Assignment]) -> list[Cell]:
         """Every cell that the filters leave, in order; what is wrong with one goes to *faults*."""
@@ -202,16 +217,26 @@ class Grid:
             return None
         if cell.threads > machine.spec.cpus:
             self._refuse_threads(cell.threads, machine)
-        if refusal := design.spec.refuses(machine.spec):
-            self.faults.append(self.document.fault(("designs",), refusal, value=design.name))
-        if missing := floors.lacking(design.spec, workload.spec):
-            place: KeyPath = ("designs", [member.name for member in self.designs].index(cell.design.name))
-            self.faults.append(self.document.fault(place, missing))
+        self._refuse_strangers(machine, design, workload)
         known = workload.spec.placement_names
         if workload is not cell.workload and cell.placement and cell.placement not in known:
-            message = f"the workload {workload.name} has no placement {cell.placement!r} with these values"
-            self.faults.append(self.document.fault((), message))
+            message = f"the workload {workload.name} has no such placement with these values"
+            listed = self.spec.placements or ()
+            place = ("placements", listed.index(cell.placement)) if cell.placement in listed else ("sweep",)
+            self.faults.append(self.document.fault(place, message, value=cell.placement))
         return replace(cell, machine=machine, design=design, workload=workload)
+
+    def _refuse_strangers(
+        self, machine: Resolved[MachineSpec], design: Resolved[DesignSpec], workload: Resolved[WorkloadSpec]
+    ) -> None:
+        """Designs that cannot run on a machine, or lack what a workload needs; each pair once."""
+        pairs = {(id(machine), id(design)), (id(design), id(workload))} - self._met
+        self._met |= pairs
+        if (id(machine), id(design)) in pairs and (refusal := design.spec.refuses(machine.spec)):
+            self.faults.append(self.document.fault(("designs",), refusal, value=design.name))
+        if (id(design), id(workload)) in pairs and (missing := floors.lacking(design.spec, workload.spec)):
+            place: KeyPath = ("designs", [member.name for member in self.designs].index(design.name))
+            self.faults.append(self.document.fault(place, missing))
 
     def _variant(
         self, member: Resolved[S], extra: Sequence[Override], assignment: Assignment
@@ -228,29 +253,42 @@ class Grid:
         return self._variants[key]
 
     def _refuse_misfits(self, cells: Sequence[Cell]) -> None:
-        """Workloads that cannot run on a machine, each at its largest number of threads."""
-        largest: dict[object, Cell] = {}
+        """Workloads that cannot run on a machine with as many threads as the cells say."""
+        counts: dict[object, tuple[Cell, set[int]]] = {}
         for cell in cells:
             known = cell.workload.spec.placement_names or ("",)
             if cell.threads > cell.machine.spec.cpus or cell.placement not in known:
                 continue  # refused as it is
             key = (id(cell.machine), id(cell.workload), cell.placement)
-            if key not in largest or largest[key].threads < cell.threads:
-                largest[key] = cell
-        for cell in largest.values():
-            workload = cell.workload
-            fault = floors.misfit(cell.machine.spec, workload.spec, cell.placement, cell.threads)
+            counts.setdefault(key, (cell, set()))[1].add(cell.threads)
+        for cell, threads in counts.values():
+            workload, placement = cell.workload, cell.placement
+            fault = floors.foresee(cell.machine.spec, workload.spec, placement, sorted(threads))
             if fault is not None:
-                key_path: KeyPath = (fault.key or "",)
-                overlaid: KeyPath = ("placements", cell.placement, *key_path)
-                at = overlaid if overlaid in workload.document.marks else key_path
-                self.faults.append(placed(fault, workload.document.fault(at, fault.message)))
+                self.faults.append(in_workload(fault, workload.changed, placement))
+            self._refuse_long_windows(workload, placement)
+
+    def _refuse_long_windows(self, workload: Resolved[WorkloadSpec], placement: str) -> None:
+        window, limit = workload.spec.window_of(placement), self.spec.limits.simulated_time
+        if window is not None and window.least > limit:
+            message = f"the window of {workload.name} ends after {format_duration(window.least)}"
+            place = ("limits", "simulated_time")
+            value = self.document.at(place) or format_duration(limit)
+            self.faults.append(self.document.fault(place, message, value=value, allowed="more than that"))
 
     def _refuse_threads(self, threads: int, machine: Resolved[MachineSpec]) -> None:
         place: KeyPath = ("threads", self.spec.threads.index(threads))
         message = f"more threads than {machine.name} has cpus"
         allowed = f"1 to {machine.spec.cpus}"
         self.faults.append(self.document.fault(place, message, value=threads, allowed=allowed))
+
+
+def in_workload(fault: Fault, document: Document, placement: str) -> Fault:
+    """*fault*, whose key is a path of the workload, at the place where that was written."""
+    path = document.locate(parse_path(fault.key or ""))
+    overlaid: KeyPath = ("placements", placement, *path)
+    inside = overlaid in document.marks or isinstance(document.at(overlaid[:3]), list)
+    return placed(fault, document.fault(overlaid if inside else path, fault.message))
 
 
 def _stays(cell: Cell, spec: ExperimentSpec, replicate: int) -> bool:
@@ -276,7 +314,8 @@ def _members(
     members: list[Resolved[Any]] = []
     for index, reference in _items(document, f"{kind}s", str):
         place = document.fault((f"{kind}s", index), f"the same {kind} twice", value=reference)
-        path = presets.find(kind, reference, base)
+        from_caller = document.mark((f"{kind}s", index)).line is None
+        path = presets.find(kind, reference, base, from_caller=from_caller)
         if isinstance(path, Fault):
             faults.append(placed(path, place))
             continue
@@ -324,14 +363,38 @@ def _check(
                 )
     if (total := _size(document)) > MAX_POINTS:
         faults.append(document.fault((), "too many points", value=total, allowed=f"at most {MAX_POINTS}"))
+
+
+def _filterable(
+    document: Document,
+    written: Document,
+    machines: Sequence[Resolved[MachineSpec]],
+    designs: Sequence[Resolved[DesignSpec]],
+    workloads: Sequence[Resolved[WorkloadSpec]],
+) -> dict[str, list[str]]:
+    """The names that conditions may use: those of the points, and those that the file has and the caller
+    has left out. Nobody has looked at the placements of workloads that were left out: any name will do.
+    """
     names = {
         "machine": [machine.name for machine in machines],
         "design": [design.name for design in designs],
         "workload": [workload.name for workload in workloads],
-        "placement": [value for _, value in _items(document, "placements", str)]
-        or [name for workload in workloads for name in workload.spec.placement_names],
     }
-    check_filters(document, names, faults)
+    if document.tree.get("workloads") == written.tree.get("workloads"):
+        placements = [value for _, value in _items(document, "placements", str)]
+        names["placement"] = placements or [n for w in workloads for n in w.spec.placement_names]
+    return {key: list(dict.fromkeys([*known, *_named(written, f"{key}s")])) for key, known in names.items()}
+
+
+def _named(written: Document, key: str) -> list[str]:
+    """The names in a list of the file itself, and in that of its quick profile."""
+    quick = written.tree.get("quick")
+    places = [written.tree.get(key)]
+    if isinstance(quick, dict):
+        places += [quick.get(key), [quick.get(key.removesuffix("s"))]]  # `machine: x` is one of `machines`
+    lists = [place for place in places if isinstance(place, list)]
+    references = [item for items in lists for item in items if isinstance(item, str)]
+    return [Path(item).stem if presets.is_path(item) else item for item in references]
 
 
 def _varies(document: Document) -> bool:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from sim.experiment import floors
 from sim.experiment.axes import Swept
 from sim.experiment.spec import LimitsSpec
 
@@ -33,6 +32,8 @@ class Point:
     swept: Swept
     content: str = field(repr=False)
     """sha256 of what the machine's, the design's and the workload's files say."""
+    code: str = field(repr=False)
+    """Fingerprint of the model, and of the plug-in that the design comes from."""
     machine_spec: MachineSpec = field(repr=False, compare=False)
     design_spec: DesignSpec = field(repr=False, compare=False)
     workload_spec: WorkloadSpec = field(repr=False, compare=False)
@@ -41,7 +42,7 @@ class Point:
 
     @cached_property
     def id(self) -> str:
-        """sha256 over specs, seed, limits and the model's version: the key under which a result is kept.
+        """sha256 over specs, seed, limits and the code's version: the key under which a result is kept.
 
         What a point may take of the machine that simulates it (wall time, memory) is no part of it.
         """
@@ -52,7 +53,7 @@ class Point:
             "seed": self.seed,
             "limits": self.limits.model_dump(mode="json", include={"events", "simulated_time"}),
             "replicate": self.replicate,
-            "model": floors.model_version(),
+            "model": self.code,
         }
         if self.profile:
             identity["profile"] = True

@@ -2,6 +2,7 @@
 
 A file is named by its stem (`epyc-9965-guest`) if it is one of the presets, or by a path (anything with a
 `/` or ending in `.yaml`). Presets come with the package; in a checkout they are the folders at its root.
+Plug-ins bring more (see `sim.plugins`); a name that is on board stays what it is, whatever is installed.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from os.path import isfile
 from pathlib import Path
 from typing import Literal, get_args
 
+from sim import plugins
 from sim.errors import Fault
 from sim.experiment.nearest import nearest
 
@@ -43,9 +45,20 @@ def folder(kind: Kind) -> Path:
     return root() / _FOLDERS[kind]
 
 
+def files_of(kind: Kind) -> dict[str, list[Path]]:
+    """The presets of a kind by name, sorted: one file each, or several where plug-ins bring the same name."""
+    found = {path.stem: [path] for path in folder(kind).glob("*.yaml")}
+    on_board = set(found)
+    for package in dict.fromkeys(plugin.folder(f"{kind}s") for plugin in plugins.installed()):
+        for path in sorted(package.glob("*.yaml")) if package else ():
+            if path.stem not in on_board:
+                found.setdefault(path.stem, []).append(path)
+    return dict(sorted(found.items()))
+
+
 def names(kind: Kind) -> list[str]:
     """The names of all presets of a kind, sorted."""
-    return sorted(path.stem for path in folder(kind).glob("*.yaml"))
+    return list(files_of(kind))
 
 
 def is_path(reference: str) -> bool:
@@ -53,20 +66,31 @@ def is_path(reference: str) -> bool:
     return "/" in reference or reference.endswith(".yaml")
 
 
-def find(kind: Kind, reference: str | Path, base: Path | None = None) -> Path | Fault:
+def find(
+    kind: Kind, reference: str | Path, base: Path | None = None, *, from_caller: bool = False
+) -> Path | Fault:
     """The file that *reference* names, or a fault without a place, for the caller to put one to it.
 
     A relative path counts from the folder *base* (the one of the file that holds the reference); a name
-    is looked up there first, so that a folder of one's own can hold a machine and its experiments.
+    is looked up there first, so that a folder of one's own can hold a machine and its experiments. A
+    reference *from_caller* stands in no file: its path counts from the current directory, where its name is
+    looked up too.
     """
     if isinstance(reference, Path) or is_path(reference):
-        return (base or Path()) / reference
-    if base is not None and isfile(own := base / f"{reference}.yaml"):  # too long a name is no file
-        return own
-    preset = folder(kind) / f"{reference}.yaml"
-    if reference in names(kind):
-        return preset
-    known = names(kind)
+        return (Path() if from_caller else base or Path()) / reference
+    for place in (base, Path() if from_caller else None):
+        if place is not None and isfile(own := place / f"{reference}.yaml"):  # too long a name is no file
+            return own
+    presets = files_of(kind)
+    claims = presets.get(reference, [])
+    if len(claims) == 1:
+        return claims[0]
+    if claims:
+        paths = ", ".join(str(path) for path in claims)
+        return Fault(
+            f"several plug-ins bring a {kind} of this name", value=reference, allowed=f"a path: {paths}"
+        )
+    known = list(presets)
     return Fault(
         f"unknown {kind}",
         value=reference,

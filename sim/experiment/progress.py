@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
+from sim.plaintext import plain, say
+
 if TYPE_CHECKING:
-    from rich.console import Console
+    from sim.terminal import Console
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -61,22 +63,17 @@ def meter(console: Console, style: Style = "people") -> Iterator[Progress]:
 
 @contextmanager
 def _bar(console: Console) -> Iterator[Progress]:
-    from rich import progress as rich
-    from rich.table import Column
+    from sim.terminal import bar
 
-    columns = (
-        rich.TextColumn("{task.completed}/{task.total} points", table_column=Column(no_wrap=True)),
-        rich.BarColumn(bar_width=20),
-        rich.TextColumn("{task.fields[state]}", table_column=Column(no_wrap=True)),
-        rich.TextColumn("[dim]{task.fields[label]}", table_column=Column(no_wrap=True, ratio=1)),
-    )
-    with rich.Progress(*columns, console=console, transient=True, expand=True) as display:
+    with bar(console) as display:
         task = display.add_task("points", total=None, state="", label="")
         started = time.monotonic()
 
         def update(tick: Tick) -> None:
             state = ", ".join(_words(tick, time.monotonic() - started))
-            display.update(task, completed=tick.done, total=tick.total, state=state, label=tick.label or "")
+            display.update(
+                task, completed=tick.done, total=tick.total, state=plain(state), label=plain(tick.label or "")
+            )
 
         yield update
 
@@ -99,7 +96,7 @@ def _json_lines(console: Console) -> Progress:
             "point": tick.label,
             "slowest": asdict(tick.slowest) if tick.slowest else None,
         }
-        console.file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        console.file.write(json.dumps(record) + "\n")
         console.file.flush()
 
     return write
@@ -118,7 +115,7 @@ class _Lines:
             return
         self._last = now
         words = [f"{tick.done}/{tick.total} points", *_words(tick, now - self._started)]
-        self._console.print(", ".join(words), highlight=False)
+        say(", ".join(words), self._console.file)
 
 
 def _words(tick: Tick, seconds: float) -> list[str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -16,8 +16,9 @@ from sim.experiment import floors, presets
 from sim.experiment.axes import expand_ranges
 from sim.experiment.document import Document, KeyPath
 from sim.experiment.explain import distinct, explain
+from sim.experiment.files import real
 from sim.experiment.nearest import nearest
-from sim.experiment.overrides import Override, apply, from_quick
+from sim.experiment.overrides import Override, apply
 from sim.experiment.presets import Kind
 from sim.experiment.provenance import split_provenance, unexplained
 from sim.experiment.yaml_loader import display, read_document
@@ -33,24 +34,28 @@ class SourceFile:
     sha256: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Resolved(Generic[S]):
     """A spec with all that is known about where it came from."""
 
     kind: Kind
     spec: S
+    digest: str
+    """sha256 of what the files say and of the changes, origins and titles aside."""
     document: Document
+    """What the files say. A sweep has thousands of variants of one document: they share it."""
     files: tuple[SourceFile, ...]
+    changes: tuple[Override, ...] = ()
+    """What the experiment says instead."""
 
     @property
     def name(self) -> str:
         return cast(str, self.document.tree["name"])
 
     @property
-    def digest(self) -> str:
-        """sha256 of what the files say, origins and titles aside."""
-        tree = {key: value for key, value in self.document.tree.items() if key != "title"}
-        return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
+    def changed(self) -> Document:
+        """The document with its changes, each with its place."""
+        return apply(self.changes, self.document, [])
 
 
 def load_spec(kind: Kind, reference: str | Path, overrides: Sequence[Override] = ()) -> Resolved[BaseModel]:
@@ -71,38 +76,56 @@ def resolve(
     """The spec in the file at *path*; what is wrong goes to *faults*. None if it is unusable."""
     files: list[SourceFile] = []
     document = read(kind, path, faults, files, overrides)
+    if document is not None and kind == "experiment":
+        document = expand_ranges(document, faults)
     spec = validate(kind, document, faults) if document else None
-    return Resolved(kind, spec, document, tuple(files)) if document and spec else None
+    if document is None or spec is None:
+        return None
+    return Resolved(kind, spec, _digest(document.tree), document, tuple(files))
 
 
 def read(
-    kind: Kind,
-    path: Path,
-    faults: list[Fault],
-    files: list[SourceFile],
-    overrides: Sequence[Override] = (),
-    quick: bool = False,
+    kind: Kind, path: Path, faults: list[Fault], files: list[SourceFile], overrides: Sequence[Override] = ()
 ) -> Document | None:
     """The file at *path* over the files it inherits from, with its overrides, as one plain document.
 
-    *files* collects what was read. *quick* puts an experiment's quick profile in force.
+    *files* collects what was read.
     """
     document = _read_chain(kind, path, faults, files)
-    if document is None:
-        return None
-    if kind in ("machine", "design"):  # a workload may name the source of its one or two numbers in place
-        faults += unexplained(document)
-    if quick:
-        document = apply(from_quick(document, faults), document, faults)
-    document = apply(overrides, document, faults)
-    return expand_ranges(document, faults) if kind == "experiment" else document
+    if document is not None and kind in ("machine", "design"):
+        faults += unexplained(document)  # a workload may name the source of its one or two numbers in place
+    return apply(overrides, document, faults) if document else None
 
 
 def variant(resolved: Resolved[S], overrides: Sequence[Override], faults: list[Fault]) -> Resolved[S] | None:
     """The same file with other values. None if its model refuses them."""
-    document = apply(overrides, resolved.document, faults)
-    spec = validate(resolved.kind, document, faults)
-    return Resolved(resolved.kind, cast(S, spec), document, resolved.files) if spec else None
+    kind, document = resolved.kind, resolved.document
+    try:
+        tree = document.tree_with([(override.inner, override.value) for override in overrides])
+        spec = _model(kind, tree).model_validate_json(json.dumps(tree))
+    except (LookupError, ValidationError):  # once more, with the place of each value
+        validate(kind, apply(overrides, document, faults), faults)
+        return None
+    shared = cast(S, _sharing(resolved.spec, spec))
+    return replace(resolved, spec=shared, digest=_digest(tree), changes=tuple(overrides))
+
+
+def _sharing(base: BaseModel, spec: BaseModel) -> BaseModel:
+    """*spec*, with all that it has in common with *base* in memory once."""
+    if type(spec) is not type(base):
+        return spec
+    changed = {}
+    for name in type(spec).model_fields:
+        old, new = getattr(base, name), getattr(spec, name)
+        if old != new:
+            both = isinstance(old, BaseModel) and isinstance(new, BaseModel)
+            changed[name] = _sharing(old, new) if both else new
+    return base.model_copy(update=changed)
+
+
+def _digest(tree: Mapping[str, Any]) -> str:
+    plain = {key: value for key, value in tree.items() if key != "title"}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def _read_chain(
@@ -112,7 +135,7 @@ def _read_chain(
     document = read_document(path, faults)
     if document is None:
         return None
-    files.append(SourceFile(display(path), hashlib.sha256(path.read_bytes()).hexdigest()))
+    files.append(SourceFile(display(path), document.sha256))
     if kind == "experiment":
         document = _included(_one_machine(document, faults), path, faults, files)
     else:
@@ -126,8 +149,8 @@ def _read_chain(
     reference = document.tree["inherits"]
     place = document.fault(("inherits",), "must be the name of a file of the same kind", value=reference)
     parent = presets.find(kind, reference, path.parent) if isinstance(reference, str) else place
-    chain = (*below, path.resolve())
-    if isinstance(parent, Path) and parent.resolve() in chain:
+    chain = (*below, real(path))
+    if isinstance(parent, Path) and real(parent) in chain:
         names = " -> ".join(file.stem for file in (*chain, parent))
         parent = Fault(f"inherits from itself: {names}")
     if isinstance(parent, Fault):
@@ -151,14 +174,14 @@ def _included(document: Document, path: Path, faults: list[Fault], files: list[S
             faults.append(document.fault(place, "must be the path of a YAML file", value=reference))
             continue
         part_path = path.parent / reference
-        if not part_path.resolve().is_relative_to(path.parent.resolve()):
+        if not real(part_path).is_relative_to(real(path.parent)):
             message = "leaves the folder of the experiment"
             faults.append(document.fault(place, message, value=reference))
             continue
         part = read_document(part_path, faults)
         if part is None:
             continue
-        files.append(SourceFile(display(part_path), hashlib.sha256(part_path.read_bytes()).hexdigest()))
+        files.append(SourceFile(display(part_path), part.sha256))
         if "include" in part.tree:
             faults.append(part.fault(("include",), "an included file cannot include another", at_key=True))
         part = _one_machine(part, faults)
@@ -182,15 +205,25 @@ def validate(kind: Kind, document: Document, faults: list[Fault]) -> BaseModel |
             )
         )
         return None
-    if kind == "workload" and document.tree.get("family") == "bench":
-        family = "bench"
-    model = floors.model(kind, family)
+    try:
+        model = _model(kind, document.tree)
+    except InputError as error:
+        faults += [placed(fault, document.fault(("family",), fault.message)) for fault in error.faults]
+        return None
     try:
         # As JSON, because strict models take a list for a tuple from there only.
         return model.model_validate_json(json.dumps(document.tree))
     except ValidationError as error:
         faults += explain(error, model, document)
         return None
+
+
+def _model(kind: Kind, tree: Mapping[str, Any]) -> type[BaseModel]:
+    """The model of a kind of file that says this. Raises `LookupError` for an unknown design family."""
+    family = tree.get("family")
+    if kind == "design":
+        return floors.model(kind, family)
+    return floors.model(kind, "bench" if kind == "workload" and family == "bench" else None)
 
 
 def _one_machine(document: Document, faults: list[Fault]) -> Document:

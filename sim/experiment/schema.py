@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
+from pydantic_core.core_schema import ModelSchema
 
 from sim.experiment import floors
+from sim.experiment.field_docs import field_docs
 from sim.experiment.files import write_atomically
 from sim.experiment.filters import KEYS
 from sim.experiment.presets import KINDS, Kind
@@ -35,6 +37,21 @@ _TITLES: Mapping[Kind, str] = {
     "workload": "A workload: what each thread does",
     "experiment": "An experiment: which designs, on which machines, under which workloads",
 }
+_ORIGIN: Mapping[str, Schema] = {
+    "quality": {"enum": list(QUALITIES), "description": "How good the value is"},
+    "source": {"type": "string", "description": "Where it is from: a short name that `sources` explains"},
+    "note": {"type": "string", "description": "From what it was derived, or what to know of it"},
+    "range": {"type": "array", "description": "Between which values the true one lies: [low, high]"},
+}
+_CONDITION: Mapping[str, Schema] = {
+    key: {"description": f"The point's {meaning}: a value, a list, a range, or a comparison such as '<= 128'"}
+    for key, meaning in zip(
+        KEYS,
+        ("machine", "design", "workload", "placement", "number of threads", "replicate, from 0"),
+        strict=True,
+    )
+}
+_SWEPT = "A value of a machine, design or workload file, by its path"
 _PATHS = r"^(machine|design|workload)\..+$"
 _RANGE: Schema = {"type": "string", "pattern": PATTERN, "description": f"Whole numbers: {FORMS}"}
 
@@ -47,7 +64,7 @@ def schema(kind: Kind) -> Schema:
         body, definitions = _branches({"slots": _workload(), "bench": _models(floors.model(kind, "bench"))})
     elif kind == "design":
         body, definitions = _branches(
-            {family: _models(floors.model(kind, family)) for family in floors.families()}
+            {family: _models(model) for family, model in floors.design_models().items()}
         )
     else:
         body, definitions = _models(floors.model(kind))
@@ -57,7 +74,7 @@ def schema(kind: Kind) -> Schema:
             body = _inheriting(_sourced(body))
     head = {"$schema": DIALECT, "title": _TITLES[kind]}
     body = head | {key: value for key, value in body.items() if key != "title"}
-    cleaned: Schema = _clean(body | {"$defs": definitions})
+    cleaned: Schema = _clean(body | {"$defs": _referred(body, definitions)})
     return cleaned
 
 
@@ -78,10 +95,25 @@ def write_schemas(folder: Path) -> list[Path]:
     return written
 
 
+class _Described(GenerateJsonSchema):
+    """pydantic's own, with each key described by the docstring of its field."""
+
+    def model_schema(self, schema: ModelSchema) -> JsonSchemaValue:
+        body = super().model_schema(schema)
+        model = schema["cls"]
+        docs = field_docs(model)
+        for name, field in model.model_fields.items():
+            if name in docs:
+                body["properties"][field.alias or name]["description"] = docs[name]
+        return body
+
+
 def _models(*models: type[BaseModel]) -> tuple[Schema, dict[str, Schema]]:
     """The schema of the first model, and those of all that it and the others refer to."""
     references, whole = models_json_schema(
-        [(model, "validation") for model in models], ref_template="#/$defs/{model}"
+        [(model, "validation") for model in models],
+        ref_template="#/$defs/{model}",
+        schema_generator=_Described,
     )
     definitions: dict[str, Schema] = whole.get("$defs", {})
     name = references[models[0], "validation"]["$ref"].rpartition("/")[2]
@@ -100,7 +132,7 @@ def _experiment() -> tuple[Schema, dict[str, Schema]]:
     for key in ("type", "items", "minItems"):
         properties["threads"].pop(key, None)
     for key in ("sweep", "zip"):
-        values = {"anyOf": [{"type": "array", "minItems": 1}, _RANGE]}
+        values = {"anyOf": [{"type": "array", "minItems": 1}, _RANGE], "description": _SWEPT}
         properties[key] = {
             "type": "object",
             "additionalProperties": False,
@@ -112,8 +144,8 @@ def _experiment() -> tuple[Schema, dict[str, Schema]]:
             "type": "object",
             "minProperties": 1,
             "additionalProperties": False,
-            "properties": {name: {} for name in KEYS},
-            "patternProperties": {_PATHS: {}},
+            "properties": dict(_CONDITION),
+            "patternProperties": {_PATHS: {"description": _SWEPT}},
         }
         properties[key] = {"type": "array", "items": condition, "description": "Properties of points"}
     properties["machine"] = {"type": "string", "description": "Short for `machines` with one item"}
@@ -122,10 +154,16 @@ def _experiment() -> tuple[Schema, dict[str, Schema]]:
         "description": "Files with parts that several experiments share",
     }
     quick = {key: value for key, value in properties.items() if key not in ("name", "quick", "include")}
-    designs_or_workloads = {key: {"type": "string"} for key in ("design", "workload")}
+    designs_or_workloads = {
+        key: {"type": "string", "description": f"Short for `{key}s` with one item"}
+        for key in ("design", "workload")
+    }
     properties["quick"] = {
-        "type": "object", "additionalProperties": False, "properties": quick | designs_or_workloads,
-    }  # fmt: skip
+        "type": "object",
+        "additionalProperties": False,
+        "properties": quick | designs_or_workloads,
+        "description": properties["quick"]["description"],
+    }
     needed = [key for key in body["required"] if key not in ("name", "machines")]
     return {
         **body,
@@ -159,7 +197,7 @@ def _branches(families: Mapping[str, tuple[Schema, dict[str, Schema]]]) -> tuple
         renamed = {f"#/$defs/{name}": f"#/$defs/{family}-{name}" for name in parts}
         properties = dict(body["properties"])
         if "family" in properties:
-            properties["family"] = {"const": family}
+            properties["family"] = {"const": family, "description": properties["family"]["description"]}
         branches.append(_refer(_inheriting(_sourced({**body, "properties": properties})), renamed))
         definitions |= {f"{family}-{name}": _refer(part, renamed) for name, part in parts.items()}
     return {"type": "object", "anyOf": branches}, definitions
@@ -172,6 +210,23 @@ def _refer(part: Any, renamed: Mapping[str, str]) -> Any:
             for key, value in part.items()
         }
     return [_refer(item, renamed) for item in part] if isinstance(part, list) else part
+
+
+def _referred(body: Schema, definitions: Mapping[str, Schema]) -> dict[str, Schema]:
+    """The definitions that *body* refers to, directly or through others."""
+    found: dict[str, Schema] = {}
+    parts: list[Any] = [body]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, list):
+            parts += part
+        elif isinstance(part, dict):
+            parts += part.values()
+            name = str(part.get("$ref", "")).rpartition("/")[2]
+            if name in definitions and name not in found:
+                found[name] = definitions[name]
+                parts.append(definitions[name])
+    return {name: definition for name, definition in definitions.items() if name in found}
 
 
 def _inheriting(body: Schema) -> Schema:
@@ -225,15 +280,12 @@ def _either(value: Schema) -> Schema:
         "additionalProperties": False,
         "required": ["value"],
         "properties": {
-            "value": {key: part for key, part in value.items() if key not in ("description", "default")},
-            "quality": {"enum": list(QUALITIES)},
-            "source": {"type": "string"},
-            "note": {"type": "string"},
-            "range": {"type": "array"},
+            "value": {key: part for key, part in value.items() if key != "default"},
+            **_ORIGIN,
         },
     }
     about: Schema = {key: value[key] for key in ("description", "default") if key in value}
-    bare = {key: part for key, part in value.items() if key != "default"}
+    bare = {key: part for key, part in value.items() if key not in about}
     return {**about, "anyOf": [bare, form]}
 
 

@@ -15,15 +15,15 @@ from typing import Any
 
 from sim.errors import Fault, InputError
 from sim.experiment.journal import NAME as JOURNAL
-from sim.experiment.journal import Journal
-from sim.experiment.manifest import read_manifest
+from sim.experiment.journal import read_journal
+from sim.experiment.manifest import ShardPart, read_manifest, restarted
 from sim.experiment.outcome import Outcome
 from sim.experiment.points import Point
 from sim.experiment.store import RunFolder
 from sim.experiment.yaml_loader import display
 
 _SHARD = re.compile(r"([1-9]\d{0,5})/([1-9]\d{0,5})\Z")
-_SAME = ("experiment", "model_version", "resolved", "seed")
+_SAME = ("experiment", "model_version", "plugins", "resolved", "seed")
 
 
 @dataclass(frozen=True)
@@ -48,48 +48,69 @@ def parse_shard(text: str) -> Shard:
     return Shard(int(match[1]), int(match[2]))
 
 
+@dataclass(frozen=True)
+class _Part:
+    """A folder with a part of a sweep. *content* is its whole manifest."""
+
+    folder: Path
+    shard: ShardPart
+    content: dict[str, Any]
+    finished: dict[str, Outcome]
+    damaged: tuple[int, ...]
+
+    @property
+    def label(self) -> str:
+        return f"{self.shard.index}/{self.shard.of}"
+
+
 def merge(folders: Sequence[Path], out: Path) -> list[Outcome]:
     """Write the run that *folders*, shards of one experiment, make together. Raises `InputError`."""
-    manifests = [_shard_manifest(folder) for folder in folders]
-    first = manifests[0]
+    parts = [_read(folder) for folder in folders]
+    first = parts[0]
+    base = display(first.folder)
     faults = [
-        Fault(f"a shard of another run than {display(folders[0])}: its {key} is different", display(folder))
-        for folder, manifest in zip(folders, manifests, strict=True)
+        Fault(f"a shard of another run than {base}: its {key} is different", display(part.folder))
+        for part in parts
         for key in _SAME
-        if manifest.get(key) != first.get(key)
+        if part.content.get(key) != first.content.get(key)
     ]
-    order: list[str] = first["shard"]["order"]
+    order = first.shard.order
     if faults:
         raise InputError(faults[:20])
     known: dict[str, Outcome] = {}
-    for folder in folders:
-        with Journal(folder) as journal:
-            known |= journal.finished
-    missing = sum(point not in known for point in order)
-    if missing:
-        found = ", ".join(f"{m['shard']['index']}/{m['shard']['of']}" for m in manifests)
+    for part in parts:
+        known |= part.finished
+    if missing := sum(point not in known for point in order):
         message = f"{missing} of {len(order)} points are missing: a shard is not here or not finished"
-        raise InputError(Fault(message, value=found))
-    whole = {key: value for key, value in first.items() if key != "shard"}
-    whole |= {"merged_from": [_summary(manifest) for manifest in manifests]}
+        raise InputError([Fault(message, value=", ".join(part.label for part in parts)), *_lost(parts)])
+    whole = restarted(first.content, len(order)) | {"merged_from": [_summary(part) for part in parts]}
     outcomes = [known[point] for point in order]
     with RunFolder(out, whole, order, resume=False) as run:
         for outcome in dict.fromkeys(order):
-            run.journal.record(known[outcome])
+            run.record(known[outcome])
         run.close_with(outcomes)
     return outcomes
 
 
-def _shard_manifest(folder: Path) -> dict[str, Any]:
-    if not (folder / JOURNAL).is_file() or (manifest := read_manifest(folder)) is None:
+def _read(folder: Path) -> _Part:
+    if not (folder / JOURNAL).exists() or (manifest := read_manifest(folder)) is None:
         raise InputError(Fault("no such run directory", display(folder)))
-    if "shard" not in manifest:
+    if manifest.shard is None:
         raise InputError(Fault("this run is no shard: make one with run --shard", display(folder)))
-    return manifest
+    records = read_journal(folder)
+    return _Part(folder, manifest.shard, manifest.content, records.finished, records.damaged)
 
 
-def _summary(manifest: dict[str, Any]) -> dict[str, Any]:
+def _lost(parts: Sequence[_Part]) -> list[Fault]:
+    """Where points may have been lost."""
+    return [
+        Fault("damaged: run this shard again with --resume", display(part.folder / JOURNAL), part.damaged[0])
+        for part in parts
+        if part.damaged
+    ]
+
+
+def _summary(part: _Part) -> dict[str, Any]:
     """What is worth keeping of a shard's own manifest."""
     keys = ("started", "finished", "wall_seconds", "platform", "versions", "git")
-    shard = f"{manifest['shard']['index']}/{manifest['shard']['of']}"
-    return {"shard": shard} | {key: manifest[key] for key in keys if key in manifest}
+    return {"shard": part.label} | {key: part.content[key] for key in keys if key in part.content}

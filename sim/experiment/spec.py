@@ -28,6 +28,7 @@ class LimitsSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     events: Count = 50_000_000
+    """Events of the simulation."""
     simulated_time: Duration = 10_000_000_000_000
     """Picoseconds."""
     wall: WallTime | None = None
@@ -51,19 +52,36 @@ class ExperimentSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
+    """The file's name without `.yaml`."""
     title: str = ""
+    """One line for lists and figures."""
     machines: Names
+    """Names of presets, or paths of files."""
     designs: Names
+    """Names of presets, or paths of files."""
     workloads: Names
+    """Names of presets, or paths of files."""
     placements: Names | None = None
+    """Placements of the workloads. Absent: all that each has."""
     threads: Annotated[tuple[Count, ...], Field(min_length=1)]
+    """Numbers of threads: a list, a range such as 1..384 x2, or a list of both."""
     seed: Annotated[int, BeforeValidator(_not_a_flag), Field(ge=0, lt=1 << 63)] = 2025
+    """All random draws follow from it: the same seed gives the same bytes."""
     replicates: Annotated[Count, Field(le=1000)] = 1
+    """Times each point is run, with seeds of their own."""
     parameters: dict[str, Any] = {}
+    """Path -> value, for every file of its kind: {machine.tlb.entries: 2048}."""
     overrides: dict[str, dict[str, Any]] = {}
+    """Machine, design or workload -> path -> value, for its points only."""
     sweep: dict[str, Values] = {}
+    """Path -> values; each path is an axis, and every combination runs."""
     zip: dict[str, Values] = {}
+    """Path -> values that belong together: first with first, second with second."""
     only: tuple[Condition, ...] = ()
+    """Conditions of which a point must fulfil one."""
     exclude: tuple[Condition, ...] = ()
+    """Conditions of which a point may fulfil none."""
     quick: dict[str, Any] = {}
+    """What `run --quick` puts in place of the keys of the same name."""
     limits: LimitsSpec = LimitsSpec()
+    """How much one point may use before it is given up as a failed row."""

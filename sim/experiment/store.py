@@ -7,14 +7,19 @@
         points.parquet    the same                    }  written at the end, whole or not at all
         breakdown.csv     point x activity           /
         plots/            figures
+        .lock             empty; held while a run writes here
 
-A folder belongs to one run. One that holds anything else is refused: results are never overwritten.
+A folder belongs to one run. One that holds anything else is refused: a point that finished well is never
+overwritten. Points that failed are worth less: a run in which nothing finished well may start over, and a
+corrected experiment may leave its failed points behind.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,19 +27,31 @@ from typing import Any, Self
 from sim.errors import Fault, InputError
 from sim.experiment import journal as journals
 from sim.experiment import manifest as manifests
+from sim.experiment.files import reason
 from sim.experiment.outcome import Outcome
 from sim.experiment.tables import write_tables
 from sim.experiment.yaml_loader import display
 
+_LOG = logging.getLogger("cortensim")
+_OTHER = "another folder with --out"
+
 
 class RunFolder:
-    """The claimed folder of a run. *journal* holds the points that are finished."""
+    """The claimed folder of a run. *known* holds the outcomes that need no further work, by point id."""
 
-    def __init__(self, folder: Path, manifest: dict[str, Any], points: Sequence[str], resume: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        manifest: dict[str, Any],
+        points: Sequence[str],
+        resume: bool,
+        retry_failed: bool = False,
+    ) -> None:
         """Claim *folder*, which is made if need be, for the run of *points* (their ids) in *manifest*.
 
-        Raises `InputError` if it cannot be written, belongs to something else, or holds a run that
-        *resume* does not ask to continue.
+        With *resume* a run that is there goes on; *retry_failed* then leaves its failed points to be run
+        again. Raises `InputError` if the folder cannot be written, belongs to something else, or holds
+        points that finished well and would be lost.
         """
         self.folder = folder
         self._started = time.monotonic()
@@ -43,16 +60,20 @@ class RunFolder:
             _refuse_foreign(folder)
             self.journal = journals.Journal(folder)
             try:
-                _refuse_other_run(folder, manifest["experiment"]["name"], points, self.journal, resume)
-                self.kept = len(self.journal.finished)
+                self.known = self._claim(manifest["experiment"]["name"], points, resume, retry_failed)
+                self.kept = len(self.known)
                 self._manifest = manifest
                 manifests.write_manifest(folder, self._manifest)
             except BaseException:
                 self.journal.close()
                 raise
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise InputError(Fault(f"cannot write results here: {reason}", display(folder))) from error
+            message = f"cannot write results here: {reason(error)}"
+            raise InputError(Fault(message, display(folder))) from error
+
+    def record(self, outcome: Outcome) -> None:
+        """Keep one outcome for good."""
+        self.journal.record(outcome)
 
     def close_with(self, outcomes: Sequence[Outcome]) -> None:
         """Write the tables and the final manifest. *outcomes* are in the order of the experiment's points."""
@@ -69,38 +90,60 @@ class RunFolder:
     ) -> None:
         self.journal.close()
 
+    def _claim(
+        self, name: str, points: Sequence[str], resume: bool, retry_failed: bool
+    ) -> dict[str, Outcome]:
+        """What of the run in this folder is kept. Raises `InputError` rather than lose a good point."""
+        held = self._held(points, resume)
+        if held is not None and held.experiment.name != name:
+            message = f"this folder holds a run of another experiment, {held.experiment.name!r}"
+            raise InputError(Fault(message, display(self.folder), allowed=_OTHER))
+        good = {key for key, outcome in self.journal.finished.items() if not outcome.failed}
+        if not resume:
+            if good or (held is not None and held.finished_well):
+                state = "complete" if held is not None and held.status == "complete" else "unfinished"
+                count = f"{len(self.journal.finished)} points"
+                message = f"this folder holds a run of this experiment already ({state}, {count})"
+                remedy = f"--resume to continue it, or {_OTHER}"
+                raise InputError(Fault(message, display(self.folder), allowed=remedy))
+            self.journal.clear()
+            return {}
+        wanted = set(points)
+        if lost := good - wanted:
+            message = (
+                f"cannot resume: {len(lost)} of the {len(good)} points that finished well do not belong to "
+                "this experiment as it is now (its files, its seed or the model changed)"
+            )
+            raise InputError(Fault(message, display(self.folder), allowed=_OTHER))
+        self._tell_of_damage()
+        kept = good if retry_failed else self.journal.finished.keys() & wanted
+        return {key: outcome for key, outcome in self.journal.finished.items() if key in kept}
+
+    def _held(self, points: Sequence[str], resume: bool) -> manifests.Manifest | None:
+        """The manifest that is here. A damaged one is written again if the journal says whose run it is."""
+        try:
+            return manifests.read_manifest(self.folder)
+        except manifests.Damaged as error:
+            mine = not self.journal.finished.keys().isdisjoint(points)
+            if resume and mine:
+                return None
+            remedy = "--resume, which writes it again" if mine else _OTHER
+            raise InputError([replace(fault, allowed=remedy) for fault in error.faults]) from None
+
+    def _tell_of_damage(self) -> None:
+        if lines := self.journal.damaged:
+            places = f"line{'s' * (len(lines) > 1)} {', '.join(map(str, lines[:5]))}"
+            path = display(self.folder / journals.NAME)
+            _LOG.warning("%s: damaged at %s: a point that is lost there is run again", path, places)
+
 
 def _refuse_foreign(folder: Path) -> None:
-    """A folder with files and without a run in it is somebody else's."""
-    entries = sorted(entry.name for entry in folder.iterdir())
-    if not entries or journals.NAME in entries or manifests.read_manifest(folder) is not None:
+    """A folder with files and without a journal is somebody else's, or what is left of a run."""
+    entries = sorted(entry.name for entry in folder.iterdir() if entry.name != journals.LOCK)
+    if not entries or journals.NAME in entries:
         return
+    if manifests.NAME in entries:
+        message = f"this folder holds a {manifests.NAME} but no {journals.NAME}, without which no run goes on"
+        raise InputError(Fault(message, display(folder), allowed=_OTHER))
     message = "this folder holds other files: choose an empty or new one"
     raise InputError(Fault(message, display(folder), value=", ".join(entries[:3])))
-
-
-def _refuse_other_run(
-    folder: Path, name: str, points: Sequence[str], journal: journals.Journal, resume: bool
-) -> None:
-    """Continue the same run if asked to; never another one, and never at the cost of a finished point."""
-    manifest = manifests.read_manifest(folder)
-    if manifest is None and not journal.finished:
-        return  # new, or stopped before its first point
-    held = manifest["experiment"]["name"] if manifest else name
-    state = "complete" if manifest and manifest.get("status") == "complete" else "unfinished"
-    if held != name:
-        message = f"this folder holds a run of another experiment, {held!r}: choose another with --out"
-        raise InputError(Fault(message, display(folder)))
-    if not resume:
-        message = (
-            f"this folder holds a run of this experiment already ({state}, {len(journal.finished)} points)"
-        )
-        remedy = "--resume to continue it, or another folder with --out"
-        raise InputError(Fault(message, display(folder), allowed=remedy))
-    lost = set(journal.finished) - set(points)
-    if lost:
-        message = (
-            f"cannot resume: {len(lost)} of the {len(journal.finished)} finished points do not belong to "
-            "this experiment as it is now (its files, its seed or the model changed)"
-        )
-        raise InputError(Fault(message, display(folder), allowed="another folder with --out"))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,6 @@ from sim.errors import Fault, InputError
 from sim.experiment import cluster
 from sim.experiment.executor import Task, execute, run_point
 from sim.experiment.interrupts import Stop, never
-from sim.experiment.journal import Journal
 from sim.experiment.manifest import describe
 from sim.experiment.outcome import Outcome
 from sim.experiment.plan import Experiment
@@ -32,33 +31,37 @@ def run(
     out: str | Path | None = None,
     workers: int = 1,
     resume: bool = False,
+    retry_failed: bool = False,
     profile: bool = False,
     progress: Progress | None = None,
     task: Task = run_point,
     shard: Shard | None = None,
     scheduler: str | None = None,
+    patience: float = cluster.SECONDS_FOR_WORKERS,
     stop: Stop = never,
 ) -> DataFrame:
     """Run every point of an experiment and return `points.csv` as a data frame, in the experiment's order.
 
     `attrs["breakdown"]` of the frame is the table of activities. With *profile* each point also tells what
     happened in it and who waited for which lock (`attrs["counters"]`, `attrs["locks"]`). With *out* the
-    results are also written to that folder, point by point; *resume* continues a run that was stopped there.
-    A point that fails is a row with status `failed`. *shard* runs a part of the points, to be merged later.
-    With *scheduler*, the address of a dask scheduler, a cluster runs the points instead of local *workers*.
-    Once *stop* says so running points are finished and kept, and `KeyboardInterrupt` is raised. Raises
-    `InputError` if *out* or the cluster cannot be used.
+    results are also written to that folder, point by point; *resume* continues a run that was stopped there,
+    *retry_failed* does so and runs its failed points again. A point that fails is a row with status `failed`.
+    *shard* runs a part of the points, to be merged later. With *scheduler*, the address of a dask scheduler,
+    a cluster runs the points instead of local *workers*; `ClusterLost` is raised when it dies or is without
+    any worker for *patience* seconds. Once *stop* says so running points are finished and kept, and
+    `KeyboardInterrupt` is raised. Raises `InputError` if *out* or the cluster cannot be used.
     """
     experiment = replace(experiment, profile=profile)
     points = experiment.points if shard is None else shard.of(experiment.points)
     if out is None:
-        if resume:
+        if resume or retry_failed:
             raise InputError(Fault("resume needs a folder", allowed="out=..."))
-        return frame(finish(points, workers, progress, None, task, scheduler, stop))
+        return frame(finish(points, workers, progress, None, task, scheduler, patience, stop))
     part = None if shard is None else (shard.index, shard.count)
     manifest = describe(experiment, part)
-    with RunFolder(Path(out), manifest, [point.id for point in points], resume) as folder:
-        outcomes = finish(points, workers, progress, folder.journal, task, scheduler, stop)
+    ids = [point.id for point in points]
+    with RunFolder(Path(out), manifest, ids, resume or retry_failed, retry_failed) as folder:
+        outcomes = finish(points, workers, progress, folder, task, scheduler, patience, stop)
         folder.close_with(outcomes)
     return frame(outcomes)
 
@@ -74,16 +77,17 @@ def finish(
     points: Sequence[Point],
     workers: int = 1,
     progress: Progress | None = None,
-    journal: Journal | None = None,
+    folder: RunFolder | None = None,
     task: Task = run_point,
     scheduler: str | None = None,
+    patience: float = cluster.SECONDS_FOR_WORKERS,
     stop: Stop = never,
 ) -> list[Outcome]:
-    """The outcomes of *points*, in order; those in the *journal* are not run again, new ones go into it."""
+    """The outcomes of *points*, in order. Those that *folder* knows are not run again; new ones go there."""
     if workers < 1:
         raise InputError(Fault("workers must be at least 1", value=workers))
     wanted = {point.id: point for point in points}
-    known = {} if journal is None else {key: o for key, o in journal.finished.items() if key in wanted}
+    known = {} if folder is None else dict(folder.known)
     kept = len(known)
     failed = sum(outcome.failed for outcome in known.values())
     todo = [point for key, point in wanted.items() if key not in known]
@@ -99,11 +103,11 @@ def finish(
     if scheduler is None:
         running = execute(todo, workers, task, stop)
     else:
-        running = cluster.execute(todo, scheduler, task, stop)
-    with closing(running) as outcomes:
+        running = cluster.execute(todo, scheduler, task, stop, patience)
+    with closing(running) as outcomes, _saying_what_is_there(known, len(wanted)):
         for outcome in outcomes:
-            if journal is not None:
-                journal.record(outcome)
+            if folder is not None:
+                folder.record(outcome)
             known[outcome.point_id] = outcome
             failed += outcome.failed
             worked += outcome.row.threads
@@ -113,3 +117,12 @@ def finish(
     if len(known) < len(wanted):
         raise KeyboardInterrupt
     return [known[point.id] for point in points]
+
+
+@contextmanager
+def _saying_what_is_there(known: Mapping[str, Outcome], total: int) -> Iterator[None]:
+    """A cluster that is lost says how many points it leaves behind."""
+    try:
+        yield
+    except cluster.ClusterLost as error:
+        raise cluster.ClusterLost(f"{error}; {len(known)} of {total} points are finished") from error

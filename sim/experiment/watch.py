@@ -8,7 +8,6 @@ cluster alike, and leaves the worker alive for the next point. Memory is what th
 from __future__ import annotations
 
 import ctypes
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -54,7 +53,7 @@ class _Watch:
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._deadline = None if limits.wall is None else time.monotonic() + limits.wall
-        self._base_bytes = _resident_bytes()
+        self._base_bytes = 0 if limits.memory is None else _resident_bytes()
         threading.Thread(target=self._look, daemon=True).start()
 
     def disarm(self) -> None:
@@ -88,9 +87,7 @@ def _raise_in(thread: int, error: type[BaseException] | None) -> None:
 
 
 def _resident_bytes() -> int:
-    """Memory of this process now; 0 where the system does not tell."""
-    try:
-        with open("/proc/self/statm", encoding="ascii") as statm:
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
+    """Memory of this process now."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)

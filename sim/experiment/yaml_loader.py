@@ -16,7 +16,8 @@ raised, as far as the syntax allows: a user mends a file in one go.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ import yaml
 
 from sim.errors import Fault
 from sim.experiment.document import Document, KeyPath, Mark, dotted
+from sim.experiment.files import read_input, real
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 24
@@ -53,8 +55,15 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 def read_document(path: Path, faults: list[Fault]) -> Document | None:
     """The YAML mapping in the file at *path*. What is wrong goes to *faults*; None if nothing is usable."""
     shown = display(path)
-    text = _read_text(path, shown, faults)
-    return None if text is None else parse_document(text, shown, faults)
+    data = read_input(path, shown, MAX_BYTES)
+    if isinstance(data, Fault):
+        faults.append(data)
+        return None
+    text = _decode(data, shown, faults)
+    if text is None:
+        return None
+    document = parse_document(text, shown, faults)
+    return document and replace(document, sha256=sha256(data).hexdigest())
 
 
 def parse_document(text: str, file: str, faults: list[Fault]) -> Document | None:
@@ -84,25 +93,12 @@ def parse_value(text: str, file: str, faults: list[Fault]) -> tuple[Any, bool]:
 def display(path: Path) -> str:
     """A path as messages show it: relative to the current directory if it lies below it."""
     try:
-        return str(path.resolve().relative_to(Path.cwd()))
+        return str(real(path).relative_to(Path.cwd()))
     except (ValueError, OSError):
         return str(path)
 
 
-def _read_text(path: Path, file: str, faults: list[Fault]) -> str | None:
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
-    except IsADirectoryError:
-        faults.append(Fault("this is a directory, not a YAML file", file))
-        return None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        faults.append(Fault(f"cannot read the file: {reason.lower()}", file))
-        return None
-    if len(data) > MAX_BYTES:
-        faults.append(Fault(f"the file is larger than {MAX_BYTES >> 10} KiB", file))
-        return None
+def _decode(data: bytes, file: str, faults: list[Fault]) -> str | None:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -125,42 +121,68 @@ def _place(before: str) -> tuple[int, int]:
 def _events(text: str, file: str, faults: list[Fault]) -> list[Any] | None:
     """The events of the one document in *text*, or None with a fault: syntax, depth, size, emptiness."""
     events: list[Any] = []
+    try:
+        fault = _collect(text, file, events)
+    except yaml.YAMLError as error:
+        fault = _before(error, text, file) or _syntax_fault(error, file)
+    if fault is None:
+        blank = len(events) == 1 and isinstance(events[0], yaml.ScalarEvent) and not events[0].value
+        if not events or blank:
+            fault = Fault("the file is empty", file, 1, 1)
+    if fault is None:
+        return events
+    faults.append(fault)
+    return None
+
+
+def _collect(text: str, file: str, events: list[Any]) -> Fault | None:
+    """Add the events of *text* to *events* until it breaks a limit, which is the fault.
+
+    Raises `yaml.YAMLError` for broken syntax.
+    """
     depth = documents = 0
     stream: Any = yaml.parse(text, Loader=_Loader)
+    for event in stream:
+        line, column = event.start_mark.line + 1, event.start_mark.column + 1
+        if isinstance(event, yaml.DocumentStartEvent):
+            documents += 1
+            if documents > 1:
+                return Fault("a second YAML document: one a file", file, line, column)
+        elif isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > MAX_DEPTH:
+            return Fault(f"nested deeper than {MAX_DEPTH} levels", file, line, column)
+        if isinstance(event, yaml.NodeEvent | yaml.CollectionEndEvent):
+            events.append(event)
+        if len(events) > 2 * MAX_NODES:
+            return Fault(f"more than {MAX_NODES} values", file, line, column)
+    return None
+
+
+def _before(error: yaml.YAMLError, text: str, file: str) -> Fault | None:
+    """The limit that *text* breaks before the place of *error*, if any.
+
+    The scanner reads ahead of the parser, up to the 1024 characters that a key may have. An error far inside,
+    such as libyaml's own limit of nesting, is thus raised before the first event of what stands before it.
+    """
+    mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
+    if mark is None:
+        return None
     try:
-        for event in stream:
-            line, column = event.start_mark.line + 1, event.start_mark.column + 1
-            if isinstance(event, yaml.DocumentStartEvent):
-                documents += 1
-                if documents > 1:
-                    faults.append(Fault("a second YAML document: one a file", file, line, column))
-                    return None
-            elif isinstance(event, yaml.CollectionStartEvent):
-                depth += 1
-            elif isinstance(event, yaml.CollectionEndEvent):
-                depth -= 1
-            if depth > MAX_DEPTH:
-                faults.append(Fault(f"nested deeper than {MAX_DEPTH} levels", file, line, column))
-                return None
-            if isinstance(event, yaml.NodeEvent | yaml.CollectionEndEvent):
-                events.append(event)
-            if len(events) > 2 * MAX_NODES:
-                faults.append(Fault(f"more than {MAX_NODES} values", file, line, column))
-                return None
-    except yaml.MarkedYAMLError as error:
-        mark: Any = error.problem_mark or error.context_mark
-        words = ", ".join(part for part in (error.context, error.problem) if part)
-        place = (mark.line + 1, mark.column + 1) if mark else (None, None)
-        faults.append(Fault(f"not valid YAML: {words}", file, *place))
+        return _collect(text[: mark.index], file, [])
+    except yaml.YAMLError:  # cut off in the middle
         return None
-    except yaml.YAMLError as error:
-        faults.append(Fault(f"not valid YAML: {str(error).splitlines()[0]}", file))
-        return None
-    blank = len(events) == 1 and isinstance(events[0], yaml.ScalarEvent) and not events[0].value
-    if not events or blank:
-        faults.append(Fault("the file is empty", file, 1, 1))
-        return None
-    return events
+
+
+def _syntax_fault(error: yaml.YAMLError, file: str) -> Fault:
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return Fault(f"not valid YAML: {str(error).splitlines()[0]}", file)
+    mark: Any = error.problem_mark or error.context_mark
+    words = ", ".join(part for part in (error.context, error.problem) if part)
+    place = (mark.line + 1, mark.column + 1) if mark else (None, None)
+    return Fault(f"not valid YAML: {words}", file, *place)
 
 
 class _TooMuchError(Exception):

@@ -21,7 +21,9 @@ class LineOrder(Spec):
     """
 
     rule: Literal["fifo", "random", "cluster-first"]
+    """`fifo`, `random`, or `cluster-first`: waiters of the cluster that has the line before others."""
     streak: PositiveInt = 1
+    """With `cluster-first`: grants inside the cluster before a random other cluster gets the line."""
 
 
 class Coherence(Spec):
@@ -32,8 +34,11 @@ class Coherence(Spec):
     rmw: Cost
     """A locked read-modify-write of a line the cpu owns."""
     same_cluster: Cost
+    """A transfer from another cpu of the same cluster."""
     cross_cluster: Cost
+    """A transfer from another cluster of the same socket."""
     cross_socket: Cost
+    """A transfer from another socket. Must be given; never used on a machine with one socket."""
     home_aware: bool
     """AMD's rule: a transfer between clusters of one socket costs `cross_socket` unless that socket is the
     line's home."""
@@ -57,13 +62,16 @@ class Coherence(Spec):
     """Half-width, relative, of what transfers between caches cost: it depends on the pair of cores and on the
     slice that is the line's home."""
     order: LineOrder
+    """Who gets a contended line next."""
 
 
 class Dram(Spec):
     """The channels of one socket, for lines read from all over: each is in some bank of some channel."""
 
     channels: PositiveInt
+    """Memory channels of the socket."""
     channel_bandwidth: Bandwidth
+    """Peak bandwidth of one channel."""
     banks: PositiveInt
     """Banks of a channel that work at the same time."""
     bank_cycle: Duration
@@ -74,17 +82,23 @@ class Memory(Spec):
     """DRAM and the links to it. Bandwidths are shared; latencies are unloaded."""
 
     size_per_socket: Size
+    """Memory of one socket; its nodes share it equally."""
     local: Duration
+    """Latency of a load from the cpu's own node, unloaded."""
     remote: Duration
+    """Latency of a load from another socket's memory, unloaded."""
     socket_bandwidth: Bandwidth
+    """What the memory of one socket delivers, reads and writes together; its nodes share it equally."""
     cluster_read: Bandwidth
     """Link from the memory fabric into one cluster."""
     cluster_write: Bandwidth
+    """Link from one cluster into the memory fabric."""
     llc: Size
     """Last-level cache of one cluster: dirty data up to this size is absorbed."""
     clear_page: Cost
     """Zero one 4 KiB page that is not in the cache, by one core alone."""
     copy_page: Cost
+    """Copy one 4 KiB page that is not in the cache, by one core alone."""
     dram: Dram | None = None
     """Absent: the machine's latency under load is not known."""
     local_other_node: Duration | None = None
@@ -122,6 +136,7 @@ class FirstLevel(Spec):
     """The small TLB in front of the large one."""
 
     entries: PositiveInt
+    """Translations that it holds."""
     miss: Cost
     """A hit in the second level, on top of the access."""
 
@@ -208,7 +223,9 @@ class Interrupts(Spec):
     """Cpus that one write reaches, of one aligned group of so many APIC ids: 16 in x2APIC cluster mode, 1 in
     physical mode."""
     deliver_same_socket: Cost
+    """From the write of the register until the handler begins, on a cpu of the sender's socket."""
     deliver_cross_socket: Cost
+    """The same, on a cpu of another socket."""
     handler: Cost
     """Entry and exit at the target."""
     handler_lines: PositiveInt
@@ -221,14 +238,18 @@ class Kernel(Spec):
     """Costs of entering the kernel and of the scheduler, for the mitigations in force."""
 
     syscall: Cost
+    """Enter and leave the kernel by a system call."""
     exception: Cost
+    """Enter and leave the kernel by a page fault."""
     context_switch: Cost
+    """Switch from one thread to another, or to the idle loop."""
     wake_idle: Cost
     """From the waker's decision until the woken thread runs on a cpu that has just gone idle."""
     wake_halted: Cost
     """The same for one that has been idle for *halt_after*: a deep idle state, or a guest's cpu that the host
     has taken away."""
     halt_after: Duration
+    """Idle time after which a cpu is in that state."""
     wake_spread: float = Field(ge=0, lt=1)
     """Half-width, relative, of both: how deep the cpu idles and what the scheduler has to do first."""
     wake_send: Cost
@@ -245,16 +266,25 @@ class MachineSpec(Spec):
     """One machine: topology, clock and costs."""
 
     name: str
+    """The file's name without `.yaml`."""
     title: str
+    """One line for lists and figures."""
     clock: Frequency
+    """Frequency of all cores; costs in cycles follow it."""
     guest: bool
     """The kernel runs in a virtual machine."""
     topology: Topology
+    """Sockets, clusters, cores, hardware threads and NUMA nodes."""
     coherence: Coherence
+    """What the accesses to a cache line cost."""
     memory: Memory
+    """DRAM and the links to it."""
     tlb: Tlb
+    """Translation caches and page walks."""
     interrupts: Interrupts
+    """Inter-processor interrupts."""
     kernel: Kernel
+    """Kernel entry, scheduling and time-keeping on this machine."""
 
     @model_validator(mode="after")
     def _farther_is_dearer(self) -> Self:

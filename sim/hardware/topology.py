@@ -41,11 +41,15 @@ class Topology(Spec):
     """
 
     sockets: PositiveInt
+    """Processor packages."""
     clusters_per_socket: PositiveInt
+    """Groups of cores that are nearest to each other: those that share an L3, or one die of a socket."""
     cores_per_cluster: PositiveInt
+    """Cores of one cluster."""
     numa_nodes: PositiveInt
     """Nodes that the kernel sees; a guest without a virtual NUMA topology sees one."""
     threads_per_core: PositiveInt = 1
+    """Hardware threads (siblings) of a core: 1 without SMT."""
     smt_slowdown: float | None = Field(default=None, ge=1)
     """How many times longer a thread's own work takes while its sibling works too; 1 is not at all. Each
     further sibling adds as much again. Needed where `threads_per_core` is more than 1."""

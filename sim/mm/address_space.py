@@ -1,13 +1,16 @@
-"""The address-space interface: what workloads call and designs implement."""
+"""The address-space interface: what workloads ask of memory and designs implement."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeAlias
 
 from sim.engine import Steps
 from sim.errors import ModelError
 from sim.hardware import Cpu, Machine
+from sim.mm.entries import Rights, rights_text
+from sim.mm.operations import Operation, Touch
 from sim.mm.page_table import PageTablePage
 
 USER = "user"
@@ -16,20 +19,33 @@ FAULT_ENTRY = "fault entry"
 PAGE_TABLE = "page table"
 LOCK_PAGE_TABLE = "lock: page table"
 
+Handler: TypeAlias = Callable[[Any, Cpu, Any], Steps[Any]]
+"""How a design performs one kind of operation: takes the space (or the kernel), the cpu and the record."""
+
+Handlers: TypeAlias = Mapping[type[Operation], Handler]
+
 
 class SegmentationFault(ModelError):
-    """A thread touched a page that is not mapped: the workload or the design is wrong."""
+    """A thread touched a page that it may not touch: the workload or the design is wrong."""
 
 
 class AddressSpace(ABC):
     """One process's memory under some design.
 
-    Addresses and lengths are in pages. All operations are generators that run on the calling thread's cpu;
-    they enter and leave the kernel themselves.
+    *operations* says how a design performs what it offers; a subclass names its own and inherits the rest.
+    Handlers and `fault` are steps that run on the calling thread's cpu; they enter and leave the kernel
+    themselves. Pages are page numbers.
     """
 
     root: PageTablePage
     walk_retries: ClassVar[int] = 8
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        inherited: dict[type[Operation], Handler] = {}
+        for parent in reversed(cls.__mro__[:-1]):
+            inherited |= parent.__dict__.get("operations", {})
+        cls.operations = inherited
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
@@ -38,13 +54,16 @@ class AddressSpace(ABC):
         self._exception = kernel.exception.at(clock)
         self._user_access = machine.spec.coherence.hit.at(clock)
 
-    @abstractmethod
-    def mmap(self, cpu: Cpu, pages: int, at: int | None = None) -> Steps[int]:
-        """Map *pages* of private anonymous memory, at *at* (MAP_FIXED) or anywhere. Value: the first page."""
+    def perform(self, cpu: Cpu, operation: Operation) -> Steps[Any]:
+        """Do *operation* on *cpu*; the value is what its record says.
 
-    @abstractmethod
-    def munmap(self, cpu: Cpu, at: int, pages: int) -> Steps[None]:
-        """Unmap a range."""
+        Raises `ModelError` for one that the design does not offer (workloads that ask for it are refused
+        before they run).
+        """
+        handler = self.operations.get(type(operation))
+        if handler is None:
+            raise ModelError(f"{type(self).__name__} offers no {operation.name}")
+        return handler(self, cpu, operation)
 
     @abstractmethod
     def fault(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:
@@ -54,66 +73,46 @@ class AddressSpace(ABC):
     def activate(self, cpu: Cpu) -> None:
         """The space is loaded on *cpu*: a thread of it begins to run there."""
 
-    def discard(self, cpu: Cpu, at: int, pages: int) -> Steps[None]:
-        """Give the pages of a range back; it stays mapped (madvise MADV_DONTNEED)."""
-        raise ModelError("this design cannot discard pages")
-        yield
+    @abstractmethod
+    def status(self, page: int) -> Rights | None:
+        """What may be done with *page*, touched or not; None where nothing is mapped."""
+
+    def settle(self) -> None:
+        """No thread runs: do what has been put off (lazy flushes, grace periods). Takes no time."""
+        return
 
     def deactivate(self, cpu: Cpu) -> Steps[None]:
         """The thread on *cpu* ends."""
         return
         yield
 
-    def verify(self, cpus: list[Cpu]) -> None:
-        """Check the end state: a frame has one owner, tables fit their place, TLBs agree with the table.
-
-        Raises `ModelError`. A design with lazy flushing widens `_may_be_stale`.
-        """
-        owners: dict[int, int] = {}
-        for page, mapping in self.root.mappings():
-            other = owners.setdefault(mapping.frame, page)
-            if other != page:
-                raise ModelError(f"frame {mapping.frame} is mapped at pages {other:#x} and {page:#x}")
-        for table in self.root.tables():
-            if table.stray:
-                raise ModelError(f"{table!r} is linked but stray")
-            if table.level == 1 and any(isinstance(entry, PageTablePage) for entry in table.entries.values()):
-                raise ModelError(f"{table!r} is a leaf with children")
-        for cpu in cpus:
-            if cpu.tlb.stale:
-                continue
-            for page, translation in cpu.tlb.frames().items():
-                mapped, frame = self.root.walk(page), translation.frame
-                if (mapped is None or mapped.frame != frame) and not self._may_be_stale(page, frame):
-                    raise ModelError(f"{cpu} can still translate page {page:#x} to frame {frame}")
-
-    def _may_be_stale(self, page: int, frame: int) -> bool:
-        """Whether TLBs may hold the translation of *page* to *frame*, which the table has no more."""
-        return False
-
-    def touch(self, cpu: Cpu, page: int, *, write: bool = True) -> Steps[None]:
+    def access(self, cpu: Cpu, page: int, *, write: bool = True) -> Steps[None]:
         """One user access to *page*: TLB, page walk, page fault, and again.
 
         A walk fetches the entry's line if another cpu has written it since; the line is near after that, as
-        it is after a fault, whose kernel code has just been there.
+        it is after a fault, whose kernel code has just been there. It sets the accessed bit, and for a write
+        the dirty bit: a translation that a read has loaded lets no write through before another walk has set
+        that (Intel SDM volume 3A, 4.8).
         """
         tlb, near = cpu.tlb, False
         for _ in range(self.walk_retries):
-            entry = tlb.lookup(page)
-            if entry is not None and (entry.writable or not write):
+            translation = tlb.lookup(page)
+            if translation is not None and (translation.writable or not write):
                 cost = tlb.promote(page)
                 break
-            mapping = self.root.walk(page)
-            if mapping is not None and (mapping.writable or not write):
+            entry = self.root.walk(page)
+            if entry is not None and entry.allows(write):
                 line = self.root.walk_line(page)
                 if not line.held_by(cpu):
                     yield from line.read(cpu, USER)
-                    near, mapping = True, self.root.walk(page)
-                    if mapping is None or (write and not mapping.writable):
+                    near, entry = True, self.root.walk(page)
+                    if entry is None or not entry.allows(write):
                         continue
                 if near:
                     tlb.walker.near(line)
-                cost = tlb.fill(page, mapping.frame, mapping.writable, None if near else line)
+                entry.accessed = True
+                entry.dirty = entry.dirty or write
+                cost = tlb.fill(page, entry.frame, entry.dirty and entry.writable, None if near else line)
                 break
             cpu.work(self._exception, FAULT_ENTRY)
             yield from self.fault(cpu, page, write)
@@ -121,3 +120,53 @@ class AddressSpace(ABC):
         else:
             raise ModelError(f"{cpu} faults on page {page:#x} again and again")
         cpu.work(cost + self._user_access, USER)
+
+    def _touch(self, cpu: Cpu, operation: Touch) -> Steps[None]:
+        for page in operation.pages:
+            yield from self.access(cpu, page, write=operation.write)
+
+    operations: ClassVar[Handlers] = {Touch: _touch}
+
+    # -- the end state --------------------------------------------------------------------------------------
+
+    def verify(self, cpus: list[Cpu]) -> None:
+        """Check the end state: what `docs/verification` promises of every run.
+
+        No present entry lies outside a mapping or has more rights than it, a frame has one owner, tables fit
+        their place and count their entries, and TLBs agree with the table. Raises `ModelError`. A design with
+        lazy flushing widens `_may_be_stale`.
+        """
+        self._verify_entries()
+        for table in self.root.tables():
+            if table.stray:
+                raise ModelError(f"{table!r} is linked but stray")
+            if table.level == 1 and any(isinstance(entry, PageTablePage) for entry in table.entries.values()):
+                raise ModelError(f"{table!r} is a leaf with children")
+            if table.present != table.count():
+                raise ModelError(f"{table!r} counts {table.present} entries and has {table.count()}")
+        for cpu in cpus:
+            if cpu.tlb.stale:
+                continue
+            for page, translation in cpu.tlb.frames().items():
+                there, frame = self.root.walk(page), translation.frame
+                fits = there is not None and there.frame == frame
+                if there is not None and fits and translation.writable and not there.writable:
+                    raise ModelError(f"{cpu} can still write page {page:#x}, which the table forbids")
+                if not fits and not self._may_be_stale(page, frame):
+                    raise ModelError(f"{cpu} can still translate page {page:#x} to frame {frame}")
+
+    def _verify_entries(self) -> None:
+        owners: dict[int, int] = {}
+        for page, entry in self.root.present_entries():
+            other = owners.setdefault(entry.frame, page)
+            if other != page:
+                raise ModelError(f"frame {entry.frame} is mapped at pages {other:#x} and {page:#x}")
+            allowed = self.status(page)
+            if allowed is None:
+                raise ModelError(f"page {page:#x} is present ({entry}) and nothing is mapped there")
+            if entry.rights & ~allowed:
+                raise ModelError(f"page {page:#x} is {entry}, and its mapping allows {rights_text(allowed)}")
+
+    def _may_be_stale(self, page: int, frame: int) -> bool:
+        """Whether TLBs may hold the translation of *page* to *frame*, which the table has no more."""
+        return False

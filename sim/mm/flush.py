@@ -289,6 +289,10 @@ class LazyFlush:
         cpu.work(self._publish, TLB_FLUSH)
         records.append(_Record(removed, release, self._swept_by_all(cpu, cpu.engine._now)))
 
+    def flush_now(self, cpu: Cpu, pages: Sequence[int]) -> Steps[None]:
+        """Flush *pages* everywhere before going on: nothing is put off."""
+        yield from self._shootdown.flush(cpu, pages)
+
     def catch_up(self, cpu: Cpu) -> None:
         """Take the sweep that is due on *cpu*: drop the translations that others have published."""
         now = cpu.engine._now
@@ -301,6 +305,12 @@ class LazyFlush:
                 for record in records:
                     cpu.probe.tlb_flush(cpu, len(record.removed), remote=True)
                     cpu.tlb.invalidate(page for page, _ in record.removed)
+
+    def settle(self) -> None:
+        """No thread runs: let every record be swept."""
+        for records in self._records.values():
+            while records:
+                self._recycle(records.popleft())
 
     def is_pinned(self, page: int, frame: int) -> bool:
         """Whether a record keeps *frame*, which *page* was mapped to, because TLBs may still hold it."""

@@ -1,4 +1,4 @@
-"""Physical memory: a binary buddy allocator, and where each frame lies.
+"""Physical memory: a binary buddy allocator, where each frame lies, and what is said when none is left.
 
 What stands in front of the buddy (per-cpu lists, zone locks, caches) differs between kernels and belongs to
 the designs.
@@ -6,19 +6,46 @@ the designs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sim.engine.units import PAGE_BYTES
 from sim.errors import ModelError
+from sim.mm.zonelists import distances, zonelists
 
 if TYPE_CHECKING:
-    from sim.hardware import MachineSpec
+    from collections.abc import Sequence
+
+    from sim.hardware import Cpu, MachineSpec
 
 MAX_ORDER = 10
 
 
 class OutOfMemory(ModelError):
     """No free block is large enough."""
+
+
+class Room(NamedTuple):
+    """A part of memory that was asked: what it is called, its frames, and how many of them are free."""
+
+    name: str
+    frames: int
+    free: int
+
+
+def out_of_memory(cpu: Cpu, order: int, rooms: Sequence[Room], reason: str = "") -> OutOfMemory:
+    """The error of *cpu*, which asked *rooms* in vain for 2**order pages; *reason* says why no others."""
+    asked = size_of(1 << order) + (f" in one block of {1 << order} pages" if order else "")
+    left = ", ".join(f"{room.name} has {size_of(room.free)} of {size_of(room.frames)} left" for room in rooms)
+    return OutOfMemory(f"{cpu!r} asked for {asked}, but {left}" + (f" ({reason})" if reason else ""))
+
+
+def size_of(frames: int) -> str:
+    """Frames as people write a size: `64 MiB`."""
+    size = frames * PAGE_BYTES
+    for shift, unit in ((40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if size >> shift:
+            return f"{size / (1 << shift):.4g} {unit}"
+    return "0 B"
 
 
 class Buddy:
@@ -48,13 +75,27 @@ class Buddy:
             size = MAX_ORDER
             frame = self._fresh
             if frame >= self._end:
-                raise OutOfMemory(f"no free block of order {order}")
+                raise OutOfMemory(f"no free block of {1 << order} frames; {self.free_frames} frames are free")
             self._fresh += 1 << MAX_ORDER
         while size > order:
             size -= 1
             self._free[size][frame + (1 << size)] = None
         self.free_frames -= 1 << order
         return frame
+
+    def has(self, order: int) -> bool:
+        """Whether a block of 2**order is free."""
+        return self._fresh < self._end or any(self._free[order:])
+
+    def take(self, count: int, order: int = 0) -> list[int]:
+        """Up to *count* blocks of 2**order: fewer, or none, where there are no more."""
+        blocks: list[int] = []
+        try:
+            for _ in range(count):
+                blocks.append(self.allocate(order))  # noqa: PERF401 what was taken must survive the error
+        except OutOfMemory:
+            pass
+        return blocks
 
     def free(self, frame: int, order: int = 0) -> None:
         """Give a block back and merge it with its buddies."""
@@ -72,21 +113,30 @@ class Buddy:
 class FrameMap:
     """The node of the hardware that each frame lies on.
 
-    On bare metal that is the frame's address: each node's memory follows the one before. In a guest that sees
-    fewer nodes than there are, the host places a frame when it is first touched, on the toucher's node, and
-    the kernel does not know.
+    On bare metal that is the frame's address: each node's memory follows the one before. In a guest that
+    sees fewer nodes than there are, the host places a frame when it is first touched, and the kernel does
+    not know. It takes the toucher's node or, when the guest has filled that, the next one of its zone list.
+    It never gets a frame back.
     """
 
-    __slots__ = ("_frames_per_node", "_hidden", "_placed")
+    __slots__ = ("_frames_per_node", "_hidden", "_order", "_placed", "_room")
 
     def __init__(self, spec: MachineSpec) -> None:
         topology = spec.topology
         self._hidden = spec.guest and topology.numa_nodes < topology.nodes
         self._frames_per_node = spec.memory.size_per_socket // topology.nodes_per_socket // PAGE_BYTES
+        self._order = zonelists(distances(spec, topology.nodes)) if self._hidden else []
+        self._room = [self._frames_per_node] * topology.nodes
         self._placed: dict[int, int] = {}
 
     def node(self, frame: int, toucher: int) -> int:
         """Node of *frame*, which a cpu of node *toucher* touches."""
-        if self._hidden:
-            return self._placed.setdefault(frame, toucher)
-        return frame // self._frames_per_node
+        if not self._hidden:
+            return frame // self._frames_per_node
+        node = self._placed.get(frame)
+        if node is None:
+            with_room = (node for node in self._order[toucher] if self._room[node] > 0)
+            node = next(with_room, toucher)  # none has room where a socket's size is no whole number of pages
+            self._room[node] -= 1
+            self._placed[frame] = node
+        return node

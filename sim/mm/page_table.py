@@ -7,8 +7,9 @@ page numbers throughout (virtual address / 4096); a table has 512 slots.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from sim.mm.entries import Present, Status
 
 if TYPE_CHECKING:
     from sim.hardware import CacheLine, Machine
@@ -28,30 +29,12 @@ def slot_of(page: int, level: int) -> int:
     return page >> (_BITS * (level - 1)) & (SLOTS - 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Mapping:
-    """A present leaf entry."""
-
-    frame: int
-    writable: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A non-present entry that carries the state of its range (CortenMM's status)."""
-
-    writable: bool
-
-
-Entry = "PageTablePage | Mapping | Mark"
-
-
 class PageTablePage:
     """One page of the table, with the lock and metadata a design gives it.
 
-    *fill* stands in every slot that is not in *entries*: a table made by pushing down a mark begins full of
-    it. *meta* is the line of the page's descriptor (lock word, counters); lines of entries are made on first
-    use. *stray* says that the page has been unlinked and must not be used.
+    *fill* stands in every slot that is not in *entries*: a table made by pushing down a status begins full
+    of it. *meta* is the line of the page's descriptor (lock word, counters); lines of entries are made on
+    first use. *stray* says that the page has been unlinked and must not be used.
     """
 
     __slots__ = (
@@ -78,13 +61,13 @@ class PageTablePage:
         home: int,
         *,
         maker: int,
-        fill: Mark | None = None,
+        fill: Status | None = None,
     ) -> None:
         self.level = level
         self.base = page - page % PAGES_PER_ENTRY[level + 1]
         self.frame = frame
         self.home = home
-        self.entries: dict[int, PageTablePage | Mapping | Mark | None] = {}
+        self.entries: dict[int, PageTablePage | Present | Status | None] = {}
         self.fill = fill
         self.present = SLOTS if fill else 0
         self.stray = False
@@ -106,20 +89,25 @@ class PageTablePage:
             )
         return line
 
-    def get(self, slot: int) -> PageTablePage | Mapping | Mark | None:
+    def get(self, slot: int) -> PageTablePage | Present | Status | None:
         return self.entries.get(slot, self.fill)
 
-    def set(self, slot: int, entry: PageTablePage | Mapping | Mark | None) -> None:
+    def set(self, slot: int, entry: PageTablePage | Present | Status | None) -> None:
         """Store an entry; keeps *present*, the number of slots that are not empty."""
         before = self.entries.get(slot, self.fill)
         self.present += (entry is not None) - (before is not None)
         self.entries[slot] = entry
 
+    def count(self) -> int:
+        """The slots that are not empty, counted again."""
+        own = sum(entry is not None for entry in self.entries.values())
+        return own + (SLOTS - len(self.entries) if self.fill is not None else 0)
+
     def child(self, slot: int) -> PageTablePage | None:
         entry = self.entries.get(slot, self.fill)
         return entry if entry.__class__ is PageTablePage else None
 
-    def walk(self, page: int) -> Mapping | None:
+    def walk(self, page: int) -> Present | None:
         """The hardware's walk from here: the leaf entry of *page*, if it is present."""
         table = self
         while True:
@@ -127,7 +115,7 @@ class PageTablePage:
             if entry.__class__ is PageTablePage:
                 table = entry
             else:
-                return entry if entry.__class__ is Mapping else None
+                return entry if entry.__class__ is Present else None
 
     def walk_line(self, page: int) -> CacheLine:
         """The line at which the hardware's walk to *page* ends."""
@@ -141,6 +129,12 @@ class PageTablePage:
             table = child
         return table
 
+    def entry_of(self, page: int) -> Present | Status | None:
+        """What stands for *page* in this table, the last one on the way to it."""
+        entry = self.entries.get(slot_of(page, self.level), self.fill)
+        assert not isinstance(entry, PageTablePage)
+        return entry
+
     def tables(self) -> Iterator[PageTablePage]:
         """This page and all below it, in pre-order."""
         yield self
@@ -149,11 +143,11 @@ class PageTablePage:
             if child is not None:
                 yield from child.tables()
 
-    def mappings(self) -> Iterator[tuple[int, Mapping]]:
-        """All present leaf entries below, as (page, mapping)."""
+    def present_entries(self) -> Iterator[tuple[int, Present]]:
+        """All present leaf entries below, each behind its first page."""
         for slot in sorted(self.entries):
             entry = self.entries[slot]
             if isinstance(entry, PageTablePage):
-                yield from entry.mappings()
-            elif isinstance(entry, Mapping):
+                yield from entry.present_entries()
+            elif isinstance(entry, Present):
                 yield self.base + slot * PAGES_PER_ENTRY[self.level], entry

@@ -7,7 +7,7 @@ A policy belongs to the process and covers all that its threads allocate by page
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Protocol
 
 from pydantic import BeforeValidator, NonNegativeInt
 
@@ -23,6 +23,7 @@ class Bind(Spec):
     """All memory from node *bind*."""
 
     bind: NonNegativeInt
+    """The node, from 0 on."""
 
 
 def _one_of_three(value: Any) -> Any:
@@ -39,13 +40,18 @@ MemoryPolicy = Annotated[Literal["first-touch", "interleave"] | Bind, BeforeVali
 
 
 class NodePolicy(Protocol):
-    """Says which node the next page of the thread on *cpu* comes from."""
+    """Says which node the next page of the thread on *cpu* comes from, and whether another may stand in."""
+
+    strict: ClassVar[bool]
+    """The page comes from that node or from none: the policy has a nodemask (policy_nodemask)."""
 
     def node(self, cpu: Cpu) -> int: ...
 
 
 class FirstTouch:
     """MPOL_LOCAL, the default: the node of the cpu that asks."""
+
+    strict: ClassVar[bool] = False
 
     def __init__(self, topology: Topology) -> None:
         self._visible = [topology.visible_node(node) for node in range(topology.nodes)]
@@ -55,7 +61,12 @@ class FirstTouch:
 
 
 class Interleave:
-    """MPOL_INTERLEAVE: each thread takes one node after another (interleave_nodes, from node 0 on)."""
+    """MPOL_INTERLEAVE: each thread takes one node after another (interleave_nodes, from node 0 on).
+
+    It chooses where the search begins and no more: when that node is full its zone list goes on.
+    """
+
+    strict: ClassVar[bool] = False
 
     def __init__(self, topology: Topology) -> None:
         self._nodes = topology.numa_nodes
@@ -69,6 +80,8 @@ class Interleave:
 
 class OneNode:
     """MPOL_BIND to a single node."""
+
+    strict: ClassVar[bool] = True
 
     def __init__(self, node: int) -> None:
         self._node = node

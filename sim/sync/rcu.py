@@ -171,6 +171,13 @@ class Rcu:
         for _, callback in ready:
             cpu.work(callback(cpu), self.activity)
 
+    def settle(self) -> None:
+        """No thread runs: let the grace periods pass and run every callback."""
+        ready = [*self._current, *self._next]
+        self._current, self._next, self._holding_up = [], [], 0
+        for cpu, callback in ready:
+            callback(cpu)
+
     def _queue(self, deferred: _Deferred) -> bool:
         """Add to the next batch; begin a period if none is under way. Returns whether one began."""
         self._next.append(deferred)

@@ -39,6 +39,7 @@ class RwSemTuning(Spec):
     spin_on_readers: Duration
     """How long a writer spins on readers, *spin_per_reader* each on top (rwsem_rspin_threshold)."""
     spin_per_reader: Duration
+    """What each reader that holds the lock adds to that time."""
     spin_readers_max: NonNegativeInt
     """More readers count as so many."""
     handoff_after: Duration

@@ -1,7 +1,7 @@
 """A workload file becomes one generator a thread, and one run of them a measurement."""
 
 from sim.workload.bench import BenchSpec
-from sim.workload.demands import lacking, misfit
+from sim.workload.demands import foresee, lacking, misfit, never_works
 from sim.workload.pinning import Pinning, order_of
 from sim.workload.simulate import Limits, Measurement, simulate
 from sim.workload.spec import WorkloadPlan, WorkloadSpec
@@ -15,8 +15,10 @@ __all__ = [
     "Reported",
     "WorkloadPlan",
     "WorkloadSpec",
+    "foresee",
     "lacking",
     "misfit",
+    "never_works",
     "order_of",
     "simulate",
 ]

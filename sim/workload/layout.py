@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING
 
-from sim.engine.units import PAGE_BYTES
+from sim.engine.units import PAGE_BYTES, format_size
 from sim.errors import Fault, InputError, ModelError
 
 if TYPE_CHECKING:
@@ -21,21 +21,11 @@ class Slots:
         self._requests = plan.requests
         self._stride = layout.stride // PAGE_BYTES
         self.base = None if layout.base is None else layout.base // PAGE_BYTES
-        total = threads * plan.requests
-        shuffled = layout.order == "shuffled"
-        leaves = layout.leaves if shuffled and layout.leaves is not None else threads
-        per_leaf = -(-total // leaves)
-        if per_leaf * layout.request > layout.stride:
-            raise InputError(
-                Fault(
-                    f"{total} slots of {self.pages} pages do not fit into {leaves} windows "
-                    f"of {self._stride} pages",
-                    key="layout.leaves",
-                    value=layout.leaves,
-                    allowed=f"at least {-(-total * layout.request // layout.stride)} for {threads} threads",
-                )
-            )
-        self.span = leaves * self._stride * layout.reserve
+        if (fault := crowding(plan, threads)) is not None:
+            raise InputError(fault)
+        total, shuffled = threads * plan.requests, layout.order == "shuffled"
+        per_leaf = -(-total // _windows(plan, threads))
+        self.span = span(plan, threads)
         offsets = [k // per_leaf * self._stride + k % per_leaf * self.pages for k in range(total)]
         if shuffled:
             for last in range(total - 1, 0, -1):  # Fisher-Yates
@@ -68,3 +58,36 @@ class Slots:
         if self.base is None:
             raise ModelError("the layout has no base: give layout.base, or map it in the set-up")
         return self.base
+
+
+def span(plan: WorkloadPlan, threads: int) -> int:
+    """How many pages the layout takes up, its reserve included."""
+    return _windows(plan, threads) * (plan.layout.stride // PAGE_BYTES) * plan.layout.reserve
+
+
+def crowding(plan: WorkloadPlan, threads: int) -> Fault | None:
+    """Why the slots of so many threads do not fit into their windows, if so; the key is the workload's."""
+    layout, total, windows = plan.layout, threads * plan.requests, _windows(plan, threads)
+    needed = -(-total // windows) * layout.request
+    if needed <= layout.stride:
+        return None
+    if layout.order == "shuffled" and layout.leaves is not None:
+        return Fault(
+            f"{total} slots of {format_size(layout.request)} do not fit into {windows} windows of "
+            f"{format_size(layout.stride)}",
+            key="layout.leaves",
+            value=layout.leaves,
+            allowed=f"at least {-(-total // (layout.stride // layout.request))} for {threads} threads",
+        )
+    return Fault(
+        f"a thread's {plan.requests} slots of {format_size(layout.request)} do not fit into its window",
+        key="layout.stride",
+        value=format_size(layout.stride),
+        allowed=f"at least {format_size(needed)}",
+    )
+
+
+def _windows(plan: WorkloadPlan, threads: int) -> int:
+    """Over how many windows of *stride* the slots are spread."""
+    layout = plan.layout
+    return layout.leaves if layout.order == "shuffled" and layout.leaves is not None else threads

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sim.engine import QUIET, Engine, Probe, Steps
 from sim.engine.units import PAGE_BYTES
 from sim.hardware import Cpu, Machine, MachineSpec
-from sim.mm import USER
+from sim.mm import USER, Mmap
 from sim.workload.boot import boot
 from sim.workload.layout import Slots
 from sim.workload.pinning import order_of
@@ -60,8 +60,9 @@ def run_once(
     for cpu in hardware.cpus:
         cpu.close_account()
     probe.run_ends()
+    result = balanced(release.result(elapsed))
     space.verify(hardware.cpus)
-    return balanced(release.result(elapsed))
+    return result
 
 
 def _set_up(engine: Engine, hardware: Machine, space: AddressSpace, plan: WorkloadPlan, slots: Slots) -> None:
@@ -75,7 +76,7 @@ def _set_up(engine: Engine, hardware: Machine, space: AddressSpace, plan: Worklo
     def main() -> Steps[None]:
         yield from Worker(space, cpu, slots, thread=0).run(plan.setup)
         for other in hardware.cpus:
-            top = (yield from space.mmap(cpu, stack)) + stack
+            top = (yield from space.perform(cpu, Mmap(stack))) + stack
             cpu.work(create, START)
             yield cpu.take_pending()
             if other is cpu:
@@ -86,7 +87,7 @@ def _set_up(engine: Engine, hardware: Machine, space: AddressSpace, plan: Worklo
     def use_stack(here: Cpu, top: int) -> Steps[None]:
         space.activate(here)
         for page in range(top - touched, top):
-            yield from space.touch(here, page)
+            yield from space.access(here, page)
         if here.pending:
             yield here.take_pending()
 

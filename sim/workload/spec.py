@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from sim.engine.units import PAGE_BYTES, Duration, Size
+from sim.errors import RuleError
 from sim.hardware import Spec
 from sim.mm import FIRST_TOUCH, MemoryPolicy
 from sim.workload.pinning import Pinning
@@ -27,7 +28,9 @@ class _Sized(Spec):
     """A step at a place, of which it may take another *size* than the place's own."""
 
     at: Place
+    """Where it works."""
     size: Size | None = None
+    """Bytes from there on. Absent: all of the place; for an mmap one request's, at `layout` all windows."""
 
     @model_validator(mode="after")
     def _one_size(self) -> Self:
@@ -40,33 +43,43 @@ class MmapStep(_Sized):
     """mmap private anonymous memory; at slots it is MAP_FIXED. *size* defaults to the place's own."""
 
     at: Literal["anywhere", "slot", "layout", "own slots"]
+    """`anywhere` the kernel likes, at the request's `slot`, all of the thread's `own slots`, or the whole
+    `layout`."""
 
 
 class RangeStep(_Sized):
     """A step over a range of existing memory. *size* defaults to the place's own."""
 
     at: Literal["slot", "mapped", "layout", "every slot", "own slots", "all mapped"]
+    """The request's `slot`; what this thread's last mmap returned (`mapped`); the whole `layout`; `every
+    slot` of all threads in turn; all of this thread's `own slots`; `all mapped` ranges since the refill."""
 
 
 class TouchStep(RangeStep):
     """Access each page of a range once."""
 
     write: bool = True
+    """Store to each page; false: load from it."""
 
 
 class ComputeStep(Spec):
     """User time without memory management."""
 
     time: Duration
+    """How long the thread computes in user space."""
 
 
 class Step(Spec):
     """One step: exactly one of its keys."""
 
     mmap: MmapStep | None = None
+    """Map private anonymous memory."""
     munmap: RangeStep | None = None
+    """Unmap a range."""
     touch: TouchStep | None = None
+    """Access each page of a range once."""
     compute: ComputeStep | None = None
+    """User time without memory management."""
 
     @model_validator(mode="after")
     def _one_action(self) -> Self:
@@ -94,11 +107,18 @@ class Layout(Spec):
     """
 
     request: Size
+    """Bytes of one request's slot."""
     stride: Size
+    """Bytes from one thread's window to the next."""
     order: Literal["own", "shuffled"]
+    """`own`: each thread has a window of its own; `shuffled`: all slots are dealt out at random, each
+    once."""
     leaves: PositiveInt | None = None
+    """With `shuffled`: windows over which the slots are spread. Absent: one for each thread."""
     base: Size | None = None
+    """Address at which the layout begins. Absent: where the set-up maps it."""
     reserve: PositiveInt = 1
+    """How many times as large as the windows the set-up maps the layout."""
 
     @model_validator(mode="after")
     def _whole_pages(self) -> Self:
@@ -115,7 +135,9 @@ class Measured(Spec):
     """The requests of each thread, from 0, whose latency is measured."""
 
     first: NonNegativeInt
+    """Number of the first request that counts, from 0."""
     last: NonNegativeInt
+    """Number of the last request that counts."""
 
 
 class Stack(Spec):
@@ -123,7 +145,9 @@ class Stack(Spec):
     start."""
 
     size: Size
+    """Bytes that the creator maps."""
     touched: Size
+    """Bytes at its top that the thread touches before it waits to start."""
 
 
 class WorkloadPlan(Spec):
@@ -135,17 +159,29 @@ class WorkloadPlan(Spec):
     """
 
     requests: PositiveInt
+    """How many slots each thread has; without a window, how many requests it does."""
     measured: Measured | None = None
+    """Each thread does `requests` requests; the latency of these is measured."""
     window: Window | None = None
+    """Each thread repeats its requests until the window is over."""
     pooled_threads: PositiveInt
+    """Runs of a point are repeated, with other random draws, until so many threads have been measured."""
     stack: Stack
+    """The stack of each thread."""
     layout: Layout
+    """Where the slots are."""
     setup: tuple[Step, ...] = ()
+    """What the main thread does before the others start."""
     thread: tuple[Step, ...] = Field(min_length=1)
+    """What each thread does in one request."""
     refill: tuple[Step, ...] = ()
+    """With a window: what a thread does after its last slot, before it begins at its first one again."""
     throughput: Reported = "over-time"
+    """How the benchmark that this workload replays computes its throughput."""
     pinning: Pinning = "cores-first"
+    """On which cpus the threads run."""
     memory: MemoryPolicy = FIRST_TOUCH
+    """From which node a thread's pages come."""
 
     @model_validator(mode="after")
     def _ends_in_one_way(self) -> Self:
@@ -157,9 +193,14 @@ class WorkloadPlan(Spec):
 
     @model_validator(mode="after")
     def _measured_requests_exist(self) -> Self:
-        if self.measured and not self.measured.first <= self.measured.last < self.requests:
-            raise ValueError(
-                f"measured requests must lie within 0..{self.requests - 1}, first not after last"
+        measured = self.measured
+        if measured and not measured.first <= measured.last < self.requests:
+            raise RuleError(
+                f"measured requests must lie within 0..{self.requests - 1}, first not after last",
+                {
+                    "measured.last": f"at most {self.requests - 1}, at least measured.first",
+                    "requests": f"more than {max(measured.first, measured.last)}",
+                },
             )
         return self
 
@@ -168,17 +209,21 @@ class WorkloadPlan(Spec):
         in_layout = {"slot", "every slot", "own slots", "layout"}
         mapped = {"mapped", "all mapped"}
         known = {"anywhere"} if self.layout.base is None else {"anywhere"} | in_layout
-        for steps in (self.setup, self.thread, self.refill):
-            if steps is not self.refill:
+        parts = {"setup": self.setup, "thread": self.thread, "refill": self.refill}
+        for name, steps in parts.items():
+            if name != "refill":
                 known -= mapped
-            for step in steps:
+            for index, step in enumerate(steps):
                 at = getattr(step.action, "at", "anywhere")
                 if step.mmap is not None:
                     known |= in_layout if at == "layout" else set()
                     known |= mapped
                 if at not in known:
                     missing = "an mmap step" if at in mapped else "layout.base or an mmap step at `layout`"
-                    raise ValueError(f"a step works at `{at}` without {missing} before it")
+                    raise RuleError(
+                        f"a step works at `{at}` without {missing} before it",
+                        {f"{name}[{index}]": f"{missing} before it"},
+                    )
         return self
 
 
@@ -186,7 +231,9 @@ class WorkloadSpec(Spec):
     """A workload and its placements. A placement overlays the common part, key by key."""
 
     name: str
+    """The file's name without `.yaml`."""
     title: str
+    """One line for lists and figures."""
     requests: PositiveInt
     """How many slots each thread has; without a window, how many requests it does."""
     measured: Measured | None = None
@@ -196,7 +243,9 @@ class WorkloadSpec(Spec):
     pooled_threads: PositiveInt = 1
     """Runs of a point are repeated, with other random draws, until so many threads have been measured."""
     stack: Stack
+    """The stack of each thread."""
     layout: dict[str, Any]
+    """Where the slots are."""
     setup: tuple[dict[str, Any], ...] = ()
     """What the main thread does before the threads are created."""
     thread: tuple[dict[str, Any], ...] = ()
@@ -211,6 +260,7 @@ class WorkloadSpec(Spec):
     memory: MemoryPolicy = FIRST_TOUCH
     """From which node a thread's pages come."""
     placements: dict[str, dict[str, Any]] = Field(min_length=1)
+    """Name -> what is overlaid on the file, key by key. There must be one at least."""
 
     @model_validator(mode="after")
     def _every_placement_is_a_plan(self) -> Self:
@@ -221,6 +271,10 @@ class WorkloadSpec(Spec):
     @property
     def placement_names(self) -> list[str]:
         return list(self.placements)
+
+    def window_of(self, placement: str) -> Window | None:
+        """The window in *placement*, if it has one."""
+        return self.plan(placement).window
 
     def reported(self, placement: str) -> Reported:
         """How the benchmark computes its throughput in *placement*."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sim.engine import Steps
 from sim.engine.units import PAGE_BYTES
 from sim.hardware import Cpu
-from sim.mm import USER, AddressSpace
+from sim.mm import USER, AddressSpace, Mmap, Munmap, Touch
 from sim.workload.spec import ComputeStep, MmapStep, RangeStep, Step
 
 if TYPE_CHECKING:
@@ -51,21 +51,20 @@ class Worker:
         elif action.at == "slot":
             yield from self._map(_pages(action.size, slots.pages), slots.at(self.thread, self.request))
         elif action.at == "layout":
-            slots.base = yield from self._space.mmap(self.cpu, _pages(action.size, slots.span), slots.base)
-            self.mapped.append(range(slots.base, slots.base + _pages(action.size, slots.span)))
+            slots.base = yield from self._map(_pages(action.size, slots.span), slots.base)
         else:
             yield from self._map(_pages(action.size, slots.pages), None)
 
-    def _map(self, pages: int, at: int | None) -> Steps[None]:
-        start: int = yield from self._space.mmap(self.cpu, pages, at)
+    def _map(self, pages: int, at: int | None) -> Steps[int]:
+        start: int = yield from self._space.perform(self.cpu, Mmap(pages, at))
         self.mapped.append(range(start, start + pages))
+        return start
 
     def _range_step(self, step: Step, place: range) -> Steps[None]:
         if step.munmap is not None:
-            yield from self._space.munmap(self.cpu, place.start, len(place))
+            yield from self._space.perform(self.cpu, Munmap(place.start, len(place)))
         elif step.touch is not None:
-            for page in place:
-                yield from self._space.touch(self.cpu, page, write=step.touch.write)
+            yield from self._space.perform(self.cpu, Touch(place, step.touch.write))
 
     def _places(self, action: RangeStep) -> list[range]:
         """The pages that a step works on, place by place."""

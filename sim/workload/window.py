@@ -13,11 +13,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema, model_validator
 
 from sim.engine.units import Duration, UnitError, parse_duration
+from sim.errors import RuleError
 from sim.hardware import Spec
 
 if TYPE_CHECKING:
@@ -70,8 +71,23 @@ class Window(Spec):
     """What counts: operations that end within *length* after *warm_up*. Threads start within *skew*."""
 
     warm_up: Extent
+    """Time, or requests a thread, before anything counts."""
     length: Extent
+    """Time, or requests a thread, in which operations count that end in it."""
     skew: Duration = 0
+    """Threads of a bench start within this time, each at a random moment of it."""
+
+    @model_validator(mode="after")
+    def _something_is_measured(self) -> Self:
+        empty = self.length == 0 or self.length == Requests(0)
+        if empty:
+            raise RuleError("nothing can be measured", {"length": "more than nothing"})
+        return self
+
+    @property
+    def least(self) -> int:
+        """Ps that pass before it is over, whatever happens in it."""
+        return sum(0 if isinstance(part, Requests) else part for part in (self.warm_up, self.length))
 
     @property
     def counted(self) -> bool:

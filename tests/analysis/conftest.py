@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from math import log2
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from sim.experiment.manifest import FORMAT
+from sim.experiment.manifest import FORMAT, FORMAT_VERSION
 
 WORKLOADS = ("mmap", "mmap-pf", "pf", "unmap-virt", "unmap")
 THREADS = (1, 2, 4, 8, 16, 32, 64, 128, 192, 256, 320, 384)
@@ -128,8 +129,17 @@ def write_run(tmp_path: Path) -> Callable[..., Path]:
         points.to_csv(run_dir / "points.csv", index=False)
         table = breakdown if breakdown is not None else make_breakdown(points.head(1))
         table.to_csv(run_dir / "breakdown.csv", index=False)
-        experiment = {"name": "paper-micro", "title": "The paper's micro-benchmarks"}
-        manifest = {"format": FORMAT, "experiment": experiment}
+        manifest = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "status": "complete",
+            "experiment": {"name": "paper-micro", "title": "The paper's micro-benchmarks"},
+            "points": {"total": len(points)},
+            "tables": {
+                name: {"sha256": sha256((run_dir / name).read_bytes()).hexdigest(), "rows": len(frame)}
+                for name, frame in (("points.csv", points), ("breakdown.csv", table))
+            },
+        }
         (run_dir / "manifest.json").write_text(json.dumps(manifest))
         return run_dir
 

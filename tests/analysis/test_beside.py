@@ -5,9 +5,10 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from sim.analysis.beside import FILLED_LABEL, OPEN_LABEL, Comparison, comparisons
-from sim.analysis.figures import measured_figure
+from sim.analysis.beside import FILLED_LABEL, OPEN_LABEL, Comparison, comparisons, measured_figure
 from sim.analysis.published import Observation
+from sim.analysis.sweeping import parted
+from sim.analysis.tables import labelled
 
 CLOCK = 2_000_000_000
 
@@ -45,14 +46,14 @@ def row(
 
 
 def compare(points: pd.DataFrame, *rows: Observation) -> list[Comparison]:
-    return comparisons(points, rows, lambda _: CLOCK)
+    return comparisons(parted(points), rows, lambda _: CLOCK)
 
 
 def test_has_each_measured_workload_a_panel_with_its_dots(points) -> None:
     pf, mmap = compare(
         points, row(), row(tasks=16, value=4.0), row("mmap", system="cortenmm-adv", placement="high")
     )
-    assert (pf.title, mmap.title) == ("pf, low", "mmap, high")
+    assert (pf.title, mmap.title) == ("pf, low contention", "mmap, high contention")
     assert list(pf.dots["x"]) == [8, 16]
     assert list(pf.dots["value"]) == [3.0, 4.0]
     assert set(pf.curves["design"]) == {"linux-6.13"}  # others were not measured here
@@ -67,17 +68,26 @@ def test_are_curves_drawn_in_the_unit_of_the_source(
 ) -> None:
     points = make_points(threads=(1,), curve=lambda *_: 1.0)
     (panel,) = compare(points, row(tasks=1, metric=metric, unit=unit))
-    assert panel.quantity == f"{metric} ({unit})"
-    assert list(panel.curves["value"]) == [of_one_op_per_us]
+    assert (panel.metric, panel.unit) == (metric, unit)
+    assert list(panel.curves["mean"]) == [of_one_op_per_us]
 
 
 def test_are_workloads_the_axis_where_only_they_vary(make_points) -> None:
-    points = make_points(workloads=("load-10", "load-20", "load-40"), placements=("",), threads=(36,))
-    rows = [row(f"load-{load}", 36, load, placement="") for load in (10, 40, 20)]
+    points = make_points(workloads=("a-few", "a-lot", "a-bit"), placements=("",), threads=(36,))
+    rows = [row(f"a-{load}", 36, value, placement="") for load, value in (("few", 1), ("bit", 3), ("lot", 2))]
     (panel,) = compare(points, *rows)
-    assert panel.title == "load, 36 threads"
-    assert panel.names == ("10", "20", "40")
-    assert dict(zip(panel.dots["value"], panel.dots["x"], strict=True)) == {10: 0, 20: 1, 40: 2}
+    assert panel.title == "a, 36 threads"
+    assert panel.names == ("few", "lot", "bit")
+    assert dict(zip(panel.dots["value"], panel.dots["x"], strict=True)) == {1: 0, 2: 1, 3: 2}
+
+
+def test_do_numbered_workloads_stand_at_their_numbers(make_points) -> None:
+    names = ("load-2.5GBps", "load-40GBps", "load-10GBps")
+    points = make_points(workloads=names, placements=("",), threads=(36,))
+    (panel,) = compare(points, *(row(name, 36, 3.0, placement="") for name in names))
+    assert (panel.axis, panel.names) == ("offered bandwidth (GB/s)", ())
+    assert list(panel.dots["x"]) == [2.5, 40, 10]
+    assert set(panel.curves["x"]) == {2.5, 40, 10}
 
 
 def test_are_rows_of_other_places_left_out(points) -> None:
@@ -95,3 +105,12 @@ def test_says_the_legend_which_dots_are_predictions(points) -> None:
     assert words[-2:] == [OPEN_LABEL, FILLED_LABEL]
     dots = [line for line in figure.axes[0].lines if line.get_label() == OPEN_LABEL]
     assert [line.get_markerfacecolor() for line in dots] == ["white"]
+
+
+def test_is_a_sweep_not_held_against_what_was_measured(make_points) -> None:
+    points = pd.concat(
+        [make_points(threads=(8,)).assign(**{"workload.pinning": way}) for way in ("a", "b")],
+        ignore_index=True,
+    )
+    assert measured_figure(labelled(points), [row()]) is None
+    assert measured_figure(make_points(threads=(8,)), [row()]) is not None

@@ -11,6 +11,7 @@ from rich.console import Console
 from test_validation import HEADER, Toys, toy_frame
 
 import sim.analysis.fitting as fitting
+from sim.analysis.coverage import FileCatalogue
 from sim.analysis.metrics import Place
 from sim.errors import InputError
 from sim.experiment import Override, parse_choices
@@ -34,7 +35,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Place]:
     """The places that were simulated, by a toy whose throughput is the override's value."""
     places: list[Place] = []
 
-    def points(wanted: Sequence[Place], choice: Sequence[Override]) -> list[tuple[Place, float]]:
+    def points(_: object, wanted: Sequence[Place], choice: Sequence[Override]) -> list[tuple[Place, float]]:
         places.extend(wanted)
         return [(place, float(choice[0].value)) for place in wanted]
 
@@ -44,7 +45,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Place]:
         frame["throughput_from_latency_ops_per_us"] = frame["throughput_ops_per_us"]
         return frame
 
-    monkeypatch.setattr(fitting, "preset_points", points)
+    monkeypatch.setattr(FileCatalogue, "points", points)
     monkeypatch.setattr(fitting, "run_points", run)
     return places
 

@@ -59,7 +59,7 @@ def test_is_a_caller_with_too_many_panels_told_what_to_do(returned, chart: str) 
 def test_shows_a_filtered_run_only_the_time_of_its_own_points(returned) -> None:
     ax = sim.plot.breakdown(returned.query("design == 'cortenmm-adv' and workload == 'pf'"))
     assert {label.get_text() for label in ax.get_yticklabels()} == {"CortenMM adv"}
-    assert [panel.get_title() for panel in ax.figure.axes] == ["pf", "pf"]
+    assert [panel.get_title().strip() for panel in ax.figure.axes] == ["pf", "pf"]
 
 
 def test_may_the_breakdown_table_stand_for_itself(returned) -> None:
@@ -74,4 +74,4 @@ def test_is_a_frame_without_a_breakdown_told_so(returned) -> None:
 
 def test_may_the_baseline_be_chosen(returned) -> None:
     ax = sim.plot.relative(returned, baseline="cortenmm-rw")
-    assert ax.get_ylabel() == "throughput relative to CortenMM rw"
+    assert ax.get_ylabel() == "work done relative to CortenMM rw\n(operations completed)"

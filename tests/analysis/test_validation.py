@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pandas as pd
 import pytest
@@ -19,6 +20,7 @@ from sim.analysis.metrics import Place
 from sim.analysis.published import COLUMNS, read_published
 from sim.analysis.validation_report import NOT_EXPLAINED
 from sim.errors import InputError
+from sim.experiment import Kind
 from sim.workload import Reported
 
 HEADER = ",".join(COLUMNS)
@@ -33,18 +35,30 @@ class Box:
 class Toys:
     """A catalogue of one machine, two designs and three workloads."""
 
-    def machine(self, name: str) -> Box | None:
-        return Box() if name == "box" else None
+    known: ClassVar = {
+        "machine": ("box",),
+        "design": ("linux-6.13", "cortenmm-adv"),
+        "workload": ("pf", "unmap", "mmap", "metis"),
+    }
 
-    def has_design(self, name: str) -> bool:
-        return name in ("linux-6.13", "cortenmm-adv")
+    def beside(self, folder: Path) -> Toys:
+        return self
 
-    def placements(self, workload: str) -> Sequence[str] | None:
+    def name(self, kind: Kind, reference: str) -> str | None:
+        return reference if reference in self.known[kind] else None
+
+    def machine(self, name: str) -> Box:
+        return Box()
+
+    def placements(self, workload: str) -> Sequence[str]:
         known = {"pf": ("low", "high"), "unmap": ("low", "high"), "mmap": ("low",), "metis": ()}
-        return known.get(workload)
+        return known[workload]
 
     def reported(self, workload: str, placement: str) -> Reported:
         return "from-latency" if workload == "mmap" else "over-time"
+
+    def refusal(self, place: Place) -> str | None:
+        return "unmap cannot run with 3 threads" if (place.workload, place.threads) == ("unmap", 3) else None
 
 
 def toy_throughput(place: Place) -> float:
@@ -150,6 +164,7 @@ def test_does_a_group_stand_for_the_workloads_of_its_dataset(
         ("linux-6.13,pf,low,1,interrupts_per_flush,1,count", "the model computes no interrupts_per_flush"),
         ("linux-6.13,pf,low,1,throughput,1,furlongs", "throughput cannot be told in furlongs"),
         ("linux-6.13,pf,low,1,throughput_over_beos,1,ratio", "no design named beos"),
+        ("linux-6.13,unmap,low,3,throughput,1,ops/us", "unmap cannot run with 3 threads"),
         ("linux-6.13,(best of two),low,1,throughput,1,ops/us", "the group (best of two) is not understood"),
         ("linux-6.13,(all five),low,1,throughput,1,ops/us", "(all five), but the dataset names 0 workloads"),
     ],

@@ -119,7 +119,7 @@ def test_is_a_bad_file_refused_in_one_message(command: Command, folder: Path, ca
         (["run", "quikstart"], "unknown experiment (got 'quikstart'; allowed: "),
         (["run", "gone.yaml"], "gone.yaml: cannot read the file: no such file or directory"),
         (["run", "."], "unknown experiment (got '.'"),
-        (["run", "./"], ".: this is a directory, not a YAML file"),
+        (["run", "./"], ".: this is a directory, not a file"),
         (["run", "e.yaml", "--threads", "1,9999"], "--threads 1,9999: threads[1]: more threads than"),
         (
             ["run", "e.yaml", "--threads", "1,x"],
@@ -163,7 +163,7 @@ def test_is_a_bad_argument_refused_in_one_message(
 def test_is_a_directory_in_place_of_a_file_refused(command: Command, folder: Path) -> None:
     (folder / "d.yaml").mkdir()
     for verb in ("run", "check", "show"):
-        assert_refused(command(verb, "d.yaml"), "d.yaml: this is a directory, not a YAML file")
+        assert_refused(command(verb, "d.yaml"), "d.yaml: this is a directory, not a file")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root can read everything")
@@ -190,8 +190,15 @@ def test_is_a_folder_that_cannot_be_made_refused_before_anything_runs(command: C
 def test_is_a_folder_with_another_run_refused(command: Command, folder: Path) -> None:
     out = folder / "out"
     out.mkdir()
-    manifest = {"format": "cortensim-run", "status": "complete", "experiment": {"name": "other"}}
+    manifest = {
+        "format": "cortensim-run",
+        "format_version": 2,
+        "status": "complete",
+        "experiment": {"name": "other"},
+        "points": {"total": 3},
+    }
     (out / "manifest.json").write_text(json.dumps(manifest))
+    (out / "journal.jsonl").touch()
     answer = command("run", "e.yaml", "--out", "out")
     assert_refused(answer, "out: this folder holds a run of another experiment, 'other'")
     assert sorted(path.name for path in out.iterdir() if path.stat().st_size) == ["manifest.json"]

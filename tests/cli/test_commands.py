@@ -109,6 +109,29 @@ def test_does_check_tell_the_kind_of_a_file_anywhere(command: Command, folder: P
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        (
+            "family: bench\nspaces: {pages: 1}\nrounds: 4\nroles: [{who: all, steps: [{touch: {}}]}]\n",
+            "workload",
+        ),
+        ("family: bench\nflush: {method: ipi, concurrent: true, asids: 6}\n", "design"),
+        ("title: a box\ninherits: ./parent.yaml\n", "machine"),
+        ("include: part.yaml\nthreads: [1]\n", "experiment"),
+    ],
+)
+def test_is_a_file_what_its_keys_say(command: Command, folder: Path, text: str, kind: str) -> None:
+    """Also in a folder whose name is that of another kind, and where only a parent's keys tell."""
+    place = folder / "designs"
+    place.mkdir()
+    (place / "x.yaml").write_text("name: x\n" + ("" if "title" in text else "title: x\n") + text)
+    (place / "parent.yaml").write_text("name: parent\ninherits: epyc-9965\n")
+    (place / "part.yaml").write_text("machine: epyc-9965\ndesigns: [linux-6.13]\nworkloads: [mmap]\n")
+    answer = command("check", "designs/x.yaml")
+    assert answer.out == f"designs/x.yaml: {kind} x is fine\n", answer.err
+
+
 def test_what_does_a_run_say_and_leave(command: Command, folder: Path) -> None:
     answer = command("run", "e.yaml", "--workers", "1")
     assert answer.code == 0, answer.err

@@ -47,8 +47,9 @@ def test_what_is_in_the_tables_of_a_profile(command: Command, folder: Path) -> N
     assert (locks["contended"] <= locks["acquisitions"]).all()
     assert (locks["wait_max_ns"] <= locks["wait_ns"]).all()
     assert (locks["hold_max_ns"] <= locks["hold_ns"]).all()
-    manifest = json.loads(Path("results/e/manifest.json").read_text())
-    assert set(manifest["tables"]) == {"points.csv", "breakdown.csv", *MORE}
+    tables = json.loads(Path("results/e/manifest.json").read_text())["tables"]
+    assert set(tables) == {*TABLES, *MORE}
+    assert [tables[table]["rows"] for table in MORE] == [len(counters), len(locks)]
 
 
 def test_is_a_profile_printed_with_what_an_operation_takes(command: Command, folder: Path) -> None:

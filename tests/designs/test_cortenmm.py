@@ -16,7 +16,18 @@ from sim.designs.cortenmm.cursor import AdvProtocol, Cursor
 from sim.designs.cortenmm.va_alloc import FIRST_PAGE, LAST_PAGE
 from sim.engine import ThreadBody
 from sim.hardware import Cpu
-from sim.mm import MAX_ORDER, PAGES_PER_ENTRY, Mapping, Mark, OutOfMemory, PageTablePage, SegmentationFault
+from sim.mm import (
+    MAX_ORDER,
+    PAGES_PER_ENTRY,
+    Mmap,
+    Munmap,
+    OutOfMemory,
+    PageTablePage,
+    Present,
+    SegmentationFault,
+    Status,
+    size_of,
+)
 from sim.sync import BravoLock
 
 US = 1000 * NS
@@ -31,7 +42,7 @@ def pieces(table: PageTablePage) -> Iterator[tuple[int, int]]:
         entry = table.get(slot)
         if isinstance(entry, PageTablePage):
             yield from pieces(entry)
-        elif isinstance(entry, Mark):
+        elif isinstance(entry, Status):
             span = PAGES_PER_ENTRY[table.level]
             yield table.base + slot * span - BASE, span
 
@@ -70,15 +81,15 @@ def test_is_a_range_marked_in_the_largest_aligned_pieces(kind: str) -> None:
         (2 * GIB, LEAF),
         (2 * GIB + LEAF, 1),
     ]
-    assert not list(process.space.root.mappings())
+    assert not list(process.space.root.present_entries())
 
 
 @BOTH
 def test_is_a_mark_pushed_down_level_by_level_when_a_page_of_it_is_touched(kind: str) -> None:
     process = Process(kind)
     process.do(("mmap", 2 * GIB, BASE), ("touch", BASE + 5))
-    assert isinstance(entry_of(process.space.root, BASE + 5), Mapping)
-    assert isinstance(entry_of(process.space.root, BASE + GIB), Mark)
+    assert isinstance(entry_of(process.space.root, BASE + 5), Present)
+    assert isinstance(entry_of(process.space.root, BASE + GIB), Status)
     left = list(pieces(process.space.root))
     assert left == [
         *((page, 1) for page in range(LEAF) if page != 5),
@@ -117,8 +128,8 @@ def test_is_a_page_without_a_mark_a_segmentation_fault(kind: str) -> None:
 def test_may_a_page_be_read_first_and_written_later(kind: str) -> None:
     process = Process(kind)
     process.do(("mmap", 1, BASE), ("touch", BASE))
-    process.run({0: lambda cpu: process.space.touch(cpu, BASE, write=False)})
-    process.run({1: lambda cpu: process.space.touch(cpu, BASE, write=True)})
+    process.run({0: lambda cpu: process.space.access(cpu, BASE, write=False)})
+    process.run({1: lambda cpu: process.space.access(cpu, BASE, write=True)})
     assert len(process.translators(BASE)) == 2
 
 
@@ -126,7 +137,7 @@ def test_may_a_page_be_read_first_and_written_later(kind: str) -> None:
 def test_do_two_faults_on_one_page_map_it_once(kind: str) -> None:
     process = Process(kind)
     process.do(("mmap", 9, BASE), ("touch", BASE + 1))
-    process.run(dict.fromkeys((0, 1), lambda cpu: process.space.touch(cpu, BASE)))
+    process.run(dict.fromkeys((0, 1), lambda cpu: process.space.access(cpu, BASE)))
     assert len(process.translators(BASE)) == 2
     process.end()
 
@@ -146,7 +157,7 @@ def test_are_whole_subtrees_detached_and_their_pages_removed(kind: str) -> None:
     assert partly is not None
     assert partly is table_of(process.space.root, BASE + 5 * LEAF, 1)
     assert not partly.stray
-    assert not list(process.space.root.mappings())
+    assert not list(process.space.root.present_entries())
     assert partly.present == LEAF - 8
     process.end()
 
@@ -159,7 +170,7 @@ def test_are_adv_tables_freed_only_after_every_cpu_has_switched() -> None:
     kernel: Any = process.kernel
 
     def unmaps(cpu: Cpu) -> ThreadBody:
-        yield from process.space.munmap(cpu, BASE, 2 * LEAF)
+        yield from process.space.perform(cpu, Munmap(BASE, 2 * LEAF))
         cpu.work(50 * US, "user")
         yield cpu.take_pending()
         assert leaves <= kernel.frames.owned
@@ -254,7 +265,7 @@ def test_do_rw_readers_share_the_way_down() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Cursor, "query", looks)
-        process.run({n: lambda cpu: process.space.touch(cpu, BASE + cpu.id * LEAF + 1) for n in (0, 1)})
+        process.run({n: lambda cpu: process.space.access(cpu, BASE + cpu.id * LEAF + 1) for n in (0, 1)})
     assert most == 2
     assert upper.lock.readers == 0
 
@@ -275,11 +286,11 @@ def race_with_replacement(delay: int) -> tuple[Process, int]:
 
     def replaces(cpu: Cpu) -> ThreadBody:
         cpu.work(5 * US, "user")
-        yield from space.mmap(cpu, 2 * LEAF, BASE)
+        yield from space.perform(cpu, Mmap(2 * LEAF, BASE))
 
     def touches(cpu: Cpu) -> ThreadBody:
         cpu.work(delay, "user")
-        yield from space.touch(cpu, BASE)
+        yield from space.access(cpu, BASE)
 
     space.protocol._walk_and_lock = walks
     process.run({0: replaces, 1: touches})
@@ -312,12 +323,12 @@ def race_of_two_transactions(kind: str, delay: int) -> Process:
 
     def replaces(cpu: Cpu) -> ThreadBody:
         cpu.work(5 * US, "user")
-        yield from space.mmap(cpu, 2 * LEAF, BASE)
+        yield from space.perform(cpu, Mmap(2 * LEAF, BASE))
 
     def touches(cpu: Cpu) -> ThreadBody:
         cpu.work(delay, "user")
         for leaf in (0, 2, 1, 6):
-            yield from space.touch(cpu, BASE + leaf * LEAF + 3)
+            yield from space.access(cpu, BASE + leaf * LEAF + 3)
 
     process.run({0: replaces, 1: touches})
     process.end()
@@ -421,12 +432,30 @@ def _work(length: int, cpu: Cpu) -> ThreadBody:
 
 @BOTH
 def test_do_cpus_take_what_is_left_of_the_global_frames(kind: str) -> None:
-    """2 GiB of frames, chunks of 1 GiB and four cpus: the third and fourth take what there is."""
+    """2 GiB of frames: the first cpu takes a chunk of 488 blocks, the others shares of the 24 left."""
     process = Process(kind, cpus=4, changes={"limits": {"frame_chunk": 500_000}})
-    for cpu in range(2):
+    frames: Any = process.kernel.frames  # type: ignore[attr-defined]
+    for cpu, blocks in enumerate((488, 3, 2, 2)):  # an eighth of 24, of 21, of 19
         process.do(("mmap", 9, BASE + cpu * LEAF), ("touch", BASE + cpu * LEAF), cpu=cpu)
-    with pytest.raises(OutOfMemory):
-        process.do(("mmap", 9, BASE + 2 * LEAF), ("touch", BASE + 2 * LEAF), cpu=2)
+        held = frames._buddies[cpu][0].free_frames + frames._limits.frame_refill
+        assert -(-held >> MAX_ORDER) == blocks
+
+
+@BOTH
+def test_does_a_cpu_without_frames_say_who_keeps_the_rest(kind: str) -> None:
+    process = Process(kind, machine={"memory": {"size_per_socket": "4 MiB"}})
+    process.do(("mmap", 9, BASE), ("touch", BASE), cpu=0)
+    process.do(("mmap", 9, BASE + LEAF), ("touch", BASE + LEAF), cpu=1)
+    frames: Any = process.kernel.frames  # type: ignore[attr-defined]
+    operations = [
+        ("mmap", 1024, BASE + 2 * LEAF),
+        *(("touch", BASE + 2 * LEAF + page) for page in range(1024)),
+    ]
+    with pytest.raises(
+        OutOfMemory, match="cpu 1 asked for 4 KiB, but the machine has 0 B of 8 MiB left"
+    ) as it:
+        process.do(*operations, cpu=1)
+    assert f"(other cpus keep {size_of(2048 - len(frames.owned))} for themselves)" in str(it.value)
 
 
 @BOTH
@@ -485,9 +514,9 @@ def test_do_overlapping_changes_take_effect_in_the_order_of_their_commits(
         for name, (start, pages) in plans[cpu.id]:
             doing[cpu] = name
             if name == "mmap":
-                yield from space.mmap(cpu, pages, BASE + start)
+                yield from space.perform(cpu, Mmap(pages, BASE + start))
             else:
-                yield from space.munmap(cpu, BASE + start, pages)
+                yield from space.perform(cpu, Munmap(BASE + start, pages))
 
     space.protocol.unlock = committing
     process.run(dict.fromkeys(range(len(plans)), body))

@@ -16,6 +16,7 @@ from sim.designs.linux.spec import LinuxSpec
 from sim.designs.linux.vma import Vma
 from sim.engine import ThreadBody
 from sim.hardware import Cpu
+from sim.mm import READ_WRITE
 from sim.sync import QueueNodes, RwSem, Scheduler
 
 END = 1 << 20
@@ -39,7 +40,7 @@ class Bench:
     def vma(self, start: int, end: int) -> Vma:
         line = self.machine.line("vma")
         lock = RwSem("vm_lock", line, line, self._nodes, self._scheduler, "lock", self._tuning)
-        return Vma(start, end, line, lock, None)
+        return Vma(start, end, READ_WRITE, line, lock, None)
 
     def insert(self, start: int, end: int) -> ThreadBody:
         self.expected = sorted([*self.expected, (start, end)])
@@ -58,8 +59,13 @@ class Bench:
     def extend(self, index: int, start: int, end: int, absorb: bool) -> ThreadBody:
         vmas = list(self.tree)
         self.expected[index : index + 1 + absorb] = [(start, end)]
-        upper = vmas[index + 1] if absorb else None
-        yield from self.tree.extend(self.cpu, vmas[index], start, end, upper)
+        yield from self.tree.extend(self.cpu, vmas[index], start, end, *vmas[index + 1 : index + 1 + absorb])
+
+    def move_boundary(self, index: int, at: int) -> ThreadBody:
+        """Between the ranges *index* and *index* + 1, which lie side by side."""
+        lower, upper = list(self.tree)[index : index + 2]
+        self.expected[index : index + 2] = [(lower.start, at), (at, upper.end)]
+        yield from self.tree.move_boundary(self.cpu, lower, upper, at)
 
     def apply(self, choice: str, where: int, size: int) -> ThreadBody:
         """One store of the kind *choice* somewhere near *where*, if there is room for it."""
@@ -85,6 +91,10 @@ class Bench:
             yield from self.extend(index, max(before, start - size), end, absorb=False)
         elif choice == "extend up" and end < after:
             yield from self.extend(index, start, min(after, end + size), absorb=False)
+        elif choice == "move" and index + 1 < len(ranges) and ranges[index + 1][0] == end:
+            room = ranges[index + 1][1] - start
+            if room > 1:
+                yield from self.move_boundary(index, start + 1 + where % (room - 1))
         elif choice == "absorb" and index + 1 < len(ranges):
             yield from self.extend(index, start, ranges[index + 1][1], absorb=True)
 
@@ -124,7 +134,7 @@ def check_nodes(root: _Node) -> list[_Node]:
     return [leaf for _, leaf in leaves]
 
 
-STORES = ["insert", "insert", "insert", "remove", "split", "extend down", "extend up", "absorb"]
+STORES = ["insert", "insert", "insert", "remove", "split", "move", "extend down", "extend up", "absorb"]
 step = st.tuples(st.sampled_from(STORES), st.integers(0, END), st.sampled_from([1, 2, 64, 5000, END]))
 
 

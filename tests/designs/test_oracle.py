@@ -1,7 +1,7 @@
-"""Do all designs mean the same by mmap, munmap and touch, whatever runs beside them?
+"""Do all designs mean the same by mmap, munmap, mprotect and touch, whatever runs beside them?
 
 Several threads work in one process. Whenever all have come to rest, what is mapped and what is present is
-held against a plain set of pages, and frames, tables, TLBs and accounts are verified (`kernels.Process`).
+held against a plain dictionary of pages. Frames, tables, TLBs and accounts are verified (`kernels.Process`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,18 @@ from kernels import BASE, KINDS, LEAF, Process
 from sim.designs.linux.page_alloc import PageAllocator
 from sim.engine import ThreadBody, TieRule
 from sim.hardware import Cpu
-from sim.mm import LazyFlush, Mapping, SynchronousFlush
+from sim.mm import (
+    READ,
+    READ_WRITE,
+    WRITE,
+    LazyFlush,
+    Mmap,
+    Mprotect,
+    Munmap,
+    Present,
+    Rights,
+    SynchronousFlush,
+)
 
 PARTS = [(-2 * LEAF, -LEAF + 188), (-LEAF + 188, -24), (-24, LEAF + 64), (LEAF + 64, 2 * LEAF)]
 """Each thread's own pages, relative to `BASE`: two parts contain a whole leaf, all share leaves."""
@@ -35,7 +46,7 @@ class Operation(NamedTuple):
 
 operations = st.builds(
     Operation,
-    st.sampled_from(["mmap", "mmap", "munmap", "touch", "touch", "anywhere"]),
+    st.sampled_from(["mmap", "mmap", "munmap", "touch", "touch", "read only", "writable", "anywhere"]),
     st.sampled_from([0.0, 0.03, 0.2, 0.5, 0.75, 0.99]),
     st.sampled_from([1, 2, 7, 64, LEAF, 2 * LEAF]),
 )
@@ -43,11 +54,11 @@ rounds = st.lists(st.lists(st.lists(operations, max_size=5), min_size=4, max_siz
 
 
 class Oracle:
-    """What one process should have mapped: the pages that may be touched, and those that have been."""
+    """What one process should have mapped: pages with their rights, and those that have been touched."""
 
     def __init__(self, process: Process) -> None:
         self.process = process
-        self.mapped: set[int] = set()
+        self.mapped: dict[int, Rights] = {}
         self.touched: set[int] = set()
         self.elsewhere: dict[int, tuple[int, int]] = {}
         # Anchors: so that mappings without an address stay clear of all parts, in every design.
@@ -66,49 +77,64 @@ class Oracle:
         start = low + int(operation.where * (high - low))
         pages = min(operation.pages, high - start)
         if operation.name == "mmap":
-            found = yield from space.mmap(cpu, pages, start)
+            found = yield from space.perform(cpu, Mmap(pages, start))
             assert found == start
             self.forget(start, pages)
-            self.mapped.update(range(start, start + pages))
+            self.mapped.update(dict.fromkeys(range(start, start + pages), READ_WRITE))
+        elif operation.name in ("read only", "writable"):
+            if all(page in self.mapped for page in range(start, start + pages)):
+                rights = READ if operation.name == "read only" else READ_WRITE
+                yield from space.perform(cpu, Mprotect(start, pages, rights))
+                self.mapped.update(dict.fromkeys(range(start, start + pages), rights))
+                for page in range(start, start + pages):
+                    for other in self.process.translators(page):
+                        assert rights & WRITE or not other.tlb.frames()[page].writable
         elif operation.name == "munmap":
-            yield from space.munmap(cpu, start, pages)
+            yield from space.perform(cpu, Munmap(start, pages))
             self.forget(start, pages)
             for page in range(start, start + pages):
                 assert space.root.walk(page) is None
                 for other in self.process.translators(page):
                     assert space._may_be_stale(page, other.tlb.frames()[page].frame)
         elif operation.name == "touch":
-            for page in sorted({start, start + pages // 2, start + pages - 1} & self.mapped):
-                yield from space.touch(cpu, page, write=operation.where != 0.5)
+            for page in sorted({start, start + pages // 2, start + pages - 1} & self.mapped.keys()):
+                write = operation.where != 0.5
+                if write and not self.mapped[page] & WRITE:
+                    continue
+                yield from space.access(cpu, page, write=write)
                 self.touched.add(page)
-                assert isinstance(space.root.walk(page), Mapping)
+                assert isinstance(space.root.walk(page), Present)
         elif cpu.id not in self.elsewhere:
-            start = yield from space.mmap(cpu, pages)
+            start = yield from space.perform(cpu, Mmap(pages))
             self.elsewhere[cpu.id] = (start, pages)
-            self.mapped.update(range(start, start + pages))
-            yield from space.touch(cpu, start + pages - 1)
+            self.mapped.update(dict.fromkeys(range(start, start + pages), READ_WRITE))
+            yield from space.access(cpu, start + pages - 1)
             self.touched.add(start + pages - 1)
         else:
             start, pages = self.elsewhere.pop(cpu.id)
-            yield from space.munmap(cpu, start, pages)
+            yield from space.perform(cpu, Munmap(start, pages))
             self.forget(start, pages)
 
     def forget(self, start: int, pages: int) -> None:
         gone = range(start, start + pages)
-        self.mapped.difference_update(gone)
+        for page in gone:
+            self.mapped.pop(page, None)
         self.touched.difference_update(gone)
 
     def check(self) -> None:
-        """Everything rests: the process is what the sets say."""
-        universe = set(range(BASE + PARTS[0][0], BASE + PARTS[-1][1])) | self.mapped
-        assert {page for page in universe if self.process.is_mapped(page)} == self.mapped
-        assert {page for page, _ in self.process.space.root.mappings()} == self.touched
+        """Everything rests: the process is what the dictionary and the set say."""
+        space = self.process.space
+        universe = set(range(BASE + PARTS[0][0], BASE + PARTS[-1][1])) | self.mapped.keys()
+        found = {page: space.status(page) for page in universe}
+        assert {page: rights for page, rights in found.items() if rights is not None} == self.mapped
+        present = {page: entry.rights for page, entry in space.root.present_entries()}
+        assert present == {page: self.mapped[page] for page in self.touched}
 
 
 @EVERY_KIND
 @BOTH_TIES
 @given(rounds=rounds, threads=st.integers(1, 4), seed=st.integers(0, 3))
-def test_does_every_design_agree_with_a_set_of_pages(
+def test_does_every_design_agree_with_a_dictionary_of_pages(
     kind: str, ties: TieRule, rounds: list[list[list[Operation]]], threads: int, seed: int
 ) -> None:
     process = Process(kind, cpus=4, ties=ties, seed=seed)
@@ -120,7 +146,7 @@ def test_does_every_design_agree_with_a_set_of_pages(
 
 
 def random_rounds(draw: Any, threads: int) -> list[list[list[Operation]]]:
-    names = ["mmap", "mmap", "munmap", "touch", "touch", "touch", "anywhere"]
+    names = ["mmap", "mmap", "munmap", "touch", "touch", "touch", "read only", "writable", "anywhere"]
 
     def operation() -> Operation:
         return Operation(draw.choice(names), draw.random(), draw.choice([1, 2, 7, 64, LEAF, 2 * LEAF]))
@@ -167,10 +193,10 @@ def touch_what_others_replace(process: Process, plans: list[list[tuple[tuple[str
         for (name, offset), pages in plans[cpu.id]:
             start = BASE + offset
             if name == "replace":
-                yield from space.mmap(cpu, pages, start)
+                yield from space.perform(cpu, Mmap(pages, start))
             else:
                 for page in (start, start + pages - 1):
-                    yield from space.touch(cpu, page)
+                    yield from space.access(cpu, page)
 
     process.run(dict.fromkeys(range(len(plans)), body))
     assert all(process.is_mapped(page) for page in range(BASE - LEAF, BASE + 3 * LEAF))

@@ -73,9 +73,10 @@ def test_does_the_command_line_of_the_readme_work(command: str, tmp_path: Path) 
 
 def extending_files(folder: Path) -> None:
     for _, text in _BLOCK.findall((ROOT / "docs/extending.md").read_text()):
-        name = re.match(r"# ([\w.-]+\.(?:yaml|py))\n", text)
+        name = re.match(r"# ([\w.-]+\.(?:yaml|py|csv))\n", text)
         if name:
-            (folder / name[1]).write_text(text)
+            comment = len(name[0]) if name[1].endswith(".csv") else 0  # CSV has none
+            (folder / name[1]).write_text(text[comment:])
 
 
 def test_do_the_files_of_extending_work_together(tmp_path: Path) -> None:
@@ -84,6 +85,23 @@ def test_do_the_files_of_extending_work_together(tmp_path: Path) -> None:
     assert names <= {path.name for path in tmp_path.glob("*.yaml")}
     run("-m", "sim", "check", *sorted(names), folder=tmp_path)
     run("-m", "sim", "run", "try.yaml", "--threads", "1,4", "--no-plots", folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        line
+        for block in blocks("docs/extending.md", "sh")
+        for line in block.splitlines()
+        if line.startswith(("cortensim validate", "cortensim fit"))
+    ],
+)
+def test_do_measurements_beside_the_files_of_extending_count(command: str, tmp_path: Path) -> None:
+    """The rows of the example are few, short and within their tolerance, so that it ends with 0."""
+    extending_files(tmp_path)
+    said = run("-m", "sim", *shlex.split(command)[1:], "--workers", "1", folder=tmp_path)
+    assert "arena" in said
+    assert said.count("not covered") == ("validate" in command)  # the column of the summary
 
 
 def test_does_the_lock_of_extending_run(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from contextlib import suppress
+from typing import get_args
 
 import pydantic
 import pytest
@@ -17,6 +19,7 @@ from sim.engine.units import (
     Frequency,
     Size,
     UnitError,
+    WallTime,
     format_duration,
     parse_bandwidth,
     parse_cost,
@@ -214,3 +217,15 @@ def test_is_the_answer_to_any_text_a_number_or_a_unit_error(text: str) -> None:
     for parse in PARSERS:
         with suppress(UnitError):
             assert parse(text) is not None
+
+
+@pytest.mark.parametrize(
+    "quantity",
+    [Duration, Size, Frequency, Bandwidth, WallTime, Cost],
+    ids=["duration", "size", "frequency", "bandwidth", "wall", "cost"],
+)
+def test_is_a_serializer_a_function_that_every_python_describes_alike(quantity: object) -> None:
+    """pydantic asks for its signature; that of a built-in one differs between Python versions."""
+    [serializer] = [part for part in get_args(quantity) if isinstance(part, pydantic.PlainSerializer)]
+    assert inspect.isfunction(serializer.func)
+    assert len(inspect.signature(serializer.func).parameters) == 1

@@ -18,7 +18,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(presets, "root", lambda: tmp_path)
     monkeypatch.setattr(floors, "model", fakes.model)
-    monkeypatch.setattr(floors, "misfit", lambda *_: None)
+    monkeypatch.setattr(floors, "foresee", lambda *_: None)
     monkeypatch.setattr(floors, "lacking", lambda *_: None)
     monkeypatch.setattr(floors, "families", lambda: ["fake"])
     monkeypatch.setattr(floors, "model_version", lambda: "fake model 1")

@@ -64,6 +64,9 @@ class Workload(Spec):
     def placement_names(self) -> tuple[str, ...]:
         return tuple(self.placements)
 
+    def window_of(self, placement: str) -> None:
+        return None
+
 
 @dataclass(frozen=True)
 class Measurement:

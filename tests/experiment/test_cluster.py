@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -33,13 +34,13 @@ SIM = [sys.executable, "-m", "sim"]
 
 
 class Cluster:
-    """A scheduler and two workers with one thread each."""
+    """A scheduler and workers with one thread each."""
 
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
+    def __init__(self, folder: Path, stack: ExitStack, workers: int = 2) -> None:
         self._folder = folder
         self._stack = stack
         addressed = folder / "scheduler.json"
-        self._start(
+        self.scheduler = self._start(
             "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
             "--scheduler-file", str(addressed),
         )  # fmt: skip
@@ -47,7 +48,7 @@ class Cluster:
         while not addressed.exists():
             time.sleep(0.05)
         self.address: str = json.loads(addressed.read_text())["address"]
-        self.workers = [self.add_worker() for _ in range(2)]
+        self.workers = [self.add_worker() for _ in range(workers)]
 
     def add_worker(self) -> subprocess.Popen[bytes]:
         return self._start(
@@ -93,9 +94,7 @@ def test_does_a_cluster_give_the_same_bytes_even_if_a_worker_is_killed(
     out = tmp_path / "cluster"
     process = run(out, "--executor", "dask", "--scheduler", dask.address)
     if kill:
-        journal = out / "journal.jsonl"
-        while process.poll() is None and (not journal.exists() or journal.read_bytes().count(b"\n") < 5):
-            time.sleep(0.02)
+        wait_for_points(out, process, 5)
         dask.workers[0].send_signal(signal.SIGKILL)
     finished(process)
     lines = (out / "journal.jsonl").read_bytes().splitlines()
@@ -116,9 +115,9 @@ def test_is_a_point_that_kills_every_worker_given_up(
     assert [outcome.row.status for outcome in outcomes] == ["failed", "ok"]
 
 
-def only_run(point: Point, task: object, version: str) -> Outcome:
+def only_run(packed: bytes, task: object, version: str, family: str) -> Outcome:
     """The fixtures' fake model exists in this process only."""
-    return task(point)  # type: ignore[operator, no-any-return]
+    return task(pickle.loads(packed))  # type: ignore[operator, no-any-return]
 
 
 def test_is_a_scheduler_that_does_not_answer_one_message(
@@ -132,4 +131,65 @@ def test_is_a_scheduler_that_does_not_answer_one_message(
 
 def test_does_a_worker_refuse_another_version_of_the_model(pair: Experiment) -> None:
     with pytest.raises(InputError, match="another version of the model"):
-        cluster._on_worker(pair.points[0], fakes.measure, floors.model_version() + "x")
+        cluster._on_worker(pickle.dumps(pair.points[0]), fakes.measure, floors.model_version() + "x", "fake")
+
+
+def wait_for_points(out: Path, process: subprocess.Popen[bytes], points: int) -> None:
+    journal = out / "journal.jsonl"
+    while process.poll() is None and (not journal.exists() or journal.read_bytes().count(b"\n") < points):
+        time.sleep(0.02)
+
+
+def test_is_a_cluster_without_workers_one_message(pair: Experiment, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        dask = Cluster(tmp_path, stack, workers=0)
+        with pytest.raises(cluster.ClusterLost) as caught:
+            finish(pair.points, scheduler=dask.address, patience=0.5)
+    assert str(caught.value) == (
+        f"the scheduler at {dask.address} has had no worker for 0.5 s; 0 of 16 points are finished"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["scheduler", "workers"])
+def test_does_a_sweep_that_loses_its_cluster_say_what_is_kept_and_go_on(tmp_path: Path, victim: str) -> None:
+    out = tmp_path / "out"
+    with ExitStack() as stack:
+        dask = Cluster(tmp_path, stack)
+        process = run(out, "--quiet", "--executor", "dask", "--scheduler", dask.address, "--patience", "3")
+        wait_for_points(out, process, 3)
+        for doomed in [dask.scheduler] if victim == "scheduler" else dask.workers:
+            doomed.kill()
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    kept = len((out / "journal.jsonl").read_bytes().splitlines())
+    last = err.decode().splitlines()[-1]
+    assert last.startswith(f"the scheduler at {dask.address} ")
+    assert last.endswith(
+        f"; {kept} of 54 points are finished and kept in {out}: mend the cluster and continue with --resume"
+    )
+    assert "Traceback" not in err.decode()
+    finished(run(out, "--quiet", "--resume"))
+
+
+def test_is_a_worker_that_cannot_run_points_the_cluster_s_fault_and_not_the_point_s(
+    pair: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "_on_worker", only_run)
+    with ExitStack() as stack:
+        dask = Cluster(tmp_path, stack, workers=1)
+        (fault,) = faults_of(lambda: finish(pair.points[:2], task=lost, scheduler=dask.address))
+    assert fault.startswith("a worker of the cluster cannot run points: ModuleNotFoundError: No module named")
+
+
+def lost(point: Point) -> Outcome:
+    raise ModuleNotFoundError("No module named 'sim'")
+
+
+@pytest.mark.slow
+def test_is_a_cluster_of_another_version_refused(
+    dask: Cluster, pair: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(floors, "model_version", lambda: "another")
+    (fault,) = faults_of(lambda: finish(pair.points, task=fakes.measure, scheduler=dask.address))
+    assert fault.startswith("the workers of the cluster run another version of the model")

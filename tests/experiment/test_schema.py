@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,32 @@ def mappings(value: Any, at: tuple[Any, ...] = ()) -> Any:
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from mappings(item, (*at, index))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_does_an_editor_have_something_to_say_about_every_key(kind: str) -> None:
+    silent = ["/".join(at) for at, about in keys_of(validator(kind).schema) if not about.get("description")]
+    assert silent == []
+
+
+def test_does_a_quantity_come_with_an_example_of_how_it_is_written() -> None:
+    clock = validator("machine").schema["properties"]["clock"]
+    assert clock["description"] == "Frequency of all cores; costs in cycles follow it."
+    assert clock["anyOf"][0]["examples"] == ["2.25 GHz"]
+
+
+def keys_of(part: Any, at: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """Each key that a schema knows, with what it says about it."""
+    if isinstance(part, list):
+        for item in part:
+            yield from keys_of(item, at)
+    elif isinstance(part, dict):
+        for word, value in part.items():
+            if word in ("properties", "patternProperties"):
+                yield from (((*at, key), about) for key, about in value.items())
+            inner = value.items() if word in ("properties", "patternProperties", "$defs") else [(word, value)]
+            for key, item in inner:
+                yield from keys_of(item, (*at, key))
 
 
 EXPERIMENT = "name: e\nmachine: m\ndesigns: [d]\nworkloads: [w]\n"

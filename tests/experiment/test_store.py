@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +14,11 @@ import pandas as pd
 import pytest
 from fakes import faults_of
 
+from sim.errors import BudgetExceeded
+from sim.experiment.journal import LOCK, Journal
 from sim.experiment.journal import NAME as JOURNAL
-from sim.experiment.journal import Journal
-from sim.experiment.outcome import COLUMNS, Outcome
+from sim.experiment.manifest import read_manifest
+from sim.experiment.outcome import COLUMNS, Outcome, raised
 from sim.experiment.plan import Experiment, load
 from sim.experiment.points import Point
 from sim.experiment.progress import Tick
@@ -44,6 +49,7 @@ def run_and_stop(experiment: Experiment, out: Path, after: int) -> None:
 def test_what_does_a_run_leave_behind(pair: Experiment, house: Path) -> None:
     frame = run(pair, out="out", task=fakes.measure)
     assert sorted(path.name for path in (house / "out").iterdir()) == [
+        LOCK,
         "breakdown.csv",
         JOURNAL,
         "manifest.json",
@@ -140,7 +146,8 @@ REFUSALS = {
     "(allowed: --resume to continue it, or another folder with --out)",
     "an unfinished run": "out: this folder holds a run of this experiment already (unfinished, 3 points) "
     "(allowed: --resume to continue it, or another folder with --out)",
-    "another run": "out: this folder holds a run of another experiment, 'other': choose another with --out",
+    "another run": "out: this folder holds a run of another experiment, 'other' "
+    "(allowed: another folder with --out)",
     "foreign files": "out: this folder holds other files: choose an empty or new one (got 'thesis.tex')",
     "a file": "out: cannot write results here: file exists",
     "under a file": "out/below: cannot write results here: not a directory",
@@ -180,7 +187,7 @@ def test_which_folders_are_refused_before_anything_runs(pair: Experiment, house:
 def test_does_resuming_refuse_to_lose_points_of_a_changed_experiment(pair: Experiment, house: Path) -> None:
     run_and_stop(pair, house / "out", 3)
     (fault,) = faults_of(lambda: run(load("pair", {"seed": 8}), out="out", resume=True, task=fakes.measure))
-    assert "cannot resume: 3 of the 3 finished points do not belong to this experiment as it is now" in fault
+    assert "cannot resume: 3 of the 3 points that finished well do not belong to this experiment" in fault
 
 
 def test_is_an_old_table_kept_if_the_new_one_cannot_be_written(house: Path) -> None:
@@ -197,3 +204,154 @@ def test_is_an_old_table_kept_if_the_new_one_cannot_be_written(house: Path) -> N
         write_atomically(table, fail)
     assert table.read_text() == "old"
     assert [path.name for path in house.glob(".*")] == []
+
+
+def test_may_a_run_that_failed_altogether_start_over(pair: Experiment, house: Path) -> None:
+    run(pair, out="out", task=fail)
+    again = Counter()
+    frame = run(pair, out="out", task=again)
+    assert (len(again.seen), set(frame["status"])) == (16, {"ok"})
+    assert len((house / "out" / JOURNAL).read_bytes().splitlines()) == 16
+
+
+def test_may_a_corrected_experiment_replace_failed_points(pair: Experiment, house: Path) -> None:
+    run(pair, out="out", task=fakes.fail_at_four)
+    corrected = load("pair", {"threads": [1, 2, 6, 8]})
+    rest = Counter()
+    frame = run(corrected, out="out", resume=True, task=rest)
+    assert len(rest.seen) == 4
+    assert set(frame["status"]) == {"ok"}
+    assert 4 not in set(frame["threads"])
+
+
+def test_is_a_failed_point_tried_again_only_when_asked(pair: Experiment, house: Path) -> None:
+    run(pair, out="out", task=fakes.fail_at_four)
+    left = Counter()
+    assert set(run(pair, out="out", resume=True, task=left)["status"]) == {"ok", "failed"}
+    assert left.seen == []
+    retried = Counter()
+    assert set(run(pair, out="out", retry_failed=True, task=retried)["status"]) == {"ok"}
+    assert len(retried.seen) == 4
+    assert set(run(pair, out="out", resume=True, task=left)["status"]) == {"ok"}
+    assert left.seen == []
+
+
+def fail(point: Point) -> Outcome:
+    return raised(point, BudgetExceeded("enough"))
+
+
+def changed(path: Path, change: Callable[[str], str]) -> None:
+    before = path.read_text()
+    path.write_text(change(before))
+    assert path.read_text() != before
+
+
+def test_is_a_damaged_line_of_the_journal_said_and_its_point_run_again(
+    pair: Experiment, house: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(pair, out="out", task=fakes.measure)
+    journal = house / "out" / JOURNAL
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join([*lines[:4], lines[4].replace("ok", "no"), *lines[5:]]))
+    rest = Counter()
+    run(pair, out="out", resume=True, task=rest)
+    assert len(rest.seen) == 1
+    assert caplog.messages == [
+        "out/journal.jsonl: damaged at line 5: a point that is lost there is run again"
+    ]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_is_another_program_s_journal_left_alone(pair: Experiment, house: Path, resume: bool) -> None:
+    (house / "out").mkdir()
+    journal = house / "out" / JOURNAL
+    journal.write_bytes(b'{"level": "info"}\n{"level": "warning"}\n')
+    (fault,) = faults_of(lambda: run(pair, out="out", resume=resume, task=fakes.measure))
+    assert fault.startswith("out/journal.jsonl: no line of this file is a finished point of a run")
+    assert journal.read_bytes() == b'{"level": "info"}\n{"level": "warning"}\n'
+
+
+def test_is_a_record_of_another_version_named_by_its_line_and_key(pair: Experiment, house: Path) -> None:
+    run_and_stop(pair, house / "out", 2)
+    journal = house / "out" / JOURNAL
+    first, second = journal.read_text().splitlines()
+    body = second.partition(" ")[2].replace('"row":{', '"row":{"era":3,')
+    journal.write_text(f"{first}\n{hashlib.sha256(body.encode()).hexdigest()[:16]} {body}\n")
+    (fault,) = faults_of(lambda: run(pair, out="out", resume=True, task=fakes.measure))
+    assert fault.startswith("out/journal.jsonl:2: row.era: a record of another version of cortensim")
+
+
+MANIFESTS = {
+    "newer": (
+        lambda text: text.replace('"format_version": 2', '"format_version": 3'),
+        "out/manifest.json: format_version: written by a newer version of cortensim, which this one cannot "
+        "read (got 3; allowed: up to 2; install that version, or use another folder)",
+    ),
+    "another program's": (
+        lambda text: '{"name": "web"}',
+        "out/manifest.json: not the manifest of a run of this program "
+        "(allowed: another folder, or move this file away)",
+    ),
+    "cut": (lambda text: text[:300], "out/manifest.json:"),
+    "of no status": (
+        lambda text: text.replace('"complete"', '"done"'),
+        "out/manifest.json: status: damaged: ",
+    ),
+    "brackets": (lambda text: "[" * 100_000, "out/manifest.json: not the JSON of a manifest"),
+}
+
+
+@pytest.mark.parametrize("state", MANIFESTS)
+def test_what_is_said_of_a_manifest_that_cannot_be_read(pair: Experiment, house: Path, state: str) -> None:
+    run(pair, out="out", task=fakes.measure)
+    change, words = MANIFESTS[state]
+    changed(house / "out/manifest.json", change)
+    (fault,) = faults_of(read_manifest, house / "out")
+    assert fault.startswith(words)
+    damaged = state in ("cut", "of no status", "brackets")
+    if damaged:  # the journal knows whose run it is, and the manifest is written again
+        assert "--resume" in fault
+        run(pair, out="out", resume=True, task=Counter(0))
+        assert read_manifest(house / "out") is not None
+    else:
+        assert faults_of(lambda: run(pair, out="out", resume=True, task=fakes.measure)) == [fault]
+
+
+def test_is_the_first_version_of_a_manifest_still_read(pair: Experiment, house: Path) -> None:
+    run(pair, out="out", task=fakes.measure)
+    path = house / "out/manifest.json"
+    old = json.loads(path.read_text())
+    digests = {name: table["sha256"] for name, table in old["tables"].items()}
+    path.write_text(json.dumps(old | {"format_version": 1, "tables": digests}))
+    manifest = read_manifest(house / "out")
+    assert manifest is not None
+    assert manifest.tables["points.csv"].sha256 == digests["points.csv"]
+
+
+def test_is_a_run_without_its_journal_not_run_over(pair: Experiment, house: Path) -> None:
+    run(pair, out="out", task=fakes.measure)
+    (house / "out" / JOURNAL).unlink()
+    words = (
+        "out: this folder holds a manifest.json but no journal.jsonl, without which no run goes on "
+        "(allowed: another folder with --out)"
+    )
+    for resume in (False, True):
+        assert faults_of(lambda r=resume: run(pair, out="out", resume=r, task=fakes.measure)) == [words]
+    (house / "out" / JOURNAL).touch()
+    assert "holds a run of this experiment already" in faults_of(lambda: run(pair, out="out"))[0]
+
+
+def test_does_the_lock_end_with_a_killed_process(pair: Experiment, house: Path) -> None:
+    program = "import sys; from pathlib import Path; from sim.experiment.journal import Journal;"
+    program += "j = Journal(Path('out')); print('held', flush=True); sys.stdin.read()"
+    (house / "out").mkdir()
+    holder = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=house
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
+    assert faults_of(lambda: run(pair, out="out", task=fakes.measure)) == [REFUSALS["another process"]]
+    holder.kill()
+    holder.communicate()
+    assert (house / "out" / LOCK).exists()
+    assert len(run(pair, out="out", task=fakes.measure)) == 16

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from sim.errors import Fault
+from sim.experiment import yaml_loader
 from sim.experiment.document import Mark
 from sim.experiment.yaml_loader import MAX_ALIASES, MAX_BYTES, MAX_DEPTH, parse_document, read_document
 
@@ -15,6 +17,9 @@ def parse(text: str) -> tuple[object, list[str]]:
     faults: list[Fault] = []
     document = parse_document(text, "f.yaml", faults)
     return document and document.tree, [str(fault) for fault in faults]
+
+
+LOADERS = [getattr(yaml, name) for name in ("SafeLoader", "CSafeLoader") if hasattr(yaml, name)]
 
 
 @pytest.mark.parametrize(
@@ -113,6 +118,16 @@ def test_is_broken_syntax_one_fault_with_its_place(text: str) -> None:
     assert "not valid YAML" in faults[0]
 
 
+@pytest.mark.parametrize("loader", LOADERS)
+def test_is_a_limit_that_is_broken_before_a_syntax_error_what_is_reported(
+    loader: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(yaml_loader, "_Loader", loader)
+    deep = "a: " + "[" * (MAX_DEPTH + 1)
+    assert parse(deep + "@")[1] == [f"f.yaml:1:{3 + MAX_DEPTH}: nested deeper than {MAX_DEPTH} levels"]
+    assert "not valid YAML" in parse("a: " + "[" * (MAX_DEPTH - 1) + "@")[1][0]
+
+
 def test_are_all_faults_of_a_file_reported_at_once() -> None:
     _, faults = parse("a: 010\nb: no\na: 1\nc: !t 1\n")
     assert [fault.split(": ")[0] for fault in faults] == [
@@ -135,8 +150,11 @@ def test_are_a_few_aliases_fine() -> None:
     assert parse("a: &x {b: 1}\nc: *x\n") == ({"a": {"b": 1}, "c": {"b": 1}}, [])
 
 
+@pytest.mark.parametrize("loader", LOADERS)
 @pytest.mark.parametrize("nest", ["[", "{a: "])
-def test_does_deep_nesting_stop_early(nest: str) -> None:
+def test_does_deep_nesting_stop_early(nest: str, loader: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever parser reads it, and however far ahead: libyaml has a limit of its own far inside."""
+    monkeypatch.setattr(yaml_loader, "_Loader", loader)
     _, faults = parse("a: " + nest * 100_000)
     assert faults == [f"f.yaml:1:{4 + (MAX_DEPTH - 1) * len(nest)}: nested deeper than {MAX_DEPTH} levels"]
 
@@ -177,7 +195,7 @@ def test_what_if_there_is_no_file_to_read(tmp_path: Path, monkeypatch: pytest.Mo
     for name in ("folder.yaml", "gone.yaml", "folder.yaml/x.yaml"):
         assert read_document(tmp_path / name, faults) is None
     assert [str(fault) for fault in faults] == [
-        "folder.yaml: this is a directory, not a YAML file",
+        "folder.yaml: this is a directory, not a file",
         "gone.yaml: cannot read the file: no such file or directory",
         "folder.yaml/x.yaml: cannot read the file: no such file or directory",
     ]

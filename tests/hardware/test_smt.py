@@ -11,6 +11,7 @@ from machines import NS, Body, run, small_machine
 
 from sim.engine import ThreadBody
 from sim.hardware import Cpu, Machine, SmtCpu
+from sim.mm import Mmap, Munmap
 
 SLOWDOWN = 1.6
 SMT: dict[str, Any] = {"topology": {"threads_per_core": 2, "smt_slowdown": SLOWDOWN}}
@@ -178,9 +179,9 @@ def test_does_every_design_run_on_siblings(kind: str) -> None:
 
     def body(cpu: Cpu) -> ThreadBody:
         at = BASE + 16 * cpu.id
-        yield from process.space.mmap(cpu, 4, at)
+        yield from process.space.perform(cpu, Mmap(4, at))
         for page in range(at, at + 4):
-            yield from process.space.touch(cpu, page)
-        yield from process.space.munmap(cpu, at, 4)
+            yield from process.space.access(cpu, page)
+        yield from process.space.perform(cpu, Munmap(at, 4))
 
     process.run(dict.fromkeys(range(8), body))

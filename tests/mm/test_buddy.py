@@ -75,7 +75,7 @@ def test_are_frames_outside_whole_blocks_left_alone() -> None:
     buddy = Buddy(10, 2 * BLOCK)
     assert buddy.free_frames == BLOCK
     assert buddy.allocate(MAX_ORDER) == BLOCK
-    with pytest.raises(OutOfMemory, match="no free block of order 0"):
+    with pytest.raises(OutOfMemory, match="no free block of 1 frames; 0 frames are free"):
         buddy.allocate()
 
 

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from machines import small_machine
 
 from sim.hardware import Machine
-from sim.mm import LEVELS, PAGES_PER_ENTRY, SLOTS, Mapping, Mark, PageTablePage, slot_of
+from sim.mm import LEVELS, PAGES_PER_ENTRY, READ, READ_WRITE, SLOTS, PageTablePage, Present, Status, slot_of
 
-Entry = PageTablePage | Mapping | Mark | None
+Entry = PageTablePage | Present | Status | None
 PAGE = 0x1234_5678
 
 
-def table(machine: Machine, level: int = LEVELS, page: int = 0, fill: Mark | None = None) -> PageTablePage:
+def table(machine: Machine, level: int = LEVELS, page: int = 0, fill: Status | None = None) -> PageTablePage:
     return PageTablePage(machine, level, page, frame=-1, home=0, maker=0, fill=fill)
 
 
@@ -27,7 +27,7 @@ def push_down(machine: Machine, root: PageTablePage, page: int, level: int) -> P
         child = at.child(slot)
         if child is None:
             entry = at.get(slot)
-            child = table(machine, at.level - 1, page, entry if isinstance(entry, Mark) else None)
+            child = table(machine, at.level - 1, page, entry if isinstance(entry, Status) else None)
             at.set(slot, child)
         at = child
     return at
@@ -50,16 +50,16 @@ def test_does_the_walk_find_present_pages_only() -> None:
     machine = small_machine()
     root = table(machine)
     leaf = push_down(machine, root, PAGE, 1)
-    leaf.set(slot_of(PAGE, 1), Mapping(7, True))
-    leaf.set(slot_of(PAGE + 1, 1), Mark(True))
-    assert root.walk(PAGE) == Mapping(7, True)
+    leaf.set(slot_of(PAGE, 1), Present(7, READ_WRITE))
+    leaf.set(slot_of(PAGE + 1, 1), Status(READ_WRITE))
+    assert root.walk(PAGE) == Present(7, READ_WRITE)
     assert [root.walk(page) for page in (PAGE + 1, PAGE + 2, PAGE + 512**3, 0)] == [None] * 4
 
 
 def test_is_a_pushed_down_mark_in_every_slot_of_the_child() -> None:
     machine = small_machine()
     root = table(machine)
-    mark = Mark(True)
+    mark = Status(READ_WRITE)
     push_down(machine, root, PAGE, 3).set(slot_of(PAGE, 3), mark)
     leaf = push_down(machine, root, PAGE, 1)
     assert leaf.present == SLOTS
@@ -68,9 +68,14 @@ def test_is_a_pushed_down_mark_in_every_slot_of_the_child() -> None:
     assert middle.child(slot_of(PAGE, 2)) is leaf
     assert middle.get(slot_of(PAGE, 2) ^ 1) == mark
     leaf.set(0, None)
-    leaf.set(1, Mapping(3, True))
-    assert (leaf.get(0), leaf.get(1), leaf.get(2), leaf.present) == (None, Mapping(3, True), mark, SLOTS - 1)
-    assert [page for page, _ in root.mappings()] == [leaf.base + 1]
+    leaf.set(1, Present(3, READ_WRITE))
+    assert (leaf.get(0), leaf.get(1), leaf.get(2), leaf.present) == (
+        None,
+        Present(3, READ_WRITE),
+        mark,
+        SLOTS - 1,
+    )
+    assert [page for page, _ in root.present_entries()] == [leaf.base + 1]
 
 
 def test_do_eight_entries_share_a_line() -> None:
@@ -98,7 +103,11 @@ def test_do_random_stores_at_any_level_equal_a_dictionary(
         page = ((path[0] * SLOTS + path[1]) * SLOTS + path[2]) * SLOTS + path[3]
         level = 1 if choice == "map" else level
         page -= page % PAGES_PER_ENTRY[level]
-        entry = {"map": Mapping(frame, True), "mark": Mark(frame % 2 == 0), "clear": None}[choice]
+        entry = {
+            "map": Present(frame, READ_WRITE),
+            "mark": Status(READ_WRITE if frame % 2 else READ),
+            "clear": None,
+        }[choice]
         push_down(machine, root, page, level).set(slot_of(page, level), entry)
         oracle.append((page, PAGES_PER_ENTRY[level], entry))
 
@@ -107,10 +116,10 @@ def test_do_random_stores_at_any_level_equal_a_dictionary(
     for page in sorted(edges):
         expected = next((e for first, pages, e in reversed(oracle) if first <= page < first + pages), None)
         assert read(root, page) == expected
-        assert root.walk(page) == (expected if isinstance(expected, Mapping) else None)
-    present = dict(root.mappings())
+        assert root.walk(page) == (expected if isinstance(expected, Present) else None)
+    present = dict(root.present_entries())
     assert present == {page: read(root, page) for page in present}
-    assert {page for page in edges if isinstance(read(root, page), Mapping)} <= set(present)
+    assert {page for page in edges if isinstance(read(root, page), Present)} <= set(present)
     assert list(present) == sorted(present)
     for each in every_table(root):
         assert each.present == sum(each.get(slot) is not None for slot in range(SLOTS))

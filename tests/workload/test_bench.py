@@ -168,7 +168,7 @@ def test_is_a_measured_latency_that_of_memory_under_load() -> None:
     dram = {"channels": 1, "channel_bandwidth": "20 GB/s", "banks": 4, "bank_cycle": "30 ns"}
     assert measure(spec, 1, memory={"dram": dram}).latency_mean_ns == 80
     assert measure(spec, 4, memory={"dram": dram}).latency_mean_ns > 90
-    with pytest.raises(ModelError, match="DRAM channels"):
+    with pytest.raises(InputError, match="DRAM channels"):
         measure(spec, 2)
 
 

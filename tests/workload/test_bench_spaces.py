@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import kernels
 import pytest
@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from sim.designs import DesignSpec, spec_model
 from sim.errors import ModelError
+from sim.experiment import load_spec
 from sim.hardware import Cpu, InterruptController, MachineSpec, Tlb
 from sim.workload import BenchSpec, Limits, Measurement, simulate
 
@@ -178,3 +179,13 @@ def test_is_a_bench_of_spaces_refused_by_hardware_without() -> None:
     spec = bench({"touch": {}}, spaces={"pages": 1})
     with pytest.raises(ModelError, match="hardware has no address spaces: its file says nothing of `flush`"):
         simulate(machine, bare, spec, placement="", threads=1, seed=1, limits=LIMITS)
+
+
+@pytest.mark.parametrize(("apart", "calls"), [("4 KiB", 1), ("8 KiB", 4), ("2 MiB", 4)])
+def test_are_pages_apart_discarded_apart(apart: str, calls: int) -> None:
+    """One madvise call for pages side by side; a call a page where others lie between them."""
+    spec = bench({"discard": {}}, {"touch": {}}, spaces={"pages": 4, "apart": apart})
+    machine = MachineSpec.model_validate(raw_spec({"kernel": {"syscall": "1 us"}}))
+    linux = cast(DesignSpec, load_spec("design", "linux-6.13").spec)
+    run = simulate(machine, linux, spec, placement="", threads=2, seed=1, limits=LIMITS)
+    assert run.breakdown_ns_per_op["syscall"] == calls * 1000

@@ -68,7 +68,7 @@ def test_over_how_many_windows_are_shuffled_slots_spread(leaves: int) -> None:
 
 def test_are_too_few_windows_the_users_mistake() -> None:
     with pytest.raises(
-        InputError, match=r"layout.leaves: 32 slots of 2 pages do not fit into 3 windows"
+        InputError, match=r"layout.leaves: 32 slots of 8 KiB do not fit into 3 windows"
     ) as error:
         slots(8, order="shuffled", leaves=3)
     assert error.value.faults[0].allowed == "at least 4 for 8 threads"

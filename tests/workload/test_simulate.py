@@ -141,13 +141,13 @@ def test_do_threads_start_in_an_order_that_is_not_the_order_of_cpus(monkeypatch:
 
 def test_do_threads_use_their_stacks_before_the_clock_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     touched: list[tuple[int, int]] = []
-    touch = AddressSpace.touch
+    touch = AddressSpace.access
 
     def noting(space: AddressSpace, cpu: Cpu, page: int, *, write: bool = True) -> Any:
         touched.append((cpu.id, page))
         return touch(space, cpu, page, write=write)
 
-    monkeypatch.setattr(AddressSpace, "touch", noting)
+    monkeypatch.setattr(AddressSpace, "access", noting)
     stack = {"size": "64 KiB", "touched": "12 KiB"}
     point = measure(compute(["1 us"], stack=stack), kind="linux", threads=4)
     assert sorted(cpu for cpu, _ in touched) == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3

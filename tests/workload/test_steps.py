@@ -10,6 +10,7 @@ from plain import plan
 
 from sim.engine import ThreadBody
 from sim.hardware import Cpu
+from sim.mm import Mmap, Munmap, Operation, Touch
 from sim.workload.layout import Slots
 from sim.workload.steps import Worker
 
@@ -23,20 +24,18 @@ class Recorder:
         self.calls: list[tuple[Any, ...]] = []
         self.next = 1000
 
-    def mmap(self, cpu: Cpu, pages: int, at: int | None = None) -> ThreadBody:
-        self.calls.append(("mmap", pages, at))
-        start, self.next = (self.next, self.next + pages) if at is None else (at, self.next)
+    def perform(self, cpu: Cpu, operation: Operation) -> ThreadBody:
+        start = None
+        if isinstance(operation, Mmap):
+            self.calls.append(("mmap", operation.pages, operation.at))
+            start, self.next = operation.at, self.next
+            if start is None:
+                start, self.next = self.next, self.next + operation.pages
+        elif isinstance(operation, Munmap):
+            self.calls.append(("munmap", operation.at, operation.pages))
+        elif isinstance(operation, Touch):
+            self.calls += [("touch" if operation.write else "read", page) for page in operation.pages]
         return start
-        yield
-
-    def munmap(self, cpu: Cpu, at: int, pages: int) -> ThreadBody:
-        self.calls.append(("munmap", at, pages))
-        return
-        yield
-
-    def touch(self, cpu: Cpu, page: int, *, write: bool = True) -> ThreadBody:
-        self.calls.append(("touch" if write else "read", page))
-        return
         yield
 
 

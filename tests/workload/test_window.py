@@ -148,6 +148,11 @@ def test_are_all_mappings_of_a_round_known_to_refilling() -> None:
         ({"measured": None}, "give either `measured` or `window`"),
         ({"refill": COMPUTE}, "`refill` belongs to `window`"),
         (
+            {"measured": None, "window": {"warm_up": "1 us", "length": "0 requests"}},
+            "nothing can be measured",
+        ),
+        ({"measured": None, "window": {"warm_up": "1 us", "length": "0 s"}}, "nothing can be measured"),
+        (
             {"thread": [{"mmap": {"at": "own slots", "size": "8 KiB"}}]},
             "`size` does not go with `own slots`",
         ),

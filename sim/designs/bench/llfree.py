@@ -11,7 +11,7 @@ from sim.designs.bench.spec import LlfreeSpec
 from sim.engine import Steps
 from sim.engine.units import PAGE_BYTES
 from sim.hardware import Cpu, Machine
-from sim.mm import Buddy
+from sim.mm import Buddy, Room, out_of_memory
 
 ALLOCATE = "allocate"
 HUGE_ORDER = 9
@@ -26,12 +26,15 @@ class Llfree:
         self._get, self._put = spec.get.at(clock), spec.put.at(clock)
         self._huge_get, self._huge_put = spec.huge_get.at(clock), spec.huge_put.at(clock)
         self._reserve = spec.reserve.at(clock)
-        self._buddy = Buddy(0, machine.spec.memory.size_per_socket * topology.sockets // PAGE_BYTES)
+        self._frames = machine.spec.memory.size_per_socket * topology.sockets // PAGE_BYTES
+        self._buddy = Buddy(0, self._frames)
         self._trees = machine.line("tree array")
         self._left = {cpu.id: 0 for cpu in machine.cpus}
 
     def allocate(self, cpu: Cpu, order: int) -> Steps[int]:
-        """Value: the block's first frame."""
+        """Value: the block's first frame. Raises `OutOfMemory`."""
+        if not self._buddy.has(order):
+            raise out_of_memory(cpu, order, [Room("the machine", self._frames, self._buddy.free_frames)])
         pages = 1 << order
         if self._left[cpu.id] < pages:
             cpu.work(self._reserve, ALLOCATE)

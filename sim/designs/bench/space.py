@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import count
+from typing import ClassVar
 
 from sim.engine import Steps
 from sim.errors import ModelError
@@ -12,10 +13,14 @@ from sim.mm import (
     LEVELS,
     PAGE_TABLE,
     PAGES_PER_ENTRY,
+    READ_WRITE,
     AddressSpace,
     FlushSpec,
-    Mapping,
+    Handlers,
+    Mmap,
     PageTablePage,
+    Present,
+    Rights,
     SegmentationFault,
     TrackedFlush,
     make_flush,
@@ -41,16 +46,17 @@ class BareSpace(AddressSpace):
     def activate(self, cpu: Cpu) -> None:
         self.tlb.activate(cpu)
 
-    def mmap(self, cpu: Cpu, pages: int, at: int | None = None) -> Steps[int]:
-        if at is not None:
+    def status(self, page: int) -> Rights | None:
+        return READ_WRITE if PAGES_PER_ENTRY[LEVELS] <= page < self._next else None
+
+    def _mmap(self, cpu: Cpu, asked: Mmap) -> Steps[int]:
+        if asked.at is not None:
             raise ModelError("a bare address space chooses its addresses itself")
-        at, self._next = self._next, self._next + pages
+        at, self._next = self._next, self._next + asked.pages
         return at
         yield
 
-    def munmap(self, cpu: Cpu, at: int, pages: int) -> Steps[None]:
-        raise ModelError("a bare address space keeps what it has")
-        yield
+    operations: ClassVar[Handlers] = {Mmap: _mmap}
 
     def fault(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:
         if page >= self._next:
@@ -63,12 +69,12 @@ class BareSpace(AddressSpace):
         slot = slot_of(page, 1)
         yield from table.line(slot).store(cpu, PAGE_TABLE)
         if table.get(slot) is None:
-            table.set(slot, Mapping(next(self._frames), writable=True))
+            table.set(slot, Present(next(self._frames), READ_WRITE))
 
     def shoot_down(self, cpu: Cpu, pages: Sequence[int], holders: Iterable[Cpu] | None) -> Steps[None]:
         """Flush *pages*: on all cpus that run the space, or on *cpu* and *holders*, who alone used them."""
         for page in pages:
-            self.root.deepest(page).set(slot_of(page, 1), Mapping(next(self._frames), writable=True))
+            self.root.deepest(page).set(slot_of(page, 1), Present(next(self._frames), READ_WRITE))
         if holders is None:
             yield from self.tlb.flush(cpu, pages)
         else:

@@ -18,9 +18,11 @@ class LlfreeSpec(Spec):
     get: Cost
     """Find and set a bit of the child's bit field and decrement its counter."""
     put: Cost
+    """Clear a bit of the child's bit field and increment its counter."""
     huge_get: Cost
     """Flip the entry of a child of 512 pages."""
     huge_put: Cost
+    """Flip the entry back."""
     reserve: Cost
     """Search for a tree and reserve it, without the shared line."""
 
@@ -29,6 +31,7 @@ class BenchDesignSpec(DesignSpec):
     """Nothing (hardware and locks stand in the workload), a page allocator, or a way to flush TLBs."""
 
     llfree: LlfreeSpec | None = None
+    """With it the design has LLFree as its page allocator."""
     flush: FlushSpec | None = None
     """With it there are address spaces, of pages that are always present."""
 

@@ -27,15 +27,15 @@ from sim.mm import (
     PAGES_PER_ENTRY,
     PTES_PER_LINE,
     SLOTS,
-    Mapping,
-    Mark,
     PageTablePage,
+    Present,
+    Status,
     slot_of,
 )
 from sim.sync import BravoLock, McsLock, PhaseFairLock
 
 if TYPE_CHECKING:
-    from sim.designs.cortenmm.space import CortenSpace
+    from sim.designs.cortenmm.mm import CortenMm
 
 
 class Cursor:
@@ -48,7 +48,7 @@ class Cursor:
 
     __slots__ = ("covering", "cpu", "end", "locked", "path", "space", "start", "unlinked")
 
-    def __init__(self, space: CortenSpace, cpu: Cpu, start: int, end: int) -> None:
+    def __init__(self, space: CortenMm, cpu: Cpu, start: int, end: int) -> None:
         self.space = space
         self.cpu = cpu
         self.start = start
@@ -58,8 +58,8 @@ class Cursor:
         self.path: list[PageTablePage] = []
         self.unlinked: list[PageTablePage] = []
 
-    def query(self, page: int) -> Steps[PageTablePage | Mapping | Mark | None]:
-        """Value: what stands for *page*: a Mapping, a Mark or None."""
+    def query(self, page: int) -> Steps[PageTablePage | Present | Status | None]:
+        """Value: what stands for *page*: a present entry, a status or None."""
         space, table = self.space, self.covering
         while True:
             slot = slot_of(page, table.level)
@@ -71,29 +71,29 @@ class Cursor:
                 return table.get(slot)
             table = child
 
-    def mark(self, mark: Mark) -> Steps[list[tuple[int, Mapping]]]:
+    def mark(self, status: Status) -> Steps[list[tuple[int, Present]]]:
         """Give the whole range a status, in the largest aligned pieces. Value: the entries it replaced."""
-        replaced: list[tuple[int, Mapping]] = []
-        yield from self._set_range(self.covering, self.start, self.end, mark, "mark", replaced)
+        replaced: list[tuple[int, Present]] = []
+        yield from self._set_range(self.covering, self.start, self.end, status, "mark", replaced)
         return replaced
 
-    def unmap(self) -> Steps[list[tuple[int, Mapping]]]:
+    def unmap(self) -> Steps[list[tuple[int, Present]]]:
         """Clear the whole range. Value: the mappings that were in it."""
-        removed: list[tuple[int, Mapping]] = []
+        removed: list[tuple[int, Present]] = []
         yield from self._set_range(self.covering, self.start, self.end, None, "unmap", removed)
         return removed
 
-    def map(self, page: int, mapping: Mapping) -> Steps[None]:
+    def map(self, page: int, entry: Present) -> Steps[None]:
         """Make *page* present."""
         table = self.covering
         while table.level > 1:
             slot = slot_of(page, table.level)
             child = table.child(slot)
-            table = child if child is not None else (yield from self._push_down(table, slot, page))
+            table = child if child is not None else (yield from self.push_down(table, slot, page))
         slot = slot_of(page, 1)
         yield from table.line(slot).store(self.cpu, PAGE_TABLE)
         self.cpu.work(self.space.cost["map"], PAGE_TABLE)
-        table.set(slot, mapping)
+        table.set(slot, entry)
 
     # -- entries --------------------------------------------------------------------------------------------
 
@@ -102,9 +102,9 @@ class Cursor:
         table: PageTablePage,
         start: int,
         end: int,
-        entry: Mark | None,
+        entry: Status | None,
         cost: str,
-        removed: list[tuple[int, Mapping]],
+        removed: list[tuple[int, Present]],
     ) -> Steps[None]:
         """Write *entry* over [start, end) below *table*."""
         if table.level == 1:
@@ -118,7 +118,7 @@ class Cursor:
             child = table.child(slot)
             if page % span == 0 and slot_end <= end:
                 if child is not None:
-                    removed.extend(child.mappings())
+                    removed.extend(child.present_entries())
                     yield from self._detach(table, slot, child)
                 if entry is not None or table.get(slot) is not None:
                     yield from table.line(slot).store(self.cpu, PAGE_TABLE)
@@ -126,7 +126,7 @@ class Cursor:
                     table.set(slot, entry)
             else:
                 if child is None and (entry is not None or table.get(slot) is not None):
-                    child = yield from self._push_down(table, slot, page)
+                    child = yield from self.push_down(table, slot, page)
                 if child is not None:
                     yield from self._set_range(child, page, min(end, slot_end), entry, cost, removed)
             page = slot_end
@@ -136,9 +136,9 @@ class Cursor:
         table: PageTablePage,
         start: int,
         end: int,
-        entry: Mark | None,
+        entry: Status | None,
         cost: str,
-        removed: list[tuple[int, Mapping]],
+        removed: list[tuple[int, Present]],
     ) -> Steps[None]:
         """The same in a level-1 table, under its lock.
 
@@ -154,7 +154,7 @@ class Cursor:
             mapped = len(removed)
             for each in range(slot, stop):
                 before = table.get(each)
-                if isinstance(before, Mapping):
+                if isinstance(before, Present):
                     removed.append((table.base + each, before))
                 if entry is not None or before is not None:
                     written.append(each)
@@ -167,8 +167,8 @@ class Cursor:
                     table.set(each, entry)
             page += stop - slot
 
-    def _push_down(self, table: PageTablePage, slot: int, page: int) -> Steps[PageTablePage]:
-        """Make the child of *slot* inside the locked subtree; a mark there becomes the child's content."""
+    def push_down(self, table: PageTablePage, slot: int, page: int) -> Steps[PageTablePage]:
+        """Make the child of *slot* inside the locked subtree; a status there becomes the child's content."""
         child = yield from self.space.make_table(self.cpu, table, slot, page)
         yield from self.space.protocol.adopt(self, child)
         yield from table.line(slot).store(self.cpu, PAGE_TABLE)
@@ -209,7 +209,7 @@ class Protocol(ABC):
 class AdvProtocol(Protocol):
     """Lock-free walk, MCS locks, stray pages, RCU."""
 
-    def __init__(self, space: CortenSpace) -> None:
+    def __init__(self, space: CortenMm) -> None:
         self._space = space
 
     def make_lock(self, table: PageTablePage) -> McsLock:
@@ -234,7 +234,7 @@ class AdvProtocol(Protocol):
         yield from self._acquire(cursor, child)
 
     def disown(self, cursor: Cursor, child: PageTablePage) -> Steps[None]:
-        """Mark the subtree stray, unlock it (its pages were locked by this cursor), free it after RCU."""
+        """Status the subtree stray, unlock it (its pages were locked by this cursor), free it after RCU."""
         cpu, space = cursor.cpu, self._space
         tables = list(child.tables())
         for table in reversed(tables):
@@ -316,7 +316,7 @@ class AdvProtocol(Protocol):
 class RwProtocol(Protocol):
     """BRAVO over a phase-fair lock on every page-table page."""
 
-    def __init__(self, space: CortenSpace) -> None:
+    def __init__(self, space: CortenMm) -> None:
         self._space = space
 
     def make_lock(self, table: PageTablePage) -> BravoLock:

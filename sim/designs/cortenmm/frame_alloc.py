@@ -2,8 +2,13 @@
 
 Source: artifact, osdk/deps/frame-allocator. A cpu's cache is refilled with two thirds of its size from the
 cpu's own buddy; that takes a chunk from the global buddy, under a spin lock, when it runs dry. Frames go
-back to the cpu that frees them. There is no NUMA awareness: frames come in the order of their addresses. A
-workload that places its memory (`place`) splits all of it by node, chunks included.
+back to the cpu that frees them. There is no NUMA awareness: frames come in the order of their addresses, so
+from the next node when one is used up. A workload that places its memory (`place`) splits all of it by node,
+chunks included, and goes on with the next node as Linux does.
+
+When the global buddy has less than a chunk left, a cpu takes a share of that: half a fair one, as the
+artifact's balancing has it (`global_free / (2 * cpus)`), and at least one block, so that the first cpu to
+come leaves some to the others. What the artifact moves back from a cpu with plenty is left out.
 """
 
 from __future__ import annotations
@@ -13,10 +18,23 @@ from typing import TYPE_CHECKING
 from sim.engine import Steps
 from sim.engine.units import PAGE_BYTES
 from sim.hardware import Cpu, Machine
-from sim.mm import MAX_ORDER, Buddy, FrameMap, NodePolicy
+from sim.mm import (
+    MAX_ORDER,
+    Buddy,
+    FrameMap,
+    NodePolicy,
+    OutOfMemory,
+    Room,
+    distances,
+    out_of_memory,
+    size_of,
+    zonelists,
+)
 from sim.sync import QueuedSpinLock, QueueNodes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sim.designs.cortenmm.spec import CortenSpec
 
 ALLOCATE = "allocate"
@@ -37,6 +55,7 @@ class FrameAllocator:
         self.frames = FrameMap(machine.spec)
         self.owned: set[int] = set()
         self._policy: NodePolicy | None = None
+        self._orders = zonelists(distances(machine.spec, machine.spec.topology.numa_nodes))
         self._split(1)
 
     def place(self, policy: NodePolicy) -> None:
@@ -52,20 +71,34 @@ class FrameAllocator:
         self._caches: list[list[list[int]]] = [[[] for _ in range(parts)] for _ in self._machine.cpus]
 
     def allocate(self, cpu: Cpu) -> Steps[int]:
-        """Value is a frame."""
+        """Value is a frame. Raises `OutOfMemory`."""
         cpu.work(self._alloc, ALLOCATE)
-        part = self._policy.node(cpu) if self._policy else 0
-        cache = self._caches[cpu.id][part]
-        if not cache:
-            cpu.work(self._refill, ALLOCATE)
-            buddy = self._buddies[cpu.id][part]
-            if buddy.free_frames < self._limits.frame_refill:
-                yield from self._fetch_chunk(cpu, buddy, self._global[part])
-            cache.extend(buddy.allocate() for _ in range(self._limits.frame_refill))
-        frame = cache.pop()
-        self.owned.add(frame)
-        cpu.probe.frame_allocated(cpu, frame, 0)
-        return frame
+        parts = self._parts(cpu)
+        for part in parts:
+            cache = self._caches[cpu.id][part]
+            if not cache:
+                yield from self._fill(cpu, part)
+            if cache:
+                frame = cache.pop()
+                self.owned.add(frame)
+                cpu.probe.frame_allocated(cpu, frame, 0)
+                return frame
+        raise self._exhausted(cpu, parts)
+
+    def _parts(self, cpu: Cpu) -> Sequence[int]:
+        """The parts of the memory that the next frame may come from, in order."""
+        if self._policy is None:
+            return (0,)
+        node = self._policy.node(cpu)
+        return (node,) if self._policy.strict else self._orders[node]
+
+    def _fill(self, cpu: Cpu, part: int) -> Steps[None]:
+        """Frames into the cpu's empty cache of *part*, from its buddy: fewer where there are no more."""
+        cpu.work(self._refill, ALLOCATE)
+        buddy = self._buddies[cpu.id][part]
+        if buddy.free_frames < self._limits.frame_refill:
+            yield from self._fetch_chunk(cpu, buddy, self._global[part])
+        self._caches[cpu.id][part].extend(buddy.take(self._limits.frame_refill))
 
     def free(self, cpu: Cpu, frame: int) -> None:
         """Back into this cpu's cache; an overflow goes to its buddy."""
@@ -85,12 +118,27 @@ class FrameAllocator:
         return self.frames.node(frame, cpu.node)
 
     def _fetch_chunk(self, cpu: Cpu, buddy: Buddy, source: Buddy) -> Steps[None]:
-        """Move a chunk from the global buddy *source* to the cpu's, or what is left of it.
-
-        Raises `OutOfMemory`.
-        """
+        """Move a chunk from the global buddy *source* to the cpu's, or a share of what is left of it."""
         yield from self._lock.acquire(cpu)
-        for _ in range(max(1, min(self._chunk, source.free_frames) >> MAX_ORDER)):
-            buddy.free(source.allocate(MAX_ORDER), MAX_ORDER)
+        frames = self._chunk
+        if source.free_frames < frames:
+            frames = source.free_frames // (2 * len(self._machine.cpus))
+        for block in source.take(max(1, frames >> MAX_ORDER), MAX_ORDER):
+            buddy.free(block, MAX_ORDER)
         cpu.work(self._refill, ALLOCATE)
         yield from self._lock.release(cpu)
+
+    def _exhausted(self, cpu: Cpu, parts: Sequence[int]) -> OutOfMemory:
+        rooms, elsewhere = [], 0
+        for part in parts:
+            here = self._global[part].free_frames + self._of_cpu(cpu.id, part)
+            rooms.append(Room(f"node {part}" if self._policy else "the machine", self._part, here))
+            elsewhere += sum(self._of_cpu(other.id, part) for other in self._machine.cpus if other is not cpu)
+        reasons = [f"other cpus keep {size_of(elsewhere)} for themselves"] if elsewhere else []
+        if self._policy is not None and self._policy.strict:
+            reasons.append(f"memory is bound to node {parts[0]}")
+        return out_of_memory(cpu, 0, rooms, "; ".join(reasons))
+
+    def _of_cpu(self, number: int, part: int) -> int:
+        """Free frames that a cpu keeps of *part*."""
+        return self._buddies[number][part].free_frames + len(self._caches[number][part])

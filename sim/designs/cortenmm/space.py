@@ -1,173 +1,23 @@
-"""An address space of CortenMM: system calls and faults as transactions on the page table.
-
-Source: SOSP'25, figure 8; artifact, kernel/src/vm/vmar and ostd/src/mm (commit f39c207).
-"""
+"""A CortenMM process as workloads see it: what it offers, operation by operation."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
-from sim.designs.cortenmm.cursor import AdvProtocol, Cursor, Protocol, RwProtocol
+from sim.designs.cortenmm.fault import user_fault
+from sim.designs.cortenmm.mm import CortenMm
+from sim.designs.cortenmm.mmap import mmap
+from sim.designs.cortenmm.mprotect import mprotect
+from sim.designs.cortenmm.munmap import munmap
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import (
-    LEVELS,
-    PAGE_TABLE,
-    SLOTS,
-    SYSCALL,
-    AddressSpace,
-    LazyFlush,
-    Mapping,
-    Mark,
-    PageTablePage,
-    SegmentationFault,
-    SynchronousFlush,
-)
-
-if TYPE_CHECKING:
-    from sim.designs.cortenmm.kernel import CortenKernel
-
-LEAF_PAGES = SLOTS
+from sim.mm import Handlers, Mmap, Mprotect, Munmap
 
 
-class CortenSpace(AddressSpace):
-    """One process. The page table is the only record of what is mapped."""
+class CortenSpace(CortenMm):
+    """One process."""
 
-    def __init__(self, kernel: CortenKernel, cpu: Cpu) -> None:
-        super().__init__(kernel.machine)
-        self.kernel = kernel
-        self.cost = kernel.cost
-        self.protocol: Protocol = AdvProtocol(self) if kernel.spec.protocol == "adv" else RwProtocol(self)
-        self.root = PageTablePage(kernel.machine, LEVELS, 0, -1, cpu.socket, maker=cpu.id)
-        self.root.lock = self.protocol.make_lock(self.root)
-        self.va = kernel.new_va_allocator()
-        cost = self.cost
-        self._active_line = kernel.machine.line("active cpu set", cpu.socket, owner=cpu.id)
-        self.tlb = LazyFlush(
-            kernel.machine,
-            SynchronousFlush(kernel.machine, self._active_line),
-            slots=kernel.spec.limits.latr_slots,
-            tick=kernel.spec.latr_tick,
-            publish=cost["latr_publish"],
-            search=cost["latr_search"],
-            sweep=cost["latr_sweep"],
-        )
-
-    def activate(self, cpu: Cpu) -> None:
-        self.tlb.activate(cpu)
-
-    def deactivate(self, cpu: Cpu) -> Steps[None]:
-        """The last context switch of the thread is a quiescent state."""
-        return self.kernel.rcu.quiescent(cpu)
-
-    # -- operations -----------------------------------------------------------------------------------------
-
-    def mmap(self, cpu: Cpu, pages: int, at: int | None = None) -> Steps[int]:
-        """Allocate addresses, then one transaction: check the range, mark it. No page is mapped."""
-        self._enter(cpu)
-        if at is None:
-            at = yield from self.va.allocate(cpu, pages)
-        else:
-            yield from self.va.claim(cpu, at, pages)
-        cursor = yield from self._lock(cpu, at, at + pages)
-        yield from cursor.query(at)
-        replaced = yield from cursor.mark(Mark(writable=True))
-        yield from self._unlock_and_flush(cursor, replaced)
-        return at
-
-    def munmap(self, cpu: Cpu, at: int, pages: int) -> Steps[None]:
-        """One transaction: clear the range. Remote TLBs are flushed lazily, frames stay pinned until then."""
-        self._enter(cpu)
-        cursor = yield from self._lock(cpu, at, at + pages)
-        removed = yield from cursor.unmap()
-        yield from self._unlock_and_flush(cursor, removed)
+    operations: ClassVar[Handlers] = {Mmap: mmap, Munmap: munmap, Mprotect: mprotect}
 
     def fault(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:
-        """Allocate and zero a frame first, then lock the leaf's 2 MiB window and map it."""
-        self.tlb.catch_up(cpu)
-        cpu.work(self.cost["fault"], PAGE_TABLE)
-        frames = self.kernel.frames
-        frame = yield from frames.allocate(cpu)
-        yield from self.machine.memory.clear_page(cpu, frames.node(cpu, frame))
-        window = page - page % LEAF_PAGES
-        cursor = yield from self._lock(cpu, window, window + LEAF_PAGES)
-        entry = yield from cursor.query(page)
-        if isinstance(entry, Mark) and (entry.writable or not write):
-            yield from cursor.map(page, Mapping(frame, entry.writable))
-        elif isinstance(entry, Mapping) and (entry.writable or not write):
-            frames.free(cpu, frame)  # somebody else was faster: a spurious fault
-        else:
-            raise SegmentationFault(f"{cpu} touched page {page:#x}, which holds {entry}")
-        yield from self.protocol.unlock(cursor)
-
-    def _may_be_stale(self, page: int, frame: int) -> bool:
-        return self.tlb.is_pinned(page, frame)
-
-    # -- parts ----------------------------------------------------------------------------------------------
-
-    def _enter(self, cpu: Cpu) -> None:
-        self.tlb.catch_up(cpu)
-        cpu.work(self._syscall + self.cost["syscall"], SYSCALL)
-
-    def _lock(self, cpu: Cpu, start: int, end: int) -> Steps[Cursor]:
-        """`AddrSpace.lock(range)`: fill the table pool, then lock. Value: the cursor."""
-        cpu.work(self.cost["cursor"], PAGE_TABLE)
-        yield from self._prefill(cpu)
-        cursor = Cursor(self, cpu, start, end)
-        yield from self.protocol.lock(cursor)
-        return cursor
-
-    def _unlock_and_flush(self, cursor: Cursor, removed: list[tuple[int, Mapping]]) -> Steps[None]:
-        """End the transaction. Data frames and unlinked tables that no TLB may walk to are freed after the
-        flush."""
-        yield from self.protocol.unlock(cursor)
-        if removed or cursor.unlinked:
-            cpu = cursor.cpu
-            frames = self.kernel.frames
-            yield from self._active_line.read(cpu, PAGE_TABLE)
-
-            def release() -> None:
-                for _, mapping in removed:
-                    frames.free(cpu, mapping.frame)
-                self.free_tables(cpu, cursor.unlinked)
-
-            yield from self.tlb.flush(cpu, [(page, mapping.frame) for page, mapping in removed], release)
-
-    def _prefill(self, cpu: Cpu) -> Steps[None]:
-        """Keep zeroed pages for tables at hand, so that none is zeroed inside a transaction."""
-        limits, frames = self.kernel.spec.limits, self.kernel.frames
-        pool = self.kernel.table_pool[cpu.id]
-        if len(pool) <= limits.table_pool_low:
-            while len(pool) < limits.table_pool_full:
-                frame = yield from frames.allocate(cpu)
-                yield from self.machine.memory.clear_page(cpu, frames.node(cpu, frame))
-                pool.append(frame)
-
-    def make_table(self, cpu: Cpu, parent: PageTablePage, slot: int, page: int) -> Steps[PageTablePage]:
-        """A table for *slot* of *parent*, not linked yet; a mark in the slot fills it."""
-        mark = parent.get(slot)
-        cpu.work(self.cost["table_alloc"], PAGE_TABLE)
-        pool = self.kernel.table_pool[cpu.id]
-        if pool:
-            frame = pool.pop()
-        else:
-            frame = yield from self.kernel.frames.allocate(cpu)
-            yield from self.machine.memory.clear_page(cpu, self.kernel.frames.node(cpu, frame))
-        if isinstance(mark, Mark):
-            cpu.work(self.cost["fill_table"], PAGE_TABLE)
-        table = PageTablePage(
-            self.machine,
-            parent.level - 1,
-            page,
-            frame,
-            self.machine.spec.topology.socket_of_node(self.kernel.frames.node(cpu, frame)),
-            maker=cpu.id,
-            fill=mark if isinstance(mark, Mark) else None,
-        )
-        table.lock = self.protocol.make_lock(table)
-        return table
-
-    def free_tables(self, cpu: Cpu, tables: list[PageTablePage]) -> None:
-        """Give the frames of unlinked tables back."""
-        for table in tables:
-            self.kernel.frames.free(cpu, table.frame)
+        return user_fault(self, cpu, page, write)

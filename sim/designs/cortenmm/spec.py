@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
-from sim.designs.base import DesignSpec
+from sim.designs.base import DesignSpec, Offer
 from sim.engine.units import Cost, Duration
+from sim.errors import RuleError
 from sim.hardware import Spec
+from sim.mm import MAX_ORDER
 
 
 class Limits(Spec):
@@ -21,8 +23,25 @@ class Limits(Spec):
     frame_chunk: PositiveInt
     """Frames that a cpu's buddy takes from the global one at once."""
     table_pool_low: int
+    """Zeroed page-table pages in a cpu's pool at or below which it is filled up."""
     table_pool_full: PositiveInt
+    """Zeroed page-table pages in a full pool."""
     latr_slots: PositiveInt
+    """Records of lazy TLB shootdowns that a cpu keeps until all others have seen them."""
+
+    @model_validator(mode="after")
+    def _refills_fit(self) -> Self:
+        chunk = max(1, self.frame_chunk >> MAX_ORDER) << MAX_ORDER
+        if self.frame_refill > min(self.frame_cache, chunk):
+            raise RuleError(
+                "more frames are moved at once than a cache or a chunk holds",
+                {
+                    "frame_refill": f"at most {min(self.frame_cache, chunk)}",
+                    "frame_cache": f"at least {self.frame_refill}",
+                    "frame_chunk": f"at least {self.frame_refill}",
+                },
+            )
+        return self
 
 
 class Bravo(Spec):
@@ -31,7 +50,9 @@ class Bravo(Spec):
     slots: PositiveInt
     """Of the table of visible readers."""
     inhibit: Duration
+    """How long a lock whose bias was revoked stays without it."""
     scan_line: Cost
+    """Look at one line of the table of visible readers, at revocation."""
     frame_metadata: PositiveInt
     """Bytes of metadata a frame; gives locks their addresses."""
 
@@ -42,6 +63,7 @@ class Costs(Spec):
     syscall: Cost
     """Dispatch, argument checks and address-space look-up of one system call."""
     va_alloc: Cost
+    """Take a range of virtual addresses."""
     va_scan: Cost
     """Per cpu whose range a fixed mapping looks at."""
     cursor: Cost
@@ -53,12 +75,15 @@ class Costs(Spec):
     lock_node: Cost
     """Allocate and free the queue node of one lock."""
     query: Cost
+    """Read the status of one page."""
     mark: Cost
     """Write one status entry."""
     map: Cost
     """Write one present entry: reference counts, counters."""
     unmap: Cost
     """Clear one entry."""
+    protect: Cost
+    """Give one entry or status other rights."""
     fill_table: Cost
     """Write the status into all 512 entries of a new table (4 KiB of stores)."""
     table_alloc: Cost
@@ -66,11 +91,15 @@ class Costs(Spec):
     fault: Cost
     """Fault dispatch, permission checks, counters."""
     frame_alloc: Cost
+    """Take a frame from the cpu's cache."""
     frame_free: Cost
+    """Put a frame into the cpu's cache."""
     frame_refill: Cost
     """Fixed part of a move between the cpu's cache and its buddy."""
     latr_search: Cost
+    """Find a free record for a lazy shootdown."""
     latr_publish: Cost
+    """Fill the record and make it visible."""
     latr_sweep: Cost
     """Per cpu whose records a sweep reads."""
 
@@ -79,8 +108,19 @@ class CortenSpec(DesignSpec):
     """One variant of CortenMM."""
 
     protocol: Literal["rw", "adv"]
+    """`rw`: reader-writer locks on the way down; `adv`: RCU walk, then locks of the covering page and
+    below."""
     va_allocator: Literal["per-core", "global"]
-    latr_tick: Duration
+    """Virtual addresses from a slice of each cpu's own, or from one pointer under a lock."""
+    latr_tick: Duration = Field(gt=0)
+    """Time between two timer ticks, at which a cpu does the lazy TLB flushes it was asked for."""
     limits: Limits
+    """Sizes of caches and tables."""
     bravo: Bravo
+    """The reader-biased locks of the `rw` protocol."""
     costs: Costs
+    """Cpu work of each step, with its data in the cpu's own cache."""
+
+    @property
+    def offers(self) -> frozenset[Offer]:
+        return super().offers | {"placed memory"}

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sim.designs.linux.maple import VMA_WORK
+from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.vma import Vma
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import FAULT_ENTRY, PAGE_TABLE, Mapping, PageTablePage, SegmentationFault, slot_of
-
-if TYPE_CHECKING:
-    from sim.designs.linux.mm import LinuxMm
+from sim.mm import (
+    FAULT_ENTRY,
+    PAGE_TABLE,
+    READ,
+    WRITE,
+    PageTablePage,
+    Present,
+    SegmentationFault,
+    slot_of,
+)
 
 
 def user_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
@@ -20,6 +25,7 @@ def user_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
         yield from mm.mmap_lock.count.prefetch_write(cpu)
     vma = (yield from _lock_vma(mm, cpu, page)) if mm.switches.vma_lock else None
     if vma is not None:
+        _refuse_forbidden(cpu, vma, page, write)
         done = yield from _handle(mm, cpu, vma, page, write, vma_locked=True)
         yield from vma.lock.up_read(cpu)
         if done:
@@ -29,8 +35,15 @@ def user_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
     if vma is None:
         raise SegmentationFault(f"{cpu} touched page {page:#x}, which no VMA covers")
     yield from vma.line.read(cpu, VMA_WORK)
+    _refuse_forbidden(cpu, vma, page, write)
     yield from _handle(mm, cpu, vma, page, write, vma_locked=False)
     yield from mm.mmap_lock.up_read(cpu)
+
+
+def _refuse_forbidden(cpu: Cpu, vma: Vma, page: int, write: bool) -> None:
+    """access_error: raises `SegmentationFault` where *vma* does not allow the access."""
+    if not vma.rights & (WRITE if write else READ):
+        raise SegmentationFault(f"{cpu} may not {'write' if write else 'read'} page {page:#x} of {vma}")
 
 
 def _lock_vma(mm: LinuxMm, cpu: Cpu, page: int) -> Steps[Vma | None]:
@@ -61,7 +74,7 @@ def _handle(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, write: bool, *, vma_lock
     slot = slot_of(page, 1)
     if table.get(slot) is not None:
         if write:
-            yield from _reuse(mm, cpu, table, slot)
+            yield from _reuse(mm, cpu, vma, table, slot)
         return True
     if vma.anon_vma is None:
         prepared = yield from _prepare_anon_vma(mm, cpu, vma, vma_locked)
@@ -77,19 +90,19 @@ def _handle(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, write: bool, *, vma_lock
         return True
     yield from mm.pages.add_to_lru(cpu, frame)
     yield from table.line(slot).store(cpu, PAGE_TABLE)
-    table.set(slot, Mapping(frame, write))
+    table.set(slot, Present(frame, vma.rights))
     yield from lock.release(cpu)
     return True
 
 
-def _reuse(mm: LinuxMm, cpu: Cpu, table: PageTablePage, slot: int) -> Steps[None]:
-    """do_wp_page -> wp_page_reuse: a write to a page that a read fault has mapped; nobody shares it."""
+def _reuse(mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, slot: int) -> Steps[None]:
+    """do_wp_page -> wp_page_reuse: a write to a page that has lost its write right; nobody shares it."""
     lock = mm.table_lock(table)
     yield from lock.acquire(cpu)
     entry = table.get(slot)
-    if isinstance(entry, Mapping) and not entry.writable:
+    if isinstance(entry, Present) and not entry.writable:
         yield from table.line(slot).store(cpu, PAGE_TABLE)
-        table.set(slot, Mapping(entry.frame, True))
+        table.set(slot, Present(entry.frame, vma.rights))
     yield from lock.release(cpu)
 
 

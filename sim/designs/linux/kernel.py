@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sim.designs.base import DesignSpec, Kernel
-from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.page_alloc import PageAllocator
+from sim.designs.linux.space import LinuxSpace
 from sim.designs.linux.spec import LinuxSpec
 from sim.engine import Steps
 from sim.hardware import Cpu, Machine
@@ -24,8 +24,8 @@ class LinuxKernel(Kernel):
         self.scheduler = Scheduler(machine)
         self.pages = PageAllocator(machine, spec, self.nodes)
 
-    def new_process(self, cpu: Cpu) -> LinuxMm:
-        return LinuxMm(self, cpu)
+    def new_process(self, cpu: Cpu) -> LinuxSpace:
+        return LinuxSpace(self, cpu)
 
     def place_memory(self, policy: NodePolicy) -> None:
         self.pages.policy = policy

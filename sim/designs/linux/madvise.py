@@ -6,21 +6,18 @@ mmap_lock  |------------------- read --------------------|
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sim.designs.linux.maple import VMA_WORK
+from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.munmap import zap
 from sim.engine import Steps
 from sim.errors import ModelError
 from sim.hardware import Cpu
-from sim.mm import PAGE_TABLE, SYSCALL
-
-if TYPE_CHECKING:
-    from sim.designs.linux.mm import LinuxMm
+from sim.mm import PAGE_TABLE, SYSCALL, Madvise
 
 
-def discard(mm: LinuxMm, cpu: Cpu, at: int, pages: int) -> Steps[None]:
+def madvise(mm: LinuxMm, cpu: Cpu, asked: Madvise) -> Steps[None]:
     """do_madvise -> madvise_dontneed_single_vma -> zap_page_range_single, for a range of one VMA."""
+    at, pages = asked.at, asked.pages
     cpu.work(mm._syscall, SYSCALL)
     yield from mm.mmap_lock.down_read(cpu)
     vma = yield from mm.tree.find(cpu, at)

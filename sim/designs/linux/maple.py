@@ -110,12 +110,10 @@ class MapleTree:
         yield from self._walk(cpu, vma.start)
         yield from self._publish(cpu, self._unlink(vma))
 
-    def extend(self, cpu: Cpu, vma: Vma, start: int, end: int, absorb: Vma | None = None) -> Steps[None]:
-        """Store *vma* with other ends; it may take the place of its upper neighbour *absorb*."""
+    def extend(self, cpu: Cpu, vma: Vma, start: int, end: int, *absorbed: Vma) -> Steps[None]:
+        """Store *vma* with other ends; it may take the place of neighbours that it has *absorbed*."""
         yield from self._walk(cpu, start)
-        left = [self._unlink(vma)[-1]]
-        if absorb is not None:
-            left.append(self._unlink(absorb)[-1])
+        left = [self._unlink(each)[-1] for each in (vma, *absorbed)]
         vma.start, vma.end = start, end
         self._link(vma)
         for leaf in dict.fromkeys(left):
@@ -123,6 +121,16 @@ class MapleTree:
                 yield from self._unite(cpu, self._path(leaf.low))
         self._spread(vma)
         yield from self._publish(cpu, self._path(start))
+
+    def move_boundary(self, cpu: Cpu, lower: Vma, upper: Vma, at: int) -> Steps[None]:
+        """Store one of two neighbours over a part of the other: *upper* begins at *at* from now on."""
+        yield from self._walk(cpu, min(at, upper.start))
+        for node in self._path(upper.start):
+            node.low = min(node.low, at)
+        self._starts[bisect_right(self._starts, upper.start) - 1] = at
+        lower.end = upper.start = at
+        self._spread(lower)
+        yield from self._publish(cpu, self._path(lower.start))
 
     def split(self, cpu: Cpu, vma: Vma, upper: Vma) -> Steps[None]:
         """Store *upper* over the end of *vma*, which now ends where *upper* starts."""

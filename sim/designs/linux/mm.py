@@ -1,13 +1,12 @@
 """struct mm_struct and what the operations share: lines, locks, VMAs, page tables.
 
-The operations themselves are in `mmap`, `munmap` and `fault`, one module each, written as the kernel's steps.
+The operations are in modules of their own, written as the kernel's steps; `space` puts them together.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.designs.linux import fault, madvise, mmap, munmap
 from sim.designs.linux.maple import VMA_WORK, MapleTree
 from sim.designs.linux.vma import LOCK_VMA, AnonVma, Vma
 from sim.engine import Steps
@@ -18,6 +17,7 @@ from sim.mm import (
     PAGE_TABLE,
     AddressSpace,
     PageTablePage,
+    Rights,
     make_flush,
     slot_of,
 )
@@ -32,7 +32,7 @@ _VMA_LINES = 3
 
 
 class LinuxMm(AddressSpace):
-    """One process.
+    """What the operations on one process work on.
 
     Lines of mm_struct that are written while others look on (offsets as in 6.13): mmap_lock.count; the line
     of mmap_lock.owner, osq and wait list; mm_lock_seq; map_count, total_vm and data_vm; the tree's root;
@@ -72,22 +72,12 @@ class LinuxMm(AddressSpace):
         self.tlb = make_flush(machine, line("context.tlb_gen"), kernel.spec.flush)
         self.root = PageTablePage(machine, LEVELS, 0, -1, cpu.socket, maker=cpu.id)
 
-    # -- the interface --------------------------------------------------------------------------------------
-
-    def mmap(self, cpu: Cpu, pages: int, at: int | None = None) -> Steps[int]:
-        return mmap.mmap(self, cpu, pages, at)
-
-    def munmap(self, cpu: Cpu, at: int, pages: int) -> Steps[None]:
-        return munmap.munmap(self, cpu, at, pages)
-
-    def discard(self, cpu: Cpu, at: int, pages: int) -> Steps[None]:
-        return madvise.discard(self, cpu, at, pages)
-
-    def fault(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:
-        return fault.user_fault(self, cpu, page, write)
-
     def activate(self, cpu: Cpu) -> None:
         self.tlb.activate(cpu)
+
+    def status(self, page: int) -> Rights | None:
+        vma = self.tree.peek(page)
+        return None if vma is None else vma.rights
 
     # -- mmap_lock and VMA locks ----------------------------------------------------------------------------
 
@@ -114,7 +104,9 @@ class LinuxMm(AddressSpace):
 
     # -- VMAs -----------------------------------------------------------------------------------------------
 
-    def new_vma(self, cpu: Cpu, start: int, end: int, *, anon_vma: AnonVma | None = None) -> Vma:
+    def new_vma(
+        self, cpu: Cpu, start: int, end: int, rights: Rights, *, anon_vma: AnonVma | None = None
+    ) -> Vma:
         """vm_area_alloc: struct and lock from the cpu's slab, their lines in its cache."""
         cpu.work(self.cost["vma_alloc"], VMA_WORK)
         machine, kernel = self.machine, self.kernel
@@ -122,7 +114,7 @@ class LinuxMm(AddressSpace):
         nodes, scheduler = kernel.osq_nodes, kernel.scheduler
         lock = RwSem(lock_line.name, lock_line, lock_line, nodes, scheduler, LOCK_VMA, kernel.spec.rwsem)
         line = machine.line(f"VMA {start:#x}", cpu.socket, owner=cpu.id, lines=_VMA_LINES)
-        return Vma(start, end, line, lock, anon_vma)
+        return Vma(start, end, rights, line, lock, anon_vma)
 
     def new_anon_vma(self, cpu: Cpu) -> AnonVma:
         """anon_vma_alloc."""

@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sim.designs.linux.maple import VMA_WORK
+from sim.designs.linux.mm import LinuxMm
+from sim.designs.linux.modify import share_anon_vma
 from sim.designs.linux.munmap import unmap_locked
-from sim.designs.linux.vma import Vma
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import SYSCALL
-
-if TYPE_CHECKING:
-    from sim.designs.linux.mm import LinuxMm
+from sim.mm import SYSCALL, Mmap, Rights
 
 HIGHEST_PAGE = (1 << 35) - 256
 """First page above the mmap area of a 47-bit address space: the search for gaps goes down from here."""
 
 
-def mmap(mm: LinuxMm, cpu: Cpu, pages: int, at: int | None) -> Steps[int]:
+def mmap(mm: LinuxMm, cpu: Cpu, asked: Mmap) -> Steps[int]:
     """mmap(2) without and with MAP_FIXED. Value: the first page."""
+    pages = asked.pages
     cpu.work(mm._syscall, SYSCALL)
     cpu.work(mm.cost["mmap_enter"], SYSCALL)
     yield from mm.mmap_lock.down_write(cpu)
-    if at is None:
+    if asked.at is None:
         start = yield from _get_unmapped_area(mm, cpu, pages)
     else:
-        start = at
+        start = asked.at
         if mm.tree.overlapping(start, start + pages):
             yield from unmap_locked(mm, cpu, start, pages)  # replaced under the write lock, no downgrade
     end = start + pages
     cpu.work(mm.cost["mmap_region"], VMA_WORK)
-    yield from _map_region(mm, cpu, start, end)
+    yield from _map_region(mm, cpu, start, end, asked.rights)
     yield from mm.counters.store(cpu, VMA_WORK)  # map_count, total_vm, data_vm
     yield from mm.write_unlock(cpu)
     return start
@@ -45,18 +42,20 @@ def _get_unmapped_area(mm: LinuxMm, cpu: Cpu, pages: int) -> Steps[int]:
     return end - pages
 
 
-def _map_region(mm: LinuxMm, cpu: Cpu, start: int, end: int) -> Steps[None]:
-    """vma_merge_new_range, or a new VMA."""
+def _map_region(mm: LinuxMm, cpu: Cpu, start: int, end: int, rights: Rights) -> Steps[None]:
+    """vma_merge_new_range, or a new VMA. Neighbours with other rights do not merge."""
     yield from mm.tree.find(cpu, start)
     before, after = mm.tree.neighbours(start, end)
     for neighbour in (before, after):
         if neighbour is not None:
             yield from neighbour.line.read(cpu, VMA_WORK)
-    if before is not None and after is not None and not _share_anon_vma(before, after):
+    before = before if before is not None and before.rights == rights else None
+    after = after if after is not None and after.rights == rights else None
+    if before is not None and after is not None and not share_anon_vma(before, after):
         after = None
     keep = before or after
     if keep is None:
-        vma = mm.new_vma(cpu, start, end)
+        vma = mm.new_vma(cpu, start, end, rights)
         yield from mm.start_write(cpu, vma)
         yield from mm.tree.insert(cpu, vma)
         return
@@ -66,13 +65,9 @@ def _map_region(mm: LinuxMm, cpu: Cpu, start: int, end: int) -> Steps[None]:
         # The gap closes: the upper VMA goes, the lower one covers all.
         yield from mm.start_write(cpu, after)
         before.anon_vma = before.anon_vma or after.anon_vma
+        after.detached = True
         end = after.end
         cpu.work(mm.cost["vma_free"], VMA_WORK)
     yield from keep.line.store(cpu, VMA_WORK)
-    absorb = after if keep is before else None
-    yield from mm.tree.extend(cpu, keep, min(keep.start, start), max(keep.end, end), absorb)
-
-
-def _share_anon_vma(before: Vma, after: Vma) -> bool:
-    """is_mergeable_anon_vma: a new range fits to either neighbour, but not two with different anon_vmas."""
-    return before.anon_vma is None or after.anon_vma is None or before.anon_vma is after.anon_vma
+    absorbed = [after] if keep is before and after is not None else []
+    yield from mm.tree.extend(cpu, keep, min(keep.start, start), max(keep.end, end), *absorbed)

@@ -7,23 +7,20 @@ mmap_lock  |------------ write -------------|------------- read --------------|
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sim.designs.linux.maple import VMA_WORK
+from sim.designs.linux.mm import LinuxMm
+from sim.designs.linux.modify import split
 from sim.designs.linux.vma import Vma
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import PAGE_TABLE, SLOTS, SYSCALL, Mapping, slot_of
-
-if TYPE_CHECKING:
-    from sim.designs.linux.mm import LinuxMm
+from sim.mm import PAGE_TABLE, SLOTS, SYSCALL, Munmap, Present, slot_of
 
 
-def munmap(mm: LinuxMm, cpu: Cpu, at: int, pages: int) -> Steps[None]:
+def munmap(mm: LinuxMm, cpu: Cpu, asked: Munmap) -> Steps[None]:
     """munmap(2)."""
     cpu.work(mm._syscall, SYSCALL)
     yield from mm.mmap_lock.down_write(cpu)
-    vmas = yield from _gather(mm, cpu, at, at + pages)
+    vmas = yield from _gather(mm, cpu, asked.at, asked.at + asked.pages)
     if not vmas:
         yield from mm.write_unlock(cpu)
         return
@@ -44,9 +41,9 @@ def _gather(mm: LinuxMm, cpu: Cpu, start: int, end: int) -> Steps[list[Vma]]:
     cpu.work(mm.cost["munmap_gather"], VMA_WORK)
     vmas = mm.tree.overlapping(start, end)
     if vmas and vmas[0].start < start:
-        vmas[0] = yield from _split(mm, cpu, vmas[0], start)
+        vmas[0] = yield from split(mm, cpu, vmas[0], start)
     if vmas and vmas[-1].end > end:
-        yield from _split(mm, cpu, vmas[-1], end)
+        yield from split(mm, cpu, vmas[-1], end)
     for vma in vmas:
         yield from mm.start_write(cpu, vma)
         yield from vma.line.store(cpu, VMA_WORK)
@@ -55,19 +52,6 @@ def _gather(mm: LinuxMm, cpu: Cpu, start: int, end: int) -> Steps[list[Vma]]:
     if vmas:
         yield from mm.counters.store(cpu, VMA_WORK)  # map_count
     return vmas
-
-
-def _split(mm: LinuxMm, cpu: Cpu, vma: Vma, at: int) -> Steps[Vma]:
-    """__split_vma: *vma* keeps the part below *at*; value is the new VMA above."""
-    yield from vma.line.read(cpu, VMA_WORK)
-    upper = mm.new_vma(cpu, at, vma.end, anon_vma=vma.anon_vma)
-    yield from mm.start_write(cpu, vma)
-    upper.write_mark = mm.sequence
-    if vma.anon_vma is not None:
-        yield from mm.link_anon_vma(cpu, vma.anon_vma)  # anon_vma_clone
-    yield from vma.line.store(cpu, VMA_WORK)
-    yield from mm.tree.split(cpu, vma, upper)
-    return upper
 
 
 def _complete(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> Steps[None]:
@@ -105,7 +89,7 @@ def zap(mm: LinuxMm, cpu: Cpu, start: int, end: int, unmapped: list[tuple[int, i
         while page < stop:
             slot = slot_of(page, 1)
             entry = table.get(slot)
-            if isinstance(entry, Mapping):
+            if isinstance(entry, Present):
                 yield from table.line(slot).write(cpu, PAGE_TABLE)
                 table.set(slot, None)
                 cpu.work(mm.cost["zap_page"], PAGE_TABLE)

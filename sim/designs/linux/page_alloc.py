@@ -2,6 +2,15 @@
 
 One zone a NUMA node that the kernel sees, one lruvec a node. A guest without a virtual topology has one of
 each for the whole machine.
+
+A page comes from the first zone of a zone list that has one:
+
+    list of the policy's node   zone 1 (full) -> zone 0 -> zone 2 -> ...   bound memory: zone 1 and no other
+                                ^ its free count is read, its lock is not taken
+    all are full                the lists of all cpus are drained into the zones, then again from the start
+    nothing came back           out of memory
+
+Zones are used up to the last page: there are no watermarks, and no reclaim but for the draining.
 """
 
 from __future__ import annotations
@@ -11,10 +20,12 @@ from typing import TYPE_CHECKING
 from sim.engine import Steps
 from sim.engine.units import PAGE_BYTES
 from sim.hardware import Cpu, Machine
-from sim.mm import Buddy, FirstTouch, FrameMap, NodePolicy
+from sim.mm import Buddy, FirstTouch, FrameMap, NodePolicy, Room, distances, out_of_memory, zonelists
 from sim.sync import QueuedSpinLock, QueueNodes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sim.designs.linux.spec import LinuxSpec
 
 ALLOCATE = "allocate"
@@ -31,6 +42,7 @@ class Zone:
         sockets = spec.topology.sockets
         self.frames = spec.memory.size_per_socket * sockets // spec.topology.numa_nodes // PAGE_BYTES
         home = index * sockets // spec.topology.numa_nodes
+        self.name = f"node {index}"
         self.buddy = Buddy(index * self.frames, self.frames)
         self.lock = QueuedSpinLock(nodes, machine.line(f"zone {index} lock", home), LOCK_ZONE)
         self.free_lists = machine.line(f"zone {index} free lists", home, lines=2)
@@ -42,6 +54,11 @@ class Zone:
     def blocks(self, cpu: Cpu, order: int) -> list[int]:
         """The cpu's list of free blocks of 2**order."""
         return self._larger.setdefault((cpu.id, order), []) if order else self.pcp[cpu.id]
+
+    def lists(self, cpu: Cpu) -> list[tuple[int, list[int]]]:
+        """All lists of the cpu that are not empty, with their orders."""
+        larger = [(order, blocks) for (owner, order), blocks in self._larger.items() if owner == cpu.id]
+        return [(order, blocks) for order, blocks in ((0, self.pcp[cpu.id]), *larger) if blocks]
 
 
 class PageAllocator:
@@ -62,6 +79,8 @@ class PageAllocator:
         self._lru_add = costs.lru_add.at(clock)
         self._lru_move, self._lru_page = costs.lru_move.at(clock), costs.lru_page.at(clock)
         self.zones = [Zone(machine, index, nodes) for index in range(topology.numa_nodes)]
+        orders = zonelists(distances(machine.spec, topology.numa_nodes))
+        self._zonelists = [[self.zones[node] for node in order] for order in orders]
         self.policy: NodePolicy = FirstTouch(topology)
         self._lru_batch: list[list[int]] = [[] for _ in machine.cpus]
         self._in_batch: set[int] = set()
@@ -79,25 +98,56 @@ class PageAllocator:
         limits = self._spec.limits
         for cpu in self._machine.cpus:
             zone = self.zones[self.policy.node(cpu)]
-            batch = [zone.buddy.allocate() for _ in range(int(draw() * limits.lru_batch))]
+            batch = zone.buddy.take(int(draw() * limits.lru_batch))
             self._lru_batch[cpu.id] = batch
             self._in_batch.update(batch)
             self.owned.update(batch)
-            zone.pcp[cpu.id] = [zone.buddy.allocate() for _ in range(int(draw() * limits.pcp_batch))]
+            zone.pcp[cpu.id] = zone.buddy.take(int(draw() * limits.pcp_batch))
 
     # -- pages ----------------------------------------------------------------------------------------------
 
     def allocate(self, cpu: Cpu, order: int = 0) -> Steps[int]:
-        """rmqueue_pcplist: value is the first frame."""
+        """__alloc_pages: value is the first frame. Raises `OutOfMemory`."""
         cpu.work(self._alloc, ALLOCATE)
-        zone = self.zones[self.policy.node(cpu)]
-        pcp = zone.blocks(cpu, order)
-        if not pcp:
-            yield from self._move(cpu, zone, self._batch(order), order)
-        frame = pcp.pop()
+        node = self.policy.node(cpu)
+        allowed = [self.zones[node]] if self.policy.strict else self._zonelists[node]
+        frame = yield from self._from_zones(cpu, allowed, order)
+        while frame is None:
+            drained = yield from self._drain(cpu, allowed)
+            if not drained:
+                rooms = [Room(zone.name, zone.frames, zone.buddy.free_frames) for zone in allowed]
+                bound = f"memory is bound to {allowed[0].name}" if self.policy.strict else ""
+                raise out_of_memory(cpu, order, rooms, bound)
+            frame = yield from self._from_zones(cpu, allowed, order)
         self.owned.add(frame)
         cpu.probe.frame_allocated(cpu, frame, order)
         return frame
+
+    def _from_zones(self, cpu: Cpu, zones: Sequence[Zone], order: int) -> Steps[int | None]:
+        """get_page_from_freelist: from the first of *zones* that has a block; value: None if none has."""
+        for zone in zones:
+            pcp = zone.blocks(cpu, order)
+            if not pcp:
+                if not zone.buddy.has(order):  # zone_watermark_fast
+                    yield from zone.free_lists.read(cpu, ALLOCATE)
+                    continue
+                yield from self._move(cpu, zone, pcp, self._batch(order), order)
+            if pcp:  # else others were faster
+                return pcp.pop()
+        return None
+
+    def _drain(self, cpu: Cpu, zones: Sequence[Zone]) -> Steps[int]:
+        """drain_all_pages: every cpu's lists back into *zones*, by *cpu*; value is how many blocks.
+
+        Linux drains the zones that the request may not use as well, which cannot help it.
+        """
+        drained = 0
+        for zone in zones:
+            for owner in self._machine.cpus:
+                for order, blocks in zone.lists(owner):
+                    drained += len(blocks)
+                    yield from self._move(cpu, zone, blocks, -len(blocks), order)
+        return drained
 
     def free(self, cpu: Cpu, frame: int, order: int = 0) -> Steps[None]:
         """free_unref_page: on this cpu's list of the frame's zone, in bulk to the buddy when that is full."""
@@ -108,7 +158,7 @@ class PageAllocator:
         pcp = zone.blocks(cpu, order)
         pcp.append(frame)
         if len(pcp) << order > self._spec.limits.pcp_high:
-            yield from self._move(cpu, zone, -self._batch(order), order)
+            yield from self._move(cpu, zone, pcp, -self._batch(order), order)
 
     def _batch(self, order: int) -> int:
         """How many blocks are moved at once (rmqueue_bulk is asked for max(batch >> order, 2) large ones)."""
@@ -122,22 +172,27 @@ class PageAllocator:
     def _zone_of(self, frame: int) -> Zone:
         return self.zones[frame // self.zones[0].frames]
 
-    def _move(self, cpu: Cpu, zone: Zone, blocks: int, order: int) -> Steps[None]:
-        """rmqueue_bulk (*blocks* > 0) or free_pcppages_bulk (< 0), under zone->lock with interrupts off."""
-        pcp = zone.blocks(cpu, order)
+    def _move(self, cpu: Cpu, zone: Zone, pcp: list[int], blocks: int, order: int) -> Steps[None]:
+        """rmqueue_bulk (*blocks* > 0: up to so many, into *pcp*) or free_pcppages_bulk (< 0: out of it).
+
+        Under zone->lock with interrupts off.
+        """
         blocks = max(blocks, -len(pcp))
         if cpu.pending:
             yield cpu.take_pending()
         cpu.disable_interrupts()
         yield from zone.lock.acquire(cpu)
         yield from zone.free_lists.write(cpu, LOCK_ZONE)
-        each = self._per_block + ((1 << order) - 1) * self._zone_check if blocks > 0 else self._per_freed
-        cpu.work(self._refill + abs(blocks) * each, ALLOCATE)
+        if blocks > 0:
+            taken = zone.buddy.take(blocks, order)
+            cost = len(taken) * (self._per_block + ((1 << order) - 1) * self._zone_check)
+        else:
+            cost = -blocks * self._per_freed
+        cpu.work(self._refill + cost, ALLOCATE)
         if cpu.pending:
             yield cpu.take_pending()
         if blocks > 0:
-            pcp.extend(zone.buddy.allocate(order) for _ in range(blocks))
-            pcp.reverse()
+            pcp.extend(reversed(taken))
         else:
             for frame in pcp[:-blocks]:
                 zone.buddy.free(frame, order)

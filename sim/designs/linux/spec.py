@@ -30,8 +30,11 @@ class Limits(Spec):
     """Sizes of batches and lists."""
 
     lru_batch: PositiveInt
+    """Pages in a cpu's LRU batch before it is emptied (folio batch)."""
     pcp_batch: PositiveInt
+    """Pages moved at once between a cpu's page list and the buddy allocator."""
     pcp_high: PositiveInt
+    """Pages in a cpu's list above which frees go back to the buddy allocator."""
 
 
 class Costs(Spec):
@@ -52,7 +55,9 @@ class Costs(Spec):
     tree_split: Cost
     """The same for a store that splits or joins nodes, on top."""
     vma_alloc: Cost
+    """Allocate and fill a VMA."""
     vma_free: Cost
+    """Free a VMA; the rest runs later, after a grace period."""
     vma_merge: Cost
     """Decide on and carry out a merge, without the tree store."""
     lock_vma: Cost
@@ -83,6 +88,10 @@ class Costs(Spec):
     """Zap pages of one level-1 table: map it, set up and finish the batch of its pages."""
     zap_page: Cost
     """Clear one PTE: rmap, counters, gather."""
+    mprotect: Cost
+    """Checks and flags of one VMA (do_mprotect_pkey, mprotect_fixup), without joining, cutting and PTEs."""
+    change_page: Cost
+    """Rewrite one PTE: exchange, look whether it may become writable, commit, gather."""
 
 
 class BlockCosts(Spec):
@@ -100,15 +109,21 @@ class LinuxSpec(DesignSpec):
     """One kernel version. Without *blocks* only single pages are allocated."""
 
     switches: Switches
+    """What differs between kernel versions."""
     flush: FlushSpec
+    """How other cpus' TLBs are flushed."""
     limits: Limits
+    """Sizes of batches and lists."""
     rwsem: RwSemTuning
+    """Constants of the reader-writer semaphore (mmap_lock)."""
     costs: Costs
+    """Cpu work of each step, in cycles with its data in the cpu's own cache."""
     blocks: BlockCosts | None = None
+    """Page allocator: blocks of several pages. Absent: only single pages are allocated."""
 
     def refuses(self, machine: MachineSpec) -> str | None:
         return self.flush.refuses(machine)
 
     @property
     def offers(self) -> frozenset[Offer]:
-        return super().offers | {"discards", "page allocator"}
+        return super().offers | {"placed memory", "discards", "page allocator"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sim.hardware import CacheLine
+from sim.mm import Rights, rights_text
 from sim.sync import RwSem
 
 LOCK_VMA = "lock: vma"
@@ -18,7 +19,7 @@ class AnonVma:
 
 
 class Vma:
-    """A virtual memory area, [start, end) in pages.
+    """A virtual memory area, [start, end) in pages, all of it with the same *rights*.
 
     *line* is the struct (three cache lines). *lock* is the separately allocated rwsem of 6.4-6.14: faults
     read-lock it with a trylock, writers take it for a moment to set *write_mark* to the mm's sequence number.
@@ -26,11 +27,20 @@ class Vma:
     has found it before that looks again.
     """
 
-    __slots__ = ("anon_vma", "detached", "end", "line", "lock", "start", "write_mark")
+    __slots__ = ("anon_vma", "detached", "end", "line", "lock", "rights", "start", "write_mark")
 
-    def __init__(self, start: int, end: int, line: CacheLine, lock: RwSem, anon_vma: AnonVma | None) -> None:
+    def __init__(
+        self,
+        start: int,
+        end: int,
+        rights: Rights,
+        line: CacheLine,
+        lock: RwSem,
+        anon_vma: AnonVma | None,
+    ) -> None:
         self.start = start
         self.end = end
+        self.rights = rights
         self.line = line
         self.lock = lock
         self.anon_vma = anon_vma
@@ -38,7 +48,7 @@ class Vma:
         self.detached = False
 
     def __repr__(self) -> str:
-        return f"VMA {self.start:#x}-{self.end:#x}"
+        return f"VMA {self.start:#x}-{self.end:#x} {rights_text(self.rights)}"
 
     @property
     def pages(self) -> int:

@@ -15,15 +15,20 @@ class PlainLock(Spec):
     """A lock without options, in the memory of socket *home*."""
 
     kind: Literal["tas", "ticket", "mcs", "qspinlock", "mutex", "phase-fair", "seqlock"]
+    """Which lock it is."""
     home: NonNegativeInt = 0
+    """Socket in whose memory it lies."""
 
 
 class TtasLock(Spec):
     """Test-and-test-and-set; *pause* is what a waiter does between two looks at the word."""
 
     kind: Literal["ttas"]
+    """Which lock it is."""
     home: NonNegativeInt = 0
+    """Socket in whose memory it lies."""
     pause: Cost
+    """What a waiter does between two looks at the word."""
 
 
 class CnaLock(Spec):
@@ -31,24 +36,33 @@ class CnaLock(Spec):
     (`numa_spinlock_threshold`)."""
 
     kind: Literal["cna"]
+    """Which lock it is."""
     home: NonNegativeInt = 0
+    """Socket in whose memory it lies."""
     threshold: Duration
+    """How long waiters of other nodes may be passed over (numa_spinlock_threshold)."""
 
 
 class RwSemLock(Spec):
     """Linux's reader-writer semaphore (since 5.2) with its constants."""
 
     kind: Literal["rwsem"]
+    """Which lock it is."""
     home: NonNegativeInt = 0
+    """Socket in whose memory it lies."""
     tuning: RwSemTuning
+    """The kernel's constants."""
 
 
 class XaddRwSemLock(Spec):
     """The reader-writer semaphore of kernels up to 5.1, without *owner_spinning* of those before 3.16."""
 
     kind: Literal["rwsem-xadd"]
+    """Which lock it is."""
     home: NonNegativeInt = 0
+    """Socket in whose memory it lies."""
     owner_spinning: bool = True
+    """Writers spin while the owner runs (since 3.16)."""
 
 
 class BravoLock(Spec):
@@ -56,18 +70,26 @@ class BravoLock(Spec):
     *slots*, and for *inhibit* there is no bias. Locks with the same options share a table."""
 
     kind: Literal["bravo"]
+    """Which lock it is."""
     home: NonNegativeInt = 0
+    """Socket in whose memory it lies."""
     slots: PositiveInt
+    """Of the table of visible readers."""
     scan_line: Cost
+    """Look at one line of that table, for a writer."""
     inhibit: Duration
+    """How long the lock stays without reader bias after a writer."""
 
 
 class PercpuRwSemLock(Spec):
     """Linux's per-cpu rwsem, whose writers wait for grace periods; *tick* is the kernel's (1 / HZ)."""
 
     kind: Literal["percpu-rwsem"]
+    """Which lock it is."""
     home: NonNegativeInt = 0
-    tick: Duration
+    """Socket in whose memory it lies."""
+    tick: Duration = Field(gt=0)
+    """Time between two timer ticks of the kernel: 1 / HZ."""
 
 
 LockSpec = Annotated[

@@ -20,13 +20,14 @@ BARRIER = "barrier"
 class Word:
     """A line with a value that a compare-and-swap can tell has changed."""
 
-    __slots__ = ("_threads", "_turn", "line", "version")
+    __slots__ = ("_gone", "_threads", "_turn", "line", "version")
 
     def __init__(self, line: CacheLine, threads: int) -> None:
         self.line = line
         self.version = 0
         self._threads = threads
         self._turn = 0
+        self._gone: set[int] = set()
 
     def load(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.read(cpu)
@@ -57,8 +58,19 @@ class Word:
             yield from self.line.write(cpu)
             if self._turn == cpu.id:
                 break
-        self._turn = (cpu.id + 1) % self._threads
+        self._turn = self._after(cpu.id)
         self.version += 1
+
+    def leave(self, cpu: Cpu) -> None:
+        """The thread on *cpu* ends and takes no more turns; if it is its turn, the next one has it."""
+        self._gone.add(cpu.id)
+        if self._turn == cpu.id:
+            self._turn = self._after(cpu.id)
+
+    def _after(self, thread: int) -> int:
+        """Whose turn it is after that of *thread*: the next one's that has not left."""
+        ring = ((thread + step) % self._threads for step in range(1, self._threads + 1))
+        return next((other for other in ring if other not in self._gone), thread)
 
 
 class Words:
@@ -85,7 +97,7 @@ class Words:
 
 
 class Barrier:
-    """All threads of the run meet. An instrument of the bench, not of the machine: meeting costs nothing."""
+    """All threads that have not ended meet. An instrument of the bench, not of the machine: it is free."""
 
     __slots__ = ("_random", "_threads", "_waiting")
 
@@ -103,13 +115,22 @@ class Barrier:
         if len(self._waiting) + 1 < self._threads:
             self._waiting.append(cpu)
             yield from cpu.park(self, BARRIER)
-        else:
-            waiting, self._waiting = self._waiting, []
-            for other in waiting:
-                other.poke(self, int(self._random.random() * skew))
-            cpu.stall(int(self._random.random() * skew), BARRIER)
-            if cpu.pending:
-                yield cpu.take_pending()
+            return
+        self._open(skew)
+        cpu.stall(int(self._random.random() * skew), BARRIER)
+        if cpu.pending:
+            yield cpu.take_pending()
+
+    def leave(self) -> None:
+        """A thread ends. Those who wait for it alone go on: its window was over before theirs."""
+        self._threads -= 1
+        if self._waiting and len(self._waiting) == self._threads:
+            self._open(0)
+
+    def _open(self, skew: int) -> None:
+        waiting, self._waiting = self._waiting, []
+        for other in waiting:
+            other.poke(self, int(self._random.random() * skew))
 
 
 class Objects:
@@ -128,3 +149,10 @@ class Objects:
         }
         self.scheduler: Scheduler = workshop.scheduler
         self.barrier: Barrier = Barrier(threads, machine.engine.stream("barrier"))
+
+    def leave(self, cpu: Cpu) -> None:
+        """The thread on *cpu* ends: nobody waits for it any more."""
+        self.barrier.leave()
+        for word in self.words.values():
+            if isinstance(word, Word):
+                word.leave(cpu)

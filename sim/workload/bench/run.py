@@ -8,6 +8,7 @@ from sim.engine import QUIET, Engine, Probe, Steps
 from sim.errors import ModelError
 from sim.hardware import Cpu, Machine, MachineSpec
 from sim.workload.bench.objects import Objects
+from sim.workload.bench.protocol import role_of
 from sim.workload.bench.spaces import Spaces
 from sim.workload.bench.steps import Stage, sequence
 from sim.workload.boot import boot
@@ -118,6 +119,7 @@ class _Bench:
             done += 1
         if cpu.pending:
             yield cpu.take_pending()
+        self._stage.objects.leave(cpu)
         cpu.leave()
 
     @property
@@ -131,7 +133,7 @@ def _has_timed(role: Role) -> bool:
 
 
 def _role_of(spec: BenchSpec, thread: int, threads: int) -> Role:
-    for role in spec.roles:
-        if role.fits(thread, threads):
-            return role
-    raise ModelError(f"no role fits thread {thread} of {threads}")
+    number = role_of(spec, thread, threads)
+    if number is None:
+        raise ModelError(f"no role fits thread {thread} of {threads}")
+    return spec.roles[number]

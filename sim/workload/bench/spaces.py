@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from sim.engine import Steps
 from sim.engine.units import PAGE_BYTES
-from sim.errors import ModelError
 from sim.hardware import Cpu, Machine
-from sim.mm import AddressSpace
+from sim.mm import AddressSpace, Madvise, Mmap
 
 if TYPE_CHECKING:
     from sim.designs import Kernel
@@ -46,7 +45,7 @@ class Spaces:
             # A TLB is not the cpu's alone: others flush it. So an access happens when its time has come.
             if cpu.pending:
                 yield cpu.take_pending()
-            yield from space.touch(cpu, page)
+            yield from space.access(cpu, page)
 
     def shoot_down(self, cpu: Cpu, step: ShootdownStep) -> Steps[None]:
         cpus, holders = self._machine.cpus, None
@@ -58,10 +57,13 @@ class Spaces:
         yield from self._kernel.shoot_down(cpu, self._spaces[self._loaded[cpu.id]], pages, holders)
 
     def discard(self, cpu: Cpu, pages: int | None) -> Steps[None]:
-        place = self._pages(cpu.id, cpu, pages)
-        if place.step != 1:
-            raise ModelError("only pages side by side can be discarded")
-        yield from self._spaces[self._loaded[cpu.id]].discard(cpu, place.start, len(place))
+        """Pages side by side go in one call, as a program would give them; pages apart in one call each."""
+        space, place = self._spaces[self._loaded[cpu.id]], self._pages(cpu.id, cpu, pages)
+        if place.step == 1:
+            yield from space.perform(cpu, Madvise(place.start, len(place)))
+            return
+        for page in place:
+            yield from space.perform(cpu, Madvise(page, 1))
 
     def switch(self, cpu: Cpu) -> Steps[None]:
         yield from self._load(cpu, (self._loaded[cpu.id] + 1) % len(self._spaces))
@@ -85,7 +87,7 @@ class Spaces:
             space = self._kernel.new_process(cpu)
             self._spaces.append(space)
             yield from self._load(cpu, number)  # a kernel maps in the space that its cpu runs
-            self._starts.append((yield from space.mmap(cpu, size)))
+            self._starts.append((yield from space.perform(cpu, Mmap(size))))
         if cpu.pending:
             yield cpu.take_pending()
 
@@ -93,6 +95,6 @@ class Spaces:
         for number in (*range(1, self._spec.count), 0):
             yield from self._load(cpu, number)
             for page in self._pages(cpu.id, cpu, None):
-                yield from self._spaces[number].touch(cpu, page)
+                yield from self._spaces[number].access(cpu, page)
         if cpu.pending:
             yield cpu.take_pending()

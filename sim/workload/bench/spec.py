@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, model_
 
 from sim.engine.units import PAGE_BYTES, Bandwidth, Cost, Duration, Size
 from sim.hardware import Spec
-from sim.mm import FIRST_TOUCH, MemoryPolicy
+from sim.mm import FIRST_TOUCH, MAX_ORDER, MemoryPolicy
 from sim.workload.bench.lock_spec import READABLE, LockSpec
 from sim.workload.pinning import Pinning
 from sim.workload.window import Reported, Window
@@ -43,7 +43,9 @@ class LineSpec(Spec):
     """
 
     home: NonNegativeInt = 0
+    """Socket in whose memory it lies."""
     each_thread: Size | None = Field(default=None, gt=0)
+    """Bytes from one thread's word to the next. Absent: one word that all share."""
 
 
 class SpacesSpec(Spec):
@@ -51,8 +53,11 @@ class SpacesSpec(Spec):
     *apart* from one to the next, which it has touched before the run. Threads begin in the first space."""
 
     count: PositiveInt = 1
+    """Number of address spaces."""
     pages: PositiveInt
+    """Pages of each thread's region in each of them."""
     apart: Size = PAGE_BYTES
+    """Bytes from one page of a region to the next."""
 
     @model_validator(mode="after")
     def _whole_pages_apart(self) -> Self:
@@ -65,7 +70,9 @@ class TouchPagesStep(Spec):
     """Access the first *pages* pages (absent: all) of the thread's region, or of thread 0's, one by one."""
 
     pages: PositiveInt | None = None
+    """How many, from the first on. Absent: all."""
     region: Literal["own", "first"] = "own"
+    """The thread's own pages, or those of thread 0."""
 
 
 class ShootdownStep(Spec):
@@ -76,20 +83,25 @@ class ShootdownStep(Spec):
     """
 
     targets: Literal["all", "next"] | PositiveInt
+    """`all`: every cpu that runs the address space; `next`, or a number: so many next ones in number."""
     pages: PositiveInt | None = None
+    """How many, from the first on. Absent: all."""
 
 
 class DiscardStep(Spec):
     """Give the first *pages* pages (absent: all) of the thread's region back (MADV_DONTNEED)."""
 
     pages: PositiveInt | None = None
+    """How many, from the first on. Absent: all."""
 
 
 class PagesStep(Spec):
     """Take so many blocks of 2**order pages from the kernel's allocator, or give back those taken before."""
 
     count: PositiveInt
-    order: NonNegativeInt = 0
+    """How many blocks."""
+    order: NonNegativeInt = Field(0, le=MAX_ORDER)
+    """A block has 2**order pages."""
 
 
 class StreamStep(Spec):
@@ -99,13 +111,16 @@ class StreamStep(Spec):
     """
 
     bandwidth: Bandwidth
+    """Of all threads with such a step together."""
 
 
 class ClearStep(Spec):
     """Zero so many bytes on a node, in huge pages where 2 MiB of them are left."""
 
     size: Size = PAGE_BYTES
+    """How many bytes."""
     node: Node = "local"
+    """On which node: `local`, `remote` or a number."""
 
     @model_validator(mode="after")
     def _whole_pages(self) -> Self:
@@ -118,12 +133,14 @@ class CopyStep(ClearStep):
     """Copy so many bytes from one node to another, page by page."""
 
     source: Node = "local"
+    """From which node: `local`, `remote` or a number."""
 
 
 class CasStep(Spec):
     """Load the line, add, compare-and-swap; again until nobody came between."""
 
     line: str
+    """Name of the line."""
     retry: Cost
     """From a compare-and-swap that failed to the next one: a mispredicted branch, and the addition."""
 
@@ -132,40 +149,59 @@ class SeqReadStep(Spec):
     """Do *steps* as a reader of a seqlock: once more from the beginning, as long as writers come between."""
 
     lock: str
+    """Name of the seqlock."""
     steps: tuple[BenchStep, ...] = Field(min_length=1)
+    """What is read."""
 
 
 class BenchStep(Spec):
     """One step: exactly one of its keys."""
 
     load: str | None = None
+    """Load from a line, by its name."""
     store: str | None = None
+    """Store to a line."""
     add: str | None = None
     """An atomic add to a line."""
     cas_add: CasStep | None = None
+    """Add by compare-and-swap in a loop."""
     turn: str | None = None
     """Compare-and-swap on a line until it is this thread's turn, which makes it the next thread's: a ball
     that two threads, or a ring of them, pass on."""
     lock: str | None = None
+    """Take a lock, by its name; of a reader-writer lock, for writing."""
     unlock: str | None = None
+    """Release it."""
     read_lock: str | None = None
+    """Take a reader-writer lock for reading."""
     read_unlock: str | None = None
+    """Release it."""
     seq_read: SeqReadStep | None = None
+    """Read under a seqlock, again while writers come between."""
     sleep: Duration | None = None
     """Block for so long, as for a device or a timer: the cpu idles and an interrupt wakes the thread."""
     compute: Cost | None = None
+    """Work of the cpu on its own."""
     read_dram: PositiveInt | None = None
     """So many dependent loads that miss all caches."""
     node: Node | None = None
     """With `read_dram`: whose memory; absent, that of the thread's own node."""
     stream_dram: StreamStep | None = None
+    """Read lines from DRAM at random at a given rate."""
     clear: ClearStep | None = None
+    """Zero memory."""
     copy_: CopyStep | None = Field(default=None, alias="copy")
+    """Copy memory."""
     allocate: PagesStep | None = None
+    """Take blocks of pages from the design's page allocator."""
     free: PagesStep | None = None
+    """Give back blocks taken before."""
     touch: TouchPagesStep | None = None
+    """Access pages of a region."""
     shootdown: ShootdownStep | None = None
+    """Flush pages from the TLBs of others."""
     discard: DiscardStep | None = None
+    """Give pages back (MADV_DONTNEED)."""
     switch_space: Literal["next"] | None = None
     """Load the next address space, after the last one the first."""
     barrier: Duration | None = None
@@ -209,8 +245,11 @@ class Role(Spec):
     """
 
     who: Who
+    """Which threads: `alone` in the run, the `first`, the `others`, `even` or `odd` ones, or `all`."""
     steps: tuple[BenchStep, ...] = Field(min_length=1)
+    """What they repeat."""
     measured: bool = True
+    """False: they make load, and neither operations nor time of theirs count."""
 
     def fits(self, thread: int, threads: int) -> bool:
         return {
@@ -227,20 +266,29 @@ class BenchSpec(Spec):
     """A bench: objects, roles, and how long it runs."""
 
     name: str
+    """The file's name without `.yaml`."""
     title: str
+    """One line for lists and figures."""
     family: Literal["bench"]
+    """`bench`: what the file is."""
     lines: dict[str, LineSpec] = Field(default_factory=dict)
+    """Name -> a cache line that steps work on."""
     locks: dict[str, LockSpec] = Field(default_factory=dict)
+    """Name -> a lock that steps take."""
     spaces: SpacesSpec | None = None
+    """Address spaces for the steps that need them."""
     placement: str | None = None
     """What published rows call this way to run it, such as will-it-scale's `threads`."""
     roles: tuple[Role, ...] = Field(min_length=1)
+    """What which threads do. A thread takes the first role that fits it."""
     pinning: Pinning = "cores-first"
     """On which cpus the threads run."""
     memory: MemoryPolicy = FIRST_TOUCH
     """From which node the kernel's page allocator serves a thread."""
     rounds: PositiveInt | None = None
+    """Repetitions of each role's steps. Either this or `window`."""
     window: Window | None = None
+    """A time in which operations are counted. Either this or `rounds`."""
 
     @model_validator(mode="after")
     def _ends_in_one_way(self) -> Self:
@@ -287,24 +335,27 @@ class BenchSpec(Spec):
         """A bench has one placement at most."""
         return [self.placement] if self.placement else []
 
+    def window_of(self, placement: str) -> Window | None:
+        """The window; a bench has one placement at most."""
+        return self.window
+
     def reported(self, placement: str) -> Reported:
         """How the benchmark computes its throughput: a bench counts operations over time."""
         return "over-time"
 
 
-def nodes_named(bench: BenchSpec) -> set[Node]:
-    """The nodes that the steps of *bench* name."""
-    named: set[Node] = set()
-    for step in (step for role in bench.roles for step in _all_steps(role.steps)):
-        named |= {step.node} if step.node is not None else set()
-        named |= {step.clear.node} if step.clear else set()
-        named |= {step.copy_.node, step.copy_.source} if step.copy_ else set()
-    return named
+def nodes_named(step: BenchStep) -> list[Node]:
+    """The nodes that *step* itself names."""
+    named: list[Node] = [step.node] if step.node is not None else []
+    named += [step.clear.node] if step.clear else []
+    return named + ([step.copy_.node, step.copy_.source] if step.copy_ else [])
 
 
 def needs(bench: BenchSpec) -> set[Offer]:
     """What the steps of *bench* ask of a design."""
     asked: set[Offer] = {"address spaces"} if bench.spaces else set()
+    if bench.spaces and bench.spaces.count > 1:
+        asked.add("shootdowns of its own")  # and switches: each cpu loads each space in the set-up
     for step in (step for role in bench.roles for step in _all_steps(role.steps)):
         if step.allocate or step.free:
             asked.add("page allocator")

@@ -1,0 +1,27 @@
+"""Page faults as transactions (SOSP'25, figure 8; artifact, kernel/src/vm/vmar)."""
+
+from __future__ import annotations
+
+from sim.designs.cortenmm.mm import CortenMm
+from sim.engine import Steps
+from sim.hardware import Cpu
+from sim.mm import PAGE_TABLE, SLOTS, Present, SegmentationFault, Status
+
+
+def user_fault(mm: CortenMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
+    """Allocate and zero a frame first, then lock the leaf's 2 MiB window and map it."""
+    mm.tlb.catch_up(cpu)
+    cpu.work(mm.cost["fault"], PAGE_TABLE)
+    frames = mm.kernel.frames
+    frame = yield from frames.allocate(cpu)
+    yield from mm.machine.memory.clear_page(cpu, frames.node(cpu, frame))
+    window = page - page % SLOTS
+    cursor = yield from mm.lock(cpu, window, window + SLOTS)
+    entry = yield from cursor.query(page)
+    if isinstance(entry, Status) and entry.allows(write):
+        yield from cursor.map(page, Present(frame, entry.rights))
+    elif isinstance(entry, Present) and entry.allows(write):
+        frames.free(cpu, frame)  # somebody else was faster: a spurious fault
+    else:
+        raise SegmentationFault(f"{cpu} touched page {page:#x}, which holds {entry}")
+    yield from mm.protocol.unlock(cursor)

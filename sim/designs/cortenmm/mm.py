@@ -1,0 +1,140 @@
+"""What the operations on an address space of CortenMM share: transactions, tables, lazy flushes.
+
+The operations are in modules of their own; `space` puts them together. Source: SOSP'25, section 4 and figure
+8; artifact, kernel/src/vm/vmar and ostd/src/mm (commit f39c207).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sim.designs.cortenmm.cursor import AdvProtocol, Cursor, Protocol, RwProtocol
+from sim.engine import Steps
+from sim.hardware import Cpu
+from sim.mm import (
+    LEVELS,
+    PAGE_TABLE,
+    SYSCALL,
+    AddressSpace,
+    LazyFlush,
+    PageTablePage,
+    Present,
+    Rights,
+    Status,
+    SynchronousFlush,
+)
+
+if TYPE_CHECKING:
+    from sim.designs.cortenmm.kernel import CortenKernel
+
+
+class CortenMm(AddressSpace):
+    """The state of one process. The page table is the only record of what is mapped."""
+
+    def __init__(self, kernel: CortenKernel, cpu: Cpu) -> None:
+        super().__init__(kernel.machine)
+        self.kernel = kernel
+        self.cost = kernel.cost
+        self.protocol: Protocol = AdvProtocol(self) if kernel.spec.protocol == "adv" else RwProtocol(self)
+        self.root = PageTablePage(kernel.machine, LEVELS, 0, -1, cpu.socket, maker=cpu.id)
+        self.root.lock = self.protocol.make_lock(self.root)
+        self.va = kernel.new_va_allocator()
+        cost = self.cost
+        self._active_line = kernel.machine.line("active cpu set", cpu.socket, owner=cpu.id)
+        self.tlb = LazyFlush(
+            kernel.machine,
+            SynchronousFlush(kernel.machine, self._active_line),
+            slots=kernel.spec.limits.latr_slots,
+            tick=kernel.spec.latr_tick,
+            publish=cost["latr_publish"],
+            search=cost["latr_search"],
+            sweep=cost["latr_sweep"],
+        )
+
+    def activate(self, cpu: Cpu) -> None:
+        self.tlb.activate(cpu)
+
+    def deactivate(self, cpu: Cpu) -> Steps[None]:
+        """The last context switch of the thread is a quiescent state."""
+        return self.kernel.rcu.quiescent(cpu)
+
+    def status(self, page: int) -> Rights | None:
+        entry = self.root.deepest(page).entry_of(page)
+        return None if entry is None else entry.rights
+
+    def settle(self) -> None:
+        self.tlb.settle()
+        self.kernel.rcu.settle()
+
+    def _may_be_stale(self, page: int, frame: int) -> bool:
+        return self.tlb.is_pinned(page, frame)
+
+    # -- parts ----------------------------------------------------------------------------------------------
+
+    def enter(self, cpu: Cpu) -> None:
+        """Enter the kernel for a system call."""
+        self.tlb.catch_up(cpu)
+        cpu.work(self._syscall + self.cost["syscall"], SYSCALL)
+
+    def lock(self, cpu: Cpu, start: int, end: int) -> Steps[Cursor]:
+        """`AddrSpace.lock(range)`: fill the table pool, then lock. Value: the cursor."""
+        cpu.work(self.cost["cursor"], PAGE_TABLE)
+        yield from self._prefill(cpu)
+        cursor = Cursor(self, cpu, start, end)
+        yield from self.protocol.lock(cursor)
+        return cursor
+
+    def unlock_and_flush(self, cursor: Cursor, removed: list[tuple[int, Present]]) -> Steps[None]:
+        """End the transaction. Data frames and unlinked tables that no TLB may walk to are freed after the
+        flush."""
+        yield from self.protocol.unlock(cursor)
+        if removed or cursor.unlinked:
+            cpu = cursor.cpu
+            frames = self.kernel.frames
+            yield from self._active_line.read(cpu, PAGE_TABLE)
+
+            def release() -> None:
+                for _, mapping in removed:
+                    frames.free(cpu, mapping.frame)
+                self.free_tables(cpu, cursor.unlinked)
+
+            yield from self.tlb.flush(cpu, [(page, mapping.frame) for page, mapping in removed], release)
+
+    def _prefill(self, cpu: Cpu) -> Steps[None]:
+        """Keep zeroed pages for tables at hand, so that none is zeroed inside a transaction."""
+        limits, frames = self.kernel.spec.limits, self.kernel.frames
+        pool = self.kernel.table_pool[cpu.id]
+        if len(pool) <= limits.table_pool_low:
+            while len(pool) < limits.table_pool_full:
+                frame = yield from frames.allocate(cpu)
+                yield from self.machine.memory.clear_page(cpu, frames.node(cpu, frame))
+                pool.append(frame)
+
+    def make_table(self, cpu: Cpu, parent: PageTablePage, slot: int, page: int) -> Steps[PageTablePage]:
+        """A table for *slot* of *parent*, not linked yet; a status in the slot fills it."""
+        status = parent.get(slot)
+        cpu.work(self.cost["table_alloc"], PAGE_TABLE)
+        pool = self.kernel.table_pool[cpu.id]
+        if pool:
+            frame = pool.pop()
+        else:
+            frame = yield from self.kernel.frames.allocate(cpu)
+            yield from self.machine.memory.clear_page(cpu, self.kernel.frames.node(cpu, frame))
+        if isinstance(status, Status):
+            cpu.work(self.cost["fill_table"], PAGE_TABLE)
+        table = PageTablePage(
+            self.machine,
+            parent.level - 1,
+            page,
+            frame,
+            self.machine.spec.topology.socket_of_node(self.kernel.frames.node(cpu, frame)),
+            maker=cpu.id,
+            fill=status if isinstance(status, Status) else None,
+        )
+        table.lock = self.protocol.make_lock(table)
+        return table
+
+    def free_tables(self, cpu: Cpu, tables: list[PageTablePage]) -> None:
+        """Give the frames of unlinked tables back."""
+        for table in tables:
+            self.kernel.frames.free(cpu, table.frame)

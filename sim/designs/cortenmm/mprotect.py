@@ -1,0 +1,82 @@
+"""mprotect as a transaction (SOSP'25, section 4; artifact, kernel/src/vm/vmar and ostd/src/mm).
+
+The flush is synchronous, unlike munmap's, and happens inside the transaction: a right that is taken away must
+be gone when the call returns.
+"""
+
+from __future__ import annotations
+
+from sim.designs.cortenmm.cursor import Cursor
+from sim.designs.cortenmm.mm import CortenMm
+from sim.engine import Steps
+from sim.hardware import Cpu
+from sim.mm import (
+    PAGE_TABLE,
+    PAGES_PER_ENTRY,
+    PTES_PER_LINE,
+    Mprotect,
+    PageTablePage,
+    Present,
+    Rights,
+    Status,
+    slot_of,
+)
+
+
+def mprotect(mm: CortenMm, cpu: Cpu, asked: Mprotect) -> Steps[None]:
+    """One transaction: rewrite every entry and every status of the range, then flush what was present."""
+    mm.enter(cpu)
+    cursor = yield from mm.lock(cpu, asked.at, asked.at + asked.pages)
+    changed: list[int] = []
+    yield from _protect(cursor, cursor.covering, cursor.start, cursor.end, asked.rights, changed)
+    if changed:
+        yield from mm.tlb.flush_now(cpu, changed)
+    yield from mm.protocol.unlock(cursor)
+
+
+def _protect(
+    cursor: Cursor, table: PageTablePage, start: int, end: int, rights: Rights, changed: list[int]
+) -> Steps[None]:
+    """Give the entries of [start, end) below *table* other *rights*; present pages go to *changed*."""
+    if table.level == 1:
+        yield from _protect_leaf(cursor, table, start, end, rights, changed)
+        return
+    span = PAGES_PER_ENTRY[table.level]
+    page = start
+    while page < end:
+        slot = slot_of(page, table.level)
+        stop = min(end, page - page % span + span)
+        child = table.child(slot)
+        if child is None and isinstance(table.get(slot), Status):
+            if stop - page == span:
+                yield from table.line(slot).store(cursor.cpu, PAGE_TABLE)
+                cursor.cpu.work(cursor.space.cost["protect"], PAGE_TABLE)
+                table.set(slot, Status(rights))
+            else:
+                child = yield from cursor.push_down(table, slot, page)
+        if child is not None:
+            yield from _protect(cursor, child, page, stop, rights, changed)
+        page = stop
+
+
+def _protect_leaf(
+    cursor: Cursor, table: PageTablePage, start: int, end: int, rights: Rights, changed: list[int]
+) -> Steps[None]:
+    """The same in a level-1 table, under its lock; entries side by side on a line fetch it once."""
+    page = start
+    while page < end:
+        slot = slot_of(page, 1)
+        stop = min(end, page - slot % PTES_PER_LINE + PTES_PER_LINE)
+        there = {each: table.get(slot_of(each, 1)) for each in range(page, stop)}
+        written = {each: entry for each, entry in there.items() if entry is not None}
+        if written:
+            yield from table.line(slot).store(cursor.cpu, PAGE_TABLE)
+            cursor.cpu.work(len(written) * cursor.space.cost["protect"], PAGE_TABLE)
+        for each, entry in written.items():
+            if isinstance(entry, Present):
+                table.set(slot_of(each, 1), entry.with_rights(rights))
+                if entry.rights != rights:
+                    changed.append(each)
+            else:
+                table.set(slot_of(each, 1), Status(rights))
+        page = stop

@@ -1,0 +1,16 @@
+"""munmap as a transaction (SOSP'25, figure 8; artifact, kernel/src/vm/vmar)."""
+
+from __future__ import annotations
+
+from sim.designs.cortenmm.mm import CortenMm
+from sim.engine import Steps
+from sim.hardware import Cpu
+from sim.mm import Munmap
+
+
+def munmap(mm: CortenMm, cpu: Cpu, asked: Munmap) -> Steps[None]:
+    """One transaction: clear the range. Remote TLBs are flushed lazily, frames stay pinned until then."""
+    mm.enter(cpu)
+    cursor = yield from mm.lock(cpu, asked.at, asked.at + asked.pages)
+    removed = yield from cursor.unmap()
+    yield from mm.unlock_and_flush(cursor, removed)

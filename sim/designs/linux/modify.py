@@ -1,0 +1,90 @@
+"""Cutting and joining VMAs (mm/vma.c: __split_vma, vma_modify, vma_merge_existing_range; 6.13).
+
+The callers hold mmap_lock for writing.
+"""
+
+from __future__ import annotations
+
+from sim.designs.linux.maple import VMA_WORK
+from sim.designs.linux.mm import LinuxMm
+from sim.designs.linux.vma import Vma
+from sim.engine import Steps
+from sim.hardware import Cpu
+from sim.mm import Rights
+
+
+def split(mm: LinuxMm, cpu: Cpu, vma: Vma, at: int) -> Steps[Vma]:
+    """__split_vma: *vma* keeps the part below *at*; value is the new VMA above."""
+    yield from vma.line.read(cpu, VMA_WORK)
+    upper = mm.new_vma(cpu, at, vma.end, vma.rights, anon_vma=vma.anon_vma)
+    yield from mm.start_write(cpu, vma)
+    upper.write_mark = mm.sequence
+    if vma.anon_vma is not None:
+        yield from mm.link_anon_vma(cpu, vma.anon_vma)  # anon_vma_clone
+    yield from vma.line.store(cpu, VMA_WORK)
+    yield from mm.tree.split(cpu, vma, upper)
+    return upper
+
+
+def modify(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, rights: Rights) -> Steps[Vma]:
+    """vma_modify: make [start, end) of *vma* a part of a neighbour that has *rights*, or a VMA of its own.
+
+    Value: the VMA that it is now; its rights are the caller's to set.
+    """
+    before, after = mm.tree.neighbours(vma.start, vma.end)
+    for neighbour in (before, after):
+        if neighbour is not None:
+            yield from neighbour.line.read(cpu, VMA_WORK)
+    left = before if before is not None and start == vma.start and _may_join(before, vma, rights) else None
+    right = after if after is not None and end == vma.end and _may_join(after, vma, rights) else None
+    if left is not None and right is not None and not share_anon_vma(left, right):
+        right = None
+    if left is not None or right is not None:
+        return (yield from _join(mm, cpu, vma, start, end, left, right))
+    if vma.start < start:
+        vma = yield from split(mm, cpu, vma, start)
+    if vma.end > end:
+        yield from split(mm, cpu, vma, end)
+    return vma
+
+
+def share_anon_vma(one: Vma, other: Vma) -> bool:
+    """is_mergeable_anon_vma: two VMAs do not become one with two different anon_vmas."""
+    return one.anon_vma is None or other.anon_vma is None or one.anon_vma is other.anon_vma
+
+
+def _may_join(neighbour: Vma, vma: Vma, rights: Rights) -> bool:
+    return neighbour.rights == rights and share_anon_vma(neighbour, vma)
+
+
+def _join(
+    mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, left: Vma | None, right: Vma | None
+) -> Steps[Vma]:
+    """vma_merge_existing_range: [start, end) of *vma* goes to *left*, to *right*, or joins the two."""
+    cpu.work(mm.cost["vma_merge"], VMA_WORK)
+    keep = left or right
+    assert keep is not None
+    whole = (start, end) == (vma.start, vma.end)
+    gone = [vma] if whole else []
+    if left is not None and right is not None:
+        gone.append(right)
+    for each in dict.fromkeys([keep, vma, *gone]):
+        yield from mm.start_write(cpu, each)
+    if keep.anon_vma is None and vma.anon_vma is not None:
+        keep.anon_vma = vma.anon_vma
+        yield from mm.link_anon_vma(cpu, vma.anon_vma)  # dup_anon_vma
+    yield from keep.line.store(cpu, VMA_WORK)
+    if gone:
+        low = min(keep.start, *(each.start for each in gone))
+        high = max(keep.end, *(each.end for each in gone))
+        yield from mm.tree.extend(cpu, keep, low, high, *gone)
+        for each in gone:
+            each.detached = True
+            if each.anon_vma is not None:
+                yield from mm.link_anon_vma(cpu, each.anon_vma)  # unlink_anon_vmas
+            cpu.work(mm.cost["vma_free"], VMA_WORK)
+    else:
+        yield from vma.line.store(cpu, VMA_WORK)
+        lower, upper, at = (keep, vma, end) if keep is left else (vma, keep, start)
+        yield from mm.tree.move_boundary(cpu, lower, upper, at)
+    return keep

@@ -1,0 +1,78 @@
+"""mprotect (mm/mprotect.c of 6.13, read at torvalds/linux 003fde4492c8).
+
+mmap_lock  |------------------------------ write -------------------------------|
+            find | each VMA: join or cut, mark, rewrite PTEs under the PTL | flush + acks
+
+Everything happens under the write lock, the flush too. pte_needs_flush (arch/x86/include/asm/tlbflush.h)
+wants one for every PTE whose rights change and that was accessible before, be they raised or lowered; only
+what had no rights at all is in no TLB.
+"""
+
+from __future__ import annotations
+
+from sim.designs.linux.maple import VMA_WORK
+from sim.designs.linux.mm import LinuxMm
+from sim.designs.linux.modify import modify
+from sim.engine import Steps
+from sim.errors import ModelError
+from sim.hardware import Cpu
+from sim.mm import NOTHING, PAGE_TABLE, SLOTS, SYSCALL, Mprotect, Present, Rights, slot_of
+
+
+def mprotect(mm: LinuxMm, cpu: Cpu, asked: Mprotect) -> Steps[None]:
+    """do_mprotect_pkey. Raises `ModelError` where the range has a hole (ENOMEM)."""
+    end = asked.at + asked.pages
+    cpu.work(mm._syscall, SYSCALL)
+    yield from mm.mmap_lock.down_write(cpu)
+    yield from mm.tree.find(cpu, asked.at)
+    yield from mm.flush_pending.write(cpu, PAGE_TABLE)  # tlb_gather_mmu
+    changed: list[int] = []
+    page = asked.at
+    while page < end:
+        vma = mm.tree.peek(page)
+        if vma is None:
+            raise ModelError(f"{cpu} protects pages {asked.at:#x} to {end:#x}, but nothing is at {page:#x}")
+        stop = min(end, vma.end)
+        cpu.work(mm.cost["mprotect"], VMA_WORK)
+        yield from vma.line.read(cpu, VMA_WORK)
+        if vma.rights != asked.rights:  # mprotect_fixup
+            vma = yield from modify(mm, cpu, vma, page, stop, asked.rights)
+            yield from mm.start_write(cpu, vma)
+            yield from vma.line.store(cpu, VMA_WORK)
+            vma.rights = asked.rights
+            yield from _change_protection(mm, cpu, page, stop, asked.rights, changed)
+            yield from mm.counters.store(cpu, VMA_WORK)  # vm_stat_account
+        page = stop
+    if changed:
+        yield from mm.tlb.flush(cpu, changed)
+    yield from mm.flush_pending.write(cpu, PAGE_TABLE)  # tlb_finish_mmu
+    yield from mm.write_unlock(cpu)
+
+
+def _change_protection(
+    mm: LinuxMm, cpu: Cpu, start: int, end: int, rights: Rights, changed: list[int]
+) -> Steps[None]:
+    """change_pte_range, one level-1 table after the other; the pages to flush go to *changed*.
+
+    A private anonymous page that nobody shares becomes writable at once (can_change_pte_writable).
+    """
+    page = start
+    while page < end:
+        stop = min(end, page - page % SLOTS + SLOTS)
+        table = mm.leaf_table(page)
+        if table is None:
+            page = stop
+            continue
+        lock = mm.table_lock(table)
+        yield from lock.acquire(cpu)
+        for each in range(page, stop):
+            slot = slot_of(each, 1)
+            entry = table.get(slot)
+            if isinstance(entry, Present):
+                yield from table.line(slot).write(cpu, PAGE_TABLE)
+                cpu.work(mm.cost["change_page"], PAGE_TABLE)
+                table.set(slot, entry.with_rights(rights))
+                if entry.rights not in (rights, NOTHING):
+                    changed.append(each)
+        yield from lock.release(cpu)
+        page = stop

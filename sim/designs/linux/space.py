@@ -1,0 +1,24 @@
+"""A Linux process as workloads see it: what it offers, operation by operation."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from sim.designs.linux.fault import user_fault
+from sim.designs.linux.madvise import madvise
+from sim.designs.linux.mm import LinuxMm
+from sim.designs.linux.mmap import mmap
+from sim.designs.linux.mprotect import mprotect
+from sim.designs.linux.munmap import munmap
+from sim.engine import Steps
+from sim.hardware import Cpu
+from sim.mm import Handlers, Madvise, Mmap, Mprotect, Munmap
+
+
+class LinuxSpace(LinuxMm):
+    """One process."""
+
+    operations: ClassVar[Handlers] = {Mmap: mmap, Munmap: munmap, Mprotect: mprotect, Madvise: madvise}
+
+    def fault(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:
+        return user_fault(self, cpu, page, write)

@@ -1,0 +1,87 @@
+"""What an entry of a page table says: a present page, or the status of a range that has none.
+
+A present entry has a frame, rights and a size. The hardware sets *accessed* and *dirty* in it when a walk
+loads its translation. Its rights are those of the mapping that the page belongs to, less what is taken away
+for a time (a write to a copy-on-write page has to fault).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, TypeAlias
+
+Rights: TypeAlias = int
+"""What may be done with memory: a sum of `READ`, `WRITE` and `EXECUTE`, or `NOTHING`."""
+
+NOTHING: Final[Rights] = 0
+READ: Final[Rights] = 1
+WRITE: Final[Rights] = 2
+EXECUTE: Final[Rights] = 4
+READ_WRITE: Final[Rights] = READ | WRITE
+
+_LETTERS = {"r": READ, "w": WRITE, "x": EXECUTE}
+
+
+def parse_rights(text: Any) -> Rights:
+    """`'rw'` -> `READ | WRITE`; `none` is nothing. Raises `ValueError`."""
+    if text == "none":
+        return NOTHING
+    if not isinstance(text, str) or not text or any(text.count(letter) > 1 for letter in text):
+        raise ValueError("must be none, or letters of rwx, each once")
+    if not set(text) <= set(_LETTERS):
+        raise ValueError("must be none, or letters of rwx, each once")
+    return sum(_LETTERS[letter] for letter in text)
+
+
+def rights_text(rights: Rights) -> str:
+    """`READ | WRITE` -> `'rw'`; nothing is `none`."""
+    return "".join(letter for letter, right in _LETTERS.items() if rights & right) or "none"
+
+
+@dataclass(slots=True)
+class Present:
+    """A present leaf entry: *frame* and *rights*, in a table of *level* (1: a page of 4 KiB).
+
+    *copy_on_write*: the frame has other owners, or may have; a write copies it first.
+    """
+
+    frame: int
+    rights: Rights
+    level: int = 1
+    copy_on_write: bool = False
+    accessed: bool = field(default=False, compare=False)
+    dirty: bool = field(default=False, compare=False)
+
+    @property
+    def writable(self) -> bool:
+        """Whether the hardware lets a write through."""
+        return bool(self.rights & WRITE) and not self.copy_on_write
+
+    def allows(self, write: bool) -> bool:
+        """Whether the hardware lets this access through."""
+        return self.writable if write else bool(self.rights & READ)
+
+    def with_rights(self, rights: Rights) -> Present:
+        """The same page with other rights; the accessed and dirty bits stay (pte_modify)."""
+        return replace(self, rights=rights)
+
+    def __str__(self) -> str:
+        cow = ", copy on write" if self.copy_on_write else ""
+        return f"frame {self.frame} ({rights_text(self.rights)}{cow})"
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """An entry that is not present and says what its range is (CortenMM's metadata, SOSP'25, section 4).
+
+    Private anonymous memory with *rights* that nobody has touched: a fault brings in a zeroed page.
+    """
+
+    rights: Rights
+
+    def allows(self, write: bool) -> bool:
+        """Whether a fault for this access may bring a page in."""
+        return bool(self.rights & (WRITE if write else READ))
+
+    def __str__(self) -> str:
+        return f"private anonymous memory ({rights_text(self.rights)})"

@@ -1,0 +1,111 @@
+"""What can be asked of memory: each operation is one frozen record.
+
+A step of a workload becomes one of these and a design performs it; a design offers exactly the operations
+that it has a handler for (`AddressSpace.operations`, `Kernel.operations`). Addresses and lengths are in pages
+of 4 KiB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from sim.mm.entries import READ_WRITE, Rights
+
+if TYPE_CHECKING:
+    from sim.hardware import Cpu
+    from sim.mm.address_space import AddressSpace
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation. *name* is what files, tables and messages call it."""
+
+    name: ClassVar[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Mmap(Operation):
+    """mmap(2) of private anonymous memory with *rights*, at page *at* (MAP_FIXED) or anywhere.
+
+    Value: the first page.
+    """
+
+    name = "mmap"
+    pages: int
+    at: int | None = None
+    rights: Rights = READ_WRITE
+
+
+@dataclass(frozen=True, slots=True)
+class Munmap(Operation):
+    """munmap(2) of *pages* pages from *at* on."""
+
+    name = "munmap"
+    at: int
+    pages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mprotect(Operation):
+    """mprotect(2): *pages* pages from *at* on have *rights* from now on."""
+
+    name = "mprotect"
+    at: int
+    pages: int
+    rights: Rights
+
+
+@dataclass(frozen=True, slots=True)
+class Madvise(Operation):
+    """madvise(2). `dontneed` gives the pages back; the range stays mapped."""
+
+    name = "madvise"
+    at: int
+    pages: int
+    advice: Literal["dontneed"] = "dontneed"
+
+
+@dataclass(frozen=True, slots=True)
+class Touch(Operation):
+    """User code accesses each of *pages* once, in their order."""
+
+    name = "touch"
+    pages: Sequence[int]
+    write: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Shootdown(Operation):
+    """Flush *pages* of *space* from the TLBs of all cpus that run it, or of the cpu and its *holders*."""
+
+    name = "shootdown"
+    space: AddressSpace
+    pages: Sequence[int]
+    holders: Sequence[Cpu] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchMm(Operation):
+    """The cpu leaves its address space for *space* (switch_mm)."""
+
+    name = "switch_mm"
+    space: AddressSpace
+
+
+@dataclass(frozen=True, slots=True)
+class AllocatePages(Operation):
+    """Take a block of 2**order pages from the kernel's page allocator. Value: its first frame."""
+
+    name = "allocate"
+    order: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FreePages(Operation):
+    """Give a block of 2**order pages from *frame* on back."""
+
+    name = "free"
+    frame: int
+    order: int = 0

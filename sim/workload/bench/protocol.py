@@ -1,0 +1,197 @@
+"""What the steps of a bench do to each other: locks, rings, barriers and blocks of pages, foreseen.
+
+Everything here holds for every run with so many threads, whatever the machine and whatever the order in which
+threads come to run.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sim.errors import Fault
+
+if TYPE_CHECKING:
+    from sim.workload.bench.spec import BenchSpec, BenchStep, Role
+
+
+def role_of(bench: BenchSpec, thread: int, threads: int) -> int | None:
+    """The number of the role that *thread* takes: the first that fits."""
+    fitting = (number for number, role in enumerate(bench.roles) if role.fits(thread, threads))
+    return next(fitting, None)
+
+
+def placed_steps(steps: Sequence[BenchStep], key: str) -> Iterator[tuple[str, BenchStep]]:
+    """All steps with the keys at which they stand, each before those inside it."""
+    for index, step in enumerate(steps):
+        place = f"{key}[{index}]"
+        yield place, step
+        if step.timed:
+            yield from placed_steps(step.timed, f"{place}.timed")
+        elif step.seq_read:
+            yield from placed_steps(step.seq_read.steps, f"{place}.seq_read.steps")
+
+
+def flaw(bench: BenchSpec, threads: int) -> Fault | None:
+    """Why *bench* cannot work with so many threads, if so."""
+    taken: Counter[int] = Counter()
+    for thread in range(threads):
+        number = role_of(bench, thread, threads)
+        if number is None:
+            message = f"no role fits thread {thread} of {threads}"
+            return Fault(message, key="roles", allowed="a last role with `who: all`")
+        taken[number] += 1
+    tracks = {}
+    for number in taken:
+        track = tracks[number] = Track(bench, number)
+        if track.fault is not None:
+            return track.fault
+    if not any(_measures(bench.roles[number]) for number in taken):
+        message = f"with {threads} threads no role is measured"
+        return Fault(message, key="roles", allowed="a role with `measured: true`, or a `timed` step")
+    return _apart(bench, tracks, threads) or _crossed(tracks, taken)
+
+
+def _measures(role: Role) -> bool:
+    return role.measured or any(step.timed for step in role.steps)
+
+
+@dataclass
+class Track:
+    """One repetition of a role's steps, followed in order. *fault* is the first that cannot work.
+
+    *meetings* counts barriers (as "") and, by the name of the line, turns; *held* is which locks are held at
+    each, *before* which have been taken by then, both with whether for writing; *places* is where it stands.
+    """
+
+    bench: BenchSpec
+    number: int
+    fault: Fault | None = None
+    meetings: Counter[str] = field(default_factory=Counter)
+    held: dict[tuple[str, int], dict[str, bool]] = field(default_factory=dict)
+    before: dict[tuple[str, int], dict[str, bool]] = field(default_factory=dict)
+    places: dict[tuple[str, int], str] = field(default_factory=dict)
+    blocks: list[int] = field(default_factory=list)
+    """Orders of the blocks that are taken at the end, oldest first."""
+    most: int = 0
+    """Pages of blocks taken at once."""
+    _locked: dict[str, str] = field(default_factory=dict)
+    """Lock -> where it was taken."""
+    _read: Counter[str] = field(default_factory=Counter)
+    _reading: list[str] = field(default_factory=list)
+    _taken: dict[str, bool] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._follow(self.bench.roles[self.number].steps, f"roles[{self.number}].steps")
+        for name, place in self._locked.items():
+            self._refuse(f"{name} is still held when the steps begin again", place, "an `unlock` after it")
+        for name, count in self._read.items():
+            if count:
+                place = f"roles[{self.number}].steps"
+                message = f"{name} is still held for reading when the steps begin again"
+                self._refuse(message, place, "a `read_unlock` for each `read_lock`")
+
+    def _follow(self, steps: Sequence[BenchStep], key: str) -> None:
+        for index, step in enumerate(steps):
+            place = f"{key}[{index}]"
+            if step.timed:
+                self._follow(step.timed, f"{place}.timed")
+            elif step.seq_read:
+                self._seq_read(step, place)
+            else:
+                self._step(step, place)
+
+    def _seq_read(self, step: BenchStep, place: str) -> None:
+        assert step.seq_read is not None
+        name, before = step.seq_read.lock, (dict(self._locked), +self._read)
+        if name in self._locked:
+            self._refuse(f"waits for the writer of {name}, which is this thread", f"{place}.seq_read")
+        self._reading.append(name)
+        self._follow(step.seq_read.steps, f"{place}.seq_read.steps")
+        self._reading.pop()
+        if (dict(self._locked), +self._read) != before:
+            message = "the steps of a reader may be repeated and must leave all locks as they were"
+            self._refuse(message, f"{place}.seq_read")
+
+    def _step(self, step: BenchStep, place: str) -> None:
+        if step.lock:
+            if step.lock in self._locked or self._read[step.lock]:
+                self._refuse(f"waits for {step.lock}, which this thread holds", f"{place}.lock")
+            if step.lock in self._reading:
+                message = f"writes what it reads under {step.lock}: the reader begins again for ever"
+                self._refuse(message, f"{place}.lock")
+            self._locked[step.lock] = f"{place}.lock"
+            self._taken[step.lock] = True
+        elif step.unlock:
+            if self._locked.pop(step.unlock, None) is None:
+                self._refuse(f"{step.unlock} is not locked here", f"{place}.unlock", "a `lock` before it")
+        elif step.read_lock:
+            if step.read_lock in self._locked:
+                self._refuse(f"waits for {step.read_lock}, which this thread holds", f"{place}.read_lock")
+            self._read[step.read_lock] += 1
+            self._taken.setdefault(step.read_lock, False)
+        elif step.read_unlock:
+            if not self._read[step.read_unlock]:
+                message = f"{step.read_unlock} is not locked for reading here"
+                self._refuse(message, f"{place}.read_unlock", "a `read_lock` before it")
+            self._read[step.read_unlock] -= 1
+        elif step.barrier is not None or step.turn:
+            self._meet(step.turn or "", f"{place}.{step.kind}")
+        elif step.allocate:
+            self.blocks += [step.allocate.order] * step.allocate.count
+            self.most = max(self.most, sum(1 << order for order in self.blocks))
+        elif step.free:
+            self._give_back(step.free.count, step.free.order, f"{place}.free")
+        elif step.switch_space and self.bench.spaces and self.bench.spaces.count == 1:
+            self._refuse("there is one address space", f"{place}.switch_space", "spaces.count of 2 or more")
+
+    def _meet(self, line: str, place: str) -> None:
+        meeting = line, self.meetings[line]
+        self.meetings[line] += 1
+        self.held[meeting] = dict.fromkeys(+self._read, False) | dict.fromkeys(self._locked, True)
+        self.before[meeting] = dict(self._taken)
+        self.places[meeting] = place
+
+    def _give_back(self, count: int, order: int, place: str) -> None:
+        if len(self.blocks) < count:
+            message = f"gives back {count} blocks where {len(self.blocks)} are taken"
+            self._refuse(message, place, "an `allocate` of as many before it")
+        given, self.blocks = self.blocks[:count], self.blocks[count:]
+        if any(other != order for other in given):
+            message = f"gives back blocks of order {order} that were taken with order {given[0]}"
+            self._refuse(message, place, f"order {given[0]}: the oldest go first")
+
+    def _refuse(self, message: str, place: str, allowed: str | None = None) -> None:
+        if self.fault is None:
+            self.fault = Fault(message, key=place, allowed=allowed)
+
+
+def _apart(bench: BenchSpec, tracks: dict[int, Track], threads: int) -> Fault | None:
+    """Roles that do not come to where others wait for them."""
+    if threads == 1:
+        return None
+    for line in dict.fromkeys(line for track in tracks.values() for line in track.meetings):
+        counts = {number: track.meetings[line] for number, track in tracks.items()}
+        fewest = min(counts, key=lambda number: counts[number])
+        missing = not counts[fewest]
+        if missing or (bench.rounds is not None and len(set(counts.values())) > 1):
+            what = f"its turn at {line}" if line else "the barrier"
+            message = f"comes to {what} {counts[fewest]} times a repetition"
+            message += f", other roles {max(counts.values())} times"
+            return Fault(message, key=f"roles[{fewest}].steps", allowed="as often in every role")
+    return None
+
+
+def _crossed(tracks: dict[int, Track], taken: Counter[int]) -> Fault | None:
+    """A thread that waits for others who wait for a lock that it holds."""
+    for number, track in tracks.items():
+        others = [its for other, its in tracks.items() if other != number or taken[number] > 1]
+        for meeting, held in track.held.items():
+            for name, writing in held.items():
+                wanted = [its.before[meeting] for its in others if meeting in its.before]
+                if any(name in before and (writing or before[name]) for before in wanted):
+                    message = f"waits for other threads with {name} held, which they take before that"
+                    return Fault(message, key=track.places[meeting], allowed=f"`unlock: {name}` before it")
+    return None

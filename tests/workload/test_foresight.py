@@ -1,0 +1,318 @@
+"""Is what must fail said beforehand, with the key that was written, and does what is accepted run?"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from machines import raw_spec
+
+from sim.designs import DesignSpec
+from sim.errors import BudgetExceeded, InputError
+from sim.experiment import load_spec, parse_override
+from sim.hardware import MachineSpec
+from sim.workload import BenchSpec, Limits, WorkloadSpec, foresee, lacking, never_works, simulate
+
+LIMITS = Limits(events=200_000, simulated_ps=10**11)
+LOOP: dict[str, Any] = {
+    "name": "w",
+    "title": "",
+    "requests": 4,
+    "measured": {"first": 1, "last": 3},
+    "stack": {"size": "64 KiB", "touched": "1 page"},
+    "layout": {"request": "16 KiB", "stride": "64 KiB", "order": "own"},
+    "thread": [{"mmap": {"at": "anywhere"}}, {"touch": {"at": "mapped"}}],
+    "placements": {"p": {}},
+}
+BENCH: dict[str, Any] = {
+    "name": "b",
+    "title": "",
+    "family": "bench",
+    "lines": {"x": {}, "y": {"each_thread": "64 B"}},
+    "locks": {"l": {"kind": "mcs"}, "r": {"kind": "phase-fair"}, "s": {"kind": "seqlock"}},
+    "spaces": {"pages": 2},
+    "rounds": 3,
+}
+
+
+def machine(**changes: Any) -> MachineSpec:
+    return MachineSpec.model_validate(raw_spec(changes))
+
+
+def workload(**changes: Any) -> WorkloadSpec:
+    return WorkloadSpec.model_validate({**LOOP, **changes}, strict=False)
+
+
+def bench(*roles: tuple[str, list[dict[str, Any]]], **changes: Any) -> BenchSpec:
+    written = [{"who": who, "steps": steps} for who, steps in roles]
+    return BenchSpec.model_validate({**BENCH, "roles": written, **changes}, strict=False)
+
+
+def design(name: str) -> DesignSpec:
+    return cast(DesignSpec, load_spec("design", name).spec)
+
+
+@pytest.mark.parametrize(
+    ("changes", "threads", "key", "says"),
+    [
+        ({"layout": {"request": "16 KiB", "stride": "32 KiB", "order": "own"}}, 1, "layout.stride", "4 s"),
+        ({"layout": {**LOOP["layout"], "order": "shuffled", "leaves": 2}}, 3, "layout.leaves", "12 slots"),
+        ({"stack": {"size": "2 pages", "touched": "3 pages"}}, 1, "stack.touched", "not mapped"),
+        ({"stack": {"size": "0 B", "touched": "0 B"}}, 1, "stack.size", "maps nothing"),
+        (
+            {"thread": [*LOOP["thread"], {"munmap": {"at": "mapped"}}, {"touch": {"at": "mapped"}}]},
+            1, "thread[3]", "not mapped",
+        ),
+        (
+            {"layout": {**LOOP["layout"], "base": "4 GiB"}, "thread": [{"touch": {"at": "slot"}}]},
+            1, "thread[0]", "not mapped",
+        ),
+        (
+            {"thread": [{"mmap": {"at": "anywhere"}}, {"touch": {"at": "mapped", "size": "64 KiB"}}]},
+            2, "thread[1]", "not mapped",
+        ),
+        ({"thread": [{"mmap": {"at": "anywhere", "size": "0 B"}}]}, 1, "thread[0]", "maps nothing"),
+        ({"layout": {**LOOP["layout"], "stride": "100 TiB"}}, 2, "layout.stride", "128 TiB"),
+        ({"thread": [{"mmap": {"at": "anywhere", "size": "40 TiB"}}]}, 1, "thread[0]", "128 TiB"),
+        ({"layout": {**LOOP["layout"], "request": "32 MiB", "stride": "1 GiB"}}, 1, "layout.request", "hold"),
+        ({"layout": {**LOOP["layout"], "request": "12 MiB", "stride": "1 GiB"}}, 2, "layout.request", "hold"),
+        ({"pinning": [0]}, 2, "pinning", "1 cpus are listed"),
+        ({"memory": {"bind": 9}}, 1, "memory", "no such NUMA node"),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_a_workload_that_cannot_run(
+    changes: dict[str, Any], threads: int, key: str, says: str
+) -> None:
+    """On a machine of 2 nodes of 32 MiB."""
+    small = machine(memory={"size_per_socket": "32 MiB"})
+    fault = foresee(small, workload(**changes), "p", [threads])
+    assert fault is not None
+    assert (fault.key, says in fault.message) == (key, True)
+    if threads > 1 and "hold" in says:
+        assert foresee(small, workload(**changes), "p", [1]) is None
+
+
+COMPUTE, WAIT = {"compute": "1 us"}, {"barrier": "10 ns"}
+LOCK, UNLOCK = {"lock": "l"}, {"unlock": "l"}
+
+
+@pytest.mark.parametrize(
+    ("roles", "threads", "key", "says"),
+    [
+        ([("others", [COMPUTE])], 1, "roles", "no role fits thread 0 of 1"),
+        ([("alone", [COMPUTE])], 2, "roles", "no role fits thread 0 of 2"),
+        ([("all", [UNLOCK])], 1, "roles[0].steps[0].unlock", "not locked here"),
+        ([("all", [LOCK, COMPUTE])], 1, "roles[0].steps[0].lock", "still held"),
+        ([("all", [LOCK, LOCK, UNLOCK])], 1, "roles[0].steps[1].lock", "which this thread holds"),
+        ([("all", [{"read_lock": "r"}])], 1, "roles[0].steps", "still held for reading"),
+        ([("all", [{"read_unlock": "r"}])], 1, "roles[0].steps[0].read_unlock", "not locked for reading"),
+        ([("all", [{"lock": "r"}, {"read_lock": "r"}])], 1, "roles[0].steps[1].read_lock", "holds"),
+        (
+            [("all", [{"seq_read": {"lock": "s", "steps": [{"lock": "s"}, {"unlock": "s"}]}}])],
+            1, "roles[0].steps[0].seq_read.steps[0].lock", "begins again for ever",
+        ),
+        ([("all", [{"free": {"count": 1}}])], 1, "roles[0].steps[0].free", "gives back 1 blocks where 0"),
+        (
+            [("all", [{"allocate": {"count": 1, "order": 1}}, {"free": {"count": 1}}])],
+            1, "roles[0].steps[1].free", "taken with order 1",
+        ),
+        ([("first", [COMPUTE, WAIT]), ("all", [COMPUTE])], 2, "roles[1].steps", "the barrier 0 times"),
+        ([("first", [{"turn": "x"}]), ("all", [COMPUTE])], 2, "roles[1].steps", "its turn at x 0 times"),
+        ([("all", [LOCK, WAIT, UNLOCK])], 2, "roles[0].steps[1].barrier", "with l held"),
+        ([("all", [{"switch_space": "next"}])], 1, "roles[0].steps[0].switch_space", "one address space"),
+        ([("all", [{"compute": "0 cycles"}])], 1, "roles[0].steps", "take no time"),
+        ([("all", [{"read_dram": 1}])], 1, "roles[0].steps[0].read_dram", "DRAM channels"),
+        ([("all", [{"clear": {"node": 7}}])], 1, "roles[0].steps[0]", "NUMA node"),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_a_bench_that_cannot_run(
+    roles: list[tuple[str, list[dict[str, Any]]]], threads: int, key: str, says: str
+) -> None:
+    fault = foresee(machine(), bench(*roles), "", [threads])
+    assert fault is not None
+    assert (fault.key, says in fault.message) == (key, True), fault
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"lines": {"x": {"home": 2}}, "locks": {}}, "lines.x.home"),
+        ({"locks": {"l": {"kind": "mcs", "home": 5}}}, "locks.l.home"),
+        (
+            {"rounds": None, "window": {"warm_up": "0.1 us", "length": "0.5 us", "skew": "1 ns"}},
+            "window.length",
+        ),
+        ({"spaces": {"pages": 10**7, "apart": "64 MiB"}}, "spaces.pages"),
+        (
+            {"rounds": 2000, "roles": [{"who": "all", "steps": [{"allocate": {"count": 9, "order": 10}}]}]},
+            "roles[0].steps",
+        ),
+        ({"roles": [{"who": "all", "measured": False, "steps": [COMPUTE]}]}, "roles"),
+    ],
+)
+def test_what_is_said_of_the_rest_of_a_bench(changes: dict[str, Any], key: str) -> None:
+    spec = BenchSpec.model_validate(
+        {**BENCH, "roles": [{"who": "all", "steps": [COMPUTE]}], **changes}, strict=False
+    )
+    fault = foresee(machine(), spec, "", [1])
+    assert fault is not None
+    assert fault.key == key
+
+
+def test_is_a_hand_over_by_barrier_let_through() -> None:
+    """One holds the lock while the others come: they take it after the barrier only, which works."""
+    first, others = [LOCK, WAIT, COMPUTE, UNLOCK], [WAIT, LOCK, UNLOCK]
+    spec = bench(("first", first), ("others", others), rounds=1, spaces=None)
+    assert foresee(machine(), spec, "", [1, 2, 4]) is None
+    assert simulate(
+        machine(), design("lock"), spec, placement="", threads=4, seed=1, limits=LIMITS
+    ).operations
+
+
+@pytest.mark.parametrize("threads", [2, 4])
+@pytest.mark.parametrize("meeting", [WAIT, {"turn": "x"}])
+def test_is_nobody_waited_for_whose_window_is_over(meeting: dict[str, Any], threads: int) -> None:
+    """One thread does 5 us of work between two meetings: the others come back before its window ends."""
+    window = {"warm_up": "5 us", "length": "20 us", "skew": "1 us"}
+    spec = bench(
+        ("first", [meeting, {"compute": "5 us"}]),
+        ("others", [meeting]),
+        rounds=None,
+        window=window,
+        spaces=None,
+    )
+    assert foresee(machine(), spec, "", [threads]) is None
+    run = simulate(machine(), design("lock"), spec, placement="", threads=threads, seed=1, limits=LIMITS)
+    assert 3 * threads <= run.operations <= 6 * threads
+
+
+def test_does_a_design_that_cannot_place_memory_say_so() -> None:
+    placed = bench(("all", [COMPUTE]), memory="interleave")
+    assert lacking(design("hardware"), placed) is not None
+    assert lacking(design("linux-6.13"), placed) is None
+    assert lacking(design("cortenmm-adv"), workload(memory="interleave")) is None
+    assert (
+        lacking(design("linux-6.13"), bench(("all", [COMPUTE]), spaces={"pages": 1, "count": 2})) is not None
+    )
+
+
+@pytest.mark.parametrize(("who", "never"), [("others", True), ("alone", False), ("even", False)])
+def test_is_a_bench_that_works_for_some_number_of_threads_let_through(who: str, never: bool) -> None:
+    assert (never_works(bench((who, [COMPUTE])), "") is not None) == never
+    assert never_works(bench((who, [UNLOCK])), "") is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("latr_tick=0 ns", "too small"),
+        ("limits.frame_refill=4000", "more frames are moved at once"),
+        ("limits.frame_cache=3", "more frames are moved at once"),
+    ],
+)
+def test_is_a_design_refused_that_would_divide_by_zero_or_run_dry(change: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        load_spec("design", "cortenmm-adv", [parse_override(f"design.{change}", "--set")])
+
+
+def test_is_a_lock_refused_whose_clock_does_not_tick() -> None:
+    lock = {"l": {"kind": "percpu-rwsem", "tick": "0 ns"}}
+    with pytest.raises(ValueError, match="greater than 0"):
+        bench(("all", [LOCK, COMPUTE, UNLOCK]), locks=lock)
+
+
+# -- whatever is accepted runs ------------------------------------------------------------------------------
+
+AT = st.sampled_from(["slot", "mapped", "layout", "every slot"])
+MAP_AT = st.sampled_from(["anywhere", "slot", "layout"])
+SIZE = st.sampled_from([None, "4 KiB", "16 KiB", "40 KiB"])
+
+
+def _action(at: str, size: str | None) -> dict[str, Any]:
+    return {"at": at} | ({"size": size} if size else {})
+
+
+STEP = st.one_of(
+    st.builds(lambda at, size: {"mmap": _action(at, size)}, MAP_AT, SIZE),
+    st.builds(lambda at, size: {"munmap": _action(at, size)}, AT, SIZE),
+    st.builds(lambda at, size: {"touch": _action(at, size)}, AT, SIZE),
+    st.just({"compute": {"time": "1 us"}}),
+)  # fmt: skip
+LAYOUT = st.fixed_dictionaries(
+    {
+        "request": st.sampled_from(["4 KiB", "16 KiB"]),
+        "stride": st.sampled_from(["16 KiB", "64 KiB", "2 MiB"]),
+        "order": st.sampled_from(["own", "shuffled"]),
+    },
+    optional={"base": st.just("4 GiB"), "leaves": st.integers(1, 3), "reserve": st.integers(1, 2)},
+)
+WORKLOAD = st.fixed_dictionaries(
+    {"layout": LAYOUT, "setup": st.lists(STEP, max_size=3), "thread": st.lists(STEP, min_size=1, max_size=4)},
+    optional={
+        "memory": st.sampled_from(["interleave", {"bind": 0}]),
+        "pinning": st.sampled_from([[1], [3, 0]]),
+    },
+)
+BENCH_STEP = st.sampled_from(
+    [
+        {"load": "x"}, {"add": "y"}, {"turn": "x"}, LOCK, UNLOCK, {"read_lock": "r"}, {"read_unlock": "r"},
+        {"lock": "s"}, {"unlock": "s"}, {"seq_read": {"lock": "s", "steps": [{"load": "x"}]}}, COMPUTE, WAIT,
+        {"compute": "0 cycles"}, {"sleep": "2 us"}, {"allocate": {"count": 2}}, {"free": {"count": 1}},
+        {"touch": {}}, {"discard": {}}, {"timed": [{"load": "x"}]}, {"clear": {"node": "remote"}},
+        {"switch_space": "next"}, {"read_dram": 1},
+    ]
+)  # fmt: skip
+ROLE = st.tuples(
+    st.sampled_from(["all", "all", "first", "others", "even", "alone"]),
+    st.lists(BENCH_STEP, min_size=1, max_size=4),
+)
+END = st.sampled_from(
+    [{"rounds": 3}, {"rounds": None, "window": {"warm_up": "5 us", "length": "20 us", "skew": "1 us"}}]
+)
+QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+DESIGNS = {name: design(name) for name in ("linux-6.13", "linux-5.1", "cortenmm-adv", "cortenmm-rw")}
+
+
+@QUICK
+@given(raw=WORKLOAD, threads=st.sampled_from([1, 2]), name=st.sampled_from(sorted(DESIGNS)))
+def test_does_a_workload_that_is_accepted_run(raw: dict[str, Any], threads: int, name: str) -> None:
+    try:
+        spec = workload(**raw)
+    except ValueError:
+        return  # refused as it is read
+    fault = foresee(machine(), spec, "p", [threads])
+    if fault is not None:
+        assert fault.key
+        assert fault.key.partition(".")[0].partition("[")[0] in {*LOOP, "setup", "memory", "pinning"}
+        return
+    try:
+        run = simulate(machine(), DESIGNS[name], spec, placement="p", threads=threads, seed=1, limits=LIMITS)
+    except BudgetExceeded:
+        return
+    assert run.operations
+
+
+@QUICK
+@given(roles=st.lists(ROLE, min_size=1, max_size=2), threads=st.sampled_from([1, 2]), end=END)
+def test_does_a_bench_that_is_accepted_run(
+    roles: list[tuple[str, list[dict[str, Any]]]], threads: int, end: dict[str, Any]
+) -> None:
+    spec = bench(*roles, **end)
+    fault = foresee(machine(), spec, "", [threads])
+    if fault is not None:
+        assert fault.key
+        assert fault.key.partition(".")[0].partition("[")[0] in {*BENCH, "roles"}
+        return
+    linux = DESIGNS["linux-6.13"]
+    if lacking(linux, spec) is not None:
+        return
+    try:
+        assert simulate(
+            machine(), linux, spec, placement="", threads=threads, seed=1, limits=LIMITS
+        ).operations
+    except InputError as error:
+        raise AssertionError(f"refused too late: {error}") from error
+    except BudgetExceeded:
+        return
