@@ -101,9 +101,11 @@ class Tally(Probe):
     def interrupt(self, cpu: CpuView, begins: int, length: int) -> None:
         self.interrupts[cpu.id] += 1
 
-    def ipi_send(self, call: CallView, interrupts: int) -> None:
+    def ipi_call(self, call: CallView) -> None:
         self.calls += len(call.targets)
-        self.ipis += interrupts
+
+    def ipi_send(self, sender: CpuView, targets: Sequence[CpuView]) -> None:
+        self.ipis += len(targets)
 
     def flush(self, cpu: CpuView, pages: int) -> None:
         self.flushes += 1

@@ -147,8 +147,11 @@ class Probe:
     def interrupt(self, cpu: CpuView, begins: int, length: int) -> None:
         """*cpu* runs an interrupt's handler of *length* from *begins* on (an IPI's, a timer's, a softirq)."""
 
-    def ipi_send(self, call: CallView, interrupts: int) -> None:
-        """*call* is queued at all its targets; so many of them had an empty queue and are interrupted."""
+    def ipi_call(self, call: CallView) -> None:
+        """*call* is queued at its targets from now on; one that has an interrupt coming needs no other."""
+
+    def ipi_send(self, sender: CpuView, targets: Sequence[CpuView]) -> None:
+        """*sender* interrupts *targets*, whose queues were empty, with one write."""
 
     def ipi_handle(self, cpu: CpuView, calls: Sequence[CallView]) -> None:
         """*cpu* has come round to its queue and does what is in it."""

@@ -146,7 +146,7 @@ class Cpu:
         self.waiting = False
         if self._turned_in_wait:
             for page, waited in self._turned_in_wait:
-                page[activity] += waited
+                page[activity] = page.get(activity, 0) + waited
             self._turned_in_wait.clear()
             since = self._turned_at
         self.spent[activity] += self.engine._now - since - self._irq_in_wait + granted
@@ -253,12 +253,12 @@ class Cpu:
         an operation).
         """
         now = self.engine._now
-        page = self.spent.copy()
+        page = dict(self.spent)
         self.spent.clear()
         if self.waiting:
             beyond = max(0, self.irq_until - now)
             if beyond:
-                page[INTERRUPT] -= beyond
+                page[INTERRUPT] = page.get(INTERRUPT, 0) - beyond
                 self.spent[INTERRUPT] = beyond
             self._irq_in_wait = beyond
             waited = now - self._since - sum(page.values()) - sum(sum(past.values()) for past in self.pages)

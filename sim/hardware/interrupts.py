@@ -102,6 +102,7 @@ class InterruptController:
         """Queue *call* on every target and raise the interrupts. Returns the `Round` to finish."""
         chosen = list(targets)
         round_ = Round(sender, call, chosen)
+        sender.probe.ipi_call(round_)
         sender.work(self._send, IPI_SEND)
         groups: dict[int, list[Cpu]] = {}
         cluster = -1
@@ -121,8 +122,8 @@ class InterruptController:
             queue.append(round_)
         for members in groups.values():
             sender.work(self._icr, IPI_SEND)
+            sender.probe.ipi_send(sender, members)
             self._deliver_to(sender, members)
-        sender.probe.ipi_send(round_, sum(map(len, groups.values())))
         if sender.pending:
             yield sender.take_pending()
         return round_

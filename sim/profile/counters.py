@@ -105,9 +105,11 @@ class Counters(Paged["Counter[str]"]):
     def interrupt(self, cpu: CpuView, begins: int, length: int) -> None:
         self.page["interrupts"] += 1
 
-    def ipi_send(self, call: CallView, interrupts: int) -> None:
+    def ipi_call(self, call: CallView) -> None:
         self.page["ipi calls"] += len(call.targets)
-        self.page["ipis sent"] += interrupts
+
+    def ipi_send(self, sender: CpuView, targets: Sequence[CpuView]) -> None:
+        self.page["ipis sent"] += len(targets)
 
     def ipi_handle(self, cpu: CpuView, calls: Sequence[CallView]) -> None:
         self.page["ipis handled"] += 1

@@ -147,14 +147,20 @@ def test_is_a_charge_told_when_the_cpu_has_it_behind() -> None:
 
 class Ipis(Probe):
     def __init__(self) -> None:
-        self.sent: list[tuple[int, list[int], int]] = []
+        self.called: list[tuple[int, list[int]]] = []
+        self.sent: list[tuple[int, list[int]]] = []
         self.handled: list[tuple[int, list[int]]] = []
         self.acked: list[tuple[int, int, int]] = []
 
-    def ipi_send(self, call: Any, interrupts: int) -> None:
-        self.sent.append((call.sender.id, [target.id for target in call.targets], interrupts))
+    def ipi_call(self, call: Any) -> None:
+        self.called.append((call.sender.id, [target.id for target in call.targets]))
+
+    def ipi_send(self, sender: Any, targets: Any) -> None:
+        self.sent.append((sender.id, [target.id for target in targets]))
 
     def ipi_handle(self, cpu: Any, calls: Any) -> None:
+        for call in calls:
+            assert (call.sender.id, [target.id for target in call.targets]) in self.called
         self.handled.append((cpu.id, [call.sender.id for call in calls]))
 
     def ipi_ack(self, cpu: Any, call: Any, at: int) -> None:
@@ -166,13 +172,14 @@ def test_is_each_ipi_sent_handled_and_acknowledged() -> None:
     machine = small_machine(listeners=[listener])
 
     def body(cpu: Cpu) -> ThreadBody:
-        round_ = yield from machine.interrupts.start(cpu, machine.cpus[1:4], lambda target: 0)
+        round_ = yield from machine.interrupts.start(cpu, machine.cpus[1:6], lambda target: 0)
         yield from machine.interrupts.finish(round_)
 
     run(machine, {0: body})
-    assert listener.sent == [(0, [1, 2, 3], 3)]
-    assert listener.handled == [(1, [0]), (2, [0]), (3, [0])]
-    assert [(cpu, sender) for cpu, sender, _ in listener.acked] == [(1, 0), (2, 0), (3, 0)]
+    assert listener.called == [(0, [1, 2, 3, 4, 5])]
+    assert listener.sent == [(0, [1, 2, 3]), (0, [4, 5])]  # a write reaches one group of four
+    assert listener.handled == [(target, [0]) for target in range(1, 6)]
+    assert [(cpu, sender) for cpu, sender, _ in listener.acked] == [(target, 0) for target in range(1, 6)]
     assert all(at >= 850 * NS for _, _, at in listener.acked)  # send, deliver, handle
 
 
@@ -192,7 +199,8 @@ def test_are_calls_that_share_an_interrupt_told_apart() -> None:
         yield from machine.interrupts.finish(round_)
 
     run(machine, {0: deaf, 1: sends, 2: sends})
-    assert [interrupts for _, _, interrupts in listener.sent] == [1, 0]
+    assert listener.called == [(1, [0]), (2, [0])]
+    assert listener.sent == [(1, [0])]  # the second call joins the first one's queue
     assert listener.handled == [(0, [1, 2])]
     assert [sender for _, sender, _ in listener.acked] == [1, 2]
 
