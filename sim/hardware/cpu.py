@@ -16,7 +16,7 @@ arrives while the thread waits costs nothing unless the wait ends before the han
 
 A cpu with interrupts disabled takes them when it enables them again.
 
-All time is charged here: by `work` and `stall`, which also delay the thread, and by `end_wait` and `charge`.
+All time is charged here: by `work`, `stall` and `pay`, which also delay the thread, by `end_wait` and `charge`.
 Where somebody listens to the charges, the cpus are `HeardCpu`s.
 
 Where both siblings of a core are online, their cpus are `SmtCpu`s: one's own work takes longer while the
@@ -122,6 +122,11 @@ class Cpu:
     def stall(self, cost: int, activity: str) -> None:
         """Spend *cost* ps waiting for memory or for a moment: what a sibling does not make longer."""
         self.pending += cost
+        self.spent[activity] += cost
+
+    def pay(self, cost: int, activity: str) -> None:
+        """`stall` where nothing is pending: what an access to a line costs, which is the hottest charge."""
+        self.pending = cost
         self.spent[activity] += cost
 
     def charge(self, cost: int, activity: str) -> None:
@@ -324,6 +329,10 @@ class HeardCpu(Cpu):
 
     def stall(self, cost: int, activity: str) -> None:
         super().stall(cost, activity)
+        self.probe.charge(self, activity, cost)
+
+    def pay(self, cost: int, activity: str) -> None:
+        super().pay(cost, activity)
         self.probe.charge(self, activity, cost)
 
     def charge(self, cost: int, activity: str) -> None:

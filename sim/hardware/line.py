@@ -186,7 +186,7 @@ class CacheLine:
         else:
             cost = self._take(cpu.id) + again * self.fabric.rmw
             self.busy_until = cpu.engine._now + cost
-            cpu.stall(cost, activity)
+            cpu.pay(cost, activity)
 
     def store(self, cpu: Cpu, activity: str = LINE) -> Steps[None]:
         """A plain store: like `write`, but on a line that is *cpu*'s alone it costs no more than a hit."""
@@ -196,7 +196,7 @@ class CacheLine:
             yield pending
             exclusive = self.exclusive_to(cpu)
         if exclusive:
-            cpu.stall(self.fabric.hit, activity)
+            cpu.pay(self.fabric.hit, activity)
         else:
             yield from self.write(cpu, activity)
 
@@ -207,13 +207,13 @@ class CacheLine:
             yield pending
         sharers = self.sharers
         if cpu.bit & sharers if sharers else self.owner == cpu.id:
-            cpu.stall(self.fabric.hit, activity)
+            cpu.pay(self.fabric.hit, activity)
         elif self._must_queue(cpu):
             yield from self._queue(cpu, _READ, activity)
         else:
             latency, occupancy = self._share(cpu.id)
             self.busy_until = cpu.engine._now + occupancy
-            cpu.stall(latency, activity)
+            cpu.pay(latency, activity)
 
     def held_by(self, cpu: Cpu) -> bool:
         """Whether *cpu* has a valid copy."""
