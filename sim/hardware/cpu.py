@@ -16,7 +16,7 @@ arrives while the thread waits costs nothing unless the wait ends before the han
 
 A cpu with interrupts disabled takes them when it enables them again.
 
-All time is charged here: by `work`, `stall` and `pay`, which also delay the thread, by `end_wait` and `charge`.
+All time is charged here: by `work`, `stall` and `pay`, which also delay the thread, `end_wait` and `charge`.
 Where somebody listens to the charges, the cpus are `HeardCpu`s.
 
 Where both siblings of a core are online, their cpus are `SmtCpu`s: one's own work takes longer while the

@@ -181,7 +181,9 @@ class CacheLine:
         if pending := cpu.pending:  # `take_pending`, without the call: no other lines run as often
             cpu.pending = 0
             yield pending
-        if self._must_queue(cpu):
+        # `_must_queue` is not called where nothing can be in the way.
+        in_the_way = self._granting or self.fabric.request or self.busy_until > cpu.engine._now
+        if in_the_way and self._must_queue(cpu):
             yield from self._queue(cpu, _WRITE + again, activity)
         else:
             cost = self._take(cpu.id) + again * self.fabric.rmw
