@@ -123,6 +123,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--quick", action="store_true", help="the experiment's quick profile: a first look")
     run.add_argument("--resume", action="store_true", help="continue a run that was stopped")
     run.add_argument(
+        "--profile", action="store_true",
+        help="count what happens and who waits for which lock: counters.csv, locks.csv",
+    )  # fmt: skip
+    run.add_argument(
         "--retry-failed", action="store_true", help="as --resume, and run the points that failed again"
     )
     run.add_argument("--no-plots", action="store_true", help="tables only")
@@ -250,6 +254,7 @@ def _run(options: argparse.Namespace) -> int:
                 out=out,
                 workers=options.workers or available_cpus(),
                 resume=options.resume,
+                profile=options.profile,
                 retry_failed=options.retry_failed,
                 progress=progress,
                 task=partial(run_point, record=options.record_schedule),
@@ -314,16 +319,19 @@ def _report(points: DataFrame, out: Path, style: Style, plots: bool) -> int:
                     "out": str(out),
                     "points": len(points),
                     "failed": len(failed),
-                    "tables": [str(out / name) for name in ("points.csv", "points.parquet", "breakdown.csv")],
+                    "tables": [str(out / name) for name in _tables(points)],
                     "figures": [str(figure) for figure in figures],
                 }
             )
         )
     elif style == "people":
-        from sim.analysis.summary import result_table
+        from sim.analysis.summary import profile_table, result_table
         from sim.terminal import console
 
         console(sys.stdout).print(result_table(points))
+        if "counters" in points.attrs:
+            say("")
+            console(sys.stdout).print(profile_table(points))
         say(f"\ntables: {out / 'points.csv'}")
         for figure in figures[:1]:
             say(f"figure: {figure}")
@@ -331,6 +339,12 @@ def _report(points: DataFrame, out: Path, style: Style, plots: bool) -> int:
         _complain(f"{len(failed)} of {len(points)} points failed; the first: {failed.iloc[0]['error']}")
         return FAILED
     return DONE
+
+
+def _tables(points: DataFrame) -> list[str]:
+    """The tables in the folder of a run."""
+    extra = ("counters.csv", "locks.csv") if "counters" in points.attrs else ()
+    return ["points.csv", "points.parquet", "breakdown.csv", *extra]
 
 
 def _merge(options: argparse.Namespace) -> int:

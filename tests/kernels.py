@@ -6,7 +6,7 @@ while a TLB translates to it, no two cursors hold overlapping ranges, munmap lea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from machines import RWSEM, run, small_machine
@@ -18,7 +18,7 @@ from sim.designs.cortenmm.space import CortenSpace
 from sim.designs.cortenmm.spec import Costs as CortenCosts
 from sim.designs.linux import LinuxKernel
 from sim.designs.linux.spec import Costs as LinuxCosts
-from sim.engine import ScheduleName, ThreadBody
+from sim.engine import Probe, ScheduleName, ThreadBody
 from sim.hardware import Cpu
 from sim.mm import Madvise, Mmap, Mprotect, Munmap, PageTablePage, Present, Status, slot_of
 
@@ -80,8 +80,9 @@ class Process:
         seed: int = 0,
         changes: Mapping[str, Any] | None = None,
         machine: Mapping[str, Any] | None = None,
+        listeners: Sequence[Probe] = (),
     ) -> None:
-        self.machine = small_machine(machine, ties=ties, seed=seed, online=cpus)
+        self.machine = small_machine(machine, ties=ties, seed=seed, online=cpus, listeners=listeners)
         self.cpus = self.machine.cpus
         self.kernel = build(self.machine, design(kind, changes))
         self.space: Any = self.kernel.new_process(self.cpus[0])

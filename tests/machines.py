@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sim.engine import Engine, Schedule, ScheduleName, ThreadBody
+from sim.engine import Engine, Probe, Schedule, ScheduleName, ThreadBody, listen
 from sim.hardware import Cpu, Machine, MachineSpec
+
+if TYPE_CHECKING:
+    from sim.engine.probe import CallView, CpuView, LockView
 
 NS = 1_000
 """Picoseconds."""
@@ -86,6 +90,50 @@ _SMALL: dict[str, Any] = {
 }
 
 
+class Tally(Probe):
+    """How often things happened that tests ask for; interrupts by cpu."""
+
+    def __init__(self) -> None:
+        self.interrupts: Counter[int] = Counter()
+        self.calls = self.ipis = self.flushes = self.broadcasts = 0
+        self.switches = self.kept = self.sleeps = self.revocations = 0
+
+    def interrupt(self, cpu: CpuView, begins: int, length: int) -> None:
+        self.interrupts[cpu.id] += 1
+
+    def ipi_call(self, call: CallView) -> None:
+        self.calls += len(call.targets)
+
+    def ipi_send(self, sender: CpuView, targets: Sequence[CpuView]) -> None:
+        self.ipis += len(targets)
+
+    def flush(self, cpu: CpuView, pages: int) -> None:
+        self.flushes += 1
+
+    def tlb_broadcast(self, cpu: CpuView, pages: int) -> None:
+        self.broadcasts += 1
+
+    def address_space_switch(self, cpu: CpuView, kept: bool) -> None:
+        self.switches += 1
+        self.kept += kept
+
+    def sleep(self, cpu: CpuView, reason: str) -> None:
+        self.sleeps += 1
+
+    def bias_revoked(self, lock: LockView, cpu: CpuView) -> None:
+        self.revocations += 1
+
+
+class SmallMachine(Machine):
+    """A machine that counts on *tally*."""
+
+    def __init__(
+        self, engine: Engine, spec: MachineSpec, online: int | None, order: Sequence[int] | None, tally: Tally
+    ) -> None:
+        super().__init__(engine, spec, online, order)
+        self.tally = tally
+
+
 def raw_spec(changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The small machine as a file would say it, with *changes* merged in."""
     return _merged(_SMALL, changes or {})
@@ -98,10 +146,13 @@ def small_machine(
     ties: Schedule | ScheduleName = "fifo",
     online: int | None = None,
     order: Sequence[int] | None = None,
-) -> Machine:
+    listeners: Sequence[Probe] = (),
+) -> SmallMachine:
     """A fresh machine on a fresh engine."""
-    spec = MachineSpec.model_validate(raw_spec(changes))
-    return Machine(Engine(seed=seed, schedule=ties, max_events=10_000_000), spec, online, order)
+    tally = Tally()
+    probe = listen(tally, *listeners)
+    engine = Engine(seed=seed, schedule=ties, max_events=10_000_000, probe=probe)
+    return SmallMachine(engine, MachineSpec.model_validate(raw_spec(changes)), online, order, tally)
 
 
 def with_order(rule: str, streak: int = 1) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.analysis.tables import averaged, swept_columns
+from sim.experiment.outcome import KEY
 from sim.terminal import TextTable
 
 if TYPE_CHECKING:
@@ -40,4 +41,42 @@ def result_table(points: DataFrame) -> TextTable:
             mean, high = here.loc[design, ["mean", "high"]]
             cells.append(f"{mean:.4g}" + (f" ± {high - mean:.2g}" if high == high else ""))
         table.add_row(*[str(name) for name in place], *cells)
+    return table
+
+
+def profile_table(points: DataFrame) -> TextTable:
+    """What an operation takes at the largest thread count, and where its threads wait: a row a point."""
+    from sim.analysis.tables import swept_columns
+
+    threads = int(points["threads"].max())
+    names = ["design", "machine", "workload", "placement", *swept_columns(points), "replicate"]
+    keys = [key for key in names if points[key].nunique() > 1] or ["design"]
+    table = TextTable(
+        box=None, pad_edge=False, header_style="bold", title=f"per operation at {threads} threads",
+        title_justify="left",
+    )  # fmt: skip
+    for key in keys:
+        table.add_column(key)
+    for heading in ("switches", "IPIs", "flushes", "transfers", "idle"):
+        table.add_column(heading, justify="right")
+    table.add_column("longest waits")
+    place = [*KEY, *swept_columns(points)]
+    counters = points.attrs["counters"].pivot_table(index=place, columns="counter", values="value")
+    contended = points.attrs["locks"].query("contended > 0 and locks == 1")
+    for _, point in points[(points["threads"] == threads) & (points["status"] == "ok")].iterrows():
+        here = tuple(point[place])
+        counts, operations = counters.loc[here], point["operations"]
+        moved = sum(count for name, count in counts.items() if str(name).startswith("transfers: "))
+        each = (counts["context switches"], counts["ipis sent"], counts["flushes"], moved)
+        mine = contended[(contended[place] == list(here)).all(axis=1)]
+        waits = [
+            f"{row.lock} ({row.mode}) {row.wait_ns / operations / 1000:.3g} µs"
+            for row in mine.head(2).itertuples()
+        ]
+        table.add_row(
+            *(str(point[key]) for key in keys),
+            *(f"{count / operations:.3g}" for count in each),
+            f"{counts['idle share']:.0%}",
+            ", ".join(waits),
+        )
     return table

@@ -4,16 +4,19 @@ Everything runs on `Engine`, a SimPy environment whose clock is an integer numbe
 """
 
 from sim.engine.core import PARKED, Engine, Steps, Thread, ThreadBody, Yielded
+from sim.engine.probe import QUIET, Probe, listen
 from sim.engine.replay import Decisions, Recorder, Replayer
 from sim.engine.schedule import Decider, Entry, InjectedDelays, Schedule, ScheduleName
 
 __all__ = [
     "PARKED",
+    "QUIET",
     "Decider",
     "Decisions",
     "Engine",
     "Entry",
     "InjectedDelays",
+    "Probe",
     "Recorder",
     "Replayer",
     "Schedule",
@@ -22,4 +25,5 @@ __all__ = [
     "Thread",
     "ThreadBody",
     "Yielded",
+    "listen",
 ]

@@ -26,6 +26,7 @@ from simpy.core import EmptySchedule, StopSimulation
 from simpy.events import NORMAL, PENDING, URGENT, Condition, Event, Interruption, Process, ProcessGenerator
 from simpy.resources.resource import Request
 
+from sim.engine.probe import QUIET, Probe
 from sim.engine.schedule import KINDS, Entry, Schedule, ScheduleName, created
 from sim.engine.units import format_duration
 from sim.errors import BudgetExceeded, Deadlock, ModelError
@@ -179,7 +180,7 @@ class Engine(simpy.Environment):
     """Simulated time, threads and named random streams.
 
     *seed* feeds every stream; *schedule* is the rule for events at the same time, or the name of one;
-    *max_events* and *max_time_ps* bound a run (`BudgetExceeded`).
+    *max_events* and *max_time_ps* bound a run (`BudgetExceeded`); *probe* is who listens to it.
     """
 
     _now: int
@@ -194,6 +195,7 @@ class Engine(simpy.Environment):
         schedule: Schedule | ScheduleName = "fifo",
         max_events: int = _UNLIMITED,
         max_time_ps: int = _UNLIMITED,
+        probe: Probe = QUIET,
     ) -> None:
         super().__init__(initial_time=0)
         for name in ("timeout", "event", "all_of", "any_of"):
@@ -202,12 +204,14 @@ class Engine(simpy.Environment):
         self.events = 0
         self.max_events = max_events
         self.max_time_ps = max_time_ps
+        self.probe = probe
         self._live: dict[Thread, None] = {}
         self._streams: dict[str, random.Random] = {}
         self.on_injected_delay: Callable[[Thread, int], None] = _ignore
         """Told when the schedule delays the next step of a thread by so many ps."""
         self._decider = (KINDS[schedule] if isinstance(schedule, str) else schedule)(self)
         self._next_key = self._decider.key
+        probe.attach(self)
 
     # -- threads ------------------------------------------------------------------------------------------
 

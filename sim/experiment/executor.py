@@ -23,6 +23,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sim.engine import Recorder, Replayer
 from sim.errors import Fault, InputError
@@ -32,11 +33,14 @@ from sim.experiment.outcome import Outcome, killed, measured, raised
 from sim.experiment.points import Point
 from sim.experiment.watch import watched
 
+if TYPE_CHECKING:
+    from sim.engine import Probe
+
 Task = Callable[[Point], Outcome]
 
 
-def run_point(point: Point, record: Path | None = None) -> Outcome:
-    """Simulate one point; whatever the simulation raises becomes a failed outcome.
+def run_point(point: Point, record: Path | None = None, listeners: Sequence[Probe] = ()) -> Outcome:
+    """Simulate one point; whatever the simulation raises, or one of *listeners*, becomes a failed outcome.
 
     Its schedule's decisions go to a file in the folder *record*, those of a failed point as well.
     """
@@ -49,7 +53,13 @@ def run_point(point: Point, record: Path | None = None) -> Outcome:
                 Fault("the code of the model or of a plug-in changed after the experiment was read")
             )
         with watched(point.limits):
-            outcome = measured(point, floors.simulate(point, rule if record is None else recorder))
+            used = rule if record is None else recorder
+            if point.profile:
+                report = floors.run_report()
+                measurement = floors.simulate(point, used, *listeners, *report.listeners)
+                outcome = replace(measured(point, measurement), counters=report.counters, locks=report.locks)
+            else:
+                outcome = measured(point, floors.simulate(point, used, *listeners))
         if isinstance(rule, Replayer):
             rule.check_ends()
     except Exception as error:

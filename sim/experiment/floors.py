@@ -18,12 +18,13 @@ from sim.errors import InputError
 
 if TYPE_CHECKING:
     from sim.designs import DesignSpec
-    from sim.engine import Schedule
+    from sim.engine import Probe, Schedule
     from sim.errors import Fault
     from sim.experiment.points import Point
     from sim.experiment.presets import Kind
     from sim.hardware import MachineSpec
     from sim.plugins import Plugin
+    from sim.profile import RunReport
     from sim.workload import Measurement, WorkloadSpec
 
 _MODEL_FLOORS = ("engine", "hardware", "sync", "mm", "designs", "workload")
@@ -111,8 +112,9 @@ def lacking(design: DesignSpec, workload: WorkloadSpec) -> list[str]:
     return lacking(design, workload)
 
 
-def simulate(point: Point, schedule: Schedule) -> Measurement:
-    """Simulate one point under *schedule*, the rule of its own or what records that."""
+def simulate(point: Point, schedule: Schedule, *listeners: Probe) -> Measurement:
+    """Simulate one point under *schedule*, the rule of its own or what records that, and tell *listeners*."""
+    from sim.engine import listen
     from sim.workload import Limits, simulate
 
     return simulate(
@@ -124,7 +126,22 @@ def simulate(point: Point, schedule: Schedule) -> Measurement:
         seed=point.seed,
         schedule=schedule,
         limits=Limits(events=point.limits.events, simulated_ps=point.limits.simulated_time),
+        probe=listen(*listeners),
     )
+
+
+def run_report() -> RunReport:
+    """A new report of a point."""
+    from sim.profile import RunReport
+
+    return RunReport()
+
+
+def lock_columns() -> Sequence[str]:
+    """The columns of a report's table of locks."""
+    from sim.profile import COLUMNS
+
+    return COLUMNS
 
 
 @cache

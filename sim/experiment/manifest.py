@@ -165,7 +165,10 @@ def restarted(content: dict[str, Any], total: int) -> dict[str, Any]:
 
 def _table_rows(outcomes: Sequence[Outcome]) -> dict[str, int]:
     activities = sum(len(outcome.breakdown) for outcome in outcomes)
-    return {"points.csv": len(outcomes), "points.parquet": len(outcomes), "breakdown.csv": activities}
+    rows = {"points.csv": len(outcomes), "points.parquet": len(outcomes), "breakdown.csv": activities}
+    if counters := sum(len(outcome.counters) for outcome in outcomes):
+        rows |= {"counters.csv": counters, "locks.csv": sum(len(outcome.locks) for outcome in outcomes)}
+    return rows
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:

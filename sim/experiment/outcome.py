@@ -68,6 +68,10 @@ class Outcome:
     """Activity -> ns per operation."""
     swept: dict[str, Any] = field(default_factory=dict)
     """Swept path -> value: further columns that name the point."""
+    counters: dict[str, float] = field(default_factory=dict)
+    """Counter -> how often; empty unless the point was profiled."""
+    locks: list[dict[str, Any]] = field(default_factory=list)
+    """Rows of `locks.csv`, column -> value."""
     trace: str = ""
     """The Python traceback of a failure that the simulator did not foresee."""
     transient: bool = False

@@ -70,6 +70,8 @@ class Experiment:
     """The grid less its replicates, in the order of the result tables."""
     replayed: Point | None = None
     """The only point, where the decisions of an earlier run are to be repeated."""
+    profile: bool = False
+    """Whether its points are run with a report of counters and locks."""
 
     @property
     def name(self) -> str:
@@ -84,7 +86,7 @@ class Experiment:
         return tuple(
             make_point(
                 cell.machine, cell.design, cell.workload, cell.placement, cell.threads, spec.seed, replicate,
-                spec.limits, cell.assignment.swept, spec.schedule,
+                spec.limits, cell.assignment.swept, spec.schedule, self.profile,
             )
             for cell in self.cells
             for replicate in range(spec.replicates)
@@ -115,6 +117,7 @@ def make_point(
     limits: LimitsSpec | None = None,
     swept: Swept = (),
     schedule: ScheduleSpec = FIFO,
+    profile: bool = False,
 ) -> Point:
     """One point; *seed* is the experiment's, from which the point's own is derived."""
     digests = "".join(resolved.digest for resolved in (machine, design, workload))
@@ -134,6 +137,7 @@ def make_point(
         design.spec,
         workload.spec,
         schedule,
+        profile,
     )
 
 

@@ -42,6 +42,8 @@ class Point:
     design_spec: DesignSpec = field(repr=False, compare=False)
     workload_spec: WorkloadSpec = field(repr=False, compare=False)
     schedule: ScheduleSpec | StoredSchedule = FIFO
+    profile: bool = False
+    """With a run report: counters and locks beside the row, which is the same."""
 
     @cached_property
     def id(self) -> str:
@@ -58,6 +60,8 @@ class Point:
             "replicate": self.replicate,
             "model": self.code,
         }
+        if self.profile:
+            identity["profile"] = True
         if self.swept:
             identity["swept"] = self.swept
         if (schedule := self.schedule.identity) is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ def run(
     workers: int = 1,
     resume: bool = False,
     retry_failed: bool = False,
+    profile: bool = False,
     progress: Progress | None = None,
     task: Task = run_point,
     shard: Shard | None = None,
@@ -40,14 +42,16 @@ def run(
 ) -> DataFrame:
     """Run every point of an experiment and return `points.csv` as a data frame, in the experiment's order.
 
-    `attrs["breakdown"]` of the frame is the table of activities. With *out* the results are also written to
-    that folder, point by point; *resume* continues a run that was stopped there, *retry_failed* does so and
-    runs its failed points again. A point that fails is a row with status `failed`. *shard* runs a part of
-    the points, to be merged later. With *scheduler*, the address of a dask scheduler, a cluster runs the
-    points instead of local *workers*; `ClusterLost` is raised when it dies or is without any worker for
-    *patience* seconds. Once *stop* says so running points are finished and kept, and
+    `attrs["breakdown"]` of the frame is the table of activities. With *profile* each point also tells what
+    happened in it and who waited for which lock (`attrs["counters"]`, `attrs["locks"]`). With *out* the
+    results are also written to that folder, point by point; *resume* continues a run that was stopped there,
+    *retry_failed* does so and runs its failed points again. A point that fails is a row with status `failed`.
+    *shard* runs a part of the points, to be merged later. With *scheduler*, the address of a dask scheduler,
+    a cluster runs the points instead of local *workers*; `ClusterLost` is raised when it dies or is without
+    any worker for *patience* seconds. Once *stop* says so running points are finished and kept, and
     `KeyboardInterrupt` is raised. Raises `InputError` if *out* or the cluster cannot be used.
     """
+    experiment = replace(experiment, profile=profile)
     points = experiment.points if shard is None else shard.of(experiment.points)
     if out is None:
         if resume or retry_failed:

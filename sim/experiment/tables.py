@@ -1,5 +1,7 @@
 """Outcomes as tables: `points.csv`, `points.parquet`, `breakdown.csv`, and data frames of the same columns.
 
+A run with a report of its points has two more: `counters.csv` and `locks.csv`.
+
 The files depend on the outcomes alone, byte for byte: floats are written as the shortest text that reads
 back to the same number.
 """
@@ -8,9 +10,11 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sim.experiment import floors
 from sim.experiment.files import write_atomically
 from sim.experiment.outcome import COLUMNS, KEY, Outcome
 
@@ -22,15 +26,17 @@ Table = dict[str, list[Any]]
 
 
 def write_tables(folder: Path, outcomes: Sequence[Outcome]) -> None:
-    """Write the three tables of a run; their rows are in the order of *outcomes*."""
+    """Write the tables of a run; their rows are in the order of *outcomes*."""
     points = _points(outcomes)
     write_atomically(folder / "points.csv", lambda path: _write_csv(path, points))
     write_atomically(folder / "breakdown.csv", lambda path: _write_csv(path, _breakdown(outcomes)))
     write_atomically(folder / "points.parquet", lambda path: _write_parquet(path, points))
+    for name, table in _profile(outcomes).items():
+        write_atomically(folder / f"{name}.csv", partial(_write_csv, table=table))
 
 
 def frame(outcomes: Sequence[Outcome]) -> DataFrame:
-    """The outcomes as a frame with the columns of `points.csv`; `attrs["breakdown"]` is the other table."""
+    """The outcomes as a frame with the columns of `points.csv`; its `attrs` have the other tables by name."""
     import pandas as pd
 
     points = pd.DataFrame(
@@ -40,6 +46,8 @@ def frame(outcomes: Sequence[Outcome]) -> DataFrame:
         }
     )
     points.attrs["breakdown"] = pd.DataFrame(_breakdown(outcomes))
+    for name, table in _profile(outcomes).items():
+        points.attrs[name] = pd.DataFrame(table)
     return points
 
 
@@ -69,11 +77,29 @@ def _points(outcomes: Sequence[Outcome]) -> Table:
 def _breakdown(outcomes: Sequence[Outcome]) -> Table:
     """One row a point and activity."""
     rows = [(outcome, *item) for outcome in outcomes for item in outcome.breakdown.items()]
-    return (
-        {name: [getattr(outcome.row, name) for outcome, _, _ in rows] for name in KEY}
-        | _swept([outcome for outcome, _, _ in rows])
-        | {"activity": [activity for _, activity, _ in rows], "ns_per_op": [ns for _, _, ns in rows]}
-    )
+    return _of([outcome for outcome, _, _ in rows]) | {
+        "activity": [activity for _, activity, _ in rows],
+        "ns_per_op": [ns for _, _, ns in rows],
+    }
+
+
+def _profile(outcomes: Sequence[Outcome]) -> dict[str, Table]:
+    """`counters`, one row a point and counter, and `locks`, one a point, lock and mode; none without any."""
+    counters = [(outcome, *item) for outcome in outcomes for item in outcome.counters.items()]
+    if not counters:
+        return {}
+    locks = [(outcome, row) for outcome in outcomes for row in outcome.locks]
+    return {
+        "counters": _of([outcome for outcome, _, _ in counters])
+        | {"counter": [name for _, name, _ in counters], "value": [value for _, _, value in counters]},
+        "locks": _of([outcome for outcome, _ in locks])
+        | {name: [row[name] for _, row in locks] for name in floors.lock_columns()},
+    }
+
+
+def _of(outcomes: Sequence[Outcome]) -> Table:
+    """The columns that name the points of *outcomes*."""
+    return {name: [getattr(outcome.row, name) for outcome in outcomes] for name in KEY} | _swept(outcomes)
 
 
 def _swept(outcomes: Sequence[Outcome]) -> Table:

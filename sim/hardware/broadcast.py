@@ -20,16 +20,15 @@ if TYPE_CHECKING:
 
 
 class TlbBroadcast:
-    """The machine's medium for invalidations. *syncs* counts what it carried."""
+    """The machine's medium for invalidations."""
 
-    __slots__ = ("_free_at", "_issue", "_per_issue", "_sync", "syncs")
+    __slots__ = ("_free_at", "_issue", "_per_issue", "_sync")
 
     def __init__(self, spec: Broadcast, clock: int) -> None:
         self._issue = spec.issue.at(clock)
         self._per_issue = spec.pages_per_issue
         self._sync = spec.sync.at(clock)
         self._free_at = 0
-        self.syncs = 0
 
     def invalidate(self, cpu: Cpu, pages: int) -> Steps[None]:
         """Issue the invalidation of *pages* neighbouring pages (0: of a whole address space) and wait for it.
@@ -40,6 +39,6 @@ class TlbBroadcast:
         yield cpu.take_pending()
         now = cpu.engine._now
         self._free_at = max(now, self._free_at) + self._sync
-        self.syncs += 1
+        cpu.probe.tlb_broadcast(cpu, pages)
         cpu.stall(self._free_at - now, TLB_FLUSH)
         yield cpu.take_pending()

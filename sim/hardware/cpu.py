@@ -16,6 +16,9 @@ arrives while the thread waits costs nothing unless the wait ends before the han
 
 A cpu with interrupts disabled takes them when it enables them again.
 
+All time is charged here: by `work`, `stall` and `pay`, which also delay the thread, `end_wait` and `charge`.
+Where somebody listens to the charges, the cpus are `HeardCpu`s.
+
 Where both siblings of a core are online, their cpus are `SmtCpu`s: one's own work takes longer while the
 other works.
 """
@@ -64,12 +67,12 @@ class Cpu:
         "engine",
         "id",
         "in_kernel_wait",
-        "interrupts",
         "irq_until",
         "node",
         "number",
         "pages",
         "pending",
+        "probe",
         "socket",
         "spent",
         "thread",
@@ -79,6 +82,7 @@ class Cpu:
 
     def __init__(self, engine: Engine, cpu_id: int, seat: Seat) -> None:
         self.engine = engine
+        self.probe = engine.probe
         self.id = cpu_id
         self.bit = 1 << cpu_id
         self.number, self.core, self.cluster, self.node, self.socket = seat
@@ -93,7 +97,6 @@ class Cpu:
         self.in_kernel_wait = False
         """The thread sleeps in the kernel: the cpu is idle and in lazy-TLB mode."""
         self.irq_until = 0
-        self.interrupts = 0
         self._irq_in_wait = 0
         self._irqs_off = 0
         self._held_interrupts: list[Interrupt] = []
@@ -123,6 +126,15 @@ class Cpu:
         self.pending += cost
         self.spent[activity] += cost
 
+    def pay(self, cost: int, activity: str) -> None:
+        """`stall` where nothing is pending: what an access to a line costs, which is the hottest charge."""
+        self.pending = cost
+        self.spent[activity] += cost
+
+    def charge(self, cost: int, activity: str) -> None:
+        """Put time that passes otherwise on the account."""
+        self.spent[activity] += cost
+
     def take_pending(self) -> int:
         """The delay to yield before the next shared access (`if cpu.pending: yield cpu.take_pending()`)."""
         pending, self.pending = self.pending, 0
@@ -136,15 +148,15 @@ class Cpu:
         self.thread.waiting_for = what  # type: ignore[union-attr]
         return self.engine._now
 
-    def end_wait(self, since: int, activity: str) -> None:
-        """Charge the wait that began at *since*, less what interrupts took of it."""
+    def end_wait(self, since: int, activity: str, granted: int = 0) -> None:
+        """Charge the wait that began at *since*, less what interrupts took of it, and what was *granted*."""
         self.waiting = False
         if self._turned_in_wait:
             for page, waited in self._turned_in_wait:
                 page[activity] = page.get(activity, 0) + waited
             self._turned_in_wait.clear()
             since = self._turned_at
-        self.spent[activity] += self.engine._now - since - self._irq_in_wait
+        self.spent[activity] += self.engine._now - since - self._irq_in_wait + granted
         self._irq_in_wait = 0
 
     def park(self, what: object, activity: str) -> Steps[None]:
@@ -164,8 +176,12 @@ class Cpu:
         self._wakes_at = max(now + delay, self.irq_until)
         self.engine.wake(self.thread, self._wakes_at - now)  # type: ignore[arg-type]
 
-    def resume(self) -> None:
-        """Like `wake()` without a queue entry where no handler is in the way."""
+    def grant(self, cost: int) -> None:
+        """End the wait for something that takes *cost* ps more, to be charged by `end_wait`.
+
+        Without a handler in the way the thread goes on inside the caller's event.
+        """
+        self.pending = cost
         if self.irq_until > self.engine._now:
             self.wake()
         else:
@@ -176,13 +192,24 @@ class Cpu:
         if self.waiting:
             self._wakes_at += length
         else:
-            self.spent[INJECTED_DELAY] += length
+            self.charge(length, INJECTED_DELAY)
+
+    def go_idle(self) -> None:
+        """The thread sleeps in the kernel, or has ended."""
+        self.in_kernel_wait = True
+        self.probe.idle_begins(self)
+
+    def leave_idle(self) -> None:
+        """The thread runs again."""
+        self.in_kernel_wait = False
+        self.probe.idle_ends(self)
 
     def tlb_catch_up(self) -> None:
         """Leave lazy-TLB mode: do the flush that was skipped meanwhile."""
         if self.tlb.stale:
             self.tlb.stale = False
             self.tlb.flush()
+            self.probe.tlb_flush(self, 0, remote=True)
             self.work(self.tlb.flush_cost, TLB_FLUSH)
 
     # -- interrupts -----------------------------------------------------------------------------------------
@@ -197,7 +224,7 @@ class Cpu:
             held, self._held_interrupts = self._held_interrupts, []
             for interrupt in held:
                 length, done = interrupt(self)
-                self.interrupts += 1
+                self.probe.interrupt(self, self.now, length)
                 self.stall(length, INTERRUPT)
                 self.irq_until = self.now
                 done(self.irq_until)
@@ -211,8 +238,8 @@ class Cpu:
         now = self.engine._now
         end = (now if now > self.irq_until else self.irq_until) + length
         self.irq_until = end
-        self.interrupts += 1
-        self.spent[INTERRUPT] += length
+        self.probe.interrupt(self, end - length, length)
+        self.charge(length, INTERRUPT)
         thread = self.thread
         if self.waiting:
             self._irq_in_wait += length
@@ -256,7 +283,7 @@ class Cpu:
 
     def leave(self) -> None:
         """The thread is done; the cpu idles (and still takes interrupts) until `close_account`."""
-        self.in_kernel_wait = True
+        self.go_idle()
         self._left = self.begin_wait("nothing: it has ended")
 
     def close_account(self) -> None:
@@ -267,7 +294,7 @@ class Cpu:
         """
         now = self.engine._now
         beyond = max(0, self.irq_until - now)
-        self.spent[INTERRUPT] -= beyond
+        self.charge(-beyond, INTERRUPT)
         self._irq_in_wait -= beyond
         self.end_wait(self._left, IDLE)
         charged = sum(self.spent.values()) + sum(sum(page.values()) for page in self.pages)
@@ -299,3 +326,35 @@ class SmtCpu(Cpu):
             if not sibling.waiting and (thread := sibling.thread) is not None and thread.is_alive:
                 extra += self._extra
         self.stall(cost + round(cost * extra), activity)
+
+
+class HeardCpu(Cpu):
+    """A cpu that tells the probe of each charge."""
+
+    __slots__ = ()
+
+    def work(self, cost: int, activity: str) -> None:
+        self.stall(cost, activity)
+
+    def stall(self, cost: int, activity: str) -> None:
+        super().stall(cost, activity)
+        self.probe.charge(self, activity, cost)
+
+    def pay(self, cost: int, activity: str) -> None:
+        super().pay(cost, activity)
+        self.probe.charge(self, activity, cost)
+
+    def charge(self, cost: int, activity: str) -> None:
+        super().charge(cost, activity)
+        self.probe.charge(self, activity, cost)
+
+    def end_wait(self, since: int, activity: str, granted: int = 0) -> None:
+        before = self.spent[activity] - sum(waited for _, waited in self._turned_in_wait)
+        super().end_wait(since, activity, granted)
+        self.probe.charge(self, activity, self.spent[activity] - before)
+
+
+class HeardSmtCpu(SmtCpu, HeardCpu):
+    """The same with a sibling."""
+
+    __slots__ = ()

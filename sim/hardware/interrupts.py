@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 from sim.engine import PARKED, Steps
 from sim.hardware.cpu import Cpu
-from sim.hardware.line import CacheLine, Fabric
+from sim.hardware.line import Fabric
 
 if TYPE_CHECKING:
     from sim.hardware.spec import MachineSpec
@@ -64,7 +64,7 @@ class Round:
 
 
 class InterruptController:
-    """Sends calls and runs them at the targets. *interrupts* and *calls* count what was delivered."""
+    """Sends calls and runs them at the targets."""
 
     __slots__ = (
         "_ack_share",
@@ -78,9 +78,7 @@ class InterruptController:
         "_queue_lines",
         "_queues",
         "_send",
-        "calls",
         "cpus",
-        "interrupts",
     )
 
     def __init__(self, fabric: Fabric, spec: MachineSpec, cpus: list[Cpu]) -> None:
@@ -97,15 +95,14 @@ class InterruptController:
         self.cpus = cpus
         self._queues: list[deque[Round]] = [deque() for _ in cpus]
         self._queue_lines = [
-            CacheLine(fabric, f"call queue of {cpu}", cpu.socket, owner=cpu.id) for cpu in cpus
+            fabric.line_class(fabric, f"call queue of {cpu}", cpu.socket, owner=cpu.id) for cpu in cpus
         ]
-        self.interrupts = 0
-        self.calls = 0
 
     def start(self, sender: Cpu, targets: Iterable[Cpu], call: Call) -> Steps[Round]:
         """Queue *call* on every target and raise the interrupts. Returns the `Round` to finish."""
         chosen = list(targets)
         round_ = Round(sender, call, chosen)
+        sender.probe.ipi_call(round_)
         sender.work(self._send, IPI_SEND)
         groups: dict[int, list[Cpu]] = {}
         cluster = -1
@@ -118,17 +115,15 @@ class InterruptController:
             # writes hardly ever queue, so they are priced on the spot and the sender's time runs ahead, by
             # one cluster of targets at most: whether a queue is empty depends on when the sender gets to it.
             cost = self._queue_lines[target.id]._take(sender.id)
-            sender.pending += cost
-            sender.spent[IPI_SEND] += cost
+            sender.stall(cost, IPI_SEND)
             queue = self._queues[target.id]
             if not queue:
                 groups.setdefault(self._group_of[target.id], []).append(target)
             queue.append(round_)
         for members in groups.values():
             sender.work(self._icr, IPI_SEND)
+            sender.probe.ipi_send(sender, members)
             self._deliver_to(sender, members)
-        self.interrupts += sum(map(len, groups.values()))
-        self.calls += len(chosen)
         if sender.pending:
             yield sender.take_pending()
         return round_
@@ -178,6 +173,7 @@ class InterruptController:
         rounds = list(self._queues[cpu.id])
         self._queues[cpu.id].clear()
         line = self._queue_lines[cpu.id]
+        cpu.probe.ipi_handle(cpu, rounds)
         length = self._handler + line._take(cpu.id)
         for round_ in rounds:
             distance = self._fabric.between(cpu.id, round_.sender.id)
@@ -185,6 +181,7 @@ class InterruptController:
 
         def acknowledge(end: int) -> None:
             for round_ in rounds:
+                cpu.probe.ipi_ack(cpu, round_, end)
                 round_.acknowledge(end)
 
         return length, acknowledge

@@ -28,6 +28,7 @@ from sim.engine import PARKED, Engine, Steps
 from sim.hardware.cpu import Cpu
 
 if TYPE_CHECKING:
+    from sim.engine.probe import Distance
     from sim.hardware.spec import MachineSpec
     from sim.hardware.topology import Seat
 
@@ -53,7 +54,8 @@ class Fabric:
         "engine",
         "hit",
         "home_aware",
-        "probe",
+        "line_class",
+        "request",
         "rmw",
         "rule",
         "same_cluster",
@@ -80,7 +82,7 @@ class Fabric:
         self.via_home = costs.via_home.at(clock) if costs.via_home else self.cross_socket
         self.cross_socket_contended = int(self.cross_socket * costs.contended)
         self.via_home_contended = int(self.via_home * costs.contended)
-        self.probe = costs.probe
+        self.request = costs.probe
         self.home_aware = costs.home_aware
         draw = engine.stream("line transfers").random
         least, width = 1 - costs.spread, 2 * costs.spread
@@ -95,10 +97,21 @@ class Fabric:
         self.streak = costs.order.streak
         self.uniform = engine.stream("line order").random
         self.seats = seats
+        self.line_class = HeardLine if engine.probe.hears("line_transfer") else CacheLine
         self.cluster_of = [seat.cluster for seat in seats]
         self.socket_of = [seat.socket for seat in seats]
         self.cluster_mask = _masks(self.cluster_of)
         self.socket_mask = _masks(self.socket_of)
+
+    def distance(self, cpu: int, other: int) -> Distance:
+        """Where the cache of *other* is, seen from *cpu*."""
+        if cpu == other:
+            return "same cpu"
+        if other < 0:
+            return "memory"
+        if self.cluster_of[cpu] == self.cluster_of[other]:
+            return "same cluster"
+        return "same socket" if self.socket_of[cpu] == self.socket_of[other] else "other socket"
 
     def between(self, cpu: int, other: int) -> int:
         """The mean cost of a transfer between the caches of two cpus."""
@@ -165,42 +178,44 @@ class CacheLine:
 
         *again* further RMWs follow at once, before anyone else can get the line.
         """
-        if cpu.pending:
-            yield cpu.take_pending()
-        if self._must_queue(cpu):
+        if pending := cpu.pending:  # `take_pending`, without the call: no other lines run as often
+            cpu.pending = 0
+            yield pending
+        # `_must_queue` is not called where nothing can be in the way.
+        in_the_way = self._granting or self.fabric.request or self.busy_until > cpu.engine._now
+        if in_the_way and self._must_queue(cpu):
             yield from self._queue(cpu, _WRITE + again, activity)
         else:
             cost = self._take(cpu.id) + again * self.fabric.rmw
             self.busy_until = cpu.engine._now + cost
-            cpu.pending = cost
-            cpu.spent[activity] += cost
+            cpu.pay(cost, activity)
 
     def store(self, cpu: Cpu, activity: str = LINE) -> Steps[None]:
         """A plain store: like `write`, but on a line that is *cpu*'s alone it costs no more than a hit."""
-        if self.exclusive_to(cpu):
-            if cpu.pending:
-                yield cpu.take_pending()
-            if self.exclusive_to(cpu):
-                cpu.pending = self.fabric.hit
-                cpu.spent[activity] += self.fabric.hit
-                return
-        yield from self.write(cpu, activity)
+        exclusive = self.exclusive_to(cpu)
+        if exclusive and (pending := cpu.pending):
+            cpu.pending = 0
+            yield pending
+            exclusive = self.exclusive_to(cpu)
+        if exclusive:
+            cpu.pay(self.fabric.hit, activity)
+        else:
+            yield from self.write(cpu, activity)
 
     def read(self, cpu: Cpu, activity: str = LINE) -> Steps[None]:
         """A load. A copy that the cpu already holds costs a hit and waits for nobody."""
-        if cpu.pending:
-            yield cpu.take_pending()
-        if cpu.bit & self.sharers or (self.owner == cpu.id and not self.sharers):
-            cpu.pending = self.fabric.hit
-            cpu.spent[activity] += self.fabric.hit
-            return
-        if self._must_queue(cpu):
+        if pending := cpu.pending:
+            cpu.pending = 0
+            yield pending
+        sharers = self.sharers
+        if cpu.bit & sharers if sharers else self.owner == cpu.id:
+            cpu.pay(self.fabric.hit, activity)
+        elif self._must_queue(cpu):
             yield from self._queue(cpu, _READ, activity)
         else:
             latency, occupancy = self._share(cpu.id)
             self.busy_until = cpu.engine._now + occupancy
-            cpu.pending = latency
-            cpu.spent[activity] += latency
+            cpu.pay(latency, activity)
 
     def held_by(self, cpu: Cpu) -> bool:
         """Whether *cpu* has a valid copy."""
@@ -210,7 +225,7 @@ class CacheLine:
         """Whether *cpu* is the only holder and nobody takes the line yet: it may write without asking."""
         if self.owner != cpu.id or self.sharers:
             return False
-        if self.fabric.probe:
+        if self.fabric.request:
             return self._probed is None or cpu.engine._now < self._probe_arrives
         return not self._granting
 
@@ -234,7 +249,7 @@ class CacheLine:
         """Whether the access has to wait: for the line, or where there is one, for its own probe."""
         if self.busy_until > cpu.engine._now:
             return True
-        if self.fabric.probe:
+        if self.fabric.request:
             return not self.exclusive_to(cpu)
         return self._granting
 
@@ -244,8 +259,7 @@ class CacheLine:
         self._enqueue(cpu, kind)
         since = cpu.begin_wait(self)
         yield PARKED
-        cpu.end_wait(since, activity)
-        cpu.spent[activity] += cpu.pending
+        cpu.end_wait(since, activity, cpu.pending)
 
     def _enqueue(self, cpu: Cpu, kind: int) -> None:
         if self.fabric.rule == "cluster-first":
@@ -298,7 +312,7 @@ class CacheLine:
     def _grant(self) -> None:
         """The line is free: give it to the next waiter and come back when that access is over."""
         fabric, underway = self.fabric, 0
-        if fabric.probe:
+        if fabric.request:
             if self._probed is None or self.busy_until > fabric.engine._now:
                 self._send_probe()
                 return
@@ -322,15 +336,14 @@ class CacheLine:
             self._granting = False
             self._run = 0
         if kind != _PREFETCH:
-            cpu.pending = latency
-            cpu.resume()
+            cpu.grant(latency)
 
     def _send_probe(self) -> None:
         """The next waiter's request goes to the owner; if it is there already, the owner finishes first."""
         engine, now = self.fabric.engine, self.fabric.engine._now
         if self._probed is None:
             cpu, kind = self._next()
-            underway = int(self.fabric.probe * self.fabric.vary(self._distance(cpu.id)))
+            underway = int(self.fabric.request * self.fabric.vary(self._distance(cpu.id)))
             self._probed = cpu, kind, underway
             self._probe_arrives = now + underway
             engine.call_in(underway, self._grant)
@@ -416,3 +429,44 @@ class CacheLine:
         if same_socket and not (fabric.home_aware and fabric.socket_of[cpu] != self.home):
             return fabric.vary(fabric.cross_cluster)
         return fabric.vary(fabric.cross_socket_contended if self._wanted() else fabric.cross_socket)
+
+
+class HeardLine(CacheLine):
+    """A line that tells the probe of each transfer."""
+
+    __slots__ = ()
+
+    def _take(self, cpu: int) -> int:
+        source = self._farthest(cpu)
+        cost = super()._take(cpu)
+        fabric = self.fabric
+        fabric.engine.probe.line_transfer(self, cpu, source, fabric.distance(cpu, source), cost, True)
+        return cost
+
+    def _share(self, cpu: int, *, queued: bool = False) -> tuple[int, int]:
+        source = self._nearest(cpu)
+        latency, occupancy = super()._share(cpu, queued=queued)
+        fabric = self.fabric
+        fabric.engine.probe.line_transfer(self, cpu, source, fabric.distance(cpu, source), latency, False)
+        return latency, occupancy
+
+    def _farthest(self, cpu: int) -> int:
+        """Who gives the line to *cpu* for good: its owner, or the farthest of those who have a copy."""
+        others = self.sharers & ~(1 << cpu)
+        if not others:
+            return cpu if self.sharers else self.owner
+        near = self.fabric.socket_mask[cpu], self.fabric.cluster_mask[cpu]
+        return _first(next((others & ~mask for mask in near if others & ~mask), others))
+
+    def _nearest(self, cpu: int) -> int:
+        """Who gives *cpu* a copy: the owner, or the nearest of those who have one."""
+        sharers = self.sharers
+        if not sharers or sharers >> cpu & 1:
+            return cpu if sharers else self.owner
+        near = self.fabric.cluster_mask[cpu], self.fabric.socket_mask[cpu]
+        return _first(next((sharers & mask for mask in near if sharers & mask), sharers))
+
+
+def _first(cpus: int) -> int:
+    """The lowest number in a bit set."""
+    return (cpus & -cpus).bit_length() - 1

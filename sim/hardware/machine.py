@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from sim.engine import Engine, Thread
 from sim.hardware.broadcast import TlbBroadcast
-from sim.hardware.cpu import Cpu, SmtCpu
+from sim.hardware.cpu import Cpu, HeardCpu, HeardSmtCpu, SmtCpu
 from sim.hardware.interrupts import InterruptController
 from sim.hardware.line import MEMORY, CacheLine, Fabric
 from sim.hardware.memory import MemorySystem
@@ -40,10 +40,12 @@ class Machine:
         seats = seats[:online]
         per_core = Counter(seat.core for seat in seats)
         slowdown = topology.smt_slowdown or 1
+        heard = engine.probe.hears("charge")
+        alone, beside = (HeardCpu, HeardSmtCpu) if heard else (Cpu, SmtCpu)
         self.cpus = [
-            SmtCpu(engine, index, seat, slowdown)
+            beside(engine, index, seat, slowdown)
             if per_core[seat.core] > 1 and slowdown > 1
-            else Cpu(engine, index, seat)
+            else alone(engine, index, seat)
             for index, seat in enumerate(seats)
         ]
         far_walk = spec.tlb.far_walk
@@ -60,7 +62,8 @@ class Machine:
 
     def line(self, name: str, home: int = 0, *, owner: int = MEMORY, lines: int = 1) -> CacheLine:
         """A new cache line (or *lines* adjacent ones used together) in the memory of socket *home*."""
-        return CacheLine(self.fabric, name, home, owner=owner, lines=lines)
+        fabric = self.fabric
+        return fabric.line_class(fabric, name, home, owner=owner, lines=lines)
 
     def _inject_delay(self, thread: Thread, length: int) -> None:
         for cpu in self.cpus:

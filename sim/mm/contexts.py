@@ -28,17 +28,15 @@ class Context(NamedTuple):
 
 
 class Contexts:
-    """The address spaces of one cpu, *asids* of them with PCID. *kept* counts switches without a flush."""
+    """The address spaces of one cpu, *asids* of them with PCID."""
 
-    __slots__ = ("_cpu", "_loaded", "_next", "_slots", "kept", "switches")
+    __slots__ = ("_cpu", "_loaded", "_next", "_slots")
 
     def __init__(self, cpu: Cpu, asids: int, *, pcid: bool) -> None:
         self._cpu = cpu
         self._slots: list[Context | None] = [None] * (asids if pcid else 1)
         self._next = 0
         self._loaded: SynchronousFlush | None = None
-        self.switches = 0
-        self.kept = 0
 
     def switch(self, space: SynchronousFlush) -> Steps[None]:
         """Load *space*; the cpu's thread runs in it from now on."""
@@ -56,8 +54,7 @@ class Contexts:
         cpu.work(cpu.tlb.load(asid, flush=not valid), TLB_FLUSH)
         space.loaded(cpu, asid)
         self._loaded = space
-        self.switches += 1
-        self.kept += valid
+        cpu.probe.address_space_switch(cpu, valid)
         cpu.enable_interrupts()
 
     def left(self) -> list[tuple[int, SynchronousFlush]]:

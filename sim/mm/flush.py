@@ -59,7 +59,6 @@ class SynchronousFlush:
         self._asid_on: dict[Cpu, int] = {}
         self._mask: CacheLine | None = None
         self.generation = 0
-        self.flushes = 0
 
     def activate(self, cpu: Cpu) -> None:
         """The address space is loaded on *cpu* (its bit in mm_cpumask is set)."""
@@ -105,11 +104,11 @@ class SynchronousFlush:
         """Remove *pages* from every TLB and wait until that is done."""
         yield from self._line.write(cpu, TLB_FLUSH)
         self.generation += 1
-        self.flushes += 1
+        cpu.probe.flush(cpu, len(pages))
         generation = self.generation
 
         def flush_here(target: Cpu) -> int:
-            return self._flush_local(target, pages, generation)
+            return self._flush_local(target, pages, generation, remote=target is not cpu)
 
         targets = []
         for other in self._active:
@@ -130,16 +129,18 @@ class SynchronousFlush:
             cpu.work(flush_here(cpu), TLB_FLUSH)
         yield from interrupts.finish(round_)
 
-    def _flush_local(self, cpu: Cpu, pages: Sequence[int], generation: int) -> int:
+    def _flush_local(self, cpu: Cpu, pages: Sequence[int], generation: int, *, remote: bool) -> int:
         """`flush_tlb_func`: returns its cost."""
         seen = self._active.get(cpu)
         if seen is None or seen >= generation:  # the cpu has left the space, or is up to date
             return 0
         if seen == generation - 1 == self.generation - 1 and len(pages) <= self._ceiling:
             self._active[cpu] = generation
+            cpu.probe.tlb_flush(cpu, len(pages), remote)
             cpu.tlb.invalidate(pages)
             return len(pages) * cpu.tlb.invalidate_cost
         self._active[cpu] = self.generation
+        cpu.probe.tlb_flush(cpu, 0, remote)
         cpu.tlb.flush()
         return cpu.tlb.flush_cost
 
@@ -174,7 +175,7 @@ class BroadcastFlush(SynchronousFlush):
             return
         yield from self._line.write(cpu, TLB_FLUSH)
         self.generation += 1
-        self.flushes += 1
+        cpu.probe.flush(cpu, len(pages))
         whole = len(pages) > self._ceiling
         yield from self._medium.invalidate(cpu, 0 if whole else len(pages))
         for other, asid in self._asid_on.items():
@@ -193,7 +194,10 @@ class TrackedFlush:
     def flush(self, cpu: Cpu, pages: Sequence[int], holders: Iterable[Cpu]) -> Steps[None]:
         """Remove *pages* from the TLBs of *cpu* and *holders* and wait until that is done."""
 
+        cpu.probe.flush(cpu, len(pages))
+
         def flush_here(target: Cpu) -> int:
+            target.probe.tlb_flush(target, len(pages), target is not cpu)
             target.tlb.invalidate(pages)
             return len(pages) * target.tlb.invalidate_cost
 
@@ -276,6 +280,8 @@ class LazyFlush:
             yield from self._shootdown.flush(cpu, pages)
             release()
             return
+        cpu.probe.flush(cpu, len(pages))
+        cpu.probe.tlb_flush(cpu, len(pages), remote=False)
         cpu.tlb.invalidate(pages)
         cpu.work(len(pages) * cpu.tlb.invalidate_cost, TLB_FLUSH)
         self._pinned.update((frame, page) for page, frame in removed)
@@ -297,6 +303,7 @@ class LazyFlush:
             if other is not cpu and records:
                 cpu.work(self._sweep, TLB_FLUSH)
                 for record in records:
+                    cpu.probe.tlb_flush(cpu, len(record.removed), remote=True)
                     cpu.tlb.invalidate(page for page, _ in record.removed)
 
     def settle(self) -> None:

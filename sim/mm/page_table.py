@@ -71,7 +71,7 @@ class PageTablePage:
         self.fill = fill
         self.present = SLOTS if fill else 0
         self.stray = False
-        self.meta: CacheLine = machine.line(f"descriptor of L{level} table {self.base:#x}", home, owner=maker)
+        self.meta: CacheLine = machine.line(f"L{level} table {self.base:#x}", home, owner=maker)
         self.lock: Any = None
         self._machine = machine
         self._lines: dict[int, CacheLine] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeAlias
 
-from sim.engine import Steps
+from sim.engine import QUIET, Steps
 from sim.errors import ModelError
 from sim.hardware import Cpu
 from sim.mm.operations import Operation
@@ -37,4 +37,13 @@ class Performer:
         handler = self.operations.get(type(operation))
         if handler is None:
             raise ModelError(f"{type(self).__name__} offers no {operation.name}")
-        return handler(self, cpu, operation)
+        steps = handler(self, cpu, operation)
+        return steps if cpu.probe is QUIET else _told(cpu, operation, steps)
+
+
+def _told(cpu: Cpu, operation: Operation, steps: Steps[Any]) -> Steps[Any]:
+    """*steps*, with those who listen told of their begin and end."""
+    cpu.probe.operation_begins(cpu, operation)
+    value = yield from steps
+    cpu.probe.operation_ends(cpu, operation)
+    return value

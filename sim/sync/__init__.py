@@ -2,6 +2,7 @@
 
 from sim.sync.bravo import BravoLock, VisibleReaders
 from sim.sync.cna import CnaLock
+from sim.sync.lock import Lock, downgrades, releases, takes, tries
 from sim.sync.mutex import Mutex
 from sim.sync.nodes import QueueNodes
 from sim.sync.osq import SpinnerQueue
@@ -21,6 +22,7 @@ __all__ = [
     "SCHED",
     "BravoLock",
     "CnaLock",
+    "Lock",
     "McsLock",
     "Mutex",
     "PercpuRwSem",
@@ -39,4 +41,8 @@ __all__ = [
     "TicketLock",
     "VisibleReaders",
     "XaddRwSem",
+    "downgrades",
+    "releases",
+    "takes",
+    "tries",
 ]

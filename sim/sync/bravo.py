@@ -24,6 +24,7 @@ from functools import partial
 from sim.engine import Steps
 from sim.engine.units import LINE_BYTES
 from sim.hardware import MEMORY, CacheLine, Cpu, Machine
+from sim.sync.lock import Lock, releases, takes
 from sim.sync.phase_fair import PhaseFairLock
 from sim.sync.spin import spin_on
 
@@ -35,15 +36,14 @@ class VisibleReaders:
     """The table of readers that hold some biased lock, with so many *slots*; one a kernel.
 
     *scan_line* is what a writer pays to look at a line of the table that nobody wrote since the last scan
-    (ps); *inhibit* is how long a revoked lock stays without bias (ps). *scans* counts revocations.
+    (ps); *inhibit* is how long a revoked lock stays without bias (ps).
     """
 
-    __slots__ = ("inhibit", "lines", "scan_line", "scans", "slots")
+    __slots__ = ("inhibit", "lines", "scan_line", "slots")
 
     def __init__(self, machine: Machine, *, slots: int, scan_line: int, inhibit: int) -> None:
         self.scan_line = scan_line
         self.inhibit = inhibit
-        self.scans = 0
         self.slots: list[tuple[BravoLock, Cpu] | None] = [None] * slots
         self.lines: list[CacheLine] = [
             machine.line(f"visible readers {line.start}..{line.stop - 1}") for line in self.slots_by_line()
@@ -62,7 +62,7 @@ class VisibleReaders:
         return [slots[first : first + SLOTS_PER_LINE] for first in slots[::SLOTS_PER_LINE]]
 
 
-class BravoLock:
+class BravoLock(Lock):
     """A phase-fair lock with reader bias. *address* is where the lock lies in memory (it chooses the slots).
 
     The bias starts clear: the first reader sets it. A cpu may hold several locks for reading; where two of
@@ -73,7 +73,6 @@ class BravoLock:
         "_inhibited_until",
         "_revoker",
         "_signed",
-        "activity",
         "address",
         "bias",
         "table",
@@ -81,10 +80,11 @@ class BravoLock:
     )
 
     def __init__(self, table: VisibleReaders, underlying: PhaseFairLock, address: int) -> None:
+        super().__init__(underlying.name, underlying.activity)
+        underlying.name = ""  # a part of this one from now on
         self.table = table
         self.underlying = underlying
         self.address = address
-        self.activity = underlying.activity
         self.bias = False
         self._inhibited_until = 0
         self._revoker: Cpu | None = None
@@ -105,6 +105,7 @@ class BravoLock:
 
     # -- readers --------------------------------------------------------------------------------------------
 
+    @takes("read")
     def read_lock(self, cpu: Cpu) -> Steps[None]:
         yield from self.underlying.line.read(cpu, self.activity)
         if self.bias:
@@ -116,6 +117,7 @@ class BravoLock:
             yield from self.underlying.line.write(cpu, self.activity)
             self.bias = True
 
+    @releases("read")
     def read_unlock(self, cpu: Cpu) -> Steps[None]:
         slot = self.table.slot_of(cpu, self.address)
         if self.table.slots[slot] == (self, cpu):
@@ -149,6 +151,7 @@ class BravoLock:
 
     # -- writers --------------------------------------------------------------------------------------------
 
+    @takes("write")
     def write_lock(self, cpu: Cpu) -> Steps[None]:
         yield from self.underlying.write_lock(cpu)
         if self.bias:
@@ -159,13 +162,14 @@ class BravoLock:
             self._inhibited_until = cpu.now + self.table.inhibit
             self._revoker = None
 
+    @releases("write")
     def write_unlock(self, cpu: Cpu) -> Steps[None]:
         yield from self.underlying.write_unlock(cpu)
 
     def _await_signed_readers(self, cpu: Cpu) -> Steps[None]:
         """Scan the table. A line that was written since the last scan comes from the cache of its writer."""
         table = self.table
-        table.scans += 1
+        cpu.probe.bias_revoked(self, cpu)
         for line, slots in zip(table.lines, table.slots_by_line(), strict=True):
             cpu.work(table.scan_line, self.activity)
             yield cpu.take_pending()

@@ -27,6 +27,7 @@ from collections import deque
 
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu
+from sim.sync.lock import Lock, releases, takes
 from sim.sync.nodes import QueueNodes
 from sim.sync.osq import SpinnerQueue
 from sim.sync.sleep import Scheduler, Sleeper
@@ -42,14 +43,14 @@ class _Waiter(Sleeper):
         self.spinning = False
 
 
-class Mutex:
+class Mutex(Lock):
     """One mutex on one line. Waiting is charged to *activity*, switches are the scheduler's."""
 
-    __slots__ = ("_handoff", "_osq", "_scheduler", "_waiters", "activity", "holder", "line")
+    __slots__ = ("_handoff", "_osq", "_scheduler", "_waiters", "holder", "line")
 
     def __init__(self, nodes: QueueNodes, line: CacheLine, scheduler: Scheduler, activity: str) -> None:
+        super().__init__(line.name, activity)
         self.line = line
-        self.activity = activity
         self.holder: Cpu | None = None
         self._handoff = False
         self._osq = SpinnerQueue(self, nodes, line)
@@ -59,6 +60,7 @@ class Mutex:
     def describe_wait(self) -> str:
         return f"{self.line.name} (held by {self.holder})"
 
+    @takes("write")
     def acquire(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.write(cpu, self.activity)  # cmpxchg owner: 0 -> current
         if not self._waiters and self._take(cpu):
@@ -70,6 +72,7 @@ class Mutex:
         if not taken:
             yield from self._wait_in_list(cpu)
 
+    @releases("write")
     def release(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.write(cpu, self.activity)  # cmpxchg owner: current -> 0, fails on any flag
         if not self._waiters:

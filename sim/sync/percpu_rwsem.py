@@ -23,12 +23,13 @@ from collections import deque
 
 from sim.engine import Steps
 from sim.hardware import Cpu, Machine
+from sim.sync.lock import Lock, releases, takes
 from sim.sync.rcu import Rcu
 from sim.sync.rcu_sync import GpState, RcuSync
 from sim.sync.sleep import Scheduler, Sleeper, Waiter
 
 
-class PercpuRwSem:
+class PercpuRwSem(Lock):
     """One semaphore *name*, in memory of socket *home*. *writer* holds it for writing."""
 
     __slots__ = (
@@ -42,16 +43,13 @@ class PercpuRwSem:
         "_state_line",
         "_sync",
         "_waiters",
-        "activity",
-        "name",
         "writer",
     )
 
     def __init__(
         self, machine: Machine, name: str, rcu: Rcu, scheduler: Scheduler, activity: str, *, home: int = 0
     ) -> None:
-        self.name = name
-        self.activity = activity
+        super().__init__(name, activity)
         self.writer: Cpu | None = None
         self._rcu = rcu
         self._scheduler = scheduler
@@ -68,6 +66,7 @@ class PercpuRwSem:
 
     # -- readers --------------------------------------------------------------------------------------------
 
+    @takes("read")
     def read_lock(self, cpu: Cpu) -> Steps[None]:
         if cpu.pending:
             yield cpu.take_pending()
@@ -82,6 +81,7 @@ class PercpuRwSem:
         if not taken:
             yield from self._wait(cpu, write=False)
 
+    @releases("read")
     def read_unlock(self, cpu: Cpu) -> Steps[None]:
         if cpu.pending:
             yield cpu.take_pending()
@@ -115,6 +115,7 @@ class PercpuRwSem:
 
     # -- writers --------------------------------------------------------------------------------------------
 
+    @takes("write")
     def write_lock(self, cpu: Cpu) -> Steps[None]:
         yield from self._sync.enter(cpu)
         taken = yield from self._try_write(cpu)
@@ -123,6 +124,7 @@ class PercpuRwSem:
         yield from self._drain(cpu)
         self.writer = cpu
 
+    @releases("write")
     def write_unlock(self, cpu: Cpu) -> Steps[None]:
         yield from self._block_line.store(cpu, self.activity)
         self.writer = None

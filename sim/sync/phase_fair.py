@@ -19,11 +19,12 @@ from __future__ import annotations
 
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu
+from sim.sync.lock import Lock, releases, takes
 from sim.sync.nodes import QueueNodes
 from sim.sync.spin import McsLock, spin_on
 
 
-class PhaseFairLock:
+class PhaseFairLock(Lock):
     """A reader-writer spin lock on one line. *readers* and *writer* are the holders."""
 
     __slots__ = (
@@ -36,19 +37,18 @@ class PhaseFairLock:
         "_to_drain",
         "_writer_present",
         "_writers",
-        "activity",
         "line",
         "readers",
         "writer",
     )
 
     def __init__(self, nodes: QueueNodes, line: CacheLine, activity: str) -> None:
+        super().__init__(line.name, activity)
         self.line = line
-        self.activity = activity
         self.readers = 0
         self.writer: Cpu | None = None
         self._nodes = nodes
-        self._writers = McsLock(nodes, line, activity)
+        self._writers = McsLock(nodes, line, activity, name="")
         self._entered = 0
         self._left = 0
         self._writer_present = False
@@ -63,6 +63,7 @@ class PhaseFairLock:
 
     # -- readers --------------------------------------------------------------------------------------------
 
+    @takes("read")
     def read_lock(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.write(cpu, self.activity)  # rin += 1
         self._entered += 1
@@ -72,6 +73,7 @@ class PhaseFairLock:
             yield from spin_on(self.line, cpu, self, lambda: self._phase == phase)
         self.readers += 1
 
+    @releases("read")
     def read_unlock(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.write(cpu, self.activity)  # rout += 1
         self._left += 1
@@ -85,6 +87,7 @@ class PhaseFairLock:
 
     # -- writers --------------------------------------------------------------------------------------------
 
+    @takes("write")
     def write_lock(self, cpu: Cpu) -> Steps[None]:
         yield from self._writers.acquire(cpu)
         yield from self.line.write(cpu, self.activity)  # rin |= present and phase: readers wait from here on
@@ -97,6 +100,7 @@ class PhaseFairLock:
             self._drained = False
         self.writer = cpu
 
+    @releases("write")
     def write_unlock(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.write(cpu, self.activity)  # rin ^= bits: the readers that wait are in
         self.writer = None

@@ -27,6 +27,7 @@ from pydantic import NonNegativeInt, PositiveInt
 from sim.engine import Steps
 from sim.engine.units import Duration
 from sim.hardware import CacheLine, Cpu, Spec
+from sim.sync.lock import Lock, downgrades, releases, takes, tries
 from sim.sync.nodes import QueueNodes
 from sim.sync.osq import SpinnerQueue
 from sim.sync.sleep import Scheduler, Waiter
@@ -58,7 +59,7 @@ class _Waiter(Waiter):
         self.handoff = False
 
 
-class RwSem:
+class RwSem(Lock):
     """One semaphore. Charge everything to *activity*, except switches, which are the scheduler's."""
 
     __slots__ = (
@@ -68,9 +69,7 @@ class RwSem:
         "_scheduler",
         "_tuning",
         "_waiters",
-        "activity",
         "count",
-        "name",
         "owner_line",
         "readers",
         "writer",
@@ -86,10 +85,9 @@ class RwSem:
         activity: str,
         tuning: RwSemTuning,
     ) -> None:
-        self.name = name
+        super().__init__(name, activity)
         self.count = count
         self.owner_line = owner_line
-        self.activity = activity
         self.writer: Cpu | None = None
         self.readers = 0
         self._osq = SpinnerQueue(self, nodes, owner_line)
@@ -105,6 +103,7 @@ class RwSem:
 
     # -- readers --------------------------------------------------------------------------------------------
 
+    @takes("read")
     def down_read(self, cpu: Cpu) -> Steps[None]:
         yield from self.count.write(cpu, self.activity)  # atomic add of a reader
         if not (self.writer or self._waiters or self._handoff):
@@ -125,6 +124,7 @@ class RwSem:
             yield from self._scheduler.sleep(cpu, waiter, self.activity)
         waiter.woken = False
 
+    @tries("read")
     def try_read(self, cpu: Cpu) -> Steps[bool]:
         """`down_read_trylock`; the generator's value tells whether the lock was taken.
 
@@ -140,6 +140,7 @@ class RwSem:
             yield from self.owner_line.store(cpu, self.activity)
         return True
 
+    @releases("read")
     def up_read(self, cpu: Cpu) -> Steps[None]:
         yield from self.count.write(cpu, self.activity)
         self.readers -= 1
@@ -151,6 +152,7 @@ class RwSem:
 
     # -- writers --------------------------------------------------------------------------------------------
 
+    @takes("write")
     def down_write(self, cpu: Cpu) -> Steps[None]:
         yield from self.count.write(cpu, self.activity)  # cmpxchg 0 -> writer
         if self._is_free() and not self._waiters:
@@ -163,6 +165,7 @@ class RwSem:
                 return
         yield from self._sleep_for_write(cpu)
 
+    @releases("write")
     def up_write(self, cpu: Cpu) -> Steps[None]:
         yield from self.owner_line.store(cpu, self.activity)  # clear the owner: the spinner goes on to count
         self._tell_spinner(cpu)
@@ -172,6 +175,7 @@ class RwSem:
         if self._waiters:
             yield from self._wake(cpu)
 
+    @downgrades
     def downgrade_write(self, cpu: Cpu) -> Steps[None]:
         """Turn the write hold into a read hold and let queued readers in."""
         yield from self.count.write(cpu, self.activity)

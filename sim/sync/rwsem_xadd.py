@@ -29,6 +29,7 @@ from typing import Final, Literal
 
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu
+from sim.sync.lock import Lock, releases, takes
 from sim.sync.nodes import QueueNodes
 from sim.sync.osq import SpinnerQueue
 from sim.sync.sleep import Scheduler, Waiter
@@ -43,7 +44,7 @@ _READERS: Final = "readers"
 """Owner word after a reader has had the lock."""
 
 
-class XaddRwSem:
+class XaddRwSem(Lock):
     """One semaphore in one cache line: 40 bytes with count, owner, OSQ tail, wait_lock and list."""
 
     __slots__ = (
@@ -54,9 +55,7 @@ class XaddRwSem:
         "_spinning",
         "_wait_lock",
         "_waiters",
-        "activity",
         "line",
-        "name",
     )
 
     def __init__(
@@ -69,13 +68,12 @@ class XaddRwSem:
         *,
         owner_spinning: bool = True,
     ) -> None:
-        self.name = name
+        super().__init__(name, activity)
         self.line = line
-        self.activity = activity
         self._count = 0
         self._owner: Cpu | Literal["readers"] | None = None
         self._osq = SpinnerQueue(self, nodes, line)
-        self._wait_lock = QueuedSpinLock(nodes, line, activity)
+        self._wait_lock = QueuedSpinLock(nodes, line, activity, f"{name}: wait_lock")
         self._waiters: deque[Waiter] = deque()
         self._scheduler = scheduler
         self._spinning = owner_spinning
@@ -85,6 +83,7 @@ class XaddRwSem:
 
     # -- readers --------------------------------------------------------------------------------------------
 
+    @takes("read")
     def down_read(self, cpu: Cpu) -> Steps[None]:
         count = yield from self._add(cpu, _READ)
         if count > 0:
@@ -92,6 +91,7 @@ class XaddRwSem:
         else:
             yield from self._sleep_for_read(cpu)
 
+    @releases("read")
     def up_read(self, cpu: Cpu) -> Steps[None]:
         count = yield from self._add(cpu, -_READ)
         if count < -1 and not count & _ACTIVE:
@@ -117,6 +117,7 @@ class XaddRwSem:
 
     # -- writers --------------------------------------------------------------------------------------------
 
+    @takes("write")
     def down_write(self, cpu: Cpu) -> Steps[None]:
         count = yield from self._add(cpu, _WRITE)
         if count != _WRITE:
@@ -126,6 +127,7 @@ class XaddRwSem:
                 yield from self._sleep_for_write(cpu)
         yield from self._set_owner(cpu, cpu)
 
+    @releases("write")
     def up_write(self, cpu: Cpu) -> Steps[None]:
         yield from self._set_owner(cpu, None)
         count = yield from self._add(cpu, -_WRITE)

@@ -16,20 +16,21 @@ from __future__ import annotations
 
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu
+from sim.sync.lock import Lock, releases, takes
 from sim.sync.nodes import QueueNodes
 from sim.sync.spin import QueuedSpinLock
 
 
-class SeqLock:
+class SeqLock(Lock):
     """A sequence number and the queued spin lock of its writers on one *line*."""
 
-    __slots__ = ("_lock", "_spinning", "activity", "line", "sequence")
+    __slots__ = ("_lock", "_spinning", "line", "sequence")
 
     def __init__(self, nodes: QueueNodes, line: CacheLine, activity: str) -> None:
+        super().__init__(line.name, activity)
         self.line = line
-        self.activity = activity
         self.sequence = 0
-        self._lock = QueuedSpinLock(nodes, line, activity)
+        self._lock = QueuedSpinLock(nodes, line, activity, name="")
         self._spinning: list[Cpu] = []
 
     def describe_wait(self) -> str:
@@ -57,11 +58,13 @@ class SeqLock:
 
     # -- writers --------------------------------------------------------------------------------------------
 
+    @takes("write")
     def write_lock(self, cpu: Cpu) -> Steps[None]:
         yield from self._lock.acquire(cpu)
         yield from self.line.store(cpu, self.activity)
         self.sequence += 1
 
+    @releases("write")
     def write_unlock(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.store(cpu, self.activity)
         self.sequence += 1

@@ -25,7 +25,6 @@ class Scheduler:
         "_wake_send",
         "_wake_spread",
         "_watched",
-        "sleeps",
     )
 
     def __init__(self, machine: Machine) -> None:
@@ -38,46 +37,49 @@ class Scheduler:
         self._draw = machine.engine.stream("wake-ups").random
         self._wake_send = costs.wake_send.at(clock)
         self._watched: dict[Cpu, dict[Cpu, object]] = {}
-        self.sleeps = 0
 
     def sleep(self, cpu: Cpu, sleeper: Sleeper, activity: str) -> Steps[None]:
         """Block until *sleeper* is woken. *activity* gets the sleep, `sched` the switches."""
         if sleeper.woken:
             sleeper.woken = False
             return
-        self.sleeps += 1
+        cpu.probe.sleep(cpu, sleeper.reason)
+        cpu.probe.context_switch(cpu)
         cpu.work(self._switch, SCHED)
         yield cpu.take_pending()
         if not sleeper.woken:
-            cpu.in_kernel_wait = True
+            cpu.go_idle()
             for spinner, what in self._watched.pop(cpu, {}).items():
                 spinner.poke(what)
             sleeper.since = cpu.engine._now
             yield from cpu.park(sleeper, activity)
-            cpu.in_kernel_wait = False
+            cpu.leave_idle()
             cpu.tlb_catch_up()
+        cpu.probe.context_switch(cpu)
         sleeper.woken = False
 
     def wake(self, waker: Cpu, sleeper: Sleeper) -> None:
         """Make *sleeper* run; the waker pays for it, unless the sleeper has been woken and has yet to run."""
         if not sleeper.woken:
             waker.work(self._wake_send, SCHED)
-            self._start(sleeper, waker.pending)
+            self._start(sleeper, waker.pending, waker)
 
     def wake_from_interrupt(self, sleeper: Sleeper) -> int:
         """`wake` by an interrupt's handler; returns what the handler has to pay (ps)."""
         if sleeper.woken:
             return 0
-        self._start(sleeper, self._wake_send)
+        self._start(sleeper, self._wake_send, None)
         return self._wake_send
 
-    def _start(self, sleeper: Sleeper, after: int) -> None:
+    def _start(self, sleeper: Sleeper, after: int, waker: Cpu | None) -> None:
         sleeper.woken = True
         engine = sleeper.cpu.engine
         halted = engine._now - sleeper.since > self._halt_after
         latency = self._wake_halted if halted else self._wake_latency
         vary = 1 + self._wake_spread * (2 * self._draw() - 1)
-        sleeper.cpu.poke(sleeper, after + int(latency * vary))
+        delay = after + int(latency * vary)
+        sleeper.cpu.probe.wake(waker, sleeper.cpu, delay)
+        sleeper.cpu.poke(sleeper, delay)
 
     def nap(self, cpu: Cpu, time: int, activity: str) -> Steps[None]:
         """Block for *time* ps: a device or a timer wakes the thread with an interrupt."""

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu
+from sim.sync.lock import Lock, releases, takes, tries
 from sim.sync.nodes import NodeQueue, QueueNodes
 
 
@@ -34,24 +35,25 @@ def spin_on(line: CacheLine, cpu: Cpu, lock: SpinLock, busy: Callable[[], bool])
         yield from cpu.park(lock, lock.activity)
 
 
-class McsLock:
+class McsLock(Lock):
     """Mellor-Crummey and Scott's queue lock: each waiter spins on its own line, the holder passes it on.
 
     Source: CortenMM artifact, ostd/src/mm/page_table (its queue node is on the heap; allocating it is the
     design's cost, not the lock's).
     """
 
-    __slots__ = ("_queue", "activity", "holder", "line")
+    __slots__ = ("_queue", "holder", "line")
 
-    def __init__(self, nodes: QueueNodes, line: CacheLine, activity: str) -> None:
+    def __init__(self, nodes: QueueNodes, line: CacheLine, activity: str, name: str | None = None) -> None:
+        super().__init__(line.name if name is None else name, activity)
         self.line = line
-        self.activity = activity
         self.holder: Cpu | None = None
         self._queue = NodeQueue(self, nodes, line)
 
     def describe_wait(self) -> str:
         return f"{self.line.name} (held by {self.holder})"
 
+    @takes("write")
     def acquire(self, cpu: Cpu) -> Steps[None]:
         """Swap oneself into the tail; wait for the predecessor, if there is one."""
         waits = yield from self._queue.join(cpu)
@@ -60,6 +62,7 @@ class McsLock:
             return
         yield from spin_on(self._queue.node(cpu), cpu, self, lambda: self.holder is not cpu)
 
+    @releases("write")
     def release(self, cpu: Cpu) -> Steps[None]:
         """Free the lock, or pass it to the successor."""
         yield from self._queue.node(cpu).read(cpu, self.activity)  # node.next
@@ -73,7 +76,7 @@ class McsLock:
         successor.poke(self, cpu.pending)
 
 
-class QueuedSpinLock:
+class QueuedSpinLock(Lock):
     """Linux's qspinlock (kernel/locking/qspinlock.c, 6.13).
 
     The lock word holds a locked byte, a pending bit and the queue's tail. The first waiter sets pending and
@@ -81,11 +84,11 @@ class QueuedSpinLock:
     until both locked and pending are clear.
     """
 
-    __slots__ = ("_head", "_pending", "_promoted", "_queue", "activity", "holder", "line")
+    __slots__ = ("_head", "_pending", "_promoted", "_queue", "holder", "line")
 
-    def __init__(self, nodes: QueueNodes, line: CacheLine, activity: str) -> None:
+    def __init__(self, nodes: QueueNodes, line: CacheLine, activity: str, name: str | None = None) -> None:
+        super().__init__(line.name if name is None else name, activity)
         self.line = line
-        self.activity = activity
         self.holder: Cpu | None = None
         self._queue = NodeQueue(self, nodes, line)
         self._pending: Cpu | None = None
@@ -95,6 +98,7 @@ class QueuedSpinLock:
     def describe_wait(self) -> str:
         return f"{self.line.name} (held by {self.holder})"
 
+    @takes("write")
     def acquire(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.write(cpu, self.activity)  # cmpxchg 0 -> locked
         if self._is_free():
@@ -111,6 +115,7 @@ class QueuedSpinLock:
                 return
         yield from self._wait_in_queue(cpu)
 
+    @tries("write")
     def try_acquire(self, cpu: Cpu) -> Steps[bool]:
         """queued_spin_trylock: look first, then cmpxchg. Value: whether the lock was taken."""
         yield from self.line.read(cpu, self.activity)
@@ -127,6 +132,7 @@ class QueuedSpinLock:
     def _is_free(self) -> bool:
         return self.holder is None and self._pending is None and self._queue.tail is None
 
+    @releases("write")
     def release(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.store(cpu, self.activity)
         self.holder = None

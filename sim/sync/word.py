@@ -13,23 +13,25 @@ from __future__ import annotations
 
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu
+from sim.sync.lock import Lock, releases, takes
 
 
-class TasLock:
+class TasLock(Lock):
     """Test-and-set: exchange until the word was free. With *pause* > 0 test-and-test-and-set: a waiter that
     has failed loads the word, *pause* ps after each look that found it taken, and exchanges when it is free.
 
     Unfair: whoever has the line when the lock is free gets it.
     """
 
-    __slots__ = ("activity", "holder", "line", "pause")
+    __slots__ = ("holder", "line", "pause")
 
     def __init__(self, line: CacheLine, activity: str, pause: int = 0) -> None:
+        super().__init__(line.name, activity)
         self.line = line
-        self.activity = activity
         self.pause = pause
         self.holder: Cpu | None = None
 
+    @takes("write")
     def acquire(self, cpu: Cpu) -> Steps[None]:
         while True:
             yield from self.line.write(cpu, self.activity)
@@ -44,23 +46,24 @@ class TasLock:
                 if self.holder is None:
                     break
 
+    @releases("write")
     def release(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.store(cpu, self.activity)
         self.holder = None
 
 
-class TicketLock:
+class TicketLock(Lock):
     """A ticket lock: take a number, spin until it is served. Both counters lie in one line.
 
     Fair: first come, first served. A waiter is parked here and told of each change of the line; it then pays
     for the load that its spinning would have made.
     """
 
-    __slots__ = ("_next", "_serving", "_waiters", "activity", "holder", "line")
+    __slots__ = ("_next", "_serving", "_waiters", "holder", "line")
 
     def __init__(self, line: CacheLine, activity: str) -> None:
+        super().__init__(line.name, activity)
         self.line = line
-        self.activity = activity
         self.holder: Cpu | None = None
         self._next = 0
         self._serving = 0
@@ -69,6 +72,7 @@ class TicketLock:
     def describe_wait(self) -> str:
         return f"{self.line.name} (held by {self.holder})"
 
+    @takes("write")
     def acquire(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.write(cpu, self.activity)  # fetch-and-add of next
         ticket = self._next
@@ -88,6 +92,7 @@ class TicketLock:
             self._waiters.pop(cpu, None)
         self.holder = cpu
 
+    @releases("write")
     def release(self, cpu: Cpu) -> Steps[None]:
         self.holder = None
         yield from self.line.store(cpu, self.activity)

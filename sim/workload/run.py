@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.engine import Engine, Schedule, ScheduleName, Steps
+from sim.engine import QUIET, Engine, Probe, Schedule, ScheduleName, Steps
 from sim.engine.units import PAGE_BYTES
 from sim.hardware import Cpu, Machine, MachineSpec
 from sim.mm import USER, Mmap
@@ -41,13 +41,14 @@ def run_once(
     schedule: Schedule | ScheduleName = "fifo",
     max_events: int,
     max_time_ps: int,
+    probe: Probe = QUIET,
 ) -> Run:
     """Run *plan* once on a machine with *threads* cpus online, its threads pinned as it says.
 
     Raises `AccountingError` unless the activities of all cpus sum to threads x elapsed, to the picosecond,
     and `ModelError` where the end state breaks a rule.
     """
-    engine = Engine(seed=seed, schedule=schedule, max_events=max_events, max_time_ps=max_time_ps)
+    engine = Engine(seed=seed, schedule=schedule, max_events=max_events, max_time_ps=max_time_ps, probe=probe)
     hardware = Machine(engine, machine, threads, order_of(plan.pinning, machine.topology))
     space = boot(hardware, design, plan.memory).new_process(hardware.cpus[0])
     slots = Slots(plan, threads, engine.stream("layout"))
@@ -59,6 +60,7 @@ def run_once(
     elapsed = engine._now - started
     for cpu in hardware.cpus:
         cpu.close_account()
+    probe.run_ends()
     result = balanced(release.result(elapsed))
     space.verify(hardware.cpus)
     return result
@@ -116,6 +118,7 @@ class _Release:
         """Release the threads and let all of them end."""
         for cpu in self._cpus:
             cpu.open_account()
+        self._engine.probe.run_begins(self._cpus)
         if self._plan.window:
             self._meter = Meter(self._engine, self._plan.window, self._cpus, len(self._cpus))
         for cpu in self._cpus:

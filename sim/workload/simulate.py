@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sim.engine import QUIET, Probe
 from sim.engine.units import PS_PER_NS, PS_PER_US
 from sim.errors import InputError, ModelError
 from sim.workload.bench import BenchSpec, run_bench
@@ -63,10 +64,12 @@ def simulate(
     seed: int,
     limits: Limits,
     schedule: Schedule | ScheduleName = "fifo",
+    probe: Probe = QUIET,
 ) -> Measurement:
     """Run *workload* with *threads* threads; runs are repeated until `pooled_threads` have been measured.
 
-    *schedule* is the rule for what happens at the same instant.
+    *schedule* is the rule for what happens at the same instant. *probe* is told of all runs, one after the
+    other.
 
     Raises `InputError` where the workload cannot run on this machine, `BudgetExceeded` where the limits are
     passed and `ModelError` where the model breaks a rule or nothing was measured.
@@ -87,6 +90,7 @@ def simulate(
                 schedule=schedule,
                 max_events=limits.events,
                 max_time_ps=limits.simulated_ps,
+                probe=probe,
             )
         )
     else:
@@ -101,6 +105,7 @@ def simulate(
                 schedule=schedule,
                 max_events=limits.events - sum(run.events for run in runs),
                 max_time_ps=limits.simulated_ps,
+                probe=probe,
             )
             runs.append(run)
     if not all(run.latencies and run.operations for run in runs):

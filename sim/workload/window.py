@@ -157,6 +157,7 @@ class Meter:
     def _turn(self) -> None:
         for cpu in self._cpus:
             cpu.turn_page()
+        self._engine.probe.turn_page()
 
     # -- afterwards -----------------------------------------------------------------------------------------
 

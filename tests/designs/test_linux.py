@@ -141,9 +141,9 @@ def test_does_munmap_cross_page_tables() -> None:
 def test_is_nothing_flushed_where_nothing_was_touched() -> None:
     process = mapped((0, 9), touch=(8,))
     process.do(("munmap", BASE, 5))
-    assert process.space.tlb.flushes == 0
+    assert process.machine.tally.flushes == 0
     process.do(("munmap", BASE + 5, 4))
-    assert process.space.tlb.flushes == 1
+    assert process.machine.tally.flushes == 1
 
 
 def test_does_munmap_read_lock_while_it_zaps() -> None:
@@ -502,7 +502,7 @@ def test_does_a_discarded_page_fault_again_and_nobody_translate_it() -> None:
 
     process.run({0: discards, 1: spins})
     assert watched == [0]
-    assert process.cpus[1].interrupts == 1
+    assert process.machine.tally.interrupts[1] == 1
     assert vmas(process) == [(0, 9)]
     assert process.is_present(BASE + 3)
     assert not process.is_present(BASE + 4)
@@ -511,7 +511,7 @@ def test_does_a_discarded_page_fault_again_and_nobody_translate_it() -> None:
 def test_is_nothing_flushed_where_nothing_was_there_to_discard() -> None:
     process = mapped((0, 9))
     process.do(("discard", BASE, 9))
-    assert process.space.tlb.flushes == 0
+    assert process.machine.tally.flushes == 0
 
 
 def test_do_two_threads_discard_side_by_side() -> None:

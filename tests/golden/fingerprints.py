@@ -21,6 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+from sim.engine import Probe
 from sim.errors import CortensimError, Fault, InputError
 from sim.experiment import Override, Resolved, load_spec, make_point
 from sim.experiment.executor import run_point
@@ -109,8 +110,8 @@ def write(table: Mapping[Key, Line], path: Path = TABLE) -> None:
             rows.writerow((*key, *(line.fingerprint[name] for name in RESULTS), line.reason))
 
 
-def measure(key: Key, overrides: Sequence[Override] = ()) -> Fingerprint:
-    """Simulate the point *key*, with *overrides* in place of values of its files.
+def measure(key: Key, overrides: Sequence[Override] = (), listeners: Sequence[Probe] = ()) -> Fingerprint:
+    """Simulate the point *key*, with *overrides* in place of values of its files, and tell *listeners* of it.
 
     Raises `FailedPointError` if it does not run and `InputError` for a name that no preset has.
     """
@@ -119,7 +120,8 @@ def measure(key: Key, overrides: Sequence[Override] = ()) -> Fingerprint:
         _preset(kind, name, tuple(override for override in overrides if override.target == kind))
         for kind, name in zip(MEMBERS, names, strict=True)
     )
-    outcome = run_point(make_point(machine, design, workload, key.placement, key.threads, key.seed))
+    point = make_point(machine, design, workload, key.placement, key.threads, key.seed)
+    outcome = run_point(point, listeners)
     if outcome.failed:
         raise FailedPointError(f"{key}: {outcome.row.error}")
     return fingerprint(vars(outcome.row), outcome.breakdown)

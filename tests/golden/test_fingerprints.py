@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from golden import update
 from golden.fingerprints import TABLE, Key, Line, changes, fingerprint, measure, read, report, write
+from sim.engine import Probe
+from sim.engine.probe import HOOKS
 from sim.errors import InputError
 from sim.experiment import COLUMNS, KEY, load_spec, presets
 from sim.experiment.floors import lacking
 from sim.experiment.overrides import from_mapping
+from sim.profile import RunReport
 
 GOLDEN = read()
 WORKLOADS = sorted({key.workload for key in GOLDEN})
@@ -37,6 +42,33 @@ def test_do_golden_points_give_what_the_table_says(workload: str) -> None:
     if changed:
         hint = 'If this is meant: python -m tests.golden.update --reason "why these results change"'
         pytest.fail(f"{report(changed, len(found))}\n{hint}", pytrace=False)
+
+
+class Everything(Probe):
+    """Hears all hooks, so that all that is chosen by them is chosen."""
+
+    def __init__(self) -> None:
+        self.told = Counter(dict.fromkeys(HOOKS, 0))
+        for hook in HOOKS:
+            setattr(self, hook, partial(self._count, hook))
+
+    def _count(self, hook: str, *arguments: object, **named: object) -> None:
+        self.told[hook] += 1
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_are_golden_points_the_same_when_somebody_listens(workload: str) -> None:
+    """One point of each workload, the one with the fewest events."""
+    cheapest = min(
+        (key for key in GOLDEN if key.workload == workload),
+        key=lambda key: int(GOLDEN[key].fingerprint["events"]),
+    )
+    listener = Everything()
+    assert listener.hears("charge")
+    report = RunReport()
+    found = measure(cheapest, listeners=[listener, *report.listeners])
+    assert changes(GOLDEN, {cheapest: found}) == {}
+    assert listener.told["run_begins"] == listener.told["run_ends"] > 0
 
 
 # -- the table ----------------------------------------------------------------------------------------------

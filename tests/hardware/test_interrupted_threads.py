@@ -60,7 +60,7 @@ def test_does_a_handler_steal_its_time_and_no_more(
     assert thread == [thread_ends * NS]
     assert handlers == [end * NS for end in handlers_end]
     assert machine.cpus[0].spent["user"] == 1000 * NS
-    assert machine.cpus[0].interrupts == len(arrivals)
+    assert machine.tally.interrupts[0] == len(arrivals)
 
 
 def test_does_a_cpu_without_a_thread_take_interrupts() -> None:

@@ -85,7 +85,7 @@ def test_does_one_icr_write_reach_a_group() -> None:
         run(machine, {0: call_on(machine, targets, {})})
         lines = sum(SAME_CLUSTER if t < 4 else CROSS_CLUSTER if t < 8 else CROSS_SOCKET for t in targets)
         costs[len(targets)] = machine.cpus[0].spent[IPI_SEND] - SEND - lines
-        assert machine.interrupts.interrupts == machine.interrupts.calls == len(targets)
+        assert machine.tally.ipis == machine.tally.calls == len(targets)
     assert costs == {7: 2 * ICR, 4: 4 * ICR}
 
 
@@ -143,7 +143,7 @@ def test_does_a_queue_that_is_not_empty_need_no_second_interrupt() -> None:
         machine,
         {0: call_on(machine, [1], ends), 2: call_on(machine, [1], ends, after=100 * NS), 1: busy},
     )
-    assert (machine.interrupts.calls, machine.interrupts.interrupts) == (2, 1)
+    assert (machine.tally.calls, machine.tally.ipis) == (2, 1)
     arrives = SEND + SAME_CLUSTER + ICR + NEAR
     handler = HANDLER + SAME_CLUSTER + 2 * (CALL_LINES + CALL)
     assert machine.cpus[1].spent[INTERRUPT] == handler
@@ -157,7 +157,7 @@ def test_does_a_call_after_the_handler_has_begun_need_an_interrupt_of_its_own() 
         machine,
         {0: call_on(machine, [1], ends), 2: call_on(machine, [1], ends, after=1000 * NS), 1: busy},
     )
-    assert (machine.interrupts.calls, machine.interrupts.interrupts) == (2, 2)
+    assert (machine.tally.calls, machine.tally.ipis) == (2, 2)
 
 
 def test_is_a_queue_joined_when_the_sender_gets_to_it() -> None:
@@ -166,7 +166,7 @@ def test_is_a_queue_joined_when_the_sender_gets_to_it() -> None:
     ends: dict[int, int] = {}
     everybody = [cpu for cpu in range(16) if cpu != 8]
     run(machine, {8: call_on(machine, everybody, ends), 14: call_on(machine, [15], ends)})
-    assert machine.interrupts.interrupts == machine.interrupts.calls == 16
+    assert machine.tally.ipis == machine.tally.calls == 16
 
 
 def test_do_interrupts_that_come_during_a_handler_become_one_with_the_whole_queue() -> None:
@@ -175,7 +175,7 @@ def test_do_interrupts_that_come_during_a_handler_become_one_with_the_whole_queu
     ends: dict[int, int] = {}
     calls = {sender: call_on(machine, [1], ends, after=450 * NS) for sender in (2, 3, 4)}
     run(machine, {0: call_on(machine, [1], ends), **calls, 1: busy})
-    assert (machine.interrupts.calls, machine.interrupts.interrupts) == (4, 2)
+    assert (machine.tally.calls, machine.tally.ipis) == (4, 2)
     first = SEND + SAME_CLUSTER + ICR + NEAR + HANDLER + SAME_CLUSTER + CALL_LINES + CALL
     assert ends[0] == first + SAME_CLUSTER // 2
     # The queue's line comes from cpu 4, the last to join; its call's lines too.
@@ -342,4 +342,4 @@ def test_is_every_call_run_once_on_every_target_before_the_sender_goes_on(
             assert sorted(called) == [target.id for target in targets]
 
     run(machine, dict.fromkeys(range(len(plans)), body))
-    assert machine.interrupts.interrupts <= machine.interrupts.calls
+    assert machine.tally.ipis <= machine.tally.calls

@@ -83,7 +83,7 @@ def test_does_a_cpu_one_behind_flush_the_range_only() -> None:
         fill(cpu, 1, 2, 3)
     run(machine, {0: flushes(flush, [1, 2]), **dict.fromkeys(range(1, 4), works(50 * US))})
     assert [held(machine, cpu) for cpu in range(4)] == [[3]] * 4
-    assert [cpu.interrupts for cpu in machine.cpus] == [0, 1, 1, 1]
+    assert [machine.tally.interrupts[cpu.id] for cpu in machine.cpus] == [0, 1, 1, 1]
     assert (
         machine.cpus[0].spent[TLB_FLUSH] == (80 + 2 * 40) * NS
     )  # the generation's line from memory, 2 INVLPG
@@ -115,7 +115,7 @@ def test_does_a_cpu_further_behind_flush_everything_once() -> None:
     run(machine, {0: flushes(flush, [1]), 1: flushes(flush, [2], at=5 * US), 2: deaf})
     assert flush.generation == 2
     assert held(machine, 2) == []
-    assert machine.cpus[2].interrupts == 1
+    assert machine.tally.interrupts[2] == 1
     # Entry and exit, the queue's line from cpu 1 next door, two more lines a call, one full flush.
     assert machine.cpus[2].spent[INTERRUPT] == (400 + 30 + 2 * 2 * 30 + 90) * NS
 
@@ -137,7 +137,7 @@ def test_is_a_lazy_cpu_skipped_and_flushed_when_it_comes_back() -> None:
 
     run(machine, {0: flushes(flush, [1], at=US), 1: works(50 * US), 2: sleeps})
     assert held(machine, 1) == [2]
-    assert [cpu.interrupts for cpu in machine.cpus] == [0, 1, 0]
+    assert [machine.tally.interrupts[cpu.id] for cpu in machine.cpus] == [0, 1, 0]
     run(machine, {0: flushes(flush, [2]), 2: works(50 * US)})  # a later flush finds it up to date
     assert flush._active[machine.cpus[2]] == 2
 
@@ -155,7 +155,7 @@ def test_does_a_flush_without_others_send_nothing() -> None:
     machine = small_machine(online=2)
     flush = flusher(machine, [0])
     run(machine, {0: flushes(flush, [1]), 1: works(US)})
-    assert (machine.interrupts.calls, flush.flushes) == (0, 1)
+    assert (machine.tally.calls, machine.tally.flushes) == (0, 1)
 
 
 def test_does_loading_the_space_again_not_count_as_a_flush() -> None:
@@ -267,9 +267,9 @@ def test_do_calls_of_a_storm_share_interrupts() -> None:
             yield from flush.flush(cpu, [cpu.id])
 
     run(machine, dict.fromkeys(range(16), body))
-    interrupts = machine.interrupts
-    assert 0.9 * 16 * 10 * 15 < interrupts.calls < 16 * 10 * 15  # who is done is idle and not asked
-    assert interrupts.interrupts < interrupts.calls / 3
+    tally = machine.tally
+    assert 0.9 * 16 * 10 * 15 < tally.calls < 16 * 10 * 15  # who is done is idle and not asked
+    assert tally.ipis < tally.calls / 3
 
 
 def test_does_a_target_of_a_storm_flush_everything_once_instead_of_page_by_page() -> None:
@@ -293,7 +293,7 @@ def test_does_a_tracked_flush_leave_other_cpus_alone() -> None:
 
     run(machine, {0: body})
     assert [held(machine, cpu) for cpu in range(4)] == [[2], [1, 2], [2], [1, 2]]
-    assert [cpu.interrupts for cpu in machine.cpus] == [0, 0, 1, 0]
+    assert [machine.tally.interrupts[cpu.id] for cpu in machine.cpus] == [0, 0, 1, 0]
 
 
 # -- broadcast ----------------------------------------------------------------------------------------------
@@ -322,7 +322,7 @@ def test_does_a_broadcast_flush_interrupt_nobody() -> None:
     run(machine, {0: body, **dict.fromkeys(range(1, 4), works(50 * US))})
     assert [held(machine, cpu) for cpu in range(4)] == [[4, 5]] * 4
     assert not machine.cpus[3].tlb.stale
-    assert [cpu.interrupts for cpu in machine.cpus] == [0, 1, 1, 1]
+    assert [machine.tally.interrupts[cpu.id] for cpu in machine.cpus] == [0, 1, 1, 1]
     assert ends == [RMW + (20 + 600) * NS, RMW + (2 * 20 + 600) * NS]
 
 
@@ -345,7 +345,7 @@ def test_do_broadcasts_pass_one_after_another() -> None:
     waits = [end - begun for end in sorted(ends)]
     assert [later - earlier for earlier, later in pairwise(waits)] == [600 * NS] * 3
     assert machine.broadcast is not None
-    assert machine.broadcast.syncs == 4
+    assert machine.tally.broadcasts == 4
 
 
 def test_does_a_process_on_few_cpus_not_broadcast() -> None:
@@ -360,7 +360,7 @@ def test_does_a_process_on_few_cpus_not_broadcast() -> None:
             yield from flush.flush(cpu, [page])
 
     run(machine, {0: body, **dict.fromkeys((1, 2), works(50 * US))})
-    assert machine.interrupts.calls == 6
+    assert machine.tally.calls == 6
 
 
 def test_is_broadcast_refused_on_a_machine_without_it() -> None:
@@ -398,15 +398,17 @@ def switched(machine: Machine, order: Sequence[int], asids: int = 2) -> tuple[Co
 
 
 def test_does_a_switch_drop_the_tlb_without_pcid() -> None:
-    contexts, found = switched(small_machine(), [0, 1, 0, 1])
-    assert (found, contexts.kept) == ([0, 0, 0, 0], 0)
+    machine = small_machine()
+    _, found = switched(machine, [0, 1, 0, 1])
+    assert (found, machine.tally.kept) == ([0, 0, 0, 0], 0)
 
 
 def test_does_a_space_find_its_entries_until_its_number_is_given_away() -> None:
     """Two numbers: 0 and 1 come back to theirs, 2 takes that of 0, which then takes that of 1."""
-    contexts, found = switched(small_machine(BROADCAST), [0, 1, 0, 1, 2, 1, 0, 2])
+    machine = small_machine(BROADCAST)
+    _, found = switched(machine, [0, 1, 0, 1, 2, 1, 0, 2])
     assert found == [0, 0, 1, 1, 0, 1, 0, 1]
-    assert (contexts.switches, contexts.kept) == (8, 4)
+    assert (machine.tally.switches, machine.tally.kept) == (8, 4)
 
 
 def test_what_does_a_switch_cost() -> None:
@@ -440,8 +442,8 @@ def test_does_a_space_that_was_flushed_while_it_was_away_begin_without_the_pages
 
     run(machine, {1: opens})
     run(machine, {0: leaves, 1: flushes(here, [1], at=5 * US)})
-    assert machine.cpus[0].interrupts == 0
-    assert contexts.kept == (kind == "broadcast")
+    assert machine.tally.interrupts[0] == 0
+    assert machine.tally.kept == (kind == "broadcast")
 
 
 def test_is_a_call_for_a_space_that_the_cpu_has_just_left_harmless() -> None:
@@ -463,7 +465,7 @@ def test_is_a_call_for_a_space_that_the_cpu_has_just_left_harmless() -> None:
         assert held(machine, 0) == []
 
     run(machine, {0: leaves, 1: flushes(here, [1], at=450 * NS)})
-    assert machine.cpus[0].interrupts == 1
+    assert machine.tally.interrupts[0] == 1
 
 
 @TIES

@@ -133,7 +133,7 @@ def test_does_a_writer_scan_the_table_only_if_the_bias_is_set() -> None:
         spent.append(machine.cpus[0].spent[LOCK])
     # Clearing the bias, the scan, and nothing else: the only signature was never written.
     assert spent == [7 * RMW + HIT + SCAN, 6 * RMW + HIT]
-    assert lock.table.scans == 1
+    assert machine.tally.revocations == 1
 
 
 def test_does_the_scan_fetch_the_lines_that_readers_have_written() -> None:

@@ -45,7 +45,7 @@ class Bench:
 def test_do_waiters_spin_while_the_owner_runs() -> None:
     bench = Bench()
     assert bench.run({cpu: bench.thread(cpu * US, 20 * US) for cpu in range(6)}) == list(range(6))
-    assert bench.scheduler.sleeps == 0
+    assert bench.machine.tally.sleeps == 0
     assert all(cpu.spent[SCHED] == 0 for cpu in bench.machine.cpus)
 
 
@@ -54,7 +54,7 @@ def test_do_waiters_sleep_while_the_owner_sleeps() -> None:
     sleeper = bench.thread(0, 1 * US, nap=50 * US)
     order = bench.run({0: sleeper, 1: bench.thread(10 * US, 1 * US), 2: bench.thread(20 * US, 1 * US)})
     assert order == [0, 1, 2]
-    assert bench.scheduler.sleeps == 3
+    assert bench.machine.tally.sleeps == 3
     assert bench.machine.cpus[1].spent["lock"] > 30 * US
     assert bench.machine.cpus[1].spent[SCHED] >= 1 * US
 
@@ -70,7 +70,7 @@ def test_does_a_spinner_go_to_sleep_when_the_owner_does() -> None:
         yield from bench.lock.release(cpu)
 
     bench.run({0: works_then_sleeps, 1: bench.thread(5 * US, 0), 2: bench.thread(6 * US, 0)})
-    assert bench.scheduler.sleeps == 3
+    assert bench.machine.tally.sleeps == 3
     assert [cpu for cpu, _ in bench.entered] == [1, 2]
 
 
@@ -115,7 +115,7 @@ def test_is_nobody_starved_by_threads_that_come_back_at_once() -> None:
         {cpu: bench.thread(0, 2 * US, turns=20, nap=3 * US if cpu % 3 == 0 else 0) for cpu in range(8)}
     )
     turns = [[at for at, cpu in enumerate(entries) if cpu == who] for who in range(8)]
-    assert bench.scheduler.sleeps > 3 * 20
+    assert bench.machine.tally.sleeps > 3 * 20
     assert max(after - before for own in turns for before, after in pairwise(own)) < 5 * 8
 
 

@@ -61,7 +61,7 @@ def test_do_writers_spin_for_a_writer() -> None:
     bench = Bench()
     order = bench.run({cpu: bench.writer(cpu * US, 20 * US) for cpu in range(6)})
     assert order == list(range(6))  # the OSQ is fair
-    assert bench.scheduler.sleeps == 0
+    assert bench.machine.tally.sleeps == 0
     assert all(cpu.spent[SCHED] == 0 for cpu in bench.machine.cpus)
 
 
@@ -69,7 +69,7 @@ def test_do_readers_sleep_for_a_writer_and_come_in_together() -> None:
     bench = Bench()
     bench.run({0: bench.writer(0, 50 * US), **{cpu: bench.reader(cpu * US, 5 * US) for cpu in range(1, 8)}})
     times = [when for _, when in bench.entered[1:]]
-    assert bench.scheduler.sleeps == 7
+    assert bench.machine.tally.sleeps == 7
     assert min(times) > 50 * US
     assert max(times) - min(times) < 7 * US  # the waker wakes one after another
     assert bench.machine.cpus[1].spent[SCHED] == 1 * US  # the switch away; coming back is the wake-up
@@ -79,10 +79,10 @@ def test_does_a_writer_lose_its_patience_with_readers_that_stay() -> None:
     """It spins 10 us and half a us a reader, then it sleeps."""
     patient, impatient = Bench(), Bench()
     patient.run({0: patient.reader(0, 9 * US), 1: patient.writer(1 * US, 0)})
-    assert patient.scheduler.sleeps == 0
+    assert patient.machine.tally.sleeps == 0
     assert 9 * US < dict(patient.entered)[1] < 10 * US
     impatient.run({0: impatient.reader(0, 40 * US), 1: impatient.writer(1 * US, 0)})
-    assert impatient.scheduler.sleeps == 1
+    assert impatient.machine.tally.sleeps == 1
     assert [cpu for cpu, _ in impatient.entered] == [0, 1]
 
 

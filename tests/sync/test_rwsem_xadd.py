@@ -57,7 +57,7 @@ def test_do_writers_spin_for_a_writer_since_3_16_and_sleep_before() -> None:
         bench = Bench(owner_spinning=spinning)
         order = bench.run({cpu: bench.writer(cpu * US, 20 * US) for cpu in range(6)})
         assert order == list(range(6))
-        assert bench.scheduler.sleeps == sleeps
+        assert bench.machine.tally.sleeps == sleeps
 
 
 def test_does_the_mark_of_a_reader_that_has_left_send_the_next_loser_to_sleep() -> None:
@@ -72,7 +72,7 @@ def test_does_the_mark_of_a_reader_that_has_left_send_the_next_loser_to_sleep() 
             if reader:
                 bodies[0] = bench.reader(0, 1 * US)
             bench.run(bodies)
-            total += bench.scheduler.sleeps
+            total += bench.machine.tally.sleeps
         return total
 
     assert sleeps(reader=True) > 0
@@ -105,5 +105,5 @@ def test_does_a_reader_that_comes_too_late_to_wait_go_straight_in() -> None:
         bench = Bench()
         order = bench.run({0: bench.writer(0, 2 * US), 8: bench.reader(2 * US - 200 * NS + late, 0)})
         assert order == [0, 8]
-        sleeps.add(bench.scheduler.sleeps)
+        sleeps.add(bench.machine.tally.sleeps)
     assert sleeps == {0, 1}

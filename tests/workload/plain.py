@@ -9,6 +9,7 @@ from typing import Any
 from kernels import design
 from machines import raw_spec
 
+from sim.engine import QUIET, Probe
 from sim.hardware import MachineSpec
 from sim.workload import Limits, Measurement, WorkloadPlan, WorkloadSpec, simulate
 
@@ -46,6 +47,7 @@ def measure(
     seed: int = 0,
     limits: Limits = LIMITS,
     machine: Mapping[str, Any] | None = None,
+    probe: Probe = QUIET,
 ) -> Measurement:
     """One point on the small machine."""
     return simulate(
@@ -56,4 +58,5 @@ def measure(
         threads=threads,
         seed=seed,
         limits=limits,
+        probe=probe,
     )

@@ -12,6 +12,7 @@ from test_bench import bench
 from test_bench import measure as measure_bench
 
 from sim.engine.units import UnitError
+from sim.profile import Counters
 from sim.workload import Measurement
 from sim.workload.window import Requests, parse_extent
 
@@ -73,6 +74,27 @@ def test_does_the_breakdown_of_a_window_balance(kind: str) -> None:
     per_operation = 6 * 1000 / point.throughput_ops_per_us
     assert sum(point.breakdown_ns_per_op.values()) == pytest.approx(per_operation)
     assert "start" not in point.breakdown_ns_per_op  # the start lies in the warm-up
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("length", [8, 32])
+def test_do_counters_count_what_the_window_does(kind: str, length: int) -> None:
+    """Each request unmaps what it has touched: one flush. One more or less a thread at either end."""
+    thread = [{"mmap": {"at": "slot"}}, {"touch": {"at": "slot"}}, {"munmap": {"at": "slot"}}]
+    counters = Counters()
+    window = {"warm_up": "4 requests", "length": f"{length} requests"}
+    point = measure(steady(thread, window), kind=kind, threads=6, probe=counters)
+    assert point.operations == 6 * length
+    assert counters.report()["flushes"] == pytest.approx(6 * length, abs=6)
+
+
+def test_do_counters_count_a_run_without_a_window_from_the_start_on() -> None:
+    """Two runs of three threads with four requests each; what set them up does not count."""
+    thread = [{"mmap": {"at": "slot"}}, {"touch": {"at": "slot"}}, {"munmap": {"at": "slot"}}]
+    setup = [{"mmap": {"at": "layout"}}, {"touch": {"at": "every slot"}}, {"munmap": {"at": "layout"}}]
+    counters = Counters()
+    measure(workload(thread=thread, setup=setup, pooled_threads=6), probe=counters)
+    assert counters.report()["flushes"] == 2 * 3 * 4
 
 
 def test_does_refilling_take_time_and_count_no_operation() -> None:

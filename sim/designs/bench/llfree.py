@@ -42,11 +42,14 @@ class Llfree:
             self._left[cpu.id] = self._spec.tree_pages
         self._left[cpu.id] -= pages
         cpu.work(self._huge_get if order >= HUGE_ORDER else self._get, ALLOCATE)
-        return self._buddy.allocate(order)
+        frame = self._buddy.allocate(order)
+        cpu.probe.frame_allocated(cpu, frame, order)
+        return frame
 
     def free(self, cpu: Cpu, frame: int, order: int) -> Steps[None]:
         cpu.work(self._huge_put if order >= HUGE_ORDER else self._put, ALLOCATE)
         self._left[cpu.id] += 1 << order
+        cpu.probe.frame_freed(cpu, frame, order)
         self._buddy.free(frame, order)
         return
         yield

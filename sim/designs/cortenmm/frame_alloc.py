@@ -81,6 +81,7 @@ class FrameAllocator:
             if cache:
                 frame = cache.pop()
                 self.owned.add(frame)
+                cpu.probe.frame_allocated(cpu, frame, 0)
                 return frame
         raise self._exhausted(cpu, parts)
 
@@ -102,6 +103,7 @@ class FrameAllocator:
     def free(self, cpu: Cpu, frame: int) -> None:
         """Back into this cpu's cache; an overflow goes to its buddy."""
         self.owned.remove(frame)
+        cpu.probe.frame_freed(cpu, frame, 0)
         cpu.work(self._free, ALLOCATE)
         part = frame // self._part
         cache = self._caches[cpu.id][part]

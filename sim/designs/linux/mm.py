@@ -64,7 +64,9 @@ class LinuxMm(AddressSpace):
         self.sequence_line = line("mm_lock_seq")
         self.counters = line("total_vm", lines=2)
         self.tables_line = line("pgtables_bytes")
-        self.page_table_lock = QueuedSpinLock(kernel.nodes, self.tables_line, LOCK_PAGE_TABLE)
+        self.page_table_lock = QueuedSpinLock(
+            kernel.nodes, self.tables_line, LOCK_PAGE_TABLE, "page_table_lock"
+        )
         self.flush_pending = line("tlb_flush_pending")
         self.tree = MapleTree(machine, cpu, costs)
         self.tlb = make_flush(machine, line("context.tlb_gen"), kernel.spec.flush)
@@ -110,7 +112,7 @@ class LinuxMm(AddressSpace):
         machine, kernel = self.machine, self.kernel
         lock_line = machine.line(f"vm_lock of {start:#x}", cpu.socket, owner=cpu.id)
         nodes, scheduler = kernel.osq_nodes, kernel.scheduler
-        lock = RwSem("vm_lock", lock_line, lock_line, nodes, scheduler, LOCK_VMA, kernel.spec.rwsem)
+        lock = RwSem(lock_line.name, lock_line, lock_line, nodes, scheduler, LOCK_VMA, kernel.spec.rwsem)
         line = machine.line(f"VMA {start:#x}", cpu.socket, owner=cpu.id, lines=_VMA_LINES)
         return Vma(start, end, rights, line, lock, anon_vma)
 
@@ -178,6 +180,7 @@ class LinuxMm(AddressSpace):
     def table_lock(self, table: PageTablePage) -> QueuedSpinLock:
         """The split page-table lock, in the table's ptdesc."""
         if table.lock is None:
-            table.lock = QueuedSpinLock(self.kernel.nodes, table.meta, LOCK_PAGE_TABLE)
+            name = f"{table.meta.name}: PTL"
+            table.lock = QueuedSpinLock(self.kernel.nodes, table.meta, LOCK_PAGE_TABLE, name)
         lock: QueuedSpinLock = table.lock
         return lock

@@ -120,6 +120,7 @@ class PageAllocator:
                 raise out_of_memory(cpu, order, rooms, bound)
             frame = yield from self._from_zones(cpu, allowed, order)
         self.owned.add(frame)
+        cpu.probe.frame_allocated(cpu, frame, order)
         return frame
 
     def _from_zones(self, cpu: Cpu, zones: Sequence[Zone], order: int) -> Steps[int | None]:
@@ -151,6 +152,7 @@ class PageAllocator:
     def free(self, cpu: Cpu, frame: int, order: int = 0) -> Steps[None]:
         """free_unref_page: on this cpu's list of the frame's zone, in bulk to the buddy when that is full."""
         self.owned.remove(frame)
+        cpu.probe.frame_freed(cpu, frame, order)
         cpu.work(self._free + ((1 << order) - 1) * self._free_check, ALLOCATE)
         zone = self._zone_of(frame)
         pcp = zone.blocks(cpu, order)

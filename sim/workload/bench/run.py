@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.engine import Engine, Schedule, ScheduleName, Steps
+from sim.engine import QUIET, Engine, Probe, Schedule, ScheduleName, Steps
 from sim.errors import ModelError
 from sim.hardware import Cpu, Machine, MachineSpec
 from sim.workload.bench.objects import Objects
@@ -33,15 +33,17 @@ def run_bench(
     schedule: Schedule | ScheduleName = "fifo",
     max_events: int,
     max_time_ps: int,
+    probe: Probe = QUIET,
 ) -> Run:
     """Run *spec* once, its threads pinned as it says. Raises `AccountingError` as an ordinary run does."""
-    engine = Engine(seed=seed, schedule=schedule, max_events=max_events, max_time_ps=max_time_ps)
+    engine = Engine(seed=seed, schedule=schedule, max_events=max_events, max_time_ps=max_time_ps, probe=probe)
     hardware = Machine(engine, machine, threads, order_of(spec.pinning, machine.topology))
     bench = _Bench(hardware, boot(hardware, design, spec.memory), spec, threads)
     bench.set_up()
     started = engine._now
     for cpu in hardware.cpus:
         cpu.open_account()
+    probe.run_begins(hardware.cpus)
     bench.begin()
     for cpu in hardware.cpus:
         cpu.thread = engine.process(bench.thread(cpu), f"thread {cpu.id}")
@@ -50,6 +52,7 @@ def run_bench(
     elapsed = engine._now - started
     for cpu in hardware.cpus:
         cpu.close_account()
+    probe.run_ends()
     bench.verify()
     return balanced(bench.result(elapsed, engine.events))
 

@@ -1,0 +1,232 @@
+"""What a run tells those who listen: named hooks that do nothing unless somebody does.
+
+The model calls a hook of its `probe` where something happens; a listener is a subclass of `Probe` that
+overrides the hooks it wants. Who listens is chosen when the engine is made and stays for the run:
+
+    Engine(probe=QUIET)                  nobody listens (the default)
+    Engine(probe=listen(Counters(), ...))
+    model:   cpu.probe.sleep(cpu, reason)          rare: a call that does nothing
+             lines, charges, locks                 often: other classes or paths, chosen by `hears`
+
+Listeners see and never act: a hook changes nothing in the model, draws from none of its random streams and
+schedules nothing, so a run is the same with and without them. What a hook raises ends the run.
+
+A hook is called in the order in which the model's state changes. A cpu's own time (`cpu.now`) is ahead of the
+engine's by what it has yet to spend, so the times of two cpus' hooks need not be in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+
+if TYPE_CHECKING:
+    from sim.engine.core import Engine
+
+Mode = Literal["read", "write"]
+"""How a lock is held: shared, or by one alone (as every lock without readers is)."""
+
+Distance = Literal["same cpu", "same cluster", "same socket", "other socket", "memory"]
+"""Where a cache line comes from. `same cpu`: it is here already, and the access is an atomic one."""
+
+
+class CpuView(Protocol):
+    """What listeners see of a cpu."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def core(self) -> int: ...
+    @property
+    def cluster(self) -> int: ...
+    @property
+    def node(self) -> int: ...
+    @property
+    def socket(self) -> int: ...
+    @property
+    def now(self) -> int: ...
+
+
+class LineView(Protocol):
+    """What listeners see of a cache line."""
+
+    @property
+    def name(self) -> str: ...
+
+
+class LockView(Protocol):
+    """What listeners see of a lock: its name says of what object it is, *activity* what waiting counts as."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def activity(self) -> str: ...
+
+
+class CallView(Protocol):
+    """What listeners see of one call by IPI on many cpus."""
+
+    @property
+    def sender(self) -> CpuView: ...
+    @property
+    def targets(self) -> Sequence[CpuView]: ...
+
+
+class Probe:
+    """All hooks, each of which does nothing. Times and costs are in ps."""
+
+    # -- the run --------------------------------------------------------------------------------------------
+
+    def attach(self, engine: Engine) -> None:
+        """A run is built on *engine*: the first hook of a run."""
+
+    def run_begins(self, cpus: Sequence[CpuView]) -> None:
+        """What is set up is set up; the threads of the workload start now, and the accounts of *cpus*."""
+
+    def turn_page(self) -> None:
+        """The measured window begins (the first time) or ends (the second). A run may have none."""
+
+    def run_ends(self) -> None:
+        """All threads have ended."""
+
+    # -- operations and time --------------------------------------------------------------------------------
+
+    def operation_begins(self, cpu: CpuView, operation: object) -> None:
+        """The thread on *cpu* calls *operation* of its address space."""
+
+    def operation_ends(self, cpu: CpuView, operation: object) -> None:
+        """It is back."""
+
+    def charge(self, cpu: CpuView, activity: str, cost: int) -> None:
+        """*cost* goes to *activity*: for work from `cpu.now - cost` on, for waits and handlers at their end.
+
+        The charges of a cpu sum to its account. One may be negative: a handler that outlasts the run.
+        """
+
+    # -- locks ----------------------------------------------------------------------------------------------
+
+    def lock_wait(self, lock: LockView, cpu: CpuView, mode: Mode) -> None:
+        """*cpu* wants *lock* from now on, which may be free."""
+
+    def lock_acquired(self, lock: LockView, cpu: CpuView, mode: Mode) -> None:
+        """*cpu* has it."""
+
+    def lock_missed(self, lock: LockView, cpu: CpuView, mode: Mode) -> None:
+        """*cpu* wanted it only if that took no waiting, and does without."""
+
+    def lock_release(self, lock: LockView, cpu: CpuView, mode: Mode) -> None:
+        """*cpu* begins to release it: from here on others may have it."""
+
+    def lock_downgraded(self, lock: LockView, cpu: CpuView) -> None:
+        """*cpu* begins to turn its hold for writing into one for reading."""
+
+    def bias_revoked(self, lock: LockView, cpu: CpuView) -> None:
+        """*cpu*, a writer, takes the bias from a lock and scans for its readers (BRAVO)."""
+
+    # -- cache lines and memory -----------------------------------------------------------------------------
+
+    def line_transfer(
+        self, line: LineView, cpu: int, source: int, distance: Distance, cost: int, write: bool
+    ) -> None:
+        """The line is granted to cpu number *cpu* (`Cpu.id`), for *cost*; *source* had it (-1: memory).
+
+        A write to a line with several holders comes from the farthest of them, a load from the nearest. A
+        load or store that finds the line in the right state is no transfer and not told.
+        """
+
+    def frame_allocated(self, cpu: CpuView, frame: int, order: int) -> None:
+        """The kernel gives away the 2**order frames from *frame* on."""
+
+    def frame_freed(self, cpu: CpuView, frame: int, order: int) -> None:
+        """It has them back."""
+
+    # -- interrupts -----------------------------------------------------------------------------------------
+
+    def interrupt(self, cpu: CpuView, begins: int, length: int) -> None:
+        """*cpu* runs an interrupt's handler of *length* from *begins* on (an IPI's, a timer's, a softirq)."""
+
+    def ipi_call(self, call: CallView) -> None:
+        """*call* is queued at its targets from now on; one that has an interrupt coming needs no other."""
+
+    def ipi_send(self, sender: CpuView, targets: Sequence[CpuView]) -> None:
+        """*sender* interrupts *targets*, whose queues were empty, with one write."""
+
+    def ipi_handle(self, cpu: CpuView, calls: Sequence[CallView]) -> None:
+        """*cpu* has come round to its queue and does what is in it."""
+
+    def ipi_ack(self, cpu: CpuView, call: CallView, at: int) -> None:
+        """*cpu* has done its part of *call*, at time *at*."""
+
+    # -- TLBs -----------------------------------------------------------------------------------------------
+
+    def flush(self, cpu: CpuView, pages: int) -> None:
+        """*cpu* begins to remove so many pages of its address space from all TLBs."""
+
+    def tlb_flush(self, cpu: CpuView, pages: int, remote: bool) -> None:
+        """The TLB of *cpu* drops so many pages (0: all of an address space), *remote*: for another cpu."""
+
+    def tlb_broadcast(self, cpu: CpuView, pages: int) -> None:
+        """*cpu* tells all TLBs by instruction to drop so many pages (0: all of an address space)."""
+
+    # -- scheduling -----------------------------------------------------------------------------------------
+
+    def context_switch(self, cpu: CpuView) -> None:
+        """*cpu* changes between its thread and idling."""
+
+    def address_space_switch(self, cpu: CpuView, kept: bool) -> None:
+        """*cpu* has loaded another address space; *kept*: with what its TLB still has of it."""
+
+    def sleep(self, cpu: CpuView, reason: str) -> None:
+        """The thread on *cpu* blocks until it is woken."""
+
+    def wake(self, waker: CpuView | None, cpu: CpuView, latency: int) -> None:
+        """The thread on *cpu* is woken by *waker* (None: an interrupt) and runs *latency* later."""
+
+    def idle_begins(self, cpu: CpuView) -> None:
+        """*cpu* has no thread to run: it sleeps, or has ended."""
+
+    def idle_ends(self, cpu: CpuView) -> None:
+        """It has one again."""
+
+    # -- who listens ----------------------------------------------------------------------------------------
+
+    def hears(self, *hooks: str) -> bool:
+        """Whether anybody listens to one of *hooks*."""
+        return any(getattr(getattr(self, hook), "__func__", None) is not _NO_OPS[hook] for hook in hooks)
+
+
+_NO_OPS: Final[dict[str, object]] = {
+    name: hook for name, hook in vars(Probe).items() if not name.startswith("_") and name != "hears"
+}
+
+HOOKS: Final = tuple(_NO_OPS)
+
+QUIET: Final = Probe()
+"""Nobody listens."""
+
+
+class _Several(Probe):
+    """Tells several listeners, each hook those who override it, in their order."""
+
+    def __init__(self, listeners: Sequence[Probe]) -> None:
+        for hook in HOOKS:
+            heard = [getattr(listener, hook) for listener in listeners if listener.hears(hook)]
+            if heard:
+                setattr(self, hook, heard[0] if len(heard) == 1 else _each(heard))
+
+
+def _each(hooks: Sequence[Callable[..., None]]) -> Callable[..., None]:
+    def tell(*arguments: Any, **named: Any) -> None:
+        for hook in hooks:
+            hook(*arguments, **named)
+
+    return tell
+
+
+def listen(*listeners: Probe) -> Probe:
+    """One probe that tells all *listeners*; without any it is `QUIET`."""
+    if not listeners:
+        return QUIET
+    return listeners[0] if len(listeners) == 1 else _Several(listeners)

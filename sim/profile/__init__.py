@@ -1,0 +1,19 @@
+"""What a run did, and on which locks it waited: listeners to the probe. The model never imports them."""
+
+from sim.profile.counters import COUNTERS, IDLE, TRANSFERS, Counters
+from sim.profile.locks import COLUMNS, SHOWN, Locks, Usage
+from sim.profile.pages import Paged
+from sim.profile.report import RunReport
+
+__all__ = [
+    "COLUMNS",
+    "COUNTERS",
+    "IDLE",
+    "SHOWN",
+    "TRANSFERS",
+    "Counters",
+    "Locks",
+    "Paged",
+    "RunReport",
+    "Usage",
+]
