@@ -45,13 +45,9 @@ the whole layout; each slot of all threads in turn; all slots of this thread, th
 each range that this thread's mmaps have returned since the last `refill`."""
 
 
-def _as_written(rights: Any) -> Any:
-    return parse_rights(rights) if isinstance(rights, str) else rights
-
-
 Prot = Annotated[
     Rights,
-    BeforeValidator(_as_written),
+    BeforeValidator(parse_rights),
     PlainSerializer(rights_text, return_type=str),
     WithJsonSchema({"type": "string", "pattern": "^(none|[rwx]{1,3})$", "examples": ["rw"]}),
 ]

@@ -14,7 +14,8 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 def test_is_the_example_of_an_experiment_sound(command: Command, folder: Path) -> None:
-    (example,) = re.findall("```yaml\n(.*?)```", (DOCS / "experiments.md").read_text(encoding="utf-8"), re.S)
+    text = (DOCS / "experiments.md").read_text(encoding="utf-8")
+    example = re.findall("```yaml\n(.*?)```", text, re.S)[0]
     (folder / "fabric.yaml").write_text(example, encoding="utf-8")
     (folder / "parts").mkdir()
     (folder / "parts/common.yaml").write_text("seed: 1\n")

@@ -29,7 +29,7 @@ def test_is_the_schedule_a_part_of_what_is_resumed(command: Command, folder: Pat
     assert command("run", "e.yaml", *FAST).code == 0
     answer = command("run", "e.yaml", "--schedule", "shuffle", "--resume", *FAST)
     assert answer.code == 2
-    assert "cannot resume: 4 of the 4 finished points do not belong to this experiment" in answer.err
+    assert "cannot resume: 4 of the 4 points that finished well do not belong to this" in answer.err
     assert command("run", "e.yaml", "--schedule", "fifo", "--resume", *FAST).code == 0
 
 

@@ -121,7 +121,7 @@ def measure(key: Key, overrides: Sequence[Override] = (), listeners: Sequence[Pr
         for kind, name in zip(MEMBERS, names, strict=True)
     )
     point = make_point(machine, design, workload, key.placement, key.threads, key.seed)
-    outcome = run_point(point, listeners)
+    outcome = run_point(point, listeners=listeners)
     if outcome.failed:
         raise FailedPointError(f"{key}: {outcome.row.error}")
     return fingerprint(vars(outcome.row), outcome.breakdown)

@@ -288,5 +288,5 @@ def test_which_benches_are_refused(fields: dict[str, Any], message: str) -> None
 
 
 def test_is_a_bench_of_pages_refused_by_bare_hardware() -> None:
-    with pytest.raises(ModelError, match="no page allocator"):
+    with pytest.raises(ModelError, match="BareKernel offers no allocate"):
         measure(bench(rounds=1, roles=[{"who": "all", "steps": [{"allocate": {"count": 1}}]}]), 1)

@@ -177,7 +177,7 @@ def test_is_a_bench_of_spaces_refused_by_hardware_without() -> None:
     machine = MachineSpec.model_validate(raw_spec())
     bare = spec_model("bench")(name="hardware", title="", family="bench")
     spec = bench({"touch": {}}, spaces={"pages": 1})
-    with pytest.raises(ModelError, match="hardware has no address spaces: its file says nothing of `flush`"):
+    with pytest.raises(ModelError, match="BareKernel has no processes"):
         simulate(machine, bare, spec, placement="", threads=1, seed=1, limits=LIMITS)
 
 

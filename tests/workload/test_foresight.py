@@ -190,7 +190,7 @@ def test_is_nobody_waited_for_whose_window_is_over(meeting: dict[str, Any], thre
 
 def test_does_a_design_that_cannot_place_memory_say_so() -> None:
     placed = bench(("all", [COMPUTE]), memory="interleave")
-    assert lacking(design("hardware"), placed) == ["placed memory"]
+    assert lacking(design("hardware"), placed) == ["mmap", "placed memory", "touch"]
     assert lacking(design("linux-6.13"), placed) == []
     assert lacking(design("cortenmm-adv"), workload(memory="interleave")) == []
 
@@ -199,7 +199,7 @@ def test_is_an_operation_without_a_handler_named() -> None:
     several = bench(("all", [COMPUTE]), spaces={"pages": 1, "count": 2})
     assert lacking(design("linux-6.13"), several) == ["switch_mm"]
     assert lacking(design("lock"), several) == ["mmap", "switch_mm", "touch"]
-    give_back = workload(thread=[{"mmap": {"at": "slot"}}, {"madvise": {"at": "slot"}}])
+    give_back = workload(thread=[{"mmap": {"at": "anywhere"}}, {"madvise": {"at": "mapped"}}])
     assert lacking(design("cortenmm-adv"), give_back) == ["madvise"]
     assert lacking(design("linux-6.13"), give_back) == []
 

@@ -50,7 +50,7 @@ def test_which_action_is_a_step() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"thread": [{}]}, "a step is one of mmap, munmap, touch, compute; this one has 0"),
+        ({"thread": [{}]}, "one of mmap, munmap, touch, mprotect, madvise, compute; this one has 0"),
         ({"thread": [{"mmap": {"at": "slot"}, "touch": {"at": "slot"}}]}, "this one has 2"),
         ({"thread": []}, "at least 1 item"),
         (
