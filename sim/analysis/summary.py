@@ -19,7 +19,7 @@ def result_table(points: DataFrame) -> TextTable:
     """
     threads = int(points["threads"].max())
     table = TextTable(
-        box=None, pad_edge=False, header_style="bold", title=f"operations per µs at {threads} threads",
+        box=None, pad_edge=False, header_style="bold", title=f"operations completed per µs at {threads} threads",
         title_justify="left",
     )  # fmt: skip
     names = ("machine", "workload", "placement", *swept_columns(points))

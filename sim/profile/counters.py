@@ -41,7 +41,7 @@ COUNTERS: Final = (
     "frames freed",
     "bias revocations",
 )
-"""The counters, in the order of the report. `docs/model.md` says what each counts."""
+"""The counters, in the order of the report. `docs/experiments.md` says what they count."""
 
 IDLE: Final = "idle share"
 """Of the cpus' time: without a thread to run."""

@@ -40,6 +40,7 @@ def test_is_a_notebook_kept_without_outputs_that_would_grow_stale(path: Path) ->
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("this_interpreter")
 @pytest.mark.filterwarnings("default")  # those of Jupyter's own machinery are not ours to mend
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -135,7 +135,7 @@ def test_is_a_file_what_its_keys_say(command: Command, folder: Path, text: str, 
 def test_what_does_a_run_say_and_leave(command: Command, folder: Path) -> None:
     answer = command("run", "e.yaml", "--workers", "1")
     assert answer.code == 0, answer.err
-    assert "operations per µs at 2 threads" in answer.out
+    assert "operations completed per µs at 2 threads" in answer.out
     assert "tables: results/e/points.csv" in answer.out
     assert "figure: results/e/plots/" in answer.out
     assert answer.err.splitlines()[-1].startswith("4/4 points")

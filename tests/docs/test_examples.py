@@ -107,3 +107,8 @@ def test_do_measurements_beside_the_files_of_extending_count(command: str, tmp_p
 def test_does_the_lock_of_extending_run(tmp_path: Path) -> None:
     extending_files(tmp_path)
     assert run("try_ticket.py", folder=tmp_path)
+
+
+def test_does_the_listener_of_extending_hear_of_locks(tmp_path: Path) -> None:
+    extending_files(tmp_path)
+    assert run("longest_hold.py", folder=tmp_path).count(" ns\n") == 3
