@@ -35,6 +35,8 @@ class TextTable(Table):
 
     def __init__(self, *headings: str, title: str | None = None, **options: Any) -> None:
         shown = None if title is None else styled(title, "table.title")
+        if shown:
+            shown.no_wrap, shown.overflow = True, "ignore"  # a narrow table does not fold its title
         super().__init__(*headings, title=shown, **options)
 
     def add_column(self, header: RenderableType = "", *others: Any, **options: Any) -> None:

@@ -59,13 +59,16 @@ def test_does_the_python_of_the_readme_plot(tmp_path: Path) -> None:
     ],
 )
 def test_does_the_command_line_of_the_readme_work(command: str, tmp_path: Path) -> None:
-    """Runs take few threads, and validation only its options."""
+    """Runs take few threads and one design, and validation only its options."""
     arguments = shlex.split(command)[1:]
     few = ["--threads", "2", "--no-plots"]
+    one = ["--designs", "linux-6.13"]
     if arguments[0] == "run":
         arguments += few
+        if "--designs" not in arguments and not arguments[1].startswith("hardware"):
+            arguments += one
     elif arguments[0] == "plot":
-        run("-m", "sim", "run", "quickstart", *few, "--out", arguments[1], folder=tmp_path)
+        run("-m", "sim", "run", "quickstart", *few, *one, "--out", arguments[1], folder=tmp_path)
     elif arguments[0] == "validate":
         arguments.append("--help")
     run("-m", "sim", *arguments, folder=tmp_path)
