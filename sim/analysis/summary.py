@@ -19,8 +19,8 @@ def result_table(points: DataFrame) -> TextTable:
     """
     threads = int(points["threads"].max())
     table = TextTable(
-        box=None, pad_edge=False, header_style="bold", title=f"operations completed per µs at {threads} threads",
-        title_justify="left",
+        box=None, pad_edge=False, header_style="bold", title_justify="left",
+        title=f"operations completed per µs at {threads} threads",
     )  # fmt: skip
     names = ("machine", "workload", "placement", *swept_columns(points))
     keys = [key for key in names if points[key].nunique() > 1] or ["workload"]
