@@ -147,7 +147,7 @@ def _page(result: ValidationResult, explanations: Mapping[str, str]) -> Iterator
     missed = {judgement.observation.key for judgement in result.misses}
     stale = [key for key in explanations if key in keys - missed]
     if stale:
-        yield from ("", "## Explained, but no longer a miss", "")
+        yield from ("", "## Explained, and not a miss", "")
         yield from (f"- `{plain(key)}`" for key in stale)
 
 

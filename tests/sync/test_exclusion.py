@@ -53,7 +53,7 @@ def test_does_any_schedule_end_without_a_broken_rule(
 @ALL
 @pytest.mark.parametrize("ties", TIES)
 def test_do_crowded_schedules_end_without_a_broken_rule(build: Build, ties: ScheduleName) -> None:
-    many_schedules(build, ties, range(100))
+    many_schedules(build, ties, range(50))
 
 
 @ALL
@@ -64,7 +64,7 @@ def test_do_crowded_schedules_end_against_an_adversary(build: Build, adversary: 
 
 @ALL
 def test_do_crowded_schedules_end_where_requests_take_time_to_arrive(build: Build) -> None:
-    many_schedules(build, "shuffle", range(100), {"coherence": {"probe": 0.4, "shared_read_inside": "5 ns"}})
+    many_schedules(build, "shuffle", range(50), {"coherence": {"probe": 0.4, "shared_read_inside": "5 ns"}})
 
 
 @pytest.mark.parametrize("seed", [589, 769, 1002])

@@ -28,11 +28,17 @@ def outer() -> Generator[int, None, None]:
 """
 
 
-def complaints(tmp_path: Path, line: str, after: str = "yield 2") -> str:
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What mypy has learnt of the standard library."""
+    return tmp_path_factory.mktemp("cache")
+
+
+def complaints(tmp_path: Path, cache: Path, line: str, after: str = "yield 2") -> str:
     """What mypy says of a module with *line* in a generator."""
     (tmp_path / "mypy.ini").write_text(f"[mypy]\nplugins = {PLUGIN}\n")
     (tmp_path / "module.py").write_text(MODULE.format(line=line, after=after))
-    arguments = ["--config-file", "mypy.ini", "--no-site-packages", "--cache-dir", "cache", "module.py"]
+    arguments = ["--config-file", "mypy.ini", "--no-site-packages", f"--cache-dir={cache}", "module.py"]
     return api.run(arguments)[0]
 
 
@@ -47,10 +53,10 @@ def complaints(tmp_path: Path, line: str, after: str = "yield 2") -> str:
     ],
 )
 def test_which_steps_are_refused(
-    line: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    line: str, said: str, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert said in complaints(tmp_path, line)
+    assert said in complaints(tmp_path, cache, line)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +68,8 @@ def test_which_steps_are_refused(
         ("plain()", "yield 2"),
     ],
 )
-def test_which_steps_are_fine(line: str, after: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_which_steps_are_fine(
+    line: str, after: str, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    assert complaints(tmp_path, line, after) == "Success: no issues found in 1 source file\n"
+    assert complaints(tmp_path, cache, line, after) == "Success: no issues found in 1 source file\n"
