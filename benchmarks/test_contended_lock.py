@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import simpy
 
-from sim.engine import PARKED, Engine, Thread, ThreadBody
+from sim.engine import PARKED, Engine, Steps, Thread
 from sim.experiment import load_spec
 from sim.hardware import Cpu, Machine
 from sim.sync import McsLock, QueueNodes
@@ -35,7 +35,7 @@ def resource_on_simpy(processes: int) -> Run:
 
 
 def resource_on_the_engine(processes: int) -> Run:
-    def body() -> ThreadBody:
+    def body() -> Steps[None]:
         for _ in range(ACQUISITIONS // processes):
             with lock.request() as request:
                 yield request
@@ -52,7 +52,7 @@ def resource_on_the_engine(processes: int) -> Run:
 def queue_of_parked_threads(processes: int) -> Run:
     """The same first come, first served lock, written with `PARKED` and `wake`."""
 
-    def body() -> ThreadBody:
+    def body() -> Steps[None]:
         me = engine.active_process
         for _ in range(ACQUISITIONS // processes):
             queue.append(me)
@@ -74,7 +74,7 @@ def queue_of_parked_threads(processes: int) -> Run:
 def mcs_lock_of_the_model(processes: int) -> Run:
     """Not the same work: a real queue lock, with every access to its cache lines served and accounted."""
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         for _ in range(ACQUISITIONS // processes):
             yield from lock.acquire(cpu)
             cpu.work(HOLD, "user")

@@ -18,7 +18,7 @@ from sim.designs.cortenmm.space import CortenSpace
 from sim.designs.cortenmm.spec import Costs as CortenCosts
 from sim.designs.linux import LinuxKernel
 from sim.designs.linux.spec import Costs as LinuxCosts
-from sim.engine import Probe, ScheduleName, ThreadBody
+from sim.engine import Probe, ScheduleName, Steps
 from sim.hardware import Cpu
 from sim.mm import Madvise, Mmap, Mprotect, Munmap, PageTablePage, Present, Status, slot_of
 
@@ -98,7 +98,7 @@ class Process:
         assert isinstance(self.kernel, LinuxKernel | CortenKernel)
         return self.kernel.pages if isinstance(self.kernel, LinuxKernel) else self.kernel.frames
 
-    def run(self, bodies: Mapping[int, Callable[[Cpu], ThreadBody]]) -> None:
+    def run(self, bodies: Mapping[int, Callable[[Cpu], Steps[None]]]) -> None:
         """Run a thread on every cpu, an idle one where *bodies* has none, to its end; then verify."""
         for cpu in self.cpus:
             cpu.in_kernel_wait = False
@@ -109,7 +109,7 @@ class Process:
         """Run operations, ("mmap" | "munmap" | "touch" | ..., arguments...), one after another on one cpu."""
         values = []
 
-        def body(here: Cpu) -> ThreadBody:
+        def body(here: Cpu) -> Steps[None]:
             for name, *arguments in operations:
                 if name == "touch":
                     values.append((yield from self.space.access(here, *arguments)))
@@ -172,8 +172,8 @@ class Process:
         """Cpus whose TLB can translate *page* (one that flushes before it runs again cannot)."""
         return [cpu for cpu in self.cpus if not cpu.tlb.stale and page in cpu.tlb.frames()]
 
-    def _whole_life(self, body: Callable[[Cpu], ThreadBody] | None) -> Callable[[Cpu], ThreadBody]:
-        def whole_life(cpu: Cpu) -> ThreadBody:
+    def _whole_life(self, body: Callable[[Cpu], Steps[None]] | None) -> Callable[[Cpu], Steps[None]]:
+        def whole_life(cpu: Cpu) -> Steps[None]:
             cpu.tlb_catch_up()
             if body is not None:
                 yield from body(cpu)
@@ -204,7 +204,7 @@ def _watch_frames(process: Process) -> None:
     allocate, free = allocator.allocate, allocator.free
     owned: set[int] = set(allocator.owned)
 
-    def watched_allocate(cpu: Cpu) -> ThreadBody:
+    def watched_allocate(cpu: Cpu) -> Steps[None]:
         frame = yield from allocate(cpu)
         assert frame not in owned, f"frame {frame} has two owners"
         owned.add(frame)
@@ -229,7 +229,7 @@ def watch_cursors(space: CortenSpace) -> list[Cursor]:
     lock, unlock = protocol.lock, protocol.unlock
     held: list[Cursor] = []
 
-    def watched_lock(cursor: Cursor) -> ThreadBody:
+    def watched_lock(cursor: Cursor) -> Steps[None]:
         yield from lock(cursor)
         for other in held:
             assert cursor.end <= other.start or other.end <= cursor.start, (
@@ -237,7 +237,7 @@ def watch_cursors(space: CortenSpace) -> list[Cursor]:
             )
         held.append(cursor)
 
-    def watched_unlock(cursor: Cursor) -> ThreadBody:
+    def watched_unlock(cursor: Cursor) -> Steps[None]:
         held.remove(cursor)
         yield from unlock(cursor)
 

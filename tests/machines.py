@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sim.engine import Engine, Probe, Schedule, ScheduleName, ThreadBody, listen
+from sim.engine import Engine, Probe, Schedule, ScheduleName, Steps, listen
 from sim.hardware import Cpu, Machine, MachineSpec
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ SAME_CLUSTER, CROSS_CLUSTER, CROSS_SOCKET = 30 * NS, 100 * NS, 200 * NS
 LOCAL, REMOTE = 80 * NS, 140 * NS
 SHARED_READ, ADJACENT = 10 * NS, 5 * NS
 
-Body = Callable[[Cpu], ThreadBody]
+Body = Callable[[Cpu], Steps[None]]
 
 RWSEM = {
     "spin_on_readers": "10 us",
@@ -163,7 +163,7 @@ def with_order(rule: str, streak: int = 1) -> dict[str, Any]:
 def start(cpu: Cpu, body: Body) -> None:
     """Open *cpu*'s account and pin a thread to it that runs *body*."""
 
-    def whole_life() -> ThreadBody:
+    def whole_life() -> Steps[None]:
         yield from body(cpu)
         if cpu.pending:
             yield cpu.take_pending()

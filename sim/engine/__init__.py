@@ -3,7 +3,7 @@
 Everything runs on `Engine`, a SimPy environment whose clock is an integer number of picoseconds.
 """
 
-from sim.engine.core import PARKED, Engine, Steps, Thread, ThreadBody, Yielded
+from sim.engine.core import PARKED, Engine, Steps, Thread, Yielded
 from sim.engine.probe import QUIET, Probe, listen
 from sim.engine.replay import Decisions, Recorder, Replayer
 from sim.engine.schedule import Decider, Entry, InjectedDelays, Schedule, ScheduleName
@@ -23,7 +23,6 @@ __all__ = [
     "ScheduleName",
     "Steps",
     "Thread",
-    "ThreadBody",
     "Yielded",
     "listen",
 ]

@@ -44,8 +44,6 @@ T_co = TypeVar("T_co", covariant=True)
 Yielded: TypeAlias = int | _Parked | Event
 Steps: TypeAlias = Generator[Yielded, Any, T_co]
 """Steps of a thread that end with a value: model code, to be driven with `yield from` or as a thread."""
-ThreadBody: TypeAlias = Steps[Any]
-"""`Steps` of whatever value, for tests."""
 
 _UNLIMITED = 1 << 62
 _FIRST = URGENT - 1

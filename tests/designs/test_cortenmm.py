@@ -14,7 +14,7 @@ from machines import NS
 
 from sim.designs.cortenmm.cursor import AdvProtocol, Cursor
 from sim.designs.cortenmm.va_alloc import FIRST_PAGE, LAST_PAGE
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import (
     MAX_ORDER,
@@ -57,7 +57,7 @@ def cursors(process: Process) -> list[tuple[list[tuple[int, int]], list[int]]]:
     seen: list[tuple[list[tuple[int, int]], list[int]]] = []
     lock = process.space.protocol.lock
 
-    def noting(cursor: Cursor) -> ThreadBody:
+    def noting(cursor: Cursor) -> Steps[None]:
         yield from lock(cursor)
         held = [(table.level, table.base - BASE) for table in cursor.locked]
         seen.append((held, [table.level for table in cursor.path]))
@@ -169,14 +169,14 @@ def test_are_adv_tables_freed_only_after_every_cpu_has_switched() -> None:
     leaves = {table.frame for table in process.space.root.tables() if table.level == 1}
     kernel: Any = process.kernel
 
-    def unmaps(cpu: Cpu) -> ThreadBody:
+    def unmaps(cpu: Cpu) -> Steps[None]:
         yield from process.space.perform(cpu, Munmap(BASE, 2 * LEAF))
         cpu.work(50 * US, "user")
         yield cpu.take_pending()
         assert leaves <= kernel.frames.owned
         assert kernel.rcu.deferred == 2
 
-    def stays(cpu: Cpu) -> ThreadBody:
+    def stays(cpu: Cpu) -> Steps[None]:
         cpu.work(30 * US, "user")
         yield cpu.take_pending()
 
@@ -258,7 +258,7 @@ def test_do_rw_readers_share_the_way_down() -> None:
     most = 0
     query = Cursor.query
 
-    def looks(cursor: Cursor, page: int) -> ThreadBody:
+    def looks(cursor: Cursor, page: int) -> Steps[None]:
         nonlocal most
         most = max(most, upper.lock.readers)
         return query(cursor, page)
@@ -278,17 +278,17 @@ def race_with_replacement(delay: int) -> tuple[Process, int]:
     walk = space.protocol._walk_and_lock
     restarts = 0
 
-    def walks(cursor: Cursor) -> ThreadBody:
+    def walks(cursor: Cursor) -> Steps[None]:
         nonlocal restarts
         covering = yield from walk(cursor)
         restarts += covering is None
         return covering
 
-    def replaces(cpu: Cpu) -> ThreadBody:
+    def replaces(cpu: Cpu) -> Steps[None]:
         cpu.work(5 * US, "user")
         yield from space.perform(cpu, Mmap(2 * LEAF, BASE))
 
-    def touches(cpu: Cpu) -> ThreadBody:
+    def touches(cpu: Cpu) -> Steps[None]:
         cpu.work(delay, "user")
         yield from space.access(cpu, BASE)
 
@@ -321,11 +321,11 @@ def race_of_two_transactions(kind: str, delay: int) -> Process:
     process.do(("mmap", 8 * LEAF, BASE))
     process.do(*(("touch", BASE + leaf * LEAF) for leaf in range(4)))
 
-    def replaces(cpu: Cpu) -> ThreadBody:
+    def replaces(cpu: Cpu) -> Steps[None]:
         cpu.work(5 * US, "user")
         yield from space.perform(cpu, Mmap(2 * LEAF, BASE))
 
-    def touches(cpu: Cpu) -> ThreadBody:
+    def touches(cpu: Cpu) -> Steps[None]:
         cpu.work(delay, "user")
         for leaf in (0, 2, 1, 6):
             yield from space.access(cpu, BASE + leaf * LEAF + 3)
@@ -344,11 +344,11 @@ def test_do_transactions_on_overlapping_ranges_exclude_each_other(kind: str) -> 
 def test_is_adv_without_locks_below_the_covering_page_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """The mutant: a lock-free walk comes in below the locked page."""
 
-    def nothing(protocol: AdvProtocol, cursor: Cursor, table: PageTablePage) -> ThreadBody:
+    def nothing(protocol: AdvProtocol, cursor: Cursor, table: PageTablePage) -> Steps[None]:
         return
         yield
 
-    def disown(protocol: AdvProtocol, cursor: Cursor, child: PageTablePage) -> ThreadBody:
+    def disown(protocol: AdvProtocol, cursor: Cursor, child: PageTablePage) -> Steps[None]:
         for table in child.tables():
             table.stray = True
             cursor.unlinked.append(table)
@@ -364,7 +364,7 @@ def test_is_adv_without_locks_below_the_covering_page_caught(monkeypatch: pytest
 def test_is_rw_without_read_locks_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """The mutant: whoever write-locks an upper page no longer waits for those below."""
 
-    def nothing(lock: BravoLock, cpu: Cpu) -> ThreadBody:
+    def nothing(lock: BravoLock, cpu: Cpu) -> Steps[None]:
         return
         yield
 
@@ -425,7 +425,7 @@ def test_does_a_frame_stay_pinned_until_all_others_have_swept(kind: str) -> None
     process.end()
 
 
-def _work(length: int, cpu: Cpu) -> ThreadBody:
+def _work(length: int, cpu: Cpu) -> Steps[None]:
     cpu.work(length, "user")
     yield cpu.take_pending()
 
@@ -467,7 +467,7 @@ def test_does_a_cache_refill_from_its_buddy_and_overflow_into_it(kind: str) -> N
     def size() -> tuple[int, int]:
         return len(frames._caches[0][0]), frames._buddies[0][0].free_frames
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         taken = []
         for count in range(20):
             taken.append((yield from frames.allocate(cpu)))
@@ -505,12 +505,12 @@ def test_do_overlapping_changes_take_effect_in_the_order_of_their_commits(
     doing: dict[Cpu, str] = {}
     unlock = space.protocol.unlock
 
-    def committing(cursor: Cursor) -> ThreadBody:
+    def committing(cursor: Cursor) -> Steps[None]:
         change = oracle.update if doing[cursor.cpu] == "mmap" else oracle.difference_update
         change(range(cursor.start, cursor.end))
         yield from unlock(cursor)
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         for name, (start, pages) in plans[cpu.id]:
             doing[cpu] = name
             if name == "mmap":

@@ -13,7 +13,7 @@ from machines import NS
 from sim.designs.linux import LinuxKernel
 from sim.designs.linux.mmap import HIGHEST_PAGE
 from sim.designs.linux.vma import AnonVma, Vma
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.errors import ModelError
 from sim.hardware import Cpu
 from sim.mm import READ_WRITE, Madvise, Mmap, Munmap, SegmentationFault
@@ -153,11 +153,11 @@ def test_does_munmap_read_lock_while_it_zaps() -> None:
     states: list[tuple[bool, int]] = []
     faults: list[int] = []
 
-    def unmaps(cpu: Cpu) -> ThreadBody:
+    def unmaps(cpu: Cpu) -> Steps[None]:
         yield from process.space.perform(cpu, Munmap(BASE, 400))
         assert len(process.space.tlb._active) == 2
 
-    def looks(cpu: Cpu) -> ThreadBody:
+    def looks(cpu: Cpu) -> Steps[None]:
         while not states or states[-1] != (False, 0) or (True, 0) not in states:
             cpu.work(20 * NS, "user")
             yield cpu.take_pending()
@@ -193,7 +193,7 @@ def test_do_racing_first_faults_agree_on_one_anon_vma_and_one_set_of_tables() ->
     process.do(("mmap", 8, BASE))
     found: set[int] = set()
 
-    def touches(cpu: Cpu) -> ThreadBody:
+    def touches(cpu: Cpu) -> Steps[None]:
         yield from process.space.access(cpu, BASE + cpu.id % 2)
         found.add(id(process.space.tree.peek(BASE).anon_vma))
 
@@ -210,11 +210,11 @@ def test_does_a_fault_beside_a_writer_fall_back_to_mmap_lock() -> None:
     calls: list[str] = []
     down_read = space.mmap_lock.down_read
 
-    def counted(cpu: Cpu) -> ThreadBody:
+    def counted(cpu: Cpu) -> Steps[None]:
         calls.append("down_read")
         yield from down_read(cpu)
 
-    def writes(cpu: Cpu) -> ThreadBody:
+    def writes(cpu: Cpu) -> Steps[None]:
         yield from space.mmap_lock.down_write(cpu)
         yield from space.start_write(cpu, space.tree.peek(BASE))
         cpu.work(20 * US, "user")
@@ -222,7 +222,7 @@ def test_does_a_fault_beside_a_writer_fall_back_to_mmap_lock() -> None:
         assert not process.is_present(BASE + 1)
         yield from space.write_unlock(cpu)
 
-    def faults(cpu: Cpu) -> ThreadBody:
+    def faults(cpu: Cpu) -> Steps[None]:
         cpu.work(5 * US, "user")
         yield from space.access(cpu, BASE + 1)
         assert cpu.engine.now > 20 * US
@@ -243,14 +243,14 @@ def test_does_a_writer_wait_for_faults_in_the_vma() -> None:
     vma = space.tree.peek(BASE)
     order: list[str] = []
 
-    def reads(cpu: Cpu) -> ThreadBody:
+    def reads(cpu: Cpu) -> Steps[None]:
         yield from vma.lock.try_read(cpu)
         cpu.work(9 * US, "user")
         yield cpu.take_pending()
         order.append("fault done")
         yield from vma.lock.up_read(cpu)
 
-    def unmaps(cpu: Cpu) -> ThreadBody:
+    def unmaps(cpu: Cpu) -> Steps[None]:
         cpu.work(2 * US, "user")
         yield from space.perform(cpu, Munmap(BASE, 1))
         order.append("unmapped")
@@ -265,11 +265,11 @@ def race_with_munmap(delay: int) -> tuple[Process, bool]:
     process = mapped((0, 4), (5, 9), touch=(1, 5), changes=slow)
     space = process.space
 
-    def unmaps(cpu: Cpu) -> ThreadBody:
+    def unmaps(cpu: Cpu) -> Steps[None]:
         cpu.work(4 * US, "user")
         yield from space.perform(cpu, Munmap(BASE, 4))
 
-    def faults(cpu: Cpu) -> ThreadBody:
+    def faults(cpu: Cpu) -> Steps[None]:
         cpu.work(delay, "user")
         yield from space.access(cpu, BASE + 2)
 
@@ -308,7 +308,7 @@ def test_may_a_page_be_read_first_and_written_later() -> None:
     """The page has the rights of its mapping, whatever access faulted; the write sets its dirty bit."""
     process = mapped((0, 9))
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         yield from process.space.access(cpu, BASE, write=False)
         entry = process.space.root.walk(BASE)
         assert (entry.rights, entry.accessed, entry.dirty) == (READ_WRITE, True, False)
@@ -388,7 +388,7 @@ def test_does_a_page_that_is_unmapped_while_its_batch_is_drained_leave_no_trace(
         process.do(*(("touch", BASE + page) for page in (LEAF, 0, 1, 2)))  # a full batch, on the LRU now
         process.do(*(("touch", BASE + page) for page in (LEAF + 1, 3, 4)))
 
-        def faults(cpu: Cpu, space: Any = space, delay: int = delay) -> ThreadBody:
+        def faults(cpu: Cpu, space: Any = space, delay: int = delay) -> Steps[None]:
             cpu.work(delay, "user")
             yield from space.access(cpu, BASE + 5)  # fills the batch again
 
@@ -405,7 +405,7 @@ def test_does_a_cpu_refill_from_the_zone_and_spill_into_it() -> None:
     free = zone.buddy.free_frames
     moved: list[Any] = []
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         frames = set()
         for _ in range(14):
             frames.add((yield from pages.allocate(cpu)))
@@ -462,12 +462,12 @@ def test_do_overlapping_changes_take_effect_in_the_order_of_the_lock(
     doing: dict[Cpu, tuple[str, tuple[int, int]]] = {}
     end_write_all = space.end_write_all
 
-    def committing(cpu: Cpu) -> ThreadBody:
+    def committing(cpu: Cpu) -> Steps[None]:
         name, (start, pages) = doing[cpu]
         (oracle.update if name == "mmap" else oracle.difference_update)(range(start, start + pages))
         yield from end_write_all(cpu)
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         for name, (start, pages) in plans[cpu.id]:
             doing[cpu] = (name, (start, pages))
             if name == "mmap":
@@ -488,7 +488,7 @@ def test_does_a_discarded_page_fault_again_and_nobody_translate_it() -> None:
     process.do(("touch", BASE + 3), cpu=1)
     watched: list[int] = []
 
-    def discards(cpu: Cpu) -> ThreadBody:
+    def discards(cpu: Cpu) -> Steps[None]:
         cpu.work(5 * US, "user")
         yield from process.space.perform(cpu, Madvise(BASE + 3, 4))
         watched.append(len(process.translators(BASE + 3)))
@@ -496,7 +496,7 @@ def test_does_a_discarded_page_fault_again_and_nobody_translate_it() -> None:
         assert not process.is_present(BASE + 3)
         yield from process.space.access(cpu, BASE + 3)
 
-    def spins(cpu: Cpu) -> ThreadBody:
+    def spins(cpu: Cpu) -> Steps[None]:
         cpu.work(50 * US, "user")
         yield cpu.take_pending()
 
@@ -518,10 +518,10 @@ def test_do_two_threads_discard_side_by_side() -> None:
     """mmap_lock is taken for reading only: neither sleeps, and both are inside at once."""
     inside: list[int] = []
 
-    def discards(cpu: Cpu) -> ThreadBody:
+    def discards(cpu: Cpu) -> Steps[None]:
         yield from process.space.perform(cpu, Madvise(BASE + 300 * cpu.id, 300))
 
-    def looks(cpu: Cpu) -> ThreadBody:
+    def looks(cpu: Cpu) -> Steps[None]:
         for _ in range(200):
             yield 1 * US
             cpu.spent["looks"] += 1 * US

@@ -14,7 +14,7 @@ from machines import NS, run, small_machine
 from sim.designs.linux.maple import INNER_CHILDREN, LEAF_RANGES, VMA_WORK, MapleTree, _Node
 from sim.designs.linux.spec import LinuxSpec
 from sim.designs.linux.vma import Vma
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import READ_WRITE
 from sim.sync import QueueNodes, RwSem, Scheduler
@@ -42,32 +42,32 @@ class Bench:
         lock = RwSem("vm_lock", line, line, self._nodes, self._scheduler, "lock", self._tuning)
         return Vma(start, end, READ_WRITE, line, lock, None)
 
-    def insert(self, start: int, end: int) -> ThreadBody:
+    def insert(self, start: int, end: int) -> Steps[None]:
         self.expected = sorted([*self.expected, (start, end)])
         yield from self.tree.insert(self.cpu, self.vma(start, end))
 
-    def remove(self, index: int) -> ThreadBody:
+    def remove(self, index: int) -> Steps[None]:
         vma = list(self.tree)[index]
         del self.expected[index]
         yield from self.tree.remove(self.cpu, vma)
 
-    def split(self, index: int, at: int) -> ThreadBody:
+    def split(self, index: int, at: int) -> Steps[None]:
         vma = list(self.tree)[index]
         self.expected[index : index + 1] = [(vma.start, at), (at, vma.end)]
         yield from self.tree.split(self.cpu, vma, self.vma(at, vma.end))
 
-    def extend(self, index: int, start: int, end: int, absorb: bool) -> ThreadBody:
+    def extend(self, index: int, start: int, end: int, absorb: bool) -> Steps[None]:
         vmas = list(self.tree)
         self.expected[index : index + 1 + absorb] = [(start, end)]
         yield from self.tree.extend(self.cpu, vmas[index], start, end, *vmas[index + 1 : index + 1 + absorb])
 
-    def move_boundary(self, index: int, at: int) -> ThreadBody:
+    def move_boundary(self, index: int, at: int) -> Steps[None]:
         """Between the ranges *index* and *index* + 1, which lie side by side."""
         lower, upper = list(self.tree)[index : index + 2]
         self.expected[index : index + 2] = [(lower.start, at), (at, upper.end)]
         yield from self.tree.move_boundary(self.cpu, lower, upper, at)
 
-    def apply(self, choice: str, where: int, size: int) -> ThreadBody:
+    def apply(self, choice: str, where: int, size: int) -> Steps[None]:
         """One store of the kind *choice* somewhere near *where*, if there is room for it."""
         ranges = self.expected
         index = where % len(ranges) if ranges else 0
@@ -141,7 +141,7 @@ step = st.tuples(st.sampled_from(STORES), st.integers(0, END), st.sampled_from([
 def follow(steps: list[tuple[str, int, int]]) -> None:
     bench = Bench()
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         for choice, where, size in steps:
             yield from bench.apply(choice, where, size)
             bench.check()
@@ -166,8 +166,8 @@ def test_do_long_runs_of_stores_that_grow_and_shrink_the_tree(seed: int) -> None
     follow(steps)
 
 
-def fill(bench: Bench, count: int) -> Callable[[Cpu], ThreadBody]:
-    def body(cpu: Cpu) -> ThreadBody:
+def fill(bench: Bench, count: int) -> Callable[[Cpu], Steps[None]]:
+    def body(cpu: Cpu) -> Steps[None]:
         for number in range(count):
             yield from bench.insert(10 * number, 10 * number + 5)
 
@@ -187,7 +187,7 @@ def test_does_a_search_read_every_node_on_the_way_down() -> None:
     bench = Bench()
     run(bench.machine, {0: fill(bench, 40)})
 
-    def search(cpu: Cpu) -> ThreadBody:
+    def search(cpu: Cpu) -> Steps[None]:
         found = yield from bench.tree.find(cpu, 72)
         assert (found.start, found.end) == (70, 75)
         missing = yield from bench.tree.find(cpu, 78)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from kernels import BASE, GIB, KINDS, LEAF, Process
 from machines import NS
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.errors import ModelError
 from sim.hardware import Cpu
 from sim.mm import NOTHING, READ, READ_WRITE, Mprotect, Present, Rights, SegmentationFault, Status
@@ -53,7 +53,7 @@ def test_can_no_cpu_write_when_the_call_has_returned(kind: str) -> None:
         process.do(("touch", BASE), cpu=cpu)
     writable: list[Cpu] = []
 
-    def protect(cpu: Cpu) -> ThreadBody:
+    def protect(cpu: Cpu) -> Steps[None]:
         yield from process.space.perform(cpu, Mprotect(BASE, 1, READ))
         writable.extend(other for other in process.translators(BASE) if other.tlb.frames()[BASE].writable)
 
@@ -120,7 +120,7 @@ def test_is_mmap_lock_held_for_writing_across_the_flush() -> None:
     held: list[Cpu | None] = []
     flush = process.space.tlb.flush
 
-    def noting(cpu: Cpu, pages: list[int]) -> ThreadBody:
+    def noting(cpu: Cpu, pages: list[int]) -> Steps[None]:
         held.append(process.space.mmap_lock.writer)
         yield from flush(cpu, pages)
         held.append(process.space.mmap_lock.writer)
@@ -142,7 +142,7 @@ def test_which_changes_flush(first: Rights, then: Rights, flushes: int) -> None:
     asked: list[list[int]] = []
     flush = process.space.tlb.flush
 
-    def noting(cpu: Cpu, pages: list[int]) -> ThreadBody:
+    def noting(cpu: Cpu, pages: list[int]) -> Steps[None]:
         asked.append(list(pages))
         return flush(cpu, pages)
 
@@ -178,7 +178,7 @@ def test_what_does_a_transaction_over_a_leaf_cost(kind: str) -> None:
     process.do(("mmap", 2 * LEAF, BASE), ("touch", BASE), ("touch", BASE + LEAF))
     found: list[int] = []
 
-    def protects(cpu: Cpu) -> ThreadBody:
+    def protects(cpu: Cpu) -> Steps[None]:
         before = cpu.spent["page table"]
         yield from process.space.perform(cpu, Mprotect(BASE, LEAF, READ))
         found.append(cpu.spent["page table"] - before)
@@ -209,7 +209,7 @@ def test_may_threads_read_what_others_protect(
     process = Process(kind, cpus=len(plans), ties=ties)  # type: ignore[arg-type]
     process.do(("mmap", 64, BASE), *(("touch", BASE + page) for page in range(0, 64, 5)))
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         for name, page in plans[cpu.id]:
             if name == "read":
                 yield from process.space.access(cpu, BASE + page, write=False)

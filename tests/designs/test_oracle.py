@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from kernels import BASE, KINDS, LEAF, Process
 
 from sim.designs.linux.page_alloc import PageAllocator
-from sim.engine import ScheduleName, ThreadBody
+from sim.engine import ScheduleName, Steps
 from sim.hardware import Cpu
 from sim.mm import (
     READ,
@@ -64,14 +64,14 @@ class Oracle:
         # Anchors: so that mappings without an address stay clear of all parts, in every design.
         process.do(("mmap", 1, BASE // 2), ("mmap", 1, BASE + 4 * LEAF))
 
-    def thread(self, plan: list[Operation]) -> Callable[[Cpu], ThreadBody]:
-        def body(cpu: Cpu) -> ThreadBody:
+    def thread(self, plan: list[Operation]) -> Callable[[Cpu], Steps[None]]:
+        def body(cpu: Cpu) -> Steps[None]:
             for operation in plan:
                 yield from self.apply(cpu, operation)
 
         return body
 
-    def apply(self, cpu: Cpu, operation: Operation) -> ThreadBody:
+    def apply(self, cpu: Cpu, operation: Operation) -> Steps[None]:
         space = self.process.space
         low, high = (BASE + page for page in PARTS[cpu.id])
         start = low + int(operation.where * (high - low))
@@ -189,7 +189,7 @@ def touch_what_others_replace(process: Process, plans: list[list[tuple[tuple[str
     space = process.space
     process.do(("mmap", 4 * LEAF, BASE - LEAF), ("touch", BASE), ("touch", BASE + LEAF))
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         for (name, offset), pages in plans[cpu.id]:
             start = BASE + offset
             if name == "replace":
@@ -221,7 +221,7 @@ def test_is_the_right_munmap_let_through(kind: str) -> None:
 
 
 def test_is_a_munmap_without_shootdown_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nothing(flush: SynchronousFlush, cpu: Cpu, pages: list[int]) -> ThreadBody:
+    def nothing(flush: SynchronousFlush, cpu: Cpu, pages: list[int]) -> Steps[None]:
         return
         yield
 
@@ -232,7 +232,7 @@ def test_is_a_munmap_without_shootdown_caught(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("kind", ["rw", "adv"])
 def test_is_a_munmap_without_lazy_flush_caught(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    def release_only(flush: LazyFlush, cpu: Cpu, removed: Any, release: Callable[[], None]) -> ThreadBody:
+    def release_only(flush: LazyFlush, cpu: Cpu, removed: Any, release: Callable[[], None]) -> Steps[None]:
         release()
         return
         yield
@@ -246,12 +246,12 @@ def test_is_a_frame_that_linux_frees_before_the_flush_caught(monkeypatch: pytest
     flush, release = SynchronousFlush.flush, PageAllocator.release
     put_off: list[tuple[SynchronousFlush, list[int]]] = []
 
-    def flush_later(tlb: SynchronousFlush, cpu: Cpu, pages: list[int]) -> ThreadBody:
+    def flush_later(tlb: SynchronousFlush, cpu: Cpu, pages: list[int]) -> Steps[None]:
         put_off.append((tlb, pages))
         return
         yield
 
-    def release_then_flush(allocator: PageAllocator, cpu: Cpu, frames: list[int]) -> ThreadBody:
+    def release_then_flush(allocator: PageAllocator, cpu: Cpu, frames: list[int]) -> Steps[None]:
         yield from release(allocator, cpu, frames)
         tlb, pages = put_off.pop()
         yield from flush(tlb, cpu, pages)
@@ -268,7 +268,7 @@ def test_is_a_frame_that_cortenmm_frees_before_the_flush_caught(
 ) -> None:
     flush = LazyFlush.flush
 
-    def releases_first(lazy: LazyFlush, cpu: Cpu, removed: Any, release: Callable[[], None]) -> ThreadBody:
+    def releases_first(lazy: LazyFlush, cpu: Cpu, removed: Any, release: Callable[[], None]) -> Steps[None]:
         release()
         yield from flush(lazy, cpu, removed, lambda: None)
 
@@ -281,7 +281,7 @@ def test_is_a_record_that_is_released_too_early_caught(monkeypatch: pytest.Monke
     """The mutant frees when it publishes: its own TLB is clean, the others' are not."""
     flush = LazyFlush.flush
 
-    def frees_when_published(lazy: LazyFlush, cpu: Cpu, removed: Any, release: Any) -> ThreadBody:
+    def frees_when_published(lazy: LazyFlush, cpu: Cpu, removed: Any, release: Any) -> Steps[None]:
         yield from flush(lazy, cpu, removed, lambda: None)
         release()
 

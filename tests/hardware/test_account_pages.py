@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from machines import NS, Body, run, small_machine
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import Cpu, Machine
 
 Pages = list[dict[str, int]]
@@ -28,7 +28,7 @@ def pages(turns: list[int], body: Body, beside: Callable[[Machine], None] | None
 def waiting(length: int) -> Body:
     """100 ns of work, *length* ns of waiting, 50 ns of work."""
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         cpu.work(100 * NS, "user")
         yield cpu.take_pending()
         cpu.engine.call_in(length * NS, cpu.wake)

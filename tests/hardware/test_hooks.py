@@ -20,7 +20,7 @@ from machines import (
     with_order,
 )
 
-from sim.engine import Probe, ThreadBody
+from sim.engine import Probe, Steps
 from sim.engine.probe import Distance
 from sim.hardware import MEMORY, Cpu, HeardCpu
 
@@ -55,7 +55,7 @@ def test_is_every_transfer_told_with_where_it_came_from() -> None:
                (0, "read"), (9, "write"), (0, "read"), (5, "write")]  # fmt: skip
 
     def body(number: int) -> Body:
-        def steps(cpu: Cpu) -> ThreadBody:
+        def steps(cpu: Cpu) -> Steps[None]:
             for time, (who, access) in enumerate(program):
                 if who == number:
                     cpu.work((time + 1) * 1000 * NS - cpu.now, "until its turn")
@@ -90,7 +90,7 @@ def test_do_the_charges_of_a_cpu_sum_to_its_account(rule: str, smt: bool) -> Non
     assert all(isinstance(cpu, HeardCpu) for cpu in machine.cpus)
     others = machine.cpus[:6]
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         for turn in range(20):
             cpu.work((cpu.id * 37 + turn * 11) % 200 * NS, "user")
             yield from line.write(cpu)
@@ -136,7 +136,7 @@ def test_is_a_charge_told_when_the_cpu_has_it_behind() -> None:
     machine = small_machine(listeners=[Spans()])
     line = machine.line("x", owner=0)
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         cpu.work(100 * NS, "user")
         yield from line.write(cpu)
         cpu.work(50 * NS, "user")
@@ -172,7 +172,7 @@ def test_is_each_ipi_sent_handled_and_acknowledged() -> None:
     listener = Ipis()
     machine = small_machine(listeners=[listener])
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         round_ = yield from machine.interrupts.start(cpu, machine.cpus[1:6], lambda target: 0)
         yield from machine.interrupts.finish(round_)
 
@@ -188,13 +188,13 @@ def test_are_calls_that_share_an_interrupt_told_apart() -> None:
     listener = Ipis()
     machine = small_machine(listeners=[listener])
 
-    def deaf(cpu: Cpu) -> ThreadBody:
+    def deaf(cpu: Cpu) -> Steps[None]:
         cpu.disable_interrupts()
         cpu.work(20_000 * NS, "deaf")
         yield cpu.take_pending()
         cpu.enable_interrupts()
 
-    def sends(cpu: Cpu) -> ThreadBody:
+    def sends(cpu: Cpu) -> Steps[None]:
         cpu.work(cpu.id * 1000 * NS, "user")
         round_ = yield from machine.interrupts.start(cpu, [machine.cpus[0]], lambda target: 0)
         yield from machine.interrupts.finish(round_)
@@ -216,7 +216,7 @@ def test_is_a_handler_told_with_its_time() -> None:
 
     machine = small_machine(listeners=[Handlers()])
 
-    def deaf(cpu: Cpu) -> ThreadBody:
+    def deaf(cpu: Cpu) -> Steps[None]:
         cpu.work(800 * NS, "user")  # two handlers make it end at 2000
         yield cpu.take_pending()
         cpu.disable_interrupts()

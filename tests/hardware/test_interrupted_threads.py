@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from machines import CROSS_SOCKET, NS, run, small_machine
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.errors import AccountingError
 from sim.hardware import IDLE, INTERRUPT, LINE, Cpu, Machine
 
@@ -31,8 +31,8 @@ def interrupt_at(machine: Machine, cpu: int, *times: int, length: int = HANDLER)
     return ends
 
 
-def work(ns: int, ends: list[int]) -> Callable[[Cpu], ThreadBody]:
-    def body(cpu: Cpu) -> ThreadBody:
+def work(ns: int, ends: list[int]) -> Callable[[Cpu], Steps[None]]:
+    def body(cpu: Cpu) -> Steps[None]:
         cpu.work(ns * NS, "user")
         yield cpu.take_pending()
         ends.append(cpu.now)
@@ -88,7 +88,7 @@ def test_is_a_waiting_thread_delayed_only_if_the_handler_outlasts_the_wait(
     machine.engine.call_in(1000 * NS, lambda: cpu.poke("news"))
     interrupt_at(machine, 0, arrives)
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         yield from cpu.park("news", "wait")
         ends.append(cpu.now)
 
@@ -111,7 +111,7 @@ def test_does_a_handler_overlap_with_the_rest_of_a_wait_that_is_already_decided(
     machine.engine.call_in(100 * NS, lambda: cpu.poke("news", delay=900 * NS))
     interrupt_at(machine, 0, *arrivals)
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         yield from cpu.park("news", "wait")
         ends.append(cpu.now)
 
@@ -126,7 +126,7 @@ def test_does_a_thread_that_waits_for_a_line_overlap_with_the_handler() -> None:
     interrupt_at(machine, 1, 50, length=100 * NS)
     ends = {}
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         yield from line.write(cpu)
         ends[cpu.id] = cpu.now
 
@@ -140,7 +140,7 @@ def test_do_interrupts_wait_for_the_end_of_a_section_without_them() -> None:
     handlers = interrupt_at(machine, 0, 100, 200)
     ends = []
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         cpu.disable_interrupts()
         cpu.disable_interrupts()
         cpu.work(500 * NS, "section")
@@ -169,7 +169,7 @@ def test_does_an_idle_cpu_charge_what_interrupts_leave_of_its_time() -> None:
 def test_is_an_unpaid_cost_noticed() -> None:
     machine = small_machine()
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         cpu.spent["nothing"] += 1
         cpu.work(5, "user")
         yield cpu.take_pending()
@@ -200,7 +200,7 @@ def test_does_every_picosecond_belong_to_one_activity(
     for cpu, when, length in arrivals:
         interrupt_at(machine, cpu, when, length=length * NS)
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         for action, amount, which in plans[cpu.id]:
             if action == "work":
                 cpu.work(amount, "user")

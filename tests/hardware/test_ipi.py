@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from machines import CROSS_CLUSTER, CROSS_SOCKET, NS, SAME_CLUSTER, Body, run, small_machine
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import INTERRUPT, IPI_SEND, IPI_WAIT, Cpu, Machine
 
 SEND, ICR, HANDLER, CALL = 50 * NS, 100 * NS, 400 * NS, 40 * NS
@@ -19,7 +19,7 @@ CALL_LINES = 2 * SAME_CLUSTER
 def call_on(machine: Machine, targets: list[int], ends: dict[int, int], own: int = 0, after: int = 0) -> Body:
     """After *after* ps of work, call a function on *targets*, do *own* ps of work, wait for the acks."""
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         cpu.work(after, "user")
         cpus = [machine.cpus[target] for target in targets]
         round_ = yield from machine.interrupts.start(cpu, cpus, lambda target: CALL)
@@ -30,7 +30,7 @@ def call_on(machine: Machine, targets: list[int], ends: dict[int, int], own: int
     return body
 
 
-def busy(cpu: Cpu) -> ThreadBody:
+def busy(cpu: Cpu) -> Steps[None]:
     cpu.work(5000 * NS, "user")
     yield cpu.take_pending()
 
@@ -111,7 +111,7 @@ def test_does_an_ack_wait_for_a_cpu_with_interrupts_off() -> None:
     machine = small_machine()
     ends: dict[int, int] = {}
 
-    def section(cpu: Cpu) -> ThreadBody:
+    def section(cpu: Cpu) -> Steps[None]:
         cpu.disable_interrupts()
         cpu.work(3000 * NS, "section")
         yield cpu.take_pending()
@@ -199,13 +199,13 @@ def test_are_descriptors_priced_as_accesses_to_their_lines(target: int) -> None:
     line = machine.line("descriptor", machine.cpus[target].socket, owner=0)
     costs: list[int] = []
 
-    def taken(cpu: Cpu) -> ThreadBody:
+    def taken(cpu: Cpu) -> Steps[None]:
         yield from line.read(cpu, "descriptor")
         costs.append(cpu.take_pending())
         yield costs[-1]
         yield from line.write(cpu, "ack")  # Before the handler's exit, in its 400 ns.
 
-    def sends(cpu: Cpu) -> ThreadBody:
+    def sends(cpu: Cpu) -> Steps[None]:
         cpu.work(2000 * NS, "user")
         yield from line.read(cpu, "ack")
         costs.append(cpu.pending)
@@ -261,7 +261,7 @@ def test_does_each_target_of_one_write_get_it_after_its_own_way() -> None:
     machine = small_machine({"interrupts": {"targets_per_icr": 16}})
     began: dict[int, int] = {}
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         def note(target: Cpu) -> int:
             began[target.id] = target.engine.now
             return 0
@@ -278,7 +278,7 @@ def test_does_a_hypervisor_deliver_to_one_target_after_the_other() -> None:
     machine = small_machine({"interrupts": {"icr_target": "200 ns"}})
     began: dict[int, int] = {}
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         def note(target: Cpu) -> int:
             began[target.id] = target.engine.now
             return 0
@@ -321,7 +321,7 @@ def test_is_every_call_run_once_on_every_target_before_the_sender_goes_on(
     machine = small_machine(ties="shuffle" if shuffle else "fifo")
     line = machine.line("line")
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         for wanted, think, section in plans[cpu.id]:
             cpu.work(think, "user")
             if section:

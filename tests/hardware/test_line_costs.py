@@ -18,7 +18,7 @@ from machines import (
     small_machine,
 )
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import LINE, MEMORY, CacheLine, Cpu, Machine
 
 AMD = {"coherence": {"home_aware": True}}
@@ -27,7 +27,7 @@ AMD = {"coherence": {"home_aware": True}}
 def latency(machine: Machine, line: CacheLine, cpu: int, *, write: bool = True) -> int:
     """Time of one access, from the account."""
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         yield from line.write(cpu) if write else line.read(cpu)
 
     run(machine, {cpu: body})
@@ -131,7 +131,7 @@ def test_do_repeated_rmws_follow_before_anyone_else_gets_the_line() -> None:
     line = machine.line("line", owner=0)
     done = {}
 
-    def thrice(cpu: Cpu) -> ThreadBody:
+    def thrice(cpu: Cpu) -> Steps[None]:
         yield from line.write(cpu, again=2)
         done[cpu.id] = cpu.now
 
@@ -147,7 +147,7 @@ def test_do_writers_serialise() -> None:
     line = machine.line("line", owner=0)
     done = {}
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         yield from line.write(cpu)
         done[cpu.id] = cpu.now
 
@@ -165,7 +165,7 @@ def test_is_a_copy_broadcast_to_readers_at_the_rate_of_the_home() -> None:
     line = machine.line("line", owner=0)
     done = {}
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         yield from line.read(cpu)
         done[cpu.id] = cpu.now
 
@@ -193,11 +193,11 @@ def test_does_a_cached_load_wait_for_nobody() -> None:
     began = machine.engine.now
     done = {}
 
-    def writer(cpu: Cpu) -> ThreadBody:
+    def writer(cpu: Cpu) -> Steps[None]:
         yield 5 * NS + 1
         yield from line.write(cpu)
 
-    def reader(cpu: Cpu) -> ThreadBody:
+    def reader(cpu: Cpu) -> Steps[None]:
         for _ in range(3):
             yield 2 * NS
             yield from line.read(cpu)
@@ -220,7 +220,7 @@ def test_does_a_prefetch_not_block_and_hide_the_transfer() -> None:
     line = machine.line("line", owner=8)
     at = {}
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         yield from line.prefetch_write(cpu)
         at["prefetched"] = cpu.now
         cpu.work(500 * NS, "user")
@@ -236,7 +236,7 @@ def test_does_a_write_wait_for_the_rest_of_its_prefetch() -> None:
     machine = small_machine()
     line = machine.line("line", owner=8)
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         yield from line.prefetch_write(cpu)
         yield from line.prefetch_write(cpu)  # a hint for a line that is on its way changes nothing
         cpu.work(50 * NS, "user")
@@ -251,17 +251,17 @@ def test_does_a_queued_prefetch_take_its_turn_once() -> None:
     line = machine.line("line", owner=0)
     done = {}
 
-    def writer(cpu: Cpu) -> ThreadBody:
+    def writer(cpu: Cpu) -> Steps[None]:
         yield from line.write(cpu)
         done[cpu.id] = cpu.now
 
-    def prefetcher(cpu: Cpu) -> ThreadBody:
+    def prefetcher(cpu: Cpu) -> Steps[None]:
         yield 1 * NS
         yield from line.prefetch_write(cpu)
         yield from line.prefetch_write(cpu)
         done[cpu.id] = cpu.now
 
-    def late_writer(cpu: Cpu) -> ThreadBody:
+    def late_writer(cpu: Cpu) -> Steps[None]:
         yield 2 * NS
         yield from writer(cpu)
 

@@ -25,7 +25,7 @@ from machines import (
     small_machine,
 )
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import Cpu
 
 Plan = list[list[tuple[int, bool, int]]]
@@ -115,7 +115,7 @@ def fast(plan: Plan) -> list[list[int]]:
     lines = [machine.line(f"line {number}", owner=0) for number in range(LINES)]
     latencies: list[list[int]] = [[] for _ in plan]
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         for line, write, think in plan[cpu.id]:
             cpu.work(think, "user")
             came = cpu.now

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from machines import CROSS_SOCKET, NS, run, small_machine, with_order
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import Cpu, Machine
 
 RULES = ["fifo", "random", "cluster-first"]
@@ -21,7 +21,7 @@ def grants(machine: Machine, arrivals: dict[int, int], *, writes: int = 1) -> li
     line = machine.line("line", owner=0)
     order = []
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         cpu.work(arrivals[cpu.id], "user")
         for _ in range(writes):
             yield from line.write(cpu)
@@ -108,7 +108,7 @@ def test_is_every_waiter_served(rule: str, ties: str, data: st.DataObject) -> No
     line = machine.line("line")
     served = 0
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         nonlocal served
         for kind, wait in plans[cpu.id]:
             cpu.work(wait * NS, "user")

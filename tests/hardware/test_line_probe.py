@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from machines import NS, RMW, SAME_CLUSTER, run, small_machine
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import Cpu
 
 
@@ -17,7 +17,7 @@ def tight_loop(probe: float, threads: int, length: int = 20_000 * NS) -> int:
     line = machine.line("counter", owner=0)
     done = 0
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         nonlocal done
         while cpu.now < length:
             yield from line.write(cpu)
@@ -40,7 +40,7 @@ def test_can_the_owner_keep_the_others_out() -> None:
     line = machine.line("counter", owner=0)
     waited = []
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         for _ in range(50):
             before = cpu.now
             yield from line.write(cpu)
@@ -56,7 +56,7 @@ def test_is_an_idle_transfer_as_long_with_a_probe(probe: float, expected: int) -
     line = machine.line("line", owner=0)
     took = []
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         yield from line.write(cpu)
         took.append(cpu.now)
 
@@ -79,7 +79,7 @@ def test_does_a_transfer_between_two_sockets_visit_the_home(owner: int, home: in
     machine = small_machine(FOUR_SOCKETS)
     line = machine.line("line", home, owner=owner)
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         yield from line.write(cpu)
 
     run(machine, {0: body})
@@ -91,7 +91,7 @@ def test_is_only_a_transfer_between_sockets_dearer_while_others_wait() -> None:
     machine = small_machine({"coherence": {"contended": 1.5}})
     took: dict[int, int] = {}
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         yield from line.write(cpu)
         took[cpu.id] = cpu.now
 
@@ -110,7 +110,7 @@ def test_does_a_cluster_serve_its_readers_one_after_another() -> None:
     line = machine.line("line", owner=15)
     took: dict[int, int] = {}
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         yield from line.read(cpu)
         took[cpu.id] = cpu.now
 

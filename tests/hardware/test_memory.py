@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from machines import NS, run, small_machine
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import ZERO, Cpu, Machine
 
 ALONE, READ, WRITE, SOCKET = 200 * NS, 400 * NS, 800 * NS, 100 * NS
@@ -23,7 +23,7 @@ Plan = list[list[tuple[int, int]]]
 def page_times(machine: Machine, plan: Plan) -> list[list[int]]:
     times: list[list[int]] = [[] for _ in plan]
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         for think, home in plan[cpu.id]:
             cpu.work(think, "user")
             before = cpu.now
@@ -115,7 +115,7 @@ def test_is_that_so_with_cores_nodes_and_links_between_sockets(plan: Plan) -> No
 def rate(machine: Machine, cpus: range, node: int, pages: int = 200) -> float:
     """ns a page of all *cpus* together, of which each zeroes *pages* on *node*, in the second half."""
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         for _ in range(pages):
             yield from machine.memory.clear_page(cpu, node)
             ended.append(cpu.now)
@@ -168,7 +168,7 @@ def test_does_a_copy_read_from_one_node_and_write_to_another() -> None:
         memory = {"cluster_read": "81.92 GB/s", "inter_socket": "8.192 GB/s"}  # 500 ns a page
         machine = small_machine({"memory": memory})
 
-        def body(cpu: Cpu) -> ThreadBody:
+        def body(cpu: Cpu) -> Steps[None]:
             yield from machine.memory.copy_page(cpu, node, source=source)
 
         run(machine, {0: body})
@@ -200,7 +200,7 @@ def test_is_a_huge_page_512_pages_unless_it_has_a_cost_of_its_own() -> None:
     def time(memory: dict[str, str]) -> int:
         machine = small_machine({"memory": {"cluster_read": "40.96 GB/s", "llc": "1 GiB", **memory}})
 
-        def body(cpu: Cpu) -> ThreadBody:
+        def body(cpu: Cpu) -> Steps[None]:
             yield from machine.memory.clear_huge_page(cpu, 0)
 
         run(machine, {0: body})
@@ -252,7 +252,7 @@ def test_does_each_cluster_have_a_cache_of_its_own() -> None:
 def test_is_a_copy_charged_by_its_own_cost() -> None:
     machine = small_machine({"memory": {"cluster_read": "40.96 GB/s"}})
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         yield from machine.memory.clear_page(cpu, 0)
         yield from machine.memory.copy_page(cpu, 0)
 

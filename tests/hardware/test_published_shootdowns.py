@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 
 from sim.designs import DesignSpec
-from sim.engine import Engine, ThreadBody
+from sim.engine import Engine, Steps
 from sim.experiment import load_spec
 from sim.hardware import Cpu, Machine, MachineSpec
 from sim.workload import BenchSpec, Limits, simulate
@@ -30,7 +30,7 @@ def call_us(spec: MachineSpec, targets: int) -> float:
     hardware = Machine(Engine(seed=1), spec, online=80)
     latencies: list[int] = []
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         for _ in range(11):
             begun = cpu.now
             chosen = hardware.cpus[1 : targets + 1]

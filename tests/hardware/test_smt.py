@@ -9,7 +9,7 @@ import pytest
 from kernels import BASE, KINDS, Process
 from machines import NS, Body, run, small_machine
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import Cpu, Machine, SmtCpu
 from sim.mm import Mmap, Munmap
 
@@ -20,7 +20,7 @@ SIBLING = 16
 
 
 def working(machine: Machine, pieces: int, each: int) -> Body:
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         for _ in range(pieces):
             cpu.work(each, "user")
             yield cpu.take_pending()
@@ -61,10 +61,10 @@ def test_is_only_work_beside_a_working_sibling_slowed() -> None:
 def test_does_a_sibling_that_waits_cost_nothing() -> None:
     machine = small_machine(SMT)
 
-    def waiting(cpu: Cpu) -> ThreadBody:
+    def waiting(cpu: Cpu) -> Steps[None]:
         yield from cpu.park("the end", "wait")
 
-    def working_then_waking(cpu: Cpu) -> ThreadBody:
+    def working_then_waking(cpu: Cpu) -> Steps[None]:
         yield 1  # the sibling waits by now
         cpu.spent["user"] += 1
         yield from working(machine, 10, 100 * NS)(cpu)
@@ -84,7 +84,7 @@ def test_is_the_rate_that_of_two_threads_that_share_a_core(work: int, wait: int)
     machine, random, length = small_machine(SMT), Random(1), 1_000_000 * NS
     done = 0
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         nonlocal done
         while cpu.now < length:
             cpu.work(int(random.expovariate(1) * work * NS), "user")
@@ -105,7 +105,7 @@ def test_are_transfers_as_long_beside_a_working_sibling() -> None:
     machine = small_machine(SMT)
     line = machine.line("line", owner=4)
 
-    def taking(cpu: Cpu) -> ThreadBody:
+    def taking(cpu: Cpu) -> Steps[None]:
         yield from line.write(cpu)
         yield from machine.memory.clear_page(cpu, 0)
 
@@ -121,7 +121,7 @@ def test_do_two_siblings_share_what_their_core_can_write() -> None:
     def time(cpus: tuple[int, int]) -> int:
         machine = small_machine(changes)
 
-        def clearing(cpu: Cpu) -> ThreadBody:
+        def clearing(cpu: Cpu) -> Steps[None]:
             for _ in range(4):
                 yield from machine.memory.clear_page(cpu, 0)
 
@@ -152,7 +152,7 @@ def test_do_accounts_balance_under_waiting_interrupts_and_work(seed: int) -> Non
     line = machine.line("line")
     random = Random(seed)
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         for _ in range(30):
             step = random.randrange(4)
             if step == 0:
@@ -177,7 +177,7 @@ def test_does_every_design_run_on_siblings(kind: str) -> None:
     process = Process(kind, cpus=8, machine=machine)
     assert all(isinstance(cpu, SmtCpu) for cpu in process.cpus)
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         at = BASE + 16 * cpu.id
         yield from process.space.perform(cpu, Mmap(4, at))
         for page in range(at, at + 4):

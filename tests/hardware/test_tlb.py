@@ -8,7 +8,7 @@ import pytest
 from machines import NS, raw_spec, run, small_machine
 from pydantic import ValidationError
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import Cpu, MachineSpec, Tlb, Translation
 
 
@@ -52,7 +52,7 @@ def test_does_a_flush_leave_nothing() -> None:
 def test_is_a_flush_that_was_skipped_in_lazy_mode_done_before_the_thread_runs_again() -> None:
     machine = small_machine()
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         cpu.tlb.fill(1, frame=1, writable=True)
         cpu.tlb_catch_up()
         assert (len(cpu.tlb.frames()), cpu.pending) == (1, 0)

@@ -21,7 +21,7 @@ from machines import (
     small_machine,
 )
 
-from sim.engine import PARKED, ScheduleName, ThreadBody
+from sim.engine import PARKED, ScheduleName, Steps
 from sim.errors import ModelError
 from sim.hardware import INTERRUPT, TLB_FLUSH, Cpu, Machine
 from sim.mm import Contexts, FlushSpec, SynchronousFlush, TrackedFlush, make_flush
@@ -57,7 +57,7 @@ def fill(cpu: Cpu, *pages: int) -> None:
 
 
 def works(after: int) -> Body:
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         cpu.work(after, "user")
         yield cpu.take_pending()
 
@@ -65,7 +65,7 @@ def works(after: int) -> Body:
 
 
 def flushes(flush: SynchronousFlush, pages: Sequence[int], at: int = 0) -> Body:
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         cpu.work(at, "user")
         yield from flush.flush(cpu, pages)
 
@@ -105,7 +105,7 @@ def test_does_a_cpu_further_behind_flush_everything_once() -> None:
     flush = flusher(machine, range(3))
     fill(machine.cpus[2], 1, 2, 3)
 
-    def deaf(cpu: Cpu) -> ThreadBody:
+    def deaf(cpu: Cpu) -> Steps[None]:
         cpu.disable_interrupts()
         cpu.work(20 * US, "user")
         yield cpu.take_pending()
@@ -126,7 +126,7 @@ def test_is_a_lazy_cpu_skipped_and_flushed_when_it_comes_back() -> None:
     fill(machine.cpus[1], 1, 2)
     fill(machine.cpus[2], 1, 2)
 
-    def sleeps(cpu: Cpu) -> ThreadBody:
+    def sleeps(cpu: Cpu) -> Steps[None]:
         cpu.in_kernel_wait = True
         yield 30 * US
         cpu.spent["asleep"] += 30 * US
@@ -163,7 +163,7 @@ def test_does_loading_the_space_again_not_count_as_a_flush() -> None:
     flush = flusher(machine, range(2))
     fill(machine.cpus[1], 1)
 
-    def loads_again(cpu: Cpu) -> ThreadBody:
+    def loads_again(cpu: Cpu) -> Steps[None]:
         cpu.work(100 * NS, "user")
         yield cpu.take_pending()
         assert flush.generation == 1
@@ -191,7 +191,7 @@ def test_is_no_stale_translation_left_whatever_the_others_do(
     flush = flusher(machine, range(len(plans)), kind)
     version = dict.fromkeys(range(10), 0)
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         for step, what in plans[cpu.id]:
             if cpu.pending:
                 yield cpu.take_pending()
@@ -242,7 +242,7 @@ def test_is_the_latency_of_a_shootdown_the_sum_of_the_formula(
     flush = flusher(machine, range(targets + 1), "ipi" if concurrent else "ipi-5.1")
     ends: list[int] = []
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         yield from flush.flush(cpu, range(pages))
         ends.append(cpu.now)
 
@@ -262,7 +262,7 @@ def test_do_calls_of_a_storm_share_interrupts() -> None:
     machine = small_machine()
     flush = flusher(machine, range(16))
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         for _ in range(10):
             yield from flush.flush(cpu, [cpu.id])
 
@@ -288,7 +288,7 @@ def test_does_a_tracked_flush_leave_other_cpus_alone() -> None:
     for cpu in machine.cpus:
         fill(cpu, 1, 2)
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         yield from tracked.flush(cpu, [1], [machine.cpus[2]])
 
     run(machine, {0: body})
@@ -305,7 +305,7 @@ def test_does_a_broadcast_flush_interrupt_nobody() -> None:
     flush = flusher(machine, range(4), "broadcast")
     ends: list[int] = []
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         yield from flush.flush(cpu, [9])
         for other in machine.cpus:
             fill(other, *range(1, 6))
@@ -332,10 +332,10 @@ def test_do_broadcasts_pass_one_after_another() -> None:
     flush = flusher(machine, range(4), "broadcast")
     ends: list[int] = []
 
-    def opens(cpu: Cpu) -> ThreadBody:
+    def opens(cpu: Cpu) -> Steps[None]:
         yield from flush.flush(cpu, [9])
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         yield from flush.flush(cpu, [cpu.id])
         ends.append(cpu.now)
 
@@ -355,7 +355,7 @@ def test_does_a_process_on_few_cpus_not_broadcast() -> None:
     for cpu in machine.cpus:
         flush.activate(cpu)
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         for page in range(3):
             yield from flush.flush(cpu, [page])
 
@@ -387,7 +387,7 @@ def switched(machine: Machine, order: Sequence[int], asids: int = 2) -> tuple[Co
     contexts = Contexts(machine.cpus[0], asids, pcid=machine.spec.tlb.pcid)
     found: list[int] = []
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         for number in order:
             yield from contexts.switch(spaces[number])
             found.append(len(cpu.tlb.frames()))
@@ -428,10 +428,10 @@ def test_does_a_space_that_was_flushed_while_it_was_away_begin_without_the_pages
     here, there = flusher(machine, [1, 2], kind), flusher(machine, [])
     contexts = Contexts(machine.cpus[0], 2, pcid=True)
 
-    def opens(cpu: Cpu) -> ThreadBody:
+    def opens(cpu: Cpu) -> Steps[None]:
         yield from here.flush(cpu, [9])
 
-    def leaves(cpu: Cpu) -> ThreadBody:
+    def leaves(cpu: Cpu) -> Steps[None]:
         yield from contexts.switch(here)
         fill(cpu, 1, 2)
         yield from contexts.switch(there)
@@ -452,7 +452,7 @@ def test_is_a_call_for_a_space_that_the_cpu_has_just_left_harmless() -> None:
     here, there = flusher(machine, [1]), flusher(machine, [])
     contexts = Contexts(machine.cpus[0], 2, pcid=True)
 
-    def leaves(cpu: Cpu) -> ThreadBody:
+    def leaves(cpu: Cpu) -> Steps[None]:
         yield from contexts.switch(here)
         fill(cpu, 1)
         cpu.work(400 * NS, "user")
@@ -495,7 +495,7 @@ def test_are_the_entries_of_loaded_and_left_spaces_never_stale(
                 for page, entry in cpu.tlb.frames(asid).items():
                     assert entry.frame >= sure[number][page], (cpu, number, page)
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         yield from contexts[cpu.id].switch(spaces[0])
         for step, what in plans[cpu.id]:
             if cpu.pending:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from machines import NS, Body, run, small_machine
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import TLB_FLUSH, Cpu, Machine
 from sim.mm import LazyFlush, SynchronousFlush
 
@@ -27,7 +27,7 @@ def latr(machine: Machine, active: set[int] | None = None, slots: int = 4, tick:
 
 
 def idle_until(end: int) -> Body:
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         cpu.work(end, "user")
         yield cpu.take_pending()
 
@@ -77,12 +77,12 @@ def test_does_a_flush_leave_the_other_cpus_alone_until_they_sweep() -> None:
         cpu.tlb.fill(6, frame=60, writable=True)
     seen: list[tuple[int, bool]] = []
 
-    def publisher(cpu: Cpu) -> ThreadBody:
+    def publisher(cpu: Cpu) -> Steps[None]:
         yield from flush.flush(cpu, [(5, 50)], nothing)
         assert sorted(cpu.tlb.frames()) == [6]
         cpu.work(100 * US, "user")
 
-    def looks(cpu: Cpu) -> ThreadBody:
+    def looks(cpu: Cpu) -> Steps[None]:
         for _ in range(9):
             cpu.work(5 * US, "user")
             yield cpu.take_pending()
@@ -115,7 +115,7 @@ def test_is_a_frame_released_only_when_all_others_have_swept() -> None:
     def note(cpu: Cpu, frame: int) -> None:
         released.append((frame, cpu.engine.now // US))
 
-    def publisher(cpu: Cpu) -> ThreadBody:
+    def publisher(cpu: Cpu) -> Steps[None]:
         for frame in range(6):
             cpu.work(8 * US, "user")
             yield cpu.take_pending()
@@ -137,7 +137,7 @@ def test_does_a_sweep_that_was_missed_come_with_the_next_kernel_entry() -> None:
     flush = latr(machine)
     machine.cpus[1].tlb.fill(9, frame=90, writable=True)
 
-    def enters_late(cpu: Cpu) -> ThreadBody:
+    def enters_late(cpu: Cpu) -> Steps[None]:
         cpu.work(95 * US, "user")
         yield cpu.take_pending()
         flush.catch_up(cpu)
@@ -175,7 +175,7 @@ def test_do_stale_translations_lead_to_pinned_frames_only(
     in_use = set(table.values())
     check = partial(_check_tlbs, machine, flush, table, in_use)
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         for delay, pages in plans[cpu.id]:
             cpu.work(delay, "user")
             yield cpu.take_pending()

@@ -14,6 +14,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
 PYTHONS = ("3.11.0", "3.12.0", "3.13.0", "3.14.0")
+"""Those for which the lock has everything; the last is let in but untried."""
 REMEDY = "make them anew with .ci/lock"
 LISTS = ("run.txt", "test.txt")
 
@@ -103,8 +104,8 @@ def test_does_the_lock_name_the_public_index_only() -> None:
         assert "://" not in (ROOT / "requirements" / name).read_text(encoding="utf-8")
 
 
-def test_are_the_supported_pythons_those_that_are_tried() -> None:
+def test_has_the_lock_everything_for_the_supported_pythons() -> None:
     project = toml("pyproject.toml")["project"]
     named = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
-    assert [f"{version}.0" for version in named] == list(PYTHONS)
+    assert [f"{version}.0" for version in named] == list(PYTHONS[:-1])
     assert all(version in Requirement(f"x{project['requires-python']}").specifier for version in named)

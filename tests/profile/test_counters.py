@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from machines import NS, RWSEM, Body, run, small_machine
 
-from sim.engine import ThreadBody, listen
+from sim.engine import Steps, listen
 from sim.hardware import Cpu, Machine
 from sim.mm import FlushSpec, make_flush
 from sim.profile import COUNTERS, IDLE, Counters, Locks
@@ -25,7 +25,7 @@ def counted(machine: Machine, counters: Counters, bodies: dict[int, Body]) -> di
 
 
 def works(time: int) -> Body:
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         cpu.work(time, "user")
         yield cpu.take_pending()
 
@@ -43,7 +43,7 @@ def test_does_a_shootdown_of_three_cpus_send_handle_and_acknowledge_three_ipis()
     for cpu in machine.cpus:
         flush.activate(cpu)
 
-    def flushes(cpu: Cpu) -> ThreadBody:
+    def flushes(cpu: Cpu) -> Steps[None]:
         yield from flush.flush(cpu, [7, 8])
 
     found = counted(machine, counters, {0: flushes, **dict.fromkeys((1, 2, 3), works(20 * US))})
@@ -73,13 +73,13 @@ def test_does_each_reader_behind_a_writer_sleep_once(readers: int) -> None:
     nodes, scheduler = QueueNodes(machine, "osq"), Scheduler(machine)
     semaphore = RwSem("semaphore", *lines, nodes, scheduler, "lock", tuning)
 
-    def writer(cpu: Cpu) -> ThreadBody:
+    def writer(cpu: Cpu) -> Steps[None]:
         yield from semaphore.down_write(cpu)
         cpu.work(50 * US, "inside")
         yield cpu.take_pending()
         yield from semaphore.up_write(cpu)
 
-    def reader(cpu: Cpu) -> ThreadBody:
+    def reader(cpu: Cpu) -> Steps[None]:
         cpu.work(cpu.id * US, "user")
         yield from semaphore.down_read(cpu)
         cpu.work(5 * US, "inside")
@@ -118,7 +118,7 @@ def test_does_only_the_window_count(turns: list[int], expected: int) -> None:
     machine = small_machine(online=1, listeners=[counters])
     line = machine.line("x", owner=0)
 
-    def adds(cpu: Cpu) -> ThreadBody:
+    def adds(cpu: Cpu) -> Steps[None]:
         for time in range(1, 7):
             cpu.work(time * 10 * US - (cpu.now - start), "user")
             yield from line.write(cpu)
@@ -137,7 +137,7 @@ def test_are_the_runs_of_a_point_added_up() -> None:
         machine = small_machine(online=2, listeners=[counters])
         line = machine.line("x")
 
-        def writes(cpu: Cpu, line: Any = line) -> ThreadBody:
+        def writes(cpu: Cpu, line: Any = line) -> Steps[None]:
             yield from line.write(cpu)
 
         found = counted(machine, counters, {0: writes, 1: works(80 * NS)})

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from machines import NS, RMW, RWSEM, SAME_CLUSTER, Body, run, small_machine
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import Cpu, Machine
 from sim.profile import Locks
 from sim.sync import (
@@ -26,7 +26,7 @@ US = 1000 * NS
 
 
 def turns(lock: McsLock | QueuedSpinLock, after: int, inside: int, times: int = 1, pause: int = 0) -> Body:
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         cpu.work(after, "user")
         for _ in range(times):
             yield from lock.acquire(cpu)
@@ -108,7 +108,7 @@ def test_who_is_contended_on_a_reader_writer_lock() -> None:
     lock = PhaseFairLock(QueueNodes(machine, "queue"), machine.line("fair"), "lock")
 
     def use(after: int, inside: int, write: bool) -> Body:
-        def body(cpu: Cpu) -> ThreadBody:
+        def body(cpu: Cpu) -> Steps[None]:
             cpu.work(after, "user")
             yield from lock.write_lock(cpu) if write else lock.read_lock(cpu)
             cpu.work(inside, "inside")
@@ -133,7 +133,7 @@ def test_is_a_downgraded_hold_one_for_writing_and_one_for_reading() -> None:
     machine = small_machine(listeners=[locks])
     semaphore = rwsem(machine)
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         yield from semaphore.down_write(cpu)
         cpu.work(3 * US, "inside")
         yield cpu.take_pending()
@@ -159,12 +159,12 @@ def test_is_the_sleep_of_a_waiter_in_its_wait() -> None:
     rcu = Rcu(machine, global_list=False, tick=5 * US)
     lock = PercpuRwSem(machine, "per-cpu", rcu, Scheduler(machine), "lock")
 
-    def writer(cpu: Cpu) -> ThreadBody:
+    def writer(cpu: Cpu) -> Steps[None]:
         yield from lock.write_lock(cpu)
         cpu.work(100 * US, "inside")
         yield from lock.write_unlock(cpu)
 
-    def reader(cpu: Cpu) -> ThreadBody:
+    def reader(cpu: Cpu) -> Steps[None]:
         cpu.work(50 * US, "user")
         yield from lock.read_lock(cpu)
         yield from lock.read_unlock(cpu)
@@ -182,7 +182,7 @@ def test_do_the_locks_beyond_the_first_share_a_row() -> None:
     nodes = QueueNodes(machine, "mcs")
     made = [McsLock(nodes, machine.line(f"lock {n}", owner=0), "lock") for n in range(5)]
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         for number, lock in enumerate(made):
             for _ in range(number + 1):
                 yield from lock.acquire(cpu)

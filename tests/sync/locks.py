@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 from hypothesis import strategies as st
 from machines import NS, RWSEM, run
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import Cpu, Machine
 from sim.sync import (
     BravoLock,
@@ -41,10 +41,10 @@ LOCK = "lock"
 class ReaderWriterLock(Protocol):
     """What the schedules use. A lock without readers takes everybody as a writer."""
 
-    def read_lock(self, cpu: Cpu) -> ThreadBody: ...
-    def read_unlock(self, cpu: Cpu) -> ThreadBody: ...
-    def write_lock(self, cpu: Cpu) -> ThreadBody: ...
-    def write_unlock(self, cpu: Cpu) -> ThreadBody: ...
+    def read_lock(self, cpu: Cpu) -> Steps[None]: ...
+    def read_unlock(self, cpu: Cpu) -> Steps[None]: ...
+    def write_lock(self, cpu: Cpu) -> Steps[None]: ...
+    def write_unlock(self, cpu: Cpu) -> Steps[None]: ...
 
 
 class Exclusive:
@@ -63,7 +63,7 @@ class Drowsy:
         self.read_lock = self.write_lock
         self.read_unlock = self.write_unlock = lock.release
 
-    def write_lock(self, cpu: Cpu) -> ThreadBody:
+    def write_lock(self, cpu: Cpu) -> Steps[None]:
         yield from self._lock.acquire(cpu)
         self._turns += 1
         if self._turns % 2:
@@ -213,7 +213,7 @@ def follow(
     """Run *schedule* to its end; every rule that it breaks on the way is an exception."""
     watch = Watch(exclusive)
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         for think, write, inside in schedule[cpu.id]:
             cpu.work(think, "user")
             yield from lock.write_lock(cpu) if write else lock.read_lock(cpu)

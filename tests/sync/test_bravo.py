@@ -8,7 +8,7 @@ import pytest
 from locks import LOCK, Turn, bravo, follow, phase_fair
 from machines import CROSS_SOCKET, HIT, NS, RMW, Body, run, small_machine
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import Cpu, Machine
 from sim.sync import BravoLock, VisibleReaders
 
@@ -28,7 +28,7 @@ def biased(machine: Machine, inhibit: int = 100 * US) -> BravoLock:
 
 
 def reader(lock: BravoLock, inside: int, entered: dict[int, int] | None = None, after: int = 0) -> Body:
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         cpu.work(after, "user")
         yield from lock.read_lock(cpu)
         if entered is not None:
@@ -41,7 +41,7 @@ def reader(lock: BravoLock, inside: int, entered: dict[int, int] | None = None, 
 
 
 def writer(lock: BravoLock, entered: dict[int, int], after: int = 0) -> Body:
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         cpu.work(after, "user")
         yield from lock.write_lock(cpu)
         assert lock.writer is cpu
@@ -80,7 +80,7 @@ def test_can_a_cpu_hold_several_locks_for_reading() -> None:
     for lock in locks:
         lock.bias = True
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         for lock in locks:
             yield from lock.read_lock(cpu)
         assert [lock.readers for lock in locks] == [1, 1, 1]
@@ -100,7 +100,7 @@ def test_does_a_second_lock_in_the_same_slot_go_through_the_lock_itself(inner_fi
     inner = BravoLock(outer.table, phase_fair(machine), address=64)
     inner.bias = True
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         yield from outer.read_lock(cpu)
         yield from inner.read_lock(cpu)
         assert (outer.underlying.readers, inner.underlying.readers) == (0, 1)
@@ -192,7 +192,7 @@ def test_does_the_bias_stay_off_for_the_inhibition_and_then_return() -> None:
     run(machine, {0: writer(lock, {})})
     seen = []
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         for _ in range(4):
             cpu.work(40 * US, "user")
             yield from lock.read_lock(cpu)
@@ -214,7 +214,7 @@ def test_does_a_reader_that_signs_too_late_step_back() -> None:
     for when in range(0, 2 * US, 10 * NS):
         machine.engine.call_in(when, lambda: seen.add((lock.bias, lock.readers)))
 
-    def busy_slot(cpu: Cpu) -> ThreadBody:
+    def busy_slot(cpu: Cpu) -> Steps[None]:
         """Keeps the slot's line, so that the reader's compare-and-swap takes a while."""
         for _ in range(20):
             yield from slot_line.write(cpu, "user")

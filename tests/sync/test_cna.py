@@ -9,7 +9,7 @@ from locks import LOCK, Turn, cna, follow, queued_spin
 from machines import NS, run, small_machine
 
 from sim.designs import spec_model
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.experiment import load_spec
 from sim.hardware import Cpu
 from sim.sync import CnaLock, QueueNodes
@@ -46,7 +46,7 @@ def test_do_waiters_whose_nodes_are_written_load_them_again() -> None:
     lock = CnaLock(QueueNodes(machine, "cna"), machine.line("lock"), LOCK, 10_000 * US, machine.spec.topology)
     spinning: list[tuple[int, bool]] = []
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         cpu.work(cpu.id * US, "user")
         yield from lock.acquire(cpu)
         cpu.work(50 * US, "inside")
@@ -101,7 +101,7 @@ def test_are_most_hand_overs_inside_a_socket() -> None:
     lock = CnaLock(QueueNodes(machine, "nodes"), machine.line("lock"), LOCK, 100 * US, machine.spec.topology)
     entered: list[Cpu] = []
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         for _ in range(50):
             yield from lock.acquire(cpu)
             entered.append(cpu)

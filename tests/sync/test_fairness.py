@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from locks import LOCK, Turn, schedules
 from machines import NS, run, small_machine, with_order
 
-from sim.engine import ScheduleName, ThreadBody
+from sim.engine import ScheduleName, Steps
 from sim.hardware import Cpu, Machine
 from sim.sync import CnaLock, McsLock, QueuedSpinLock, QueueNodes, TicketLock
 
@@ -44,7 +44,7 @@ class Queueing:
         self.entries: list[int] = []
         run(machine, {cpu: lambda cpu: self._body(cpu, schedule[cpu.id]) for cpu in range(len(schedule))})
 
-    def _body(self, cpu: Cpu, turns: list[Turn]) -> ThreadBody:
+    def _body(self, cpu: Cpu, turns: list[Turn]) -> Steps[None]:
         for think, _, inside in turns:
             cpu.work(think, "user")
             yield from self._watched(cpu)
@@ -52,7 +52,7 @@ class Queueing:
             cpu.work(inside, "inside")
             yield from self.lock.release(cpu)
 
-    def _watched(self, cpu: Cpu) -> ThreadBody:
+    def _watched(self, cpu: Cpu) -> Steps[None]:
         """Acquire, looking after each step whether the cpu has a place now."""
         drawn = self._drawn()
         placed, result, steps = False, None, self.lock.acquire(cpu)
@@ -122,7 +122,7 @@ def test_does_nobody_wait_for_longer_than_the_threshold_and_a_round() -> None:
         )
         longest = 0
 
-        def body(cpu: Cpu, lock: CnaLock = lock) -> ThreadBody:
+        def body(cpu: Cpu, lock: CnaLock = lock) -> Steps[None]:
             nonlocal longest
             for _ in range(60):
                 since = cpu.now

@@ -10,7 +10,7 @@ from locks import EXCLUSIVE, SHARED, bravo, disturb, follow, percpu_rwsem, phase
 from machines import NS, run, small_machine
 from test_exclusion import Build
 
-from sim.engine import Probe, ThreadBody
+from sim.engine import Probe, Steps
 from sim.engine.probe import Mode
 from sim.hardware import Cpu
 from sim.sync import QueuedSpinLock, QueueNodes, RwSem, Scheduler, SeqLock, XaddRwSem
@@ -96,7 +96,7 @@ def test_are_the_parts_of_a_lock_silent() -> None:
     nodes = QueueNodes(machine, "queue")
     biased, fair, sequence = bravo(machine), phase_fair(machine), SeqLock(nodes, machine.line("seq"), "lock")
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         for lock in (biased, fair, sequence):
             yield from lock.write_lock(cpu)
             yield from lock.write_unlock(cpu)
@@ -145,14 +145,14 @@ def test_are_missed_and_downgraded_holds_told() -> None:
     machine = small_machine(listeners=[Told()])
     semaphore: RwSem = rwsem(machine).read_lock.__self__  # type: ignore[attr-defined]
 
-    def downgrades(cpu: Cpu) -> ThreadBody:
+    def downgrades(cpu: Cpu) -> Steps[None]:
         yield from semaphore.down_write(cpu)
         cpu.work(10 * US, "inside")
         yield from semaphore.downgrade_write(cpu)
         cpu.work(10 * US, "inside")
         yield from semaphore.up_read(cpu)
 
-    def tries(cpu: Cpu) -> ThreadBody:
+    def tries(cpu: Cpu) -> Steps[None]:
         for time, expected in ((5, False), (15, True)):
             cpu.work(time * US - cpu.now, "user")
             assert (yield from semaphore.try_read(cpu)) is expected

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from machines import NS, Body, run, small_machine
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.sync import SCHED, Mutex, QueueNodes, Scheduler
 
@@ -25,7 +25,7 @@ class Bench:
     def thread(self, after: int, inside: int, turns: int = 1, nap: int = 0) -> Body:
         """Comes *after* so long and holds the mutex for *inside*, of which it first sleeps *nap*."""
 
-        def body(cpu: Cpu) -> ThreadBody:
+        def body(cpu: Cpu) -> Steps[None]:
             cpu.work(after, "user")
             for _ in range(turns):
                 yield from self.lock.acquire(cpu)
@@ -63,7 +63,7 @@ def test_does_a_spinner_go_to_sleep_when_the_owner_does() -> None:
     """It came while the owner, that first works, ran."""
     bench = Bench()
 
-    def works_then_sleeps(cpu: Cpu) -> ThreadBody:
+    def works_then_sleeps(cpu: Cpu) -> Steps[None]:
         yield from bench.lock.acquire(cpu)
         cpu.work(10 * US, "inside")
         yield from bench.scheduler.nap(cpu, 30 * US, "asleep")

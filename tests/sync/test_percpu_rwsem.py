@@ -8,7 +8,7 @@ from functools import partial
 from locks import LOCK, percpu_rwsem
 from machines import HIT, NS, RMW, Body, run, small_machine
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import Cpu, Machine
 from sim.sync import PercpuRwSem, Rcu, Scheduler
 from sim.sync.rcu_sync import GpState
@@ -24,7 +24,7 @@ def semaphore(machine: Machine, tick: int = TICK) -> PercpuRwSem:
 def reader(
     lock: PercpuRwSem, after: int, inside: int, turns: int = 1, times: list[int] | None = None
 ) -> Body:
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         cpu.work(after, "user")
         for _ in range(turns):
             yield from lock.read_lock(cpu)
@@ -38,7 +38,7 @@ def reader(
 
 
 def writer(lock: PercpuRwSem, after: int, inside: int, times: list[int], turns: int = 1) -> Body:
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         cpu.work(after, "user")
         for _ in range(turns):
             yield from lock.write_lock(cpu)
@@ -125,21 +125,23 @@ def test_is_a_reader_counted_that_was_interrupted_between_its_look_and_its_count
         lock = semaphore(machine)
         inside: list[str] = []
 
-        def check(name: str, cpu: Cpu, inside: list[str] = inside) -> ThreadBody:
+        def check(name: str, cpu: Cpu, inside: list[str] = inside) -> Steps[None]:
             assert not inside, f"{name} beside {inside}"
             inside.append(name)
             cpu.work(400 * US, "inside")
             yield cpu.take_pending()
             inside.remove(name)
 
-        def reads(cpu: Cpu, lock: PercpuRwSem = lock, check: Callable[..., ThreadBody] = check) -> ThreadBody:
+        def reads(
+            cpu: Cpu, lock: PercpuRwSem = lock, check: Callable[..., Steps[None]] = check
+        ) -> Steps[None]:
             yield from lock.read_lock(cpu)
             yield from check("reader", cpu)
             yield from lock.read_unlock(cpu)
 
         def writes(
-            cpu: Cpu, lock: PercpuRwSem = lock, check: Callable[..., ThreadBody] = check
-        ) -> ThreadBody:
+            cpu: Cpu, lock: PercpuRwSem = lock, check: Callable[..., Steps[None]] = check
+        ) -> Steps[None]:
             cpu.work(5 * US, "user")  # the reader has looked
             yield from lock.write_lock(cpu)
             yield from check("writer", cpu)
@@ -184,7 +186,7 @@ def test_does_a_period_end_that_begins_while_all_cpus_idle() -> None:
     done: list[int] = []
     scheduler = Scheduler(machine)
 
-    def defers(cpu: Cpu) -> ThreadBody:
+    def defers(cpu: Cpu) -> Steps[None]:
         for delay in (1, 2):
             cpu.work(delay * US, "user")
             yield from rcu.defer(cpu, lambda _: done.append(machine.engine.now) or 0)  # type: ignore[func-returns-value]

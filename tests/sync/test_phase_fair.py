@@ -9,7 +9,7 @@ from hypothesis import given
 from locks import Turn, follow, phase_fair, schedules
 from machines import HIT, NS, RMW, run, small_machine
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import Cpu, Machine
 from sim.sync import PhaseFairLock
 
@@ -26,7 +26,7 @@ class Observed:
         self.writer_order: list[tuple[str, int]] = []
         run(machine, {cpu: lambda cpu: self._body(cpu, schedule[cpu.id]) for cpu in range(len(schedule))})
 
-    def _body(self, cpu: Cpu, turns: list[Turn]) -> ThreadBody:
+    def _body(self, cpu: Cpu, turns: list[Turn]) -> Steps[None]:
         lock = self.lock
         for think, write, inside in turns:
             cpu.work(think, "user")
@@ -105,14 +105,14 @@ def test_are_holders_known() -> None:
     lock = phase_fair(machine)
     seen: list[tuple[int, Cpu | None]] = []
 
-    def reader(cpu: Cpu) -> ThreadBody:
+    def reader(cpu: Cpu) -> Steps[None]:
         yield from lock.read_lock(cpu)
         cpu.work(10 * US, "inside")
         yield cpu.take_pending()
         seen.append((lock.readers, lock.writer))
         yield from lock.read_unlock(cpu)
 
-    def writer(cpu: Cpu) -> ThreadBody:
+    def writer(cpu: Cpu) -> Steps[None]:
         cpu.work(5 * US, "user")
         yield from lock.write_lock(cpu)
         seen.append((lock.readers, lock.writer))

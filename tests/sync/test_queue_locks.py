@@ -9,7 +9,7 @@ import pytest
 from locks import LOCK, Turn, follow, mcs, queued_spin, ticket
 from machines import CROSS_CLUSTER, CROSS_SOCKET, HIT, NS, RMW, SAME_CLUSTER, run, small_machine
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.errors import Deadlock
 from sim.hardware import Cpu, Machine
 from sim.sync import McsLock, QueuedSpinLock, QueueNodes
@@ -55,7 +55,7 @@ def test_does_a_saturated_mcs_lock_take_a_constant_time_a_turn(threads: int) -> 
     inside = 400 * NS
     entered = []
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         for _ in range(20):
             yield from lock.acquire(cpu)
             if cpu.pending:
@@ -78,14 +78,14 @@ def test_does_an_mcs_handover_pay_the_distance_to_the_successor() -> None:
         lock = McsLock(QueueNodes(machine, "mcs"), machine.line("lock", owner=0), LOCK)
         times = {}
 
-        def holder(cpu: Cpu, lock: McsLock = lock, times: dict[str, int] = times) -> ThreadBody:
+        def holder(cpu: Cpu, lock: McsLock = lock, times: dict[str, int] = times) -> Steps[None]:
             yield from lock.acquire(cpu)
             cpu.work(5000 * NS, "inside")
             yield cpu.take_pending()
             times["out"] = cpu.now
             yield from lock.release(cpu)
 
-        def waiter(cpu: Cpu, lock: McsLock = lock, times: dict[str, int] = times) -> ThreadBody:
+        def waiter(cpu: Cpu, lock: McsLock = lock, times: dict[str, int] = times) -> Steps[None]:
             cpu.work(1, "user")
             yield from lock.acquire(cpu)
             times["in"] = cpu.now
@@ -101,7 +101,7 @@ def test_is_an_uncontended_mcs_turn_a_swap_and_a_compare_and_swap() -> None:
     machine = small_machine()
     lock = McsLock(QueueNodes(machine, "mcs"), machine.line("lock", owner=0), LOCK)
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         yield from lock.acquire(cpu)
         yield from lock.release(cpu)
 
@@ -115,7 +115,7 @@ def test_does_the_second_waiter_of_a_queued_spin_lock_spin_on_the_word() -> None
     nodes = QueueNodes(machine, "qspin")
     lock = QueuedSpinLock(nodes, machine.line("lock", owner=0), LOCK)
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         yield from lock.acquire(cpu)
         cpu.work(2000 * NS, "inside")
         yield from lock.release(cpu)
@@ -130,7 +130,7 @@ def test_does_a_deadlock_report_name_the_lock_and_its_holder() -> None:
     machine = small_machine()
     lock = McsLock(QueueNodes(machine, "mcs"), machine.line("page table lock"), LOCK)
 
-    def forgetful(cpu: Cpu) -> ThreadBody:
+    def forgetful(cpu: Cpu) -> Steps[None]:
         yield from lock.acquire(cpu)
 
     with pytest.raises(Deadlock, match=r"thread 1 waits for page table lock \(held by cpu 0\)"):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from machines import NS, Body, run, small_machine, start
 
-from sim.engine import ScheduleName, ThreadBody
+from sim.engine import ScheduleName, Steps
 from sim.errors import ModelError
 from sim.hardware import INTERRUPT, Cpu, Machine
 from sim.sync import RCU, Rcu
@@ -31,7 +31,7 @@ def defer(rcu: Rcu, ran: list[int], at: int = 0, cost: int = 0) -> Body:
         ran.append(cpu.now)
         return cost
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         cpu.work(at, "user")
         yield from rcu.defer(cpu, callback)
         for _ in range(50):
@@ -44,7 +44,7 @@ def defer(rcu: Rcu, ran: list[int], at: int = 0, cost: int = 0) -> Body:
 def read(rcu: Rcu, begin: int, end: int, switch: int) -> Body:
     """A read section, and a context switch later (ps)."""
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         cpu.work(begin, "user")
         yield cpu.take_pending()
         rcu.read_lock(cpu)
@@ -78,7 +78,7 @@ def test_does_a_section_that_begins_after_defer_hold_nothing_up_for_good(flavour
     rcu = FLAVOURS[flavour](machine)
     ran: list[int] = []
 
-    def reader(cpu: Cpu) -> ThreadBody:
+    def reader(cpu: Cpu) -> Steps[None]:
         cpu.work(3 * US, "user")
         yield from rcu.quiescent(cpu)
         rcu.read_lock(cpu)
@@ -97,7 +97,7 @@ def test_does_a_later_callback_wait_for_the_next_period(flavour: str) -> None:
     first: list[int] = []
     second: list[int] = []
 
-    def switcher(cpu: Cpu) -> ThreadBody:
+    def switcher(cpu: Cpu) -> Steps[None]:
         for _ in range(4):
             cpu.work(10 * US, "user")
             yield from rcu.quiescent(cpu)
@@ -114,7 +114,7 @@ def test_does_reading_cost_nothing(flavour: str) -> None:
     machine = small_machine()
     rcu = FLAVOURS[flavour](machine)
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         rcu.read_lock(cpu)
         rcu.read_lock(cpu)
         rcu.read_unlock(cpu)
@@ -143,7 +143,7 @@ def test_does_a_thread_that_ends_no_longer_hold_up_a_period() -> None:
     rcu = FLAVOURS["linux"](machine)
     ran: list[int] = []
 
-    def ends_early(cpu: Cpu) -> ThreadBody:
+    def ends_early(cpu: Cpu) -> Steps[None]:
         cpu.work(5 * US, "user")
         yield cpu.take_pending()
 
@@ -156,7 +156,7 @@ def test_is_a_switch_inside_a_section_our_bug(flavour: str) -> None:
     machine = small_machine()
     rcu = FLAVOURS[flavour](machine)
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         rcu.read_lock(cpu)
         yield from rcu.quiescent(cpu)
 
@@ -230,7 +230,7 @@ def check_invariant(machine: Machine, flavour: str, plans: list[list[tuple[str, 
     sections: list[Section] = []
     callbacks: list[Section] = []  # from its defer until it ran
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         for step, amount in plans[cpu.id]:
             if step in ("read", "nested"):
                 rcu.read_lock(cpu)

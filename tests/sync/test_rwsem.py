@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from machines import NS, RWSEM, Body, run, small_machine
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.sync import SCHED, QueueNodes, RwSem, RwSemTuning, Scheduler
 
@@ -29,7 +29,7 @@ class Bench:
         self.entered: list[tuple[int, int]] = []
 
     def writer(self, after: int, inside: int, turns: int = 1) -> Body:
-        def body(cpu: Cpu) -> ThreadBody:
+        def body(cpu: Cpu) -> Steps[None]:
             cpu.work(after, "user")
             for _ in range(turns):
                 yield from self.lock.down_write(cpu)
@@ -41,7 +41,7 @@ class Bench:
         return body
 
     def reader(self, after: int, inside: int, turns: int = 1) -> Body:
-        def body(cpu: Cpu) -> ThreadBody:
+        def body(cpu: Cpu) -> Steps[None]:
             cpu.work(after, "user")
             for _ in range(turns):
                 yield from self.lock.down_read(cpu)
@@ -90,7 +90,7 @@ def test_does_a_trylock_fail_beside_a_writer_only() -> None:
     bench = Bench()
     results = {}
 
-    def attempt(cpu: Cpu) -> ThreadBody:
+    def attempt(cpu: Cpu) -> Steps[None]:
         cpu.work(5 * US, "user")
         results[cpu.id] = yield from bench.lock.try_read(cpu)
         if results[cpu.id]:
@@ -106,7 +106,7 @@ def test_does_a_downgrade_let_readers_in_and_keep_writers_out() -> None:
     bench = Bench()
     held = []
 
-    def downgrading(cpu: Cpu) -> ThreadBody:
+    def downgrading(cpu: Cpu) -> Steps[None]:
         yield from bench.lock.down_write(cpu)
         cpu.work(30 * US, "inside")
         yield cpu.take_pending()

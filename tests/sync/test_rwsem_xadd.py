@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from machines import NS, Body, run, small_machine, with_order
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.sync import QueueNodes, Scheduler, XaddRwSem
 
@@ -28,7 +28,7 @@ class Bench:
         self.entered: list[tuple[int, int]] = []
 
     def writer(self, after: int, inside: int) -> Body:
-        def body(cpu: Cpu) -> ThreadBody:
+        def body(cpu: Cpu) -> Steps[None]:
             cpu.work(after, "user")
             yield from self.lock.down_write(cpu)
             self.entered.append((cpu.id, cpu.now))
@@ -38,7 +38,7 @@ class Bench:
         return body
 
     def reader(self, after: int, inside: int) -> Body:
-        def body(cpu: Cpu) -> ThreadBody:
+        def body(cpu: Cpu) -> Steps[None]:
             cpu.work(after, "user")
             yield from self.lock.down_read(cpu)
             self.entered.append((cpu.id, cpu.now))

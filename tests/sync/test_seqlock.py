@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from locks import LOCK, Turn, disturb, random_schedule, schedules
 from machines import HIT, NS, run, small_machine, with_order
 
-from sim.engine import ScheduleName, ThreadBody
+from sim.engine import ScheduleName, Steps
 from sim.hardware import Cpu, Machine
 from sim.sync import QueueNodes, SeqLock
 
@@ -21,7 +21,7 @@ def seqlock(machine: Machine) -> SeqLock:
     return SeqLock(QueueNodes(machine, "qspin"), machine.line("seqlock", owner=0), LOCK)
 
 
-def reads(lock: SeqLock, cpu: Cpu, inside: int) -> ThreadBody:
+def reads(lock: SeqLock, cpu: Cpu, inside: int) -> Steps[None]:
     """A reader's turn. Value: how often it had to read."""
     tries, again = 0, True
     while again:
@@ -42,12 +42,12 @@ class Halves:
         self.accepted = 0
         run(machine, {cpu: lambda cpu: self._body(cpu, schedule[cpu.id]) for cpu in range(len(schedule))})
 
-    def _body(self, cpu: Cpu, turns: list[Turn]) -> ThreadBody:
+    def _body(self, cpu: Cpu, turns: list[Turn]) -> Steps[None]:
         for think, write, inside in turns:
             cpu.work(think, "user")
             yield from self._write(cpu, inside) if write else self._read(cpu, inside)
 
-    def _write(self, cpu: Cpu, inside: int) -> ThreadBody:
+    def _write(self, cpu: Cpu, inside: int) -> Steps[None]:
         yield from self.lock.write_lock(cpu)
         self.writers += 1
         assert self.writers == 1
@@ -58,7 +58,7 @@ class Halves:
         self.writers -= 1
         yield from self.lock.write_unlock(cpu)
 
-    def _read(self, cpu: Cpu, inside: int) -> ThreadBody:
+    def _read(self, cpu: Cpu, inside: int) -> Steps[None]:
         while True:
             sequence = yield from self.lock.read_begin(cpu)
             found = []
@@ -113,7 +113,7 @@ def test_does_an_undisturbed_reader_look_twice_at_its_own_copy() -> None:
     lock = seqlock(machine)
     tries = []
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         for _ in range(10):
             count = yield from reads(lock, cpu, 100 * NS)
             tries.append(count)
@@ -129,10 +129,10 @@ def test_does_a_writer_come_in_beside_readers_and_make_them_read_again() -> None
     tries: dict[int, int] = {}
     entered: list[int] = []
 
-    def reader(cpu: Cpu) -> ThreadBody:
+    def reader(cpu: Cpu) -> Steps[None]:
         tries[cpu.id] = yield from reads(lock, cpu, 50 * US)
 
-    def writer(cpu: Cpu) -> ThreadBody:
+    def writer(cpu: Cpu) -> Steps[None]:
         cpu.work(10 * US, "user")
         yield from lock.write_lock(cpu)
         entered.append(cpu.now)
@@ -149,12 +149,12 @@ def test_does_a_reader_that_meets_a_writer_wait_for_its_end() -> None:
     lock = seqlock(machine)
     begun: list[int] = []
 
-    def writer(cpu: Cpu) -> ThreadBody:
+    def writer(cpu: Cpu) -> Steps[None]:
         yield from lock.write_lock(cpu)
         cpu.work(20 * US, "inside")
         yield from lock.write_unlock(cpu)
 
-    def reader(cpu: Cpu) -> ThreadBody:
+    def reader(cpu: Cpu) -> Steps[None]:
         cpu.work(5 * US, "user")
         sequence = yield from lock.read_begin(cpu)
         assert sequence == 2

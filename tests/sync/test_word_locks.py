@@ -8,7 +8,7 @@ import pytest
 from locks import LOCK
 from machines import HIT, NS, RMW, SAME_CLUSTER, run, small_machine
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import Cpu, Machine
 from sim.sync import McsLock, QueueNodes, TasLock, TicketLock
 
@@ -29,7 +29,7 @@ def time_a_turn(build: Callable[[Machine], Lock], threads: int, inside: int = 10
     lock = build(machine)
     turns = 30
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         for _ in range(turns):
             yield from lock.acquire(cpu)
             cpu.work(inside, "inside")
@@ -45,7 +45,7 @@ def test_what_does_an_uncontended_turn_cost(kind: str) -> None:
     line = machine.line("lock", owner=0)
     lock = TicketLock(line, LOCK) if kind == "ticket" else TasLock(line, LOCK)
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         yield from lock.acquire(cpu)
         yield from lock.release(cpu)
 
@@ -71,7 +71,7 @@ def test_does_a_waiter_that_pauses_leave_the_word_to_the_holder() -> None:
         lock = TasLock(machine.line("lock", owner=0), LOCK, pause)
         ends = {}
 
-        def body(cpu: Cpu) -> ThreadBody:
+        def body(cpu: Cpu) -> Steps[None]:
             for _ in range(20):
                 yield from lock.acquire(cpu)
                 cpu.work(SAME_CLUSTER, "inside")

@@ -13,7 +13,7 @@ import pytest
 from machines import NS, run, small_machine
 from queueing import constant_service, mva
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu, Machine
 from sim.sync import CnaLock, McsLock, Mutex, QueuedSpinLock, QueueNodes, Scheduler, TicketLock
 
@@ -37,7 +37,7 @@ def throughput(machine: Machine, line: CacheLine, threads: int, think: float, ac
     """Writes a ps, with exponential thinking of mean *think* ps."""
     done = []
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         draw = machine.engine.stream(f"think {cpu.id}").expovariate
         while len(done) < accesses:
             cpu.work(round(draw(1 / think)), "user")
@@ -129,7 +129,7 @@ def turns_a_ps(build: Callable[[Machine], Lock], threads: int, think: float, tur
     lock = build(machine)
     done = []
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         draw = machine.engine.stream(f"thread {cpu.id}").expovariate
         while len(done) < turns:
             cpu.work(round(draw(1 / think)), "user")

@@ -12,7 +12,7 @@ import pytest
 from machines import NS, run, small_machine
 from queueing import lindley, mean_wait
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import Cpu
 
 SERVICE = 100 * NS
@@ -32,7 +32,7 @@ def waits(load: float, arrivals: int, rule: str = "fifo") -> tuple[list[int], li
     line = machine.line("line", owner=0)
     found: dict[int, int] = {}
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         for number in range(cpu.id, arrivals, CPUS):
             assert cpu.now <= times[number], "too few cpus"
             cpu.work(times[number] - cpu.now, "user")

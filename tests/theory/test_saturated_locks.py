@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 from machines import HIT, NS, run, small_machine
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import Cpu, Machine
 from sim.sync import CnaLock, McsLock, QueuedSpinLock, QueueNodes, TicketLock
 
@@ -49,7 +49,7 @@ def turns(build: Callable[[Machine], Lock], threads: int) -> set[int]:
     lock = build(machine)
     entered = []
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         for _ in range(12):
             yield from lock.acquire(cpu)
             if cpu.pending:

@@ -21,7 +21,7 @@ import pytest
 from machines import NS, run, small_machine
 from queueing import mva, ticket_speedup
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import Cpu, Machine
 from sim.sync import McsLock, QueueNodes, TicketLock
 
@@ -90,7 +90,7 @@ def _turns_a_ps(
     lock = build(machine)
     done = []
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         draw = machine.engine.stream(f"thread {cpu.id}").expovariate
         while len(done) < turns:
             cpu.work(round(draw(1 / THINK)), "user")

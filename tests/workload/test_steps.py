@@ -11,7 +11,7 @@ from machines import NS, run, small_machine
 from plain import measure, plan, workload
 from pydantic import ValidationError
 
-from sim.engine import ThreadBody
+from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import READ, READ_WRITE, Madvise, Mmap, Mprotect, Munmap, Operation, Touch
 from sim.workload.layout import Slots
@@ -28,7 +28,7 @@ class Recorder:
         self.calls: list[tuple[Any, ...]] = []
         self.next = 1000
 
-    def perform(self, cpu: Cpu, operation: Operation) -> ThreadBody:
+    def perform(self, cpu: Cpu, operation: Operation) -> Steps[None]:
         start = None
         if isinstance(operation, Mmap):
             self.calls.append(("mmap", operation.pages, operation.at))
@@ -55,7 +55,7 @@ def calls(
     slots = Slots(chosen, 2, Random(0))
     space: Any = recorder
 
-    def body(cpu: Cpu) -> ThreadBody:
+    def body(cpu: Cpu) -> Steps[None]:
         yield from Worker(space, cpu, slots, thread=0).run(chosen.setup)
         worker = Worker(space, cpu, slots, thread=1)
         worker.request = 1
