@@ -1,7 +1,8 @@
 """Coverage: which published rows the model can be asked about, and which points answer them.
 
 A row's machine, system and workload are names of files beside the row's own, or of presets, or paths that
-count from there; its placement is one of the workload's. A workload in parentheses,
+count from there; its placement is one of the workload's, and may stand behind the workload's name instead:
+`dram-latency-remote` is the placement `remote` of `dram-latency`. A workload in parentheses,
 `(smallest of five)`, `(largest of five)` or `(all five)`, stands for all workloads that its dataset names on
 that machine: the metric is computed for each and folded. What cannot be asked is *not covered*, with the
 reason in words.
@@ -210,12 +211,9 @@ def _question(row: Observation, named: Sequence[str], catalogue: Catalogue) -> Q
     if factor is None:
         raise NotCoveredError(f"{row.metric} cannot be told in {row.unit}")
     references, fold = _workloads(row, named, metric)
-    workloads = [_name("workload", reference, catalogue) for reference in references]
+    workloads = [_workload(reference, row, catalogue) for reference in references]
     design = _name("design", row.system, catalogue)
-    places = tuple(
-        Place(name, design, workload, _placement(row, workload, catalogue), row.tasks)
-        for workload in workloads
-    )
+    places = tuple(Place(name, design, *workload, row.tasks) for workload in workloads)
     needs = {place: tuple(metric.needs(place, machine.cpus)) for place in places}
     for point in (point for points in needs.values() for point in points):
         _name("design", point.design, catalogue)
@@ -231,6 +229,18 @@ def _name(kind: Kind, reference: str, catalogue: Catalogue) -> str:
     if name is None:
         raise NotCoveredError(f"no {kind} named {reference}, neither beside the data nor among the presets")
     return name
+
+
+def _workload(reference: str, row: Observation, catalogue: Catalogue) -> tuple[str, str]:
+    """The workload that *reference* names, and its placement."""
+    name = catalogue.name("workload", reference)
+    if name is None and not row.placement:
+        for cut in (match.start() for match in re.finditer("-", reference)):
+            stem, placement = catalogue.name("workload", reference[:cut]), reference[cut + 1 :]
+            if stem is not None and placement in catalogue.placements(stem):
+                return stem, placement
+    name = _name("workload", reference, catalogue)
+    return name, _placement(row, name, catalogue)
 
 
 def _workloads(row: Observation, named: Sequence[str], metric: Metric) -> tuple[Sequence[str], Fold]:

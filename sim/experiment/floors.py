@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
@@ -52,7 +52,7 @@ def refusal(plugin: Plugin) -> str | None:
 
 
 def model(kind: Kind, family: str | None = None) -> type[BaseModel]:
-    """The typed model of a kind of file; that of a design and of a workload depends on its *family*.
+    """The typed model of a kind of file; that of a design depends on its *family*.
 
     Raises `InputError` for the family of a plug-in that cannot be used.
     """
@@ -65,12 +65,21 @@ def model(kind: Kind, family: str | None = None) -> type[BaseModel]:
 
         return spec_model(family) if family else DesignSpec
     if kind == "workload":
-        from sim.workload import BenchSpec, WorkloadSpec
+        from sim.workload import WorkloadSpec
 
-        return BenchSpec if family == "bench" else WorkloadSpec
+        return WorkloadSpec
     from sim.experiment.spec import ExperimentSpec
 
     return ExperimentSpec
+
+
+def in_new_form(kind: Kind, tree: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a file says, in the form that its model reads: files of earlier versions go on working."""
+    if kind != "workload":
+        return tree
+    from sim.workload import in_new_form
+
+    return in_new_form(tree)
 
 
 def design_models() -> Mapping[str, type[BaseModel]]:
@@ -86,7 +95,7 @@ def models(kind: Kind) -> list[type[BaseModel]]:
     """All typed models that a kind of file may be read into."""
     if kind == "design":
         return [model(kind), *design_models().values()]
-    return [model(kind), model(kind, "bench")] if kind == "workload" else [model(kind)]
+    return [model(kind)]
 
 
 def foresee(

@@ -102,7 +102,7 @@ def variant(resolved: Resolved[S], overrides: Sequence[Override], faults: list[F
     kind, document = resolved.kind, resolved.document
     try:
         tree = document.tree_with([(override.inner, override.value) for override in overrides])
-        spec = _model(kind, tree).model_validate_json(json.dumps(tree))
+        spec = _model(kind, tree).model_validate_json(json.dumps(floors.in_new_form(kind, tree)))
     except (LookupError, ValidationError):  # once more, with the place of each value
         validate(kind, apply(overrides, document, faults), faults)
         return None
@@ -212,7 +212,7 @@ def validate(kind: Kind, document: Document, faults: list[Fault]) -> BaseModel |
         return None
     try:
         # As JSON, because strict models take a list for a tuple from there only.
-        return model.model_validate_json(json.dumps(document.tree))
+        return model.model_validate_json(json.dumps(floors.in_new_form(kind, document.tree)))
     except ValidationError as error:
         faults += explain(error, model, document)
         return None
@@ -220,10 +220,7 @@ def validate(kind: Kind, document: Document, faults: list[Fault]) -> BaseModel |
 
 def _model(kind: Kind, tree: Mapping[str, Any]) -> type[BaseModel]:
     """The model of a kind of file that says this. Raises `LookupError` for an unknown design family."""
-    family = tree.get("family")
-    if kind == "design":
-        return floors.model(kind, family)
-    return floors.model(kind, "bench" if kind == "workload" and family == "bench" else None)
+    return floors.model(kind, tree.get("family") if kind == "design" else None)
 
 
 def _one_machine(document: Document, faults: list[Fault]) -> Document:

@@ -60,7 +60,7 @@ def schema(kind: Kind) -> Schema:
     if kind == "experiment":
         body, definitions = _experiment()
     elif kind == "workload":
-        body, definitions = _branches({"slots": _workload(), "bench": _models(floors.model(kind, "bench"))})
+        body, definitions = _workload()
     elif kind == "design":
         body, definitions = _branches(
             {family: _models(model) for family, model in floors.design_models().items()}
@@ -69,7 +69,7 @@ def schema(kind: Kind) -> Schema:
         body, definitions = _models(floors.model(kind))
     if kind != "experiment":
         definitions = {name: _partial(_sourced(part)) for name, part in definitions.items()}
-        if kind == "machine":
+        if kind in ("machine", "workload"):
             body = _inheriting(_sourced(body))
     head = {"$schema": DIALECT, "title": _TITLES[kind]}
     body = head | {key: value for key, value in body.items() if key != "title"}
@@ -180,12 +180,12 @@ def _experiment() -> tuple[Schema, dict[str, Schema]]:
 
 
 def _workload() -> tuple[Schema, dict[str, Schema]]:
-    """A workload of requests at slots, its steps and placements spelt out (its model reads one at a time)."""
-    from sim.workload.spec import WorkloadPlan
+    """A workload, its steps and placements spelt out (its model reads them with each placement)."""
+    from sim.workload import WorkloadPlan
 
     body, definitions = _models(floors.model("workload"), WorkloadPlan)
     plan = definitions.pop("WorkloadPlan")
-    spelt = {key: plan["properties"][key] for key in ("layout", "setup", "thread")}
+    spelt = {key: plan["properties"][key] for key in ("layout", "setup", "thread", "refill", "roles")}
     overlay = {"type": "object", "additionalProperties": False, "properties": plan["properties"]}
     placements = {**body["properties"]["placements"], "additionalProperties": overlay}
     return {**body, "properties": {**body["properties"], **spelt, "placements": placements}}, definitions

@@ -145,6 +145,12 @@ class MemorySystem:
                 yield cpu.take_pending()
             cpu.stall(self._fill(cpu, node, self._clear_in_huge), activity)
 
+    def read_page(self, cpu: Cpu, node: int, activity: str) -> Steps[None]:
+        """Read a 4 KiB page whose frame lies on *node*, at the bandwidth that is left on the way."""
+        if cpu.pending:
+            yield cpu.take_pending()
+        cpu.stall(self._fetch(cpu, node), activity)
+
     def copy_page(
         self, cpu: Cpu, node: int, *, source: int | None = None, activity: str = COPY
     ) -> Steps[None]:

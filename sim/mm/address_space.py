@@ -53,6 +53,10 @@ class AddressSpace(Performer, ABC):
     def status(self, page: int) -> Rights | None:
         """What may be done with *page*, touched or not; None where nothing is mapped."""
 
+    @abstractmethod
+    def node_of(self, cpu: Cpu, frame: int) -> int:
+        """The node of the hardware on which *frame* lies, which *cpu* accesses."""
+
     def settle(self) -> None:
         """No thread runs: do what has been put off (lazy flushes, grace periods). Takes no time."""
         return
@@ -69,15 +73,24 @@ class AddressSpace(Performer, ABC):
         it is after a fault, whose kernel code has just been there. It sets the accessed bit, and for a write
         the dirty bit: a translation that a read has loaded lets no write through before another walk has set
         that (Intel SDM volume 3A, 4.8).
+
+        A TLB is not the cpu's alone: others flush it. So a translation is looked for when its time has come,
+        after the work that is pending.
         """
         tlb, near = cpu.tlb, False
         for _ in range(self.walk_retries):
             translation = tlb.lookup(page)
             if translation is not None and (translation.writable or not write):
+                if cpu.pending and not near:
+                    yield cpu.take_pending()
+                    continue
                 cost = tlb.promote(page)
                 break
             entry = self.root.walk(page)
             if entry is not None and entry.allows(write):
+                if cpu.pending and not near:
+                    yield cpu.take_pending()
+                    continue
                 line = self.root.walk_line(page)
                 if not line.held_by(cpu):
                     yield from line.read(cpu, USER)
@@ -100,6 +113,19 @@ class AddressSpace(Performer, ABC):
     def _touch(self, cpu: Cpu, operation: Touch) -> Steps[None]:
         for page in operation.pages:
             yield from self.access(cpu, page, write=operation.write)
+            if operation.whole:
+                yield from self._stream(cpu, page, operation.write)
+
+    def _stream(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:
+        """All bytes of *page*, which has just been accessed, between the core and their memory.
+
+        The page is taken to be in no cache, as the pages of a working set that is larger than the caches are.
+        """
+        entry = self.root.walk(page)
+        if entry is None:
+            return  # somebody has unmapped it meanwhile: the next access will fault
+        node, memory = self.node_of(cpu, entry.frame), self.machine.memory
+        yield from (memory.clear_page if write else memory.read_page)(cpu, node, USER)
 
     operations: ClassVar[Handlers] = {Touch: _touch}
 

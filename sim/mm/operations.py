@@ -69,11 +69,12 @@ class Madvise(Operation):
 
 @dataclass(frozen=True, slots=True)
 class Touch(Operation):
-    """User code accesses each of *pages* once, in their order."""
+    """User code accesses each of *pages* once, in their order: a byte of it, or the *whole* page."""
 
     name = "touch"
     pages: Sequence[int]
     write: bool = True
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from sim.sync.rcu import RCU, Rcu
 from sim.sync.rcu_sync import RcuSync
 from sim.sync.rwsem import RwSem, RwSemTuning
 from sim.sync.rwsem_xadd import XaddRwSem
+from sim.sync.semaphore import Channel, Semaphore
 from sim.sync.seqlock import SeqLock
 from sim.sync.sleep import SCHED, Scheduler, Sleeper
 from sim.sync.spin import McsLock, QueuedSpinLock
@@ -21,6 +22,7 @@ __all__ = [
     "RCU",
     "SCHED",
     "BravoLock",
+    "Channel",
     "CnaLock",
     "Lock",
     "McsLock",
@@ -34,6 +36,7 @@ __all__ = [
     "RwSem",
     "RwSemTuning",
     "Scheduler",
+    "Semaphore",
     "SeqLock",
     "Sleeper",
     "SpinnerQueue",

@@ -1,14 +1,14 @@
 """A workload file becomes one generator a thread, and one run of them a measurement."""
 
-from sim.workload.bench import BenchSpec
 from sim.workload.demands import foresee, lacking, misfit, never_works
+from sim.workload.old_form import in_new_form
 from sim.workload.pinning import Pinning, order_of
+from sim.workload.plan import WorkloadPlan
 from sim.workload.simulate import Limits, Measurement, simulate
-from sim.workload.spec import WorkloadPlan, WorkloadSpec
+from sim.workload.spec import WorkloadSpec
 from sim.workload.window import Reported
 
 __all__ = [
-    "BenchSpec",
     "Limits",
     "Measurement",
     "Pinning",
@@ -16,6 +16,7 @@ __all__ = [
     "WorkloadPlan",
     "WorkloadSpec",
     "foresee",
+    "in_new_form",
     "lacking",
     "misfit",
     "never_works",

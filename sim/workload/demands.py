@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sim.designs import operations_of, places_memory
@@ -10,93 +11,110 @@ from sim.engine.units import PAGE_BYTES, format_duration, format_size
 from sim.errors import Fault
 from sim.mm import FIRST_TOUCH, MAX_ORDER
 from sim.mm.policy import Bind
-from sim.workload.bench import BenchSpec
-from sim.workload.bench.protocol import Track, flaw, placed_steps, role_of
-from sim.workload.bench.spec import needs, nodes_named
+from sim.workload.draws import CountDraw, TimeDraw, least_of
 from sim.workload.layout import crowding, span
+from sim.workload.processes import homes, members
+from sim.workload.protocol import Track, flaw
 from sim.workload.rehearsal import USER_PAGES, rehearse
+from sim.workload.roles import roles_of
+from sim.workload.step_spec import nodes_named, placed_steps
 from sim.workload.window import Requests
 
 if TYPE_CHECKING:
     from sim.designs import DesignSpec
     from sim.hardware import MachineSpec, Topology
     from sim.mm import MemoryPolicy
-    from sim.workload.bench.spec import BenchStep, Role
     from sim.workload.pinning import Pinning
-    from sim.workload.spec import WorkloadPlan, WorkloadSpec
+    from sim.workload.plan import Part, WorkloadPlan
+    from sim.workload.spec import WorkloadSpec
+    from sim.workload.step_spec import Step
 
 
-def misfit(
-    machine: MachineSpec, workload: WorkloadSpec | BenchSpec, placement: str, threads: int
-) -> Fault | None:
+def misfit(machine: MachineSpec, workload: WorkloadSpec, placement: str, threads: int) -> Fault | None:
     """Why *threads* threads of *workload* cannot run on *machine*; the fault's key is the workload's."""
-    if isinstance(workload, BenchSpec):
-        return (
-            _nodes(workload, machine)
-            or _pinning(workload.pinning, machine, threads)
-            or _memory(workload.memory, machine)
-            or _instruments(workload, machine)
-            or flaw(workload, threads)
-            or _room(workload, machine, threads)
-            or _duration(workload, machine, threads)
-        )
-    return _plan_misfit(machine, workload.plan(placement), threads)
+    return _misfit(machine, workload.plan(placement), threads)
 
 
 def foresee(
-    machine: MachineSpec, workload: WorkloadSpec | BenchSpec, placement: str, counts: Sequence[int]
+    machine: MachineSpec, workload: WorkloadSpec, placement: str, counts: Sequence[int]
 ) -> Fault | None:
     """Why *workload* cannot run on *machine* with one of these numbers of threads: `misfit`, and a rehearsal.
 
     Takes longer than `misfit`: for before a run, not for each point.
     """
-    descending = sorted(counts, reverse=True)
-    if isinstance(workload, BenchSpec):
-        faults = (misfit(machine, workload, placement, threads) for threads in descending)
-        return next((fault for fault in faults if fault is not None), None)
-    plan = workload.plan(placement)
-    faults = (_plan_misfit(machine, plan, threads) for threads in descending)
+    descending, plan = sorted(counts, reverse=True), workload.plan(placement)
+    faults = (_misfit(machine, plan, threads) for threads in descending)
     return next((fault for fault in faults if fault is not None), None) or _held(plan, machine, descending[0])
 
 
-def never_works(workload: WorkloadSpec | BenchSpec, placement: str) -> Fault | None:
+def never_works(workload: WorkloadSpec, placement: str) -> Fault | None:
     """Why *workload* can run on no machine, with no number of threads; the fault's key is the workload's."""
-    if isinstance(workload, BenchSpec):  # a fourth thread has the same role as the second
-        faults = [flaw(workload, threads) for threads in (3, 2, 1)]
-        return faults[0] if all(faults) else None
     plan = workload.plan(placement)
-    return crowding(plan, 1) or rehearse(plan, 1).fault
+    enough = 3 + sum(part.role.count or 0 for part in plan.parts)  # one more has a role that others have
+    faults = [flaw(plan, threads) for threads in (enough, *range(min(enough - 1, 3), 0, -1))]
+    if all(faults):
+        return faults[0]
+    if (crowded := crowding(plan, 1)) is not None:
+        return crowded
+    working = next(threads for threads in (enough, 2, 1) if flaw(plan, threads) is None)
+    return next(
+        (fault for thread in _firsts(plan, working) if (fault := _alone(plan, working, thread))), None
+    )
 
 
-def lacking(design: DesignSpec, workload: WorkloadSpec | BenchSpec) -> list[str]:
+def lacking(design: DesignSpec, workload: WorkloadSpec) -> list[str]:
     """What *workload* needs and *design* does not offer: operations by name, and `placed memory`."""
-    needed = needs(workload) if isinstance(workload, BenchSpec) else workload.operations
-    missing = [operation.name for operation in needed - operations_of(design)]
-    if not places_memory(design) and any(memory != FIRST_TOUCH for memory in _policies(workload)):
+    missing = [operation.name for operation in workload.operations - operations_of(design)]
+    plans = map(workload.plan, workload.placements or [""])
+    if not places_memory(design) and any(plan.memory != FIRST_TOUCH for plan in plans):
         missing.append("placed memory")
     return sorted(missing)
 
 
-def _plan_misfit(machine: MachineSpec, plan: WorkloadPlan, threads: int) -> Fault | None:
+def _misfit(machine: MachineSpec, plan: WorkloadPlan, threads: int) -> Fault | None:
     return (
-        _pinning(plan.pinning, machine, threads)
+        _nodes(plan, machine)
+        or _pinning(plan, machine, threads)
         or _memory(plan.memory, machine)
-        or crowding(plan, threads)
-        or _addresses(plan, threads)
+        or _instruments(plan, machine)
+        or flaw(plan, threads)
+        or _places(plan, threads)
+        or _blocks(plan, machine, threads)
+        or _duration(plan, machine, threads)
+        or _sharing(plan, threads)
     )
 
 
-def _pinning(pinning: Pinning, machine: MachineSpec, threads: int) -> Fault | None:
-    if isinstance(pinning, str):
-        return None
-    beyond = [cpu for cpu in pinning if cpu >= machine.cpus]
-    if beyond:
-        message = f"{machine.name} has no such cpu"
-        return Fault(message, key="pinning", value=beyond[0], allowed=f"0 to {machine.cpus - 1}")
-    if len(pinning) < threads:
-        message = f"{len(pinning)} cpus are listed for {threads} threads"
-        shown = list(pinning)
-        return Fault(message, key="pinning", value=shown, allowed=f"at least {threads} different cpu numbers")
+# -- cpus and nodes -----------------------------------------------------------------------------------------
+
+
+def _pinning(plan: WorkloadPlan, machine: MachineSpec, threads: int) -> Fault | None:
+    """Cpus that there are not, or too few of them."""
+    lists: dict[str, Pinning] = {"pinning": plan.pinning}
+    lists |= {f"{part.key}.pinning": part.role.pinning for part in plan.parts if part.role.pinning}
+    for key, cpus in lists.items():
+        beyond = [] if isinstance(cpus, str) else [cpu for cpu in cpus if cpu >= machine.cpus]
+        if beyond:
+            message = f"{machine.name} has no such cpu"
+            return Fault(message, key=key, value=beyond[0], allowed=f"0 to {machine.cpus - 1}")
+    if isinstance(plan.cpus, int) and plan.cpus > machine.cpus:
+        message = f"{machine.name} has fewer cpus"
+        return Fault(message, key="cpus", value=plan.cpus, allowed=f"1 to {machine.cpus}, or all")
+    roles = [number for number in roles_of(plan, threads) if number is not None]
+    reserved = {cpu for number in set(roles) for cpu in plan.parts[number].role.pinning or ()}
+    listed = range(machine.cpus) if isinstance(plan.pinning, str) else plan.pinning
+    free = len([cpu for cpu in listed if cpu not in reserved])
+    for number, count in Counter(roles).items():
+        own = plan.parts[number].role.pinning
+        if own is not None and plan.cpus is None and count > len(own):
+            message = f"{len(own)} cpus are listed for {count} threads"
+            allowed = f"at least {count} different cpu numbers"
+            return Fault(message, key=f"roles[{number}].pinning", value=list(own), allowed=allowed)
+    others = sum(plan.parts[number].role.pinning is None for number in roles)
+    if others > free and (plan.cpus is None or not free):
+        message = f"{free} cpus are listed for {others} threads"
+        shown = plan.pinning if isinstance(plan.pinning, str) else list(plan.pinning)
+        return Fault(message, key="pinning", value=shown, allowed=f"at least {others} different cpu numbers")
     return None
 
 
@@ -117,15 +135,9 @@ def _memory(memory: MemoryPolicy, machine: MachineSpec) -> Fault | None:
     return None
 
 
-def _policies(workload: WorkloadSpec | BenchSpec) -> list[MemoryPolicy]:
-    if isinstance(workload, BenchSpec):
-        return [workload.memory]
-    return [workload.plan(placement).memory for placement in workload.placements]
-
-
-def _nodes(bench: BenchSpec, machine: MachineSpec) -> Fault | None:
+def _nodes(plan: WorkloadPlan, machine: MachineSpec) -> Fault | None:
     topology: Topology = machine.topology
-    for place, step in _all(bench):
+    for place, step in plan.all_steps():
         for node in nodes_named(step):
             if node == "remote" and topology.sockets == 1:
                 message = f"works on remote memory, but {machine.name} has one socket"
@@ -133,118 +145,139 @@ def _nodes(bench: BenchSpec, machine: MachineSpec) -> Fault | None:
             if not isinstance(node, str) and node >= topology.nodes:
                 message = f"works on a NUMA node that {machine.name} does not have"
                 return Fault(message, key=place, value=node, allowed=f"0 to {topology.nodes - 1}")
-    homes = {f"lines.{name}.home": line.home for name, line in bench.lines.items()}
-    homes |= {f"locks.{name}.home": lock.home for name, lock in bench.locks.items()}
-    for key, home in homes.items():
+    homes_ = {f"lines.{name}.home": line.home for name, line in plan.lines.items()}
+    homes_ |= {f"locks.{name}.home": lock.home for name, lock in plan.locks.items()}
+    homes_ |= {f"channels.{name}.home": channel.home for name, channel in plan.channels.items()}
+    for key, home in homes_.items():
         if home >= topology.sockets:
             allowed = f"0 to {topology.sockets - 1}"
             return Fault(f"{machine.name} has no such socket", key=key, value=home, allowed=allowed)
     return None
 
 
-def _instruments(bench: BenchSpec, machine: MachineSpec) -> Fault | None:
+def _instruments(plan: WorkloadPlan, machine: MachineSpec) -> Fault | None:
     """Steps that ask for what the machine's file does not describe."""
-    for place, step in _all(bench):
+    for place, step in plan.all_steps():
         if (step.read_dram or step.stream_dram) and machine.memory.dram is None:
             message = f"the file of {machine.name} does not describe its DRAM channels (memory.dram)"
             return Fault(message, key=f"{place}.{step.kind}", allowed="a machine whose file does")
     return None
 
 
-def _room(bench: BenchSpec, machine: MachineSpec, threads: int) -> Fault | None:
-    """Regions that do not fit into the address space, and blocks of pages that are more than there is."""
-    if bench.spaces and threads * bench.spaces.pages * bench.spaces.apart > USER_PAGES * PAGE_BYTES:
-        message = f"the regions of {threads} threads do not fit into the 128 TiB of user addresses"
-        return Fault(message, key="spaces.pages", value=bench.spaces.pages, allowed="fewer, or less apart")
-    frames = _frames(machine, bench.memory)
-    for number in _used(bench, threads):
-        track = Track(bench, number)
-        kept = sum(1 << order for order in track.blocks) * ((bench.rounds or 1) - 1)
+def _sharing(plan: WorkloadPlan, threads: int) -> Fault | None:
+    """Threads that share cpus and spin for each other in user mode, where nobody takes the cpu from them."""
+    cpus = plan.cpus if isinstance(plan.cpus, int) else threads
+    if plan.cpus is None or threads <= cpus:
+        return None
+    for place, step in plan.all_steps():
+        if step.turn or step.seq_read:
+            message = f"`{step.kind}` spins: a thread would keep the cpu of the one that it waits for"
+            return Fault(message, key=f"{place}.{step.kind}", allowed="no `cpus`, or another step")
+    return None
+
+
+# -- memory -------------------------------------------------------------------------------------------------
+
+
+def _places(plan: WorkloadPlan, threads: int) -> Fault | None:
+    """Slots that do not fit into their windows, and windows that do not fit into the address space."""
+    if plan.layout is None:
+        return None
+    roles = [number or 0 for number in roles_of(plan, threads)]
+    most = max(map(len, members(plan, homes(plan, roles))))
+    if (crowded := crowding(plan, most)) is not None:
+        return crowded
+    if (plan.layout.base or 0) // PAGE_BYTES + span(plan, most) <= USER_PAGES:
+        return None
+    message = f"the windows of {most} threads do not fit into the 128 TiB of user addresses"
+    return Fault(message, key="layout.stride", value=format_size(plan.layout.stride), allowed="less")
+
+
+def _blocks(plan: WorkloadPlan, machine: MachineSpec, threads: int) -> Fault | None:
+    """Blocks of pages that are more than there is."""
+    frames = _frames(machine, plan.memory)
+    for part in _used(plan, threads):
+        track = Track(plan, part)
+        repetitions = 1 if plan.window else plan.round
+        kept = sum(1 << order for order in track.blocks) * (repetitions - 1)
         if track.most + kept > frames:
             message = f"a thread takes {format_size((track.most + kept) * PAGE_BYTES)} without giving it back"
             room = f"at most {format_size(frames * PAGE_BYTES)} on {machine.name}"
-            return Fault(message, key=f"roles[{number}].steps", allowed=room)
+            return Fault(message, key=part.steps, allowed=room)
     return None
-
-
-def _used(bench: BenchSpec, threads: int) -> list[int]:
-    """The numbers of the roles that some thread takes."""
-    taken = {role_of(bench, thread, threads) for thread in range(threads)}
-    return sorted(number for number in taken if number is not None)
-
-
-def _duration(bench: BenchSpec, machine: MachineSpec, threads: int) -> Fault | None:
-    """Steps that take no time at all, which would never end, and windows that end before anything is done."""
-    clock, window = machine.clock, bench.window
-    used = _used(bench, threads)
-    for number in used:
-        steps = [step for _, step in placed_steps(bench.roles[number].steps, "")]
-        waits = threads > 1 and any(step.barrier is not None for step in steps)
-        if not waits and not any(_takes_time(step, clock) for step in steps):
-            place = f"roles[{number}].steps"
-            return Fault("take no time: a run would never end", key=place, allowed="a step that takes time")
-    if window is None or isinstance(window.length, Requests) or isinstance(window.warm_up, Requests):
-        return None
-    end = window.warm_up + window.length
-    spans = {number: _at_least(bench.roles[number], clock) for number in used if bench.roles[number].measured}
-    if spans and min(spans.values()) >= end and window.warm_up >= window.skew:
-        message = (
-            f"nothing can be measured: a repetition takes {format_duration(min(spans.values()))} or more"
-        )
-        shown, needed = format_duration(window.length), format_duration(min(spans.values()))
-        return Fault(message, key="window.length", value=shown, allowed=f"more than {needed} in all")
-    return None
-
-
-def _takes_time(step: BenchStep, clock: int) -> bool:
-    if step.compute is not None:
-        return step.compute.at(clock) > 0
-    return bool(step.sleep) or not (
-        step.sleep is not None or step.barrier is not None or step.timed or step.seq_read
-    )
-
-
-def _at_least(role: Role, clock: int) -> int:
-    """Ps that a repetition takes whatever the machine does: its own work and its sleep."""
-    steps = [step for _, step in placed_steps(role.steps, "")]
-    return sum((step.compute.at(clock) if step.compute else 0) + (step.sleep or 0) for step in steps)
-
-
-def _all(bench: BenchSpec) -> Iterator[tuple[str, BenchStep]]:
-    for number, role in enumerate(bench.roles):
-        yield from placed_steps(role.steps, f"roles[{number}].steps")
-
-
-def _addresses(plan: WorkloadPlan, threads: int) -> Fault | None:
-    end = (plan.layout.base or 0) // PAGE_BYTES + span(plan, threads)
-    if end <= USER_PAGES:
-        return None
-    message = f"the windows of {threads} threads do not fit into the 128 TiB of user addresses"
-    return Fault(message, key="layout.stride", value=format_size(plan.layout.stride), allowed="less")
 
 
 def _held(plan: WorkloadPlan, machine: MachineSpec, threads: int) -> Fault | None:
     """Steps that touch what is not mapped, and memory that is too small for what is held at the end."""
-    alone = rehearse(plan, 1)
-    if alone.fault is not None or alone.held is None:
-        return alone.fault
-    held, mapped = alone.held, alone.mapped
-    if threads > 1 and not alone.shared and (pair := rehearse(plan, 2)).held is not None:
-        held += (threads - 1) * (pair.held - alone.held)
-        mapped += (threads - 1) * (pair.mapped - alone.mapped)
+    if not plan.has_processes:
+        return None
+    for thread in _firsts(plan, threads):
+        if (fault := _alone(plan, threads, thread)) is not None:
+            return fault
+    total = _totals(plan, threads)
+    if total is None:
+        return None
+    held, mapped, most = total
     frames = _frames(machine, plan.memory)
-    if max(held, alone.most) > frames:
+    key, shown = "thread" if plan.roles is None else "roles", None
+    if plan.layout is not None:
+        key, shown = "layout.request", format_size(plan.layout.request)
+    if max(held, most) > frames:
         message = (
             f"{threads} threads hold {format_size(held * PAGE_BYTES)}"
             if held > frames
-            else f"a thread holds {format_size(alone.most * PAGE_BYTES)} at once"
+            else f"a thread holds {format_size(most * PAGE_BYTES)} at once"
         )
         room = f"at most {format_size(frames * PAGE_BYTES)} in all on {machine.name}"
-        return Fault(message, key="layout.request", value=format_size(plan.layout.request), allowed=room)
+        return Fault(message, key=key, value=shown, allowed=room)
     if mapped > USER_PAGES:
         message = f"{threads} threads map {format_size(mapped * PAGE_BYTES)} of 128 TiB of user addresses"
-        return Fault(message, key="layout.request", value=format_size(plan.layout.request), allowed="less")
+        return Fault(message, key=key, value=shown, allowed="less")
     return None
+
+
+def _firsts(plan: WorkloadPlan, threads: int) -> list[int]:
+    """The first thread of each role that some thread takes."""
+    roles = roles_of(plan, threads)
+    return [roles.index(number) for number in sorted({number for number in roles if number is not None})]
+
+
+def _rehearsed(plan: WorkloadPlan, threads: int, played: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+    """How many threads there are in a rehearsal of these: no more than need be where all are alike."""
+    return (max(1, len(played)) if len(plan.parts) == 1 else threads), played
+
+
+def _alone(plan: WorkloadPlan, threads: int, thread: int) -> Fault | None:
+    """What goes wrong when *thread* runs alone."""
+    return rehearse(plan, *_rehearsed(plan, threads, (thread,))).fault
+
+
+def _totals(plan: WorkloadPlan, threads: int) -> tuple[int, int, int] | None:
+    """Pages that are held and mapped by all threads at the end, and the most that one holds at once.
+
+    None where that depends on the order of threads, or takes too long to find out.
+    """
+    roles = roles_of(plan, threads)
+    base = rehearse(plan, *_rehearsed(plan, threads, ()))
+    if base.held is None:
+        return None
+    held, mapped, most = base.held, base.mapped, base.most
+    for number in sorted({number for number in roles if number is not None}):
+        mine = [thread for thread, other in enumerate(roles) if other == number]
+        one = rehearse(plan, *_rehearsed(plan, threads, (mine[0],)))
+        if one.held is None:
+            return None
+        held, mapped, most = (
+            held + one.held - base.held,
+            mapped + one.mapped - base.mapped,
+            max(most, one.most),
+        )
+        if len(mine) > 1 and not one.shared:
+            two = rehearse(plan, *_rehearsed(plan, threads, (mine[0], mine[1])))
+            if two.held is not None:
+                held += (len(mine) - 1) * (two.held - one.held)
+                mapped += (len(mine) - 1) * (two.mapped - one.mapped)
+    return held, mapped, most
 
 
 def _frames(machine: MachineSpec, memory: MemoryPolicy) -> int:
@@ -253,3 +286,62 @@ def _frames(machine: MachineSpec, memory: MemoryPolicy) -> int:
     block = 1 << MAX_ORDER
     of_node = machine.memory.size_per_socket * sockets // nodes // PAGE_BYTES // block * block
     return of_node if isinstance(memory, Bind) else of_node * nodes
+
+
+# -- time ---------------------------------------------------------------------------------------------------
+
+
+def _used(plan: WorkloadPlan, threads: int) -> list[Part]:
+    """The roles that some thread takes."""
+    taken = {number for number in roles_of(plan, threads) if number is not None}
+    return [part for number, part in enumerate(plan.parts) if number in taken]
+
+
+def _duration(plan: WorkloadPlan, machine: MachineSpec, threads: int) -> Fault | None:
+    """Steps that take no time at all, which would never end, and windows that end before anything is done."""
+    clock, window = machine.clock, plan.window
+    used = _used(plan, threads)
+    for part in used:
+        steps = [step for _, step in placed_steps(part.role.steps, "")]
+        waits = threads > 1 and any(step.barrier is not None for step in steps)
+        timed = plan.stack is not None  # a program reads the clock after each request
+        if not waits and not timed and not any(_takes_time(step, clock) for step in steps):
+            allowed = "a step that takes time"
+            return Fault("take no time: a run would never end", key=part.steps, allowed=allowed)
+    if window is None or isinstance(window.length, Requests) or isinstance(window.warm_up, Requests):
+        return None
+    end = window.warm_up + window.length
+    spans = [_least_time(part.role.steps, clock) for part in used if part.role.measured]
+    if spans and min(spans) >= end and window.warm_up >= window.skew:
+        message = f"nothing can be measured: a repetition takes {format_duration(min(spans))} or more"
+        shown, needed = format_duration(window.length), format_duration(min(spans))
+        return Fault(message, key="window.length", value=shown, allowed=f"more than {needed} in all")
+    return None
+
+
+def _takes_time(step: Step, clock: int) -> bool:
+    """Whether *step*, those inside it aside, always takes time."""
+    if step.compute is not None:
+        least = (
+            least_of(step.compute, clock) if isinstance(step.compute, TimeDraw) else step.compute.at(clock)
+        )
+        return least > 0
+    return bool(step.sleep) or not (step.sleep is not None or step.barrier is not None or step.parts)
+
+
+def _least_time(steps: Sequence[Step], clock: int) -> int:
+    """Ps that *steps* take whatever the machine does: their own work and their sleep."""
+    total = 0
+    for step in steps:
+        if step.compute is not None:
+            asked = step.compute
+            total += least_of(asked, clock) if isinstance(asked, TimeDraw) else asked.at(clock)
+        elif step.repeat is not None:
+            times = step.repeat.times
+            least = least_of(times, clock) if isinstance(times, CountDraw) else times
+            total += least * _least_time(step.repeat.steps, clock)
+        elif step.maybe is not None:
+            total += min(_least_time(part, clock) for part in step.parts.values())
+        else:
+            total += (step.sleep or 0) + sum(_least_time(part, clock) for part in step.parts.values())
+    return total

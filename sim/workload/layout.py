@@ -9,21 +9,26 @@ from sim.engine.units import PAGE_BYTES, format_size
 from sim.errors import Fault, InputError, ModelError
 
 if TYPE_CHECKING:
-    from sim.workload.spec import WorkloadPlan
+    from sim.workload.plan import WorkloadPlan
 
 
 class Slots:
-    """The layout of one run, in pages. *base* is None until the set-up has mapped the layout."""
+    """The layout of one process, in pages: *slots* slots of *pages* for each of so many *threads*.
+
+    *base* is None until the set-up has mapped the layout.
+    """
 
     def __init__(self, plan: WorkloadPlan, threads: int, random: Random) -> None:
         layout = plan.layout
+        assert layout is not None
         self.pages = layout.request // PAGE_BYTES
-        self._requests = plan.requests
+        self.threads = threads
+        self.slots = plan.slots
         self._stride = layout.stride // PAGE_BYTES
         self.base = None if layout.base is None else layout.base // PAGE_BYTES
         if (fault := crowding(plan, threads)) is not None:
             raise InputError(fault)
-        total, shuffled = threads * plan.requests, layout.order == "shuffled"
+        total, shuffled = threads * plan.slots, layout.order == "shuffled"
         per_leaf = -(-total // _windows(plan, threads))
         self.span = span(plan, threads)
         offsets = [k // per_leaf * self._stride + k % per_leaf * self.pages for k in range(total)]
@@ -35,7 +40,7 @@ class Slots:
 
     def at(self, thread: int, request: int) -> int:
         """First page of the slot."""
-        return self._start + self._offsets[thread * self._requests + request]
+        return self._start + self._offsets[thread * self.slots + request % self.slots]
 
     def all(self) -> list[int]:
         """First page of every slot, in thread order."""
@@ -43,7 +48,7 @@ class Slots:
 
     def own(self, thread: int) -> list[range]:
         """The pages of all slots of *thread*, by address; slots side by side are one range."""
-        mine = sorted(self._offsets[thread * self._requests : (thread + 1) * self._requests])
+        mine = sorted(self._offsets[thread * self.slots : (thread + 1) * self.slots])
         found: list[range] = []
         for offset in mine:
             start = self._start + offset
@@ -62,12 +67,15 @@ class Slots:
 
 def span(plan: WorkloadPlan, threads: int) -> int:
     """How many pages the layout takes up, its reserve included."""
+    assert plan.layout is not None
     return _windows(plan, threads) * (plan.layout.stride // PAGE_BYTES) * plan.layout.reserve
 
 
 def crowding(plan: WorkloadPlan, threads: int) -> Fault | None:
     """Why the slots of so many threads do not fit into their windows, if so; the key is the workload's."""
-    layout, total, windows = plan.layout, threads * plan.requests, _windows(plan, threads)
+    if plan.layout is None:
+        return None
+    layout, total, windows = plan.layout, threads * plan.slots, _windows(plan, threads)
     needed = -(-total // windows) * layout.request
     if needed <= layout.stride:
         return None
@@ -80,7 +88,7 @@ def crowding(plan: WorkloadPlan, threads: int) -> Fault | None:
             allowed=f"at least {-(-total // (layout.stride // layout.request))} for {threads} threads",
         )
     return Fault(
-        f"a thread's {plan.requests} slots of {format_size(layout.request)} do not fit into its window",
+        f"a thread's {plan.slots} slots of {format_size(layout.request)} do not fit into its window",
         key="layout.stride",
         value=format_size(layout.stride),
         allowed=f"at least {format_size(needed)}",
@@ -90,4 +98,5 @@ def crowding(plan: WorkloadPlan, threads: int) -> Fault | None:
 def _windows(plan: WorkloadPlan, threads: int) -> int:
     """Over how many windows of *stride* the slots are spread."""
     layout = plan.layout
+    assert layout is not None
     return layout.leaves if layout.order == "shuffled" and layout.leaves is not None else threads

@@ -1,6 +1,6 @@
 """A workload's steps gone through without a machine: do they touch what is mapped, and how much is that?
 
-The same code that a run executes (`Worker`) is given an address space that keeps books and costs nothing.
+The same code that a run executes (`placed`) is given address spaces that keep books and cost nothing.
 Threads come one after the other, so only what holds for every order of threads may be concluded.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from random import Random
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from sim.engine import Steps
 from sim.engine.units import PAGE_BYTES
@@ -25,18 +25,25 @@ from sim.mm import (
     Operation,
     Touch,
 )
+from sim.workload.draws import CountDraw, drawing
 from sim.workload.layout import Slots
-from sim.workload.steps import Worker
+from sim.workload.placed import Action, placed_action
+from sim.workload.processes import homes, members
+from sim.workload.roles import roles_of
+from sim.workload.step_spec import placed_steps
+from sim.workload.thread import Worker
 
 if TYPE_CHECKING:
+    from sim.engine import Engine
     from sim.hardware import Cpu
     from sim.mm import AddressSpace
-    from sim.workload.spec import Step, WorkloadPlan
+    from sim.workload.plan import Stack, WorkloadPlan
+    from sim.workload.step_spec import PlacedStep, Step
 
 USER_PAGES = PAGES_PER_ENTRY[LEVELS] * SLOTS // 2
 """The lower half of the address space, 128 TiB: the other one is the kernel's."""
 MAX_TOUCHES = 200_000
-"""After so many the rehearsal breaks off: it must not take as long as a run."""
+"""After so many touches, or steps, the rehearsal breaks off: it must not take as long as a run."""
 
 
 class RefusedStepError(Exception):
@@ -128,65 +135,138 @@ class Ledger:
 
 
 class Rehearsal:
-    """*threads* threads of *plan*, one after the other.
+    """Some of the threads of *plan*, one after the other, when so many run.
 
     *fault* is the first step that cannot work, its key that of the file; *held* and *mapped* are the pages
-    that exist at the end, None where that would take too long to find out, *most* those of one moment.
+    that exist at the end, None where that would take too long to find out, *most* those of one moment. Steps
+    at slots of other threads are left out: what they find depends on what those have done.
     """
 
-    def __init__(self, plan: WorkloadPlan, threads: int) -> None:
+    def __init__(self, plan: WorkloadPlan, threads: int, played: tuple[int, ...]) -> None:
         self.fault: Fault | None = None
         self.held: int | None = None
         self.mapped = 0
         self.most = 0
         self._plan = plan
-        self._ledger = Ledger()
-        self._slots = Slots(plan, threads, Random(0))
+        roles = [number or 0 for number in roles_of(plan, threads)]
+        self._roles = [plan.parts[number] for number in roles]
+        self._home = homes(plan, roles)
+        self._members = members(plan, self._home)
+        self._ledgers = [Ledger() for _ in self._members]
+        self._slots = [
+            Slots(plan, len(members), Random(0)) if plan.layout and members else None
+            for members in self._members
+        ]
+        self._set_up: set[int] = set()
+        self._actions: dict[int, Action] = {}
+        self._done = 0
         self._key = ""
         try:
-            self._play(threads)
+            self._play(played)
         except RefusedStepError as refusal:
             self.fault = Fault(f"{refusal}", key=self._key)
         except TooLongError:
             return
-        self.held, self.mapped = len(self._ledger.touched), self._ledger.mapped
+        self.held = self._touched
+        self.mapped = sum(ledger.mapped for ledger in self._ledgers)
 
     @property
     def shared(self) -> bool:
         """Whether threads map or unmap what others use: then their order decides what is left."""
-        steps = (*self._plan.thread, *self._plan.refill)
-        actions = [(step.mmap or step.munmap) for step in steps]
-        return any(action is not None and action.at in ("layout", "every slot") for action in actions)
+        lists = [steps for part in self._plan.parts for _, steps in part.lists()]
+        actions = [step.mmap or step.munmap for steps in lists for _, step in placed_steps(steps, "")]
+        return any(
+            action is not None and (action.at in ("layout", "every slot") or action.of != "own")
+            for action in actions
+        )
 
-    def _play(self, threads: int) -> None:
-        plan = self._plan
-        self._steps("setup", plan.setup, self._worker(0))
-        for thread in range(threads):
-            self._stack()
-            worker = self._worker(thread)
-            for round_ in range(2 if plan.window else 1):
-                if round_:
-                    self._steps("refill", plan.refill, worker)
-                    worker.mapped.clear()
-                for request in range(plan.requests):
-                    worker.request = request
-                    self._steps("thread", plan.thread, worker)
+    @property
+    def _touched(self) -> int:
+        return sum(len(ledger.touched) for ledger in self._ledgers)
+
+    def _play(self, played: tuple[int, ...]) -> None:
+        for process in range(self._plan.processes):
+            if self._members[process]:
+                self._set_up_process(process)
+        for thread in played:
+            self._set_up_process(self._home[thread])
+            self._thread(thread)
+
+    def _set_up_process(self, process: int) -> None:
+        if process not in self._set_up:
+            self._set_up.add(process)
+            worker = self._worker(0)
+            self._enter(worker, process)
+            self._steps("setup", self._plan.setup, worker)
+
+    def _thread(self, thread: int) -> None:
+        plan, part, worker = self._plan, self._roles[thread], self._worker(thread)
+        self._enter(worker, self._home[thread])
+        if plan.stack is not None:
+            self._stack(plan.stack, self._ledgers[worker.process])
+        for _ in self._ledgers if plan.visits else (0,):
+            self._steps(part.prepare, part.role.prepare, worker)
+            if plan.visits:
+                self._enter(worker, (worker.process + 1) % len(self._ledgers))
+        worker.keep_mapped()
+        for round_ in range(2 if plan.window else 1):
+            if round_:
+                self._steps(part.refill, part.role.refill, worker)
+                worker.forget_mapped()
+            for request in range(plan.round):
+                worker.request = request
+                self._steps(part.steps, part.role.steps, worker)
 
     def _worker(self, thread: int) -> Worker:
-        space, cpu = cast("AddressSpace", self._ledger), cast("Cpu", _IdleCpu())
-        return Worker(space, cpu, self._slots, thread)
+        return Worker(thread, cast("Cpu", _IdleCpu()), cast("Engine", _Streams()))
 
-    def _steps(self, name: str, steps: Sequence[Step], worker: Worker) -> None:
-        def named() -> Iterator[Step]:
-            for index, step in enumerate(steps):
-                self._key = f"{name}[{index}]"
-                yield step
-                self.most = max(self.most, len(self._ledger.touched))
+    def _enter(self, worker: Worker, process: int) -> None:
+        worker.process = process
+        worker.space = cast("AddressSpace", self._ledgers[process])
+        if (slots := self._slots[process]) is not None:
+            worker.slots = slots
+        members = self._members[process]
+        worker.index = members.index(worker.number) if worker.number in members else 0
 
-        _drive(worker.run(cast(Any, named())))
+    def _steps(self, key: str, steps: Sequence[Step], worker: Worker) -> None:
+        for index, step in enumerate(steps):
+            self._done += 1
+            if self._done > MAX_TOUCHES:
+                raise TooLongError
+            place = f"{key}[{index}]"
+            if (placed := step.placed) is not None:
+                if placed.of == "own" and step.shootdown is None:
+                    self._key = place
+                    self._placed(placed, worker)
+            elif step.switch_mm:
+                self._enter(worker, (worker.process + 1) % len(self._ledgers))
+            else:
+                for inner, inside in self._done_inside(step, worker):
+                    self._steps(f"{place}.{inner}", inside, worker)
 
-    def _stack(self) -> None:
-        stack, ledger = self._plan.stack, self._ledger
+    def _done_inside(self, step: Step, worker: Worker) -> Iterator[tuple[str, Sequence[Step]]]:
+        """The lists of steps inside *step* that are done this time."""
+        if step.maybe is not None:
+            done = worker.stream(step.maybe.stream).random() < step.maybe.probability
+            name = "maybe.steps" if done else "maybe.otherwise"
+            yield name, step.parts[name]
+            return
+        times: int = 1
+        if step.repeat is not None:
+            asked = step.repeat.times
+            times = drawing(asked, 1)(worker.stream(asked.stream)) if isinstance(asked, CountDraw) else asked
+        for _ in range(times):
+            yield from step.parts.items()
+
+    def _placed(self, step: PlacedStep, worker: Worker) -> None:
+        if id(step) not in self._actions:
+            self._actions[id(step)] = placed_action(step)
+        steps = self._actions[id(step)](worker)
+        if steps is not None:
+            _drive(steps)
+        self.most = max(self.most, self._touched)
+
+    def _stack(self, stack: Stack, ledger: Ledger) -> None:
         self._key = "stack.size"
         size = stack.size // PAGE_BYTES
         _drive(ledger.perform(None, Mmap(size)))
@@ -196,9 +276,9 @@ class Rehearsal:
 
 
 @lru_cache(maxsize=256)
-def rehearse(plan: WorkloadPlan, threads: int) -> Rehearsal:
-    """The rehearsal of *threads* threads; one of the same plan is not repeated."""
-    return Rehearsal(plan, threads)
+def rehearse(plan: WorkloadPlan, threads: int, played: tuple[int, ...]) -> Rehearsal:
+    """The rehearsal of some of so many threads; one of the same plan is not repeated."""
+    return Rehearsal(plan, threads, played)
 
 
 class _IdleCpu:
@@ -208,6 +288,13 @@ class _IdleCpu:
 
     def work(self, time: int, activity: str) -> None:
         pass
+
+
+class _Streams:
+    """Random streams for a thread that is not run."""
+
+    def stream(self, name: str) -> Random:
+        return Random(name)
 
 
 def _drive(steps: Steps[object]) -> None:

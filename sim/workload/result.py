@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """One run, in ps: *operations* ended in its *span*, in which *threads* measured threads spent their time.
+    """One run, in ps: *operations* of *threads* measured threads ended in its *span*, in which the *cpus* of
+    these spent their time.
 
     *latencies* are of measured operations, *spent* is by activity. *span* is the window; without one it is
     all of *elapsed*, from the start of the threads to the end of the last one.
@@ -24,6 +25,7 @@ class Run:
     operations: int
     latencies: list[int]
     threads: int
+    cpus: int
     span: int
     spent: Mapping[str, float]
     elapsed: int
@@ -31,15 +33,15 @@ class Run:
 
 
 def balanced(run: Run) -> Run:
-    """*run*, whose time by activity is what its threads had. Raises `AccountingError` where it is not.
+    """*run*, whose time by activity is what its cpus had. Raises `AccountingError` where it is not.
 
     Exact to the picosecond where all of a run counts; in a window the pages of the accounts are scaled, which
     leaves the rounding of a float.
     """
-    charged, passed = sum(run.spent.values()), run.threads * run.span
+    charged, passed = sum(run.spent.values()), run.cpus * run.span
     scaled = any(isinstance(time, float) for time in run.spent.values())
     if not math.isclose(charged, passed, rel_tol=1e-9 if scaled else 0):
-        raise AccountingError(f"{charged} ps are accounted for, {run.threads} x {run.span} ps passed")
+        raise AccountingError(f"{charged} ps are accounted for, {run.cpus} x {run.span} ps passed")
     return run
 
 

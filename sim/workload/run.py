@@ -1,34 +1,46 @@
 """One run: boot the design on the machine, set up, release the threads, take the accounts.
 
-    main thread   set-up | creates the threads | writes the start flag | joins
-    thread i               uses its stack, polls .... sees the flag | request 0 | request 1 | ... | idle
-                                                     ^ skewed: its polling loop, its turn at the line
+    first thread of a process   set-up | stacks, creates the threads | joins  | writes the start flag
+    thread i                             uses its stack              | prepares | polls .. sees it | requests
+                                                                                  ^ skewed: its polling loop
 
-The account of every cpu opens when the flag is written and closes when the last thread is done. A thread does
-so many requests, or goes on until the window of the run is over (see `window`).
+Threads of a program (a workload with a `stack`) are created by the first thread of their process and wait for
+a flag; others are simply there. The account of every cpu opens when the threads are released and closes when
+the last one is done. A thread does so many requests, or goes on until the window of the run is over (see
+`window`).
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from sim.engine import QUIET, Engine, Probe, Schedule, ScheduleName, Steps
 from sim.engine.units import PAGE_BYTES
+from sim.errors import ModelError
 from sim.hardware import Cpu, Machine, MachineSpec
 from sim.mm import USER, Mmap
+from sim.workload.actions import Stage, sequence
 from sim.workload.boot import boot
-from sim.workload.layout import Slots
+from sim.workload.objects import Objects
 from sim.workload.pinning import order_of
+from sim.workload.processes import Processes, homes
 from sim.workload.result import Run, balanced, whole
-from sim.workload.steps import Worker
-from sim.workload.window import Meter
+from sim.workload.roles import roles_of, seats_of
+from sim.workload.step_spec import placed_steps
+from sim.workload.thread import Worker
+from sim.workload.window import Meter, Record
 
 if TYPE_CHECKING:
-    from sim.designs import DesignSpec
-    from sim.mm import AddressSpace
-    from sim.workload.spec import WorkloadPlan
+    from sim.designs import DesignSpec, Kernel
+    from sim.hardware import CacheLine
+    from sim.workload.plan import Role, WorkloadPlan
 
 START = "start"
+
+Body = Callable[[Worker], Steps[object]]
+"""What a thread does for a while."""
 
 
 def run_once(
@@ -43,136 +55,250 @@ def run_once(
     max_time_ps: int,
     probe: Probe = QUIET,
 ) -> Run:
-    """Run *plan* once on a machine with *threads* cpus online, its threads pinned as it says.
+    """Run *plan* once with so many *threads*, pinned as it says, on a machine with their cpus online.
 
-    Raises `AccountingError` unless the activities of all cpus sum to threads x elapsed, to the picosecond,
-    and `ModelError` where the end state breaks a rule.
+    Raises `AccountingError` unless the activities of all cpus sum to cpus x elapsed, to the picosecond, and
+    `ModelError` where the end state breaks a rule.
     """
     engine = Engine(seed=seed, schedule=schedule, max_events=max_events, max_time_ps=max_time_ps, probe=probe)
-    hardware = Machine(engine, machine, threads, order_of(plan.pinning, machine.topology))
-    space = boot(hardware, design, plan.memory).new_process(hardware.cpus[0])
-    slots = Slots(plan, threads, engine.stream("layout"))
-
-    _set_up(engine, hardware, space, plan, slots)
+    roles = [number for number in roles_of(plan, threads) if number is not None]
+    if len(roles) < threads:
+        raise ModelError(f"no role fits some of the {threads} threads")
+    seats = seats_of(plan, roles, machine.topology)
+    used = list(dict.fromkeys(seats))
+    others = [cpu for cpu in order_of(plan.pinning, machine.topology) if cpu not in used]
+    hardware = Machine(engine, machine, len(used), used + others)
+    workers = [Worker(thread, hardware.cpus[used.index(seat)], engine) for thread, seat in enumerate(seats)]
+    run = _Run(hardware, boot(hardware, design, plan.memory), plan, workers, roles)
+    run.set_up()
     started = engine._now
-    release = _Release(engine, hardware, space, plan, slots)
-    release.run()
+    run.release()
     elapsed = engine._now - started
     for cpu in hardware.cpus:
         cpu.close_account()
     probe.run_ends()
-    result = balanced(release.result(elapsed))
-    space.verify(hardware.cpus)
+    result = balanced(run.result(elapsed))
+    run.verify()
     return result
 
 
-def _set_up(engine: Engine, hardware: Machine, space: AddressSpace, plan: WorkloadPlan, slots: Slots) -> None:
-    """The main thread on cpu 0: the set-up steps, then one thread after the other up to the start flag."""
-    cpu = hardware.cpus[0]
-    space.activate(cpu)
-    stack = plan.stack.size // PAGE_BYTES
-    touched = plan.stack.touched // PAGE_BYTES
-    create = hardware.spec.kernel.create_thread.at(hardware.spec.clock)
-
-    def main() -> Steps[None]:
-        yield from Worker(space, cpu, slots, thread=0).run(plan.setup)
-        for other in hardware.cpus:
-            top = (yield from space.perform(cpu, Mmap(stack))) + stack
-            cpu.work(create, START)
-            yield cpu.take_pending()
-            if other is cpu:
-                yield from use_stack(cpu, top)
-            else:
-                other.thread = engine.process(use_stack(other, top), f"start of thread {other.id}")
-
-    def use_stack(here: Cpu, top: int) -> Steps[None]:
-        space.activate(here)
-        for page in range(top - touched, top):
-            yield from space.access(here, page)
-        if here.pending:
-            yield here.take_pending()
-
-    cpu.thread = engine.process(main(), "main thread")
-    engine.run()
-
-
-class _Release:
-    """All threads from the start flag on, and what is measured of them."""
+class _Run:
+    """The threads of one run and what they work on."""
 
     def __init__(
-        self, engine: Engine, hardware: Machine, space: AddressSpace, plan: WorkloadPlan, slots: Slots
+        self,
+        machine: Machine,
+        kernel: Kernel,
+        plan: WorkloadPlan,
+        workers: list[Worker],
+        numbers: list[int],
     ) -> None:
-        self._engine = engine
-        self._cpus = hardware.cpus
-        self._space = space
+        """*numbers* has the number of each thread's role."""
+        self._engine = machine.engine
+        self._machine = machine
         self._plan = plan
-        self._slots = slots
-        self._flag = hardware.line("start flag", owner=0)
-        kernel, clock = hardware.spec.kernel, hardware.spec.clock
-        self._poll, self._timestamp = kernel.poll.at(clock), kernel.timestamp.at(clock)
-        self._skew = engine.stream("start").random
-        self._latencies: list[int] = []
-        self._meter: Meter | None = None
+        self._workers = workers
+        self._numbers = numbers
+        self._roles: list[Role] = [plan.parts[number].role for number in numbers]
+        self._home = homes(plan, numbers)
+        self._processes = (
+            Processes(machine, kernel, plan, workers, self._home) if plan.has_processes else None
+        )
+        shared = len(machine.cpus) < len(workers)
+        streams = sum(
+            any(step.stream_dram for _, step in placed_steps(role.steps, "")) for role in self._roles
+        )
+        objects = Objects(machine, plan, len(workers), sharing=shared)
+        self._stage = Stage(machine, kernel, objects, self._processes, streams)
+        self._timed = any(_has_timed(role) for role in self._roles)
+        self._measured = [
+            worker
+            for worker, role in zip(workers, self._roles, strict=True)
+            if role.measured and (_has_timed(role) or not self._timed)
+        ]
+        costs, clock = machine.spec.kernel, machine.spec.clock
+        self._poll, self._timestamp = costs.poll.at(clock), costs.timestamp.at(clock)
+        self._create = costs.create_thread.at(clock)
+        self._flag: CacheLine | None = machine.line("start flag", owner=0) if plan.stack else None
 
-    def run(self) -> None:
+    # -- before the threads start ---------------------------------------------------------------------------
+
+    def set_up(self) -> None:
+        """Set up the processes, create the threads, let them prepare; takes simulated time."""
+        if self._processes is None:
+            return
+        self._all_at_once({self._workers[first]: self._main for first in self._processes.set_up_by}, "main")
+        prepare = {
+            worker: self._prepare
+            for worker, role in zip(self._workers, self._roles, strict=True)
+            if role.prepare or self._plan.stack is None
+        }
+        self._all_at_once(prepare, "set-up of")
+
+    def _all_at_once(self, bodies: Mapping[Worker, Body], what: str) -> None:
+        """Let each of these threads do something to its end; those of one cpu one after the other."""
+        if not bodies:
+            return
+        by_cpu: defaultdict[Cpu, list[tuple[Worker, Body]]] = defaultdict(list)
+        for worker, body in bodies.items():
+            by_cpu[worker.cpu].append((worker, body))
+
+        def run(parts: list[tuple[Worker, Body]]) -> Steps[None]:
+            for worker, body in parts:
+                yield from body(worker)
+                if worker.cpu.pending:
+                    yield worker.cpu.take_pending()
+
+        for cpu, parts in by_cpu.items():
+            cpu.thread = self._engine.process(run(parts), f"{what} thread {parts[0][0].number}")
+        self._engine.run()
+
+    def _main(self, worker: Worker) -> Steps[None]:
+        """The first thread of a process: its set-up and its threads; the same for processes without one."""
+        processes = self._processes
+        assert processes is not None
+        setup = sequence(self._stage, self._plan.setup)
+        for process, first in enumerate(processes.set_up_by):
+            if first != worker.number:
+                continue
+            processes.enter_to_set_up(worker, process)
+            yield from processes.load(worker.cpu, process)
+            yield from setup(worker)
+            worker.forget_mapped()
+            if self._plan.stack is not None:
+                yield from self._create_threads(worker, process)
+
+    def _create_threads(self, main: Worker, process: int) -> Steps[None]:
+        """Map a stack for each thread of *process* and start it, one thread after the other."""
+        stack, processes, cpu = self._plan.stack, self._processes, main.cpu
+        assert stack is not None
+        assert processes is not None
+        pages, touched = stack.size // PAGE_BYTES, stack.touched // PAGE_BYTES
+
+        def use_stack(worker: Worker, top: int) -> Steps[None]:
+            processes.enter(worker, process)
+            yield from processes.load(worker.cpu, process)
+            for page in range(top - touched, top):
+                yield from worker.space.access(worker.cpu, page)
+            if worker.cpu.pending:
+                yield worker.cpu.take_pending()
+
+        for worker in self._workers:
+            if self._home[worker.number] != process:
+                continue
+            top = (yield from main.space.perform(cpu, Mmap(pages))) + pages
+            cpu.work(self._create, START)
+            yield cpu.take_pending()
+            if worker.cpu is cpu:
+                yield from use_stack(worker, top)
+            else:
+                started = self._engine.process(use_stack(worker, top), f"start of thread {worker.number}")
+                worker.cpu.thread = started
+
+    def _prepare(self, worker: Worker) -> Steps[None]:
+        """What a thread does once before all of them start, where it goes round them in each process."""
+        processes, process = self._processes, self._home[worker.number]
+        assert processes is not None
+        processes.enter(worker, process)
+        prepare = sequence(self._stage, self._roles[worker.number].prepare)
+        if self._plan.visits:
+            for _ in processes.spaces:
+                yield from processes.next(worker)
+                yield from prepare(worker)
+        else:
+            if self._plan.stack is None:
+                yield from processes.load(worker.cpu, process)
+            yield from prepare(worker)
+        worker.keep_mapped()
+
+    # -- the run --------------------------------------------------------------------------------------------
+
+    def release(self) -> None:
         """Release the threads and let all of them end."""
-        for cpu in self._cpus:
+        plan, cpus = self._plan, self._machine.cpus
+        for cpu in cpus:
             cpu.open_account()
-        self._engine.probe.run_begins(self._cpus)
-        if self._plan.window:
-            self._meter = Meter(self._engine, self._plan.window, self._cpus, len(self._cpus))
-        for cpu in self._cpus:
-            cpu.thread = self._engine.process(self._thread(cpu), f"thread {cpu.id}")
+        self._engine.probe.run_begins(cpus)
+        measured = plan.measured
+        if plan.window:
+            self._stage.record = Meter(self._engine, plan.window, cpus, len(self._measured))
+        else:
+            self._stage.record = Record(measured.first, measured.last) if measured else Record()
+        bodies = {number: self._requests(plan.parts[number].role) for number in set(self._numbers)}
+        for worker in self._workers:
+            life = self._life(worker, bodies[self._numbers[worker.number]])
+            worker.cpu.thread = self._engine.process(life, f"thread {worker.number}")
         self._engine.run()
 
     def result(self, elapsed: int) -> Run:
         """What the run gave, after the accounts have been closed."""
-        threads, events, meter = len(self._cpus), self._engine.events, self._meter
-        if meter is not None:
-            spent = meter.spent(self._cpus)
-            return Run(meter.operations, meter.latencies, threads, meter.length, spent, elapsed, events)
-        operations = threads * self._plan.requests
-        return Run(operations, self._latencies, threads, elapsed, whole(self._cpus), elapsed, events)
+        record, events = self._stage.record, self._engine.events
+        cpus = list(dict.fromkeys(worker.cpu for worker in self._measured))
+        assert record is not None
+        if isinstance(record, Meter):
+            span, spent = record.length, record.spent(cpus)
+        else:
+            span, spent = elapsed, whole(cpus)
+        threads = len(self._measured)
+        return Run(record.operations, record.latencies, threads, len(cpus), span, spent, elapsed, events)
 
-    def _thread(self, cpu: Cpu) -> Steps[None]:
-        """The life of the thread on *cpu*."""
-        cpu.stall(int(self._skew() * self._poll), START)
-        yield from self._flag.read(cpu, START)
-        worker = Worker(self._space, cpu, self._slots, cpu.id)
-        yield from (
-            self._requests(cpu, worker) if self._meter is None else self._steady(cpu, worker, self._meter)
-        )
-        yield from self._space.deactivate(cpu)
+    def verify(self) -> None:
+        """Raises `ModelError` where the end state breaks a rule."""
+        if self._processes is not None:
+            self._processes.verify()
+
+    def _life(self, worker: Worker, requests: Body) -> Steps[None]:
+        """A thread from its release to its end."""
+        cpu, window, skew = worker.cpu, self._plan.window, self._engine.stream("start").random
+        if self._flag is not None:
+            cpu.stall(int(skew() * self._poll), START)
+            yield from self._flag.read(cpu, START)
+        elif window is not None:
+            cpu.stall(int(skew() * window.skew), START)
+        yield from requests(worker)
+        if self._processes is not None:
+            yield from worker.space.deactivate(cpu)
+        if cpu.pending:
+            yield cpu.take_pending()
+        record = self._stage.record
+        assert record is not None
+        yield from self._stage.objects.leave(worker, over=record.over(cpu.now))
         if cpu.pending:
             yield cpu.take_pending()
         cpu.leave()
 
-    def _requests(self, cpu: Cpu, worker: Worker) -> Steps[None]:
-        """So many requests."""
-        plan, measured = self._plan, self._plan.measured
-        assert measured is not None
-        before = cpu.now
-        for request in range(plan.requests):
-            worker.request = request
-            yield from worker.run(plan.thread)
-            cpu.work(self._timestamp, USER)
-            now = cpu.now
-            if measured.first <= request <= measured.last:
-                self._latencies.append(now - before)
-            before = now
+    def _requests(self, role: Role) -> Body:
+        """The requests of a thread in *role*, one round of slots after the other."""
+        plan, record = self._plan, self._stage.record
+        assert record is not None
+        steps, refill = sequence(self._stage, role.steps), sequence(self._stage, role.refill)
+        counts = role.measured and not self._timed
+        timestamp = self._timestamp if plan.stack else 0
 
-    def _steady(self, cpu: Cpu, worker: Worker, meter: Meter) -> Steps[None]:
-        """Requests, one round of slots after the other, until the window is over."""
-        plan = self._plan
-        while True:
-            for request in range(plan.requests):
-                if meter.over(cpu.now):
-                    return
-                before = cpu.now
+        def one_round(worker: Worker) -> Steps[bool]:
+            """Value: whether it was gone through to its end."""
+            cpu = worker.cpu
+            for request in range(plan.round):
+                begun = cpu.now
+                if record.over(begun):
+                    return False
                 worker.request = request
-                yield from worker.run(plan.thread)
-                cpu.work(self._timestamp, USER)
-                yield cpu.take_pending()
-                meter.add(before, cpu.now, 1)
-            yield from worker.run(plan.refill)
-            worker.mapped.clear()
+                yield from steps(worker)
+                if timestamp:
+                    cpu.work(timestamp, USER)
+                if counts:
+                    if record.counted and cpu.pending:
+                        yield cpu.take_pending()
+                    record.add(begun, cpu.now, 1, request)
+            return True
+
+        def until_over(worker: Worker) -> Steps[None]:
+            while (yield from one_round(worker)):
+                yield from refill(worker)
+                worker.forget_mapped()
+
+        return one_round if plan.window is None else until_over
+
+
+def _has_timed(role: Role) -> bool:
+    return any(step.timed for _, step in placed_steps(role.steps, ""))

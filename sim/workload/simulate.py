@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from sim.engine import QUIET, Probe
 from sim.engine.units import PS_PER_NS, PS_PER_US
 from sim.errors import InputError, ModelError
-from sim.workload.bench import BenchSpec, run_bench
 from sim.workload.demands import misfit
 from sim.workload.result import Run
 from sim.workload.run import run_once
@@ -57,7 +56,7 @@ class Measurement:
 def simulate(
     machine: MachineSpec,
     design: DesignSpec,
-    workload: WorkloadSpec | BenchSpec,
+    workload: WorkloadSpec,
     *,
     placement: str,
     threads: int,
@@ -74,40 +73,25 @@ def simulate(
     Raises `InputError` where the workload cannot run on this machine, `BudgetExceeded` where the limits are
     passed and `ModelError` where the model breaks a rule or nothing was measured.
     """
-    if not 1 <= threads <= machine.cpus:
+    plan = workload.plan(placement)
+    if threads < 1 or (plan.cpus is None and threads > machine.cpus):
         raise ModelError(f"{threads} threads on a machine of {machine.cpus} cpus")
     if (fault := misfit(machine, workload, placement, threads)) is not None:
         raise InputError(fault)
     runs: list[Run] = []
-    if isinstance(workload, BenchSpec):
-        runs.append(
-            run_bench(
-                machine,
-                design,
-                workload,
-                threads=threads,
-                seed=seed,
-                schedule=schedule,
-                max_events=limits.events,
-                max_time_ps=limits.simulated_ps,
-                probe=probe,
-            )
+    for number in range(-(-(plan.pooled_threads or 1) // threads)):
+        run = run_once(
+            machine,
+            design,
+            plan,
+            threads=threads,
+            seed=seed if plan.pooled_threads is None else f"{seed}/{number}",
+            schedule=schedule,
+            max_events=limits.events - sum(run.events for run in runs),
+            max_time_ps=limits.simulated_ps,
+            probe=probe,
         )
-    else:
-        plan = workload.plan(placement)
-        for number in range(-(-plan.pooled_threads // threads)):
-            run = run_once(
-                machine,
-                design,
-                plan,
-                threads=threads,
-                seed=f"{seed}/{number}",
-                schedule=schedule,
-                max_events=limits.events - sum(run.events for run in runs),
-                max_time_ps=limits.simulated_ps,
-                probe=probe,
-            )
-            runs.append(run)
+        runs.append(run)
     if not all(run.latencies and run.operations for run in runs):
         raise ModelError(f"{workload.name} measured nothing: its window is too short for {threads} threads")
     return _measurement(runs)

@@ -75,7 +75,7 @@ class Window(Spec):
     length: Extent
     """Time, or requests a thread, in which operations count that end in it."""
     skew: Duration = 0
-    """Threads of a bench start within this time, each at a random moment of it."""
+    """Threads start within this time, each at a random moment of it."""
 
     @model_validator(mode="after")
     def _something_is_measured(self) -> Self:
@@ -95,7 +95,32 @@ class Window(Spec):
         return isinstance(self.warm_up, Requests) or isinstance(self.length, Requests)
 
 
-class Meter:
+class Record:
+    """What the measured threads of a run did: all operations, and the latencies (ps, an operation) of those
+    in the requests from *first* to *last*, which is None for all that follow.
+    """
+
+    counted = False
+    """Each operation must end at the engine's own time: something waits for so many of them."""
+
+    def __init__(self, first: int = 0, last: int | None = None) -> None:
+        self.latencies: list[int] = []
+        self.operations = 0
+        self._first = first
+        self._last = last
+
+    def over(self, time: int) -> bool:
+        """Whether threads stop at *time* (ps), wherever they are."""
+        return False
+
+    def add(self, begun: int, ended: int, operations: int, request: int = 0) -> None:
+        """*operations*, one after the other, from *begun* to *ended* (ps) in a thread's *request*."""
+        self.operations += operations
+        if self._first <= request and (self._last is None or request <= self._last):
+            self.latencies.append((ended - begun) // operations)
+
+
+class Meter(Record):
     """Counts what ends in the window of one run, and turns the pages of the accounts at its ends.
 
     *latencies* (ps, an operation) are of operations that began in the window. *begin* and *end* are its ends
@@ -104,8 +129,8 @@ class Meter:
 
     def __init__(self, engine: Engine, window: Window, cpus: Iterable[Cpu], threads: int) -> None:
         """The window of a run that starts now; *threads* of them are measured."""
-        self.latencies: list[int] = []
-        self.operations = 0
+        super().__init__()
+        self.counted = window.counted
         self.begin: int | None = None
         self.end: int | None = None
         self._engine = engine
@@ -123,7 +148,7 @@ class Meter:
         """Whether the window is over at *time* (ps)."""
         return self.end is not None and time >= self.end
 
-    def add(self, begun: int, ended: int, operations: int) -> None:
+    def add(self, begun: int, ended: int, operations: int, request: int = 0) -> None:
         """*operations*, one after the other, from *begun* to *ended* (ps)."""
         if self.begin is None:
             assert self._warm_up is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sim.experiment import load_spec
-from sim.workload import BenchSpec, Limits, simulate
+from sim.workload import Limits, WorkloadSpec, simulate
 
 LIMITS = Limits(events=5_000_000, simulated_ps=10**12)
 
@@ -17,12 +17,11 @@ def latency(design: str, order: int, operation: str, threads: int, count: int) -
     timed = {"timed": [take if operation == "get" else give], "per": count}
     steps = [{"barrier": "1 us"}, timed if operation == "get" else take]
     steps += [{"barrier": "1 us"}, give if operation == "get" else timed]
-    bench = BenchSpec.model_validate(
+    bench = WorkloadSpec.model_validate(
         {
             "name": "bulk",
             "title": "",
-            "family": "bench",
-            "rounds": 1,
+            "requests": 1,
             "roles": [{"who": "all", "steps": steps}],
         },
         strict=False,

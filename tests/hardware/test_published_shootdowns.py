@@ -14,7 +14,7 @@ from sim.designs import DesignSpec
 from sim.engine import Engine, Steps
 from sim.experiment import load_spec
 from sim.hardware import Cpu, Machine, MachineSpec
-from sim.workload import BenchSpec, Limits, simulate
+from sim.workload import Limits, WorkloadSpec, simulate
 
 US = 1_000_000
 
@@ -78,13 +78,13 @@ def test_does_a_page_more_cost_a_flush_what_was_measured(name: str) -> None:
     assert cycles == pytest.approx(227, rel=0.1)
 
 
-def bench_ns(machine_name: str, design: str, workload: str, threads: int) -> float:
+def bench_ns(machine_name: str, design: str, workload: str, threads: int, placement: str = "") -> float:
     """The mean latency of a shipped bench."""
     return simulate(
         machine(machine_name),
         cast(DesignSpec, load_spec("design", design).spec),
-        cast(BenchSpec, load_spec("workload", workload).spec),
-        placement="",
+        cast(WorkloadSpec, load_spec("workload", workload).spec),
+        placement=placement,
         threads=threads,
         seed=2025,
         limits=Limits(events=50_000_000, simulated_ps=10**12),
@@ -107,9 +107,9 @@ def test_what_do_others_add_to_discarding_a_page(
 
     Flushing the own TLB meanwhile saved 150 to 210 ns; here its INVLPG, 64 ns, without the code around it.
     """
-    workload = "dontneed-touch-others-spin"
-    alone = bench_ns("haswell-desktop-4", design, workload, 1)
-    added = bench_ns("haswell-desktop-4", design, workload, 1 + others) - alone
+    place = "haswell-desktop-4", design, "dontneed-touch-others-spin"
+    alone = bench_ns(*place, 1, "threads")
+    added = bench_ns(*place, 1 + others, "threads") - alone
     assert added / measured - 1 == pytest.approx(miss, abs=0.02)
 
 

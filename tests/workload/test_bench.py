@@ -11,24 +11,24 @@ from pydantic import ValidationError
 from sim.designs import spec_model
 from sim.errors import InputError, ModelError
 from sim.hardware import MachineSpec
-from sim.workload import BenchSpec, Limits, Measurement, simulate
-from sim.workload.bench.lock_spec import READABLE, LockSpec
+from sim.workload import Limits, Measurement, WorkloadSpec, simulate
+from sim.workload.lock_spec import READABLE, LockSpec
 
 LIMITS = Limits(events=5_000_000, simulated_ps=10**12)
 WINDOW = {"warm_up": "1 us", "length": "50 us", "skew": "100 ns"}
 
 
-def bench(**fields: Any) -> BenchSpec:
-    return BenchSpec.model_validate({"name": "b", "title": "b", "family": "bench", **fields}, strict=False)
+def bench(**fields: Any) -> WorkloadSpec:
+    return WorkloadSpec.model_validate({"name": "b", "title": "b", **fields}, strict=False)
 
 
-def measure(spec: BenchSpec, threads: int, seed: int = 1, **changes: Any) -> Measurement:
+def measure(spec: WorkloadSpec, threads: int, seed: int = 1, **changes: Any) -> Measurement:
     design = spec_model("bench")(name="hardware", title="", family="bench")
     machine = MachineSpec.model_validate(raw_spec(changes))
     return simulate(machine, design, spec, placement="", threads=threads, seed=seed, limits=LIMITS)
 
 
-def loop(step: dict[str, Any], **fields: Any) -> BenchSpec:
+def loop(step: dict[str, Any], **fields: Any) -> WorkloadSpec:
     return bench(roles=[{"who": "all", "steps": [step]}], window=WINDOW, **fields)
 
 
@@ -71,7 +71,7 @@ def test_does_a_compare_and_swap_that_lost_try_again() -> None:
 def test_are_only_the_timed_steps_measured() -> None:
     spec = bench(
         lines={"x": {}},
-        rounds=20,
+        requests=20,
         roles=[
             {"who": "first", "steps": [{"add": "x"}, {"barrier": "1 ns"}, {"barrier": "1 ns"}]},
             {"who": "others", "steps": [{"barrier": "1 ns"}, {"timed": [{"add": "x"}]}, {"barrier": "1 ns"}]},
@@ -86,7 +86,7 @@ def test_do_simultaneous_writers_wait_for_half_of_each_other() -> None:
     """m requests at once: the mean latency is (m + 1) / 2 transfers."""
     spec = bench(
         lines={"x": {}},
-        rounds=50,
+        requests=50,
         roles=[
             {"who": "first", "steps": [{"add": "x"}, {"barrier": "1 ns"}, {"barrier": "1 ns"}]},
             {"who": "others", "steps": [{"barrier": "0 ns"}, {"timed": [{"add": "x"}]}, {"barrier": "1 ns"}]},
@@ -188,13 +188,13 @@ def test_is_a_measured_latency_that_of_memory_under_load() -> None:
 )
 def test_how_long_does_a_thread_alone_fill_memory(step: dict[str, Any], ns: float) -> None:
     memory = {"inter_socket": "5.12 GB/s", "llc": "1 GiB"}
-    spec = bench(rounds=2, roles=[{"who": "all", "steps": [step]}])
+    spec = bench(requests=2, roles=[{"who": "all", "steps": [step]}])
     assert measure(spec, 1, memory=memory).latency_mean_ns == ns
 
 
 def test_do_huge_pages_have_a_cost_of_their_own_and_the_rest_of_a_range_not() -> None:
     memory = {"cluster_read": "40.96 GB/s", "llc": "1 GiB", "clear_huge": "512 us"}
-    spec = bench(rounds=1, roles=[{"who": "all", "steps": [{"clear": {"size": "513 pages"}}]}])
+    spec = bench(requests=1, roles=[{"who": "all", "steps": [{"clear": {"size": "513 pages"}}]}])
     assert measure(spec, 1, memory=memory).latency_mean_ns == 512_000 + 200
 
 
@@ -202,7 +202,7 @@ def test_is_remote_memory_farther_to_read() -> None:
     dram = {"channels": 1, "channel_bandwidth": "20 GB/s", "banks": 4, "bank_cycle": "30 ns"}
 
     def latency(**more: Any) -> float:
-        spec = bench(rounds=3, roles=[{"who": "all", "steps": [{"read_dram": 1, **more}]}])
+        spec = bench(requests=3, roles=[{"who": "all", "steps": [{"read_dram": 1, **more}]}])
         return measure(spec, 1, memory={"dram": dram}).latency_mean_ns
 
     assert [latency(), latency(node="local"), latency(node="remote"), latency(node=1)] == [80, 80, 140, 140]
@@ -218,7 +218,7 @@ def test_is_remote_memory_farther_to_read() -> None:
 def test_is_memory_that_a_machine_does_not_have_refused(node: Any, machine: Any, message: str) -> None:
     for step in ({"clear": {"node": node}}, {"copy": {"source": node}}, {"read_dram": 1, "node": node}):
         with pytest.raises(InputError, match=message):
-            measure(bench(rounds=1, roles=[{"who": "all", "steps": [step]}]), 1, **machine)
+            measure(bench(requests=1, roles=[{"who": "all", "steps": [step]}]), 1, **machine)
 
 
 def test_do_pages_of_an_allocator_come_from_the_bound_node() -> None:
@@ -228,7 +228,7 @@ def test_do_pages_of_an_allocator_come_from_the_bound_node() -> None:
     pages = [{"allocate": {"count": 8}}, {"free": {"count": 8}}]
 
     def latency(memory: Any) -> float:
-        spec = bench(rounds=20, memory=memory, roles=[{"who": "all", "steps": pages}])
+        spec = bench(requests=20, memory=memory, roles=[{"who": "all", "steps": pages}])
         machine = MachineSpec.model_validate(raw_spec())
         return simulate(
             machine, design("linux"), spec, placement="", threads=16, seed=1, limits=LIMITS
@@ -241,29 +241,33 @@ def test_do_pages_of_an_allocator_come_from_the_bound_node() -> None:
     ("fields", "message"),
     [
         (
-            {"rounds": 1, "roles": [{"who": "all", "steps": [{"compute": "1 ns", "node": 1}]}]},
+            {"requests": 1, "roles": [{"who": "all", "steps": [{"compute": "1 ns", "node": 1}]}]},
             "to `read_dram`",
         ),
-        ({"rounds": 1, "roles": [{"who": "all", "steps": [{"clear": {"size": "100 ns"}}]}]}, "not a size"),
+        ({"requests": 1, "roles": [{"who": "all", "steps": [{"clear": {"size": "100 ns"}}]}]}, "not a size"),
         (
-            {"rounds": 1, "roles": [{"who": "all", "steps": [{"clear": {"size": "5 KiB"}}]}]},
+            {"requests": 1, "roles": [{"who": "all", "steps": [{"clear": {"size": "5 KiB"}}]}]},
             "whole number of pages",
         ),
-        ({"rounds": 1, "roles": [{"who": "all", "steps": [{"clear": {"node": "far"}}]}]}, "local, remote or"),
-        ({"rounds": 1, "roles": [{"who": "all", "steps": [{"copy": {}, "clear": {}}]}]}, "this one has 2"),
-        ({"rounds": 1, "window": WINDOW}, "either `rounds` or `window`"),
-        ({"rounds": 1, "roles": [{"who": "all", "steps": [{"add": "y"}]}]}, "uses 'y'"),
-        ({"rounds": 1, "roles": [{"who": "all", "steps": [{"add": "x", "load": "x"}]}]}, "this one has 2"),
         (
-            {"rounds": 1, "lines": {"x": {"each_thread": "8 B"}}, "roles": TURN},
+            {"requests": 1, "roles": [{"who": "all", "steps": [{"clear": {"node": "far"}}]}]},
+            "local, remote or",
+        ),
+        ({"requests": 1, "roles": [{"who": "all", "steps": [{"copy": {}, "clear": {}}]}]}, "this one has 2"),
+        ({}, "give `requests` or `window`"),
+        ({"measured": {"first": 0, "last": 0}, "window": WINDOW}, "either `measured` or `window`"),
+        ({"requests": 1, "roles": [{"who": "all", "steps": [{"add": "y"}]}]}, "uses 'y'"),
+        ({"requests": 1, "roles": [{"who": "all", "steps": [{"add": "x", "load": "x"}]}]}, "this one has 2"),
+        (
+            {"requests": 1, "lines": {"x": {"each_thread": "8 B"}}, "roles": TURN},
             "`turn` is for a word that all threads share",
         ),
-        ({"rounds": 1, "locks": {"l": {"kind": "ticket", "pause": "1 ns"}}}, "Extra inputs"),
-        ({"rounds": 1, "locks": {"l": {"kind": "ttas"}}}, "Field required"),
-        ({"rounds": 1, "locks": {"l": {"kind": "lock"}}}, "'qspinlock'"),
+        ({"requests": 1, "locks": {"l": {"kind": "ticket", "pause": "1 ns"}}}, "Extra inputs"),
+        ({"requests": 1, "locks": {"l": {"kind": "ttas"}}}, "Field required"),
+        ({"requests": 1, "locks": {"l": {"kind": "lock"}}}, "'qspinlock'"),
         (
             {
-                "rounds": 1,
+                "requests": 1,
                 "locks": {"l": {"kind": "rwsem-xadd"}},
                 "roles": [
                     {"who": "all", "steps": [{"seq_read": {"lock": "l", "steps": [{"compute": "1 ns"}]}}]}
@@ -273,7 +277,7 @@ def test_do_pages_of_an_allocator_come_from_the_bound_node() -> None:
         ),
         (
             {
-                "rounds": 1,
+                "requests": 1,
                 "locks": {"l": {"kind": "mcs"}},
                 "roles": [{"who": "all", "steps": [{"read_lock": "l"}]}],
             },
@@ -289,4 +293,4 @@ def test_which_benches_are_refused(fields: dict[str, Any], message: str) -> None
 
 def test_is_a_bench_of_pages_refused_by_bare_hardware() -> None:
     with pytest.raises(ModelError, match="BareKernel offers no allocate"):
-        measure(bench(rounds=1, roles=[{"who": "all", "steps": [{"allocate": {"count": 1}}]}]), 1)
+        measure(bench(requests=1, roles=[{"who": "all", "steps": [{"allocate": {"count": 1}}]}]), 1)

@@ -1,4 +1,4 @@
-"""Benches with address spaces: what do touch, shootdown and switch_space measure, and what do they leave?"""
+"""Threads with a region each: what do touch, shootdown and switch_mm measure, and what do they leave?"""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from typing import Any, cast
 import kernels
 import pytest
 from machines import raw_spec
-from pydantic import ValidationError
 
 from sim.designs import DesignSpec, spec_model
 from sim.errors import ModelError
 from sim.experiment import load_spec
 from sim.hardware import Cpu, InterruptController, MachineSpec, Tlb
-from sim.workload import BenchSpec, Limits, Measurement, simulate
+from sim.workload import Limits, Measurement, WorkloadSpec, simulate
 
 LIMITS = Limits(events=5_000_000, simulated_ps=10**12)
 PCID = {"pcid": True, "switch": "50 ns"}
@@ -22,12 +21,38 @@ HIT = 1
 """ns of an access."""
 
 
-def bench(*steps: dict[str, Any], others: list[dict[str, Any]] | None = None, **fields: Any) -> BenchSpec:
+TOUCH = {"touch": {"at": "slot"}}
+TOUCH_FIRST = {"touch": {"at": "slot", "of": "first"}}
+
+
+def shootdown(targets: str | int, **fields: Any) -> dict[str, Any]:
+    return {"shootdown": {"at": "slot", "targets": targets, **fields}}
+
+
+def bench(
+    *steps: dict[str, Any],
+    pages: int = 1,
+    every: int = 1,
+    others: list[dict[str, Any]] | None = None,
+    **fields: Any,
+) -> WorkloadSpec:
+    """Each thread has *pages* pages, *every* so many apart, and touches them before the run."""
+    region = f"{pages * every} pages"
     roles: list[dict[str, Any]] = [{"who": "first" if others else "all", "steps": list(steps)}]
     if others:
         roles.append({"who": "others", "measured": False, "steps": others})
-    raw = {"name": "b", "title": "b", "family": "bench", "rounds": 10, "roles": roles, **fields}
-    return BenchSpec.model_validate(raw, strict=False)
+    raw = {
+        "name": "b",
+        "title": "b",
+        "requests": 10,
+        "layout": {"request": region, "stride": region, "slots": 1},
+        "setup": [{"mmap": {"at": "layout"}}],
+        "roles": roles,
+        **fields,
+    }
+    prepare = [{"touch": {"at": "slot", "every": every}}]
+    raw["roles"] = [{"prepare": prepare, **role} for role in raw["roles"]]
+    return WorkloadSpec.model_validate(raw, strict=False)
 
 
 def design(**flush: Any) -> DesignSpec:
@@ -35,22 +60,21 @@ def design(**flush: Any) -> DesignSpec:
     return spec_model("bench").model_validate(raw)
 
 
-def measure(spec: BenchSpec, threads: int = 1, tlb: dict[str, Any] | None = None) -> Measurement:
+def measure(spec: WorkloadSpec, threads: int = 1, tlb: dict[str, Any] | None = None) -> Measurement:
     machine = MachineSpec.model_validate(raw_spec({"tlb": {"entries": 64, **(tlb or {})}}))
     return simulate(machine, design(), spec, placement="", threads=threads, seed=1, limits=LIMITS)
 
 
 def test_what_does_a_pass_over_more_pages_than_the_tlb_holds_cost() -> None:
     """Eight entries, least recently used leaves: with nine pages in turn every access walks."""
-    touch = {"touch": {}}
-    assert measure(bench(touch, spaces={"pages": 8}), tlb={"entries": 8}).latency_mean_ns == 8 * HIT
-    assert measure(bench(touch, spaces={"pages": 9}), tlb={"entries": 8}).latency_mean_ns == 9 * (HIT + 10)
+    assert measure(bench(TOUCH, pages=8), tlb={"entries": 8}).latency_mean_ns == 8 * HIT
+    assert measure(bench(TOUCH, pages=9), tlb={"entries": 8}).latency_mean_ns == 9 * (HIT + 10)
 
 
 @pytest.mark.parametrize("kind", kernels.KINDS)
 def test_can_a_bench_touch_pages_under_every_kernel(kind: str) -> None:
     """Set-up loads the space before it maps anything in it: a kernel's mmap counts on that."""
-    machine, spec = MachineSpec.model_validate(raw_spec()), bench({"touch": {}}, spaces={"pages": 4})
+    machine, spec = MachineSpec.model_validate(raw_spec()), bench(TOUCH, pages=4)
     touched = simulate(machine, kernels.design(kind), spec, placement="", threads=2, seed=1, limits=LIMITS)
     assert touched.latency_mean_ns == 4 * HIT
 
@@ -59,8 +83,8 @@ def test_do_pages_far_apart_need_a_line_of_page_table_each() -> None:
     """16 pages: two lines if they lie side by side, 16 if they do not; the core keeps four lines."""
     far = {"core_lines": 4, "llc": "30 ns", "cluster_lines": 100, "cold": "150 ns"}
     tlb = {"entries": 8, "far_walk": far}
-    near = bench({"touch": {}}, spaces={"pages": 16})
-    apart = bench({"touch": {}}, spaces={"pages": 16, "apart": "64 KiB"})
+    near = bench(TOUCH, pages=16)
+    apart = bench({"touch": {"at": "slot", "every": 16}}, pages=16, every=16)
     assert measure(near, tlb=tlb).latency_mean_ns == 16 * (HIT + 10)
     assert measure(apart, tlb=tlb).latency_mean_ns == 16 * (HIT + 30)
     far["cluster_lines"] = 8
@@ -69,9 +93,7 @@ def test_do_pages_far_apart_need_a_line_of_page_table_each() -> None:
 
 def test_does_a_full_flush_leave_a_debt() -> None:
     """Four of 40 pages by INVLPG: four walks later. Above the ceiling: forty."""
-    spec = bench(
-        {"shootdown": {"targets": "all", "pages": 4}}, {"timed": [{"touch": {}}]}, spaces={"pages": 40}
-    )
+    spec = bench(shootdown("all", pages=4), {"timed": [TOUCH]}, pages=40)
     assert measure(spec).latency_mean_ns == 40 * HIT + 4 * 10
     assert measure(spec, tlb={"flush_ceiling": 3}).latency_mean_ns == 40 * HIT + 40 * 10
 
@@ -81,7 +103,7 @@ def test_does_a_space_that_comes_back_find_its_translations(
     tlb: dict[str, Any], count: int, walks: int
 ) -> None:
     """With two numbers a cpu two spaces keep their entries; of three in turn none does."""
-    spec = bench({"switch_space": "next"}, {"timed": [{"touch": {}}]}, spaces={"count": count, "pages": 4})
+    spec = bench({"switch_mm": "next"}, {"timed": [TOUCH]}, processes=count, pages=4)
     assert measure(spec, tlb=tlb).latency_mean_ns == 4 * HIT + walks * 4 * 10
 
 
@@ -90,9 +112,8 @@ def test_does_a_shootdown_measure_the_flush_alone() -> None:
     + 15 ns."""
     spec = bench(
         {"barrier": "0 ns"},
-        {"timed": [{"shootdown": {"targets": "all"}}]},
+        {"timed": [shootdown("all")]},
         {"barrier": "0 ns"},
-        spaces={"pages": 1},
         others=[{"barrier": "0 ns"}, {"barrier": "0 ns"}],
     )
     assert measure(spec, 2).latency_mean_ns == 2 + 50 + 30 + 100 + 300 + 400 + 90 + 40 + 15
@@ -109,9 +130,7 @@ def test_whom_does_a_shootdown_ask(targets: str | int, calls: int, monkeypatch: 
         return start(self, sender, chosen, call)
 
     monkeypatch.setattr(InterruptController, "start", counting)
-    spec = bench(
-        {"shootdown": {"targets": targets}}, spaces={"pages": 1}, others=[{"compute": "1 ms"}], rounds=1
-    )
+    spec = bench(shootdown(targets), others=[{"compute": "1 ms"}], requests=1)
     measure(spec, 4)
     assert asked == [calls]
 
@@ -119,10 +138,9 @@ def test_whom_does_a_shootdown_ask(targets: str | int, calls: int, monkeypatch: 
 def test_is_a_translation_that_survives_its_flush_found(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = bench(
         {"barrier": "0 ns"},
-        {"shootdown": {"targets": "all"}},
-        spaces={"pages": 1},
-        others=[{"touch": {"region": "first"}}, {"barrier": "0 ns"}, {"compute": "10 us"}],
-        rounds=1,
+        shootdown("all"),
+        others=[TOUCH_FIRST, {"barrier": "0 ns"}, {"compute": "10 us"}],
+        requests=1,
     )
     measure(spec, 2)
     monkeypatch.setattr(Tlb, "invalidate", lambda self, pages, asid=None: None)
@@ -132,13 +150,14 @@ def test_is_a_translation_that_survives_its_flush_found(monkeypatch: pytest.Monk
 
 def test_does_a_walk_fetch_an_entry_that_another_cpu_has_written() -> None:
     """Thread 1 touches thread 0's page for the first time: the line of its entry is with cpu 0."""
+    first_page = {"touch": {"at": "slot", "of": "first", "every": 16}}
     spec = bench(
         roles=[
             {"who": "first", "measured": False, "steps": [{"compute": "1 ns"}]},
-            {"who": "others", "steps": [{"timed": [{"touch": {"region": "first"}}]}]},
+            {"who": "others", "steps": [{"timed": [first_page]}]},
         ],
-        spaces={"pages": 1, "apart": "64 KiB"},
-        rounds=2,
+        every=16,
+        requests=2,
     )
     assert measure(spec, 2).latency_mean_ns == (30 + 10 + HIT + HIT) / 2
 
@@ -146,45 +165,30 @@ def test_does_a_walk_fetch_an_entry_that_another_cpu_has_written() -> None:
 def test_are_windows_counted_from_the_start_of_the_threads() -> None:
     """The set-up takes longer than the window; every pass takes 40 ns."""
     window = {"warm_up": "1 us", "length": "4 us", "skew": "1 ns"}
-    spec = bench({"touch": {}}, spaces={"pages": 40}, rounds=None, window=window)
+    spec = bench(TOUCH, pages=40, requests=None, window=window)
     assert measure(spec).operations == 100
 
 
 def test_is_the_set_up_not_accounted() -> None:
-    spec = bench({"touch": {}}, spaces={"pages": 40})
+    spec = bench(TOUCH, pages=40)
     measured = measure(spec)
     assert measured.simulated_ns == 10 * 40 * HIT
     assert measured.breakdown_ns_per_op == {"user": 40 * HIT}
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"roles": [{"who": "all", "steps": [{"touch": {}}]}]}, "need `spaces`"),
-        ({"spaces": {"pages": 1, "apart": "5 KiB"}}, "whole number of pages"),
-        (
-            {"spaces": {"pages": 2}, "roles": [{"who": "all", "steps": [{"touch": {"pages": 3}}]}]},
-            "works on 3 pages, spaces.pages is 2",
-        ),
-    ],
-)
-def test_which_benches_of_spaces_are_refused(fields: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValidationError, match=message):
-        bench({"compute": "1 ns"}, **fields)
-
-
 def test_is_a_bench_of_spaces_refused_by_hardware_without() -> None:
     machine = MachineSpec.model_validate(raw_spec())
     bare = spec_model("bench")(name="hardware", title="", family="bench")
-    spec = bench({"touch": {}}, spaces={"pages": 1})
+    spec = bench(TOUCH)
     with pytest.raises(ModelError, match="BareKernel has no processes"):
         simulate(machine, bare, spec, placement="", threads=1, seed=1, limits=LIMITS)
 
 
-@pytest.mark.parametrize(("apart", "calls"), [("4 KiB", 1), ("8 KiB", 4), ("2 MiB", 4)])
-def test_are_pages_apart_discarded_apart(apart: str, calls: int) -> None:
+@pytest.mark.parametrize(("every", "calls"), [(1, 1), (2, 4), (512, 4)])
+def test_are_pages_apart_given_back_apart(every: int, calls: int) -> None:
     """One madvise call for pages side by side; a call a page where others lie between them."""
-    spec = bench({"discard": {}}, {"touch": {}}, spaces={"pages": 4, "apart": apart})
+    steps = [{name: {"at": "slot", "every": every}} for name in ("madvise", "touch")]
+    spec = bench(*steps, pages=4, every=every)
     machine = MachineSpec.model_validate(raw_spec({"kernel": {"syscall": "1 us"}}))
     linux = cast(DesignSpec, load_spec("design", "linux-6.13").spec)
     run = simulate(machine, linux, spec, placement="", threads=2, seed=1, limits=LIMITS)

@@ -13,7 +13,7 @@ from sim.designs import DesignSpec
 from sim.errors import BudgetExceeded, InputError
 from sim.experiment import load_spec, parse_override
 from sim.hardware import MachineSpec
-from sim.workload import BenchSpec, Limits, WorkloadSpec, foresee, lacking, never_works, simulate
+from sim.workload import Limits, WorkloadSpec, foresee, lacking, never_works, simulate
 
 LIMITS = Limits(events=200_000, simulated_ps=10**11)
 LOOP: dict[str, Any] = {
@@ -29,12 +29,13 @@ LOOP: dict[str, Any] = {
 BENCH: dict[str, Any] = {
     "name": "b",
     "title": "",
-    "family": "bench",
     "lines": {"x": {}, "y": {"each_thread": "64 B"}},
+    "channels": {"c": {"tokens": 1}},
     "locks": {"l": {"kind": "mcs"}, "r": {"kind": "phase-fair"}, "s": {"kind": "seqlock"}},
-    "spaces": {"pages": 2},
-    "rounds": 3,
+    "layout": {"request": "2 pages", "stride": "2 pages", "slots": 1, "base": "4 GiB"},
+    "requests": 3,
 }
+NO_MEMORY = {"layout": None}
 
 
 def machine(**changes: Any) -> MachineSpec:
@@ -45,9 +46,10 @@ def workload(**changes: Any) -> WorkloadSpec:
     return WorkloadSpec.model_validate({**LOOP, **changes}, strict=False)
 
 
-def bench(*roles: tuple[str, list[dict[str, Any]]], **changes: Any) -> BenchSpec:
-    written = [{"who": who, "steps": steps} for who, steps in roles]
-    return BenchSpec.model_validate({**BENCH, "roles": written, **changes}, strict=False)
+def bench(*roles: tuple[str, list[dict[str, Any]]], **changes: Any) -> WorkloadSpec:
+    prepare = [{"mmap": {"at": "own slots"}}] if changes.get("layout", True) else []
+    written = [{"who": who, "prepare": prepare, "steps": steps} for who, steps in roles]
+    return WorkloadSpec.model_validate({**BENCH, "roles": written, **changes}, strict=False)
 
 
 def design(name: str) -> DesignSpec:
@@ -121,7 +123,6 @@ LOCK, UNLOCK = {"lock": "l"}, {"unlock": "l"}
         ([("first", [COMPUTE, WAIT]), ("all", [COMPUTE])], 2, "roles[1].steps", "the barrier 0 times"),
         ([("first", [{"turn": "x"}]), ("all", [COMPUTE])], 2, "roles[1].steps", "its turn at x 0 times"),
         ([("all", [LOCK, WAIT, UNLOCK])], 2, "roles[0].steps[1].barrier", "with l held"),
-        ([("all", [{"switch_space": "next"}])], 1, "roles[0].steps[0].switch_space", "one address space"),
         ([("all", [{"compute": "0 cycles"}])], 1, "roles[0].steps", "take no time"),
         ([("all", [{"read_dram": 1}])], 1, "roles[0].steps[0].read_dram", "DRAM channels"),
         ([("all", [{"clear": {"node": 7}}])], 1, "roles[0].steps[0]", "NUMA node"),
@@ -141,19 +142,19 @@ def test_what_is_said_of_a_bench_that_cannot_run(
         ({"lines": {"x": {"home": 2}}, "locks": {}}, "lines.x.home"),
         ({"locks": {"l": {"kind": "mcs", "home": 5}}}, "locks.l.home"),
         (
-            {"rounds": None, "window": {"warm_up": "0.1 us", "length": "0.5 us", "skew": "1 ns"}},
+            {"requests": None, "window": {"warm_up": "0.1 us", "length": "0.5 us", "skew": "1 ns"}},
             "window.length",
         ),
-        ({"spaces": {"pages": 10**7, "apart": "64 MiB"}}, "spaces.pages"),
+        ({"layout": {"request": "640 TiB", "stride": "640 TiB"}}, "layout.stride"),
         (
-            {"rounds": 2000, "roles": [{"who": "all", "steps": [{"allocate": {"count": 9, "order": 10}}]}]},
+            {"requests": 2000, "roles": [{"who": "all", "steps": [{"allocate": {"count": 9, "order": 10}}]}]},
             "roles[0].steps",
         ),
         ({"roles": [{"who": "all", "measured": False, "steps": [COMPUTE]}]}, "roles"),
     ],
 )
 def test_what_is_said_of_the_rest_of_a_bench(changes: dict[str, Any], key: str) -> None:
-    spec = BenchSpec.model_validate(
+    spec = WorkloadSpec.model_validate(
         {**BENCH, "roles": [{"who": "all", "steps": [COMPUTE]}], **changes}, strict=False
     )
     fault = foresee(machine(), spec, "", [1])
@@ -164,7 +165,7 @@ def test_what_is_said_of_the_rest_of_a_bench(changes: dict[str, Any], key: str) 
 def test_is_a_hand_over_by_barrier_let_through() -> None:
     """One holds the lock while the others come: they take it after the barrier only, which works."""
     first, others = [LOCK, WAIT, COMPUTE, UNLOCK], [WAIT, LOCK, UNLOCK]
-    spec = bench(("first", first), ("others", others), rounds=1, spaces=None)
+    spec = bench(("first", first), ("others", others), requests=1, **NO_MEMORY)
     assert foresee(machine(), spec, "", [1, 2, 4]) is None
     assert simulate(
         machine(), design("lock"), spec, placement="", threads=4, seed=1, limits=LIMITS
@@ -179,9 +180,9 @@ def test_is_nobody_waited_for_whose_window_is_over(meeting: dict[str, Any], thre
     spec = bench(
         ("first", [meeting, {"compute": "5 us"}]),
         ("others", [meeting]),
-        rounds=None,
+        requests=None,
         window=window,
-        spaces=None,
+        **NO_MEMORY,
     )
     assert foresee(machine(), spec, "", [threads]) is None
     run = simulate(machine(), design("lock"), spec, placement="", threads=threads, seed=1, limits=LIMITS)
@@ -190,15 +191,15 @@ def test_is_nobody_waited_for_whose_window_is_over(meeting: dict[str, Any], thre
 
 def test_does_a_design_that_cannot_place_memory_say_so() -> None:
     placed = bench(("all", [COMPUTE]), memory="interleave")
-    assert lacking(design("hardware"), placed) == ["mmap", "placed memory", "touch"]
+    assert lacking(design("hardware"), placed) == ["mmap", "placed memory"]
     assert lacking(design("linux-6.13"), placed) == []
     assert lacking(design("cortenmm-adv"), workload(memory="interleave")) == []
 
 
 def test_is_an_operation_without_a_handler_named() -> None:
-    several = bench(("all", [COMPUTE]), spaces={"pages": 1, "count": 2})
+    several = bench(("all", [COMPUTE, {"switch_mm": "next"}]), processes=2)
     assert lacking(design("linux-6.13"), several) == ["switch_mm"]
-    assert lacking(design("lock"), several) == ["mmap", "switch_mm", "touch"]
+    assert lacking(design("lock"), several) == ["mmap", "switch_mm"]
     give_back = workload(thread=[{"mmap": {"at": "anywhere"}}, {"madvise": {"at": "mapped"}}])
     assert lacking(design("cortenmm-adv"), give_back) == ["madvise"]
     assert lacking(design("linux-6.13"), give_back) == []
@@ -266,8 +267,11 @@ BENCH_STEP = st.sampled_from(
         {"load": "x"}, {"add": "y"}, {"turn": "x"}, LOCK, UNLOCK, {"read_lock": "r"}, {"read_unlock": "r"},
         {"lock": "s"}, {"unlock": "s"}, {"seq_read": {"lock": "s", "steps": [{"load": "x"}]}}, COMPUTE, WAIT,
         {"compute": "0 cycles"}, {"sleep": "2 us"}, {"allocate": {"count": 2}}, {"free": {"count": 1}},
-        {"touch": {}}, {"discard": {}}, {"timed": [{"load": "x"}]}, {"clear": {"node": "remote"}},
-        {"switch_space": "next"}, {"read_dram": 1},
+        {"touch": {"at": "slot"}}, {"madvise": {"at": "slot"}}, {"timed": [{"load": "x"}]},
+        {"clear": {"node": "remote"}}, {"read_dram": 1}, {"touch": {"at": "slot", "of": "next"}},
+        {"repeat": {"times": 3, "steps": [COMPUTE, LOCK, UNLOCK]}}, {"repeat": {"times": 2, "steps": [WAIT]}},
+        {"maybe": {"probability": 0.5, "steps": [{"load": "x"}], "otherwise": [COMPUTE]}},
+        {"maybe": {"probability": 0.5, "steps": [LOCK]}}, {"send": "c"}, {"receive": "c"},
     ]
 )  # fmt: skip
 ROLE = st.tuples(
@@ -275,7 +279,7 @@ ROLE = st.tuples(
     st.lists(BENCH_STEP, min_size=1, max_size=4),
 )
 END = st.sampled_from(
-    [{"rounds": 3}, {"rounds": None, "window": {"warm_up": "5 us", "length": "20 us", "skew": "1 us"}}]
+    [{"requests": 3}, {"requests": None, "window": {"warm_up": "5 us", "length": "20 us", "skew": "1 us"}}]
 )
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 DESIGNS = {name: design(name) for name in ("linux-6.13", "linux-5.1", "cortenmm-adv", "cortenmm-rw")}

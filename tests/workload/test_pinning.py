@@ -129,7 +129,7 @@ def test_does_a_kernel_run_wherever_its_threads_sit() -> None:
 )
 def test_which_pinnings_does_no_file_get_through(pinning: Any, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
-        bench(rounds=1, pinning=pinning, roles=[{"who": "all", "steps": [{"compute": "1 ns"}]}])
+        bench(requests=1, pinning=pinning, roles=[{"who": "all", "steps": [{"compute": "1 ns"}]}])
     with pytest.raises(ValidationError, match=message):
         workload(pinning=pinning)
 
@@ -145,7 +145,7 @@ def test_is_a_list_that_does_not_fit_the_machine_a_failed_point(pinning: Any, me
 
 def experiment(folder: Path, pinning: str, *more: str, threads: str = "[1, 2]") -> Path:
     (folder / "w.yaml").write_text(
-        "name: w\ntitle: w\nfamily: bench\nrounds: 1\n"
+        "name: w\ntitle: w\nrequests: 1\n"
         f"pinning: {pinning}\nroles:\n  - {{who: all, steps: [{{compute: 1 ns}}]}}\n"
     )
     lines = ["name: e", "machine: i5-6500t", "designs: [hardware]", "workloads: [./w.yaml]", *more]
@@ -157,14 +157,14 @@ def experiment(folder: Path, pinning: str, *more: str, threads: str = "[1, 2]") 
 @pytest.mark.parametrize(
     ("pinning", "message"),
     [
-        ("[0, 4]", "w.yaml:5:10: pinning: i5-6500t has no such cpu (got 4; allowed: 0 to 3)"),
+        ("[0, 4]", "w.yaml:4:10: pinning: i5-6500t has no such cpu (got 4; allowed: 0 to 3)"),
         (
             "[3]",
-            "w.yaml:5:10: pinning: 1 cpus are listed for 2 threads (got [3]; "
+            "w.yaml:4:10: pinning: 1 cpus are listed for 2 threads (got [3]; "
             "allowed: at least 2 different cpu numbers)",
         ),
-        ("[1, 1]", "w.yaml:5:10: pinning: cpu 1 is listed twice: a cpu takes one thread (got [1, 1])"),
-        ("core-first", "w.yaml:5:10: pinning: unknown value (got 'core-first'; "),
+        ("[1, 1]", "w.yaml:4:10: pinning: cpu 1 is listed twice: a cpu takes one thread (got [1, 1])"),
+        ("core-first", "w.yaml:4:10: pinning: unknown value (got 'core-first'; "),
     ],
 )
 def test_is_a_list_that_does_not_fit_told_before_anything_runs(

@@ -19,7 +19,7 @@ from sim.hardware import CacheLine, Cpu
 from sim.mm import AddressSpace
 from sim.workload import Limits
 from sim.workload.run import START
-from sim.workload.steps import Worker
+from sim.workload.window import Record
 
 US = 1000 * NS
 
@@ -75,21 +75,24 @@ def test_what_is_the_latency_of_a_request() -> None:
     assert point.breakdown_ns_per_op["user"] == 3410
 
 
-def test_do_only_the_measured_requests_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Request j of thread i takes 1000 i + j us; 1 and 2 of 4 are measured."""
+def test_do_only_the_measured_requests_count() -> None:
+    """Request j takes 10 j ps; 1 and 2 of 4 are measured. All are operations."""
+    record = Record(first=1, last=2)
+    for request in range(4):
+        record.add(100, 100 + 10 * request, 1, request)
+    assert (record.latencies, record.operations) == ([10, 20], 4)
 
-    def steps(worker: Worker, steps: Any) -> Any:
-        if steps:
-            worker.cpu.work((1000 * worker.thread + worker.request) * US, "user")
-        return
-        yield
 
-    monkeypatch.setattr(Worker, "run", steps)
-    spec = workload(measured={"first": 1, "last": 2})
-    point = measure(spec, threads=2, machine={"kernel": {"timestamp": "0 ns"}})
-    assert point.latency_mean_ns == (1 + 2 + 1001 + 1002) / 4 * 1000
-    assert (point.latency_p50_ns, point.latency_p95_ns) == (2000, 1_002_000)
-    assert point.breakdown_ns_per_op["user"] == pytest.approx((0 + 1 + 2 + 3 + 1000 * 4 + 6) * 1000 / 8)
+def test_is_a_first_request_that_costs_more_left_out() -> None:
+    """Each thread faults its page in in its request 0; requests 1 to 3 hit the TLB."""
+    spec = workload(
+        layout={"request": "4 KiB", "stride": "64 KiB", "slots": 1},
+        setup=[{"mmap": {"at": "layout"}}],
+        thread=[{"touch": {"at": "slot"}}],
+        measured={"first": 1, "last": 3},
+    )
+    point = measure(spec, threads=2)
+    assert (point.operations, point.latency_mean_ns) == (8, 1 + 10)  # the access, the timestamp
 
 
 def test_does_the_breakdown_sum_to_the_time_of_all_threads() -> None:

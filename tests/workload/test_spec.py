@@ -9,7 +9,8 @@ import pytest
 from plain import plan, workload
 from pydantic import ValidationError
 
-from sim.workload.spec import ComputeStep, MmapStep, TouchStep
+from sim.engine.units import CycleCost
+from sim.workload.step_spec import MmapStep, TouchStep
 
 
 def test_does_a_placement_overlay_key_by_key() -> None:
@@ -24,7 +25,7 @@ def test_does_a_placement_replace_lists_whole() -> None:
     steps = [{"mmap": {"at": "anywhere"}}]
     spec = workload(placements={"low": {}, "other": {"thread": steps, "requests": 8}})
     assert len(spec.plan("low").thread) == 3
-    assert [step.action for step in spec.plan("other").thread] == [MmapStep(at="anywhere")]
+    assert [step.mmap for step in spec.plan("other").thread] == [MmapStep(at="anywhere")]
     assert spec.plan("other").requests == 8
 
 
@@ -39,18 +40,17 @@ def test_which_action_is_a_step() -> None:
         {"touch": {"at": "mapped", "write": False}},
         {"compute": {"time": "3 us"}},
     ]
-    actions = [step.action for step in plan(thread=steps).thread]
-    assert actions == [
-        MmapStep(at="anywhere", size="16 KiB"),
-        TouchStep(at="mapped", write=False),
-        ComputeStep(time="3 us"),
-    ]
+    first, second, third = plan(thread=steps).thread
+    assert first.mmap == first.placed == MmapStep(at="anywhere", size="16 KiB")
+    assert second.touch == second.placed == TouchStep(at="mapped", write=False)
+    assert (third.compute, third.placed) == (CycleCost(0, 3_000_000), None)
+    assert [step.kind for step in (first, second, third)] == ["mmap", "touch", "compute"]
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"thread": [{}]}, "one of mmap, munmap, touch, mprotect, madvise, compute; this one has 0"),
+        ({"thread": [{}]}, "timed; this one has 0"),
         ({"thread": [{"mmap": {"at": "slot"}, "touch": {"at": "slot"}}]}, "this one has 2"),
         ({"thread": []}, "at least 1 item"),
         (
@@ -69,7 +69,6 @@ def test_which_action_is_a_step() -> None:
         ({"measured": {"first": 0, "last": 4}}, "measured requests must lie within 0..3"),
         ({"layout": {"request": "5 KiB"}}, "request must be a whole number of pages"),
         ({"layout": {"stride": "4 KiB"}}, "request must fit into stride"),
-        ({"placements": {}}, "at least 1 item"),
         ({"placements": {"low": {"speed": 1}}}, "Extra inputs are not permitted"),
         ({"requests": 0}, "greater than 0"),
     ],

@@ -145,7 +145,7 @@ def test_are_all_mappings_of_a_round_known_to_refilling() -> None:
     ("changes", "said"),
     [
         ({"window": {"warm_up": "1 us", "length": "1 us"}}, "give either `measured` or `window`"),
-        ({"measured": None}, "give either `measured` or `window`"),
+        ({"measured": None, "requests": None}, "give `requests` or `window`"),
         ({"refill": COMPUTE}, "`refill` belongs to `window`"),
         (
             {"measured": None, "window": {"warm_up": "1 us", "length": "0 requests"}},

@@ -46,6 +46,10 @@ class BareSpace(AddressSpace):
     def activate(self, cpu: Cpu) -> None:
         self.tlb.activate(cpu)
 
+    def node_of(self, cpu: Cpu, frame: int) -> int:
+        """Frames are numbers: each is where it is used."""
+        return cpu.node
+
     def status(self, page: int) -> Rights | None:
         return READ_WRITE if PAGES_PER_ENTRY[LEVELS] <= page < self._next else None
 

@@ -58,6 +58,9 @@ class CortenMm(AddressSpace):
         """The last context switch of the thread is a quiescent state."""
         return self.kernel.rcu.quiescent(cpu)
 
+    def node_of(self, cpu: Cpu, frame: int) -> int:
+        return self.kernel.frames.node(cpu, frame)
+
     def status(self, page: int) -> Rights | None:
         entry = self.root.deepest(page).entry_of(page)
         return None if entry is None else entry.rights

@@ -75,6 +75,9 @@ class LinuxMm(AddressSpace):
     def activate(self, cpu: Cpu) -> None:
         self.tlb.activate(cpu)
 
+    def node_of(self, cpu: Cpu, frame: int) -> int:
+        return self.pages.node(cpu, frame)
+
     def status(self, page: int) -> Rights | None:
         vma = self.tree.peek(page)
         return None if vma is None else vma.rights

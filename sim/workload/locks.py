@@ -1,4 +1,4 @@
-"""From the lock that a bench file names to the lock of the model, one maker a kind."""
+"""From the lock that a workload file names to the lock of the model, one maker a kind."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from sim.sync import (
     VisibleReaders,
     XaddRwSem,
 )
-from sim.workload.bench import lock_spec
-from sim.workload.bench.lock_spec import LockSpec
+from sim.workload import lock_spec
+from sim.workload.lock_spec import LockSpec
 
 Use = Callable[[Cpu], Steps[None]]
 
 
-class BenchLock:
-    """A lock as the steps of a bench use it. What its kind does not have is refused with the file."""
+class NamedLock:
+    """A lock as the steps of a workload use it. What its kind does not have is refused with the file."""
 
     __slots__ = ("lock", "read_begin", "read_lock", "read_retry", "read_unlock", "unlock")
 
@@ -86,8 +86,8 @@ class Site(NamedTuple):
     activity: str
 
 
-def make_lock(shop: Workshop, name: str, spec: LockSpec) -> BenchLock:
-    """The lock *name* of a bench."""
+def make_lock(shop: Workshop, name: str, spec: LockSpec) -> NamedLock:
+    """The lock *name* of a workload."""
     line = shop.machine.line(name, spec.home, owner=0)
     site = Site(name, line, shop.locks * LINE_BYTES, f"lock: {name}")
     shop.locks += 1
@@ -98,12 +98,12 @@ _Exclusive = TasLock | TicketLock | McsLock | QueuedSpinLock | Mutex
 _Shared = PhaseFairLock | BravoLock | PercpuRwSem
 
 
-def _exclusive(lock: _Exclusive) -> BenchLock:
-    return BenchLock(lock=lock.acquire, unlock=lock.release)
+def _exclusive(lock: _Exclusive) -> NamedLock:
+    return NamedLock(lock=lock.acquire, unlock=lock.release)
 
 
-def _shared(lock: _Shared) -> BenchLock:
-    return BenchLock(
+def _shared(lock: _Shared) -> NamedLock:
+    return NamedLock(
         lock=lock.write_lock,
         unlock=lock.write_unlock,
         read_lock=lock.read_lock,
@@ -111,43 +111,43 @@ def _shared(lock: _Shared) -> BenchLock:
     )
 
 
-def _ttas(shop: Workshop, site: Site, spec: lock_spec.TtasLock) -> BenchLock:
+def _ttas(shop: Workshop, site: Site, spec: lock_spec.TtasLock) -> NamedLock:
     return _exclusive(TasLock(site.line, site.activity, spec.pause.at(shop.machine.spec.clock)))
 
 
-def _semaphore(lock: RwSem | XaddRwSem) -> BenchLock:
-    return BenchLock(
+def _semaphore(lock: RwSem | XaddRwSem) -> NamedLock:
+    return NamedLock(
         lock=lock.down_write, unlock=lock.up_write, read_lock=lock.down_read, read_unlock=lock.up_read
     )
 
 
-def _rwsem(shop: Workshop, site: Site, spec: lock_spec.RwSemLock) -> BenchLock:
+def _rwsem(shop: Workshop, site: Site, spec: lock_spec.RwSemLock) -> NamedLock:
     # 40 bytes: unlike mm_struct's, a semaphore on its own has its count and its owner in one line.
     line = site.line
     return _semaphore(RwSem(site.name, line, line, shop.nodes, shop.scheduler, site.activity, spec.tuning))
 
 
-def _xadd_rwsem(shop: Workshop, site: Site, spec: lock_spec.XaddRwSemLock) -> BenchLock:
+def _xadd_rwsem(shop: Workshop, site: Site, spec: lock_spec.XaddRwSemLock) -> NamedLock:
     spinning = spec.owner_spinning
     return _semaphore(
         XaddRwSem(site.name, site.line, shop.nodes, shop.scheduler, site.activity, owner_spinning=spinning)
     )
 
 
-def _bravo(shop: Workshop, site: Site, spec: lock_spec.BravoLock) -> BenchLock:
+def _bravo(shop: Workshop, site: Site, spec: lock_spec.BravoLock) -> NamedLock:
     scan = spec.scan_line.at(shop.machine.spec.clock)
     table = shop.visible_readers(spec.slots, scan, spec.inhibit)
     return _shared(BravoLock(table, PhaseFairLock(shop.nodes, site.line, site.activity), site.address))
 
 
-def _percpu_rwsem(shop: Workshop, site: Site, spec: lock_spec.PercpuRwSemLock) -> BenchLock:
+def _percpu_rwsem(shop: Workshop, site: Site, spec: lock_spec.PercpuRwSemLock) -> NamedLock:
     rcu = shop.rcu(spec.tick)
     return _shared(PercpuRwSem(shop.machine, site.name, rcu, shop.scheduler, site.activity, home=spec.home))
 
 
-def _seqlock(shop: Workshop, site: Site, spec: lock_spec.PlainLock) -> BenchLock:
+def _seqlock(shop: Workshop, site: Site, spec: lock_spec.PlainLock) -> NamedLock:
     lock = SeqLock(shop.nodes, site.line, site.activity)
-    return BenchLock(
+    return NamedLock(
         lock=lock.write_lock,
         unlock=lock.write_unlock,
         read_begin=lock.read_begin,
@@ -155,7 +155,7 @@ def _seqlock(shop: Workshop, site: Site, spec: lock_spec.PlainLock) -> BenchLock
     )
 
 
-_MAKERS: Mapping[str, Callable[[Workshop, Site, Any], BenchLock]] = {
+_MAKERS: Mapping[str, Callable[[Workshop, Site, Any], NamedLock]] = {
     "tas": lambda shop, site, spec: _exclusive(TasLock(site.line, site.activity)),
     "ttas": _ttas,
     "ticket": lambda shop, site, spec: _exclusive(TicketLock(site.line, site.activity)),

@@ -1,4 +1,4 @@
-"""The kinds of lock that a bench file can name, each with the options it takes."""
+"""The kinds of lock that a workload file can name, each with the options it takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the steps of a bench do to each other: locks, rings, barriers and blocks of pages, foreseen.
+"""What the steps of threads do to each other: locks, rings, barriers, channels and blocks of pages, foreseen.
 
 Everything here holds for every run with so many threads, whatever the machine and whatever the order in which
 threads come to run.
@@ -7,55 +7,65 @@ threads come to run.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sim.errors import Fault
+from sim.workload.draws import CountDraw
+from sim.workload.meetings import stuck
+from sim.workload.roles import roles_of
+from sim.workload.step_spec import placed_steps
 
 if TYPE_CHECKING:
-    from sim.workload.bench.spec import BenchSpec, BenchStep, Role
+    from sim.workload.plan import Part, Role, WorkloadPlan
+    from sim.workload.step_spec import Step
+
+MOST_REPEATS = 1000
+"""Repetitions inside a request that are followed; more change nothing that can be foreseen."""
 
 
-def role_of(bench: BenchSpec, thread: int, threads: int) -> int | None:
-    """The number of the role that *thread* takes: the first that fits."""
-    fitting = (number for number, role in enumerate(bench.roles) if role.fits(thread, threads))
-    return next(fitting, None)
-
-
-def placed_steps(steps: Sequence[BenchStep], key: str) -> Iterator[tuple[str, BenchStep]]:
-    """All steps with the keys at which they stand, each before those inside it."""
-    for index, step in enumerate(steps):
-        place = f"{key}[{index}]"
-        yield place, step
-        if step.timed:
-            yield from placed_steps(step.timed, f"{place}.timed")
-        elif step.seq_read:
-            yield from placed_steps(step.seq_read.steps, f"{place}.seq_read.steps")
-
-
-def flaw(bench: BenchSpec, threads: int) -> Fault | None:
-    """Why *bench* cannot work with so many threads, if so."""
-    taken: Counter[int] = Counter()
-    for thread in range(threads):
-        number = role_of(bench, thread, threads)
-        if number is None:
-            message = f"no role fits thread {thread} of {threads}"
-            return Fault(message, key="roles", allowed="a last role with `who: all`")
-        taken[number] += 1
-    tracks = {}
+def flaw(plan: WorkloadPlan, threads: int) -> Fault | None:
+    """Why the threads of *plan* cannot work together when there are so many, if so."""
+    roles = roles_of(plan, threads)
+    if None in roles:
+        message = f"no role fits thread {roles.index(None)} of {threads}"
+        return Fault(message, key="roles", allowed="a last role with `who: all`")
+    taken = Counter(number for number in roles if number is not None)
+    parts, tracks = plan.parts, {}
     for number in taken:
-        track = tracks[number] = Track(bench, number)
+        track = tracks[number] = Track(plan, parts[number])
         if track.fault is not None:
             return track.fault
-    if not any(_measures(bench.roles[number]) for number in taken):
+    if not any(_measures(parts[number].role) for number in taken):
         message = f"with {threads} threads no role is measured"
         return Fault(message, key="roles", allowed="a role with `measured: true`, or a `timed` step")
-    return _apart(bench, tracks, threads) or _crossed(tracks, taken)
+    return (
+        _alone_before(plan, [parts[number] for number in taken])
+        or _apart(plan, tracks, threads)
+        or _crossed(tracks, taken)
+        or stuck(plan, [number for number in roles if number is not None])
+    )
 
 
 def _measures(role: Role) -> bool:
-    return role.measured or any(step.timed for step in role.steps)
+    return role.measured or any(step.timed for _, step in placed_steps(role.steps, ""))
+
+
+def _alone_before(plan: WorkloadPlan, parts: Sequence[Part]) -> Fault | None:
+    """Waiting for other threads where these need not come: in a set-up, while they prepare or refill."""
+    lists = [("setup", plan.setup)]
+    for part in parts:
+        lists += [(part.prepare, part.role.prepare), (part.refill, part.role.refill)]
+    for key, steps in lists:
+        for place, step in placed_steps(steps, key):
+            if step.barrier is not None or step.turn or step.receive or step.timed is not None:
+                message = f"`{step.kind}` belongs to what threads do as their requests"
+                return Fault(message, key=f"{place}.{step.kind}", allowed="a step of `thread` or of a role")
+        track = Track(plan, parts[0], (key, steps))
+        if track.fault is not None:
+            return track.fault
+    return None
 
 
 @dataclass
@@ -66,8 +76,10 @@ class Track:
     each, *before* which have been taken by then, both with whether for writing; *places* is where it stands.
     """
 
-    bench: BenchSpec
-    number: int
+    plan: WorkloadPlan
+    part: Part
+    steps: tuple[str, Sequence[Step]] | None = None
+    """Steps, and their key, to be followed instead of those of the role."""
     fault: Fault | None = None
     meetings: Counter[str] = field(default_factory=Counter)
     held: dict[tuple[str, int], dict[str, bool]] = field(default_factory=dict)
@@ -84,26 +96,52 @@ class Track:
     _taken: dict[str, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._follow(self.bench.roles[self.number].steps, f"roles[{self.number}].steps")
+        key, steps = self.steps or (self.part.steps, self.part.role.steps)
+        self._follow(steps, key)
         for name, place in self._locked.items():
             self._refuse(f"{name} is still held when the steps begin again", place, "an `unlock` after it")
         for name, count in self._read.items():
             if count:
-                place = f"roles[{self.number}].steps"
                 message = f"{name} is still held for reading when the steps begin again"
-                self._refuse(message, place, "a `read_unlock` for each `read_lock`")
+                self._refuse(message, key, "a `read_unlock` for each `read_lock`")
 
-    def _follow(self, steps: Sequence[BenchStep], key: str) -> None:
+    def _follow(self, steps: Sequence[Step], key: str) -> None:
         for index, step in enumerate(steps):
             place = f"{key}[{index}]"
-            if step.timed:
-                self._follow(step.timed, f"{place}.timed")
-            elif step.seq_read:
+            if step.seq_read:
                 self._seq_read(step, place)
+            elif step.maybe is not None:
+                for inner, inside in step.parts.items():
+                    self._by_chance(inside, f"{place}.{inner}", f"{place}.maybe")
+            elif step.repeat is not None:
+                self._repeat(step, place)
+            elif step.timed:
+                self._follow(step.timed, f"{place}.timed")
             else:
                 self._step(step, place)
 
-    def _seq_read(self, step: BenchStep, place: str) -> None:
+    def _repeat(self, step: Step, place: str) -> None:
+        assert step.repeat is not None
+        if isinstance(step.repeat.times, CountDraw):
+            self._by_chance(step.repeat.steps, f"{place}.repeat.steps", f"{place}.repeat")
+            return
+        for _ in range(min(step.repeat.times, MOST_REPEATS)):
+            self._follow(step.repeat.steps, f"{place}.repeat.steps")
+            if self.fault is not None:
+                break
+
+    def _by_chance(self, steps: Sequence[Step], key: str, place: str) -> None:
+        """Steps of which nobody knows how often they are done: they leave everything as it was."""
+        before = dict(self._locked), +self._read, list(self.blocks), Counter(self.meetings)
+        self._follow(steps, key)
+        if (dict(self._locked), +self._read) != before[:2]:
+            self._refuse("steps that may be left out must leave all locks as they were", place)
+        if self.blocks != before[2]:
+            self._refuse("steps that may be left out must give back the blocks that they take", place)
+        if self.meetings != before[3]:
+            self._refuse("others would wait for a thread that may leave out this barrier or turn", place)
+
+    def _seq_read(self, step: Step, place: str) -> None:
         assert step.seq_read is not None
         name, before = step.seq_read.lock, (dict(self._locked), +self._read)
         if name in self._locked:
@@ -115,7 +153,7 @@ class Track:
             message = "the steps of a reader may be repeated and must leave all locks as they were"
             self._refuse(message, f"{place}.seq_read")
 
-    def _step(self, step: BenchStep, place: str) -> None:
+    def _step(self, step: Step, place: str) -> None:
         if step.lock:
             if step.lock in self._locked or self._read[step.lock]:
                 self._refuse(f"waits for {step.lock}, which this thread holds", f"{place}.lock")
@@ -139,13 +177,15 @@ class Track:
             self._read[step.read_unlock] -= 1
         elif step.barrier is not None or step.turn:
             self._meet(step.turn or "", f"{place}.{step.kind}")
+        elif step.receive or (step.send and self.plan.channels[step.send].capacity is not None):
+            if held := [*self._locked, *+self._read, *self._reading]:
+                message = f"waits for other threads with {held[0]} held"
+                self._refuse(message, f"{place}.{step.kind}", f"`unlock: {held[0]}` before it")
         elif step.allocate:
             self.blocks += [step.allocate.order] * step.allocate.count
             self.most = max(self.most, sum(1 << order for order in self.blocks))
         elif step.free:
             self._give_back(step.free.count, step.free.order, f"{place}.free")
-        elif step.switch_space and self.bench.spaces and self.bench.spaces.count == 1:
-            self._refuse("there is one address space", f"{place}.switch_space", "spaces.count of 2 or more")
 
     def _meet(self, line: str, place: str) -> None:
         meeting = line, self.meetings[line]
@@ -168,7 +208,7 @@ class Track:
             self.fault = Fault(message, key=place, allowed=allowed)
 
 
-def _apart(bench: BenchSpec, tracks: dict[int, Track], threads: int) -> Fault | None:
+def _apart(plan: WorkloadPlan, tracks: dict[int, Track], threads: int) -> Fault | None:
     """Roles that do not come to where others wait for them."""
     if threads == 1:
         return None
@@ -176,11 +216,11 @@ def _apart(bench: BenchSpec, tracks: dict[int, Track], threads: int) -> Fault | 
         counts = {number: track.meetings[line] for number, track in tracks.items()}
         fewest = min(counts, key=lambda number: counts[number])
         missing = not counts[fewest]
-        if missing or (bench.rounds is not None and len(set(counts.values())) > 1):
+        if missing or (plan.window is None and len(set(counts.values())) > 1):
             what = f"its turn at {line}" if line else "the barrier"
             message = f"comes to {what} {counts[fewest]} times a repetition"
             message += f", other roles {max(counts.values())} times"
-            return Fault(message, key=f"roles[{fewest}].steps", allowed="as often in every role")
+            return Fault(message, key=tracks[fewest].part.steps, allowed="as often in every role")
     return None
 
 

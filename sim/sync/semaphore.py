@@ -1,0 +1,157 @@
+"""A counting semaphore of user programs, on a futex (glibc 2.40 nptl/sem_waitcommon.c, sem_post.c).
+
+The count and the number of waiters share one 64-bit word, so either operation is one atomic instruction on
+its line as long as nobody has to wait. Who finds no token adds itself to the waiters, enters the kernel,
+queues in the futex hash bucket under the bucket's lock and sleeps; who brings a token while somebody waits
+enters the kernel and wakes the first (kernel/futex/waitwake.c, 6.13). A woken thread takes a token as any
+other would: one that comes between may be faster.
+
+    wait   cmpxchg |-- no token: add a waiter | syscall | bucket lock: queue | asleep ... | cmpxchg
+    post   add     |-- nobody waits
+           add     |-- somebody waits: syscall | bucket lock: unqueue | wake
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from sim.engine import Steps
+from sim.hardware import CacheLine, Cpu, Machine
+from sim.sync.nodes import QueueNodes
+from sim.sync.sleep import Scheduler, Sleeper
+from sim.sync.spin import QueuedSpinLock
+
+
+class Semaphore:
+    """*tokens* on a line. Everything but the scheduler's part is charged to *activity*."""
+
+    __slots__ = (
+        "_activity",
+        "_bucket",
+        "_closed",
+        "_line",
+        "_name",
+        "_registered",
+        "_scheduler",
+        "_syscall",
+        "_waiters",
+        "tokens",
+    )
+
+    def __init__(
+        self,
+        machine: Machine,
+        name: str,
+        line: CacheLine,
+        nodes: QueueNodes,
+        scheduler: Scheduler,
+        activity: str,
+        tokens: int = 0,
+    ) -> None:
+        self.tokens = tokens
+        self._name = name
+        self._line = line
+        self._bucket = QueuedSpinLock(nodes, machine.line(f"futex bucket of {name}"), activity)
+        self._scheduler = scheduler
+        self._activity = activity
+        self._syscall = machine.spec.kernel.syscall.at(machine.spec.clock)
+        self._waiters: deque[Sleeper] = deque()
+        self._registered = 0
+        self._closed = False
+
+    def wait(self, cpu: Cpu) -> Steps[bool]:
+        """Take a token, asleep until there is one. Value: False if the semaphore was closed instead."""
+        yield from self._line.write(cpu, self._activity)
+        if not self.tokens and not self._closed:
+            yield from self._wait_slowly(cpu)
+        if self._closed:
+            return False
+        self.tokens -= 1
+        return True
+
+    def _wait_slowly(self, cpu: Cpu) -> Steps[None]:
+        """__new_sem_wait_slow64, up to the cmpxchg that takes the token."""
+        yield from self._line.write(cpu, self._activity)
+        self._registered += 1
+        while not self.tokens and not self._closed:
+            cpu.work(self._syscall, self._activity)
+            yield from self._bucket.acquire(cpu)
+            yield from self._line.read(cpu, self._activity)  # futex_wait looks whether the word has changed
+            if self.tokens or self._closed:
+                yield from self._bucket.release(cpu)
+            else:
+                sleeper = Sleeper(cpu, f"a token of {self._name}")
+                self._waiters.append(sleeper)
+                yield from self._bucket.release(cpu)
+                yield from self._scheduler.sleep(cpu, sleeper, self._activity)
+            yield from self._line.write(cpu, self._activity)
+        self._registered -= 1
+
+    def post(self, cpu: Cpu) -> Steps[None]:
+        """Bring a token, and wake who waits for one."""
+        yield from self._line.write(cpu, self._activity)
+        self.tokens += 1
+        if self._registered:
+            cpu.work(self._syscall, self._activity)
+            if self._waiters:  # futex_hb_waiters_pending
+                yield from self._wake_first(cpu)
+
+    def close(self, cpu: Cpu) -> Steps[None]:
+        """The run is over: nobody waits any more, now or later. An instrument of the run."""
+        self._closed = True
+        while self._waiters:
+            yield from self._wake_first(cpu)
+
+    def _wake_first(self, cpu: Cpu) -> Steps[None]:
+        yield from self._bucket.acquire(cpu)
+        if self._waiters:
+            self._scheduler.wake(cpu, self._waiters.popleft())
+        yield from self._bucket.release(cpu)
+
+
+class Channel:
+    """Tokens that some threads put in and others take out; one with a *capacity* makes senders wait.
+
+    A bounded buffer is two semaphores, one of the tokens and one of the room for more.
+    """
+
+    __slots__ = ("_room", "_tokens")
+
+    def __init__(
+        self,
+        machine: Machine,
+        name: str,
+        home: int,
+        nodes: QueueNodes,
+        scheduler: Scheduler,
+        tokens: int,
+        capacity: int | None,
+    ) -> None:
+        activity = f"channel: {name}"
+
+        def semaphore(what: str, count: int) -> Semaphore:
+            line = machine.line(what, home, owner=0)
+            return Semaphore(machine, what, line, nodes, scheduler, activity, count)
+
+        self._tokens = semaphore(name, tokens)
+        self._room = None if capacity is None else semaphore(f"room of {name}", capacity - tokens)
+
+    def send(self, cpu: Cpu) -> Steps[None]:
+        """Put a token in, asleep until there is room."""
+        if self._room is not None:
+            has_room = yield from self._room.wait(cpu)
+            if not has_room:
+                return
+        yield from self._tokens.post(cpu)
+
+    def receive(self, cpu: Cpu) -> Steps[None]:
+        """Take a token out, asleep until there is one."""
+        taken = yield from self._tokens.wait(cpu)
+        if taken and self._room is not None:
+            yield from self._room.post(cpu)
+
+    def close(self, cpu: Cpu) -> Steps[None]:
+        """The run is over: nobody waits any more."""
+        yield from self._tokens.close(cpu)
+        if self._room is not None:
+            yield from self._room.close(cpu)

@@ -1,0 +1,356 @@
+"""What each kind of step does: one maker a kind, called once for each step of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING
+
+from sim.engine import Steps
+from sim.engine.units import LINE_BYTES, PAGE_BYTES, PS_PER_S
+from sim.hardware import HUGE_PAGES, Cpu
+from sim.mm import USER, AllocatePages, FreePages
+from sim.workload.draws import CountDraw, TimeDraw, drawing
+from sim.workload.objects import Word, Words
+from sim.workload.placed import Action, placed_action
+
+if TYPE_CHECKING:
+    from sim.designs import Kernel
+    from sim.hardware import Machine
+    from sim.sync import RunQueues
+    from sim.workload import step_spec as spec
+    from sim.workload.objects import Objects
+    from sim.workload.processes import Processes
+    from sim.workload.thread import Worker
+    from sim.workload.window import Record
+
+DRAM, ASLEEP = "dram", "asleep"
+
+Maker = Callable[["Stage", "spec.Step"], Action]
+
+
+@dataclass
+class Stage:
+    """What the steps of one run work on. *streams* is how many threads make memory traffic.
+
+    *queues* are there where threads share cpus, *processes* where the workload has any. *record* is set when
+    the threads begin.
+    """
+
+    machine: Machine
+    kernel: Kernel
+    objects: Objects
+    processes: Processes | None
+    streams: int
+    queues: RunQueues | None = None
+    record: Record | None = None
+
+    def __post_init__(self) -> None:
+        self.gaps: Random = self.machine.engine.stream("memory traffic")
+
+    def node(self, cpu: Cpu, node: spec.Node) -> int:
+        """The node that a step means by *node*."""
+        topology = self.machine.spec.topology
+        if node == "remote":
+            return (cpu.node + topology.nodes_per_socket) % topology.nodes
+        return cpu.node if node == "local" else node
+
+
+def sequence(stage: Stage, steps: Sequence[spec.Step]) -> Callable[[Worker], Steps[None]]:
+    """*steps* one after the other, as the body of a thread."""
+    actions = [_action(stage, step) for step in steps]
+    queues = stage.queues
+
+    def run(worker: Worker) -> Steps[None]:
+        for action in actions:
+            body = action(worker)
+            if body is not None:
+                yield from body
+
+    def run_in_turn(worker: Worker) -> Steps[None]:
+        assert queues is not None
+        for action in actions:
+            body = action(worker)
+            if body is not None:
+                yield from body
+            if not worker.locks:  # a lock is the kernel's: who holds one is not in user mode
+                yield from queues.preempt(worker.cpu)
+
+    return run if queues is None else run_in_turn
+
+
+def _action(stage: Stage, step: spec.Step) -> Action:
+    placed = step.placed
+    return _MAKERS[step.kind](stage, step) if placed is None else placed_action(placed)
+
+
+# -- time ---------------------------------------------------------------------------------------------------
+
+
+def _compute(stage: Stage, step: spec.Step) -> Action:
+    clock, asked, queues = stage.machine.spec.clock, step.compute, stage.queues
+    assert asked is not None
+    if isinstance(asked, TimeDraw):
+        draw, name = drawing(asked, clock), asked.stream
+        if queues is None:
+            return lambda worker: worker.cpu.work(draw(worker.stream(name)), USER)
+        return lambda worker: queues.compute(worker.cpu, draw(worker.stream(name)), USER)
+    cost = asked.at(clock)
+    if queues is None:
+        return lambda worker: worker.cpu.work(cost, USER)
+    return lambda worker: queues.compute(worker.cpu, cost, USER)
+
+
+def _sleep(stage: Stage, step: spec.Step) -> Action:
+    scheduler, time = stage.objects.scheduler, step.sleep
+    assert time is not None
+    return lambda worker: scheduler.nap(worker.cpu, time, ASLEEP)
+
+
+# -- lines, locks, channels ---------------------------------------------------------------------------------
+
+
+def _word(stage: Stage, name: str | None) -> Callable[[Worker], Word]:
+    """The word *name* as each thread sees it."""
+    assert name is not None
+    word = stage.objects.words[name]
+    return word.of if isinstance(word, Words) else lambda worker: word
+
+
+def _load(stage: Stage, step: spec.Step) -> Action:
+    word = _word(stage, step.load)
+    return lambda worker: word(worker).load(worker.cpu)
+
+
+def _store(stage: Stage, step: spec.Step) -> Action:
+    word = _word(stage, step.store)
+    return lambda worker: word(worker).store(worker.cpu)
+
+
+def _add(stage: Stage, step: spec.Step) -> Action:
+    word = _word(stage, step.add)
+    return lambda worker: word(worker).add(worker.cpu)
+
+
+def _cas_add(stage: Stage, step: spec.Step) -> Action:
+    assert step.cas_add is not None
+    word, retry = _word(stage, step.cas_add.line), step.cas_add.retry.at(stage.machine.spec.clock)
+    return lambda worker: word(worker).cas_add(worker.cpu, retry)
+
+
+def _turn(stage: Stage, step: spec.Step) -> Action:
+    word = _word(stage, step.turn)
+    return lambda worker: word(worker).turn(worker)
+
+
+def _lock_use(use: str, change: int) -> Maker:
+    """A maker of steps that take (*change* 1) or release (-1) a lock by its method *use*."""
+
+    def make(stage: Stage, step: spec.Step) -> Action:
+        act: Callable[[Cpu], Steps[None]] = getattr(stage.objects.locks[getattr(step, use)], use)
+
+        def run(worker: Worker) -> Steps[None]:
+            worker.locks += change
+            return act(worker.cpu)
+
+        return run
+
+    return make
+
+
+def _seq_read(stage: Stage, step: spec.Step) -> Action:
+    assert step.seq_read is not None
+    lock, inner = stage.objects.locks[step.seq_read.lock], sequence(stage, step.seq_read.steps)
+
+    def run(worker: Worker) -> Steps[None]:
+        again = True
+        while again:
+            number = yield from lock.read_begin(worker.cpu)
+            yield from inner(worker)
+            again = yield from lock.read_retry(worker.cpu, number)
+
+    return run
+
+
+def _send(stage: Stage, step: spec.Step) -> Action:
+    assert step.send is not None
+    channel = stage.objects.channels[step.send]
+    return lambda worker: channel.send(worker.cpu)
+
+
+def _receive(stage: Stage, step: spec.Step) -> Action:
+    assert step.receive is not None
+    channel = stage.objects.channels[step.receive]
+    return lambda worker: channel.receive(worker.cpu)
+
+
+def _barrier(stage: Stage, step: spec.Step) -> Action:
+    barrier, skew = stage.objects.barrier, step.barrier
+    assert skew is not None
+    return lambda worker: barrier.meet(worker.cpu, skew)
+
+
+# -- memory, page allocator ---------------------------------------------------------------------------------
+
+
+def _read_dram(stage: Stage, step: spec.Step) -> Action:
+    memory, times = stage.machine.memory, step.read_dram
+    assert times is not None
+
+    def run(worker: Worker) -> Steps[None]:
+        cpu = worker.cpu
+        node = stage.node(cpu, step.node or "local")
+        for _ in range(times):
+            if cpu.pending:
+                yield cpu.take_pending()
+            cpu.stall(memory.read_line(cpu, node), DRAM)
+
+    return run
+
+
+def _stream_dram(stage: Stage, step: spec.Step) -> Action:
+    """One line, and the pause until the next is due. Exponential: delay loops are not in step."""
+    assert step.stream_dram is not None
+    gap = LINE_BYTES * PS_PER_S * stage.streams / step.stream_dram.bandwidth
+
+    def run(worker: Worker) -> Steps[None]:
+        cpu = worker.cpu
+        stage.machine.memory.read_line(cpu, cpu.node)
+        cpu.stall(max(1, int(stage.gaps.expovariate(1) * gap)), USER)
+        yield cpu.take_pending()
+
+    return run
+
+
+def _clear(stage: Stage, step: spec.Step) -> Action:
+    what, memory = step.clear, stage.machine.memory
+    assert what is not None
+    pages = what.size // PAGE_BYTES
+
+    def run(worker: Worker) -> Steps[None]:
+        cpu = worker.cpu
+        node = stage.node(cpu, what.node)
+        for _ in range(pages // HUGE_PAGES):
+            yield from memory.clear_huge_page(cpu, node)
+        for _ in range(pages % HUGE_PAGES):
+            yield from memory.clear_page(cpu, node)
+
+    return run
+
+
+def _copy(stage: Stage, step: spec.Step) -> Action:
+    what, memory = step.copy_, stage.machine.memory
+    assert what is not None
+
+    def run(worker: Worker) -> Steps[None]:
+        cpu = worker.cpu
+        node, source = stage.node(cpu, what.node), stage.node(cpu, what.source)
+        for _ in range(what.size // PAGE_BYTES):
+            yield from memory.copy_page(cpu, node, source=source)
+
+    return run
+
+
+def _allocate(stage: Stage, step: spec.Step) -> Action:
+    what, kernel = step.allocate, stage.kernel
+    assert what is not None
+    asked = AllocatePages(what.order)
+
+    def run(worker: Worker) -> Steps[None]:
+        for _ in range(what.count):
+            worker.blocks.append((yield from kernel.perform(worker.cpu, asked)))
+
+    return run
+
+
+def _free(stage: Stage, step: spec.Step) -> Action:
+    what, kernel = step.free, stage.kernel
+    assert what is not None
+
+    def run(worker: Worker) -> Steps[None]:
+        for _ in range(what.count):
+            yield from kernel.perform(worker.cpu, FreePages(worker.blocks.pop(0), what.order))
+
+    return run
+
+
+def _switch_mm(stage: Stage, step: spec.Step) -> Action:
+    processes = stage.processes
+    assert processes is not None  # the file was refused otherwise
+    return processes.next
+
+
+# -- steps that hold steps ----------------------------------------------------------------------------------
+
+
+def _repeat(stage: Stage, step: spec.Step) -> Action:
+    assert step.repeat is not None
+    times, inner = step.repeat.times, sequence(stage, step.repeat.steps)
+    draw = drawing(times, 1) if isinstance(times, CountDraw) else None
+    name = times.stream if isinstance(times, CountDraw) else ""
+
+    def run(worker: Worker) -> Steps[None]:
+        count = draw(worker.stream(name)) if draw is not None else times
+        assert isinstance(count, int)
+        for _ in range(count):
+            yield from inner(worker)
+
+    return run
+
+
+def _maybe(stage: Stage, step: spec.Step) -> Action:
+    what = step.maybe
+    assert what is not None
+    steps, otherwise = sequence(stage, what.steps), sequence(stage, what.otherwise)
+
+    def run(worker: Worker) -> Steps[None]:
+        done = worker.stream(what.stream).random() < what.probability
+        return steps(worker) if done else otherwise(worker)
+
+    return run
+
+
+def _timed(stage: Stage, step: spec.Step) -> Action:
+    assert step.timed is not None
+    inner, per = sequence(stage, step.timed), step.per or 1
+
+    def run(worker: Worker) -> Steps[None]:
+        cpu, record = worker.cpu, stage.record
+        assert record is not None
+        begun = cpu.now
+        yield from inner(worker)
+        if record.counted and cpu.pending:
+            yield cpu.take_pending()
+        record.add(begun, cpu.now, per, worker.request)
+
+    return run
+
+
+_MAKERS: Mapping[str, Maker] = {
+    "compute": _compute,
+    "sleep": _sleep,
+    "load": _load,
+    "store": _store,
+    "add": _add,
+    "cas_add": _cas_add,
+    "turn": _turn,
+    "lock": _lock_use("lock", 1),
+    "unlock": _lock_use("unlock", -1),
+    "read_lock": _lock_use("read_lock", 1),
+    "read_unlock": _lock_use("read_unlock", -1),
+    "seq_read": _seq_read,
+    "send": _send,
+    "receive": _receive,
+    "barrier": _barrier,
+    "read_dram": _read_dram,
+    "stream_dram": _stream_dram,
+    "clear": _clear,
+    "copy": _copy,
+    "allocate": _allocate,
+    "free": _free,
+    "switch_mm": _switch_mm,
+    "repeat": _repeat,
+    "maybe": _maybe,
+    "timed": _timed,
+}

@@ -1,0 +1,385 @@
+"""What threads do, typed: one placement of a workload.
+
+*Roles* each have a list of steps that their threads repeat as their requests, and there is what they work on:
+processes with a layout of slots, named cache lines, locks and channels.
+
+    program with `stack`     main thread: setup | maps stacks, creates threads | start flag
+                             thread i:            prepare .................... | request 0 | request 1 | ...
+    without                  thread 0: setup
+                             thread i:          | prepare | request 0 | request 1 | ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple, Self
+
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
+
+from sim.engine.units import PAGE_BYTES, Size
+from sim.errors import RuleError
+from sim.hardware import Spec
+from sim.mm import FIRST_TOUCH, MemoryPolicy
+from sim.workload.lock_spec import READABLE, LockSpec
+from sim.workload.pinning import Pinning
+from sim.workload.step_spec import Step, placed_steps
+from sim.workload.window import Reported, Window
+
+
+class Layout(Spec):
+    """Where the slots are.
+
+    Thread i owns a window of *stride* bytes from i x stride on; its slot j has *request* bytes at j x request
+    in it. There is a slot for each request; with fewer *slots* requests go round them. `order: own` gives
+    each thread its own window. `order: shuffled` deals all slots out at random, each once; then *leaves* is
+    over how many windows they are spread (absent: one for each thread). *base* is where the layout begins;
+    absent, the set-up maps it, *reserve* times as large as the windows. Each process has a layout for the
+    threads that run in it.
+    """
+
+    request: Size
+    """Bytes of one request's slot."""
+    stride: Size
+    """Bytes from one thread's window to the next."""
+    slots: PositiveInt | None = None
+    """How many slots each thread has: request j works at slot j modulo this. Absent: one for each request."""
+    order: Literal["own", "shuffled"] = "own"
+    """`own`: each thread has a window of its own; `shuffled`: all slots are dealt out at random, each
+    once."""
+    leaves: PositiveInt | None = None
+    """With `shuffled`: windows over which the slots are spread. Absent: one for each thread."""
+    base: Size | None = None
+    """Address at which the layout begins. Absent: where the set-up maps it."""
+    reserve: PositiveInt = 1
+    """How many times as large as the windows the set-up maps the layout."""
+
+    @model_validator(mode="after")
+    def _whole_pages(self) -> Self:
+        for name in ("request", "stride", "base"):
+            value = getattr(self, name)
+            if value is not None and value % PAGE_BYTES:
+                raise ValueError(f"{name} must be a whole number of pages")
+        if self.request > self.stride:
+            raise ValueError("request must fit into stride")
+        return self
+
+
+class LineSpec(Spec):
+    """A word on a cache line in the memory of socket *home*.
+
+    With *each_thread* it is an array with a word for each thread, so many bytes from one to the next: below
+    64 several threads' words share a line.
+    """
+
+    home: NonNegativeInt = 0
+    """Socket in whose memory it lies."""
+    each_thread: Size | None = Field(default=None, gt=0)
+    """Bytes from one thread's word to the next. Absent: one word that all share."""
+
+
+class ChannelSpec(Spec):
+    """A counter of tokens on a cache line, as a semaphore has it: threads that find none go to sleep."""
+
+    home: NonNegativeInt = 0
+    """Socket in whose memory it lies."""
+    tokens: NonNegativeInt = 0
+    """How many are in it at first."""
+    capacity: PositiveInt | None = None
+    """How many it holds: who sends into a full one waits. Absent: any number."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.capacity is not None and self.tokens > self.capacity:
+            raise ValueError("`tokens` must fit into `capacity`")
+        return self
+
+
+class MeasuredRequests(Spec):
+    """The requests of each thread, from 0, whose latency is measured."""
+
+    first: NonNegativeInt
+    """Number of the first request that counts, from 0."""
+    last: NonNegativeInt
+    """Number of the last request that counts."""
+
+
+class Stack(Spec):
+    """Each thread's stack: mapped by its creator; the thread touches the top of it before it waits to
+    start."""
+
+    size: Size
+    """Bytes that the creator maps."""
+    touched: Size
+    """Bytes at its top that the thread touches before it waits to start."""
+
+
+Who = Literal["alone", "first", "others", "even", "odd", "all"]
+"""Threads of a role: the only thread of a run, thread 0, all but thread 0, every second one, all."""
+
+
+class Role(Spec):
+    """What some of the threads do. A thread takes the first role that fits it.
+
+    A role that is not *measured* (one that only makes load) counts neither operations nor time.
+    """
+
+    who: Who | None = None
+    """Which threads: `alone` in the run, the `first`, the `others`, `even` or `odd` ones, or `all`."""
+    count: PositiveInt | None = None
+    """So many threads, of those that no earlier role has taken. Either this or `who`."""
+    process: NonNegativeInt | Literal["own"] = 0
+    """In which process they run, by its number, or each in one of its `own`."""
+    pinning: tuple[NonNegativeInt, ...] | None = None
+    """On which cpus they run, one after the other. Absent: those that the workload's pinning has left."""
+    prepare: tuple[Step, ...] = ()
+    """What each of them does once before all of them start; in each process, if they go round these."""
+    steps: tuple[Step, ...] = Field(min_length=1)
+    """What they repeat: one request."""
+    refill: tuple[Step, ...] = ()
+    """With a window: what a thread does after its last slot, before it begins at its first one again."""
+    measured: bool = True
+    """False: they make load, and neither operations nor time of theirs count."""
+
+    @model_validator(mode="after")
+    def _says_who(self) -> Self:
+        if (self.who is None) == (self.count is None):
+            raise ValueError("give either `who` or `count`")
+        return self
+
+    @field_validator("pinning")
+    @classmethod
+    def _each_cpu_once(cls, pinning: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if pinning is not None and (not pinning or len(set(pinning)) < len(pinning)):
+            raise ValueError("lists cpu numbers, each once")
+        return pinning
+
+    def fits(self, thread: int, threads: int, taken: int) -> bool:
+        """Whether *thread*, of so many *threads*, may take the role, which *taken* earlier ones have."""
+        if self.count is not None:
+            return taken < self.count
+        assert self.who is not None
+        return {
+            "alone": threads == 1,
+            "first": thread == 0,
+            "others": thread > 0,
+            "even": thread % 2 == 0,
+            "odd": thread % 2 == 1,
+            "all": True,
+        }[self.who]
+
+
+class Part(NamedTuple):
+    """A role and the keys at which its lists of steps stand in the file."""
+
+    role: Role
+    key: str
+    """Of the role."""
+    steps: str
+    prepare: str
+    refill: str
+
+    def lists(self) -> Iterator[tuple[str, tuple[Step, ...]]]:
+        """Its lists of steps, each with its key, in the order in which a thread does them."""
+        yield self.prepare, self.role.prepare
+        yield self.steps, self.role.steps
+        yield self.refill, self.role.refill
+
+
+class WorkloadPlan(Spec):
+    """A workload in one placement: what the threads really do.
+
+    Without *window* each thread does *requests* requests and ends. With it each goes on until the window is
+    over: after its last slot it does the *refill* steps, which make the slots what they were, and begins
+    at its first slot again. Refilling takes its time but is no operation.
+    """
+
+    requests: PositiveInt | None = None
+    """How many requests a thread does; with a window, before it refills and begins again."""
+    measured: MeasuredRequests | None = None
+    """Each thread does `requests` requests; the latency of these is measured. Absent: of all."""
+    window: Window | None = None
+    """Each thread repeats its requests until the window is over."""
+    pooled_threads: PositiveInt | None = None
+    """Runs of a point are repeated, with other random draws, until so many threads have been measured."""
+    stack: Stack | None = None
+    """The stack of each thread, if they belong to a program whose main thread creates them."""
+    processes: PositiveInt = 1
+    """How many processes there are, those that threads have for their own aside."""
+    layout: Layout | None = None
+    """Where the slots are."""
+    lines: dict[str, LineSpec] = Field(default_factory=dict)
+    """Name -> a cache line that steps work on."""
+    locks: dict[str, LockSpec] = Field(default_factory=dict)
+    """Name -> a lock that steps take."""
+    channels: dict[str, ChannelSpec] = Field(default_factory=dict)
+    """Name -> a channel that steps send into and receive from."""
+    setup: tuple[Step, ...] = ()
+    """What the first thread of each process does before the others start."""
+    thread: tuple[Step, ...] | None = Field(default=None, min_length=1)
+    """What each thread does in one request. Either this or `roles`."""
+    refill: tuple[Step, ...] = ()
+    """With a window: what a thread does after its last slot, before it begins at its first one again."""
+    roles: tuple[Role, ...] | None = Field(default=None, min_length=1)
+    """What which threads do. A thread takes the first role that fits it."""
+    throughput: Reported = "over-time"
+    """How the benchmark that this workload replays computes its throughput."""
+    pinning: Pinning = "cores-first"
+    """On which cpus the threads run."""
+    cpus: PositiveInt | Literal["all"] | None = None
+    """Threads share so many cpus, or `all` of the machine, in turn: thread i runs on cpu i modulo their
+    number, and a run queue decides who runs when. Absent: each thread has a cpu of its own."""
+    memory: MemoryPolicy = FIRST_TOUCH
+    """From which node pages come."""
+
+    def __hash__(self) -> int:
+        return hash((self.requests, self.window, self.layout, self.setup, self.thread, self.roles))
+
+    @property
+    def parts(self) -> list[Part]:
+        """The roles; a workload without any has one, of all threads."""
+        if self.roles is None:
+            assert self.thread is not None
+            role = Role(who="all", steps=self.thread, refill=self.refill)
+            return [Part(role, "thread", "thread", "prepare", "refill")]
+        keys = [f"roles[{number}]" for number in range(len(self.roles))]
+        return [
+            Part(role, key, f"{key}.steps", f"{key}.prepare", f"{key}.refill")
+            for key, role in zip(keys, self.roles, strict=True)
+        ]
+
+    @property
+    def round(self) -> int:
+        """How many requests a thread does before it refills, or in all where there is no window."""
+        return self.requests or (self.layout and self.layout.slots) or 1
+
+    @property
+    def slots(self) -> int:
+        """How many slots each thread has."""
+        return (self.layout and self.layout.slots) or self.round
+
+    @property
+    def visits(self) -> bool:
+        """Whether threads go round all processes (`switch_mm`)."""
+        return any(step.switch_mm for _, step in self.all_steps())
+
+    @property
+    def has_processes(self) -> bool:
+        """Whether anything needs an address space: a bench of lines, locks or an allocator does not."""
+        if self.stack is not None or self.layout is not None or self.processes > 1:
+            return True
+        return any(step.placed is not None or step.switch_mm for _, step in self.all_steps())
+
+    def all_steps(self) -> Iterator[tuple[str, Step]]:
+        """All steps with the keys at which they stand, each before those inside it."""
+        yield from placed_steps(self.setup, "setup")
+        for part in self.parts:
+            for key, steps in part.lists():
+                yield from placed_steps(steps, key)
+
+    @model_validator(mode="after")
+    def _says_what_threads_do(self) -> Self:
+        if (self.thread is None) == (self.roles is None):
+            raise ValueError("give either `thread` or `roles`")
+        if self.refill and self.thread is None:
+            raise RuleError("a role has a `refill` of its own", {"refill": "under the role"})
+        return self
+
+    @model_validator(mode="after")
+    def _ends_in_one_way(self) -> Self:
+        if self.measured is not None and self.window is not None:
+            raise ValueError("give either `measured` or `window`")
+        if self.requests is None and self.window is None:
+            raise ValueError("give `requests` or `window`")
+        for part in self.parts:
+            if part.role.refill and self.window is None:
+                raise RuleError("`refill` belongs to `window`", {part.refill: "nothing without a window"})
+        return self
+
+    @model_validator(mode="after")
+    def _measured_requests_exist(self) -> Self:
+        measured = self.measured
+        if measured and not measured.first <= measured.last < self.round:
+            raise RuleError(
+                f"measured requests must lie within 0..{self.round - 1}, first not after last",
+                {
+                    "measured.last": f"at most {self.round - 1}, at least measured.first",
+                    "requests": f"more than {max(measured.first, measured.last)}",
+                },
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _places_exist_when_they_are_used(self) -> Self:
+        in_layout = {"slot", "every slot", "own slots", "layout"}
+        mapped = {"mapped", "all mapped"}
+        always = {"anywhere"} if self.layout is None or self.layout.base is None else {"anywhere"} | in_layout
+        known = self._places_after("setup", self.setup, always) - mapped
+        for part in self.parts:
+            here = known
+            for key, steps in part.lists():
+                here = self._places_after(key, steps, here)
+        return self
+
+    def _places_after(self, key: str, steps: tuple[Step, ...], known: set[str]) -> set[str]:
+        """The places that exist after *steps*. Raises `RuleError` for one that does not when it is used."""
+        known = set(known)
+        in_layout = {"slot", "every slot", "own slots", "layout"}
+        for where, step in placed_steps(steps, key):
+            action = step.placed
+            if action is None:
+                continue
+            if self.layout is None and (action.at in in_layout or (step.mmap and action.size is None)):
+                what = f"works at `{action.at}`" if action.at in in_layout else "maps memory of no `size`"
+                raise RuleError(f"a step {what} without a `layout`", {where: "a `layout` in the workload"})
+            if step.mmap is not None:
+                known |= in_layout if action.at == "layout" else set()
+                known |= {"mapped", "all mapped"}
+            if action.at not in known:
+                missing = "layout.base or an mmap step at `layout`"
+                if action.at in ("mapped", "all mapped"):
+                    missing = "an mmap step"
+                message = f"a step works at `{action.at}` without {missing} before it"
+                raise RuleError(message, {where: f"{missing} before it"})
+        return known
+
+    @model_validator(mode="after")
+    def _objects_exist(self) -> Self:
+        """Each line, lock and channel that a step names is there and can do what the step asks."""
+        for key, step in self.all_steps():
+            cas = step.cas_add.line if step.cas_add else None
+            line = step.load or step.store or step.add or step.turn or cas
+            read = step.read_lock or step.read_unlock
+            seq_read = step.seq_read.lock if step.seq_read else None
+            lock, channel = step.lock or step.unlock or read or seq_read, step.send or step.receive
+            tables: tuple[tuple[str, Mapping[str, Any], str | None], ...] = (
+                ("lines", self.lines, line),
+                ("locks", self.locks, lock),
+                ("channels", self.channels, channel),
+            )
+            for table, known, name in tables:
+                if name is not None and name not in known:
+                    there = ", ".join(known) or f"nothing: there are no `{table}`"
+                    raise RuleError(f"a step uses {name!r}, which is not under `{table}`", {key: there})
+            if step.turn and self.lines[step.turn].each_thread:
+                message = f"`turn` is for a word that all threads share, {step.turn!r} has one for each"
+                raise RuleError(message, {key: "a line without `each_thread`"})
+            if read and self.locks[read].kind not in READABLE:
+                message = f"only {', '.join(READABLE)} can be locked for reading, {read!r} is none"
+                raise RuleError(message, {key: "a lock of these kinds"})
+            if seq_read and self.locks[seq_read].kind != "seqlock":
+                message = f"`seq_read` is for `kind: seqlock`, {seq_read!r} is none"
+                raise RuleError(message, {key: "a seqlock"})
+        return self
+
+    @model_validator(mode="after")
+    def _processes_exist(self) -> Self:
+        for part in self.parts:
+            process = part.role.process
+            if process != "own" and process >= self.processes:
+                allowed = {f"{part.key}.process": f"0 to {self.processes - 1}, or own", "processes": "more"}
+                raise RuleError(f"there is no process {process}", allowed)
+        for key, step in self.all_steps():
+            if step.switch_mm and self.processes == 1:
+                allowed = {f"{key}.switch_mm": "`processes` of 2 or more"}
+                raise RuleError("there is one address space", allowed)
+        return self

@@ -1,0 +1,79 @@
+"""A thread of a workload as its steps see it."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING
+
+from sim.engine import Steps
+from sim.mm import Mmap
+
+if TYPE_CHECKING:
+    from sim.engine import Engine
+    from sim.hardware import Cpu
+    from sim.mm import AddressSpace
+    from sim.workload.layout import Slots
+
+
+class Worker:
+    """Who a thread is, which request it is at, what it has mapped, taken and locked.
+
+    *number* counts the threads of a run, *index* those that have slots in the process which the thread is in.
+    *mapped* holds the ranges of pages that its mmap steps returned, the last one last. *space* and *slots*
+    are missing where the workload has no processes or no layout.
+    """
+
+    __slots__ = (
+        "_engine",
+        "_kept",
+        "_streams",
+        "blocks",
+        "cpu",
+        "index",
+        "locks",
+        "mapped",
+        "number",
+        "process",
+        "request",
+        "slots",
+        "space",
+    )
+
+    space: AddressSpace
+    slots: Slots
+
+    def __init__(self, number: int, cpu: Cpu, engine: Engine) -> None:
+        self.number = number
+        self.cpu = cpu
+        self.request = 0
+        self.process = 0
+        self.index = number
+        self.mapped: list[range] = []
+        self.blocks: list[int] = []
+        """First frames of the blocks that it has taken from the page allocator, oldest first."""
+        self.locks = 0
+        """How many locks of the workload it holds."""
+        self._kept = 0
+        self._engine = engine
+        self._streams: dict[str, Random] = {}
+
+    def stream(self, name: str) -> Random:
+        """This thread's random stream *name*."""
+        stream = self._streams.get(name)
+        if stream is None:
+            stream = self._streams[name] = self._engine.stream(f"{name} of thread {self.number}")
+        return stream
+
+    def map(self, operation: Mmap) -> Steps[int]:
+        """Perform *operation* and remember what it returned."""
+        start: int = yield from self.space.perform(self.cpu, operation)
+        self.mapped.append(range(start, start + operation.pages))
+        return start
+
+    def keep_mapped(self) -> None:
+        """What is mapped now stays in *mapped* for good: the thread has prepared it."""
+        self._kept = len(self.mapped)
+
+    def forget_mapped(self) -> None:
+        """The slots are what they were: what the requests have mapped is gone."""
+        del self.mapped[self._kept :]
