@@ -393,6 +393,33 @@ def test_does_who_wants_the_lock_of_a_sleeper_let_it_run(make: Callable[..., Any
 
 
 @pytest.mark.parametrize("make", [mutex, rwsem, xadd])
+def test_do_spinners_stop_when_the_owner_goes_to_sleep(make: Callable[..., Any]) -> None:
+    """Its cpu does not idle then: it computes for somebody else."""
+    bench = Bench(online=2)
+    take, release = make(bench.machine, bench.scheduler)
+
+    def owner(cpu: Cpu) -> Steps[None]:
+        yield from take(cpu)
+        cpu.work(2 * MS, "inside")
+        yield from bench.scheduler.nap(cpu, 9 * MS, "asleep")
+        yield from release(cpu)
+
+    def waiter(cpu: Cpu) -> Steps[None]:
+        cpu.work(1 * MS, "user")
+        yield from take(cpu)
+        yield from release(cpu)
+
+    bench.thread(0, "owner", owner)
+    bench.thread(0, "busy", bench.computing(20 * MS))
+    bench.thread(1, "waiter", waiter)
+    bench.thread(1, "other", bench.computing(3 * MS))
+    bench.run()
+    assert bench.machine.tally.sleeps == 2
+    assert 5 * MS < bench.ended["other"] < 5 * MS + 10 * US
+    assert 12 * MS < bench.ended["owner"] < bench.ended["waiter"]
+
+
+@pytest.mark.parametrize("make", [mutex, rwsem, xadd])
 def test_do_spinners_stop_when_the_owner_waits_for_its_turn(make: Callable[..., Any]) -> None:
     """The owner was woken but does not run: its cpu computes for somebody else."""
     bench = Bench(online=2)
