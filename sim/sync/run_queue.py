@@ -12,9 +12,9 @@ when the tick finds the last one used up (update_deadline), whether anybody wait
 
 Preemption. The tick asks for a switch if the slice is used up and somebody is ready; nobody is interrupted in
 the kernel, so the switch comes on the way back to user mode (`RunQueues.preempt`, PREEMPT_NONE and
-PREEMPT_VOLUNTARY). A thread that wakes up does not take the cpu from one that is inside its slice
-(RUN_TO_PARITY; all slices are equal): it queues. Spinners on sleeping locks look whether their cpu is wanted
-and stop.
+PREEMPT_VOLUNTARY). A thread that wakes up does not take the cpu from one that is inside its slice: it queues.
+That is RUN_TO_PARITY for a running thread that has not had more than its share; one that has would lose the
+cpu to a thread that is owed time. Spinners on sleeping locks look whether their cpu is wanted and stop.
 
 Switches. One that gives the cpu away pays `context_switch`, then the next runs; if its process is another
 one than the cpu has loaded, it first loads that address space. With nobody ready the cpu idles; the wake-up
@@ -24,8 +24,9 @@ Invariants: only `Cpu.current` has entries in the engine's queue; the other thre
 *ready* or for a `Sleeper`. A cpu idles only while nobody is ready.
 
 Source: Linux 6.13, kernel/sched/fair.c (update_curr, update_deadline, pick_eevdf, check_preempt_wakeup_fair).
-Left out: lags and weights, delayed dequeueing of sleepers, load balancing and migration, cond_resched inside
-the kernel, the tick's own time, the second tick after which PREEMPT_LAZY insists.
+Left out: lag, and wake-ups that preempt by it; weights, delayed dequeueing of sleepers, load balancing and
+migration, cond_resched inside the kernel, the tick's own time, the second tick after which PREEMPT_LAZY
+insists.
 """
 
 from __future__ import annotations
