@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from machines import NS, RWSEM, small_machine
 
-from sim.engine import Steps
-from sim.engine.probe import Probe
+from sim.engine import InjectedDelays, Probe, Steps
+from sim.engine.schedule import Shuffle
 from sim.errors import Deadlock, ModelError
 from sim.hardware import IDLE, INTERRUPT, Cpu, Machine
 from sim.profile.counters import Counters
@@ -501,7 +501,7 @@ class Charges(Probe):
     programs=st.lists(PROGRAM, min_size=1, max_size=7),
     online=st.integers(1, 3),
     seed=st.integers(0, 3),
-    ties=st.sampled_from(["fifo", "shuffle"]),
+    ties=st.sampled_from(["fifo", "shuffle", "priority", InjectedDelays(Shuffle, chance=0.3, up_to=3 * US)]),
     listening=st.booleans(),
     turn=st.integers(0, 20 * MS),
 )
