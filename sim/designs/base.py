@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
+from sim.engine import Steps
 from sim.errors import ModelError
 from sim.hardware import Cpu, Machine, MachineSpec, Spec
 from sim.mm import AddressSpace, NodePolicy, Operation, Performer
@@ -41,6 +42,11 @@ class Kernel(Performer):
     def new_process(self, cpu: Cpu) -> AddressSpace:
         """A process with an empty address space, made by a thread on *cpu*. Its class is *space*."""
         raise ModelError(f"{type(self).__name__} has no processes")
+
+    def note_switch(self, cpu: Cpu) -> Steps[None]:
+        """The thread on *cpu* gives it to another (rcu_note_context_switch)."""
+        return
+        yield
 
     def place_memory(self, policy: NodePolicy) -> None:
         """From now on take pages from the nodes that *policy* chooses, before any process is made.

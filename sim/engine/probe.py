@@ -46,6 +46,10 @@ class CpuView(Protocol):
     @property
     def socket(self) -> int: ...
     @property
+    def current(self) -> object:
+        """The thread that runs on it."""
+
+    @property
     def now(self) -> int: ...
 
 
@@ -173,7 +177,7 @@ class Probe:
     # -- scheduling -----------------------------------------------------------------------------------------
 
     def context_switch(self, cpu: CpuView) -> None:
-        """*cpu* changes between its thread and idling."""
+        """*cpu* leaves a thread for another or to idle, or idling for a thread."""
 
     def address_space_switch(self, cpu: CpuView, kept: bool) -> None:
         """*cpu* has loaded another address space; *kept*: with what its TLB still has of it."""
@@ -182,10 +186,13 @@ class Probe:
         """The thread on *cpu* blocks until it is woken."""
 
     def wake(self, waker: CpuView | None, cpu: CpuView, latency: int) -> None:
-        """The thread on *cpu* is woken by *waker* (None: an interrupt) and runs *latency* later."""
+        """A thread of *cpu* is woken by *waker* (None: an interrupt) and runs *latency* later.
+
+        On a cpu that runs another thread it then begins to wait for its turn.
+        """
 
     def idle_begins(self, cpu: CpuView) -> None:
-        """*cpu* has no thread to run: it sleeps, or has ended."""
+        """*cpu* has no thread to run: all sleep or have ended."""
 
     def idle_ends(self, cpu: CpuView) -> None:
         """It has one again."""

@@ -1,7 +1,7 @@
 """Machine, cache lines, DRAM, TLBs, interrupts. Every number comes from a machine file."""
 
 from sim.hardware.broadcast import TlbBroadcast
-from sim.hardware.cpu import IDLE, INTERRUPT, TLB_FLUSH, Cpu, HeardCpu, SmtCpu
+from sim.hardware.cpu import IDLE, INTERRUPT, TLB_FLUSH, Cpu, HeardCpu, SmtCpu, Task
 from sim.hardware.interrupts import IPI_SEND, IPI_WAIT, InterruptController, Round
 from sim.hardware.line import LINE, MEMORY, CacheLine, Fabric
 from sim.hardware.machine import Machine
@@ -33,6 +33,7 @@ __all__ = [
     "Seat",
     "SmtCpu",
     "Spec",
+    "Task",
     "Tlb",
     "TlbBroadcast",
     "Topology",

@@ -1,4 +1,4 @@
-"""A cpu: the thread on it, its clock, its interrupts and where its time went.
+"""A cpu: the thread that runs on it, its clock, its interrupts and where its time went.
 
 Time on a cpu runs a little ahead of the engine: `Cpu.work` only adds to *pending*, and the thread yields the
 sum before it touches anything that another cpu can see. This is exact, because nothing shared happens in
@@ -46,8 +46,37 @@ Interrupt = Callable[["Cpu"], tuple[int, "Callable[[int], None]"]]
 """Runs on the interrupted cpu: returns the handler's length (ps) and what to call with its end time."""
 
 
+class Task:
+    """A thread as the kernel knows it (task_struct): whom locks name as their owner, whom a wake-up is for.
+
+    A cpu has one, whatever thread runs on it, unless several share it (`sim.sync.run_queue`). *watchers* are
+    the cpus that spin until it releases a lock, each with the lock.
+    """
+
+    __slots__ = ("cpu", "name", "watchers")
+
+    def __init__(self, cpu: Cpu, name: str) -> None:
+        self.cpu = cpu
+        self.name = name
+        self.watchers: dict[Cpu, object] = {}
+
+    def __repr__(self) -> str:
+        return self.name
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether it runs (owner_on_cpu): it neither sleeps nor waits for its turn."""
+        return self.cpu.current is self and not self.cpu.in_kernel_wait
+
+    def leaves_cpu(self) -> None:
+        """It stops running: those who watch it look again."""
+        watchers, self.watchers = self.watchers, {}
+        for spinner, lock in watchers.items():
+            spinner.poke(lock)
+
+
 class Cpu:
-    """One hardware thread of the machine and the simulated thread pinned to it.
+    """One hardware thread of the machine and the simulated thread that runs on it, *current*.
 
     *id* counts the cpus that are online; *number* is what the machine calls it.
     """
@@ -64,6 +93,7 @@ class Cpu:
         "bit",
         "cluster",
         "core",
+        "current",
         "engine",
         "id",
         "in_kernel_wait",
@@ -87,6 +117,7 @@ class Cpu:
         self.bit = 1 << cpu_id
         self.number, self.core, self.cluster, self.node, self.socket = seat
         self.thread: Thread | None = None
+        self.current = Task(self, repr(self))
         self.tlb: Tlb
         self.pending = 0
         self.spent: defaultdict[str, int] = defaultdict(int)
@@ -139,6 +170,10 @@ class Cpu:
         """The delay to yield before the next shared access (`if cpu.pending: yield cpu.take_pending()`)."""
         pending, self.pending = self.pending, 0
         return pending
+
+    def work_within(self, time: int) -> int:
+        """How much work fits into the next *time* ps."""
+        return time
 
     # -- waiting --------------------------------------------------------------------------------------------
 
@@ -321,11 +356,18 @@ class SmtCpu(Cpu):
 
     def work(self, cost: int, activity: str) -> None:
         """Spend *cost* ps, or longer beside siblings at work, on *activity*."""
+        self.stall(cost + round(cost * self._slowed_by()), activity)
+
+    def work_within(self, time: int) -> int:
+        return max(1, int(time / (1 + self._slowed_by())))
+
+    def _slowed_by(self) -> float:
+        """What siblings at work add to each piece of work, relative to it."""
         extra = 0.0
         for sibling in self.siblings:
             if not sibling.waiting and (thread := sibling.thread) is not None and thread.is_alive:
                 extra += self._extra
-        self.stall(cost + round(cost * extra), activity)
+        return extra
 
 
 class HeardCpu(Cpu):

@@ -260,6 +260,20 @@ class Kernel(Spec):
     """Read the time-stamp counter and store it."""
     poll: Cost
     """One turn of a user-space loop that polls a flag and yields the cpu."""
+    slice: Duration | None = Field(default=None, gt=0)
+    """Time that a thread has a cpu for while others wait for it (EEVDF's base slice). It ends with the first
+    tick after that. Absent: the machine cannot have more threads than cpus."""
+    tick: Duration | None = Field(default=None, gt=0)
+    """Time between two timer ticks (1 / HZ), as *slice* needs it."""
+
+    @model_validator(mode="after")
+    def _slices_end_with_ticks(self) -> Self:
+        if (self.slice is None) != (self.tick is None):
+            raise RuleError(
+                "`slice` and `tick` go together",
+                {"slice": "a time, with `tick`", "tick": "a time, with `slice`"},
+            )
+        return self
 
 
 class MachineSpec(Spec):

@@ -9,7 +9,7 @@ from sim.mm.address_space import (
     AddressSpace,
     SegmentationFault,
 )
-from sim.mm.contexts import Contexts
+from sim.mm.contexts import Contexts, ContextTable
 from sim.mm.entries import (
     EXECUTE,
     NOTHING,
@@ -69,6 +69,7 @@ __all__ = [
     "AllocatePages",
     "BroadcastFlush",
     "Buddy",
+    "ContextTable",
     "Contexts",
     "FirstTouch",
     "FlushSpec",

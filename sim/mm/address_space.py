@@ -147,9 +147,10 @@ class AddressSpace(Performer, ABC):
             if table.present != table.count():
                 raise ModelError(f"{table!r} counts {table.present} entries and has {table.count()}")
         for cpu in cpus:
-            if cpu.tlb.stale:
+            asid = self._asid_on(cpu)
+            if asid is None or (cpu.tlb.stale and asid == cpu.tlb.asid):
                 continue
-            for page, translation in cpu.tlb.frames().items():
+            for page, translation in cpu.tlb.frames(asid).items():
                 there, frame = self.root.walk(page), translation.frame
                 fits = there is not None and there.frame == frame
                 if there is not None and fits and translation.writable and not there.writable:
@@ -168,6 +169,10 @@ class AddressSpace(Performer, ABC):
                 raise ModelError(f"page {page:#x} is present ({entry}) and nothing is mapped there")
             if entry.rights & ~allowed:
                 raise ModelError(f"page {page:#x} is {entry}, and its mapping allows {rights_text(allowed)}")
+
+    def _asid_on(self, cpu: Cpu) -> int | None:
+        """Under which number *cpu* has entries of the space that it may use, if it has any."""
+        return cpu.tlb.asid
 
     def _may_be_stale(self, page: int, frame: int) -> bool:
         """Whether TLBs may hold the translation of *page* to *frame*, which the table has no more."""

@@ -11,20 +11,46 @@ the number of another, begins without. While a space is not loaded, nobody tells
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 from sim.engine import Steps
-from sim.hardware import TLB_FLUSH, Cpu
+from sim.hardware import TLB_FLUSH, Cpu, Machine
 
-if TYPE_CHECKING:
-    from sim.mm.flush import SynchronousFlush
+
+class Flush(Protocol):
+    """What a space's flush method has to know of the cpus that load it."""
+
+    @property
+    def valid_from(self) -> int:
+        """A cpu that has seen this generation has no entries that were flushed elsewhere since."""
+
+    def activate(self, cpu: Cpu) -> None:
+        """The space is loaded on *cpu*, which takes no time."""
+
+    def leave(self, cpu: Cpu) -> Steps[int]:
+        """*cpu* loads another space (cpumask_clear_cpu); value: the generation that it has seen."""
+
+    def drop(self, cpu: Cpu) -> int:
+        """`leave` that takes no time."""
+
+    def enter(self, cpu: Cpu) -> Steps[None]:
+        """*cpu* is about to load the space (cpumask_set_cpu, then mm.context.tlb_gen)."""
+
+    def loaded(self, cpu: Cpu, asid: int) -> None:
+        """*cpu* has loaded the space under *asid*, up to date."""
+
+    def forget(self, cpu: Cpu) -> None:
+        """*cpu* has given the space's asid away, and its entries with it."""
 
 
 class Context(NamedTuple):
     """What an asid stands for on one cpu: whose entries, and complete up to which generation."""
 
-    space: SynchronousFlush
+    space: Flush
     seen: int
+
+
+_NOTHING_SEEN = -1
 
 
 class Contexts:
@@ -36,28 +62,46 @@ class Contexts:
         self._cpu = cpu
         self._slots: list[Context | None] = [None] * (asids if pcid else 1)
         self._next = 0
-        self._loaded: SynchronousFlush | None = None
+        self._loaded: Flush | None = None
 
-    def switch(self, space: SynchronousFlush) -> Steps[None]:
-        """Load *space*; the cpu's thread runs in it from now on."""
+    def switch(self, space: Flush) -> Steps[None]:
+        """Load *space*; the cpu's thread runs in it from now on.
+
+        A cpu that idled meanwhile and was not told of a flush leaves it undone: it has seen nothing of the
+        space that it leaves.
+        """
         cpu, before = self._cpu, self._loaded
         if space is before:
             return
         cpu.disable_interrupts()
         self._loaded = None  # LOADED_MM_SWITCHING
+        missed, cpu.tlb.stale = cpu.tlb.stale, False
         if before is not None:
             seen = yield from before.leave(cpu)
-            self._slots[cpu.tlb.asid] = Context(before, seen)
+            self._slots[cpu.tlb.asid] = Context(before, _NOTHING_SEEN if missed else seen)
         yield from space.enter(cpu)
-        asid, seen = self._choose(space)
-        valid = seen >= space.valid_from
-        cpu.work(cpu.tlb.load(asid, flush=not valid), TLB_FLUSH)
-        space.loaded(cpu, asid)
-        self._loaded = space
+        cost, valid = self._load(space)
+        cpu.work(cost, TLB_FLUSH)
         cpu.probe.address_space_switch(cpu, valid)
         cpu.enable_interrupts()
 
-    def left(self) -> list[tuple[int, SynchronousFlush]]:
+    def activate(self, space: Flush) -> None:
+        """`switch` outside of what is measured: it takes no time."""
+        cpu, before = self._cpu, self._loaded
+        if space is before:
+            return
+        if before is not None:
+            self._slots[cpu.tlb.asid] = Context(before, before.drop(cpu))
+        space.activate(cpu)
+        self._load(space)
+
+    def asid_of(self, space: Flush) -> int | None:
+        """Under which number the cpu has entries of *space* that it may use, now or when it comes back."""
+        if space is self._loaded:
+            return self._cpu.tlb.asid
+        return next((asid for asid, left in self.left() if left is space), None)
+
+    def left(self) -> list[tuple[int, Flush]]:
         """The spaces that are not loaded and whose entries are still good, each with its asid."""
         return [
             (asid, context.space)
@@ -65,7 +109,16 @@ class Contexts:
             if context and context.space is not self._loaded and context.seen >= context.space.valid_from
         ]
 
-    def _choose(self, space: SynchronousFlush) -> tuple[int, int]:
+    def _load(self, space: Flush) -> tuple[int, bool]:
+        """Write CR3. Returns what that costs (ps) and whether the entries of *space* are still good."""
+        asid, seen = self._choose(space)
+        valid = seen >= space.valid_from
+        cost = self._cpu.tlb.load(asid, flush=not valid)
+        space.loaded(self._cpu, asid)
+        self._loaded = space
+        return cost, valid
+
+    def _choose(self, space: Flush) -> tuple[int, int]:
         """`choose_new_asid`: a number for *space* and the generation up to which its entries are good."""
         if len(self._slots) > 1:
             for asid, context in enumerate(self._slots):
@@ -76,5 +129,33 @@ class Contexts:
         taken = self._slots[asid]
         if taken is not None:
             taken.space.forget(self._cpu)
-        self._slots[asid] = Context(space, -1)
-        return asid, -1
+        self._slots[asid] = Context(space, _NOTHING_SEEN)
+        return asid, _NOTHING_SEEN
+
+
+class ContextTable:
+    """The contexts of all cpus of *machine*, *asids* to a cpu: what a kernel switches spaces with."""
+
+    __slots__ = ("_asids", "_of", "_pcid")
+
+    def __init__(self, machine: Machine, asids: int) -> None:
+        self._asids = asids
+        self._pcid = machine.spec.tlb.pcid
+        self._of: dict[Cpu, Contexts] = {}
+
+    def switch(self, cpu: Cpu, space: Flush) -> Steps[None]:
+        """*cpu* loads *space*."""
+        return self._on(cpu).switch(space)
+
+    def activate(self, cpu: Cpu, space: Flush) -> None:
+        """*cpu* loads *space*, which takes no time."""
+        self._on(cpu).activate(space)
+
+    def asid_of(self, cpu: Cpu, space: Flush) -> int | None:
+        """Under which number *cpu* has entries of *space* that it may use."""
+        return self._on(cpu).asid_of(space)
+
+    def _on(self, cpu: Cpu) -> Contexts:
+        if cpu not in self._of:
+            self._of[cpu] = Contexts(cpu, self._asids, pcid=self._pcid)
+        return self._of[cpu]

@@ -50,14 +50,21 @@ class SynchronousFlush:
     is flushed while the targets are at it, without it before they are asked.
     """
 
-    def __init__(self, machine: Machine, generation_line: CacheLine, *, concurrent: bool = True) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        generation_line: CacheLine,
+        *,
+        concurrent: bool = True,
+        mask: CacheLine | None = None,
+    ) -> None:
         self._machine = machine
         self._line = generation_line
         self._ceiling = machine.spec.tlb.flush_ceiling
         self._concurrent = concurrent
         self._active: dict[Cpu, int] = {}
         self._asid_on: dict[Cpu, int] = {}
-        self._mask: CacheLine | None = None
+        self._mask = mask
         self.generation = 0
 
     def activate(self, cpu: Cpu) -> None:
@@ -75,6 +82,10 @@ class SynchronousFlush:
     def leave(self, cpu: Cpu) -> Steps[int]:
         """*cpu* loads another space (cpumask_clear_cpu); value: the generation that it has seen."""
         yield from self._cpumask.write(cpu, TLB_FLUSH)
+        return self.drop(cpu)
+
+    def drop(self, cpu: Cpu) -> int:
+        """`leave` that takes no time."""
         return self._active.pop(cpu)
 
     def enter(self, cpu: Cpu) -> Steps[None]:
@@ -233,6 +244,9 @@ class LazyFlush:
     cpu of the space has swept it. Sweep times follow from the tick alone, so they are computed when a record
     is looked at instead of being events; the cost of a sweep is charged to the next kernel entry of its cpu.
     A cpu whose records are all in use sends a *shootdown* instead.
+
+    A cpu that loads another space has swept what it will ever sweep: without PCID, as in CortenMM's kernel,
+    its entries go, and when it loads the space again it begins without any.
     """
 
     def __init__(
@@ -254,6 +268,7 @@ class LazyFlush:
         self._search = search
         self._sweep = sweep
         self._last_sweep: dict[Cpu, int] = {}
+        self._loaded: dict[Cpu, None] = {}
         self._records: dict[Cpu, deque[_Record]] = {}
         self._lines: dict[Cpu, CacheLine] = {}
         self._pinned: dict[int, int] = {}
@@ -261,10 +276,48 @@ class LazyFlush:
     def activate(self, cpu: Cpu) -> None:
         """The address space is loaded on *cpu*: it sweeps from now on."""
         self._shootdown.activate(cpu)
+        self._sweeps(cpu)
+
+    def _sweeps(self, cpu: Cpu) -> None:
+        if cpu in self._loaded:
+            return
+        self._loaded[cpu] = None
+        self._last_sweep[cpu] = cpu.engine._now
         if cpu not in self._records:
-            self._last_sweep[cpu] = cpu.engine._now
             self._records[cpu] = deque()
             self._lines[cpu] = self._machine.line(f"LATR slots of {cpu}", cpu.socket, owner=cpu.id)
+
+    # -- switching (`contexts`) -----------------------------------------------------------------------------
+
+    @property
+    def valid_from(self) -> int:
+        """Above what any cpu has seen that has left: none keeps its entries."""
+        return self._shootdown.generation + 1
+
+    def leave(self, cpu: Cpu) -> Steps[int]:
+        """*cpu* loads another space and sweeps no more."""
+        del self._loaded[cpu]
+        return self._shootdown.leave(cpu)
+
+    def drop(self, cpu: Cpu) -> int:
+        """`leave` that takes no time."""
+        del self._loaded[cpu]
+        return self._shootdown.drop(cpu)
+
+    def enter(self, cpu: Cpu) -> Steps[None]:
+        """*cpu* is about to load the space."""
+        return self._shootdown.enter(cpu)
+
+    def loaded(self, cpu: Cpu, asid: int) -> None:
+        """*cpu* has loaded the space, without entries, and sweeps from now on."""
+        self._shootdown.loaded(cpu, asid)
+        self._sweeps(cpu)
+
+    def forget(self, cpu: Cpu) -> None:
+        """*cpu* has given the space's asid away."""
+        self._shootdown.forget(cpu)
+
+    # -- flushing -------------------------------------------------------------------------------------------
 
     def flush(self, cpu: Cpu, removed: Sequence[tuple[int, int]], release: Callable[[], None]) -> Steps[None]:
         """Flush the pages of *removed*, (page, frame) each, here and publish them for the others.
@@ -317,7 +370,7 @@ class LazyFlush:
         return self._pinned.get(frame) == page
 
     def _recycle(self, record: _Record) -> None:
-        for cpu in self._records:
+        for cpu in self._loaded:
             cpu.tlb.invalidate(page for page, _ in record.removed)
         for _, frame in record.removed:
             del self._pinned[frame]
@@ -333,7 +386,7 @@ class LazyFlush:
         """When every other cpu of the space has swept: one turn of the ticks, from the next one on."""
         cpus = self._machine.cpus
         tick = published // self._tick + len(cpus)
-        while cpus[tick % len(cpus)] is cpu or cpus[tick % len(cpus)] not in self._records:
+        while cpus[tick % len(cpus)] is cpu or cpus[tick % len(cpus)] not in self._loaded:
             tick -= 1
             if tick * self._tick <= published:
                 return published

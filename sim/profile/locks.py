@@ -67,13 +67,13 @@ Key = tuple[str, str, str]
 
 
 class _State:
-    """What is known of one lock at the moment: when who began to wait or to hold, when it was held last."""
+    """What is known of one lock at the moment: since when threads wait and hold, when it was held last."""
 
     __slots__ = ("holding", "read_until", "waiting", "written_until")
 
     def __init__(self) -> None:
-        self.waiting: dict[tuple[int, Mode], int] = {}
-        self.holding: dict[tuple[int, Mode], list[int]] = {}
+        self.waiting: dict[tuple[object, Mode], int] = {}
+        self.holding: dict[tuple[object, Mode], list[int]] = {}
         self.written_until = -1
         self.read_until = -1
 
@@ -126,28 +126,28 @@ class Locks(Paged[dict[Key, Usage]]):
     # -- hooks ----------------------------------------------------------------------------------------------
 
     def lock_wait(self, lock: LockView, cpu: CpuView, mode: Mode) -> None:
-        self._state(lock).waiting[cpu.id, mode] = cpu.now
+        self._state(lock).waiting[cpu.current, mode] = cpu.now
 
     def lock_acquired(self, lock: LockView, cpu: CpuView, mode: Mode) -> None:
         state, usage, now = self._state(lock), self._usage(lock, mode), cpu.now
-        began = state.waiting.pop((cpu.id, mode))
+        began = state.waiting.pop((cpu.current, mode))
         wait = now - began
         usage.acquisitions += 1
         usage.wait += wait
         usage.wait_max = max(usage.wait_max, wait)
         usage.contended += state.written_until > began or (mode == "write" and state.read_until > began)
-        state.holding.setdefault((cpu.id, mode), []).append(now)
+        state.holding.setdefault((cpu.current, mode), []).append(now)
 
     def lock_missed(self, lock: LockView, cpu: CpuView, mode: Mode) -> None:
         state, usage = self._state(lock), self._usage(lock, mode)
-        wait = cpu.now - state.waiting.pop((cpu.id, mode))
+        wait = cpu.now - state.waiting.pop((cpu.current, mode))
         usage.missed += 1
         usage.wait += wait
         usage.wait_max = max(usage.wait_max, wait)
 
     def lock_release(self, lock: LockView, cpu: CpuView, mode: Mode) -> None:
         state, usage, now = self._state(lock), self._usage(lock, mode), cpu.now
-        holds = state.holding[cpu.id, mode]
+        holds = state.holding[cpu.current, mode]
         hold = now - holds.pop()
         usage.hold += hold
         usage.hold_max = max(usage.hold_max, hold)
@@ -158,7 +158,7 @@ class Locks(Paged[dict[Key, Usage]]):
 
     def lock_downgraded(self, lock: LockView, cpu: CpuView) -> None:
         self.lock_release(lock, cpu, "write")
-        self._state(lock).holding.setdefault((cpu.id, "read"), []).append(cpu.now)
+        self._state(lock).holding.setdefault((cpu.current, "read"), []).append(cpu.now)
 
 
 def _row(name: str, mode: str, activity: str, locks: int, usage: Usage) -> dict[str, Any]:

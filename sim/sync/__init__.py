@@ -10,11 +10,13 @@ from sim.sync.percpu_rwsem import PercpuRwSem
 from sim.sync.phase_fair import PhaseFairLock
 from sim.sync.rcu import RCU, Rcu
 from sim.sync.rcu_sync import RcuSync
+from sim.sync.run_queue import SCHED, RunQueues
 from sim.sync.rwsem import RwSem, RwSemTuning
 from sim.sync.rwsem_xadd import XaddRwSem
 from sim.sync.semaphore import Channel, Semaphore
 from sim.sync.seqlock import SeqLock
-from sim.sync.sleep import SCHED, Scheduler, Sleeper
+from sim.sync.sleep import Scheduler
+from sim.sync.sleeper import Sleeper
 from sim.sync.spin import McsLock, QueuedSpinLock
 from sim.sync.word import TasLock, TicketLock
 
@@ -33,6 +35,7 @@ __all__ = [
     "QueuedSpinLock",
     "Rcu",
     "RcuSync",
+    "RunQueues",
     "RwSem",
     "RwSemTuning",
     "Scheduler",

@@ -17,8 +17,11 @@ Invariants: one owner; a waiter is in the OSQ or in the list, never in both; wit
 empty, and its first is who has set it. So the first of the list may be overtaken until it has been woken and
 has looked at the lock once, and by nobody afterwards.
 
+Where threads share a cpu, an owner that waits for its turn counts as asleep, and a spinner whose cpu others
+want goes to the list.
+
 Source: Linux 6.13, kernel/locking/mutex.c. Simplifications: the wait_lock is not a lock but the
-queueing for its line; nobody is preempted. Left out: ww_mutex, interruptible waits.
+queueing for its line. Left out: ww_mutex, interruptible waits.
 """
 
 from __future__ import annotations
@@ -26,11 +29,12 @@ from __future__ import annotations
 from collections import deque
 
 from sim.engine import Steps
-from sim.hardware import CacheLine, Cpu
+from sim.hardware import CacheLine, Cpu, Task
 from sim.sync.lock import Lock, releases, takes
 from sim.sync.nodes import QueueNodes
 from sim.sync.osq import SpinnerQueue
-from sim.sync.sleep import Scheduler, Sleeper
+from sim.sync.sleep import Scheduler
+from sim.sync.sleeper import Sleeper
 
 
 class _Waiter(Sleeper):
@@ -51,7 +55,7 @@ class Mutex(Lock):
     def __init__(self, nodes: QueueNodes, line: CacheLine, scheduler: Scheduler, activity: str) -> None:
         super().__init__(line.name, activity)
         self.line = line
-        self.holder: Cpu | None = None
+        self.holder: Task | None = None
         self._handoff = False
         self._osq = SpinnerQueue(self, nodes, line)
         self._scheduler = scheduler
@@ -90,19 +94,19 @@ class Mutex(Lock):
         if handoff:
             yield from self.line.write(cpu, self.activity)  # owner = first, PICKUP
             self._handoff = False
-            self._set_owner(cpu, first.cpu)
+            self._set_owner(cpu, first.task)
         if not first.spinning:
             self._scheduler.wake(cpu, first)
 
     # -- the owner word -------------------------------------------------------------------------------------
 
     def _may_take(self, cpu: Cpu) -> bool:
-        return self.holder is None or self.holder is cpu  # PICKUP
+        return self.holder is None or self.holder is cpu.current  # PICKUP
 
     def _take(self, cpu: Cpu) -> bool:
         if not self._may_take(cpu):
             return False
-        self.holder = cpu
+        self.holder = cpu.current
         return True
 
     def _try_take(self, cpu: Cpu) -> Steps[bool]:
@@ -113,12 +117,12 @@ class Mutex(Lock):
         yield from self.line.write(cpu, self.activity)
         return self._take(cpu)
 
-    def _set_owner(self, cpu: Cpu, owner: Cpu | None) -> None:
+    def _set_owner(self, cpu: Cpu, owner: Task | None) -> None:
         """The owner word changes: those who watch it look again."""
         self.holder = owner
         if self._osq.head is not None:
             self._osq.head.poke(self, cpu.pending)
-        if self._waiters:
+        if self._waiters and self._waiters[0].spinning:
             self._waiters[0].cpu.poke(self, cpu.pending)
 
     # -- optimistic spinning --------------------------------------------------------------------------------
@@ -126,15 +130,17 @@ class Mutex(Lock):
     def _spin_in_queue(self, cpu: Cpu) -> Steps[bool]:
         """`mutex_optimistic_spin` of a newcomer. Value: whether it has taken the lock."""
         yield from self.line.read(cpu, self.activity)
-        if self._owner_sleeps():
+        if self._must_not_spin(cpu):
             return False
         yield from self._osq.lock(cpu)
         taken = yield from self._spin(cpu)
         yield from self._osq.unlock(cpu)
+        if not taken:
+            yield from self._scheduler.reschedule(cpu)
         return taken
 
     def _spin(self, cpu: Cpu) -> Steps[bool]:
-        """Watch the owner, take the lock when it is free; in vain if the owner sleeps."""
+        """Watch the owner, take the lock when it is free; in vain if one should not spin."""
         while True:
             taken = yield from self._try_take(cpu)
             if taken:
@@ -144,14 +150,13 @@ class Mutex(Lock):
             owner = self.holder
             if owner is None or self._may_take(cpu):
                 continue
-            if self._owner_sleeps():
+            if self._must_not_spin(cpu):
                 return False
-            self._scheduler.watch(owner, cpu, self)
-            yield from cpu.park(self, self.activity)
-            self._scheduler.unwatch(owner, cpu)
+            yield from self._scheduler.spin(cpu, self, self.activity, owner)
 
-    def _owner_sleeps(self) -> bool:
-        return self.holder is not None and self.holder.in_kernel_wait
+    def _must_not_spin(self, cpu: Cpu) -> bool:
+        owner = self.holder
+        return (owner is not None and not owner.on_cpu) or self._scheduler.need_resched(cpu)
 
     # -- sleeping -------------------------------------------------------------------------------------------
 

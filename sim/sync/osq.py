@@ -5,8 +5,8 @@
 
 Invariant: there is one head at most; a spinner leaves as the head only.
 
-Source: Linux 6.13, kernel/locking/osq_lock.c. A waiter that has to give its cpu away would leave from the
-middle of the queue; with one thread a cpu nobody has to.
+Source: Linux 6.13, kernel/locking/osq_lock.c. Left out: a waiter whose cpu others want leaves from the
+middle of the queue; here it does so when it has become the head.
 """
 
 from __future__ import annotations

@@ -22,11 +22,12 @@ from __future__ import annotations
 from collections import deque
 
 from sim.engine import Steps
-from sim.hardware import Cpu, Machine
+from sim.hardware import Cpu, Machine, Task
 from sim.sync.lock import Lock, releases, takes
 from sim.sync.rcu import Rcu
 from sim.sync.rcu_sync import GpState, RcuSync
-from sim.sync.sleep import Scheduler, Sleeper, Waiter
+from sim.sync.sleep import Scheduler
+from sim.sync.sleeper import Sleeper, Waiter
 
 
 class PercpuRwSem(Lock):
@@ -50,7 +51,7 @@ class PercpuRwSem(Lock):
         self, machine: Machine, name: str, rcu: Rcu, scheduler: Scheduler, activity: str, *, home: int = 0
     ) -> None:
         super().__init__(name, activity)
-        self.writer: Cpu | None = None
+        self.writer: Task | None = None
         self._rcu = rcu
         self._scheduler = scheduler
         self._state_line = machine.line(f"{name} state", home)
@@ -122,7 +123,7 @@ class PercpuRwSem(Lock):
         if not taken:
             yield from self._wait(cpu, write=True)
         yield from self._drain(cpu)
-        self.writer = cpu
+        self.writer = cpu.current
 
     @releases("write")
     def write_unlock(self, cpu: Cpu) -> Steps[None]:

@@ -20,7 +20,8 @@ from enum import IntEnum
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu
 from sim.sync.rcu import Rcu
-from sim.sync.sleep import Scheduler, Sleeper
+from sim.sync.sleep import Scheduler
+from sim.sync.sleeper import Sleeper
 
 
 class GpState(IntEnum):

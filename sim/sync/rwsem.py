@@ -6,7 +6,8 @@ laid out so that they are different lines.
 
     state                        who gets the lock next
     free                         anybody with a cmpxchg: spinners and newcomers before sleepers
-    writer owns                  OSQ head spins on the owner; the rest spin on their own nodes
+    writer owns and runs         OSQ head spins on the owner; the rest spin on their own nodes
+    writer owns, not on a cpu    nobody spins: all go to sleep (owner_on_cpu)
     readers own                  OSQ head spins 10 us + 0.5 us a reader (25 us at most), then all go to sleep
     WAITERS set                  new readers queue and sleep; writers may still steal
     HANDOFF set (4 ms)           only the first sleeper may take it
@@ -14,8 +15,8 @@ laid out so that they are different lines.
 Invariants: a writer excludes everybody; `readers` counts the holders; a waiter is in the OSQ or in the sleep
 queue, never in both; a reader in the sleep queue is granted the lock by its waker, a writer takes it itself.
 
-Simplifications: an osq spinner is never preempted (one thread a cpu), so it leaves the queue only as its
-head; the wait_lock's own contention is the contention of its line.
+Simplifications: an osq spinner leaves the queue only as its head, also where others want its cpu; the
+wait_lock's own contention is the contention of its line.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from sim.engine import Steps
 from sim.engine.units import Duration
-from sim.hardware import CacheLine, Cpu, Spec
+from sim.hardware import CacheLine, Cpu, Spec, Task
 from sim.sync.lock import Lock, downgrades, releases, takes, tries
 from sim.sync.nodes import QueueNodes
 from sim.sync.osq import SpinnerQueue
-from sim.sync.sleep import Scheduler, Waiter
+from sim.sync.sleep import Scheduler
+from sim.sync.sleeper import Waiter
 
 
 class RwSemTuning(Spec):
@@ -88,7 +90,7 @@ class RwSem(Lock):
         super().__init__(name, activity)
         self.count = count
         self.owner_line = owner_line
-        self.writer: Cpu | None = None
+        self.writer: Task | None = None
         self.readers = 0
         self._osq = SpinnerQueue(self, nodes, owner_line)
         self._scheduler = scheduler
@@ -156,10 +158,10 @@ class RwSem(Lock):
     def down_write(self, cpu: Cpu) -> Steps[None]:
         yield from self.count.write(cpu, self.activity)  # cmpxchg 0 -> writer
         if self._is_free() and not self._waiters:
-            self.writer = cpu
+            self.writer = cpu.current
             yield from self.owner_line.store(cpu, self.activity)
             return
-        if self._may_spin():
+        if self._may_spin(cpu):
             taken = yield from self._spin(cpu)
             if taken:
                 return
@@ -191,8 +193,11 @@ class RwSem(Lock):
 
     # -- optimistic spinning --------------------------------------------------------------------------------
 
-    def _may_spin(self) -> bool:
-        return self.writer is not None or not self._nonspinnable
+    def _may_spin(self, cpu: Cpu) -> bool:
+        """rwsem_can_spin_on_owner."""
+        if self._scheduler.need_resched(cpu):
+            return False
+        return self.writer.on_cpu if self.writer is not None else not self._nonspinnable
 
     def _spin(self, cpu: Cpu) -> Steps[bool]:
         """`rwsem_optimistic_spin`: queue in the OSQ, as its head spin for the lock. Returns whether taken."""
@@ -208,17 +213,21 @@ class RwSem(Lock):
             if self._is_free():
                 yield from self.count.write(cpu, self.activity)
                 if self._is_free():
-                    self.writer = cpu
+                    self.writer = cpu.current
                     self._nonspinnable = False
                     yield from self.owner_line.store(cpu, self.activity)
                     return True
                 continue
             if cpu.pending:
                 yield cpu.take_pending()
-            if self.writer is not None:
+            if self._scheduler.need_resched(cpu):
+                return False
+            owner = self.writer
+            if owner is not None:
                 deadline = None
-                if not self._is_free():
-                    yield from cpu.park(self, self.activity)
+                if not owner.on_cpu:
+                    return False
+                yield from self._scheduler.spin(cpu, self, self.activity, owner)
             elif self.readers:
                 if self._nonspinnable:
                     return False
@@ -231,7 +240,7 @@ class RwSem(Lock):
                     self._nonspinnable = True
                     return False
                 self._alarm(cpu, deadline - now)
-                yield from cpu.park(self, self.activity)
+                yield from self._scheduler.spin(cpu, self, self.activity)
             elif self._handoff:
                 return False
 
@@ -279,7 +288,7 @@ class RwSem(Lock):
         self._waiters.remove(waiter)
         if waiter.handoff:
             self._handoff = False
-        self.writer = cpu
+        self.writer = cpu.current
         self._nonspinnable = False
         yield from self.owner_line.store(cpu, self.activity)
 

@@ -28,11 +28,12 @@ from itertools import takewhile
 from typing import Final, Literal
 
 from sim.engine import Steps
-from sim.hardware import CacheLine, Cpu
+from sim.hardware import CacheLine, Cpu, Task
 from sim.sync.lock import Lock, releases, takes
 from sim.sync.nodes import QueueNodes
 from sim.sync.osq import SpinnerQueue
-from sim.sync.sleep import Scheduler, Waiter
+from sim.sync.sleep import Scheduler
+from sim.sync.sleeper import Waiter
 from sim.sync.spin import QueuedSpinLock
 
 _READ = 1
@@ -71,7 +72,7 @@ class XaddRwSem(Lock):
         super().__init__(name, activity)
         self.line = line
         self._count = 0
-        self._owner: Cpu | Literal["readers"] | None = None
+        self._owner: Task | Literal["readers"] | None = None
         self._osq = SpinnerQueue(self, nodes, line)
         self._wait_lock = QueuedSpinLock(nodes, line, activity, f"{name}: wait_lock")
         self._waiters: deque[Waiter] = deque()
@@ -125,7 +126,7 @@ class XaddRwSem(Lock):
             taken = self._spinning and (yield from self._spin(cpu))
             if not taken:
                 yield from self._sleep_for_write(cpu)
-        yield from self._set_owner(cpu, cpu)
+        yield from self._set_owner(cpu, cpu.current)
 
     @releases("write")
     def up_write(self, cpu: Cpu) -> Steps[None]:
@@ -137,7 +138,7 @@ class XaddRwSem(Lock):
     def _spin(self, cpu: Cpu) -> Steps[bool]:
         """rwsem_optimistic_spin. Value: whether the lock was taken."""
         yield from self._look(cpu)
-        if self._owner is _READERS:
+        if not self._may_spin(cpu):
             return False
         yield from self._osq.lock(cpu)
         taken = yield from self._spin_as_head(cpu)
@@ -147,7 +148,7 @@ class XaddRwSem(Lock):
     def _spin_as_head(self, cpu: Cpu) -> Steps[bool]:
         while True:
             yield from self._look(cpu)
-            if self._owner is _READERS:
+            if not self._may_spin(cpu):
                 return False
             if self._count in (0, _WAITING):
                 yield from self.line.write(cpu, self.activity)  # cmpxchg
@@ -155,7 +156,14 @@ class XaddRwSem(Lock):
                     self._count += _WRITE
                     return True
             elif self.line.held_by(cpu):
-                yield from cpu.park(self, self.activity)
+                owner = self._owner if isinstance(self._owner, Task) else None
+                yield from self._scheduler.spin(cpu, self, self.activity, owner)
+
+    def _may_spin(self, cpu: Cpu) -> bool:
+        """Not on readers, nor on a writer that does not run, nor where others want the cpu."""
+        if isinstance(self._owner, Task) and not self._owner.on_cpu:
+            return False
+        return self._owner is not _READERS and not self._scheduler.need_resched(cpu)
 
     def _sleep_for_write(self, cpu: Cpu) -> Steps[None]:
         waiter = Waiter(cpu, self.name, write=True)
@@ -239,7 +247,7 @@ class XaddRwSem(Lock):
         self._tell(cpu)
         return self._count
 
-    def _set_owner(self, cpu: Cpu, owner: Cpu | Literal["readers"] | None) -> Steps[None]:
+    def _set_owner(self, cpu: Cpu, owner: Task | Literal["readers"] | None) -> Steps[None]:
         """Write the owner word; readers look first whether one of them has."""
         if owner is _READERS:
             yield from self._look(cpu)

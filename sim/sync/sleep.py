@@ -1,42 +1,28 @@
-"""Blocking in the kernel: the cpu switches away, idles in lazy-TLB mode, and is woken by another cpu."""
+"""Blocking in the kernel: the cpu switches away, and another cpu or an interrupt wakes the thread.
+
+A cpu with one thread idles meanwhile, in lazy-TLB mode; one with several runs the next (`run_queue`).
+"""
 
 from __future__ import annotations
 
 from sim.engine import Steps
-from sim.hardware import Cpu, Machine
-
-SCHED = "sched"
+from sim.hardware import Cpu, Machine, Task
+from sim.sync.run_queue import SCHED, QueuedTask, SwitchCosts
+from sim.sync.sleeper import Sleeper
 
 
 class Scheduler:
-    """What sleeping and waking cost (Linux kernel/sched, one thread a cpu, so nothing else to run).
+    """What sleeping and waking cost (Linux kernel/sched).
 
     A sleeper pays a context switch to the idle task before its cpu counts as idle; a wake-up that comes
     earlier finds it still running. An idle cpu starts the woken thread after the wake-up latency, which is
     longer for one that has halted meanwhile.
     """
 
-    __slots__ = (
-        "_draw",
-        "_halt_after",
-        "_switch",
-        "_wake_halted",
-        "_wake_latency",
-        "_wake_send",
-        "_wake_spread",
-        "_watched",
-    )
+    __slots__ = ("_costs",)
 
     def __init__(self, machine: Machine) -> None:
-        costs, clock = machine.spec.kernel, machine.spec.clock
-        self._switch = costs.context_switch.at(clock)
-        self._wake_latency = costs.wake_idle.at(clock)
-        self._wake_halted = costs.wake_halted.at(clock)
-        self._halt_after = costs.halt_after
-        self._wake_spread = costs.wake_spread
-        self._draw = machine.engine.stream("wake-ups").random
-        self._wake_send = costs.wake_send.at(clock)
-        self._watched: dict[Cpu, dict[Cpu, object]] = {}
+        self._costs = SwitchCosts(machine)
 
     def sleep(self, cpu: Cpu, sleeper: Sleeper, activity: str) -> Steps[None]:
         """Block until *sleeper* is woken. *activity* gets the sleep, `sched` the switches."""
@@ -44,13 +30,17 @@ class Scheduler:
             sleeper.woken = False
             return
         cpu.probe.sleep(cpu, sleeper.reason)
+        task = sleeper.task
+        if isinstance(task, QueuedTask):
+            yield from task.queue.block(task, sleeper, activity)
+            sleeper.woken = False
+            return
         cpu.probe.context_switch(cpu)
-        cpu.work(self._switch, SCHED)
+        cpu.work(self._costs.switch, SCHED)
         yield cpu.take_pending()
         if not sleeper.woken:
             cpu.go_idle()
-            for spinner, what in self._watched.pop(cpu, {}).items():
-                spinner.poke(what)
+            task.leaves_cpu()
             sleeper.since = cpu.engine._now
             yield from cpu.park(sleeper, activity)
             cpu.leave_idle()
@@ -61,25 +51,25 @@ class Scheduler:
     def wake(self, waker: Cpu, sleeper: Sleeper) -> None:
         """Make *sleeper* run; the waker pays for it, unless the sleeper has been woken and has yet to run."""
         if not sleeper.woken:
-            waker.work(self._wake_send, SCHED)
+            waker.work(self._costs.send, SCHED)
             self._start(sleeper, waker.pending, waker)
 
     def wake_from_interrupt(self, sleeper: Sleeper) -> int:
         """`wake` by an interrupt's handler; returns what the handler has to pay (ps)."""
         if sleeper.woken:
             return 0
-        self._start(sleeper, self._wake_send, None)
-        return self._wake_send
+        self._start(sleeper, self._costs.send, None)
+        return self._costs.send
 
     def _start(self, sleeper: Sleeper, after: int, waker: Cpu | None) -> None:
         sleeper.woken = True
-        engine = sleeper.cpu.engine
-        halted = engine._now - sleeper.since > self._halt_after
-        latency = self._wake_halted if halted else self._wake_latency
-        vary = 1 + self._wake_spread * (2 * self._draw() - 1)
-        delay = after + int(latency * vary)
-        sleeper.cpu.probe.wake(waker, sleeper.cpu, delay)
-        sleeper.cpu.poke(sleeper, delay)
+        cpu, task = sleeper.cpu, sleeper.task
+        if isinstance(task, QueuedTask):
+            task.queue.wake(task, sleeper, after, waker)
+            return
+        delay = after + self._costs.wake_latency(cpu.engine._now - sleeper.since)
+        cpu.probe.wake(waker, cpu, delay)
+        cpu.poke(sleeper, delay)
 
     def nap(self, cpu: Cpu, time: int, activity: str) -> Steps[None]:
         """Block for *time* ps: a device or a timer wakes the thread with an interrupt."""
@@ -93,38 +83,28 @@ class Scheduler:
         cpu.engine.call_in(time, ring)
         yield from self.sleep(cpu, sleeper, activity)
 
-    # -- spinning on somebody who may go to sleep -----------------------------------------------------------
+    # -- optimistic spinning --------------------------------------------------------------------------------
 
-    def watch(self, owner: Cpu, spinner: Cpu, what: object) -> None:
-        """Poke *spinner*, which waits for *what*, if the thread on *owner* goes to sleep."""
-        self._watched.setdefault(owner, {})[spinner] = what
+    def need_resched(self, cpu: Cpu) -> bool:
+        """Whether the thread on *cpu* has used up its slice and others wait, so that it must not spin on."""
+        task = cpu.current
+        return isinstance(task, QueuedTask) and task.queue.need_resched()
 
-    def unwatch(self, owner: Cpu, spinner: Cpu) -> None:
-        self._watched.get(owner, {}).pop(spinner, None)
+    def reschedule(self, cpu: Cpu) -> Steps[None]:
+        """schedule_preempt_disabled of a spinner that has stopped because of `need_resched`."""
+        task = cpu.current
+        if isinstance(task, QueuedTask) and task.queue.need_resched():
+            yield from task.queue.give_away(task)
 
-
-class Sleeper:
-    """A thread in a sleep queue and the reason, for the deadlock report."""
-
-    __slots__ = ("cpu", "reason", "since", "woken")
-
-    def __init__(self, cpu: Cpu, reason: str) -> None:
-        self.cpu = cpu
-        self.reason = reason
-        self.woken = False
-        self.since = 0
-
-    def describe_wait(self) -> str:
-        return f"{self.reason} (asleep)"
-
-
-class Waiter(Sleeper):
-    """A sleeper in the queue of a reader-writer lock: whether it wants to *write*, and whether its waker has
-    *granted* it the lock."""
-
-    __slots__ = ("granted", "write")
-
-    def __init__(self, cpu: Cpu, reason: str, write: bool) -> None:
-        super().__init__(cpu, reason)
-        self.write = write
-        self.granted = False
+    def spin(self, cpu: Cpu, lock: object, activity: str, owner: Task | None = None) -> Steps[None]:
+        """Wait until somebody pokes *cpu* for *lock*, *owner* leaves its cpu, or this one is wanted."""
+        if owner is not None:
+            owner.watchers[cpu] = lock
+        task = cpu.current
+        if isinstance(task, QueuedTask):
+            task.queue.spins_for(lock)
+        yield from cpu.park(lock, activity)
+        if isinstance(task, QueuedTask):
+            task.queue.spins_for(None)
+        if owner is not None:
+            owner.watchers.pop(cpu, None)

@@ -16,7 +16,7 @@ from sim.workload.layout import crowding, span
 from sim.workload.processes import homes, members
 from sim.workload.protocol import Track, flaw
 from sim.workload.rehearsal import USER_PAGES, rehearse
-from sim.workload.roles import roles_of
+from sim.workload.roles import roles_of, seats_of
 from sim.workload.step_spec import nodes_named, placed_steps
 from sim.workload.window import Requests
 
@@ -81,7 +81,7 @@ def _misfit(machine: MachineSpec, plan: WorkloadPlan, threads: int) -> Fault | N
         or _places(plan, threads)
         or _blocks(plan, machine, threads)
         or _duration(plan, machine, threads)
-        or _sharing(plan, threads)
+        or _sharing(plan, machine, threads)
     )
 
 
@@ -164,12 +164,18 @@ def _instruments(plan: WorkloadPlan, machine: MachineSpec) -> Fault | None:
     return None
 
 
-def _sharing(plan: WorkloadPlan, threads: int) -> Fault | None:
-    """Threads that share cpus and spin for each other in user mode, where nobody takes the cpu from them."""
-    cpus = plan.cpus if isinstance(plan.cpus, int) else threads
-    if plan.cpus is None or threads <= cpus:
+def _sharing(plan: WorkloadPlan, machine: MachineSpec, threads: int) -> Fault | None:
+    """Threads that share cpus and do what the model knows for a thread with a cpu of its own only."""
+    roles = [number for number in roles_of(plan, threads) if number is not None]
+    if plan.cpus is None or len(set(seats_of(plan, roles, machine.topology))) == threads:
         return None
+    if machine.kernel.slice is None or machine.kernel.tick is None:
+        message = f"the file of {machine.name} does not say how long a time slice is (kernel.slice, kernel.tick)"
+        return Fault(message, key="cpus", value=plan.cpus, allowed="a machine whose file does, or no `cpus`")
     for place, step in plan.all_steps():
+        if step.switch_mm:
+            message = "threads that share a cpu each stay in their process"
+            return Fault(message, key=f"{place}.switch_mm", allowed="no `cpus`, or a role's `process`")
         if step.turn or step.seq_read:
             message = f"`{step.kind}` spins: a thread would keep the cpu of the one that it waits for"
             return Fault(message, key=f"{place}.{step.kind}", allowed="no `cpus`, or another step")

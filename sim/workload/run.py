@@ -21,6 +21,7 @@ from sim.engine.units import PAGE_BYTES
 from sim.errors import ModelError
 from sim.hardware import Cpu, Machine, MachineSpec
 from sim.mm import USER, Mmap
+from sim.sync import RunQueues
 from sim.workload.actions import Stage, sequence
 from sim.workload.boot import boot
 from sim.workload.objects import Objects
@@ -104,11 +105,12 @@ class _Run:
         self._processes = (
             Processes(machine, kernel, plan, workers, self._home) if plan.has_processes else None
         )
-        shared = len(machine.cpus) < len(workers)
+        self._kernel = kernel
+        self._shared = len(machine.cpus) < len(workers)
         streams = sum(
             any(step.stream_dram for _, step in placed_steps(role.steps, "")) for role in self._roles
         )
-        objects = Objects(machine, plan, len(workers), sharing=shared)
+        objects = Objects(machine, plan, len(workers), sharing=self._shared)
         self._stage = Stage(machine, kernel, objects, self._processes, streams)
         self._timed = any(_has_timed(role) for role in self._roles)
         self._measured = [
@@ -224,11 +226,32 @@ class _Run:
             self._stage.record = Meter(self._engine, plan.window, cpus, len(self._measured))
         else:
             self._stage.record = Record(measured.first, measured.last) if measured else Record()
+        if self._shared:
+            self._stage.queues = self._run_queues()
         bodies = {number: self._requests(plan.parts[number].role) for number in set(self._numbers)}
         for worker in self._workers:
-            life = self._life(worker, bodies[self._numbers[worker.number]])
-            worker.cpu.thread = self._engine.process(life, f"thread {worker.number}")
+            self._start(worker, self._life(worker, bodies[self._numbers[worker.number]]))
         self._engine.run()
+
+    def _run_queues(self) -> RunQueues:
+        """The run queues of the cpus, which some threads share."""
+        processes, switch = self._processes, None
+        if processes is not None and processes.switching:
+            switch = processes.load
+        return RunQueues(self._machine, switch_mm=switch, note_switch=self._kernel.note_switch)
+
+    def _start(self, worker: Worker, life: Steps[None]) -> None:
+        """Let *worker* live its *life*, on a cpu of its own or when it is its turn."""
+        cpu, name, queues = worker.cpu, f"thread {worker.number}", self._stage.queues
+        if queues is not None:
+            queues.spawn(cpu, lambda _: life, name, self._home[worker.number])
+            return
+
+        def alone() -> Steps[None]:
+            yield from life
+            cpu.leave()
+
+        cpu.thread = self._engine.process(alone(), name)
 
     def result(self, elapsed: int) -> Run:
         """What the run gave, after the accounts have been closed."""
@@ -265,7 +288,6 @@ class _Run:
         yield from self._stage.objects.leave(worker, over=record.over(cpu.now))
         if cpu.pending:
             yield cpu.take_pending()
-        cpu.leave()
 
     def _requests(self, role: Role) -> Body:
         """The requests of a thread in *role*, one round of slots after the other."""

@@ -127,7 +127,7 @@ def test_is_mmap_lock_held_for_writing_across_the_flush() -> None:
 
     process.space.tlb.flush = noting
     process.do(("mprotect", BASE, 20, READ), cpu=1)
-    assert held == [process.cpus[1]] * 2
+    assert held == [process.cpus[1].current] * 2
 
 
 @pytest.mark.parametrize(

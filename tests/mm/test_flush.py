@@ -25,6 +25,7 @@ from sim.engine import PARKED, ScheduleName, Steps
 from sim.errors import ModelError
 from sim.hardware import INTERRUPT, TLB_FLUSH, Cpu, Machine
 from sim.mm import Contexts, FlushSpec, SynchronousFlush, TrackedFlush, make_flush
+from sim.sync import Scheduler, Sleeper
 
 US = 1000 * NS
 TIES = pytest.mark.parametrize("ties", ["fifo", "shuffle"])
@@ -444,6 +445,34 @@ def test_does_a_space_that_was_flushed_while_it_was_away_begin_without_the_pages
     run(machine, {0: leaves, 1: flushes(here, [1], at=5 * US)})
     assert machine.tally.interrupts[0] == 0
     assert machine.tally.kept == (kind == "broadcast")
+
+
+def test_does_a_space_that_was_flushed_while_its_cpu_idled_begin_anew_after_another_one() -> None:
+    """Cpu 0 idles in a space and is not told of its flush. It goes on in another space, then comes back."""
+    machine = small_machine(BROADCAST, online=2)
+    here, there = flusher(machine, [1]), flusher(machine, [])
+    contexts = Contexts(machine.cpus[0], 2, pcid=True)
+    scheduler = Scheduler(machine)
+
+    def idles(cpu: Cpu) -> Steps[None]:
+        yield from contexts.switch(here)
+        fill(cpu, 1, 2)
+        sleeper = Sleeper(cpu, "a while")
+        cpu.engine.call_in(20 * US, lambda: scheduler.wake_from_interrupt(sleeper) and None)
+        cpu.go_idle()
+        yield from cpu.park(sleeper, "asleep")
+        cpu.leave_idle()
+        assert cpu.tlb.stale
+        yield from contexts.switch(there)
+        assert (cpu.tlb.stale, contexts.asid_of(here)) == (False, None)
+        fill(cpu, 3)
+        yield from contexts.switch(here)
+        assert held(machine, 0) == []
+        yield from contexts.switch(there)
+        assert held(machine, 0) == [3]
+
+    run(machine, {0: idles, 1: flushes(here, [1], at=5 * US)})
+    assert machine.tally.interrupts[0] == 0
 
 
 def test_is_a_call_for_a_space_that_the_cpu_has_just_left_harmless() -> None:

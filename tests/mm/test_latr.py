@@ -10,7 +10,7 @@ from machines import NS, Body, run, small_machine
 
 from sim.engine import Steps
 from sim.hardware import TLB_FLUSH, Cpu, Machine
-from sim.mm import LazyFlush, SynchronousFlush
+from sim.mm import ContextTable, LazyFlush, SynchronousFlush
 
 US = 1000 * NS
 TICK = 10 * US
@@ -36,6 +36,38 @@ def idle_until(end: int) -> Body:
 
 def nothing() -> None:
     pass
+
+
+def test_is_nothing_asked_of_a_cpu_that_has_left_the_space() -> None:
+    """Cpu 2 loads another space: records are free without it, and it comes back with no entries."""
+    machine = small_machine({"tlb": {"pcid": True, "switch": "50 ns"}}, online=3)
+    flush, other = latr(machine, set()), latr(machine, set())
+    contexts = ContextTable(machine, asids=1)
+    for cpu in machine.cpus:
+        contexts.activate(cpu, flush)
+    freed: list[int] = []
+
+    def leaves(cpu: Cpu) -> Steps[None]:
+        cpu.tlb.fill(7, frame=70, writable=True)
+        yield from contexts.switch(cpu, other)
+        cpu.tlb.fill(7, frame=71, writable=True)
+        cpu.work(400 * US, "user")
+        yield cpu.take_pending()
+        flush.settle()
+        assert len(freed) == 1
+        assert cpu.tlb.frames() == {7: (71, True)}  # neither swept nor recycled: another space's page
+        yield from contexts.switch(cpu, flush)
+        assert cpu.tlb.frames() == {}
+
+    def unmaps(cpu: Cpu) -> Steps[None]:
+        cpu.work(31 * US, "user")
+        yield cpu.take_pending()
+        yield from flush.flush(cpu, [(7, 70)], lambda: freed.append(cpu.now))
+        published = machine.engine._now
+        # Of the next turn cpu 1 sweeps at tick 4 and cpu 2 would at tick 5.
+        assert flush._records[cpu][0].free_at == 4 * TICK > published
+
+    run(machine, {0: unmaps, 1: idle_until(500 * US), 2: leaves})
 
 
 # -- the arithmetic against ticks ----------------------------------------------------------------------

@@ -11,7 +11,7 @@ from sim.designs.bench.space import BareSpace
 from sim.designs.bench.spec import BenchDesignSpec
 from sim.engine import Steps
 from sim.hardware import Cpu, Machine
-from sim.mm import AllocatePages, Contexts, FreePages, Handlers, SwitchMm
+from sim.mm import AllocatePages, ContextTable, FreePages, Handlers, SwitchMm
 
 
 class BareKernel(Kernel):
@@ -49,17 +49,14 @@ class TlbKernel(Kernel):
         self._machine = machine
         self._flush = spec.flush
         self._frames = count()
-        self._contexts: dict[Cpu, Contexts] = {}
+        self._contexts = ContextTable(machine, spec.flush.asids)
 
     def new_process(self, cpu: Cpu) -> BareSpace:
         return BareSpace(self._machine, cpu, self._flush, self._frames)
 
     def _switch(self, cpu: Cpu, asked: SwitchMm) -> Steps[None]:
         assert isinstance(asked.space, BareSpace)
-        if cpu not in self._contexts:
-            pcid = self._machine.spec.tlb.pcid
-            self._contexts[cpu] = Contexts(cpu, self._flush.asids, pcid=pcid)
-        yield from self._contexts[cpu].switch(asked.space.tlb)
+        return self._contexts.switch(cpu, asked.space.tlb)
 
     operations: ClassVar[Handlers] = {SwitchMm: _switch}
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from sim.designs.base import DesignSpec, Kernel
 from sim.designs.cortenmm.frame_alloc import FrameAllocator
 from sim.designs.cortenmm.space import CortenSpace
 from sim.designs.cortenmm.spec import CortenSpec
 from sim.designs.cortenmm.va_alloc import GlobalAllocator, PerCoreAllocator
+from sim.engine import Steps
 from sim.hardware import Cpu, Machine
-from sim.mm import NodePolicy
+from sim.mm import ContextTable, Handlers, NodePolicy, SwitchMm
 from sim.sync import QueueNodes, Rcu, VisibleReaders
 
 
@@ -27,6 +30,7 @@ class CortenKernel(Kernel):
         self.frames = FrameAllocator(machine, spec, self.nodes)
         self.table_pool: list[list[int]] = [[] for _ in machine.cpus]
         self.rcu = Rcu(machine, global_list=True, idle_counts=False)
+        self.contexts = ContextTable(machine, asids=1)  # no PCID: a CR3 write drops what was loaded
         bravo = spec.bravo
         self.visible_readers = VisibleReaders(
             machine, slots=bravo.slots, scan_line=bravo.scan_line.at(clock), inhibit=bravo.inhibit
@@ -34,6 +38,9 @@ class CortenKernel(Kernel):
 
     def new_process(self, cpu: Cpu) -> CortenSpace:
         return CortenSpace(self, cpu)
+
+    def note_switch(self, cpu: Cpu) -> Steps[None]:
+        return self.rcu.quiescent(cpu)
 
     def place_memory(self, policy: NodePolicy) -> None:
         self.frames.place(policy)
@@ -43,3 +50,9 @@ class CortenKernel(Kernel):
         if self.spec.va_allocator == "per-core":
             return PerCoreAllocator(self.machine, alloc=self.cost["va_alloc"], scan=self.cost["va_scan"])
         return GlobalAllocator(self.machine, self.nodes, alloc=self.cost["va_alloc"])
+
+    def _switch(self, cpu: Cpu, asked: SwitchMm) -> Steps[None]:
+        assert isinstance(asked.space, CortenSpace)
+        return self.contexts.switch(cpu, asked.space.tlb)
+
+    operations: ClassVar[Handlers] = {SwitchMm: _switch}

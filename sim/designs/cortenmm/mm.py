@@ -43,7 +43,7 @@ class CortenMm(AddressSpace):
         self._active_line = kernel.machine.line("active cpu set", cpu.socket, owner=cpu.id)
         self.tlb = LazyFlush(
             kernel.machine,
-            SynchronousFlush(kernel.machine, self._active_line),
+            SynchronousFlush(kernel.machine, self._active_line, mask=self._active_line),
             slots=kernel.spec.limits.latr_slots,
             tick=kernel.spec.latr_tick,
             publish=cost["latr_publish"],
@@ -52,7 +52,10 @@ class CortenMm(AddressSpace):
         )
 
     def activate(self, cpu: Cpu) -> None:
-        self.tlb.activate(cpu)
+        self.kernel.contexts.activate(cpu, self.tlb)
+
+    def _asid_on(self, cpu: Cpu) -> int | None:
+        return self.kernel.contexts.asid_of(cpu, self.tlb)
 
     def deactivate(self, cpu: Cpu) -> Steps[None]:
         """The last context switch of the thread is a quiescent state."""

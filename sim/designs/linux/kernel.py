@@ -10,7 +10,7 @@ from sim.designs.linux.space import LinuxSpace
 from sim.designs.linux.spec import LinuxSpec
 from sim.engine import Steps
 from sim.hardware import Cpu, Machine
-from sim.mm import AllocatePages, FreePages, Handlers, NodePolicy
+from sim.mm import AllocatePages, ContextTable, FreePages, Handlers, NodePolicy, SwitchMm
 from sim.sync import QueueNodes, Scheduler
 
 
@@ -27,6 +27,7 @@ class LinuxKernel(Kernel):
         self.osq_nodes = QueueNodes(machine, "osq")
         self.scheduler = Scheduler(machine)
         self.pages = PageAllocator(machine, spec, self.nodes)
+        self.contexts = ContextTable(machine, spec.flush.asids)
 
     def new_process(self, cpu: Cpu) -> LinuxSpace:
         return LinuxSpace(self, cpu)
@@ -40,4 +41,8 @@ class LinuxKernel(Kernel):
     def _free(self, cpu: Cpu, asked: FreePages) -> Steps[None]:
         return self.pages.free(cpu, asked.frame, asked.order)
 
-    operations: ClassVar[Handlers] = {AllocatePages: _allocate, FreePages: _free}
+    def _switch(self, cpu: Cpu, asked: SwitchMm) -> Steps[None]:
+        assert isinstance(asked.space, LinuxSpace)
+        return self.contexts.switch(cpu, asked.space.tlb)
+
+    operations: ClassVar[Handlers] = {AllocatePages: _allocate, FreePages: _free, SwitchMm: _switch}

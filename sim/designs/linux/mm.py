@@ -73,7 +73,10 @@ class LinuxMm(AddressSpace):
         self.root = PageTablePage(machine, LEVELS, 0, -1, cpu.socket, maker=cpu.id)
 
     def activate(self, cpu: Cpu) -> None:
-        self.tlb.activate(cpu)
+        self.kernel.contexts.activate(cpu, self.tlb)
+
+    def _asid_on(self, cpu: Cpu) -> int | None:
+        return self.kernel.contexts.asid_of(cpu, self.tlb)
 
     def node_of(self, cpu: Cpu, frame: int) -> int:
         return self.pages.node(cpu, frame)
