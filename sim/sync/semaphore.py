@@ -18,7 +18,8 @@ from collections import deque
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu, Machine
 from sim.sync.nodes import QueueNodes
-from sim.sync.sleep import Scheduler, Sleeper
+from sim.sync.sleep import Scheduler
+from sim.sync.sleeper import Sleeper
 from sim.sync.spin import QueuedSpinLock
 
 

@@ -11,7 +11,7 @@ from sim.engine.units import PAGE_BYTES, format_duration, format_size
 from sim.errors import Fault
 from sim.mm import FIRST_TOUCH, MAX_ORDER
 from sim.mm.policy import Bind
-from sim.workload.draws import CountDraw, TimeDraw, least_of
+from sim.workload.draws import CountDraw, TimeDraw, bounds_of
 from sim.workload.layout import crowding, span
 from sim.workload.processes import homes, members
 from sim.workload.protocol import Track, flaw
@@ -170,7 +170,7 @@ def _sharing(plan: WorkloadPlan, machine: MachineSpec, threads: int) -> Fault | 
     if plan.cpus is None or len(set(seats_of(plan, roles, machine.topology))) == threads:
         return None
     if machine.kernel.slice is None or machine.kernel.tick is None:
-        message = f"the file of {machine.name} does not say how long a time slice is (kernel.slice, kernel.tick)"
+        message = f"the file of {machine.name} does not describe slices (kernel.slice, kernel.tick)"
         return Fault(message, key="cpus", value=plan.cpus, allowed="a machine whose file does, or no `cpus`")
     for place, step in plan.all_steps():
         if step.switch_mm:
@@ -326,12 +326,9 @@ def _duration(plan: WorkloadPlan, machine: MachineSpec, threads: int) -> Fault |
 
 
 def _takes_time(step: Step, clock: int) -> bool:
-    """Whether *step*, those inside it aside, always takes time."""
-    if step.compute is not None:
-        least = (
-            least_of(step.compute, clock) if isinstance(step.compute, TimeDraw) else step.compute.at(clock)
-        )
-        return least > 0
+    """Whether *step*, those inside it aside, takes time, at least now and then."""
+    if (asked := step.compute) is not None:
+        return (bounds_of(asked, clock)[1] if isinstance(asked, TimeDraw) else asked.at(clock)) > 0
     return bool(step.sleep) or not (step.sleep is not None or step.barrier is not None or step.parts)
 
 
@@ -341,10 +338,10 @@ def _least_time(steps: Sequence[Step], clock: int) -> int:
     for step in steps:
         if step.compute is not None:
             asked = step.compute
-            total += least_of(asked, clock) if isinstance(asked, TimeDraw) else asked.at(clock)
+            total += bounds_of(asked, clock)[0] if isinstance(asked, TimeDraw) else asked.at(clock)
         elif step.repeat is not None:
             times = step.repeat.times
-            least = least_of(times, clock) if isinstance(times, CountDraw) else times
+            least = bounds_of(times, clock)[0] if isinstance(times, CountDraw) else times
             total += least * _least_time(step.repeat.steps, clock)
         elif step.maybe is not None:
             total += min(_least_time(part, clock) for part in step.parts.values())

@@ -117,12 +117,13 @@ def drawing(spec: SizeDraw | TimeDraw | CountDraw, clock: int) -> Draw:
     return lambda random: random.choices(values, weights)[0]
 
 
-def least_of(spec: SizeDraw | TimeDraw | CountDraw, clock: int) -> int:
-    """The least value that *spec* can give."""
+def bounds_of(spec: SizeDraw | TimeDraw | CountDraw, clock: int) -> tuple[int, int]:
+    """The least and the greatest value that *spec* can give, for an exponential one its mean."""
 
     def plain(value: int | CycleCost) -> int:
         return value.at(clock) if isinstance(value, CycleCost) else value
 
-    if spec.uniform is not None:
-        return min(map(plain, spec.uniform))
-    return 0 if spec.choice is None else min(map(plain, spec.choice))
+    if spec.exponential is not None:
+        return 0, plain(spec.exponential)
+    values = [plain(value) for value in spec.uniform or spec.choice or ()]
+    return min(values), max(values)

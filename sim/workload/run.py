@@ -245,13 +245,8 @@ class _Run:
         cpu, name, queues = worker.cpu, f"thread {worker.number}", self._stage.queues
         if queues is not None:
             queues.spawn(cpu, lambda _: life, name, self._home[worker.number])
-            return
-
-        def alone() -> Steps[None]:
-            yield from life
-            cpu.leave()
-
-        cpu.thread = self._engine.process(alone(), name)
+        else:
+            cpu.thread = self._engine.process(life, name)
 
     def result(self, elapsed: int) -> Run:
         """What the run gave, after the accounts have been closed."""
@@ -288,6 +283,8 @@ class _Run:
         yield from self._stage.objects.leave(worker, over=record.over(cpu.now))
         if cpu.pending:
             yield cpu.take_pending()
+        if self._stage.queues is None:  # a run queue leaves the cpu after its last thread
+            cpu.leave()
 
     def _requests(self, role: Role) -> Body:
         """The requests of a thread in *role*, one round of slots after the other."""
