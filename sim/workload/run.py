@@ -46,11 +46,12 @@ def run_once(
     """Run *plan* once on a machine with *threads* cpus online, its threads pinned as it says.
 
     Raises `AccountingError` unless the activities of all cpus sum to threads x elapsed, to the picosecond,
-    and `ModelError` where the end state breaks a rule.
+    and `BrokenInvariant` where the end state breaks a rule.
     """
     engine = Engine(seed=seed, schedule=schedule, max_events=max_events, max_time_ps=max_time_ps, probe=probe)
     hardware = Machine(engine, machine, threads, order_of(plan.pinning, machine.topology))
-    space = boot(hardware, design, plan.memory).new_process(hardware.cpus[0])
+    kernel = boot(hardware, design, plan.memory)
+    space = kernel.new_process(hardware.cpus[0])
     slots = Slots(plan, threads, engine.stream("layout"))
 
     _set_up(engine, hardware, space, plan, slots)
@@ -62,7 +63,7 @@ def run_once(
         cpu.close_account()
     probe.run_ends()
     result = balanced(release.result(elapsed))
-    space.verify(hardware.cpus)
+    kernel.verify({space: hardware.cpus})
     return result
 
 

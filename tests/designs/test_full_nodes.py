@@ -41,7 +41,7 @@ def nothing_is_lost(process: Process, at: int, pages: int) -> None:
     allocator = process.kernel.pages
     free = sum(zone.buddy.free_frames for zone in allocator.zones)
     listed = sum(len(pcp) for zone in allocator.zones for pcp in zone.pcp)
-    assert free + listed + len(allocator.owned) == sum(zone.frames for zone in allocator.zones)
+    assert free + listed + len(allocator.in_use) == sum(zone.frames for zone in allocator.zones)
     assert not list(process.space.root.present_entries())
 
 
@@ -141,7 +141,7 @@ def test_are_the_lists_of_other_cpus_drained_before_memory_is_out() -> None:
     assert sum(len(zone.pcp[1]) for zone in allocator.zones) > 200
     with pytest.raises(OutOfMemory):
         fill(filled, 4096, at=BASE + 16 * LEAF)
-    assert len(allocator.owned) == 4096
+    assert len(allocator.in_use) == 4096
 
 
 def test_does_a_full_zone_cost_a_look_and_not_its_lock() -> None:

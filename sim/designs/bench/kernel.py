@@ -11,7 +11,7 @@ from sim.designs.bench.space import BareSpace
 from sim.designs.bench.spec import BenchDesignSpec
 from sim.engine import Steps
 from sim.hardware import Cpu, Machine
-from sim.mm import AllocatePages, Contexts, FreePages, Handlers, SwitchMm
+from sim.mm import AllocatePages, Contexts, FreePages, Handlers, PhysicalMemory, SwitchMm
 
 
 class BareKernel(Kernel):
@@ -28,6 +28,10 @@ class AllocatorKernel(Kernel):
         assert isinstance(spec, BenchDesignSpec)
         assert spec.llfree is not None
         self._pages = Llfree(machine, spec.llfree)
+
+    @property
+    def memory(self) -> PhysicalMemory:
+        return self._pages
 
     def _allocate(self, cpu: Cpu, asked: AllocatePages) -> Steps[int]:
         return self._pages.allocate(cpu, asked.order)

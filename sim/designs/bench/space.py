@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import count
 from typing import ClassVar
 
@@ -16,6 +17,7 @@ from sim.mm import (
     AddressSpace,
     FlushSpec,
     Handlers,
+    Mapped,
     Mmap,
     PageTablePage,
     Present,
@@ -48,6 +50,10 @@ class BareSpace(AddressSpace):
 
     def status(self, page: int) -> Rights | None:
         return READ_WRITE if PAGES_PER_ENTRY[LEVELS] <= page < self._next else None
+
+    def mappings(self) -> Iterator[Mapped]:
+        if self._next > PAGES_PER_ENTRY[LEVELS]:
+            yield Mapped(PAGES_PER_ENTRY[LEVELS], self._next, READ_WRITE)
 
     def _mmap(self, cpu: Cpu, asked: Mmap) -> Steps[int]:
         if asked.at is not None:

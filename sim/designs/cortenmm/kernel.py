@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from sim.designs.base import DesignSpec, Kernel
+from sim.designs.cortenmm.cursor import FreeTables
 from sim.designs.cortenmm.frame_alloc import FrameAllocator
 from sim.designs.cortenmm.space import CortenSpace
 from sim.designs.cortenmm.spec import CortenSpec
 from sim.designs.cortenmm.va_alloc import GlobalAllocator, PerCoreAllocator
 from sim.hardware import Cpu, Machine
-from sim.mm import NodePolicy
+from sim.mm import NodePolicy, PhysicalMemory, Reference
 from sim.sync import QueueNodes, Rcu, VisibleReaders
 
 
@@ -34,6 +37,20 @@ class CortenKernel(Kernel):
 
     def new_process(self, cpu: Cpu) -> CortenSpace:
         return CortenSpace(self, cpu)
+
+    @property
+    def memory(self) -> PhysicalMemory:
+        return self.frames
+
+    def references(self) -> Iterator[Reference]:
+        """The zeroed pages that are kept for tables, and the tables that wait for a grace period."""
+        for cpu, pool in enumerate(self.table_pool):
+            for frame in pool:
+                yield Reference(frame, "the table pool of cpu", cpu)
+        for callback in self.rcu.callbacks():
+            if isinstance(callback, FreeTables):
+                for table in callback.tables:
+                    yield Reference(table.frame, "a grace period for the table of page", table.base)
 
     def place_memory(self, policy: NodePolicy) -> None:
         self.frames.place(policy)

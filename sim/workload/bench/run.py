@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sim.engine import QUIET, Engine, Probe, Schedule, ScheduleName, Steps
 from sim.errors import ModelError
 from sim.hardware import Cpu, Machine, MachineSpec
+from sim.mm import Reference
 from sim.workload.bench.objects import Objects
 from sim.workload.bench.protocol import role_of
 from sim.workload.bench.spaces import Spaces
@@ -88,9 +89,14 @@ class _Bench:
             self._stage.record = Meter(self._engine, self._spec.window, cpus, len(self._measured))
 
     def verify(self) -> None:
-        """Raises `ModelError` where the end state breaks a rule."""
-        if self._stage.spaces is not None:
-            self._stage.spaces.verify()
+        """Raises `BrokenInvariant` where the end state breaks a rule."""
+        stage = self._stage
+        held = [
+            Reference(frame, "a block of thread", cpu.id)
+            for cpu, frames in stage.held.items()
+            for frame in frames
+        ]
+        stage.kernel.verify(stage.spaces.loaded() if stage.spaces else {}, held)
 
     def result(self, elapsed: int, events: int) -> Run:
         """What the run gave, after the accounts have been closed."""

@@ -34,10 +34,12 @@ class Spaces:
             cpu.thread = engine.process(self._touch_own(cpu), f"set-up of thread {cpu.id}")
         engine.run()
 
-    def verify(self) -> None:
-        """Raises `ModelError` where a TLB holds what the page table does not say."""
-        for number, space in enumerate(self._spaces):
-            space.verify([cpu for cpu in self._machine.cpus if self._loaded[cpu.id] == number])
+    def loaded(self) -> dict[AddressSpace, list[Cpu]]:
+        """All spaces, each with the cpus that run it."""
+        return {
+            space: [cpu for cpu in self._machine.cpus if self._loaded[cpu.id] == number]
+            for number, space in enumerate(self._spaces)
+        }
 
     def touch(self, cpu: Cpu, step: TouchPagesStep) -> Steps[None]:
         space = self._spaces[self._loaded[cpu.id]]
