@@ -67,7 +67,8 @@ def check(
         entries_lie_in_mappings(walk.present, mappings)
         counters_equal_a_recount(space.counters(walk))
         structures_agree(space.contradictions(walk, mappings))
-        tlbs_agree_with_the_table(space, cpus)
+        for cpu in cpus:
+            tlb_agrees_with_the_table(space, cpu)
         walks.append(walk)
         waiting += space.deferred()
     no_shared_frame_is_writable(walks)
@@ -100,8 +101,8 @@ def tables_fit_their_place(root: PageTablePage) -> Walk:
             raise BrokenInvariant(invariant, f"{table!r} is linked as L{level} table of page {base:#x}")
         if table.stray:
             raise BrokenInvariant(invariant, f"{table!r} is linked but stray")
-        if level > 1 and table.fill is not None and table.fill.kind is Kind.SWAPPED:
-            raise BrokenInvariant(invariant, f"{table!r} is filled with one page that is {table.fill}")
+        if table.fill is not None and table.fill.kind is Kind.SWAPPED:
+            raise BrokenInvariant(invariant, f"{table!r} is filled with one page: {table.fill}")
         tables.append(table)
         entries, span = table.entries, PAGES_PER_ENTRY[level]
         kinds = Counter(map(type, entries.values()))
@@ -145,14 +146,16 @@ def mappings_are_disjoint(space: AddressSpace) -> list[Mapped]:
     mappings = list(space.mappings())
     end = 0
     for mapping in mappings:
-        if mapping.start < end or mapping.end <= mapping.start:
+        if mapping.end <= mapping.start:
+            raise BrokenInvariant(invariant, f"{mapping} is empty")
+        if mapping.start < end:
             raise BrokenInvariant(invariant, f"{mapping} begins below {end:#x}, where another ends")
         if mapping.start > end and space.status(mapping.start - 1) is not None:
             raise BrokenInvariant(invariant, f"page {mapping.start - 1:#x} is mapped and in no mapping")
         for page in (mapping.start, mapping.end - 1):
             rights = space.status(page)
             if rights != mapping.rights:
-                says = "nothing" if rights is None else rights_text(rights)
+                says = "no rights" if rights is None else rights_text(rights)
                 raise BrokenInvariant(invariant, f"page {page:#x} of {mapping} has {says}")
         end = mapping.end
     if space.status(end) is not None:
@@ -197,27 +200,24 @@ def structures_agree(contradictions: Iterable[str]) -> None:
         raise BrokenInvariant("structures agree", contradiction)
 
 
-def tlbs_agree_with_the_table(space: AddressSpace, cpus: Iterable[Cpu]) -> None:
-    """TLBs agree with the table: same frame, no right to write that the table has not.
+def tlb_agrees_with_the_table(space: AddressSpace, cpu: Cpu, asid: int | None = None) -> None:
+    """A TLB agrees with the table: same frame, no right to write that the table has not.
 
-    A cpu that flushes before its thread runs again is let off, and so is a translation of which the space
-    knows that it may be stale.
+    *asid* is the number under which *cpu* still has entries of *space*, None if it has loaded it. A cpu that
+    flushes before its thread runs again is let off, and so is a translation of which the space knows that it
+    may be stale.
     """
-    invariant = "TLBs agree with the table"
-    for cpu in cpus:
-        if cpu.tlb.stale:
-            continue
-        for page, translation in cpu.tlb.frames().items():
-            there, frame = space.root.walk(page), translation.frame
-            if there is None or there.frame != frame:
-                if not space.may_be_stale(page, frame):
-                    raise BrokenInvariant(
-                        invariant, f"{cpu} can still translate page {page:#x} to frame {frame}"
-                    )
-            elif translation.writable and not there.writable:
-                raise BrokenInvariant(
-                    invariant, f"{cpu} can still write page {page:#x}, which the table forbids"
-                )
+    invariant = "a TLB agrees with the table"
+    if asid is None and cpu.tlb.stale:
+        return
+    for page, translation in cpu.tlb.frames(asid).items():
+        there, frame = space.root.walk(page), translation.frame
+        if there is None or there.frame != frame:
+            if not space.may_be_stale(page, frame):
+                what = f"{cpu} can still translate page {page:#x} to frame {frame}"
+                raise BrokenInvariant(invariant, what)
+        elif translation.writable and not there.writable:
+            raise BrokenInvariant(invariant, f"{cpu} can still write page {page:#x}, which the table forbids")
 
 
 # -- frames ---------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from typing import ClassVar
 
@@ -11,7 +12,17 @@ from sim.designs.bench.space import BareSpace
 from sim.designs.bench.spec import BenchDesignSpec
 from sim.engine import Steps
 from sim.hardware import Cpu, Machine
-from sim.mm import AllocatePages, Contexts, FreePages, Handlers, PhysicalMemory, SwitchMm
+from sim.mm import (
+    AddressSpace,
+    AllocatePages,
+    Contexts,
+    FreePages,
+    Handlers,
+    PhysicalMemory,
+    Reference,
+    SwitchMm,
+)
+from sim.mm.invariants import tlb_agrees_with_the_table
 
 
 class BareKernel(Kernel):
@@ -64,6 +75,14 @@ class TlbKernel(Kernel):
             pcid = self._machine.spec.tlb.pcid
             self._contexts[cpu] = Contexts(cpu, self._flush.asids, pcid=pcid)
         yield from self._contexts[cpu].switch(asked.space.tlb)
+
+    def verify(self, loaded: Mapping[AddressSpace, Sequence[Cpu]], held: Iterable[Reference] = ()) -> None:
+        """Also the entries of spaces that a cpu has left and may come back to."""
+        super().verify(loaded, held)
+        of_flush = {space.tlb: space for space in loaded if isinstance(space, BareSpace)}
+        for cpu, contexts in self._contexts.items():
+            for asid, flush in contexts.left():
+                tlb_agrees_with_the_table(of_flush[flush], cpu, asid)
 
     operations: ClassVar[Handlers] = {SwitchMm: _switch}
 
