@@ -150,8 +150,10 @@ def mappings_are_disjoint(space: AddressSpace) -> list[Mapped]:
             raise BrokenInvariant(invariant, f"{mapping} is empty")
         if mapping.start < end:
             raise BrokenInvariant(invariant, f"{mapping} begins below {end:#x}, where another ends")
-        if mapping.start > end and space.status(mapping.start - 1) is not None:
-            raise BrokenInvariant(invariant, f"page {mapping.start - 1:#x} is mapped and in no mapping")
+        if mapping.start > end:
+            for page in (end, mapping.start - 1):
+                if space.status(page) is not None:
+                    raise BrokenInvariant(invariant, f"page {page:#x} is mapped and in no mapping")
         for page in (mapping.start, mapping.end - 1):
             rights = space.status(page)
             if rights != mapping.rights:

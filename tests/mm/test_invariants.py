@@ -201,6 +201,7 @@ class Says:
         ([(4, 8)], range(4, 7), r"page 0x7 of 0x4-0x8 \(r\) has no rights"),
         ([(4, 8)], range(4, 9), "page 0x8 is mapped and in no mapping"),
         ([(4, 8)], range(3, 8), "page 0x3 is mapped and in no mapping"),
+        ([(4, 8), (12, 14)], (*range(4, 9), 12, 13), "page 0x8 is mapped and in no mapping"),
     ],
 )
 def test_are_mappings_found_that_overlap_or_that_the_space_denies(

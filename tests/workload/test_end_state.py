@@ -1,4 +1,4 @@
-"""Is the end state of every run held against the invariants? Listeners break it when all threads have ended."""
+"""Is the end state of every run held against the invariants? Listeners break it when threads have ended."""
 
 from __future__ import annotations
 
