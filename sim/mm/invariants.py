@@ -44,8 +44,12 @@ class BrokenInvariant(ModelError):
     """The end state breaks *invariant*, and the message says where."""
 
     def __init__(self, invariant: str, what: str) -> None:
+        super().__init__(invariant, what)
         self.invariant = invariant
-        super().__init__(f"{invariant}: {what}")
+        self.what = what
+
+    def __str__(self) -> str:
+        return f"{self.invariant}: {self.what}"
 
 
 def check(

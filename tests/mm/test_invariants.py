@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -212,6 +213,11 @@ def test_are_mappings_found_that_overlap_or_that_the_space_denies(
     assert found.value.invariant == "mappings are disjoint"
 
 
+def test_does_the_error_survive_the_way_out_of_a_worker() -> None:
+    error = pickle.loads(pickle.dumps(BrokenInvariant("no frame is lost", "3 of 4")))
+    assert (error.invariant, str(error)) == ("no frame is lost", "no frame is lost: 3 of 4")
+
+
 def test_are_mappings_side_by_side_in_order() -> None:
     found = mappings_are_disjoint(Says([(2, 4), (4, 8)], set(range(2, 8))))  # type: ignore[arg-type]
     assert found == [Mapped(2, 4, READ), Mapped(4, 8, READ)]
@@ -276,24 +282,49 @@ def test_is_a_list_of_vmas_that_is_indexed_wrongly_found() -> None:
     finds(process, "mappings are disjoint", f"page {BASE:#x} of .* has no rights")
 
 
-def test_is_a_tree_whose_nodes_are_overfull_or_unequally_deep_found() -> None:
+def tree_of(vmas: int) -> tuple[Process, Any]:
+    """A process with so many VMAs apart from each other, and the root of their tree."""
     process = Process("linux")
-    process.do(*(("mmap", 1, BASE + 2 * page) for page in range(20)))
-    root = process.space.tree._root
+    process.do(*(("mmap", 1, BASE + 2 * page) for page in range(vmas)))
+    return process, process.space.tree._root
+
+
+def leaves_of(node: Any) -> list[Any]:
+    return [leaf for child in node.children for leaf in leaves_of(child)] if node.children else [node]
+
+
+def test_is_a_vma_in_the_leaf_of_others_found() -> None:
+    process, root = tree_of(20)
     left, right = root.children[:2]
-    last = left.vmas.pop()
-    right.vmas.insert(0, last)
+    right.vmas.insert(0, left.vmas.pop())
     finds(process, "structures agree", "has VMAs outside of its range")
-    right.low = last.start
+    right.low = right.vmas[0].start
     process.verify()
-    root.children[0:1] = [_inner(left)]
+
+
+def test_is_a_leaf_with_too_many_ranges_found() -> None:
+    process, root = tree_of(20)
+    first, *others = root.children
+    first.vmas += [vma for leaf in others for vma in leaf.vmas]
+    root.children = [first]
+    finds(process, "structures agree", "the leaf at 0x0 has 41 ranges")
+
+
+def test_is_a_node_with_too_many_children_found() -> None:
+    process, root = tree_of(60)
+    root.children = leaves_of(root)
+    count = len(root.children)
+    assert count > 10
+    finds(process, "structures agree", f"the maple node at 0x0 has {count} children")
+
+
+def test_are_leaves_at_different_depths_found() -> None:
+    process, root = tree_of(20)
+    leaf = root.children[0]
+    above = type(leaf)(leaf.line, leaf.low)
+    above.children = [leaf]
+    root.children[0] = above
     finds(process, "structures agree", r"leaves lie \[1, 2\] nodes deep")
-
-
-def _inner(node: Any) -> Any:
-    above = type(node)(node.line, node.low)
-    above.children = [node]
-    return above
 
 
 @pytest.mark.parametrize(
