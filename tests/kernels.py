@@ -12,11 +12,9 @@ from typing import Any
 from machines import RWSEM, run, small_machine
 
 from sim.designs import DesignSpec, build, spec_model
-from sim.designs.cortenmm import CortenKernel
 from sim.designs.cortenmm.cursor import Cursor
 from sim.designs.cortenmm.space import CortenSpace
 from sim.designs.cortenmm.spec import Costs as CortenCosts
-from sim.designs.linux import LinuxKernel
 from sim.designs.linux.spec import Costs as LinuxCosts
 from sim.engine import Probe, ScheduleName, Steps
 from sim.hardware import Cpu
@@ -82,21 +80,17 @@ class Process:
         machine: Mapping[str, Any] | None = None,
         listeners: Sequence[Probe] = (),
     ) -> None:
+        watch = _FrameWatch()
+        listeners = [watch, *listeners]
         self.machine = small_machine(machine, ties=ties, seed=seed, online=cpus, listeners=listeners)
         self.cpus = self.machine.cpus
         self.kernel = build(self.machine, design(kind, changes))
         self.space: Any = self.kernel.new_process(self.cpus[0])
         for cpu in self.cpus:
             self.space.activate(cpu)
-        self._boot_frames = set(self._allocator.owned)
-        _watch_frames(self)
+        watch.cpus = self.cpus
         if isinstance(self.space, CortenSpace):
             watch_cursors(self.space)
-
-    @property
-    def _allocator(self) -> Any:
-        assert isinstance(self.kernel, LinuxKernel | CortenKernel)
-        return self.kernel.pages if isinstance(self.kernel, LinuxKernel) else self.kernel.frames
 
     def run(self, bodies: Mapping[int, Callable[[Cpu], Steps[None]]]) -> None:
         """Run a thread on every cpu, an idle one where *bodies* has none, to its end; then verify."""
@@ -120,44 +114,16 @@ class Process:
         return values
 
     def verify(self) -> None:
-        """TLBs, tables and frames agree."""
-        self.space.verify(self.cpus)
-        self._verify_frames()
-
-    def _verify_frames(self) -> None:
-        data = {mapping.frame for _, mapping in self.space.root.present_entries()}
-        tables = {table.frame for table in self.space.root.tables()} - {-1}
-        assert not data & tables
-        known = data | tables
-        if isinstance(self.kernel, LinuxKernel):
-            pages = self.kernel.pages
-            waiting = {frame for batch in pages._lru_batch for frame in batch} - pages._in_batch
-            assert pages.owned - self._boot_frames == (known | waiting) - self._boot_frames
-        else:
-            assert isinstance(self.kernel, CortenKernel)
-            pool = {frame for frames in self.kernel.table_pool for frame in frames}
-            assert not pool & known
-            assert self.kernel.frames.owned >= known | pool
+        """The end state holds against all invariants."""
+        self.kernel.verify({self.space: self.cpus})
 
     def end(self) -> None:
-        """Pass the grace periods and let every record be swept; then exactly what is in use has an owner."""
+        """Pass the grace periods and let every record be swept: nothing waits to be freed any more."""
         self.run({})
         self.run({})
-        if isinstance(self.space, CortenSpace):
-            assert isinstance(self.kernel, CortenKernel)
-            tlb = self.space.tlb
-            for records in tlb._records.values():
-                while records:
-                    tlb._recycle(records.popleft())
-            assert not tlb._pinned
-            assert not self.kernel.rcu.deferred
-            pool = sum(map(len, self.kernel.table_pool))
-            in_use = (
-                sum(1 for _ in self.space.root.present_entries())
-                + sum(1 for _ in self.space.root.tables())
-                - 1
-            )
-            assert len(self.kernel.frames.owned) == in_use + pool
+        self.space.settle()
+        assert not list(self.space.deferred())
+        self.verify()
 
     # -- what is mapped -------------------------------------------------------------------------------------
 
@@ -198,29 +164,24 @@ def table_of(root: PageTablePage, page: int, level: int) -> PageTablePage | None
     return table
 
 
-def _watch_frames(process: Process) -> None:
-    """Hold every allocation and every free against the owners and the TLBs."""
-    allocator = process._allocator
-    allocate, free = allocator.allocate, allocator.free
-    owned: set[int] = set(allocator.owned)
+class _FrameWatch(Probe):
+    """Holds every allocation and every free against the owners and the TLBs."""
 
-    def watched_allocate(cpu: Cpu) -> Steps[None]:
-        frame = yield from allocate(cpu)
-        assert frame not in owned, f"frame {frame} has two owners"
-        owned.add(frame)
-        return frame
+    def __init__(self) -> None:
+        self.cpus: Sequence[Cpu] = ()
+        self._given: set[int] = set()
 
-    def watched_free(cpu: Cpu, frame: int) -> Any:
-        assert frame in owned, f"frame {frame} is freed twice"
-        owned.discard(frame)
-        for other in process.cpus:
+    def frame_allocated(self, cpu: Any, frame: int, order: int) -> None:
+        assert frame not in self._given, f"frame {frame} has two owners"
+        self._given.add(frame)
+
+    def frame_freed(self, cpu: Any, frame: int, order: int) -> None:
+        self._given.discard(frame)
+        for other in self.cpus:
             reachable = not other.tlb.stale and frame in {
                 entry.frame for entry in other.tlb.frames().values()
             }
             assert not reachable, f"frame {frame} is freed while {other} translates to it"
-        return free(cpu, frame)
-
-    allocator.allocate, allocator.free = watched_allocate, watched_free
 
 
 def watch_cursors(space: CortenSpace) -> list[Cursor]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from sim.engine import Steps
 from sim.errors import ModelError
 from sim.hardware import Cpu, Machine, MachineSpec, Spec
-from sim.mm import AddressSpace, NodePolicy, Operation, Performer
+from sim.mm import AddressSpace, NodePolicy, Operation, Performer, PhysicalMemory, Reference
+from sim.mm.invariants import check
 
 
 class DesignSpec(Spec):
@@ -47,6 +48,23 @@ class Kernel(Performer):
         """The thread on *cpu* gives it to another (rcu_note_context_switch)."""
         return
         yield
+
+    @property
+    def memory(self) -> PhysicalMemory | None:
+        """The allocator of its frames; None where frames are numbers that nobody allocates."""
+        return None
+
+    def references(self) -> Iterable[Reference]:
+        """The frames that its own pools have, beside those of processes and of the allocator."""
+        return ()
+
+    def verify(self, loaded: Mapping[AddressSpace, Sequence[Cpu]], held: Iterable[Reference] = ()) -> None:
+        """No thread runs: hold the end state against all invariants. Raises `BrokenInvariant`.
+
+        *loaded* are all processes, each with the cpus that have it loaded; *held* are the blocks that callers
+        of `AllocatePages` have not given back.
+        """
+        check(self.memory, loaded, [*self.references(), *held])
 
     def place_memory(self, policy: NodePolicy) -> None:
         """From now on take pages from the nodes that *policy* chooses, before any process is made.

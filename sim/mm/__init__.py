@@ -10,12 +10,14 @@ from sim.mm.address_space import (
     SegmentationFault,
 )
 from sim.mm.contexts import Contexts, ContextTable
+from sim.mm.end_state import Kept, Mapped, Walk, marked
 from sim.mm.entries import (
     EXECUTE,
     NOTHING,
     READ,
     READ_WRITE,
     WRITE,
+    Kind,
     Present,
     Rights,
     Status,
@@ -23,7 +25,9 @@ from sim.mm.entries import (
     rights_text,
 )
 from sim.mm.flush import BroadcastFlush, FlushSpec, LazyFlush, SynchronousFlush, TrackedFlush, make_flush
+from sim.mm.frame_table import FrameTable, FreeList, PhysicalMemory, Pool, Reference
 from sim.mm.frames import MAX_ORDER, Buddy, FrameMap, OutOfMemory, Room, out_of_memory, size_of
+from sim.mm.invariants import BrokenInvariant
 from sim.mm.operations import (
     AllocatePages,
     FreePages,
@@ -68,16 +72,22 @@ __all__ = [
     "AddressSpace",
     "AllocatePages",
     "BroadcastFlush",
+    "BrokenInvariant",
     "Buddy",
     "ContextTable",
     "Contexts",
     "FirstTouch",
     "FlushSpec",
     "FrameMap",
+    "FrameTable",
+    "FreeList",
     "FreePages",
     "Handlers",
+    "Kept",
+    "Kind",
     "LazyFlush",
     "Madvise",
+    "Mapped",
     "MemoryPolicy",
     "Mmap",
     "Mprotect",
@@ -87,7 +97,10 @@ __all__ = [
     "OutOfMemory",
     "PageTablePage",
     "Performer",
+    "PhysicalMemory",
+    "Pool",
     "Present",
+    "Reference",
     "Rights",
     "Room",
     "SegmentationFault",
@@ -97,8 +110,10 @@ __all__ = [
     "SynchronousFlush",
     "Touch",
     "TrackedFlush",
+    "Walk",
     "distances",
     "make_flush",
+    "marked",
     "node_policy",
     "out_of_memory",
     "parse_rights",

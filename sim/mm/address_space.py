@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar
 
 from sim.engine import Steps
 from sim.errors import ModelError
 from sim.hardware import Cpu, Machine
-from sim.mm.entries import Rights, rights_text
+from sim.mm.end_state import Kept, Mapped, Walk
+from sim.mm.entries import Rights
+from sim.mm.frame_table import Reference
 from sim.mm.operations import Touch
 from sim.mm.page_table import PageTablePage
 from sim.mm.performer import Handlers, Performer
@@ -129,51 +132,29 @@ class AddressSpace(Performer, ABC):
 
     operations: ClassVar[Handlers] = {Touch: _touch}
 
-    # -- the end state --------------------------------------------------------------------------------------
+    # -- the end state, asked when no thread runs (`invariants`) ---------------------------------------------
 
-    def verify(self, cpus: list[Cpu]) -> None:
-        """Check the end state: what `docs/verification` promises of every run.
+    @abstractmethod
+    def mappings(self) -> Iterator[Mapped]:
+        """What is mapped, in order, from what the design itself keeps of it (VMAs, marks)."""
 
-        No present entry lies outside a mapping or has more rights than it, a frame has one owner, tables fit
-        their place and count their entries, and TLBs agree with the table. Raises `ModelError`. A design with
-        lazy flushing widens `_may_be_stale`.
-        """
-        self._verify_entries()
-        for table in self.root.tables():
-            if table.stray:
-                raise ModelError(f"{table!r} is linked but stray")
-            if table.level == 1 and any(isinstance(entry, PageTablePage) for entry in table.entries.values()):
-                raise ModelError(f"{table!r} is a leaf with children")
-            if table.present != table.count():
-                raise ModelError(f"{table!r} counts {table.present} entries and has {table.count()}")
-        for cpu in cpus:
-            asid = self._asid_on(cpu)
-            if asid is None or (cpu.tlb.stale and asid == cpu.tlb.asid):
-                continue
-            for page, translation in cpu.tlb.frames(asid).items():
-                there, frame = self.root.walk(page), translation.frame
-                fits = there is not None and there.frame == frame
-                if there is not None and fits and translation.writable and not there.writable:
-                    raise ModelError(f"{cpu} can still write page {page:#x}, which the table forbids")
-                if not fits and not self._may_be_stale(page, frame):
-                    raise ModelError(f"{cpu} can still translate page {page:#x} to frame {frame}")
+    def counters(self, walk: Walk) -> Iterable[Kept]:
+        """The counters that the kernel keeps of the process, each with a recount over *walk*."""
+        return ()
 
-    def _verify_entries(self) -> None:
-        owners: dict[int, int] = {}
-        for page, entry in self.root.present_entries():
-            other = owners.setdefault(entry.frame, page)
-            if other != page:
-                raise ModelError(f"frame {entry.frame} is mapped at pages {other:#x} and {page:#x}")
-            allowed = self.status(page)
-            if allowed is None:
-                raise ModelError(f"page {page:#x} is present ({entry}) and nothing is mapped there")
-            if entry.rights & ~allowed:
-                raise ModelError(f"page {page:#x} is {entry}, and its mapping allows {rights_text(allowed)}")
+    def contradictions(self, walk: Walk, mappings: Sequence[Mapped]) -> Iterable[str]:
+        """What in the design's own structures does not fit the rest."""
+        return ()
 
-    def _asid_on(self, cpu: Cpu) -> int | None:
-        """Under which number *cpu* has entries of the space that it may use, if it has any."""
-        return cpu.tlb.asid
+    def asid_left_on(self, cpu: Cpu) -> int | None:
+        """Under which number *cpu*, which has loaded another space, has entries of this one that it may use
+        when it comes back; None if it has none."""
+        return None
 
-    def _may_be_stale(self, page: int, frame: int) -> bool:
+    def deferred(self) -> Iterable[Reference]:
+        """Frames that wait to be freed; nobody has any after `settle`."""
+        return ()
+
+    def may_be_stale(self, page: int, frame: int) -> bool:
         """Whether TLBs may hold the translation of *page* to *frame*, which the table has no more."""
         return False

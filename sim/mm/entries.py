@@ -8,6 +8,7 @@ for a time (a write to a copy-on-write page has to fault).
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from typing import Any, Final, TypeAlias
 
 Rights: TypeAlias = int
@@ -70,18 +71,40 @@ class Present:
         return f"frame {self.frame} ({rights_text(self.rights)}{cow})"
 
 
+class Kind(Enum):
+    """What memory is, where nobody has touched it or its page is away (SOSP'25, section 4)."""
+
+    PRIVATE_ANONYMOUS = "private anonymous memory"
+    PRIVATE_FILE = "a private file mapping"
+    SHARED_ANONYMOUS = "shared anonymous memory"
+    SWAPPED = "swapped"
+
+
 @dataclass(frozen=True, slots=True)
 class Status:
     """An entry that is not present and says what its range is (CortenMM's metadata, SOSP'25, section 4).
 
-    Private anonymous memory with *rights* that nobody has touched: a fault brings in a zeroed page.
+    A fault on private anonymous memory brings in a zeroed page. *slot* is where a page that is swapped out
+    lies; such an entry stands for one page, so in a table of level 1 only. Raises `ValueError` for a swapped
+    page without a slot, and for a slot of anything else.
     """
 
     rights: Rights
+    kind: Kind = Kind.PRIVATE_ANONYMOUS
+    slot: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.slot is not None) != (self.kind is Kind.SWAPPED):
+            raise ValueError("a swapped page has a slot, and nothing else has")
 
     def allows(self, write: bool) -> bool:
         """Whether a fault for this access may bring a page in."""
         return bool(self.rights & (WRITE if write else READ))
 
+    def with_rights(self, rights: Rights) -> Status:
+        """The same memory with other rights."""
+        return replace(self, rights=rights)
+
     def __str__(self) -> str:
-        return f"private anonymous memory ({rights_text(self.rights)})"
+        where = "" if self.slot is None else f" to slot {self.slot}"
+        return f"{self.kind.value}{where} ({rights_text(self.rights)})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -364,6 +364,12 @@ class LazyFlush:
         for records in self._records.values():
             while records:
                 self._recycle(records.popleft())
+
+    def releases(self) -> Iterator[Callable[[], None]]:
+        """What is to be called for the records that not all have swept."""
+        for records in self._records.values():
+            for record in records:
+                yield record.release
 
     def is_pinned(self, page: int, frame: int) -> bool:
         """Whether a record keeps *frame*, which *page* was mapped to, because TLBs may still hold it."""

@@ -13,7 +13,7 @@ from sim.errors import ModelError
 from sim.mm.zonelists import distances, zonelists
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from sim.hardware import Cpu, MachineSpec
 
@@ -53,17 +53,26 @@ class Buddy:
 
     Untouched memory is one run that is cut into blocks as needed. Free blocks are kept last in, first out, as
     Linux's free lists are. Invariants: free blocks are disjoint and aligned to their size; a block whose
-    buddy is free is merged.
+    buddy is free is merged. *managed* is how many frames it was made with, whoever has them now.
     """
 
-    __slots__ = ("_end", "_free", "_fresh", "free_frames")
+    __slots__ = ("_end", "_free", "_fresh", "free_frames", "managed")
 
     def __init__(self, first: int, count: int) -> None:
         block = 1 << MAX_ORDER
         self._fresh = -(-first // block) * block
         self._end = (first + count) // block * block
         self._free: list[dict[int, None]] = [{} for _ in range(MAX_ORDER + 1)]
-        self.free_frames = max(0, self._end - self._fresh)
+        self.free_frames = self.managed = max(0, self._end - self._fresh)
+
+    @property
+    def fresh(self) -> range:
+        """The frames that were never given away."""
+        return range(self._fresh, max(self._fresh, self._end))
+
+    def blocks(self, order: int) -> Collection[int]:
+        """The free blocks of 2**order frames, by their first frame, but for what is fresh."""
+        return self._free[order].keys()
 
     def allocate(self, order: int = 0) -> int:
         """First frame of a block of 2**order. Raises `OutOfMemory`."""

@@ -101,6 +101,10 @@ class Rcu:
         """Callbacks that have not run yet."""
         return len(self._current) + len(self._next)
 
+    def callbacks(self) -> list[Callback]:
+        """Those that have not run yet, the oldest first."""
+        return [deferred.callback for deferred in (*self._current, *self._next)]
+
     # -- read side ------------------------------------------------------------------------------------------
 
     def read_lock(self, cpu: Cpu) -> None:

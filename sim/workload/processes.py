@@ -106,7 +106,9 @@ class Processes:
         self.enter(worker, process)
         yield from self.load(worker.cpu, process)
 
-    def verify(self) -> None:
-        """Raises `ModelError` where the end state of an address space breaks a rule."""
-        for number, space in enumerate(self.spaces):
-            space.verify([cpu for cpu in self._cpus if self.loaded.get(cpu) == number])
+    def by_cpus(self) -> dict[AddressSpace, list[Cpu]]:
+        """All address spaces, each with the cpus that have it loaded."""
+        return {
+            space: [cpu for cpu in self._cpus if self.loaded.get(cpu) == number]
+            for number, space in enumerate(self.spaces)
+        }

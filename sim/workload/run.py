@@ -20,7 +20,7 @@ from sim.engine import QUIET, Engine, Probe, Schedule, ScheduleName, Steps
 from sim.engine.units import PAGE_BYTES
 from sim.errors import ModelError
 from sim.hardware import Cpu, Machine, MachineSpec
-from sim.mm import USER, Mmap
+from sim.mm import USER, Mmap, Reference
 from sim.sync import RunQueues
 from sim.workload.actions import Stage, sequence
 from sim.workload.boot import boot
@@ -59,7 +59,7 @@ def run_once(
     """Run *plan* once with so many *threads*, pinned as it says, on a machine with their cpus online.
 
     Raises `AccountingError` unless the activities of all cpus sum to cpus x elapsed, to the picosecond, and
-    `ModelError` where the end state breaks a rule.
+    `BrokenInvariant` where the end state breaks a rule.
     """
     engine = Engine(seed=seed, schedule=schedule, max_events=max_events, max_time_ps=max_time_ps, probe=probe)
     roles = [number for number in roles_of(plan, threads) if number is not None]
@@ -261,9 +261,13 @@ class _Run:
         return Run(record.operations, record.latencies, threads, len(cpus), span, spent, elapsed, events)
 
     def verify(self) -> None:
-        """Raises `ModelError` where the end state breaks a rule."""
-        if self._processes is not None:
-            self._processes.verify()
+        """Raises `BrokenInvariant` where the end state breaks a rule."""
+        held = [
+            Reference(frame, "a block of thread", worker.number)
+            for worker in self._workers
+            for frame in worker.blocks
+        ]
+        self._kernel.verify(self._processes.by_cpus() if self._processes else {}, held)
 
     def _life(self, worker: Worker, requests: Body) -> Steps[None]:
         """A thread from its release to its end."""

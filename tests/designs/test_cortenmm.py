@@ -173,7 +173,7 @@ def test_are_adv_tables_freed_only_after_every_cpu_has_switched() -> None:
         yield from process.space.perform(cpu, Munmap(BASE, 2 * LEAF))
         cpu.work(50 * US, "user")
         yield cpu.take_pending()
-        assert leaves <= kernel.frames.owned
+        assert leaves <= kernel.frames.in_use.refcount.keys()
         assert kernel.rcu.deferred == 2
 
     def stays(cpu: Cpu) -> Steps[None]:
@@ -182,8 +182,8 @@ def test_are_adv_tables_freed_only_after_every_cpu_has_switched() -> None:
 
     process.run({0: unmaps, 1: stays, 2: stays})
     process.run({})
-    assert not leaves & kernel.frames.owned
-    assert frames <= kernel.frames.owned  # these wait for the sweeps
+    assert not leaves & kernel.frames.in_use.refcount.keys()
+    assert frames <= kernel.frames.in_use.refcount.keys()  # these wait for the sweeps
     process.end()
 
 
@@ -193,9 +193,9 @@ def test_are_rw_tables_freed_with_the_flush() -> None:
     (leaf,) = {table.frame for table in process.space.root.tables() if table.level == 1}
     process.do(("munmap", BASE, 2 * LEAF))
     kernel: Any = process.kernel
-    assert leaf in kernel.frames.owned
+    assert leaf in kernel.frames.in_use
     process.end()
-    assert leaf not in kernel.frames.owned
+    assert leaf not in kernel.frames.in_use
 
 
 # -- locking -------------------------------------------------------------------------------------------
@@ -417,11 +417,11 @@ def test_does_a_frame_stay_pinned_until_all_others_have_swept(kind: str) -> None
     frame = process.space.root.walk(BASE).frame
     process.do(("munmap", BASE, 1))
     assert process.translators(BASE) == [process.cpus[1]]
-    assert frame in kernel.frames.owned
+    assert frame in kernel.frames.in_use
     process.run({0: partial(_work, 100 * US), 1: partial(_work, 100 * US)})
     process.do(("munmap", BASE + 1, 1))  # wants the record
     assert process.translators(BASE) == []
-    assert frame not in kernel.frames.owned
+    assert frame not in kernel.frames.in_use
     process.end()
 
 
@@ -455,7 +455,7 @@ def test_does_a_cpu_without_frames_say_who_keeps_the_rest(kind: str) -> None:
         OutOfMemory, match="cpu 1 asked for 4 KiB, but the machine has 0 B of 8 MiB left"
     ) as it:
         process.do(*operations, cpu=1)
-    assert f"(other cpus keep {size_of(2048 - len(frames.owned))} for themselves)" in str(it.value)
+    assert f"(other cpus keep {size_of(2048 - len(frames.in_use))} for themselves)" in str(it.value)
 
 
 @BOTH

@@ -96,7 +96,7 @@ def test_is_memory_under_a_fixed_mapping_gone() -> None:
     frame = process.space.root.walk(BASE + 3).frame
     process.do(("mmap", 2, BASE + 3), cpu=1)
     assert [process.is_present(BASE + page) for page in (0, 3, 4, 8)] == [True, False, False, True]
-    assert frame not in process.kernel.pages.owned  # type: ignore[attr-defined]
+    assert frame not in process.kernel.pages.in_use  # type: ignore[attr-defined]
     process.do(("touch", BASE + 3))
     assert process.is_present(BASE + 3)
 
@@ -336,10 +336,15 @@ def pages_of(process: Process) -> Any:
     return process.kernel.pages
 
 
+def drain_batches(process: Process) -> None:
+    """Empty the LRU batch of each cpu, which the kernel has booted with."""
+    process.run({cpu.id: pages_of(process).drain_lru for cpu in process.cpus})
+
+
 def test_does_a_page_wait_for_the_lru_until_its_batch_is_full() -> None:
     process = linux(changes={"switches": {"lru_drain_on_zap": False}})
     pages = pages_of(process)
-    pages._lru_batch[0].clear()
+    drain_batches(process)
     process.do(("mmap", 9, BASE))
     frames = []
     for page in range(4):
@@ -354,27 +359,29 @@ def test_does_a_page_wait_for_the_lru_until_its_batch_is_full() -> None:
 def test_does_munmap_drain_the_batch_until_6_13(drain: bool) -> None:
     process = linux(changes={"switches": {"lru_drain_on_zap": drain}})
     pages = pages_of(process)
-    pages._lru_batch[0].clear()
+    drain_batches(process)
     process.do(("mmap", 9, BASE), ("touch", BASE), ("touch", BASE + 5))
     frame = process.space.root.walk(BASE).frame
     process.do(("munmap", BASE, 1))
     assert len(pages._lru_batch[0]) == (0 if drain else 2)
     # A page that waits in a batch is held by it, so it is free only when the batch is emptied.
-    assert (frame in pages.owned) is not drain
+    assert (frame in pages.in_use) is not drain
     process.do(("munmap", BASE + 5, 1), ("touch", BASE + 7), ("touch", BASE + 8))
-    assert (frame in pages.owned - pages._in_batch - pages._on_lru) is False
+    assert (
+        frame in pages.in_use
+    ) is drain  # freed at once it has a new page now, else the full batch lets it go
 
 
 def test_does_a_page_that_another_cpu_unmaps_stay_in_the_batch_of_the_first() -> None:
     process = linux()
     pages = pages_of(process)
-    pages._lru_batch[0].clear()
+    drain_batches(process)
     process.do(("mmap", 9, BASE), ("touch", BASE))
     frame = process.space.root.walk(BASE).frame
     process.do(("munmap", BASE, 9), cpu=1)
-    assert (frame in pages.owned, frame in pages._in_batch) == (True, False)
+    assert pages.in_use.refcount[frame] == 1  # the batch's
     process.do(("mmap", 1, BASE), ("munmap", BASE, 1))  # cpu 0 drains its batch
-    assert frame not in pages.owned
+    assert frame not in pages.in_use
 
 
 def test_does_a_page_that_is_unmapped_while_its_batch_is_drained_leave_no_trace() -> None:
@@ -383,8 +390,7 @@ def test_does_a_page_that_is_unmapped_while_its_batch_is_drained_leave_no_trace(
     for delay in range(0, 8 * US, 100 * NS):
         process = mapped((0, 6), (LEAF, LEAF + 2), changes=changes)
         space, pages = process.space, pages_of(process)
-        for batch in pages._lru_batch:
-            batch.clear()
+        drain_batches(process)
         process.do(*(("touch", BASE + page) for page in (LEAF, 0, 1, 2)))  # a full batch, on the LRU now
         process.do(*(("touch", BASE + page) for page in (LEAF + 1, 3, 4)))
 
@@ -393,15 +399,15 @@ def test_does_a_page_that_is_unmapped_while_its_batch_is_drained_leave_no_trace(
             yield from space.access(cpu, BASE + 5)  # fills the batch again
 
         process.run({0: faults, 1: lambda cpu, space=space: space.perform(cpu, Munmap(BASE + LEAF, 2))})
-        assert pages._on_lru <= pages.owned
-        assert pages._in_batch <= pages.owned
+        assert pages._on_lru <= pages.in_use.refcount.keys()
 
 
 def test_does_a_cpu_refill_from_the_zone_and_spill_into_it() -> None:
     process = linux()
     pages = pages_of(process)
     zone = pages.zones[0]
-    zone.pcp[0].clear()
+    while zone.pcp[0]:
+        zone.buddy.free(zone.pcp[0].pop())
     free = zone.buddy.free_frames
     moved: list[Any] = []
 
@@ -430,7 +436,7 @@ def test_does_a_page_come_from_the_node_of_its_toucher_and_go_back_there() -> No
     assert [pages_of(process)._zone_of(frame) for frame in frames] == [near, far]
     process.do(("munmap", BASE, 2), ("mmap", 1, BASE))  # cpu 0 frees both, each to its own zone
     process.do(("munmap", BASE, 1), cpu=15)  # and the batch of cpu 15 is drained
-    assert not set(frames) & pages_of(process).owned
+    assert not {*frames} & pages_of(process).in_use.refcount.keys()
     assert all(pages_of(process)._zone_of(frame) is far for cpu in far.pcp for frame in cpu)
 
 

@@ -95,7 +95,7 @@ class Oracle:
             for page in range(start, start + pages):
                 assert space.root.walk(page) is None
                 for other in self.process.translators(page):
-                    assert space._may_be_stale(page, other.tlb.frames()[page].frame)
+                    assert space.may_be_stale(page, other.tlb.frames()[page].frame)
         elif operation.name == "touch":
             for page in sorted({start, start + pages // 2, start + pages - 1} & self.mapped.keys()):
                 write = operation.where != 0.5

@@ -11,7 +11,14 @@ from sim.designs.bench.space import BareSpace
 from sim.designs.bench.spec import BenchDesignSpec
 from sim.engine import Steps
 from sim.hardware import Cpu, Machine
-from sim.mm import AllocatePages, ContextTable, FreePages, Handlers, SwitchMm
+from sim.mm import (
+    AllocatePages,
+    ContextTable,
+    FreePages,
+    Handlers,
+    PhysicalMemory,
+    SwitchMm,
+)
 
 
 class BareKernel(Kernel):
@@ -28,6 +35,10 @@ class AllocatorKernel(Kernel):
         assert isinstance(spec, BenchDesignSpec)
         assert spec.llfree is not None
         self._pages = Llfree(machine, spec.llfree)
+
+    @property
+    def memory(self) -> PhysicalMemory:
+        return self._pages
 
     def _allocate(self, cpu: Cpu, asked: AllocatePages) -> Steps[int]:
         return self._pages.allocate(cpu, asked.order)
@@ -52,7 +63,7 @@ class TlbKernel(Kernel):
         self._contexts = ContextTable(machine, spec.flush.asids)
 
     def new_process(self, cpu: Cpu) -> BareSpace:
-        return BareSpace(self._machine, cpu, self._flush, self._frames)
+        return BareSpace(self._machine, cpu, self._flush, self._frames, self._contexts)
 
     def _switch(self, cpu: Cpu, asked: SwitchMm) -> Steps[None]:
         assert isinstance(asked.space, BareSpace)

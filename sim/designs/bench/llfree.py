@@ -7,20 +7,23 @@ in a bench that frees what it took is the cpu's own.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from sim.designs.bench.spec import LlfreeSpec
 from sim.engine import Steps
 from sim.engine.units import PAGE_BYTES
 from sim.hardware import Cpu, Machine
-from sim.mm import Buddy, Room, out_of_memory
+from sim.mm import Buddy, PhysicalMemory, Pool, Room, out_of_memory
 
 ALLOCATE = "allocate"
 HUGE_ORDER = 9
 
 
-class Llfree:
+class Llfree(PhysicalMemory):
     """One allocator over the memory of a machine."""
 
     def __init__(self, machine: Machine, spec: LlfreeSpec) -> None:
+        super().__init__()
         clock, topology = machine.spec.clock, machine.spec.topology
         self._spec = spec
         self._get, self._put = spec.get.at(clock), spec.put.at(clock)
@@ -43,13 +46,23 @@ class Llfree:
         self._left[cpu.id] -= pages
         cpu.work(self._huge_get if order >= HUGE_ORDER else self._get, ALLOCATE)
         frame = self._buddy.allocate(order)
+        self.in_use.add(frame, order)
         cpu.probe.frame_allocated(cpu, frame, order)
         return frame
 
     def free(self, cpu: Cpu, frame: int, order: int) -> Steps[None]:
+        """Give up one reference; the block is free if that was the last."""
+        if not self.in_use.put(frame, order):
+            return
         cpu.work(self._huge_put if order >= HUGE_ORDER else self._put, ALLOCATE)
         self._left[cpu.id] += 1 << order
         cpu.probe.frame_freed(cpu, frame, order)
         self._buddy.free(frame, order)
         return
         yield
+
+    # -- the end state --------------------------------------------------------------------------------------
+
+    def buddies(self) -> Iterator[Pool]:
+        """The one that stands for all trees."""
+        yield Pool("the trees", range(self._frames), self._buddy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import count
 from typing import ClassVar
 
@@ -14,8 +15,10 @@ from sim.mm import (
     PAGES_PER_ENTRY,
     READ_WRITE,
     AddressSpace,
+    ContextTable,
     FlushSpec,
     Handlers,
+    Mapped,
     Mmap,
     PageTablePage,
     Present,
@@ -35,16 +38,22 @@ class BareSpace(AddressSpace):
     which survives the flush is wrong and is found.
     """
 
-    def __init__(self, machine: Machine, cpu: Cpu, spec: FlushSpec, frames: count[int]) -> None:
+    def __init__(
+        self, machine: Machine, cpu: Cpu, spec: FlushSpec, frames: count[int], contexts: ContextTable
+    ) -> None:
         super().__init__(machine)
         self.root = PageTablePage(machine, LEVELS, 0, -1, cpu.socket, maker=cpu.id)
         self.tlb = make_flush(machine, machine.line("tlb_gen", cpu.socket, owner=cpu.id), spec)
         self._tracked = TrackedFlush(machine)
         self._frames = frames
+        self._contexts = contexts
         self._next = PAGES_PER_ENTRY[LEVELS]
 
     def activate(self, cpu: Cpu) -> None:
-        self.tlb.activate(cpu)
+        self._contexts.activate(cpu, self.tlb)
+
+    def asid_left_on(self, cpu: Cpu) -> int | None:
+        return self._contexts.asid_of(cpu, self.tlb)
 
     def node_of(self, cpu: Cpu, frame: int) -> int:
         """Frames are numbers: each is where it is used."""
@@ -52,6 +61,10 @@ class BareSpace(AddressSpace):
 
     def status(self, page: int) -> Rights | None:
         return READ_WRITE if PAGES_PER_ENTRY[LEVELS] <= page < self._next else None
+
+    def mappings(self) -> Iterator[Mapped]:
+        if self._next > PAGES_PER_ENTRY[LEVELS]:
+            yield Mapped(PAGES_PER_ENTRY[LEVELS], self._next, READ_WRITE)
 
     def _mmap(self, cpu: Cpu, asked: Mmap) -> Steps[int]:
         if asked.at is not None:

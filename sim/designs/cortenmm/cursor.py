@@ -241,12 +241,7 @@ class AdvProtocol(Protocol):
             table.stray = True
             cursor.locked.remove(table)
             yield from table.lock.release(cpu)
-
-        def free(there: Cpu) -> int:
-            space.free_tables(there, tables)
-            return 0  # charged as it was done
-
-        yield from space.kernel.rcu.defer(cpu, free)
+        yield from space.kernel.rcu.defer(cpu, FreeTables(space, tables))
 
     def _walk_and_lock(self, cursor: Cursor) -> Steps[PageTablePage | None]:
         """One attempt; value is the locked covering page, or None if it had become stray."""
@@ -311,6 +306,20 @@ class AdvProtocol(Protocol):
     def _drop(self, cursor: Cursor, table: PageTablePage) -> Steps[None]:
         cursor.locked.remove(table)
         yield from table.lock.release(cursor.cpu)
+
+
+class FreeTables:
+    """Frees unlinked tables after a grace period."""
+
+    __slots__ = ("_space", "tables")
+
+    def __init__(self, space: CortenMm, tables: list[PageTablePage]) -> None:
+        self._space = space
+        self.tables = tables
+
+    def __call__(self, cpu: Cpu) -> int:
+        self._space.free_tables(cpu, self.tables)
+        return 0  # charged as it was done
 
 
 class RwProtocol(Protocol):

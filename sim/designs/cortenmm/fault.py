@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from sim.designs.cortenmm.mm import CortenMm
 from sim.engine import Steps
+from sim.errors import ModelError
 from sim.hardware import Cpu
-from sim.mm import PAGE_TABLE, SLOTS, Present, SegmentationFault, Status
+from sim.mm import PAGE_TABLE, SLOTS, Kind, Present, SegmentationFault, Status
 
 
 def user_fault(mm: CortenMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
@@ -19,6 +20,8 @@ def user_fault(mm: CortenMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
     cursor = yield from mm.lock(cpu, window, window + SLOTS)
     entry = yield from cursor.query(page)
     if isinstance(entry, Status) and entry.allows(write):
+        if entry.kind is not Kind.PRIVATE_ANONYMOUS:
+            raise ModelError(f"{cpu} touched page {page:#x}: a fault brings in no page of {entry}")
         yield from cursor.map(page, Present(frame, entry.rights))
     elif isinstance(entry, Present) and entry.allows(write):
         frames.free(cpu, frame)  # somebody else was faster: a spurious fault

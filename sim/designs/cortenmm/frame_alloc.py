@@ -22,8 +22,11 @@ from sim.mm import (
     MAX_ORDER,
     Buddy,
     FrameMap,
+    FreeList,
     NodePolicy,
     OutOfMemory,
+    PhysicalMemory,
+    Pool,
     Room,
     distances,
     out_of_memory,
@@ -33,7 +36,7 @@ from sim.mm import (
 from sim.sync import QueuedSpinLock, QueueNodes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from sim.designs.cortenmm.spec import CortenSpec
 
@@ -41,10 +44,11 @@ ALLOCATE = "allocate"
 LOCK_FRAMES = "lock: frames"
 
 
-class FrameAllocator:
+class FrameAllocator(PhysicalMemory):
     """Frames for data and page tables."""
 
     def __init__(self, machine: Machine, spec: CortenSpec, nodes: QueueNodes) -> None:
+        super().__init__()
         self._machine = machine
         clock, costs = machine.spec.clock, spec.costs
         self._limits = spec.limits
@@ -53,7 +57,6 @@ class FrameAllocator:
         self._total = machine.spec.memory.size_per_socket * machine.spec.topology.sockets // PAGE_BYTES
         self._lock = QueuedSpinLock(nodes, machine.line("global frame allocator"), LOCK_FRAMES)
         self.frames = FrameMap(machine.spec)
-        self.owned: set[int] = set()
         self._policy: NodePolicy | None = None
         self._orders = zonelists(distances(machine.spec, machine.spec.topology.numa_nodes))
         self._split(1)
@@ -80,7 +83,7 @@ class FrameAllocator:
                 yield from self._fill(cpu, part)
             if cache:
                 frame = cache.pop()
-                self.owned.add(frame)
+                self.in_use.add(frame)
                 cpu.probe.frame_allocated(cpu, frame, 0)
                 return frame
         raise self._exhausted(cpu, parts)
@@ -101,8 +104,9 @@ class FrameAllocator:
         self._caches[cpu.id][part].extend(buddy.take(self._limits.frame_refill))
 
     def free(self, cpu: Cpu, frame: int) -> None:
-        """Back into this cpu's cache; an overflow goes to its buddy."""
-        self.owned.remove(frame)
+        """Give up one reference; the last puts the frame into this cpu's cache, an overflow in its buddy."""
+        if not self.in_use.put(frame):
+            return
         cpu.probe.frame_freed(cpu, frame, 0)
         cpu.work(self._free, ALLOCATE)
         part = frame // self._part
@@ -142,3 +146,22 @@ class FrameAllocator:
     def _of_cpu(self, number: int, part: int) -> int:
         """Free frames that a cpu keeps of *part*."""
         return self._buddies[number][part].free_frames + len(self._caches[number][part])
+
+    # -- the end state --------------------------------------------------------------------------------------
+
+    def buddies(self) -> Iterator[Pool]:
+        """The global one and each cpu's, of each part of the memory."""
+        for part, buddy in enumerate(self._global):
+            memory = self._memory(part)
+            yield Pool(f"the global buddy {part}", memory, buddy)
+            for cpu in self._machine.cpus:
+                yield Pool(f"the buddy {part} of {cpu}", memory, self._buddies[cpu.id][part])
+
+    def free_lists(self) -> Iterator[FreeList]:
+        """Each cpu's caches."""
+        for cpu in self._machine.cpus:
+            for part, cache in enumerate(self._caches[cpu.id]):
+                yield FreeList(f"the cache {part} of {cpu}", self._memory(part), 0, cache)
+
+    def _memory(self, part: int) -> range:
+        return range(part * self._part, (part + 1) * self._part)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 from sim.designs.base import DesignSpec, Kernel
+from sim.designs.cortenmm.cursor import FreeTables
 from sim.designs.cortenmm.frame_alloc import FrameAllocator
 from sim.designs.cortenmm.space import CortenSpace
 from sim.designs.cortenmm.spec import CortenSpec
 from sim.designs.cortenmm.va_alloc import GlobalAllocator, PerCoreAllocator
 from sim.engine import Steps
 from sim.hardware import Cpu, Machine
-from sim.mm import ContextTable, Handlers, NodePolicy, SwitchMm
+from sim.mm import ContextTable, Handlers, NodePolicy, PhysicalMemory, Reference, SwitchMm
 from sim.sync import QueueNodes, Rcu, VisibleReaders
 
 
@@ -41,6 +43,20 @@ class CortenKernel(Kernel):
 
     def note_switch(self, cpu: Cpu) -> Steps[None]:
         return self.rcu.quiescent(cpu)
+
+    @property
+    def memory(self) -> PhysicalMemory:
+        return self.frames
+
+    def references(self) -> Iterator[Reference]:
+        """The zeroed pages that are kept for tables, and the tables that wait for a grace period."""
+        for cpu, pool in enumerate(self.table_pool):
+            for frame in pool:
+                yield Reference(frame, "the table pool of cpu", cpu)
+        for callback in self.rcu.callbacks():
+            if isinstance(callback, FreeTables):
+                for table in callback.tables:
+                    yield Reference(table.frame, "a grace period for the table of page", table.base)
 
     def place_memory(self, policy: NodePolicy) -> None:
         self.frames.place(policy)

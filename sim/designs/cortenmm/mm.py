@@ -17,14 +17,20 @@ from sim.mm import (
     SYSCALL,
     AddressSpace,
     LazyFlush,
+    Mapped,
     PageTablePage,
     Present,
+    Reference,
     Rights,
     Status,
     SynchronousFlush,
+    Walk,
+    marked,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from sim.designs.cortenmm.kernel import CortenKernel
 
 
@@ -54,7 +60,7 @@ class CortenMm(AddressSpace):
     def activate(self, cpu: Cpu) -> None:
         self.kernel.contexts.activate(cpu, self.tlb)
 
-    def _asid_on(self, cpu: Cpu) -> int | None:
+    def asid_left_on(self, cpu: Cpu) -> int | None:
         return self.kernel.contexts.asid_of(cpu, self.tlb)
 
     def deactivate(self, cpu: Cpu) -> Steps[None]:
@@ -72,7 +78,21 @@ class CortenMm(AddressSpace):
         self.tlb.settle()
         self.kernel.rcu.settle()
 
-    def _may_be_stale(self, page: int, frame: int) -> bool:
+    # -- the end state --------------------------------------------------------------------------------------
+
+    def mappings(self) -> Iterator[Mapped]:
+        return iter(marked(self.root))
+
+    def contradictions(self, walk: Walk, mappings: Sequence[Mapped]) -> Iterator[str]:
+        """Nothing is mapped where the address allocator may still give addresses away."""
+        return self.va.contradictions(mappings)
+
+    def deferred(self) -> Iterator[Reference]:
+        for release in self.tlb.releases():
+            if isinstance(release, FreeAfterFlush):
+                yield from release.references()
+
+    def may_be_stale(self, page: int, frame: int) -> bool:
         return self.tlb.is_pinned(page, frame)
 
     # -- parts ----------------------------------------------------------------------------------------------
@@ -96,14 +116,9 @@ class CortenMm(AddressSpace):
         yield from self.protocol.unlock(cursor)
         if removed or cursor.unlinked:
             cpu = cursor.cpu
-            frames = self.kernel.frames
             yield from self._active_line.read(cpu, PAGE_TABLE)
 
-            def release() -> None:
-                for _, mapping in removed:
-                    frames.free(cpu, mapping.frame)
-                self.free_tables(cpu, cursor.unlinked)
-
+            release = FreeAfterFlush(self, cpu, removed, cursor.unlinked)
             yield from self.tlb.flush(cpu, [(page, mapping.frame) for page, mapping in removed], release)
 
     def _prefill(self, cpu: Cpu) -> Steps[None]:
@@ -144,3 +159,32 @@ class CortenMm(AddressSpace):
         """Give the frames of unlinked tables back."""
         for table in tables:
             self.kernel.frames.free(cpu, table.frame)
+
+
+class FreeAfterFlush:
+    """What a transaction has removed, freed on *cpu* when no TLB can reach it any more."""
+
+    __slots__ = ("_cpu", "_removed", "_space", "_tables")
+
+    def __init__(
+        self,
+        space: CortenMm,
+        cpu: Cpu,
+        removed: list[tuple[int, Present]],
+        tables: list[PageTablePage],
+    ) -> None:
+        self._space = space
+        self._cpu = cpu
+        self._removed = removed
+        self._tables = tables
+
+    def __call__(self) -> None:
+        for _, entry in self._removed:
+            self._space.kernel.frames.free(self._cpu, entry.frame)
+        self._space.free_tables(self._cpu, self._tables)
+
+    def references(self) -> Iterator[Reference]:
+        for page, entry in self._removed:
+            yield Reference(entry.frame, "a flush of page", page)
+        for table in self._tables:
+            yield Reference(table.frame, "a flush of the table of page", table.base)

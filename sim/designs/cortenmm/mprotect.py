@@ -47,11 +47,12 @@ def _protect(
         slot = slot_of(page, table.level)
         stop = min(end, page - page % span + span)
         child = table.child(slot)
-        if child is None and isinstance(table.get(slot), Status):
+        status = table.get(slot)
+        if child is None and isinstance(status, Status):
             if stop - page == span:
                 yield from table.line(slot).store(cursor.cpu, PAGE_TABLE)
                 cursor.cpu.work(cursor.space.cost["protect"], PAGE_TABLE)
-                table.set(slot, Status(rights))
+                table.set(slot, status.with_rights(rights))
             else:
                 child = yield from cursor.push_down(table, slot, page)
         if child is not None:
@@ -73,10 +74,8 @@ def _protect_leaf(
             yield from table.line(slot).store(cursor.cpu, PAGE_TABLE)
             cursor.cpu.work(len(written) * cursor.space.cost["protect"], PAGE_TABLE)
         for each, entry in written.items():
-            if isinstance(entry, Present):
-                table.set(slot_of(each, 1), entry.with_rights(rights))
-                if entry.rights != rights:
-                    changed.append(each)
-            else:
-                table.set(slot_of(each, 1), Status(rights))
+            assert not isinstance(entry, PageTablePage)
+            table.set(slot_of(each, 1), entry.with_rights(rights))
+            if isinstance(entry, Present) and entry.rights != rights:
+                changed.append(each)
         page = stop

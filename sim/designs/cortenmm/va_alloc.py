@@ -7,8 +7,12 @@ that cpu's pointer beyond itself.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu, Machine
+from sim.mm import Mapped
 from sim.sync import QueuedSpinLock, QueueNodes
 
 VA_ALLOC = "va allocator"
@@ -45,12 +49,29 @@ class PerCoreAllocator:
 
     def claim(self, cpu: Cpu, start: int, pages: int) -> Steps[None]:
         """`allocate_fixed`: look at every slice, compare-and-swap the pointer of the one with *start*."""
-        owner = min((start - FIRST_PAGE) // self._slice, len(self._lines) - 1)
+        owner = self._slice_of(start)
         cpu.work(self._scan * len(self._lines), VA_ALLOC)
         for line in self._changed_for(cpu):
             yield from line.read(cpu, VA_ALLOC)
         yield from self._write(cpu, owner)
         self._next[owner] = max(self._next[owner], start + pages)
+
+    def contradictions(self, mappings: Sequence[Mapped]) -> Iterator[str]:
+        """Mappings that reach beyond the pointer of their slice, and of those below."""
+        given = list(accumulate(self._next, max))
+        for mapping in mappings:
+            page = mapping.start
+            while page < mapping.end:
+                owner = max(0, self._slice_of(page))
+                stop = min(mapping.end, FIRST_PAGE + (owner + 1) * self._slice)
+                if owner == len(given) - 1:
+                    stop = mapping.end
+                if stop > given[owner]:
+                    yield f"{mapping} is mapped, but nobody got addresses from {given[owner]:#x} on"
+                page = stop
+
+    def _slice_of(self, page: int) -> int:
+        return min((page - FIRST_PAGE) // self._slice, len(self._lines) - 1)
 
     def _write(self, cpu: Cpu, index: int) -> Steps[None]:
         yield from self._lines[index].write(cpu, VA_ALLOC)
@@ -93,3 +114,8 @@ class GlobalAllocator:
         cpu.work(self._alloc, VA_ALLOC)
         self._next = max(self._next, start + pages)
         yield from self._lock.release(cpu)
+
+    def contradictions(self, mappings: Sequence[Mapped]) -> Iterator[str]:
+        """Mappings that reach beyond the pointer."""
+        if mappings and mappings[-1].end > self._next:
+            yield f"{mappings[-1]} is mapped, but nobody got addresses from {self._next:#x} on"

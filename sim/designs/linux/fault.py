@@ -91,6 +91,7 @@ def _handle(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, write: bool, *, vma_lock
     yield from mm.pages.add_to_lru(cpu, frame)
     yield from table.line(slot).store(cpu, PAGE_TABLE)
     table.set(slot, Present(frame, vma.rights))
+    mm.stat.anon_pages += 1
     yield from lock.release(cpu)
     return True
 

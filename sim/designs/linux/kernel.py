@@ -10,7 +10,15 @@ from sim.designs.linux.space import LinuxSpace
 from sim.designs.linux.spec import LinuxSpec
 from sim.engine import Steps
 from sim.hardware import Cpu, Machine
-from sim.mm import AllocatePages, ContextTable, FreePages, Handlers, NodePolicy, SwitchMm
+from sim.mm import (
+    AllocatePages,
+    ContextTable,
+    FreePages,
+    Handlers,
+    NodePolicy,
+    PhysicalMemory,
+    SwitchMm,
+)
 from sim.sync import QueueNodes, Scheduler
 
 
@@ -31,6 +39,10 @@ class LinuxKernel(Kernel):
 
     def new_process(self, cpu: Cpu) -> LinuxSpace:
         return LinuxSpace(self, cpu)
+
+    @property
+    def memory(self) -> PhysicalMemory:
+        return self.pages
 
     def place_memory(self, policy: NodePolicy) -> None:
         self.pages.policy = policy

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import zip_longest
+from math import inf
 from typing import TYPE_CHECKING
 
 from sim.engine import Steps
@@ -176,6 +178,37 @@ class MapleTree:
             yield from path[-2].line.store(cpu, VMA_WORK)
         else:
             yield from self.root_line.store(cpu, VMA_WORK)
+
+    # -- the end state --------------------------------------------------------------------------------------
+
+    def contradictions(self) -> Iterator[str]:
+        """The nodes hold the VMAs of the sorted list, each inside its leaf, and are not overfull."""
+        if self._starts != [vma.start for vma in self._vmas]:
+            yield "the list of VMAs is indexed by other addresses than theirs"
+        held: list[Vma] = []
+        depths: set[int] = set()
+
+        def visit(node: _Node, depth: int, low: int, high: float) -> Iterator[str]:
+            if node.low != low:
+                yield f"a maple node covers {node.low:#x} on and hangs where {low:#x} begins"
+            if not node.children:
+                depths.add(depth)
+                held.extend(node.vmas)
+                if not all(low <= vma.start and vma.end <= high for vma in node.vmas):
+                    yield f"the leaf at {low:#x} has VMAs outside of its range: {node.vmas}"
+                if node.ranges > LEAF_RANGES:
+                    yield f"the leaf at {low:#x} has {node.ranges} ranges"
+                return
+            if len(node.children) > INNER_CHILDREN:
+                yield f"the maple node at {low:#x} has {len(node.children)} children"
+            for child, following in zip_longest(node.children, node.children[1:]):
+                yield from visit(child, depth + 1, child.low, high if following is None else following.low)
+
+        yield from visit(self._root, 0, 0, inf)
+        if held != self._vmas:
+            yield f"the leaves hold {len(held)} VMAs, and these are not the {len(self._vmas)} of the list"
+        if len(depths) > 1:
+            yield f"leaves lie {sorted(depths)} nodes deep"
 
     # -- nodes ----------------------------------------------------------------------------------------------
 

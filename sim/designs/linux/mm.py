@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sim.designs.linux.counters import MmCounters
 from sim.designs.linux.maple import VMA_WORK, MapleTree
 from sim.designs.linux.vma import LOCK_VMA, AnonVma, Vma
 from sim.engine import Steps
@@ -16,14 +17,19 @@ from sim.mm import (
     LOCK_PAGE_TABLE,
     PAGE_TABLE,
     AddressSpace,
+    Kept,
+    Mapped,
     PageTablePage,
     Rights,
+    Walk,
     make_flush,
     slot_of,
 )
 from sim.sync import QueuedSpinLock, RwSem
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from sim.designs.linux.kernel import LinuxKernel
 
 LOCK_MMAP = "lock: mmap_lock"
@@ -36,7 +42,8 @@ class LinuxMm(AddressSpace):
 
     Lines of mm_struct that are written while others look on (offsets as in 6.13): mmap_lock.count; the line
     of mmap_lock.owner, osq and wait list; mm_lock_seq; map_count, total_vm and data_vm; the tree's root;
-    pgtables_bytes with page_table_lock; tlb_flush_pending; context.tlb_gen.
+    pgtables_bytes with page_table_lock; tlb_flush_pending; context.tlb_gen. The values of the counters are in
+    *stat*.
     """
 
     def __init__(self, kernel: LinuxKernel, cpu: Cpu) -> None:
@@ -62,7 +69,8 @@ class LinuxMm(AddressSpace):
         )
         self.sequence = 0
         self.sequence_line = line("mm_lock_seq")
-        self.counters = line("total_vm", lines=2)
+        self.stat = MmCounters()
+        self.counters_line = line("total_vm", lines=2)
         self.tables_line = line("pgtables_bytes")
         self.page_table_lock = QueuedSpinLock(
             kernel.nodes, self.tables_line, LOCK_PAGE_TABLE, "page_table_lock"
@@ -75,7 +83,7 @@ class LinuxMm(AddressSpace):
     def activate(self, cpu: Cpu) -> None:
         self.kernel.contexts.activate(cpu, self.tlb)
 
-    def _asid_on(self, cpu: Cpu) -> int | None:
+    def asid_left_on(self, cpu: Cpu) -> int | None:
         return self.kernel.contexts.asid_of(cpu, self.tlb)
 
     def node_of(self, cpu: Cpu, frame: int) -> int:
@@ -84,6 +92,31 @@ class LinuxMm(AddressSpace):
     def status(self, page: int) -> Rights | None:
         vma = self.tree.peek(page)
         return None if vma is None else vma.rights
+
+    # -- the end state --------------------------------------------------------------------------------------
+
+    def mappings(self) -> Iterator[Mapped]:
+        for vma in self.tree:
+            yield Mapped(vma.start, vma.end, vma.rights)
+
+    def counters(self, walk: Walk) -> Iterator[Kept]:
+        return self.stat.recounted(self.tree, walk)
+
+    def contradictions(self, walk: Walk, mappings: Sequence[Mapped]) -> Iterator[str]:
+        """The tree's nodes hold the VMAs, none of them has left it, and those with pages have an anon_vma."""
+        yield from self.tree.contradictions()
+        for vma in self.tree:
+            if vma.detached:
+                yield f"{vma} is in the tree and detached"
+            if vma.write_mark > self.sequence:
+                yield f"{vma} is marked by writer {vma.write_mark}, and there were {self.sequence}"
+        pages = iter(walk.present)
+        page, _ = next(pages, (None, None))
+        for vma in self.tree:
+            if page is not None and page < vma.end and vma.anon_vma is None:
+                yield f"{vma} has page {page:#x} and no anon_vma"
+            while page is not None and page < vma.end:
+                page, _ = next(pages, (None, None))
 
     # -- mmap_lock and VMA locks ----------------------------------------------------------------------------
 
@@ -174,7 +207,8 @@ class LinuxMm(AddressSpace):
         if child is None:
             home = self.machine.spec.topology.socket_of_node(node)
             child = PageTablePage(self.machine, parent.level - 1, page, frame, home, maker=cpu.id)
-            yield from self.tables_line.write(cpu, PAGE_TABLE)  # mm_inc_nr_ptes
+            yield from self.tables_line.write(cpu, PAGE_TABLE)
+            self.stat.inc_nr_ptes()
             yield from parent.line(slot).store(cpu, PAGE_TABLE)
             parent.set(slot, child)
             yield from lock.release(cpu)

@@ -29,7 +29,8 @@ def mmap(mm: LinuxMm, cpu: Cpu, asked: Mmap) -> Steps[int]:
     end = start + pages
     cpu.work(mm.cost["mmap_region"], VMA_WORK)
     yield from _map_region(mm, cpu, start, end, asked.rights)
-    yield from mm.counters.store(cpu, VMA_WORK)  # map_count, total_vm, data_vm
+    yield from mm.counters_line.store(cpu, VMA_WORK)  # map_count, total_vm, data_vm
+    mm.stat.vm_stat_account(asked.rights, pages)
     yield from mm.write_unlock(cpu)
     return start
 
@@ -58,6 +59,7 @@ def _map_region(mm: LinuxMm, cpu: Cpu, start: int, end: int, rights: Rights) -> 
         vma = mm.new_vma(cpu, start, end, rights)
         yield from mm.start_write(cpu, vma)
         yield from mm.tree.insert(cpu, vma)
+        mm.stat.map_count += 1
         return
     cpu.work(mm.cost["vma_merge"], VMA_WORK)
     yield from mm.start_write(cpu, keep)
@@ -66,6 +68,7 @@ def _map_region(mm: LinuxMm, cpu: Cpu, start: int, end: int, rights: Rights) -> 
         yield from mm.start_write(cpu, after)
         before.anon_vma = before.anon_vma or after.anon_vma
         after.detached = True
+        mm.stat.map_count -= 1
         end = after.end
         cpu.work(mm.cost["vma_free"], VMA_WORK)
     yield from keep.line.store(cpu, VMA_WORK)

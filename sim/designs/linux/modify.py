@@ -23,6 +23,7 @@ def split(mm: LinuxMm, cpu: Cpu, vma: Vma, at: int) -> Steps[Vma]:
         yield from mm.link_anon_vma(cpu, vma.anon_vma)  # anon_vma_clone
     yield from vma.line.store(cpu, VMA_WORK)
     yield from mm.tree.split(cpu, vma, upper)
+    mm.stat.map_count += 1
     return upper
 
 
@@ -80,6 +81,7 @@ def _join(
         yield from mm.tree.extend(cpu, keep, low, high, *gone)
         for each in gone:
             each.detached = True
+            mm.stat.map_count -= 1
             if each.anon_vma is not None:
                 yield from mm.link_anon_vma(cpu, each.anon_vma)  # unlink_anon_vmas
             cpu.work(mm.cost["vma_free"], VMA_WORK)

@@ -35,13 +35,16 @@ def mprotect(mm: LinuxMm, cpu: Cpu, asked: Mprotect) -> Steps[None]:
         stop = min(end, vma.end)
         cpu.work(mm.cost["mprotect"], VMA_WORK)
         yield from vma.line.read(cpu, VMA_WORK)
-        if vma.rights != asked.rights:  # mprotect_fixup
+        before = vma.rights
+        if before != asked.rights:  # mprotect_fixup
             vma = yield from modify(mm, cpu, vma, page, stop, asked.rights)
             yield from mm.start_write(cpu, vma)
             yield from vma.line.store(cpu, VMA_WORK)
+            mm.stat.vm_stat_account(before, page - stop)
+            mm.stat.vm_stat_account(asked.rights, stop - page)
             vma.rights = asked.rights
             yield from _change_protection(mm, cpu, page, stop, asked.rights, changed)
-            yield from mm.counters.store(cpu, VMA_WORK)  # vm_stat_account
+            yield from mm.counters_line.store(cpu, VMA_WORK)  # vm_stat_account
         page = stop
     if changed:
         yield from mm.tlb.flush(cpu, changed)

@@ -50,7 +50,8 @@ def _gather(mm: LinuxMm, cpu: Cpu, start: int, end: int) -> Steps[list[Vma]]:
         vma.detached = True
         yield from mm.tree.remove(cpu, vma)
     if vmas:
-        yield from mm.counters.store(cpu, VMA_WORK)  # map_count
+        yield from mm.counters_line.store(cpu, VMA_WORK)
+        mm.stat.map_count -= len(vmas)
     return vmas
 
 
@@ -69,8 +70,9 @@ def _complete(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> Steps[None]:
         yield from mm.tlb.flush(cpu, [page for page, _ in unmapped])
         yield from mm.pages.release(cpu, [frame for _, frame in unmapped])
     yield from mm.flush_pending.write(cpu, PAGE_TABLE)  # tlb_finish_mmu
-    yield from mm.counters.store(cpu, PAGE_TABLE)  # total_vm
-    for _ in vmas:
+    yield from mm.counters_line.store(cpu, PAGE_TABLE)  # total_vm, data_vm, exec_vm
+    for vma in vmas:
+        mm.stat.vm_stat_account(vma.rights, -vma.pages)
         cpu.work(mm.cost["vma_free"], VMA_WORK)  # call_rcu
 
 
@@ -92,6 +94,7 @@ def zap(mm: LinuxMm, cpu: Cpu, start: int, end: int, unmapped: list[tuple[int, i
             if isinstance(entry, Present):
                 yield from table.line(slot).write(cpu, PAGE_TABLE)
                 table.set(slot, None)
+                mm.stat.anon_pages -= 1
                 cpu.work(mm.cost["zap_page"], PAGE_TABLE)
                 unmapped.append((page, entry.frame))
             page += 1

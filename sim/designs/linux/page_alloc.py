@@ -20,11 +20,24 @@ from typing import TYPE_CHECKING
 from sim.engine import Steps
 from sim.engine.units import PAGE_BYTES
 from sim.hardware import Cpu, Machine
-from sim.mm import Buddy, FirstTouch, FrameMap, NodePolicy, Room, distances, out_of_memory, zonelists
+from sim.mm import (
+    Buddy,
+    FirstTouch,
+    FrameMap,
+    FreeList,
+    NodePolicy,
+    PhysicalMemory,
+    Pool,
+    Reference,
+    Room,
+    distances,
+    out_of_memory,
+    zonelists,
+)
 from sim.sync import QueuedSpinLock, QueueNodes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from sim.designs.linux.spec import LinuxSpec
 
@@ -43,7 +56,8 @@ class Zone:
         self.frames = spec.memory.size_per_socket * sockets // spec.topology.numa_nodes // PAGE_BYTES
         home = index * sockets // spec.topology.numa_nodes
         self.name = f"node {index}"
-        self.buddy = Buddy(index * self.frames, self.frames)
+        self.memory = range(index * self.frames, (index + 1) * self.frames)
+        self.buddy = Buddy(self.memory.start, self.frames)
         self.lock = QueuedSpinLock(nodes, machine.line(f"zone {index} lock", home), LOCK_ZONE)
         self.free_lists = machine.line(f"zone {index} free lists", home, lines=2)
         self.pcp: list[list[int]] = [[] for _ in machine.cpus]
@@ -61,10 +75,11 @@ class Zone:
         return [(order, blocks) for order, blocks in ((0, self.pcp[cpu.id]), *larger) if blocks]
 
 
-class PageAllocator:
+class PageAllocator(PhysicalMemory):
     """Blocks of pages from the node that *policy* says: single ones for anonymous memory and page tables."""
 
     def __init__(self, machine: Machine, spec: LinuxSpec, nodes: QueueNodes) -> None:
+        super().__init__()
         self._machine = machine
         self._spec = spec
         topology = machine.spec.topology
@@ -83,16 +98,16 @@ class PageAllocator:
         self._zonelists = [[self.zones[node] for node in order] for order in orders]
         self.policy: NodePolicy = FirstTouch(topology)
         self._lru_batch: list[list[int]] = [[] for _ in machine.cpus]
-        self._in_batch: set[int] = set()
         self._on_lru: set[int] = set()
+        self._booted: list[int] = []
         self.frames = FrameMap(machine.spec)
-        self.owned: set[int] = set()
         self._boot()
 
     def _boot(self) -> None:
         """The state a running kernel is in: each cpu's list and LRU batch is filled to some random level.
 
-        Otherwise all cpus would empty and fill them at the same request, which no real run does.
+        Otherwise all cpus would empty and fill them at the same request, which no real run does. The pages in
+        the batches belong to processes that are no part of the run.
         """
         draw = self._machine.engine.stream("boot").random
         limits = self._spec.limits
@@ -100,8 +115,10 @@ class PageAllocator:
             zone = self.zones[self.policy.node(cpu)]
             batch = zone.buddy.take(int(draw() * limits.lru_batch))
             self._lru_batch[cpu.id] = batch
-            self._in_batch.update(batch)
-            self.owned.update(batch)
+            self._booted += batch
+            for frame in batch:
+                self.in_use.add(frame)
+                self.in_use.get(frame)
             zone.pcp[cpu.id] = zone.buddy.take(int(draw() * limits.pcp_batch))
 
     # -- pages ----------------------------------------------------------------------------------------------
@@ -119,7 +136,7 @@ class PageAllocator:
                 bound = f"memory is bound to {allowed[0].name}" if self.policy.strict else ""
                 raise out_of_memory(cpu, order, rooms, bound)
             frame = yield from self._from_zones(cpu, allowed, order)
-        self.owned.add(frame)
+        self.in_use.add(frame, order)
         cpu.probe.frame_allocated(cpu, frame, order)
         return frame
 
@@ -150,8 +167,12 @@ class PageAllocator:
         return drained
 
     def free(self, cpu: Cpu, frame: int, order: int = 0) -> Steps[None]:
+        """__free_pages: give up one's own reference; the block is free if that was the last."""
+        if self.in_use.put(frame, order):
+            yield from self._free_unref(cpu, frame, order)
+
+    def _free_unref(self, cpu: Cpu, frame: int, order: int = 0) -> Steps[None]:
         """free_unref_page: on this cpu's list of the frame's zone, in bulk to the buddy when that is full."""
-        self.owned.remove(frame)
         cpu.probe.frame_freed(cpu, frame, order)
         cpu.work(self._free + ((1 << order) - 1) * self._free_check, ALLOCATE)
         zone = self._zone_of(frame)
@@ -203,11 +224,11 @@ class PageAllocator:
     # -- LRU ------------------------------------------------------------------------------------------------
 
     def add_to_lru(self, cpu: Cpu, frame: int) -> Steps[None]:
-        """folio_add_lru: into the cpu's batch; a full batch goes to the lruvec."""
+        """folio_add_lru: into the cpu's batch, with a reference; a full batch goes to the lruvec."""
         cpu.work(self._lru_add, LRU)
         batch = self._lru_batch[cpu.id]
         batch.append(frame)
-        self._in_batch.add(frame)
+        self.in_use.get(frame)
         if len(batch) >= self._spec.limits.lru_batch:
             yield from self.drain_lru(cpu)
 
@@ -220,24 +241,22 @@ class PageAllocator:
         self._lru_batch[cpu.id] = []
         yield from self._lru_section(cpu, batch)
         for frame in batch:
-            if frame in self._in_batch:
-                self._in_batch.remove(frame)
-                self._on_lru.add(frame)
+            if self.in_use.put(frame):
+                yield from self._free_unref(cpu, frame)
             else:
-                yield from self.free(cpu, frame)
+                self._on_lru.add(frame)
 
     def release(self, cpu: Cpu, frames: list[int]) -> Steps[None]:
-        """folios_put_refs: take the pages off the LRU and free them.
+        """folios_put_refs: give up the references of entries; pages without any leave the LRU and are free.
 
         A page that still waits in some cpu's batch is freed when that batch is drained.
         """
-        last_reference = [frame for frame in frames if frame not in self._in_batch]
-        self._in_batch.difference_update(frames)
+        last_reference = [frame for frame in frames if self.in_use.put(frame)]
         listed = [frame for frame in last_reference if frame in self._on_lru]
         yield from self._lru_section(cpu, listed)
         self._on_lru.difference_update(listed)
         for frame in last_reference:
-            yield from self.free(cpu, frame)
+            yield from self._free_unref(cpu, frame)
 
     def _lru_section(self, cpu: Cpu, frames: list[int]) -> Steps[None]:
         """Work on the lruvecs that *frames* belong to, one after the other, with interrupts off."""
@@ -253,3 +272,34 @@ class PageAllocator:
             cpu.work(self._lru_move + pages * self._lru_page, LRU)
             yield from zone.lru_lock.release(cpu)
             cpu.enable_interrupts()
+
+    # -- the end state --------------------------------------------------------------------------------------
+
+    def buddies(self) -> Iterator[Pool]:
+        """Each zone's."""
+        for zone in self.zones:
+            yield Pool(f"the buddy of {zone.name}", zone.memory, zone.buddy)
+
+    def free_lists(self) -> Iterator[FreeList]:
+        """Each cpu's, of each zone and order."""
+        for zone in self.zones:
+            for cpu in self._machine.cpus:
+                for order, blocks in zone.lists(cpu):
+                    yield FreeList(f"the list of {cpu} for {zone.name}", zone.memory, order, blocks)
+
+    def references(self) -> Iterator[Reference]:
+        """Pages that wait in a batch, and those that were there before the run."""
+        for cpu, batch in enumerate(self._lru_batch):
+            for frame in batch:
+                yield Reference(frame, "the LRU batch of cpu", cpu)
+        for frame in self._booted:
+            yield Reference(frame, "what ran before")
+
+    def contradictions(self) -> Iterator[str]:
+        """A page is on an LRU list or in a batch, not both, and in use."""
+        for frame in sorted(self._on_lru.difference(self.in_use.refcount)):
+            yield f"frame {frame} is on the LRU and free"
+        for cpu, batch in enumerate(self._lru_batch):
+            for frame in batch:
+                if frame in self._on_lru:
+                    yield f"frame {frame} is on the LRU and in the batch of cpu {cpu}"

@@ -1,0 +1,75 @@
+"""What a space says of itself when no thread runs: its mappings, its tables, the counters that it keeps."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import NamedTuple
+
+from sim.mm.entries import NOTHING, Present, Rights, Status, rights_text
+from sim.mm.page_table import PAGES_PER_ENTRY, SLOTS, PageTablePage
+
+
+class Mapped(NamedTuple):
+    """The pages [start, end), which may be touched as *rights* say."""
+
+    start: int
+    end: int
+    rights: Rights
+
+    def __str__(self) -> str:
+        return f"{self.start:#x}-{self.end:#x} ({rights_text(self.rights)})"
+
+
+class Kept(NamedTuple):
+    """A counter that a kernel keeps: its value, and what a recount gives."""
+
+    name: str
+    value: int
+    recount: int
+
+
+class Walk(NamedTuple):
+    """All tables of a space, parents first, and its present entries, each behind its first page."""
+
+    tables: list[PageTablePage]
+    present: list[tuple[int, Present]]
+
+
+def marked(root: PageTablePage) -> list[Mapped]:
+    """What a table says of its pages, present ones and marks alike; neighbours with equal rights are one."""
+    runs: list[Mapped] = []
+    start = end = 0
+    its = NOTHING
+
+    def add(page: int, stop: int, rights: Rights) -> None:
+        nonlocal start, end, its
+        if page != end or rights != its:
+            if start < end:
+                runs.append(Mapped(start, end, its))
+            start, its = page, rights
+        end = stop
+
+    def visit(table: PageTablePage) -> None:
+        base, span, entries, fill = table.base, PAGES_PER_ENTRY[table.level], table.entries, table.fill
+        if len(entries) == SLOTS and set(map(type, entries.values())) <= {Present, Status}:
+            everywhere = set(map(attrgetter("rights"), entries.values()))
+            if len(everywhere) == 1:
+                add(base, base + SLOTS * span, everywhere.pop())
+                return
+        following = base
+        for slot in sorted(entries):
+            entry, page = entries[slot], base + slot * span
+            if fill is not None and following < page:
+                add(following, page, fill.rights)
+            following = page + span
+            if isinstance(entry, PageTablePage):
+                visit(entry)
+            elif entry is not None:
+                add(page, following, entry.rights)
+        if fill is not None and following < base + SLOTS * span:
+            add(following, base + SLOTS * span, fill.rights)
+
+    visit(root)
+    if start < end:
+        runs.append(Mapped(start, end, its))
+    return runs

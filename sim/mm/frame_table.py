@@ -1,0 +1,121 @@
+"""Who has which frame: how many owners each frame in use has, and what an allocator says of all the others.
+
+Linux counts owners in the page's descriptor (`page->_refcount`, include/linux/page_ref.h), CortenMM in the
+frame's (`ref_count` of ostd's MetaSlot). An owner is a place that holds the frame's number: an entry of a
+page table, the table itself, a pool or a batch of the kernel, a free that has been put off, a bench.
+
+    allocated                        another entry maps it     one of them goes       the last one goes
+    refcount    1 ------------------- 2 ---------------------- 1 --------------------- back to the allocator
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+
+from sim.errors import ModelError
+from sim.mm.frames import Buddy
+
+
+class FrameTable:
+    """The frames in use, by the first frame of each block: *refcount* is how many owners it has.
+
+    *orders* has the blocks of more than one frame. What is not here is free, or on its way to a free list.
+    """
+
+    __slots__ = ("orders", "refcount")
+
+    def __init__(self) -> None:
+        self.refcount: dict[int, int] = {}
+        self.orders: dict[int, int] = {}
+
+    def __contains__(self, frame: int) -> bool:
+        return frame in self.refcount
+
+    def __len__(self) -> int:
+        return len(self.refcount)
+
+    def add(self, frame: int, order: int = 0) -> None:
+        """Whoever allocated the 2**order frames is their owner. Raises `ModelError` if they have others."""
+        if frame in self.refcount:
+            raise ModelError(f"frame {frame} is given away and has {self.refcount[frame]} owners")
+        self.refcount[frame] = 1
+        if order:
+            self.orders[frame] = order
+
+    def get(self, frame: int) -> None:
+        """One owner more (get_page). Raises `ModelError` for a frame that is free."""
+        if frame not in self.refcount:
+            raise ModelError(f"frame {frame} gets an owner and is free")
+        self.refcount[frame] += 1
+
+    def put(self, frame: int, order: int = 0) -> bool:
+        """One owner less (put_page_testzero); value: it was the last, and the block is nobody's now.
+
+        Raises `ModelError` for a frame that is free already, or that is no block of 2**order frames.
+        """
+        owners = self.refcount.pop(frame, 0)
+        if not owners:
+            raise ModelError(f"frame {frame} loses an owner and is free")
+        if self.orders.get(frame, 0) != order:
+            raise ModelError(
+                f"frame {frame} is given back as {1 << order} frames, not {1 << self.orders.get(frame, 0)}"
+            )
+        if owners > 1:
+            self.refcount[frame] = owners - 1
+            return False
+        if order:
+            del self.orders[frame]
+        return True
+
+
+class Reference(NamedTuple):
+    """One owner of *frame*: *owner* says what it is, *number* which one of that kind (a page, a cpu)."""
+
+    frame: int
+    owner: str
+    number: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.owner} {self.number:#x}"
+
+
+class FreeList(NamedTuple):
+    """Free blocks of 2**order frames that lie in no buddy, all of them inside *memory*."""
+
+    name: str
+    memory: range
+    order: int
+    blocks: Collection[int]
+
+
+class Pool(NamedTuple):
+    """A buddy whose blocks all lie inside *memory*."""
+
+    name: str
+    memory: range
+    buddy: Buddy
+
+
+class PhysicalMemory(ABC):
+    """An allocator, and what it answers about all its frames while no thread runs."""
+
+    def __init__(self) -> None:
+        self.in_use = FrameTable()
+
+    @abstractmethod
+    def buddies(self) -> Iterable[Pool]:
+        """The buddies, which together got all the memory that there is."""
+
+    def free_lists(self) -> Iterable[FreeList]:
+        """What lies in front of them: per-cpu lists and caches."""
+        return ()
+
+    def references(self) -> Iterable[Reference]:
+        """The frames that the allocator itself is an owner of."""
+        return ()
+
+    def contradictions(self) -> Iterable[str]:
+        """What else does not fit together in its own structures."""
+        return ()

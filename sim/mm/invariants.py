@@ -1,0 +1,375 @@
+"""What must hold at the end of every run: the invariants of page tables, mappings, counters, frames and TLBs.
+
+Each function holds one invariant, its docstring says which, and the error begins with it. All of them look at
+a kernel whose threads have ended: nobody is in the middle of anything, and what has been put off (lazy
+flushes, grace periods) still owns the frames that it is about. They read and change nothing.
+
+    a space     its table is walked once; mappings are asked for and laid beside the entries
+    a kernel    the frames of all its spaces and of itself are counted again, and the free lists laid beside
+    a cpu       its TLB is held against the table of the space that it has loaded
+
+The cost is in proportion to entries, mappings and free blocks. What these checks cannot see: a wrong state
+that was mended before the end, and rights in a design whose entries are the only record of them.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import reduce
+from itertools import chain
+from operator import itemgetter, or_
+from typing import TYPE_CHECKING, Final
+
+from sim.errors import ModelError
+from sim.mm.end_state import Kept, Mapped, Walk
+from sim.mm.entries import Kind, Present, rights_text
+from sim.mm.frame_table import FreeList, PhysicalMemory, Pool, Reference
+from sim.mm.frames import MAX_ORDER
+from sim.mm.page_table import LEVELS, PAGES_PER_ENTRY, SLOTS, PageTablePage
+
+if TYPE_CHECKING:
+    from sim.hardware import Cpu
+    from sim.mm.address_space import AddressSpace
+
+NO_FRAME: Final = -1
+"""The frame of a root table: it came with the process, from no allocator."""
+
+_SHOWN: Final = 4
+"""How many owners of a frame a message names."""
+
+
+class BrokenInvariant(ModelError):
+    """The end state breaks *invariant*, and the message says where."""
+
+    def __init__(self, invariant: str, what: str) -> None:
+        super().__init__(invariant, what)
+        self.invariant = invariant
+        self.what = what
+
+    def __str__(self) -> str:
+        return f"{self.invariant}: {self.what}"
+
+
+def check(
+    memory: PhysicalMemory | None,
+    loaded: Mapping[AddressSpace, Sequence[Cpu]],
+    references: Iterable[Reference] = (),
+) -> None:
+    """Hold one kernel against all invariants. Raises `BrokenInvariant` at the first that does not hold.
+
+    *memory* is its allocator, None where frames are numbers that nobody allocates. *loaded* are all its
+    address spaces, each with the cpus that have it loaded. *references* are the frames that the kernel's own
+    pools have, and those that somebody outside has asked it for.
+    """
+    walks: list[Walk] = []
+    waiting: list[Reference] = []
+    everybody = list(dict.fromkeys(cpu for cpus in loaded.values() for cpu in cpus))
+    for space, cpus in loaded.items():
+        walk = tables_fit_their_place(space.root)
+        mappings = mappings_are_disjoint(space)
+        entries_lie_in_mappings(walk.present, mappings)
+        counters_equal_a_recount(space.counters(walk))
+        structures_agree(space.contradictions(walk, mappings))
+        for cpu in cpus:
+            tlb_agrees_with_the_table(space, cpu)
+        for cpu in everybody:
+            if cpu not in cpus and (asid := space.asid_left_on(cpu)) is not None:
+                tlb_agrees_with_the_table(space, cpu, asid)
+        walks.append(walk)
+        waiting += space.deferred()
+    no_shared_frame_is_writable(walks)
+    owners = [*waiting, *references]
+    if memory is None:
+        frames_have_one_owner(walks, owners)
+        return
+    structures_agree(memory.contradictions())
+    owners += memory.references()
+    frames_have_their_owners(memory, walks, owners)
+    free_lists_are_whole(memory)
+    no_frame_is_lost(memory)
+
+
+# -- a space --------------------------------------------------------------------------------------------
+
+
+def tables_fit_their_place(root: PageTablePage) -> Walk:
+    """Tables fit their place: level and first page, no stray one, and as many entries as they count.
+
+    A slot has one thing in it, and a present entry the size that its table's level gives it. A page that is
+    swapped out has a slot of its own, so its entry stands for one page. Returns the walk.
+    """
+    invariant = "tables fit their place"
+    tables: list[PageTablePage] = []
+    present: list[tuple[int, Present]] = []
+
+    def visit(table: PageTablePage, level: int, base: int) -> None:
+        if (table.level, table.base) != (level, base):
+            raise BrokenInvariant(invariant, f"{table!r} is linked as L{level} table of page {base:#x}")
+        if table.stray:
+            raise BrokenInvariant(invariant, f"{table!r} is linked but stray")
+        if table.fill is not None and table.fill.kind is Kind.SWAPPED:
+            raise BrokenInvariant(invariant, f"{table!r} is filled with one page: {table.fill}")
+        tables.append(table)
+        entries, span = table.entries, PAGES_PER_ENTRY[level]
+        kinds = Counter(map(type, entries.values()))
+        filled = len(entries) - kinds[type(None)] + (SLOTS - len(entries) if table.fill is not None else 0)
+        if table.present != filled:
+            raise BrokenInvariant(invariant, f"{table!r} counts {table.present} entries and has {filled}")
+        if level == 1 and not kinds[PageTablePage]:
+            pages = [(base + slot, entry) for slot, entry in entries.items() if isinstance(entry, Present)]
+            pages.sort(key=itemgetter(0))
+            for page, entry in pages:
+                fits(table, page, entry)
+            present.extend(pages)
+            return
+        for slot in sorted(entries):
+            child, page = entries[slot], base + slot * span
+            if isinstance(child, PageTablePage):
+                if level == 1:
+                    raise BrokenInvariant(invariant, f"{table!r} is a leaf with a child at page {page:#x}")
+                visit(child, level - 1, page)
+            elif isinstance(child, Present):
+                fits(table, page, child)
+                present.append((page, child))
+            elif child is not None and child.kind is Kind.SWAPPED:
+                raise BrokenInvariant(invariant, f"{table!r} has one page for {span} at {page:#x}: {child}")
+
+    def fits(table: PageTablePage, page: int, entry: Present) -> None:
+        if entry.level != table.level:
+            size = PAGES_PER_ENTRY[entry.level]
+            raise BrokenInvariant(invariant, f"{table!r} has an entry for {size} pages at {page:#x}: {entry}")
+
+    visit(root, LEVELS, 0)
+    return Walk(tables, present)
+
+
+def mappings_are_disjoint(space: AddressSpace) -> list[Mapped]:
+    """Mappings are disjoint and in order, and what the space says of a page is what they say of it.
+
+    Returns the mappings.
+    """
+    invariant = "mappings are disjoint"
+    mappings = list(space.mappings())
+    end = 0
+    for mapping in mappings:
+        if mapping.end <= mapping.start:
+            raise BrokenInvariant(invariant, f"{mapping} is empty")
+        if mapping.start < end:
+            raise BrokenInvariant(invariant, f"{mapping} begins below {end:#x}, where another ends")
+        if mapping.start > end:
+            for page in (end, mapping.start - 1):
+                if space.status(page) is not None:
+                    raise BrokenInvariant(invariant, f"page {page:#x} is mapped and in no mapping")
+        for page in (mapping.start, mapping.end - 1):
+            rights = space.status(page)
+            if rights != mapping.rights:
+                says = "no rights" if rights is None else rights_text(rights)
+                raise BrokenInvariant(invariant, f"page {page:#x} of {mapping} has {says}")
+        end = mapping.end
+    if space.status(end) is not None:
+        raise BrokenInvariant(invariant, f"page {end:#x} is mapped and in no mapping")
+    return mappings
+
+
+def entries_lie_in_mappings(present: Iterable[tuple[int, Present]], mappings: Iterable[Mapped]) -> None:
+    """No present entry outside a mapping, none with more rights than its mapping.
+
+    A page larger than a mapping may reach over several that lie side by side.
+    """
+    outside, rights = "no present entry outside a mapping", "no entry with more rights than its mapping"
+    ahead = iter(mappings)
+    here = next(ahead, None)
+    for first, entry in present:
+        page, end = first, first + PAGES_PER_ENTRY[entry.level]
+        while page < end:
+            while here is not None and here.end <= page:
+                here = next(ahead, None)
+            if here is None or page < here.start:
+                raise BrokenInvariant(
+                    outside, f"page {page:#x} is present ({entry}) and nothing is mapped there"
+                )
+            if entry.rights & ~here.rights:
+                raise BrokenInvariant(rights, f"page {page:#x} is {entry}, and its mapping is {here}")
+            page = min(end, here.end)
+
+
+def counters_equal_a_recount(counters: Iterable[Kept]) -> None:
+    """Counters equal a recount."""
+    for kept in counters:
+        if kept.value != kept.recount:
+            raise BrokenInvariant(
+                "counters equal a recount", f"{kept.name} is {kept.value}, counted again {kept.recount}"
+            )
+
+
+def structures_agree(contradictions: Iterable[str]) -> None:
+    """What only one design has (a tree of VMAs, an address allocator, an LRU) agrees with the rest."""
+    for contradiction in contradictions:
+        raise BrokenInvariant("structures agree", contradiction)
+
+
+def tlb_agrees_with_the_table(space: AddressSpace, cpu: Cpu, asid: int | None = None) -> None:
+    """A TLB agrees with the table: same frame, no right to write that the table has not.
+
+    *asid* is the number under which *cpu* still has entries of *space*, None if it has loaded it. A cpu that
+    flushes before its thread runs again is let off, and so is a translation of which the space knows that it
+    may be stale.
+    """
+    invariant = "a TLB agrees with the table"
+    if asid is None and cpu.tlb.stale:
+        return
+    for page, translation in cpu.tlb.frames(asid).items():
+        there, frame = space.root.walk(page), translation.frame
+        if there is None or there.frame != frame:
+            if not space.may_be_stale(page, frame):
+                what = f"{cpu} can still translate page {page:#x} to frame {frame}"
+                raise BrokenInvariant(invariant, what)
+        elif translation.writable and not there.writable:
+            raise BrokenInvariant(invariant, f"{cpu} can still write page {page:#x}, which the table forbids")
+
+
+# -- frames ---------------------------------------------------------------------------------------------
+
+
+def no_shared_frame_is_writable(walks: Iterable[Walk]) -> None:
+    """A frame that several entries map is copied on a write: none of them is writable."""
+    present = [entry for walk in walks for _, entry in walk.present]
+    if len({entry.frame for entry in present}) == len(present):
+        return
+    times = Counter(entry.frame for entry in present)
+    for walk in walks:
+        for page, entry in walk.present:
+            if times[entry.frame] > 1 and entry.writable:
+                what = (
+                    f"frame {entry.frame} is mapped {times[entry.frame]} times and writable at page {page:#x}"
+                )
+                raise BrokenInvariant("no shared frame is writable", what)
+
+
+def frames_have_one_owner(walks: Iterable[Walk], others: Sequence[Reference]) -> None:
+    """Where nobody allocates frames, each has one owner."""
+    for frame, times in _count(walks, others).items():
+        if times > 1:
+            owners = _owners_of(frame, walks, others)
+            raise BrokenInvariant("a frame has one owner", f"frame {frame} belongs to {owners}")
+
+
+def frames_have_their_owners(
+    memory: PhysicalMemory, walks: Iterable[Walk], others: Sequence[Reference]
+) -> None:
+    """No frame is leaked or owned by nobody: its count is that of the places which have it."""
+    invariant = "frames have their owners"
+    found, refcount = _count(walks, others), memory.in_use.refcount
+    if found == refcount:
+        return
+    for frame in sorted(found.keys() | refcount.keys()):
+        times, counted = found.get(frame, 0), refcount.get(frame, 0)
+        if times == counted:
+            continue
+        owners = _owners_of(frame, walks, others)
+        if not times:
+            raise BrokenInvariant(invariant, f"frame {frame} is in use ({counted}) and nobody has it: leaked")
+        if not counted:
+            raise BrokenInvariant(invariant, f"frame {frame} is free and belongs to {owners}")
+        raise BrokenInvariant(invariant, f"frame {frame} counts {counted} owners and belongs to {owners}")
+
+
+def free_lists_are_whole(memory: PhysicalMemory) -> None:
+    """Free lists are whole: blocks are aligned, in their own part of the memory, merged, and counted."""
+    for pool in memory.buddies():
+        _buddy_is_whole(pool)
+    for free in memory.free_lists():
+        _blocks_fit(free)
+
+
+def no_frame_is_lost(memory: PhysicalMemory) -> None:
+    """Each frame is free once or in use, never both, and together they are all frames that there are."""
+    invariant = "no frame is lost"
+    orders = memory.in_use.orders
+    pools = list(memory.buddies())
+    blocks = [frame << 4 | orders.get(frame, 0) for frame in memory.in_use.refcount]
+    for pool in pools:
+        for order in range(MAX_ORDER + 1):
+            blocks += [frame << 4 | order for frame in pool.buddy.blocks(order)]
+    for free in memory.free_lists():
+        blocks += [frame << 4 | free.order for frame in free.blocks]
+    blocks.sort()
+    end = frames = 0
+    for block in blocks:
+        first, size = block >> 4, 1 << (block & 15)
+        if first < end:
+            raise BrokenInvariant(invariant, f"frame {first} is in two blocks that are free or in use")
+        end = first + size
+        frames += size
+    for run in (pool.buddy.fresh for pool in pools):
+        following = bisect_left(blocks, run.start << 4)
+        if run and following < len(blocks) and blocks[following] >> 4 in run:
+            raise BrokenInvariant(
+                invariant, f"frame {blocks[following] >> 4} is free or in use and was never taken"
+            )
+        frames += len(run)
+    managed = sum(pool.buddy.managed for pool in pools)
+    if frames != managed:
+        raise BrokenInvariant(invariant, f"{frames} frames are free or in use, of {managed} that there are")
+
+
+def _buddy_is_whole(pool: Pool) -> None:
+    invariant, buddy = "free lists are whole", pool.buddy
+    frames = len(buddy.fresh)
+    for order in range(MAX_ORDER + 1):
+        blocks = buddy.blocks(order)
+        frames += len(blocks) << order
+        _blocks_fit(FreeList(pool.name, pool.memory, order, blocks))
+        if order < MAX_ORDER:
+            for first in blocks:
+                if first ^ 1 << order in blocks:
+                    raise BrokenInvariant(
+                        invariant, f"{pool.name}: frame {first} and its buddy are free blocks of {1 << order}"
+                    )
+    if frames != buddy.free_frames:
+        raise BrokenInvariant(
+            invariant, f"{pool.name} counts {buddy.free_frames} free frames and has {frames}"
+        )
+
+
+def _blocks_fit(free: FreeList) -> None:
+    blocks, memory, size = free.blocks, free.memory, 1 << free.order
+    if not blocks or (
+        memory.start <= min(blocks)
+        and max(blocks) <= memory.stop - size
+        and not reduce(or_, blocks) & size - 1
+    ):
+        return
+    for first in blocks:
+        if first & size - 1 or not memory.start <= first <= memory.stop - size:
+            raise BrokenInvariant(
+                "free lists are whole", f"{free.name} has no place for a block of {size} at frame {first}"
+            )
+
+
+def _count(walks: Iterable[Walk], others: Iterable[Reference]) -> Counter[int]:
+    """How many places have each frame."""
+    frames: Counter[int] = Counter()
+    for walk in walks:
+        frames.update([entry.frame for _, entry in walk.present])
+        frames.update([table.frame for table in walk.tables])
+    frames.update([reference.frame for reference in others])
+    del frames[NO_FRAME]
+    return frames
+
+
+def _owners_of(frame: int, walks: Iterable[Walk], others: Iterable[Reference]) -> str:
+    """Who has *frame*, for a message."""
+    here = [each for each in chain(_references(walks), others) if each.frame == frame]
+    more = [f"{len(here) - _SHOWN} more"] if len(here) > _SHOWN else []
+    return " and ".join([*map(str, here[:_SHOWN]), *more])
+
+
+def _references(walks: Iterable[Walk]) -> Iterator[Reference]:
+    for walk in walks:
+        for page, entry in walk.present:
+            yield Reference(entry.frame, "page", page)
+        for table in walk.tables:
+            yield Reference(table.frame, f"the L{table.level} table of page", table.base)
