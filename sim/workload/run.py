@@ -278,7 +278,8 @@ class _Run:
         elif window is not None:
             cpu.stall(int(skew() * window.skew), START)
         yield from requests(worker)
-        if self._processes is not None:
+        queues = self._stage.queues
+        if self._processes is not None and queues is None:
             yield from worker.space.deactivate(cpu)
         if cpu.pending:
             yield cpu.take_pending()
@@ -287,7 +288,7 @@ class _Run:
         yield from self._stage.objects.leave(worker, over=record.over(cpu.now))
         if cpu.pending:
             yield cpu.take_pending()
-        if self._stage.queues is None:  # a run queue leaves the cpu after its last thread
+        if queues is None:  # a run queue switches to the next thread and leaves the cpu after the last
             cpu.leave()
 
     def _requests(self, role: Role) -> Body:
