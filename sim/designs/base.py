@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sim.errors import ModelError
-from sim.hardware import Cpu, Machine, MachineSpec, Spec
+from sim.hardware import Cpu, Machine, MachineSpec
 from sim.mm import AddressSpace, NodePolicy, Operation, Performer
+from sim.quantities import Spec
 
 
 class DesignSpec(Spec):

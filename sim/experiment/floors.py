@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sim.profile import RunReport
     from sim.workload import Measurement, WorkloadSpec
 
-_MODEL_FLOORS = ("engine", "hardware", "sync", "mm", "designs", "workload")
+_MODEL = ("quantities.py", "engine", "hardware", "sync", "mm", "designs", "workload")
 
 
 def families() -> Sequence[str]:
@@ -149,8 +149,9 @@ def model_version() -> str:
     """A fingerprint of the model's own source: results of two different models never mix in one run."""
     package = Path(__file__).resolve().parent.parent
     digest = hashlib.sha256()
-    for floor in _MODEL_FLOORS:
-        for source in sorted((package / floor).rglob("*.py")):
+    for room in _MODEL:
+        path = package / room
+        for source in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             digest.update(str(source.relative_to(package)).encode() + b"\0" + source.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pydantic import BaseModel
 
-from sim.engine.units import format_duration
 from sim.errors import Fault, InputError
 from sim.experiment import floors, presets
 from sim.experiment.axes import Assignment, assignments, expand_ranges, size
@@ -44,6 +43,7 @@ from sim.experiment.resolve import (
 )
 from sim.experiment.schedules import FIFO, ScheduleSpec
 from sim.experiment.spec import ExperimentSpec, LimitsSpec
+from sim.quantities import format_duration
 
 if TYPE_CHECKING:
     from sim.designs import DesignSpec

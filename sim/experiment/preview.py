@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sim.engine.units import format_size
 from sim.experiment import presets
 from sim.experiment.files import real
+from sim.quantities import format_size
 
 if TYPE_CHECKING:
     from sim.experiment.plan import Experiment

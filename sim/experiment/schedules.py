@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sim.engine import Decisions, InjectedDelays, Replayer, Schedule
 from sim.engine.schedule import KINDS
-from sim.engine.units import Duration
 from sim.errors import RuleError
+from sim.quantities import Duration
 
 PATTERN = r"fifo|shuffle|priority(:[1-9]\d{0,2}(:[1-9]\d{0,8})?)?"
 """A schedule in a word, as a regular expression."""

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from sim.engine.units import Duration, Size, WallTime
 from sim.experiment.schedules import FIFO, ScheduleSpec, in_full
+from sim.quantities import Duration, Size, WallTime
 
 
 def _not_a_flag(value: Any) -> Any:

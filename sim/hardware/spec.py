@@ -7,9 +7,9 @@ from typing import Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from sim.engine.units import Bandwidth, Cost, CycleCost, Duration, Frequency, Size, format_duration
 from sim.errors import RuleError
-from sim.hardware.topology import Spec, Topology
+from sim.hardware.topology import Topology
+from sim.quantities import Bandwidth, Cost, CycleCost, Duration, Frequency, Size, Spec, format_duration
 
 
 class LineOrder(Spec):

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sim.designs import operations_of, places_memory
-from sim.engine.units import PAGE_BYTES, format_duration, format_size
 from sim.errors import Fault
 from sim.mm import FIRST_TOUCH, MAX_ORDER
 from sim.mm.policy import Bind
+from sim.quantities import PAGE_BYTES, format_duration, format_size
 from sim.workload.bench import BenchSpec
 from sim.workload.bench.protocol import Track, flaw, placed_steps, role_of
 from sim.workload.bench.spec import needs, nodes_named

@@ -13,9 +13,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.engine import QUIET, Engine, Probe, Schedule, ScheduleName, Steps
-from sim.engine.units import PAGE_BYTES
 from sim.hardware import Cpu, Machine, MachineSpec
 from sim.mm import USER, Mmap
+from sim.quantities import PAGE_BYTES
 from sim.workload.boot import boot
 from sim.workload.layout import Slots
 from sim.workload.pinning import order_of

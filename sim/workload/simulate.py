@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sim.engine import QUIET, Probe
-from sim.engine.units import PS_PER_NS, PS_PER_US
 from sim.errors import InputError, ModelError
+from sim.quantities import PS_PER_NS, PS_PER_US
 from sim.workload.bench import BenchSpec, run_bench
 from sim.workload.demands import misfit
 from sim.workload.result import Run

@@ -19,9 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from sim.engine.units import PAGE_BYTES, Duration, Size
 from sim.errors import RuleError
-from sim.hardware import Spec
 from sim.mm import (
     FIRST_TOUCH,
     READ_WRITE,
@@ -36,6 +34,7 @@ from sim.mm import (
     parse_rights,
     rights_text,
 )
+from sim.quantities import PAGE_BYTES, Duration, Size, Spec
 from sim.workload.pinning import Pinning
 from sim.workload.window import Reported, Window
 

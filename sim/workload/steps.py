@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sim.engine import Steps
-from sim.engine.units import PAGE_BYTES
 from sim.hardware import Cpu
 from sim.mm import USER, AddressSpace, Mmap
+from sim.quantities import PAGE_BYTES
 from sim.workload.spec import ComputeStep, MmapStep, RangeStep, Step
 
 if TYPE_CHECKING:

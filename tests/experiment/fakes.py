@@ -16,10 +16,10 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from sim.engine.units import Duration, Size
 from sim.errors import BudgetExceeded, InputError
 from sim.experiment.outcome import Outcome, measured, raised
 from sim.experiment.points import Point
+from sim.quantities import Duration, Size
 
 
 class Spec(BaseModel):

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from sim.designs.bench.spec import LlfreeSpec
 from sim.engine import Steps
-from sim.engine.units import PAGE_BYTES
 from sim.hardware import Cpu, Machine
 from sim.mm import Buddy, Room, out_of_memory
+from sim.quantities import PAGE_BYTES
 
 ALLOCATE = "allocate"
 HUGE_ORDER = 9

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.engine import Steps
-from sim.engine.units import PAGE_BYTES
 from sim.hardware import Cpu, Machine
 from sim.mm import AddressSpace, Madvise, Mmap, Shootdown, SwitchMm
+from sim.quantities import PAGE_BYTES
 
 if TYPE_CHECKING:
     from sim.designs import Kernel

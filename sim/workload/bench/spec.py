@@ -10,8 +10,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
-from sim.engine.units import PAGE_BYTES, Bandwidth, Cost, Duration, Size
-from sim.hardware import Spec
 from sim.mm import (
     FIRST_TOUCH,
     MAX_ORDER,
@@ -25,6 +23,7 @@ from sim.mm import (
     SwitchMm,
     Touch,
 )
+from sim.quantities import PAGE_BYTES, Bandwidth, Cost, Duration, Size, Spec
 from sim.workload.bench.lock_spec import READABLE, LockSpec
 from sim.workload.pinning import Pinning
 from sim.workload.window import Reported, Window

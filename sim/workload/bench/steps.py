@@ -8,9 +8,9 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from sim.engine import Steps
-from sim.engine.units import LINE_BYTES, PAGE_BYTES, PS_PER_S
 from sim.hardware import HUGE_PAGES, Cpu, Machine
 from sim.mm import USER, AllocatePages, FreePages
+from sim.quantities import LINE_BYTES, PAGE_BYTES, PS_PER_S
 from sim.workload.bench.objects import Word
 from sim.workload.window import Meter
 

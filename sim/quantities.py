@@ -1,4 +1,4 @@
-"""Quantities with units, parsed once at the border.
+"""Quantities with units, parsed once at the border, and the base of the specs that hold them.
 
 Inside the simulator time is an integer number of picoseconds, size an integer number of bytes,
 frequency hertz and bandwidth bytes a second. A number without a unit is an error: `120` may be cycles.
@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
 
 PS_PER_NS = 1_000
 PS_PER_US = 1_000_000
@@ -36,6 +36,12 @@ _CYCLES = {"cycles": 1, "cycle": 1}
 
 _PLUS = re.compile(r"(?<!\d[eE])\+")
 _QUANTITY = re.compile(r"\s*([+-]?\d[\d_]*(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*([A-Za-zµ/]+)\s*\Z")
+
+
+class Spec(BaseModel):
+    """Base of everything read from a file: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class UnitError(ValueError):

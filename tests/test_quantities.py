@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.engine.units import (
+from sim.quantities import (
     Bandwidth,
     Cost,
     CycleCost,
