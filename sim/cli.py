@@ -210,10 +210,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from sim.experiment import available_cpus, load, meter, parse_names, parse_override, patient, run
+    from sim.experiment import available_cpus, load, meter, patient, run
     from sim.experiment.cluster import SECONDS_FOR_WORKERS, ClusterLost
     from sim.experiment.executor import run_point
     from sim.experiment.schedule_file import replaying
+    from sim.files import parse_names, parse_override
     from sim.terminal import console
 
     _check_run_options(options)
@@ -365,8 +366,8 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
-    from sim.experiment.check import find_any
     from sim.experiment.describe import spec_view
+    from sim.files import find_any
     from sim.terminal import console
 
     screen = console(sys.stdout)
@@ -401,7 +402,7 @@ def _init(options: argparse.Namespace) -> int:
 
 
 def _schema(options: argparse.Namespace) -> int:
-    from sim.experiment.schema import write_schemas
+    from sim.files import write_schemas
 
     _make_folder(options.folder)
     for path in write_schemas(options.folder):
@@ -436,7 +437,8 @@ def _validate(options: argparse.Namespace) -> int:
 
 def _fit(options: argparse.Namespace) -> int:
     from sim.analysis.fitting import fit
-    from sim.experiment import available_cpus, meter, parse_choices
+    from sim.experiment import available_cpus, meter
+    from sim.files import parse_choices
     from sim.terminal import console
 
     choices = [parse_choices(text, f"--try {text}") for text in options.tries]

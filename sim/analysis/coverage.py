@@ -21,19 +21,8 @@ from typing import TYPE_CHECKING, Protocol, cast
 from sim.analysis.metrics import Measured, Metric, Place, metric_named
 from sim.analysis.published import Observation
 from sim.errors import Fault, InputError
-from sim.experiment import (
-    ExperimentSpec,
-    Kind,
-    Override,
-    Point,
-    Resolved,
-    floors,
-    load_spec,
-    make_point,
-    presets,
-)
-from sim.experiment.files import real
-from sim.experiment.yaml_loader import display
+from sim.experiment import Point, floors, make_point
+from sim.files import ExperimentSpec, Kind, Override, Resolved, display, load_spec, presets, real
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

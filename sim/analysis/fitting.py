@@ -20,7 +20,8 @@ from sim.analysis.coverage import Catalogue, FileCatalogue, Question, questions
 from sim.analysis.published import Observation, default_files, read_published, select_datasets
 from sim.analysis.validation import Judgement, judge, measured, with_reported
 from sim.errors import Fault, InputError
-from sim.experiment import Override, Progress, presets, run_points
+from sim.experiment import Progress, run_points
+from sim.files import Override, presets
 
 if TYPE_CHECKING:
     from sim.terminal import Console

@@ -28,9 +28,9 @@ from sim.analysis.sheets import (
     whole,
 )
 from sim.errors import Fault, InputError
-from sim.experiment.files import read_regular, reason
 from sim.experiment.manifest import Manifest, WrittenTable
 from sim.experiment.outcome import COLUMNS, KEY, Status
+from sim.files import read_regular, reason
 
 POINTS, BREAKDOWN, PARQUET = "points.csv", "breakdown.csv", "points.parquet"
 _MOST_FAULTS = 20

@@ -22,8 +22,7 @@ from sim.analysis.tables import FROM_LATENCY, POINT_KEYS, THROUGHPUT
 from sim.analysis.validation import MISS, OK, RESULT_COLUMNS, Judgement, ValidationResult
 from sim.analysis.wording import duration, plain_number
 from sim.errors import Fault, InputError
-from sim.experiment.files import write_atomically
-from sim.experiment.yaml_loader import read_document
+from sim.files import read_document, write_atomically
 from sim.plaintext import plain
 from sim.terminal import Console, TextTable, styled
 

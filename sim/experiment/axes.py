@@ -17,10 +17,8 @@ from itertools import combinations, product
 from typing import Any
 
 from sim.errors import Fault
-from sim.experiment.document import Document, KeyPath, parse_path
-from sim.experiment.overrides import MEMBERS, Override
 from sim.experiment.points import Swept
-from sim.experiment.ranges import FORMS, expand
+from sim.files import MEMBERS, Document, KeyPath, Override, parse_path
 
 Step = tuple[Override, ...]
 """The values along one axis that belong together."""
@@ -39,20 +37,6 @@ class Assignment:
     @property
     def swept(self) -> Swept:
         return tuple((override.written, _cell(override.value)) for override in self.overrides)
-
-
-def expand_ranges(document: Document, faults: list[Fault]) -> Document:
-    """The experiment with the ranges in `threads`, `sweep` and `zip` written out as lists."""
-    places: list[KeyPath] = [("threads",)]
-    for key in ("sweep", "zip"):
-        values = document.tree.get(key)
-        places += [(key, path) for path in values] if isinstance(values, dict) else []
-    for place in places:
-        document, wrong = expand(document, place)
-        faults += [
-            document.fault(at, str(error), value=_value(document, at), allowed=FORMS) for at, error in wrong
-        ]
-    return document
 
 
 def assignments(document: Document, given: Sequence[Override], faults: list[Fault]) -> Iterator[Assignment]:
@@ -119,10 +103,3 @@ def _refuse_hidden(axes: Sequence[Override], given: Sequence[Override], faults: 
 def _cell(value: Any) -> Any:
     """A value as a cell of a table."""
     return json.dumps(value) if isinstance(value, dict | list) or value is None else value
-
-
-def _value(document: Document, path: KeyPath) -> Any:
-    tree: Any = document.tree
-    for part in path:
-        tree = tree[part]
-    return tree

@@ -10,11 +10,8 @@ from pydantic import BaseModel
 
 from sim import plugins
 from sim.errors import Fault
-from sim.experiment import floors, presets
-from sim.experiment.document import Document, KeyPath, dotted
-from sim.experiment.presets import KINDS, Kind
-from sim.experiment.resolve import Resolved
-from sim.experiment.yaml_loader import read_document
+from sim.experiment import floors
+from sim.files import KINDS, Document, KeyPath, Kind, Resolved, dotted, presets, read_document
 from sim.quantities import Cost, format_duration
 from sim.terminal import Group, RenderableType, TextTable, styled
 

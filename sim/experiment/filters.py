@@ -16,15 +16,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sim.errors import Fault
-from sim.experiment.document import Document
-from sim.experiment.nearest import nearest
-from sim.experiment.ranges import RangeError, parse_range
-
-KEYS = ("machine", "design", "workload", "placement", "threads", "replicate")
+from sim.errors import Fault, nearest
+from sim.files import POINT_KEYS, Document, RangeError, parse_range
 
 Values = Mapping[str, Any]
-"""What a condition sees of a point: the values of `KEYS` and of the swept paths."""
+"""What a condition sees of a point: the values of `POINT_KEYS` and of the swept paths."""
 
 _COMPARISON = re.compile(r"\s*(<=|>=|<|>|!=)\s*(-?\d+(?:\.\d+)?)\s*\Z")
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
@@ -56,8 +52,8 @@ def check_filters(document: Document, names: Mapping[str, Sequence[str]], faults
         for index, condition in enumerate(conditions if isinstance(conditions, list) else ()):
             for key, wanted in condition.items() if isinstance(condition, dict) else ():
                 place = (filter_key, index, key)
-                if key not in KEYS and key not in swept:
-                    known = [*KEYS, *swept]
+                if key not in POINT_KEYS and key not in swept:
+                    known = [*POINT_KEYS, *swept]
                     faults.append(
                         document.fault(
                             place,

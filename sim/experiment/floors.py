@@ -6,35 +6,22 @@ The only place that reaches down, and only when asked: reading a list of presets
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from pydantic import BaseModel
-
-from sim.errors import InputError
 
 if TYPE_CHECKING:
     from sim.designs import DesignSpec
     from sim.engine import Probe, Schedule
     from sim.errors import Fault
     from sim.experiment.points import Point
-    from sim.experiment.presets import Kind
     from sim.hardware import MachineSpec
     from sim.plugins import Plugin
     from sim.profile import RunReport
     from sim.workload import Measurement, WorkloadSpec
 
 _MODEL = ("quantities.py", "engine", "hardware", "sync", "mm", "designs", "workload")
-
-
-def families() -> Sequence[str]:
-    """The design families that are installed, whether or not their packages can be imported."""
-    from sim.designs import families
-
-    return families()
 
 
 def plugin_of(family: str) -> Plugin | None:
@@ -49,44 +36,6 @@ def refusal(plugin: Plugin) -> str | None:
     from sim.designs import refusal
 
     return refusal(plugin)
-
-
-def model(kind: Kind, family: str | None = None) -> type[BaseModel]:
-    """The typed model of a kind of file; that of a design and of a workload depends on its *family*.
-
-    Raises `InputError` for the family of a plug-in that cannot be used.
-    """
-    if kind == "machine":
-        from sim.hardware import MachineSpec
-
-        return MachineSpec
-    if kind == "design":
-        from sim.designs import DesignSpec, spec_model
-
-        return spec_model(family) if family else DesignSpec
-    if kind == "workload":
-        from sim.workload import BenchSpec, WorkloadSpec
-
-        return BenchSpec if family == "bench" else WorkloadSpec
-    from sim.experiment.spec import ExperimentSpec
-
-    return ExperimentSpec
-
-
-def design_models() -> Mapping[str, type[BaseModel]]:
-    """The model of each design family, but for those of plug-ins that cannot be used."""
-    models: dict[str, type[BaseModel]] = {}
-    for family in families():
-        with suppress(InputError):
-            models[family] = model("design", family)
-    return models
-
-
-def models(kind: Kind) -> list[type[BaseModel]]:
-    """All typed models that a kind of file may be read into."""
-    if kind == "design":
-        return [model(kind), *design_models().values()]
-    return [model(kind), model(kind, "bench")] if kind == "workload" else [model(kind)]
 
 
 def foresee(

@@ -19,9 +19,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from sim.errors import Fault, InputError
-from sim.experiment.files import open_regular, read_regular, reason
 from sim.experiment.outcome import Outcome
-from sim.experiment.yaml_loader import display
+from sim.files import display, open_regular, read_regular, reason
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock

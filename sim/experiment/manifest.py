@@ -20,11 +20,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sim.errors import Fault, InputError
-from sim.experiment import floors, presets
-from sim.experiment.files import read_regular, reason, write_atomically
+from sim.experiment import floors
 from sim.experiment.outcome import Outcome
 from sim.experiment.plan import Experiment
-from sim.experiment.yaml_loader import display
+from sim.files import display, presets, read_regular, reason, write_atomically
 
 NAME = "manifest.json"
 FORMAT = "cortensim-run"

@@ -13,36 +13,38 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pydantic import BaseModel
 
-from sim.errors import Fault, InputError
-from sim.experiment import floors, presets
-from sim.experiment.axes import Assignment, assignments, expand_ranges, size
-from sim.experiment.document import Document, KeyPath, parse_path
-from sim.experiment.explain import distinct
+from sim.errors import Fault, InputError, nearest
+from sim.experiment import floors
+from sim.experiment.axes import Assignment, assignments, size
 from sim.experiment.filters import check_filters, stays
-from sim.experiment.nearest import nearest
-from sim.experiment.overrides import (
+from sim.experiment.points import Point, Swept, derive_seed
+from sim.files import (
+    FIFO,
     MEMBERS,
+    Document,
+    ExperimentSpec,
+    KeyPath,
+    Kind,
+    LimitsSpec,
     Override,
-    apply,
+    Resolved,
+    ScheduleSpec,
+    SourceFile,
+    apply_overrides,
+    distinct,
+    expand_ranges,
     for_members,
     from_mapping,
     from_parameters,
     from_quick,
-)
-from sim.experiment.points import Point, Swept, derive_seed
-from sim.experiment.presets import Kind
-from sim.experiment.resolve import (
-    Resolved,
-    SourceFile,
     load_spec,
-    placed,
-    read,
-    resolve,
+    parse_path,
+    presets,
+    read_inherited,
+    resolve_spec,
     validate,
     variant,
 )
-from sim.experiment.schedules import FIFO, ScheduleSpec
-from sim.experiment.spec import ExperimentSpec, LimitsSpec
 from sim.quantities import format_duration
 
 if TYPE_CHECKING:
@@ -156,12 +158,12 @@ def load(
     if isinstance(path, Fault):
         raise InputError(path)
     files: list[SourceFile] = []
-    written = read("experiment", path, faults, files)
+    written = read_inherited("experiment", path, faults, files)
     if written is None:
         raise InputError(distinct(faults))
     outer = from_quick(written, faults) if quick else []
     outer += [o for o in given if o.target == "experiment"]
-    document = expand_ranges(apply(outer, written, faults), faults)
+    document = expand_ranges(apply_overrides(outer, written, faults), faults)
     spec = cast(ExperimentSpec | None, validate("experiment", document, faults))
     own = [o for o in given if o.target != "experiment"]
     inner = from_parameters(document, faults) + own
@@ -318,7 +320,7 @@ def in_workload(fault: Fault, document: Document, placement: str) -> Fault:
     path = document.locate(parse_path(fault.key or ""))
     overlaid: KeyPath = ("placements", placement, *path)
     inside = overlaid in document.marks or isinstance(document.at(overlaid[:3]), list)
-    return placed(fault, document.fault(overlaid if inside else path, fault.message))
+    return fault.placed(document.fault(overlaid if inside else path, fault.message))
 
 
 def _stays(cell: Cell, spec: ExperimentSpec, replicate: int) -> bool:
@@ -347,9 +349,9 @@ def _members(
         from_caller = document.mark((f"{kind}s", index)).line is None
         path = presets.find(kind, reference, base, from_caller=from_caller)
         if isinstance(path, Fault):
-            faults.append(placed(path, place))
+            faults.append(path.placed(place))
             continue
-        member = resolve(kind, path, faults, mine)
+        member = resolve_spec(kind, path, faults, mine)
         if member is None:
             continue
         if any(member.name == other.name for other in members):

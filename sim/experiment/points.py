@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from sim.experiment.schedules import FIFO, ScheduleSpec, StoredSchedule
-from sim.experiment.spec import LimitsSpec
+from sim.engine import Decisions, Replayer
+from sim.files import FIFO, LimitsSpec, ScheduleSpec
 
 if TYPE_CHECKING:
     from sim.designs import DesignSpec
@@ -19,6 +20,22 @@ if TYPE_CHECKING:
 
 Swept = tuple[tuple[str, Any], ...]
 """Path -> value, in the order of the file: what sets a point apart from its neighbours in a sweep."""
+
+
+@dataclass(frozen=True)
+class StoredSchedule:
+    """Decisions that were stored in a file whose sha256 is *digest*."""
+
+    digest: str
+    runs: Sequence[Decisions] = field(repr=False, hash=False)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {"kind": "replay", "sha256": self.digest}
+
+    def rule(self) -> Replayer:
+        """The schedule for the engine, which must be asked for its ends when the point is done."""
+        return Replayer(self.runs)
 
 
 @dataclass(frozen=True)

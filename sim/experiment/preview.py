@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sim.experiment import presets
-from sim.experiment.files import real
+from sim.files import presets, real
 from sim.quantities import format_size
 
 if TYPE_CHECKING:

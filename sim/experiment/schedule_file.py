@@ -23,11 +23,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from sim.engine import Decisions
 from sim.errors import Fault, InputError
-from sim.experiment.files import read_input, write_atomically
 from sim.experiment.plan import Experiment
-from sim.experiment.points import Point
-from sim.experiment.schedules import StoredSchedule
-from sim.experiment.yaml_loader import display
+from sim.experiment.points import Point, StoredSchedule
+from sim.files import display, read_input, write_atomically
 
 FORMAT, VERSION = "cortensim-schedule", 1
 _LARGEST = 256 << 20

@@ -20,7 +20,7 @@ from sim.experiment.manifest import ShardPart, read_manifest, restarted
 from sim.experiment.outcome import Outcome
 from sim.experiment.points import Point
 from sim.experiment.store import RunFolder
-from sim.experiment.yaml_loader import display
+from sim.files import display
 
 _SHARD = re.compile(r"([1-9]\d{0,5})/([1-9]\d{0,5})\Z")
 _SAME = ("experiment", "model_version", "plugins", "resolved", "seed")

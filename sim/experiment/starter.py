@@ -7,10 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sim.errors import Fault, InputError
-from sim.experiment.files import write_atomically
-from sim.experiment.presets import Kind
-from sim.experiment.schema import write_schemas
-from sim.experiment.yaml_loader import display
+from sim.files import Kind, display, write_atomically, write_schemas
 
 _SCHEMA_FOLDER = "schema"
 

@@ -28,10 +28,9 @@ from typing import Any, Self
 from sim.errors import Fault, InputError
 from sim.experiment import journal as journals
 from sim.experiment import manifest as manifests
-from sim.experiment.files import reason
 from sim.experiment.outcome import Outcome
 from sim.experiment.tables import write_tables
-from sim.experiment.yaml_loader import display
+from sim.files import display, reason
 
 _LOG = logging.getLogger("cortensim")
 _OTHER = "another folder with --out"

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sim.experiment import floors
-from sim.experiment.files import write_atomically
 from sim.experiment.outcome import COLUMNS, KEY, Outcome
+from sim.files import write_atomically
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sim.errors import BudgetExceeded
-from sim.experiment.spec import LimitsSpec
+from sim.files import LimitsSpec
 
 _SECONDS_BETWEEN_LOOKS = 0.02
 

@@ -14,7 +14,7 @@ import sim.analysis.fitting as fitting
 from sim.analysis.coverage import FileCatalogue
 from sim.analysis.metrics import Place
 from sim.errors import InputError
-from sim.experiment import Override, parse_choices
+from sim.files import Override, parse_choices
 
 ROWS = (
     "toys,box,linux-6.13,pf,low,1,throughput,3,ops/us,exact,0.1,calibrate,me",

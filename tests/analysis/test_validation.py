@@ -20,7 +20,7 @@ from sim.analysis.metrics import Place
 from sim.analysis.published import COLUMNS, read_published
 from sim.analysis.validation_report import NOT_EXPLAINED, markdown, render, write_csv
 from sim.errors import InputError
-from sim.experiment import Kind
+from sim.files import Kind
 from sim.workload import Reported
 
 HEADER = ",".join(COLUMNS)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from answers import Answer, Command
 
-from sim.experiment import KINDS, presets
+from sim.files import KINDS, presets
 
 ROOT = Path(__file__).parents[2]
 SIM = [sys.executable, "-m", "sim"]

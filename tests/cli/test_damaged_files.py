@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from answers import EXPERIMENT, Command
 
-from sim.experiment import presets
+from sim.files import presets
 
 RICH = (
     EXPERIMENT

@@ -24,7 +24,7 @@ from sim.designs import registry
 from sim.errors import InputError
 from sim.experiment import cluster, load
 from sim.experiment.executor import run_point
-from sim.experiment.schema import schema
+from sim.files.schema import schema
 
 ROOT = Path(__file__).parents[2]
 

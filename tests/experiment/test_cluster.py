@@ -29,6 +29,7 @@ from sim.experiment.sweep import finish
 
 pytest.importorskip("distributed")
 ROOT = Path(__file__).parents[2]
+TESTS = ROOT / "tests"
 TABLES = ("points.csv", "breakdown.csv", "points.parquet")
 SIM = [sys.executable, "-m", "sim"]
 
@@ -60,7 +61,7 @@ class Cluster:
         process = subprocess.Popen(
             [sys.executable, "-m", "distributed.cli.dask_" + arguments[0], *arguments[1:]],
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{Path(__file__).parent}"},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, TESTS, Path(__file__).parent)))},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

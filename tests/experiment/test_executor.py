@@ -88,10 +88,10 @@ def test_is_a_script_without_a_main_guard_told_so(house: Path) -> None:
         "from types import SimpleNamespace\n"
         "list(execute([SimpleNamespace(threads=1)] * 2, 2, measure))\n"
     )
-    here = Path(__file__).parent
+    tests = Path(__file__).parents[1]
     done = subprocess.run(
         [sys.executable, str(script)],
-        env={**os.environ, "PYTHONPATH": f"{here}{os.pathsep}{here.parents[1]}"},
+        env={**os.environ, "PYTHONPATH": f"{tests}{os.pathsep}{tests.parent}"},
         capture_output=True,
         text=True,
     )

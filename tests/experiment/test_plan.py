@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from fakes import faults_of
 
-from sim.experiment.overrides import parse_override
 from sim.experiment.plan import Experiment, load
+from sim.files import parse_override
 
 GOOD = "name: e\nmachine: small\ndesigns: [calm, busy]\nworkloads: [walk]\nthreads: [1, 8]\n"
 

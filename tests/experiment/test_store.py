@@ -191,7 +191,7 @@ def test_does_resuming_refuse_to_lose_points_of_a_changed_experiment(pair: Exper
 
 
 def test_is_an_old_table_kept_if_the_new_one_cannot_be_written(house: Path) -> None:
-    from sim.experiment.files import write_atomically
+    from sim.files import write_atomically
 
     table = house / "t.csv"
     table.write_text("old")

@@ -11,9 +11,9 @@ from fakes import measure
 from sim.experiment import floors
 from sim.experiment.executor import run_point
 from sim.experiment.plan import Experiment, load
-from sim.experiment.spec import LimitsSpec
 from sim.experiment.sweep import run
 from sim.experiment.watch import Exhausted, watched
+from sim.files import LimitsSpec
 
 
 def limits(**values: str) -> LimitsSpec:

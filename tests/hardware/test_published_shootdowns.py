@@ -12,7 +12,7 @@ import pytest
 
 from sim.designs import DesignSpec
 from sim.engine import Engine, Steps
-from sim.experiment import load_spec
+from sim.files import load_spec
 from sim.hardware import Cpu, Machine, MachineSpec
 from sim.workload import BenchSpec, Limits, simulate
 

@@ -10,7 +10,7 @@ from machines import NS, run, small_machine
 
 from sim.designs import spec_model
 from sim.engine import Steps
-from sim.experiment import load_spec
+from sim.files import load_spec
 from sim.hardware import Cpu
 from sim.sync import CnaLock, QueueNodes
 from sim.workload import Limits, simulate

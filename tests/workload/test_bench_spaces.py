@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from sim.designs import DesignSpec, spec_model
 from sim.errors import ModelError
-from sim.experiment import load_spec
+from sim.files import load_spec
 from sim.hardware import Cpu, InterruptController, MachineSpec, Tlb
 from sim.workload import BenchSpec, Limits, Measurement, simulate
 

@@ -11,7 +11,7 @@ from machines import raw_spec
 
 from sim.designs import DesignSpec
 from sim.errors import BudgetExceeded, InputError
-from sim.experiment import load_spec, parse_override
+from sim.files import load_spec, parse_override
 from sim.hardware import MachineSpec
 from sim.workload import BenchSpec, Limits, WorkloadSpec, foresee, lacking, never_works, simulate
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sim.experiment import load_spec
+from sim.files import load_spec
 from sim.workload import Limits, simulate
 
 PAGE_A_MICROSECOND = 4096e6

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from sim.experiment.schedules import FIFO, ScheduleSpec, in_full
+from sim.files.schedule import FIFO, ScheduleSpec, in_full
 from sim.quantities import Duration, Size, WallTime
 
 
@@ -21,6 +21,10 @@ Name = Annotated[str, Field(min_length=1)]
 Values = Annotated[tuple[Any, ...], Field(min_length=1)]
 Condition = Annotated[dict[str, Any], Field(min_length=1)]
 Names = Annotated[tuple[Name, ...], Field(min_length=1)]
+
+
+POINT_KEYS = ("machine", "design", "workload", "placement", "threads", "replicate")
+"""What a condition of `only` and `exclude` may ask of a point, beside the swept paths."""
 
 
 class LimitsSpec(BaseModel):

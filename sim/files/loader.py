@@ -24,8 +24,8 @@ from typing import Any
 import yaml
 
 from sim.errors import Fault
-from sim.experiment.document import Document, KeyPath, Mark, dotted
-from sim.experiment.files import read_input, real
+from sim.files.disk import display, read_input
+from sim.files.document import Document, KeyPath, Mark, dotted
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 24
@@ -88,14 +88,6 @@ def parse_value(text: str, file: str, faults: list[Fault]) -> tuple[Any, bool]:
     events = _events(text, file, faults)
     value = _Builder(file, events, faults).root() if events else None
     return value, len(faults) == before
-
-
-def display(path: Path) -> str:
-    """A path as messages show it: relative to the current directory if it lies below it."""
-    try:
-        return str(real(path).relative_to(Path.cwd()))
-    except (ValueError, OSError):
-        return str(path)
 
 
 def _decode(data: bytes, file: str, faults: list[Fault]) -> str | None:

@@ -9,9 +9,8 @@ from typing import Annotated, Any, Literal, TypeGuard, Union, get_args, get_orig
 
 from pydantic import BaseModel, ValidationError
 
-from sim.errors import Fault, RuleError
-from sim.experiment.document import Document, KeyPath, parse_path
-from sim.experiment.nearest import nearest
+from sim.errors import Fault, RuleError, nearest
+from sim.files.document import Document, KeyPath, parse_path
 
 MISSING = "required key is missing"
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from sim.errors import Fault, InputError
 from sim.experiment.plan import load
-from sim.experiment.resolve import load_spec
-from sim.experiment.yaml_loader import parse_document
+from sim.files import load_spec
+from sim.files.loader import parse_document
 
 PIECES = st.sampled_from(
     [

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from sim import plugins
-from sim.errors import Fault
-from sim.experiment.nearest import nearest
+from sim.errors import Fault, nearest
 
 Kind = Literal["machine", "design", "workload", "experiment"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -10,9 +10,9 @@ The end always belongs to the range: the largest machine is what a study is abou
 from __future__ import annotations
 
 import re
-from typing import Any
 
-from sim.experiment.document import Document, KeyPath, Mark
+from sim.errors import Fault
+from sim.files.document import Document, KeyPath, Mark
 
 MAX_VALUES = 10_000
 FORMS = "a range such as 1..384 x2, 1..64 +8 or 1..8"
@@ -50,7 +50,7 @@ def expand(document: Document, path: KeyPath) -> tuple[Document, list[tuple[KeyP
 
     Items keep their marks: a message about the third value of a range points at the range.
     """
-    written = _at(document, path)
+    written = document.at(path)
     single = isinstance(written, str)
     if not single and not isinstance(written, list):
         return document, []
@@ -72,8 +72,15 @@ def expand(document: Document, path: KeyPath) -> tuple[Document, list[tuple[KeyP
     return document.with_items(path, items, marks), []
 
 
-def _at(document: Document, path: KeyPath) -> Any:
-    tree: Any = document.tree
-    for part in path:
-        tree = tree.get(str(part)) if isinstance(tree, dict) else None
-    return tree
+def expand_ranges(document: Document, faults: list[Fault]) -> Document:
+    """The experiment with the ranges in `threads`, `sweep` and `zip` written out as lists."""
+    places: list[KeyPath] = [("threads",)]
+    for key in ("sweep", "zip"):
+        values = document.tree.get(key)
+        places += [(key, path) for path in values] if isinstance(values, dict) else []
+    for place in places:
+        document, wrong = expand(document, place)
+        faults += [
+            document.fault(at, str(error), value=document.at(at), allowed=FORMS) for at, error in wrong
+        ]
+    return document

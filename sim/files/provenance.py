@@ -16,9 +16,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from sim.errors import Fault
-from sim.experiment.document import Document, KeyPath, Mark, Provenance, dotted
-from sim.experiment.nearest import nearest
+from sim.errors import Fault, nearest
+from sim.files.document import Document, KeyPath, Mark, Provenance, dotted
 
 QUALITIES = ("measured", "published", "derived", "recalled", "estimated", "fitted")
 _PARTS = ("value", "quality", "source", "note", "range")

@@ -18,13 +18,13 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core.core_schema import ModelSchema
 
-from sim.experiment import floors, schedules
-from sim.experiment.field_docs import field_docs
-from sim.experiment.files import write_atomically
-from sim.experiment.filters import KEYS
-from sim.experiment.presets import KINDS, Kind
-from sim.experiment.provenance import QUALITIES
-from sim.experiment.ranges import FORMS, PATTERN
+from sim.files import models, schedule
+from sim.files.disk import write_atomically
+from sim.files.experiment import POINT_KEYS
+from sim.files.field_docs import field_docs
+from sim.files.presets import KINDS, Kind
+from sim.files.provenance import QUALITIES
+from sim.files.ranges import FORMS, PATTERN
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -45,7 +45,7 @@ _ORIGIN: Mapping[str, Schema] = {
 _CONDITION: Mapping[str, Schema] = {
     key: {"description": f"The point's {meaning}: a value, a list, a range, or a comparison such as '<= 128'"}
     for key, meaning in zip(
-        KEYS,
+        POINT_KEYS,
         ("machine", "design", "workload", "placement", "number of threads", "replicate, from 0"),
         strict=True,
     )
@@ -60,13 +60,13 @@ def schema(kind: Kind) -> Schema:
     if kind == "experiment":
         body, definitions = _experiment()
     elif kind == "workload":
-        body, definitions = _branches({"slots": _workload(), "bench": _models(floors.model(kind, "bench"))})
+        body, definitions = _branches({"slots": _workload(), "bench": _models(models.model(kind, "bench"))})
     elif kind == "design":
         body, definitions = _branches(
-            {family: _models(model) for family, model in floors.design_models().items()}
+            {family: _models(model) for family, model in models.design_models().items()}
         )
     else:
-        body, definitions = _models(floors.model(kind))
+        body, definitions = _models(models.model(kind))
     if kind != "experiment":
         definitions = {name: _partial(_sourced(part)) for name, part in definitions.items()}
         if kind == "machine":
@@ -121,7 +121,7 @@ def _models(*models: type[BaseModel]) -> tuple[Schema, dict[str, Schema]]:
 
 
 def _experiment() -> tuple[Schema, dict[str, Schema]]:
-    body, definitions = _models(floors.model("experiment"))
+    body, definitions = _models(models.model("experiment"))
     properties: Schema = dict(body["properties"])
     threads = properties["threads"]
     one = {"type": "integer", "minimum": 1}
@@ -147,7 +147,7 @@ def _experiment() -> tuple[Schema, dict[str, Schema]]:
             "patternProperties": {_PATHS: {"description": _SWEPT}},
         }
         properties[key] = {"type": "array", "items": condition, "description": "Properties of points"}
-    word = {"type": "string", "pattern": rf"^({schedules.PATTERN})$"}
+    word = {"type": "string", "pattern": rf"^({schedule.PATTERN})$"}
     written = {"anyOf": [word, {"$ref": "#/$defs/ScheduleSpec"}]}
     properties["schedule"] = {**written, "description": properties["schedule"]["description"]}
     properties["machine"] = {"type": "string", "description": "Short for `machines` with one item"}
@@ -183,7 +183,7 @@ def _workload() -> tuple[Schema, dict[str, Schema]]:
     """A workload of requests at slots, its steps and placements spelt out (its model reads one at a time)."""
     from sim.workload.spec import WorkloadPlan
 
-    body, definitions = _models(floors.model("workload"), WorkloadPlan)
+    body, definitions = _models(models.model("workload"), WorkloadPlan)
     plan = definitions.pop("WorkloadPlan")
     spelt = {key: plan["properties"][key] for key in ("layout", "setup", "thread")}
     overlay = {"type": "object", "additionalProperties": False, "properties": plan["properties"]}

@@ -12,9 +12,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from sim.errors import Fault
-from sim.experiment import KINDS, presets
-from sim.experiment.schema import text
-from sim.experiment.yaml_loader import parse_document
+from sim.files import KINDS, presets
+from sim.files.loader import parse_document
+from sim.files.schema import text
 
 SCHEMAS = presets.root() / "configs/schema"
 SHIPPED = [path for kind in KINDS for path in sorted(presets.folder(kind).glob("*.yaml"))]

@@ -1,4 +1,4 @@
-"""The schedule of a point: what the experiment says, or the decisions of an earlier run.
+"""What an experiment says of the order of simultaneous events, and of delays.
 
 schedule: shuffle
 schedule: priority:3                                   # of depth 3
@@ -9,14 +9,12 @@ schedule: {kind: fifo, delays: {chance: 0.001, up_to: 1 us}}
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from sim.engine import Decisions, InjectedDelays, Replayer, Schedule
+from sim.engine import InjectedDelays, Schedule
 from sim.engine.schedule import KINDS
 from sim.errors import RuleError
 from sim.quantities import Duration
@@ -71,22 +69,6 @@ class ScheduleSpec(BaseModel):
 
 
 FIFO = ScheduleSpec(kind="fifo")
-
-
-@dataclass(frozen=True)
-class StoredSchedule:
-    """Decisions that were stored in a file whose sha256 is *digest*."""
-
-    digest: str
-    runs: Sequence[Decisions] = field(repr=False, hash=False)
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        return {"kind": "replay", "sha256": self.digest}
-
-    def rule(self) -> Replayer:
-        """The schedule for the engine, which must be asked for its ends when the point is done."""
-        return Replayer(self.runs)
 
 
 def in_full(value: Any) -> Any:

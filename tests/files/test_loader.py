@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from sim.errors import Fault
-from sim.experiment import yaml_loader
-from sim.experiment.document import Mark
-from sim.experiment.yaml_loader import MAX_ALIASES, MAX_BYTES, MAX_DEPTH, parse_document, read_document
+from sim.files import read_document
+from sim.files.document import Mark
+from sim.files.loader import MAX_ALIASES, MAX_BYTES, MAX_DEPTH, parse_document
 
 
 def parse(text: str) -> tuple[object, list[str]]:
@@ -122,7 +122,7 @@ def test_is_broken_syntax_one_fault_with_its_place(text: str) -> None:
 def test_is_a_limit_that_is_broken_before_a_syntax_error_what_is_reported(
     loader: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(yaml_loader, "_Loader", loader)
+    monkeypatch.setattr("sim.files.loader._Loader", loader)
     deep = "a: " + "[" * (MAX_DEPTH + 1)
     assert parse(deep + "@")[1] == [f"f.yaml:1:{3 + MAX_DEPTH}: nested deeper than {MAX_DEPTH} levels"]
     assert "not valid YAML" in parse("a: " + "[" * (MAX_DEPTH - 1) + "@")[1][0]
@@ -154,7 +154,7 @@ def test_are_a_few_aliases_fine() -> None:
 @pytest.mark.parametrize("nest", ["[", "{a: "])
 def test_does_deep_nesting_stop_early(nest: str, loader: type, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever parser reads it, and however far ahead: libyaml has a limit of its own far inside."""
-    monkeypatch.setattr(yaml_loader, "_Loader", loader)
+    monkeypatch.setattr("sim.files.loader._Loader", loader)
     _, faults = parse("a: " + nest * 100_000)
     assert faults == [f"f.yaml:1:{4 + (MAX_DEPTH - 1) * len(nest)}: nested deeper than {MAX_DEPTH} levels"]
 

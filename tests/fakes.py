@@ -118,7 +118,7 @@ def write_house(root: Path) -> None:
 
 
 def model(kind: str, family: str | None = None) -> type[BaseModel]:
-    from sim.experiment.spec import ExperimentSpec
+    from sim.files import ExperimentSpec
 
     return {"machine": Machine, "design": Design, "workload": Workload, "experiment": ExperimentSpec}[kind]
 

@@ -109,3 +109,11 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def display(path: Path) -> str:
+    """A path as messages show it: relative to the current directory if it lies below it."""
+    try:
+        return str(real(path).relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return str(path)

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sim.errors import Fault, InputError
-from sim.experiment import floors
-from sim.experiment.document import Document, KeyPath, Mark, dotted, parse_path
-from sim.experiment.explain import accepts
-from sim.experiment.nearest import nearest
-from sim.experiment.presets import Kind
-from sim.experiment.yaml_loader import parse_value
+from sim.errors import Fault, InputError, nearest
+from sim.files import models
+from sim.files.document import Document, KeyPath, Mark, dotted, parse_path
+from sim.files.explain import accepts
+from sim.files.loader import parse_value
+from sim.files.presets import Kind
 
 MEMBERS: tuple[Kind, ...] = ("machine", "design", "workload")
 """The kinds of files that an experiment names, and whose values it may override."""
@@ -141,7 +140,7 @@ def for_members(
     return found
 
 
-def apply(overrides: Sequence[Override], document: Document, faults: list[Fault]) -> Document:
+def apply_overrides(overrides: Sequence[Override], document: Document, faults: list[Fault]) -> Document:
     """The document with the values replaced."""
     for override in overrides:
         try:
@@ -173,9 +172,9 @@ def _of_a_kind(override: Override) -> Override:
     Raises `InputError` where several fit.
     """
     path = [str(part) for part in override.path]
-    if not path or path[0] in (*MEMBERS, "include") or accepts(floors.model("experiment"), path):
+    if not path or path[0] in (*MEMBERS, "include") or accepts(models.model("experiment"), path):
         return override
-    kinds = [kind for kind in MEMBERS if any(accepts(model, path) for model in floors.models(kind))]
+    kinds = [kind for kind in MEMBERS if any(accepts(model, path) for model in models.of_kind(kind))]
     if len(kinds) > 1:
         allowed = " or ".join(f"{kind}.{override.written}" for kind in kinds)
         message = "a key of more than one kind of file"

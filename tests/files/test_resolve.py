@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from fakes import faults_of
 
-from sim.experiment.overrides import parse_override
-from sim.experiment.resolve import load_spec
+from sim.files import load_spec, parse_override
 
 Write = Callable[[str, str], None]
 
