@@ -20,8 +20,7 @@ from sim.plaintext import plain, say
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from sim.experiment.progress import Style
-    from sim.experiment.shards import Shard
+    from sim.experiment import Shard, Style
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -63,7 +62,7 @@ class _Version(argparse.Action):
     """Looks the version up only when asked."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from sim.experiment.manifest import package_version
+        from sim.experiment import package_version
 
         say(f"cortensim {package_version()}")
         parser.exit()
@@ -210,10 +209,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from sim.experiment import available_cpus, load, meter, patient, run
-    from sim.experiment.cluster import SECONDS_FOR_WORKERS, ClusterLost
-    from sim.experiment.executor import run_point
-    from sim.experiment.schedule_file import replaying
+    from sim.experiment import (
+        SECONDS_FOR_WORKERS,
+        ClusterLost,
+        available_cpus,
+        load,
+        meter,
+        patient,
+        replaying,
+        run,
+        run_point,
+    )
     from sim.files import parse_names, parse_override
     from sim.terminal import console
 
@@ -234,7 +240,7 @@ def _run(options: argparse.Namespace) -> int:
         experiment.name + ("-quick" if options.quick else "") + part
     )
     if options.dry_run:
-        from sim.experiment.preview import preview
+        from sim.experiment import preview
 
         for line in preview(experiment, out, options.shard):
             say(line)
@@ -349,8 +355,7 @@ def _tables(points: DataFrame) -> list[str]:
 
 
 def _merge(options: argparse.Namespace) -> int:
-    from sim.experiment.shards import merge
-    from sim.experiment.tables import frame
+    from sim.experiment import frame, merge
 
     points = frame(merge(options.runs, options.out))
     return _report(points, options.out, "people", plots=not options.no_plots)
@@ -377,7 +382,7 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from sim.experiment.check import check_file
+    from sim.experiment import check_file
 
     faults: list[Fault] = []
     for path in options.files:
@@ -480,7 +485,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _shard(text: str) -> Shard:
-    from sim.experiment.shards import parse_shard
+    from sim.experiment import parse_shard
 
     try:
         return parse_shard(text)

@@ -93,3 +93,7 @@ class ReplayError(CortensimError):
 
 class BudgetExceeded(CortensimError):
     """A point used up its events or its simulated time."""
+
+
+class Exhausted(BudgetExceeded):
+    """A point took more time or memory than it may; on another machine it may not."""

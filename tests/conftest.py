@@ -8,8 +8,8 @@ import fakes
 import pytest
 from hypothesis import settings
 
-from sim.experiment import Experiment, floors, load
-from sim.files import models, presets
+from sim.experiment import Experiment, load, model
+from sim.files import presets, spec_types
 
 settings.register_profile("cortensim", deadline=None)
 settings.load_profile("cortensim")
@@ -21,11 +21,11 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     fakes.write_house(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(presets, "root", lambda: tmp_path)
-    monkeypatch.setattr(models, "model", fakes.model)
-    monkeypatch.setattr(models, "families", lambda: ["fake"])
-    monkeypatch.setattr(floors, "foresee", lambda *_: None)
-    monkeypatch.setattr(floors, "lacking", lambda *_: [])
-    monkeypatch.setattr(floors, "model_version", lambda: "fake model 1")
+    monkeypatch.setattr(spec_types, "of", fakes.spec_type)
+    monkeypatch.setattr(spec_types, "families", lambda: ["fake"])
+    monkeypatch.setattr(model, "foresee", lambda *_: None)
+    monkeypatch.setattr(model, "lacking", lambda *_: [])
+    monkeypatch.setattr(model, "model_version", lambda: "fake model 1")
     return tmp_path
 
 

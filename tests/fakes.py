@@ -17,8 +17,8 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
 from sim.errors import BudgetExceeded, InputError
-from sim.experiment.outcome import Outcome, measured, raised
-from sim.experiment.points import Point
+from sim.experiment import Outcome, Point
+from sim.experiment.results import measured, raised
 from sim.quantities import Duration, Size
 
 
@@ -117,7 +117,7 @@ def write_house(root: Path) -> None:
         path.write_text(text)
 
 
-def model(kind: str, family: str | None = None) -> type[BaseModel]:
+def spec_type(kind: str, family: str | None = None) -> type[BaseModel]:
     from sim.files import ExperimentSpec
 
     return {"machine": Machine, "design": Design, "workload": Workload, "experiment": ExperimentSpec}[kind]

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from sim.analysis.metrics import Measured, Metric, Place, metric_named
 from sim.analysis.published import Observation
 from sim.errors import Fault, InputError
-from sim.experiment import Point, floors, make_point
+from sim.experiment import Point, make_point, model
 from sim.files import ExperimentSpec, Kind, Override, Resolved, display, load_spec, presets, real
 
 if TYPE_CHECKING:
@@ -138,8 +138,8 @@ class FileCatalogue:
         machine = cast("MachineSpec", self._once("machine", place.machine).spec)
         design = cast("DesignSpec", self._once("design", place.design).spec)
         workload = cast("WorkloadSpec", self._once("workload", place.workload).spec)
-        fault = floors.foresee(machine, workload, place.placement, [place.threads])
-        missing = ", no ".join(floors.lacking(design, workload))
+        fault = model.foresee(machine, workload, place.placement, [place.threads])
+        missing = ", no ".join(model.lacking(design, workload))
         lack = f"{design.name} offers no {missing}" if missing else None
         return design.refuses(machine) or lack or (str(fault) if fault else None)
 

@@ -28,8 +28,7 @@ from sim.analysis.sheets import (
     whole,
 )
 from sim.errors import Fault, InputError
-from sim.experiment.manifest import Manifest, WrittenTable
-from sim.experiment.outcome import COLUMNS, KEY, Status
+from sim.experiment import COLUMNS, KEY, Manifest, Status, WrittenTable
 from sim.files import read_regular, reason
 
 POINTS, BREAKDOWN, PARQUET = "points.csv", "breakdown.csv", "points.parquet"

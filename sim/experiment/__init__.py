@@ -1,28 +1,77 @@
-"""Experiments: from a grid of points to worker processes and to tables."""
+"""Experiments: a plan of points, their running, and their results."""
 
-from sim.experiment.executor import available_cpus
-from sim.experiment.interrupts import patient
-from sim.experiment.outcome import COLUMNS, KEY
-from sim.experiment.plan import Experiment, load, make_point
-from sim.experiment.points import Point, derive_seed
-from sim.experiment.progress import Progress, Tick, meter
-from sim.experiment.shards import Shard
-from sim.experiment.sweep import run, run_points
+from sim.experiment import model
+from sim.experiment.plan import (
+    Experiment,
+    Point,
+    Shard,
+    check_file,
+    derive_seed,
+    load,
+    make_point,
+    parse_shard,
+    preview,
+)
+from sim.experiment.results import (
+    COLUMNS,
+    KEY,
+    Manifest,
+    Outcome,
+    Status,
+    WrittenTable,
+    frame,
+    merge,
+    package_version,
+    read_manifest,
+)
+from sim.experiment.running import (
+    SECONDS_FOR_WORKERS,
+    ClusterLost,
+    Progress,
+    Style,
+    Tick,
+    available_cpus,
+    execute,
+    meter,
+    patient,
+    replaying,
+    run,
+    run_point,
+    run_points,
+)
 
 __all__ = [
     "COLUMNS",
     "KEY",
+    "SECONDS_FOR_WORKERS",
+    "ClusterLost",
     "Experiment",
+    "Manifest",
+    "Outcome",
     "Point",
     "Progress",
     "Shard",
+    "Status",
+    "Style",
     "Tick",
+    "WrittenTable",
     "available_cpus",
+    "check_file",
     "derive_seed",
+    "execute",
+    "frame",
     "load",
     "make_point",
+    "merge",
     "meter",
+    "model",
+    "package_version",
+    "parse_shard",
     "patient",
+    "preview",
+    "read_manifest",
+    "replaying",
     "run",
+    "run_point",
     "run_points",
 ]

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from sim import plugins
 from sim.errors import Fault
-from sim.experiment import floors
+from sim.experiment import model
 from sim.files import KINDS, Document, KeyPath, Kind, Resolved, dotted, presets, read_document
 from sim.quantities import Cost, format_duration
 from sim.terminal import Group, RenderableType, TextTable, styled
@@ -57,7 +57,7 @@ def _plugin_table() -> TextTable:
     table.add_column("package", no_wrap=True)
     table.add_column("brings", overflow="fold")
     for plugin in plugins.installed():
-        refusal = floors.refusal(plugin)
+        refusal = model.refusal(plugin)
         brings = f"cannot be used: {refusal}" if refusal else ", ".join(_brought(plugin))
         table.add_row(plugin.name, plugin.distribution, brings)
     return table

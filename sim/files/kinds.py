@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from sim.errors import Fault, InputError, nearest
-from sim.files import models, presets
+from sim.files import presets, spec_types
 from sim.files.disk import display, real
 from sim.files.document import Document
 from sim.files.explain import distinct
@@ -43,12 +43,14 @@ def kind_of(path: Path) -> Kind:
         raise InputError(distinct(faults))
     keys = _keys(path, document, faults)
     fitting = {
-        kind: max(len(keys & set(model.model_fields)) for model in models.of_kind(kind)) for kind in KINDS
+        kind: max(len(keys & set(model.model_fields)) for model in spec_types.all_of(kind)) for kind in KINDS
     }
     fitting["experiment"] += len(keys & {"machine", "include"})  # read before its model is
     best = [kind for kind in KINDS if fitting[kind] == max(fitting.values())]
     if len(best) > 1:  # a minimal design has no key that a bench could not have, which needs more
-        best = [kind for kind in best if any(_needs(model) <= keys for model in models.of_kind(kind))] or best
+        best = [
+            kind for kind in best if any(_needs(model) <= keys for model in spec_types.all_of(kind))
+        ] or best
     here = [kind for kind in best if real(path).parent.name == presets.folder(kind).name]
     if len(best) > 1 and not here:
         message = "cannot tell what this file describes: its keys fit no single kind"

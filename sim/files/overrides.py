@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sim.errors import Fault, InputError, nearest
-from sim.files import models
+from sim.files import spec_types
 from sim.files.document import Document, KeyPath, Mark, dotted, parse_path
 from sim.files.explain import accepts
 from sim.files.loader import parse_value
@@ -172,9 +172,9 @@ def _of_a_kind(override: Override) -> Override:
     Raises `InputError` where several fit.
     """
     path = [str(part) for part in override.path]
-    if not path or path[0] in (*MEMBERS, "include") or accepts(models.model("experiment"), path):
+    if not path or path[0] in (*MEMBERS, "include") or accepts(spec_types.of("experiment"), path):
         return override
-    kinds = [kind for kind in MEMBERS if any(accepts(model, path) for model in models.of_kind(kind))]
+    kinds = [kind for kind in MEMBERS if any(accepts(model, path) for model in spec_types.all_of(kind))]
     if len(kinds) > 1:
         allowed = " or ".join(f"{kind}.{override.written}" for kind in kinds)
         message = "a key of more than one kind of file"

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar, cast
 from pydantic import BaseModel, ValidationError
 
 from sim.errors import Fault, InputError, nearest
-from sim.files import models, presets
+from sim.files import presets, spec_types
 from sim.files.document import Document
 from sim.files.explain import distinct, explain
 from sim.files.inheritance import SourceFile, read_inherited
@@ -107,8 +107,8 @@ def _digest(tree: Mapping[str, Any]) -> str:
 def validate(kind: Kind, document: Document, faults: list[Fault]) -> BaseModel | None:
     """The typed spec of a plain document; what its model refuses goes to *faults*."""
     family = document.tree.get("family") if kind == "design" else None
-    if family is not None and (not isinstance(family, str) or family not in models.families()):
-        known = list(models.families())
+    if family is not None and (not isinstance(family, str) or family not in spec_types.families()):
+        known = list(spec_types.families())
         faults.append(
             document.fault(
                 ("family",),
@@ -136,5 +136,5 @@ def _model(kind: Kind, tree: Mapping[str, Any]) -> type[BaseModel]:
     """The model of a kind of file that says this. Raises `LookupError` for an unknown design family."""
     family = tree.get("family")
     if kind == "design":
-        return models.model(kind, family)
-    return models.model(kind, "bench" if kind == "workload" and family == "bench" else None)
+        return spec_types.of(kind, family)
+    return spec_types.of(kind, "bench" if kind == "workload" and family == "bench" else None)

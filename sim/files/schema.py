@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core.core_schema import ModelSchema
 
-from sim.files import models, schedule
+from sim.files import schedule, spec_types
 from sim.files.disk import write_atomically
 from sim.files.experiment import POINT_KEYS
 from sim.files.field_docs import field_docs
@@ -60,13 +60,13 @@ def schema(kind: Kind) -> Schema:
     if kind == "experiment":
         body, definitions = _experiment()
     elif kind == "workload":
-        body, definitions = _branches({"slots": _workload(), "bench": _models(models.model(kind, "bench"))})
+        body, definitions = _branches({"slots": _workload(), "bench": _models(spec_types.of(kind, "bench"))})
     elif kind == "design":
         body, definitions = _branches(
-            {family: _models(model) for family, model in models.design_models().items()}
+            {family: _models(model) for family, model in spec_types.of_designs().items()}
         )
     else:
-        body, definitions = _models(models.model(kind))
+        body, definitions = _models(spec_types.of(kind))
     if kind != "experiment":
         definitions = {name: _partial(_sourced(part)) for name, part in definitions.items()}
         if kind == "machine":
@@ -121,7 +121,7 @@ def _models(*models: type[BaseModel]) -> tuple[Schema, dict[str, Schema]]:
 
 
 def _experiment() -> tuple[Schema, dict[str, Schema]]:
-    body, definitions = _models(models.model("experiment"))
+    body, definitions = _models(spec_types.of("experiment"))
     properties: Schema = dict(body["properties"])
     threads = properties["threads"]
     one = {"type": "integer", "minimum": 1}
@@ -183,7 +183,7 @@ def _workload() -> tuple[Schema, dict[str, Schema]]:
     """A workload of requests at slots, its steps and placements spelt out (its model reads one at a time)."""
     from sim.workload.spec import WorkloadPlan
 
-    body, definitions = _models(models.model("workload"), WorkloadPlan)
+    body, definitions = _models(spec_types.of("workload"), WorkloadPlan)
     plan = definitions.pop("WorkloadPlan")
     spelt = {key: plan["properties"][key] for key in ("layout", "setup", "thread")}
     overlay = {"type": "object", "additionalProperties": False, "properties": plan["properties"]}

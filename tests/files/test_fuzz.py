@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sim.errors import Fault, InputError
-from sim.experiment.plan import load
+from sim.experiment import load
 from sim.files import load_spec
 from sim.files.loader import parse_document
 

@@ -15,7 +15,7 @@ from sim.engine import Probe
 from sim.engine.probe import HOOKS
 from sim.errors import InputError
 from sim.experiment import COLUMNS, KEY
-from sim.experiment.floors import lacking
+from sim.experiment.model import lacking
 from sim.files import from_mapping, load_spec, presets
 from sim.profile import RunReport
 
