@@ -28,13 +28,6 @@ def plugin_of(family: str) -> Plugin | None:
     return plugin_of(family)
 
 
-def refusal(plugin: Plugin) -> str | None:
-    """Why a plug-in cannot be used, if so."""
-    from sim.designs import refusal
-
-    return refusal(plugin)
-
-
 def foresee(
     machine: MachineSpec, workload: WorkloadSpec, placement: str, counts: Sequence[int]
 ) -> Fault | None:

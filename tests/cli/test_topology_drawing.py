@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sim.experiment.describe import topology_drawing
+from sim.cli.topology_drawing import topology_drawing
 from sim.hardware import Topology
 
 
