@@ -46,7 +46,7 @@ def spec_view(resolved: Resolved[BaseModel]) -> RenderableType:
 
 def _parent(document: Document, path: KeyPath) -> str | None:
     """The name of the file that wrote an inherited value."""
-    file = document.mark(path).file
+    file = document.position(path).file
     return None if file == document.start.file else Path(file).stem
 
 
@@ -56,7 +56,7 @@ def _sources(document: Document) -> list[tuple[str, str]]:
     for origin in document.provenance.values():
         if origin.source and origin.source_text:
             users = files.setdefault((origin.source, origin.source_text), [])
-            users.append(Path(origin.mark.file).stem)
+            users.append(Path(origin.position.file).stem)
     ids = [source for source, _ in files]
     return [
         (source if ids.count(source) == 1 else f"{source} in {', '.join(dict.fromkeys(users))}", text)

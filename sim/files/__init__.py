@@ -11,7 +11,7 @@ from sim.files.disk import (
     write_atomically,
 )
 from sim.files.document import Document, KeyPath, dotted, parse_path
-from sim.files.experiment import POINT_KEYS, ExperimentSpec, LimitsSpec
+from sim.files.experiment import POINT_KEYS, BudgetSpec, ExperimentSpec
 from sim.files.explain import distinct
 from sim.files.inheritance import SourceFile, read_inherited
 from sim.files.kinds import find_any, kind_of
@@ -39,11 +39,11 @@ __all__ = [
     "KINDS",
     "MEMBERS",
     "POINT_KEYS",
+    "BudgetSpec",
     "Document",
     "ExperimentSpec",
     "KeyPath",
     "Kind",
-    "LimitsSpec",
     "Override",
     "RangeError",
     "Resolved",

@@ -1,6 +1,6 @@
 """A configuration file as a plain tree that still knows where each of its values stands.
 
-The tree is what the typed models read; the *marks* beside it are what error messages need. Both are
+The tree is what the typed models read; the *positions* beside it are what error messages need. Both are
 keyed by path: the tuple of mapping keys and list indices that leads to a value from the root.
 """
 
@@ -20,7 +20,7 @@ _INDEX = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Position:
     """Where something was written. *file* may also be a command-line option; then it has no line."""
 
     file: str
@@ -37,46 +37,46 @@ class Provenance:
     source: str | None
     note: str | None
     range: tuple[Any, ...] | None
-    mark: Mark
-    source_mark: Mark | None = None
+    position: Position
+    source_position: Position | None = None
     source_text: str | None = None
     """What the source id stands for where the value was written; elsewhere it may stand for another."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """One file, or several overlaid. Invariant: the root has a mark, and so has all that a file wrote."""
+    """One file, or several overlaid. Invariant: the root has a position, and so has all that a file wrote."""
 
     tree: dict[str, Any]
-    marks: Mapping[KeyPath, Mark]
-    keys: Mapping[KeyPath, Mark] = field(default_factory=dict)
+    positions: Mapping[KeyPath, Position]
+    keys: Mapping[KeyPath, Position] = field(default_factory=dict)
     provenance: Mapping[KeyPath, Provenance] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     sha256: str = ""
     """Of the bytes of the one file that it was read from."""
 
     @property
-    def start(self) -> Mark:
+    def start(self) -> Position:
         """The beginning of the file."""
-        return self.marks[()]
+        return self.positions[()]
 
-    def mark(self, path: KeyPath) -> Mark:
+    def position(self, path: KeyPath) -> Position:
         """Where the value at *path* stands, or its nearest enclosing value if there is none."""
-        while path not in self.marks:
+        while path not in self.positions:
             path = path[:-1]
-        return self.marks[path]
+        return self.positions[path]
 
     def fault(self, path: KeyPath, message: str, *, at_key: bool = False, **details: Any) -> Fault:
         """A fault about *path*, placed at its value or, *at_key*, at the key in front of it."""
-        mark = self.keys[path] if at_key and path in self.keys else self.mark(path)
-        return Fault(message, mark.file, mark.line, mark.column, dotted(path) or None, **details)
+        position = self.keys[path] if at_key and path in self.keys else self.position(path)
+        return Fault(message, position.file, position.line, position.column, dotted(path) or None, **details)
 
     def without(self, key: str) -> Document:
         """The document less one top-level key."""
         return replace(
             self,
             tree={k: v for k, v in self.tree.items() if k != key},
-            marks={p: m for p, m in self.marks.items() if p[:1] != (key,)},
+            positions={p: m for p, m in self.positions.items() if p[:1] != (key,)},
             keys={p: m for p, m in self.keys.items() if p[:1] != (key,)},
             provenance={p: s for p, s in self.provenance.items() if p[:1] != (key,)},
         )
@@ -90,7 +90,7 @@ class Document:
         return replace(
             self,
             tree={new if k == old else k: v for k, v in self.tree.items()},
-            marks={move(p): m for p, m in self.marks.items()},
+            positions={move(p): m for p, m in self.positions.items()},
             keys={move(p): m for p, m in self.keys.items()},
             provenance={move(p): s for p, s in self.provenance.items()},
         )
@@ -131,8 +131,8 @@ class Document:
                 raise LookupError(str(error)) from error
         return cast(dict[str, Any], tree)
 
-    def with_value(self, path: KeyPath, value: Any, mark: Mark) -> Document:
-        """The document with *value*, written at *mark*, at *path*; mappings on the way are made if need be.
+    def with_value(self, path: KeyPath, value: Any, position: Position) -> Document:
+        """The document with *value*, written at *position*, at *path*; mappings on the way are made.
 
         Raises `LookupError` if *path* leads through a plain value or beside the end of a list.
         """
@@ -141,25 +141,25 @@ class Document:
         except ValueError as error:
             raise LookupError(str(error)) from error
         here = len(path)
-        marks = {p: m for p, m in self.marks.items() if p[:here] != path}
+        positions = {p: m for p, m in self.positions.items() if p[:here] != path}
         return replace(
             self,
             tree=tree,
-            marks={path[:length]: mark for length in range(1, here)}
-            | marks
-            | {(*path, *below): mark for below, _ in _walk(value)},
+            positions={path[:length]: position for length in range(1, here)}
+            | positions
+            | {(*path, *below): position for below, _ in _walk(value)},
             provenance={p: s for p, s in self.provenance.items() if p[:here] != path},
         )
 
-    def with_items(self, path: KeyPath, items: Sequence[Any], marks: Sequence[Mark]) -> Document:
-        """The document with a list at *path*, each of its items written at a mark of its own."""
-        document = self.with_value(path, list(items), self.mark(path))
+    def with_items(self, path: KeyPath, items: Sequence[Any], positions: Sequence[Position]) -> Document:
+        """The document with a list at *path*, each of its items written at a position of its own."""
+        document = self.with_value(path, list(items), self.position(path))
         return replace(
             document,
-            marks=dict(document.marks)
+            positions=dict(document.positions)
             | {
-                (*path, index, *below): mark
-                for index, (item, mark) in enumerate(zip(items, marks, strict=True))
+                (*path, index, *below): position
+                for index, (item, position) in enumerate(zip(items, positions, strict=True))
                 for below, _ in _walk(item)
             },
         )
@@ -167,11 +167,11 @@ class Document:
     def overlaid(self, child: Document) -> Document:
         """This document under *child*: mappings merge deeply, anything else is replaced whole."""
         tree = _merge(self.tree, child.tree)
-        kept = {path for path, _ in _walk(tree)} - set(child.marks)
+        kept = {path for path, _ in _walk(tree)} - set(child.positions)
         added = {path: _explained(origin, self.sources) for path, origin in child.provenance.items()}
         return Document(
             tree,
-            marks={p: m for p, m in self.marks.items() if p in kept} | dict(child.marks),
+            positions={p: m for p, m in self.positions.items() if p in kept} | dict(child.positions),
             keys={p: m for p, m in self.keys.items() if p in kept} | dict(child.keys),
             provenance={p: s for p, s in self.provenance.items() if p in kept} | added,
             sources={**self.sources, **child.sources},

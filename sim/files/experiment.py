@@ -27,7 +27,7 @@ POINT_KEYS = ("machine", "design", "workload", "placement", "threads", "replicat
 """What a condition of `only` and `exclude` may ask of a point, beside the swept paths."""
 
 
-class LimitsSpec(BaseModel):
+class BudgetSpec(BaseModel):
     """How much one point may use before it is given up as a failed row."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -90,5 +90,5 @@ class ExperimentSpec(BaseModel):
     """What `run --quick` puts in place of the keys of the same name."""
     schedule: Annotated[ScheduleSpec, BeforeValidator(in_full)] = FIFO
     """What happens first of several things at the same instant: fifo, shuffle, priority:3 or a mapping."""
-    limits: LimitsSpec = LimitsSpec()
+    budget: BudgetSpec = BudgetSpec()
     """How much one point may use before it is given up as a failed row."""

@@ -111,9 +111,9 @@ def _misfit(error: RuleError, document: Document, path: KeyPath) -> Fault:
     That is one from the command line, else one in the file itself, else the rule's first.
     """
     found = {document.locate((*path, *parse_path(key))): allowed for key, allowed in error.allowed.items()}
-    written = [key for key in found if key in document.marks] or list(found)
-    recent = [key for key in written if document.mark(key).line is None]
-    recent += [key for key in written if document.mark(key).file == document.start.file]
+    written = [key for key in found if key in document.positions] or list(found)
+    recent = [key for key in written if document.position(key).line is None]
+    recent += [key for key in written if document.position(key).file == document.start.file]
     place = (recent + written)[0]
     return document.fault(place, str(error), value=document.at(place), allowed=found[place])
 
@@ -139,7 +139,9 @@ def _follows(detail: Any) -> bool:
 
 def _place(document: Document, loc: KeyPath, value: Any) -> KeyPath:
     """The path of a refused value; one that the model put together from parts is where its part stands."""
-    tails = [p for p in document.marks if loc and p[-len(loc) :] == loc and _at(document.tree, p) == value]
+    tails = [
+        p for p in document.positions if loc and p[-len(loc) :] == loc and _at(document.tree, p) == value
+    ]
     return min(tails, key=len) if tails else _path(document.tree, loc)
 
 

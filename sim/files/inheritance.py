@@ -106,8 +106,8 @@ def _one_machine(document: Document, faults: list[Fault]) -> Document:
     if "machines" in document.tree:
         faults.append(document.fault(("machine",), "write `machine` or `machines`, not both", at_key=True))
         return document.without("machine")
-    mark = document.mark(("machine",))
+    position = document.position(("machine",))
     document = document.renamed("machine", "machines")
     if not isinstance(document.tree["machines"], str):
         return document
-    return document.with_value(("machines",), [document.tree["machines"]], mark)
+    return document.with_value(("machines",), [document.tree["machines"]], position)

@@ -25,7 +25,7 @@ import yaml
 
 from sim.errors import Fault
 from sim.files.disk import display, read_input
-from sim.files.document import Document, KeyPath, Mark, dotted
+from sim.files.document import Document, KeyPath, Position, dotted
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 24
@@ -79,7 +79,7 @@ def parse_document(text: str, file: str, faults: list[Fault]) -> Document | None
                 Fault("the file must be a mapping of keys to values", file, 1, 1, value=_short(tree))
             )
         return None
-    return Document(tree, builder.marks, builder.keys)
+    return Document(tree, builder.positions, builder.keys)
 
 
 def parse_value(text: str, file: str, faults: list[Fault]) -> tuple[Any, bool]:
@@ -159,11 +159,11 @@ def _before(error: yaml.YAMLError, text: str, file: str) -> Fault | None:
     The scanner reads ahead of the parser, up to the 1024 characters that a key may have. An error far inside,
     such as libyaml's own limit of nesting, is thus raised before the first event of what stands before it.
     """
-    mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
-    if mark is None:
+    position = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
+    if position is None:
         return None
     try:
-        return _collect(text[: mark.index], file, [])
+        return _collect(text[: position.index], file, [])
     except yaml.YAMLError:  # cut off in the middle
         return None
 
@@ -171,9 +171,9 @@ def _before(error: yaml.YAMLError, text: str, file: str) -> Fault | None:
 def _syntax_fault(error: yaml.YAMLError, file: str) -> Fault:
     if not isinstance(error, yaml.MarkedYAMLError):
         return Fault(f"not valid YAML: {str(error).splitlines()[0]}", file)
-    mark: Any = error.problem_mark or error.context_mark
+    position: Any = error.problem_mark or error.context_mark
     words = ", ".join(part for part in (error.context, error.problem) if part)
-    place = (mark.line + 1, mark.column + 1) if mark else (None, None)
+    place = (position.line + 1, position.column + 1) if position else (None, None)
     return Fault(f"not valid YAML: {words}", file, *place)
 
 
@@ -186,13 +186,13 @@ _BROKEN = object()
 
 @dataclass
 class _Builder:
-    """Turns events into a tree and its marks. An alias replays the events of its anchor."""
+    """Turns events into a tree and its positions. An alias replays the events of its anchor."""
 
     file: str
     events: list[Any]
     faults: list[Fault]
-    marks: dict[KeyPath, Mark] = field(default_factory=dict)
-    keys: dict[KeyPath, Mark] = field(default_factory=dict)
+    positions: dict[KeyPath, Position] = field(default_factory=dict)
+    keys: dict[KeyPath, Position] = field(default_factory=dict)
     anchors: dict[str, int] = field(default_factory=dict)
     open_anchors: list[str] = field(default_factory=list)
     aliases: int = 0
@@ -207,17 +207,17 @@ class _Builder:
     def value(self, at: int, path: KeyPath, depth: int) -> tuple[Any, int]:
         """The value that starts at event *at*, and the index of the event after it."""
         event = self.events[at]
-        mark = self.mark(event)
-        self.marks[path] = mark
-        if len(self.marks) > MAX_NODES or depth > MAX_DEPTH:
-            self.fault(mark, path, "aliases expand to too many values")
+        position = self.position(event)
+        self.positions[path] = position
+        if len(self.positions) > MAX_NODES or depth > MAX_DEPTH:
+            self.fault(position, path, "aliases expand to too many values")
             raise _TooMuchError
         if isinstance(event, yaml.AliasEvent):
             return self.alias(event, path, depth), at + 1
         if event.anchor is not None:
             self.anchors[event.anchor] = at
         if event.tag is not None and event.tag != "!":
-            self.fault(mark, path, "YAML tags are not allowed", value=event.tag)
+            self.fault(position, path, "YAML tags are not allowed", value=event.tag)
         if isinstance(event, yaml.ScalarEvent):
             return self.scalar(event, path), at + 1
         self.open_anchors.append(event.anchor)
@@ -227,15 +227,15 @@ class _Builder:
         return result
 
     def alias(self, event: Any, path: KeyPath, depth: int) -> Any:
-        mark = self.mark(event)
+        position = self.position(event)
         self.aliases += 1
         if self.aliases > MAX_ALIASES:
-            self.fault(mark, path, f"more than {MAX_ALIASES} aliases")
+            self.fault(position, path, f"more than {MAX_ALIASES} aliases")
             raise _TooMuchError
         if event.anchor in self.open_anchors:
-            self.fault(mark, path, "an alias to a value that contains it", value=f"*{event.anchor}")
+            self.fault(position, path, "an alias to a value that contains it", value=f"*{event.anchor}")
         elif event.anchor not in self.anchors:
-            self.fault(mark, path, "an alias without its anchor", value=f"*{event.anchor}")
+            self.fault(position, path, "an alias without its anchor", value=f"*{event.anchor}")
         else:
             value, _ = self.value(self.anchors[event.anchor], path, depth)
             return value
@@ -245,23 +245,23 @@ class _Builder:
         tree: dict[str, Any] = {}
         while not isinstance(self.events[at], yaml.MappingEndEvent):
             event = self.events[at]
-            mark = self.mark(event)
+            position = self.position(event)
             if not isinstance(event, yaml.ScalarEvent):
-                self.fault(mark, path, "a key must be plain text")
+                self.fault(position, path, "a key must be plain text")
                 _, at = self.value(at, (*path, "?"), depth)
                 _, at = self.value(at, (*path, "?"), depth)
                 continue
             key = event.value
             if key == "<<":
-                self.fault(mark, path, "merge keys are not allowed: use `inherits`", value="<<")
+                self.fault(position, path, "merge keys are not allowed: use `inherits`", value="<<")
             first = self.keys.get((*path, key))
             if key in tree and first is not None:
-                self.fault(mark, (*path, key), f"repeated key, first written on line {first.line}")
-                marks = dict(self.marks)
+                self.fault(position, (*path, key), f"repeated key, first written on line {first.line}")
+                positions = dict(self.positions)
                 _, at = self.value(at + 1, (*path, key), depth)
-                self.marks = marks
+                self.positions = positions
                 continue
-            self.keys[(*path, key)] = mark
+            self.keys[(*path, key)] = position
             tree[key], at = self.value(at + 1, (*path, key), depth)
         return tree, at + 1
 
@@ -278,7 +278,7 @@ class _Builder:
             return text
         for pattern, meaning, allowed in _AMBIGUOUS:
             if re.fullmatch(pattern, text):
-                self.fault(self.mark(event), path, f"{_SOME_READ} {meaning}", value=text, allowed=allowed)
+                self.fault(self.position(event), path, f"{_SOME_READ} {meaning}", value=text, allowed=allowed)
                 return text
         if text in _NULLS:
             return None
@@ -286,16 +286,16 @@ class _Builder:
             return _WORDS[text]
         number = _number(text)
         if isinstance(number, Fault):
-            self.fault(self.mark(event), path, number.message, value=_short(text))
+            self.fault(self.position(event), path, number.message, value=_short(text))
             return text
         return text if number is None else number
 
-    def mark(self, event: Any) -> Mark:
-        return Mark(self.file, event.start_mark.line + 1, event.start_mark.column + 1)
+    def position(self, event: Any) -> Position:
+        return Position(self.file, event.start_mark.line + 1, event.start_mark.column + 1)
 
-    def fault(self, mark: Mark, path: KeyPath, message: str, **details: Any) -> None:
+    def fault(self, position: Position, path: KeyPath, message: str, **details: Any) -> None:
         key = dotted(path) or None
-        self.faults.append(Fault(message, mark.file, mark.line, mark.column, key, **details))
+        self.faults.append(Fault(message, position.file, position.line, position.column, key, **details))
 
 
 def _number(text: str) -> int | float | Fault | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sim.errors import Fault, InputError, nearest
 from sim.files import spec_types
-from sim.files.document import Document, KeyPath, Mark, dotted, parse_path
+from sim.files.document import Document, KeyPath, Position, dotted, parse_path
 from sim.files.explain import accepts
 from sim.files.loader import parse_value
 from sim.files.presets import Kind
@@ -26,7 +26,7 @@ class Override:
 
     path: KeyPath
     value: Any
-    mark: Mark
+    position: Position
     written: str
     """The path as the user wrote it, for messages."""
 
@@ -57,13 +57,13 @@ def parse_override(text: str, option: str) -> Override:
     value, readable = parse_value(written, option, faults)
     if not readable:
         raise InputError([replace(fault, line=None, column=None, key=key) for fault in faults])
-    return _of_a_kind(_plural(Override(path, value, Mark(option), key)))
+    return _of_a_kind(_plural(Override(path, value, Position(option), key)))
 
 
 def parse_names(key: str, text: str, option: str) -> Override:
     """The override of a list of names or paths, written `a,b`. What is wrong with a name is found when it is
     looked up."""
-    return Override((key,), [name.strip() for name in text.split(",")], Mark(option), key)
+    return Override((key,), [name.strip() for name in text.split(",")], Position(option), key)
 
 
 def parse_choices(text: str, option: str) -> list[Override]:
@@ -78,7 +78,7 @@ def parse_choices(text: str, option: str) -> list[Override]:
 def from_mapping(values: Mapping[str, object]) -> list[Override]:
     """Overrides given in Python: `{"threads": [1, 8], "workload.layout.leaves": 64}`."""
     return [
-        _of_a_kind(_plural(Override(parse_path(key), _plain(value, key), Mark(f"override {key!r}"), key)))
+        _of_a_kind(_plural(Override(parse_path(key), _plain(value, key), Position(f"override {key!r}"), key)))
         for key, value in values.items()
     ]
 
@@ -91,7 +91,7 @@ def from_parameters(document: Document, faults: list[Fault], at: KeyPath = ("par
     found = []
     for key, value in parameters.items() if isinstance(parameters, dict) else ():
         place: KeyPath = (*at, key)
-        override = Override(parse_path(key), value, document.mark(place), dotted(place))
+        override = Override(parse_path(key), value, document.position(place), dotted(place))
         if override.target != "experiment":
             found.append(override)
         else:
@@ -111,7 +111,7 @@ def from_quick(document: Document, faults: list[Fault]) -> list[Override]:
         if key in ("name", "quick", "include"):
             faults.append(document.fault(place, "cannot be changed by `quick`", at_key=True))
         else:
-            found.append(_plural(Override((key,), value, document.mark(place), dotted(place))))
+            found.append(_plural(Override((key,), value, document.position(place), dotted(place))))
     return found
 
 
@@ -144,11 +144,11 @@ def apply_overrides(overrides: Sequence[Override], document: Document, faults: l
     """The document with the values replaced."""
     for override in overrides:
         try:
-            document = document.with_value(document.locate(override.inner), override.value, override.mark)
+            document = document.with_value(document.locate(override.inner), override.value, override.position)
         except LookupError as error:
-            mark = override.mark
+            position = override.position
             message = f"no such place in {document.start.file}: {error.args[0]}"
-            faults.append(Fault(message, mark.file, mark.line, mark.column, override.written))
+            faults.append(Fault(message, position.file, position.line, position.column, override.written))
     return document
 
 
@@ -178,7 +178,7 @@ def _of_a_kind(override: Override) -> Override:
     if len(kinds) > 1:
         allowed = " or ".join(f"{kind}.{override.written}" for kind in kinds)
         message = "a key of more than one kind of file"
-        raise InputError(Fault(message, override.mark.file, key=override.written, allowed=allowed))
+        raise InputError(Fault(message, override.position.file, key=override.written, allowed=allowed))
     return replace(override, path=(*kinds, *override.path))
 
 

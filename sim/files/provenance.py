@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from sim.errors import Fault, nearest
-from sim.files.document import Document, KeyPath, Mark, Provenance, dotted
+from sim.files.document import Document, KeyPath, Position, Provenance, dotted
 
 QUALITIES = ("measured", "published", "derived", "recalled", "estimated", "fitted")
 _PARTS = ("value", "quality", "source", "note", "range")
@@ -32,7 +32,12 @@ def split_provenance(document: Document, faults: list[Fault]) -> Document:
     plain = _Splitter(document.without("sources"), sources, faults)
     tree = plain.value(document.without("sources").tree, (), ())
     return replace(
-        document, tree=tree, marks=plain.marks, keys=plain.keys, provenance=plain.provenance, sources=sources
+        document,
+        tree=tree,
+        positions=plain.positions,
+        keys=plain.keys,
+        provenance=plain.provenance,
+        sources=sources,
     )
 
 
@@ -43,8 +48,8 @@ class _Splitter:
         self.document = document
         self.sources = sources
         self.faults = faults
-        self.marks: dict[KeyPath, Mark] = {}
-        self.keys: dict[KeyPath, Mark] = {}
+        self.positions: dict[KeyPath, Position] = {}
+        self.keys: dict[KeyPath, Position] = {}
         self.provenance: dict[KeyPath, Provenance] = {}
 
     def value(self, value: Any, old: KeyPath, new: KeyPath) -> Any:
@@ -52,7 +57,7 @@ class _Splitter:
             self.keys[new] = self.document.keys[old]
         if isinstance(value, dict) and "value" in value and new:
             return self.sourced(value, old, new)
-        self.marks[new] = self.document.mark(old)
+        self.positions[new] = self.document.position(old)
         if isinstance(value, dict):
             return {key: self.value(item, (*old, key), (*new, key)) for key, item in value.items()}
         if isinstance(value, list):
@@ -99,8 +104,8 @@ class _Splitter:
             source,
             form.get("note"),
             tuple(form["range"]) if isinstance(form.get("range"), list) else None,
-            self.document.mark((*old, "value")),
-            self.document.mark((*old, "source")),
+            self.document.position((*old, "value")),
+            self.document.position((*old, "source")),
             self.sources.get(source) if isinstance(source, str) else None,
         )
         return plain
@@ -111,13 +116,13 @@ def unexplained(document: Document) -> list[Fault]:
     faults = []
     for path, origin in document.provenance.items():
         if isinstance(origin.source, str) and origin.source_text is None:
-            mark = origin.source_mark or origin.mark
+            position = origin.source_position or origin.position
             faults.append(
                 Fault(
                     "no `sources:` says what this source is",
-                    mark.file,
-                    mark.line,
-                    mark.column,
+                    position.file,
+                    position.line,
+                    position.column,
                     f"{dotted(path)}.source",
                     origin.source,
                     ", ".join(document.sources) or None,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 
 from sim.errors import Fault
-from sim.files.document import Document, KeyPath, Mark
+from sim.files.document import Document, KeyPath, Position
 
 MAX_VALUES = 10_000
 FORMS = "a range such as 1..384 x2, 1..64 +8 or 1..8"
@@ -48,14 +48,14 @@ def parse_range(text: str) -> tuple[int, ...]:
 def expand(document: Document, path: KeyPath) -> tuple[Document, list[tuple[KeyPath, RangeError]]]:
     """The document with each range in the list at *path* (or in its place) written out, and what is wrong.
 
-    Items keep their marks: a message about the third value of a range points at the range.
+    Items keep their positions: a message about the third value of a range points at the range.
     """
     written = document.at(path)
     single = isinstance(written, str)
     if not single and not isinstance(written, list):
         return document, []
     items: list[object] = []
-    marks: list[Mark] = []
+    positions: list[Position] = []
     wrong: list[tuple[KeyPath, RangeError]] = []
     for index, item in enumerate([written] if single else written):
         place = path if single else (*path, index)
@@ -66,10 +66,10 @@ def expand(document: Document, path: KeyPath) -> tuple[Document, list[tuple[KeyP
             except RangeError as error:
                 wrong.append((place, error))
         items += values
-        marks += [document.mark(place)] * len(values)
+        positions += [document.position(place)] * len(values)
     if wrong or items == written or (single and items == [written]):
         return document, wrong
-    return document.with_items(path, items, marks), []
+    return document.with_items(path, items, positions), []
 
 
 def expand_ranges(document: Document, faults: list[Fault]) -> Document:

@@ -53,7 +53,7 @@ YAML = {
     "experiment.yaml": (
         "name: experiment\nmachine: machine\ndesigns: [design]\n"
         "workloads: [workload, bench]\nthreads: [1, 2]\n"
-        "limits: {events: 20000, simulated_time: 1 ms, wall: 3 s, memory: 1 GiB}\n"
+        "budget: {events: 20000, simulated_time: 1 ms, wall: 3 s, memory: 1 GiB}\n"
     ),
 }
 MEASURED = [

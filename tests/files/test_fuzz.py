@@ -36,7 +36,7 @@ def test_is_any_text_a_document_or_faults(text: str) -> None:
     document = parse_document(text, "f.yaml", faults)
     assert document is not None or faults
     if document is not None:
-        assert all(path in document.marks for path in [(), *((key,) for key in document.tree)])
+        assert all(path in document.positions for path in [(), *((key,) for key in document.tree)])
 
 
 @QUICK

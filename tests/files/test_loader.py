@@ -9,7 +9,7 @@ import yaml
 
 from sim.errors import Fault
 from sim.files import read_document
-from sim.files.document import Mark
+from sim.files.document import Position
 from sim.files.loader import MAX_ALIASES, MAX_BYTES, MAX_DEPTH, parse_document
 
 
@@ -163,9 +163,9 @@ def test_does_the_document_know_where_keys_and_values_stand() -> None:
     faults: list[Fault] = []
     document = parse_document("a: 1\nb:\n  - x: 120 ns\n    y: 2\n", "f.yaml", faults)
     assert document is not None
-    assert document.marks["b", 0, "x"] == Mark("f.yaml", 3, 8)
-    assert document.keys["b", 0, "y"] == Mark("f.yaml", 4, 5)
-    assert document.mark(("b", 0, "gone")) == Mark("f.yaml", 3, 5)
+    assert document.positions["b", 0, "x"] == Position("f.yaml", 3, 8)
+    assert document.keys["b", 0, "y"] == Position("f.yaml", 4, 5)
+    assert document.position(("b", 0, "gone")) == Position("f.yaml", 3, 5)
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_is_the_origin_of_a_value_kept_beside_it() -> None:
         "LAB",
         ("30 ns", "50 ns"),
     )
-    assert (near.mark.file, near.mark.line) == ("configs/machines/small.yaml", 4)
+    assert (near.position.file, near.position.line) == ("configs/machines/small.yaml", 4)
     assert (cpus.value, cpus.quality, cpus.source) == (64, "published", None)
     assert document.sources == {"LAB": "our own bench"}
 

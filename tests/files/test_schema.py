@@ -122,7 +122,7 @@ EXPERIMENT = "name: e\nmachine: m\ndesigns: [d]\nworkloads: [w]\n"
         ("experiment", EXPERIMENT + "threads: [1]\nsweep: {x: [1]}\n", False),
         ("experiment", EXPERIMENT + "threads: [1]\nquick: {threads: [1], design: d}\n", True),
         ("experiment", EXPERIMENT + "threads: [1]\nquick: {name: f}\n", False),
-        ("experiment", EXPERIMENT + "threads: [1]\nlimits: {simulated_time: 3}\n", False),
+        ("experiment", EXPERIMENT + "threads: [1]\nbudget: {simulated_time: 3}\n", False),
         ("machine", "name: m\ninherits: x\ncoherence: {hit: 4 cycles + 1 ns}\n", True),
         ("machine", "name: m\ninherits: x\ncoherence: {hit: {value: 4 ns, quality: measured}}\n", True),
         ("machine", "name: m\ninherits: x\ncoherence: {hit: {value: 4 ns, quality: sure}}\n", False),

@@ -20,7 +20,7 @@ from sim.errors import Fault
 from sim.experiment.plan.points import Swept
 from sim.files import MEMBERS, Document, KeyPath, Override, parse_path
 
-Step = tuple[Override, ...]
+Setting = tuple[Override, ...]
 """The values along one axis that belong together."""
 
 
@@ -32,7 +32,7 @@ _IDENTITY = (("name",), ("family",), ("inherits",))
 class Assignment:
     """One combination of swept values."""
 
-    overrides: Step = ()
+    overrides: Setting = ()
 
     @property
     def swept(self) -> Swept:
@@ -41,14 +41,16 @@ class Assignment:
 
 def assignments(document: Document, given: Sequence[Override], faults: list[Fault]) -> Iterator[Assignment]:
     """Every combination of swept values, the last axis fastest. *given* values must not hide swept ones."""
-    axes: list[list[Step]] = [[(override,) for override in axis] for axis in _axes(document, "sweep", faults)]
+    axes: list[list[Setting]] = [
+        [(override,) for override in axis] for axis in _axes(document, "sweep", faults)
+    ]
     zipped = _axes(document, "zip", faults)
     if len({len(axis) for axis in zipped}) > 1:
         lengths = ", ".join(f"{axis[0].written}: {len(axis)}" for axis in zipped)
         faults.append(document.fault(("zip",), "the lists must be equally long", value=lengths))
         zipped = []
     _refuse_hidden([axis[0][0] for axis in axes] + [axis[0] for axis in zipped], given, faults)
-    together: list[list[Step]] = [*axes, [*zip(*zipped, strict=True)]] if zipped else [*axes]
+    together: list[list[Setting]] = [*axes, [*zip(*zipped, strict=True)]] if zipped else [*axes]
     return (Assignment(tuple(o for step in steps for o in step)) for steps in product(*together))
 
 
@@ -82,7 +84,7 @@ def _axes(document: Document, key: str, faults: list[Fault]) -> list[list[Overri
                 faults.append(document.fault((*place, index), "the same value twice in a sweep", value=value))
         axes.append(
             [
-                Override(parts, value, document.mark((*place, index)), path)
+                Override(parts, value, document.position((*place, index)), path)
                 for index, value in enumerate(values)
             ]
         )
@@ -94,9 +96,15 @@ def _refuse_hidden(axes: Sequence[Override], given: Sequence[Override], faults: 
     for one, other in [*combinations(axes, 2), *((axis, value) for value in given for axis in axes)]:
         shared = min(len(one.path), len(other.path))
         if one.path[:shared] == other.path[:shared]:
-            mark = other.mark
+            position = other.position
             faults.append(
-                Fault(f"{one.written} is swept already", mark.file, mark.line, mark.column, other.written)
+                Fault(
+                    f"{one.written} is swept already",
+                    position.file,
+                    position.line,
+                    position.column,
+                    other.written,
+                )
             )
 
 

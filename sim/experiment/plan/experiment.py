@@ -11,7 +11,7 @@ from sim.experiment import model
 from sim.experiment.plan.axes import Assignment
 from sim.experiment.plan.filters import stays
 from sim.experiment.plan.points import Point, Swept, derive_seed
-from sim.files import FIFO, Document, ExperimentSpec, LimitsSpec, Resolved, ScheduleSpec, SourceFile
+from sim.files import FIFO, BudgetSpec, Document, ExperimentSpec, Resolved, ScheduleSpec, SourceFile
 
 if TYPE_CHECKING:
     from sim.designs import DesignSpec
@@ -49,7 +49,7 @@ class Experiment:
         return tuple(
             make_point(
                 cell.machine, cell.design, cell.workload, cell.placement, cell.threads, spec.seed, replicate,
-                spec.limits, cell.assignment.swept, spec.schedule, self.profile,
+                spec.budget, cell.assignment.swept, spec.schedule, self.profile,
             )
             for cell in self.cells
             for replicate in range(spec.replicates)
@@ -92,7 +92,7 @@ def make_point(
     threads: int,
     seed: int,
     replicate: int = 0,
-    limits: LimitsSpec | None = None,
+    budget: BudgetSpec | None = None,
     swept: Swept = (),
     schedule: ScheduleSpec = FIFO,
     profile: bool = False,
@@ -107,7 +107,7 @@ def make_point(
         threads,
         derive_seed(seed, workload.name, placement, threads, replicate),
         replicate,
-        limits or LimitsSpec(),
+        budget or BudgetSpec(),
         swept,
         hashlib.sha256(digests.encode()).hexdigest(),
         model.code_version(design.spec.family),

@@ -19,7 +19,7 @@ from typing import Any
 from sim.errors import Fault, nearest
 from sim.files import POINT_KEYS, Document, RangeError, parse_range
 
-Values = Mapping[str, Any]
+Properties = Mapping[str, Any]
 """What a condition sees of a point: the values of `POINT_KEYS` and of the swept paths."""
 
 _COMPARISON = re.compile(r"\s*(<=|>=|<|>|!=)\s*(-?\d+(?:\.\d+)?)\s*\Z")
@@ -32,7 +32,7 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 }
 
 
-def stays(values: Values, only: Sequence[Values], exclude: Sequence[Values]) -> bool:
+def stays(values: Properties, only: Sequence[Properties], exclude: Sequence[Properties]) -> bool:
     """Whether the point with these values belongs to the experiment."""
     if only and not any(_holds(condition, values) for condition in only):
         return False
@@ -89,7 +89,7 @@ def _counts(word: Any) -> bool:
         return False
 
 
-def _holds(condition: Values, values: Values) -> bool:
+def _holds(condition: Properties, values: Properties) -> bool:
     return all(key in values and _matches(wanted, values[key]) for key, wanted in condition.items())
 
 

@@ -141,11 +141,11 @@ class Grid:
             self._refuse_long_windows(workload, placement)
 
     def _refuse_long_windows(self, workload: Resolved[WorkloadSpec], placement: str) -> None:
-        window, limit = workload.spec.window_of(placement), self.spec.limits.simulated_time
-        if window is not None and window.least > limit:
+        window, most = workload.spec.window_of(placement), self.spec.budget.simulated_time
+        if window is not None and window.least > most:
             message = f"the window of {workload.name} ends after {format_duration(window.least)}"
-            place = ("limits", "simulated_time")
-            value = self.document.at(place) or format_duration(limit)
+            place = ("budget", "simulated_time")
+            value = self.document.at(place) or format_duration(most)
             self.faults.append(self.document.fault(place, message, value=value, allowed="more than that"))
 
     def _refuse_threads(self, threads: int, machine: Resolved[MachineSpec]) -> None:
@@ -170,5 +170,5 @@ def in_workload(fault: Fault, document: Document, placement: str) -> Fault:
     """*fault*, whose key is a path of the workload, at the place where that was written."""
     path = document.locate(parse_path(fault.key or ""))
     overlaid: KeyPath = ("placements", placement, *path)
-    inside = overlaid in document.marks or isinstance(document.at(overlaid[:3]), list)
+    inside = overlaid in document.positions or isinstance(document.at(overlaid[:3]), list)
     return fault.placed(document.fault(overlaid if inside else path, fault.message))

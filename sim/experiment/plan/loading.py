@@ -95,7 +95,7 @@ def _members(
     members: list[Resolved[Any]] = []
     for index, reference in _items(document, f"{kind}s", str):
         place = document.fault((f"{kind}s", index), f"the same {kind} twice", value=reference)
-        from_caller = document.mark((f"{kind}s", index)).line is None
+        from_caller = document.position((f"{kind}s", index)).line is None
         path = presets.find(kind, reference, base, from_caller=from_caller)
         if isinstance(path, Fault):
             faults.append(path.placed(place))

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from sim.engine import Decisions, Replayer
-from sim.files import FIFO, LimitsSpec, ScheduleSpec
+from sim.files import FIFO, BudgetSpec, ScheduleSpec
 
 if TYPE_CHECKING:
     from sim.designs import DesignSpec
@@ -49,7 +49,7 @@ class Point:
     threads: int
     seed: int
     replicate: int
-    limits: LimitsSpec
+    budget: BudgetSpec
     swept: Swept
     content: str = field(repr=False)
     """sha256 of what the machine's, the design's and the workload's files say."""
@@ -64,7 +64,7 @@ class Point:
 
     @cached_property
     def id(self) -> str:
-        """sha256 over specs, seed, limits and the code's version: the key under which a result is kept.
+        """sha256 over specs, seed, budget and the code's version: the key under which a result is kept.
 
         What a point may take of the machine that simulates it (wall time, memory) is no part of it.
         """
@@ -73,7 +73,7 @@ class Point:
             "placement": self.placement,
             "threads": self.threads,
             "seed": self.seed,
-            "limits": self.limits.model_dump(mode="json", include={"events", "simulated_time"}),
+            "budget": self.budget.model_dump(mode="json", include={"events", "simulated_time"}),
             "replicate": self.replicate,
             "model": self.code,
         }

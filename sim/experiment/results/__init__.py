@@ -8,7 +8,7 @@ from sim.experiment.results.manifest import (
     read_manifest,
 )
 from sim.experiment.results.merging import merge
-from sim.experiment.results.outcome import COLUMNS, KEY, Outcome, Status, killed, measured, raised
+from sim.experiment.results.outcome import COLUMNS, KEY, Outcome, PointStatus, killed, measured, raised
 from sim.experiment.results.store import RunFolder
 from sim.experiment.results.tables import frame
 
@@ -17,8 +17,8 @@ __all__ = [
     "KEY",
     "Manifest",
     "Outcome",
+    "PointStatus",
     "RunFolder",
-    "Status",
     "WrittenTable",
     "describe_run",
     "frame",

@@ -37,13 +37,13 @@ class Damaged(InputError):
     """A manifest that cannot be read because it was cut or changed, which a run that goes on can mend."""
 
 
-class _Part(BaseModel):
+class _Record(BaseModel):
     """What a manifest says; keys that nothing here reads are kept in `Manifest.content`."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
 
-class ShardPart(_Part):
+class ShardPart(_Record):
     """Which part of a sweep a folder holds, and the ids of all its points in order."""
 
     index: Annotated[int, Field(ge=1)]
@@ -51,24 +51,24 @@ class ShardPart(_Part):
     order: list[str]
 
 
-class WrittenTable(_Part):
+class WrittenTable(_Record):
     """A table as it was when the run ended; version 1 does not know its *rows*."""
 
     sha256: str
     rows: int | None = None
 
 
-class _Named(_Part):
+class _Named(_Record):
     name: str
     title: str = ""
 
 
-class _Counts(_Part):
+class _Counts(_Record):
     total: Annotated[int, Field(ge=0)]
     failed: Annotated[int, Field(ge=0)] = 0
 
 
-class Manifest(_Part):
+class Manifest(_Record):
     """A manifest that was read. *content* is all of it, as a JSON object."""
 
     format_version: Annotated[int, Field(ge=1)]

@@ -19,7 +19,7 @@ _SAME = ("experiment", "model_version", "plugins", "resolved", "seed")
 
 
 @dataclass(frozen=True)
-class _Part:
+class _ShardFolder:
     """A folder with a part of a sweep. *content* is its whole manifest."""
 
     folder: Path
@@ -62,16 +62,16 @@ def merge(folders: Sequence[Path], out: Path) -> list[Outcome]:
     return outcomes
 
 
-def _read(folder: Path) -> _Part:
+def _read(folder: Path) -> _ShardFolder:
     if not (folder / JOURNAL).exists() or (manifest := read_manifest(folder)) is None:
         raise InputError(Fault("no such run directory", display(folder)))
     if manifest.shard is None:
         raise InputError(Fault("this run is no shard: make one with run --shard", display(folder)))
     records = read_journal(folder)
-    return _Part(folder, manifest.shard, manifest.content, records.finished, records.damaged)
+    return _ShardFolder(folder, manifest.shard, manifest.content, records.finished, records.damaged)
 
 
-def _lost(parts: Sequence[_Part]) -> list[Fault]:
+def _lost(parts: Sequence[_ShardFolder]) -> list[Fault]:
     """Where points may have been lost."""
     return [
         Fault("damaged: run this shard again with --resume", display(part.folder / JOURNAL), part.damaged[0])
@@ -80,7 +80,7 @@ def _lost(parts: Sequence[_Part]) -> list[Fault]:
     ]
 
 
-def _summary(part: _Part) -> dict[str, Any]:
+def _summary(part: _ShardFolder) -> dict[str, Any]:
     """What is worth keeping of a shard's own manifest."""
     keys = ("started", "finished", "wall_seconds", "platform", "versions", "git")
     return {"shard": part.label} | {key: part.content[key] for key in keys if key in part.content}

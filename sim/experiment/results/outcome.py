@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sim.experiment.plan import Point
     from sim.workload import Measurement
 
-Status = Literal["ok", "failed"]
+PointStatus = Literal["ok", "failed"]
 _AS_WRITTEN = ConfigDict(extra="forbid")
 """For records that are read back: a field that is not known here is of another version."""
 
@@ -44,7 +44,7 @@ class Row:
     simulated_ns: float | None = None
     operations: int | None = None
     events: int | None = None
-    status: Status = "ok"
+    status: PointStatus = "ok"
     error: str = ""
 
 

@@ -34,7 +34,7 @@ def run_point(point: Point, record: Path | None = None, listeners: Sequence[Prob
             raise InputError(
                 Fault("the code of the model or of a plug-in changed after the experiment was read")
             )
-        with watched(point.limits):
+        with watched(point.budget):
             used = rule if record is None else recorder
             if point.profile:
                 from sim.profile import RunReport
@@ -65,6 +65,6 @@ def simulate(point: Point, schedule: Schedule, *listeners: Probe) -> Measurement
         threads=point.threads,
         seed=point.seed,
         schedule=schedule,
-        limits=workload.Limits(events=point.limits.events, simulated_ps=point.limits.simulated_time),
+        limits=workload.Limits(events=point.budget.events, simulated_ps=point.budget.simulated_time),
         probe=listen(*listeners),
     )

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sim.errors import Exhausted
-from sim.files import LimitsSpec
+from sim.files import BudgetSpec
 
 _SECONDS_BETWEEN_LOOKS = 0.02
 
@@ -24,12 +24,12 @@ class _GivenUpError(BaseException):
 
 
 @contextmanager
-def watched(limits: LimitsSpec) -> Iterator[None]:
-    """Raise `Exhausted` in the body when it takes more than *limits* of wall time or memory allow."""
-    if limits.wall is None and limits.memory is None:
+def watched(budget: BudgetSpec) -> Iterator[None]:
+    """Raise `Exhausted` in the body when it takes more than *budget* of wall time or memory allow."""
+    if budget.wall is None and budget.memory is None:
         yield
         return
-    watch = _Watch(limits)
+    watch = _Watch(budget)
     try:
         try:
             yield
@@ -42,14 +42,14 @@ def watched(limits: LimitsSpec) -> Iterator[None]:
 class _Watch:
     """One point under watch. Invariant: nothing is raised in its thread once `disarm` has returned."""
 
-    def __init__(self, limits: LimitsSpec) -> None:
+    def __init__(self, budget: BudgetSpec) -> None:
         self.reason = ""
-        self._limits = limits
+        self._budget = budget
         self._target = threading.get_ident()
         self._lock = threading.Lock()
         self._over = threading.Event()
-        self._deadline = None if limits.wall is None else time.monotonic() + limits.wall
-        self._base_bytes = 0 if limits.memory is None else _resident_bytes()
+        self._deadline = None if budget.wall is None else time.monotonic() + budget.wall
+        self._base_bytes = 0 if budget.memory is None else _resident_bytes()
         threading.Thread(target=self._look, daemon=True).start()
 
     def disarm(self) -> None:
@@ -68,8 +68,8 @@ class _Watch:
 
     def _exceeded(self) -> str:
         if self._deadline is not None and time.monotonic() > self._deadline:
-            return f"more than {self._limits.wall:g} s of wall time"
-        memory = self._limits.memory
+            return f"more than {self._budget.wall:g} s of wall time"
+        memory = self._budget.memory
         if memory is not None and _resident_bytes() - self._base_bytes > memory:
             return f"more than {memory / (1 << 20):g} MiB of memory"
         return ""

@@ -51,7 +51,7 @@ EXPERIMENT = st.fixed_dictionaries(
             min_size=1, max_size=2,
         ),
         "sweep": st.sampled_from(sorted(CHANGES)).map(lambda path: {path: CHANGES[path]}),
-        "limits": st.just({"events": 1_000_000}),
+        "budget": st.just({"events": 1_000_000}),
     },
 )  # fmt: skip
 

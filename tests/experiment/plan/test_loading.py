@@ -42,7 +42,7 @@ def test_does_a_points_seed_ignore_the_rest_of_the_experiment(pair: Experiment) 
     "change",
     [
         {"seed": 8},
-        {"limits.events": 9},
+        {"budget.events": 9},
         {"design.syscall": "9 ns"},
         {"machine.cpus": 9},
         {"workload.steps": []},
@@ -60,7 +60,7 @@ def test_does_a_title_leave_the_id_alone(pair: Experiment) -> None:
 
 def test_are_ids_the_same_in_another_process_and_hash_seed(pair: Experiment) -> None:
     assert pair.points[0].seed == 48809897280603
-    assert pair.points[0].id[:16] == "11e431ae65914bee"
+    assert pair.points[0].id[:16] == "62a8159c72c0fef2"
 
 
 def test_do_replicates_differ_in_seed_alone(house: Path) -> None:
@@ -136,13 +136,13 @@ def test_can_an_experiment_bring_its_own_files(house: Path) -> None:
         ),
         (
             "name: e",
-            "limits: {simulated_time: -1 s}\nname: e",
-            "e.yaml:1:26: limits.simulated_time: a duration cannot be negative (got '-1 s')",
+            "budget: {simulated_time: -1 s}\nname: e",
+            "e.yaml:1:26: budget.simulated_time: a duration cannot be negative (got '-1 s')",
         ),
         (
             "name: e",
-            "limits: {events: 0}\nname: e",
-            "e.yaml:1:18: limits.events: too small (got 0; allowed: at least 1)",
+            "budget: {events: 0}\nname: e",
+            "e.yaml:1:18: budget.events: too small (got 0; allowed: at least 1)",
         ),
         (
             "name: e",

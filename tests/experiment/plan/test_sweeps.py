@@ -118,10 +118,10 @@ def test_what_does_quick_change(house: Path) -> None:
 
 def test_are_shared_parts_included(house: Path) -> None:
     (house / "parts").mkdir()
-    (house / "parts/a.yaml").write_text("machine: large\nlimits: {events: 5}\nseed: 3\n")
-    (house / "parts/b.yaml").write_text("seed: 4\nlimits: {simulated_time: 1 s}\n")
+    (house / "parts/a.yaml").write_text("machine: large\nbudget: {events: 5}\nseed: 3\n")
+    (house / "parts/b.yaml").write_text("seed: 4\nbudget: {simulated_time: 1 s}\n")
     found = experiment(house, "include: [parts/a.yaml, parts/b.yaml]\n")
-    assert (found.spec.seed, found.spec.limits.events, found.spec.machines) == (4, 5, ("small",))
+    assert (found.spec.seed, found.spec.budget.events, found.spec.machines) == (4, 5, ("small",))
     assert [file.path for file in found.files][:3] == ["e.yaml", "parts/a.yaml", "parts/b.yaml"]
 
 

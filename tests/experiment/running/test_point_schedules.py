@@ -112,11 +112,11 @@ def test_is_the_file_of_a_fifo_run_empty(tmp_path: Path) -> None:
 
 
 def test_are_the_decisions_of_a_failed_point_kept_and_its_failure_repeated(tmp_path: Path) -> None:
-    experiment = small("shuffle", **{"limits.events": 3000})
+    experiment = small("shuffle", **{"budget.events": 3000})
     outcome = run_point(experiment.points[0], tmp_path)
     assert outcome.row.error.startswith("BudgetExceeded: more than 3000 events")
     (file,) = tmp_path.iterdir()
-    (again,) = replaying(small(**{"limits.events": 3000}), file).points
+    (again,) = replaying(small(**{"budget.events": 3000}), file).points
     assert run_point(again).row == outcome.row
 
 

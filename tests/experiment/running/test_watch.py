@@ -11,11 +11,11 @@ from fakes import measure
 from sim.errors import Exhausted
 from sim.experiment import Experiment, load, run, run_point
 from sim.experiment.running.watch import watched
-from sim.files import LimitsSpec
+from sim.files import BudgetSpec
 
 
-def limits(**values: str) -> LimitsSpec:
-    return LimitsSpec.model_validate(values)
+def budget(**values: str) -> BudgetSpec:
+    return BudgetSpec.model_validate(values)
 
 
 def spin(seconds: float = 5.0) -> None:
@@ -36,31 +36,31 @@ def hoard() -> None:
 
 def test_is_a_slow_body_stopped() -> None:
     started = time.monotonic()
-    with pytest.raises(Exhausted, match=r"more than 0.05 s of wall time"), watched(limits(wall="50 ms")):
+    with pytest.raises(Exhausted, match=r"more than 0.05 s of wall time"), watched(budget(wall="50 ms")):
         spin()
     assert time.monotonic() - started < 1
 
 
 def test_is_a_greedy_body_stopped() -> None:
-    with pytest.raises(Exhausted, match="more than 64 MiB of memory"), watched(limits(memory="64 MiB")):
+    with pytest.raises(Exhausted, match="more than 64 MiB of memory"), watched(budget(memory="64 MiB")):
         hoard()
 
 
 def test_is_a_modest_body_left_alone_and_nothing_raised_later() -> None:
-    with watched(limits(wall="50 ms", memory="64 MiB")):
+    with watched(budget(wall="50 ms", memory="64 MiB")):
         pass
     spin(0.1)
 
 
 def test_does_another_exception_pass() -> None:
-    with pytest.raises(KeyError), watched(limits(wall="1 min")):
+    with pytest.raises(KeyError), watched(budget(wall="1 min")):
         raise KeyError
 
 
 def test_is_an_exhausted_point_a_failed_row_that_is_tried_again(
     house: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    experiment = load("pair", {"threads": [1], "designs": ["calm"], "limits.wall": "30 ms"})
+    experiment = load("pair", {"threads": [1], "designs": ["calm"], "budget.wall": "30 ms"})
     monkeypatch.setattr("sim.experiment.running.simulation.simulate", lambda point, schedule: spin())
     frame = run(experiment, out="out")
     assert set(frame["error"]) == {"Exhausted: more than 0.03 s of wall time"}
@@ -68,8 +68,8 @@ def test_is_an_exhausted_point_a_failed_row_that_is_tried_again(
     assert set(again["status"]) == {"ok"}
 
 
-def test_do_limits_of_the_machine_leave_the_id_alone(pair: Experiment) -> None:
-    limited = load("pair", {"limits.wall": "10 min", "limits.memory": "2 GiB"})
+def test_does_what_a_point_may_take_of_the_machine_leave_the_id_alone(pair: Experiment) -> None:
+    limited = load("pair", {"budget.wall": "10 min", "budget.memory": "2 GiB"})
     assert [p.id for p in limited.points] == [p.id for p in pair.points]
 
 
