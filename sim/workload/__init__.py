@@ -3,13 +3,13 @@
 from sim.workload.bench import BenchSpec
 from sim.workload.demands import foresee, lacking, misfit, never_works
 from sim.workload.pinning import Pinning, order_of
-from sim.workload.simulate import Limits, Measurement, simulate
+from sim.workload.simulate import Budget, Measurement, simulate
 from sim.workload.spec import WorkloadPlan, WorkloadSpec
 from sim.workload.window import Reported
 
 __all__ = [
     "BenchSpec",
-    "Limits",
+    "Budget",
     "Measurement",
     "Pinning",
     "Reported",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Limits:
+class Budget:
     """What a point may use before it counts as failed; the simulated time is each run's."""
 
     events: int
@@ -62,7 +62,7 @@ def simulate(
     placement: str,
     threads: int,
     seed: int,
-    limits: Limits,
+    budget: Budget,
     schedule: Schedule | ScheduleName = "fifo",
     probe: Probe = QUIET,
 ) -> Measurement:
@@ -71,7 +71,7 @@ def simulate(
     *schedule* is the rule for what happens at the same instant. *probe* is told of all runs, one after the
     other.
 
-    Raises `InputError` where the workload cannot run on this machine, `BudgetExceeded` where the limits are
+    Raises `InputError` where the workload cannot run on this machine, `BudgetExceeded` where *budget* is
     passed and `ModelError` where the model breaks a rule or nothing was measured.
     """
     if not 1 <= threads <= machine.cpus:
@@ -88,8 +88,8 @@ def simulate(
                 threads=threads,
                 seed=seed,
                 schedule=schedule,
-                max_events=limits.events,
-                max_time_ps=limits.simulated_ps,
+                max_events=budget.events,
+                max_time_ps=budget.simulated_ps,
                 probe=probe,
             )
         )
@@ -103,8 +103,8 @@ def simulate(
                 threads=threads,
                 seed=f"{seed}/{number}",
                 schedule=schedule,
-                max_events=limits.events - sum(run.events for run in runs),
-                max_time_ps=limits.simulated_ps,
+                max_events=budget.events - sum(run.events for run in runs),
+                max_time_ps=budget.simulated_ps,
                 probe=probe,
             )
             runs.append(run)

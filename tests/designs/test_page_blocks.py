@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from sim.files import load_spec
-from sim.workload import BenchSpec, Limits, simulate
+from sim.workload import BenchSpec, Budget, simulate
 
-LIMITS = Limits(events=5_000_000, simulated_ps=10**12)
+BUDGET = Budget(events=5_000_000, simulated_ps=10**12)
 
 
 def latency(design: str, order: int, operation: str, threads: int, count: int) -> float:
@@ -35,7 +35,7 @@ def latency(design: str, order: int, operation: str, threads: int, count: int) -
         placement="",
         threads=threads,
         seed=1,
-        limits=LIMITS,
+        budget=BUDGET,
     ).latency_mean_ns
 
 

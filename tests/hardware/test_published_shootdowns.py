@@ -14,7 +14,7 @@ from sim.designs import DesignSpec
 from sim.engine import Engine, Steps
 from sim.files import load_spec
 from sim.hardware import Cpu, Machine, MachineSpec
-from sim.workload import BenchSpec, Limits, simulate
+from sim.workload import BenchSpec, Budget, simulate
 
 US = 1_000_000
 
@@ -87,7 +87,7 @@ def bench_ns(machine_name: str, design: str, workload: str, threads: int) -> flo
         placement="",
         threads=threads,
         seed=2025,
-        limits=Limits(events=50_000_000, simulated_ps=10**12),
+        budget=Budget(events=50_000_000, simulated_ps=10**12),
     ).latency_mean_ns
 
 

@@ -65,6 +65,6 @@ def simulate(point: Point, schedule: Schedule, *listeners: Probe) -> Measurement
         threads=point.threads,
         seed=point.seed,
         schedule=schedule,
-        limits=workload.Limits(events=point.budget.events, simulated_ps=point.budget.simulated_time),
+        budget=workload.Budget(events=point.budget.events, simulated_ps=point.budget.simulated_time),
         probe=listen(*listeners),
     )
