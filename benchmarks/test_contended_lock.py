@@ -9,7 +9,7 @@ import pytest
 import simpy
 
 from sim.engine import PARKED, Engine, Steps, Thread
-from sim.experiment import load_spec
+from sim.files import load_spec
 from sim.hardware import Cpu, Machine
 from sim.sync import McsLock, QueueNodes
 

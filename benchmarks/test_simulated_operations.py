@@ -8,7 +8,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import sim
-from sim.workload import Limits, Measurement, simulate
+from sim.workload import Budget, Measurement, simulate
 
 
 @pytest.mark.parametrize("cpus", [1, 8, 64, 384])
@@ -33,7 +33,7 @@ def test_operations(
             placement=point.placement,
             threads=point.threads,
             seed=point.seed,
-            limits=Limits(events=point.limits.events, simulated_ps=point.limits.simulated_time),
+            budget=Budget(events=point.budget.events, simulated_ps=point.budget.simulated_time),
         )
 
     benchmark.group = f"simulated operations, {workload}, {design}"

@@ -6,7 +6,7 @@ invariant of the simulator), `BudgetExceeded` is a point that ran out of its all
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -38,6 +38,18 @@ class Fault:
         if self.suggestion:
             notes.append(f"did you mean {self.suggestion!r}?")
         return f"{head} ({'; '.join(notes)})" if notes else head
+
+    def placed(self, at: Fault) -> Fault:
+        """This fault, which knows what is wrong, at the place of another, which knows where."""
+        value = at.value if self.value is None else self.value
+        return Fault(self.message, at.file, at.line, at.column, at.key, value, self.allowed, self.suggestion)
+
+
+def nearest(word: str, words: Iterable[str]) -> str | None:
+    """The closest of *words* to a misspelt one, for a fault's suggestion; None if none is close."""
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(word, list(words), n=1, cutoff=0.6)), None)
 
 
 class RuleError(ValueError):
@@ -81,3 +93,7 @@ class ReplayError(CortensimError):
 
 class BudgetExceeded(CortensimError):
     """A point used up its events or its simulated time."""
+
+
+class Exhausted(BudgetExceeded):
+    """A point took more time or memory than it may; on another machine it may not."""

@@ -20,7 +20,7 @@ from sim.analysis.panels import THREADS_LABEL, draw_over_threads
 from sim.analysis.published import default_files, read_published
 from sim.analysis.style import SPARE_STYLES, LineStyle
 from sim.analysis.tables import THROUGHPUT, finished, labelled
-from sim.experiment import presets
+from sim.files import presets
 
 OF_LATENCY = ("hardware-shootdown", "hardware-broadcast", "hardware-guest-ipi")
 """Beginnings of the names of experiments that are about latency: a line for each machine and design."""

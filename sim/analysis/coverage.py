@@ -19,22 +19,11 @@ from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
-from sim.analysis.metrics import Measured, Metric, Place, metric_named
+from sim.analysis.metrics import CellName, Metric, Simulated, metric_named
 from sim.analysis.published import Observation
 from sim.errors import Fault, InputError
-from sim.experiment import (
-    ExperimentSpec,
-    Kind,
-    Override,
-    Point,
-    Resolved,
-    floors,
-    load_spec,
-    make_point,
-    presets,
-)
-from sim.experiment.files import real
-from sim.experiment.yaml_loader import display
+from sim.experiment import Point, make_point, model
+from sim.files import ExperimentSpec, Kind, Override, Resolved, display, load_spec, presets, real
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -49,7 +38,7 @@ _NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "te
 Fold = Callable[[Sequence[float]], float]
 
 
-class Machine(Protocol):
+class HasClock(Protocol):
     """What a metric has to know of a machine."""
 
     @property
@@ -69,14 +58,14 @@ class Catalogue(Protocol):
         """What *reference*, a name or a path, names; None if there is no such file."""
         ...
 
-    def machine(self, name: str) -> Machine: ...
+    def machine(self, name: str) -> HasClock: ...
     def placements(self, workload: str) -> Sequence[str]: ...
     def reported(self, workload: str, placement: str) -> Reported:
         """How the benchmark behind *workload* computes its throughput."""
         ...
 
-    def refusal(self, place: Place) -> str | None:
-        """Why *place*, all of whose names are known, cannot be run, if so."""
+    def refusal(self, cell: CellName) -> str | None:
+        """Why *cell*, all of whose names are known, cannot be run, if so."""
         ...
 
 
@@ -120,25 +109,25 @@ class FileCatalogue:
         """The file with this name, with *overrides* in place of values."""
         return load_spec(kind, self._known[kind, name], [o for o in overrides if o.target == kind])
 
-    def points(self, places: Sequence[Place], overrides: Sequence[Override] = ()) -> list[Point]:
-        """The points at *places*, with *overrides* in place of values in the files and the seed that
+    def points(self, cells: Sequence[CellName], overrides: Sequence[Override] = ()) -> list[Point]:
+        """The points at *cells*, with *overrides* in place of values in the files and the seed that
         experiments have by default. Raises `InputError` where one does not fit."""
         load = cache(partial(self.load, overrides=overrides))
         seed = ExperimentSpec.model_fields["seed"].default
         return [
             make_point(
-                cast("Resolved[MachineSpec]", load("machine", place.machine)),
-                cast("Resolved[DesignSpec]", load("design", place.design)),
-                cast("Resolved[WorkloadSpec]", load("workload", place.workload)),
-                place.placement,
-                place.threads,
+                cast("Resolved[MachineSpec]", load("machine", cell.machine)),
+                cast("Resolved[DesignSpec]", load("design", cell.design)),
+                cast("Resolved[WorkloadSpec]", load("workload", cell.workload)),
+                cell.placement,
+                cell.threads,
                 seed,
             )
-            for place in places
+            for cell in cells
         ]
 
-    def machine(self, name: str) -> Machine:
-        return cast(Machine, self._once("machine", name).spec)
+    def machine(self, name: str) -> HasClock:
+        return cast(HasClock, self._once("machine", name).spec)
 
     def placements(self, workload: str) -> Sequence[str]:
         return cast("WorkloadSpec", self._once("workload", workload).spec).placement_names
@@ -146,36 +135,36 @@ class FileCatalogue:
     def reported(self, workload: str, placement: str) -> Reported:
         return cast("WorkloadSpec", self._once("workload", workload).spec).reported(placement)
 
-    def refusal(self, place: Place) -> str | None:
-        machine = cast("MachineSpec", self._once("machine", place.machine).spec)
-        design = cast("DesignSpec", self._once("design", place.design).spec)
-        workload = cast("WorkloadSpec", self._once("workload", place.workload).spec)
-        fault = floors.foresee(machine, workload, place.placement, [place.threads])
-        missing = ", no ".join(floors.lacking(design, workload))
+    def refusal(self, cell: CellName) -> str | None:
+        machine = cast("MachineSpec", self._once("machine", cell.machine).spec)
+        design = cast("DesignSpec", self._once("design", cell.design).spec)
+        workload = cast("WorkloadSpec", self._once("workload", cell.workload).spec)
+        fault = model.foresee(machine, workload, cell.placement, [cell.threads])
+        missing = ", no ".join(model.lacking(design, workload))
         lack = f"{design.name} offers no {missing}" if missing else None
         return design.refuses(machine) or lack or (str(fault) if fault else None)
 
 
 @dataclass(frozen=True)
 class Question:
-    """A published row as the model understands it: one place a workload, a metric, and how to fold them."""
+    """A published row as the model understands it: one cell a workload, a metric, and how to fold them."""
 
-    places: tuple[Place, ...]
-    needs: Mapping[Place, tuple[Place, ...]]
+    cells: tuple[CellName, ...]
+    needs: Mapping[CellName, tuple[CellName, ...]]
     metric: Metric
     fold: Fold
     factor: float
 
-    def points(self) -> list[Place]:
+    def points(self) -> list[CellName]:
         """The points to simulate, each once."""
-        return list(dict.fromkeys(point for place in self.places for point in self.needs[place]))
+        return list(dict.fromkeys(point for cell in self.cells for point in self.needs[cell]))
 
-    def answer(self, measured: Mapping[Place, Measured]) -> dict[str, float]:
+    def answer(self, simulated: Mapping[CellName, Simulated]) -> dict[str, float]:
         """The metric of each workload, in the row's unit. Raises `PointFailedError`."""
         return {
-            place.workload: self.factor
-            * self.metric.compute(place, {point: measured[point] for point in self.needs[place]})
-            for place in self.places
+            cell.workload: self.factor
+            * self.metric.compute(cell, {point: simulated[point] for point in self.needs[cell]})
+            for cell in self.cells
         }
 
 
@@ -213,15 +202,15 @@ def _question(row: Observation, named: Sequence[str], catalogue: Catalogue) -> Q
     references, fold = _workloads(row, named, metric)
     workloads = [_workload(reference, row, catalogue) for reference in references]
     design = _name("design", row.system, catalogue)
-    places = tuple(Place(name, design, *workload, row.tasks) for workload in workloads)
-    needs = {place: tuple(metric.needs(place, machine.cpus)) for place in places}
+    cells = tuple(CellName(name, design, *workload, row.tasks) for workload in workloads)
+    needs = {cell: tuple(metric.needs(cell, machine.cpus)) for cell in cells}
     for point in (point for points in needs.values() for point in points):
         _name("design", point.design, catalogue)
         if point.threads > machine.cpus:
             raise NotCoveredError(f"{point.threads} threads on a machine of {machine.cpus} cpus")
         if (refusal := catalogue.refusal(point)) is not None:
             raise NotCoveredError(refusal)
-    return Question(places, needs, metric, fold, factor)
+    return Question(cells, needs, metric, fold, factor)
 
 
 def _name(kind: Kind, reference: str, catalogue: Catalogue) -> str:

@@ -18,9 +18,10 @@ import pandas as pd
 
 from sim.analysis.coverage import Catalogue, FileCatalogue, Question, questions
 from sim.analysis.published import Observation, default_files, read_published, select_datasets
-from sim.analysis.validation import Judgement, judge, measured, with_reported
+from sim.analysis.validation import Judgement, by_cell, judge, with_reported
 from sim.errors import Fault, InputError
-from sim.experiment import Override, Progress, presets, run_points
+from sim.experiment import Progress, run_points
+from sim.files import Override, presets
 
 if TYPE_CHECKING:
     from sim.terminal import Console
@@ -122,12 +123,12 @@ def fit(
         message = ": ".join([f"no row marked {CALIBRATE} that the model covers", *reasons])
         raise InputError(Fault(message, value=machine, allowed=machines or None))
     choices = list(itertools.product(*candidates))
-    places = list(dict.fromkeys(place for _, question in pairs for place in question.points()))
-    points = [point for choice in choices for point in files.points(places, choice)]
+    cells = list(dict.fromkeys(cell for _, question in pairs for cell in question.points()))
+    points = [point for choice in choices for point in files.points(cells, choice)]
     frame = with_reported(run_points(points, workers, progress), catalogue or files)
     tried = []
     for number, choice in enumerate(choices):
-        found = measured(frame.iloc[number * len(places) : (number + 1) * len(places)])
+        found = by_cell(frame.iloc[number * len(cells) : (number + 1) * len(cells)])
         judgements = tuple(judge(row, question, found) for row, question in pairs)
         tried.append(Candidate({override.written: override.value for override in choice}, judgements))
     return Fit(tuple(sorted(tried, key=lambda candidate: candidate.score)), tuple(row for row, _ in pairs))

@@ -1,6 +1,6 @@
 """Metrics: what a published number means in terms of simulated points.
 
-A metric says which points it needs for a place (machine, design, workload, placement, threads) and computes
+A metric says which points it needs for a cell (machine, design, workload, placement, threads) and computes
 its value from them. Metrics are looked up by the name that the published row gives; a name that contains
 another design's (`throughput_over_linux-6.13`) is built on the spot.
 """
@@ -28,8 +28,8 @@ class PointFailedError(CortensimError):
 
 
 @dataclass(frozen=True, order=True)
-class Place:
-    """Where a number is measured: one point, without seed and replicate."""
+class CellName:
+    """Where a number is simulated: one point, without seed and replicate."""
 
     machine: str
     design: str
@@ -39,7 +39,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Simulated:
     """What one simulated point gave; *error* is empty when it finished.
 
     The throughput is the one that the benchmark itself reports: work done over time, or threads over mean
@@ -55,14 +55,14 @@ class Measured:
 class Metric:
     """How one kind of published number is computed.
 
-    *needs* lists the places to simulate for a row's own place on a machine with so many cpus; *compute* takes
+    *needs* lists the cells to simulate for a row's own cell on a machine with so many cpus; *compute* takes
     that place and the measured of exactly those, and gives the value in the metric's first unit; *units* maps
     each unit a row may use to its factor; *overall* folds the values of several workloads when a row speaks
     of all of them.
     """
 
-    needs: Callable[[Place, int], Sequence[Place]]
-    compute: Callable[[Place, Mapping[Place, Measured]], float]
+    needs: Callable[[CellName, int], Sequence[CellName]]
+    compute: Callable[[CellName, Mapping[CellName, Simulated]], float]
     units: Mapping[str, float]
     overall: Callable[[Sequence[float]], float] = median
 
@@ -81,7 +81,7 @@ def metric_named(name: str) -> Metric | None:
 
 
 def ratio_metric(baseline: str) -> str:
-    """The name of the metric that divides by the throughput of *baseline* at the same place."""
+    """The name of the metric that divides by the throughput of *baseline* at the same cell."""
     return f"{_RATIO_PREFIX}{baseline}"
 
 
@@ -106,52 +106,50 @@ def knee(curve: Sequence[tuple[int, float]]) -> int:
     raise ValueError("a curve needs at least one point")
 
 
-def _of(place: Place, measured: Mapping[Place, Measured]) -> Measured:
-    found = measured[place]
+def _of(cell: CellName, simulated: Mapping[CellName, Simulated]) -> Simulated:
+    found = simulated[cell]
     if found.error:
-        raise PointFailedError(
-            f"{place.design} {place.workload}, {thread_count(place.threads)}: {found.error}"
-        )
+        raise PointFailedError(f"{cell.design} {cell.workload}, {thread_count(cell.threads)}: {found.error}")
     return found
 
 
-def _throughput(place: Place, measured: Mapping[Place, Measured]) -> float:
-    return _of(place, measured).throughput_ops_per_us
+def _throughput(cell: CellName, simulated: Mapping[CellName, Simulated]) -> float:
+    return _of(cell, simulated).throughput_ops_per_us
 
 
-def _latency(place: Place, measured: Mapping[Place, Measured]) -> float:
-    return _of(place, measured).latency_mean_ns
+def _latency(cell: CellName, simulated: Mapping[CellName, Simulated]) -> float:
+    return _of(cell, simulated).latency_mean_ns
 
 
-def _itself(place: Place, cpus: int) -> Sequence[Place]:
-    return [place]
+def _itself(cell: CellName, cpus: int) -> Sequence[CellName]:
+    return [cell]
 
 
 def _throughput_over(baseline: str) -> Metric:
-    def needs(place: Place, cpus: int) -> Sequence[Place]:
-        return [place, replace(place, design=baseline)]
+    def needs(cell: CellName, cpus: int) -> Sequence[CellName]:
+        return [cell, replace(cell, design=baseline)]
 
-    def compute(place: Place, measured: Mapping[Place, Measured]) -> float:
-        return _throughput(place, measured) / _throughput(replace(place, design=baseline), measured)
+    def compute(cell: CellName, simulated: Mapping[CellName, Simulated]) -> float:
+        return _throughput(cell, simulated) / _throughput(replace(cell, design=baseline), simulated)
 
     return Metric(needs, compute, {"ratio": 1.0})
 
 
-def _one_and_itself(place: Place, cpus: int) -> Sequence[Place]:
-    return [replace(place, threads=1), place]
+def _one_and_itself(cell: CellName, cpus: int) -> Sequence[CellName]:
+    return [replace(cell, threads=1), cell]
 
 
-def _scaling_per_thread(place: Place, measured: Mapping[Place, Measured]) -> float:
-    one = _throughput(replace(place, threads=1), measured)
-    return _throughput(place, measured) / one / place.threads
+def _scaling_per_thread(cell: CellName, simulated: Mapping[CellName, Simulated]) -> float:
+    one = _throughput(replace(cell, threads=1), simulated)
+    return _throughput(cell, simulated) / one / cell.threads
 
 
-def _whole_curve(place: Place, cpus: int) -> Sequence[Place]:
-    return [replace(place, threads=threads) for threads in thread_ladder(cpus)]
+def _whole_curve(cell: CellName, cpus: int) -> Sequence[CellName]:
+    return [replace(cell, threads=threads) for threads in thread_ladder(cpus)]
 
 
-def _knee_threads(place: Place, measured: Mapping[Place, Measured]) -> float:
-    return knee([(step.threads, _throughput(step, measured)) for step in measured])
+def _knee_threads(cell: CellName, simulated: Mapping[CellName, Simulated]) -> float:
+    return knee([(step.threads, _throughput(step, simulated)) for step in simulated])
 
 
 _RATIO_PREFIX = "throughput_over_"

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from sim.analysis.sheets import Rule, finite, one_of, read_text, row_length_fault, rows_of, shortened, whole
-from sim.errors import Fault, InputError
-from sim.experiment import presets
-from sim.experiment.nearest import nearest
+from sim.errors import Fault, InputError, nearest
+from sim.files import presets
 
 COLUMNS = (
     "dataset",

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sim.errors import Fault, InputError
-from sim.experiment.files import read_input
+from sim.files import read_input
 
 LONGEST_NAME = 200
 """Letters of a name: what a figure can still show."""

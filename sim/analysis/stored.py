@@ -28,9 +28,8 @@ from sim.analysis.sheets import (
     whole,
 )
 from sim.errors import Fault, InputError
-from sim.experiment.files import read_regular, reason
-from sim.experiment.manifest import Manifest, WrittenTable
-from sim.experiment.outcome import COLUMNS, KEY, Status
+from sim.experiment import COLUMNS, KEY, Manifest, PointStatus, WrittenTable
+from sim.files import read_regular, reason
 
 POINTS, BREAKDOWN, PARQUET = "points.csv", "breakdown.csv", "points.parquet"
 _MOST_FAULTS = 20
@@ -50,7 +49,7 @@ _RULES: dict[str, Rule] = {
     "threads": whole(1),
     "seed": whole(0),
     "replicate": whole(0),
-    "status": one_of(get_args(Status)),
+    "status": one_of(get_args(PointStatus)),
     "activity": name(),
     "ns_per_op": _MEASURED,
     **dict.fromkeys(_MAY_BE_EMPTY, _MEASURED),

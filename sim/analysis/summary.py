@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.analysis.tables import averaged, swept_columns
-from sim.experiment.outcome import KEY
+from sim.experiment import KEY
 from sim.terminal import TextTable
 
 if TYPE_CHECKING:

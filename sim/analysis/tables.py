@@ -17,7 +17,7 @@ import pandas as pd
 
 from sim.analysis.stored import BREAKDOWN, PARQUET, POINTS, read_table, refuse_changed, swept, typed
 from sim.errors import Fault, InputError
-from sim.experiment.manifest import read_manifest
+from sim.experiment import read_manifest
 
 CURVE_KEYS = ("design", "machine", "workload", "placement")
 POINT_KEYS = (*CURVE_KEYS, "threads")

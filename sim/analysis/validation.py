@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from sim.analysis.coverage import Catalogue, FileCatalogue, Question, questions
-from sim.analysis.metrics import Measured, Place, PointFailedError
+from sim.analysis.metrics import CellName, PointFailedError, Simulated
 from sim.analysis.published import COLUMNS, Observation, default_files, read_published, select_datasets
 from sim.analysis.tables import FROM_LATENCY, THROUGHPUT
 from sim.analysis.wording import plain_number
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 OK, MISS, NOT_COVERED = "ok", "miss", "not covered"
 RESULT_COLUMNS = (*COLUMNS, "simulated", "relative_error", "verdict")
 
-Runner = Callable[[Sequence[Place], int, Progress | None], pd.DataFrame]
-"""Simulates places with so many workers; the frame is that of `sim.run`, its breakdown in `attrs`."""
+Runner = Callable[[Sequence[CellName], int, Progress | None], pd.DataFrame]
+"""Simulates cells with so many workers; the frame is that of `sim.run`, its breakdown in `attrs`."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Judgement:
 
     *simulated* is in the row's unit and *relative_error* is simulated over published less 1; both are NaN
     without an answer. *note* is the reason of a row that has none, or the workloads behind a group's value.
-    *points* are the places that were simulated for it.
+    *points* are the cells that were simulated for it.
     """
 
     observation: Observation
@@ -54,7 +54,7 @@ class Judgement:
     relative_error: float
     verdict: str
     note: str
-    points: tuple[Place, ...]
+    points: tuple[CellName, ...]
 
     @property
     def covered(self) -> bool:
@@ -145,25 +145,25 @@ def validate(
     known = catalogue or files
     asked = questions(observations, known)
     answerable = [question for question in asked if isinstance(question, Question)]
-    places = list(dict.fromkeys(point for question in answerable for point in question.points()))
+    cells = list(dict.fromkeys(point for question in answerable for point in question.points()))
 
-    def simulate(places: Sequence[Place], workers: int, progress: Progress | None) -> pd.DataFrame:
-        return run_points(files.points(places), workers, progress)
+    def simulate(cells: Sequence[CellName], workers: int, progress: Progress | None) -> pd.DataFrame:
+        return run_points(files.points(cells), workers, progress)
 
-    frame = (run or simulate)(places, workers, progress) if places else pd.DataFrame()
+    frame = (run or simulate)(cells, workers, progress) if cells else pd.DataFrame()
     frame = with_reported(frame, known)
-    found = measured(frame)
+    found = by_cell(frame)
     judgements = tuple(judge(row, question, found) for row, question in zip(observations, asked, strict=True))
     return ValidationResult(judgements, frame, frame.attrs.get("breakdown", pd.DataFrame()))
 
 
-def judge(row: Observation, question: Question | str, measured: Mapping[Place, Measured]) -> Judgement:
+def judge(row: Observation, question: Question | str, found: Mapping[CellName, Simulated]) -> Judgement:
     """The verdict on one row: *question* is what it asks, or why it is not covered."""
     if isinstance(question, str):
         return Judgement(row, math.nan, math.nan, NOT_COVERED, question, ())
     points = tuple(question.points())
     try:
-        answers = question.answer(measured)
+        answers = question.answer(found)
     except PointFailedError as failure:
         return Judgement(row, math.nan, math.nan, MISS, f"not simulated: {failure}", points)
     simulated = question.fold(list(answers.values()))
@@ -179,13 +179,13 @@ def with_reported(frame: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:
     return frame.assign(reported=[catalogue.reported(*pair) for pair in pairs])
 
 
-def measured(frame: pd.DataFrame) -> dict[Place, Measured]:
-    """What the points in *frame*, one a row, measured; throughput as their benchmarks report it."""
-    names = [field.name for field in fields(Place)]
+def by_cell(frame: pd.DataFrame) -> dict[CellName, Simulated]:
+    """What the points in *frame*, one a row, gave; throughput as their benchmarks report it."""
+    names = [field.name for field in fields(CellName)]
     found = {}
     for row in frame.to_dict("records"):
-        place = Place(**{name: row[name] for name in names})
-        found[place] = Measured(
+        cell = CellName(**{name: row[name] for name in names})
+        found[cell] = Simulated(
             float(row[FROM_LATENCY if row["reported"] == "from-latency" else THROUGHPUT]),
             float(row["latency_mean_ns"]),
             str(row["error"]) or "failed" if row["status"] == "failed" else "",

@@ -17,13 +17,12 @@ from pathlib import Path
 import pandas as pd
 
 from sim.analysis.activities import grouped
-from sim.analysis.metrics import KNEE_GAIN, Place
+from sim.analysis.metrics import KNEE_GAIN, CellName
 from sim.analysis.tables import FROM_LATENCY, POINT_KEYS, THROUGHPUT
 from sim.analysis.validation import MISS, OK, RESULT_COLUMNS, Judgement, ValidationResult
 from sim.analysis.wording import duration, plain_number
 from sim.errors import Fault, InputError
-from sim.experiment.files import write_atomically
-from sim.experiment.yaml_loader import read_document
+from sim.files import read_document, write_atomically
 from sim.plaintext import plain
 from sim.terminal import Console, TextTable, styled
 
@@ -199,7 +198,7 @@ def _miss(result: ValidationResult, judgement: Judgement, explanations: Mapping[
     yield from _time_table(result, [point for point in judgement.points if point.threads in ends])
 
 
-def _time_table(result: ValidationResult, points: Sequence[Place]) -> Iterator[str]:
+def _time_table(result: ValidationResult, points: Sequence[CellName]) -> Iterator[str]:
     """Where the time of the points behind a miss went, in ns an operation."""
     if result.breakdown.empty:
         return

@@ -8,9 +8,10 @@ from typing import ClassVar
 
 from sim.engine import Steps
 from sim.errors import ModelError
-from sim.hardware import Cpu, Machine, MachineSpec, Spec
+from sim.hardware import Cpu, Machine, MachineSpec
 from sim.mm import AddressSpace, NodePolicy, Operation, Performer, PhysicalMemory, Reference
 from sim.mm.invariants import check
+from sim.quantities import Spec
 
 
 class DesignSpec(Spec):

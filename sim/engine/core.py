@@ -28,8 +28,8 @@ from simpy.resources.resource import Request
 
 from sim.engine.probe import QUIET, Probe
 from sim.engine.schedule import KINDS, Entry, Schedule, ScheduleName, created
-from sim.engine.units import format_duration
 from sim.errors import BudgetExceeded, Deadlock, ModelError
+from sim.quantities import format_duration
 
 
 class _Parked:

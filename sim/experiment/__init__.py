@@ -1,42 +1,77 @@
-"""Experiments: YAML files -> typed specs -> points -> executor -> store. The only floor that knows files."""
+"""Experiments: a plan of points, their running, and their results."""
 
-from sim.experiment.executor import available_cpus
-from sim.experiment.interrupts import patient
-from sim.experiment.outcome import COLUMNS, KEY
-from sim.experiment.overrides import Override, parse_choices, parse_names, parse_override
-from sim.experiment.plan import Experiment, load, make_point
-from sim.experiment.points import Point, derive_seed
-from sim.experiment.presets import KINDS, Kind
-from sim.experiment.progress import Progress, Tick, meter
-from sim.experiment.resolve import Resolved, load_spec
-from sim.experiment.shards import Shard
-from sim.experiment.spec import ExperimentSpec, LimitsSpec
-from sim.experiment.sweep import run, run_points
+from sim.experiment import model
+from sim.experiment.plan import (
+    Experiment,
+    Point,
+    Shard,
+    check_file,
+    derive_seed,
+    load,
+    make_point,
+    parse_shard,
+    preview,
+)
+from sim.experiment.results import (
+    COLUMNS,
+    KEY,
+    Manifest,
+    Outcome,
+    PointStatus,
+    WrittenTable,
+    frame,
+    merge,
+    package_version,
+    read_manifest,
+)
+from sim.experiment.running import (
+    SECONDS_FOR_WORKERS,
+    ClusterLost,
+    Progress,
+    Style,
+    Tick,
+    available_cpus,
+    execute,
+    meter,
+    patient,
+    replaying,
+    run,
+    run_point,
+    run_points,
+)
 
 __all__ = [
     "COLUMNS",
     "KEY",
-    "KINDS",
+    "SECONDS_FOR_WORKERS",
+    "ClusterLost",
     "Experiment",
-    "ExperimentSpec",
-    "Kind",
-    "LimitsSpec",
-    "Override",
+    "Manifest",
+    "Outcome",
     "Point",
+    "PointStatus",
     "Progress",
-    "Resolved",
     "Shard",
+    "Style",
     "Tick",
+    "WrittenTable",
     "available_cpus",
+    "check_file",
     "derive_seed",
+    "execute",
+    "frame",
     "load",
-    "load_spec",
     "make_point",
+    "merge",
     "meter",
-    "parse_choices",
-    "parse_names",
-    "parse_override",
+    "model",
+    "package_version",
+    "parse_shard",
     "patient",
+    "preview",
+    "read_manifest",
+    "replaying",
     "run",
+    "run_point",
     "run_points",
 ]

@@ -8,7 +8,7 @@ from sim.hardware.machine import Machine
 from sim.hardware.memory import COPY, HUGE_PAGES, ZERO, MemorySystem
 from sim.hardware.spec import MachineSpec
 from sim.hardware.tlb import Tlb, Translation
-from sim.hardware.topology import Seat, Spec, Topology
+from sim.hardware.topology import Seat, Topology
 
 __all__ = [
     "COPY",

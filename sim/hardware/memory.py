@@ -21,8 +21,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.engine import Steps
-from sim.engine.units import LINE_BYTES, PAGE_BYTES, PS_PER_S
 from sim.errors import ModelError
+from sim.quantities import LINE_BYTES, PAGE_BYTES, PS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,9 +7,9 @@ from typing import Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from sim.engine.units import Bandwidth, Cost, CycleCost, Duration, Frequency, Size, format_duration
 from sim.errors import RuleError
-from sim.hardware.topology import Spec, Topology
+from sim.hardware.topology import Topology
+from sim.quantities import Bandwidth, Cost, CycleCost, Duration, Frequency, Size, Spec, format_duration
 
 
 class LineOrder(Spec):
@@ -168,7 +168,7 @@ class Broadcast(Spec):
     """TLBSYNC: until all cpus have done what this one has issued. The machine does one after the other."""
 
 
-class Tlb(Spec):
+class TlbSpec(Spec):
     """Translation caches of one core, for 4 KiB pages."""
 
     entries: PositiveInt
@@ -234,7 +234,7 @@ class Interrupts(Spec):
     """Share of the acknowledgement reads that overlaps with waiting."""
 
 
-class Kernel(Spec):
+class KernelSpec(Spec):
     """Costs of entering the kernel and of the scheduler, for the mitigations in force."""
 
     syscall: Cost
@@ -293,11 +293,11 @@ class MachineSpec(Spec):
     """What the accesses to a cache line cost."""
     memory: Memory
     """DRAM and the links to it."""
-    tlb: Tlb
+    tlb: TlbSpec
     """Translation caches and page walks."""
     interrupts: Interrupts
     """Inter-processor interrupts."""
-    kernel: Kernel
+    kernel: KernelSpec
     """Kernel entry, scheduling and time-keeping on this machine."""
 
     @model_validator(mode="after")

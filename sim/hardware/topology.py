@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from sim.errors import RuleError
-
-
-class Spec(BaseModel):
-    """Base of everything read from a file: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+from sim.quantities import Spec
 
 
 class Seat(NamedTuple):

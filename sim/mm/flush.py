@@ -11,7 +11,8 @@ from pydantic import PositiveInt, model_validator
 
 from sim.engine import Steps
 from sim.errors import ModelError
-from sim.hardware import TLB_FLUSH, CacheLine, Cpu, Machine, MachineSpec, Spec
+from sim.hardware import TLB_FLUSH, CacheLine, Cpu, Machine, MachineSpec
+from sim.quantities import Spec
 
 
 class FlushSpec(Spec):

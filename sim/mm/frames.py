@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sim.engine.units import PAGE_BYTES
 from sim.errors import ModelError
 from sim.mm.zonelists import distances, zonelists
+from sim.quantities import PAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Prot
 
 from pydantic import BeforeValidator, NonNegativeInt
 
-from sim.hardware import Spec
+from sim.quantities import Spec
 
 if TYPE_CHECKING:
     from sim.hardware import Cpu, Topology

@@ -13,8 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sim.engine.units import PS_PER_NS
 from sim.profile.pages import Paged
+from sim.quantities import PS_PER_NS
 
 if TYPE_CHECKING:
     from sim.engine import Engine

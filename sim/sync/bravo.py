@@ -22,8 +22,8 @@ from __future__ import annotations
 from functools import partial
 
 from sim.engine import Steps
-from sim.engine.units import LINE_BYTES
 from sim.hardware import MEMORY, CacheLine, Cpu, Machine
+from sim.quantities import LINE_BYTES
 from sim.sync.lock import Lock, releases, takes
 from sim.sync.phase_fair import PhaseFairLock
 from sim.sync.spin import spin_on

@@ -26,8 +26,8 @@ from collections import deque
 from pydantic import NonNegativeInt, PositiveInt
 
 from sim.engine import Steps
-from sim.engine.units import Duration
-from sim.hardware import CacheLine, Cpu, Spec, Task
+from sim.hardware import CacheLine, Cpu, Task
+from sim.quantities import Duration, Spec
 from sim.sync.lock import Lock, downgrades, releases, takes, tries
 from sim.sync.nodes import QueueNodes
 from sim.sync.osq import SpinnerQueue

@@ -4,12 +4,12 @@ from sim.workload.demands import foresee, lacking, misfit, never_works
 from sim.workload.old_form import in_new_form
 from sim.workload.pinning import Pinning, order_of
 from sim.workload.plan import WorkloadPlan
-from sim.workload.simulate import Limits, Measurement, simulate
+from sim.workload.simulate import Budget, Measurement, simulate
 from sim.workload.spec import WorkloadSpec
 from sim.workload.window import Reported
 
 __all__ = [
-    "Limits",
+    "Budget",
     "Measurement",
     "Pinning",
     "Reported",

@@ -8,9 +8,9 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from sim.engine import Steps
-from sim.engine.units import LINE_BYTES, PAGE_BYTES, PS_PER_S
 from sim.hardware import HUGE_PAGES, Cpu
 from sim.mm import USER, AllocatePages, FreePages
+from sim.quantities import LINE_BYTES, PAGE_BYTES, PS_PER_S
 from sim.workload.draws import CountDraw, TimeDraw, drawing
 from sim.workload.objects import Word, Words
 from sim.workload.placed import Action, placed_action

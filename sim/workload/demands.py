@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sim.designs import operations_of, places_memory
-from sim.engine.units import PAGE_BYTES, format_duration, format_size
 from sim.errors import Fault
 from sim.mm import FIRST_TOUCH, MAX_ORDER
 from sim.mm.policy import Bind
+from sim.quantities import PAGE_BYTES, format_duration, format_size
 from sim.workload.draws import CountDraw, TimeDraw, bounds_of
 from sim.workload.layout import crowding, span
 from sim.workload.processes import homes, members

@@ -13,8 +13,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Discriminator, NonNegativeInt, PositiveInt, Tag, model_validator
 
-from sim.engine.units import Cost, CycleCost, Size
-from sim.hardware import Spec
+from sim.quantities import Cost, CycleCost, Size, Spec
 
 STREAM = "steps"
 """The stream of steps that name none."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING
 
-from sim.engine.units import PAGE_BYTES, format_size
 from sim.errors import Fault, InputError, ModelError
+from sim.quantities import PAGE_BYTES, format_size
 
 if TYPE_CHECKING:
     from sim.workload.plan import WorkloadPlan

@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from sim.engine.units import Cost, Duration
-from sim.hardware import Spec
+from sim.quantities import Cost, Duration, Spec
 from sim.sync import RwSemTuning
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from sim.engine import Steps
-from sim.engine.units import LINE_BYTES
 from sim.hardware import CacheLine, Cpu, Machine
+from sim.quantities import LINE_BYTES
 from sim.sync import (
     BravoLock,
     CnaLock,

@@ -6,8 +6,8 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from sim.engine import Steps
-from sim.engine.units import LINE_BYTES
 from sim.hardware import LINE, CacheLine, Cpu, Machine
+from sim.quantities import LINE_BYTES
 from sim.sync import Channel, Scheduler, Sleeper
 from sim.workload.locks import NamedLock, Workshop, make_lock
 

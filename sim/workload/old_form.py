@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sim.engine.units import PAGE_BYTES, UnitError, format_size, parse_size
+from sim.quantities import PAGE_BYTES, UnitError, format_size, parse_size
 
 _RENAMED = {"rounds": "requests", "switch_space": "switch_mm", "discard": "madvise"}
 

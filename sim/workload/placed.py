@@ -7,8 +7,8 @@ from functools import singledispatch
 from typing import TYPE_CHECKING
 
 from sim.engine import Steps
-from sim.engine.units import PAGE_BYTES
 from sim.mm import Shootdown, Touch
+from sim.quantities import PAGE_BYTES
 from sim.workload.draws import CountDraw, SizeDraw, drawing
 from sim.workload.step_spec import MmapStep, PlacedStep, RangeStep, ShootdownStep, TouchStep
 

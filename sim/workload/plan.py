@@ -16,10 +16,9 @@ from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
-from sim.engine.units import PAGE_BYTES, Size
 from sim.errors import RuleError
-from sim.hardware import Spec
 from sim.mm import FIRST_TOUCH, MemoryPolicy
+from sim.quantities import PAGE_BYTES, Size, Spec
 from sim.workload.lock_spec import READABLE, LockSpec
 from sim.workload.pinning import Pinning
 from sim.workload.step_spec import Step, placed_steps

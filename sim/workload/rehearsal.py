@@ -12,7 +12,6 @@ from random import Random
 from typing import TYPE_CHECKING, cast
 
 from sim.engine import Steps
-from sim.engine.units import PAGE_BYTES
 from sim.errors import Fault
 from sim.mm import (
     LEVELS,
@@ -25,6 +24,7 @@ from sim.mm import (
     Operation,
     Touch,
 )
+from sim.quantities import PAGE_BYTES
 from sim.workload.draws import CountDraw, drawing
 from sim.workload.layout import Slots
 from sim.workload.placed import Action, placed_action

@@ -17,10 +17,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from sim.engine import QUIET, Engine, Probe, Schedule, ScheduleName, Steps
-from sim.engine.units import PAGE_BYTES
 from sim.errors import ModelError
 from sim.hardware import Cpu, Machine, MachineSpec
 from sim.mm import USER, Mmap, Reference
+from sim.quantities import PAGE_BYTES
 from sim.sync import RunQueues
 from sim.workload.actions import Stage, sequence
 from sim.workload.boot import boot

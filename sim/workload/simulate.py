@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sim.engine import QUIET, Probe
-from sim.engine.units import PS_PER_NS, PS_PER_US
 from sim.errors import InputError, ModelError
+from sim.quantities import PS_PER_NS, PS_PER_US
 from sim.workload.demands import misfit
 from sim.workload.result import Run
 from sim.workload.run import run_once
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Limits:
+class Budget:
     """What a point may use before it counts as failed; the simulated time is each run's."""
 
     events: int
@@ -61,7 +61,7 @@ def simulate(
     placement: str,
     threads: int,
     seed: int,
-    limits: Limits,
+    budget: Budget,
     schedule: Schedule | ScheduleName = "fifo",
     probe: Probe = QUIET,
 ) -> Measurement:
@@ -70,7 +70,7 @@ def simulate(
     *schedule* is the rule for what happens at the same instant. *probe* is told of all runs, one after the
     other.
 
-    Raises `InputError` where the workload cannot run on this machine, `BudgetExceeded` where the limits are
+    Raises `InputError` where the workload cannot run on this machine, `BudgetExceeded` where *budget* is
     passed and `ModelError` where the model breaks a rule or nothing was measured.
     """
     plan = workload.plan(placement)
@@ -87,8 +87,8 @@ def simulate(
             threads=threads,
             seed=seed if plan.pooled_threads is None else f"{seed}/{number}",
             schedule=schedule,
-            max_events=limits.events - sum(run.events for run in runs),
-            max_time_ps=limits.simulated_ps,
+            max_events=budget.events - sum(run.events for run in runs),
+            max_time_ps=budget.simulated_ps,
             probe=probe,
         )
         runs.append(run)

@@ -13,8 +13,8 @@ from typing import Any, Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from sim.errors import RuleError
-from sim.hardware import Spec
 from sim.mm import FIRST_TOUCH, MemoryPolicy, Mmap, Munmap, Operation, SwitchMm, Touch
+from sim.quantities import Spec
 from sim.workload.lock_spec import LockSpec
 from sim.workload.pinning import Pinning
 from sim.workload.plan import ChannelSpec, LineSpec, MeasuredRequests, Stack, WorkloadPlan

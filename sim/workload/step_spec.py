@@ -19,8 +19,6 @@ from pydantic import (
     model_validator,
 )
 
-from sim.engine.units import PAGE_BYTES, Bandwidth, Cost, Duration, Size
-from sim.hardware import Spec
 from sim.mm import (
     MAX_ORDER,
     READ_WRITE,
@@ -38,6 +36,7 @@ from sim.mm import (
     parse_rights,
     rights_text,
 )
+from sim.quantities import PAGE_BYTES, Bandwidth, Cost, Duration, Size, Spec
 from sim.workload.draws import STREAM, AnyCount, AnySize, AnyTime
 
 At = Literal["anywhere", "slot", "mapped", "layout", "every slot", "own slots", "all mapped"]

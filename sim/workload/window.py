@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema, model_validator
 
-from sim.engine.units import Duration, UnitError, parse_duration
 from sim.errors import RuleError
-from sim.hardware import Spec
+from sim.quantities import Duration, Spec, UnitError, parse_duration
 
 if TYPE_CHECKING:
     from sim.engine import Engine

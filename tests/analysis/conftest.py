@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sim.experiment.manifest import FORMAT, FORMAT_VERSION
+from sim.experiment.results.manifest import FORMAT, FORMAT_VERSION
 
 WORKLOADS = ("mmap", "mmap-pf", "pf", "unmap-virt", "unmap")
 THREADS = (1, 2, 4, 8, 16, 32, 64, 128, 192, 256, 320, 384)

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from sim.analysis.metrics import Measured, Place, PointFailedError, knee, metric_named, thread_ladder
+from sim.analysis.metrics import CellName, PointFailedError, Simulated, knee, metric_named, thread_ladder
 
-AT_64 = Place("m", "adv", "pf", "high", 64)
+AT_64 = CellName("m", "adv", "pf", "high", 64)
 
 
-def measured(values: dict[Place, float]) -> dict[Place, Measured]:
-    return {place: Measured(x, 1000 / x) for place, x in values.items()}
+def simulated(values: dict[CellName, float]) -> dict[CellName, Simulated]:
+    return {cell: Simulated(x, 1000 / x) for cell, x in values.items()}
 
 
 @pytest.mark.parametrize(
@@ -57,14 +57,14 @@ def test_is_a_ratio_the_throughput_of_one_design_over_another() -> None:
     assert metric is not None
     linux = replace(AT_64, design="linux-6.13")
     assert list(metric.needs(AT_64, 384)) == [AT_64, linux]
-    assert metric.compute(AT_64, measured({AT_64: 33.0, linux: 1.5})) == 22.0
+    assert metric.compute(AT_64, simulated({AT_64: 33.0, linux: 1.5})) == 22.0
 
 
 def test_is_scaling_per_thread_one_for_a_linear_curve() -> None:
     metric = metric_named("scaling_over_one_thread_per_thread")
     assert metric is not None
     one = replace(AT_64, threads=1)
-    assert metric.compute(AT_64, measured({one: 0.5, AT_64: 32.0})) == 1.0
+    assert metric.compute(AT_64, simulated({one: 0.5, AT_64: 32.0})) == 1.0
     assert metric.overall([0.9, 0.8, 1.0]) == 0.8
 
 
@@ -72,8 +72,8 @@ def test_does_the_knee_metric_ask_for_the_whole_curve() -> None:
     metric = metric_named("knee_threads")
     assert metric is not None
     needs = metric.needs(AT_64, 16)
-    assert [place.threads for place in needs] == [1, 2, 4, 8, 16]
-    curve = measured({place: float(min(place.threads, 4)) for place in needs})
+    assert [cell.threads for cell in needs] == [1, 2, 4, 8, 16]
+    curve = simulated({cell: float(min(cell.threads, 4)) for cell in needs})
     assert metric.compute(AT_64, curve) == 4
     assert metric.overall([64, 8, 128]) == 64
 
@@ -106,4 +106,4 @@ def test_does_a_failed_point_fail_the_metric_with_its_reason() -> None:
     metric = metric_named("throughput")
     assert metric is not None
     with pytest.raises(PointFailedError, match="adv pf, 64 threads: BudgetExceeded"):
-        metric.compute(AT_64, {AT_64: Measured(float("nan"), float("nan"), "BudgetExceeded: events")})
+        metric.compute(AT_64, {AT_64: Simulated(float("nan"), float("nan"), "BudgetExceeded: events")})

@@ -16,11 +16,11 @@ from rich.console import Console
 
 import sim.analysis.validation as validation
 from sim.analysis import ValidationResult, validate, write_report
-from sim.analysis.metrics import Place
+from sim.analysis.metrics import CellName
 from sim.analysis.published import COLUMNS, read_published
 from sim.analysis.validation_report import NOT_EXPLAINED, markdown, render, write_csv
 from sim.errors import InputError
-from sim.experiment import Kind
+from sim.files import Kind
 from sim.workload import Reported
 
 HEADER = ",".join(COLUMNS)
@@ -57,11 +57,11 @@ class Toys:
     def reported(self, workload: str, placement: str) -> Reported:
         return "from-latency" if workload == "mmap" else "over-time"
 
-    def refusal(self, place: Place) -> str | None:
+    def refusal(self, place: CellName) -> str | None:
         return "unmap cannot run with 3 threads" if (place.workload, place.threads) == ("unmap", 3) else None
 
 
-def toy_throughput(place: Place) -> float:
+def toy_throughput(place: CellName) -> float:
     """Linux stays at 1; adv is linear, in `high` only up to 4 threads; pf is twice as fast as unmap."""
     if place.design == "linux-6.13":
         return 1.0
@@ -69,7 +69,7 @@ def toy_throughput(place: Place) -> float:
     return scale * (2.0 if place.workload == "pf" else 1.0)
 
 
-def toy_frame(places: Sequence[Place]) -> pd.DataFrame:
+def toy_frame(places: Sequence[CellName]) -> pd.DataFrame:
     rows = [
         {
             **{
@@ -180,9 +180,9 @@ def test_is_what_the_model_cannot_do_not_covered_with_the_reason(held_against, r
 
 
 def test_is_each_point_simulated_once(held_against) -> None:
-    asked: list[Sequence[Place]] = []
+    asked: list[Sequence[CellName]] = []
 
-    def run(places: Sequence[Place], workers: int, progress: object) -> pd.DataFrame:
+    def run(places: Sequence[CellName], workers: int, progress: object) -> pd.DataFrame:
         asked.append(places)
         return toy_frame(places)
 
@@ -208,7 +208,7 @@ def test_is_the_verdict_the_tolerance_s(held_against, value: float, verdict: str
 
 
 def test_is_a_failed_point_a_miss_that_says_why(held_against) -> None:
-    def run(places: Sequence[Place], workers: int, progress: object) -> pd.DataFrame:
+    def run(places: Sequence[CellName], workers: int, progress: object) -> pd.DataFrame:
         return toy_frame(places).assign(
             status="failed", error="BudgetExceeded: events", throughput_ops_per_us=math.nan
         )

@@ -150,7 +150,7 @@ _LOOP = (
 )
 _ASK = (
     "name: ask\nmachine: machine\ndesigns: [linux-6.13]\nworkloads: [loop]\nthreads: [1, 2]\n"
-    "limits: {events: 20000}\n"
+    "budget: {events: 20000}\n"
 )
 _MACHINE = "name: machine\ninherits: xeon-6252x2\n"
 _LAYOUT = "layout: {request: 64 KiB, stride: 2 MiB, order: own}\n"

@@ -41,18 +41,18 @@ FILES = {
         "no such file",
     ),
     "wrong unit": (
-        EXPERIMENT + "limits: {simulated_time: 3 parsec}\n",
-        "e.yaml:7:26: limits.simulated_time: not a duration",
+        EXPERIMENT + "budget: {simulated_time: 3 parsec}\n",
+        "e.yaml:7:26: budget.simulated_time: not a duration",
         "ps, ns, us, µs, ms, s",
     ),
     "no unit": (
-        EXPERIMENT + "limits: {simulated_time: 3}\n",
-        "e.yaml:7:26: limits.simulated_time: not a duration",
+        EXPERIMENT + "budget: {simulated_time: 3}\n",
+        "e.yaml:7:26: budget.simulated_time: not a duration",
         "(got 3)",
     ),
     "negative time": (
-        EXPERIMENT + "limits: {simulated_time: -3 ms}\n",
-        "e.yaml:7:26: limits.simulated_time: a duration cannot be negative (got '-3 ms')",
+        EXPERIMENT + "budget: {simulated_time: -3 ms}\n",
+        "e.yaml:7:26: budget.simulated_time: a duration cannot be negative (got '-3 ms')",
         "",
     ),
     "broadcast without INVLPGB": (

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from answers import Answer, Command
 
-from sim.experiment import KINDS, presets
+from sim.files import KINDS, presets
 
 ROOT = Path(__file__).parents[2]
 SIM = [sys.executable, "-m", "sim"]
@@ -170,7 +170,7 @@ def test_does_a_run_refuse_its_own_folder_unless_it_resumes(command: Command, fo
 
 
 def test_is_a_failed_point_a_row_and_exit_code_1(command: Command, folder: Path) -> None:
-    answer = command("run", "e.yaml", "--set", "limits.events=10", "--workers", "1")
+    answer = command("run", "e.yaml", "--set", "budget.events=10", "--workers", "1")
     assert answer.code == 1
     assert "4 of 4 points failed; the first: BudgetExceeded" in answer.err.splitlines()[-1]
     assert set(pd.read_csv("results/e/points.csv")["status"]) == {"failed"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from answers import EXPERIMENT, Command
 
-from sim.experiment import presets
+from sim.files import presets
 
 RICH = (
     EXPERIMENT
@@ -23,7 +23,7 @@ zip: {machine.tlb.entries: 100..101, workload.pooled_threads: [1, 2]}
 only: [{threads: "<= 2"}, {design: [linux-6.13]}]
 exclude: [{placement: low, replicate: 1}]
 quick: {threads: 1..2}
-limits: {events: 50000, simulated_time: 1 s, wall: 10 min, memory: 1 GiB}
+budget: {events: 50000, simulated_time: 1 s, wall: 10 min, memory: 1 GiB}
 """
 )
 PIECES = (

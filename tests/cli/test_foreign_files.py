@@ -23,11 +23,10 @@ import pytest
 from answers import Command
 from foreign import MONSTERS, OTHER_PROGRAMS, QUESTIONS, REST, SPECIAL, damages
 
-from sim import cli
 from sim.analysis import figures
 from sim.analysis.published import COLUMNS
 from sim.analysis.tables import read_run
-from sim.cli import main
+from sim.cli import main, runs
 
 SECONDS_A_CASE = 30
 """What hangs does so for ever: ten seconds on a machine of its own, and room for a busy one."""
@@ -54,7 +53,7 @@ YAML = {
     "experiment.yaml": (
         "name: experiment\nmachine: machine\ndesigns: [design]\n"
         "workloads: [workload, bench]\nthreads: [1, 2]\n"
-        "limits: {events: 20000, simulated_time: 1 ms, wall: 3 s, memory: 1 GiB}\n"
+        "budget: {events: 20000, simulated_time: 1 ms, wall: 3 s, memory: 1 GiB}\n"
     ),
 }
 MEASURED = [
@@ -158,7 +157,7 @@ def here(
     monkeypatch.chdir(folder)
     monkeypatch.setattr(figures, "_write", lambda figure, folder, name: [folder / f"{name}.png"])
     if request.node.callspec.params.get("kind") not in ("run/points.csv", "run/breakdown.csv"):
-        monkeypatch.setattr(cli, "_draw", read_only)
+        monkeypatch.setattr(runs, "_draw", read_only)
     return folder
 
 

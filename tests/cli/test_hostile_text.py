@@ -12,8 +12,9 @@ import pytest
 from answers import Answer, Command
 
 from sim.analysis.published import COLUMNS
-from sim.experiment import presets
-from sim.experiment.progress import Slowest, Tick, meter
+from sim.experiment import Tick, meter
+from sim.experiment.running.progress import Slowest
+from sim.files import presets
 from sim.plaintext import plain
 from sim.terminal import TextTable, console, styled
 

@@ -22,9 +22,9 @@ from answers import Answer, Command
 from sim import plugins
 from sim.designs import registry
 from sim.errors import InputError
-from sim.experiment import cluster, load
-from sim.experiment.executor import run_point
-from sim.experiment.schema import schema
+from sim.experiment import load, run_point
+from sim.experiment.running import cluster
+from sim.files.schema import schema
 
 ROOT = Path(__file__).parents[2]
 

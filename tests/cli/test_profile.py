@@ -14,8 +14,7 @@ from answers import EXPERIMENT, Command
 import sim
 from sim.engine import Probe
 from sim.errors import ModelError
-from sim.experiment.executor import run_point
-from sim.experiment.outcome import KEY
+from sim.experiment import KEY, run_point
 from sim.profile import COLUMNS, COUNTERS, IDLE, SHOWN
 
 FAST = ("--workers", "1", "--no-plots")

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from answers import EXPERIMENT, Command
 
-from sim.experiment.schema import KINDS
+from sim.files import KINDS
 
 FAST = ("--workers", "1", "--no-plots")
 

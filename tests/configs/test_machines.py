@@ -7,8 +7,7 @@ from typing import cast
 
 import pytest
 
-from sim.experiment import load_spec, presets
-from sim.experiment.document import Document, KeyPath, dotted
+from sim.files import Document, KeyPath, dotted, load_spec, presets
 from sim.hardware import MachineSpec
 
 MACHINES = presets.names("machine")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from sim.experiment import load_spec
-from sim.workload import Limits, WorkloadSpec, simulate
+from sim.workload import Budget, WorkloadSpec, simulate
 
-LIMITS = Limits(events=5_000_000, simulated_ps=10**12)
+BUDGET = Budget(events=5_000_000, simulated_ps=10**12)
 
 
 def latency(design: str, order: int, operation: str, threads: int, count: int) -> float:
@@ -34,7 +34,7 @@ def latency(design: str, order: int, operation: str, threads: int, count: int) -
         placement="",
         threads=threads,
         seed=1,
-        limits=LIMITS,
+        budget=BUDGET,
     ).latency_mean_ns
 
 

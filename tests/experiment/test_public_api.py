@@ -14,10 +14,7 @@ from fakes import faults_of
 from rich.console import Console
 
 import sim
-from sim.experiment import COLUMNS, floors, meter
-from sim.experiment.outcome import KEY
-from sim.experiment.plan import Experiment
-from sim.experiment.points import Point
+from sim.experiment import COLUMNS, KEY, Experiment, Point, meter
 
 
 def test_is_importing_sim_cheap() -> None:
@@ -38,7 +35,7 @@ def test_does_load_and_run_give_a_tidy_frame(monkeypatch: pytest.MonkeyPatch) ->
     def simulate(point: Point, schedule: object) -> fakes.Measurement:
         return fakes.Measurement(1, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8, {"user": 9.0})
 
-    monkeypatch.setattr(floors, "simulate", simulate)
+    monkeypatch.setattr("sim.experiment.running.simulation.simulate", simulate)
     experiment = sim.load("pair", {"threads": np.array([1, 2]), "design": "calm"})
     frame = sim.run(experiment)
     assert list(frame.columns) == list(COLUMNS)

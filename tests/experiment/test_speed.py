@@ -12,8 +12,7 @@ from pathlib import Path
 import fakes
 import pytest
 
-from sim.experiment.plan import load
-from sim.experiment.sweep import run
+from sim.experiment import load, run
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]

@@ -23,9 +23,8 @@ from typing import Any, NamedTuple, cast
 
 from sim.engine import Probe
 from sim.errors import CortensimError, Fault, InputError
-from sim.experiment import Override, Resolved, load_spec, make_point
-from sim.experiment.executor import run_point
-from sim.experiment.overrides import MEMBERS
+from sim.experiment import make_point, run_point
+from sim.files import MEMBERS, Override, Resolved, load_spec
 
 TABLE = Path(__file__).with_name("fingerprints.csv")
 

@@ -14,9 +14,9 @@ from golden.fingerprints import TABLE, Key, Line, changes, fingerprint, measure,
 from sim.engine import Probe
 from sim.engine.probe import HOOKS
 from sim.errors import InputError
-from sim.experiment import COLUMNS, KEY, load_spec, presets
-from sim.experiment.floors import lacking
-from sim.experiment.overrides import from_mapping
+from sim.experiment import COLUMNS, KEY
+from sim.experiment.model import lacking
+from sim.files import from_mapping, load_spec, presets
 from sim.profile import RunReport
 
 GOLDEN = read()

@@ -7,10 +7,10 @@ from random import Random
 import pytest
 from machines import NS, small_machine
 
-from sim.engine.units import LINE_BYTES, parse_bandwidth, parse_duration
 from sim.errors import ModelError
 from sim.hardware.memory import Channels
 from sim.hardware.spec import Dram
+from sim.quantities import LINE_BYTES, parse_bandwidth, parse_duration
 
 BANKS, CYCLE = 16, 40 * NS
 

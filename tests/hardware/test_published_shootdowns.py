@@ -12,9 +12,9 @@ import pytest
 
 from sim.designs import DesignSpec
 from sim.engine import Engine, Steps
-from sim.experiment import load_spec
+from sim.files import load_spec
 from sim.hardware import Cpu, Machine, MachineSpec
-from sim.workload import Limits, WorkloadSpec, simulate
+from sim.workload import Budget, WorkloadSpec, simulate
 
 US = 1_000_000
 
@@ -87,7 +87,7 @@ def bench_ns(machine_name: str, design: str, workload: str, threads: int, placem
         placement=placement,
         threads=threads,
         seed=2025,
-        limits=Limits(events=50_000_000, simulated_ps=10**12),
+        budget=Budget(events=50_000_000, simulated_ps=10**12),
     ).latency_mean_ns
 
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 from machines import raw_spec
 
-from sim.experiment import load_spec
+from sim.files import load_spec
 from sim.hardware import MachineSpec
 from sim.mm import FrameMap, distances, zonelists
 

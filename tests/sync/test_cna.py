@@ -10,10 +10,10 @@ from machines import NS, run, small_machine
 
 from sim.designs import spec_model
 from sim.engine import Steps
-from sim.experiment import load_spec
+from sim.files import load_spec
 from sim.hardware import Cpu
 from sim.sync import CnaLock, QueueNodes
-from sim.workload import Limits, simulate
+from sim.workload import Budget, simulate
 
 US = 1_000 * NS
 
@@ -129,7 +129,7 @@ def test_is_the_gain_over_the_plain_lock_as_published(threads: int, least: float
             placement="",
             threads=threads,
             seed=1,
-            limits=Limits(events=10**7, simulated_ps=10**12),
+            budget=Budget(events=10**7, simulated_ps=10**12),
         ).throughput_ops_per_us
         for name in ("qspinlock-lock2", "cna-lock2")
     ]

@@ -11,9 +11,9 @@ from machines import raw_spec
 
 from sim.engine import QUIET, Probe
 from sim.hardware import MachineSpec
-from sim.workload import Limits, Measurement, WorkloadPlan, WorkloadSpec, simulate
+from sim.workload import Budget, Measurement, WorkloadPlan, WorkloadSpec, simulate
 
-LIMITS = Limits(events=1_000_000, simulated_ps=10**12)
+BUDGET = Budget(events=1_000_000, simulated_ps=10**12)
 
 _PLAIN: dict[str, Any] = {
     "name": "plain",
@@ -45,7 +45,7 @@ def measure(
     placement: str = "low",
     threads: int = 3,
     seed: int = 0,
-    limits: Limits = LIMITS,
+    budget: Budget = BUDGET,
     machine: Mapping[str, Any] | None = None,
     probe: Probe = QUIET,
 ) -> Measurement:
@@ -57,6 +57,6 @@ def measure(
         placement=placement,
         threads=threads,
         seed=seed,
-        limits=limits,
+        budget=budget,
         probe=probe,
     )

@@ -11,10 +11,10 @@ from pydantic import ValidationError
 from sim.designs import spec_model
 from sim.errors import InputError, ModelError
 from sim.hardware import MachineSpec
-from sim.workload import Limits, Measurement, WorkloadSpec, simulate
+from sim.workload import Budget, Measurement, WorkloadSpec, simulate
 from sim.workload.lock_spec import READABLE, LockSpec
 
-LIMITS = Limits(events=5_000_000, simulated_ps=10**12)
+BUDGET = Budget(events=5_000_000, simulated_ps=10**12)
 WINDOW = {"warm_up": "1 us", "length": "50 us", "skew": "100 ns"}
 
 
@@ -25,7 +25,7 @@ def bench(**fields: Any) -> WorkloadSpec:
 def measure(spec: WorkloadSpec, threads: int, seed: int = 1, **changes: Any) -> Measurement:
     design = spec_model("bench")(name="hardware", title="", family="bench")
     machine = MachineSpec.model_validate(raw_spec(changes))
-    return simulate(machine, design, spec, placement="", threads=threads, seed=seed, limits=LIMITS)
+    return simulate(machine, design, spec, placement="", threads=threads, seed=seed, budget=BUDGET)
 
 
 def loop(step: dict[str, Any], **fields: Any) -> WorkloadSpec:
@@ -231,7 +231,7 @@ def test_do_pages_of_an_allocator_come_from_the_bound_node() -> None:
         spec = bench(requests=20, memory=memory, roles=[{"who": "all", "steps": pages}])
         machine = MachineSpec.model_validate(raw_spec())
         return simulate(
-            machine, design("linux"), spec, placement="", threads=16, seed=1, limits=LIMITS
+            machine, design("linux"), spec, placement="", threads=16, seed=1, budget=BUDGET
         ).latency_mean_ns
 
     assert latency({"bind": 0}) > 1.1 * latency("first-touch")

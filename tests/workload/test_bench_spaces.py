@@ -10,11 +10,11 @@ from machines import raw_spec
 
 from sim.designs import DesignSpec, spec_model
 from sim.errors import ModelError
-from sim.experiment import load_spec
+from sim.files import load_spec
 from sim.hardware import Cpu, InterruptController, MachineSpec, Tlb
-from sim.workload import Limits, Measurement, WorkloadSpec, simulate
+from sim.workload import Budget, Measurement, WorkloadSpec, simulate
 
-LIMITS = Limits(events=5_000_000, simulated_ps=10**12)
+BUDGET = Budget(events=5_000_000, simulated_ps=10**12)
 PCID = {"pcid": True, "switch": "50 ns"}
 FLUSH = {"method": "ipi", "concurrent": True, "asids": 2}
 HIT = 1
@@ -62,7 +62,7 @@ def design(**flush: Any) -> DesignSpec:
 
 def measure(spec: WorkloadSpec, threads: int = 1, tlb: dict[str, Any] | None = None) -> Measurement:
     machine = MachineSpec.model_validate(raw_spec({"tlb": {"entries": 64, **(tlb or {})}}))
-    return simulate(machine, design(), spec, placement="", threads=threads, seed=1, limits=LIMITS)
+    return simulate(machine, design(), spec, placement="", threads=threads, seed=1, budget=BUDGET)
 
 
 def test_what_does_a_pass_over_more_pages_than_the_tlb_holds_cost() -> None:
@@ -75,7 +75,7 @@ def test_what_does_a_pass_over_more_pages_than_the_tlb_holds_cost() -> None:
 def test_can_a_bench_touch_pages_under_every_kernel(kind: str) -> None:
     """Set-up loads the space before it maps anything in it: a kernel's mmap counts on that."""
     machine, spec = MachineSpec.model_validate(raw_spec()), bench(TOUCH, pages=4)
-    touched = simulate(machine, kernels.design(kind), spec, placement="", threads=2, seed=1, limits=LIMITS)
+    touched = simulate(machine, kernels.design(kind), spec, placement="", threads=2, seed=1, budget=BUDGET)
     assert touched.latency_mean_ns == 4 * HIT
 
 
@@ -181,7 +181,7 @@ def test_is_a_bench_of_spaces_refused_by_hardware_without() -> None:
     bare = spec_model("bench")(name="hardware", title="", family="bench")
     spec = bench(TOUCH)
     with pytest.raises(ModelError, match="BareKernel has no processes"):
-        simulate(machine, bare, spec, placement="", threads=1, seed=1, limits=LIMITS)
+        simulate(machine, bare, spec, placement="", threads=1, seed=1, budget=BUDGET)
 
 
 @pytest.mark.parametrize(("every", "calls"), [(1, 1), (2, 4), (512, 4)])
@@ -191,5 +191,5 @@ def test_are_pages_apart_given_back_apart(every: int, calls: int) -> None:
     spec = bench(*steps, pages=4, every=every)
     machine = MachineSpec.model_validate(raw_spec({"kernel": {"syscall": "1 us"}}))
     linux = cast(DesignSpec, load_spec("design", "linux-6.13").spec)
-    run = simulate(machine, linux, spec, placement="", threads=2, seed=1, limits=LIMITS)
+    run = simulate(machine, linux, spec, placement="", threads=2, seed=1, budget=BUDGET)
     assert run.breakdown_ns_per_op["syscall"] == calls * 1000

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from kernels import KINDS
 from machines import raw_spec
-from plain import LIMITS, measure
+from plain import BUDGET, measure
 
 from sim.designs import spec_model
 from sim.engine import Probe
@@ -57,7 +57,7 @@ def bench(design: Any, steps: list[dict[str, Any]], probe: Probe | None = None, 
         placement="",
         threads=2,
         seed=1,
-        limits=LIMITS,
+        budget=BUDGET,
         probe=probe or Probe(),
     )
 

@@ -11,11 +11,11 @@ from machines import raw_spec
 
 from sim.designs import DesignSpec
 from sim.errors import BudgetExceeded, InputError
-from sim.experiment import load_spec, parse_override
+from sim.files import load_spec, parse_override
 from sim.hardware import MachineSpec
-from sim.workload import Limits, WorkloadSpec, foresee, lacking, never_works, simulate
+from sim.workload import Budget, WorkloadSpec, foresee, lacking, never_works, simulate
 
-LIMITS = Limits(events=200_000, simulated_ps=10**11)
+BUDGET = Budget(events=200_000, simulated_ps=10**11)
 LOOP: dict[str, Any] = {
     "name": "w",
     "title": "",
@@ -168,7 +168,7 @@ def test_is_a_hand_over_by_barrier_let_through() -> None:
     spec = bench(("first", first), ("others", others), requests=1, **NO_MEMORY)
     assert foresee(machine(), spec, "", [1, 2, 4]) is None
     assert simulate(
-        machine(), design("lock"), spec, placement="", threads=4, seed=1, limits=LIMITS
+        machine(), design("lock"), spec, placement="", threads=4, seed=1, budget=BUDGET
     ).operations
 
 
@@ -185,7 +185,7 @@ def test_is_nobody_waited_for_whose_window_is_over(meeting: dict[str, Any], thre
         **NO_MEMORY,
     )
     assert foresee(machine(), spec, "", [threads]) is None
-    run = simulate(machine(), design("lock"), spec, placement="", threads=threads, seed=1, limits=LIMITS)
+    run = simulate(machine(), design("lock"), spec, placement="", threads=threads, seed=1, budget=BUDGET)
     assert 3 * threads <= run.operations <= 6 * threads
 
 
@@ -298,7 +298,7 @@ def test_does_a_workload_that_is_accepted_run(raw: dict[str, Any], threads: int,
         assert fault.key.partition(".")[0].partition("[")[0] in {*LOOP, "setup", "memory", "pinning"}
         return
     try:
-        run = simulate(machine(), DESIGNS[name], spec, placement="p", threads=threads, seed=1, limits=LIMITS)
+        run = simulate(machine(), DESIGNS[name], spec, placement="p", threads=threads, seed=1, budget=BUDGET)
     except BudgetExceeded:
         return
     assert run.operations
@@ -320,7 +320,7 @@ def test_does_a_bench_that_is_accepted_run(
         return
     try:
         assert simulate(
-            machine(), linux, spec, placement="", threads=threads, seed=1, limits=LIMITS
+            machine(), linux, spec, placement="", threads=threads, seed=1, budget=BUDGET
         ).operations
     except InputError as error:
         raise AssertionError(f"refused too late: {error}") from error

@@ -15,9 +15,9 @@ from sim.engine import QUIET, Probe, listen
 from sim.engine.probe import CpuView
 from sim.hardware import MachineSpec
 from sim.mm import Madvise, Mmap, Touch
-from sim.workload import Limits, Measurement, WorkloadSpec, foresee, in_new_form, simulate
+from sim.workload import Budget, Measurement, WorkloadSpec, foresee, in_new_form, simulate
 
-LIMITS = Limits(events=5_000_000, simulated_ps=10**12)
+BUDGET = Budget(events=5_000_000, simulated_ps=10**12)
 PAGE = 4096
 
 
@@ -32,7 +32,7 @@ def run(
 ) -> Measurement:
     machine = MachineSpec.model_validate(raw_spec(changes))
     return simulate(
-        machine, design(kind), spec, placement="", threads=threads, seed=1, limits=LIMITS, probe=probe
+        machine, design(kind), spec, placement="", threads=threads, seed=1, budget=BUDGET, probe=probe
     )
 
 

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from test_bench import bench, loop, measure
 
 from sim.errors import InputError
-from sim.experiment import load, load_spec, presets
+from sim.experiment import load
+from sim.files import load_spec, presets
 from sim.hardware import MachineSpec, Topology
 from sim.workload import order_of
 from sim.workload.pinning import POLICIES

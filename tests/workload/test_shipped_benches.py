@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from sim.experiment import load_spec
-from sim.workload import Limits, simulate
+from sim.files import load_spec
+from sim.workload import Budget, simulate
 
 PAGE_A_MICROSECOND = 4096e6
 """Bytes a second."""
@@ -17,10 +17,10 @@ def operations_per_us(
     machine: str, workload: str, threads: int, placement: str = "", **changes: Any
 ) -> float:
     bench: Any = load_spec("workload", workload).spec.model_copy(update=changes)
-    limits = Limits(events=5_000_000, simulated_ps=10**12)
+    budget = Budget(events=5_000_000, simulated_ps=10**12)
     hardware: Any = load_spec("machine", machine).spec
     design: Any = load_spec("design", "hardware").spec
-    point = simulate(hardware, design, bench, placement=placement, threads=threads, seed=1, limits=limits)
+    point = simulate(hardware, design, bench, placement=placement, threads=threads, seed=1, budget=budget)
     return point.throughput_ops_per_us
 
 

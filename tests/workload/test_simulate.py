@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from kernels import KINDS
 from machines import NS
-from plain import LIMITS, measure, workload
+from plain import BUDGET, measure, workload
 
 from sim.errors import BudgetExceeded, ModelError
 from sim.hardware import CacheLine, Cpu
 from sim.mm import AddressSpace
-from sim.workload import Limits
+from sim.workload import Budget
 from sim.workload.run import START
 from sim.workload.window import Record
 
@@ -164,17 +164,17 @@ def test_are_more_threads_than_cpus_refused(threads: int) -> None:
         measure(threads=threads)
 
 
-def test_are_the_limits_of_a_point_kept() -> None:
+def test_is_the_budget_of_a_point_kept() -> None:
     needed = measure(threads=4).events
-    assert measure(threads=4, limits=Limits(needed, LIMITS.simulated_ps)).events == needed
+    assert measure(threads=4, budget=Budget(needed, BUDGET.simulated_ps)).events == needed
     with pytest.raises(BudgetExceeded, match="events"):
-        measure(threads=4, limits=Limits(needed - 1, LIMITS.simulated_ps))
+        measure(threads=4, budget=Budget(needed - 1, BUDGET.simulated_ps))
     with pytest.raises(BudgetExceeded, match="simulated time"):
-        measure(threads=4, limits=Limits(LIMITS.events, 20 * US))
+        measure(threads=4, budget=Budget(BUDGET.events, 20 * US))
 
 
 def test_do_pooled_runs_share_the_limit_of_events() -> None:
     spec = workload(pooled_threads=8)
     needed = measure(spec, threads=4).events
     with pytest.raises(BudgetExceeded, match="events"):
-        measure(spec, threads=4, limits=Limits(needed - 1, LIMITS.simulated_ps))
+        measure(spec, threads=4, budget=Budget(needed - 1, BUDGET.simulated_ps))

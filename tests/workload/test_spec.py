@@ -9,7 +9,7 @@ import pytest
 from plain import plan, workload
 from pydantic import ValidationError
 
-from sim.engine.units import CycleCost
+from sim.quantities import CycleCost
 from sim.workload.step_spec import MmapStep, TouchStep
 
 

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from test_bench import bench
 from test_bench import measure as measure_bench
 
-from sim.engine.units import UnitError
 from sim.profile import Counters
+from sim.quantities import UnitError
 from sim.workload import Measurement
 from sim.workload.window import Requests, parse_extent
 

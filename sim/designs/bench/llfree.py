@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 from sim.designs.bench.spec import LlfreeSpec
 from sim.engine import Steps
-from sim.engine.units import PAGE_BYTES
 from sim.hardware import Cpu, Machine
 from sim.mm import Buddy, PhysicalMemory, Pool, Room, out_of_memory
+from sim.quantities import PAGE_BYTES
 
 ALLOCATE = "allocate"
 HUGE_ORDER = 9

@@ -7,10 +7,10 @@ from typing import Self
 from pydantic import PositiveInt, model_validator
 
 from sim.designs.base import DesignSpec
-from sim.engine.units import Cost
 from sim.errors import RuleError
-from sim.hardware import MachineSpec, Spec
+from sim.hardware import MachineSpec
 from sim.mm import FlushSpec
+from sim.quantities import Cost, Spec
 
 
 class LlfreeSpec(Spec):

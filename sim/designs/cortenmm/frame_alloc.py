@@ -16,7 +16,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.engine import Steps
-from sim.engine.units import PAGE_BYTES
 from sim.hardware import Cpu, Machine
 from sim.mm import (
     MAX_ORDER,
@@ -33,6 +32,7 @@ from sim.mm import (
     size_of,
     zonelists,
 )
+from sim.quantities import PAGE_BYTES
 from sim.sync import QueuedSpinLock, QueueNodes
 
 if TYPE_CHECKING:

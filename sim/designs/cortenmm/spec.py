@@ -7,10 +7,9 @@ from typing import Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from sim.designs.base import DesignSpec
-from sim.engine.units import Cost, Duration
 from sim.errors import RuleError
-from sim.hardware import Spec
 from sim.mm import MAX_ORDER
+from sim.quantities import Cost, Duration, Spec
 
 
 class Limits(Spec):

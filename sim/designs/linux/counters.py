@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.engine.units import PAGE_BYTES
 from sim.mm import EXECUTE, WRITE, Kept, Rights, Walk
+from sim.quantities import PAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -18,7 +18,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.engine import Steps
-from sim.engine.units import PAGE_BYTES
 from sim.hardware import Cpu, Machine
 from sim.mm import (
     Buddy,
@@ -34,6 +33,7 @@ from sim.mm import (
     out_of_memory,
     zonelists,
 )
+from sim.quantities import PAGE_BYTES
 from sim.sync import QueuedSpinLock, QueueNodes
 
 if TYPE_CHECKING:

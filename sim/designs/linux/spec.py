@@ -9,9 +9,9 @@ from __future__ import annotations
 from pydantic import PositiveInt
 
 from sim.designs.base import DesignSpec
-from sim.engine.units import Cost
-from sim.hardware import MachineSpec, Spec
+from sim.hardware import MachineSpec
 from sim.mm import FlushSpec
+from sim.quantities import Cost, Spec
 from sim.sync import RwSemTuning
 
 

@@ -1,0 +1,5 @@
+"""The command `cortensim`: arguments, messages, and what `list`, `show` and `init` print and write."""
+
+from sim.cli.command_line import main
+
+__all__ = ["main"]

@@ -1,0 +1,101 @@
+"""Measurements: `validate` holds the model against them, `fit` tries values against some of them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sim.cli.arguments import DONE, FAILED, complain, make_folder, workers
+from sim.plaintext import say
+
+if TYPE_CHECKING:
+    from sim.cli.arguments import Commands
+
+
+def add(commands: Commands) -> None:
+    """Add the commands of this group."""
+    validate = commands.add_parser("validate", help="hold the model against published measurements")
+    validate.set_defaults(command=_validate)
+    validate.add_argument(
+        "--data", metavar="FILE.csv", nargs="+", action="extend", type=Path, default=[],
+        help="measurements (default: the published ones that come with the program)",
+    )  # fmt: skip
+    validate.add_argument(
+        "--dataset", metavar="NAME", nargs="+", action="extend", default=[], help="these datasets only"
+    )
+    validate.add_argument("--strict", action="store_true", help="a row that is not covered fails, too")
+    validate.add_argument("--out", metavar="DIR", type=Path, help="write validation.csv there")
+    validate.add_argument(
+        "--report", metavar="FILE.md", type=Path,
+        help="write the page with breakdowns and, from misses.yaml beside it, the explanations",
+    )  # fmt: skip
+    validate.add_argument("--workers", metavar="N", type=workers, help="processes (default: one a cpu)")
+
+    fit = commands.add_parser(
+        "fit",
+        help="try values against the published rows that costs may be fitted to",
+        description="Simulates only rows marked `calibrate`, for every combination of the values, and prints "
+        "them with the closest first. Nothing is changed: the value to keep goes into its file by hand, with "
+        "its source.",
+    )
+    fit.set_defaults(command=_fit)
+    fit.add_argument("machine", metavar="MACHINE", help="the machine whose rows are used")
+    fit.add_argument(
+        "--try", metavar="KEY=[A,B,...]", action="append", default=[], dest="tries", required=True,
+        help="a value's path and what to try, e.g. machine.coherence.probe=[0,0.1,0.2]",
+    )  # fmt: skip
+    fit.add_argument(
+        "--data", metavar="FILE.csv", nargs="+", action="extend", type=Path, default=[],
+        help="measurements (default: the published ones that come with the program)",
+    )  # fmt: skip
+    fit.add_argument("--dataset", metavar="NAME", nargs="+", action="extend", default=[], help="these only")
+    fit.add_argument("--workload", metavar="NAME", nargs="+", action="extend", default=[], help="these only")
+    fit.add_argument("--workers", metavar="N", type=workers, help="processes (default: one a cpu)")
+
+
+def _validate(options: argparse.Namespace) -> int:
+    from sim.analysis.validation import validate
+    from sim.analysis.validation_report import render, write_csv, write_report
+    from sim.experiment import available_cpus, meter
+    from sim.terminal import console
+
+    if options.report is not None:
+        make_folder(options.report.parent)
+    if options.out is not None:
+        make_folder(options.out)
+    with meter(console(sys.stderr)) as progress:
+        result = validate(options.data, options.dataset, options.workers or available_cpus(), progress)
+    render(result, console(sys.stdout))
+    if options.out is not None:
+        written = write_csv(result, options.out)
+        say(f"table: {written}")
+    if options.report is not None:
+        written = write_report(result, options.report)
+        say(f"page: {written}")
+    if not result.answered:
+        complain("no row could be compared: the table above says why")
+    good = result.ok and result.answered and (result.complete or not options.strict)
+    return DONE if good else FAILED
+
+
+def _fit(options: argparse.Namespace) -> int:
+    from sim.analysis.fitting import fit
+    from sim.experiment import available_cpus, meter
+    from sim.files import parse_choices
+    from sim.terminal import console
+
+    choices = [parse_choices(text, f"--try {text}") for text in options.tries]
+    with meter(console(sys.stderr)) as progress:
+        result = fit(
+            choices,
+            options.machine,
+            options.data,
+            options.dataset,
+            options.workload,
+            options.workers or available_cpus(),
+            progress,
+        )
+    result.render(console(sys.stdout))
+    return DONE

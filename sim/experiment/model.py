@@ -1,0 +1,76 @@
+"""The model as experiments see it: what fits together, and which version of its code is here.
+
+It is imported only when asked, so that whoever only reads results, or lists presets, does not load it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sim.designs import DesignSpec
+    from sim.errors import Fault
+    from sim.hardware import MachineSpec
+    from sim.plugins import Plugin
+    from sim.workload import WorkloadSpec
+
+_ROOMS = ("quantities.py", "engine", "hardware", "sync", "mm", "designs", "workload")
+
+
+def plugin_of(family: str) -> Plugin | None:
+    """The plug-in that a design *family* comes from; none for one on board."""
+    from sim.designs import plugin_of
+
+    return plugin_of(family)
+
+
+def foresee(
+    machine: MachineSpec, workload: WorkloadSpec, placement: str, counts: Sequence[int]
+) -> Fault | None:
+    """Why a workload cannot run on a machine with these numbers of threads; the key is the workload's."""
+    from sim.workload import foresee
+
+    return foresee(machine, workload, placement, counts)
+
+
+def never_works(workload: WorkloadSpec, placement: str) -> Fault | None:
+    """Why a workload can run on no machine and with no number of threads, if so."""
+    from sim.workload import never_works
+
+    return never_works(workload, placement)
+
+
+def lacking(design: DesignSpec, workload: WorkloadSpec) -> list[str]:
+    """What a workload needs and a design does not offer, by name."""
+    from sim.workload import lacking
+
+    return lacking(design, workload)
+
+
+def lock_columns() -> Sequence[str]:
+    """The columns of a report's table of locks."""
+    from sim.profile import COLUMNS
+
+    return COLUMNS
+
+
+@cache
+def model_version() -> str:
+    """A fingerprint of the model's own source: results of two different models never mix in one run."""
+    package = Path(__file__).resolve().parent.parent
+    digest = hashlib.sha256()
+    for room in _ROOMS:
+        path = package / room
+        for source in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            digest.update(str(source.relative_to(package)).encode() + b"\0" + source.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def code_version(family: str) -> str:
+    """A fingerprint of all code that results of a design *family* depend on: the model and its plug-in."""
+    plugin = plugin_of(family)
+    return model_version() if plugin is None else f"{model_version()}+{plugin.digest[:16]}"

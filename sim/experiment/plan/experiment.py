@@ -1,0 +1,119 @@
+"""An experiment that is ready to run: its files, the cells of its grid, and the points that they make."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from sim.experiment import model
+from sim.experiment.plan.axes import Assignment
+from sim.experiment.plan.filters import stays
+from sim.experiment.plan.points import Point, Swept, derive_seed
+from sim.files import FIFO, BudgetSpec, Document, ExperimentSpec, Resolved, ScheduleSpec, SourceFile
+
+if TYPE_CHECKING:
+    from sim.designs import DesignSpec
+    from sim.hardware import MachineSpec
+    from sim.workload import WorkloadSpec
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment with all of its files read: ready to run."""
+
+    spec: ExperimentSpec
+    document: Document
+    machines: tuple[Resolved[MachineSpec], ...]
+    designs: tuple[Resolved[DesignSpec], ...]
+    workloads: tuple[Resolved[WorkloadSpec], ...]
+    files: tuple[SourceFile, ...]
+    cells: tuple[Cell, ...]
+    """The grid less its replicates, in the order of the result tables."""
+    replayed: Point | None = None
+    """The only point, where the decisions of an earlier run are to be repeated."""
+    profile: bool = False
+    """Whether its points are run with a report of counters and locks."""
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @cached_property
+    def points(self) -> tuple[Point, ...]:
+        """Every point, in the order of the result tables."""
+        if self.replayed is not None:
+            return (self.replayed,)
+        spec = self.spec
+        return tuple(
+            make_point(
+                cell.machine, cell.design, cell.workload, cell.placement, cell.threads, spec.seed, replicate,
+                spec.budget, cell.assignment.swept, spec.schedule, self.profile,
+            )
+            for cell in self.cells
+            for replicate in range(spec.replicates)
+            if cell.stays(spec, replicate)
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Where a point stands in the grid."""
+
+    machine: Resolved[MachineSpec]
+    design: Resolved[DesignSpec]
+    workload: Resolved[WorkloadSpec]
+    placement: str
+    assignment: Assignment
+    threads: int
+
+    def stays(self, spec: ExperimentSpec, replicate: int) -> bool:
+        """Whether the filters of the experiment leave this point."""
+        if not spec.only and not spec.exclude:
+            return True
+        values = {
+            "machine": self.machine.name,
+            "design": self.design.name,
+            "workload": self.workload.name,
+            "placement": self.placement,
+            "threads": self.threads,
+            "replicate": replicate,
+            **{override.written: override.value for override in self.assignment.overrides},
+        }
+        return stays(values, spec.only, spec.exclude)
+
+
+def make_point(
+    machine: Resolved[MachineSpec],
+    design: Resolved[DesignSpec],
+    workload: Resolved[WorkloadSpec],
+    placement: str,
+    threads: int,
+    seed: int,
+    replicate: int = 0,
+    budget: BudgetSpec | None = None,
+    swept: Swept = (),
+    schedule: ScheduleSpec = FIFO,
+    profile: bool = False,
+) -> Point:
+    """One point; *seed* is the experiment's, from which the point's own is derived."""
+    digests = "".join(resolved.digest for resolved in (machine, design, workload))
+    return Point(
+        design.name,
+        machine.name,
+        workload.name,
+        placement,
+        threads,
+        derive_seed(seed, workload.name, placement, threads, replicate),
+        replicate,
+        budget or BudgetSpec(),
+        swept,
+        hashlib.sha256(digests.encode()).hexdigest(),
+        model.code_version(design.spec.family),
+        machine.spec,
+        design.spec,
+        workload.spec,
+        schedule,
+        profile,
+    )

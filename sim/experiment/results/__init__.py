@@ -1,0 +1,31 @@
+"""Results: what became of the points, on the disk and as tables."""
+
+from sim.experiment.results.manifest import (
+    Manifest,
+    WrittenTable,
+    describe_run,
+    package_version,
+    read_manifest,
+)
+from sim.experiment.results.merging import merge
+from sim.experiment.results.outcome import COLUMNS, KEY, Outcome, PointStatus, killed, measured, raised
+from sim.experiment.results.store import RunFolder
+from sim.experiment.results.tables import frame
+
+__all__ = [
+    "COLUMNS",
+    "KEY",
+    "Manifest",
+    "Outcome",
+    "PointStatus",
+    "RunFolder",
+    "WrittenTable",
+    "describe_run",
+    "frame",
+    "killed",
+    "measured",
+    "merge",
+    "package_version",
+    "raised",
+    "read_manifest",
+]

@@ -1,0 +1,136 @@
+"""What became of a point: a row of the result table, and where its time went."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+
+from pydantic import ConfigDict
+
+from sim.errors import CortensimError, Exhausted
+
+if TYPE_CHECKING:
+    from sim.experiment.plan import Point
+    from sim.workload import Measurement
+
+PointStatus = Literal["ok", "failed"]
+_AS_WRITTEN = ConfigDict(extra="forbid")
+"""For records that are read back: a field that is not known here is of another version."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of `points.csv`; its fields are the columns. A failed point has no measurements.
+
+    Nothing here depends on the clock on the wall, on the worker or on the order of work.
+    """
+
+    __pydantic_config__ = _AS_WRITTEN
+
+    design: str
+    machine: str
+    workload: str
+    placement: str
+    threads: int
+    seed: int
+    replicate: int
+    throughput_ops_per_us: float | None = None
+    throughput_from_latency_ops_per_us: float | None = None
+    latency_mean_ns: float | None = None
+    latency_p50_ns: float | None = None
+    latency_p95_ns: float | None = None
+    latency_p99_ns: float | None = None
+    simulated_ns: float | None = None
+    operations: int | None = None
+    events: int | None = None
+    status: PointStatus = "ok"
+    error: str = ""
+
+
+COLUMNS: dict[str, Any] = get_type_hints(Row)
+"""The columns of `points.csv`, in order, with their types."""
+
+KEY = ("design", "machine", "workload", "placement", "threads", "seed", "replicate")
+"""The columns that name a point."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished point. *transient* marks a failure of the machine, which another try may not repeat."""
+
+    __pydantic_config__ = _AS_WRITTEN
+
+    point_id: str
+    row: Row
+    breakdown: dict[str, float] = field(default_factory=dict)
+    """Activity -> ns per operation."""
+    swept: dict[str, Any] = field(default_factory=dict)
+    """Swept path -> value: further columns that name the point."""
+    counters: dict[str, float] = field(default_factory=dict)
+    """Counter -> how often; empty unless the point was profiled."""
+    locks: list[dict[str, Any]] = field(default_factory=list)
+    """Rows of `locks.csv`, column -> value."""
+    trace: str = ""
+    """The Python traceback of a failure that the simulator did not foresee."""
+    transient: bool = False
+    seconds: float = field(default=0.0, compare=False)
+    """Wall time it took; for progress and the manifest, never for a table."""
+
+    @property
+    def failed(self) -> bool:
+        return self.row.status == "failed"
+
+
+def measured(point: Point, measurement: Measurement) -> Outcome:
+    """The outcome of a point that ran."""
+    row = Row(
+        *_key(point),
+        throughput_ops_per_us=float(measurement.throughput_ops_per_us),
+        throughput_from_latency_ops_per_us=float(measurement.throughput_from_latency_ops_per_us),
+        latency_mean_ns=float(measurement.latency_mean_ns),
+        latency_p50_ns=float(measurement.latency_p50_ns),
+        latency_p95_ns=float(measurement.latency_p95_ns),
+        latency_p99_ns=float(measurement.latency_p99_ns),
+        simulated_ns=float(measurement.simulated_ns),
+        operations=int(measurement.operations),
+        events=int(measurement.events),
+    )
+    breakdown = {activity: float(ns) for activity, ns in measurement.breakdown_ns_per_op.items()}
+    return Outcome(point.id, row, breakdown, dict(point.swept))
+
+
+def raised(point: Point, error: Exception) -> Outcome:
+    """The outcome of a point whose simulation raised: a failed row with one line of explanation."""
+    words = " ".join(str(error).split())
+    if isinstance(error, Exhausted):
+        return replace(_failed(point, f"{type(error).__name__}: {words}"), transient=True)
+    if isinstance(error, MemoryError):
+        return replace(_failed(point, "out of memory"), transient=True)
+    if isinstance(error, CortensimError):
+        return _failed(point, f"{type(error).__name__}: {words}")
+    return _failed(
+        point, f"internal error: {type(error).__name__}: {words}", "".join(traceback.format_exception(error))
+    )
+
+
+def killed(point: Point) -> Outcome:
+    """The outcome of a point that took its worker process down twice."""
+    return replace(_failed(point, "the worker process died (killed, or out of memory)"), transient=True)
+
+
+def _failed(point: Point, error: str, trace: str = "") -> Outcome:
+    row = Row(*_key(point), status="failed", error=error)
+    return Outcome(point.id, row, swept=dict(point.swept), trace=trace)
+
+
+def _key(point: Point) -> tuple[str, str, str, str, int, int, int]:
+    return (
+        point.design,
+        point.machine,
+        point.workload,
+        point.placement,
+        point.threads,
+        point.seed,
+        point.replicate,
+    )

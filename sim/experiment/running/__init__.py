@@ -1,0 +1,27 @@
+"""Running: points to worker processes or a cluster, and their outcomes back."""
+
+from sim.experiment.running.cluster import SECONDS_FOR_WORKERS, ClusterLost
+from sim.experiment.running.executor import Task, available_cpus, execute
+from sim.experiment.running.interrupts import patient
+from sim.experiment.running.progress import Progress, Style, Tick, meter
+from sim.experiment.running.schedule_file import replaying
+from sim.experiment.running.simulation import run_point
+from sim.experiment.running.sweep import finish, run, run_points
+
+__all__ = [
+    "SECONDS_FOR_WORKERS",
+    "ClusterLost",
+    "Progress",
+    "Style",
+    "Task",
+    "Tick",
+    "available_cpus",
+    "execute",
+    "finish",
+    "meter",
+    "patient",
+    "replaying",
+    "run",
+    "run_point",
+    "run_points",
+]

@@ -1,0 +1,70 @@
+"""One point, simulated in this process: what the simulation raises becomes a failed outcome."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sim.engine import Recorder, Replayer, listen
+from sim.errors import Fault, InputError
+from sim.experiment import model
+from sim.experiment.plan import Point
+from sim.experiment.results import Outcome, measured, raised
+from sim.experiment.running import schedule_file
+from sim.experiment.running.watch import watched
+
+if TYPE_CHECKING:
+    from sim.engine import Probe, Schedule
+    from sim.workload import Measurement
+
+
+def run_point(point: Point, record: Path | None = None, listeners: Sequence[Probe] = ()) -> Outcome:
+    """Simulate one point; whatever the simulation raises, or one of *listeners*, becomes a failed outcome.
+
+    Its schedule's decisions go to a file in the folder *record*, those of a failed point as well.
+    """
+    started = time.perf_counter()
+    rule = point.schedule.rule()
+    recorder = Recorder(rule)
+    try:
+        if model.code_version(point.design_spec.family) != point.code:
+            raise InputError(
+                Fault("the code of the model or of a plug-in changed after the experiment was read")
+            )
+        with watched(point.budget):
+            used = rule if record is None else recorder
+            if point.profile:
+                from sim.profile import RunReport
+
+                report = RunReport()
+                measurement = simulate(point, used, *listeners, *report.listeners)
+                outcome = replace(measured(point, measurement), counters=report.counters, locks=report.locks)
+            else:
+                outcome = measured(point, simulate(point, used, *listeners))
+        if isinstance(rule, Replayer):
+            rule.check_ends()
+    except Exception as error:
+        outcome = raised(point, error)
+    if record is not None:
+        schedule_file.write(record, point, recorder.decisions())
+    return replace(outcome, seconds=time.perf_counter() - started)
+
+
+def simulate(point: Point, schedule: Schedule, *listeners: Probe) -> Measurement:
+    """Simulate one point under *schedule*, the rule of its own or what records that, and tell *listeners*."""
+    from sim import workload
+
+    return workload.simulate(
+        point.machine_spec,
+        point.design_spec,
+        point.workload_spec,
+        placement=point.placement,
+        threads=point.threads,
+        seed=point.seed,
+        schedule=schedule,
+        budget=workload.Budget(events=point.budget.events, simulated_ps=point.budget.simulated_time),
+        probe=listen(*listeners),
+    )
