@@ -83,6 +83,8 @@ class LinuxMm(AddressSpace):
 
     def end_write_all(self, cpu: Cpu) -> Steps[None]:
         """vma_end_write_all: one store of the sequence releases every VMA marked in this section."""
+        if not self.switches.vma_lock:
+            return
         yield from self.sequence_line.store(cpu, LOCK_VMA)
         self.sequence += 1
 
@@ -96,7 +98,7 @@ class LinuxMm(AddressSpace):
 
     def start_write(self, cpu: Cpu, vma: Vma) -> Steps[None]:
         """vma_start_write: wait for faults in *vma*, then keep new ones out until the section ends."""
-        if vma.write_mark == self.sequence:
+        if not self.switches.vma_lock or vma.write_mark == self.sequence:
             return
         yield from vma.lock.down_write(cpu)
         vma.write_mark = self.sequence
