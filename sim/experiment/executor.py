@@ -48,7 +48,7 @@ def run_point(point: Point, record: Path | None = None, listeners: Sequence[Prob
     rule = point.schedule.rule()
     recorder = Recorder(rule)
     try:
-        if floors.code_version(point.design_spec.family) != point.code:
+        if floors.code_version(floors.parts_of(point.design_spec)) != point.code:
             raise InputError(
                 Fault("the code of the model or of a plug-in changed after the experiment was read")
             )

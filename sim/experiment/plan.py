@@ -132,7 +132,7 @@ def make_point(
         limits or LimitsSpec(),
         swept,
         hashlib.sha256(digests.encode()).hexdigest(),
-        floors.code_version(design.spec.family),
+        floors.code_version(floors.parts_of(design.spec)),
         machine.spec,
         design.spec,
         workload.spec,

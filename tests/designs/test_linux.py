@@ -215,8 +215,8 @@ def test_does_a_fault_beside_a_writer_fall_back_to_mmap_lock() -> None:
         yield from down_read(cpu)
 
     def writes(cpu: Cpu) -> Steps[None]:
-        yield from space.mmap_lock.down_write(cpu)
-        yield from space.start_write(cpu, space.tree.peek(BASE))
+        yield from space.write_lock(cpu)
+        yield from space.tree.peek(BASE).lock.start_write(cpu)
         cpu.work(20 * US, "user")
         yield cpu.take_pending()
         assert not process.is_present(BASE + 1)
@@ -244,11 +244,11 @@ def test_does_a_writer_wait_for_faults_in_the_vma() -> None:
     order: list[str] = []
 
     def reads(cpu: Cpu) -> Steps[None]:
-        yield from vma.lock.try_read(cpu)
+        yield from vma.lock.start_read(cpu)
         cpu.work(9 * US, "user")
         yield cpu.take_pending()
         order.append("fault done")
-        yield from vma.lock.up_read(cpu)
+        yield from vma.lock.end_read(cpu)
 
     def unmaps(cpu: Cpu) -> Steps[None]:
         cpu.work(2 * US, "user")
@@ -460,7 +460,7 @@ def test_do_overlapping_changes_take_effect_in_the_order_of_the_lock(
     space = process.space
     oracle: set[int] = set()
     doing: dict[Cpu, tuple[str, tuple[int, int]]] = {}
-    end_write_all = space.end_write_all
+    end_write_all = space.vma_locks.end_write_all
 
     def committing(cpu: Cpu) -> Steps[None]:
         name, (start, pages) = doing[cpu]
@@ -475,7 +475,7 @@ def test_do_overlapping_changes_take_effect_in_the_order_of_the_lock(
             else:
                 yield from space.perform(cpu, Munmap(BASE + start, pages))
 
-    space.end_write_all = committing
+    space.vma_locks.end_write_all = committing
     process.run(dict.fromkeys(range(len(plans)), body))
     assert {page for page in range(50) if process.is_mapped(BASE + page)} == oracle
 
@@ -544,7 +544,7 @@ def test_is_a_range_without_a_vma_not_discarded() -> None:
 
 
 def test_does_a_fault_take_mmap_lock_before_vma_locks() -> None:
-    old = linux(changes={"switches": {"vma_lock": False}})
+    old = linux(changes={"vma_lock": "none"})
     new = linux()
     for process in (old, new):
         process.do(("mmap", 4, BASE))

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from kernels import design
 from machines import NS, run, small_machine
 
-from sim.designs.linux.maple import INNER_CHILDREN, LEAF_RANGES, VMA_WORK, MapleTree, _Node
+from sim.designs.linux.activities import VMA_WORK
+from sim.designs.linux.maple import INNER_CHILDREN, LEAF_RANGES, MapleTree, _Node
 from sim.designs.linux.spec import LinuxSpec
 from sim.designs.linux.vma import Vma
 from sim.engine import Steps

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from sim.designs.linux.maple import VMA_WORK
+from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.vma import Vma
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import (
-    FAULT_ENTRY,
     PAGE_TABLE,
     READ,
     WRITE,
@@ -23,11 +22,11 @@ def user_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
     """do_user_addr_fault: under the VMA's lock if that works, else under mmap_lock."""
     if mm.switches.prefetchw_mmap_lock:
         yield from mm.mmap_lock.count.prefetch_write(cpu)
-    vma = (yield from _lock_vma(mm, cpu, page)) if mm.switches.vma_lock else None
+    vma = (yield from mm.lock_vma_under_rcu(cpu, page)) if mm.vma_locks.serve_faults else None
     if vma is not None:
         _refuse_forbidden(cpu, vma, page, write)
         done = yield from _handle(mm, cpu, vma, page, write, vma_locked=True)
-        yield from vma.lock.up_read(cpu)
+        yield from vma.lock.end_read(cpu)
         if done:
             return
     yield from mm.mmap_lock.down_read(cpu)
@@ -44,27 +43,6 @@ def _refuse_forbidden(cpu: Cpu, vma: Vma, page: int, write: bool) -> None:
     """access_error: raises `SegmentationFault` where *vma* does not allow the access."""
     if not vma.rights & (WRITE if write else READ):
         raise SegmentationFault(f"{cpu} may not {'write' if write else 'read'} page {page:#x} of {vma}")
-
-
-def _lock_vma(mm: LinuxMm, cpu: Cpu, page: int) -> Steps[Vma | None]:
-    """lock_vma_under_rcu: value is the read-locked VMA, or None where a writer has marked it."""
-    while True:
-        vma = yield from mm.tree.find(cpu, page)
-        if vma is None:
-            return None
-        cpu.work(mm.cost["lock_vma"], FAULT_ENTRY)
-        yield from vma.line.read(cpu, VMA_WORK)
-        yield from mm.sequence_line.read(cpu, VMA_WORK)
-        if vma.write_mark == mm.sequence:
-            return None
-        taken = yield from vma.lock.try_read(cpu)
-        if not taken:
-            return None
-        if vma.write_mark != mm.sequence and not vma.detached and vma.start <= page < vma.end:
-            return vma
-        yield from vma.lock.up_read(cpu)
-        if not vma.detached or vma.write_mark == mm.sequence:
-            return None
 
 
 def _handle(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, write: bool, *, vma_locked: bool) -> Steps[bool]:

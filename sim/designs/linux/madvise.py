@@ -6,7 +6,7 @@ mmap_lock  |------------------- read --------------------|
 
 from __future__ import annotations
 
-from sim.designs.linux.maple import VMA_WORK
+from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.munmap import zap
 from sim.engine import Steps

@@ -13,14 +13,13 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from sim.designs.linux.activities import VMA_WORK
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu, Machine
 
 if TYPE_CHECKING:
     from sim.designs.linux.spec import Costs
     from sim.designs.linux.vma import Vma
-
-VMA_WORK = "vma"
 
 LEAF_RANGES = 16
 INNER_CHILDREN = 10

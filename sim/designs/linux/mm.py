@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.designs.linux.maple import VMA_WORK, MapleTree
-from sim.designs.linux.vma import LOCK_VMA, AnonVma, Vma
+from sim.designs.linux.activities import VMA_WORK
+from sim.designs.linux.maple import MapleTree
+from sim.designs.linux.vma import AnonVma, Vma
+from sim.designs.linux.vma_locks import VMA_LOCKS, Site
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu
 from sim.mm import (
+    FAULT_ENTRY,
     LEVELS,
     LOCK_PAGE_TABLE,
     PAGE_TABLE,
@@ -35,8 +38,8 @@ class LinuxMm(AddressSpace):
     """What the operations on one process work on.
 
     Lines of mm_struct that are written while others look on (offsets as in 6.13): mmap_lock.count; the line
-    of mmap_lock.owner, osq and wait list; mm_lock_seq; map_count, total_vm and data_vm; the tree's root;
-    pgtables_bytes with page_table_lock; tlb_flush_pending; context.tlb_gen.
+    of mmap_lock.owner, osq and wait list; what VMA locks share; map_count, total_vm and data_vm; the tree's
+    root; pgtables_bytes with page_table_lock; tlb_flush_pending; context.tlb_gen.
     """
 
     def __init__(self, kernel: LinuxKernel, cpu: Cpu) -> None:
@@ -60,8 +63,9 @@ class LinuxMm(AddressSpace):
             LOCK_MMAP,
             kernel.spec.rwsem,
         )
-        self.sequence = 0
-        self.sequence_line = line("mm_lock_seq")
+        self.vma_locks = VMA_LOCKS[kernel.spec.vma_lock](
+            Site(machine, line, kernel.nodes, kernel.osq_nodes, kernel.scheduler, kernel.spec.rwsem)
+        )
         self.counters = line("total_vm", lines=2)
         self.tables_line = line("pgtables_bytes")
         self.page_table_lock = QueuedSpinLock(
@@ -81,28 +85,40 @@ class LinuxMm(AddressSpace):
 
     # -- mmap_lock and VMA locks ----------------------------------------------------------------------------
 
-    def end_write_all(self, cpu: Cpu) -> Steps[None]:
-        """vma_end_write_all: one store of the sequence releases every VMA marked in this section."""
-        if not self.switches.vma_lock:
-            return
-        yield from self.sequence_line.store(cpu, LOCK_VMA)
-        self.sequence += 1
+    def write_lock(self, cpu: Cpu) -> Steps[None]:
+        """mmap_write_lock: a section begins, in which VMAs are locked one after another (`start_write`)."""
+        yield from self.mmap_lock.down_write(cpu)
+        yield from self.vma_locks.begin_write(cpu)
 
     def write_unlock(self, cpu: Cpu) -> Steps[None]:
-        yield from self.end_write_all(cpu)
+        yield from self.vma_locks.end_write_all(cpu)
         yield from self.mmap_lock.up_write(cpu)
 
     def write_downgrade(self, cpu: Cpu) -> Steps[None]:
-        yield from self.end_write_all(cpu)
+        yield from self.vma_locks.end_write_all(cpu)
         yield from self.mmap_lock.downgrade_write(cpu)
 
-    def start_write(self, cpu: Cpu, vma: Vma) -> Steps[None]:
-        """vma_start_write: wait for faults in *vma*, then keep new ones out until the section ends."""
-        if not self.switches.vma_lock or vma.write_mark == self.sequence:
-            return
-        yield from vma.lock.down_write(cpu)
-        vma.write_mark = self.sequence
-        yield from vma.lock.up_write(cpu)
+    def lock_vma_under_rcu(self, cpu: Cpu, page: int) -> Steps[Vma | None]:
+        """Value: the VMA of *page*, locked for reading, or None where a writer has it."""
+        while True:
+            vma = yield from self.tree.find(cpu, page)
+            if vma is None:
+                return None
+            cpu.work(self.cost["lock_vma"], FAULT_ENTRY)
+            yield from vma.line.read(cpu, VMA_WORK)
+            locked = yield from vma.lock.start_read(cpu)
+            if not locked:
+                return None
+            if not vma.detached and vma.start <= page < vma.end:
+                return vma
+            yield from vma.lock.end_read(cpu)
+            if not vma.detached:
+                return None
+
+    def detach(self, cpu: Cpu, vma: Vma) -> Steps[None]:
+        """*vma*, locked for writing, leaves the tree."""
+        vma.detached = True
+        yield from vma.lock.mark_detached(cpu)
 
     # -- VMAs -----------------------------------------------------------------------------------------------
 
@@ -111,11 +127,8 @@ class LinuxMm(AddressSpace):
     ) -> Vma:
         """vm_area_alloc: struct and lock from the cpu's slab, their lines in its cache."""
         cpu.work(self.cost["vma_alloc"], VMA_WORK)
-        machine, kernel = self.machine, self.kernel
-        lock_line = machine.line(f"vm_lock of {start:#x}", cpu.socket, owner=cpu.id)
-        nodes, scheduler = kernel.osq_nodes, kernel.scheduler
-        lock = RwSem(lock_line.name, lock_line, lock_line, nodes, scheduler, LOCK_VMA, kernel.spec.rwsem)
-        line = machine.line(f"VMA {start:#x}", cpu.socket, owner=cpu.id, lines=_VMA_LINES)
+        lock = self.vma_locks.new(cpu, start)
+        line = self.machine.line(f"VMA {start:#x}", cpu.socket, owner=cpu.id, lines=_VMA_LINES)
         return Vma(start, end, rights, line, lock, anon_vma)
 
     def new_anon_vma(self, cpu: Cpu) -> AnonVma:

@@ -5,7 +5,7 @@ The callers hold mmap_lock for writing.
 
 from __future__ import annotations
 
-from sim.designs.linux.maple import VMA_WORK
+from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.vma import Vma
 from sim.engine import Steps
@@ -17,8 +17,8 @@ def split(mm: LinuxMm, cpu: Cpu, vma: Vma, at: int) -> Steps[Vma]:
     """__split_vma: *vma* keeps the part below *at*; value is the new VMA above."""
     yield from vma.line.read(cpu, VMA_WORK)
     upper = mm.new_vma(cpu, at, vma.end, vma.rights, anon_vma=vma.anon_vma)
-    yield from mm.start_write(cpu, vma)
-    upper.write_mark = mm.sequence
+    yield from vma.lock.start_write(cpu)
+    upper.lock.start_write_new()
     if vma.anon_vma is not None:
         yield from mm.link_anon_vma(cpu, vma.anon_vma)  # anon_vma_clone
     yield from vma.line.store(cpu, VMA_WORK)
@@ -69,7 +69,7 @@ def _join(
     if left is not None and right is not None:
         gone.append(right)
     for each in dict.fromkeys([keep, vma, *gone]):
-        yield from mm.start_write(cpu, each)
+        yield from each.lock.start_write(cpu)
     if keep.anon_vma is None and vma.anon_vma is not None:
         keep.anon_vma = vma.anon_vma
         yield from mm.link_anon_vma(cpu, vma.anon_vma)  # dup_anon_vma
@@ -79,7 +79,7 @@ def _join(
         high = max(keep.end, *(each.end for each in gone))
         yield from mm.tree.extend(cpu, keep, low, high, *gone)
         for each in gone:
-            each.detached = True
+            yield from mm.detach(cpu, each)
             if each.anon_vma is not None:
                 yield from mm.link_anon_vma(cpu, each.anon_vma)  # unlink_anon_vmas
             cpu.work(mm.cost["vma_free"], VMA_WORK)

@@ -10,7 +10,7 @@ what had no rights at all is in no TLB.
 
 from __future__ import annotations
 
-from sim.designs.linux.maple import VMA_WORK
+from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.modify import modify
 from sim.engine import Steps
@@ -23,7 +23,7 @@ def mprotect(mm: LinuxMm, cpu: Cpu, asked: Mprotect) -> Steps[None]:
     """do_mprotect_pkey. Raises `ModelError` where the range has a hole (ENOMEM)."""
     end = asked.at + asked.pages
     cpu.work(mm._syscall, SYSCALL)
-    yield from mm.mmap_lock.down_write(cpu)
+    yield from mm.write_lock(cpu)
     yield from mm.tree.find(cpu, asked.at)
     yield from mm.flush_pending.write(cpu, PAGE_TABLE)  # tlb_gather_mmu
     changed: list[int] = []
@@ -37,7 +37,7 @@ def mprotect(mm: LinuxMm, cpu: Cpu, asked: Mprotect) -> Steps[None]:
         yield from vma.line.read(cpu, VMA_WORK)
         if vma.rights != asked.rights:  # mprotect_fixup
             vma = yield from modify(mm, cpu, vma, page, stop, asked.rights)
-            yield from mm.start_write(cpu, vma)
+            yield from vma.lock.start_write(cpu)
             yield from vma.line.store(cpu, VMA_WORK)
             vma.rights = asked.rights
             yield from _change_protection(mm, cpu, page, stop, asked.rights, changed)

@@ -7,7 +7,7 @@ mmap_lock  |------------ write -------------|------------- read --------------|
 
 from __future__ import annotations
 
-from sim.designs.linux.maple import VMA_WORK
+from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.modify import split
 from sim.designs.linux.vma import Vma
@@ -19,7 +19,7 @@ from sim.mm import PAGE_TABLE, SLOTS, SYSCALL, Munmap, Present, slot_of
 def munmap(mm: LinuxMm, cpu: Cpu, asked: Munmap) -> Steps[None]:
     """munmap(2)."""
     cpu.work(mm._syscall, SYSCALL)
-    yield from mm.mmap_lock.down_write(cpu)
+    yield from mm.write_lock(cpu)
     vmas = yield from _gather(mm, cpu, asked.at, asked.at + asked.pages)
     if not vmas:
         yield from mm.write_unlock(cpu)
@@ -45,9 +45,9 @@ def _gather(mm: LinuxMm, cpu: Cpu, start: int, end: int) -> Steps[list[Vma]]:
     if vmas and vmas[-1].end > end:
         yield from split(mm, cpu, vmas[-1], end)
     for vma in vmas:
-        yield from mm.start_write(cpu, vma)
+        yield from vma.lock.start_write(cpu)
         yield from vma.line.store(cpu, VMA_WORK)
-        vma.detached = True
+        yield from mm.detach(cpu, vma)
         yield from mm.tree.remove(cpu, vma)
     if vmas:
         yield from mm.counters.store(cpu, VMA_WORK)  # map_count

@@ -6,9 +6,12 @@ lock costs on top is simulated.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import PositiveInt
 
-from sim.designs.base import DesignSpec
+from sim.designs.base import DesignSpec, OneOf
+from sim.designs.linux.vma_locks import VMA_LOCKS
 from sim.engine.units import Cost
 from sim.hardware import MachineSpec, Spec
 from sim.mm import FlushSpec
@@ -20,8 +23,6 @@ class Switches(Spec):
 
     prefetchw_mmap_lock: bool
     """Every user fault prefetches mmap_lock for writing (until 6.15)."""
-    vma_lock: bool
-    """A fault locks its VMA only, where that works (6.4); before that, mmap_lock for reading."""
     lru_drain_on_zap: bool
     """munmap drains the cpu's LRU batch before it zaps (until 6.13)."""
 
@@ -110,6 +111,9 @@ class LinuxSpec(DesignSpec):
 
     switches: Switches
     """What differs between kernel versions."""
+    vma_lock: Annotated[str, OneOf(VMA_LOCKS)]
+    """What a fault locks instead of mmap_lock, where that works: `none` (until 6.3), or a `rwsem` in each VMA
+    (6.4 to 6.14)."""
     flush: FlushSpec
     """How other cpus' TLBs are flushed."""
     limits: Limits
