@@ -22,7 +22,16 @@ from sim.mm.entries import (
     parse_rights,
     rights_text,
 )
-from sim.mm.flush import BroadcastFlush, FlushSpec, LazyFlush, SynchronousFlush, TrackedFlush, make_flush
+from sim.mm.flush import (
+    BroadcastFlush,
+    FlushMethod,
+    FlushSpec,
+    LazyFlush,
+    SwitchedFlush,
+    SynchronousFlush,
+    TrackedFlush,
+    make_flush,
+)
 from sim.mm.frames import MAX_ORDER, Buddy, FrameMap, OutOfMemory, Room, out_of_memory, size_of
 from sim.mm.operations import (
     AllocatePages,
@@ -71,6 +80,7 @@ __all__ = [
     "Buddy",
     "Contexts",
     "FirstTouch",
+    "FlushMethod",
     "FlushSpec",
     "FrameMap",
     "FreePages",
@@ -93,6 +103,7 @@ __all__ = [
     "Shootdown",
     "Status",
     "SwitchMm",
+    "SwitchedFlush",
     "SynchronousFlush",
     "Touch",
     "TrackedFlush",

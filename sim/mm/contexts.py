@@ -17,13 +17,13 @@ from sim.engine import Steps
 from sim.hardware import TLB_FLUSH, Cpu
 
 if TYPE_CHECKING:
-    from sim.mm.flush import SynchronousFlush
+    from sim.mm.flush import SwitchedFlush
 
 
 class Context(NamedTuple):
     """What an asid stands for on one cpu: whose entries, and complete up to which generation."""
 
-    space: SynchronousFlush
+    space: SwitchedFlush
     seen: int
 
 
@@ -36,9 +36,9 @@ class Contexts:
         self._cpu = cpu
         self._slots: list[Context | None] = [None] * (asids if pcid else 1)
         self._next = 0
-        self._loaded: SynchronousFlush | None = None
+        self._loaded: SwitchedFlush | None = None
 
-    def switch(self, space: SynchronousFlush) -> Steps[None]:
+    def switch(self, space: SwitchedFlush) -> Steps[None]:
         """Load *space*; the cpu's thread runs in it from now on."""
         cpu, before = self._cpu, self._loaded
         if space is before:
@@ -57,7 +57,7 @@ class Contexts:
         cpu.probe.address_space_switch(cpu, valid)
         cpu.enable_interrupts()
 
-    def left(self) -> list[tuple[int, SynchronousFlush]]:
+    def left(self) -> list[tuple[int, SwitchedFlush]]:
         """The spaces that are not loaded and whose entries are still good, each with its asid."""
         return [
             (asid, context.space)
@@ -65,7 +65,7 @@ class Contexts:
             if context and context.space is not self._loaded and context.seen >= context.space.valid_from
         ]
 
-    def _choose(self, space: SynchronousFlush) -> tuple[int, int]:
+    def _choose(self, space: SwitchedFlush) -> tuple[int, int]:
         """`choose_new_asid`: a number for *space* and the generation up to which its entries are good."""
         if len(self._slots) > 1:
             for asid, context in enumerate(self._slots):

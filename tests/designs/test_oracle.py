@@ -237,7 +237,7 @@ def test_is_a_munmap_without_lazy_flush_caught(monkeypatch: pytest.MonkeyPatch, 
         return
         yield
 
-    monkeypatch.setattr(LazyFlush, "flush", release_only)
+    monkeypatch.setattr(LazyFlush, "flush_lazily", release_only)
     with pytest.raises(AssertionError, match=r"frame \d+ is freed while cpu \d translates to it"):
         unmap_what_all_have_touched(kind)
 
@@ -266,25 +266,25 @@ def test_is_a_frame_that_linux_frees_before_the_flush_caught(monkeypatch: pytest
 def test_is_a_frame_that_cortenmm_frees_before_the_flush_caught(
     monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    flush = LazyFlush.flush
+    flush = LazyFlush.flush_lazily
 
     def releases_first(lazy: LazyFlush, cpu: Cpu, removed: Any, release: Callable[[], None]) -> Steps[None]:
         release()
         yield from flush(lazy, cpu, removed, lambda: None)
 
-    monkeypatch.setattr(LazyFlush, "flush", releases_first)
+    monkeypatch.setattr(LazyFlush, "flush_lazily", releases_first)
     with pytest.raises(AssertionError, match=r"frame \d+ is freed while cpu \d translates to it"):
         unmap_what_all_have_touched(kind)
 
 
 def test_is_a_record_that_is_released_too_early_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """The mutant frees when it publishes: its own TLB is clean, the others' are not."""
-    flush = LazyFlush.flush
+    flush = LazyFlush.flush_lazily
 
     def frees_when_published(lazy: LazyFlush, cpu: Cpu, removed: Any, release: Any) -> Steps[None]:
         yield from flush(lazy, cpu, removed, lambda: None)
         release()
 
-    monkeypatch.setattr(LazyFlush, "flush", frees_when_published)
+    monkeypatch.setattr(LazyFlush, "flush_lazily", frees_when_published)
     with pytest.raises(AssertionError, match=r"frame \d+ is freed while cpu 1 translates to it"):
         unmap_what_all_have_touched("adv")

@@ -98,7 +98,9 @@ class CortenMm(AddressSpace):
                     frames.free(cpu, mapping.frame)
                 self.free_tables(cpu, cursor.unlinked)
 
-            yield from self.tlb.flush(cpu, [(page, mapping.frame) for page, mapping in removed], release)
+            yield from self.tlb.flush_lazily(
+                cpu, [(page, mapping.frame) for page, mapping in removed], release
+            )
 
     def _prefill(self, cpu: Cpu) -> Steps[None]:
         """Keep zeroed pages for tables at hand, so that none is zeroed inside a transaction."""

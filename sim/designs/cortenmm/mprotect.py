@@ -30,7 +30,7 @@ def mprotect(mm: CortenMm, cpu: Cpu, asked: Mprotect) -> Steps[None]:
     changed: list[int] = []
     yield from _protect(cursor, cursor.covering, cursor.start, cursor.end, asked.rights, changed)
     if changed:
-        yield from mm.tlb.flush_now(cpu, changed)
+        yield from mm.tlb.flush(cpu, changed)
     yield from mm.protocol.unlock(cursor)
 
 
