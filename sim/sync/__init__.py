@@ -8,6 +8,7 @@ from sim.sync.nodes import QueueNodes
 from sim.sync.osq import SpinnerQueue
 from sim.sync.percpu_rwsem import PercpuRwSem
 from sim.sync.phase_fair import PhaseFairLock
+from sim.sync.protocols import EXCLUSIVE, READER_WRITER, SEQUENCE, Exclusive, ReaderWriter, Sequence, Writer
 from sim.sync.rcu import RCU, Rcu
 from sim.sync.rcu_sync import RcuSync
 from sim.sync.rwsem import RwSem, RwSemTuning
@@ -18,10 +19,14 @@ from sim.sync.spin import McsLock, QueuedSpinLock
 from sim.sync.word import TasLock, TicketLock
 
 __all__ = [
+    "EXCLUSIVE",
     "RCU",
+    "READER_WRITER",
     "SCHED",
+    "SEQUENCE",
     "BravoLock",
     "CnaLock",
+    "Exclusive",
     "Lock",
     "McsLock",
     "Mutex",
@@ -31,15 +36,18 @@ __all__ = [
     "QueuedSpinLock",
     "Rcu",
     "RcuSync",
+    "ReaderWriter",
     "RwSem",
     "RwSemTuning",
     "Scheduler",
     "SeqLock",
+    "Sequence",
     "Sleeper",
     "SpinnerQueue",
     "TasLock",
     "TicketLock",
     "VisibleReaders",
+    "Writer",
     "XaddRwSem",
     "downgrades",
     "releases",

@@ -208,11 +208,11 @@ def test_does_a_fault_beside_a_writer_fall_back_to_mmap_lock() -> None:
     process = mapped((0, 9), touch=(0,))
     space = process.space
     calls: list[str] = []
-    down_read = space.mmap_lock.down_read
+    read_lock = space.mmap_lock.read_lock
 
     def counted(cpu: Cpu) -> Steps[None]:
-        calls.append("down_read")
-        yield from down_read(cpu)
+        calls.append("read_lock")
+        yield from read_lock(cpu)
 
     def writes(cpu: Cpu) -> Steps[None]:
         yield from space.write_lock(cpu)
@@ -229,11 +229,11 @@ def test_does_a_fault_beside_a_writer_fall_back_to_mmap_lock() -> None:
 
     patched = pytest.MonkeyPatch()
     with patched.context() as patch:
-        patch.setattr(type(space.mmap_lock), "down_read", lambda lock, cpu: counted(cpu))
+        patch.setattr(type(space.mmap_lock), "read_lock", lambda lock, cpu: counted(cpu))
         process.run({0: writes, 1: faults})
-        assert calls == ["down_read"]
+        assert calls == ["read_lock"]
         process.do(("touch", BASE + 2), cpu=1)  # the sequence has moved on: the VMA's own lock is enough
-        assert calls == ["down_read"]
+        assert calls == ["read_lock"]
     assert process.is_present(BASE + 1)
 
 

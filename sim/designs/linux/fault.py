@@ -29,14 +29,14 @@ def user_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
         yield from vma.lock.end_read(cpu)
         if done:
             return
-    yield from mm.mmap_lock.down_read(cpu)
+    yield from mm.mmap_lock.read_lock(cpu)
     vma = yield from mm.tree.find(cpu, page)
     if vma is None:
         raise SegmentationFault(f"{cpu} touched page {page:#x}, which no VMA covers")
     yield from vma.line.read(cpu, VMA_WORK)
     _refuse_forbidden(cpu, vma, page, write)
     yield from _handle(mm, cpu, vma, page, write, vma_locked=False)
-    yield from mm.mmap_lock.up_read(cpu)
+    yield from mm.mmap_lock.read_unlock(cpu)
 
 
 def _refuse_forbidden(cpu: Cpu, vma: Vma, page: int, write: bool) -> None:
@@ -87,7 +87,7 @@ def _reuse(mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, slot: int) -> 
 def _prepare_anon_vma(mm: LinuxMm, cpu: Cpu, vma: Vma, vma_locked: bool) -> Steps[bool]:
     """vmf_anon_prepare: the first fault of a VMA needs mmap_lock for reading, at least by trylock."""
     if vma_locked:
-        taken = yield from mm.mmap_lock.try_read(cpu)
+        taken = yield from mm.mmap_lock.read_trylock(cpu)
         if not taken:
             return False
     if vma.anon_vma is None:
@@ -96,5 +96,5 @@ def _prepare_anon_vma(mm: LinuxMm, cpu: Cpu, vma: Vma, vma_locked: bool) -> Step
         vma.anon_vma = vma.anon_vma or anon_vma
         yield from mm.page_table_lock.release(cpu)
     if vma_locked:
-        yield from mm.mmap_lock.up_read(cpu)
+        yield from mm.mmap_lock.read_unlock(cpu)
     return True

@@ -87,16 +87,16 @@ class LinuxMm(AddressSpace):
 
     def write_lock(self, cpu: Cpu) -> Steps[None]:
         """mmap_write_lock: a section begins, in which VMAs are locked one after another (`start_write`)."""
-        yield from self.mmap_lock.down_write(cpu)
+        yield from self.mmap_lock.write_lock(cpu)
         yield from self.vma_locks.begin_write(cpu)
 
     def write_unlock(self, cpu: Cpu) -> Steps[None]:
         yield from self.vma_locks.end_write_all(cpu)
-        yield from self.mmap_lock.up_write(cpu)
+        yield from self.mmap_lock.write_unlock(cpu)
 
     def write_downgrade(self, cpu: Cpu) -> Steps[None]:
         yield from self.vma_locks.end_write_all(cpu)
-        yield from self.mmap_lock.downgrade_write(cpu)
+        yield from self.mmap_lock.write_downgrade(cpu)
 
     def lock_vma_under_rcu(self, cpu: Cpu, page: int) -> Steps[Vma | None]:
         """Value: the VMA of *page*, locked for reading, or None where a writer has it."""

@@ -1,7 +1,7 @@
 """munmap (mm/vma.c do_vmi_align_munmap: gather, clear the tree, complete; 6.13).
 
 mmap_lock  |------------ write -------------|------------- read --------------|
-            find, split, gather, clear tree  drain, zap, flush + acks, free    up_read
+            find, split, gather, clear tree  drain, zap, flush + acks, free    read_unlock
                                             ^ downgrade: faults may run, the next writer may not
 """
 
@@ -26,7 +26,7 @@ def munmap(mm: LinuxMm, cpu: Cpu, asked: Munmap) -> Steps[None]:
         return
     yield from mm.write_downgrade(cpu)
     yield from _complete(mm, cpu, vmas)
-    yield from mm.mmap_lock.up_read(cpu)
+    yield from mm.mmap_lock.read_unlock(cpu)
 
 
 def unmap_locked(mm: LinuxMm, cpu: Cpu, at: int, pages: int) -> Steps[None]:

@@ -11,6 +11,7 @@ from sim.hardware import CacheLine, Cpu, Machine
 from sim.sync import (
     BravoLock,
     CnaLock,
+    Exclusive,
     McsLock,
     Mutex,
     PercpuRwSem,
@@ -18,6 +19,7 @@ from sim.sync import (
     QueuedSpinLock,
     QueueNodes,
     Rcu,
+    ReaderWriter,
     RwSem,
     Scheduler,
     SeqLock,
@@ -94,15 +96,11 @@ def make_lock(shop: Workshop, name: str, spec: LockSpec) -> BenchLock:
     return _MAKERS[spec.kind](shop, site, spec)
 
 
-_Exclusive = TasLock | TicketLock | McsLock | QueuedSpinLock | Mutex
-_Shared = PhaseFairLock | BravoLock | PercpuRwSem
-
-
-def _exclusive(lock: _Exclusive) -> BenchLock:
+def _exclusive(lock: Exclusive) -> BenchLock:
     return BenchLock(lock=lock.acquire, unlock=lock.release)
 
 
-def _shared(lock: _Shared) -> BenchLock:
+def _shared(lock: ReaderWriter) -> BenchLock:
     return BenchLock(
         lock=lock.write_lock,
         unlock=lock.write_unlock,
@@ -115,21 +113,15 @@ def _ttas(shop: Workshop, site: Site, spec: lock_spec.TtasLock) -> BenchLock:
     return _exclusive(TasLock(site.line, site.activity, spec.pause.at(shop.machine.spec.clock)))
 
 
-def _semaphore(lock: RwSem | XaddRwSem) -> BenchLock:
-    return BenchLock(
-        lock=lock.down_write, unlock=lock.up_write, read_lock=lock.down_read, read_unlock=lock.up_read
-    )
-
-
 def _rwsem(shop: Workshop, site: Site, spec: lock_spec.RwSemLock) -> BenchLock:
     # 40 bytes: unlike mm_struct's, a semaphore on its own has its count and its owner in one line.
     line = site.line
-    return _semaphore(RwSem(site.name, line, line, shop.nodes, shop.scheduler, site.activity, spec.tuning))
+    return _shared(RwSem(site.name, line, line, shop.nodes, shop.scheduler, site.activity, spec.tuning))
 
 
 def _xadd_rwsem(shop: Workshop, site: Site, spec: lock_spec.XaddRwSemLock) -> BenchLock:
     spinning = spec.owner_spinning
-    return _semaphore(
+    return _shared(
         XaddRwSem(site.name, site.line, shop.nodes, shop.scheduler, site.activity, owner_spinning=spinning)
     )
 

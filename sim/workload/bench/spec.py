@@ -25,7 +25,8 @@ from sim.mm import (
     SwitchMm,
     Touch,
 )
-from sim.workload.bench.lock_spec import READABLE, LockSpec
+from sim.sync import READER_WRITER
+from sim.workload.bench.lock_spec import LockSpec
 from sim.workload.pinning import Pinning
 from sim.workload.window import Reported, Window
 
@@ -323,8 +324,10 @@ class BenchSpec(Spec):
                 raise ValueError(
                     f"`turn` is for a word that all threads share, {step.turn!r} has one for each"
                 )
-            if read and self.locks[read].kind not in READABLE:
-                raise ValueError(f"only {', '.join(READABLE)} can be locked for reading, {read!r} is none")
+            if read and self.locks[read].kind not in READER_WRITER:
+                raise ValueError(
+                    f"only {', '.join(READER_WRITER)} can be locked for reading, {read!r} is none"
+                )
             if seq_read and self.locks[seq_read].kind != "seqlock":
                 raise ValueError(f"`seq_read` is for `kind: seqlock`, {seq_read!r} is none")
         return self

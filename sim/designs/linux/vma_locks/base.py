@@ -3,8 +3,8 @@
 A kernel of Linux's kind chooses one kind when it is built. A process has one `VmaLocks`, which keeps what all
 its VMAs share (mm_lock_seq, the writer's wait queue), and every VMA a `VmaLock` of its own:
 
-    writer   down_write(mmap_lock), begin_write | start_write(vma) | changes | end_write_all, up_write
-    fault      start_read(vma): False from the VMA's start_write on  |         | True again ... end_read(vma)
+    writer   mmap_lock, begin_write | start_write(vma) | changes | end_write_all, mmap_lock let go
+    fault    start_read(vma) ... end_read(vma)   | False from here on | True again
 
 A fault never waits for a writer: where `start_read` is False it goes to mmap_lock. A writer waits for the
 faults that are in its VMA, and releases all its VMAs at once.

@@ -51,23 +51,23 @@ class RwSemVmaLock(VmaLock):
         yield from self._mm.sequence_line.read(cpu, VMA_WORK)
         if self._mark == self._mm.sequence:
             return False
-        taken = yield from self._rwsem.try_read(cpu)
+        taken = yield from self._rwsem.read_trylock(cpu)
         if not taken:
             return False
         if self._mark == self._mm.sequence:  # a writer has come and gone since the first look
-            yield from self._rwsem.up_read(cpu)
+            yield from self._rwsem.read_unlock(cpu)
             return False
         return True
 
     def end_read(self, cpu: Cpu) -> Steps[None]:
-        return self._rwsem.up_read(cpu)
+        return self._rwsem.read_unlock(cpu)
 
     def start_write(self, cpu: Cpu) -> Steps[None]:
         if self._mark == self._mm.sequence:
             return
-        yield from self._rwsem.down_write(cpu)
+        yield from self._rwsem.write_lock(cpu)
         self._mark = self._mm.sequence
-        yield from self._rwsem.up_write(cpu)
+        yield from self._rwsem.write_unlock(cpu)
 
     def start_write_new(self) -> None:
         self._mark = self._mm.sequence
