@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sim.engine import Steps
+from sim.engine.costs import at_clock
 from sim.hardware import Cpu, Machine
 
 SCHED = "sched"
@@ -28,14 +29,14 @@ class Scheduler:
     )
 
     def __init__(self, machine: Machine) -> None:
-        costs, clock = machine.spec.kernel, machine.spec.clock
-        self._switch = costs.context_switch.at(clock)
-        self._wake_latency = costs.wake_idle.at(clock)
-        self._wake_halted = costs.wake_halted.at(clock)
+        costs = at_clock(machine.spec.kernel, machine.spec.clock)
+        self._switch = costs.context_switch
+        self._wake_latency = costs.wake_idle
+        self._wake_halted = costs.wake_halted
         self._halt_after = costs.halt_after
         self._wake_spread = costs.wake_spread
         self._draw = machine.engine.stream("wake-ups").random
-        self._wake_send = costs.wake_send.at(clock)
+        self._wake_send = costs.wake_send
         self._watched: dict[Cpu, dict[Cpu, object]] = {}
 
     def sleep(self, cpu: Cpu, sleeper: Sleeper, activity: str) -> Steps[None]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.engine import QUIET, Engine, Probe, Schedule, ScheduleName, Steps
+from sim.engine.costs import at_clock
 from sim.engine.units import PAGE_BYTES
 from sim.hardware import Cpu, Machine, MachineSpec
 from sim.mm import USER, Mmap
@@ -72,7 +73,7 @@ def _set_up(engine: Engine, hardware: Machine, space: AddressSpace, plan: Worklo
     space.activate(cpu)
     stack = plan.stack.size // PAGE_BYTES
     touched = plan.stack.touched // PAGE_BYTES
-    create = hardware.spec.kernel.create_thread.at(hardware.spec.clock)
+    create = at_clock(hardware.spec.kernel, hardware.spec.clock).create_thread
 
     def main() -> Steps[None]:
         yield from Worker(space, cpu, slots, thread=0).run(plan.setup)
@@ -108,8 +109,8 @@ class _Release:
         self._plan = plan
         self._slots = slots
         self._flag = hardware.line("start flag", owner=0)
-        kernel, clock = hardware.spec.kernel, hardware.spec.clock
-        self._poll, self._timestamp = kernel.poll.at(clock), kernel.timestamp.at(clock)
+        kernel = at_clock(hardware.spec.kernel, hardware.spec.clock)
+        self._poll, self._timestamp = kernel.poll, kernel.timestamp
         self._skew = engine.stream("start").random
         self._latencies: list[int] = []
         self._meter: Meter | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from sim.designs.bench.spec import LlfreeSpec
 from sim.engine import Steps
+from sim.engine.costs import at_clock
 from sim.engine.units import PAGE_BYTES
 from sim.hardware import Cpu, Machine
 from sim.mm import Buddy, Room, out_of_memory
@@ -21,11 +22,8 @@ class Llfree:
     """One allocator over the memory of a machine."""
 
     def __init__(self, machine: Machine, spec: LlfreeSpec) -> None:
-        clock, topology = machine.spec.clock, machine.spec.topology
-        self._spec = spec
-        self._get, self._put = spec.get.at(clock), spec.put.at(clock)
-        self._huge_get, self._huge_put = spec.huge_get.at(clock), spec.huge_put.at(clock)
-        self._reserve = spec.reserve.at(clock)
+        topology = machine.spec.topology
+        self._cost = at_clock(spec, machine.spec.clock)
         self._frames = machine.spec.memory.size_per_socket * topology.sockets // PAGE_BYTES
         self._buddy = Buddy(0, self._frames)
         self._trees = machine.line("tree array")
@@ -37,17 +35,17 @@ class Llfree:
             raise out_of_memory(cpu, order, [Room("the machine", self._frames, self._buddy.free_frames)])
         pages = 1 << order
         if self._left[cpu.id] < pages:
-            cpu.work(self._reserve, ALLOCATE)
+            cpu.work(self._cost.reserve, ALLOCATE)
             yield from self._trees.write(cpu, ALLOCATE)
-            self._left[cpu.id] = self._spec.tree_pages
+            self._left[cpu.id] = self._cost.tree_pages
         self._left[cpu.id] -= pages
-        cpu.work(self._huge_get if order >= HUGE_ORDER else self._get, ALLOCATE)
+        cpu.work(self._cost.huge_get if order >= HUGE_ORDER else self._cost.get, ALLOCATE)
         frame = self._buddy.allocate(order)
         cpu.probe.frame_allocated(cpu, frame, order)
         return frame
 
     def free(self, cpu: Cpu, frame: int, order: int) -> Steps[None]:
-        cpu.work(self._huge_put if order >= HUGE_ORDER else self._put, ALLOCATE)
+        cpu.work(self._cost.huge_put if order >= HUGE_ORDER else self._cost.put, ALLOCATE)
         self._left[cpu.id] += 1 << order
         cpu.probe.frame_freed(cpu, frame, order)
         self._buddy.free(frame, order)

@@ -11,7 +11,7 @@ from sim.mm import PAGE_TABLE, SLOTS, Present, SegmentationFault, Status
 def user_fault(mm: CortenMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
     """Allocate and zero a frame first, then lock the leaf's 2 MiB window and map it."""
     mm.tlb.catch_up(cpu)
-    cpu.work(mm.cost["fault"], PAGE_TABLE)
+    cpu.work(mm.cost.fault, PAGE_TABLE)
     frames = mm.kernel.frames
     frame = yield from frames.allocate(cpu)
     yield from mm.machine.memory.clear_page(cpu, frames.node(cpu, frame))

@@ -46,9 +46,9 @@ class CortenMm(AddressSpace):
             SynchronousFlush(kernel.machine, self._active_line),
             slots=kernel.spec.limits.latr_slots,
             tick=kernel.spec.latr_tick,
-            publish=cost["latr_publish"],
-            search=cost["latr_search"],
-            sweep=cost["latr_sweep"],
+            publish=cost.latr_publish,
+            search=cost.latr_search,
+            sweep=cost.latr_sweep,
         )
 
     def activate(self, cpu: Cpu) -> None:
@@ -74,11 +74,11 @@ class CortenMm(AddressSpace):
     def enter(self, cpu: Cpu) -> None:
         """Enter the kernel for a system call."""
         self.tlb.catch_up(cpu)
-        cpu.work(self._syscall + self.cost["syscall"], SYSCALL)
+        cpu.work(self._syscall + self.cost.syscall, SYSCALL)
 
     def lock(self, cpu: Cpu, start: int, end: int) -> Steps[Cursor]:
         """`AddrSpace.lock(range)`: fill the table pool, then lock. Value: the cursor."""
-        cpu.work(self.cost["cursor"], PAGE_TABLE)
+        cpu.work(self.cost.cursor, PAGE_TABLE)
         yield from self._prefill(cpu)
         cursor = Cursor(self, cpu, start, end)
         yield from self.protocol.lock(cursor)
@@ -115,7 +115,7 @@ class CortenMm(AddressSpace):
     def make_table(self, cpu: Cpu, parent: PageTablePage, slot: int, page: int) -> Steps[PageTablePage]:
         """A table for *slot* of *parent*, not linked yet; a status in the slot fills it."""
         status = parent.get(slot)
-        cpu.work(self.cost["table_alloc"], PAGE_TABLE)
+        cpu.work(self.cost.table_alloc, PAGE_TABLE)
         pool = self.kernel.table_pool[cpu.id]
         if pool:
             frame = pool.pop()
@@ -123,7 +123,7 @@ class CortenMm(AddressSpace):
             frame = yield from self.kernel.frames.allocate(cpu)
             yield from self.machine.memory.clear_page(cpu, self.kernel.frames.node(cpu, frame))
         if isinstance(status, Status):
-            cpu.work(self.cost["fill_table"], PAGE_TABLE)
+            cpu.work(self.cost.fill_table, PAGE_TABLE)
         table = PageTablePage(
             self.machine,
             parent.level - 1,

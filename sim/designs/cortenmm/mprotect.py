@@ -50,7 +50,7 @@ def _protect(
         if child is None and isinstance(table.get(slot), Status):
             if stop - page == span:
                 yield from table.line(slot).store(cursor.cpu, PAGE_TABLE)
-                cursor.cpu.work(cursor.space.cost["protect"], PAGE_TABLE)
+                cursor.cpu.work(cursor.space.cost.protect, PAGE_TABLE)
                 table.set(slot, Status(rights))
             else:
                 child = yield from cursor.push_down(table, slot, page)
@@ -71,7 +71,7 @@ def _protect_leaf(
         written = {each: entry for each, entry in there.items() if entry is not None}
         if written:
             yield from table.line(slot).store(cursor.cpu, PAGE_TABLE)
-            cursor.cpu.work(len(written) * cursor.space.cost["protect"], PAGE_TABLE)
+            cursor.cpu.work(len(written) * cursor.space.cost.protect, PAGE_TABLE)
         for each, entry in written.items():
             if isinstance(entry, Present):
                 table.set(slot_of(each, 1), entry.with_rights(rights))

@@ -47,7 +47,7 @@ def _refuse_forbidden(cpu: Cpu, vma: Vma, page: int, write: bool) -> None:
 
 def _handle(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, write: bool, *, vma_locked: bool) -> Steps[bool]:
     """handle_mm_fault -> do_anonymous_page. Value: False means try again under mmap_lock."""
-    cpu.work(mm.cost["fault"], PAGE_TABLE)
+    cpu.work(mm.cost.fault, PAGE_TABLE)
     table = yield from mm.ensure_leaf_table(cpu, page)
     slot = slot_of(page, 1)
     if table.get(slot) is not None:

@@ -9,6 +9,7 @@ from sim.designs.linux.page_alloc import PageAllocator
 from sim.designs.linux.space import LinuxSpace
 from sim.designs.linux.spec import LinuxSpec
 from sim.engine import Steps
+from sim.engine.costs import at_clock
 from sim.hardware import Cpu, Machine
 from sim.mm import AllocatePages, FreePages, Handlers, NodePolicy
 from sim.sync import QueueNodes, Scheduler
@@ -26,7 +27,8 @@ class LinuxKernel(Kernel):
         self.nodes = QueueNodes(machine, "qspinlock")
         self.osq_nodes = QueueNodes(machine, "osq")
         self.scheduler = Scheduler(machine)
-        self.pages = PageAllocator(machine, spec, self.nodes)
+        self.cost = at_clock(spec.costs, machine.spec.clock)
+        self.pages = PageAllocator(machine, spec, self.cost, self.nodes)
 
     def new_process(self, cpu: Cpu) -> LinuxSpace:
         return LinuxSpace(self, cpu)

@@ -46,9 +46,8 @@ class LinuxMm(AddressSpace):
         super().__init__(kernel.machine)
         self.kernel = kernel
         self.pages = kernel.pages
-        machine, clock = kernel.machine, kernel.machine.spec.clock
-        costs = kernel.spec.costs
-        self.cost = {name: getattr(costs, name).at(clock) for name in type(costs).model_fields}
+        machine = kernel.machine
+        self.cost = kernel.cost
         self.switches = kernel.spec.switches
 
         def line(name: str, lines: int = 1) -> CacheLine:
@@ -72,7 +71,7 @@ class LinuxMm(AddressSpace):
             kernel.nodes, self.tables_line, LOCK_PAGE_TABLE, "page_table_lock"
         )
         self.flush_pending = line("tlb_flush_pending")
-        self.tree = MapleTree(machine, cpu, costs)
+        self.tree = MapleTree(machine, cpu, self.cost)
         self.tlb = make_flush(machine, line("context.tlb_gen"), kernel.spec.flush)
         self.root = PageTablePage(machine, LEVELS, 0, -1, cpu.socket, maker=cpu.id)
 
@@ -104,7 +103,7 @@ class LinuxMm(AddressSpace):
             vma = yield from self.tree.find(cpu, page)
             if vma is None:
                 return None
-            cpu.work(self.cost["lock_vma"], FAULT_ENTRY)
+            cpu.work(self.cost.lock_vma, FAULT_ENTRY)
             yield from vma.line.read(cpu, VMA_WORK)
             locked = yield from vma.lock.start_read(cpu)
             if not locked:
@@ -126,14 +125,14 @@ class LinuxMm(AddressSpace):
         self, cpu: Cpu, start: int, end: int, rights: Rights, *, anon_vma: AnonVma | None = None
     ) -> Vma:
         """vm_area_alloc: struct and lock from the cpu's slab, their lines in its cache."""
-        cpu.work(self.cost["vma_alloc"], VMA_WORK)
+        cpu.work(self.cost.vma_alloc, VMA_WORK)
         lock = self.vma_locks.new(cpu, start)
         line = self.machine.line(f"VMA {start:#x}", cpu.socket, owner=cpu.id, lines=_VMA_LINES)
         return Vma(start, end, rights, line, lock, anon_vma)
 
     def new_anon_vma(self, cpu: Cpu) -> AnonVma:
         """anon_vma_alloc."""
-        cpu.work(self.cost["anon_vma"], VMA_WORK)
+        cpu.work(self.cost.anon_vma, VMA_WORK)
         return AnonVma(self.machine.line("anon_vma", cpu.socket, owner=cpu.id, lines=2))
 
     def link_anon_vma(self, cpu: Cpu, anon_vma: AnonVma) -> Steps[None]:
@@ -144,7 +143,7 @@ class LinuxMm(AddressSpace):
         its line and the tree's come from whoever was here before.
         """
         yield from anon_vma.line.write(cpu, VMA_WORK)
-        cpu.work(self.cost["anon_vma_link"], VMA_WORK)
+        cpu.work(self.cost.anon_vma_link, VMA_WORK)
 
     # -- page tables ----------------------------------------------------------------------------------------
 
@@ -173,7 +172,7 @@ class LinuxMm(AddressSpace):
     def _make_table(self, cpu: Cpu, parent: PageTablePage, page: int) -> Steps[PageTablePage]:
         slot = slot_of(page, parent.level)
         frame = yield from self.pages.allocate(cpu)
-        cpu.work(self.cost["table_alloc"], PAGE_TABLE)
+        cpu.work(self.cost.table_alloc, PAGE_TABLE)
         node = self.pages.node(cpu, frame)
         yield from self.machine.memory.clear_page(cpu, node)
         # Level-1 tables are linked under the level-2 table's split lock, upper ones under page_table_lock.

@@ -18,7 +18,7 @@ def mmap(mm: LinuxMm, cpu: Cpu, asked: Mmap) -> Steps[int]:
     """mmap(2) without and with MAP_FIXED. Value: the first page."""
     pages = asked.pages
     cpu.work(mm._syscall, SYSCALL)
-    cpu.work(mm.cost["mmap_enter"], SYSCALL)
+    cpu.work(mm.cost.mmap_enter, SYSCALL)
     yield from mm.write_lock(cpu)
     if asked.at is None:
         start = yield from _get_unmapped_area(mm, cpu, pages)
@@ -27,7 +27,7 @@ def mmap(mm: LinuxMm, cpu: Cpu, asked: Mmap) -> Steps[int]:
         if mm.tree.overlapping(start, start + pages):
             yield from unmap_locked(mm, cpu, start, pages)  # replaced under the write lock, no downgrade
     end = start + pages
-    cpu.work(mm.cost["mmap_region"], VMA_WORK)
+    cpu.work(mm.cost.mmap_region, VMA_WORK)
     yield from _map_region(mm, cpu, start, end, asked.rights)
     yield from mm.counters.store(cpu, VMA_WORK)  # map_count, total_vm, data_vm
     yield from mm.write_unlock(cpu)
@@ -59,7 +59,7 @@ def _map_region(mm: LinuxMm, cpu: Cpu, start: int, end: int, rights: Rights) -> 
         yield from vma.lock.start_write(cpu)
         yield from mm.tree.insert(cpu, vma)
         return
-    cpu.work(mm.cost["vma_merge"], VMA_WORK)
+    cpu.work(mm.cost.vma_merge, VMA_WORK)
     yield from keep.lock.start_write(cpu)
     if before is not None and after is not None:
         # The gap closes: the upper VMA goes, the lower one covers all.
@@ -67,7 +67,7 @@ def _map_region(mm: LinuxMm, cpu: Cpu, start: int, end: int, rights: Rights) -> 
         before.anon_vma = before.anon_vma or after.anon_vma
         yield from mm.detach(cpu, after)
         end = after.end
-        cpu.work(mm.cost["vma_free"], VMA_WORK)
+        cpu.work(mm.cost.vma_free, VMA_WORK)
     yield from keep.line.store(cpu, VMA_WORK)
     absorbed = [after] if keep is before and after is not None else []
     yield from mm.tree.extend(cpu, keep, min(keep.start, start), max(keep.end, end), *absorbed)

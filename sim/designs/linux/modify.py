@@ -61,7 +61,7 @@ def _join(
     mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, left: Vma | None, right: Vma | None
 ) -> Steps[Vma]:
     """vma_merge_existing_range: [start, end) of *vma* goes to *left*, to *right*, or joins the two."""
-    cpu.work(mm.cost["vma_merge"], VMA_WORK)
+    cpu.work(mm.cost.vma_merge, VMA_WORK)
     keep = left or right
     assert keep is not None
     whole = (start, end) == (vma.start, vma.end)
@@ -82,7 +82,7 @@ def _join(
             yield from mm.detach(cpu, each)
             if each.anon_vma is not None:
                 yield from mm.link_anon_vma(cpu, each.anon_vma)  # unlink_anon_vmas
-            cpu.work(mm.cost["vma_free"], VMA_WORK)
+            cpu.work(mm.cost.vma_free, VMA_WORK)
     else:
         yield from vma.line.store(cpu, VMA_WORK)
         lower, upper, at = (keep, vma, end) if keep is left else (vma, keep, start)

@@ -33,7 +33,7 @@ def mprotect(mm: LinuxMm, cpu: Cpu, asked: Mprotect) -> Steps[None]:
         if vma is None:
             raise ModelError(f"{cpu} protects pages {asked.at:#x} to {end:#x}, but nothing is at {page:#x}")
         stop = min(end, vma.end)
-        cpu.work(mm.cost["mprotect"], VMA_WORK)
+        cpu.work(mm.cost.mprotect, VMA_WORK)
         yield from vma.line.read(cpu, VMA_WORK)
         if vma.rights != asked.rights:  # mprotect_fixup
             vma = yield from modify(mm, cpu, vma, page, stop, asked.rights)
@@ -70,7 +70,7 @@ def _change_protection(
             entry = table.get(slot)
             if isinstance(entry, Present):
                 yield from table.line(slot).write(cpu, PAGE_TABLE)
-                cpu.work(mm.cost["change_page"], PAGE_TABLE)
+                cpu.work(mm.cost.change_page, PAGE_TABLE)
                 table.set(slot, entry.with_rights(rights))
                 if entry.rights not in (rights, NOTHING):
                     changed.append(each)

@@ -38,7 +38,7 @@ def unmap_locked(mm: LinuxMm, cpu: Cpu, at: int, pages: int) -> Steps[None]:
 def _gather(mm: LinuxMm, cpu: Cpu, start: int, end: int) -> Steps[list[Vma]]:
     """vms_gather_munmap_vmas and vma_iter_clear_gfp: cut out the range; value is its VMAs, now detached."""
     yield from mm.tree.find(cpu, start)
-    cpu.work(mm.cost["munmap_gather"], VMA_WORK)
+    cpu.work(mm.cost.munmap_gather, VMA_WORK)
     vmas = mm.tree.overlapping(start, end)
     if vmas and vmas[0].start < start:
         vmas[0] = yield from split(mm, cpu, vmas[0], start)
@@ -58,7 +58,7 @@ def _complete(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> Steps[None]:
     """vms_complete_munmap_vmas: zap, flush, free."""
     if mm.switches.lru_drain_on_zap:
         yield from mm.pages.drain_lru(cpu)
-    cpu.work(mm.cost["munmap_complete"], VMA_WORK)
+    cpu.work(mm.cost.munmap_complete, VMA_WORK)
     yield from mm.flush_pending.write(cpu, PAGE_TABLE)  # tlb_gather_mmu
     unmapped: list[tuple[int, int]] = []
     for vma in vmas:
@@ -71,7 +71,7 @@ def _complete(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> Steps[None]:
     yield from mm.flush_pending.write(cpu, PAGE_TABLE)  # tlb_finish_mmu
     yield from mm.counters.store(cpu, PAGE_TABLE)  # total_vm
     for _ in vmas:
-        cpu.work(mm.cost["vma_free"], VMA_WORK)  # call_rcu
+        cpu.work(mm.cost.vma_free, VMA_WORK)  # call_rcu
 
 
 def zap(mm: LinuxMm, cpu: Cpu, start: int, end: int, unmapped: list[tuple[int, int]]) -> Steps[None]:
@@ -92,9 +92,9 @@ def zap(mm: LinuxMm, cpu: Cpu, start: int, end: int, unmapped: list[tuple[int, i
             if isinstance(entry, Present):
                 yield from table.line(slot).write(cpu, PAGE_TABLE)
                 table.set(slot, None)
-                cpu.work(mm.cost["zap_page"], PAGE_TABLE)
+                cpu.work(mm.cost.zap_page, PAGE_TABLE)
                 unmapped.append((page, entry.frame))
             page += 1
         if len(unmapped) > found:
-            cpu.work(mm.cost["zap_table"], PAGE_TABLE)
+            cpu.work(mm.cost.zap_table, PAGE_TABLE)
         yield from lock.release(cpu)

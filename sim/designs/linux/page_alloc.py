@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.engine import Steps
+from sim.engine.costs import at_clock
 from sim.engine.units import PAGE_BYTES
 from sim.hardware import Cpu, Machine
 from sim.mm import Buddy, FirstTouch, FrameMap, NodePolicy, Room, distances, out_of_memory, zonelists
@@ -26,7 +27,8 @@ from sim.sync import QueuedSpinLock, QueueNodes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sim.designs.linux.spec import LinuxSpec
+    from sim.designs.linux.spec import Costs, LinuxSpec
+    from sim.engine.costs import AtClock
 
 ALLOCATE = "allocate"
 LRU = "lru"
@@ -64,20 +66,15 @@ class Zone:
 class PageAllocator:
     """Blocks of pages from the node that *policy* says: single ones for anonymous memory and page tables."""
 
-    def __init__(self, machine: Machine, spec: LinuxSpec, nodes: QueueNodes) -> None:
+    def __init__(self, machine: Machine, spec: LinuxSpec, cost: AtClock[Costs], nodes: QueueNodes) -> None:
         self._machine = machine
         self._spec = spec
         topology = machine.spec.topology
-        clock = machine.spec.clock
-        costs = spec.costs
-        self._alloc, self._free = costs.page_alloc.at(clock), costs.page_free.at(clock)
-        self._refill, self._per_block = costs.zone_refill.at(clock), costs.zone_page.at(clock)
-        blocks = spec.blocks
-        self._per_freed = (blocks.zone_free if blocks else costs.zone_page).at(clock)
-        self._zone_check = blocks.zone_check.at(clock) if blocks else 0
-        self._free_check = blocks.free_check.at(clock) if blocks else 0
-        self._lru_add = costs.lru_add.at(clock)
-        self._lru_move, self._lru_page = costs.lru_move.at(clock), costs.lru_page.at(clock)
+        self._cost = cost
+        blocks = at_clock(spec.blocks, machine.spec.clock) if spec.blocks else None
+        self._per_freed = blocks.zone_free if blocks else cost.zone_page
+        self._zone_check = blocks.zone_check if blocks else 0
+        self._free_check = blocks.free_check if blocks else 0
         self.zones = [Zone(machine, index, nodes) for index in range(topology.numa_nodes)]
         orders = zonelists(distances(machine.spec, topology.numa_nodes))
         self._zonelists = [[self.zones[node] for node in order] for order in orders]
@@ -108,7 +105,7 @@ class PageAllocator:
 
     def allocate(self, cpu: Cpu, order: int = 0) -> Steps[int]:
         """__alloc_pages: value is the first frame. Raises `OutOfMemory`."""
-        cpu.work(self._alloc, ALLOCATE)
+        cpu.work(self._cost.page_alloc, ALLOCATE)
         node = self.policy.node(cpu)
         allowed = [self.zones[node]] if self.policy.strict else self._zonelists[node]
         frame = yield from self._from_zones(cpu, allowed, order)
@@ -153,7 +150,7 @@ class PageAllocator:
         """free_unref_page: on this cpu's list of the frame's zone, in bulk to the buddy when that is full."""
         self.owned.remove(frame)
         cpu.probe.frame_freed(cpu, frame, order)
-        cpu.work(self._free + ((1 << order) - 1) * self._free_check, ALLOCATE)
+        cpu.work(self._cost.page_free + ((1 << order) - 1) * self._free_check, ALLOCATE)
         zone = self._zone_of(frame)
         pcp = zone.blocks(cpu, order)
         pcp.append(frame)
@@ -185,10 +182,10 @@ class PageAllocator:
         yield from zone.free_lists.write(cpu, LOCK_ZONE)
         if blocks > 0:
             taken = zone.buddy.take(blocks, order)
-            cost = len(taken) * (self._per_block + ((1 << order) - 1) * self._zone_check)
+            cost = len(taken) * (self._cost.zone_page + ((1 << order) - 1) * self._zone_check)
         else:
             cost = -blocks * self._per_freed
-        cpu.work(self._refill + cost, ALLOCATE)
+        cpu.work(self._cost.zone_refill + cost, ALLOCATE)
         if cpu.pending:
             yield cpu.take_pending()
         if blocks > 0:
@@ -204,7 +201,7 @@ class PageAllocator:
 
     def add_to_lru(self, cpu: Cpu, frame: int) -> Steps[None]:
         """folio_add_lru: into the cpu's batch; a full batch goes to the lruvec."""
-        cpu.work(self._lru_add, LRU)
+        cpu.work(self._cost.lru_add, LRU)
         batch = self._lru_batch[cpu.id]
         batch.append(frame)
         self._in_batch.add(frame)
@@ -215,7 +212,7 @@ class PageAllocator:
         """lru_add_drain: move what is in the cpu's batch; the batch's own references end here."""
         batch = self._lru_batch[cpu.id]
         if not batch:
-            cpu.work(self._lru_add, LRU)
+            cpu.work(self._cost.lru_add, LRU)
             return
         self._lru_batch[cpu.id] = []
         yield from self._lru_section(cpu, batch)
@@ -250,6 +247,6 @@ class PageAllocator:
             cpu.disable_interrupts()
             yield from zone.lru_lock.acquire(cpu)
             yield from zone.lru_lists.write(cpu, LOCK_LRU)
-            cpu.work(self._lru_move + pages * self._lru_page, LRU)
+            cpu.work(self._cost.lru_move + pages * self._cost.lru_page, LRU)
             yield from zone.lru_lock.release(cpu)
             cpu.enable_interrupts()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from sim.engine import Steps
+from sim.engine.costs import at_clock
 from sim.engine.units import LINE_BYTES
 from sim.hardware import CacheLine, Cpu, Machine
 from sim.sync import (
@@ -110,7 +111,7 @@ def _shared(lock: ReaderWriter) -> BenchLock:
 
 
 def _ttas(shop: Workshop, site: Site, spec: lock_spec.TtasLock) -> BenchLock:
-    return _exclusive(TasLock(site.line, site.activity, spec.pause.at(shop.machine.spec.clock)))
+    return _exclusive(TasLock(site.line, site.activity, at_clock(spec, shop.machine.spec.clock).pause))
 
 
 def _rwsem(shop: Workshop, site: Site, spec: lock_spec.RwSemLock) -> BenchLock:
@@ -127,8 +128,8 @@ def _xadd_rwsem(shop: Workshop, site: Site, spec: lock_spec.XaddRwSemLock) -> Be
 
 
 def _bravo(shop: Workshop, site: Site, spec: lock_spec.BravoLock) -> BenchLock:
-    scan = spec.scan_line.at(shop.machine.spec.clock)
-    table = shop.visible_readers(spec.slots, scan, spec.inhibit)
+    options = at_clock(spec, shop.machine.spec.clock)
+    table = shop.visible_readers(options.slots, options.scan_line, options.inhibit)
     return _shared(BravoLock(table, PhaseFairLock(shop.nodes, site.line, site.activity), site.address))
 
 
