@@ -131,8 +131,7 @@ class Process:
         assert not data & tables
         known = data | tables
         if isinstance(self.kernel, LinuxKernel):
-            pages = self.kernel.pages
-            waiting = {frame for batch in pages._lru_batch for frame in batch} - pages._in_batch
+            pages, waiting = self.kernel.pages, self.kernel.lru.waiting
             assert pages.owned - self._boot_frames == (known | waiting) - self._boot_frames
         else:
             assert isinstance(self.kernel, CortenKernel)
@@ -249,5 +248,5 @@ def watch_cursors(space: CortenSpace) -> list[Cursor]:
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(base)
     for key, value in changes.items():
-        result[key] = _merged(base[key], value) if isinstance(value, Mapping) else value
+        result[key] = _merged(base.get(key, {}), value) if isinstance(value, Mapping) else value
     return result

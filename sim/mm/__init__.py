@@ -9,6 +9,7 @@ from sim.mm.address_space import (
     AddressSpace,
     SegmentationFault,
 )
+from sim.mm.allocators import Allocator, Llfree, LlfreeSpec
 from sim.mm.contexts import Contexts
 from sim.mm.entries import (
     EXECUTE,
@@ -76,6 +77,7 @@ __all__ = [
     "WRITE",
     "AddressSpace",
     "AllocatePages",
+    "Allocator",
     "BroadcastFlush",
     "Buddy",
     "Contexts",
@@ -86,6 +88,8 @@ __all__ = [
     "FreePages",
     "Handlers",
     "LazyFlush",
+    "Llfree",
+    "LlfreeSpec",
     "Madvise",
     "MemoryPolicy",
     "Mmap",

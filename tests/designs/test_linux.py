@@ -336,43 +336,48 @@ def pages_of(process: Process) -> Any:
     return process.kernel.pages
 
 
+def lru_of(process: Process) -> Any:
+    assert isinstance(process.kernel, LinuxKernel)
+    return process.kernel.lru
+
+
 def test_does_a_page_wait_for_the_lru_until_its_batch_is_full() -> None:
     process = linux(changes={"switches": {"lru_drain_on_zap": False}})
-    pages = pages_of(process)
-    pages._lru_batch[0].clear()
+    lru = lru_of(process)
+    lru._batches[0].clear()
     process.do(("mmap", 9, BASE))
     frames = []
     for page in range(4):
         process.do(("touch", BASE + page))
         frames.append(process.space.root.walk(BASE + page).frame)
-        assert len(pages._lru_batch[0]) == (page + 1) % 4
-        assert pages._on_lru.isdisjoint(frames) is (page < 3)
-    assert pages._on_lru >= set(frames)
+        assert len(lru._batches[0]) == (page + 1) % 4
+        assert lru._on_lru.isdisjoint(frames) is (page < 3)
+    assert lru._on_lru >= set(frames)
 
 
 @pytest.mark.parametrize("drain", [True, False])
 def test_does_munmap_drain_the_batch_until_6_13(drain: bool) -> None:
     process = linux(changes={"switches": {"lru_drain_on_zap": drain}})
-    pages = pages_of(process)
-    pages._lru_batch[0].clear()
+    pages, lru = pages_of(process), lru_of(process)
+    lru._batches[0].clear()
     process.do(("mmap", 9, BASE), ("touch", BASE), ("touch", BASE + 5))
     frame = process.space.root.walk(BASE).frame
     process.do(("munmap", BASE, 1))
-    assert len(pages._lru_batch[0]) == (0 if drain else 2)
+    assert len(lru._batches[0]) == (0 if drain else 2)
     # A page that waits in a batch is held by it, so it is free only when the batch is emptied.
     assert (frame in pages.owned) is not drain
     process.do(("munmap", BASE + 5, 1), ("touch", BASE + 7), ("touch", BASE + 8))
-    assert (frame in pages.owned - pages._in_batch - pages._on_lru) is False
+    assert (frame in pages.owned - lru._in_batch - lru._on_lru) is False
 
 
 def test_does_a_page_that_another_cpu_unmaps_stay_in_the_batch_of_the_first() -> None:
     process = linux()
-    pages = pages_of(process)
-    pages._lru_batch[0].clear()
+    pages, lru = pages_of(process), lru_of(process)
+    lru._batches[0].clear()
     process.do(("mmap", 9, BASE), ("touch", BASE))
     frame = process.space.root.walk(BASE).frame
     process.do(("munmap", BASE, 9), cpu=1)
-    assert (frame in pages.owned, frame in pages._in_batch) == (True, False)
+    assert (frame in pages.owned, frame in lru._in_batch) == (True, False)
     process.do(("mmap", 1, BASE), ("munmap", BASE, 1))  # cpu 0 drains its batch
     assert frame not in pages.owned
 
@@ -382,8 +387,8 @@ def test_does_a_page_that_is_unmapped_while_its_batch_is_drained_leave_no_trace(
     changes = {"switches": {"lru_drain_on_zap": False}, "costs": {"lru_page": "1 us"}}
     for delay in range(0, 8 * US, 100 * NS):
         process = mapped((0, 6), (LEAF, LEAF + 2), changes=changes)
-        space, pages = process.space, pages_of(process)
-        for batch in pages._lru_batch:
+        space, pages, lru = process.space, pages_of(process), lru_of(process)
+        for batch in lru._batches:
             batch.clear()
         process.do(*(("touch", BASE + page) for page in (LEAF, 0, 1, 2)))  # a full batch, on the LRU now
         process.do(*(("touch", BASE + page) for page in (LEAF + 1, 3, 4)))
@@ -393,8 +398,8 @@ def test_does_a_page_that_is_unmapped_while_its_batch_is_drained_leave_no_trace(
             yield from space.access(cpu, BASE + 5)  # fills the batch again
 
         process.run({0: faults, 1: lambda cpu, space=space: space.perform(cpu, Munmap(BASE + LEAF, 2))})
-        assert pages._on_lru <= pages.owned
-        assert pages._in_batch <= pages.owned
+        assert lru._on_lru <= pages.owned
+        assert lru._in_batch <= pages.owned
 
 
 def test_does_a_cpu_refill_from_the_zone_and_spill_into_it() -> None:

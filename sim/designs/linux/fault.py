@@ -66,7 +66,7 @@ def _handle(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, write: bool, *, vma_lock
         yield from lock.release(cpu)
         yield from mm.pages.free(cpu, frame)
         return True
-    yield from mm.pages.add_to_lru(cpu, frame)
+    yield from mm.lru.add(cpu, frame)
     yield from table.line(slot).store(cpu, PAGE_TABLE)
     table.set(slot, Present(frame, vma.rights))
     yield from lock.release(cpu)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import ClassVar
 
 from sim.designs.base import DesignSpec, Kernel
+from sim.designs.linux.lru import Lru
 from sim.designs.linux.page_alloc import PageAllocator
 from sim.designs.linux.space import LinuxSpace
 from sim.designs.linux.spec import LinuxSpec
 from sim.engine import Steps
 from sim.engine.costs import at_clock
 from sim.hardware import Cpu, Machine
-from sim.mm import AllocatePages, FreePages, Handlers, NodePolicy
+from sim.mm import AllocatePages, Allocator, FreePages, Handlers, Llfree, NodePolicy
 from sim.sync import QueueNodes, Scheduler
 
 
@@ -28,7 +29,22 @@ class LinuxKernel(Kernel):
         self.osq_nodes = QueueNodes(machine, "osq")
         self.scheduler = Scheduler(machine)
         self.cost = at_clock(spec.costs, machine.spec.clock)
-        self.pages = PageAllocator(machine, spec, self.cost, self.nodes)
+        self.pages = self._make_allocator()
+        self.lru = Lru(machine, self.pages, spec.limits.lru_batch, self.cost, self.nodes)
+        self._boot()
+
+    def _make_allocator(self) -> Allocator:
+        if self.spec.page_allocator == "llfree":
+            assert self.spec.llfree is not None
+            return Llfree(self.machine, self.spec.llfree)
+        return PageAllocator(self.machine, self.spec, self.cost, self.nodes)
+
+    def _boot(self) -> None:
+        """The state a running kernel is in: what each cpu keeps is at some random level."""
+        draw = self.machine.engine.stream("boot").random
+        for cpu in self.machine.cpus:
+            waiting = int(draw() * self.spec.limits.lru_batch)
+            self.lru.boot(cpu, self.pages.boot(cpu, waiting, draw))
 
     def new_process(self, cpu: Cpu) -> LinuxSpace:
         return LinuxSpace(self, cpu)

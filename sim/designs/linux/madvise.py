@@ -25,12 +25,12 @@ def madvise(mm: LinuxMm, cpu: Cpu, asked: Madvise) -> Steps[None]:
         raise ModelError(f"{cpu} discards pages {at:#x} to {at + pages:#x}, which lie in no single VMA")
     yield from vma.line.read(cpu, VMA_WORK)
     if mm.switches.lru_drain_on_zap:
-        yield from mm.pages.drain_lru(cpu)
+        yield from mm.lru.drain(cpu)
     yield from mm.flush_pending.write(cpu, PAGE_TABLE)  # tlb_gather_mmu
     unmapped: list[tuple[int, int]] = []
     yield from zap(mm, cpu, at, at + pages, unmapped)
     if unmapped:
         yield from mm.tlb.flush(cpu, [page for page, _ in unmapped])
-        yield from mm.pages.release(cpu, [frame for _, frame in unmapped])
+        yield from mm.lru.release(cpu, [frame for _, frame in unmapped])
     yield from mm.flush_pending.write(cpu, PAGE_TABLE)  # tlb_finish_mmu
     yield from mm.mmap_lock.read_unlock(cpu)

@@ -46,6 +46,7 @@ class LinuxMm(AddressSpace):
         super().__init__(kernel.machine)
         self.kernel = kernel
         self.pages = kernel.pages
+        self.lru = kernel.lru
         machine = kernel.machine
         self.cost = kernel.cost
         self.switches = kernel.spec.switches

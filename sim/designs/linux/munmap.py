@@ -57,7 +57,7 @@ def _gather(mm: LinuxMm, cpu: Cpu, start: int, end: int) -> Steps[list[Vma]]:
 def _complete(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> Steps[None]:
     """vms_complete_munmap_vmas: zap, flush, free."""
     if mm.switches.lru_drain_on_zap:
-        yield from mm.pages.drain_lru(cpu)
+        yield from mm.lru.drain(cpu)
     cpu.work(mm.cost.munmap_complete, VMA_WORK)
     yield from mm.flush_pending.write(cpu, PAGE_TABLE)  # tlb_gather_mmu
     unmapped: list[tuple[int, int]] = []
@@ -67,7 +67,7 @@ def _complete(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> Steps[None]:
             yield from mm.link_anon_vma(cpu, vma.anon_vma)  # unlink_anon_vmas
     if unmapped:
         yield from mm.tlb.flush(cpu, [page for page, _ in unmapped])
-        yield from mm.pages.release(cpu, [frame for _, frame in unmapped])
+        yield from mm.lru.release(cpu, [frame for _, frame in unmapped])
     yield from mm.flush_pending.write(cpu, PAGE_TABLE)  # tlb_finish_mmu
     yield from mm.counters.store(cpu, PAGE_TABLE)  # total_vm
     for _ in vmas:

@@ -1,7 +1,6 @@
-"""Linux's page allocator: per-cpu lists over a buddy under zone->lock (mm/page_alloc.c, 6.13), and the LRU.
+"""Linux's page allocator: per-cpu lists over a buddy under zone->lock (mm/page_alloc.c, 6.13).
 
-One zone a NUMA node that the kernel sees, one lruvec a node. A guest without a virtual topology has one of
-each for the whole machine.
+One zone a NUMA node that the kernel sees. A guest without a virtual topology has one for the whole machine.
 
 A page comes from the first zone of a zone list that has one:
 
@@ -25,19 +24,17 @@ from sim.mm import Buddy, FirstTouch, FrameMap, NodePolicy, Room, distances, out
 from sim.sync import QueuedSpinLock, QueueNodes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sim.designs.linux.spec import Costs, LinuxSpec
     from sim.engine.costs import AtClock
 
 ALLOCATE = "allocate"
-LRU = "lru"
 LOCK_ZONE = "lock: zone"
-LOCK_LRU = "lock: lru"
 
 
 class Zone:
-    """Frames of one node: the buddy, its lock, each cpu's list, and the node's lruvec."""
+    """Frames of one node: the buddy, its lock, and each cpu's list."""
 
     def __init__(self, machine: Machine, index: int, nodes: QueueNodes) -> None:
         spec = machine.spec
@@ -50,8 +47,6 @@ class Zone:
         self.free_lists = machine.line(f"zone {index} free lists", home, lines=2)
         self.pcp: list[list[int]] = [[] for _ in machine.cpus]
         self._larger: dict[tuple[int, int], list[int]] = {}  # (cpu, order > 0)
-        self.lru_lock = QueuedSpinLock(nodes, machine.line(f"lruvec {index} lock", home), LOCK_LRU)
-        self.lru_lists = machine.line(f"lruvec {index} lists", home, lines=2)
 
     def blocks(self, cpu: Cpu, order: int) -> list[int]:
         """The cpu's list of free blocks of 2**order."""
@@ -64,7 +59,7 @@ class Zone:
 
 
 class PageAllocator:
-    """Blocks of pages from the node that *policy* says: single ones for anonymous memory and page tables."""
+    """An `Allocator`: single pages for anonymous memory and page tables, and larger blocks."""
 
     def __init__(self, machine: Machine, spec: LinuxSpec, cost: AtClock[Costs], nodes: QueueNodes) -> None:
         self._machine = machine
@@ -79,29 +74,15 @@ class PageAllocator:
         orders = zonelists(distances(machine.spec, topology.numa_nodes))
         self._zonelists = [[self.zones[node] for node in order] for order in orders]
         self.policy: NodePolicy = FirstTouch(topology)
-        self._lru_batch: list[list[int]] = [[] for _ in machine.cpus]
-        self._in_batch: set[int] = set()
-        self._on_lru: set[int] = set()
         self.frames = FrameMap(machine.spec)
         self.owned: set[int] = set()
-        self._boot()
 
-    def _boot(self) -> None:
-        """The state a running kernel is in: each cpu's list and LRU batch is filled to some random level.
-
-        Otherwise all cpus would empty and fill them at the same request, which no real run does.
-        """
-        draw = self._machine.engine.stream("boot").random
-        limits = self._spec.limits
-        for cpu in self._machine.cpus:
-            zone = self.zones[self.policy.node(cpu)]
-            batch = zone.buddy.take(int(draw() * limits.lru_batch))
-            self._lru_batch[cpu.id] = batch
-            self._in_batch.update(batch)
-            self.owned.update(batch)
-            zone.pcp[cpu.id] = zone.buddy.take(int(draw() * limits.pcp_batch))
-
-    # -- pages ----------------------------------------------------------------------------------------------
+    def boot(self, cpu: Cpu, frames: int, draw: Callable[[], float]) -> list[int]:
+        zone = self.zones[self.policy.node(cpu)]
+        taken = zone.buddy.take(frames)
+        self.owned.update(taken)
+        zone.pcp[cpu.id] = zone.buddy.take(int(draw() * self._spec.limits.pcp_batch))
+        return taken
 
     def allocate(self, cpu: Cpu, order: int = 0) -> Steps[int]:
         """__alloc_pages: value is the first frame. Raises `OutOfMemory`."""
@@ -196,57 +177,3 @@ class PageAllocator:
             del pcp[:-blocks]
         yield from zone.lock.release(cpu)
         cpu.enable_interrupts()
-
-    # -- LRU ------------------------------------------------------------------------------------------------
-
-    def add_to_lru(self, cpu: Cpu, frame: int) -> Steps[None]:
-        """folio_add_lru: into the cpu's batch; a full batch goes to the lruvec."""
-        cpu.work(self._cost.lru_add, LRU)
-        batch = self._lru_batch[cpu.id]
-        batch.append(frame)
-        self._in_batch.add(frame)
-        if len(batch) >= self._spec.limits.lru_batch:
-            yield from self.drain_lru(cpu)
-
-    def drain_lru(self, cpu: Cpu) -> Steps[None]:
-        """lru_add_drain: move what is in the cpu's batch; the batch's own references end here."""
-        batch = self._lru_batch[cpu.id]
-        if not batch:
-            cpu.work(self._cost.lru_add, LRU)
-            return
-        self._lru_batch[cpu.id] = []
-        yield from self._lru_section(cpu, batch)
-        for frame in batch:
-            if frame in self._in_batch:
-                self._in_batch.remove(frame)
-                self._on_lru.add(frame)
-            else:
-                yield from self.free(cpu, frame)
-
-    def release(self, cpu: Cpu, frames: list[int]) -> Steps[None]:
-        """folios_put_refs: take the pages off the LRU and free them.
-
-        A page that still waits in some cpu's batch is freed when that batch is drained.
-        """
-        last_reference = [frame for frame in frames if frame not in self._in_batch]
-        self._in_batch.difference_update(frames)
-        listed = [frame for frame in last_reference if frame in self._on_lru]
-        yield from self._lru_section(cpu, listed)
-        self._on_lru.difference_update(listed)
-        for frame in last_reference:
-            yield from self.free(cpu, frame)
-
-    def _lru_section(self, cpu: Cpu, frames: list[int]) -> Steps[None]:
-        """Work on the lruvecs that *frames* belong to, one after the other, with interrupts off."""
-        for zone in self.zones:
-            pages = sum(self._zone_of(frame) is zone for frame in frames)
-            if not pages:
-                continue
-            if cpu.pending:
-                yield cpu.take_pending()
-            cpu.disable_interrupts()
-            yield from zone.lru_lock.acquire(cpu)
-            yield from zone.lru_lists.write(cpu, LOCK_LRU)
-            cpu.work(self._cost.lru_move + pages * self._cost.lru_page, LRU)
-            yield from zone.lru_lock.release(cpu)
-            cpu.enable_interrupts()

@@ -6,15 +6,16 @@ lock costs on top is simulated.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import PositiveInt
+from pydantic import PositiveInt, model_validator
 
 from sim.designs.base import DesignSpec, OneOf
 from sim.designs.linux.vma_locks import VMA_LOCKS
 from sim.engine.units import Cost
+from sim.errors import RuleError
 from sim.hardware import MachineSpec, Spec
-from sim.mm import FlushSpec
+from sim.mm import FlushSpec, LlfreeSpec
 from sim.sync import RwSemTuning
 
 
@@ -124,6 +125,19 @@ class LinuxSpec(DesignSpec):
     """Cpu work of each step, in cycles with its data in the cpu's own cache."""
     blocks: BlockCosts | None = None
     """Page allocator: blocks of several pages. Absent: only single pages are allocated."""
+    page_allocator: Literal["buddy", "llfree"] = "buddy"
+    """Where pages come from: per-cpu lists over a `buddy` under zone->lock, or `llfree` instead of both."""
+    llfree: LlfreeSpec | None = None
+    """With `page_allocator: llfree`: its sizes and costs."""
+
+    @model_validator(mode="after")
+    def _llfree_is_described(self) -> Self:
+        if (self.llfree is not None) != (self.page_allocator == "llfree"):
+            raise RuleError(
+                "`llfree` is for `page_allocator: llfree`, which needs it",
+                {"page_allocator": "llfree" if self.llfree else "buddy, or give `llfree`"},
+            )
+        return self
 
     def refuses(self, machine: MachineSpec) -> str | None:
         return self.flush.refuses(machine)
