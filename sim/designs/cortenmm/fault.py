@@ -24,4 +24,4 @@ def user_fault(mm: CortenMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
         frames.free(cpu, frame)  # somebody else was faster: a spurious fault
     else:
         raise SegmentationFault(f"{cpu} touched page {page:#x}, which holds {entry}")
-    yield from mm.protocol.unlock(cursor)
+    yield from mm.unlock(cursor)

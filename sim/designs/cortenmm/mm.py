@@ -82,12 +82,18 @@ class CortenMm(AddressSpace):
         yield from self._prefill(cpu)
         cursor = Cursor(self, cpu, start, end)
         yield from self.protocol.lock(cursor)
+        cpu.probe.range_locked(self, cpu, start, end)
         return cursor
+
+    def unlock(self, cursor: Cursor) -> Steps[None]:
+        """End the transaction."""
+        cursor.cpu.probe.range_unlocked(self, cursor.cpu, cursor.start, cursor.end)
+        yield from self.protocol.unlock(cursor)
 
     def unlock_and_flush(self, cursor: Cursor, removed: list[tuple[int, Present]]) -> Steps[None]:
         """End the transaction. Data frames and unlinked tables that no TLB may walk to are freed after the
         flush."""
-        yield from self.protocol.unlock(cursor)
+        yield from self.unlock(cursor)
         if removed or cursor.unlinked:
             cpu = cursor.cpu
             frames = self.kernel.frames

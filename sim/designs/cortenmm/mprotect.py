@@ -31,7 +31,7 @@ def mprotect(mm: CortenMm, cpu: Cpu, asked: Mprotect) -> Steps[None]:
     yield from _protect(cursor, cursor.covering, cursor.start, cursor.end, asked.rights, changed)
     if changed:
         yield from mm.tlb.flush(cpu, changed)
-    yield from mm.protocol.unlock(cursor)
+    yield from mm.unlock(cursor)
 
 
 def _protect(
