@@ -157,5 +157,5 @@ def model_version() -> str:
 
 def code_version(parts: Sequence[Part]) -> str:
     """A fingerprint of all code that results of a design depend on: the model and what *parts* come from."""
-    plugins = [part.plugin for part in parts]
-    return "+".join([model_version(), *(plugin.digest[:16] if plugin else "missing" for plugin in plugins)])
+    plugins = (part.plugin for part in parts)
+    return "+".join([model_version(), *(plugin.digest[:16] for plugin in plugins if plugin)])
