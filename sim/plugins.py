@@ -1,24 +1,33 @@
-"""Packages that add designs, as the entry points `cortensim.designs` announce them. None is imported here.
+"""Packages that add designs or parts of them, as their entry points announce them.
 
     [project.entry-points."cortensim.designs"]
     radixvm = "my_package:FAMILY"          # the name is the design family's
 
-Such a package may carry presets in folders of its top-level package: `designs/`, `machines/`, `workloads/`
-and `experiments/`, with a YAML file each. Its files are part of the identity of every point that runs its
-design.
+    [project.entry-points."cortensim.vma_locks"]
+    seqcount = "my_package:SeqCountLocks"  # the name is what Linux's design files write
+
+A package is imported when somebody uses what it brings and not before, so one that is broken harms nobody
+else. It may carry presets in folders of its top-level package: `designs/`, `machines/`, `workloads/` and
+`experiments/`, with a YAML file each. Its files are part of the identity of every point that uses it.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.machinery import ModuleSpec
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
+from typing import Final, Generic, NamedTuple, TypeVar, cast
 
-GROUP = "cortensim.designs"
+from sim.errors import Fault, InputError
+
+GROUPS: Final = {"cortensim.designs": "family", "cortensim.vma_locks": "vma_lock"}
+"""Groups of entry points, and the key of design files whose values they add."""
+
 _NO_SOURCE = (".pyc", ".pyo", ".pth")
 _EDITABLE = "__editable__"
 """How the files of an editable install begin that hold paths of one machine."""
@@ -31,9 +40,19 @@ class Plugin:
     entry: EntryPoint
 
     @property
+    def group(self) -> str:
+        """One of `GROUPS`."""
+        return self.entry.group
+
+    @property
     def name(self) -> str:
-        """The design family that it brings."""
+        """The name of what it brings."""
         return self.entry.name
+
+    @property
+    def brings(self) -> str:
+        """What it brings, in the words of a design file: `family toy`."""
+        return f"{GROUPS[self.group]} {self.name}"
 
     @property
     def distribution(self) -> str:
@@ -91,16 +110,86 @@ class Plugin:
         return [Path(path) for path in (spec.submodule_search_locations if spec else None) or ()]
 
 
+class Part(NamedTuple):
+    """Something that a design is made of, by the group that it may come from and its name there."""
+
+    group: str
+    name: str
+
+    @property
+    def plugin(self) -> Plugin | None:
+        """The plug-in that it comes from, if it has to: one that is on board never does."""
+        return next(iter(named(self.group, self.name)), None)
+
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """What a key of design files may say: what is on board, and what outside packages add.
+
+    *flaw* says what is wrong with the thing that an entry point names, if so.
+    """
+
+    def __init__(self, group: str, on_board: Mapping[str, T], flaw: Callable[[str, object], str | None]):
+        self.group = group
+        self.key = GROUPS[group]
+        self._on_board = on_board
+        self._flaw = flaw
+
+    def names(self) -> list[str]:
+        """All names, sorted, whether or not a plug-in's can be imported."""
+        return sorted({*self._on_board, *(plugin.name for plugin in installed(self.group))})
+
+    def part(self, name: str) -> Part | None:
+        """What of a design comes from outside, if this does."""
+        return None if name in self._on_board else Part(self.group, name)
+
+    def refusal(self, plugin: Plugin) -> str | None:
+        """Why *plugin* cannot be used, if so. Imports it."""
+        if plugin.name in self._on_board:
+            return f"the {self.key} {plugin.name!r} is on board: a plug-in needs another name"
+        rivals = [other.distribution for other in named(self.group, plugin.name) if other is not plugin]
+        if rivals:
+            return f"{', '.join(rivals)} brings a {self.key} {plugin.name!r} too: one of them has to go"
+        thing, error = _loaded(plugin)
+        return error or self._flaw(plugin.name, thing)
+
+    def __getitem__(self, name: str) -> T:
+        """What *name* means. Raises `KeyError` for no name of ours, `InputError` for an unusable plug-in."""
+        if name in self._on_board:
+            return self._on_board[name]
+        plugin = Part(self.group, name).plugin
+        if plugin is None:
+            raise KeyError(name)
+        reason = self.refusal(plugin)
+        if reason is not None:
+            words = f"this plug-in cannot be used: {plugin.announced}: {reason}"
+            raise InputError(Fault(words, value=name))
+        return cast(T, _loaded(plugin)[0])
+
+
 @cache
-def installed() -> tuple[Plugin, ...]:
-    """Every plug-in of this environment, by name and then by distribution."""
-    found = (Plugin(entry) for entry in entry_points(group=GROUP))
+def installed(group: str | None = None) -> tuple[Plugin, ...]:
+    """Every plug-in of this environment, of one *group* or of all, by name and then by distribution."""
+    if group is None:
+        return tuple(plugin for each in GROUPS for plugin in installed(each))
+    found = (Plugin(entry) for entry in entry_points(group=group))
     return tuple(sorted(found, key=lambda plugin: (plugin.name, plugin.distribution, plugin.entry.value)))
 
 
-def named(family: str) -> list[Plugin]:
-    """The plug-ins that claim to bring *family*: more than one is a conflict."""
-    return [plugin for plugin in installed() if plugin.name == family]
+def named(group: str, name: str) -> list[Plugin]:
+    """The plug-ins that claim to bring *name*: more than one is a conflict."""
+    return [plugin for plugin in installed(group) if plugin.name == name]
+
+
+@cache
+def _loaded(plugin: Plugin) -> tuple[object, str | None]:
+    """What the entry point names, and why it could not be loaded."""
+    try:
+        return plugin.entry.load(), None
+    except (Exception, SystemExit) as error:  # whatever a stranger's module raises when it is imported
+        return None, f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 @cache

@@ -1,7 +1,8 @@
 """The designs with round costs, booted on the small machine, and a process of one to run threads in.
 
-What every operation must leave behind is checked while it happens: a frame has one owner and is not freed
-while a TLB translates to it, no two cursors hold overlapping ranges, munmap leaves no translation.
+What every operation must leave behind is checked while it happens, by a listener (`Watch`) that knows no
+design: a frame has one owner and is not freed while a TLB translates to it, no two cpus have overlapping
+ranges to themselves.
 """
 
 from __future__ import annotations
@@ -12,12 +13,9 @@ from typing import Any
 from machines import RWSEM, run, small_machine
 
 from sim.designs import DesignSpec, build, spec_model
-from sim.designs.cortenmm.cursor import Cursor
-from sim.designs.cortenmm.space import CortenSpace
-from sim.designs.cortenmm.spec import Costs as CortenCosts
-from sim.designs.linux.spec import Costs as LinuxCosts
 from sim.engine import Probe, ScheduleName, Steps
-from sim.hardware import Cpu
+from sim.engine.probe import CpuView
+from sim.hardware import Cpu, Machine
 from sim.mm import Madvise, Mmap, Mprotect, Munmap, PageTablePage, Present, Status, slot_of
 
 GIB = 1 << 18
@@ -31,15 +29,22 @@ KINDS = ["linux", "rw", "adv"]
 
 _RECORDS = {"mmap": Mmap, "munmap": Munmap, "mprotect": Mprotect, "discard": Madvise}
 
+
+def _each_cost(family: str) -> dict[str, str]:
+    costs: Any = spec_model(family).model_fields["costs"].annotation
+    return dict.fromkeys(costs.model_fields, "10 cycles")
+
+
 _LINUX: dict[str, Any] = {
     "name": "linux",
     "title": "Linux for tests",
     "family": "linux",
-    "switches": {"prefetchw_mmap_lock": True, "vma_lock": True, "lru_drain_on_zap": True},
+    "switches": {"prefetchw_mmap_lock": True, "lru_drain_on_zap": True},
+    "vma_lock": "rwsem",
     "flush": {"method": "ipi", "concurrent": True, "asids": 6},
     "limits": {"lru_batch": 4, "pcp_batch": 4, "pcp_high": 12},
     "rwsem": RWSEM,
-    "costs": dict.fromkeys(LinuxCosts.model_fields, "10 cycles"),
+    "costs": _each_cost("linux"),
 }
 
 _CORTENMM: dict[str, Any] = {
@@ -56,7 +61,7 @@ _CORTENMM: dict[str, Any] = {
         "latr_slots": 4,
     },
     "bravo": {"slots": 1021, "inhibit": "20 us", "scan_line": "1 cycles", "frame_metadata": 96},
-    "costs": dict.fromkeys(CortenCosts.model_fields, "10 cycles"),
+    "costs": _each_cost("cortenmm"),
 }
 
 
@@ -80,17 +85,19 @@ class Process:
         machine: Mapping[str, Any] | None = None,
         listeners: Sequence[Probe] = (),
     ) -> None:
-        watch = _FrameWatch()
-        listeners = [watch, *listeners]
-        self.machine = small_machine(machine, ties=ties, seed=seed, online=cpus, listeners=listeners)
+        self.watch = Watch()
+        self.machine = small_machine(
+            machine, ties=ties, seed=seed, online=cpus, listeners=(self.watch, *listeners)
+        )
         self.cpus = self.machine.cpus
         self.kernel = build(self.machine, design(kind, changes))
         self.space: Any = self.kernel.new_process(self.cpus[0])
         for cpu in self.cpus:
             self.space.activate(cpu)
-        watch.cpus = self.cpus
-        if isinstance(self.space, CortenSpace):
-            watch_cursors(self.space)
+        self.watch.machine = self.machine
+        memory = self.kernel.memory
+        assert memory is not None
+        self.watch.owned.update(memory.in_use.refcount)
 
     def run(self, bodies: Mapping[int, Callable[[Cpu], Steps[None]]]) -> None:
         """Run a thread on every cpu, an idle one where *bodies* has none, to its end; then verify."""
@@ -164,50 +171,46 @@ def table_of(root: PageTablePage, page: int, level: int) -> PageTablePage | None
     return table
 
 
-class _FrameWatch(Probe):
-    """Holds every allocation and every free against the owners and the TLBs."""
+class Watch(Probe):
+    """Holds what a run tells against what every design owes, while it happens.
+
+    *owned* are the frames that are given away; *held* the ranges that some cpu has to itself.
+    """
 
     def __init__(self) -> None:
-        self.cpus: Sequence[Cpu] = ()
-        self._given: set[int] = set()
+        self.machine: Machine | None = None
+        self.owned: set[int] = set()
+        self.held: list[tuple[object, CpuView, int, int]] = []
 
-    def frame_allocated(self, cpu: Any, frame: int, order: int) -> None:
-        assert frame not in self._given, f"frame {frame} has two owners"
-        self._given.add(frame)
+    def frame_allocated(self, cpu: CpuView, frame: int, order: int) -> None:
+        for each in range(frame, frame + (1 << order)):
+            assert each not in self.owned, f"frame {each} has two owners"
+            self.owned.add(each)
 
-    def frame_freed(self, cpu: Any, frame: int, order: int) -> None:
-        self._given.discard(frame)
-        for other in self.cpus:
-            reachable = not other.tlb.stale and frame in {
-                entry.frame for entry in other.tlb.frames().values()
-            }
-            assert not reachable, f"frame {frame} is freed while {other} translates to it"
+    def frame_freed(self, cpu: CpuView, frame: int, order: int) -> None:
+        assert self.machine is not None
+        for each in range(frame, frame + (1 << order)):
+            assert each in self.owned, f"frame {each} is freed twice"
+            self.owned.discard(each)
+            for other in self.machine.cpus:
+                reachable = not other.tlb.stale and each in {
+                    entry.frame for entry in other.tlb.frames().values()
+                }
+                assert not reachable, f"frame {each} is freed while {other} translates to it"
 
-
-def watch_cursors(space: CortenSpace) -> list[Cursor]:
-    """Check that no two cursors ever hold overlapping ranges; returns the list of those that hold one."""
-    protocol: Any = space.protocol
-    lock, unlock = protocol.lock, protocol.unlock
-    held: list[Cursor] = []
-
-    def watched_lock(cursor: Cursor) -> Steps[None]:
-        yield from lock(cursor)
-        for other in held:
-            assert cursor.end <= other.start or other.end <= cursor.start, (
-                f"{cursor.cpu} and {other.cpu} both hold pages from {max(cursor.start, other.start):#x} on"
+    def range_locked(self, space: object, cpu: CpuView, start: int, end: int) -> None:
+        for where, other, low, high in self.held:
+            assert where is not space or end <= low or high <= start, (
+                f"{cpu} and {other} both hold pages from {max(start, low):#x} on"
             )
-        held.append(cursor)
+        self.held.append((space, cpu, start, end))
 
-    def watched_unlock(cursor: Cursor) -> Steps[None]:
-        held.remove(cursor)
-        yield from unlock(cursor)
-
-    protocol.lock, protocol.unlock = watched_lock, watched_unlock
-    return held
+    def range_unlocked(self, space: object, cpu: CpuView, start: int, end: int) -> None:
+        self.held.remove((space, cpu, start, end))
 
 
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(base)
     for key, value in changes.items():
-        result[key] = _merged(base[key], value) if isinstance(value, Mapping) else value
+        result[key] = _merged(base.get(key, {}), value) if isinstance(value, Mapping) else value
     return result

@@ -40,7 +40,7 @@ def _preset_table(kind: Kind) -> TextTable:
 
 
 def _plugin_table() -> TextTable:
-    """The packages that add a family: what they bring, and why one cannot be used."""
+    """The packages that add to designs: what they bring, and why one cannot be used."""
     from sim.designs import refusal
 
     table = TextTable(box=None, pad_edge=False, header_style="bold")
@@ -55,8 +55,8 @@ def _plugin_table() -> TextTable:
 
 
 def _brought(plugin: Plugin) -> Iterator[str]:
-    """The family and the presets of a plug-in in words."""
-    yield f"family {plugin.name}"
+    """What a plug-in adds, and its presets, in words."""
+    yield plugin.brings
     for kind in KINDS:
         folder = plugin.folder(f"{kind}s")
         for path in sorted(folder.glob("*.yaml")) if folder else ():

@@ -1,12 +1,12 @@
 """Memory-management designs, one package each."""
 
-from sim.designs.base import DesignSpec, Family, Kernel
+from sim.designs.base import DesignSpec, Family, Kernel, OneOf
 from sim.designs.registry import (
     build,
     families,
     operations_of,
+    parts_of,
     places_memory,
-    plugin_of,
     refusal,
     spec_model,
 )
@@ -15,11 +15,12 @@ __all__ = [
     "DesignSpec",
     "Family",
     "Kernel",
+    "OneOf",
     "build",
     "families",
     "operations_of",
+    "parts_of",
     "places_memory",
-    "plugin_of",
     "refusal",
     "spec_model",
 ]

@@ -4,14 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
+
+from pydantic_core import PydanticCustomError, core_schema
 
 from sim.engine import Steps
-from sim.errors import ModelError
+from sim.errors import InputError, ModelError
 from sim.hardware import Cpu, Machine, MachineSpec
 from sim.mm import AddressSpace, NodePolicy, Operation, Performer, PhysicalMemory, Reference
 from sim.mm.invariants import check
+from sim.plugins import Registry
 from sim.quantities import Spec
+
+
+class OneOf:
+    """The name of a strategy, `Annotated[str, OneOf(registry)]`: one on board or of an outside package."""
+
+    def __init__(self, registry: Registry[Any]) -> None:
+        self.registry = registry
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._known)
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        return {"type": "string", "enum": self.registry.names()}
+
+    def _known(self, name: object) -> str:
+        names = self.registry.names()
+        if not isinstance(name, str) or name not in names:
+            expected = ", ".join(map(repr, names))
+            raise PydanticCustomError("literal_error", "should be one of {expected}", {"expected": expected})
+        try:
+            self.registry[name]
+        except InputError as error:
+            raise ValueError(error.faults[0].message) from None
+        return name
 
 
 class DesignSpec(Spec):

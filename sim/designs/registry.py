@@ -1,44 +1,52 @@
-"""Design families by name: those on board, and those of outside packages (see `sim.plugins`).
-
-A plug-in is imported when somebody uses it and not before, so one that is broken harms nobody else.
-"""
+"""Design families by name, and what of a design comes from outside packages (see `sim.plugins`)."""
 
 from __future__ import annotations
 
-from functools import cache
-
-from sim import plugins
-from sim.designs.base import DesignSpec, Family, Kernel
+from sim.designs.base import DesignSpec, Family, Kernel, OneOf
 from sim.designs.bench import FAMILY as BENCH
 from sim.designs.cortenmm import FAMILY as CORTENMM
 from sim.designs.linux import FAMILY as LINUX
-from sim.errors import Fault, InputError
+from sim.designs.linux import VMA_LOCKS
 from sim.hardware import Machine
 from sim.mm import Operation
-from sim.plugins import Plugin
+from sim.plugins import Part, Plugin, Registry
+
+
+def _flaw(name: str, thing: object) -> str | None:
+    if not isinstance(thing, Family):
+        return f"what it names is of type {type(thing).__name__}, not a sim.designs.Family"
+    if thing.name != name:
+        return f"its Family has the name {thing.name!r}, not that of the entry point"
+    if not (isinstance(thing.spec, type) and issubclass(thing.spec, DesignSpec)):
+        return "the spec of its Family is no subclass of sim.designs.DesignSpec"
+    return None
+
 
 _ON_BOARD = {family.name: family for family in (LINUX, CORTENMM, BENCH)}
+_FAMILIES: Registry[Family] = Registry("cortensim.designs", _ON_BOARD, _flaw)
 
 
 def families() -> list[str]:
     """Names that a design file may give as its `family`, whether or not a plug-in's can be imported."""
-    return sorted({*_ON_BOARD, *(plugin.name for plugin in plugins.installed())})
+    return _FAMILIES.names()
 
 
-def plugin_of(family: str) -> Plugin | None:
-    """The plug-in that *family* comes from, the first to claim it; none for one on board."""
-    return None if family in _ON_BOARD else next(iter(plugins.named(family)), None)
+def parts_of(spec: DesignSpec) -> tuple[Part, ...]:
+    """What the design of *spec* takes from outside packages: its family, or one of its strategies."""
+    strategies = (
+        mark.registry.part(getattr(spec, name))
+        for name, field in type(spec).model_fields.items()
+        for mark in field.metadata
+        if isinstance(mark, OneOf)
+    )
+    return tuple(part for part in (_FAMILIES.part(spec.family), *strategies) if part is not None)
 
 
 def refusal(plugin: Plugin) -> str | None:
     """Why *plugin* cannot be used, if so. Imports it."""
-    if plugin.name in _ON_BOARD:
-        return f"the family {plugin.name!r} is on board: a plug-in needs another name"
-    rivals = [other.distribution for other in plugins.named(plugin.name) if other is not plugin]
-    if rivals:
-        return f"{', '.join(rivals)} brings a family {plugin.name!r} too: one of them has to go"
-    loaded = _loaded(plugin)
-    return loaded if isinstance(loaded, str) else None
+    if plugin.group == VMA_LOCKS.group:
+        return VMA_LOCKS.refusal(plugin)
+    return _FAMILIES.refusal(plugin)
 
 
 def spec_model(family: str) -> type[DesignSpec]:
@@ -46,47 +54,19 @@ def spec_model(family: str) -> type[DesignSpec]:
 
     Raises `KeyError` where there is no such family, `InputError` where its plug-in cannot be used.
     """
-    return _family(family).spec
+    return _FAMILIES[family].spec
 
 
 def build(machine: Machine, spec: DesignSpec) -> Kernel:
     """Boot the kernel of *spec* on *machine*."""
-    return _family(spec.family).build(machine, spec)
+    return _FAMILIES[spec.family].build(machine, spec)
 
 
 def operations_of(spec: DesignSpec) -> frozenset[type[Operation]]:
     """What the design of *spec* offers."""
-    return _family(spec.family).operations(spec)
+    return _FAMILIES[spec.family].operations(spec)
 
 
 def places_memory(spec: DesignSpec) -> bool:
     """Whether the design of *spec* can take pages from the nodes that a workload chooses."""
-    return _family(spec.family).places_memory(spec)
-
-
-def _family(name: str) -> Family:
-    if name in _ON_BOARD:
-        return _ON_BOARD[name]
-    plugin = plugin_of(name)
-    if plugin is None:
-        raise KeyError(name)
-    usable = refusal(plugin) or _loaded(plugin)
-    if isinstance(usable, str):
-        raise InputError(Fault(f"this plug-in cannot be used: {plugin.announced}: {usable}", value=name))
-    return usable
-
-
-@cache
-def _loaded(plugin: Plugin) -> Family | str:
-    """What the entry point names, or what is wrong with it."""
-    try:
-        family = plugin.entry.load()
-    except (Exception, SystemExit) as error:  # whatever a stranger's module raises when it is imported
-        return f"{type(error).__name__}: {' '.join(str(error).split())}"
-    if not isinstance(family, Family):
-        return f"what it names is of type {type(family).__name__}, not a sim.designs.Family"
-    if family.name != plugin.name:
-        return f"its Family has the name {family.name!r}, not that of the entry point"
-    if not (isinstance(family.spec, type) and issubclass(family.spec, DesignSpec)):
-        return "the spec of its Family is no subclass of sim.designs.DesignSpec"
-    return family
+    return _FAMILIES[spec.family].places_memory(spec)

@@ -129,6 +129,12 @@ class Probe:
     def bias_revoked(self, lock: LockView, cpu: CpuView) -> None:
         """*cpu*, a writer, takes the bias from a lock and scans for its readers (BRAVO)."""
 
+    def range_locked(self, space: object, cpu: CpuView, start: int, end: int) -> None:
+        """*cpu* has pages *start* to *end* of an address space to itself (a transaction, a range lock)."""
+
+    def range_unlocked(self, space: object, cpu: CpuView, start: int, end: int) -> None:
+        """It begins to give them up: from here on others may have them."""
+
     # -- cache lines and memory -----------------------------------------------------------------------------
 
     def line_transfer(

@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from sim.designs import DesignSpec
     from sim.errors import Fault
     from sim.hardware import MachineSpec
-    from sim.plugins import Plugin
+    from sim.plugins import Part
     from sim.workload import WorkloadSpec
 
 _ROOMS = ("quantities.py", "engine", "hardware", "sync", "mm", "designs", "workload")
 
 
-def plugin_of(family: str) -> Plugin | None:
-    """The plug-in that a design *family* comes from; none for one on board."""
-    from sim.designs import plugin_of
+def parts_of(design: DesignSpec) -> Sequence[Part]:
+    """What a design takes from plug-ins."""
+    from sim.designs import parts_of
 
-    return plugin_of(family)
+    return parts_of(design)
 
 
 def foresee(
@@ -70,7 +70,7 @@ def model_version() -> str:
     return digest.hexdigest()[:16]
 
 
-def code_version(family: str) -> str:
-    """A fingerprint of all code that results of a design *family* depend on: the model and its plug-in."""
-    plugin = plugin_of(family)
-    return model_version() if plugin is None else f"{model_version()}+{plugin.digest[:16]}"
+def code_version(parts: Sequence[Part]) -> str:
+    """A fingerprint of all code that results of a design depend on: the model and what *parts* come from."""
+    plugins = (part.plugin for part in parts)
+    return "+".join([model_version(), *(plugin.digest[:16] for plugin in plugins if plugin)])

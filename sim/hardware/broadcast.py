@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.engine import Steps
+from sim.engine.costs import at_clock
 from sim.hardware.cpu import TLB_FLUSH, Cpu
 
 if TYPE_CHECKING:
@@ -25,9 +26,10 @@ class TlbBroadcast:
     __slots__ = ("_free_at", "_issue", "_per_issue", "_sync")
 
     def __init__(self, spec: Broadcast, clock: int) -> None:
-        self._issue = spec.issue.at(clock)
-        self._per_issue = spec.pages_per_issue
-        self._sync = spec.sync.at(clock)
+        cost = at_clock(spec, clock)
+        self._issue = cost.issue
+        self._per_issue = cost.pages_per_issue
+        self._sync = cost.sync
         self._free_at = 0
 
     def invalidate(self, cpu: Cpu, pages: int) -> Steps[None]:

@@ -26,6 +26,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sim.engine import PARKED, Steps
+from sim.engine.costs import at_clock
 from sim.hardware.cpu import Cpu
 from sim.hardware.line import Fabric
 
@@ -82,13 +83,13 @@ class InterruptController:
     )
 
     def __init__(self, fabric: Fabric, spec: MachineSpec, cpus: list[Cpu]) -> None:
-        costs, clock = spec.interrupts, spec.clock
+        costs = at_clock(spec.interrupts, spec.clock)
         self._fabric = fabric
-        self._send = costs.send.at(clock)
-        self._icr = costs.icr_write.at(clock)
-        self._icr_target = costs.icr_target.at(clock)
-        self._deliver = (costs.deliver_same_socket.at(clock), costs.deliver_cross_socket.at(clock))
-        self._handler = costs.handler.at(clock)
+        self._send = costs.send
+        self._icr = costs.icr_write
+        self._icr_target = costs.icr_target
+        self._deliver = (costs.deliver_same_socket, costs.deliver_cross_socket)
+        self._handler = costs.handler
         self._handler_lines = costs.handler_lines
         self._ack_share = 1.0 - costs.ack_overlap
         self._group_of = [spec.topology.apic_id(cpu.number) // costs.targets_per_icr for cpu in cpus]

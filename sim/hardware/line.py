@@ -25,6 +25,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from sim.engine import PARKED, Engine, Steps
+from sim.engine.costs import at_clock
 from sim.hardware.cpu import Cpu
 
 if TYPE_CHECKING:
@@ -72,14 +73,14 @@ class Fabric:
     )
 
     def __init__(self, engine: Engine, spec: MachineSpec, seats: Sequence[Seat]) -> None:
-        costs, clock = spec.coherence, spec.clock
+        costs = at_clock(spec.coherence, spec.clock)
         self.engine = engine
-        self.hit = costs.hit.at(clock)
-        self.rmw = costs.rmw.at(clock)
-        self.same_cluster = costs.same_cluster.at(clock)
-        self.cross_cluster = costs.cross_cluster.at(clock)
-        self.cross_socket = costs.cross_socket.at(clock)
-        self.via_home = costs.via_home.at(clock) if costs.via_home else self.cross_socket
+        self.hit = costs.hit
+        self.rmw = costs.rmw
+        self.same_cluster = costs.same_cluster
+        self.cross_cluster = costs.cross_cluster
+        self.cross_socket = costs.cross_socket
+        self.via_home = self.cross_socket if costs.via_home is None else costs.via_home
         self.cross_socket_contended = int(self.cross_socket * costs.contended)
         self.via_home_contended = int(self.via_home * costs.contended)
         self.request = costs.probe

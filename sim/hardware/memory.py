@@ -21,6 +21,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.engine import Steps
+from sim.engine.costs import at_clock
 from sim.errors import ModelError
 from sim.quantities import LINE_BYTES, PAGE_BYTES, PS_PER_S
 
@@ -113,11 +114,10 @@ class MemorySystem:
         self._socket_of_node = [topology.socket_of_node(node) for node in range(topology.nodes)]
         self._dirty = [0] * clusters
         self._llc_pages = memory.llc // PAGE_BYTES
-        self._clear = memory.clear_page.at(spec.clock)
-        self._clear_in_huge = (
-            memory.clear_huge.at(spec.clock) // HUGE_PAGES if memory.clear_huge else self._clear
-        )
-        self._copy = memory.copy_page.at(spec.clock)
+        cost = at_clock(memory, spec.clock)
+        self._clear = cost.clear_page
+        self._clear_in_huge = self._clear if cost.clear_huge is None else cost.clear_huge // HUGE_PAGES
+        self._copy = cost.copy_page
         self._latencies = (memory.local, memory.local_other_node or memory.local, memory.remote)
         dram = memory.dram
         self._channels = [Channels(dram, dram.channels // parts, draw) for _ in self._nodes] if dram else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from sim.engine.costs import at_clock
 from sim.hardware.walks import RecentLines, Walker
 
 if TYPE_CHECKING:
@@ -46,20 +47,20 @@ class Tlb:
     )
 
     def __init__(self, spec: MachineSpec, cluster_lines: RecentLines | None = None) -> None:
-        tlb, clock = spec.tlb, spec.clock
+        tlb, clock = at_clock(spec.tlb, spec.clock), spec.clock
         self._entries: dict[int, Translation] = {}
         self._capacity = tlb.entries
         self._first: dict[int, None] | None = {} if tlb.first_level else None
         self._first_capacity = tlb.first_level.entries if tlb.first_level else 0
-        self._first_miss = tlb.first_level.miss.at(clock) if tlb.first_level else 0
+        self._first_miss = at_clock(tlb.first_level, clock).miss if tlb.first_level else 0
         self._pcid = tlb.pcid
-        self._switch_cost = tlb.switch.at(clock) if tlb.switch else 0
+        self._switch_cost = tlb.switch or 0
         self._tag = 0
         self.walker = Walker(spec, cluster_lines)
-        self.invalidate_cost = tlb.invalidate_page.at(clock)
+        self.invalidate_cost = tlb.invalidate_page
         if tlb.invalidate_user is not None:
-            self.invalidate_cost += tlb.invalidate_user.at(clock)
-        self.flush_cost = tlb.flush.at(clock)
+            self.invalidate_cost += tlb.invalidate_user
+        self.flush_cost = tlb.flush
         self.stale = False
         """A flush was not sent because the cpu was in lazy-TLB mode: flush before the thread runs again."""
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sim.engine.costs import at_clock
+
 if TYPE_CHECKING:
     from sim.hardware.line import CacheLine
     from sim.hardware.spec import MachineSpec
@@ -43,14 +45,15 @@ class Walker:
     __slots__ = ("_cluster", "_cold", "_core", "_llc", "_warm")
 
     def __init__(self, spec: MachineSpec, cluster: RecentLines | None) -> None:
-        tlb, clock = spec.tlb, spec.clock
-        self._warm = tlb.walk.at(clock)
+        tlb = at_clock(spec.tlb, spec.clock)
+        self._warm = tlb.walk
         self._core = self._cluster = None
         self._llc = self._cold = self._warm
         if tlb.far_walk is not None:
             assert cluster is not None
             self._core, self._cluster = RecentLines(tlb.far_walk.core_lines), cluster
-            self._llc, self._cold = tlb.far_walk.llc.at(clock), tlb.far_walk.cold.at(clock)
+            far = at_clock(tlb.far_walk, spec.clock)
+            self._llc, self._cold = far.llc, far.cold
 
     def near(self, line: CacheLine) -> None:
         """The core has just loaded or written *line*."""

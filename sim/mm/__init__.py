@@ -9,6 +9,7 @@ from sim.mm.address_space import (
     AddressSpace,
     SegmentationFault,
 )
+from sim.mm.allocators import Allocator, Llfree, LlfreeSpec
 from sim.mm.contexts import Contexts, ContextTable
 from sim.mm.end_state import Kept, Mapped, Walk, marked
 from sim.mm.entries import (
@@ -24,7 +25,16 @@ from sim.mm.entries import (
     parse_rights,
     rights_text,
 )
-from sim.mm.flush import BroadcastFlush, FlushSpec, LazyFlush, SynchronousFlush, TrackedFlush, make_flush
+from sim.mm.flush import (
+    BroadcastFlush,
+    FlushMethod,
+    FlushSpec,
+    LazyFlush,
+    SwitchedFlush,
+    SynchronousFlush,
+    TrackedFlush,
+    make_flush,
+)
 from sim.mm.frame_table import FrameTable, FreeList, PhysicalMemory, Pool, Reference
 from sim.mm.frames import MAX_ORDER, Buddy, FrameMap, OutOfMemory, Room, out_of_memory, size_of
 from sim.mm.invariants import BrokenInvariant
@@ -71,12 +81,14 @@ __all__ = [
     "WRITE",
     "AddressSpace",
     "AllocatePages",
+    "Allocator",
     "BroadcastFlush",
     "BrokenInvariant",
     "Buddy",
     "ContextTable",
     "Contexts",
     "FirstTouch",
+    "FlushMethod",
     "FlushSpec",
     "FrameMap",
     "FrameTable",
@@ -86,6 +98,8 @@ __all__ = [
     "Kept",
     "Kind",
     "LazyFlush",
+    "Llfree",
+    "LlfreeSpec",
     "Madvise",
     "Mapped",
     "MemoryPolicy",
@@ -107,6 +121,7 @@ __all__ = [
     "Shootdown",
     "Status",
     "SwitchMm",
+    "SwitchedFlush",
     "SynchronousFlush",
     "Touch",
     "TrackedFlush",

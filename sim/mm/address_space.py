@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar
 
 from sim.engine import Steps
+from sim.engine.costs import at_clock
 from sim.errors import ModelError
 from sim.hardware import Cpu, Machine
 from sim.mm.end_state import Kept, Mapped, Walk
@@ -39,10 +40,10 @@ class AddressSpace(Performer, ABC):
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
-        clock, kernel = machine.spec.clock, machine.spec.kernel
-        self._syscall = kernel.syscall.at(clock)
-        self._exception = kernel.exception.at(clock)
-        self._user_access = machine.spec.coherence.hit.at(clock)
+        kernel = at_clock(machine.spec.kernel, machine.spec.clock)
+        self._syscall: int = kernel.syscall
+        self._exception: int = kernel.exception
+        self._user_access: int = at_clock(machine.spec.coherence, machine.spec.clock).hit
 
     @abstractmethod
     def fault(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:

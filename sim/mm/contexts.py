@@ -11,42 +11,19 @@ the number of another, begins without. While a space is not loaded, nobody tells
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from sim.engine import Steps
 from sim.hardware import TLB_FLUSH, Cpu, Machine
 
-
-class Flush(Protocol):
-    """What a space's flush method has to know of the cpus that load it."""
-
-    @property
-    def valid_from(self) -> int:
-        """A cpu that has seen this generation has no entries that were flushed elsewhere since."""
-
-    def activate(self, cpu: Cpu) -> None:
-        """The space is loaded on *cpu*, which takes no time."""
-
-    def leave(self, cpu: Cpu) -> Steps[int]:
-        """*cpu* loads another space (cpumask_clear_cpu); value: the generation that it has seen."""
-
-    def drop(self, cpu: Cpu) -> int:
-        """`leave` that takes no time."""
-
-    def enter(self, cpu: Cpu) -> Steps[None]:
-        """*cpu* is about to load the space (cpumask_set_cpu, then mm.context.tlb_gen)."""
-
-    def loaded(self, cpu: Cpu, asid: int) -> None:
-        """*cpu* has loaded the space under *asid*, up to date."""
-
-    def forget(self, cpu: Cpu) -> None:
-        """*cpu* has given the space's asid away, and its entries with it."""
+if TYPE_CHECKING:
+    from sim.mm.flush import SwitchedFlush
 
 
 class Context(NamedTuple):
     """What an asid stands for on one cpu: whose entries, and complete up to which generation."""
 
-    space: Flush
+    space: SwitchedFlush
     seen: int
 
 
@@ -62,9 +39,9 @@ class Contexts:
         self._cpu = cpu
         self._slots: list[Context | None] = [None] * (asids if pcid else 1)
         self._next = 0
-        self._loaded: Flush | None = None
+        self._loaded: SwitchedFlush | None = None
 
-    def switch(self, space: Flush) -> Steps[None]:
+    def switch(self, space: SwitchedFlush) -> Steps[None]:
         """Load *space*; the cpu's thread runs in it from now on.
 
         A cpu that idled meanwhile and was not told of a flush leaves it undone: it has seen nothing of the
@@ -85,7 +62,7 @@ class Contexts:
         cpu.probe.address_space_switch(cpu, valid)
         cpu.enable_interrupts()
 
-    def activate(self, space: Flush) -> None:
+    def activate(self, space: SwitchedFlush) -> None:
         """`switch` outside of what is measured: it takes no time."""
         cpu, before = self._cpu, self._loaded
         if space is before:
@@ -95,13 +72,13 @@ class Contexts:
         space.activate(cpu)
         self._load(space)
 
-    def asid_of(self, space: Flush) -> int | None:
+    def asid_of(self, space: SwitchedFlush) -> int | None:
         """Under which number the cpu has entries of *space* that it may use, now or when it comes back."""
         if space is self._loaded:
             return self._cpu.tlb.asid
         return next((asid for asid, left in self.left() if left is space), None)
 
-    def left(self) -> list[tuple[int, Flush]]:
+    def left(self) -> list[tuple[int, SwitchedFlush]]:
         """The spaces that are not loaded and whose entries are still good, each with its asid."""
         return [
             (asid, context.space)
@@ -109,7 +86,7 @@ class Contexts:
             if context and context.space is not self._loaded and context.seen >= context.space.valid_from
         ]
 
-    def _load(self, space: Flush) -> tuple[int, bool]:
+    def _load(self, space: SwitchedFlush) -> tuple[int, bool]:
         """Write CR3. Returns what that costs (ps) and whether the entries of *space* are still good."""
         asid, seen = self._choose(space)
         valid = seen >= space.valid_from
@@ -118,7 +95,7 @@ class Contexts:
         self._loaded = space
         return cost, valid
 
-    def _choose(self, space: Flush) -> tuple[int, int]:
+    def _choose(self, space: SwitchedFlush) -> tuple[int, int]:
         """`choose_new_asid`: a number for *space* and the generation up to which its entries are good."""
         if len(self._slots) > 1:
             for asid, context in enumerate(self._slots):
@@ -143,15 +120,15 @@ class ContextTable:
         self._pcid = machine.spec.tlb.pcid
         self._of: dict[Cpu, Contexts] = {}
 
-    def switch(self, cpu: Cpu, space: Flush) -> Steps[None]:
+    def switch(self, cpu: Cpu, space: SwitchedFlush) -> Steps[None]:
         """*cpu* loads *space*."""
         return self._on(cpu).switch(space)
 
-    def activate(self, cpu: Cpu, space: Flush) -> None:
+    def activate(self, cpu: Cpu, space: SwitchedFlush) -> None:
         """*cpu* loads *space*, which takes no time."""
         self._on(cpu).activate(space)
 
-    def asid_of(self, cpu: Cpu, space: Flush) -> int | None:
+    def asid_of(self, cpu: Cpu, space: SwitchedFlush) -> int | None:
         """Under which number *cpu* has entries of *space* that it may use."""
         return self._on(cpu).asid_of(space)
 

@@ -8,6 +8,7 @@ from sim.sync.nodes import QueueNodes
 from sim.sync.osq import SpinnerQueue
 from sim.sync.percpu_rwsem import PercpuRwSem
 from sim.sync.phase_fair import PhaseFairLock
+from sim.sync.protocols import EXCLUSIVE, READER_WRITER, SEQUENCE, Exclusive, ReaderWriter, Sequence, Writer
 from sim.sync.rcu import RCU, Rcu
 from sim.sync.rcu_sync import RcuSync
 from sim.sync.run_queue import SCHED, RunQueues
@@ -21,11 +22,15 @@ from sim.sync.spin import McsLock, QueuedSpinLock
 from sim.sync.word import TasLock, TicketLock
 
 __all__ = [
+    "EXCLUSIVE",
     "RCU",
+    "READER_WRITER",
     "SCHED",
+    "SEQUENCE",
     "BravoLock",
     "Channel",
     "CnaLock",
+    "Exclusive",
     "Lock",
     "McsLock",
     "Mutex",
@@ -35,17 +40,20 @@ __all__ = [
     "QueuedSpinLock",
     "Rcu",
     "RcuSync",
+    "ReaderWriter",
     "RunQueues",
     "RwSem",
     "RwSemTuning",
     "Scheduler",
     "Semaphore",
     "SeqLock",
+    "Sequence",
     "Sleeper",
     "SpinnerQueue",
     "TasLock",
     "TicketLock",
     "VisibleReaders",
+    "Writer",
     "XaddRwSem",
     "downgrades",
     "releases",

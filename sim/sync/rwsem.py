@@ -106,7 +106,8 @@ class RwSem(Lock):
     # -- readers --------------------------------------------------------------------------------------------
 
     @takes("read")
-    def down_read(self, cpu: Cpu) -> Steps[None]:
+    def read_lock(self, cpu: Cpu) -> Steps[None]:
+        """`down_read`."""
         yield from self.count.write(cpu, self.activity)  # atomic add of a reader
         if not (self.writer or self._waiters or self._handoff):
             self.readers += 1
@@ -127,7 +128,7 @@ class RwSem(Lock):
         waiter.woken = False
 
     @tries("read")
-    def try_read(self, cpu: Cpu) -> Steps[bool]:
+    def read_trylock(self, cpu: Cpu) -> Steps[bool]:
         """`down_read_trylock`; the generator's value tells whether the lock was taken.
 
         The first cmpxchg bets on no readers; with readers inside it fails and is repeated while the line is
@@ -143,7 +144,8 @@ class RwSem(Lock):
         return True
 
     @releases("read")
-    def up_read(self, cpu: Cpu) -> Steps[None]:
+    def read_unlock(self, cpu: Cpu) -> Steps[None]:
+        """`up_read`."""
         yield from self.count.write(cpu, self.activity)
         self.readers -= 1
         if not self.readers:
@@ -155,7 +157,8 @@ class RwSem(Lock):
     # -- writers --------------------------------------------------------------------------------------------
 
     @takes("write")
-    def down_write(self, cpu: Cpu) -> Steps[None]:
+    def write_lock(self, cpu: Cpu) -> Steps[None]:
+        """`down_write`."""
         yield from self.count.write(cpu, self.activity)  # cmpxchg 0 -> writer
         if self._is_free() and not self._waiters:
             self.writer = cpu.current
@@ -168,7 +171,8 @@ class RwSem(Lock):
         yield from self._sleep_for_write(cpu)
 
     @releases("write")
-    def up_write(self, cpu: Cpu) -> Steps[None]:
+    def write_unlock(self, cpu: Cpu) -> Steps[None]:
+        """`up_write`."""
         yield from self.owner_line.store(cpu, self.activity)  # clear the owner: the spinner goes on to count
         self._tell_spinner(cpu)
         yield from self.count.write(cpu, self.activity)
@@ -178,8 +182,8 @@ class RwSem(Lock):
             yield from self._wake(cpu)
 
     @downgrades
-    def downgrade_write(self, cpu: Cpu) -> Steps[None]:
-        """Turn the write hold into a read hold and let queued readers in."""
+    def write_downgrade(self, cpu: Cpu) -> Steps[None]:
+        """`downgrade_write`: turn the write hold into a read hold and let queued readers in."""
         yield from self.count.write(cpu, self.activity)
         self.writer = None
         self.readers = 1

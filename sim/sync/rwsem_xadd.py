@@ -85,7 +85,8 @@ class XaddRwSem(Lock):
     # -- readers --------------------------------------------------------------------------------------------
 
     @takes("read")
-    def down_read(self, cpu: Cpu) -> Steps[None]:
+    def read_lock(self, cpu: Cpu) -> Steps[None]:
+        """`down_read`."""
         count = yield from self._add(cpu, _READ)
         if count > 0:
             yield from self._set_owner(cpu, _READERS)
@@ -93,7 +94,8 @@ class XaddRwSem(Lock):
             yield from self._sleep_for_read(cpu)
 
     @releases("read")
-    def up_read(self, cpu: Cpu) -> Steps[None]:
+    def read_unlock(self, cpu: Cpu) -> Steps[None]:
+        """`up_read`."""
         count = yield from self._add(cpu, -_READ)
         if count < -1 and not count & _ACTIVE:
             yield from self._wake_first(cpu)
@@ -119,7 +121,8 @@ class XaddRwSem(Lock):
     # -- writers --------------------------------------------------------------------------------------------
 
     @takes("write")
-    def down_write(self, cpu: Cpu) -> Steps[None]:
+    def write_lock(self, cpu: Cpu) -> Steps[None]:
+        """`down_write`."""
         count = yield from self._add(cpu, _WRITE)
         if count != _WRITE:
             yield from self._add(cpu, -_WRITE)
@@ -129,7 +132,8 @@ class XaddRwSem(Lock):
         yield from self._set_owner(cpu, cpu.current)
 
     @releases("write")
-    def up_write(self, cpu: Cpu) -> Steps[None]:
+    def write_unlock(self, cpu: Cpu) -> Steps[None]:
+        """`up_write`."""
         yield from self._set_owner(cpu, None)
         count = yield from self._add(cpu, -_WRITE)
         if count < 0:

@@ -95,5 +95,3 @@ LockSpec = Annotated[
     PlainLock | TtasLock | CnaLock | RwSemLock | XaddRwSemLock | BravoLock | PercpuRwSemLock,
     Field(discriminator="kind"),
 ]
-READABLE = ("rwsem", "rwsem-xadd", "phase-fair", "bravo", "percpu-rwsem")
-"""Kinds for `read_lock` and `read_unlock`."""

@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from sim.engine import Steps
+from sim.engine.costs import at_clock
 from sim.hardware import CacheLine, Cpu, Machine
 from sim.quantities import LINE_BYTES
 from sim.sync import (
     BravoLock,
     CnaLock,
+    Exclusive,
     McsLock,
     Mutex,
     PercpuRwSem,
@@ -18,6 +20,7 @@ from sim.sync import (
     QueuedSpinLock,
     QueueNodes,
     Rcu,
+    ReaderWriter,
     RwSem,
     Scheduler,
     SeqLock,
@@ -94,15 +97,11 @@ def make_lock(shop: Workshop, name: str, spec: LockSpec) -> NamedLock:
     return _MAKERS[spec.kind](shop, site, spec)
 
 
-_Exclusive = TasLock | TicketLock | McsLock | QueuedSpinLock | Mutex
-_Shared = PhaseFairLock | BravoLock | PercpuRwSem
-
-
-def _exclusive(lock: _Exclusive) -> NamedLock:
+def _exclusive(lock: Exclusive) -> NamedLock:
     return NamedLock(lock=lock.acquire, unlock=lock.release)
 
 
-def _shared(lock: _Shared) -> NamedLock:
+def _shared(lock: ReaderWriter) -> NamedLock:
     return NamedLock(
         lock=lock.write_lock,
         unlock=lock.write_unlock,
@@ -112,31 +111,25 @@ def _shared(lock: _Shared) -> NamedLock:
 
 
 def _ttas(shop: Workshop, site: Site, spec: lock_spec.TtasLock) -> NamedLock:
-    return _exclusive(TasLock(site.line, site.activity, spec.pause.at(shop.machine.spec.clock)))
-
-
-def _semaphore(lock: RwSem | XaddRwSem) -> NamedLock:
-    return NamedLock(
-        lock=lock.down_write, unlock=lock.up_write, read_lock=lock.down_read, read_unlock=lock.up_read
-    )
+    return _exclusive(TasLock(site.line, site.activity, at_clock(spec, shop.machine.spec.clock).pause))
 
 
 def _rwsem(shop: Workshop, site: Site, spec: lock_spec.RwSemLock) -> NamedLock:
     # 40 bytes: unlike mm_struct's, a semaphore on its own has its count and its owner in one line.
     line = site.line
-    return _semaphore(RwSem(site.name, line, line, shop.nodes, shop.scheduler, site.activity, spec.tuning))
+    return _shared(RwSem(site.name, line, line, shop.nodes, shop.scheduler, site.activity, spec.tuning))
 
 
 def _xadd_rwsem(shop: Workshop, site: Site, spec: lock_spec.XaddRwSemLock) -> NamedLock:
     spinning = spec.owner_spinning
-    return _semaphore(
+    return _shared(
         XaddRwSem(site.name, site.line, shop.nodes, shop.scheduler, site.activity, owner_spinning=spinning)
     )
 
 
 def _bravo(shop: Workshop, site: Site, spec: lock_spec.BravoLock) -> NamedLock:
-    scan = spec.scan_line.at(shop.machine.spec.clock)
-    table = shop.visible_readers(spec.slots, scan, spec.inhibit)
+    options = at_clock(spec, shop.machine.spec.clock)
+    table = shop.visible_readers(options.slots, options.scan_line, options.inhibit)
     return _shared(BravoLock(table, PhaseFairLock(shop.nodes, site.line, site.activity), site.address))
 
 

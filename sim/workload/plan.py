@@ -19,7 +19,8 @@ from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_
 from sim.errors import RuleError
 from sim.mm import FIRST_TOUCH, MemoryPolicy
 from sim.quantities import PAGE_BYTES, Size, Spec
-from sim.workload.lock_spec import READABLE, LockSpec
+from sim.sync import READER_WRITER
+from sim.workload.lock_spec import LockSpec
 from sim.workload.pinning import Pinning
 from sim.workload.step_spec import Step, placed_steps
 from sim.workload.window import Reported, Window
@@ -362,8 +363,8 @@ class WorkloadPlan(Spec):
             if step.turn and self.lines[step.turn].each_thread:
                 message = f"`turn` is for a word that all threads share, {step.turn!r} has one for each"
                 raise RuleError(message, {key: "a line without `each_thread`"})
-            if read and self.locks[read].kind not in READABLE:
-                message = f"only {', '.join(READABLE)} can be locked for reading, {read!r} is none"
+            if read and self.locks[read].kind not in READER_WRITER:
+                message = f"only {', '.join(READER_WRITER)} can be locked for reading, {read!r} is none"
                 raise RuleError(message, {key: "a lock of these kinds"})
             if seq_read and self.locks[seq_read].kind != "seqlock":
                 message = f"`seq_read` is for `kind: seqlock`, {seq_read!r} is none"

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from sim.engine import QUIET, Engine, Probe, Schedule, ScheduleName, Steps
+from sim.engine.costs import at_clock
 from sim.errors import ModelError
 from sim.hardware import Cpu, Machine, MachineSpec
 from sim.mm import USER, Mmap, Reference
@@ -118,9 +119,7 @@ class _Run:
             for worker, role in zip(workers, self._roles, strict=True)
             if role.measured and (_has_timed(role) or not self._timed)
         ]
-        costs, clock = machine.spec.kernel, machine.spec.clock
-        self._poll, self._timestamp = costs.poll.at(clock), costs.timestamp.at(clock)
-        self._create = costs.create_thread.at(clock)
+        self._costs = at_clock(machine.spec.kernel, machine.spec.clock)
         self._flag: CacheLine | None = machine.line("start flag", owner=0) if plan.stack else None
 
     # -- before the threads start ---------------------------------------------------------------------------
@@ -189,7 +188,7 @@ class _Run:
             if self._home[worker.number] != process:
                 continue
             top = (yield from main.space.perform(cpu, Mmap(pages))) + pages
-            cpu.work(self._create, START)
+            cpu.work(self._costs.create_thread, START)
             yield cpu.take_pending()
             if worker.cpu is cpu:
                 yield from use_stack(worker, top)
@@ -273,7 +272,7 @@ class _Run:
         """A thread from its release to its end."""
         cpu, window, skew = worker.cpu, self._plan.window, self._engine.stream("start").random
         if self._flag is not None:
-            cpu.stall(int(skew() * self._poll), START)
+            cpu.stall(int(skew() * self._costs.poll), START)
             yield from self._flag.read(cpu, START)
         elif window is not None:
             cpu.stall(int(skew() * window.skew), START)
@@ -297,7 +296,7 @@ class _Run:
         assert record is not None
         steps, refill = sequence(self._stage, role.steps), sequence(self._stage, role.refill)
         counts = role.measured and not self._timed
-        timestamp = self._timestamp if plan.stack else 0
+        timestamp = self._costs.timestamp if plan.stack else 0
 
         def one_round(worker: Worker) -> Steps[bool]:
             """Value: whether it was gone through to its end."""

@@ -68,7 +68,7 @@ FILES = {
     "bench of an allocator on a design without": (
         EXPERIMENT.replace("[pf]", "[bulk-order-0-get]").replace("placements: [low]\n", ""),
         "e.yaml:3:23: designs[1]: cortenmm-adv offers no allocate, no free, which bulk-order-0-get needs",
-        "(allowed: linux-5.1, linux-6.13, linux-6.13-invlpgb, linux-buddy, llfree)",
+        "(allowed: linux-5.1, linux-6.13, linux-6.13-invlpgb, linux-6.13-llfree, linux-buddy, llfree)",
     ),
     "threads above cpus": (
         EXPERIMENT.replace("[1, 2]", "[1, 500]"),

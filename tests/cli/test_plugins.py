@@ -20,13 +20,14 @@ import pytest
 from answers import Answer, Command
 
 from sim import plugins
-from sim.designs import registry
 from sim.errors import InputError
 from sim.experiment import load, run_point
 from sim.experiment.running import cluster
 from sim.files.schema import schema
 
 ROOT = Path(__file__).parents[2]
+
+TOY = (plugins.Part("cortensim.designs", "toy"),)
 
 PACKAGES = ("toymm", "shared", "broken", "rival", "one_lock")
 
@@ -70,18 +71,15 @@ def install(
         path.write_text(text)
 
 
-def look_again() -> None:
-    """Forget what was found, as a new process would."""
+def look_again(*packages: str) -> None:
+    """Forget what was found, and modules of *packages*, as a new process would."""
     plugins.installed.cache_clear()
     plugins._spec.cache_clear()
-    registry._loaded.cache_clear()
+    plugins._loaded.cache_clear()
     importlib.invalidate_caches()
-    for name in [
-        name
-        for name in sys.modules
-        if name.split(".")[0] in ("toymm", "shared", "broken", "rival", "one_lock")
-    ]:
-        del sys.modules[name]
+    for name in list(sys.modules):
+        if name.split(".")[0] in (packages or PACKAGES):
+            del sys.modules[name]
 
 
 @pytest.fixture
@@ -128,7 +126,7 @@ def test_does_it_run_in_worker_processes_and_stand_in_the_manifest(site: Path) -
     assert [row.split(",")[0] for row in rows] == ["toy", "toy", "hardware", "hardware"]
     assert all(",ok," in row for row in rows)
     manifest = json.loads((site.parent / "out/manifest.json").read_text())
-    (plugin,) = plugins.named("toy")
+    (plugin,) = plugins.named("cortensim.designs", "toy")
     assert manifest["plugins"] == [
         {"family": "toy", "name": "toymm", "version": "1.0", "sha256": plugin.digest}
     ]
@@ -285,12 +283,12 @@ def test_do_workers_with_other_code_refuse(site: Path) -> None:
     point = load("try-toy.yaml").points[0]
     assert run_point(point).row.status == "ok"
     packed = pickle.dumps(point)
-    assert cluster._on_worker(packed, run_point, point.code, "toy").row.status == "ok"
+    assert cluster._on_worker(packed, run_point, point.code, TOY).row.status == "ok"
     (site / "toymm/parts.py").write_text("X = 2\n")
     look_again()
     assert "changed after the experiment was read" in run_point(point).row.error
     with pytest.raises(InputError, match="or lack or differ in a plug-in"):
-        cluster._on_worker(packed, run_point, point.code, "toy")
+        cluster._on_worker(packed, run_point, point.code, TOY)
 
 
 def test_does_the_design_of_the_handbook_run_as_a_single_module(site: Path) -> None:

@@ -208,15 +208,15 @@ def test_does_a_fault_beside_a_writer_fall_back_to_mmap_lock() -> None:
     process = mapped((0, 9), touch=(0,))
     space = process.space
     calls: list[str] = []
-    down_read = space.mmap_lock.down_read
+    read_lock = space.mmap_lock.read_lock
 
     def counted(cpu: Cpu) -> Steps[None]:
-        calls.append("down_read")
-        yield from down_read(cpu)
+        calls.append("read_lock")
+        yield from read_lock(cpu)
 
     def writes(cpu: Cpu) -> Steps[None]:
-        yield from space.mmap_lock.down_write(cpu)
-        yield from space.start_write(cpu, space.tree.peek(BASE))
+        yield from space.write_lock(cpu)
+        yield from space.tree.peek(BASE).lock.start_write(cpu)
         cpu.work(20 * US, "user")
         yield cpu.take_pending()
         assert not process.is_present(BASE + 1)
@@ -229,11 +229,11 @@ def test_does_a_fault_beside_a_writer_fall_back_to_mmap_lock() -> None:
 
     patched = pytest.MonkeyPatch()
     with patched.context() as patch:
-        patch.setattr(type(space.mmap_lock), "down_read", lambda lock, cpu: counted(cpu))
+        patch.setattr(type(space.mmap_lock), "read_lock", lambda lock, cpu: counted(cpu))
         process.run({0: writes, 1: faults})
-        assert calls == ["down_read"]
+        assert calls == ["read_lock"]
         process.do(("touch", BASE + 2), cpu=1)  # the sequence has moved on: the VMA's own lock is enough
-        assert calls == ["down_read"]
+        assert calls == ["read_lock"]
     assert process.is_present(BASE + 1)
 
 
@@ -244,11 +244,11 @@ def test_does_a_writer_wait_for_faults_in_the_vma() -> None:
     order: list[str] = []
 
     def reads(cpu: Cpu) -> Steps[None]:
-        yield from vma.lock.try_read(cpu)
+        yield from vma.lock.start_read(cpu)
         cpu.work(9 * US, "user")
         yield cpu.take_pending()
         order.append("fault done")
-        yield from vma.lock.up_read(cpu)
+        yield from vma.lock.end_read(cpu)
 
     def unmaps(cpu: Cpu) -> Steps[None]:
         cpu.work(2 * US, "user")
@@ -336,34 +336,39 @@ def pages_of(process: Process) -> Any:
     return process.kernel.pages
 
 
+def lru_of(process: Process) -> Any:
+    assert isinstance(process.kernel, LinuxKernel)
+    return process.kernel.lru
+
+
 def drain_batches(process: Process) -> None:
     """Empty the LRU batch of each cpu, which the kernel has booted with."""
-    process.run({cpu.id: pages_of(process).drain_lru for cpu in process.cpus})
+    process.run({cpu.id: lru_of(process).drain for cpu in process.cpus})
 
 
 def test_does_a_page_wait_for_the_lru_until_its_batch_is_full() -> None:
     process = linux(changes={"switches": {"lru_drain_on_zap": False}})
-    pages = pages_of(process)
+    lru = lru_of(process)
     drain_batches(process)
     process.do(("mmap", 9, BASE))
     frames = []
     for page in range(4):
         process.do(("touch", BASE + page))
         frames.append(process.space.root.walk(BASE + page).frame)
-        assert len(pages._lru_batch[0]) == (page + 1) % 4
-        assert pages._on_lru.isdisjoint(frames) is (page < 3)
-    assert pages._on_lru >= set(frames)
+        assert len(lru._batches[0]) == (page + 1) % 4
+        assert lru._on_lru.isdisjoint(frames) is (page < 3)
+    assert lru._on_lru >= set(frames)
 
 
 @pytest.mark.parametrize("drain", [True, False])
 def test_does_munmap_drain_the_batch_until_6_13(drain: bool) -> None:
     process = linux(changes={"switches": {"lru_drain_on_zap": drain}})
-    pages = pages_of(process)
+    pages, lru = pages_of(process), lru_of(process)
     drain_batches(process)
     process.do(("mmap", 9, BASE), ("touch", BASE), ("touch", BASE + 5))
     frame = process.space.root.walk(BASE).frame
     process.do(("munmap", BASE, 1))
-    assert len(pages._lru_batch[0]) == (0 if drain else 2)
+    assert len(lru._batches[0]) == (0 if drain else 2)
     # A page that waits in a batch is held by it, so it is free only when the batch is emptied.
     assert (frame in pages.in_use) is not drain
     process.do(("munmap", BASE + 5, 1), ("touch", BASE + 7), ("touch", BASE + 8))
@@ -389,7 +394,7 @@ def test_does_a_page_that_is_unmapped_while_its_batch_is_drained_leave_no_trace(
     changes = {"switches": {"lru_drain_on_zap": False}, "costs": {"lru_page": "1 us"}}
     for delay in range(0, 8 * US, 100 * NS):
         process = mapped((0, 6), (LEAF, LEAF + 2), changes=changes)
-        space, pages = process.space, pages_of(process)
+        space, pages, lru = process.space, pages_of(process), lru_of(process)
         drain_batches(process)
         process.do(*(("touch", BASE + page) for page in (LEAF, 0, 1, 2)))  # a full batch, on the LRU now
         process.do(*(("touch", BASE + page) for page in (LEAF + 1, 3, 4)))
@@ -399,7 +404,7 @@ def test_does_a_page_that_is_unmapped_while_its_batch_is_drained_leave_no_trace(
             yield from space.access(cpu, BASE + 5)  # fills the batch again
 
         process.run({0: faults, 1: lambda cpu, space=space: space.perform(cpu, Munmap(BASE + LEAF, 2))})
-        assert pages._on_lru <= pages.in_use.refcount.keys()
+        assert lru._on_lru <= pages.in_use.refcount.keys()
 
 
 def test_does_a_cpu_refill_from_the_zone_and_spill_into_it() -> None:
@@ -466,7 +471,7 @@ def test_do_overlapping_changes_take_effect_in_the_order_of_the_lock(
     space = process.space
     oracle: set[int] = set()
     doing: dict[Cpu, tuple[str, tuple[int, int]]] = {}
-    end_write_all = space.end_write_all
+    end_write_all = space.vma_locks.end_write_all
 
     def committing(cpu: Cpu) -> Steps[None]:
         name, (start, pages) = doing[cpu]
@@ -481,7 +486,7 @@ def test_do_overlapping_changes_take_effect_in_the_order_of_the_lock(
             else:
                 yield from space.perform(cpu, Munmap(BASE + start, pages))
 
-    space.end_write_all = committing
+    space.vma_locks.end_write_all = committing
     process.run(dict.fromkeys(range(len(plans)), body))
     assert {page for page in range(50) if process.is_mapped(BASE + page)} == oracle
 
@@ -550,7 +555,7 @@ def test_is_a_range_without_a_vma_not_discarded() -> None:
 
 
 def test_does_a_fault_take_mmap_lock_before_vma_locks() -> None:
-    old = linux(changes={"switches": {"vma_lock": False}})
+    old = linux(changes={"vma_lock": "none"})
     new = linux()
     for process in (old, new):
         process.do(("mmap", 4, BASE))

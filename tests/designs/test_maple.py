@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from kernels import design
 from machines import NS, run, small_machine
 
-from sim.designs.linux.maple import INNER_CHILDREN, LEAF_RANGES, VMA_WORK, MapleTree, _Node
+from sim.designs.linux.activities import VMA_WORK
+from sim.designs.linux.maple import INNER_CHILDREN, LEAF_RANGES, MapleTree, _Node
 from sim.designs.linux.spec import LinuxSpec
 from sim.designs.linux.vma import Vma
 from sim.engine import Steps
+from sim.engine.costs import at_clock
 from sim.hardware import Cpu
 from sim.mm import READ_WRITE
 from sim.sync import QueueNodes, RwSem, Scheduler
@@ -31,7 +33,7 @@ class Bench:
         self.cpu = self.machine.cpus[0]
         spec = design("linux")
         assert isinstance(spec, LinuxSpec)
-        self.tree = MapleTree(self.machine, self.cpu, spec.costs)
+        self.tree = MapleTree(self.machine, self.cpu, at_clock(spec.costs, self.machine.spec.clock))
         self._tuning = spec.rwsem
         self.expected: list[Range] = []
         self._nodes = QueueNodes(self.machine, "osq")

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kernels import BASE, KINDS, LEAF, Process
 
-from sim.designs.linux.page_alloc import PageAllocator
+from sim.designs.linux.lru import Lru
 from sim.engine import ScheduleName, Steps
 from sim.hardware import Cpu
 from sim.mm import (
@@ -237,13 +237,13 @@ def test_is_a_munmap_without_lazy_flush_caught(monkeypatch: pytest.MonkeyPatch, 
         return
         yield
 
-    monkeypatch.setattr(LazyFlush, "flush", release_only)
+    monkeypatch.setattr(LazyFlush, "flush_lazily", release_only)
     with pytest.raises(AssertionError, match=r"frame \d+ is freed while cpu \d translates to it"):
         unmap_what_all_have_touched(kind)
 
 
 def test_is_a_frame_that_linux_frees_before_the_flush_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    flush, release = SynchronousFlush.flush, PageAllocator.release
+    flush, release = SynchronousFlush.flush, Lru.release
     put_off: list[tuple[SynchronousFlush, list[int]]] = []
 
     def flush_later(tlb: SynchronousFlush, cpu: Cpu, pages: list[int]) -> Steps[None]:
@@ -251,13 +251,13 @@ def test_is_a_frame_that_linux_frees_before_the_flush_caught(monkeypatch: pytest
         return
         yield
 
-    def release_then_flush(allocator: PageAllocator, cpu: Cpu, frames: list[int]) -> Steps[None]:
-        yield from release(allocator, cpu, frames)
+    def release_then_flush(lru: Lru, cpu: Cpu, frames: list[int]) -> Steps[None]:
+        yield from release(lru, cpu, frames)
         tlb, pages = put_off.pop()
         yield from flush(tlb, cpu, pages)
 
     monkeypatch.setattr(SynchronousFlush, "flush", flush_later)
-    monkeypatch.setattr(PageAllocator, "release", release_then_flush)
+    monkeypatch.setattr(Lru, "release", release_then_flush)
     with pytest.raises(AssertionError, match=r"frame \d+ is freed while cpu \d translates to it"):
         unmap_what_all_have_touched("linux")
 
@@ -266,25 +266,25 @@ def test_is_a_frame_that_linux_frees_before_the_flush_caught(monkeypatch: pytest
 def test_is_a_frame_that_cortenmm_frees_before_the_flush_caught(
     monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    flush = LazyFlush.flush
+    flush = LazyFlush.flush_lazily
 
     def releases_first(lazy: LazyFlush, cpu: Cpu, removed: Any, release: Callable[[], None]) -> Steps[None]:
         release()
         yield from flush(lazy, cpu, removed, lambda: None)
 
-    monkeypatch.setattr(LazyFlush, "flush", releases_first)
+    monkeypatch.setattr(LazyFlush, "flush_lazily", releases_first)
     with pytest.raises(AssertionError, match=r"frame \d+ is freed while cpu \d translates to it"):
         unmap_what_all_have_touched(kind)
 
 
 def test_is_a_record_that_is_released_too_early_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """The mutant frees when it publishes: its own TLB is clean, the others' are not."""
-    flush = LazyFlush.flush
+    flush = LazyFlush.flush_lazily
 
     def frees_when_published(lazy: LazyFlush, cpu: Cpu, removed: Any, release: Any) -> Steps[None]:
         yield from flush(lazy, cpu, removed, lambda: None)
         release()
 
-    monkeypatch.setattr(LazyFlush, "flush", frees_when_published)
+    monkeypatch.setattr(LazyFlush, "flush_lazily", frees_when_published)
     with pytest.raises(AssertionError, match=r"frame \d+ is freed while cpu 1 translates to it"):
         unmap_what_all_have_touched("adv")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sim.experiment import load_spec
+from sim.files import load_spec
 from sim.workload import Budget, WorkloadSpec, simulate
 
 BUDGET = Budget(events=5_000_000, simulated_ps=10**12)

@@ -46,10 +46,12 @@ class Machinery:
         self.machine.engine.run()
         for cpu in self.cpus:
             cpu.close_account()
+        last = dict(self.loads)
+        loaded = {space: [cpu for cpu in self.cpus if last.get(cpu.id) is space] for space in self.spaces}
+        self.kernel.verify(loaded)
         for space in self.spaces:
-            space.verify(self.cpus)
             space.settle()
-            space.verify(self.cpus)
+        self.kernel.verify(loaded)
 
 
 @pytest.mark.parametrize("kind", KINDS)

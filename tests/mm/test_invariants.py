@@ -12,7 +12,7 @@ from machines import run, small_machine
 
 from sim.designs import build
 from sim.engine import Steps
-from sim.experiment import load_spec
+from sim.files import load_spec
 from sim.hardware import Cpu
 from sim.mm import (
     EXECUTE,
@@ -73,6 +73,11 @@ def flush(process: Process) -> None:
 
 def memory(process: Process) -> Any:
     return process.kernel.memory
+
+
+def lru(process: Process) -> Any:
+    kernel: Any = process.kernel
+    return kernel.lru
 
 
 # -- tables ----------------------------------------------------------------------------------------------
@@ -247,15 +252,16 @@ def _no_anon_vma(process: Process) -> None:
 
 
 def _marked_by_nobody(process: Process) -> None:
-    next(iter(process.space.tree)).write_mark = process.space.sequence + 1
+    vma = next(iter(process.space.tree))
+    vma.lock._mark = process.space.vma_locks.sequence + 1
 
 
 def _listed_and_free(process: Process) -> None:
-    memory(process)._on_lru.add(99_999)
+    lru(process)._on_lru.add(99_999)
 
 
 def _listed_twice(process: Process) -> None:
-    memory(process)._on_lru.add(page_at(process).frame)
+    lru(process)._on_lru.add(page_at(process).frame)
 
 
 @pytest.mark.parametrize(
@@ -392,7 +398,7 @@ def test_is_a_frame_that_nobody_has_found(kind: str) -> None:
     flush(process)
     if kind == "linux":
         process.space.stat.anon_pages -= 1
-        for batch in memory(process)._lru_batch:
+        for batch in lru(process)._batches:
             if frame in batch:
                 batch.remove(frame)
     finds(process, OWNERS, rf"frame {frame} is in use \(\d\) and nobody has it: leaked")
@@ -404,7 +410,7 @@ def test_is_a_free_frame_that_a_page_still_has_found(kind: str) -> None:
     frame = page_at(process).frame
     del memory(process).in_use.refcount[frame]
     if kind == "linux":
-        memory(process)._on_lru.discard(frame)
+        lru(process)._on_lru.discard(frame)
     finds(process, OWNERS, f"frame {frame} is free and belongs to page {BASE:#x}")
 
 
@@ -448,7 +454,7 @@ def test_may_a_frame_be_mapped_twice_if_a_write_copies_it(kind: str, copied: boo
 def test_is_a_page_that_fell_out_of_its_lru_batch_found() -> None:
     process = used("linux", changes={"limits": {"lru_batch": 64}})
     frame = page_at(process).frame
-    memory(process)._lru_batch[0].remove(frame)
+    lru(process)._batches[0].remove(frame)
     finds(process, OWNERS, f"frame {frame} counts 2 owners and belongs to page {BASE:#x}$")
 
 

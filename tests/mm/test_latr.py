@@ -62,7 +62,7 @@ def test_is_nothing_asked_of_a_cpu_that_has_left_the_space() -> None:
     def unmaps(cpu: Cpu) -> Steps[None]:
         cpu.work(31 * US, "user")
         yield cpu.take_pending()
-        yield from flush.flush(cpu, [(7, 70)], lambda: freed.append(cpu.now))
+        yield from flush.flush_lazily(cpu, [(7, 70)], lambda: freed.append(cpu.now))
         published = machine.engine._now
         # Of the next turn cpu 1 sweeps at tick 4 and cpu 2 would at tick 5.
         assert flush._records[cpu][0].free_at == 4 * TICK > published
@@ -110,7 +110,7 @@ def test_does_a_flush_leave_the_other_cpus_alone_until_they_sweep() -> None:
     seen: list[tuple[int, bool]] = []
 
     def publisher(cpu: Cpu) -> Steps[None]:
-        yield from flush.flush(cpu, [(5, 50)], nothing)
+        yield from flush.flush_lazily(cpu, [(5, 50)], nothing)
         assert sorted(cpu.tlb.frames()) == [6]
         cpu.work(100 * US, "user")
 
@@ -134,7 +134,7 @@ def test_does_a_flush_leave_the_other_cpus_alone_until_they_sweep() -> None:
 def test_what_does_a_flush_cost() -> None:
     machine = small_machine(online=2)
     flush = latr(machine)
-    run(machine, {0: lambda cpu: flush.flush(cpu, [(1, 1), (2, 2)], nothing)})
+    run(machine, {0: lambda cpu: flush.flush_lazily(cpu, [(1, 1), (2, 2)], nothing)})
     assert machine.cpus[0].spent[TLB_FLUSH] == SEARCH + PUBLISH + (2 * 40 + 2) * NS  # 2 INVLPG, own line
 
 
@@ -152,7 +152,7 @@ def test_is_a_frame_released_only_when_all_others_have_swept() -> None:
             cpu.work(8 * US, "user")
             yield cpu.take_pending()
             machine.cpus[3].tlb.fill(frame, frame=frame, writable=True)
-            yield from flush.flush(cpu, [(frame, frame)], partial(note, cpu, frame))
+            yield from flush.flush_lazily(cpu, [(frame, frame)], partial(note, cpu, frame))
             stale = [page for page, entry in machine.cpus[3].tlb.frames().items() if page == entry.frame]
             assert all(flush.is_pinned(page, page) for page in stale)
 
@@ -178,13 +178,13 @@ def test_does_a_sweep_that_was_missed_come_with_the_next_kernel_entry() -> None:
         flush.catch_up(cpu)  # not due again before 100 us
         assert cpu.spent[TLB_FLUSH] == spent == SWEEP
 
-    run(machine, {0: lambda cpu: flush.flush(cpu, [(9, 90)], nothing), 1: enters_late})
+    run(machine, {0: lambda cpu: flush.flush_lazily(cpu, [(9, 90)], nothing), 1: enters_late})
 
 
 def test_does_loading_the_space_again_keep_the_records() -> None:
     machine = small_machine(online=2)
     flush = latr(machine)
-    run(machine, {0: lambda cpu: flush.flush(cpu, [(9, 90)], nothing)})
+    run(machine, {0: lambda cpu: flush.flush_lazily(cpu, [(9, 90)], nothing)})
     flush.activate(machine.cpus[0])
     assert flush.is_pinned(9, 90)
 
@@ -222,7 +222,7 @@ def test_do_stale_translations_lead_to_pinned_frames_only(
                 for page in pages:
                     table[page] = next(frames)
                     in_use.add(table[page])
-                yield from flush.flush(cpu, removed, partial(release, [frame for _, frame in removed]))
+                yield from flush.flush_lazily(cpu, removed, partial(release, [frame for _, frame in removed]))
                 flushing.remove(cpu)
             if not flushing:
                 check()

@@ -74,17 +74,17 @@ def test_does_each_reader_behind_a_writer_sleep_once(readers: int) -> None:
     semaphore = RwSem("semaphore", *lines, nodes, scheduler, "lock", tuning)
 
     def writer(cpu: Cpu) -> Steps[None]:
-        yield from semaphore.down_write(cpu)
+        yield from semaphore.write_lock(cpu)
         cpu.work(50 * US, "inside")
         yield cpu.take_pending()
-        yield from semaphore.up_write(cpu)
+        yield from semaphore.write_unlock(cpu)
 
     def reader(cpu: Cpu) -> Steps[None]:
         cpu.work(cpu.id * US, "user")
-        yield from semaphore.down_read(cpu)
+        yield from semaphore.read_lock(cpu)
         cpu.work(5 * US, "inside")
         yield cpu.take_pending()
-        yield from semaphore.up_read(cpu)
+        yield from semaphore.read_unlock(cpu)
 
     bodies: dict[int, Body] = {0: writer, **dict.fromkeys(range(1, readers + 1), reader)}
     found = counted(machine, counters, bodies)

@@ -134,15 +134,15 @@ def test_is_a_downgraded_hold_one_for_writing_and_one_for_reading() -> None:
     semaphore = rwsem(machine)
 
     def body(cpu: Cpu) -> Steps[None]:
-        yield from semaphore.down_write(cpu)
+        yield from semaphore.write_lock(cpu)
         cpu.work(3 * US, "inside")
         yield cpu.take_pending()
         begins = cpu.now
-        yield from semaphore.downgrade_write(cpu)
+        yield from semaphore.write_downgrade(cpu)
         cpu.work(2 * US, "inside")
         yield cpu.take_pending()
         ends.append(cpu.now - begins)
-        yield from semaphore.up_read(cpu)
+        yield from semaphore.read_unlock(cpu)
 
     ends: list[int] = []
     run(machine, {0: body})

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from hypothesis import strategies as st
 from machines import NS, RWSEM, run
@@ -19,6 +19,7 @@ from sim.hardware import Cpu, Machine
 from sim.sync import (
     BravoLock,
     CnaLock,
+    Exclusive,
     McsLock,
     Mutex,
     PercpuRwSem,
@@ -26,6 +27,7 @@ from sim.sync import (
     QueuedSpinLock,
     QueueNodes,
     Rcu,
+    ReaderWriter,
     RwSem,
     RwSemTuning,
     Scheduler,
@@ -38,17 +40,10 @@ from sim.sync import (
 LOCK = "lock"
 
 
-class ReaderWriterLock(Protocol):
-    """What the schedules use. A lock without readers takes everybody as a writer."""
+class AllWriters:
+    """An exclusive lock, which takes everybody as a writer."""
 
-    def read_lock(self, cpu: Cpu) -> Steps[None]: ...
-    def read_unlock(self, cpu: Cpu) -> Steps[None]: ...
-    def write_lock(self, cpu: Cpu) -> Steps[None]: ...
-    def write_unlock(self, cpu: Cpu) -> Steps[None]: ...
-
-
-class Exclusive:
-    def __init__(self, lock: McsLock | Mutex | QueuedSpinLock | TasLock | TicketLock) -> None:
+    def __init__(self, lock: Exclusive) -> None:
         self.read_lock = self.write_lock = lock.acquire
         self.read_unlock = self.write_unlock = lock.release
 
@@ -70,51 +65,45 @@ class Drowsy:
             yield from self._scheduler.nap(cpu, 3_000 * NS, "asleep")
 
 
-class Semaphore:
-    def __init__(self, lock: RwSem) -> None:
-        self.read_lock, self.read_unlock = lock.down_read, lock.up_read
-        self.write_lock, self.write_unlock = lock.down_write, lock.up_write
+def mcs(machine: Machine) -> ReaderWriter:
+    return AllWriters(McsLock(QueueNodes(machine, "mcs"), machine.line("mcs lock"), LOCK))
 
 
-def mcs(machine: Machine) -> ReaderWriterLock:
-    return Exclusive(McsLock(QueueNodes(machine, "mcs"), machine.line("mcs lock"), LOCK))
+def queued_spin(machine: Machine) -> ReaderWriter:
+    return AllWriters(QueuedSpinLock(QueueNodes(machine, "qspin"), machine.line("qspinlock"), LOCK))
 
 
-def queued_spin(machine: Machine) -> ReaderWriterLock:
-    return Exclusive(QueuedSpinLock(QueueNodes(machine, "qspin"), machine.line("qspinlock"), LOCK))
-
-
-def cna(machine: Machine, threshold: int = 10_000_000 * NS) -> ReaderWriterLock:
-    return Exclusive(
+def cna(machine: Machine, threshold: int = 10_000_000 * NS) -> ReaderWriter:
+    return AllWriters(
         CnaLock(QueueNodes(machine, "cna"), machine.line("cna lock"), LOCK, threshold, machine.spec.topology)
     )
 
 
-def impatient_cna(machine: Machine) -> ReaderWriterLock:
+def impatient_cna(machine: Machine) -> ReaderWriter:
     """The secondary queue is flushed after a few turns."""
     return cna(machine, threshold=2_000 * NS)
 
 
-def mutex(machine: Machine) -> ReaderWriterLock:
+def mutex(machine: Machine) -> ReaderWriter:
     nodes = QueueNodes(machine, "osq")
-    return Exclusive(Mutex(nodes, machine.line("mutex"), Scheduler(machine), LOCK))
+    return AllWriters(Mutex(nodes, machine.line("mutex"), Scheduler(machine), LOCK))
 
 
-def drowsy_mutex(machine: Machine) -> ReaderWriterLock:
+def drowsy_mutex(machine: Machine) -> ReaderWriter:
     scheduler = Scheduler(machine)
     return Drowsy(Mutex(QueueNodes(machine, "osq"), machine.line("mutex"), scheduler, LOCK), scheduler)
 
 
-def test_and_set(machine: Machine) -> ReaderWriterLock:
-    return Exclusive(TasLock(machine.line("tas lock"), LOCK))
+def test_and_set(machine: Machine) -> ReaderWriter:
+    return AllWriters(TasLock(machine.line("tas lock"), LOCK))
 
 
-def look_before_set(machine: Machine) -> ReaderWriterLock:
-    return Exclusive(TasLock(machine.line("ttas lock"), LOCK, pause=50 * NS))
+def look_before_set(machine: Machine) -> ReaderWriter:
+    return AllWriters(TasLock(machine.line("ttas lock"), LOCK, pause=50 * NS))
 
 
-def ticket(machine: Machine) -> ReaderWriterLock:
-    return Exclusive(TicketLock(machine.line("ticket lock"), LOCK))
+def ticket(machine: Machine) -> ReaderWriter:
+    return AllWriters(TicketLock(machine.line("ticket lock"), LOCK))
 
 
 def phase_fair(machine: Machine) -> PhaseFairLock:
@@ -131,26 +120,24 @@ def eager_bravo(machine: Machine) -> BravoLock:
     return bravo(machine, inhibit=0)
 
 
-def rwsem(machine: Machine, handoff_after: int = 4_000_000 * NS) -> ReaderWriterLock:
+def rwsem(machine: Machine, handoff_after: int = 4_000_000 * NS) -> ReaderWriter:
     lines = machine.line("count"), machine.line("owner")
     tuning = RwSemTuning.model_validate({**RWSEM, "handoff_after": f"{handoff_after} ps"})
     nodes = QueueNodes(machine, "osq")
-    return Semaphore(RwSem("semaphore", *lines, nodes, Scheduler(machine), LOCK, tuning))
+    return RwSem("semaphore", *lines, nodes, Scheduler(machine), LOCK, tuning)
 
 
-def xadd_rwsem(machine: Machine, *, owner_spinning: bool = True) -> ReaderWriterLock:
+def xadd_rwsem(machine: Machine, *, owner_spinning: bool = True) -> ReaderWriter:
     nodes = QueueNodes(machine, "osq")
     line = machine.line("semaphore")
-    return Semaphore(
-        XaddRwSem("semaphore", line, nodes, Scheduler(machine), LOCK, owner_spinning=owner_spinning)
-    )
+    return XaddRwSem("semaphore", line, nodes, Scheduler(machine), LOCK, owner_spinning=owner_spinning)
 
 
-def sleeping_rwsem(machine: Machine) -> ReaderWriterLock:
+def sleeping_rwsem(machine: Machine) -> ReaderWriter:
     return xadd_rwsem(machine, owner_spinning=False)
 
 
-def impatient_rwsem(machine: Machine) -> ReaderWriterLock:
+def impatient_rwsem(machine: Machine) -> ReaderWriter:
     return rwsem(machine, handoff_after=5000 * NS)
 
 
@@ -159,7 +146,7 @@ def percpu_rwsem(machine: Machine, tick: int = 5_000 * NS) -> PercpuRwSem:
     return PercpuRwSem(machine, "per-cpu semaphore", rcu, Scheduler(machine), LOCK)
 
 
-EXCLUSIVE: list[Callable[[Machine], ReaderWriterLock]] = [
+EXCLUSIVE: list[Callable[[Machine], ReaderWriter]] = [
     mcs,
     queued_spin,
     test_and_set,
@@ -170,7 +157,7 @@ EXCLUSIVE: list[Callable[[Machine], ReaderWriterLock]] = [
     mutex,
     drowsy_mutex,
 ]
-SHARED: list[Callable[[Machine], ReaderWriterLock]] = [
+SHARED: list[Callable[[Machine], ReaderWriter]] = [
     phase_fair,
     bravo,
     eager_bravo,
@@ -208,7 +195,7 @@ class Watch:
 
 
 def follow(
-    machine: Machine, lock: ReaderWriterLock, schedule: Sequence[Sequence[Turn]], *, exclusive: bool = False
+    machine: Machine, lock: ReaderWriter, schedule: Sequence[Sequence[Turn]], *, exclusive: bool = False
 ) -> Watch:
     """Run *schedule* to its end; every rule that it breaks on the way is an exception."""
     watch = Watch(exclusive)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from locks import (
     EXCLUSIVE,
     SHARED,
-    ReaderWriterLock,
+    ReaderWriter,
     Turn,
     disturb,
     drowsy_mutex,
@@ -29,7 +29,7 @@ from sim.engine import InjectedDelays, Schedule, ScheduleName
 from sim.engine.schedule import Priority, Shuffle
 from sim.hardware import Machine
 
-Build = Callable[[Machine], ReaderWriterLock]
+Build = Callable[[Machine], ReaderWriter]
 
 RULES = ["fifo", "random", "cluster-first"]
 TIES = ["fifo", "shuffle"]

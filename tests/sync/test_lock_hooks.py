@@ -146,17 +146,17 @@ def test_are_missed_and_downgraded_holds_told() -> None:
     semaphore: RwSem = rwsem(machine).read_lock.__self__  # type: ignore[attr-defined]
 
     def downgrades(cpu: Cpu) -> Steps[None]:
-        yield from semaphore.down_write(cpu)
+        yield from semaphore.write_lock(cpu)
         cpu.work(10 * US, "inside")
-        yield from semaphore.downgrade_write(cpu)
+        yield from semaphore.write_downgrade(cpu)
         cpu.work(10 * US, "inside")
-        yield from semaphore.up_read(cpu)
+        yield from semaphore.read_unlock(cpu)
 
     def tries(cpu: Cpu) -> Steps[None]:
         for time, expected in ((5, False), (15, True)):
             cpu.work(time * US - cpu.now, "user")
-            assert (yield from semaphore.try_read(cpu)) is expected
-        yield from semaphore.up_read(cpu)
+            assert (yield from semaphore.read_trylock(cpu)) is expected
+        yield from semaphore.read_unlock(cpu)
 
     run(machine, {0: downgrades, 1: tries})
     assert [event for event in told if event[1] == 0] == [

@@ -333,7 +333,7 @@ def rwsem(machine: Machine, scheduler: Scheduler) -> Any:
     lock = RwSem(
         "lock", *lines, QueueNodes(machine, "osq"), scheduler, "lock", RwSemTuning.model_validate(RWSEM)
     )
-    return lock.down_write, lock.up_write
+    return lock.write_lock, lock.write_unlock
 
 
 def rwsem_both(machine: Machine, scheduler: Scheduler) -> Any:
@@ -341,12 +341,12 @@ def rwsem_both(machine: Machine, scheduler: Scheduler) -> Any:
     lock = RwSem(
         "lock", *lines, QueueNodes(machine, "osq"), scheduler, "lock", RwSemTuning.model_validate(RWSEM)
     )
-    return lock.down_read, lock.up_read, lock.down_write, lock.up_write
+    return lock.read_lock, lock.read_unlock, lock.write_lock, lock.write_unlock
 
 
 def xadd(machine: Machine, scheduler: Scheduler) -> Any:
     lock = XaddRwSem("lock", machine.line("lock"), QueueNodes(machine, "osq"), scheduler, "lock")
-    return lock.down_write, lock.up_write
+    return lock.write_lock, lock.write_unlock
 
 
 def percpu(machine: Machine, scheduler: Scheduler) -> Any:

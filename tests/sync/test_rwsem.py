@@ -32,11 +32,11 @@ class Bench:
         def body(cpu: Cpu) -> Steps[None]:
             cpu.work(after, "user")
             for _ in range(turns):
-                yield from self.lock.down_write(cpu)
+                yield from self.lock.write_lock(cpu)
                 self.entered.append((cpu.id, cpu.now))
                 cpu.work(inside, "inside")
                 yield cpu.take_pending()
-                yield from self.lock.up_write(cpu)
+                yield from self.lock.write_unlock(cpu)
 
         return body
 
@@ -44,11 +44,11 @@ class Bench:
         def body(cpu: Cpu) -> Steps[None]:
             cpu.work(after, "user")
             for _ in range(turns):
-                yield from self.lock.down_read(cpu)
+                yield from self.lock.read_lock(cpu)
                 self.entered.append((cpu.id, cpu.now))
                 cpu.work(inside, "inside")
                 yield cpu.take_pending()
-                yield from self.lock.up_read(cpu)
+                yield from self.lock.read_unlock(cpu)
 
         return body
 
@@ -92,9 +92,9 @@ def test_does_a_trylock_fail_beside_a_writer_only() -> None:
 
     def attempt(cpu: Cpu) -> Steps[None]:
         cpu.work(5 * US, "user")
-        results[cpu.id] = yield from bench.lock.try_read(cpu)
+        results[cpu.id] = yield from bench.lock.read_trylock(cpu)
         if results[cpu.id]:
-            yield from bench.lock.up_read(cpu)
+            yield from bench.lock.read_unlock(cpu)
 
     bench.run({0: bench.writer(0, 20 * US), 1: attempt})
     assert results == {1: False}
@@ -107,14 +107,14 @@ def test_does_a_downgrade_let_readers_in_and_keep_writers_out() -> None:
     held = []
 
     def downgrading(cpu: Cpu) -> Steps[None]:
-        yield from bench.lock.down_write(cpu)
+        yield from bench.lock.write_lock(cpu)
         cpu.work(30 * US, "inside")
         yield cpu.take_pending()
-        yield from bench.lock.downgrade_write(cpu)
+        yield from bench.lock.write_downgrade(cpu)
         cpu.work(100 * US, "inside")
         yield cpu.take_pending()
         held.append((bench.lock.writer, bench.lock.readers))
-        yield from bench.lock.up_read(cpu)
+        yield from bench.lock.read_unlock(cpu)
 
     order = bench.run({0: downgrading, 1: bench.reader(5 * US, 500 * US), 2: bench.writer(200 * US, 0)})
     assert held == [(None, 2)]

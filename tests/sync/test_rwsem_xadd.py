@@ -30,20 +30,20 @@ class Bench:
     def writer(self, after: int, inside: int) -> Body:
         def body(cpu: Cpu) -> Steps[None]:
             cpu.work(after, "user")
-            yield from self.lock.down_write(cpu)
+            yield from self.lock.write_lock(cpu)
             self.entered.append((cpu.id, cpu.now))
             cpu.work(inside, "inside")
-            yield from self.lock.up_write(cpu)
+            yield from self.lock.write_unlock(cpu)
 
         return body
 
     def reader(self, after: int, inside: int) -> Body:
         def body(cpu: Cpu) -> Steps[None]:
             cpu.work(after, "user")
-            yield from self.lock.down_read(cpu)
+            yield from self.lock.read_lock(cpu)
             self.entered.append((cpu.id, cpu.now))
             cpu.work(inside, "inside")
-            yield from self.lock.up_read(cpu)
+            yield from self.lock.read_unlock(cpu)
 
         return body
 

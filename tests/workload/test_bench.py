@@ -11,8 +11,9 @@ from pydantic import ValidationError
 from sim.designs import spec_model
 from sim.errors import InputError, ModelError
 from sim.hardware import MachineSpec
+from sim.sync import READER_WRITER
 from sim.workload import Budget, Measurement, WorkloadSpec, simulate
-from sim.workload.lock_spec import READABLE, LockSpec
+from sim.workload.lock_spec import LockSpec
 
 BUDGET = Budget(events=5_000_000, simulated_ps=10**12)
 WINDOW = {"warm_up": "1 us", "length": "50 us", "skew": "100 ns"}
@@ -120,7 +121,7 @@ def test_can_every_kind_of_lock_be_named(kind: str) -> None:
     assert 0 < measure(spec, 4).throughput_ops_per_us < 20
 
 
-@pytest.mark.parametrize("kind", READABLE)
+@pytest.mark.parametrize("kind", READER_WRITER)
 def test_do_readers_of_every_such_kind_share_it(kind: str) -> None:
     """Four readers of 1 us: more than one can be inside at a time."""
     spec = bench(

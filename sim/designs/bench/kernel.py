@@ -6,16 +6,17 @@ from itertools import count
 from typing import ClassVar
 
 from sim.designs.base import DesignSpec, Kernel
-from sim.designs.bench.llfree import Llfree
 from sim.designs.bench.space import BareSpace
 from sim.designs.bench.spec import BenchDesignSpec
 from sim.engine import Steps
 from sim.hardware import Cpu, Machine
 from sim.mm import (
     AllocatePages,
+    Allocator,
     ContextTable,
     FreePages,
     Handlers,
+    Llfree,
     PhysicalMemory,
     SwitchMm,
 )
@@ -34,7 +35,7 @@ class AllocatorKernel(Kernel):
     def __init__(self, machine: Machine, spec: DesignSpec) -> None:
         assert isinstance(spec, BenchDesignSpec)
         assert spec.llfree is not None
-        self._pages = Llfree(machine, spec.llfree)
+        self._pages: Allocator = Llfree(machine, spec.llfree)
 
     @property
     def memory(self) -> PhysicalMemory:

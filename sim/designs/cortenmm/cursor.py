@@ -63,24 +63,26 @@ class Cursor:
         space, table = self.space, self.covering
         while True:
             slot = slot_of(page, table.level)
-            self.cpu.work(space.cost["walk_level"], PAGE_TABLE)
+            self.cpu.work(space.cost.walk_level, PAGE_TABLE)
             yield from table.line(slot).read(self.cpu, PAGE_TABLE)
             child = table.child(slot)
             if child is None:
-                self.cpu.work(space.cost["query"], PAGE_TABLE)
+                self.cpu.work(space.cost.query, PAGE_TABLE)
                 return table.get(slot)
             table = child
 
     def mark(self, status: Status) -> Steps[list[tuple[int, Present]]]:
         """Give the whole range a status, in the largest aligned pieces. Value: the entries it replaced."""
         replaced: list[tuple[int, Present]] = []
-        yield from self._set_range(self.covering, self.start, self.end, status, "mark", replaced)
+        yield from self._set_range(
+            self.covering, self.start, self.end, status, self.space.cost.mark, replaced
+        )
         return replaced
 
     def unmap(self) -> Steps[list[tuple[int, Present]]]:
         """Clear the whole range. Value: the mappings that were in it."""
         removed: list[tuple[int, Present]] = []
-        yield from self._set_range(self.covering, self.start, self.end, None, "unmap", removed)
+        yield from self._set_range(self.covering, self.start, self.end, None, self.space.cost.unmap, removed)
         return removed
 
     def map(self, page: int, entry: Present) -> Steps[None]:
@@ -92,7 +94,7 @@ class Cursor:
             table = child if child is not None else (yield from self.push_down(table, slot, page))
         slot = slot_of(page, 1)
         yield from table.line(slot).store(self.cpu, PAGE_TABLE)
-        self.cpu.work(self.space.cost["map"], PAGE_TABLE)
+        self.cpu.work(self.space.cost.map, PAGE_TABLE)
         table.set(slot, entry)
 
     # -- entries --------------------------------------------------------------------------------------------
@@ -103,10 +105,10 @@ class Cursor:
         start: int,
         end: int,
         entry: Status | None,
-        cost: str,
+        cost: int,
         removed: list[tuple[int, Present]],
     ) -> Steps[None]:
-        """Write *entry* over [start, end) below *table*."""
+        """Write *entry* over [start, end) below *table*, at *cost* each."""
         if table.level == 1:
             yield from self._set_leaf(table, start, end, entry, cost, removed)
             return
@@ -122,7 +124,7 @@ class Cursor:
                     yield from self._detach(table, slot, child)
                 if entry is not None or table.get(slot) is not None:
                     yield from table.line(slot).store(self.cpu, PAGE_TABLE)
-                    self.cpu.work(self.space.cost[cost], PAGE_TABLE)
+                    self.cpu.work(cost, PAGE_TABLE)
                     table.set(slot, entry)
             else:
                 if child is None and (entry is not None or table.get(slot) is not None):
@@ -137,7 +139,7 @@ class Cursor:
         start: int,
         end: int,
         entry: Status | None,
-        cost: str,
+        cost: int,
         removed: list[tuple[int, Present]],
     ) -> Steps[None]:
         """The same in a level-1 table, under its lock.
@@ -162,7 +164,7 @@ class Cursor:
                 line = table.line(slot)
                 if len(removed) > mapped or not line.exclusive_to(self.cpu):
                     yield from line.store(self.cpu, PAGE_TABLE)
-                self.cpu.work(len(written) * self.space.cost[cost], PAGE_TABLE)
+                self.cpu.work(len(written) * cost, PAGE_TABLE)
                 for each in written:
                     table.set(each, entry)
             page += stop - slot
@@ -252,7 +254,7 @@ class AdvProtocol(Protocol):
             slot = slot_of(cursor.start, table.level)
             if slot != slot_of(cursor.end - 1, table.level):
                 break
-            cpu.work(space.cost["walk_level"], PAGE_TABLE)
+            cpu.work(space.cost.walk_level, PAGE_TABLE)
             yield from table.line(slot).read(cpu, PAGE_TABLE)
             child = table.child(slot)
             if child is not None:
@@ -299,7 +301,7 @@ class AdvProtocol(Protocol):
                 yield from self._lock_below(cursor, child)
 
     def _acquire(self, cursor: Cursor, table: PageTablePage) -> Steps[None]:
-        cursor.cpu.work(self._space.cost["lock_node"], LOCK_PAGE_TABLE)
+        cursor.cpu.work(self._space.cost.lock_node, LOCK_PAGE_TABLE)
         yield from table.lock.acquire(cursor.cpu)
         cursor.locked.append(table)
 
@@ -341,9 +343,9 @@ class RwProtocol(Protocol):
             slot = slot_of(cursor.start, table.level)
             if slot != slot_of(cursor.end - 1, table.level):
                 break
-            cpu.work(space.cost["read_lock"], LOCK_PAGE_TABLE)
+            cpu.work(space.cost.read_lock, LOCK_PAGE_TABLE)
             yield from table.lock.read_lock(cpu)
-            cpu.work(space.cost["walk_level"], PAGE_TABLE)
+            cpu.work(space.cost.walk_level, PAGE_TABLE)
             yield from table.line(slot).read(cpu, PAGE_TABLE)
             child = table.child(slot)
             if child is None:
@@ -351,7 +353,7 @@ class RwProtocol(Protocol):
                 break
             cursor.path.append(table)
             table = child
-        cpu.work(space.cost["lock_node"], LOCK_PAGE_TABLE)
+        cpu.work(space.cost.lock_node, LOCK_PAGE_TABLE)
         yield from table.lock.write_lock(cpu)
         if table.stray:
             raise ModelError(f"{cpu} has locked the stray {table!r}")

@@ -12,7 +12,7 @@ from sim.mm import PAGE_TABLE, SLOTS, Kind, Present, SegmentationFault, Status
 def user_fault(mm: CortenMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
     """Allocate and zero a frame first, then lock the leaf's 2 MiB window and map it."""
     mm.tlb.catch_up(cpu)
-    cpu.work(mm.cost["fault"], PAGE_TABLE)
+    cpu.work(mm.cost.fault, PAGE_TABLE)
     frames = mm.kernel.frames
     frame = yield from frames.allocate(cpu)
     yield from mm.machine.memory.clear_page(cpu, frames.node(cpu, frame))
@@ -27,4 +27,4 @@ def user_fault(mm: CortenMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
         frames.free(cpu, frame)  # somebody else was faster: a spurious fault
     else:
         raise SegmentationFault(f"{cpu} touched page {page:#x}, which holds {entry}")
-    yield from mm.protocol.unlock(cursor)
+    yield from mm.unlock(cursor)

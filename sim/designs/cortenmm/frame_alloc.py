@@ -38,7 +38,8 @@ from sim.sync import QueuedSpinLock, QueueNodes
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sim.designs.cortenmm.spec import CortenSpec
+    from sim.designs.cortenmm.spec import CortenSpec, Costs
+    from sim.engine.costs import AtClock
 
 ALLOCATE = "allocate"
 LOCK_FRAMES = "lock: frames"
@@ -47,13 +48,11 @@ LOCK_FRAMES = "lock: frames"
 class FrameAllocator(PhysicalMemory):
     """Frames for data and page tables."""
 
-    def __init__(self, machine: Machine, spec: CortenSpec, nodes: QueueNodes) -> None:
+    def __init__(self, machine: Machine, spec: CortenSpec, cost: AtClock[Costs], nodes: QueueNodes) -> None:
         super().__init__()
         self._machine = machine
-        clock, costs = machine.spec.clock, spec.costs
         self._limits = spec.limits
-        self._alloc, self._free = costs.frame_alloc.at(clock), costs.frame_free.at(clock)
-        self._refill = costs.frame_refill.at(clock)
+        self._cost = cost
         self._total = machine.spec.memory.size_per_socket * machine.spec.topology.sockets // PAGE_BYTES
         self._lock = QueuedSpinLock(nodes, machine.line("global frame allocator"), LOCK_FRAMES)
         self.frames = FrameMap(machine.spec)
@@ -75,7 +74,7 @@ class FrameAllocator(PhysicalMemory):
 
     def allocate(self, cpu: Cpu) -> Steps[int]:
         """Value is a frame. Raises `OutOfMemory`."""
-        cpu.work(self._alloc, ALLOCATE)
+        cpu.work(self._cost.frame_alloc, ALLOCATE)
         parts = self._parts(cpu)
         for part in parts:
             cache = self._caches[cpu.id][part]
@@ -97,7 +96,7 @@ class FrameAllocator(PhysicalMemory):
 
     def _fill(self, cpu: Cpu, part: int) -> Steps[None]:
         """Frames into the cpu's empty cache of *part*, from its buddy: fewer where there are no more."""
-        cpu.work(self._refill, ALLOCATE)
+        cpu.work(self._cost.frame_refill, ALLOCATE)
         buddy = self._buddies[cpu.id][part]
         if buddy.free_frames < self._limits.frame_refill:
             yield from self._fetch_chunk(cpu, buddy, self._global[part])
@@ -108,12 +107,12 @@ class FrameAllocator(PhysicalMemory):
         if not self.in_use.put(frame):
             return
         cpu.probe.frame_freed(cpu, frame, 0)
-        cpu.work(self._free, ALLOCATE)
+        cpu.work(self._cost.frame_free, ALLOCATE)
         part = frame // self._part
         cache = self._caches[cpu.id][part]
         cache.append(frame)
         if len(cache) > self._limits.frame_cache:
-            cpu.work(self._refill, ALLOCATE)
+            cpu.work(self._cost.frame_refill, ALLOCATE)
             for _ in range(self._limits.frame_refill + 1):
                 self._buddies[cpu.id][part].free(cache.pop(0))
 
@@ -129,7 +128,7 @@ class FrameAllocator(PhysicalMemory):
             frames = source.free_frames // (2 * len(self._machine.cpus))
         for block in source.take(max(1, frames >> MAX_ORDER), MAX_ORDER):
             buddy.free(block, MAX_ORDER)
-        cpu.work(self._refill, ALLOCATE)
+        cpu.work(self._cost.frame_refill, ALLOCATE)
         yield from self._lock.release(cpu)
 
     def _exhausted(self, cpu: Cpu, parts: Sequence[int]) -> OutOfMemory:

@@ -12,6 +12,7 @@ from sim.designs.cortenmm.space import CortenSpace
 from sim.designs.cortenmm.spec import CortenSpec
 from sim.designs.cortenmm.va_alloc import GlobalAllocator, PerCoreAllocator
 from sim.engine import Steps
+from sim.engine.costs import at_clock
 from sim.hardware import Cpu, Machine
 from sim.mm import ContextTable, Handlers, NodePolicy, PhysicalMemory, Reference, SwitchMm
 from sim.sync import QueueNodes, Rcu, VisibleReaders
@@ -26,16 +27,16 @@ class CortenKernel(Kernel):
         assert isinstance(spec, CortenSpec)
         self.machine = machine
         self.spec = spec
-        clock, costs = machine.spec.clock, spec.costs
-        self.cost = {name: getattr(costs, name).at(clock) for name in type(costs).model_fields}
+        clock = machine.spec.clock
+        self.cost = at_clock(spec.costs, clock)
         self.nodes = QueueNodes(machine, "mcs")
-        self.frames = FrameAllocator(machine, spec, self.nodes)
+        self.frames = FrameAllocator(machine, spec, self.cost, self.nodes)
         self.table_pool: list[list[int]] = [[] for _ in machine.cpus]
         self.rcu = Rcu(machine, global_list=True, idle_counts=False)
         self.contexts = ContextTable(machine, asids=1)  # no PCID: a CR3 write drops what was loaded
-        bravo = spec.bravo
+        bravo = at_clock(spec.bravo, clock)
         self.visible_readers = VisibleReaders(
-            machine, slots=bravo.slots, scan_line=bravo.scan_line.at(clock), inhibit=bravo.inhibit
+            machine, slots=bravo.slots, scan_line=bravo.scan_line, inhibit=bravo.inhibit
         )
 
     def new_process(self, cpu: Cpu) -> CortenSpace:
@@ -64,8 +65,8 @@ class CortenKernel(Kernel):
     def new_va_allocator(self) -> PerCoreAllocator | GlobalAllocator:
         """The virtual-address allocator of a new process."""
         if self.spec.va_allocator == "per-core":
-            return PerCoreAllocator(self.machine, alloc=self.cost["va_alloc"], scan=self.cost["va_scan"])
-        return GlobalAllocator(self.machine, self.nodes, alloc=self.cost["va_alloc"])
+            return PerCoreAllocator(self.machine, alloc=self.cost.va_alloc, scan=self.cost.va_scan)
+        return GlobalAllocator(self.machine, self.nodes, alloc=self.cost.va_alloc)
 
     def _switch(self, cpu: Cpu, asked: SwitchMm) -> Steps[None]:
         assert isinstance(asked.space, CortenSpace)

@@ -52,9 +52,9 @@ class CortenMm(AddressSpace):
             SynchronousFlush(kernel.machine, self._active_line, mask=self._active_line),
             slots=kernel.spec.limits.latr_slots,
             tick=kernel.spec.latr_tick,
-            publish=cost["latr_publish"],
-            search=cost["latr_search"],
-            sweep=cost["latr_sweep"],
+            publish=cost.latr_publish,
+            search=cost.latr_search,
+            sweep=cost.latr_sweep,
         )
 
     def activate(self, cpu: Cpu) -> None:
@@ -100,26 +100,34 @@ class CortenMm(AddressSpace):
     def enter(self, cpu: Cpu) -> None:
         """Enter the kernel for a system call."""
         self.tlb.catch_up(cpu)
-        cpu.work(self._syscall + self.cost["syscall"], SYSCALL)
+        cpu.work(self._syscall + self.cost.syscall, SYSCALL)
 
     def lock(self, cpu: Cpu, start: int, end: int) -> Steps[Cursor]:
         """`AddrSpace.lock(range)`: fill the table pool, then lock. Value: the cursor."""
-        cpu.work(self.cost["cursor"], PAGE_TABLE)
+        cpu.work(self.cost.cursor, PAGE_TABLE)
         yield from self._prefill(cpu)
         cursor = Cursor(self, cpu, start, end)
         yield from self.protocol.lock(cursor)
+        cpu.probe.range_locked(self, cpu, start, end)
         return cursor
+
+    def unlock(self, cursor: Cursor) -> Steps[None]:
+        """End the transaction."""
+        cursor.cpu.probe.range_unlocked(self, cursor.cpu, cursor.start, cursor.end)
+        yield from self.protocol.unlock(cursor)
 
     def unlock_and_flush(self, cursor: Cursor, removed: list[tuple[int, Present]]) -> Steps[None]:
         """End the transaction. Data frames and unlinked tables that no TLB may walk to are freed after the
         flush."""
-        yield from self.protocol.unlock(cursor)
+        yield from self.unlock(cursor)
         if removed or cursor.unlinked:
             cpu = cursor.cpu
             yield from self._active_line.read(cpu, PAGE_TABLE)
 
             release = FreeAfterFlush(self, cpu, removed, cursor.unlinked)
-            yield from self.tlb.flush(cpu, [(page, mapping.frame) for page, mapping in removed], release)
+            yield from self.tlb.flush_lazily(
+                cpu, [(page, mapping.frame) for page, mapping in removed], release
+            )
 
     def _prefill(self, cpu: Cpu) -> Steps[None]:
         """Keep zeroed pages for tables at hand, so that none is zeroed inside a transaction."""
@@ -134,7 +142,7 @@ class CortenMm(AddressSpace):
     def make_table(self, cpu: Cpu, parent: PageTablePage, slot: int, page: int) -> Steps[PageTablePage]:
         """A table for *slot* of *parent*, not linked yet; a status in the slot fills it."""
         status = parent.get(slot)
-        cpu.work(self.cost["table_alloc"], PAGE_TABLE)
+        cpu.work(self.cost.table_alloc, PAGE_TABLE)
         pool = self.kernel.table_pool[cpu.id]
         if pool:
             frame = pool.pop()
@@ -142,7 +150,7 @@ class CortenMm(AddressSpace):
             frame = yield from self.kernel.frames.allocate(cpu)
             yield from self.machine.memory.clear_page(cpu, self.kernel.frames.node(cpu, frame))
         if isinstance(status, Status):
-            cpu.work(self.cost["fill_table"], PAGE_TABLE)
+            cpu.work(self.cost.fill_table, PAGE_TABLE)
         table = PageTablePage(
             self.machine,
             parent.level - 1,

@@ -30,8 +30,8 @@ def mprotect(mm: CortenMm, cpu: Cpu, asked: Mprotect) -> Steps[None]:
     changed: list[int] = []
     yield from _protect(cursor, cursor.covering, cursor.start, cursor.end, asked.rights, changed)
     if changed:
-        yield from mm.tlb.flush_now(cpu, changed)
-    yield from mm.protocol.unlock(cursor)
+        yield from mm.tlb.flush(cpu, changed)
+    yield from mm.unlock(cursor)
 
 
 def _protect(
@@ -51,7 +51,7 @@ def _protect(
         if child is None and isinstance(status, Status):
             if stop - page == span:
                 yield from table.line(slot).store(cursor.cpu, PAGE_TABLE)
-                cursor.cpu.work(cursor.space.cost["protect"], PAGE_TABLE)
+                cursor.cpu.work(cursor.space.cost.protect, PAGE_TABLE)
                 table.set(slot, status.with_rights(rights))
             else:
                 child = yield from cursor.push_down(table, slot, page)
@@ -72,7 +72,7 @@ def _protect_leaf(
         written = {each: entry for each, entry in there.items() if entry is not None}
         if written:
             yield from table.line(slot).store(cursor.cpu, PAGE_TABLE)
-            cursor.cpu.work(len(written) * cursor.space.cost["protect"], PAGE_TABLE)
+            cursor.cpu.work(len(written) * cursor.space.cost.protect, PAGE_TABLE)
         for each, entry in written.items():
             assert not isinstance(entry, PageTablePage)
             table.set(slot_of(each, 1), entry.with_rights(rights))

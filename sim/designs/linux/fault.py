@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from sim.designs.linux.maple import VMA_WORK
+from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.vma import Vma
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import (
-    FAULT_ENTRY,
     PAGE_TABLE,
     READ,
     WRITE,
@@ -23,21 +22,21 @@ def user_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
     """do_user_addr_fault: under the VMA's lock if that works, else under mmap_lock."""
     if mm.switches.prefetchw_mmap_lock:
         yield from mm.mmap_lock.count.prefetch_write(cpu)
-    vma = (yield from _lock_vma(mm, cpu, page)) if mm.switches.vma_lock else None
+    vma = (yield from mm.lock_vma_under_rcu(cpu, page)) if mm.vma_locks.serve_faults else None
     if vma is not None:
         _refuse_forbidden(cpu, vma, page, write)
         done = yield from _handle(mm, cpu, vma, page, write, vma_locked=True)
-        yield from vma.lock.up_read(cpu)
+        yield from vma.lock.end_read(cpu)
         if done:
             return
-    yield from mm.mmap_lock.down_read(cpu)
+    yield from mm.mmap_lock.read_lock(cpu)
     vma = yield from mm.tree.find(cpu, page)
     if vma is None:
         raise SegmentationFault(f"{cpu} touched page {page:#x}, which no VMA covers")
     yield from vma.line.read(cpu, VMA_WORK)
     _refuse_forbidden(cpu, vma, page, write)
     yield from _handle(mm, cpu, vma, page, write, vma_locked=False)
-    yield from mm.mmap_lock.up_read(cpu)
+    yield from mm.mmap_lock.read_unlock(cpu)
 
 
 def _refuse_forbidden(cpu: Cpu, vma: Vma, page: int, write: bool) -> None:
@@ -46,30 +45,9 @@ def _refuse_forbidden(cpu: Cpu, vma: Vma, page: int, write: bool) -> None:
         raise SegmentationFault(f"{cpu} may not {'write' if write else 'read'} page {page:#x} of {vma}")
 
 
-def _lock_vma(mm: LinuxMm, cpu: Cpu, page: int) -> Steps[Vma | None]:
-    """lock_vma_under_rcu: value is the read-locked VMA, or None where a writer has marked it."""
-    while True:
-        vma = yield from mm.tree.find(cpu, page)
-        if vma is None:
-            return None
-        cpu.work(mm.cost["lock_vma"], FAULT_ENTRY)
-        yield from vma.line.read(cpu, VMA_WORK)
-        yield from mm.sequence_line.read(cpu, VMA_WORK)
-        if vma.write_mark == mm.sequence:
-            return None
-        taken = yield from vma.lock.try_read(cpu)
-        if not taken:
-            return None
-        if vma.write_mark != mm.sequence and not vma.detached and vma.start <= page < vma.end:
-            return vma
-        yield from vma.lock.up_read(cpu)
-        if not vma.detached or vma.write_mark == mm.sequence:
-            return None
-
-
 def _handle(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, write: bool, *, vma_locked: bool) -> Steps[bool]:
     """handle_mm_fault -> do_anonymous_page. Value: False means try again under mmap_lock."""
-    cpu.work(mm.cost["fault"], PAGE_TABLE)
+    cpu.work(mm.cost.fault, PAGE_TABLE)
     table = yield from mm.ensure_leaf_table(cpu, page)
     slot = slot_of(page, 1)
     if table.get(slot) is not None:
@@ -88,7 +66,7 @@ def _handle(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, write: bool, *, vma_lock
         yield from lock.release(cpu)
         yield from mm.pages.free(cpu, frame)
         return True
-    yield from mm.pages.add_to_lru(cpu, frame)
+    yield from mm.lru.add(cpu, frame)
     yield from table.line(slot).store(cpu, PAGE_TABLE)
     table.set(slot, Present(frame, vma.rights))
     mm.stat.anon_pages += 1
@@ -110,7 +88,7 @@ def _reuse(mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, slot: int) -> 
 def _prepare_anon_vma(mm: LinuxMm, cpu: Cpu, vma: Vma, vma_locked: bool) -> Steps[bool]:
     """vmf_anon_prepare: the first fault of a VMA needs mmap_lock for reading, at least by trylock."""
     if vma_locked:
-        taken = yield from mm.mmap_lock.try_read(cpu)
+        taken = yield from mm.mmap_lock.read_trylock(cpu)
         if not taken:
             return False
     if vma.anon_vma is None:
@@ -119,5 +97,5 @@ def _prepare_anon_vma(mm: LinuxMm, cpu: Cpu, vma: Vma, vma_locked: bool) -> Step
         vma.anon_vma = vma.anon_vma or anon_vma
         yield from mm.page_table_lock.release(cpu)
     if vma_locked:
-        yield from mm.mmap_lock.up_read(cpu)
+        yield from mm.mmap_lock.read_unlock(cpu)
     return True

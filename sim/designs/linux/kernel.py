@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from sim.designs.base import DesignSpec, Kernel
+from sim.designs.linux.lru import Lru
 from sim.designs.linux.page_alloc import PageAllocator
 from sim.designs.linux.space import LinuxSpace
 from sim.designs.linux.spec import LinuxSpec
 from sim.engine import Steps
+from sim.engine.costs import at_clock
 from sim.hardware import Cpu, Machine
 from sim.mm import (
+    AddressSpace,
     AllocatePages,
+    Allocator,
     ContextTable,
     FreePages,
     Handlers,
+    Llfree,
     NodePolicy,
     PhysicalMemory,
+    Reference,
     SwitchMm,
 )
+from sim.mm.invariants import structures_agree
 from sim.sync import QueueNodes, Scheduler
 
 
@@ -34,8 +42,24 @@ class LinuxKernel(Kernel):
         self.nodes = QueueNodes(machine, "qspinlock")
         self.osq_nodes = QueueNodes(machine, "osq")
         self.scheduler = Scheduler(machine)
-        self.pages = PageAllocator(machine, spec, self.nodes)
         self.contexts = ContextTable(machine, spec.flush.asids)
+        self.cost = at_clock(spec.costs, machine.spec.clock)
+        self.pages = self._make_allocator()
+        self.lru = Lru(machine, self.pages, spec.limits.lru_batch, self.cost, self.nodes)
+        self._boot()
+
+    def _make_allocator(self) -> Allocator:
+        if self.spec.page_allocator == "llfree":
+            assert self.spec.llfree is not None
+            return Llfree(self.machine, self.spec.llfree)
+        return PageAllocator(self.machine, self.spec, self.cost, self.nodes)
+
+    def _boot(self) -> None:
+        """The state a running kernel is in: what each cpu keeps is at some random level."""
+        draw = self.machine.engine.stream("boot").random
+        for cpu in self.machine.cpus:
+            waiting = int(draw() * self.spec.limits.lru_batch)
+            self.lru.boot(cpu, self.pages.boot(cpu, waiting, draw))
 
     def new_process(self, cpu: Cpu) -> LinuxSpace:
         return LinuxSpace(self, cpu)
@@ -43,6 +67,13 @@ class LinuxKernel(Kernel):
     @property
     def memory(self) -> PhysicalMemory:
         return self.pages
+
+    def references(self) -> Iterator[Reference]:
+        return self.lru.references()
+
+    def verify(self, loaded: Mapping[AddressSpace, Sequence[Cpu]], held: Iterable[Reference] = ()) -> None:
+        structures_agree(self.lru.contradictions())
+        super().verify(loaded, held)
 
     def place_memory(self, policy: NodePolicy) -> None:
         self.pages.policy = policy

@@ -15,14 +15,14 @@ from itertools import zip_longest
 from math import inf
 from typing import TYPE_CHECKING
 
+from sim.designs.linux.activities import VMA_WORK
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu, Machine
 
 if TYPE_CHECKING:
     from sim.designs.linux.spec import Costs
     from sim.designs.linux.vma import Vma
-
-VMA_WORK = "vma"
+    from sim.engine.costs import AtClock
 
 LEAF_RANGES = 16
 INNER_CHILDREN = 10
@@ -56,12 +56,9 @@ class MapleTree:
     Stores change the sorted list at once, when the leaf's copy is published.
     """
 
-    def __init__(self, machine: Machine, cpu: Cpu, costs: Costs) -> None:
+    def __init__(self, machine: Machine, cpu: Cpu, cost: AtClock[Costs]) -> None:
         self._machine = machine
-        clock = machine.spec.clock
-        self._search = costs.tree_node.at(clock)
-        self._store = costs.tree_store.at(clock)
-        self._split = costs.tree_split.at(clock)
+        self._cost = cost
         self._starts: list[int] = []
         self._vmas: list[Vma] = []
         self.root_line = machine.line("mm_mt", cpu.socket, owner=cpu.id)
@@ -167,7 +164,7 @@ class MapleTree:
     def _publish(self, cpu: Cpu, path: list[_Node]) -> Steps[None]:
         """Write the leaf's copy, make the tree point to it, mark the old leaf dead."""
         leaf = path[-1]
-        cpu.work(self._store, VMA_WORK)
+        cpu.work(self._cost.tree_store, VMA_WORK)
         old, leaf.line = leaf.line, self._copy(cpu, leaf)
         yield from old.store(cpu, VMA_WORK)  # mte_set_node_dead, for readers that are still in it
         if leaf.ranges > LEAF_RANGES:
@@ -232,7 +229,7 @@ class MapleTree:
         """Read the nodes from the root to the leaf of *page*."""
         yield from self.root_line.read(cpu, VMA_WORK)
         for node in self._path(page):
-            cpu.work(self._search, VMA_WORK)
+            cpu.work(self._cost.tree_node, VMA_WORK)
             yield from node.line.read(cpu, VMA_WORK)
 
     def _divide(self, cpu: Cpu, path: list[_Node]) -> Steps[None]:
@@ -243,7 +240,7 @@ class MapleTree:
                 not node.children and node.ranges <= LEAF_RANGES
             ):
                 break
-            cpu.work(self._split, VMA_WORK)
+            cpu.work(self._cost.tree_split, VMA_WORK)
             right = self._halve(cpu, node)
             if depth:
                 parent = path[depth - 1]
@@ -268,7 +265,7 @@ class MapleTree:
 
     def _unite(self, cpu: Cpu, path: list[_Node]) -> Steps[None]:
         """Remove an empty leaf; the one before takes its range, or the first leaf of all the one after."""
-        cpu.work(self._split, VMA_WORK)
+        cpu.work(self._cost.tree_split, VMA_WORK)
         for depth in range(len(path) - 1, 0, -1):
             node, parent = path[depth], path[depth - 1]
             if node.vmas or node.children:

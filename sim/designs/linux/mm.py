@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.counters import MmCounters
-from sim.designs.linux.maple import VMA_WORK, MapleTree
-from sim.designs.linux.vma import LOCK_VMA, AnonVma, Vma
+from sim.designs.linux.maple import MapleTree
+from sim.designs.linux.vma import AnonVma, Vma
+from sim.designs.linux.vma_locks import VMA_LOCKS, Site
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu
 from sim.mm import (
+    FAULT_ENTRY,
     LEVELS,
     LOCK_PAGE_TABLE,
     PAGE_TABLE,
@@ -41,18 +44,18 @@ class LinuxMm(AddressSpace):
     """What the operations on one process work on.
 
     Lines of mm_struct that are written while others look on (offsets as in 6.13): mmap_lock.count; the line
-    of mmap_lock.owner, osq and wait list; mm_lock_seq; map_count, total_vm and data_vm; the tree's root;
-    pgtables_bytes with page_table_lock; tlb_flush_pending; context.tlb_gen. The values of the counters are in
-    *stat*.
+    of mmap_lock.owner, osq and wait list; what VMA locks share; map_count, total_vm and data_vm; the tree's
+    root; pgtables_bytes with page_table_lock; tlb_flush_pending; context.tlb_gen. The values of the counters
+    are in *stat*.
     """
 
     def __init__(self, kernel: LinuxKernel, cpu: Cpu) -> None:
         super().__init__(kernel.machine)
         self.kernel = kernel
         self.pages = kernel.pages
-        machine, clock = kernel.machine, kernel.machine.spec.clock
-        costs = kernel.spec.costs
-        self.cost = {name: getattr(costs, name).at(clock) for name in type(costs).model_fields}
+        self.lru = kernel.lru
+        machine = kernel.machine
+        self.cost = kernel.cost
         self.switches = kernel.spec.switches
 
         def line(name: str, lines: int = 1) -> CacheLine:
@@ -67,8 +70,9 @@ class LinuxMm(AddressSpace):
             LOCK_MMAP,
             kernel.spec.rwsem,
         )
-        self.sequence = 0
-        self.sequence_line = line("mm_lock_seq")
+        self.vma_locks = VMA_LOCKS[kernel.spec.vma_lock](
+            Site(machine, line, kernel.nodes, kernel.osq_nodes, kernel.scheduler, kernel.spec.rwsem)
+        )
         self.stat = MmCounters()
         self.counters_line = line("total_vm", lines=2)
         self.tables_line = line("pgtables_bytes")
@@ -76,7 +80,7 @@ class LinuxMm(AddressSpace):
             kernel.nodes, self.tables_line, LOCK_PAGE_TABLE, "page_table_lock"
         )
         self.flush_pending = line("tlb_flush_pending")
-        self.tree = MapleTree(machine, cpu, costs)
+        self.tree = MapleTree(machine, cpu, self.cost)
         self.tlb = make_flush(machine, line("context.tlb_gen"), kernel.spec.flush)
         self.root = PageTablePage(machine, LEVELS, 0, -1, cpu.socket, maker=cpu.id)
 
@@ -108,8 +112,8 @@ class LinuxMm(AddressSpace):
         for vma in self.tree:
             if vma.detached:
                 yield f"{vma} is in the tree and detached"
-            if vma.write_mark > self.sequence:
-                yield f"{vma} is marked by writer {vma.write_mark}, and there were {self.sequence}"
+            if (what := vma.lock.contradiction()) is not None:
+                yield f"{vma} {what}"
         pages = iter(walk.present)
         page, _ = next(pages, (None, None))
         for vma in self.tree:
@@ -120,26 +124,40 @@ class LinuxMm(AddressSpace):
 
     # -- mmap_lock and VMA locks ----------------------------------------------------------------------------
 
-    def end_write_all(self, cpu: Cpu) -> Steps[None]:
-        """vma_end_write_all: one store of the sequence releases every VMA marked in this section."""
-        yield from self.sequence_line.store(cpu, LOCK_VMA)
-        self.sequence += 1
+    def write_lock(self, cpu: Cpu) -> Steps[None]:
+        """mmap_write_lock: a section begins, in which VMAs are locked one after another (`start_write`)."""
+        yield from self.mmap_lock.write_lock(cpu)
+        yield from self.vma_locks.begin_write(cpu)
 
     def write_unlock(self, cpu: Cpu) -> Steps[None]:
-        yield from self.end_write_all(cpu)
-        yield from self.mmap_lock.up_write(cpu)
+        yield from self.vma_locks.end_write_all(cpu)
+        yield from self.mmap_lock.write_unlock(cpu)
 
     def write_downgrade(self, cpu: Cpu) -> Steps[None]:
-        yield from self.end_write_all(cpu)
-        yield from self.mmap_lock.downgrade_write(cpu)
+        yield from self.vma_locks.end_write_all(cpu)
+        yield from self.mmap_lock.write_downgrade(cpu)
 
-    def start_write(self, cpu: Cpu, vma: Vma) -> Steps[None]:
-        """vma_start_write: wait for faults in *vma*, then keep new ones out until the section ends."""
-        if vma.write_mark == self.sequence:
-            return
-        yield from vma.lock.down_write(cpu)
-        vma.write_mark = self.sequence
-        yield from vma.lock.up_write(cpu)
+    def lock_vma_under_rcu(self, cpu: Cpu, page: int) -> Steps[Vma | None]:
+        """Value: the VMA of *page*, locked for reading, or None where a writer has it."""
+        while True:
+            vma = yield from self.tree.find(cpu, page)
+            if vma is None:
+                return None
+            cpu.work(self.cost.lock_vma, FAULT_ENTRY)
+            yield from vma.line.read(cpu, VMA_WORK)
+            locked = yield from vma.lock.start_read(cpu)
+            if not locked:
+                return None
+            if not vma.detached and vma.start <= page < vma.end:
+                return vma
+            yield from vma.lock.end_read(cpu)
+            if not vma.detached:
+                return None
+
+    def detach(self, cpu: Cpu, vma: Vma) -> Steps[None]:
+        """*vma*, locked for writing, leaves the tree."""
+        vma.detached = True
+        yield from vma.lock.mark_detached(cpu)
 
     # -- VMAs -----------------------------------------------------------------------------------------------
 
@@ -147,17 +165,14 @@ class LinuxMm(AddressSpace):
         self, cpu: Cpu, start: int, end: int, rights: Rights, *, anon_vma: AnonVma | None = None
     ) -> Vma:
         """vm_area_alloc: struct and lock from the cpu's slab, their lines in its cache."""
-        cpu.work(self.cost["vma_alloc"], VMA_WORK)
-        machine, kernel = self.machine, self.kernel
-        lock_line = machine.line(f"vm_lock of {start:#x}", cpu.socket, owner=cpu.id)
-        nodes, scheduler = kernel.osq_nodes, kernel.scheduler
-        lock = RwSem(lock_line.name, lock_line, lock_line, nodes, scheduler, LOCK_VMA, kernel.spec.rwsem)
-        line = machine.line(f"VMA {start:#x}", cpu.socket, owner=cpu.id, lines=_VMA_LINES)
+        cpu.work(self.cost.vma_alloc, VMA_WORK)
+        lock = self.vma_locks.new(cpu, start)
+        line = self.machine.line(f"VMA {start:#x}", cpu.socket, owner=cpu.id, lines=_VMA_LINES)
         return Vma(start, end, rights, line, lock, anon_vma)
 
     def new_anon_vma(self, cpu: Cpu) -> AnonVma:
         """anon_vma_alloc."""
-        cpu.work(self.cost["anon_vma"], VMA_WORK)
+        cpu.work(self.cost.anon_vma, VMA_WORK)
         return AnonVma(self.machine.line("anon_vma", cpu.socket, owner=cpu.id, lines=2))
 
     def link_anon_vma(self, cpu: Cpu, anon_vma: AnonVma) -> Steps[None]:
@@ -168,7 +183,7 @@ class LinuxMm(AddressSpace):
         its line and the tree's come from whoever was here before.
         """
         yield from anon_vma.line.write(cpu, VMA_WORK)
-        cpu.work(self.cost["anon_vma_link"], VMA_WORK)
+        cpu.work(self.cost.anon_vma_link, VMA_WORK)
 
     # -- page tables ----------------------------------------------------------------------------------------
 
@@ -197,7 +212,7 @@ class LinuxMm(AddressSpace):
     def _make_table(self, cpu: Cpu, parent: PageTablePage, page: int) -> Steps[PageTablePage]:
         slot = slot_of(page, parent.level)
         frame = yield from self.pages.allocate(cpu)
-        cpu.work(self.cost["table_alloc"], PAGE_TABLE)
+        cpu.work(self.cost.table_alloc, PAGE_TABLE)
         node = self.pages.node(cpu, frame)
         yield from self.machine.memory.clear_page(cpu, node)
         # Level-1 tables are linked under the level-2 table's split lock, upper ones under page_table_lock.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sim.designs.linux.maple import VMA_WORK
+from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.modify import share_anon_vma
 from sim.designs.linux.munmap import unmap_locked
@@ -18,8 +18,8 @@ def mmap(mm: LinuxMm, cpu: Cpu, asked: Mmap) -> Steps[int]:
     """mmap(2) without and with MAP_FIXED. Value: the first page."""
     pages = asked.pages
     cpu.work(mm._syscall, SYSCALL)
-    cpu.work(mm.cost["mmap_enter"], SYSCALL)
-    yield from mm.mmap_lock.down_write(cpu)
+    cpu.work(mm.cost.mmap_enter, SYSCALL)
+    yield from mm.write_lock(cpu)
     if asked.at is None:
         start = yield from _get_unmapped_area(mm, cpu, pages)
     else:
@@ -27,7 +27,7 @@ def mmap(mm: LinuxMm, cpu: Cpu, asked: Mmap) -> Steps[int]:
         if mm.tree.overlapping(start, start + pages):
             yield from unmap_locked(mm, cpu, start, pages)  # replaced under the write lock, no downgrade
     end = start + pages
-    cpu.work(mm.cost["mmap_region"], VMA_WORK)
+    cpu.work(mm.cost.mmap_region, VMA_WORK)
     yield from _map_region(mm, cpu, start, end, asked.rights)
     yield from mm.counters_line.store(cpu, VMA_WORK)  # map_count, total_vm, data_vm
     mm.stat.vm_stat_account(asked.rights, pages)
@@ -57,20 +57,20 @@ def _map_region(mm: LinuxMm, cpu: Cpu, start: int, end: int, rights: Rights) -> 
     keep = before or after
     if keep is None:
         vma = mm.new_vma(cpu, start, end, rights)
-        yield from mm.start_write(cpu, vma)
+        yield from vma.lock.start_write(cpu)
         yield from mm.tree.insert(cpu, vma)
         mm.stat.map_count += 1
         return
-    cpu.work(mm.cost["vma_merge"], VMA_WORK)
-    yield from mm.start_write(cpu, keep)
+    cpu.work(mm.cost.vma_merge, VMA_WORK)
+    yield from keep.lock.start_write(cpu)
     if before is not None and after is not None:
         # The gap closes: the upper VMA goes, the lower one covers all.
-        yield from mm.start_write(cpu, after)
+        yield from after.lock.start_write(cpu)
         before.anon_vma = before.anon_vma or after.anon_vma
-        after.detached = True
+        yield from mm.detach(cpu, after)
         mm.stat.map_count -= 1
         end = after.end
-        cpu.work(mm.cost["vma_free"], VMA_WORK)
+        cpu.work(mm.cost.vma_free, VMA_WORK)
     yield from keep.line.store(cpu, VMA_WORK)
     absorbed = [after] if keep is before and after is not None else []
     yield from mm.tree.extend(cpu, keep, min(keep.start, start), max(keep.end, end), *absorbed)

@@ -5,7 +5,7 @@ The callers hold mmap_lock for writing.
 
 from __future__ import annotations
 
-from sim.designs.linux.maple import VMA_WORK
+from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.vma import Vma
 from sim.engine import Steps
@@ -17,8 +17,8 @@ def split(mm: LinuxMm, cpu: Cpu, vma: Vma, at: int) -> Steps[Vma]:
     """__split_vma: *vma* keeps the part below *at*; value is the new VMA above."""
     yield from vma.line.read(cpu, VMA_WORK)
     upper = mm.new_vma(cpu, at, vma.end, vma.rights, anon_vma=vma.anon_vma)
-    yield from mm.start_write(cpu, vma)
-    upper.write_mark = mm.sequence
+    yield from vma.lock.start_write(cpu)
+    upper.lock.start_write_new()
     if vma.anon_vma is not None:
         yield from mm.link_anon_vma(cpu, vma.anon_vma)  # anon_vma_clone
     yield from vma.line.store(cpu, VMA_WORK)
@@ -62,7 +62,7 @@ def _join(
     mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, left: Vma | None, right: Vma | None
 ) -> Steps[Vma]:
     """vma_merge_existing_range: [start, end) of *vma* goes to *left*, to *right*, or joins the two."""
-    cpu.work(mm.cost["vma_merge"], VMA_WORK)
+    cpu.work(mm.cost.vma_merge, VMA_WORK)
     keep = left or right
     assert keep is not None
     whole = (start, end) == (vma.start, vma.end)
@@ -70,7 +70,7 @@ def _join(
     if left is not None and right is not None:
         gone.append(right)
     for each in dict.fromkeys([keep, vma, *gone]):
-        yield from mm.start_write(cpu, each)
+        yield from each.lock.start_write(cpu)
     if keep.anon_vma is None and vma.anon_vma is not None:
         keep.anon_vma = vma.anon_vma
         yield from mm.link_anon_vma(cpu, vma.anon_vma)  # dup_anon_vma
@@ -80,11 +80,11 @@ def _join(
         high = max(keep.end, *(each.end for each in gone))
         yield from mm.tree.extend(cpu, keep, low, high, *gone)
         for each in gone:
-            each.detached = True
+            yield from mm.detach(cpu, each)
             mm.stat.map_count -= 1
             if each.anon_vma is not None:
                 yield from mm.link_anon_vma(cpu, each.anon_vma)  # unlink_anon_vmas
-            cpu.work(mm.cost["vma_free"], VMA_WORK)
+            cpu.work(mm.cost.vma_free, VMA_WORK)
     else:
         yield from vma.line.store(cpu, VMA_WORK)
         lower, upper, at = (keep, vma, end) if keep is left else (vma, keep, start)

@@ -10,7 +10,7 @@ what had no rights at all is in no TLB.
 
 from __future__ import annotations
 
-from sim.designs.linux.maple import VMA_WORK
+from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.modify import modify
 from sim.engine import Steps
@@ -23,7 +23,7 @@ def mprotect(mm: LinuxMm, cpu: Cpu, asked: Mprotect) -> Steps[None]:
     """do_mprotect_pkey. Raises `ModelError` where the range has a hole (ENOMEM)."""
     end = asked.at + asked.pages
     cpu.work(mm._syscall, SYSCALL)
-    yield from mm.mmap_lock.down_write(cpu)
+    yield from mm.write_lock(cpu)
     yield from mm.tree.find(cpu, asked.at)
     yield from mm.flush_pending.write(cpu, PAGE_TABLE)  # tlb_gather_mmu
     changed: list[int] = []
@@ -33,12 +33,12 @@ def mprotect(mm: LinuxMm, cpu: Cpu, asked: Mprotect) -> Steps[None]:
         if vma is None:
             raise ModelError(f"{cpu} protects pages {asked.at:#x} to {end:#x}, but nothing is at {page:#x}")
         stop = min(end, vma.end)
-        cpu.work(mm.cost["mprotect"], VMA_WORK)
+        cpu.work(mm.cost.mprotect, VMA_WORK)
         yield from vma.line.read(cpu, VMA_WORK)
         before = vma.rights
         if before != asked.rights:  # mprotect_fixup
             vma = yield from modify(mm, cpu, vma, page, stop, asked.rights)
-            yield from mm.start_write(cpu, vma)
+            yield from vma.lock.start_write(cpu)
             yield from vma.line.store(cpu, VMA_WORK)
             mm.stat.vm_stat_account(before, page - stop)
             mm.stat.vm_stat_account(asked.rights, stop - page)
@@ -73,7 +73,7 @@ def _change_protection(
             entry = table.get(slot)
             if isinstance(entry, Present):
                 yield from table.line(slot).write(cpu, PAGE_TABLE)
-                cpu.work(mm.cost["change_page"], PAGE_TABLE)
+                cpu.work(mm.cost.change_page, PAGE_TABLE)
                 table.set(slot, entry.with_rights(rights))
                 if entry.rights not in (rights, NOTHING):
                     changed.append(each)

@@ -1,13 +1,13 @@
 """munmap (mm/vma.c do_vmi_align_munmap: gather, clear the tree, complete; 6.13).
 
 mmap_lock  |------------ write -------------|------------- read --------------|
-            find, split, gather, clear tree  drain, zap, flush + acks, free    up_read
+            find, split, gather, clear tree  drain, zap, flush + acks, free    read_unlock
                                             ^ downgrade: faults may run, the next writer may not
 """
 
 from __future__ import annotations
 
-from sim.designs.linux.maple import VMA_WORK
+from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.modify import split
 from sim.designs.linux.vma import Vma
@@ -19,14 +19,14 @@ from sim.mm import PAGE_TABLE, SLOTS, SYSCALL, Munmap, Present, slot_of
 def munmap(mm: LinuxMm, cpu: Cpu, asked: Munmap) -> Steps[None]:
     """munmap(2)."""
     cpu.work(mm._syscall, SYSCALL)
-    yield from mm.mmap_lock.down_write(cpu)
+    yield from mm.write_lock(cpu)
     vmas = yield from _gather(mm, cpu, asked.at, asked.at + asked.pages)
     if not vmas:
         yield from mm.write_unlock(cpu)
         return
     yield from mm.write_downgrade(cpu)
     yield from _complete(mm, cpu, vmas)
-    yield from mm.mmap_lock.up_read(cpu)
+    yield from mm.mmap_lock.read_unlock(cpu)
 
 
 def unmap_locked(mm: LinuxMm, cpu: Cpu, at: int, pages: int) -> Steps[None]:
@@ -38,16 +38,16 @@ def unmap_locked(mm: LinuxMm, cpu: Cpu, at: int, pages: int) -> Steps[None]:
 def _gather(mm: LinuxMm, cpu: Cpu, start: int, end: int) -> Steps[list[Vma]]:
     """vms_gather_munmap_vmas and vma_iter_clear_gfp: cut out the range; value is its VMAs, now detached."""
     yield from mm.tree.find(cpu, start)
-    cpu.work(mm.cost["munmap_gather"], VMA_WORK)
+    cpu.work(mm.cost.munmap_gather, VMA_WORK)
     vmas = mm.tree.overlapping(start, end)
     if vmas and vmas[0].start < start:
         vmas[0] = yield from split(mm, cpu, vmas[0], start)
     if vmas and vmas[-1].end > end:
         yield from split(mm, cpu, vmas[-1], end)
     for vma in vmas:
-        yield from mm.start_write(cpu, vma)
+        yield from vma.lock.start_write(cpu)
         yield from vma.line.store(cpu, VMA_WORK)
-        vma.detached = True
+        yield from mm.detach(cpu, vma)
         yield from mm.tree.remove(cpu, vma)
     if vmas:
         yield from mm.counters_line.store(cpu, VMA_WORK)
@@ -58,8 +58,8 @@ def _gather(mm: LinuxMm, cpu: Cpu, start: int, end: int) -> Steps[list[Vma]]:
 def _complete(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> Steps[None]:
     """vms_complete_munmap_vmas: zap, flush, free."""
     if mm.switches.lru_drain_on_zap:
-        yield from mm.pages.drain_lru(cpu)
-    cpu.work(mm.cost["munmap_complete"], VMA_WORK)
+        yield from mm.lru.drain(cpu)
+    cpu.work(mm.cost.munmap_complete, VMA_WORK)
     yield from mm.flush_pending.write(cpu, PAGE_TABLE)  # tlb_gather_mmu
     unmapped: list[tuple[int, int]] = []
     for vma in vmas:
@@ -68,12 +68,12 @@ def _complete(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> Steps[None]:
             yield from mm.link_anon_vma(cpu, vma.anon_vma)  # unlink_anon_vmas
     if unmapped:
         yield from mm.tlb.flush(cpu, [page for page, _ in unmapped])
-        yield from mm.pages.release(cpu, [frame for _, frame in unmapped])
+        yield from mm.lru.release(cpu, [frame for _, frame in unmapped])
     yield from mm.flush_pending.write(cpu, PAGE_TABLE)  # tlb_finish_mmu
     yield from mm.counters_line.store(cpu, PAGE_TABLE)  # total_vm, data_vm, exec_vm
     for vma in vmas:
         mm.stat.vm_stat_account(vma.rights, -vma.pages)
-        cpu.work(mm.cost["vma_free"], VMA_WORK)  # call_rcu
+        cpu.work(mm.cost.vma_free, VMA_WORK)  # call_rcu
 
 
 def zap(mm: LinuxMm, cpu: Cpu, start: int, end: int, unmapped: list[tuple[int, int]]) -> Steps[None]:
@@ -95,9 +95,9 @@ def zap(mm: LinuxMm, cpu: Cpu, start: int, end: int, unmapped: list[tuple[int, i
                 yield from table.line(slot).write(cpu, PAGE_TABLE)
                 table.set(slot, None)
                 mm.stat.anon_pages -= 1
-                cpu.work(mm.cost["zap_page"], PAGE_TABLE)
+                cpu.work(mm.cost.zap_page, PAGE_TABLE)
                 unmapped.append((page, entry.frame))
             page += 1
         if len(unmapped) > found:
-            cpu.work(mm.cost["zap_table"], PAGE_TABLE)
+            cpu.work(mm.cost.zap_table, PAGE_TABLE)
         yield from lock.release(cpu)

@@ -1,7 +1,6 @@
-"""Linux's page allocator: per-cpu lists over a buddy under zone->lock (mm/page_alloc.c, 6.13), and the LRU.
+"""Linux's page allocator: per-cpu lists over a buddy under zone->lock (mm/page_alloc.c, 6.13).
 
-One zone a NUMA node that the kernel sees, one lruvec a node. A guest without a virtual topology has one of
-each for the whole machine.
+One zone a NUMA node that the kernel sees. A guest without a virtual topology has one for the whole machine.
 
 A page comes from the first zone of a zone list that has one:
 
@@ -18,16 +17,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.engine import Steps
+from sim.engine.costs import at_clock
 from sim.hardware import Cpu, Machine
 from sim.mm import (
+    Allocator,
     Buddy,
     FirstTouch,
     FrameMap,
     FreeList,
     NodePolicy,
-    PhysicalMemory,
     Pool,
-    Reference,
     Room,
     distances,
     out_of_memory,
@@ -37,18 +36,17 @@ from sim.quantities import PAGE_BYTES
 from sim.sync import QueuedSpinLock, QueueNodes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from sim.designs.linux.spec import LinuxSpec
+    from sim.designs.linux.spec import Costs, LinuxSpec
+    from sim.engine.costs import AtClock
 
 ALLOCATE = "allocate"
-LRU = "lru"
 LOCK_ZONE = "lock: zone"
-LOCK_LRU = "lock: lru"
 
 
 class Zone:
-    """Frames of one node: the buddy, its lock, each cpu's list, and the node's lruvec."""
+    """Frames of one node: the buddy, its lock, and each cpu's list."""
 
     def __init__(self, machine: Machine, index: int, nodes: QueueNodes) -> None:
         spec = machine.spec
@@ -62,8 +60,6 @@ class Zone:
         self.free_lists = machine.line(f"zone {index} free lists", home, lines=2)
         self.pcp: list[list[int]] = [[] for _ in machine.cpus]
         self._larger: dict[tuple[int, int], list[int]] = {}  # (cpu, order > 0)
-        self.lru_lock = QueuedSpinLock(nodes, machine.line(f"lruvec {index} lock", home), LOCK_LRU)
-        self.lru_lists = machine.line(f"lruvec {index} lists", home, lines=2)
 
     def blocks(self, cpu: Cpu, order: int) -> list[int]:
         """The cpu's list of free blocks of 2**order."""
@@ -75,57 +71,36 @@ class Zone:
         return [(order, blocks) for order, blocks in ((0, self.pcp[cpu.id]), *larger) if blocks]
 
 
-class PageAllocator(PhysicalMemory):
-    """Blocks of pages from the node that *policy* says: single ones for anonymous memory and page tables."""
+class PageAllocator(Allocator):
+    """Single pages for anonymous memory and page tables, and larger blocks."""
 
-    def __init__(self, machine: Machine, spec: LinuxSpec, nodes: QueueNodes) -> None:
+    def __init__(self, machine: Machine, spec: LinuxSpec, cost: AtClock[Costs], nodes: QueueNodes) -> None:
         super().__init__()
         self._machine = machine
         self._spec = spec
         topology = machine.spec.topology
-        clock = machine.spec.clock
-        costs = spec.costs
-        self._alloc, self._free = costs.page_alloc.at(clock), costs.page_free.at(clock)
-        self._refill, self._per_block = costs.zone_refill.at(clock), costs.zone_page.at(clock)
-        blocks = spec.blocks
-        self._per_freed = (blocks.zone_free if blocks else costs.zone_page).at(clock)
-        self._zone_check = blocks.zone_check.at(clock) if blocks else 0
-        self._free_check = blocks.free_check.at(clock) if blocks else 0
-        self._lru_add = costs.lru_add.at(clock)
-        self._lru_move, self._lru_page = costs.lru_move.at(clock), costs.lru_page.at(clock)
+        self._cost = cost
+        blocks = at_clock(spec.blocks, machine.spec.clock) if spec.blocks else None
+        self._per_freed = blocks.zone_free if blocks else cost.zone_page
+        self._zone_check = blocks.zone_check if blocks else 0
+        self._free_check = blocks.free_check if blocks else 0
         self.zones = [Zone(machine, index, nodes) for index in range(topology.numa_nodes)]
         orders = zonelists(distances(machine.spec, topology.numa_nodes))
         self._zonelists = [[self.zones[node] for node in order] for order in orders]
         self.policy: NodePolicy = FirstTouch(topology)
-        self._lru_batch: list[list[int]] = [[] for _ in machine.cpus]
-        self._on_lru: set[int] = set()
-        self._booted: list[int] = []
         self.frames = FrameMap(machine.spec)
-        self._boot()
 
-    def _boot(self) -> None:
-        """The state a running kernel is in: each cpu's list and LRU batch is filled to some random level.
-
-        Otherwise all cpus would empty and fill them at the same request, which no real run does. The pages in
-        the batches belong to processes that are no part of the run.
-        """
-        draw = self._machine.engine.stream("boot").random
-        limits = self._spec.limits
-        for cpu in self._machine.cpus:
-            zone = self.zones[self.policy.node(cpu)]
-            batch = zone.buddy.take(int(draw() * limits.lru_batch))
-            self._lru_batch[cpu.id] = batch
-            self._booted += batch
-            for frame in batch:
-                self.in_use.add(frame)
-                self.in_use.get(frame)
-            zone.pcp[cpu.id] = zone.buddy.take(int(draw() * limits.pcp_batch))
-
-    # -- pages ----------------------------------------------------------------------------------------------
+    def boot(self, cpu: Cpu, frames: int, draw: Callable[[], float]) -> list[int]:
+        zone = self.zones[self.policy.node(cpu)]
+        taken = zone.buddy.take(frames)
+        for frame in taken:
+            self.in_use.add(frame)
+        zone.pcp[cpu.id] = zone.buddy.take(int(draw() * self._spec.limits.pcp_batch))
+        return taken
 
     def allocate(self, cpu: Cpu, order: int = 0) -> Steps[int]:
         """__alloc_pages: value is the first frame. Raises `OutOfMemory`."""
-        cpu.work(self._alloc, ALLOCATE)
+        cpu.work(self._cost.page_alloc, ALLOCATE)
         node = self.policy.node(cpu)
         allowed = [self.zones[node]] if self.policy.strict else self._zonelists[node]
         frame = yield from self._from_zones(cpu, allowed, order)
@@ -166,15 +141,10 @@ class PageAllocator(PhysicalMemory):
                     yield from self._move(cpu, zone, blocks, -len(blocks), order)
         return drained
 
-    def free(self, cpu: Cpu, frame: int, order: int = 0) -> Steps[None]:
-        """__free_pages: give up one's own reference; the block is free if that was the last."""
-        if self.in_use.put(frame, order):
-            yield from self._free_unref(cpu, frame, order)
-
-    def _free_unref(self, cpu: Cpu, frame: int, order: int = 0) -> Steps[None]:
+    def free_unref(self, cpu: Cpu, frame: int, order: int = 0) -> Steps[None]:
         """free_unref_page: on this cpu's list of the frame's zone, in bulk to the buddy when that is full."""
         cpu.probe.frame_freed(cpu, frame, order)
-        cpu.work(self._free + ((1 << order) - 1) * self._free_check, ALLOCATE)
+        cpu.work(self._cost.page_free + ((1 << order) - 1) * self._free_check, ALLOCATE)
         zone = self._zone_of(frame)
         pcp = zone.blocks(cpu, order)
         pcp.append(frame)
@@ -206,10 +176,10 @@ class PageAllocator(PhysicalMemory):
         yield from zone.free_lists.write(cpu, LOCK_ZONE)
         if blocks > 0:
             taken = zone.buddy.take(blocks, order)
-            cost = len(taken) * (self._per_block + ((1 << order) - 1) * self._zone_check)
+            cost = len(taken) * (self._cost.zone_page + ((1 << order) - 1) * self._zone_check)
         else:
             cost = -blocks * self._per_freed
-        cpu.work(self._refill + cost, ALLOCATE)
+        cpu.work(self._cost.zone_refill + cost, ALLOCATE)
         if cpu.pending:
             yield cpu.take_pending()
         if blocks > 0:
@@ -220,58 +190,6 @@ class PageAllocator(PhysicalMemory):
             del pcp[:-blocks]
         yield from zone.lock.release(cpu)
         cpu.enable_interrupts()
-
-    # -- LRU ------------------------------------------------------------------------------------------------
-
-    def add_to_lru(self, cpu: Cpu, frame: int) -> Steps[None]:
-        """folio_add_lru: into the cpu's batch, with a reference; a full batch goes to the lruvec."""
-        cpu.work(self._lru_add, LRU)
-        batch = self._lru_batch[cpu.id]
-        batch.append(frame)
-        self.in_use.get(frame)
-        if len(batch) >= self._spec.limits.lru_batch:
-            yield from self.drain_lru(cpu)
-
-    def drain_lru(self, cpu: Cpu) -> Steps[None]:
-        """lru_add_drain: move what is in the cpu's batch; the batch's own references end here."""
-        batch = self._lru_batch[cpu.id]
-        if not batch:
-            cpu.work(self._lru_add, LRU)
-            return
-        self._lru_batch[cpu.id] = []
-        yield from self._lru_section(cpu, batch)
-        for frame in batch:
-            if self.in_use.put(frame):
-                yield from self._free_unref(cpu, frame)
-            else:
-                self._on_lru.add(frame)
-
-    def release(self, cpu: Cpu, frames: list[int]) -> Steps[None]:
-        """folios_put_refs: give up the references of entries; pages without any leave the LRU and are free.
-
-        A page that still waits in some cpu's batch is freed when that batch is drained.
-        """
-        last_reference = [frame for frame in frames if self.in_use.put(frame)]
-        listed = [frame for frame in last_reference if frame in self._on_lru]
-        yield from self._lru_section(cpu, listed)
-        self._on_lru.difference_update(listed)
-        for frame in last_reference:
-            yield from self._free_unref(cpu, frame)
-
-    def _lru_section(self, cpu: Cpu, frames: list[int]) -> Steps[None]:
-        """Work on the lruvecs that *frames* belong to, one after the other, with interrupts off."""
-        for zone in self.zones:
-            pages = sum(self._zone_of(frame) is zone for frame in frames)
-            if not pages:
-                continue
-            if cpu.pending:
-                yield cpu.take_pending()
-            cpu.disable_interrupts()
-            yield from zone.lru_lock.acquire(cpu)
-            yield from zone.lru_lists.write(cpu, LOCK_LRU)
-            cpu.work(self._lru_move + pages * self._lru_page, LRU)
-            yield from zone.lru_lock.release(cpu)
-            cpu.enable_interrupts()
 
     # -- the end state --------------------------------------------------------------------------------------
 
@@ -286,20 +204,3 @@ class PageAllocator(PhysicalMemory):
             for cpu in self._machine.cpus:
                 for order, blocks in zone.lists(cpu):
                     yield FreeList(f"the list of {cpu} for {zone.name}", zone.memory, order, blocks)
-
-    def references(self) -> Iterator[Reference]:
-        """Pages that wait in a batch, and those that were there before the run."""
-        for cpu, batch in enumerate(self._lru_batch):
-            for frame in batch:
-                yield Reference(frame, "the LRU batch of cpu", cpu)
-        for frame in self._booted:
-            yield Reference(frame, "what ran before")
-
-    def contradictions(self) -> Iterator[str]:
-        """A page is on an LRU list or in a batch, not both, and in use."""
-        for frame in sorted(self._on_lru.difference(self.in_use.refcount)):
-            yield f"frame {frame} is on the LRU and free"
-        for cpu, batch in enumerate(self._lru_batch):
-            for frame in batch:
-                if frame in self._on_lru:
-                    yield f"frame {frame} is on the LRU and in the batch of cpu {cpu}"

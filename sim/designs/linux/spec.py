@@ -6,11 +6,15 @@ lock costs on top is simulated.
 
 from __future__ import annotations
 
-from pydantic import PositiveInt
+from typing import Annotated, Literal, Self
 
-from sim.designs.base import DesignSpec
+from pydantic import PositiveInt, model_validator
+
+from sim.designs.base import DesignSpec, OneOf
+from sim.designs.linux.vma_locks import VMA_LOCKS
+from sim.errors import RuleError
 from sim.hardware import MachineSpec
-from sim.mm import FlushSpec
+from sim.mm import FlushSpec, LlfreeSpec
 from sim.quantities import Cost, Spec
 from sim.sync import RwSemTuning
 
@@ -20,8 +24,6 @@ class Switches(Spec):
 
     prefetchw_mmap_lock: bool
     """Every user fault prefetches mmap_lock for writing (until 6.15)."""
-    vma_lock: bool
-    """A fault locks its VMA only, where that works (6.4); before that, mmap_lock for reading."""
     lru_drain_on_zap: bool
     """munmap drains the cpu's LRU batch before it zaps (until 6.13)."""
 
@@ -110,6 +112,9 @@ class LinuxSpec(DesignSpec):
 
     switches: Switches
     """What differs between kernel versions."""
+    vma_lock: Annotated[str, OneOf(VMA_LOCKS)]
+    """What a fault locks instead of mmap_lock, where that works: `none` (until 6.3), or a `rwsem` in each VMA
+    (6.4 to 6.14)."""
     flush: FlushSpec
     """How other cpus' TLBs are flushed."""
     limits: Limits
@@ -120,6 +125,19 @@ class LinuxSpec(DesignSpec):
     """Cpu work of each step, in cycles with its data in the cpu's own cache."""
     blocks: BlockCosts | None = None
     """Page allocator: blocks of several pages. Absent: only single pages are allocated."""
+    page_allocator: Literal["buddy", "llfree"] = "buddy"
+    """Where pages come from: per-cpu lists over a `buddy` under zone->lock, or `llfree` instead of both."""
+    llfree: LlfreeSpec | None = None
+    """With `page_allocator: llfree`: its sizes and costs."""
+
+    @model_validator(mode="after")
+    def _llfree_is_described(self) -> Self:
+        if (self.llfree is not None) != (self.page_allocator == "llfree"):
+            raise RuleError(
+                "`llfree` is for `page_allocator: llfree`, which needs it",
+                {"page_allocator": "llfree" if self.llfree else "buddy, or give `llfree`"},
+            )
+        return self
 
     def refuses(self, machine: MachineSpec) -> str | None:
         return self.flush.refuses(machine)

@@ -1,12 +1,10 @@
-"""VMAs and their locks (mm/mmap_lock.c and include/linux/mm.h, 6.13)."""
+"""VMAs (include/linux/mm_types.h, 6.13)."""
 
 from __future__ import annotations
 
+from sim.designs.linux.vma_locks import VmaLock
 from sim.hardware import CacheLine
 from sim.mm import Rights, rights_text
-from sim.sync import RwSem
-
-LOCK_VMA = "lock: vma"
 
 
 class AnonVma:
@@ -21,13 +19,11 @@ class AnonVma:
 class Vma:
     """A virtual memory area, [start, end) in pages, all of it with the same *rights*.
 
-    *line* is the struct (three cache lines). *lock* is the separately allocated rwsem of 6.4-6.14: faults
-    read-lock it with a trylock, writers take it for a moment to set *write_mark* to the mm's sequence number.
-    While the two are equal, faults go to mmap_lock instead. *detached*: it has left the tree; a fault that
-    has found it before that looks again.
+    *line* is the struct (three cache lines). *detached*: it has left the tree; a fault that has found it
+    before that looks again.
     """
 
-    __slots__ = ("anon_vma", "detached", "end", "line", "lock", "rights", "start", "write_mark")
+    __slots__ = ("anon_vma", "detached", "end", "line", "lock", "rights", "start")
 
     def __init__(
         self,
@@ -35,7 +31,7 @@ class Vma:
         end: int,
         rights: Rights,
         line: CacheLine,
-        lock: RwSem,
+        lock: VmaLock,
         anon_vma: AnonVma | None,
     ) -> None:
         self.start = start
@@ -44,7 +40,6 @@ class Vma:
         self.line = line
         self.lock = lock
         self.anon_vma = anon_vma
-        self.write_mark = -1
         self.detached = False
 
     def __repr__(self) -> str:

@@ -110,7 +110,7 @@ def make_point(
         budget or BudgetSpec(),
         swept,
         hashlib.sha256(digests.encode()).hexdigest(),
-        model.code_version(design.spec.family),
+        model.code_version(model.parts_of(design.spec)),
         machine.spec,
         design.spec,
         workload.spec,

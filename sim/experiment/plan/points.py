@@ -54,7 +54,7 @@ class Point:
     content: str = field(repr=False)
     """sha256 of what the machine's, the design's and the workload's files say."""
     code: str = field(repr=False)
-    """Fingerprint of the model, and of the plug-in that the design comes from."""
+    """Fingerprint of the model, and of the plug-ins that the design or a part of it comes from."""
     machine_spec: MachineSpec = field(repr=False, compare=False)
     design_spec: DesignSpec = field(repr=False, compare=False)
     workload_spec: WorkloadSpec = field(repr=False, compare=False)

@@ -24,6 +24,7 @@ from sim.experiment import model
 from sim.experiment.plan import Experiment
 from sim.experiment.results.outcome import Outcome
 from sim.files import display, presets, read_regular, reason, write_atomically
+from sim.plugins import GROUPS
 
 NAME = "manifest.json"
 FORMAT = "cortensim-run"
@@ -225,13 +226,17 @@ def _json_object(text: str, file: str) -> dict[str, Any]:
 
 
 def _plugins(experiment: Experiment) -> list[dict[str, str]]:
-    """The outside packages that the designs of an experiment come from."""
-    families = dict.fromkeys(member.spec.family for member in experiment.designs)
-    found = ((family, model.plugin_of(family)) for family in families)
+    """The outside packages that the designs of an experiment come from, or parts of them."""
+    parts = dict.fromkeys(part for member in experiment.designs for part in model.parts_of(member.spec))
+    found = (plugin for part in parts if (plugin := part.plugin) is not None)
     return [
-        {"family": family, "name": plugin.package, "version": plugin.version, "sha256": plugin.digest}
-        for family, plugin in found
-        if plugin is not None
+        {
+            GROUPS[plugin.group]: plugin.name,
+            "name": plugin.package,
+            "version": plugin.version,
+            "sha256": plugin.digest,
+        }
+        for plugin in found
     ]
 
 

@@ -31,6 +31,8 @@ from sim.experiment.running.simulation import run_point
 if TYPE_CHECKING:
     from distributed import Client
 
+    from sim.plugins import Part
+
 SECONDS_FOR_WORKERS = 300.0
 """How long a cluster may be without any worker, unless told otherwise."""
 _SECONDS_TO_CONNECT = 30
@@ -102,10 +104,10 @@ class _Sweep:
         room = self._threads() * _POINTS_A_THREAD
         while self._waiting and len(self._flying) < room:
             point = self._waiting.popleft()
-            key, family = f"point-{point.id}", point.design_spec.family
+            parts = model.parts_of(point.design_spec)
             packed = pickle.dumps(point)  # neither the scheduler nor a worker with other code opens it
             future = self._client.submit(
-                _on_worker, packed, self._task, point.code, family, key=key, pure=False
+                _on_worker, packed, self._task, point.code, parts, key=f"point-{point.id}", pure=False
             )
             self._flying[future.key] = future, point
             future.add_done_callback(self._done.put)
@@ -147,14 +149,16 @@ class _Sweep:
         raise InputError(Fault(message, allowed=remedy)) from error
 
 
-def _on_worker(packed: bytes, task: Callable[[Point], Outcome], version: str, family: str) -> Outcome:
-    """Run by the workers. *version* is that of the code of the design *family* where the point was made."""
-    if model.code_version(family) != version:
+def _on_worker(
+    packed: bytes, task: Callable[[Point], Outcome], version: str, parts: Sequence[Part]
+) -> Outcome:
+    """Run by the workers. *version* is of the code where the point was made, with that of its *parts*."""
+    if model.code_version(parts) != version:
         message = (
             "the workers of the cluster run another version of the model, or lack or differ in a plug-in"
         )
         remedy = "the same version of cortensim and of its plug-ins here and on all workers"
-        raise InputError(Fault(message, key="family", value=family, allowed=remedy))
+        raise InputError(Fault(message, allowed=remedy))
     point: Point = pickle.loads(packed)
     return task(point)
 

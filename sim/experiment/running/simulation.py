@@ -30,7 +30,7 @@ def run_point(point: Point, record: Path | None = None, listeners: Sequence[Prob
     rule = point.schedule.rule()
     recorder = Recorder(rule)
     try:
-        if model.code_version(point.design_spec.family) != point.code:
+        if model.code_version(model.parts_of(point.design_spec)) != point.code:
             raise InputError(
                 Fault("the code of the model or of a plug-in changed after the experiment was read")
             )

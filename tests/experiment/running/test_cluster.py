@@ -129,7 +129,7 @@ def test_is_a_scheduler_that_does_not_answer_one_message(
 
 def test_does_a_worker_refuse_another_version_of_the_model(pair: Experiment) -> None:
     with pytest.raises(InputError, match="another version of the model"):
-        cluster._on_worker(pickle.dumps(pair.points[0]), fakes.measure, model.model_version() + "x", "fake")
+        cluster._on_worker(pickle.dumps(pair.points[0]), fakes.measure, model.model_version() + "x", ())
 
 
 def wait_for_points(out: Path, process: subprocess.Popen[bytes], points: int) -> None:

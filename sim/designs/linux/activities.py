@@ -1,0 +1,4 @@
+"""What several parts of Linux charge their time to."""
+
+VMA_WORK = "vma"
+LOCK_VMA = "lock: vma"

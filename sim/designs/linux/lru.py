@@ -1,0 +1,133 @@
+"""The LRU of anonymous pages, and the batches before it (mm/swap.c, 6.13).
+
+A new page enters its cpu's batch (a folio batch), which holds a reference of its own; a full batch goes to
+the lruvecs of its pages' nodes. One lruvec a NUMA node that the kernel sees.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sim.engine import Steps
+from sim.hardware import Cpu, Machine
+from sim.mm import Allocator, Reference
+from sim.quantities import PAGE_BYTES
+from sim.sync import QueuedSpinLock, QueueNodes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sim.designs.linux.spec import Costs
+    from sim.engine.costs import AtClock
+
+LRU = "lru"
+LOCK_LRU = "lock: lru"
+
+
+class Lruvec:
+    """The lists of one node."""
+
+    __slots__ = ("lists", "lock")
+
+    def __init__(self, machine: Machine, index: int, nodes: QueueNodes) -> None:
+        topology = machine.spec.topology
+        home = index * topology.sockets // topology.numa_nodes
+        self.lock = QueuedSpinLock(nodes, machine.line(f"lruvec {index} lock", home), LOCK_LRU)
+        self.lists = machine.line(f"lruvec {index} lists", home, lines=2)
+
+
+class Lru:
+    """Batches of up to *batch* pages, lruvecs, and who of the pages is where. Frees pages to *pages*."""
+
+    def __init__(
+        self, machine: Machine, pages: Allocator, batch: int, cost: AtClock[Costs], nodes: QueueNodes
+    ) -> None:
+        spec, numa_nodes = machine.spec, machine.spec.topology.numa_nodes
+        self._pages = pages
+        self._batch = batch
+        self._cost = cost
+        self._frames = spec.memory.size_per_socket * spec.topology.sockets // numa_nodes // PAGE_BYTES
+        self._lruvecs = [Lruvec(machine, index, nodes) for index in range(numa_nodes)]
+        self._batches: list[list[int]] = [[] for _ in machine.cpus]
+        self._on_lru: set[int] = set()
+        self._booted: list[int] = []
+
+    def boot(self, cpu: Cpu, frames: list[int]) -> None:
+        """Before anything runs: *frames*, which belong to processes that are no part of the run, are in the
+        batch of *cpu*."""
+        self._batches[cpu.id] = list(frames)
+        self._booted += frames
+        for frame in frames:
+            self._pages.in_use.get(frame)
+
+    def add(self, cpu: Cpu, frame: int) -> Steps[None]:
+        """folio_add_lru: into the cpu's batch, with a reference; a full batch goes to the lruvec."""
+        cpu.work(self._cost.lru_add, LRU)
+        batch = self._batches[cpu.id]
+        batch.append(frame)
+        self._pages.in_use.get(frame)
+        if len(batch) >= self._batch:
+            yield from self.drain(cpu)
+
+    def drain(self, cpu: Cpu) -> Steps[None]:
+        """lru_add_drain: move what is in the cpu's batch; the batch's own references end here."""
+        batch = self._batches[cpu.id]
+        if not batch:
+            cpu.work(self._cost.lru_add, LRU)
+            return
+        self._batches[cpu.id] = []
+        yield from self._section(cpu, batch)
+        for frame in batch:
+            if self._pages.in_use.put(frame):
+                yield from self._pages.free_unref(cpu, frame)
+            else:
+                self._on_lru.add(frame)
+
+    def release(self, cpu: Cpu, frames: list[int]) -> Steps[None]:
+        """folios_put_refs: give up the references of entries; pages without any leave the LRU and are free.
+
+        A page that still waits in some cpu's batch is freed when that batch is drained.
+        """
+        last_reference = [frame for frame in frames if self._pages.in_use.put(frame)]
+        listed = [frame for frame in last_reference if frame in self._on_lru]
+        yield from self._section(cpu, listed)
+        self._on_lru.difference_update(listed)
+        for frame in last_reference:
+            yield from self._pages.free_unref(cpu, frame)
+
+    def _section(self, cpu: Cpu, frames: list[int]) -> Steps[None]:
+        """Work on the lruvecs that *frames* belong to, one after the other, with interrupts off."""
+        for lruvec in self._lruvecs:
+            pages = sum(self._lruvec_of(frame) is lruvec for frame in frames)
+            if not pages:
+                continue
+            if cpu.pending:
+                yield cpu.take_pending()
+            cpu.disable_interrupts()
+            yield from lruvec.lock.acquire(cpu)
+            yield from lruvec.lists.write(cpu, LOCK_LRU)
+            cpu.work(self._cost.lru_move + pages * self._cost.lru_page, LRU)
+            yield from lruvec.lock.release(cpu)
+            cpu.enable_interrupts()
+
+    def _lruvec_of(self, frame: int) -> Lruvec:
+        return self._lruvecs[frame // self._frames]
+
+    # -- the end state --------------------------------------------------------------------------------------
+
+    def references(self) -> Iterator[Reference]:
+        """Pages that wait in a batch, and those that were there before the run."""
+        for cpu, batch in enumerate(self._batches):
+            for frame in batch:
+                yield Reference(frame, "the LRU batch of cpu", cpu)
+        for frame in self._booted:
+            yield Reference(frame, "what ran before")
+
+    def contradictions(self) -> Iterator[str]:
+        """A page is on an LRU list or in a batch, not both, and in use."""
+        for frame in sorted(self._on_lru.difference(self._pages.in_use.refcount)):
+            yield f"frame {frame} is on the LRU and free"
+        for cpu, batch in enumerate(self._batches):
+            for frame in batch:
+                if frame in self._on_lru:
+                    yield f"frame {frame} is on the LRU and in the batch of cpu {cpu}"

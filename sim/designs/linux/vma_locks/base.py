@@ -1,0 +1,93 @@
+"""What a lock of a VMA is to those who use it: faults, and writers that hold mmap_lock.
+
+A kernel of Linux's kind chooses one kind when it is built. A process has one `VmaLocks`, which keeps what all
+its VMAs share (mm_lock_seq, the writer's wait queue), and every VMA a `VmaLock` of its own:
+
+    writer   mmap_lock, begin_write | start_write(vma) | changes | end_write_all, mmap_lock let go
+    fault    start_read(vma) ... end_read(vma)   | False from here on | True again
+
+A fault never waits for a writer: where `start_read` is False it goes to mmap_lock. A writer waits for the
+faults that are in its VMA, and releases all its VMAs at once.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from sim.engine import Steps
+from sim.hardware import CacheLine, Cpu, Machine
+from sim.sync import QueueNodes, RwSemTuning, Scheduler
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the locks of one process are made of."""
+
+    machine: Machine
+    line: Callable[[str], CacheLine]
+    """A line of mm_struct."""
+    nodes: QueueNodes
+    osq_nodes: QueueNodes
+    scheduler: Scheduler
+    rwsem: RwSemTuning
+
+
+class VmaLock(ABC):
+    """The lock of one VMA. Verbs take the time that their cache lines do."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def start_read(self, cpu: Cpu) -> Steps[bool]:
+        """vma_start_read: lock the VMA for a fault; value: False where a writer has it or had it meanwhile.
+
+        The VMA may have left the tree or have other ends by now: the fault looks again.
+        """
+
+    @abstractmethod
+    def end_read(self, cpu: Cpu) -> Steps[None]:
+        """vma_end_read."""
+
+    @abstractmethod
+    def start_write(self, cpu: Cpu) -> Steps[None]:
+        """vma_start_write: wait for faults in the VMA, then keep new ones out until the section ends.
+
+        Again in the same section it does nothing. The caller holds mmap_lock for writing.
+        """
+
+    @abstractmethod
+    def start_write_new(self) -> None:
+        """The same for a VMA that nobody else has seen yet: it takes no time."""
+
+    def contradiction(self) -> str | None:
+        """No thread runs: what is wrong with its state, if anything, as the rest of a sentence on its VMA."""
+        return None
+
+    @abstractmethod
+    def mark_detached(self, cpu: Cpu) -> Steps[None]:
+        """vma_mark_detached: it leaves the tree, after `start_write`; faults that found it look again."""
+
+
+class VmaLocks(ABC):
+    """The locks of one process's VMAs, made with it."""
+
+    serve_faults: ClassVar[bool] = True
+    """Whether a fault looks for its VMA's lock at all, before it takes mmap_lock."""
+
+    @abstractmethod
+    def __init__(self, site: Site) -> None: ...
+
+    @abstractmethod
+    def new(self, cpu: Cpu, start: int) -> VmaLock:
+        """vma_lock_init: the lock of a VMA from page *start* on, which *cpu* allocates."""
+
+    @abstractmethod
+    def begin_write(self, cpu: Cpu) -> Steps[None]:
+        """*cpu* has just taken mmap_lock for writing."""
+
+    @abstractmethod
+    def end_write_all(self, cpu: Cpu) -> Steps[None]:
+        """vma_end_write_all: release every VMA that was locked since; *cpu* is about to let mmap_lock go."""

@@ -1,0 +1,82 @@
+"""A rwsem for each VMA (6.4 to 6.14; mm/mmap_lock.c and include/linux/mm.h of 6.13).
+
+Faults read-lock it with a trylock. A writer takes it for a moment, to set the VMA's *mark* to the sequence
+number of its mm; while the two are equal, faults go to mmap_lock. One store of the sequence then releases
+every VMA that was marked in the section.
+"""
+
+from __future__ import annotations
+
+from sim.designs.linux.activities import LOCK_VMA, VMA_WORK
+from sim.designs.linux.vma_locks.base import Site, VmaLock, VmaLocks
+from sim.engine import Steps
+from sim.hardware import Cpu
+from sim.sync import RwSem
+
+
+class RwSemVmaLocks(VmaLocks):
+    """mm_lock_seq, on a line of its own, and how rwsems are made."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self.sequence = 0
+        self.sequence_line = site.line("mm_lock_seq")
+
+    def new(self, cpu: Cpu, start: int) -> RwSemVmaLock:
+        site = self._site
+        line = site.machine.line(f"vm_lock of {start:#x}", cpu.socket, owner=cpu.id)
+        rwsem = RwSem(line.name, line, line, site.osq_nodes, site.scheduler, LOCK_VMA, site.rwsem)
+        return RwSemVmaLock(self, rwsem)
+
+    def begin_write(self, cpu: Cpu) -> Steps[None]:
+        return  # the sequence is counted at the end only, until 6.13
+        yield
+
+    def end_write_all(self, cpu: Cpu) -> Steps[None]:
+        yield from self.sequence_line.store(cpu, LOCK_VMA)
+        self.sequence += 1
+
+
+class RwSemVmaLock(VmaLock):
+    """The separately allocated `struct vma_lock`, and vm_lock_seq."""
+
+    __slots__ = ("_mark", "_mm", "_rwsem")
+
+    def __init__(self, mm: RwSemVmaLocks, rwsem: RwSem) -> None:
+        self._mm = mm
+        self._rwsem = rwsem
+        self._mark = -1
+
+    def start_read(self, cpu: Cpu) -> Steps[bool]:
+        yield from self._mm.sequence_line.read(cpu, VMA_WORK)
+        if self._mark == self._mm.sequence:
+            return False
+        taken = yield from self._rwsem.read_trylock(cpu)
+        if not taken:
+            return False
+        if self._mark == self._mm.sequence:  # a writer has come and gone since the first look
+            yield from self._rwsem.read_unlock(cpu)
+            return False
+        return True
+
+    def end_read(self, cpu: Cpu) -> Steps[None]:
+        return self._rwsem.read_unlock(cpu)
+
+    def start_write(self, cpu: Cpu) -> Steps[None]:
+        if self._mark == self._mm.sequence:
+            return
+        yield from self._rwsem.write_lock(cpu)
+        self._mark = self._mm.sequence
+        yield from self._rwsem.write_unlock(cpu)
+
+    def start_write_new(self) -> None:
+        self._mark = self._mm.sequence
+
+    def contradiction(self) -> str | None:
+        if self._mark <= self._mm.sequence:
+            return None
+        return f"is marked by writer {self._mark}, and there were {self._mm.sequence}"
+
+    def mark_detached(self, cpu: Cpu) -> Steps[None]:
+        return  # a flag in the VMA; readers that took the lock before have left, and new ones see it
+        yield

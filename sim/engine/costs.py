@@ -1,0 +1,47 @@
+"""Costs resolved once: the values of a spec on a core of one clock.
+
+    cost = at_clock(spec.costs, machine.spec.clock)
+    cpu.work(cost.vma_alloc, VMA_WORK)
+
+A spec has costs as they are written, cycles and time (`CycleCost`). Model code wants picoseconds, and wants
+them without looking anything up. `AtClock` has the spec's keys as slots, each cost an integer. mypy knows
+them: `tools/typed_costs.py` gives each its type and refuses one that the spec does not have.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+
+from pydantic import BaseModel
+
+from sim.quantities import CycleCost
+
+S = TypeVar("S", bound=BaseModel)
+
+
+class AtClock(Generic[S]):
+    """The values of an S: costs in ps, what is no cost (or a spec of its own) as it is. Nothing changes."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"{name} is what the files say, for the whole run")
+
+
+def at_clock(spec: S, clock: int) -> AtClock[S]:
+    """*spec* on a core of *clock* Hz."""
+    resolved = _slotted(type(spec))()
+    for name in type(spec).model_fields:
+        value = getattr(spec, name)
+        object.__setattr__(resolved, name, value.at(clock) if isinstance(value, CycleCost) else value)
+    return resolved
+
+
+@cache
+def _slotted(model: type[BaseModel]) -> type[AtClock[Any]]:
+    return type(model.__name__, (AtClock,), {"__slots__": tuple(model.model_fields)})

@@ -1,0 +1,49 @@
+"""Flushing by an instruction that all TLBs hear."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sim.engine import Steps
+from sim.hardware import TLB_FLUSH, CacheLine, Cpu, Machine
+from sim.mm.flush.ipi import SynchronousFlush
+
+
+class BroadcastFlush(SynchronousFlush):
+    """INVLPGB (Linux arch/x86/mm/tlb.c broadcast_tlb_flush, 6.15): no IPIs and nothing to do for the others.
+
+    A process begins with IPIs. The first flush that finds it on *start* cpus is its last by IPI: it gets a
+    global number there (use_global_asid), under which instructions reach its entries on all cpus, also on
+    those that idle or run something else. Linux looks at only one flush in 32 whether it is time.
+    """
+
+    def __init__(
+        self, machine: Machine, generation_line: CacheLine, *, concurrent: bool = True, start: int
+    ) -> None:
+        super().__init__(machine, generation_line, concurrent=concurrent)
+        assert machine.broadcast is not None
+        self._medium = machine.broadcast
+        self._start = start
+        self._global_since: int | None = None
+
+    @property
+    def valid_from(self) -> int:
+        return self.generation if self._global_since is None else self._global_since
+
+    def flush(self, cpu: Cpu, pages: Sequence[int]) -> Steps[None]:
+        if self._global_since is None:
+            enough = len(self._active) >= self._start
+            yield from super().flush(cpu, pages)
+            if enough and self._global_since is None:
+                self._global_since = self.generation
+            return
+        yield from self._line.write(cpu, TLB_FLUSH)
+        self.generation += 1
+        cpu.probe.flush(cpu, len(pages))
+        whole = len(pages) > self._ceiling
+        yield from self._medium.invalidate(cpu, 0 if whole else len(pages))
+        for other, asid in self._asid_on.items():
+            if whole:
+                other.tlb.flush(asid)
+            else:
+                other.tlb.invalidate(pages, asid)

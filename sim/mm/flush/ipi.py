@@ -1,0 +1,123 @@
+"""Linux's synchronous shootdown by IPI."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sim.engine import Steps
+from sim.hardware import TLB_FLUSH, CacheLine, Cpu, Machine
+
+
+class SynchronousFlush:
+    """Shootdown by IPI (Linux arch/x86/mm/tlb.c, 6.13): when it returns, no cpu has the translations.
+
+    *generation* counts the flushes of the address space. A target that is one behind flushes the range; one
+    that is further behind flushes everything and is up to date; one that is up to date does nothing. A cpu in
+    lazy-TLB mode is skipped and flushes when it comes back. With *concurrent* (5.13) the initiator's own TLB
+    is flushed while the targets are at it, without it before they are asked.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        generation_line: CacheLine,
+        *,
+        concurrent: bool = True,
+        mask: CacheLine | None = None,
+    ) -> None:
+        self._machine = machine
+        self._line = generation_line
+        self._ceiling = machine.spec.tlb.flush_ceiling
+        self._concurrent = concurrent
+        self._active: dict[Cpu, int] = {}
+        self._asid_on: dict[Cpu, int] = {}
+        self._mask = mask
+        self.generation = 0
+
+    def activate(self, cpu: Cpu) -> None:
+        """The address space is loaded on *cpu* (its bit in mm_cpumask is set)."""
+        self._active.setdefault(cpu, self.generation)
+        self._asid_on[cpu] = cpu.tlb.asid
+
+    # -- switching (`contexts`) -----------------------------------------------------------------------------
+
+    @property
+    def valid_from(self) -> int:
+        """A cpu that has seen this generation has no entries that were flushed elsewhere since."""
+        return self.generation
+
+    def leave(self, cpu: Cpu) -> Steps[int]:
+        """*cpu* loads another space (cpumask_clear_cpu); value: the generation that it has seen."""
+        yield from self._cpumask.write(cpu, TLB_FLUSH)
+        return self.drop(cpu)
+
+    def drop(self, cpu: Cpu) -> int:
+        """`leave` that takes no time."""
+        return self._active.pop(cpu)
+
+    def enter(self, cpu: Cpu) -> Steps[None]:
+        """*cpu* is about to load the space (cpumask_set_cpu, then mm.context.tlb_gen)."""
+        yield from self._cpumask.write(cpu, TLB_FLUSH)
+        self._active[cpu] = self.generation
+        yield from self._line.read(cpu, TLB_FLUSH)
+
+    def loaded(self, cpu: Cpu, asid: int) -> None:
+        """*cpu* has loaded the space under *asid*, up to date."""
+        self._active[cpu] = self.generation
+        self._asid_on[cpu] = asid
+
+    def forget(self, cpu: Cpu) -> None:
+        """*cpu* has given the space's asid away, and its entries with it."""
+        self._asid_on.pop(cpu, None)
+
+    @property
+    def _cpumask(self) -> CacheLine:
+        if self._mask is None:
+            self._mask = self._machine.line("mm_cpumask", self._line.home)
+        return self._mask
+
+    # -- flushing -------------------------------------------------------------------------------------------
+
+    def flush(self, cpu: Cpu, pages: Sequence[int]) -> Steps[None]:
+        """Remove *pages* from every TLB and wait until that is done."""
+        yield from self._line.write(cpu, TLB_FLUSH)
+        self.generation += 1
+        cpu.probe.flush(cpu, len(pages))
+        generation = self.generation
+
+        def flush_here(target: Cpu) -> int:
+            return self._flush_local(target, pages, generation, remote=target is not cpu)
+
+        targets = []
+        for other in self._active:
+            if other is cpu:
+                continue
+            if other.in_kernel_wait:
+                other.tlb.stale = True
+                self._active[other] = generation
+            else:
+                targets.append(other)
+        if not targets or not self._concurrent:
+            cpu.work(flush_here(cpu), TLB_FLUSH)
+        if not targets:
+            return
+        interrupts = self._machine.interrupts
+        round_ = yield from interrupts.start(cpu, targets, flush_here)
+        if self._concurrent:
+            cpu.work(flush_here(cpu), TLB_FLUSH)
+        yield from interrupts.finish(round_)
+
+    def _flush_local(self, cpu: Cpu, pages: Sequence[int], generation: int, *, remote: bool) -> int:
+        """`flush_tlb_func`: returns its cost."""
+        seen = self._active.get(cpu)
+        if seen is None or seen >= generation:  # the cpu has left the space, or is up to date
+            return 0
+        if seen == generation - 1 == self.generation - 1 and len(pages) <= self._ceiling:
+            self._active[cpu] = generation
+            cpu.probe.tlb_flush(cpu, len(pages), remote)
+            cpu.tlb.invalidate(pages)
+            return len(pages) * cpu.tlb.invalidate_cost
+        self._active[cpu] = self.generation
+        cpu.probe.tlb_flush(cpu, 0, remote)
+        cpu.tlb.flush()
+        return cpu.tlb.flush_cost

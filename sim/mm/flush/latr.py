@@ -1,0 +1,185 @@
+"""LATR: lazy TLB shootdowns, as CortenMM has them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from sim.engine import Steps
+from sim.hardware import TLB_FLUSH, CacheLine, Cpu, Machine
+from sim.mm.flush.ipi import SynchronousFlush
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """One published lazy flush: what it removed, as (page, frame), and when every other cpu has swept it."""
+
+    removed: Sequence[tuple[int, int]]
+    release: Callable[[], None]
+    free_at: int
+
+
+class LazyFlush:
+    """LATR (Kumar et al., ASPLOS'18) as in CortenMM: unmap flushes its own TLB and publishes the rest.
+
+    Each cpu has *slots* records. A cpu sweeps the records of all others at a timer tick, but only when
+    `tick mod cpus` is its number, so every *cpus* ticks. A record is free, and its frames with it, once every
+    cpu of the space has swept it. Sweep times follow from the tick alone, so they are computed when a record
+    is looked at instead of being events; the cost of a sweep is charged to the next kernel entry of its cpu.
+    A cpu whose records are all in use sends a *shootdown* instead.
+
+    A cpu that loads another space has swept what it will ever sweep: without PCID, as in CortenMM's kernel,
+    its entries go, and when it loads the space again it begins without any.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        shootdown: SynchronousFlush,
+        *,
+        slots: int,
+        tick: int,
+        publish: int,
+        search: int,
+        sweep: int,
+    ) -> None:
+        self._machine = machine
+        self._shootdown = shootdown
+        self._slots = slots
+        self._tick = tick
+        self._publish = publish
+        self._search = search
+        self._sweep = sweep
+        self._last_sweep: dict[Cpu, int] = {}
+        self._loaded: dict[Cpu, None] = {}
+        self._records: dict[Cpu, deque[_Record]] = {}
+        self._lines: dict[Cpu, CacheLine] = {}
+        self._pinned: dict[int, int] = {}
+
+    def activate(self, cpu: Cpu) -> None:
+        """The address space is loaded on *cpu*: it sweeps from now on."""
+        self._shootdown.activate(cpu)
+        self._sweeps(cpu)
+
+    def _sweeps(self, cpu: Cpu) -> None:
+        if cpu in self._loaded:
+            return
+        self._loaded[cpu] = None
+        self._last_sweep[cpu] = cpu.engine._now
+        if cpu not in self._records:
+            self._records[cpu] = deque()
+            self._lines[cpu] = self._machine.line(f"LATR slots of {cpu}", cpu.socket, owner=cpu.id)
+
+    # -- switching (`contexts`) -----------------------------------------------------------------------------
+
+    @property
+    def valid_from(self) -> int:
+        """Above what any cpu has seen that has left: none keeps its entries."""
+        return self._shootdown.generation + 1
+
+    def leave(self, cpu: Cpu) -> Steps[int]:
+        """*cpu* loads another space and sweeps no more."""
+        del self._loaded[cpu]
+        return self._shootdown.leave(cpu)
+
+    def drop(self, cpu: Cpu) -> int:
+        """`leave` that takes no time."""
+        del self._loaded[cpu]
+        return self._shootdown.drop(cpu)
+
+    def enter(self, cpu: Cpu) -> Steps[None]:
+        """*cpu* is about to load the space."""
+        return self._shootdown.enter(cpu)
+
+    def loaded(self, cpu: Cpu, asid: int) -> None:
+        """*cpu* has loaded the space, without entries, and sweeps from now on."""
+        self._shootdown.loaded(cpu, asid)
+        self._sweeps(cpu)
+
+    def forget(self, cpu: Cpu) -> None:
+        """*cpu* has given the space's asid away."""
+        self._shootdown.forget(cpu)
+
+    # -- flushing -------------------------------------------------------------------------------------------
+
+    def flush_lazily(
+        self, cpu: Cpu, removed: Sequence[tuple[int, int]], release: Callable[[], None]
+    ) -> Steps[None]:
+        """Flush the pages of *removed*, (page, frame) each, here and publish them for the others.
+
+        *release* is called when no cpu can translate them any more.
+        """
+        pages = [page for page, _ in removed]
+        records = self._records[cpu]
+        while len(records) >= self._slots and records[0].free_at <= cpu.engine._now:
+            self._recycle(records.popleft())
+        cpu.work(self._search, TLB_FLUSH)
+        if len(records) >= self._slots:
+            yield from self._shootdown.flush(cpu, pages)
+            release()
+            return
+        cpu.probe.flush(cpu, len(pages))
+        cpu.probe.tlb_flush(cpu, len(pages), remote=False)
+        cpu.tlb.invalidate(pages)
+        cpu.work(len(pages) * cpu.tlb.invalidate_cost, TLB_FLUSH)
+        self._pinned.update((frame, page) for page, frame in removed)
+        yield from self._lines[cpu].write(cpu, TLB_FLUSH)
+        cpu.work(self._publish, TLB_FLUSH)
+        records.append(_Record(removed, release, self._swept_by_all(cpu, cpu.engine._now)))
+
+    def flush(self, cpu: Cpu, pages: Sequence[int]) -> Steps[None]:
+        """Flush *pages* everywhere before going on: nothing is put off."""
+        yield from self._shootdown.flush(cpu, pages)
+
+    def catch_up(self, cpu: Cpu) -> None:
+        """Take the sweep that is due on *cpu*: drop the translations that others have published."""
+        now = cpu.engine._now
+        if self._next_sweep(cpu, self._last_sweep[cpu]) > now:
+            return
+        self._last_sweep[cpu] = now
+        for other, records in self._records.items():
+            if other is not cpu and records:
+                cpu.work(self._sweep, TLB_FLUSH)
+                for record in records:
+                    cpu.probe.tlb_flush(cpu, len(record.removed), remote=True)
+                    cpu.tlb.invalidate(page for page, _ in record.removed)
+
+    def settle(self) -> None:
+        """No thread runs: let every record be swept."""
+        for records in self._records.values():
+            while records:
+                self._recycle(records.popleft())
+
+    def releases(self) -> Iterator[Callable[[], None]]:
+        """What is to be called for the records that not all have swept."""
+        for records in self._records.values():
+            for record in records:
+                yield record.release
+
+    def is_pinned(self, page: int, frame: int) -> bool:
+        """Whether a record keeps *frame*, which *page* was mapped to, because TLBs may still hold it."""
+        return self._pinned.get(frame) == page
+
+    def _recycle(self, record: _Record) -> None:
+        for cpu in self._loaded:
+            cpu.tlb.invalidate(page for page, _ in record.removed)
+        for _, frame in record.removed:
+            del self._pinned[frame]
+        record.release()
+
+    def _next_sweep(self, cpu: Cpu, after: int) -> int:
+        """First time after *after* at which *cpu* sweeps: tick number k with k mod cpus == cpu."""
+        period = self._tick * len(self._machine.cpus)
+        offset = self._tick * cpu.id
+        return offset + ((after - offset) // period + 1) * period
+
+    def _swept_by_all(self, cpu: Cpu, published: int) -> int:
+        """When every other cpu of the space has swept: one turn of the ticks, from the next one on."""
+        cpus = self._machine.cpus
+        tick = published // self._tick + len(cpus)
+        while cpus[tick % len(cpus)] is cpu or cpus[tick % len(cpus)] not in self._loaded:
+            tick -= 1
+            if tick * self._tick <= published:
+                return published
+        return tick * self._tick

@@ -1,0 +1,32 @@
+"""Are the values of a spec resolved for a clock, and for good?"""
+
+from __future__ import annotations
+
+import pytest
+
+from sim.engine.costs import at_clock
+from sim.quantities import Cost, Duration, Spec
+
+
+class Costs(Spec):
+    private: Cost
+    mixed: Cost
+    tick: Duration
+    absent: Cost | None = None
+
+
+COSTS = Costs.model_validate({"private": "10 cycles", "mixed": "10 cycles + 3 ns", "tick": "1 us"})
+
+
+@pytest.mark.parametrize(("clock", "cycle"), [(1_000_000_000, 1000), (2_000_000_000, 500)])
+def test_is_each_cost_that_of_the_clock(clock: int, cycle: int) -> None:
+    cost = at_clock(COSTS, clock)
+    assert (cost.private, cost.mixed) == (10 * cycle, 10 * cycle + 3000)
+    assert (cost.tick, cost.absent) == (1_000_000, None)
+
+
+def test_can_it_be_changed() -> None:
+    cost = at_clock(COSTS, 1_000_000_000)
+    with pytest.raises(AttributeError, match="private is what the files say"):
+        cost.private = 0  # type: ignore[misc]
+    assert not hasattr(cost, "__dict__")
