@@ -15,7 +15,7 @@ from sim.engine import Probe
 from sim.files import load_spec
 from sim.hardware import MachineSpec
 from sim.mm import BrokenInvariant
-from sim.workload import BenchSpec, Measurement, simulate
+from sim.workload import Measurement, WorkloadSpec, simulate
 
 
 class Breaks(Probe):
@@ -47,8 +47,10 @@ def test_is_a_run_with_a_wrong_end_state_an_error(kind: str) -> None:
 
 
 def bench(design: Any, steps: list[dict[str, Any]], probe: Probe | None = None, **fields: Any) -> Measurement:
-    raw = {"name": "b", "title": "b", "family": "bench", "rounds": 3, **fields}
-    spec = BenchSpec.model_validate({**raw, "roles": [{"who": "all", "steps": steps}]}, strict=False)
+    prepare = [{"touch": {"at": "slot"}}] if "layout" in fields else []
+    roles = [{"who": "all", "prepare": prepare, "steps": steps}]
+    raw = {"name": "b", "title": "b", "requests": 3, "roles": roles, **fields}
+    spec = WorkloadSpec.model_validate(raw, strict=False)
     tlb = {"entries": 64, "pcid": True, "switch": "50 ns"}
     return simulate(
         MachineSpec.model_validate(raw_spec({"tlb": tlb})),
@@ -67,11 +69,15 @@ def test_is_a_bench_checked_with_the_spaces_that_its_cpus_have_left(left: bool) 
     """Two spaces, each with a number of its own on each cpu."""
     flush = {"method": "ipi", "concurrent": True, "asids": 2}
     design = spec_model("bench").model_validate({"name": "t", "title": "", "family": "bench", "flush": flush})
-    steps: list[dict[str, Any]] = [{"switch_space": "next"}, {"touch": {}}]
-    spaces = {"count": 2, "pages": 4}
-    bench(design, steps, spaces=spaces)
+    steps: list[dict[str, Any]] = [{"switch_mm": "next"}, {"touch": {"at": "slot"}}]
+    spaces = {
+        "processes": 2,
+        "layout": {"request": "4 pages", "stride": "4 pages", "slots": 1},
+        "setup": [{"mmap": {"at": "layout"}}],
+    }
+    bench(design, steps, **spaces)
     with pytest.raises(BrokenInvariant, match=r"cpu \d can still translate page 0x5 to frame 99"):
-        bench(design, steps, Breaks(left=left), spaces=spaces)
+        bench(design, steps, Breaks(left=left), **spaces)
 
 
 @pytest.mark.parametrize("design", ["linux-buddy", "llfree"])
