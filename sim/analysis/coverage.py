@@ -60,6 +60,10 @@ class Catalogue(Protocol):
 
     def machine(self, name: str) -> HasClock: ...
     def placements(self, workload: str) -> Sequence[str]: ...
+    def shares_cpus(self, workload: str, placement: str) -> bool:
+        """Whether *workload* may have more threads than there are cpus."""
+        ...
+
     def reported(self, workload: str, placement: str) -> Reported:
         """How the benchmark behind *workload* computes its throughput."""
         ...
@@ -131,6 +135,9 @@ class FileCatalogue:
 
     def placements(self, workload: str) -> Sequence[str]:
         return cast("WorkloadSpec", self._once("workload", workload).spec).placement_names
+
+    def shares_cpus(self, workload: str, placement: str) -> bool:
+        return cast("WorkloadSpec", self._once("workload", workload).spec).shares_cpus(placement)
 
     def reported(self, workload: str, placement: str) -> Reported:
         return cast("WorkloadSpec", self._once("workload", workload).spec).reported(placement)
@@ -206,7 +213,7 @@ def _question(row: Observation, named: Sequence[str], catalogue: Catalogue) -> Q
     needs = {cell: tuple(metric.needs(cell, machine.cpus)) for cell in cells}
     for point in (point for points in needs.values() for point in points):
         _name("design", point.design, catalogue)
-        if point.threads > machine.cpus:
+        if point.threads > machine.cpus and not catalogue.shares_cpus(point.workload, point.placement):
             raise NotCoveredError(f"{point.threads} threads on a machine of {machine.cpus} cpus")
         if (refusal := catalogue.refusal(point)) is not None:
             raise NotCoveredError(refusal)

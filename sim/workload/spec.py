@@ -100,6 +100,10 @@ class WorkloadSpec(Spec):
         """How the benchmark computes its throughput in *placement*."""
         return self.plan(placement).throughput
 
+    def shares_cpus(self, placement: str) -> bool:
+        """Whether there may be more threads than cpus in *placement*; not in one that there is not."""
+        return placement in (self.placements or ("",)) and self.plan(placement).cpus is not None
+
     def plan(self, placement: str) -> WorkloadPlan:
         """The workload as it is in *placement*, "" if it has none. Raises `KeyError` for an unknown one."""
         over = self.placements[placement] if placement or self.placements else {}

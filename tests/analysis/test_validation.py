@@ -54,6 +54,9 @@ class Toys:
         known = {"pf": ("low", "high"), "unmap": ("low", "high"), "mmap": ("low",), "metis": ()}
         return known[workload]
 
+    def shares_cpus(self, workload: str, placement: str) -> bool:
+        return False
+
     def reported(self, workload: str, placement: str) -> Reported:
         return "from-latency" if workload == "mmap" else "over-time"
 

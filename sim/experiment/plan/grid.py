@@ -85,7 +85,7 @@ class Grid:
         workload = self._variant(cell.workload, extra, cell.assignment)
         if machine is None or design is None or workload is None:
             return None
-        if cell.threads > machine.spec.cpus:
+        if cell.threads > machine.spec.cpus and not workload.spec.shares_cpus(cell.placement):
             self._refuse_threads(cell.threads, machine)
         self._refuse_strangers(machine, design, workload)
         known = workload.spec.placement_names
@@ -129,7 +129,9 @@ class Grid:
         counts: dict[object, tuple[Cell, set[int]]] = {}
         for cell in cells:
             known = cell.workload.spec.placement_names or ("",)
-            if cell.threads > cell.machine.spec.cpus or cell.placement not in known:
+            too_many = cell.threads > cell.machine.spec.cpus
+            shares = cell.workload.spec.shares_cpus(cell.placement)
+            if cell.placement not in known or (too_many and not shares):
                 continue  # refused as it is
             key = (id(cell.machine), id(cell.workload), cell.placement)
             counts.setdefault(key, (cell, set()))[1].add(cell.threads)

@@ -125,7 +125,7 @@ def _check(
     for index, threads in _items(document, "threads", int) if not _varies(document) else ():
         for machine in machines:
             cpus = machine.spec.cpus
-            if threads > cpus:
+            if threads > cpus and not any(_shares_cpus(workload) for workload in workloads):
                 message = f"more threads than {machine.name} has cpus"
                 place: KeyPath = ("threads", index)
                 faults.append(document.fault(place, message, value=threads, allowed=f"1 to {cpus}"))
@@ -197,3 +197,8 @@ def _items(document: Document, key: str, kind: type[T]) -> list[tuple[int, T]]:
     if not isinstance(items, list):
         return []
     return [(index, item) for index, item in enumerate(items) if type(item) is kind]
+
+
+def _shares_cpus(workload: Resolved[WorkloadSpec]) -> bool:
+    """Whether some placement of *workload* may have more threads than there are cpus."""
+    return any(workload.spec.shares_cpus(name) for name in workload.spec.placement_names or ("",))
