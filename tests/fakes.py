@@ -67,6 +67,9 @@ class Workload(Spec):
     def window_of(self, placement: str) -> None:
         return None
 
+    def shares_cpus(self, placement: str) -> bool:
+        return False
+
 
 @dataclass(frozen=True)
 class Measurement:

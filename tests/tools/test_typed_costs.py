@@ -13,10 +13,10 @@ ROOT = Path(__file__).parents[2]
 MODULE = """\
 from sim.engine.costs import at_clock
 from sim.designs.linux.spec import Costs, LinuxSpec
-from sim.hardware.spec import Tlb
+from sim.hardware.spec import TlbSpec
 
 
-def use(costs: Costs, tlb: Tlb) -> None:
+def use(costs: Costs, tlb: TlbSpec) -> None:
     cost, entries = at_clock(costs, 1), at_clock(tlb, 1)
     reveal_type({})
 """
