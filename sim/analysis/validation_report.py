@@ -213,7 +213,7 @@ def _time_table(result: ValidationResult, points: Sequence[CellName]) -> Iterato
     rows = [
         (
             _escaped(key[0]),
-            _escaped(key[2]),
+            _escaped(" ".join(filter(None, key[2:4]))),
             str(key[4]),
             duration(sum(values)),
             *(plain_number(value) for value in values),

@@ -57,10 +57,18 @@ class Stage:
         return cpu.node if node == "local" else node
 
 
-def sequence(stage: Stage, steps: Sequence[spec.Step]) -> Callable[[Worker], Steps[None]]:
+def sequence(stage: Stage, steps: Sequence[spec.Step]) -> Callable[[Worker], Steps[object]]:
     """*steps* one after the other, as the body of a thread."""
     actions = [_action(stage, step) for step in steps]
     queues = stage.queues
+    if len(actions) == 1 and queues is None:
+        (only,) = actions
+
+        def run_alone(worker: Worker) -> Steps[object]:
+            body = only(worker)
+            return _nothing() if body is None else body
+
+        return run_alone
 
     def run(worker: Worker) -> Steps[None]:
         for action in actions:
@@ -78,6 +86,11 @@ def sequence(stage: Stage, steps: Sequence[spec.Step]) -> Callable[[Worker], Ste
                 yield from queues.preempt(worker.cpu)
 
     return run if queues is None else run_in_turn
+
+
+def _nothing() -> Steps[None]:
+    return
+    yield
 
 
 def _action(stage: Stage, step: spec.Step) -> Action:
@@ -304,7 +317,7 @@ def _maybe(stage: Stage, step: spec.Step) -> Action:
     assert what is not None
     steps, otherwise = sequence(stage, what.steps), sequence(stage, what.otherwise)
 
-    def run(worker: Worker) -> Steps[None]:
+    def run(worker: Worker) -> Steps[object]:
         done = worker.stream(what.stream).random() < what.probability
         return steps(worker) if done else otherwise(worker)
 

@@ -7,7 +7,7 @@ from functools import singledispatch
 from typing import TYPE_CHECKING
 
 from sim.engine import Steps
-from sim.mm import Shootdown, Touch
+from sim.mm import Operation, Shootdown, Touch
 from sim.quantities import PAGE_BYTES
 from sim.workload.draws import CountDraw, SizeDraw, drawing
 from sim.workload.step_spec import MmapStep, PlacedStep, RangeStep, ShootdownStep, TouchStep
@@ -15,7 +15,7 @@ from sim.workload.step_spec import MmapStep, PlacedStep, RangeStep, ShootdownSte
 if TYPE_CHECKING:
     from sim.workload.thread import Worker
 
-Action = Callable[["Worker"], "Steps[None] | None"]
+Action = Callable[["Worker"], "Steps[object] | None"]
 """Does a step for a thread. None where that is private work, which takes no generator."""
 
 Places = Callable[["Worker"], Sequence[range]]
@@ -35,13 +35,13 @@ def placed_action(step: PlacedStep) -> Action:
 def _mmap(step: MmapStep) -> Action:
     size = _size(step)
 
-    def anywhere(worker: Worker) -> Steps[None]:
+    def anywhere(worker: Worker) -> Steps[int]:
         pages = size(worker)
-        yield from worker.map(step.operation(worker.slots.pages if pages is None else pages, None))
+        return worker.map(step.operation(worker.slots.pages if pages is None else pages, None))
 
-    def slot(worker: Worker) -> Steps[None]:
+    def slot(worker: Worker) -> Steps[int]:
         pages = _or(size(worker), worker.slots.pages)
-        yield from worker.map(step.operation(pages, _slot(step, worker)))
+        return worker.map(step.operation(pages, _slot(step, worker)))
 
     def layout(worker: Worker) -> Steps[None]:
         slots = worker.slots
@@ -52,52 +52,64 @@ def _mmap(step: MmapStep) -> Action:
         for place in worker.slots.own(worker.index):
             yield from worker.map(step.operation(len(place), place.start))
 
-    return {"anywhere": anywhere, "slot": slot, "layout": layout, "own slots": own_slots}[step.at]
+    actions: dict[str, Action] = {
+        "anywhere": anywhere,
+        "slot": slot,
+        "layout": layout,
+        "own slots": own_slots,
+    }
+    return actions[step.at]
 
 
 @placed_action.register(RangeStep)
 def _range(step: RangeStep) -> Action:
     """munmap, mprotect, madvise: a call for each range, or for each of its pages that is meant."""
-    places, every = _places(step), step.every
+    places = _places(step)
 
-    def run(worker: Worker) -> Steps[None]:
-        for place in places(worker):
-            if every == 1:
-                yield from worker.space.perform(worker.cpu, step.operation(place))
-                continue
-            for page in place:
-                yield from worker.space.perform(worker.cpu, step.operation(range(page, page + 1)))
+    def pages_apart(worker: Worker) -> list[range]:
+        return [range(page, page + 1) for place in places(worker) for page in place]
 
-    return run
+    calls = places if step.every == 1 else pages_apart
+    return _each(calls, lambda worker, place: step.operation(place))
 
 
 @placed_action.register(TouchStep)
 def _touch(step: TouchStep) -> Action:
-    places, whole = _places(step), step.bytes == "all"
+    write, whole, in_turn = step.write, step.bytes == "all", step.order == "in-turn"
 
-    def run(worker: Worker) -> Steps[None]:
-        for place in places(worker):
-            pages: Sequence[int] = place
-            if step.order == "random":
-                pages = worker.stream(step.stream).sample(pages, len(pages))
-            yield from worker.space.perform(worker.cpu, Touch(pages, step.write, whole))
+    def touch(worker: Worker, place: range) -> Touch:
+        pages = place if in_turn else worker.stream(step.stream).sample(place, len(place))
+        return Touch(pages, write, whole)
 
-    return run
+    return _each(_places(step), touch)
 
 
 @placed_action.register(ShootdownStep)
 def _shootdown(step: ShootdownStep) -> Action:
-    places, targets = _places(step), step.targets
-    number = 1 if targets == "next" else targets
+    targets = 1 if step.targets == "next" else step.targets
 
-    def run(worker: Worker) -> Steps[None]:
-        cpu, holders = worker.cpu, None
-        if isinstance(number, int):
-            cpus = worker.space.machine.cpus
-            after = [cpus[(cpu.id + 1 + other) % len(cpus)] for other in range(min(number, len(cpus) - 1))]
-            holders = [holder for holder in after if holder is not cpu]
-        for place in places(worker):
-            yield from worker.space.perform(cpu, Shootdown(place, holders))
+    def shootdown(worker: Worker, place: range) -> Shootdown:
+        if not isinstance(targets, int):
+            return Shootdown(place)
+        cpu, cpus = worker.cpu, worker.space.machine.cpus
+        after = [cpus[(cpu.id + 1 + other) % len(cpus)] for other in range(min(targets, len(cpus) - 1))]
+        return Shootdown(place, [holder for holder in after if holder is not cpu])
+
+    return _each(_places(step), shootdown)
+
+
+def _each(places: Places, ask: Callable[[Worker, range], Operation]) -> Action:
+    """An operation on each of *places*. One on a single place has no generator around its own."""
+
+    def run(worker: Worker) -> Steps[object]:
+        found = places(worker)
+        if len(found) == 1:
+            return worker.space.perform(worker.cpu, ask(worker, found[0]))
+        return several(worker, found)
+
+    def several(worker: Worker, found: Sequence[range]) -> Steps[None]:
+        for place in found:
+            yield from worker.space.perform(worker.cpu, ask(worker, place))
 
     return run
 
