@@ -62,7 +62,8 @@ def kind_of(path: Path) -> Kind:
 
 def _keys(path: Path, document: Document, faults: list[Fault], below: tuple[Path, ...] = ()) -> set[str]:
     """The top-level keys of a file, and of what it inherits from where that is of one kind."""
-    keys, reference, chain = set(document.tree), document.tree.get("inherits"), (*below, real(path))
+    keys = set(spec_types.in_new_form("workload", document.tree))
+    reference, chain = document.tree.get("inherits"), (*below, real(path))
     if isinstance(reference, str):
         found = {presets.find(kind, reference, path.parent) for kind in KINDS}
         parents = [parent for parent in found if isinstance(parent, Path) and real(parent) not in chain]

@@ -133,6 +133,11 @@ EXPERIMENT = "name: e\nmachine: m\ndesigns: [d]\nworkloads: [w]\n"
         ("design", "name: d\nfamily: lunix\n", False),
         ("workload", "name: w\ninherits: pf\nthread: [{mmap: {at: anywhere}}]\n", True),
         ("workload", "name: w\ninherits: pf\nthread: [{mmap: {at: home}}]\n", False),
+        ("workload", "name: w\ninherits: pf\nthread: [{mmap: {at: $where, size: $pages pages}}]\n", True),
+        ("workload", "name: w\ninherits: pf\nthread: [{compute: {choice: [1 us, $long]}}]\n", True),
+        ("workload", "name: w\ninherits: pf\nlayout: {request: $size, slots: $slots}\n", True),
+        ("workload", "name: w\ninherits: pf\nwindow: {skew: $time}\n", False),
+        ("machine", "name: m\ninherits: x\ncoherence: {hit: $hit}\n", False),
         ("workload", "name: w\ninherits: cna-lock2\nlocks: {file_lock: {threshold: 1 ms}}\n", True),
         (
             "workload",
