@@ -36,7 +36,8 @@ def find_any(reference: str) -> list[Resolved[BaseModel]]:
 
 
 def kind_of(path: Path) -> Kind:
-    """What a file is: by its keys and those of the files it inherits from, else by the folder it lies in."""
+    """What a file is: by its keys and those of the files it inherits from, else by the folder it lies in,
+    or the one above."""
     faults: list[Fault] = []
     document = read_document(path, faults)
     if document is None:
@@ -51,7 +52,8 @@ def kind_of(path: Path) -> Kind:
         best = [
             kind for kind in best if any(_needs(model) <= keys for model in spec_types.all_of(kind))
         ] or best
-    here = [kind for kind in best if real(path).parent.name == presets.folder(kind).name]
+    above = [folder.name for folder in real(path).parents[:2]]
+    here = [kind for kind in best if presets.folder(kind).name in above]
     if len(best) > 1 and not here:
         message = "cannot tell what this file describes: its keys fit no single kind"
         folders = ", ".join(presets.folder(kind).name for kind in KINDS)

@@ -204,7 +204,7 @@ def _parametric(part: Schema) -> Schema:
 
 
 def _or_parameter(value: Schema) -> Schema:
-    inner = {
+    inner: Schema = {
         key: [_or_parameter(item) for item in value[key]] for key in ("prefixItems", "anyOf") if key in value
     }
     if isinstance(value.get("items"), dict):

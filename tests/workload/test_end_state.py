@@ -12,7 +12,7 @@ from plain import BUDGET, measure
 
 from sim.designs import spec_model
 from sim.engine import Probe
-from sim.experiment import load_spec
+from sim.files import load_spec
 from sim.hardware import MachineSpec
 from sim.mm import BrokenInvariant
 from sim.workload import BenchSpec, Measurement, simulate
