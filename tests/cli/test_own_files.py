@@ -145,7 +145,7 @@ def test_is_a_value_set_by_the_path_that_show_prints(command: Command, study: Pa
     assert "thread[2].compute" in command("show", "study/loop.yaml").out
     answer = command("run", "study/x.yaml", "--set", f"{path}=5", "--dry-run")
     assert answer.code == 2
-    assert answer.err.startswith(f"--set {path}=5: thread[2].compute: not a duration")
+    assert answer.err.startswith(f"--set {path}=5: thread[2].compute: not a cost")
     assert command("run", "study/x.yaml", "--set", f"{path}=7 us", "--dry-run").code == 0
 
 
