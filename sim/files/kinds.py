@@ -48,7 +48,7 @@ def kind_of(path: Path) -> Kind:
     }
     fitting["experiment"] += len(keys & {"machine", "include"})  # read before its model is
     best = [kind for kind in KINDS if fitting[kind] == max(fitting.values())]
-    if len(best) > 1:  # a minimal design has no key that a bench could not have, which needs more
+    if len(best) > 1:  # few keys fit several kinds, of which some need more
         best = [
             kind for kind in best if any(_needs(model) <= keys for model in spec_types.all_of(kind))
         ] or best
