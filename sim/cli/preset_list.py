@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sim import plugins
@@ -23,20 +24,30 @@ def preset_list(kind: Kind) -> RenderableType:
 
 
 def _preset_table(kind: Kind) -> TextTable:
-    """Name and title of each preset."""
+    """Name, folder (if there are any) and title of each preset, one folder after the other."""
+    files = presets.files_of(kind)
+    groups = {name: presets.group(kind, claims[0]) for name, claims in files.items()}
     table = TextTable(box=None, pad_edge=False, header_style="bold")
     table.add_column(kind, no_wrap=True)
+    if any(groups.values()):
+        table.add_column("folder", no_wrap=True)
     table.add_column("title", overflow="fold")
-    for name, (path, *rivals) in presets.files_of(kind).items():
-        if rivals:
-            paths = ", ".join(str(file) for file in (path, *rivals))
-            table.add_row(name, f"(several plug-ins bring it: name one by its path: {paths})")
-            continue
-        faults: list[Fault] = []
-        document = read_document(path, faults)
-        title = "" if document is None else document.tree.get("title", "")
-        table.add_row(name, f"(faulty: see cortensim check {path})" if faults else str(title))
+    for name in sorted(groups, key=lambda name: (groups[name], name)):
+        folder = [groups[name]] if any(groups.values()) else []
+        table.add_row(name, *folder, _title(kind, files[name]))
     return table
+
+
+def _title(kind: Kind, claims: list[Path]) -> str:
+    """What the file of a name says of itself, or why nobody can tell."""
+    if len(claims) > 1:
+        paths = ", ".join(map(str, claims))
+        return f"({presets.rivals(kind, claims)}: name one by its path: {paths})"
+    faults: list[Fault] = []
+    document = read_document(claims[0], faults)
+    if faults:
+        return f"(faulty: see cortensim check {claims[0]})"
+    return "" if document is None else str(document.tree.get("title", ""))
 
 
 def _plugin_table() -> TextTable:
@@ -59,6 +70,6 @@ def _brought(plugin: Plugin) -> Iterator[str]:
     yield plugin.brings
     for kind in KINDS:
         folder = plugin.folder(f"{kind}s")
-        for path in sorted(folder.glob("*.yaml")) if folder else ():
+        for path in sorted(folder.rglob("*.yaml")) if folder else ():
             hidden = path not in presets.files_of(kind)[path.stem]
             yield f"{kind} {path.stem}" + (" (hidden: a preset on board has its name)" if hidden else "")

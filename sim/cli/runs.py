@@ -49,7 +49,7 @@ def add(commands: Commands) -> None:
     run.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[],
         help="another value, by the path that `show` prints: seed=7, layout.leaves=64, "
-        "workload.thread[2].compute.time=1us (repeatable)",
+        "workload.thread[2].compute=1us (repeatable)",
     )  # fmt: skip
     run.add_argument(
         "--schedule", metavar="RULE",

@@ -36,7 +36,8 @@ def find_any(reference: str) -> list[Resolved[BaseModel]]:
 
 
 def kind_of(path: Path) -> Kind:
-    """What a file is: by its keys and those of the files it inherits from, else by the folder it lies in."""
+    """What a file is: by its keys and those of the files it inherits from, else by the folder it lies in,
+    or the one above."""
     faults: list[Fault] = []
     document = read_document(path, faults)
     if document is None:
@@ -47,11 +48,12 @@ def kind_of(path: Path) -> Kind:
     }
     fitting["experiment"] += len(keys & {"machine", "include"})  # read before its model is
     best = [kind for kind in KINDS if fitting[kind] == max(fitting.values())]
-    if len(best) > 1:  # a minimal design has no key that a bench could not have, which needs more
+    if len(best) > 1:  # few keys fit several kinds, of which some need more
         best = [
             kind for kind in best if any(_needs(model) <= keys for model in spec_types.all_of(kind))
         ] or best
-    here = [kind for kind in best if real(path).parent.name == presets.folder(kind).name]
+    above = [folder.name for folder in real(path).parents[:2]]
+    here = [kind for kind in best if presets.folder(kind).name in above]
     if len(best) > 1 and not here:
         message = "cannot tell what this file describes: its keys fit no single kind"
         folders = ", ".join(presets.folder(kind).name for kind in KINDS)
@@ -62,7 +64,8 @@ def kind_of(path: Path) -> Kind:
 
 def _keys(path: Path, document: Document, faults: list[Fault], below: tuple[Path, ...] = ()) -> set[str]:
     """The top-level keys of a file, and of what it inherits from where that is of one kind."""
-    keys, reference, chain = set(document.tree), document.tree.get("inherits"), (*below, real(path))
+    keys = set(spec_types.in_new_form("workload", document.tree))
+    reference, chain = document.tree.get("inherits"), (*below, real(path))
     if isinstance(reference, str):
         found = {presets.find(kind, reference, path.parent) for kind in KINDS}
         parents = [parent for parent in found if isinstance(parent, Path) and real(parent) not in chain]

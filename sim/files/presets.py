@@ -1,12 +1,14 @@
 """Where the machine, design, workload and experiment files are.
 
 A file is named by its stem (`epyc-9965-guest`) if it is one of the presets, or by a path (anything with a
-`/` or ending in `.yaml`). Presets come with the package; in a checkout they are the folders at its root.
+`/` or ending in `.yaml`). Presets come with the package; in a checkout they are the folders at its root, and
+those below them: a folder is a group for people, and a name means one file whatever folder that lies in.
 Plug-ins bring more (see `sim.plugins`); a name that is on board stays what it is, whatever is installed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import files
 from os.path import isfile
 from pathlib import Path
@@ -45,14 +47,25 @@ def folder(kind: Kind) -> Path:
 
 
 def files_of(kind: Kind) -> dict[str, list[Path]]:
-    """The presets of a kind by name, sorted: one file each, or several where plug-ins bring the same name."""
-    found = {path.stem: [path] for path in folder(kind).glob("*.yaml")}
+    """The presets of a kind by name, sorted: one file each, or several that have the same name.
+
+    Those of a plug-in that has the name of one on board are left out.
+    """
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder(kind).rglob("*.yaml")):
+        found.setdefault(path.stem, []).append(path)
     on_board = set(found)
     for package in dict.fromkeys(plugin.folder(f"{kind}s") for plugin in plugins.installed()):
-        for path in sorted(package.glob("*.yaml")) if package else ():
+        for path in sorted(package.rglob("*.yaml")) if package else ():
             if path.stem not in on_board:
                 found.setdefault(path.stem, []).append(path)
     return dict(sorted(found.items()))
+
+
+def group(kind: Kind, path: Path) -> str:
+    """The folder of a preset below that of its kind, "" for one that lies in none or is not on board."""
+    lies_in, top = path.parent, folder(kind)
+    return lies_in.relative_to(top).as_posix() if lies_in != top and lies_in.is_relative_to(top) else ""
 
 
 def names(kind: Kind) -> list[str]:
@@ -63,6 +76,16 @@ def names(kind: Kind) -> list[str]:
 def is_path(reference: str) -> bool:
     """Whether *reference* names a file by its path rather than a preset by its name."""
     return "/" in reference or reference.endswith(".yaml")
+
+
+def rivals(kind: Kind, claims: Sequence[Path]) -> str:
+    """Who brings files of one name, in words."""
+    on_board = claims[0].is_relative_to(folder(kind))
+    return (
+        f"several {kind}s on board have this name"
+        if on_board
+        else f"several plug-ins bring a {kind} of this name"
+    )
 
 
 def find(
@@ -86,9 +109,7 @@ def find(
         return claims[0]
     if claims:
         paths = ", ".join(str(path) for path in claims)
-        return Fault(
-            f"several plug-ins bring a {kind} of this name", value=reference, allowed=f"a path: {paths}"
-        )
+        return Fault(rivals(kind, claims), value=reference, allowed=f"a path: {paths}")
     known = list(presets)
     return Fault(
         f"unknown {kind}",

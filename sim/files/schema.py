@@ -54,6 +54,10 @@ _SWEPT = "A value of a machine, design or workload file, by its path"
 _PATHS = r"^(machine|design|workload)\..+$"
 _RANGE: Schema = {"type": "string", "pattern": PATTERN, "description": f"Whole numbers: {FORMS}"}
 
+_SCALARS = ("string", "integer", "number", "boolean")
+_PARAMETER: Schema = {"type": "string", "pattern": r"\$\w"}
+"""A text with the name of a parameter, as steps and layouts of workloads may have it."""
+
 
 def schema(kind: Kind) -> Schema:
     """The JSON Schema of a kind of file."""
@@ -186,9 +190,32 @@ def _workload() -> tuple[Schema, dict[str, Schema]]:
     body, definitions = _models(spec_types.of("workload"), WorkloadPlan)
     plan = definitions.pop("WorkloadPlan")
     spelt = {key: plan["properties"][key] for key in ("layout", "setup", "thread", "refill", "roles")}
-    overlay = {"type": "object", "additionalProperties": False, "properties": plan["properties"]}
+    definitions |= {name: _parametric(part) for name, part in _referred(spelt, definitions).items()}
+    overlaid = {**plan["properties"], "parameters": body["properties"]["parameters"]}
+    overlay = {"type": "object", "additionalProperties": False, "properties": overlaid}
     placements = {**body["properties"]["placements"], "additionalProperties": overlay}
     return {**body, "properties": {**body["properties"], **spelt, "placements": placements}}, definitions
+
+
+def _parametric(part: Schema) -> Schema:
+    """The schema of a mapping, each value of which may also be a text with the name of a parameter."""
+    properties = {key: _or_parameter(value) for key, value in part["properties"].items()}
+    return {**part, "properties": properties}
+
+
+def _or_parameter(value: Schema) -> Schema:
+    inner: Schema = {
+        key: [_or_parameter(item) for item in value[key]] for key in ("prefixItems", "anyOf") if key in value
+    }
+    if isinstance(value.get("items"), dict):
+        inner["items"] = _or_parameter(value["items"])
+    value = {**value, **inner}
+    kinds = [value, *value.get("oneOf", ())]
+    if not any(kind.get("type") in _SCALARS or "enum" in kind for kind in kinds):
+        return value
+    about: Schema = {key: value[key] for key in ("description", "default", "title") if key in value}
+    bare = {key: part for key, part in value.items() if key not in about}
+    return {**about, "anyOf": [bare, _PARAMETER]}
 
 
 def _branches(families: Mapping[str, tuple[Schema, dict[str, Schema]]]) -> tuple[Schema, dict[str, Schema]]:

@@ -19,8 +19,11 @@ _RENAMED = {"rounds": "requests", "switch_space": "switch_mm", "discard": "madvi
 
 
 def in_new_form(raw: Mapping[str, Any]) -> Mapping[str, Any]:
-    """*raw*, what a workload file says, in today's form; one that is in it already is left as it is."""
-    if raw.get("family") != "bench":
+    """*raw*, what a workload file says, in today's form.
+
+    What is in it already is left as it is, and so are design files, which have families but no `roles`.
+    """
+    if raw.get("family") != "bench" or "roles" not in raw:
         return raw
     new = {_RENAMED.get(key, key): value for key, value in raw.items() if key != "family"}
     if isinstance(placement := new.pop("placement", None), str):

@@ -264,7 +264,7 @@ class WorkloadPlan(Spec):
 
     @property
     def has_processes(self) -> bool:
-        """Whether anything needs an address space: a bench of lines, locks or an allocator does not."""
+        """Whether anything needs an address space: lines, locks and an allocator do not."""
         if self.stack is not None or self.layout is not None or self.processes > 1:
             return True
         return any(step.placed is not None or step.switch_mm for _, step in self.all_steps())

@@ -66,8 +66,8 @@ FILES = {
         "(allowed: cortenmm-adv, cortenmm-rw, linux-5.1,",
     ),
     "bench of an allocator on a design without": (
-        EXPERIMENT.replace("[pf]", "[bulk-order-0-get]").replace("placements: [low]\n", ""),
-        "e.yaml:3:23: designs[1]: cortenmm-adv offers no allocate, no free, which bulk-order-0-get needs",
+        EXPERIMENT.replace("[pf]", "[bulk]").replace("[low]", "[order-0-get]"),
+        "e.yaml:3:23: designs[1]: cortenmm-adv offers no allocate, no free, which bulk needs",
         "(allowed: linux-5.1, linux-6.13, linux-6.13-invlpgb, linux-6.13-llfree, linux-buddy, llfree)",
     ),
     "threads above cpus": (

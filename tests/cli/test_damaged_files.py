@@ -64,7 +64,7 @@ def test_is_any_damaged_experiment_answered(command: Command, folder: Path, file
     path = folder / "e.yaml"
     shipped = [
         path.read_text().replace(f"name: {path.stem}", "name: e")
-        for path in sorted(presets.folder("experiment").glob("*.yaml"))
+        for path in sorted(presets.folder("experiment").rglob("*.yaml"))
     ]
     for text in (RICH, *shipped):
         path.write_text(text)

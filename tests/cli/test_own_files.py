@@ -24,7 +24,7 @@ layout: {request: 16 KiB, stride: 128 KiB, order: own}
 thread:
   - mmap: {at: anywhere}
   - touch: {at: mapped}
-  - compute: {time: 5 us}
+  - compute: 5 us
   - munmap: {at: mapped}
 placements: {threads: {}}
 """
@@ -139,13 +139,13 @@ def test_does_a_dry_run_say_what_would_run_and_write_nothing(command: Command, s
 
 
 @pytest.mark.parametrize(
-    "path", ["workload.thread[2].compute.time", "thread[2].compute.time", "workload.thread.2.compute.time"]
+    "path", ["workload.thread[2].compute", "thread[2].compute", "workload.thread.2.compute"]
 )
 def test_is_a_value_set_by_the_path_that_show_prints(command: Command, study: Path, path: str) -> None:
-    assert "thread[2].compute.time" in command("show", "study/loop.yaml").out
+    assert "thread[2].compute" in command("show", "study/loop.yaml").out
     answer = command("run", "study/x.yaml", "--set", f"{path}=5", "--dry-run")
     assert answer.code == 2
-    assert answer.err.startswith(f"--set {path}=5: thread[2].compute.time: not a duration")
+    assert answer.err.startswith(f"--set {path}=5: thread[2].compute: not a cost")
     assert command("run", "study/x.yaml", "--set", f"{path}=7 us", "--dry-run").code == 0
 
 
@@ -156,7 +156,7 @@ def test_is_a_value_set_by_the_path_that_show_prints(command: Command, study: Pa
             "memory=interleave",
             "a key of more than one kind of file (allowed: machine.memory or workload.memory)",
         ),
-        ("thread[9].compute.time=1 us", "no such place in study/loop.yaml"),
+        ("thread[9].compute=1 us", "no such place in study/loop.yaml"),
         ("thread[x]=1", "must be a path and a value"),
         ("limits.pcp_batch=0", "limits.pcp_batch: too small"),
     ],

@@ -269,7 +269,7 @@ def test_is_a_design_that_two_packages_bring_asked_for_by_its_path(site: Path, c
     install(site, "toymm", "toy")
     install(site, "rival", "toy-2")
     look_again()
-    assert "several plug-ins bring it: name one by its path" in command("list", "designs").out
+    assert "several plug-ins bring a design of this name: name" in command("list", "designs").out
     answer = command("check", "try-toy.yaml")
     assert answer.code == 2
     assert "several plug-ins bring a design of this name" in answer.err

@@ -1,16 +1,22 @@
-"""Does every example in README.md and docs/extending.md work as it stands there?"""
+"""Does every example in README.md, docs/extending.md and docs/workloads.md work as it stands there?"""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
+from pydantic import BaseModel
+
+from sim.workload.lock_spec import LockSpec
+from sim.workload.step_spec import MmapStep, RangeStep, Step
 
 ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -74,8 +80,8 @@ def test_does_the_command_line_of_the_readme_work(command: str, tmp_path: Path) 
     run("-m", "sim", *arguments, folder=tmp_path)
 
 
-def extending_files(folder: Path) -> None:
-    for _, text in _BLOCK.findall((ROOT / "docs/extending.md").read_text()):
+def extending_files(folder: Path, page: str = "docs/extending.md") -> None:
+    for _, text in _BLOCK.findall((ROOT / page).read_text()):
         name = re.match(r"# ([\w.-]+\.(?:yaml|py|csv))\n", text)
         if name:
             comment = len(name[0]) if name[1].endswith(".csv") else 0  # CSV has none
@@ -115,3 +121,45 @@ def test_does_the_lock_of_extending_run(tmp_path: Path) -> None:
 def test_does_the_listener_of_extending_hear_of_locks(tmp_path: Path) -> None:
     extending_files(tmp_path)
     assert run("longest_hold.py", folder=tmp_path).count(" ns\n") == 3
+
+
+WORKLOADS = (ROOT / "docs/workloads.md").read_text(encoding="utf-8")
+"""The page, whose examples each begin with the name of their file."""
+
+
+def test_does_the_first_example_of_workloads_run(tmp_path: Path) -> None:
+    extending_files(tmp_path, "docs/workloads.md")
+    (block,) = blocks("docs/workloads.md", "sh")
+    for line in block.splitlines():
+        run("-m", "sim", *shlex.split(line)[1:], folder=tmp_path)
+    assert (tmp_path / "results/try-smallest/points.csv").is_file()
+
+
+def test_does_every_workload_of_the_page_run(tmp_path: Path) -> None:
+    """With three threads, of which the two that share a cpu are the ones that a run queue is for."""
+    extending_files(tmp_path, "docs/workloads.md")
+    names = [path.stem for path in sorted(tmp_path.glob("*.yaml")) if not path.stem.startswith("try-")]
+    assert len(names) > 8
+    run("-m", "sim", "check", *(f"{name}.yaml" for name in names), folder=tmp_path)
+    experiment = {"name": "all", "machine": "epyc-9965-guest", "designs": ["linux-6.13"], "threads": [3]}
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump({**experiment, "workloads": names}))
+    said = run("-m", "sim", "run", "all.yaml", "--no-plots", "--json", folder=tmp_path)
+    assert json.loads(said)["failed"] == 0
+
+
+def test_does_the_table_name_every_step() -> None:
+    table = WORKLOADS.split("## All steps")[1].split("##")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    beside = {"per", "node"}  # keys beside a step
+    steps = {field.alias or name for name, field in Step.model_fields.items()} - beside
+    assert sorted(re.findall(r"`(\w+)`", "".join(rows))) == sorted(steps)
+
+
+def test_does_the_page_name_every_kind_of_lock_and_place() -> None:
+    kinds = {kind for lock in get_args(get_args(LockSpec)[0]) for kind in literals(lock, "kind")}
+    places = {place for step in (MmapStep, RangeStep) for place in literals(step, "at")}
+    assert [word for word in sorted(kinds | places) if f"`{word}`" not in WORKLOADS] == []
+
+
+def literals(model: type[BaseModel], key: str) -> tuple[str, ...]:
+    return get_args(model.model_fields[key].annotation)

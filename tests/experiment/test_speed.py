@@ -74,7 +74,8 @@ def free_cpus() -> float:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "limit_ms"), [(["--help"], 200), (["check", "configs/experiments/paper-micro.yaml"], 400)]
+    ("arguments", "limit_ms"),
+    [(["--help"], 200), (["check", "configs/experiments/paper/paper-micro.yaml"], 400)],
 )
 def test_is_the_command_line_instant(arguments: list[str], limit_ms: float) -> None:
     times = []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from fakes import faults_of
 
-from sim.files import load_spec, parse_override
+from sim.files import kind_of, load_spec, parse_override, presets
 
 Write = Callable[[str, str], None]
 
@@ -217,3 +217,32 @@ def test_is_an_override_beside_the_tree_refused(path: str) -> None:
 def test_which_override_texts_are_refused(text: str) -> None:
     (fault,) = faults_of(parse_override, text, f"--set {text}")
     assert fault.startswith(f"--set {text}: ")
+
+
+def test_does_a_name_find_its_file_in_a_folder_below(write: Write, house: Path) -> None:
+    """Also for a parent and from a folder beside; a path counts from the file's own folder."""
+    for folder in ("near", "far"):
+        (house / "configs/machines" / folder).mkdir()
+    write("configs/machines/near/tiny.yaml", "name: tiny\ninherits: small\ncpus: 2\n")
+    write("configs/machines/far/mini.yaml", "name: mini\ninherits: tiny\n")
+    write("configs/machines/far/nano.yaml", "name: nano\ninherits: ../near/tiny.yaml\ncpus: 1\n")
+    assert [load_spec("machine", name).document.tree["cpus"] for name in ("mini", "nano")] == [2, 1]
+    assert [presets.group("machine", presets.files_of("machine")[name][0]) for name in ("mini", "small")] == [
+        "far",
+        "",
+    ]
+
+
+def test_are_two_files_of_one_name_one_error(write: Write, house: Path) -> None:
+    (house / "configs/machines/near").mkdir()
+    write("configs/machines/near/small.yaml", "name: small\ncpus: 2\n")
+    (fault,) = faults_of(load_spec, "machine", "small")
+    assert "several machines on board have this name" in fault
+    assert all(f"configs/machines/{path}" in fault for path in ("small.yaml", "near/small.yaml"))
+    assert presets.rivals("machine", presets.files_of("machine")["small"]) in fault
+
+
+def test_is_a_file_in_a_folder_below_of_the_kind_of_the_folder(write: Write, house: Path) -> None:
+    (house / "workloads/mine").mkdir()
+    write("workloads/mine/plain.yaml", "name: plain\n")
+    assert kind_of(house / "workloads/mine/plain.yaml") == "workload"

@@ -46,16 +46,14 @@ def test_is_a_run_with_a_wrong_end_state_an_error(kind: str) -> None:
         measure(kind=kind, threads=2, probe=Breaks())
 
 
-def bench(design: Any, steps: list[dict[str, Any]], probe: Probe | None = None, **fields: Any) -> Measurement:
-    prepare = [{"touch": {"at": "slot"}}] if "layout" in fields else []
-    roles = [{"who": "all", "prepare": prepare, "steps": steps}]
-    raw = {"name": "b", "title": "b", "requests": 3, "roles": roles, **fields}
-    spec = WorkloadSpec.model_validate(raw, strict=False)
+def run(design: Any, steps: list[dict[str, Any]], probe: Probe | None = None, **fields: Any) -> Measurement:
+    """Two threads that do *steps* three times."""
+    raw = {"name": "w", "title": "", "requests": 3, "roles": [{"who": "all", "steps": steps}], **fields}
     tlb = {"entries": 64, "pcid": True, "switch": "50 ns"}
     return simulate(
         MachineSpec.model_validate(raw_spec({"tlb": tlb})),
         design,
-        spec,
+        WorkloadSpec.model_validate(raw, strict=False),
         placement="",
         threads=2,
         seed=1,
@@ -65,8 +63,8 @@ def bench(design: Any, steps: list[dict[str, Any]], probe: Probe | None = None, 
 
 
 @pytest.mark.parametrize("left", [False, True])
-def test_is_a_bench_checked_with_the_spaces_that_its_cpus_have_left(left: bool) -> None:
-    """Two spaces, each with a number of its own on each cpu."""
+def test_are_spaces_checked_that_cpus_have_left(left: bool) -> None:
+    """Two processes, each with a number of its own on each cpu."""
     flush = {"method": "ipi", "concurrent": True, "asids": 2}
     design = spec_model("bench").model_validate({"name": "t", "title": "", "family": "bench", "flush": flush})
     steps: list[dict[str, Any]] = [{"switch_mm": "next"}, {"touch": {"at": "slot"}}]
@@ -75,13 +73,13 @@ def test_is_a_bench_checked_with_the_spaces_that_its_cpus_have_left(left: bool) 
         "layout": {"request": "4 pages", "stride": "4 pages", "slots": 1},
         "setup": [{"mmap": {"at": "layout"}}],
     }
-    bench(design, steps, **spaces)
+    run(design, steps, **spaces)
     with pytest.raises(BrokenInvariant, match=r"cpu \d can still translate page 0x5 to frame 99"):
-        bench(design, steps, Breaks(left=left), **spaces)
+        run(design, steps, Breaks(left=left), **spaces)
 
 
 @pytest.mark.parametrize("design", ["linux-buddy", "llfree"])
-def test_may_a_bench_keep_blocks_of_pages(design: str) -> None:
-    """Each round allocates three blocks and frees one."""
+def test_may_a_thread_keep_blocks_of_pages(design: str) -> None:
+    """Each request allocates three blocks and frees one."""
     steps: list[dict[str, Any]] = [{"allocate": {"count": 3, "order": 2}}, {"free": {"count": 1, "order": 2}}]
-    assert bench(load_spec("design", design).spec, steps).operations > 0
+    assert run(load_spec("design", design).spec, steps).operations > 0

@@ -53,7 +53,7 @@ def _largest(points: Sequence[Point]) -> str:
 def _origin(path: Path) -> str:
     """Whose file it is."""
     shipped = [real(presets.folder(kind)) for kind in presets.KINDS]
-    return "preset" if real(path).parent in shipped else "your own"
+    return "preset" if any(real(path).is_relative_to(folder) for folder in shipped) else "your own"
 
 
 def _count(number: int, thing: str) -> str:
