@@ -267,7 +267,7 @@ def test_does_the_report_explain_each_miss_or_admit_that_nobody_has(held_against
     assert page.count("### cortenmm-adv: pf") == 2
     assert "The toy is too simple." in page
     assert page.count(NOT_EXPLAINED) == 1
-    assert "| cortenmm-adv | pf | 8 | 1 µs | 250 | 750 |" in page
+    assert "| cortenmm-adv | pf high | 8 | 1 µs | 250 | 750 |" in page
 
 
 def test_stand_both_throughputs_side_by_side_where_a_benchmark_divides_by_latency(held_against) -> None:
