@@ -328,6 +328,7 @@ def test_are_a_run_s_figures_written_with_the_main_one_first(write_run, points, 
     assert all(path.read_bytes().startswith(PNG) for path in paths[::2])
 
 
+@pytest.mark.ci
 def test_does_a_real_run_draw_under_its_own_title(tmp_path: Path) -> None:
     experiment = sim.load("quickstart", {"threads": [1, 2]})
     points = sim.run(experiment, out=tmp_path / "run")

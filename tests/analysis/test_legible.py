@@ -117,6 +117,7 @@ def drawn(points: pd.DataFrame, breakdown: pd.DataFrame) -> Iterator[tuple[str, 
 PUBLISHED: list[Observation] = list(read_published(default_files()))
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name", RUNS)
 def test_can_every_figure_of_a_run_be_read(name: str, make_points, make_breakdown) -> None:
     points = RUNS[name](make_points)

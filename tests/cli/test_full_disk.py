@@ -33,6 +33,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("room", [0, 100, 3000])
 def test_is_what_was_finished_kept_when_a_file_cannot_grow(tmp_path: Path, whole: Path, room: int) -> None:
     """The limit of a file's size stands for the end of the disk: the write stops within a record."""

@@ -18,6 +18,8 @@ from pydantic import BaseModel
 from sim.workload.lock_spec import LockSpec
 from sim.workload.step_spec import MmapStep, RangeStep, Step
 
+pytestmark = pytest.mark.ci
+
 ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
