@@ -63,6 +63,8 @@ class Kernel(Performer):
     process.
     """
 
+    __slots__ = ()
+
     space: ClassVar[type[AddressSpace] | None] = None
 
     def __init__(self, machine: Machine, spec: DesignSpec) -> None:

@@ -24,6 +24,16 @@ class Machine:
     cpus are counted from 0 to *online* - 1: `cpus[i]` sits at `order[i]`.
     """
 
+    __slots__ = (
+        "broadcast",
+        "cpus",
+        "engine",
+        "fabric",
+        "interrupts",
+        "memory",
+        "spec",
+    )
+
     def __init__(
         self,
         engine: Engine,

@@ -35,6 +35,14 @@ class AddressSpace(Performer, ABC):
     themselves. Pages are page numbers.
     """
 
+    __slots__ = (
+        "_exception",
+        "_syscall",
+        "_user_access",
+        "machine",
+        "root",
+    )
+
     root: PageTablePage
     walk_retries: ClassVar[int] = 8
 

@@ -101,6 +101,8 @@ class Pool(NamedTuple):
 class PhysicalMemory(ABC):
     """An allocator, and what it answers about all its frames while no thread runs."""
 
+    __slots__ = ("in_use",)
+
     def __init__(self) -> None:
         self.in_use = FrameTable()
 

@@ -19,6 +19,8 @@ Handlers: TypeAlias = Mapping[type[Operation], Handler]
 class Performer:
     """*operations* says what is offered and how; a subclass names its own and inherits the rest."""
 
+    __slots__ = ()
+
     operations: ClassVar[Handlers] = {}
 
     def __init_subclass__(cls) -> None:

@@ -51,6 +51,8 @@ class NodePolicy(Protocol):
 class FirstTouch:
     """MPOL_LOCAL, the default: the node of the cpu that asks."""
 
+    __slots__ = ("_visible",)
+
     strict: ClassVar[bool] = False
 
     def __init__(self, topology: Topology) -> None:
@@ -66,6 +68,8 @@ class Interleave:
     It chooses where the search begins and no more: when that node is full its zone list goes on.
     """
 
+    __slots__ = ("_next", "_nodes")
+
     strict: ClassVar[bool] = False
 
     def __init__(self, topology: Topology) -> None:
@@ -80,6 +84,8 @@ class Interleave:
 
 class OneNode:
     """MPOL_BIND to a single node."""
+
+    __slots__ = ("_node",)
 
     strict: ClassVar[bool] = True
 

@@ -13,7 +13,8 @@ from machines import NS
 from sim.designs.linux import LinuxKernel
 from sim.designs.linux.mmap import HIGHEST_PAGE
 from sim.designs.linux.vma import AnonVma, Vma
-from sim.engine import Steps
+from sim.engine import Probe, Steps
+from sim.engine.probe import CpuView, LockView, Mode
 from sim.errors import ModelError
 from sim.hardware import Cpu
 from sim.mm import READ_WRITE, Madvise, Mmap, Munmap, SegmentationFault
@@ -457,6 +458,28 @@ def test_is_there_one_zone_for_all_in_a_guest_without_numa() -> None:
 
 # -- several threads -----------------------------------------------------------------------------------
 
+
+class Commits(Probe):
+    """What is mapped, as changes take effect: when their thread gives up writing under mmap_lock."""
+
+    def __init__(self) -> None:
+        self.lock: object = None
+        self.doing: dict[object, tuple[str, range]] = {}
+        self.mapped: set[int] = set()
+
+    def lock_release(self, lock: LockView, cpu: CpuView, mode: Mode) -> None:
+        if lock is self.lock and mode == "write":
+            self._commit(cpu)
+
+    def lock_downgraded(self, lock: LockView, cpu: CpuView) -> None:
+        if lock is self.lock:
+            self._commit(cpu)
+
+    def _commit(self, cpu: CpuView) -> None:
+        name, pages = self.doing[cpu]
+        (self.mapped.update if name == "mmap" else self.mapped.difference_update)(pages)
+
+
 ranges = st.tuples(st.integers(0, 30), st.integers(1, 12))
 operation = st.tuples(st.sampled_from(["mmap", "munmap"]), ranges)
 
@@ -467,26 +490,20 @@ operation = st.tuples(st.sampled_from(["mmap", "munmap"]), ranges)
 def test_do_overlapping_changes_take_effect_in_the_order_of_the_lock(
     plans: list[list[tuple[str, tuple[int, int]]]], ties: Any
 ) -> None:
-    process = linux(cpus=len(plans), ties=ties)
+    commits = Commits()
+    process = linux(cpus=len(plans), ties=ties, listeners=(commits,))
     space = process.space
-    oracle: set[int] = set()
-    doing: dict[Cpu, tuple[str, tuple[int, int]]] = {}
-    end_write_all = space.vma_locks.end_write_all
-
-    def committing(cpu: Cpu) -> Steps[None]:
-        name, (start, pages) = doing[cpu]
-        (oracle.update if name == "mmap" else oracle.difference_update)(range(start, start + pages))
-        yield from end_write_all(cpu)
+    commits.lock = space.mmap_lock
+    oracle = commits.mapped
 
     def body(cpu: Cpu) -> Steps[None]:
         for name, (start, pages) in plans[cpu.id]:
-            doing[cpu] = (name, (start, pages))
+            commits.doing[cpu] = (name, range(start, start + pages))
             if name == "mmap":
                 yield from space.perform(cpu, Mmap(pages, BASE + start))
             else:
                 yield from space.perform(cpu, Munmap(BASE + start, pages))
 
-    space.vma_locks.end_write_all = committing
     process.run(dict.fromkeys(range(len(plans)), body))
     assert {page for page in range(50) if process.is_mapped(BASE + page)} == oracle
 

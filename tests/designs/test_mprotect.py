@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kernels import BASE, GIB, KINDS, LEAF, Process
 from machines import NS
 
-from sim.engine import Steps
+from sim.engine import Probe, Steps
+from sim.engine.probe import CallView, CpuView
 from sim.errors import ModelError
 from sim.hardware import Cpu
 from sim.mm import NOTHING, READ, READ_WRITE, Mprotect, Present, Rights, SegmentationFault, Status
@@ -114,20 +117,39 @@ def test_is_a_hole_an_error() -> None:
         process.do(("mprotect", BASE, 9, READ))
 
 
+class Flushes(Probe):
+    """The sizes of flushes, and who has mmap_lock for writing when one begins and at each acknowledgement."""
+
+    def __init__(self) -> None:
+        self.pages: list[int] = []
+        self.writers: list[object] = []
+        self.lock: Any = None
+
+    def flush(self, cpu: CpuView, pages: int) -> None:
+        self.pages.append(pages)
+        self.writers.append(self.lock and self.lock.writer)
+
+    def ipi_ack(self, cpu: CpuView, call: CallView, at: int) -> None:
+        self.writers.append(self.lock and self.lock.writer)
+
+
 def test_is_mmap_lock_held_for_writing_across_the_flush() -> None:
-    process = Process("linux", cpus=4)
+    flushes = Flushes()
+    process = Process("linux", cpus=4, listeners=(flushes,))
     process.do(("mmap", 64, BASE), ("touch", BASE))
-    held: list[Cpu | None] = []
-    flush = process.space.tlb.flush
+    flushes.lock = process.space.mmap_lock
+    process.run(
+        {
+            1: lambda cpu: process.space.perform(cpu, Mprotect(BASE, 20, READ)),
+            **dict.fromkeys((0, 2, 3), spin),
+        }
+    )
+    assert flushes.writers == [process.cpus[1].current] * 4  # the flush, three others
 
-    def noting(cpu: Cpu, pages: list[int]) -> Steps[None]:
-        held.append(process.space.mmap_lock.writer)
-        yield from flush(cpu, pages)
-        held.append(process.space.mmap_lock.writer)
 
-    process.space.tlb.flush = noting
-    process.do(("mprotect", BASE, 20, READ), cpu=1)
-    assert held == [process.cpus[1].current] * 2
+def spin(cpu: Cpu) -> Steps[None]:
+    cpu.work(100_000 * NS, "user")
+    yield cpu.take_pending()
 
 
 @pytest.mark.parametrize(
@@ -135,20 +157,14 @@ def test_is_mmap_lock_held_for_writing_across_the_flush() -> None:
 )
 def test_which_changes_flush(first: Rights, then: Rights, flushes: int) -> None:
     """pte_needs_flush: raised or lowered, but not from nothing."""
-    process = Process("linux", cpus=2)
+    heard = Flushes()
+    process = Process("linux", cpus=2, listeners=(heard,))
     process.do(("mmap", 4, BASE), ("touch", BASE))
     if first != READ_WRITE:
         process.do(("mprotect", BASE, 4, first))
-    asked: list[list[int]] = []
-    flush = process.space.tlb.flush
-
-    def noting(cpu: Cpu, pages: list[int]) -> Steps[None]:
-        asked.append(list(pages))
-        return flush(cpu, pages)
-
-    process.space.tlb.flush = noting
+    heard.pages.clear()
     process.do(("mprotect", BASE, 4, then))
-    assert asked == [[BASE]] * flushes
+    assert heard.pages == [1] * flushes
 
 
 # -- CortenMM's statuses ---------------------------------------------------------------------------------

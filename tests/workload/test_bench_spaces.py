@@ -6,12 +6,13 @@ from typing import Any, cast
 
 import kernels
 import pytest
-from machines import raw_spec
+from machines import Tally, raw_spec
 
 from sim.designs import DesignSpec, spec_model
+from sim.engine import QUIET, Probe
 from sim.errors import ModelError
 from sim.files import load_spec
-from sim.hardware import Cpu, InterruptController, MachineSpec, Tlb
+from sim.hardware import MachineSpec, Tlb
 from sim.workload import Budget, Measurement, WorkloadSpec, simulate
 
 BUDGET = Budget(events=5_000_000, simulated_ps=10**12)
@@ -60,9 +61,13 @@ def design(**flush: Any) -> DesignSpec:
     return spec_model("bench").model_validate(raw)
 
 
-def measure(spec: WorkloadSpec, threads: int = 1, tlb: dict[str, Any] | None = None) -> Measurement:
+def measure(
+    spec: WorkloadSpec, threads: int = 1, tlb: dict[str, Any] | None = None, probe: Probe = QUIET
+) -> Measurement:
     machine = MachineSpec.model_validate(raw_spec({"tlb": {"entries": 64, **(tlb or {})}}))
-    return simulate(machine, design(), spec, placement="", threads=threads, seed=1, budget=BUDGET)
+    return simulate(
+        machine, design(), spec, placement="", threads=threads, seed=1, budget=BUDGET, probe=probe
+    )
 
 
 def test_what_does_a_pass_over_more_pages_than_the_tlb_holds_cost() -> None:
@@ -120,19 +125,10 @@ def test_does_a_shootdown_measure_the_flush_alone() -> None:
 
 
 @pytest.mark.parametrize(("targets", "calls"), [("all", 3), ("next", 1), (2, 2), (9, 3)])
-def test_whom_does_a_shootdown_ask(targets: str | int, calls: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
-    start = InterruptController.start
-
-    def counting(self: Any, sender: Cpu, chosen: Any, call: Any) -> Any:
-        chosen = list(chosen)
-        asked.append(len(chosen))
-        return start(self, sender, chosen, call)
-
-    monkeypatch.setattr(InterruptController, "start", counting)
-    spec = bench(shootdown(targets), others=[{"compute": "1 ms"}], requests=1)
-    measure(spec, 4)
-    assert asked == [calls]
+def test_whom_does_a_shootdown_ask(targets: str | int, calls: int) -> None:
+    tally = Tally()
+    measure(bench(shootdown(targets), others=[{"compute": "1 ms"}], requests=1), 4, probe=tally)
+    assert tally.calls == calls
 
 
 def test_is_a_translation_that_survives_its_flush_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,9 @@ from kernels import KINDS
 from machines import NS
 from plain import BUDGET, measure, workload
 
+from sim.engine import Probe
+from sim.engine.probe import CpuView
 from sim.errors import BudgetExceeded, ModelError
-from sim.hardware import CacheLine, Cpu
-from sim.mm import AddressSpace
 from sim.workload import Budget
 from sim.workload.run import START
 from sim.workload.window import Record
@@ -110,28 +112,29 @@ def test_are_runs_repeated_until_enough_threads_have_been_measured() -> None:
     assert measure(workload(pooled_threads=3), threads=3) == once
 
 
-def start_times(threads: int, seed: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """When each thread, by number, sees the start flag."""
-    seen: dict[int, int] = {}
-    read = CacheLine.read
+class StartTimes(Probe):
+    """When each thread, by number, was charged for its start the last time: when it has seen the flag."""
 
-    def noting(line: CacheLine, cpu: Cpu, activity: str = "cache line") -> Any:
-        yield from read(line, cpu, activity)
+    def __init__(self) -> None:
+        self.seen: dict[int, int] = {}
+
+    def charge(self, cpu: CpuView, activity: str, cost: int) -> None:
         if activity == START:
-            seen[cpu.id] = cpu.now
-
-    with monkeypatch.context() as patch:
-        patch.setattr(CacheLine, "read", noting)
-        measure(compute(["1 us"]), threads=threads, seed=seed)
-    return [seen[cpu] for cpu in range(threads)]
+            self.seen[cpu.id] = cpu.now
 
 
-def test_do_threads_start_in_an_order_that_is_not_the_order_of_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+def start_times(threads: int, seed: int) -> list[int]:
+    times = StartTimes()
+    measure(compute(["1 us"]), threads=threads, seed=seed, probe=times)
+    return [times.seen[cpu] for cpu in range(threads)]
+
+
+def test_do_threads_start_in_an_order_that_is_not_the_order_of_cpus() -> None:
     """Nearer clusters see the flag first, as they should; inside a cluster the number means nothing."""
     ahead = pairs = 0
     orders = set()
     for seed in range(60):
-        times = start_times(16, seed, monkeypatch)
+        times = start_times(16, seed)
         orders.add(tuple(sorted(range(16), key=times.__getitem__)))
         for cluster in (times[4:8], times[8:12], times[12:16]):
             for one, other in combinations(cluster, 2):
@@ -142,19 +145,27 @@ def test_do_threads_start_in_an_order_that_is_not_the_order_of_cpus(monkeypatch:
     assert abs(ahead / pairs - 0.5) < 0.06
 
 
-def test_do_threads_use_their_stacks_before_the_clock_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    touched: list[tuple[int, int]] = []
-    touch = AddressSpace.access
+class Frames(Probe):
+    """Which cpus took frames before the run began."""
 
-    def noting(space: AddressSpace, cpu: Cpu, page: int, *, write: bool = True) -> Any:
-        touched.append((cpu.id, page))
-        return touch(space, cpu, page, write=write)
+    def __init__(self) -> None:
+        self.cpus: list[int] = []
+        self.before: list[int] | None = None
 
-    monkeypatch.setattr(AddressSpace, "access", noting)
+    def frame_allocated(self, cpu: CpuView, frame: int, order: int) -> None:
+        self.cpus.append(cpu.id)
+
+    def run_begins(self, cpus: Sequence[CpuView]) -> None:
+        self.before = list(self.cpus)
+
+
+def test_do_threads_use_their_stacks_before_the_clock_runs() -> None:
+    """Three pages each; cpu 0, which runs first, makes the tables of levels 3 to 1 as well."""
+    frames = Frames()
     stack = {"size": "64 KiB", "touched": "12 KiB"}
-    point = measure(compute(["1 us"], stack=stack), kind="linux", threads=4)
-    assert sorted(cpu for cpu, _ in touched) == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
-    assert len({page for _, page in touched}) == 12
+    point = measure(compute(["1 us"], stack=stack), kind="linux", threads=4, probe=frames)
+    assert frames.before == frames.cpus
+    assert Counter(frames.cpus) == {0: 3 + 3, 1: 3, 2: 3, 3: 3}
     assert set(point.breakdown_ns_per_op) <= {"user", START, "idle"}
 
 

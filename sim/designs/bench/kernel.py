@@ -25,12 +25,16 @@ from sim.mm import (
 class BareKernel(Kernel):
     """The machine alone."""
 
+    __slots__ = ()
+
     def __init__(self, machine: Machine, spec: DesignSpec) -> None:
         pass
 
 
 class AllocatorKernel(Kernel):
     """A page allocator."""
+
+    __slots__ = ("_pages",)
 
     def __init__(self, machine: Machine, spec: DesignSpec) -> None:
         assert isinstance(spec, BenchDesignSpec)
@@ -52,6 +56,13 @@ class AllocatorKernel(Kernel):
 
 class TlbKernel(Kernel):
     """Address spaces of pages that are always present, switched and flushed when a bench asks for it."""
+
+    __slots__ = (
+        "_contexts",
+        "_flush",
+        "_frames",
+        "_machine",
+    )
 
     space = BareSpace
 

@@ -38,6 +38,14 @@ class BareSpace(AddressSpace):
     which survives the flush is wrong and is found.
     """
 
+    __slots__ = (
+        "_contexts",
+        "_frames",
+        "_next",
+        "_tracked",
+        "tlb",
+    )
+
     def __init__(
         self, machine: Machine, cpu: Cpu, spec: FlushSpec, frames: count[int], contexts: ContextTable
     ) -> None:

@@ -187,6 +187,8 @@ class Cursor:
 class Protocol(ABC):
     """How cursors lock. One object for an address space's kernel."""
 
+    __slots__ = ()
+
     @abstractmethod
     def make_lock(self, table: PageTablePage) -> object:
         """The lock of a new page-table page, on its descriptor's line."""

@@ -48,6 +48,22 @@ LOCK_FRAMES = "lock: frames"
 class FrameAllocator(PhysicalMemory):
     """Frames for data and page tables."""
 
+    __slots__ = (
+        "_buddies",
+        "_caches",
+        "_chunk",
+        "_cost",
+        "_global",
+        "_limits",
+        "_lock",
+        "_machine",
+        "_orders",
+        "_part",
+        "_policy",
+        "_total",
+        "frames",
+    )
+
     def __init__(self, machine: Machine, spec: CortenSpec, cost: AtClock[Costs], nodes: QueueNodes) -> None:
         super().__init__()
         self._machine = machine

@@ -21,6 +21,18 @@ from sim.sync import QueueNodes, Rcu, VisibleReaders
 class CortenKernel(Kernel):
     """CortenMM of one variant on one machine."""
 
+    __slots__ = (
+        "contexts",
+        "cost",
+        "frames",
+        "machine",
+        "nodes",
+        "rcu",
+        "spec",
+        "table_pool",
+        "visible_readers",
+    )
+
     space = CortenSpace
 
     def __init__(self, machine: Machine, spec: DesignSpec) -> None:

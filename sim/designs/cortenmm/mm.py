@@ -37,6 +37,15 @@ if TYPE_CHECKING:
 class CortenMm(AddressSpace):
     """The state of one process. The page table is the only record of what is mapped."""
 
+    __slots__ = (
+        "_active_line",
+        "cost",
+        "kernel",
+        "protocol",
+        "tlb",
+        "va",
+    )
+
     def __init__(self, kernel: CortenKernel, cpu: Cpu) -> None:
         super().__init__(kernel.machine)
         self.kernel = kernel

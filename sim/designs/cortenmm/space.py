@@ -17,6 +17,8 @@ from sim.mm import Handlers, Mmap, Mprotect, Munmap
 class CortenSpace(CortenMm):
     """One process."""
 
+    __slots__ = ()
+
     operations: ClassVar[Handlers] = {Mmap: mmap, Munmap: munmap, Mprotect: mprotect}
 
     def fault(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:

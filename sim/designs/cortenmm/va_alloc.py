@@ -27,6 +27,17 @@ LAST_PAGE = (1 << 35) - (1 << 18)
 class PerCoreAllocator:
     """One slice and one bump pointer a cpu."""
 
+    __slots__ = (
+        "_alloc",
+        "_lines",
+        "_looked",
+        "_next",
+        "_scan",
+        "_slice",
+        "_writes",
+        "_written",
+    )
+
     def __init__(self, machine: Machine, *, alloc: int, scan: int) -> None:
         self._alloc = alloc
         self._scan = scan
@@ -95,6 +106,8 @@ class PerCoreAllocator:
 
 class GlobalAllocator:
     """The variant without per-core slices: one bump pointer under a spin lock."""
+
+    __slots__ = ("_alloc", "_lock", "_next")
 
     def __init__(self, machine: Machine, nodes: QueueNodes, *, alloc: int) -> None:
         self._alloc = alloc

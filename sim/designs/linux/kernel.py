@@ -33,6 +33,18 @@ from sim.sync import QueueNodes, Scheduler
 class LinuxKernel(Kernel):
     """Linux of one version on one machine."""
 
+    __slots__ = (
+        "contexts",
+        "cost",
+        "lru",
+        "machine",
+        "nodes",
+        "osq_nodes",
+        "pages",
+        "scheduler",
+        "spec",
+    )
+
     space = LinuxSpace
 
     def __init__(self, machine: Machine, spec: DesignSpec) -> None:

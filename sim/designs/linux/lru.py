@@ -39,6 +39,17 @@ class Lruvec:
 class Lru:
     """Batches of up to *batch* pages, lruvecs, and who of the pages is where. Frees pages to *pages*."""
 
+    __slots__ = (
+        "_batch",
+        "_batches",
+        "_booted",
+        "_cost",
+        "_frames",
+        "_lruvecs",
+        "_on_lru",
+        "_pages",
+    )
+
     def __init__(
         self, machine: Machine, pages: Allocator, batch: int, cost: AtClock[Costs], nodes: QueueNodes
     ) -> None:

@@ -56,6 +56,15 @@ class MapleTree:
     Stores change the sorted list at once, when the leaf's copy is published.
     """
 
+    __slots__ = (
+        "_cost",
+        "_machine",
+        "_root",
+        "_starts",
+        "_vmas",
+        "root_line",
+    )
+
     def __init__(self, machine: Machine, cpu: Cpu, cost: AtClock[Costs]) -> None:
         self._machine = machine
         self._cost = cost

@@ -49,6 +49,23 @@ class LinuxMm(AddressSpace):
     are in *stat*.
     """
 
+    __slots__ = (
+        "cost",
+        "counters_line",
+        "flush_pending",
+        "kernel",
+        "lru",
+        "mmap_lock",
+        "page_table_lock",
+        "pages",
+        "stat",
+        "switches",
+        "tables_line",
+        "tlb",
+        "tree",
+        "vma_locks",
+    )
+
     def __init__(self, kernel: LinuxKernel, cpu: Cpu) -> None:
         super().__init__(kernel.machine)
         self.kernel = kernel

@@ -48,6 +48,17 @@ LOCK_ZONE = "lock: zone"
 class Zone:
     """Frames of one node: the buddy, its lock, and each cpu's list."""
 
+    __slots__ = (
+        "_larger",
+        "buddy",
+        "frames",
+        "free_lists",
+        "lock",
+        "memory",
+        "name",
+        "pcp",
+    )
+
     def __init__(self, machine: Machine, index: int, nodes: QueueNodes) -> None:
         spec = machine.spec
         sockets = spec.topology.sockets
@@ -73,6 +84,18 @@ class Zone:
 
 class PageAllocator(Allocator):
     """Single pages for anonymous memory and page tables, and larger blocks."""
+
+    __slots__ = (
+        "_cost",
+        "_free_check",
+        "_machine",
+        "_per_freed",
+        "_spec",
+        "_zone_check",
+        "_zonelists",
+        "frames",
+        "zones",
+    )
 
     def __init__(self, machine: Machine, spec: LinuxSpec, cost: AtClock[Costs], nodes: QueueNodes) -> None:
         super().__init__()

@@ -18,6 +18,8 @@ from sim.mm import Handlers, Madvise, Mmap, Mprotect, Munmap
 class LinuxSpace(LinuxMm):
     """One process."""
 
+    __slots__ = ()
+
     operations: ClassVar[Handlers] = {Mmap: mmap, Munmap: munmap, Mprotect: mprotect, Madvise: madvise}
 
     def fault(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:

@@ -17,6 +17,8 @@ from sim.mm.policy import NodePolicy
 class Allocator(PhysicalMemory):
     """Frames of one machine. A block is 2**order frames and named by its first one."""
 
+    __slots__ = ("policy",)
+
     policy: NodePolicy
     """From which node the next block comes, as the kernel sees nodes."""
 

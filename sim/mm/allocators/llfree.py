@@ -61,6 +61,17 @@ class _Tree:
 class Llfree(Allocator):
     """LLFree over the memory of a machine."""
 
+    __slots__ = (
+        "_arrays",
+        "_cost",
+        "_frames",
+        "_map",
+        "_orders",
+        "_pools",
+        "_taken_from",
+        "_trees",
+    )
+
     def __init__(self, machine: Machine, spec: LlfreeSpec) -> None:
         super().__init__()
         topology = machine.spec.topology

@@ -17,6 +17,8 @@ class BroadcastFlush(SynchronousFlush):
     those that idle or run something else. Linux looks at only one flush in 32 whether it is time.
     """
 
+    __slots__ = ("_global_since", "_medium", "_start")
+
     def __init__(
         self, machine: Machine, generation_line: CacheLine, *, concurrent: bool = True, start: int
     ) -> None:

@@ -17,6 +17,17 @@ class SynchronousFlush:
     is flushed while the targets are at it, without it before they are asked.
     """
 
+    __slots__ = (
+        "_active",
+        "_asid_on",
+        "_ceiling",
+        "_concurrent",
+        "_line",
+        "_machine",
+        "_mask",
+        "generation",
+    )
+
     def __init__(
         self,
         machine: Machine,

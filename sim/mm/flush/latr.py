@@ -33,6 +33,21 @@ class LazyFlush:
     its entries go, and when it loads the space again it begins without any.
     """
 
+    __slots__ = (
+        "_last_sweep",
+        "_lines",
+        "_loaded",
+        "_machine",
+        "_pinned",
+        "_publish",
+        "_records",
+        "_search",
+        "_shootdown",
+        "_slots",
+        "_sweep",
+        "_tick",
+    )
+
     def __init__(
         self,
         machine: Machine,

@@ -11,6 +11,8 @@ from sim.hardware import TLB_FLUSH, Cpu, Machine
 class TrackedFlush:
     """Shootdown to the cpus that may have the pages, where the kernel knows which (RadixVM, EuroSys'13)."""
 
+    __slots__ = ("_machine",)
+
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
 

@@ -74,6 +74,8 @@ class VmaLock(ABC):
 class VmaLocks(ABC):
     """The locks of one process's VMAs, made with it."""
 
+    __slots__ = ()
+
     serve_faults: ClassVar[bool] = True
     """Whether a fault looks for its VMA's lock at all, before it takes mmap_lock."""
 

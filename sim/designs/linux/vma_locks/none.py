@@ -12,6 +12,8 @@ from sim.hardware import Cpu
 class NoVmaLocks(VmaLocks):
     """What there is to say of a process without VMA locks."""
 
+    __slots__ = ("_lock",)
+
     serve_faults: ClassVar[bool] = False
 
     def __init__(self, site: Site) -> None:

@@ -17,6 +17,8 @@ from sim.sync import RwSem
 class RwSemVmaLocks(VmaLocks):
     """mm_lock_seq, on a line of its own, and how rwsems are made."""
 
+    __slots__ = ("_site", "sequence", "sequence_line")
+
     def __init__(self, site: Site) -> None:
         self._site = site
         self.sequence = 0
