@@ -24,7 +24,7 @@ from sim.analysis.published import Observation
 from sim.analysis.series import series_of, told_apart
 from sim.analysis.style import LABEL_SIZE, design_styles, dress, line_styles, log_threads_axis, value_axis
 from sim.analysis.sweeping import parted
-from sim.analysis.tables import POINT_KEYS, THROUGHPUT, averaged, finished
+from sim.analysis.tables import POINT_KEYS, THROUGHPUT, averaged, finished, in_one_word
 from sim.analysis.throughput import OTHER_LABELS, throughput_curves, throughput_label
 from sim.analysis.wording import placement_title, thread_count, time_scale
 
@@ -176,6 +176,8 @@ def comparisons(
 ) -> list[Comparison]:
     """What can be compared of a run's `parted` *points*; *clock_of* gives the clock (Hz) of a machine."""
     points = finished(points)
+    named = {row.workload for row in published if not row.placement}
+    points = in_one_word(points, (points["workload"] + "-" + points["placement"]).isin(named))
     rows = _matching(points, published)
     if rows.empty:
         return []

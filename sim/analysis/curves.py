@@ -38,7 +38,7 @@ from sim.analysis.panels import (
 from sim.analysis.series import series_of
 from sim.analysis.style import LABEL_SIZE, DesignStyle, design_styles, dress, line_styles, value_axis
 from sim.analysis.sweeping import parted, sweep_axis, sweep_of, with_threads
-from sim.analysis.tables import FROM_LATENCY, POINT_KEYS, THROUGHPUT, averaged, finished
+from sim.analysis.tables import FROM_LATENCY, POINT_KEYS, THROUGHPUT, averaged, finished, in_one_word
 from sim.analysis.throughput import OTHER_LABELS, throughput_curves, throughput_label
 from sim.analysis.wording import thread_count, time_scale
 from sim.errors import Fault, InputError
@@ -162,9 +162,11 @@ def workloads_figure(points: pd.DataFrame, title: str = "", figure: Figure | Non
     """Throughput and latency of each workload, for points at one thread count.
 
     Workloads that are numbered (`load-10GBps`, `load-20GBps`) are a curve over their number, others are names
-    on the x axis.
+    on the x axis. So are the placements of the one workload of a run.
     """
     points = parted(points)
+    if points["workload"].nunique() == 1 < points["placement"].nunique():
+        points = in_one_word(points, points["placement"] != "")
     styles, variants, looks = _looks(points)
     columns = [(column, quantity_of(points, column)) for column in (THROUGHPUT, LATENCY)]
     quantities = [quantity for _, quantity in columns if quantity is not None]

@@ -96,6 +96,14 @@ def labelled(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
+def in_one_word(frame: pd.DataFrame, which: pd.Series[bool]) -> pd.DataFrame:
+    """*frame* with the placement behind the workload's name where *which* says so: `dram-latency-remote`."""
+    joined = frame["workload"] + "-" + frame["placement"]
+    return frame.assign(
+        workload=frame["workload"].mask(which, joined), placement=frame["placement"].mask(which, "")
+    )
+
+
 def finished(points: pd.DataFrame) -> pd.DataFrame:
     """The points that ran to their end."""
     done = points.loc[points["status"] != "failed"] if "status" in points else points

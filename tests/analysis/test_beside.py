@@ -90,6 +90,17 @@ def test_do_numbered_workloads_stand_at_their_numbers(make_points) -> None:
     assert set(panel.curves["x"]) == {2.5, 40, 10}
 
 
+def test_may_a_row_name_workload_and_placement_in_one_word(make_points) -> None:
+    """`load-10GBps` is the placement `10GBps` of `load`; `load` alone is none of its placements."""
+    placements = ("2.5GBps", "40GBps", "10GBps")
+    points = make_points(workloads=("load",), placements=placements, threads=(36,))
+    rows = [row(f"load-{name}", 36, 3.0, placement="") for name in placements]
+    (panel,) = compare(points, *rows)
+    assert list(panel.dots["x"]) == [2.5, 40, 10]
+    assert len(panel.curves) == 3
+    assert compare(points, row("load-1GBps", 36, 3.0, placement="")) == []
+
+
 def test_are_rows_of_other_places_left_out(points) -> None:
     assert compare(points, row("gone"), row(system="nros"), row(placement="middling")) == []
     assert compare(points, row(metric="knee_threads", unit="threads"), row(unit="parsecs")) == []
