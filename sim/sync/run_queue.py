@@ -37,6 +37,7 @@ from functools import partial
 from typing import Any
 
 from sim.engine import PARKED, Steps, Thread
+from sim.engine.costs import at_clock
 from sim.errors import ModelError
 from sim.hardware import IDLE, Cpu, Machine, Task
 from sim.sync.sleeper import Sleeper
@@ -56,11 +57,11 @@ class SwitchCosts:
     __slots__ = ("_draw", "_halt_after", "_wake_halted", "_wake_idle", "_wake_spread", "send", "switch")
 
     def __init__(self, machine: Machine) -> None:
-        costs, clock = machine.spec.kernel, machine.spec.clock
-        self.switch: int = costs.context_switch.at(clock)
-        self.send: int = costs.wake_send.at(clock)
-        self._wake_idle = costs.wake_idle.at(clock)
-        self._wake_halted = costs.wake_halted.at(clock)
+        costs = at_clock(machine.spec.kernel, machine.spec.clock)
+        self.switch = costs.context_switch
+        self.send = costs.wake_send
+        self._wake_idle = costs.wake_idle
+        self._wake_halted = costs.wake_halted
         self._halt_after = costs.halt_after
         self._wake_spread = costs.wake_spread
         self._draw = machine.engine.stream("wake-ups").random

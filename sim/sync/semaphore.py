@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import deque
 
 from sim.engine import Steps
+from sim.engine.costs import at_clock
 from sim.hardware import CacheLine, Cpu, Machine
 from sim.sync.nodes import QueueNodes
 from sim.sync.sleep import Scheduler
@@ -55,7 +56,7 @@ class Semaphore:
         self._bucket = QueuedSpinLock(nodes, machine.line(f"futex bucket of {name}"), activity)
         self._scheduler = scheduler
         self._activity = activity
-        self._syscall = machine.spec.kernel.syscall.at(machine.spec.clock)
+        self._syscall = at_clock(machine.spec.kernel, machine.spec.clock).syscall
         self._waiters: deque[Sleeper] = deque()
         self._registered = 0
         self._closed = False
