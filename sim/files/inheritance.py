@@ -46,7 +46,7 @@ def _read_chain(
         return None
     files.append(SourceFile(display(path), document.sha256))
     if kind == "experiment":
-        document = _included(_one_machine(document, faults), path, faults, files)
+        document = _included(_in_full(document, faults), path, faults, files)
     else:
         document = split_provenance(document, faults)
     name = document.tree.get("name")
@@ -93,14 +93,19 @@ def _included(document: Document, path: Path, faults: list[Fault], files: list[S
         files.append(SourceFile(display(part_path), part.sha256))
         if "include" in part.tree:
             faults.append(part.fault(("include",), "an included file cannot include another", at_key=True))
-        part = _one_machine(part, faults)
+        part = _in_full(part, faults)
         below = below.overlaid(part) if below else part
     document = document.without("include")
     return below.without("include").overlaid(document) if below else document
 
 
-def _one_machine(document: Document, faults: list[Fault]) -> Document:
-    """`machine: x` is short for `machines: [x]`."""
+def _in_full(document: Document, faults: list[Fault]) -> Document:
+    """An experiment's keys as its model reads them.
+
+    `machine: x` is short for `machines: [x]`, and `limits` is what `budget` was called up to version 0.1.
+    """
+    if "limits" in document.tree and "budget" not in document.tree:
+        document = document.renamed("limits", "budget")
     if "machine" not in document.tree:
         return document
     if "machines" in document.tree:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from fakes import faults_of
 
+from sim.errors import InputError
 from sim.experiment import Experiment, load
 from sim.files import parse_override
 
@@ -72,6 +73,16 @@ def test_do_replicates_differ_in_seed_alone(house: Path) -> None:
 def test_what_runs_without_placements(house: Path) -> None:
     assert {p.placement for p in load("pair", {"workloads": ["rest"]}).points} == {""}
     assert {p.placement for p in load("pair").points} == {"low", "high"}
+
+
+def test_is_a_budget_under_its_old_name_read(house: Path) -> None:
+    """With its fault where it was written."""
+    (house / "e.yaml").write_text(GOOD + "limits: {events: 9}\n")
+    assert {point.budget.events for point in load(house / "e.yaml").points} == {9}
+    (house / "e.yaml").write_text(GOOD + "limits: {events: 0}\n")
+    line = GOOD.count("\n") + 1
+    with pytest.raises(InputError, match=rf"e\.yaml:{line}:18: .*events: too small"):
+        load(house / "e.yaml")
 
 
 def test_can_an_experiment_bring_its_own_files(house: Path) -> None:
