@@ -1,14 +1,15 @@
 """A counting semaphore of user programs, on a futex (glibc 2.40 nptl/sem_waitcommon.c, sem_post.c).
 
 The count and the number of waiters share one 64-bit word, so either operation is one atomic instruction on
-its line as long as nobody has to wait. Who finds no token adds itself to the waiters, enters the kernel,
+its line as long as nobody has to wait. Who sees no token adds itself to the waiters, enters the kernel,
 queues in the futex hash bucket under the bucket's lock and sleeps; who brings a token while somebody waits
 enters the kernel and wakes the first (kernel/futex/waitwake.c, 6.13). A woken thread takes a token as any
 other would: one that comes between may be faster.
 
-    wait   cmpxchg |-- no token: add a waiter | syscall | bucket lock: queue | asleep ... | cmpxchg
-    post   add     |-- nobody waits
-           add     |-- somebody waits: syscall | bucket lock: unqueue | wake
+    wait   load | cmpxchg
+           load |-- no token: add a waiter | syscall | bucket lock: queue | asleep ... | load | cmpxchg
+    post   add  |-- nobody waits
+           add  |-- somebody waits: syscall | bucket lock: unqueue | wake
 """
 
 from __future__ import annotations
@@ -63,7 +64,9 @@ class Semaphore:
 
     def wait(self, cpu: Cpu) -> Steps[bool]:
         """Take a token, asleep until there is one. Value: False if the semaphore was closed instead."""
-        yield from self._line.write(cpu, self._activity)
+        yield from self._line.read(cpu, self._activity)
+        if self.tokens:
+            yield from self._line.write(cpu, self._activity)
         if not self.tokens and not self._closed:
             yield from self._wait_slowly(cpu)
         if self._closed:
@@ -76,18 +79,23 @@ class Semaphore:
         yield from self._line.write(cpu, self._activity)
         self._registered += 1
         while not self.tokens and not self._closed:
-            cpu.work(self._syscall, self._activity)
-            yield from self._bucket.acquire(cpu)
-            yield from self._line.read(cpu, self._activity)  # futex_wait looks whether the word has changed
-            if self.tokens or self._closed:
-                yield from self._bucket.release(cpu)
-            else:
-                sleeper = Sleeper(cpu, f"a token of {self._name}")
-                self._waiters.append(sleeper)
-                yield from self._bucket.release(cpu)
-                yield from self._scheduler.sleep(cpu, sleeper, self._activity)
-            yield from self._line.write(cpu, self._activity)
+            yield from self._futex_wait(cpu)
+            yield from self._line.read(cpu, self._activity)
+            if self.tokens:
+                yield from self._line.write(cpu, self._activity)
         self._registered -= 1
+
+    def _futex_wait(self, cpu: Cpu) -> Steps[None]:
+        cpu.work(self._syscall, self._activity)
+        yield from self._bucket.acquire(cpu)
+        yield from self._line.read(cpu, self._activity)  # has the word changed meanwhile?
+        if self.tokens or self._closed:
+            yield from self._bucket.release(cpu)
+            return
+        sleeper = Sleeper(cpu, f"a token of {self._name}")
+        self._waiters.append(sleeper)
+        yield from self._bucket.release(cpu)
+        yield from self._scheduler.sleep(cpu, sleeper, self._activity)
 
     def post(self, cpu: Cpu) -> Steps[None]:
         """Bring a token, and wake who waits for one."""
@@ -105,10 +113,12 @@ class Semaphore:
             yield from self._wake_first(cpu)
 
     def _wake_first(self, cpu: Cpu) -> Steps[None]:
+        """futex_wake: unqueue under the bucket's lock, wake without it (wake_up_q)."""
         yield from self._bucket.acquire(cpu)
-        if self._waiters:
-            self._scheduler.wake(cpu, self._waiters.popleft())
+        woken = self._waiters.popleft() if self._waiters else None
         yield from self._bucket.release(cpu)
+        if woken is not None:
+            self._scheduler.wake(cpu, woken)
 
 
 class Channel:

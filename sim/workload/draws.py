@@ -98,31 +98,27 @@ AnyCount = Annotated[
 """`16`, or a count to be drawn each time: `{uniform: [1, 16]}`."""
 
 
+def _plain(value: int | CycleCost, clock: int) -> int:
+    return value.at(clock) if isinstance(value, CycleCost) else value
+
+
 def drawing(spec: SizeDraw | TimeDraw | CountDraw, clock: int) -> Draw:
     """How to draw a value of *spec*; times are in ps on a core of *clock* hertz."""
-
-    def plain(value: int | CycleCost) -> int:
-        return value.at(clock) if isinstance(value, CycleCost) else value
-
     if spec.uniform is not None:
-        least, greatest = sorted(map(plain, spec.uniform))
+        least, greatest = sorted(_plain(end, clock) for end in spec.uniform)
         return lambda random: least + int(random.random() * (greatest - least + 1))
     if spec.exponential is not None:
-        mean = plain(spec.exponential)
+        mean = _plain(spec.exponential, clock)
         return lambda random: round(random.expovariate(1) * mean)
     assert spec.choice is not None
-    values = [plain(value) for value in spec.choice]
+    values = [_plain(value, clock) for value in spec.choice]
     weights = spec.weights
     return lambda random: random.choices(values, weights)[0]
 
 
 def bounds_of(spec: SizeDraw | TimeDraw | CountDraw, clock: int) -> tuple[int, int]:
     """The least and the greatest value that *spec* can give, for an exponential one its mean."""
-
-    def plain(value: int | CycleCost) -> int:
-        return value.at(clock) if isinstance(value, CycleCost) else value
-
     if spec.exponential is not None:
-        return 0, plain(spec.exponential)
-    values = [plain(value) for value in spec.uniform or spec.choice or ()]
+        return 0, _plain(spec.exponential, clock)
+    values = [_plain(value, clock) for value in spec.uniform or spec.choice or ()]
     return min(values), max(values)
