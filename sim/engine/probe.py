@@ -152,6 +152,9 @@ class Probe:
     def frame_freed(self, cpu: CpuView, frame: int, order: int) -> None:
         """It has them back."""
 
+    def frame_filled(self, cpu: CpuView, frame: int, source: int | None) -> None:
+        """The kernel has zeroed the frame (*source* None), or copied what is in *source* into it."""
+
     # -- interrupts -----------------------------------------------------------------------------------------
 
     def interrupt(self, cpu: CpuView, begins: int, length: int) -> None:

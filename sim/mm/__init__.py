@@ -25,6 +25,7 @@ from sim.mm.entries import (
     parse_rights,
     rights_text,
 )
+from sim.mm.errno import USER_PAGES, Errno, beyond_user_memory
 from sim.mm.flush import (
     BroadcastFlush,
     FlushMethod,
@@ -78,6 +79,7 @@ __all__ = [
     "SLOTS",
     "SYSCALL",
     "USER",
+    "USER_PAGES",
     "WRITE",
     "AddressSpace",
     "AllocatePages",
@@ -87,6 +89,7 @@ __all__ = [
     "Buddy",
     "ContextTable",
     "Contexts",
+    "Errno",
     "FirstTouch",
     "FlushMethod",
     "FlushSpec",
@@ -126,6 +129,7 @@ __all__ = [
     "Touch",
     "TrackedFlush",
     "Walk",
+    "beyond_user_memory",
     "distances",
     "make_flush",
     "marked",

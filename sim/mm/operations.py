@@ -2,7 +2,7 @@
 
 A step of a workload becomes one of these and a design performs it; a design offers exactly the operations
 that it has a handler for (`AddressSpace.operations`, `Kernel.operations`). Addresses and lengths are in pages
-of 4 KiB.
+of 4 KiB. The value of an operation that the kernel refuses is an `Errno`.
 """
 
 from __future__ import annotations
@@ -29,13 +29,17 @@ class Operation:
 class Mmap(Operation):
     """mmap(2) of private anonymous memory with *rights*, at page *at* (MAP_FIXED) or anywhere.
 
-    Value: the first page.
+    What is mapped there is replaced, or, without *replace* (MAP_FIXED_NOREPLACE), the call is refused
+    (`EEXIST`). *populate* (MAP_POPULATE): all pages are faulted in before the call returns. Value: the first
+    page.
     """
 
     name = "mmap"
     pages: int
     at: int | None = None
     rights: Rights = READ_WRITE
+    replace: bool = True
+    populate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,10 @@ class Munmap(Operation):
 
 @dataclass(frozen=True, slots=True)
 class Mprotect(Operation):
-    """mprotect(2): *pages* pages from *at* on have *rights* from now on."""
+    """mprotect(2): *pages* pages from *at* on have *rights* from now on.
+
+    Where the range has a hole the call ends there (`ENOMEM`), and what lies before it is changed.
+    """
 
     name = "mprotect"
     at: int
@@ -59,7 +66,10 @@ class Mprotect(Operation):
 
 @dataclass(frozen=True, slots=True)
 class Madvise(Operation):
-    """madvise(2). `dontneed` gives the pages back; the range stays mapped."""
+    """madvise(2). `dontneed` gives the pages back; the range stays mapped.
+
+    Where the range has a hole the rest is done all the same, and the value is `ENOMEM`.
+    """
 
     name = "madvise"
     at: int

@@ -33,24 +33,26 @@ def placed_action(step: PlacedStep) -> Action:
 
 @placed_action.register(MmapStep)
 def _mmap(step: MmapStep) -> Action:
-    size = _size(step)
+    size, may_fail = _size(step), step.may_fail
 
-    def anywhere(worker: Worker) -> Steps[int]:
+    def anywhere(worker: Worker) -> Steps[int | None]:
         pages = size(worker)
-        return worker.map(step.operation(worker.slots.pages if pages is None else pages, None))
+        asked = step.operation(worker.slots.pages if pages is None else pages, None)
+        return worker.map(asked, may_fail=may_fail)
 
-    def slot(worker: Worker) -> Steps[int]:
+    def slot(worker: Worker) -> Steps[int | None]:
         pages = _or(size(worker), worker.slots.pages)
-        return worker.map(step.operation(pages, _slot(step, worker)))
+        return worker.map(step.operation(pages, _slot(step, worker)), may_fail=may_fail)
 
     def layout(worker: Worker) -> Steps[None]:
         slots = worker.slots
         pages = _or(size(worker), slots.span)
-        slots.base = yield from worker.map(step.operation(pages, slots.base))
+        base = yield from worker.map(step.operation(pages, slots.base), may_fail=may_fail)
+        slots.base = slots.base if base is None else base
 
     def own_slots(worker: Worker) -> Steps[None]:
         for place in worker.slots.own(worker.index):
-            yield from worker.map(step.operation(len(place), place.start))
+            yield from worker.map(step.operation(len(place), place.start), may_fail=may_fail)
 
     actions: dict[str, Action] = {
         "anywhere": anywhere,
@@ -70,7 +72,19 @@ def _range(step: RangeStep) -> Action:
         return [range(page, page + 1) for place in places(worker) for page in place]
 
     calls = places if step.every == 1 else pages_apart
-    return _each(calls, lambda worker, place: step.operation(place))
+    may_fail = step.may_fail
+
+    def run(worker: Worker) -> Steps[object]:
+        found = calls(worker)
+        if len(found) == 1:
+            return worker.perform(step.operation(found[0]), may_fail=may_fail)
+        return several(worker, found)
+
+    def several(worker: Worker, found: Sequence[range]) -> Steps[None]:
+        for place in found:
+            yield from worker.perform(step.operation(place), may_fail=may_fail)
+
+    return run
 
 
 @placed_action.register(TouchStep)

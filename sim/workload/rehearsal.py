@@ -74,7 +74,7 @@ class Ledger:
 
     def _do(self, operation: Operation) -> int | None:
         if isinstance(operation, Mmap):
-            return self._mmap(operation.pages, operation.at)
+            return self._mmap(operation)
         if isinstance(operation, Touch):
             for page in operation.pages:
                 self._touch(page)
@@ -90,17 +90,23 @@ class Ledger:
                 self._forget(pages.start, pages.stop)
         return None
 
-    def _mmap(self, pages: int, at: int | None) -> int:
+    def _mmap(self, asked: Mmap) -> int:
+        pages, at = asked.pages, asked.at
         if pages <= 0:
             raise RefusedStepError("maps nothing")
         if at is None:
             at, self._next = self._next, self._next + pages + 1
         elif at + pages > USER_PAGES and not USER_PAGES <= at <= at + pages <= self._next:
             raise RefusedStepError("maps beyond the 128 TiB of user addresses")
+        elif not asked.replace and any(start < at + pages and at < end for start, end in self.ranges):
+            raise RefusedStepError("maps where something is mapped, and is not to replace it")
         self._cut(at, at + pages)
         self.ranges = sorted([*self.ranges, (at, at + pages)])
         if self.mapped > USER_PAGES:
             raise RefusedStepError("maps more than the 128 TiB of user addresses")
+        if asked.populate:
+            for page in range(at, at + pages):
+                self._touch(page)
         return at
 
     def _covers(self, pages: range) -> bool:
@@ -263,7 +269,11 @@ class Rehearsal:
             self._actions[id(step)] = placed_action(step)
         steps = self._actions[id(step)](worker)
         if steps is not None:
-            _drive(steps)
+            try:
+                _drive(steps)
+            except RefusedStepError:
+                if not step.may_fail:
+                    raise
         self.most = max(self.most, self._touched)
 
     def _stack(self, stack: Stack, ledger: Ledger) -> None:

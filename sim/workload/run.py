@@ -187,7 +187,7 @@ class _Run:
         for worker in self._workers:
             if self._home[worker.number] != process:
                 continue
-            top = (yield from main.space.perform(cpu, Mmap(pages))) + pages
+            top = (yield from main.perform(Mmap(pages))) + pages
             cpu.work(self._costs.create_thread, START)
             yield cpu.take_pending()
             if worker.cpu is cpu:

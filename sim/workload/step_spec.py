@@ -84,6 +84,9 @@ class PlacedStep(Spec):
     """Bytes from there on. Absent: all of the place; for an mmap one request's, at `layout` all windows."""
     stream: str = STREAM
     """Random stream of `any` and of a random order."""
+    may_fail: bool = False
+    """Whether the kernel may refuse it (munmap of no memory, a full address space). The thread then goes on;
+    otherwise the point fails and says why."""
 
     @model_validator(mode="after")
     def _fits_the_place(self) -> Self:
@@ -103,10 +106,14 @@ class MmapStep(PlacedStep):
     """`anywhere` the kernel likes, at a `slot`, all of the thread's `own slots`, or the whole `layout`."""
     prot: Prot = READ_WRITE
     """What may be done with it: `none`, or letters of `rwx`."""
+    replace: bool = True
+    """Whether what is mapped there already is replaced; else the kernel refuses (MAP_FIXED_NOREPLACE)."""
+    populate: bool = False
+    """Whether all pages are faulted in before the call returns (MAP_POPULATE)."""
 
     def operation(self, pages: int, at: int | None) -> Mmap:
         """The step as an operation on *pages* pages from *at* on, or anywhere."""
-        return Mmap(pages, at, self.prot)
+        return Mmap(pages, at, self.prot, self.replace, self.populate)
 
 
 class RangeStep(PlacedStep):

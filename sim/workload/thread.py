@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sim.engine import Steps
-from sim.mm import Mmap
+from sim.errors import ModelError
+from sim.mm import Errno, Mmap, Operation
 
 if TYPE_CHECKING:
     from sim.engine import Engine
     from sim.hardware import Cpu
     from sim.mm import AddressSpace
     from sim.workload.layout import Slots
+
+
+class Refused(ModelError):
+    """The kernel has refused what a step asks, and the step does not say that it may."""
 
 
 class Worker:
@@ -64,11 +69,20 @@ class Worker:
             stream = self._streams[name] = self._engine.stream(f"{name} of thread {self.number}")
         return stream
 
-    def map(self, operation: Mmap) -> Steps[int]:
-        """Perform *operation* and remember what it returned."""
-        start: int = yield from self.space.perform(self.cpu, operation)
+    def perform(self, operation: Operation, *, may_fail: bool = False) -> Steps[Any]:
+        """Let the process do *operation*. Raises `Refused` where the kernel refuses, unless it *may_fail*."""
+        value = yield from self.space.perform(self.cpu, operation)
+        if value.__class__ is Errno and not may_fail:
+            raise Refused(f"thread {self.number}: {operation.name} is refused: {value}; it was {operation}")
+        return value
+
+    def map(self, operation: Mmap, *, may_fail: bool = False) -> Steps[int | None]:
+        """Perform *operation* and remember what it returned; None if it failed."""
+        start = yield from self.perform(operation, may_fail=may_fail)
+        if start.__class__ is Errno:
+            return None
         self.mapped.append(range(start, start + operation.pages))
-        return start
+        return int(start)
 
     def keep_mapped(self) -> None:
         """What is mapped now stays in *mapped* for good: the thread has prepared it."""

@@ -17,7 +17,7 @@ from sim.engine import Probe, Steps
 from sim.engine.probe import CpuView, LockView, Mode
 from sim.errors import ModelError
 from sim.hardware import Cpu
-from sim.mm import READ_WRITE, Madvise, Mmap, Munmap, SegmentationFault
+from sim.mm import READ_WRITE, Errno, Madvise, Mmap, Munmap, SegmentationFault
 from sim.sync import SCHED
 
 US = 1000 * NS
@@ -562,10 +562,11 @@ def test_do_two_threads_discard_side_by_side() -> None:
     assert list(process.space.root.present_entries()) == []
 
 
-def test_is_a_range_without_a_vma_not_discarded() -> None:
-    process = mapped((0, 4))
-    with pytest.raises(ModelError, match="lie in no single VMA"):
-        process.do(("discard", BASE + 2, 4))
+def test_is_all_that_is_mapped_of_a_range_with_holes_discarded() -> None:
+    process = mapped((0, 4), (6, 8), touch=(0, 2, 3, 7))
+    assert process.do(("discard", BASE + 2, 9)) == [Errno.ENOMEM]
+    assert [page - BASE for page, _ in process.space.root.present_entries()] == [0]
+    assert process.do(("discard", BASE, 0), ("discard", BASE, 4)) == [None, None]
 
 
 # -- before VMA locks ----------------------------------------------------------------------------------

@@ -100,7 +100,20 @@ class Bench:
         elif choice == "absorb" and index + 1 < len(ranges):
             yield from self.extend(index, start, ranges[index + 1][1], absorb=True)
 
+    def search(self, pages: int, floor: int, top: int) -> Steps[None]:
+        """The tree finds the gap that looking from end to end does."""
+        found = yield from self.tree.empty_area_rev(self.cpu, pages, floor, top)
+        assert found == self.highest_gap(pages, floor, top)
+
+    def highest_gap(self, pages: int, floor: int, top: int) -> int | None:
+        """Where the last *pages* pages of the highest gap begin, looked for from end to end."""
+        for (_, end), (start, _) in reversed(list(pairwise([(0, 0), *self.expected, (END, END)]))):
+            if min(start, top) - max(end, floor) >= pages:
+                return min(start, top) - pages
+        return None
+
     def check(self) -> None:
+        assert list(self.tree.contradictions()) == []
         assert [(vma.start, vma.end) for vma in self.tree] == self.expected
         leaves = check_nodes(self.tree._root)
         assert [(vma.start, vma.end) for leaf in leaves for vma in leaf.vmas] == self.expected
@@ -147,6 +160,7 @@ def follow(steps: list[tuple[str, int, int]]) -> None:
         for choice, where, size in steps:
             yield from bench.apply(choice, where, size)
             bench.check()
+            yield from bench.search(size, where // 3, END - where // 2)
 
     run(bench.machine, {0: body})
 

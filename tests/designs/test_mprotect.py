@@ -12,9 +12,8 @@ from machines import NS
 
 from sim.engine import Probe, Steps
 from sim.engine.probe import CallView, CpuView
-from sim.errors import ModelError
 from sim.hardware import Cpu
-from sim.mm import NOTHING, READ, READ_WRITE, Mprotect, Present, Rights, SegmentationFault, Status
+from sim.mm import NOTHING, READ, READ_WRITE, Errno, Mprotect, Present, Rights, SegmentationFault, Status
 
 EVERY_KIND = pytest.mark.parametrize("kind", KINDS)
 
@@ -110,11 +109,14 @@ def test_do_neighbours_with_other_rights_not_merge() -> None:
     assert vmas(process) == [(0, 4, READ), (4, 8, READ_WRITE)]
 
 
-def test_is_a_hole_an_error() -> None:
+def test_does_a_hole_end_an_mprotect() -> None:
+    """What lies before it is changed all the same."""
     process = Process("linux")
     process.do(("mmap", 4, BASE), ("mmap", 4, BASE + 5))
-    with pytest.raises(ModelError, match=f"but nothing is at {BASE + 4:#x}"):
-        process.do(("mprotect", BASE, 9, READ))
+    assert process.do(("mprotect", BASE, 9, READ)) == [Errno.ENOMEM]
+    assert vmas(process) == [(0, 4, READ), (5, 9, READ_WRITE)]
+    assert process.do(("mprotect", BASE + 4, 2, READ)) == [Errno.ENOMEM]
+    assert vmas(process) == [(0, 4, READ), (5, 9, READ_WRITE)]
 
 
 class Flushes(Probe):

@@ -71,6 +71,26 @@ class Cursor:
                 return table.get(slot)
             table = child
 
+    def is_clear(self) -> Steps[bool]:
+        """Value: whether nothing is mapped or marked in the whole range."""
+        return (yield from self._is_clear(self.covering, self.start, self.end))
+
+    def _is_clear(self, table: PageTablePage, start: int, end: int) -> Steps[bool]:
+        span = PAGES_PER_ENTRY[table.level]
+        page = start
+        while page < end:
+            slot, stop = slot_of(page, table.level), min(end, page - page % span + span)
+            self.cpu.work(self.space.cost.query, PAGE_TABLE)
+            yield from table.line(slot).read(self.cpu, PAGE_TABLE)
+            child = table.child(slot)
+            if child is None:
+                if table.get(slot) is not None:
+                    return False
+            elif not (yield from self._is_clear(child, page, stop)):
+                return False
+            page = stop
+        return True
+
     def mark(self, status: Status) -> Steps[list[tuple[int, Present]]]:
         """Give the whole range a status, in the largest aligned pieces. Value: the entries it replaced."""
         replaced: list[tuple[int, Present]] = []

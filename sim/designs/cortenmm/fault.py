@@ -10,12 +10,16 @@ from sim.mm import PAGE_TABLE, SLOTS, Kind, Present, SegmentationFault, Status
 
 
 def user_fault(mm: CortenMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
-    """Allocate and zero a frame first, then lock the leaf's 2 MiB window and map it."""
+    """Allocate and zero a frame first, then lock the leaf's 2 MiB window and map it.
+
+    Raises `SegmentationFault` for what is not allowed, with the transaction ended and the frame given back.
+    """
     mm.tlb.catch_up(cpu)
     cpu.work(mm.cost.fault, PAGE_TABLE)
     frames = mm.kernel.frames
     frame = yield from frames.allocate(cpu)
     yield from mm.machine.memory.clear_page(cpu, frames.node(cpu, frame))
+    cpu.probe.frame_filled(cpu, frame, None)
     window = page - page % SLOTS
     cursor = yield from mm.lock(cpu, window, window + SLOTS)
     entry = yield from cursor.query(page)
@@ -26,5 +30,7 @@ def user_fault(mm: CortenMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
     elif isinstance(entry, Present) and entry.allows(write):
         frames.free(cpu, frame)  # somebody else was faster: a spurious fault
     else:
+        frames.free(cpu, frame)
+        yield from mm.unlock(cursor)
         raise SegmentationFault(f"{cpu} touched page {page:#x}, which holds {entry}")
     yield from mm.unlock(cursor)

@@ -14,24 +14,34 @@ from sim.mm import (
     PAGE_TABLE,
     PAGES_PER_ENTRY,
     PTES_PER_LINE,
+    Errno,
     Mprotect,
     PageTablePage,
     Present,
     Rights,
     Status,
+    beyond_user_memory,
     slot_of,
 )
 
 
-def mprotect(mm: CortenMm, cpu: Cpu, asked: Mprotect) -> Steps[None]:
-    """One transaction: rewrite every entry and every status of the range, then flush what was present."""
+def mprotect(mm: CortenMm, cpu: Cpu, asked: Mprotect) -> Steps[Errno | None]:
+    """One transaction: rewrite every entry and every status of the range, then flush what was present.
+
+    Holes are passed over, as in the artifact; Linux refuses at the first.
+    """
     mm.enter(cpu)
+    if asked.pages == 0:
+        return None
+    if beyond_user_memory(asked.at, asked.pages):
+        return Errno.ENOMEM
     cursor = yield from mm.lock(cpu, asked.at, asked.at + asked.pages)
     changed: list[int] = []
     yield from _protect(cursor, cursor.covering, cursor.start, cursor.end, asked.rights, changed)
     if changed:
         yield from mm.tlb.flush(cpu, changed)
     yield from mm.unlock(cursor)
+    return None
 
 
 def _protect(

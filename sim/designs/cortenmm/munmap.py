@@ -5,12 +5,15 @@ from __future__ import annotations
 from sim.designs.cortenmm.mm import CortenMm
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import Munmap
+from sim.mm import Errno, Munmap, beyond_user_memory
 
 
-def munmap(mm: CortenMm, cpu: Cpu, asked: Munmap) -> Steps[None]:
+def munmap(mm: CortenMm, cpu: Cpu, asked: Munmap) -> Steps[Errno | None]:
     """One transaction: clear the range. Remote TLBs are flushed lazily, frames stay pinned until then."""
     mm.enter(cpu)
+    if asked.pages <= 0 or beyond_user_memory(asked.at, asked.pages):
+        return Errno.EINVAL
     cursor = yield from mm.lock(cpu, asked.at, asked.at + asked.pages)
     removed = yield from cursor.unmap()
     yield from mm.unlock_and_flush(cursor, removed)
+    return None

@@ -11,6 +11,7 @@ from sim.mm import (
     PAGE_TABLE,
     READ,
     WRITE,
+    OutOfMemory,
     PageTablePage,
     Present,
     SegmentationFault,
@@ -19,30 +20,69 @@ from sim.mm import (
 
 
 def user_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
-    """do_user_addr_fault: under the VMA's lock if that works, else under mmap_lock."""
+    """do_user_addr_fault: under the VMA's lock if that works, else under mmap_lock.
+
+    Raises `SegmentationFault` for what the VMA does not allow, and `OutOfMemory`, with no lock held.
+    """
     if mm.switches.prefetchw_mmap_lock:
         yield from mm.mmap_lock.count.prefetch_write(cpu)
     vma = (yield from mm.lock_vma_under_rcu(cpu, page)) if mm.vma_locks.serve_faults else None
     if vma is not None:
-        _refuse_forbidden(cpu, vma, page, write)
-        done = yield from _handle(mm, cpu, vma, page, write, vma_locked=True)
+        bad = _access_error(cpu, vma, page, write)
+        done = False
+        try:
+            done = bad is not None or (yield from _handle(mm, cpu, vma, page, write, vma_locked=True))
+        except OutOfMemory:
+            yield from vma.lock.end_read(cpu)
+            raise
         yield from vma.lock.end_read(cpu)
+        if bad is not None:
+            raise bad
         if done:
             return
     yield from mm.mmap_lock.read_lock(cpu)
     vma = yield from mm.tree.find(cpu, page)
     if vma is None:
+        yield from mm.mmap_lock.read_unlock(cpu)
         raise SegmentationFault(f"{cpu} touched page {page:#x}, which no VMA covers")
     yield from vma.line.read(cpu, VMA_WORK)
-    _refuse_forbidden(cpu, vma, page, write)
-    yield from _handle(mm, cpu, vma, page, write, vma_locked=False)
+    bad = _access_error(cpu, vma, page, write)
+    try:
+        if bad is None:
+            yield from _handle(mm, cpu, vma, page, write, vma_locked=False)
+    except OutOfMemory:
+        yield from mm.mmap_lock.read_unlock(cpu)
+        raise
+    yield from mm.mmap_lock.read_unlock(cpu)
+    if bad is not None:
+        raise bad
+
+
+def populate(mm: LinuxMm, cpu: Cpu, start: int, pages: int) -> Steps[None]:
+    """__mm_populate (mm/gup.c): fault the pages in, under mmap_lock for reading.
+
+    Nobody is told of what cannot be had: mmap has succeeded, and whoever touches the page will see.
+    """
+    yield from mm.mmap_lock.read_lock(cpu)
+    vma = yield from mm.tree.find(cpu, start)
+    try:
+        for page in range(start, start + pages):
+            if vma is None or page >= vma.end:
+                vma = yield from mm.tree.find(cpu, page)
+            if vma is None:
+                break
+            if vma.rights:
+                yield from _handle(mm, cpu, vma, page, bool(vma.rights & WRITE), vma_locked=False)
+    except OutOfMemory:
+        pass
     yield from mm.mmap_lock.read_unlock(cpu)
 
 
-def _refuse_forbidden(cpu: Cpu, vma: Vma, page: int, write: bool) -> None:
-    """access_error: raises `SegmentationFault` where *vma* does not allow the access."""
-    if not vma.rights & (WRITE if write else READ):
-        raise SegmentationFault(f"{cpu} may not {'write' if write else 'read'} page {page:#x} of {vma}")
+def _access_error(cpu: Cpu, vma: Vma, page: int, write: bool) -> SegmentationFault | None:
+    """access_error: the signal that the access gets where *vma* does not allow it."""
+    if vma.rights & (WRITE if write else READ):
+        return None
+    return SegmentationFault(f"{cpu} may not {'write' if write else 'read'} page {page:#x} of {vma}")
 
 
 def _handle(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, write: bool, *, vma_locked: bool) -> Steps[bool]:
@@ -58,8 +98,7 @@ def _handle(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, write: bool, *, vma_lock
         prepared = yield from _prepare_anon_vma(mm, cpu, vma, vma_locked)
         if not prepared:
             return False
-    frame = yield from mm.pages.allocate(cpu)
-    yield from mm.machine.memory.clear_page(cpu, mm.pages.node(cpu, frame))
+    frame = yield from mm.new_zeroed_page(cpu)
     lock = mm.table_lock(table)
     yield from lock.acquire(cpu)
     if table.get(slot) is not None:  # somebody else was faster

@@ -43,6 +43,7 @@ class LinuxKernel(Kernel):
         "pages",
         "scheduler",
         "spec",
+        "total_pages",
     )
 
     space = LinuxSpace
@@ -57,6 +58,7 @@ class LinuxKernel(Kernel):
         self.contexts = ContextTable(machine, spec.flush.asids)
         self.cost = at_clock(spec.costs, machine.spec.clock)
         self.pages = self._make_allocator()
+        self.total_pages = sum(pool.buddy.managed for pool in self.pages.buddies())
         self.lru = Lru(machine, self.pages, spec.limits.lru_batch, self.cost, self.nodes)
         self._boot()
 

@@ -9,28 +9,47 @@ from __future__ import annotations
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.munmap import zap
+from sim.designs.linux.vma import Vma
 from sim.engine import Steps
-from sim.errors import ModelError
 from sim.hardware import Cpu
-from sim.mm import PAGE_TABLE, SYSCALL, Madvise
+from sim.mm import PAGE_TABLE, SYSCALL, Errno, Madvise
 
 
-def madvise(mm: LinuxMm, cpu: Cpu, asked: Madvise) -> Steps[None]:
-    """do_madvise -> madvise_dontneed_single_vma -> zap_page_range_single, for a range of one VMA."""
-    at, pages = asked.at, asked.pages
+def madvise(mm: LinuxMm, cpu: Cpu, asked: Madvise) -> Steps[Errno | None]:
+    """do_madvise -> madvise_walk_vmas -> madvise_dontneed_single_vma, one VMA of the range after another."""
+    at, end = asked.at, asked.at + asked.pages
     cpu.work(mm._syscall, SYSCALL)
+    if asked.pages < 0:
+        return Errno.EINVAL
+    if asked.pages == 0:
+        return None
     yield from mm.mmap_lock.read_lock(cpu)
-    vma = yield from mm.tree.find(cpu, at)
-    if vma is None or at + pages > vma.end:
-        raise ModelError(f"{cpu} discards pages {at:#x} to {at + pages:#x}, which lie in no single VMA")
+    refused: Errno | None = None
+    while at < end:
+        yield from mm.tree.find(cpu, at)
+        vmas = mm.tree.overlapping(at, end)
+        if not vmas:
+            refused = Errno.ENOMEM
+            break
+        vma = vmas[0]
+        if vma.start > at:
+            refused, at = Errno.ENOMEM, vma.start
+        stop = min(vma.end, end)
+        yield from _dontneed(mm, cpu, vma, at, stop)
+        at = stop
+    yield from mm.mmap_lock.read_unlock(cpu)
+    return refused
+
+
+def _dontneed(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int) -> Steps[None]:
+    """zap_page_range_single."""
     yield from vma.line.read(cpu, VMA_WORK)
     if mm.switches.lru_drain_on_zap:
         yield from mm.lru.drain(cpu)
     yield from mm.flush_pending.write(cpu, PAGE_TABLE)  # tlb_gather_mmu
     unmapped: list[tuple[int, int]] = []
-    yield from zap(mm, cpu, at, at + pages, unmapped)
+    yield from zap(mm, cpu, start, end, unmapped)
     if unmapped:
         yield from mm.tlb.flush(cpu, [page for page, _ in unmapped])
         yield from mm.lru.release(cpu, [frame for _, frame in unmapped])
     yield from mm.flush_pending.write(cpu, PAGE_TABLE)  # tlb_finish_mmu
-    yield from mm.mmap_lock.read_unlock(cpu)

@@ -30,15 +30,19 @@ _NODE_LINES = 4
 
 
 class _Node:
-    """A leaf: *low* is the first page it covers, *vmas* those that start in it. An inner node: *children*."""
+    """A leaf: *low* is the first page it covers, *vmas* those that start in it. An inner node: *children*.
 
-    __slots__ = ("children", "line", "low", "vmas")
+    *gap* is the widest gap before one of the VMAs below, None until it is asked for.
+    """
+
+    __slots__ = ("children", "gap", "line", "low", "vmas")
 
     def __init__(self, line: CacheLine, low: int) -> None:
         self.line = line
         self.low = low
         self.vmas: list[Vma] = []
         self.children: list[_Node] = []
+        self.gap: int | None = None
 
     @property
     def ranges(self) -> int:
@@ -101,8 +105,50 @@ class MapleTree:
         last = bisect_right(self._starts, end - 1)
         return [vma for vma in self._vmas[first:last] if vma.end > start]
 
-    def lowest(self) -> Vma | None:
-        return self._vmas[0] if self._vmas else None
+    def empty_area_rev(self, cpu: Cpu, pages: int, floor: int, top: int) -> Steps[int | None]:
+        """mas_empty_area_rev: the last *pages* pages of the highest gap between *floor* and *top* that has
+        room for them; value: the first of them, None if there is no such gap.
+
+        The kernel goes down by the widest gap below each node, which inner nodes keep; so does this.
+        """
+        start = self._highest(self._root, pages, floor, top)
+        above = max(self._vmas[-1].end if self._vmas else 0, floor)
+        if top - above >= pages:
+            start = top - pages
+        yield from self._walk(cpu, floor if start is None else start)
+        return start
+
+    def _highest(self, node: _Node, pages: int, floor: int, top: int) -> int | None:
+        if self._widest(node) < pages:
+            return None
+        for child in reversed(node.children):
+            if (start := self._highest(child, pages, floor, top)) is not None:
+                return start
+        for vma in reversed(node.vmas):
+            end = min(vma.start, top)
+            if end - max(self._end_before(vma), floor) >= pages:
+                return end - pages
+        return None
+
+    def _widest(self, node: _Node) -> int:
+        if node.gap is None:
+            if node.children:
+                node.gap = max(map(self._widest, node.children))
+            else:
+                node.gap = max((vma.start - self._end_before(vma) for vma in node.vmas), default=0)
+        return node.gap
+
+    def _end_before(self, vma: Vma) -> int:
+        """Where the VMA below *vma* ends."""
+        index = bisect_right(self._starts, vma.start) - 2
+        return self._vmas[index].end if index >= 0 else 0
+
+    def _gaps_changed(self, page: int) -> None:
+        """mas_update_gap: what lies around *page* has changed, up to the VMA behind it."""
+        behind = bisect_right(self._starts, page)
+        for each in (page, *self._starts[behind : behind + 1]):
+            for node in self._path(each):
+                node.gap = None
 
     # -- storing --------------------------------------------------------------------------------------------
 
@@ -154,6 +200,7 @@ class MapleTree:
         path = self._path(vma.start)
         leaf = path[-1]
         leaf.vmas.insert(bisect_right([other.start for other in leaf.vmas], vma.start), vma)
+        self._gaps_changed(vma.start)
         return path
 
     def _spread(self, vma: Vma) -> None:
@@ -168,6 +215,7 @@ class MapleTree:
         del self._starts[index], self._vmas[index]
         path = self._path(vma.start)
         path[-1].vmas.remove(vma)
+        self._gaps_changed(vma.start)
         return path
 
     def _publish(self, cpu: Cpu, path: list[_Node]) -> Steps[None]:
@@ -188,13 +236,16 @@ class MapleTree:
     # -- the end state --------------------------------------------------------------------------------------
 
     def contradictions(self) -> Iterator[str]:
-        """The nodes hold the VMAs of the sorted list, each inside its leaf, and are not overfull."""
+        """The nodes hold the VMAs of the list, each in its leaf, are not overfull and know their gaps."""
         if self._starts != [vma.start for vma in self._vmas]:
             yield "the list of VMAs is indexed by other addresses than theirs"
         held: list[Vma] = []
         depths: set[int] = set()
 
         def visit(node: _Node, depth: int, low: int, high: float) -> Iterator[str]:
+            gap, node.gap = node.gap, None
+            if gap is not None and gap != self._widest(node):
+                yield f"a maple node at {low:#x} keeps a gap of {gap} pages and has one of {node.gap}"
             if node.low != low:
                 yield f"a maple node covers {node.low:#x} on and hangs where {low:#x} begins"
             if not node.children:
@@ -251,6 +302,7 @@ class MapleTree:
                 break
             cpu.work(self._cost.tree_split, VMA_WORK)
             right = self._halve(cpu, node)
+            node.gap = None
             if depth:
                 parent = path[depth - 1]
                 parent.children.insert(parent.children.index(node) + 1, right)
@@ -281,6 +333,7 @@ class MapleTree:
                 break
             index = parent.children.index(node)
             parent.children.remove(node)
+            parent.gap = None
             if index == 0 and parent.children:
                 parent.children[0].low = node.low
                 _lower(parent.children[0])

@@ -176,6 +176,10 @@ class LinuxMm(AddressSpace):
         vma.detached = True
         yield from vma.lock.mark_detached(cpu)
 
+    def may_split(self) -> bool:
+        """Whether there may be one VMA more (__split_vma, sysctl vm.max_map_count)."""
+        return self.stat.map_count < self.kernel.spec.limits.max_map_count
+
     # -- VMAs -----------------------------------------------------------------------------------------------
 
     def new_vma(
@@ -201,6 +205,15 @@ class LinuxMm(AddressSpace):
         """
         yield from anon_vma.line.write(cpu, VMA_WORK)
         cpu.work(self.cost.anon_vma_link, VMA_WORK)
+
+    # -- pages ----------------------------------------------------------------------------------------------
+
+    def new_zeroed_page(self, cpu: Cpu) -> Steps[int]:
+        """A page of zeros; value: its frame. Raises `OutOfMemory`."""
+        frame = yield from self.pages.allocate(cpu)
+        yield from self.machine.memory.clear_page(cpu, self.pages.node(cpu, frame))
+        cpu.probe.frame_filled(cpu, frame, None)
+        return frame
 
     # -- page tables ----------------------------------------------------------------------------------------
 

@@ -3,44 +3,60 @@
 from __future__ import annotations
 
 from sim.designs.linux.activities import VMA_WORK
+from sim.designs.linux.fault import populate
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.modify import share_anon_vma
 from sim.designs.linux.munmap import unmap_locked
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import SYSCALL, Mmap, Rights
+from sim.mm import SYSCALL, Errno, Mmap, Rights, beyond_user_memory
 
 HIGHEST_PAGE = (1 << 35) - 256
 """First page above the mmap area of a 47-bit address space: the search for gaps goes down from here."""
+FIRST_PAGE = 16
+"""The lowest page that may be mapped without asking for it (64 KiB, mmap_min_addr)."""
 
 
-def mmap(mm: LinuxMm, cpu: Cpu, asked: Mmap) -> Steps[int]:
+def mmap(mm: LinuxMm, cpu: Cpu, asked: Mmap) -> Steps[int | Errno]:
     """mmap(2) without and with MAP_FIXED. Value: the first page."""
     pages = asked.pages
     cpu.work(mm._syscall, SYSCALL)
+    if pages <= 0:
+        return Errno.EINVAL
     cpu.work(mm.cost.mmap_enter, SYSCALL)
     yield from mm.write_lock(cpu)
-    if asked.at is None:
-        start = yield from _get_unmapped_area(mm, cpu, pages)
-    else:
-        start = asked.at
-        if mm.tree.overlapping(start, start + pages):
-            yield from unmap_locked(mm, cpu, start, pages)  # replaced under the write lock, no downgrade
-    end = start + pages
-    cpu.work(mm.cost.mmap_region, VMA_WORK)
-    yield from _map_region(mm, cpu, start, end, asked.rights)
-    yield from mm.counters_line.store(cpu, VMA_WORK)  # map_count, total_vm, data_vm
-    mm.stat.vm_stat_account(asked.rights, pages)
+    start = yield from _place(mm, cpu, asked)
+    if not isinstance(start, Errno):
+        end = start + pages
+        cpu.work(mm.cost.mmap_region, VMA_WORK)
+        yield from _map_region(mm, cpu, start, end, asked.rights)
+        yield from mm.counters_line.store(cpu, VMA_WORK)  # map_count, total_vm, data_vm
+        mm.stat.vm_stat_account(asked.rights, pages)
     yield from mm.write_unlock(cpu)
+    if asked.populate and not isinstance(start, Errno):
+        yield from populate(mm, cpu, start, pages)
     return start
 
 
-def _get_unmapped_area(mm: LinuxMm, cpu: Cpu, pages: int) -> Steps[int]:
-    """vm_unmapped_area, top down: the maple tree finds the highest gap, here the one below the lowest VMA."""
-    lowest = mm.tree.lowest()
-    end = HIGHEST_PAGE if lowest is None else lowest.start
-    yield from mm.tree.find(cpu, end - 1)
-    return end - pages
+def _place(mm: LinuxMm, cpu: Cpu, asked: Mmap) -> Steps[int | Errno]:
+    """Limits, __get_unmapped_area, and what MAP_FIXED replaces. Value: the first page of the new mapping."""
+    pages, limits = asked.pages, mm.kernel.spec.limits
+    if mm.stat.map_count > limits.max_map_count or pages > mm.kernel.total_pages:  # __vm_enough_memory
+        return Errno.ENOMEM
+    if asked.at is None:
+        found = yield from mm.tree.empty_area_rev(cpu, pages, FIRST_PAGE, HIGHEST_PAGE)
+        return Errno.ENOMEM if found is None else found
+    if beyond_user_memory(asked.at, pages):
+        return Errno.ENOMEM
+    if mm.tree.overlapping(asked.at, asked.at + pages):
+        if not asked.replace:
+            yield from mm.tree.find(cpu, asked.at)
+            return Errno.EEXIST
+        # Replaced under the write lock, without a downgrade.
+        refused = yield from unmap_locked(mm, cpu, asked.at, pages)
+        if refused is not None:
+            return refused
+    return asked.at
 
 
 def _map_region(mm: LinuxMm, cpu: Cpu, start: int, end: int, rights: Rights) -> Steps[None]:

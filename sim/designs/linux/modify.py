@@ -10,7 +10,7 @@ from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.vma import Vma
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import Rights
+from sim.mm import Errno, Rights
 
 
 def split(mm: LinuxMm, cpu: Cpu, vma: Vma, at: int) -> Steps[Vma]:
@@ -27,10 +27,11 @@ def split(mm: LinuxMm, cpu: Cpu, vma: Vma, at: int) -> Steps[Vma]:
     return upper
 
 
-def modify(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, rights: Rights) -> Steps[Vma]:
+def modify(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, rights: Rights) -> Steps[Vma | Errno]:
     """vma_modify: make [start, end) of *vma* a part of a neighbour that has *rights*, or a VMA of its own.
 
-    Value: the VMA that it is now; its rights are the caller's to set.
+    Value: the VMA that it is now; its rights are the caller's to set. `ENOMEM` where that takes one VMA too
+    many; what had to be split before stays split.
     """
     before, after = mm.tree.neighbours(vma.start, vma.end)
     for neighbour in (before, after):
@@ -43,8 +44,12 @@ def modify(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, rights: Rights
     if left is not None or right is not None:
         return (yield from _join(mm, cpu, vma, start, end, left, right))
     if vma.start < start:
+        if not mm.may_split():
+            return Errno.ENOMEM
         vma = yield from split(mm, cpu, vma, start)
     if vma.end > end:
+        if not mm.may_split():
+            return Errno.ENOMEM
         yield from split(mm, cpu, vma, end)
     return vma
 

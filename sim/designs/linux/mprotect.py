@@ -13,43 +13,77 @@ from __future__ import annotations
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.modify import modify
+from sim.designs.linux.vma import Vma
 from sim.engine import Steps
-from sim.errors import ModelError
 from sim.hardware import Cpu
-from sim.mm import NOTHING, PAGE_TABLE, SLOTS, SYSCALL, Mprotect, Present, Rights, slot_of
+from sim.mm import (
+    NOTHING,
+    PAGE_TABLE,
+    SLOTS,
+    SYSCALL,
+    Errno,
+    Mprotect,
+    Present,
+    Rights,
+    beyond_user_memory,
+    slot_of,
+)
 
 
-def mprotect(mm: LinuxMm, cpu: Cpu, asked: Mprotect) -> Steps[None]:
-    """do_mprotect_pkey. Raises `ModelError` where the range has a hole (ENOMEM)."""
+def mprotect(mm: LinuxMm, cpu: Cpu, asked: Mprotect) -> Steps[Errno | None]:
+    """do_mprotect_pkey. Where the range has a hole, what lies before it is changed all the same (ENOMEM)."""
     end = asked.at + asked.pages
     cpu.work(mm._syscall, SYSCALL)
+    if asked.pages == 0:
+        return None
+    if beyond_user_memory(asked.at, asked.pages):
+        return Errno.ENOMEM
     yield from mm.write_lock(cpu)
     yield from mm.tree.find(cpu, asked.at)
+    if mm.tree.peek(asked.at) is None:
+        yield from mm.write_unlock(cpu)
+        return Errno.ENOMEM
     yield from mm.flush_pending.write(cpu, PAGE_TABLE)  # tlb_gather_mmu
     changed: list[int] = []
+    refused: Errno | None = None
     page = asked.at
     while page < end:
         vma = mm.tree.peek(page)
         if vma is None:
-            raise ModelError(f"{cpu} protects pages {asked.at:#x} to {end:#x}, but nothing is at {page:#x}")
+            refused = Errno.ENOMEM
+            break
         stop = min(end, vma.end)
-        cpu.work(mm.cost.mprotect, VMA_WORK)
-        yield from vma.line.read(cpu, VMA_WORK)
-        before = vma.rights
-        if before != asked.rights:  # mprotect_fixup
-            vma = yield from modify(mm, cpu, vma, page, stop, asked.rights)
-            yield from vma.lock.start_write(cpu)
-            yield from vma.line.store(cpu, VMA_WORK)
-            mm.stat.vm_stat_account(before, page - stop)
-            mm.stat.vm_stat_account(asked.rights, stop - page)
-            vma.rights = asked.rights
-            yield from _change_protection(mm, cpu, page, stop, asked.rights, changed)
-            yield from mm.counters_line.store(cpu, VMA_WORK)  # vm_stat_account
+        refused = yield from _fixup(mm, cpu, vma, page, stop, asked.rights, changed)
+        if refused is not None:
+            break
         page = stop
     if changed:
         yield from mm.tlb.flush(cpu, changed)
     yield from mm.flush_pending.write(cpu, PAGE_TABLE)  # tlb_finish_mmu
     yield from mm.write_unlock(cpu)
+    return refused
+
+
+def _fixup(
+    mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, rights: Rights, changed: list[int]
+) -> Steps[Errno | None]:
+    """mprotect_fixup: the part [start, end) of *vma* has *rights* from now on."""
+    cpu.work(mm.cost.mprotect, VMA_WORK)
+    yield from vma.line.read(cpu, VMA_WORK)
+    before = vma.rights
+    if before == rights:
+        return None
+    part = yield from modify(mm, cpu, vma, start, end, rights)
+    if isinstance(part, Errno):
+        return part
+    yield from part.lock.start_write(cpu)
+    yield from part.line.store(cpu, VMA_WORK)
+    mm.stat.vm_stat_account(before, start - end)
+    mm.stat.vm_stat_account(rights, end - start)
+    part.rights = rights
+    yield from _change_protection(mm, cpu, start, end, rights, changed)
+    yield from mm.counters_line.store(cpu, VMA_WORK)  # vm_stat_account
+    return None
 
 
 def _change_protection(

@@ -13,34 +13,43 @@ from sim.designs.linux.modify import split
 from sim.designs.linux.vma import Vma
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import PAGE_TABLE, SLOTS, SYSCALL, Munmap, Present, slot_of
+from sim.mm import PAGE_TABLE, SLOTS, SYSCALL, Errno, Munmap, Present, beyond_user_memory, slot_of
 
 
-def munmap(mm: LinuxMm, cpu: Cpu, asked: Munmap) -> Steps[None]:
-    """munmap(2)."""
+def munmap(mm: LinuxMm, cpu: Cpu, asked: Munmap) -> Steps[Errno | None]:
+    """munmap(2). It is no error that nothing is mapped there."""
     cpu.work(mm._syscall, SYSCALL)
+    if asked.pages <= 0 or beyond_user_memory(asked.at, asked.pages):
+        return Errno.EINVAL
     yield from mm.write_lock(cpu)
     vmas = yield from _gather(mm, cpu, asked.at, asked.at + asked.pages)
-    if not vmas:
+    if isinstance(vmas, Errno) or not vmas:
         yield from mm.write_unlock(cpu)
-        return
+        return vmas if isinstance(vmas, Errno) else None
     yield from mm.write_downgrade(cpu)
     yield from _complete(mm, cpu, vmas)
     yield from mm.mmap_lock.read_unlock(cpu)
+    return None
 
 
-def unmap_locked(mm: LinuxMm, cpu: Cpu, at: int, pages: int) -> Steps[None]:
+def unmap_locked(mm: LinuxMm, cpu: Cpu, at: int, pages: int) -> Steps[Errno | None]:
     """The same for MAP_FIXED over existing mappings: all of it under the caller's write lock."""
     vmas = yield from _gather(mm, cpu, at, at + pages)
+    if isinstance(vmas, Errno):
+        return vmas
     yield from _complete(mm, cpu, vmas)
+    return None
 
 
-def _gather(mm: LinuxMm, cpu: Cpu, start: int, end: int) -> Steps[list[Vma]]:
+def _gather(mm: LinuxMm, cpu: Cpu, start: int, end: int) -> Steps[list[Vma] | Errno]:
     """vms_gather_munmap_vmas and vma_iter_clear_gfp: cut out the range; value is its VMAs, now detached."""
     yield from mm.tree.find(cpu, start)
     cpu.work(mm.cost.munmap_gather, VMA_WORK)
     vmas = mm.tree.overlapping(start, end)
     if vmas and vmas[0].start < start:
+        # Only a hole in the middle of a VMA makes one more.
+        if end < vmas[0].end and not mm.may_split():
+            return Errno.ENOMEM
         vmas[0] = yield from split(mm, cpu, vmas[0], start)
     if vmas and vmas[-1].end > end:
         yield from split(mm, cpu, vmas[-1], end)

@@ -37,6 +37,8 @@ class Limits(Spec):
     """Pages moved at once between a cpu's page list and the buddy allocator."""
     pcp_high: PositiveInt
     """Pages in a cpu's list above which frees go back to the buddy allocator."""
+    max_map_count: PositiveInt
+    """VMAs that a process may have (sysctl vm.max_map_count)."""
 
 
 class Costs(Spec):
