@@ -175,7 +175,7 @@ class Probe:
     # -- TLBs -----------------------------------------------------------------------------------------------
 
     def flush(self, cpu: CpuView, pages: int) -> None:
-        """*cpu* begins to remove so many pages of its address space from all TLBs."""
+        """*cpu* begins to remove so many pages (0: all) of its address space from all TLBs."""
 
     def tlb_flush(self, cpu: CpuView, pages: int, remote: bool) -> None:
         """The TLB of *cpu* drops so many pages (0: all of an address space), *remote*: for another cpu."""

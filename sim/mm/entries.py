@@ -14,6 +14,9 @@ from typing import Any, Final, TypeAlias
 Rights: TypeAlias = int
 """What may be done with memory: a sum of `READ`, `WRITE` and `EXECUTE`, or `NOTHING`."""
 
+ZERO_FRAME: Final = -2
+"""The one page of zeros that a kernel maps wherever memory was read and never written. Nobody counts it."""
+
 NOTHING: Final[Rights] = 0
 READ: Final[Rights] = 1
 WRITE: Final[Rights] = 2
@@ -52,6 +55,11 @@ class Present:
     copy_on_write: bool = False
     accessed: bool = field(default=False, compare=False)
     dirty: bool = field(default=False, compare=False)
+
+    @property
+    def special(self) -> bool:
+        """Whether its frame has no descriptor (pte_special): nobody counts who maps it."""
+        return self.frame < 0
 
     @property
     def writable(self) -> bool:

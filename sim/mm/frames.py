@@ -139,7 +139,9 @@ class FrameMap:
         self._placed: dict[int, int] = {}
 
     def node(self, frame: int, toucher: int) -> int:
-        """Node of *frame*, which a cpu of node *toucher* touches."""
+        """Node of *frame*, which a cpu of node *toucher* touches; the page of zeros came with the kernel."""
+        if frame < 0:
+            return 0
         if not self._hidden:
             return frame // self._frames_per_node
         node = self._placed.get(frame)

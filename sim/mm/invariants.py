@@ -234,18 +234,19 @@ def tlb_agrees_with_the_table(space: AddressSpace, cpu: Cpu, asid: int | None = 
 
 
 def no_shared_frame_is_writable(walks: Iterable[Walk]) -> None:
-    """A frame that several entries map is copied on a write: none of them is writable."""
-    present = [entry for walk in walks for _, entry in walk.present]
-    if len({entry.frame for entry in present}) == len(present):
+    """A frame that several entries map is copied on a write: none of them is writable, nor the zero page."""
+    entries = [entry for walk in walks for _, entry in walk.present]
+    times = Counter(entry.frame for entry in entries if not entry.special)
+    if len(times) == len(entries):
         return
-    times = Counter(entry.frame for entry in present)
     for walk in walks:
         for page, entry in walk.present:
-            if times[entry.frame] > 1 and entry.writable:
-                what = (
-                    f"frame {entry.frame} is mapped {times[entry.frame]} times and writable at page {page:#x}"
+            if entry.writable and (entry.special or times[entry.frame] > 1):
+                what = "the zero page" if entry.special else f"frame {entry.frame}"
+                mapped = "" if entry.special else f"mapped {times[entry.frame]} times and "
+                raise BrokenInvariant(
+                    "no shared frame is writable", f"{what} is {mapped}writable at page {page:#x}"
                 )
-                raise BrokenInvariant("no shared frame is writable", what)
 
 
 def frames_have_one_owner(walks: Iterable[Walk], others: Sequence[Reference]) -> None:
@@ -353,7 +354,7 @@ def _count(walks: Iterable[Walk], others: Iterable[Reference]) -> Counter[int]:
     """How many places have each frame."""
     frames: Counter[int] = Counter()
     for walk in walks:
-        frames.update([entry.frame for _, entry in walk.present])
+        frames.update([entry.frame for _, entry in walk.present if not entry.special])
         frames.update([table.frame for table in walk.tables])
     frames.update([reference.frame for reference in others])
     del frames[NO_FRAME]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kernels import BASE, LEAF, Process
+from kernels import BASE, GIB, LEAF, Process
 from machines import NS
 
 from sim.designs.linux import LinuxKernel
@@ -17,7 +17,7 @@ from sim.engine import Probe, Steps
 from sim.engine.probe import CpuView, LockView, Mode
 from sim.errors import ModelError
 from sim.hardware import Cpu
-from sim.mm import READ_WRITE, Errno, Madvise, Mmap, Munmap, SegmentationFault
+from sim.mm import READ_WRITE, ZERO_FRAME, Errno, Madvise, Mmap, Munmap, Present, SegmentationFault
 from sim.sync import SCHED
 
 US = 1000 * NS
@@ -305,9 +305,38 @@ def test_is_a_page_outside_of_all_vmas_a_segmentation_fault() -> None:
         mapped((0, 9), touch=(9,))
 
 
-def test_may_a_page_be_read_first_and_written_later() -> None:
-    """The page has the rights of its mapping, whatever access faulted; the write sets its dirty bit."""
+def test_does_a_read_of_an_untouched_page_find_zeros_that_nobody_owns() -> None:
+    """No frame, no anon_vma, no counter (mm/memory.c do_anonymous_page). A write replaces the zero page."""
     process = mapped((0, 9))
+    space, frames = process.space, len(pages_of(process).in_use)
+
+    def body(cpu: Cpu) -> Steps[None]:
+        yield from space.access(cpu, BASE, write=False)
+        yield from space.access(cpu, BASE + 1, write=False)
+        assert len(pages_of(process).in_use) == frames + 3  # tables
+        entry = space.root.walk(BASE)
+        assert entry == space.root.walk(BASE + 1) == Present(ZERO_FRAME, READ_WRITE, copy_on_write=True)
+        assert (entry.accessed, entry.dirty) == (True, False)
+        assert not cpu.tlb.lookup(BASE).writable
+        assert space.tree.peek(BASE).anon_vma is None
+        assert space.stat.anon_pages == 0
+        yield from space.access(cpu, BASE)
+        entry = space.root.walk(BASE)
+        assert (entry.special, entry.copy_on_write, entry.dirty) == (False, False, True)
+        assert cpu.tlb.lookup(BASE).writable
+        assert space.stat.anon_pages == 1
+
+    process.run({0: body})
+    assert process.machine.tally.flushes == 1
+    assert space.root.walk(BASE + 1).special
+    process.do(("munmap", BASE, 9), cpu=1)
+    process.end()
+
+
+def test_may_a_page_be_written_that_was_only_read_since_it_was_made() -> None:
+    """The dirty bit of a page of one's own is the hardware's: no fault."""
+    process = mapped((0, 9), touch=(0,))
+    process.space.root.walk(BASE).dirty = False
 
     def body(cpu: Cpu) -> Steps[None]:
         yield from process.space.access(cpu, BASE, write=False)
@@ -319,7 +348,106 @@ def test_may_a_page_be_read_first_and_written_later() -> None:
         assert entry.dirty
         assert cpu.tlb.lookup(BASE).writable
 
+    process.run({1: body})
+
+
+# -- page tables ---------------------------------------------------------------------------------------
+
+
+def tables(process: Process) -> list[tuple[int, int]]:
+    """Level and first page (relative to `BASE`) of all tables below the root."""
+    return [(table.level, table.base - BASE) for table in process.space.root.tables() if table.level < 4]
+
+
+def test_are_the_tables_of_a_hole_freed_with_the_last_mapping_in_it() -> None:
+    """Those that lie wholly between the neighbours (mm/memory.c free_pgtables)."""
+    process = mapped((-LEAF, 5), (LEAF + 7, 2 * LEAF), touch=(-1, 0, LEAF + 7))
+    top, below = [(3, -BASE)], [(2, -GIB), (1, -LEAF)]
+    assert tables(process) == [*top, *below, (2, 0), (1, 0), (1, LEAF)]
+    process.do(("munmap", BASE + LEAF + 7, 9))  # another part of the table is still mapped
+    assert tables(process) == [*top, *below, (2, 0), (1, 0), (1, LEAF)]
+    process.do(("munmap", BASE + LEAF + 16, LEAF))
+    assert tables(process) == [*top, *below, (2, 0), (1, 0)]
+    process.do(("munmap", BASE, 5))
+    assert tables(process) == [*top, *below]
+    process.do(("munmap", BASE - LEAF, LEAF), cpu=1)
+    assert tables(process) == []
+    assert process.space.stat.pgtables_bytes == 0
+    process.end()
+
+
+def test_does_freeing_tables_interrupt_a_cpu_that_idles_and_only_once() -> None:
+    """A cpu in lazy-TLB mode could still walk to them; it leaves the space and is asked no more."""
+    handled: list[int] = []
+
+    class Watches(Probe):
+        def ipi_handle(self, cpu: CpuView, calls: object) -> None:
+            handled.append(cpu.id)
+
+    process = linux(cpus=2, listeners=(Watches(),))
+    space = process.space
+    process.do(("mmap", 4 * LEAF, BASE), ("mmap", 1, BASE + 8 * LEAF), ("touch", BASE + 8 * LEAF))
+    process.do(("touch", BASE), cpu=1)
+
+    def body(cpu: Cpu) -> Steps[None]:
+        cpu.work(9 * US, "user")
+        for start, expected in ((0, [1]), (LEAF, [1])):
+            yield from space.access(cpu, BASE + start)
+            yield from space.perform(cpu, Munmap(BASE + start, LEAF))
+            assert handled == expected
+        assert process.cpus[1].tlb.stale
+
     process.run({0: body})
+    process.do(("touch", BASE + 2 * LEAF), cpu=1)  # it is back
+    handled.clear()
+    process.run({0: lambda cpu: space.perform(cpu, Munmap(BASE + 2 * LEAF, LEAF))})
+    assert handled == [1]
+    process.end()
+
+
+# -- gathers -------------------------------------------------------------------------------------------
+
+
+class Sizes(Probe):
+    """What each flush was for: pages, 0 for all of the space."""
+
+    def __init__(self) -> None:
+        self.pages: list[int] = []
+
+    def flush(self, cpu: CpuView, pages: int) -> None:
+        self.pages.append(pages)
+
+
+def test_does_a_flush_span_from_the_first_page_to_the_last() -> None:
+    """The kernel keeps a range, not a list (tlb_flush_pte_range): what lies between is flushed too."""
+    sizes = Sizes()
+    process = mapped((0, 40), touch=(0, 3, 19, 39), listeners=(sizes,))
+    process.do(("discard", BASE, 20), ("discard", BASE + 20, 10), ("discard", BASE + 30, 10))
+    assert sizes.pages == [20, 1]
+
+
+def test_is_a_large_unmapping_flushed_and_freed_in_parts() -> None:
+    sizes = Sizes()
+    process = mapped((0, 3 * LEAF), listeners=(sizes,))  # a gather holds 600 pages here
+    process.do(*(("touch", BASE + page) for page in range(3 * LEAF)))
+    process.do(("munmap", BASE, 3 * LEAF), ("mmap", 1, BASE))
+    assert sizes.pages == [600, 600, 3 * LEAF]  # the tables are the whole range's
+    process.end()
+
+
+def test_do_two_gathers_at_a_time_flush_everything() -> None:
+    """mm_tlb_flush_nested: neither knows what the other has cleared (mm/mmu_gather.c tlb_finish_mmu)."""
+    sizes = Sizes()
+    process = mapped((0, 900), touch=tuple(range(900)), listeners=(sizes,))
+
+    def discards(pages: int) -> Any:
+        return lambda cpu: process.space.perform(cpu, Madvise(BASE + 450 * cpu.id, pages))
+
+    process.run({0: discards(200), 1: discards(440)})
+    assert sizes.pages == [0, 0]
+    process.do(("discard", BASE + 300, 100))
+    assert sizes.pages == [0, 0, 100]
+    process.end()
 
 
 def test_do_two_faults_on_one_page_map_it_once() -> None:

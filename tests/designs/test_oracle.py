@@ -221,7 +221,7 @@ def test_is_the_right_munmap_let_through(kind: str) -> None:
 
 
 def test_is_a_munmap_without_shootdown_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nothing(flush: SynchronousFlush, cpu: Cpu, pages: list[int]) -> Steps[None]:
+    def nothing(flush: SynchronousFlush, cpu: Cpu, pages: list[int], **how: bool) -> Steps[None]:
         return
         yield
 
@@ -246,7 +246,7 @@ def test_is_a_frame_that_linux_frees_before_the_flush_caught(monkeypatch: pytest
     flush, release = SynchronousFlush.flush, Lru.release
     put_off: list[tuple[SynchronousFlush, list[int]]] = []
 
-    def flush_later(tlb: SynchronousFlush, cpu: Cpu, pages: list[int]) -> Steps[None]:
+    def flush_later(tlb: SynchronousFlush, cpu: Cpu, pages: list[int], **how: bool) -> Steps[None]:
         put_off.append((tlb, pages))
         return
         yield

@@ -44,6 +44,10 @@ class MmCounters:
         """mm_inc_nr_ptes, mm_inc_nr_pmds, mm_inc_nr_puds: a table more."""
         self.pgtables_bytes += PAGE_BYTES
 
+    def dec_nr_ptes(self) -> None:
+        """mm_dec_nr_ptes and its brothers: a table less."""
+        self.pgtables_bytes -= PAGE_BYTES
+
     def recounted(self, vmas: Iterable[Vma], walk: Walk) -> Iterator[Kept]:
         """Each counter, and what counting the *vmas*, tables and entries again gives."""
         again = MmCounters()
@@ -51,6 +55,6 @@ class MmCounters:
             again.map_count += 1
             again.vm_stat_account(vma.rights, vma.pages)
         again.pgtables_bytes = (len(walk.tables) - 1) * PAGE_BYTES
-        again.anon_pages = len(walk.present)
+        again.anon_pages = sum(not entry.special for _, entry in walk.present)
         for name in self.__slots__:
             yield Kept(name, getattr(self, name), getattr(again, name))

@@ -1,22 +1,18 @@
-"""Anonymous page faults (arch/x86/mm/fault.c, mm/memory.c, mm/mmap_lock.c; 6.13)."""
+"""A page fault, up to what has to be done about its page (arch/x86/mm/fault.c, mm/mmap_lock.c; 6.13).
+
+exception | prefetchw mmap_lock | VMA lock, or mmap_lock for reading | tables | the page (`anon`) | unlock
+"""
 
 from __future__ import annotations
 
 from sim.designs.linux.activities import VMA_WORK
+from sim.designs.linux.anon import do_anonymous_page, do_present_page
 from sim.designs.linux.mm import LinuxMm
+from sim.designs.linux.tables import ensure_leaf_table
 from sim.designs.linux.vma import Vma
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import (
-    PAGE_TABLE,
-    READ,
-    WRITE,
-    OutOfMemory,
-    PageTablePage,
-    Present,
-    SegmentationFault,
-    slot_of,
-)
+from sim.mm import PAGE_TABLE, READ, WRITE, OutOfMemory, SegmentationFault, slot_of
 
 
 def user_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
@@ -86,55 +82,9 @@ def _access_error(cpu: Cpu, vma: Vma, page: int, write: bool) -> SegmentationFau
 
 
 def _handle(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, write: bool, *, vma_locked: bool) -> Steps[bool]:
-    """handle_mm_fault -> do_anonymous_page. Value: False means try again under mmap_lock."""
+    """handle_mm_fault -> handle_pte_fault. Value: False means try again under mmap_lock."""
     cpu.work(mm.cost.fault, PAGE_TABLE)
-    table = yield from mm.ensure_leaf_table(cpu, page)
-    slot = slot_of(page, 1)
-    if table.get(slot) is not None:
-        if write:
-            yield from _reuse(mm, cpu, vma, table, slot)
-        return True
-    if vma.anon_vma is None:
-        prepared = yield from _prepare_anon_vma(mm, cpu, vma, vma_locked)
-        if not prepared:
-            return False
-    frame = yield from mm.new_zeroed_page(cpu)
-    lock = mm.table_lock(table)
-    yield from lock.acquire(cpu)
-    if table.get(slot) is not None:  # somebody else was faster
-        yield from lock.release(cpu)
-        yield from mm.pages.free(cpu, frame)
-        return True
-    yield from mm.lru.add(cpu, frame)
-    yield from table.line(slot).store(cpu, PAGE_TABLE)
-    table.set(slot, Present(frame, vma.rights))
-    mm.stat.anon_pages += 1
-    yield from lock.release(cpu)
-    return True
-
-
-def _reuse(mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, slot: int) -> Steps[None]:
-    """do_wp_page -> wp_page_reuse: a write to a page that has lost its write right; nobody shares it."""
-    lock = mm.table_lock(table)
-    yield from lock.acquire(cpu)
-    entry = table.get(slot)
-    if isinstance(entry, Present) and not entry.writable:
-        yield from table.line(slot).store(cpu, PAGE_TABLE)
-        table.set(slot, Present(entry.frame, vma.rights))
-    yield from lock.release(cpu)
-
-
-def _prepare_anon_vma(mm: LinuxMm, cpu: Cpu, vma: Vma, vma_locked: bool) -> Steps[bool]:
-    """vmf_anon_prepare: the first fault of a VMA needs mmap_lock for reading, at least by trylock."""
-    if vma_locked:
-        taken = yield from mm.mmap_lock.read_trylock(cpu)
-        if not taken:
-            return False
-    if vma.anon_vma is None:
-        anon_vma = mm.new_anon_vma(cpu)
-        yield from mm.page_table_lock.acquire(cpu)
-        vma.anon_vma = vma.anon_vma or anon_vma
-        yield from mm.page_table_lock.release(cpu)
-    if vma_locked:
-        yield from mm.mmap_lock.read_unlock(cpu)
-    return True
+    table = yield from ensure_leaf_table(mm, cpu, page)
+    if table.get(slot_of(page, 1)) is None:
+        return (yield from do_anonymous_page(mm, cpu, vma, table, page, write, vma_locked=vma_locked))
+    return (yield from do_present_page(mm, cpu, vma, table, page, write, vma_locked=vma_locked))

@@ -80,6 +80,10 @@ class Lru:
         if len(batch) >= self._batch:
             yield from self.drain(cpu)
 
+    def is_waiting(self, cpu: Cpu, frame: int) -> bool:
+        """Whether *frame* waits in the batch of *cpu*."""
+        return frame in self._batches[cpu.id]
+
     def drain(self, cpu: Cpu) -> Steps[None]:
         """lru_add_drain: move what is in the cpu's batch; the batch's own references end here."""
         batch = self._batches[cpu.id]

@@ -7,12 +7,13 @@ mmap_lock  |------------------- read --------------------|
 from __future__ import annotations
 
 from sim.designs.linux.activities import VMA_WORK
+from sim.designs.linux.gather import tlb_finish_mmu, tlb_gather_mmu
 from sim.designs.linux.mm import LinuxMm
-from sim.designs.linux.munmap import zap
 from sim.designs.linux.vma import Vma
+from sim.designs.linux.zap import zap
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import PAGE_TABLE, SYSCALL, Errno, Madvise
+from sim.mm import SYSCALL, Errno, Madvise
 
 
 def madvise(mm: LinuxMm, cpu: Cpu, asked: Madvise) -> Steps[Errno | None]:
@@ -46,10 +47,6 @@ def _dontneed(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int) -> Steps[No
     yield from vma.line.read(cpu, VMA_WORK)
     if mm.switches.lru_drain_on_zap:
         yield from mm.lru.drain(cpu)
-    yield from mm.flush_pending.write(cpu, PAGE_TABLE)  # tlb_gather_mmu
-    unmapped: list[tuple[int, int]] = []
-    yield from zap(mm, cpu, start, end, unmapped)
-    if unmapped:
-        yield from mm.tlb.flush(cpu, [page for page, _ in unmapped])
-        yield from mm.lru.release(cpu, [frame for _, frame in unmapped])
-    yield from mm.flush_pending.write(cpu, PAGE_TABLE)  # tlb_finish_mmu
+    gather = yield from tlb_gather_mmu(mm, cpu)
+    yield from zap(mm, cpu, start, end, gather)
+    yield from tlb_finish_mmu(mm, cpu, gather)

@@ -99,6 +99,12 @@ class MapleTree:
         before, after = self.peek(start - 1), self.peek(end)
         return before, after if after is not None and after.start == end else None
 
+    def around(self, page: int) -> tuple[Vma | None, Vma | None]:
+        """The last VMA that begins before *page* and the first one that begins at it or behind."""
+        index = bisect_right(self._starts, page - 1)
+        below, above = self._vmas[max(0, index - 1) : index], self._vmas[index : index + 1]
+        return (below[0] if below else None), (above[0] if above else None)
+
     def overlapping(self, start: int, end: int) -> list[Vma]:
         """VMAs that share a page with [start, end), in order."""
         first = max(0, bisect_right(self._starts, start) - 1)

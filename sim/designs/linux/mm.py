@@ -18,7 +18,6 @@ from sim.mm import (
     FAULT_ENTRY,
     LEVELS,
     LOCK_PAGE_TABLE,
-    PAGE_TABLE,
     AddressSpace,
     Kept,
     Mapped,
@@ -53,6 +52,7 @@ class LinuxMm(AddressSpace):
         "cost",
         "counters_line",
         "flush_pending",
+        "gathers",
         "kernel",
         "lru",
         "mmap_lock",
@@ -97,6 +97,7 @@ class LinuxMm(AddressSpace):
             kernel.nodes, self.tables_line, LOCK_PAGE_TABLE, "page_table_lock"
         )
         self.flush_pending = line("tlb_flush_pending")
+        self.gathers = 0  # mm->tlb_flush_pending
         self.tree = MapleTree(machine, cpu, self.cost)
         self.tlb = make_flush(machine, line("context.tlb_gen"), kernel.spec.flush)
         self.root = PageTablePage(machine, LEVELS, 0, -1, cpu.socket, maker=cpu.id)
@@ -131,13 +132,13 @@ class LinuxMm(AddressSpace):
                 yield f"{vma} is in the tree and detached"
             if (what := vma.lock.contradiction()) is not None:
                 yield f"{vma} {what}"
-        pages = iter(walk.present)
-        page, _ = next(pages, (None, None))
+        pages = iter([page for page, entry in walk.present if not entry.special])
+        page = next(pages, None)
         for vma in self.tree:
             if page is not None and page < vma.end and vma.anon_vma is None:
                 yield f"{vma} has page {page:#x} and no anon_vma"
             while page is not None and page < vma.end:
-                page, _ = next(pages, (None, None))
+                page = next(pages, None)
 
     # -- mmap_lock and VMA locks ----------------------------------------------------------------------------
 
@@ -215,6 +216,14 @@ class LinuxMm(AddressSpace):
         cpu.probe.frame_filled(cpu, frame, None)
         return frame
 
+    def new_copy(self, cpu: Cpu, source: int) -> Steps[int]:
+        """A page with what is in frame *source*; value: its frame. Raises `OutOfMemory`."""
+        frame = yield from self.pages.allocate(cpu)
+        node = self.pages.node(cpu, frame)
+        yield from self.machine.memory.copy_page(cpu, node, source=self.pages.node(cpu, source))
+        cpu.probe.frame_filled(cpu, frame, source)
+        return frame
+
     # -- page tables ----------------------------------------------------------------------------------------
 
     def leaf_table(self, page: int) -> PageTablePage | None:
@@ -223,44 +232,6 @@ class LinuxMm(AddressSpace):
         while table is not None and table.level > 1:
             table = table.child(slot_of(page, table.level))
         return table
-
-    def ensure_leaf_table(self, cpu: Cpu, page: int) -> Steps[PageTablePage]:
-        """__pud_alloc, __pmd_alloc, __pte_alloc: make missing tables; value is the level-1 table.
-
-        The page is allocated before the lock is taken; whoever comes second gives his back.
-        """
-        table = self.root
-        while table.level > 1:
-            slot = slot_of(page, table.level)
-            child = table.child(slot)
-            if child is None:
-                child = yield from self._make_table(cpu, table, page)
-            yield from table.line(slot).read(cpu, PAGE_TABLE)
-            table = child
-        return table
-
-    def _make_table(self, cpu: Cpu, parent: PageTablePage, page: int) -> Steps[PageTablePage]:
-        slot = slot_of(page, parent.level)
-        frame = yield from self.pages.allocate(cpu)
-        cpu.work(self.cost.table_alloc, PAGE_TABLE)
-        node = self.pages.node(cpu, frame)
-        yield from self.machine.memory.clear_page(cpu, node)
-        # Level-1 tables are linked under the level-2 table's split lock, upper ones under page_table_lock.
-        lock = self.table_lock(parent) if parent.level == 2 else self.page_table_lock
-        yield from lock.acquire(cpu)
-        child = parent.child(slot)
-        if child is None:
-            home = self.machine.spec.topology.socket_of_node(node)
-            child = PageTablePage(self.machine, parent.level - 1, page, frame, home, maker=cpu.id)
-            yield from self.tables_line.write(cpu, PAGE_TABLE)
-            self.stat.inc_nr_ptes()
-            yield from parent.line(slot).store(cpu, PAGE_TABLE)
-            parent.set(slot, child)
-            yield from lock.release(cpu)
-        else:
-            yield from lock.release(cpu)
-            yield from self.pages.free(cpu, frame)
-        return child
 
     def table_lock(self, table: PageTablePage) -> QueuedSpinLock:
         """The split page-table lock, in the table's ptdesc."""

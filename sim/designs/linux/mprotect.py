@@ -11,6 +11,7 @@ what had no rights at all is in no TLB.
 from __future__ import annotations
 
 from sim.designs.linux.activities import VMA_WORK
+from sim.designs.linux.gather import Gather, tlb_finish_mmu, tlb_gather_mmu
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.modify import modify
 from sim.designs.linux.vma import Vma
@@ -43,8 +44,7 @@ def mprotect(mm: LinuxMm, cpu: Cpu, asked: Mprotect) -> Steps[Errno | None]:
     if mm.tree.peek(asked.at) is None:
         yield from mm.write_unlock(cpu)
         return Errno.ENOMEM
-    yield from mm.flush_pending.write(cpu, PAGE_TABLE)  # tlb_gather_mmu
-    changed: list[int] = []
+    gather = yield from tlb_gather_mmu(mm, cpu)
     refused: Errno | None = None
     page = asked.at
     while page < end:
@@ -53,19 +53,17 @@ def mprotect(mm: LinuxMm, cpu: Cpu, asked: Mprotect) -> Steps[Errno | None]:
             refused = Errno.ENOMEM
             break
         stop = min(end, vma.end)
-        refused = yield from _fixup(mm, cpu, vma, page, stop, asked.rights, changed)
+        refused = yield from _fixup(mm, cpu, vma, page, stop, asked.rights, gather)
         if refused is not None:
             break
         page = stop
-    if changed:
-        yield from mm.tlb.flush(cpu, changed)
-    yield from mm.flush_pending.write(cpu, PAGE_TABLE)  # tlb_finish_mmu
+    yield from tlb_finish_mmu(mm, cpu, gather)
     yield from mm.write_unlock(cpu)
     return refused
 
 
 def _fixup(
-    mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, rights: Rights, changed: list[int]
+    mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, rights: Rights, gather: Gather
 ) -> Steps[Errno | None]:
     """mprotect_fixup: the part [start, end) of *vma* has *rights* from now on."""
     cpu.work(mm.cost.mprotect, VMA_WORK)
@@ -81,15 +79,15 @@ def _fixup(
     mm.stat.vm_stat_account(before, start - end)
     mm.stat.vm_stat_account(rights, end - start)
     part.rights = rights
-    yield from _change_protection(mm, cpu, start, end, rights, changed)
+    yield from _change_protection(mm, cpu, start, end, rights, gather)
     yield from mm.counters_line.store(cpu, VMA_WORK)  # vm_stat_account
     return None
 
 
 def _change_protection(
-    mm: LinuxMm, cpu: Cpu, start: int, end: int, rights: Rights, changed: list[int]
+    mm: LinuxMm, cpu: Cpu, start: int, end: int, rights: Rights, gather: Gather
 ) -> Steps[None]:
-    """change_pte_range, one level-1 table after the other; the pages to flush go to *changed*.
+    """change_pte_range, one level-1 table after the other; what is to be flushed goes to *gather*.
 
     A private anonymous page that nobody shares becomes writable at once (can_change_pte_writable).
     """
@@ -110,6 +108,6 @@ def _change_protection(
                 cpu.work(mm.cost.change_page, PAGE_TABLE)
                 table.set(slot, entry.with_rights(rights))
                 if entry.rights not in (rights, NOTHING):
-                    changed.append(each)
+                    gather.changed(each)
         yield from lock.release(cpu)
         page = stop

@@ -8,12 +8,15 @@ mmap_lock  |------------ write -------------|------------- read --------------|
 from __future__ import annotations
 
 from sim.designs.linux.activities import VMA_WORK
+from sim.designs.linux.gather import tlb_finish_mmu, tlb_gather_mmu
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.modify import split
+from sim.designs.linux.tables import free_pgtables, hole_around
 from sim.designs.linux.vma import Vma
+from sim.designs.linux.zap import zap
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import PAGE_TABLE, SLOTS, SYSCALL, Errno, Munmap, Present, beyond_user_memory, slot_of
+from sim.mm import PAGE_TABLE, SYSCALL, Errno, Munmap, beyond_user_memory
 
 
 def munmap(mm: LinuxMm, cpu: Cpu, asked: Munmap) -> Steps[Errno | None]:
@@ -65,48 +68,21 @@ def _gather(mm: LinuxMm, cpu: Cpu, start: int, end: int) -> Steps[list[Vma] | Er
 
 
 def _complete(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> Steps[None]:
-    """vms_complete_munmap_vmas: zap, flush, free."""
+    """vms_complete_munmap_vmas: zap, free the tables, flush, free the pages."""
+    start, end = vmas[0].start, vmas[-1].end
     if mm.switches.lru_drain_on_zap:
         yield from mm.lru.drain(cpu)
     cpu.work(mm.cost.munmap_complete, VMA_WORK)
-    yield from mm.flush_pending.write(cpu, PAGE_TABLE)  # tlb_gather_mmu
-    unmapped: list[tuple[int, int]] = []
+    gather = yield from tlb_gather_mmu(mm, cpu)
     for vma in vmas:
-        yield from zap(mm, cpu, vma.start, vma.end, unmapped)
+        yield from zap(mm, cpu, vma.start, vma.end, gather)
+    for vma in vmas:
         if vma.anon_vma is not None:
             yield from mm.link_anon_vma(cpu, vma.anon_vma)  # unlink_anon_vmas
-    if unmapped:
-        yield from mm.tlb.flush(cpu, [page for page, _ in unmapped])
-        yield from mm.lru.release(cpu, [frame for _, frame in unmapped])
-    yield from mm.flush_pending.write(cpu, PAGE_TABLE)  # tlb_finish_mmu
+    floor, ceiling = hole_around(mm, start, end)
+    yield from free_pgtables(mm, cpu, start, end, floor, ceiling, gather)
+    yield from tlb_finish_mmu(mm, cpu, gather)
     yield from mm.counters_line.store(cpu, PAGE_TABLE)  # total_vm, data_vm, exec_vm
     for vma in vmas:
         mm.stat.vm_stat_account(vma.rights, -vma.pages)
         cpu.work(mm.cost.vma_free, VMA_WORK)  # call_rcu
-
-
-def zap(mm: LinuxMm, cpu: Cpu, start: int, end: int, unmapped: list[tuple[int, int]]) -> Steps[None]:
-    """zap_pte_range, one level-1 table after the other; (page, frame) of what was there go to *unmapped*."""
-    page = start
-    while page < end:
-        found = len(unmapped)
-        table = mm.leaf_table(page)
-        stop = min(end, page - page % SLOTS + SLOTS)
-        if table is None:
-            page = stop
-            continue
-        lock = mm.table_lock(table)
-        yield from lock.acquire(cpu)
-        while page < stop:
-            slot = slot_of(page, 1)
-            entry = table.get(slot)
-            if isinstance(entry, Present):
-                yield from table.line(slot).write(cpu, PAGE_TABLE)
-                table.set(slot, None)
-                mm.stat.anon_pages -= 1
-                cpu.work(mm.cost.zap_page, PAGE_TABLE)
-                unmapped.append((page, entry.frame))
-            page += 1
-        if len(unmapped) > found:
-            cpu.work(mm.cost.zap_table, PAGE_TABLE)
-        yield from lock.release(cpu)

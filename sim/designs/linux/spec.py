@@ -37,6 +37,8 @@ class Limits(Spec):
     """Pages moved at once between a cpu's page list and the buddy allocator."""
     pcp_high: PositiveInt
     """Pages in a cpu's list above which frees go back to the buddy allocator."""
+    gather_pages: PositiveInt
+    """Pages that are unmapped before they are flushed and freed (mmu_gather)."""
     max_map_count: PositiveInt
     """VMAs that a process may have (sysctl vm.max_map_count)."""
 
@@ -67,13 +69,17 @@ class Costs(Spec):
     lock_vma: Cost
     """lock_vma_under_rcu without tree walk and atomics."""
     fault: Cost
-    """handle_mm_fault for an anonymous page, without allocation, zeroing, locks and exception entry."""
+    """handle_mm_fault, without allocation, zeroing, locks and exception entry."""
+    anon_page: Cost
+    """Make a page anonymous: its charge, rmap and counters."""
     anon_vma: Cost
     """anon_vma_prepare for the first fault of a VMA."""
     anon_vma_link: Cost
     """anon_vma_clone or unlink_anon_vmas of one VMA."""
     table_alloc: Cost
     """Allocate and initialise a page-table page, without zeroing."""
+    table_free: Cost
+    """Unlink one, without giving its page back."""
     page_alloc: Cost
     """Take a page from the per-cpu list."""
     page_free: Cost

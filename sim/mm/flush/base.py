@@ -18,8 +18,14 @@ class FlushMethod(Protocol):
     def activate(self, cpu: Cpu) -> None:
         """The address space is loaded on *cpu*: its TLB has to be asked from now on."""
 
-    def flush(self, cpu: Cpu, pages: Sequence[int]) -> Steps[None]:
-        """Remove *pages* from every TLB and wait until that is done."""
+    def flush(
+        self, cpu: Cpu, pages: Sequence[int], *, whole: bool = False, freed_tables: bool = False
+    ) -> Steps[None]:
+        """Remove *pages* from every TLB, or the *whole* space, and wait until that is done.
+
+        With *freed_tables* no cpu may be left that can walk to an unlinked table, not even one in lazy-TLB
+        mode.
+        """
 
 
 class SwitchedFlush(FlushMethod, Protocol):

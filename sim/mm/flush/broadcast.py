@@ -32,17 +32,19 @@ class BroadcastFlush(SynchronousFlush):
     def valid_from(self) -> int:
         return self.generation if self._global_since is None else self._global_since
 
-    def flush(self, cpu: Cpu, pages: Sequence[int]) -> Steps[None]:
+    def flush(
+        self, cpu: Cpu, pages: Sequence[int], *, whole: bool = False, freed_tables: bool = False
+    ) -> Steps[None]:
         if self._global_since is None:
             enough = len(self._active) >= self._start
-            yield from super().flush(cpu, pages)
+            yield from super().flush(cpu, pages, whole=whole, freed_tables=freed_tables)
             if enough and self._global_since is None:
                 self._global_since = self.generation
             return
         yield from self._line.write(cpu, TLB_FLUSH)
         self.generation += 1
-        cpu.probe.flush(cpu, len(pages))
-        whole = len(pages) > self._ceiling
+        cpu.probe.flush(cpu, 0 if whole else len(pages))
+        whole = whole or len(pages) > self._ceiling
         yield from self._medium.invalidate(cpu, 0 if whole else len(pages))
         for other, asid in self._asid_on.items():
             if whole:

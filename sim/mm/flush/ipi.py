@@ -13,8 +13,10 @@ class SynchronousFlush:
 
     *generation* counts the flushes of the address space. A target that is one behind flushes the range; one
     that is further behind flushes everything and is up to date; one that is up to date does nothing. A cpu in
-    lazy-TLB mode is skipped and flushes when it comes back. With *concurrent* (5.13) the initiator's own TLB
-    is flushed while the targets are at it, without it before they are asked.
+    lazy-TLB mode is skipped and flushes when it comes back, unless page tables are freed: it could still walk
+    to them. Then it leaves the space for the kernel's own (init_mm) and is not asked again until it comes
+    back. With *concurrent* (5.13) the initiator's own TLB is flushed while the targets are at it, without it
+    before they are asked.
     """
 
     __slots__ = (
@@ -22,6 +24,7 @@ class SynchronousFlush:
         "_asid_on",
         "_ceiling",
         "_concurrent",
+        "_gone",
         "_line",
         "_machine",
         "_mask",
@@ -42,6 +45,7 @@ class SynchronousFlush:
         self._concurrent = concurrent
         self._active: dict[Cpu, int] = {}
         self._asid_on: dict[Cpu, int] = {}
+        self._gone: dict[Cpu, None] = {}
         self._mask = mask
         self.generation = 0
 
@@ -89,25 +93,20 @@ class SynchronousFlush:
 
     # -- flushing -------------------------------------------------------------------------------------------
 
-    def flush(self, cpu: Cpu, pages: Sequence[int]) -> Steps[None]:
-        """Remove *pages* from every TLB and wait until that is done."""
+    def flush(
+        self, cpu: Cpu, pages: Sequence[int], *, whole: bool = False, freed_tables: bool = False
+    ) -> Steps[None]:
+        """Remove *pages* from every TLB, or the *whole* space, and wait until that is done."""
         yield from self._line.write(cpu, TLB_FLUSH)
         self.generation += 1
-        cpu.probe.flush(cpu, len(pages))
+        cpu.probe.flush(cpu, 0 if whole else len(pages))
+        whole = whole or len(pages) > self._ceiling
         generation = self.generation
 
         def flush_here(target: Cpu) -> int:
-            return self._flush_local(target, pages, generation, remote=target is not cpu)
+            return self._flush_local(target, None if whole else pages, generation, remote=target is not cpu)
 
-        targets = []
-        for other in self._active:
-            if other is cpu:
-                continue
-            if other.in_kernel_wait:
-                other.tlb.stale = True
-                self._active[other] = generation
-            else:
-                targets.append(other)
+        targets = self._targets(cpu, generation, lazy=freed_tables)
         if not targets or not self._concurrent:
             cpu.work(flush_here(cpu), TLB_FLUSH)
         if not targets:
@@ -118,12 +117,30 @@ class SynchronousFlush:
             cpu.work(flush_here(cpu), TLB_FLUSH)
         yield from interrupts.finish(round_)
 
-    def _flush_local(self, cpu: Cpu, pages: Sequence[int], generation: int, *, remote: bool) -> int:
-        """`flush_tlb_func`: returns its cost."""
+    def _targets(self, cpu: Cpu, generation: int, *, lazy: bool) -> list[Cpu]:
+        """The other cpus to ask; those that are not asked flush when they come back."""
+        targets = []
+        for other in self._active:
+            if other is cpu:
+                continue
+            if not other.tlb.stale:
+                self._gone.pop(other, None)  # it has been back
+            if other.in_kernel_wait and (not lazy or other in self._gone):
+                other.tlb.stale = True
+                self._active[other] = generation
+            else:
+                targets.append(other)
+        return targets
+
+    def _flush_local(self, cpu: Cpu, pages: Sequence[int] | None, generation: int, *, remote: bool) -> int:
+        """`flush_tlb_func`, of everything where *pages* is None: returns its cost."""
         seen = self._active.get(cpu)
         if seen is None or seen >= generation:  # the cpu has left the space, or is up to date
             return 0
-        if seen == generation - 1 == self.generation - 1 and len(pages) <= self._ceiling:
+        if remote and cpu.in_kernel_wait:  # switch_mm_irqs_off(init_mm)
+            self._gone[cpu] = None
+            cpu.tlb.stale = True
+        elif pages is not None and seen == generation - 1 == self.generation - 1:
             self._active[cpu] = generation
             cpu.probe.tlb_flush(cpu, len(pages), remote)
             cpu.tlb.invalidate(pages)

@@ -143,9 +143,11 @@ class LazyFlush:
         cpu.work(self._publish, TLB_FLUSH)
         records.append(_Record(removed, release, self._swept_by_all(cpu, cpu.engine._now)))
 
-    def flush(self, cpu: Cpu, pages: Sequence[int]) -> Steps[None]:
+    def flush(
+        self, cpu: Cpu, pages: Sequence[int], *, whole: bool = False, freed_tables: bool = False
+    ) -> Steps[None]:
         """Flush *pages* everywhere before going on: nothing is put off."""
-        yield from self._shootdown.flush(cpu, pages)
+        yield from self._shootdown.flush(cpu, pages, whole=whole, freed_tables=freed_tables)
 
     def catch_up(self, cpu: Cpu) -> None:
         """Take the sweep that is due on *cpu*: drop the translations that others have published."""

@@ -1,0 +1,141 @@
+"""Anonymous pages: the first touch, and the copy on a write (mm/memory.c, 6.13).
+
+    never touched   read   the page of zeros, copied on a write
+                    write  a zeroed page of one's own
+    zero page       write  a zeroed page of one's own |= PTL: clear, flush, set =|
+    shared page     write  its only owner by now: make it writable; else a copy of it, as above
+
+The flush of `wp_page_copy` happens under the page-table lock: the others must not read the old page any more
+when the first write to the new one can be seen.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sim.engine import Steps
+from sim.hardware import Cpu
+from sim.mm import PAGE_TABLE, ZERO_FRAME, PageTablePage, Present, slot_of
+
+if TYPE_CHECKING:
+    from sim.designs.linux.mm import LinuxMm
+    from sim.designs.linux.vma import Vma
+
+
+def do_anonymous_page(
+    mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, page: int, write: bool, *, vma_locked: bool
+) -> Steps[bool]:
+    """The first touch of *page*. Value: False means try again under mmap_lock."""
+    if not write:
+        yield from _map(mm, cpu, table, page, Present(ZERO_FRAME, vma.rights, copy_on_write=True))
+        return True
+    prepared = yield from anon_vma_prepare(mm, cpu, vma, vma_locked=vma_locked)
+    if not prepared:
+        return False
+    frame = yield from mm.new_zeroed_page(cpu)
+    cpu.work(mm.cost.anon_page, PAGE_TABLE)
+    mapped = yield from _map(mm, cpu, table, page, Present(frame, vma.rights))
+    if not mapped:
+        yield from mm.pages.free(cpu, frame)
+    return True
+
+
+def _map(mm: LinuxMm, cpu: Cpu, table: PageTablePage, page: int, entry: Present) -> Steps[bool]:
+    """Set the entry under the page-table lock; value: False where somebody else was faster."""
+    slot = slot_of(page, 1)
+    lock = mm.table_lock(table)
+    yield from lock.acquire(cpu)
+    free = table.get(slot) is None
+    if free:
+        if not entry.special:
+            yield from mm.lru.add(cpu, entry.frame)
+            mm.stat.anon_pages += 1
+        yield from table.line(slot).store(cpu, PAGE_TABLE)
+        table.set(slot, entry)
+    yield from lock.release(cpu)
+    return free
+
+
+def do_present_page(
+    mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, page: int, write: bool, *, vma_locked: bool
+) -> Steps[bool]:
+    """do_wp_page, or a fault that somebody else has served. Value: False means again under mmap_lock."""
+    slot = slot_of(page, 1)
+    lock = mm.table_lock(table)
+    yield from lock.acquire(cpu)
+    entry = table.get(slot)
+    if not (write and isinstance(entry, Present) and not entry.writable):
+        yield from lock.release(cpu)
+        return True
+    if not entry.special:
+        yield from _alone(mm, cpu, entry)
+        if not entry.copy_on_write:  # wp_page_reuse
+            yield from table.line(slot).store(cpu, PAGE_TABLE)
+            table.set(slot, Present(entry.frame, vma.rights))
+            yield from lock.release(cpu)
+            return True
+    yield from lock.release(cpu)
+    return (yield from _copy(mm, cpu, vma, table, page, entry, vma_locked=vma_locked))
+
+
+def _alone(mm: LinuxMm, cpu: Cpu, entry: Present) -> Steps[None]:
+    """wp_can_reuse_anon_folio: a page that nobody else maps any more is not copied. Sets the entry's bit.
+
+    A page that waits in an LRU batch has one reference more: this cpu's is drained to find out.
+    """
+    if not entry.copy_on_write:
+        return
+    if mm.lru.is_waiting(cpu, entry.frame):
+        yield from mm.lru.drain(cpu)
+    if mm.pages.in_use.refcount[entry.frame] == 1:
+        entry.copy_on_write = False
+
+
+def _copy(
+    mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, page: int, old: Present, *, vma_locked: bool
+) -> Steps[bool]:
+    """wp_page_copy."""
+    prepared = yield from anon_vma_prepare(mm, cpu, vma, vma_locked=vma_locked)
+    if not prepared:
+        return False
+    frame = yield from (mm.new_zeroed_page(cpu) if old.special else mm.new_copy(cpu, old.frame))
+    cpu.work(mm.cost.anon_page, PAGE_TABLE)
+    slot = slot_of(page, 1)
+    lock = mm.table_lock(table)
+    yield from lock.acquire(cpu)
+    if table.get(slot) is not old:  # somebody else was faster
+        yield from lock.release(cpu)
+        yield from mm.pages.free(cpu, frame)
+        return True
+    yield from table.line(slot).store(cpu, PAGE_TABLE)
+    table.set(slot, None)
+    yield from mm.tlb.flush(cpu, range(page, page + 1))  # ptep_clear_flush
+    yield from mm.lru.add(cpu, frame)
+    yield from table.line(slot).store(cpu, PAGE_TABLE)
+    table.set(slot, Present(frame, vma.rights))
+    mm.stat.anon_pages += old.special
+    yield from lock.release(cpu)
+    if not old.special:
+        yield from mm.lru.release(cpu, [old.frame])
+    return True
+
+
+def anon_vma_prepare(mm: LinuxMm, cpu: Cpu, vma: Vma, *, vma_locked: bool) -> Steps[bool]:
+    """vmf_anon_prepare: the first fault of a VMA needs mmap_lock for reading, at least by trylock.
+
+    Value: whether *vma* has an anon_vma now.
+    """
+    if vma.anon_vma is not None:
+        return True
+    if vma_locked:
+        taken = yield from mm.mmap_lock.read_trylock(cpu)
+        if not taken:
+            return False
+    if vma.anon_vma is None:
+        anon_vma = mm.new_anon_vma(cpu)
+        yield from mm.page_table_lock.acquire(cpu)
+        vma.anon_vma = vma.anon_vma or anon_vma
+        yield from mm.page_table_lock.release(cpu)
+    if vma_locked:
+        yield from mm.mmap_lock.read_unlock(cpu)
+    return True

@@ -1,0 +1,91 @@
+"""struct mmu_gather: what was cleared, flushed together and freed afterwards (mm/mmu_gather.c, 6.13).
+
+    tlb_gather_mmu | entries cleared, pages and tables collected ... | tlb_finish_mmu: flush, free
+                     a full gather is flushed and freed in between
+
+Pages and tables go back only when no TLB can reach them. Two gathers that are open in one process at a time
+(nested) cannot know what the other has cleared and not flushed yet: each then flushes everything, on the
+cpus in lazy-TLB mode too, even if it has cleared nothing itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sim.engine import Steps
+from sim.hardware import Cpu
+from sim.mm import PAGE_TABLE, PageTablePage
+
+if TYPE_CHECKING:
+    from sim.designs.linux.mm import LinuxMm
+
+
+class Gather:
+    """The pages [*low*, *high*) contain all entries that were cleared or changed since the last flush.
+
+    *frames* are those of cleared entries, *tables* those that were unlinked.
+    """
+
+    __slots__ = ("_limit", "_mm", "frames", "high", "low", "tables", "whole")
+
+    def __init__(self, mm: LinuxMm) -> None:
+        self._mm = mm
+        self._limit = mm.kernel.spec.limits.gather_pages
+        self.whole = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self.low, self.high = 1 << 62, 0
+        self.frames: list[int] = []
+        self.tables: list[PageTablePage] = []
+
+    @property
+    def full(self) -> bool:
+        """Whether it has to be flushed before more is cleared."""
+        return len(self.frames) >= self._limit
+
+    def changed(self, page: int) -> None:
+        """tlb_flush_pte_range: the entry of *page* is not what TLBs may have."""
+        self.low = min(self.low, page)
+        self.high = max(self.high, page + 1)
+
+    def cleared(self, page: int, frame: int) -> None:
+        """__tlb_remove_page: the entry of *page* is gone, and one reference of *frame* with it."""
+        self.changed(page)
+        self.frames.append(frame)
+
+    def unlinked(self, table: PageTablePage, page: int) -> None:
+        """pte_free_tlb, pmd_free_tlb, pud_free_tlb: *table*, which *page* was looked up in."""
+        self.changed(page)
+        self.tables.append(table)
+
+    def flush(self, cpu: Cpu) -> Steps[None]:
+        """tlb_flush_mmu: flush, then free what was collected."""
+        mm = self._mm
+        if self.high or self.whole:
+            pages = range(self.low, self.high) if self.high else range(0)
+            freed_tables = bool(self.tables) or self.whole
+            yield from mm.tlb.flush(cpu, pages, whole=self.whole, freed_tables=freed_tables)
+        frames, tables = self.frames, self.tables
+        self._reset()
+        if frames:
+            yield from mm.lru.release(cpu, frames)
+        for table in tables:
+            yield from mm.pages.free(cpu, table.frame)
+
+
+def tlb_gather_mmu(mm: LinuxMm, cpu: Cpu) -> Steps[Gather]:
+    """inc_tlb_flush_pending."""
+    yield from mm.flush_pending.write(cpu, PAGE_TABLE)
+    mm.gathers += 1
+    return Gather(mm)
+
+
+def tlb_finish_mmu(mm: LinuxMm, cpu: Cpu, gather: Gather) -> Steps[None]:
+    """Flush and free; dec_tlb_flush_pending."""
+    yield from mm.flush_pending.read(cpu, PAGE_TABLE)
+    if mm.gathers > 1:  # mm_tlb_flush_nested
+        gather.whole = True
+    yield from gather.flush(cpu)
+    yield from mm.flush_pending.write(cpu, PAGE_TABLE)
+    mm.gathers -= 1

@@ -1,0 +1,96 @@
+"""Page-table pages: made when a fault needs them, freed with the last mapping (mm/memory.c, 6.13)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sim.engine import Steps
+from sim.hardware import Cpu
+from sim.mm import LEVELS, PAGE_TABLE, PAGES_PER_ENTRY, PageTablePage, slot_of
+
+if TYPE_CHECKING:
+    from sim.designs.linux.gather import Gather
+    from sim.designs.linux.mm import LinuxMm
+
+
+def ensure_leaf_table(mm: LinuxMm, cpu: Cpu, page: int) -> Steps[PageTablePage]:
+    """__pud_alloc, __pmd_alloc, __pte_alloc: make missing tables; value is the level-1 table.
+
+    The page is allocated before the lock is taken; whoever comes second gives his back.
+    """
+    table = mm.root
+    while table.level > 1:
+        slot = slot_of(page, table.level)
+        child = table.child(slot)
+        if child is None:
+            child = yield from _make_table(mm, cpu, table, page)
+        yield from table.line(slot).read(cpu, PAGE_TABLE)
+        table = child
+    return table
+
+
+def _make_table(mm: LinuxMm, cpu: Cpu, parent: PageTablePage, page: int) -> Steps[PageTablePage]:
+    slot = slot_of(page, parent.level)
+    cpu.work(mm.cost.table_alloc, PAGE_TABLE)
+    frame = yield from mm.new_zeroed_page(cpu)
+    # Level-1 tables are linked under the level-2 table's split lock, upper ones under page_table_lock.
+    lock = mm.table_lock(parent) if parent.level == 2 else mm.page_table_lock
+    yield from lock.acquire(cpu)
+    child = parent.child(slot)
+    if child is None:
+        home = mm.machine.spec.topology.socket_of_node(mm.pages.node(cpu, frame))
+        child = PageTablePage(mm.machine, parent.level - 1, page, frame, home, maker=cpu.id)
+        yield from mm.tables_line.write(cpu, PAGE_TABLE)
+        mm.stat.inc_nr_ptes()
+        yield from parent.line(slot).store(cpu, PAGE_TABLE)
+        parent.set(slot, child)
+        yield from lock.release(cpu)
+    else:
+        yield from lock.release(cpu)
+        yield from mm.pages.free(cpu, frame)
+    return child
+
+
+def free_pgtables(
+    mm: LinuxMm, cpu: Cpu, start: int, end: int, floor: int, ceiling: int, gather: Gather
+) -> Steps[None]:
+    """Unlink the tables of [start, end) that lie wholly in the hole [floor, ceiling) between two mappings.
+
+    They go to *gather*, with which they are freed. The root stays. Nobody else can be in such a table: the
+    VMAs of the hole have left the tree, and no fault is in them.
+    """
+    yield from _free_below(mm, cpu, mm.root, start, end, floor, ceiling, gather)
+
+
+def _free_below(
+    mm: LinuxMm,
+    cpu: Cpu,
+    table: PageTablePage,
+    start: int,
+    end: int,
+    floor: int,
+    ceiling: int,
+    gather: Gather,
+) -> Steps[None]:
+    span = PAGES_PER_ENTRY[table.level]
+    first, last = max(start, table.base), min(end, table.base + PAGES_PER_ENTRY[table.level + 1])
+    for slot in range(slot_of(first, table.level), slot_of(last - 1, table.level) + 1):
+        child = table.child(slot)
+        if child is None:
+            continue
+        if child.level > 1:
+            yield from _free_below(mm, cpu, child, start, end, floor, ceiling, gather)
+        if floor <= child.base and child.base + span <= ceiling:
+            yield from table.line(slot).store(cpu, PAGE_TABLE)
+            table.set(slot, None)
+            gather.unlinked(child, max(start, child.base))
+            cpu.work(mm.cost.table_free, PAGE_TABLE)
+            yield from mm.tables_line.write(cpu, PAGE_TABLE)  # mm_dec_nr_ptes
+            mm.stat.dec_nr_ptes()
+
+
+def hole_around(mm: LinuxMm, start: int, end: int) -> tuple[int, int]:
+    """The pages from the end of the mapping before [start, end), which is mapped no more, to the next one."""
+    before, after = mm.tree.around(start)
+    top = PAGES_PER_ENTRY[LEVELS + 1]
+    return (before.end if before else 0), (after.start if after and after.start >= end else top)
