@@ -14,7 +14,7 @@ from machines import NS, run, small_machine
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.maple import INNER_CHILDREN, LEAF_RANGES, MapleTree, _Node
 from sim.designs.linux.spec import LinuxSpec
-from sim.designs.linux.vma import Vma
+from sim.designs.linux.vma import Area, Vma
 from sim.engine import Steps
 from sim.engine.costs import at_clock
 from sim.hardware import Cpu
@@ -42,7 +42,7 @@ class Bench:
     def vma(self, start: int, end: int) -> Vma:
         line = self.machine.line("vma")
         lock = RwSem("vm_lock", line, line, self._nodes, self._scheduler, "lock", self._tuning)
-        return Vma(start, end, READ_WRITE, line, lock, None)
+        return Vma(start, end, Area(READ_WRITE), line, lock)
 
     def insert(self, start: int, end: int) -> Steps[None]:
         self.expected = sorted([*self.expected, (start, end)])

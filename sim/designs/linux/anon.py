@@ -134,7 +134,8 @@ def anon_vma_prepare(mm: LinuxMm, cpu: Cpu, vma: Vma, *, vma_locked: bool) -> St
     if vma.anon_vma is None:
         anon_vma = mm.new_anon_vma(cpu)
         yield from mm.page_table_lock.acquire(cpu)
-        vma.anon_vma = vma.anon_vma or anon_vma
+        if vma.anon_vma is None:
+            vma.adopt(anon_vma)
         yield from mm.page_table_lock.release(cpu)
     if vma_locked:
         yield from mm.mmap_lock.read_unlock(cpu)

@@ -174,7 +174,7 @@ class MapleTree:
         """Store *vma* with other ends; it may take the place of neighbours that it has *absorbed*."""
         yield from self._walk(cpu, start)
         left = [self._unlink(each)[-1] for each in (vma, *absorbed)]
-        vma.start, vma.end = start, end
+        vma.reach(start, end)
         self._link(vma)
         for leaf in dict.fromkeys(left):
             if not leaf.vmas:
@@ -188,7 +188,8 @@ class MapleTree:
         for node in self._path(upper.start):
             node.low = min(node.low, at)
         self._starts[bisect_right(self._starts, upper.start) - 1] = at
-        lower.end = upper.start = at
+        lower.end = at
+        upper.reach(at, upper.end)
         self._spread(lower)
         yield from self._publish(cpu, self._path(lower.start))
 

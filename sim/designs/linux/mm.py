@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.counters import MmCounters
 from sim.designs.linux.maple import MapleTree
-from sim.designs.linux.vma import AnonVma, Vma
+from sim.designs.linux.vma import AnonVma, Area, Vma
 from sim.designs.linux.vma_locks import VMA_LOCKS, Site
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu
@@ -184,13 +184,21 @@ class LinuxMm(AddressSpace):
     # -- VMAs -----------------------------------------------------------------------------------------------
 
     def new_vma(
-        self, cpu: Cpu, start: int, end: int, rights: Rights, *, anon_vma: AnonVma | None = None
+        self,
+        cpu: Cpu,
+        start: int,
+        end: int,
+        area: Area,
+        *,
+        pgoff: int | None = None,
+        like: Vma | None = None,
     ) -> Vma:
-        """vm_area_alloc: struct and lock from the cpu's slab, their lines in its cache."""
+        """vm_area_alloc, or vm_area_dup of *like*: struct and lock from the cpu's slab, their lines in its
+        cache."""
         cpu.work(self.cost.vma_alloc, VMA_WORK)
         lock = self.vma_locks.new(cpu, start)
         line = self.machine.line(f"VMA {start:#x}", cpu.socket, owner=cpu.id, lines=_VMA_LINES)
-        return Vma(start, end, rights, line, lock, anon_vma)
+        return Vma(start, end, area, line, lock, pgoff=pgoff, like=like)
 
     def new_anon_vma(self, cpu: Cpu) -> AnonVma:
         """anon_vma_alloc."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.fault import populate
 from sim.designs.linux.mm import LinuxMm
-from sim.designs.linux.modify import share_anon_vma
 from sim.designs.linux.munmap import unmap_locked
+from sim.designs.linux.vma import Area, may_share
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import SYSCALL, Errno, Mmap, Rights, beyond_user_memory
+from sim.mm import SYSCALL, Errno, Mmap, beyond_user_memory
 
 HIGHEST_PAGE = (1 << 35) - 256
 """First page above the mmap area of a 47-bit address space: the search for gaps goes down from here."""
@@ -29,7 +29,7 @@ def mmap(mm: LinuxMm, cpu: Cpu, asked: Mmap) -> Steps[int | Errno]:
     if not isinstance(start, Errno):
         end = start + pages
         cpu.work(mm.cost.mmap_region, VMA_WORK)
-        yield from _map_region(mm, cpu, start, end, asked.rights)
+        yield from _map_region(mm, cpu, start, end, Area(asked.rights))
         yield from mm.counters_line.store(cpu, VMA_WORK)  # map_count, total_vm, data_vm
         mm.stat.vm_stat_account(asked.rights, pages)
     yield from mm.write_unlock(cpu)
@@ -59,20 +59,22 @@ def _place(mm: LinuxMm, cpu: Cpu, asked: Mmap) -> Steps[int | Errno]:
     return asked.at
 
 
-def _map_region(mm: LinuxMm, cpu: Cpu, start: int, end: int, rights: Rights) -> Steps[None]:
-    """vma_merge_new_range, or a new VMA. Neighbours with other rights do not merge."""
+def _map_region(mm: LinuxMm, cpu: Cpu, start: int, end: int, area: Area) -> Steps[None]:
+    """vma_merge_new_range, or a new VMA."""
     yield from mm.tree.find(cpu, start)
     before, after = mm.tree.neighbours(start, end)
     for neighbour in (before, after):
         if neighbour is not None:
             yield from neighbour.line.read(cpu, VMA_WORK)
-    before = before if before is not None and before.rights == rights else None
-    after = after if after is not None and after.rights == rights else None
-    if before is not None and after is not None and not share_anon_vma(before, after):
+    if before is not None and not before.joins(area, start, None):
+        before = None
+    if after is not None and not after.is_joined_by(area, end, None):
+        after = None
+    if before is not None and after is not None and not may_share(before, after):
         after = None
     keep = before or after
     if keep is None:
-        vma = mm.new_vma(cpu, start, end, rights)
+        vma = mm.new_vma(cpu, start, end, area)
         yield from vma.lock.start_write(cpu)
         yield from mm.tree.insert(cpu, vma)
         mm.stat.map_count += 1
@@ -82,7 +84,7 @@ def _map_region(mm: LinuxMm, cpu: Cpu, start: int, end: int, rights: Rights) -> 
     if before is not None and after is not None:
         # The gap closes: the upper VMA goes, the lower one covers all.
         yield from after.lock.start_write(cpu)
-        before.anon_vma = before.anon_vma or after.anon_vma
+        before.inherit(after)
         yield from mm.detach(cpu, after)
         mm.stat.map_count -= 1
         end = after.end

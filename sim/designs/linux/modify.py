@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.mm import LinuxMm
-from sim.designs.linux.vma import Vma
+from sim.designs.linux.vma import Area, Vma, may_share
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import Errno, Rights
+from sim.mm import Errno
 
 
 def split(mm: LinuxMm, cpu: Cpu, vma: Vma, at: int) -> Steps[Vma]:
     """__split_vma: *vma* keeps the part below *at*; value is the new VMA above."""
     yield from vma.line.read(cpu, VMA_WORK)
-    upper = mm.new_vma(cpu, at, vma.end, vma.rights, anon_vma=vma.anon_vma)
+    upper = mm.new_vma(cpu, at, vma.end, vma.area, pgoff=vma.pgoff + at - vma.start, like=vma)
     yield from vma.lock.start_write(cpu)
     upper.lock.start_write_new()
     if vma.anon_vma is not None:
@@ -27,19 +27,23 @@ def split(mm: LinuxMm, cpu: Cpu, vma: Vma, at: int) -> Steps[Vma]:
     return upper
 
 
-def modify(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, rights: Rights) -> Steps[Vma | Errno]:
-    """vma_modify: make [start, end) of *vma* a part of a neighbour that has *rights*, or a VMA of its own.
+def modify(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, area: Area) -> Steps[Vma | Errno]:
+    """vma_modify: make [start, end) of *vma* a part of a neighbour that is *area*, or a VMA of its own.
 
-    Value: the VMA that it is now; its rights are the caller's to set. `ENOMEM` where that takes one VMA too
+    Value: the VMA that it is now; what it is, is the caller's to set. `ENOMEM` where that takes one VMA too
     many; what had to be split before stays split.
     """
     before, after = mm.tree.neighbours(vma.start, vma.end)
     for neighbour in (before, after):
         if neighbour is not None:
             yield from neighbour.line.read(cpu, VMA_WORK)
-    left = before if before is not None and start == vma.start and _may_join(before, vma, rights) else None
-    right = after if after is not None and end == vma.end and _may_join(after, vma, rights) else None
-    if left is not None and right is not None and not share_anon_vma(left, right):
+    pgoff = vma.pgoff + start - vma.start
+    left = right = None
+    if before is not None and start == vma.start and before.joins(area, pgoff, vma.anon_vma):
+        left = before
+    if after is not None and end == vma.end and after.is_joined_by(area, pgoff + end - start, vma.anon_vma):
+        right = after
+    if left is not None and right is not None and not may_share(left, right):
         right = None
     if left is not None or right is not None:
         return (yield from _join(mm, cpu, vma, start, end, left, right))
@@ -52,15 +56,6 @@ def modify(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, rights: Rights
             return Errno.ENOMEM
         yield from split(mm, cpu, vma, end)
     return vma
-
-
-def share_anon_vma(one: Vma, other: Vma) -> bool:
-    """is_mergeable_anon_vma: two VMAs do not become one with two different anon_vmas."""
-    return one.anon_vma is None or other.anon_vma is None or one.anon_vma is other.anon_vma
-
-
-def _may_join(neighbour: Vma, vma: Vma, rights: Rights) -> bool:
-    return neighbour.rights == rights and share_anon_vma(neighbour, vma)
 
 
 def _join(
@@ -77,7 +72,7 @@ def _join(
     for each in dict.fromkeys([keep, vma, *gone]):
         yield from each.lock.start_write(cpu)
     if keep.anon_vma is None and vma.anon_vma is not None:
-        keep.anon_vma = vma.anon_vma
+        keep.inherit(vma)
         yield from mm.link_anon_vma(cpu, vma.anon_vma)  # dup_anon_vma
     yield from keep.line.store(cpu, VMA_WORK)
     if gone:

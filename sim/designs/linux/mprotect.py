@@ -71,14 +71,14 @@ def _fixup(
     before = vma.rights
     if before == rights:
         return None
-    part = yield from modify(mm, cpu, vma, start, end, rights)
+    part = yield from modify(mm, cpu, vma, start, end, vma.area.with_rights(rights))
     if isinstance(part, Errno):
         return part
     yield from part.lock.start_write(cpu)
     yield from part.line.store(cpu, VMA_WORK)
     mm.stat.vm_stat_account(before, start - end)
     mm.stat.vm_stat_account(rights, end - start)
-    part.rights = rights
+    part.area = part.area.with_rights(rights)
     yield from _change_protection(mm, cpu, start, end, rights, gather)
     yield from mm.counters_line.store(cpu, VMA_WORK)  # vm_stat_account
     return None

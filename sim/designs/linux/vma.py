@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 from sim.designs.linux.vma_locks import VmaLock
 from sim.hardware import CacheLine
 from sim.mm import Rights, rights_text
@@ -16,35 +18,99 @@ class AnonVma:
         self.line = line
 
 
-class Vma:
-    """A virtual memory area, [start, end) in pages, all of it with the same *rights*.
+@dataclass(frozen=True, slots=True)
+class Area:
+    """What memory is and what may be done with it: ranges side by side that agree in all of it are one VMA.
 
-    *line* is the struct (three cache lines). *detached*: it has left the tree; a fault that has found it
-    before that looks again.
+    *rights* are those of a VMA's vm_flags.
     """
 
-    __slots__ = ("anon_vma", "detached", "end", "line", "lock", "rights", "start")
+    rights: Rights
+
+    def __str__(self) -> str:
+        return rights_text(self.rights)
+
+    def with_rights(self, rights: Rights) -> Area:
+        """The same memory with other rights."""
+        return replace(self, rights=rights)
+
+
+class Vma:
+    """A virtual memory area, [start, end) in pages, all of it the same *area*.
+
+    *pgoff* is the first page's offset in what is mapped; private anonymous memory counts from address 0 on
+    where it was mapped first. *line* is the struct (three cache lines). *anon_vma* is its own, for the pages
+    that it makes; *chain* has those in which its pages may lie, its own included (anon_vma_chain): a forked
+    VMA has its parents' too. *detached*: it has left the tree; a fault that has found it before that looks
+    again.
+    """
+
+    __slots__ = ("anon_vma", "area", "chain", "detached", "end", "line", "lock", "pgoff", "start")
 
     def __init__(
         self,
         start: int,
         end: int,
-        rights: Rights,
+        area: Area,
         line: CacheLine,
         lock: VmaLock,
-        anon_vma: AnonVma | None,
+        *,
+        pgoff: int | None = None,
+        like: Vma | None = None,
     ) -> None:
+        """*like* is a VMA whose anonymous pages this one shares (vm_area_dup, anon_vma_clone)."""
         self.start = start
         self.end = end
-        self.rights = rights
+        self.area = area
+        self.pgoff = start if pgoff is None else pgoff
         self.line = line
         self.lock = lock
-        self.anon_vma = anon_vma
+        self.anon_vma: AnonVma | None = like.anon_vma if like else None
+        self.chain: tuple[AnonVma, ...] = like.chain if like else ()
         self.detached = False
 
     def __repr__(self) -> str:
-        return f"VMA {self.start:#x}-{self.end:#x} {rights_text(self.rights)}"
+        return f"VMA {self.start:#x}-{self.end:#x} {self.area}"
+
+    @property
+    def rights(self) -> Rights:
+        """What may be done with it."""
+        return self.area.rights
 
     @property
     def pages(self) -> int:
         return self.end - self.start
+
+    def reach(self, start: int, end: int) -> None:
+        """vma_set_range: other ends, the same offset for each page."""
+        self.pgoff += start - self.start
+        self.start, self.end = start, end
+
+    def adopt(self, anon_vma: AnonVma) -> None:
+        """Its first page is about to be made (__anon_vma_prepare)."""
+        self.anon_vma = anon_vma
+        self.chain = (anon_vma,)
+
+    def inherit(self, other: Vma) -> None:
+        """dup_anon_vma: it takes over pages of *other*, which has an anon_vma where this one has none."""
+        if self.anon_vma is None:
+            self.anon_vma, self.chain = other.anon_vma, other.chain
+
+    def joins(self, area: Area, pgoff: int, anon_vma: AnonVma | None) -> bool:
+        """can_vma_merge_after: [end, ...) with page *pgoff* first could become a part of it."""
+        return area == self.area and pgoff == self.pgoff + self.pages and self._shares(anon_vma)
+
+    def is_joined_by(self, area: Area, pgoff: int, anon_vma: AnonVma | None) -> bool:
+        """can_vma_merge_before: [..., start) whose end would be page *pgoff* could become a part of it."""
+        return area == self.area and pgoff == self.pgoff and self._shares(anon_vma)
+
+    def _shares(self, anon_vma: AnonVma | None) -> bool:
+        """is_mergeable_anon_vma: never two different ones; one with pages of its parent takes no others."""
+        if anon_vma is self.anon_vma:
+            return True
+        return (anon_vma is None or self.anon_vma is None) and len(self.chain) == 1
+
+
+def may_share(one: Vma, other: Vma) -> bool:
+    """is_mergeable_anon_vma where a new part joins two VMAs."""
+    return one.anon_vma is None or other.anon_vma is None or one.anon_vma is other.anon_vma
