@@ -7,6 +7,7 @@ from sim.mm.address_space import (
     SYSCALL,
     USER,
     AddressSpace,
+    BusError,
     SegmentationFault,
 )
 from sim.mm.allocators import Allocator, Llfree, LlfreeSpec
@@ -27,6 +28,7 @@ from sim.mm.entries import (
     rights_text,
 )
 from sim.mm.errno import USER_PAGES, Errno, beyond_user_memory
+from sim.mm.file import File
 from sim.mm.flush import (
     BroadcastFlush,
     FlushMethod,
@@ -42,9 +44,14 @@ from sim.mm.frames import MAX_ORDER, Buddy, FrameMap, OutOfMemory, Room, out_of_
 from sim.mm.invariants import BrokenInvariant
 from sim.mm.operations import (
     AllocatePages,
+    CreateFile,
+    Fallocate,
     FreePages,
+    Ftruncate,
     Madvise,
     Mmap,
+    MmapFile,
+    MmapShared,
     Mprotect,
     Munmap,
     Operation,
@@ -89,9 +96,13 @@ __all__ = [
     "BroadcastFlush",
     "BrokenInvariant",
     "Buddy",
+    "BusError",
     "ContextTable",
     "Contexts",
+    "CreateFile",
     "Errno",
+    "Fallocate",
+    "File",
     "FirstTouch",
     "FlushMethod",
     "FlushSpec",
@@ -99,6 +110,7 @@ __all__ = [
     "FrameTable",
     "FreeList",
     "FreePages",
+    "Ftruncate",
     "Handlers",
     "Kept",
     "Kind",
@@ -109,6 +121,8 @@ __all__ = [
     "Mapped",
     "MemoryPolicy",
     "Mmap",
+    "MmapFile",
+    "MmapShared",
     "Mprotect",
     "Munmap",
     "NodePolicy",

@@ -28,6 +28,10 @@ class SegmentationFault(ModelError):
     """A thread touched a page that it may not touch: the workload or the design is wrong."""
 
 
+class BusError(SegmentationFault):
+    """A thread touched a page behind the end of the file that is mapped there (SIGBUS)."""
+
+
 class AddressSpace(Performer, ABC):
     """One process's memory under some design.
 

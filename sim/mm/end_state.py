@@ -10,11 +10,15 @@ from sim.mm.page_table import PAGES_PER_ENTRY, SLOTS, PageTablePage
 
 
 class Mapped(NamedTuple):
-    """The pages [start, end), which may be touched as *rights* say."""
+    """The pages [start, end), which may be touched as *rights* say.
+
+    *shared*: a write is seen by all who map the same.
+    """
 
     start: int
     end: int
     rights: Rights
+    shared: bool = False
 
     def __str__(self) -> str:
         return f"{self.start:#x}-{self.end:#x} ({rights_text(self.rights)})"

@@ -14,12 +14,12 @@ that was mended before the end, and rights in a design whose entries are the onl
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from itertools import chain
-from operator import itemgetter, or_
+from operator import attrgetter, itemgetter, or_
 from typing import TYPE_CHECKING, Final
 
 from sim.errors import ModelError
@@ -64,6 +64,7 @@ def check(
     pools have, and those that somebody outside has asked it for.
     """
     walks: list[Walk] = []
+    maps: list[list[Mapped]] = []
     waiting: list[Reference] = []
     everybody = list(dict.fromkeys(cpu for cpus in loaded.values() for cpu in cpus))
     for space, cpus in loaded.items():
@@ -78,8 +79,9 @@ def check(
             if cpu not in cpus and (asid := space.asid_left_on(cpu)) is not None:
                 tlb_agrees_with_the_table(space, cpu, asid)
         walks.append(walk)
+        maps.append(mappings)
         waiting += space.deferred()
-    no_shared_frame_is_writable(walks)
+    no_shared_frame_is_writable(walks, maps)
     owners = [*waiting, *references]
     if memory is None:
         frames_have_one_owner(walks, owners)
@@ -233,15 +235,21 @@ def tlb_agrees_with_the_table(space: AddressSpace, cpu: Cpu, asid: int | None = 
 # -- frames ---------------------------------------------------------------------------------------------
 
 
-def no_shared_frame_is_writable(walks: Iterable[Walk]) -> None:
-    """A frame that several entries map is copied on a write: none of them is writable, nor the zero page."""
+def no_shared_frame_is_writable(walks: Sequence[Walk], maps: Sequence[Sequence[Mapped]]) -> None:
+    """A frame that several entries map is copied on a write: none of them is writable, nor the zero page.
+
+    But for memory that is mapped to be shared: *maps* are the mappings of each space, in order.
+    """
     entries = [entry for walk in walks for _, entry in walk.present]
     times = Counter(entry.frame for entry in entries if not entry.special)
     if len(times) == len(entries):
         return
-    for walk in walks:
+    for walk, mappings in zip(walks, maps, strict=True):
         for page, entry in walk.present:
             if entry.writable and (entry.special or times[entry.frame] > 1):
+                here = mappings[bisect_right(mappings, page, key=attrgetter("start")) - 1]
+                if here.shared:
+                    continue
                 what = "the zero page" if entry.special else f"frame {entry.frame}"
                 mapped = "" if entry.special else f"mapped {times[entry.frame]} times and "
                 raise BrokenInvariant(

@@ -16,6 +16,7 @@ from sim.mm.entries import READ_WRITE, Rights
 if TYPE_CHECKING:
     from sim.hardware import Cpu
     from sim.mm.address_space import AddressSpace
+    from sim.mm.file import File
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,36 @@ class Mmap(Operation):
 
     name = "mmap"
     pages: int
+    at: int | None = None
+    rights: Rights = READ_WRITE
+    replace: bool = True
+    populate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MmapShared(Operation):
+    """The same of anonymous memory that processes share (MAP_SHARED | MAP_ANONYMOUS)."""
+
+    name = "mmap of shared memory"
+    pages: int
+    at: int | None = None
+    rights: Rights = READ_WRITE
+    replace: bool = True
+    populate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MmapFile(Operation):
+    """The same of *pages* pages of *file* from page *offset* on, *shared* (MAP_SHARED) or as a private copy.
+
+    Pages beyond the end of the file may be mapped; touching one is a signal (SIGBUS).
+    """
+
+    name = "mmap of a file"
+    file: File
+    pages: int
+    offset: int = 0
+    shared: bool = False
     at: int | None = None
     rights: Rights = READ_WRITE
     replace: bool = True
@@ -85,6 +116,41 @@ class Touch(Operation):
     pages: Sequence[int]
     write: bool = True
     whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CreateFile(Operation):
+    """open(2) of a new file in memory (tmpfs), *pages* long. Value: the `File`.
+
+    It is sparse, or *resident*: its pages are in the page cache from the beginning, which takes no time.
+    """
+
+    name = "create a file"
+    title: str
+    pages: int
+    resident: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fallocate(Operation):
+    """fallocate(2): the pages [*at*, *at* + *pages*) of *file* are in memory, and it is so long at least.
+
+    `ENOSPC` where there is no room for all of them; those that were made go again.
+    """
+
+    name = "fallocate"
+    file: File
+    at: int
+    pages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ftruncate(Operation):
+    """ftruncate(2): *file* is *pages* long. What lies behind leaves the page cache and all mappings."""
+
+    name = "ftruncate"
+    file: File
+    pages: int
 
 
 @dataclass(frozen=True, slots=True)

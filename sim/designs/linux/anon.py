@@ -67,7 +67,7 @@ def do_present_page(
     if not (write and isinstance(entry, Present) and not entry.writable):
         yield from lock.release(cpu)
         return True
-    if not entry.special:
+    if not entry.special and entry.frame not in mm.kernel.descriptors.of_files:
         yield from _alone(mm, cpu, entry)
         if not entry.copy_on_write:  # wp_page_reuse
             yield from table.line(slot).store(cpu, PAGE_TABLE)
@@ -113,8 +113,12 @@ def _copy(
     yield from mm.lru.add(cpu, frame)
     yield from table.line(slot).store(cpu, PAGE_TABLE)
     table.set(slot, Present(frame, vma.rights))
-    mm.stat.anon_pages += old.special
+    cached = old.frame in mm.kernel.descriptors.of_files
+    mm.stat.anon_pages += old.special or cached
+    mm.stat.file_pages -= cached
     yield from lock.release(cpu)
+    if cached:
+        yield from mm.kernel.descriptors.write(cpu, old.frame)  # folio_remove_rmap_pte
     if not old.special:
         yield from mm.lru.release(cpu, [old.frame])
     return True

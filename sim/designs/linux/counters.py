@@ -8,21 +8,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.mm import EXECUTE, WRITE, Kept, Rights, Walk
+from sim.mm import EXECUTE, WRITE, Kept, Walk
 from sim.quantities import PAGE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
 
-    from sim.designs.linux.vma import Vma
+    from sim.designs.linux.vma import Area, Vma
 
 
 class MmCounters:
-    """*map_count* VMAs; *total_vm* pages in them, of which *data_vm* may be written and *exec_vm* executed
-    but not written; *pgtables_bytes* of tables below the root; *anon_pages* present (rss_stat[MM_ANONPAGES]).
+    """*map_count* VMAs; *total_vm* pages in them, of which *data_vm* are the process's own to write and
+    *exec_vm* may be executed but not written; *pgtables_bytes* of tables below the root; *anon_pages* and
+    *file_pages* present (rss_stat[MM_ANONPAGES], rss_stat[MM_SHMEMPAGES]).
     """
 
-    __slots__ = ("anon_pages", "data_vm", "exec_vm", "map_count", "pgtables_bytes", "total_vm")
+    __slots__ = ("anon_pages", "data_vm", "exec_vm", "file_pages", "map_count", "pgtables_bytes", "total_vm")
 
     def __init__(self) -> None:
         self.map_count = 0
@@ -31,14 +32,15 @@ class MmCounters:
         self.exec_vm = 0
         self.pgtables_bytes = 0
         self.anon_pages = 0
+        self.file_pages = 0
 
-    def vm_stat_account(self, rights: Rights, pages: int) -> None:
-        """*pages* more, or fewer, may be used as *rights* say. There are no stacks that grow."""
+    def vm_stat_account(self, area: Area, pages: int) -> None:
+        """*pages* more, or fewer, are of *area*. There are no stacks that grow."""
         self.total_vm += pages
-        if rights & WRITE:
-            self.data_vm += pages
-        elif rights & EXECUTE:
+        if area.rights & EXECUTE and not area.rights & WRITE:
             self.exec_vm += pages
+        elif area.rights & WRITE and not area.shared:
+            self.data_vm += pages
 
     def inc_nr_ptes(self) -> None:
         """mm_inc_nr_ptes, mm_inc_nr_pmds, mm_inc_nr_puds: a table more."""
@@ -48,13 +50,17 @@ class MmCounters:
         """mm_dec_nr_ptes and its brothers: a table less."""
         self.pgtables_bytes -= PAGE_BYTES
 
-    def recounted(self, vmas: Iterable[Vma], walk: Walk) -> Iterator[Kept]:
-        """Each counter, and what counting the *vmas*, tables and entries again gives."""
+    def recounted(self, vmas: Iterable[Vma], walk: Walk, of_files: Container[int]) -> Iterator[Kept]:
+        """Each counter, and what counting the *vmas*, tables and entries again gives.
+
+        *of_files* are the frames with pages of files.
+        """
         again = MmCounters()
         for vma in vmas:
             again.map_count += 1
-            again.vm_stat_account(vma.rights, vma.pages)
+            again.vm_stat_account(vma.area, vma.pages)
         again.pgtables_bytes = (len(walk.tables) - 1) * PAGE_BYTES
-        again.anon_pages = sum(not entry.special for _, entry in walk.present)
+        again.file_pages = sum(entry.frame in of_files for _, entry in walk.present)
+        again.anon_pages = sum(not entry.special for _, entry in walk.present) - again.file_pages
         for name in self.__slots__:
             yield Kept(name, getattr(self, name), getattr(again, name))

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.anon import do_anonymous_page, do_present_page
+from sim.designs.linux.file_fault import do_fault
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.tables import ensure_leaf_table
 from sim.designs.linux.vma import Vma
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import PAGE_TABLE, READ, WRITE, OutOfMemory, SegmentationFault, slot_of
+from sim.mm import PAGE_TABLE, READ, WRITE, BusError, OutOfMemory, SegmentationFault, slot_of
 
 
 def user_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
     """do_user_addr_fault: under the VMA's lock if that works, else under mmap_lock.
 
-    Raises `SegmentationFault` for what the VMA does not allow, and `OutOfMemory`, with no lock held.
+    Raises `SegmentationFault` for what the VMA does not allow, `BusError` behind the end of a file, and
+    `OutOfMemory`, with no lock held.
     """
     if mm.switches.prefetchw_mmap_lock:
         yield from mm.mmap_lock.count.prefetch_write(cpu)
@@ -28,7 +30,7 @@ def user_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
         done = False
         try:
             done = bad is not None or (yield from _handle(mm, cpu, vma, page, write, vma_locked=True))
-        except OutOfMemory:
+        except (OutOfMemory, BusError):
             yield from vma.lock.end_read(cpu)
             raise
         yield from vma.lock.end_read(cpu)
@@ -46,7 +48,7 @@ def user_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
     try:
         if bad is None:
             yield from _handle(mm, cpu, vma, page, write, vma_locked=False)
-    except OutOfMemory:
+    except (OutOfMemory, BusError):
         yield from mm.mmap_lock.read_unlock(cpu)
         raise
     yield from mm.mmap_lock.read_unlock(cpu)
@@ -69,7 +71,7 @@ def populate(mm: LinuxMm, cpu: Cpu, start: int, pages: int) -> Steps[None]:
                 break
             if vma.rights:
                 yield from _handle(mm, cpu, vma, page, bool(vma.rights & WRITE), vma_locked=False)
-    except OutOfMemory:
+    except (OutOfMemory, BusError):
         pass
     yield from mm.mmap_lock.read_unlock(cpu)
 
@@ -86,5 +88,6 @@ def _handle(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, write: bool, *, vma_lock
     cpu.work(mm.cost.fault, PAGE_TABLE)
     table = yield from ensure_leaf_table(mm, cpu, page)
     if table.get(slot_of(page, 1)) is None:
-        return (yield from do_anonymous_page(mm, cpu, vma, table, page, write, vma_locked=vma_locked))
+        first_touch = do_anonymous_page if vma.area.file is None else do_fault
+        return (yield from first_touch(mm, cpu, vma, table, page, write, vma_locked=vma_locked))
     return (yield from do_present_page(mm, cpu, vma, table, page, write, vma_locked=vma_locked))

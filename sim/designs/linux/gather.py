@@ -59,13 +59,18 @@ class Gather:
         self.changed(page)
         self.tables.append(table)
 
-    def flush(self, cpu: Cpu) -> Steps[None]:
-        """tlb_flush_mmu: flush, then free what was collected."""
-        mm = self._mm
+    def flush_tlbs(self, cpu: Cpu) -> Steps[None]:
+        """tlb_flush_mmu_tlbonly: flush what was cleared or changed."""
         if self.high or self.whole:
             pages = range(self.low, self.high) if self.high else range(0)
             freed_tables = bool(self.tables) or self.whole
-            yield from mm.tlb.flush(cpu, pages, whole=self.whole, freed_tables=freed_tables)
+            self.low, self.high = 1 << 62, 0
+            yield from self._mm.tlb.flush(cpu, pages, whole=self.whole, freed_tables=freed_tables)
+
+    def flush(self, cpu: Cpu) -> Steps[None]:
+        """tlb_flush_mmu: flush, then free what was collected."""
+        mm = self._mm
+        yield from self.flush_tlbs(cpu)
         frames, tables = self.frames, self.tables
         self._reset()
         if frames:

@@ -6,19 +6,27 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from sim.designs.base import DesignSpec, Kernel
+from sim.designs.linux.descriptors import Descriptors
 from sim.designs.linux.lru import Lru
 from sim.designs.linux.page_alloc import PageAllocator
+from sim.designs.linux.page_cache import PageCache
 from sim.designs.linux.space import LinuxSpace
 from sim.designs.linux.spec import LinuxSpec
+from sim.designs.linux.truncate import fallocate, ftruncate
 from sim.engine import Steps
 from sim.engine.costs import at_clock
 from sim.hardware import Cpu, Machine
 from sim.mm import (
+    SYSCALL,
     AddressSpace,
     AllocatePages,
     Allocator,
     ContextTable,
+    CreateFile,
+    Fallocate,
+    File,
     FreePages,
+    Ftruncate,
     Handlers,
     Llfree,
     NodePolicy,
@@ -36,13 +44,16 @@ class LinuxKernel(Kernel):
     __slots__ = (
         "contexts",
         "cost",
+        "descriptors",
         "lru",
         "machine",
         "nodes",
         "osq_nodes",
+        "page_cache",
         "pages",
         "scheduler",
         "spec",
+        "syscall",
         "total_pages",
     )
 
@@ -59,7 +70,10 @@ class LinuxKernel(Kernel):
         self.cost = at_clock(spec.costs, machine.spec.clock)
         self.pages = self._make_allocator()
         self.total_pages = sum(pool.buddy.managed for pool in self.pages.buddies())
-        self.lru = Lru(machine, self.pages, spec.limits.lru_batch, self.cost, self.nodes)
+        self.syscall: int = at_clock(machine.spec.kernel, machine.spec.clock).syscall
+        self.descriptors = Descriptors(machine, self.scheduler, self.pages.node)
+        self.page_cache = PageCache(self)
+        self.lru = Lru(machine, self.pages, self.descriptors, spec.limits.lru_batch, self.cost, self.nodes)
         self._boot()
 
     def _make_allocator(self) -> Allocator:
@@ -83,14 +97,29 @@ class LinuxKernel(Kernel):
         return self.pages
 
     def references(self) -> Iterator[Reference]:
-        return self.lru.references()
+        yield from self.lru.references()
+        yield from self.page_cache.references()
 
     def verify(self, loaded: Mapping[AddressSpace, Sequence[Cpu]], held: Iterable[Reference] = ()) -> None:
         structures_agree(self.lru.contradictions())
+        structures_agree(self.page_cache.contradictions())
         super().verify(loaded, held)
 
     def place_memory(self, policy: NodePolicy) -> None:
         self.pages.policy = policy
+
+    def put_page(self, cpu: Cpu, frame: int) -> Steps[None]:
+        """folio_put."""
+        return self.lru.release(cpu, [frame])
+
+    def _create_file(self, cpu: Cpu, asked: CreateFile) -> Steps[File]:
+        inode = self.page_cache.create(cpu, asked.title, asked.pages)
+        if asked.resident:
+            self.page_cache.fill(cpu, inode)
+        else:
+            cpu.work(self.syscall, SYSCALL)
+        return inode
+        yield
 
     def _allocate(self, cpu: Cpu, asked: AllocatePages) -> Steps[int]:
         return self.pages.allocate(cpu, asked.order)
@@ -102,4 +131,11 @@ class LinuxKernel(Kernel):
         assert isinstance(asked.space, LinuxSpace)
         return self.contexts.switch(cpu, asked.space.tlb)
 
-    operations: ClassVar[Handlers] = {AllocatePages: _allocate, FreePages: _free, SwitchMm: _switch}
+    operations: ClassVar[Handlers] = {
+        AllocatePages: _allocate,
+        FreePages: _free,
+        SwitchMm: _switch,
+        CreateFile: _create_file,
+        Fallocate: fallocate,
+        Ftruncate: ftruncate,
+    }

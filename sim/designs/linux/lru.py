@@ -17,6 +17,7 @@ from sim.sync import QueuedSpinLock, QueueNodes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sim.designs.linux.descriptors import Descriptors
     from sim.designs.linux.spec import Costs
     from sim.engine.costs import AtClock
 
@@ -44,6 +45,7 @@ class Lru:
         "_batches",
         "_booted",
         "_cost",
+        "_descriptors",
         "_frames",
         "_lruvecs",
         "_on_lru",
@@ -51,10 +53,17 @@ class Lru:
     )
 
     def __init__(
-        self, machine: Machine, pages: Allocator, batch: int, cost: AtClock[Costs], nodes: QueueNodes
+        self,
+        machine: Machine,
+        pages: Allocator,
+        descriptors: Descriptors,
+        batch: int,
+        cost: AtClock[Costs],
+        nodes: QueueNodes,
     ) -> None:
         spec, numa_nodes = machine.spec, machine.spec.topology.numa_nodes
         self._pages = pages
+        self._descriptors = descriptors
         self._batch = batch
         self._cost = cost
         self._frames = spec.memory.size_per_socket * spec.topology.sockets // numa_nodes // PAGE_BYTES
@@ -70,6 +79,10 @@ class Lru:
         self._booted += frames
         for frame in frames:
             self._pages.in_use.get(frame)
+
+    def put_on_lists(self, frames: list[int]) -> None:
+        """*frames* have long been on the lists of their nodes. Takes no time."""
+        self._on_lru.update(frames)
 
     def add(self, cpu: Cpu, frame: int) -> Steps[None]:
         """folio_add_lru: into the cpu's batch, with a reference; a full batch goes to the lruvec."""
@@ -93,7 +106,8 @@ class Lru:
         self._batches[cpu.id] = []
         yield from self._section(cpu, batch)
         for frame in batch:
-            if self._pages.in_use.put(frame):
+            last = yield from self._put(cpu, frame)
+            if last:
                 yield from self._pages.free_unref(cpu, frame)
             else:
                 self._on_lru.add(frame)
@@ -103,12 +117,25 @@ class Lru:
 
         A page that still waits in some cpu's batch is freed when that batch is drained.
         """
-        last_reference = [frame for frame in frames if self._pages.in_use.put(frame)]
+        last_reference = []
+        for frame in frames:
+            last = yield from self._put(cpu, frame)
+            if last:
+                last_reference.append(frame)
         listed = [frame for frame in last_reference if frame in self._on_lru]
         yield from self._section(cpu, listed)
         self._on_lru.difference_update(listed)
         for frame in last_reference:
             yield from self._pages.free_unref(cpu, frame)
+
+    def _put(self, cpu: Cpu, frame: int) -> Steps[bool]:
+        """folio_put_testzero: where others may have used the page, its descriptor is fetched."""
+        if frame in self._descriptors:
+            yield from self._descriptors.write(cpu, frame, activity=LRU)
+        last = self._pages.in_use.put(frame)
+        if last:
+            self._descriptors.forget(frame)
+        return last
 
     def _section(self, cpu: Cpu, frames: list[int]) -> Steps[None]:
         """Work on the lruvecs that *frames* belong to, one after the other, with interrupts off."""

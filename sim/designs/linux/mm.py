@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.counters import MmCounters
 from sim.designs.linux.maple import MapleTree
+from sim.designs.linux.page_cache import inode_of
 from sim.designs.linux.vma import AnonVma, Area, Vma
 from sim.designs.linux.vma_locks import VMA_LOCKS, Site
 from sim.engine import Steps
@@ -119,10 +120,10 @@ class LinuxMm(AddressSpace):
 
     def mappings(self) -> Iterator[Mapped]:
         for vma in self.tree:
-            yield Mapped(vma.start, vma.end, vma.rights)
+            yield Mapped(vma.start, vma.end, vma.rights, shared=vma.area.shared)
 
     def counters(self, walk: Walk) -> Iterator[Kept]:
-        return self.stat.recounted(self.tree, walk)
+        return self.stat.recounted(self.tree, walk, self.kernel.descriptors.of_files)
 
     def contradictions(self, walk: Walk, mappings: Sequence[Mapped]) -> Iterator[str]:
         """The tree's nodes hold the VMAs, none of them has left it, and those with pages have an anon_vma."""
@@ -132,7 +133,11 @@ class LinuxMm(AddressSpace):
                 yield f"{vma} is in the tree and detached"
             if (what := vma.lock.contradiction()) is not None:
                 yield f"{vma} {what}"
-        pages = iter([page for page, entry in walk.present if not entry.special])
+        for vma in self.tree:
+            if vma.area.file is not None and inode_of(vma).mapped_by.get(vma) is not self:
+                yield f"{vma} is not among the mappings of its file"
+        cached = self.kernel.descriptors.of_files
+        pages = iter([p for p, entry in walk.present if not entry.special and entry.frame not in cached])
         page = next(pages, None)
         for vma in self.tree:
             if page is not None and page < vma.end and vma.anon_vma is None:
@@ -227,10 +232,14 @@ class LinuxMm(AddressSpace):
     def new_copy(self, cpu: Cpu, source: int) -> Steps[int]:
         """A page with what is in frame *source*; value: its frame. Raises `OutOfMemory`."""
         frame = yield from self.pages.allocate(cpu)
+        yield from self.copy_into(cpu, frame, source)
+        return frame
+
+    def copy_into(self, cpu: Cpu, frame: int, source: int) -> Steps[None]:
+        """copy_user_highpage: what is in frame *source* is in *frame*, too."""
         node = self.pages.node(cpu, frame)
         yield from self.machine.memory.copy_page(cpu, node, source=self.pages.node(cpu, source))
         cpu.probe.frame_filled(cpu, frame, source)
-        return frame
 
     # -- page tables ----------------------------------------------------------------------------------------
 

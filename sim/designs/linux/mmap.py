@@ -1,15 +1,16 @@
-"""mmap of private anonymous memory (mm/mmap.c do_mmap and mm/vma.c __mmap_region, 6.13)."""
+"""mmap (mm/mmap.c do_mmap and mm/vma.c __mmap_region, 6.13)."""
 
 from __future__ import annotations
 
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.fault import populate
 from sim.designs.linux.mm import LinuxMm
+from sim.designs.linux.modify import change_file_mappings, free_merged, hold_file
 from sim.designs.linux.munmap import unmap_locked
-from sim.designs.linux.vma import Area, may_share
+from sim.designs.linux.vma import Area, Vma, may_share
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import SYSCALL, Errno, Mmap, beyond_user_memory
+from sim.mm import SYSCALL, Errno, Mmap, MmapFile, MmapShared, beyond_user_memory
 
 HIGHEST_PAGE = (1 << 35) - 256
 """First page above the mmap area of a 47-bit address space: the search for gaps goes down from here."""
@@ -17,28 +18,41 @@ FIRST_PAGE = 16
 """The lowest page that may be mapped without asking for it (64 KiB, mmap_min_addr)."""
 
 
-def mmap(mm: LinuxMm, cpu: Cpu, asked: Mmap) -> Steps[int | Errno]:
-    """mmap(2) without and with MAP_FIXED. Value: the first page."""
+Asked = Mmap | MmapShared | MmapFile
+
+
+def mmap(mm: LinuxMm, cpu: Cpu, asked: Asked) -> Steps[int | Errno]:
+    """mmap(2), of whatever kind of memory. Value: the first page."""
     pages = asked.pages
     cpu.work(mm._syscall, SYSCALL)
-    if pages <= 0:
+    if pages <= 0 or (isinstance(asked, MmapFile) and asked.offset < 0):
         return Errno.EINVAL
     cpu.work(mm.cost.mmap_enter, SYSCALL)
     yield from mm.write_lock(cpu)
     start = yield from _place(mm, cpu, asked)
     if not isinstance(start, Errno):
-        end = start + pages
         cpu.work(mm.cost.mmap_region, VMA_WORK)
-        yield from _map_region(mm, cpu, start, end, Area(asked.rights))
+        area, pgoff = _area(mm, cpu, asked, start)
+        yield from _map_region(mm, cpu, start, start + pages, area, pgoff)
         yield from mm.counters_line.store(cpu, VMA_WORK)  # map_count, total_vm, data_vm
-        mm.stat.vm_stat_account(asked.rights, pages)
+        mm.stat.vm_stat_account(area, pages)
     yield from mm.write_unlock(cpu)
     if asked.populate and not isinstance(start, Errno):
         yield from populate(mm, cpu, start, pages)
     return start
 
 
-def _place(mm: LinuxMm, cpu: Cpu, asked: Mmap) -> Steps[int | Errno]:
+def _area(mm: LinuxMm, cpu: Cpu, asked: Asked, start: int) -> tuple[Area, int]:
+    """What is mapped, and the offset of its first page. Shared anonymous memory is a file without a name."""
+    if isinstance(asked, Mmap):
+        return Area(asked.rights), start
+    if isinstance(asked, MmapFile):
+        return Area(asked.rights, asked.file, asked.shared), asked.offset
+    unnamed = mm.kernel.page_cache.create(cpu, "shared memory", asked.pages, kept=False)
+    return Area(asked.rights, unnamed, shared=True), 0
+
+
+def _place(mm: LinuxMm, cpu: Cpu, asked: Asked) -> Steps[int | Errno]:
     """Limits, __get_unmapped_area, and what MAP_FIXED replaces. Value: the first page of the new mapping."""
     pages, limits = asked.pages, mm.kernel.spec.limits
     if mm.stat.map_count > limits.max_map_count or pages > mm.kernel.total_pages:  # __vm_enough_memory
@@ -59,36 +73,40 @@ def _place(mm: LinuxMm, cpu: Cpu, asked: Mmap) -> Steps[int | Errno]:
     return asked.at
 
 
-def _map_region(mm: LinuxMm, cpu: Cpu, start: int, end: int, area: Area) -> Steps[None]:
-    """vma_merge_new_range, or a new VMA."""
+def _map_region(mm: LinuxMm, cpu: Cpu, start: int, end: int, area: Area, pgoff: int) -> Steps[None]:
+    """vma_merge_new_range, or a new VMA (__mmap_new_vma)."""
     yield from mm.tree.find(cpu, start)
     before, after = mm.tree.neighbours(start, end)
     for neighbour in (before, after):
         if neighbour is not None:
             yield from neighbour.line.read(cpu, VMA_WORK)
-    if before is not None and not before.joins(area, start, None):
+    if before is not None and not before.joins(area, pgoff, None):
         before = None
-    if after is not None and not after.is_joined_by(area, end, None):
+    if after is not None and not after.is_joined_by(area, pgoff + end - start, None):
         after = None
     if before is not None and after is not None and not may_share(before, after):
         after = None
     keep = before or after
     if keep is None:
-        vma = mm.new_vma(cpu, start, end, area)
+        vma = mm.new_vma(cpu, start, end, area, pgoff=pgoff)
+        yield from hold_file(cpu, vma)
         yield from vma.lock.start_write(cpu)
         yield from mm.tree.insert(cpu, vma)
         mm.stat.map_count += 1
+        yield from change_file_mappings(mm, cpu, vma, new=[vma])
         return
     cpu.work(mm.cost.vma_merge, VMA_WORK)
     yield from keep.lock.start_write(cpu)
+    gone: list[Vma] = []
     if before is not None and after is not None:
         # The gap closes: the upper VMA goes, the lower one covers all.
         yield from after.lock.start_write(cpu)
         before.inherit(after)
         yield from mm.detach(cpu, after)
         mm.stat.map_count -= 1
-        end = after.end
-        cpu.work(mm.cost.vma_free, VMA_WORK)
+        gone, end = [after], after.end
     yield from keep.line.store(cpu, VMA_WORK)
-    absorbed = [after] if keep is before and after is not None else []
-    yield from mm.tree.extend(cpu, keep, min(keep.start, start), max(keep.end, end), *absorbed)
+    yield from mm.tree.extend(cpu, keep, min(keep.start, start), max(keep.end, end), *gone)
+    yield from change_file_mappings(mm, cpu, keep, gone=gone)
+    for each in gone:
+        yield from free_merged(mm, cpu, each)

@@ -5,8 +5,11 @@ The callers hold mmap_lock for writing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.mm import LinuxMm
+from sim.designs.linux.page_cache import inode_of
 from sim.designs.linux.vma import Area, Vma, may_share
 from sim.engine import Steps
 from sim.hardware import Cpu
@@ -21,8 +24,10 @@ def split(mm: LinuxMm, cpu: Cpu, vma: Vma, at: int) -> Steps[Vma]:
     upper.lock.start_write_new()
     if vma.anon_vma is not None:
         yield from mm.link_anon_vma(cpu, vma.anon_vma)  # anon_vma_clone
+    yield from hold_file(cpu, upper)
     yield from vma.line.store(cpu, VMA_WORK)
     yield from mm.tree.split(cpu, vma, upper)
+    yield from change_file_mappings(mm, cpu, vma, new=[upper])
     mm.stat.map_count += 1
     return upper
 
@@ -82,11 +87,34 @@ def _join(
         for each in gone:
             yield from mm.detach(cpu, each)
             mm.stat.map_count -= 1
-            if each.anon_vma is not None:
-                yield from mm.link_anon_vma(cpu, each.anon_vma)  # unlink_anon_vmas
-            cpu.work(mm.cost.vma_free, VMA_WORK)
     else:
         yield from vma.line.store(cpu, VMA_WORK)
         lower, upper, at = (keep, vma, end) if keep is left else (vma, keep, start)
         yield from mm.tree.move_boundary(cpu, lower, upper, at)
+    yield from change_file_mappings(mm, cpu, keep, gone=gone)
+    for each in gone:
+        yield from free_merged(mm, cpu, each)
     return keep
+
+
+def free_merged(mm: LinuxMm, cpu: Cpu, vma: Vma) -> Steps[None]:
+    """vma_complete: *vma* has become a part of another: it holds nothing any more."""
+    for anon_vma in vma.chain:
+        yield from mm.link_anon_vma(cpu, anon_vma)  # unlink_anon_vmas
+    if vma.area.file is not None:
+        yield from inode_of(vma).count_users(cpu)  # fput
+    cpu.work(mm.cost.vma_free, VMA_WORK)
+
+
+def hold_file(cpu: Cpu, vma: Vma) -> Steps[None]:
+    """get_file for a VMA that is new."""
+    if vma.area.file is not None:
+        yield from inode_of(vma).count_users(cpu)
+
+
+def change_file_mappings(
+    mm: LinuxMm, cpu: Cpu, vma: Vma, *, new: Sequence[Vma] = (), gone: Sequence[Vma] = ()
+) -> Steps[None]:
+    """vma_prepare to vma_complete: the interval tree of the file learns what has become of *vma*."""
+    if vma.area.file is not None:
+        yield from inode_of(vma).change_mappings(mm, cpu, new=new, gone=gone)

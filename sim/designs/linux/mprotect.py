@@ -68,17 +68,18 @@ def _fixup(
     """mprotect_fixup: the part [start, end) of *vma* has *rights* from now on."""
     cpu.work(mm.cost.mprotect, VMA_WORK)
     yield from vma.line.read(cpu, VMA_WORK)
-    before = vma.rights
-    if before == rights:
+    if vma.rights == rights:
         return None
-    part = yield from modify(mm, cpu, vma, start, end, vma.area.with_rights(rights))
+    before = vma.area
+    after = before.with_rights(rights)
+    part = yield from modify(mm, cpu, vma, start, end, after)
     if isinstance(part, Errno):
         return part
     yield from part.lock.start_write(cpu)
     yield from part.line.store(cpu, VMA_WORK)
     mm.stat.vm_stat_account(before, start - end)
-    mm.stat.vm_stat_account(rights, end - start)
-    part.area = part.area.with_rights(rights)
+    mm.stat.vm_stat_account(after, end - start)
+    part.area = after
     yield from _change_protection(mm, cpu, start, end, rights, gather)
     yield from mm.counters_line.store(cpu, VMA_WORK)  # vm_stat_account
     return None

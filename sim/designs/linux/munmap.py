@@ -11,12 +11,17 @@ from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.gather import tlb_finish_mmu, tlb_gather_mmu
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.modify import split
+from sim.designs.linux.page_cache import inode_of
 from sim.designs.linux.tables import free_pgtables, hole_around
+from sim.designs.linux.truncate import let_go
 from sim.designs.linux.vma import Vma
 from sim.designs.linux.zap import zap
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import PAGE_TABLE, SYSCALL, Errno, Munmap, beyond_user_memory
+
+_UNLINK_BATCH = 8
+"""struct unlink_vma_file_batch."""
 
 
 def munmap(mm: LinuxMm, cpu: Cpu, asked: Munmap) -> Steps[Errno | None]:
@@ -75,14 +80,41 @@ def _complete(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> Steps[None]:
     cpu.work(mm.cost.munmap_complete, VMA_WORK)
     gather = yield from tlb_gather_mmu(mm, cpu)
     for vma in vmas:
-        yield from zap(mm, cpu, vma.start, vma.end, gather)
+        yield from zap(mm, cpu, vma, vma.start, vma.end, gather)
     for vma in vmas:
-        if vma.anon_vma is not None:
-            yield from mm.link_anon_vma(cpu, vma.anon_vma)  # unlink_anon_vmas
+        yield from unlink_anon_vmas(mm, cpu, vma)
+    yield from _unlink_files(mm, cpu, vmas)
     floor, ceiling = hole_around(mm, start, end)
     yield from free_pgtables(mm, cpu, start, end, floor, ceiling, gather)
     yield from tlb_finish_mmu(mm, cpu, gather)
     yield from mm.counters_line.store(cpu, PAGE_TABLE)  # total_vm, data_vm, exec_vm
     for vma in vmas:
-        mm.stat.vm_stat_account(vma.rights, -vma.pages)
-        cpu.work(mm.cost.vma_free, VMA_WORK)  # call_rcu
+        mm.stat.vm_stat_account(vma.area, -vma.pages)
+        yield from remove_vma(mm, cpu, vma)
+
+
+def unlink_anon_vmas(mm: LinuxMm, cpu: Cpu, vma: Vma) -> Steps[None]:
+    """unlink_anon_vmas: out of the interval tree of each anon_vma in its chain."""
+    for anon_vma in vma.chain:
+        yield from mm.link_anon_vma(cpu, anon_vma)
+
+
+def _unlink_files(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> Steps[None]:
+    """unlink_file_vma_batch_process: up to eight VMAs of one file, side by side, at a time."""
+    batch: list[Vma] = []
+    for vma in [*vmas, None]:
+        file = vma.area.file if vma is not None else None
+        if batch and (file is not batch[0].area.file or len(batch) == _UNLINK_BATCH):
+            yield from inode_of(batch[0]).change_mappings(mm, cpu, gone=batch)
+            batch = []
+        if vma is not None and file is not None:
+            batch.append(vma)
+
+
+def remove_vma(mm: LinuxMm, cpu: Cpu, vma: Vma) -> Steps[None]:
+    """Put its file and free it."""
+    if vma.area.file is not None:
+        inode = inode_of(vma)
+        yield from inode.count_users(cpu)  # fput
+        yield from let_go(cpu, inode)
+    cpu.work(mm.cost.vma_free, VMA_WORK)  # call_rcu

@@ -26,6 +26,7 @@ from sim.mm import (
     FrameMap,
     FreeList,
     NodePolicy,
+    OutOfMemory,
     Pool,
     Room,
     distances,
@@ -121,22 +122,40 @@ class PageAllocator(Allocator):
         zone.pcp[cpu.id] = zone.buddy.take(int(draw() * self._spec.limits.pcp_batch))
         return taken
 
+    def take(self, cpu: Cpu, frames: int) -> list[int]:
+        allowed = self._allowed(cpu)
+        taken: list[int] = []
+        for zone in allowed:
+            taken += zone.buddy.take(frames - len(taken))
+        for frame in taken:
+            self.in_use.add(frame)
+        if len(taken) < frames:
+            raise self._exhausted(cpu, 0, allowed)
+        return taken
+
     def allocate(self, cpu: Cpu, order: int = 0) -> Steps[int]:
         """__alloc_pages: value is the first frame. Raises `OutOfMemory`."""
         cpu.work(self._cost.page_alloc, ALLOCATE)
-        node = self.policy.node(cpu)
-        allowed = [self.zones[node]] if self.policy.strict else self._zonelists[node]
+        allowed = self._allowed(cpu)
         frame = yield from self._from_zones(cpu, allowed, order)
         while frame is None:
             drained = yield from self._drain(cpu, allowed)
             if not drained:
-                rooms = [Room(zone.name, zone.frames, zone.buddy.free_frames) for zone in allowed]
-                bound = f"memory is bound to {allowed[0].name}" if self.policy.strict else ""
-                raise out_of_memory(cpu, order, rooms, bound)
+                raise self._exhausted(cpu, order, allowed)
             frame = yield from self._from_zones(cpu, allowed, order)
         self.in_use.add(frame, order)
         cpu.probe.frame_allocated(cpu, frame, order)
         return frame
+
+    def _allowed(self, cpu: Cpu) -> list[Zone]:
+        """The zones that the next block may come from, in order."""
+        node = self.policy.node(cpu)
+        return [self.zones[node]] if self.policy.strict else self._zonelists[node]
+
+    def _exhausted(self, cpu: Cpu, order: int, zones: Sequence[Zone]) -> OutOfMemory:
+        rooms = [Room(zone.name, zone.frames, zone.buddy.free_frames) for zone in zones]
+        bound = f"memory is bound to {zones[0].name}" if self.policy.strict else ""
+        return out_of_memory(cpu, order, rooms, bound)
 
     def _from_zones(self, cpu: Cpu, zones: Sequence[Zone], order: int) -> Steps[int | None]:
         """get_page_from_freelist: from the first of *zones* that has a block; value: None if none has."""

@@ -12,7 +12,7 @@ from sim.designs.linux.mprotect import mprotect
 from sim.designs.linux.munmap import munmap
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import Handlers, Madvise, Mmap, Mprotect, Munmap
+from sim.mm import Handlers, Madvise, Mmap, MmapFile, MmapShared, Mprotect, Munmap
 
 
 class LinuxSpace(LinuxMm):
@@ -20,7 +20,14 @@ class LinuxSpace(LinuxMm):
 
     __slots__ = ()
 
-    operations: ClassVar[Handlers] = {Mmap: mmap, Munmap: munmap, Mprotect: mprotect, Madvise: madvise}
+    operations: ClassVar[Handlers] = {
+        Mmap: mmap,
+        MmapShared: mmap,
+        MmapFile: mmap,
+        Munmap: munmap,
+        Mprotect: mprotect,
+        Madvise: madvise,
+    }
 
     def fault(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:
         return user_fault(self, cpu, page, write)

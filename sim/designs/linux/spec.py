@@ -26,6 +26,8 @@ class Switches(Spec):
     """Every user fault prefetches mmap_lock for writing (until 6.15)."""
     lru_drain_on_zap: bool
     """munmap drains the cpu's LRU batch before it zaps (until 6.13)."""
+    file_fault_vma_lock: bool
+    """Faults in files are served under the VMA's lock, too (since 6.7); before, under mmap_lock."""
 
 
 class Limits(Spec):
@@ -37,6 +39,8 @@ class Limits(Spec):
     """Pages moved at once between a cpu's page list and the buddy allocator."""
     pcp_high: PositiveInt
     """Pages in a cpu's list above which frees go back to the buddy allocator."""
+    fault_around: PositiveInt
+    """Pages that a read of a file maps at once, those around it (fault_around_bytes)."""
     gather_pages: PositiveInt
     """Pages that are unmapped before they are flushed and freed (mmu_gather)."""
     max_map_count: PositiveInt
@@ -76,6 +80,14 @@ class Costs(Spec):
     """anon_vma_prepare for the first fault of a VMA."""
     anon_vma_link: Cost
     """anon_vma_clone or unlink_anon_vmas of one VMA."""
+    file_page: Cost
+    """Map a page of a file: its rmap and counters."""
+    cache_lookup: Cost
+    """Find a page in the page cache."""
+    cache_add: Cost
+    """Add a page: its charge, the xarray, counters; without zeroing."""
+    i_mmap: Cost
+    """Insert a VMA into the interval tree of its file, or remove it."""
     table_alloc: Cost
     """Allocate and initialise a page-table page, without zeroing."""
     table_free: Cost

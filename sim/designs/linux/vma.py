@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from sim.designs.linux.vma_locks import VmaLock
 from sim.hardware import CacheLine
-from sim.mm import Rights, rights_text
+from sim.mm import File, Rights, rights_text
 
 
 class AnonVma:
@@ -22,13 +22,17 @@ class AnonVma:
 class Area:
     """What memory is and what may be done with it: ranges side by side that agree in all of it are one VMA.
 
-    *rights* are those of a VMA's vm_flags.
+    *rights* are those of a VMA's vm_flags. *file* is what is mapped, None for anonymous memory; *shared*: a
+    write is one to the file, and not to a copy.
     """
 
     rights: Rights
+    file: File | None = None
+    shared: bool = False
 
     def __str__(self) -> str:
-        return rights_text(self.rights)
+        what = "" if self.file is None else f" of {self.file}{', shared' if self.shared else ''}"
+        return rights_text(self.rights) + what
 
     def with_rights(self, rights: Rights) -> Area:
         """The same memory with other rights."""
@@ -38,8 +42,8 @@ class Area:
 class Vma:
     """A virtual memory area, [start, end) in pages, all of it the same *area*.
 
-    *pgoff* is the first page's offset in what is mapped; private anonymous memory counts from address 0 on
-    where it was mapped first. *line* is the struct (three cache lines). *anon_vma* is its own, for the pages
+    *pgoff* is the first page's offset in its file; private anonymous memory counts from address 0 on, where
+    it was mapped first. *line* is the struct (three cache lines). *anon_vma* is its own, for the pages
     that it makes; *chain* has those in which its pages may lie, its own included (anon_vma_chain): a forked
     VMA has its parents' too. *detached*: it has left the tree; a fault that has found it before that looks
     again.

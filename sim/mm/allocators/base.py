@@ -39,6 +39,13 @@ class Allocator(PhysicalMemory):
         """free_unref_page: *cpu* gives a block back that has no owner any more, whoever took it."""
 
     @abstractmethod
+    def take(self, cpu: Cpu, frames: int) -> list[int]:
+        """So many single frames for *cpu*, in no time: what a workload has before anything is measured.
+
+        Raises `OutOfMemory` where no node that *policy* allows has them.
+        """
+
+    @abstractmethod
     def node(self, cpu: Cpu, frame: int) -> int:
         """The node of the hardware that *frame* lies on; *cpu* touches it."""
 

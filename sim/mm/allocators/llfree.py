@@ -106,6 +106,17 @@ class Llfree(Allocator):
         self._taken_from.update(dict.fromkeys(taken, tree))
         return taken
 
+    def take(self, cpu: Cpu, frames: int) -> list[int]:
+        taken: list[int] = []
+        while len(taken) < frames:
+            node = self._node_with(cpu, 0)
+            there = self._pools[node].take(frames - len(taken))
+            self._taken_from.update(dict.fromkeys(there, self._trees[cpu.id][node]))
+            taken += there
+        for frame in taken:
+            self.in_use.add(frame)
+        return taken
+
     def allocate(self, cpu: Cpu, order: int = 0) -> Steps[int]:
         """Value: the block's first frame. Raises `OutOfMemory`."""
         node = self._node_with(cpu, order)

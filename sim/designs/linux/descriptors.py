@@ -1,0 +1,95 @@
+"""Page descriptors that cpus share: the line of `struct page`, and the lock in its flags (6.13).
+
+Reference count, map count and flags lie in the one line of a page's descriptor, so who maps, unmaps, gets,
+puts or locks a page needs that line. Pages that one process has for itself have their descriptor where they
+are used, and what they cost is in the steps; those that several may use are kept here:
+
+    used by one cpu so far   its number only
+    by a second one          a cache line
+
+Whether a page is of a file is kept here too (PageAnon): it stays so until it is free, also after its file has
+lost it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from sim.engine import Steps
+from sim.hardware import CacheLine, Cpu, Machine
+from sim.sync import Scheduler, Sleeper
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PAGE_CACHE = "page cache"
+LOCK_PAGE = "lock: page"
+
+
+class Descriptors:
+    """*node_of* is the node on which a frame lies that a cpu touches, and its descriptor with it."""
+
+    __slots__ = ("_lines", "_locked", "_machine", "_node_of", "_rmw", "_scheduler", "of_files")
+
+    def __init__(self, machine: Machine, scheduler: Scheduler, node_of: Callable[[Cpu, int], int]) -> None:
+        self._machine = machine
+        self._scheduler = scheduler
+        self._node_of = node_of
+        self._rmw = machine.fabric.rmw
+        self._lines: dict[int, int | CacheLine] = {}
+        self._locked: dict[int, deque[Sleeper]] = {}
+        self.of_files: set[int] = set()
+
+    def __contains__(self, frame: int) -> bool:
+        return frame in self._lines
+
+    def write(self, cpu: Cpu, frame: int, *, times: int = 1, activity: str = PAGE_CACHE) -> Steps[None]:
+        """So many atomic operations on the descriptor of *frame*, one after the other."""
+        line = self._lines.setdefault(frame, cpu.id)
+        if line == cpu.id:
+            cpu.work(times * self._rmw, activity)
+            return
+        if isinstance(line, int):
+            home = self._machine.spec.topology.socket_of_node(self._node_of(cpu, frame))
+            line = self._machine.line(f"struct page of frame {frame}", home, owner=line)
+            self._lines[frame] = line
+        for _ in range(times):
+            yield from line.write(cpu, activity)
+
+    def lock(self, cpu: Cpu, frame: int) -> Steps[None]:
+        """folio_lock: whoever comes second sleeps; the lock is handed over (folio_wait_bit_common)."""
+        yield from self.write(cpu, frame, activity=LOCK_PAGE)
+        waiting = self._locked.get(frame)
+        if waiting is None:
+            self._locked[frame] = deque()
+            return
+        sleeper = Sleeper(cpu, f"the lock of frame {frame}")
+        waiting.append(sleeper)
+        yield from self._scheduler.sleep(cpu, sleeper, LOCK_PAGE)
+
+    def try_lock(self, cpu: Cpu, frame: int) -> Steps[bool]:
+        """folio_trylock; value: whether it is locked by *cpu* now."""
+        yield from self.write(cpu, frame, activity=LOCK_PAGE)
+        if frame in self._locked:
+            return False
+        self._locked[frame] = deque()
+        return True
+
+    def unlock(self, cpu: Cpu, frame: int) -> Steps[None]:
+        """folio_unlock."""
+        yield from self.write(cpu, frame, activity=LOCK_PAGE)
+        if self._locked[frame]:
+            self._scheduler.wake(cpu, self._locked[frame].popleft())
+        else:
+            del self._locked[frame]
+
+    def contradictions(self) -> Iterator[str]:
+        """Nobody holds a lock."""
+        for frame in self._locked:
+            yield f"frame {frame} is locked"
+
+    def forget(self, frame: int) -> None:
+        """*frame* is free: its descriptor is nobody's."""
+        self._lines.pop(frame, None)
+        self.of_files.discard(frame)

@@ -1,0 +1,250 @@
+"""Inodes and their pages in memory: tmpfs and shared anonymous memory (mm/filemap.c, mm/shmem.c, 6.13).
+
+    address_space   i_pages: an xarray of 64 pages a node, under xa_lock
+                    i_mmap: the VMAs that map the file, under i_mmap_rwsem
+    inode           blocks in use, under info->lock; size, under i_rwsem (`truncate`)
+
+A look-up reads one node (the upper ones stay in every cache); a page that is added writes the node and the
+counters. A page belongs to the cache as long as the file has it: the cache is one of its owners.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING
+
+from sim.designs.linux.descriptors import LOCK_PAGE, PAGE_CACHE
+from sim.engine import Steps
+from sim.hardware import CacheLine, Cpu
+from sim.mm import File, Reference
+from sim.sync import QueuedSpinLock, RwSem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from sim.designs.linux.kernel import LinuxKernel
+    from sim.designs.linux.mm import LinuxMm
+    from sim.designs.linux.vma import Vma
+
+LOCK_FILE = "lock: file"
+
+_NODE_PAGES = 64
+"""Pages of one xarray node (XA_CHUNK_SIZE)."""
+
+
+class Inode(File):
+    """A file of tmpfs: its cached pages by index in *frames*, and the VMAs that map it in *mapped_by*.
+
+    One that is not *kept* has no name and nobody has it open: it goes with the last mapping.
+    """
+
+    __slots__ = (
+        "_kernel",
+        "_nodes",
+        "_tree_line",
+        "count_line",
+        "frames",
+        "i_mmap_rwsem",
+        "i_rwsem",
+        "info_lock",
+        "kept",
+        "mapped_by",
+        "xa_lock",
+    )
+
+    def __init__(self, kernel: LinuxKernel, cpu: Cpu, name: str, pages: int, *, kept: bool) -> None:
+        super().__init__(name, pages)
+        self._kernel = kernel
+        self.kept = kept
+        machine = kernel.machine
+
+        def line(what: str) -> CacheLine:
+            return machine.line(f"{name}: {what}", cpu.socket, owner=cpu.id)
+
+        def rwsem(what: str) -> RwSem:
+            at = line(what)
+            tuning = kernel.spec.rwsem
+            return RwSem(at.name, at, at, kernel.osq_nodes, kernel.scheduler, LOCK_FILE, tuning)
+
+        self.frames: dict[int, int] = {}
+        self.mapped_by: dict[Vma, LinuxMm] = {}
+        self.count_line = line("f_count")
+        self.xa_lock = QueuedSpinLock(kernel.nodes, line("i_pages"), LOCK_PAGE)
+        self.info_lock = QueuedSpinLock(kernel.nodes, line("info->lock"), LOCK_FILE)
+        self.i_mmap_rwsem = rwsem("i_mmap_rwsem")
+        self.i_rwsem = rwsem("i_rwsem")
+        self._tree_line = line("i_mmap")
+        self._nodes: dict[int, CacheLine] = {}
+
+    def find(self, cpu: Cpu, index: int) -> Steps[int | None]:
+        """filemap_get_entry without its reference: value is the frame of page *index*, if it is cached."""
+        cpu.work(self._kernel.cost.cache_lookup, PAGE_CACHE)
+        yield from self._node(cpu, index).read(cpu, PAGE_CACHE)
+        return self.frames.get(index)
+
+    def find_or_add(self, cpu: Cpu, index: int) -> Steps[tuple[int, bool]]:
+        """shmem_get_folio: the frame of page *index*, locked and with a reference for the caller.
+
+        Value: with it, whether it was made: a hole in the file gets a page of zeros. Raises `OutOfMemory`.
+        """
+        descriptors = self._kernel.descriptors
+        while True:
+            frame = yield from self.find(cpu, index)
+            if frame is None:
+                return (yield from self._add(cpu, index))
+            yield from descriptors.write(cpu, frame)  # folio_try_get
+            if self.frames.get(index) != frame:
+                continue  # it has been truncated meanwhile
+            self._kernel.pages.in_use.get(frame)
+            yield from descriptors.lock(cpu, frame)
+            if self.frames.get(index) == frame:
+                return frame, False
+            yield from descriptors.unlock(cpu, frame)
+            yield from self._kernel.put_page(cpu, frame)
+
+    def _add(self, cpu: Cpu, index: int) -> Steps[tuple[int, bool]]:
+        """shmem_alloc_and_add_folio, and zero it."""
+        kernel = self._kernel
+        frame = yield from kernel.pages.allocate(cpu)
+        cpu.work(kernel.cost.cache_add, PAGE_CACHE)
+        yield from kernel.descriptors.lock(cpu, frame)  # __folio_set_locked: nobody else knows it
+        yield from self.xa_lock.acquire(cpu)
+        if index in self.frames:  # somebody else was faster
+            yield from self.xa_lock.release(cpu)
+            yield from kernel.descriptors.unlock(cpu, frame)
+            yield from kernel.pages.free(cpu, frame)
+            kernel.descriptors.forget(frame)
+            return (yield from self.find_or_add(cpu, index))
+        yield from self._node(cpu, index).store(cpu, PAGE_CACHE)
+        self.frames[index] = frame
+        kernel.descriptors.of_files.add(frame)
+        kernel.pages.in_use.get(frame)  # the cache's reference
+        yield from self.xa_lock.release(cpu)
+        yield from self.info_lock.acquire(cpu)  # shmem_recalc_inode
+        yield from self.info_lock.release(cpu)
+        yield from kernel.lru.add(cpu, frame)
+        yield from kernel.machine.memory.clear_page(cpu, kernel.pages.node(cpu, frame))
+        cpu.probe.frame_filled(cpu, frame, None)
+        return frame, True
+
+    def _node(self, cpu: Cpu, index: int) -> CacheLine:
+        number = index // _NODE_PAGES
+        line = self._nodes.get(number)
+        if line is None:
+            name = f"{self.name}: xarray node {number}"
+            line = self._nodes[number] = self._kernel.machine.line(name, cpu.socket, owner=cpu.id)
+        return line
+
+    # -- mappings -------------------------------------------------------------------------------------------
+
+    def change_mappings(
+        self, mm: LinuxMm, cpu: Cpu, *, new: Iterable[Vma] = (), gone: Iterable[Vma] = ()
+    ) -> Steps[None]:
+        """Put VMAs into the interval tree and take others out of it, or let one have other ends.
+
+        vma_link_file, unlink_file_vma_batch, and vma_prepare to vma_complete. Each VMA holds the file.
+        """
+        yield from self.i_mmap_rwsem.write_lock(cpu)
+        yield from self._tree_line.write(cpu, PAGE_CACHE)
+        cpu.work(self._kernel.cost.i_mmap, PAGE_CACHE)
+        self.mapped_by.update(dict.fromkeys(new, mm))
+        for vma in gone:
+            del self.mapped_by[vma]
+        yield from self.i_mmap_rwsem.write_unlock(cpu)
+
+    def count_users(self, cpu: Cpu, users: int = 1) -> Steps[None]:
+        """get_file or fput, for so many VMAs."""
+        for _ in range(users):
+            yield from self.count_line.write(cpu, PAGE_CACHE)
+
+    # -- removing -------------------------------------------------------------------------------------------
+
+    def remove(self, cpu: Cpu, indexes: list[int]) -> Steps[None]:
+        """truncate_inode_pages_range: take the pages *indexes* out, in batches of the size of an LRU batch.
+
+        Each is locked first; one that somebody else has taken out meanwhile is passed over.
+        """
+        batch = self._kernel.spec.limits.lru_batch
+        for first in range(0, len(indexes), batch):
+            yield from self._remove_batch(cpu, indexes[first : first + batch])
+
+    def _remove_batch(self, cpu: Cpu, indexes: list[int]) -> Steps[None]:
+        kernel = self._kernel
+        descriptors, in_use = kernel.descriptors, kernel.pages.in_use
+        found = {index: frame for index in indexes if (frame := self.frames.get(index)) is not None}
+        for frame in found.values():  # find_lock_entries
+            yield from descriptors.write(cpu, frame)
+            in_use.get(frame)
+        locked: dict[int, int] = {}
+        for index, frame in found.items():
+            yield from descriptors.lock(cpu, frame)
+            if self.frames.get(index) == frame:
+                locked[index] = frame
+            else:
+                yield from descriptors.unlock(cpu, frame)
+        yield from self.xa_lock.acquire(cpu)
+        for index in locked:
+            yield from self._node(cpu, index).store(cpu, PAGE_CACHE)
+            del self.frames[index]
+        yield from self.xa_lock.release(cpu)
+        for frame in locked.values():
+            yield from descriptors.unlock(cpu, frame)
+        yield from self.info_lock.acquire(cpu)  # shmem_recalc_inode
+        yield from self.info_lock.release(cpu)
+        yield from kernel.lru.release(cpu, [*locked.values(), *found.values()])
+
+    def references(self) -> Iterator[Reference]:
+        """The pages that the cache owns."""
+        for index, frame in self.frames.items():
+            yield Reference(frame, f"the page cache of {self.name}, page", index)
+
+
+def inode_of(vma: Vma) -> Inode:
+    """The file that *vma* maps."""
+    inode = vma.area.file
+    assert isinstance(inode, Inode)
+    return inode
+
+
+class PageCache:
+    """All files of a kernel, those that nobody has open any more as well, as long as they have pages."""
+
+    __slots__ = ("_kernel", "_numbers", "inodes")
+
+    def __init__(self, kernel: LinuxKernel) -> None:
+        self._kernel = kernel
+        self._numbers = count(1)
+        self.inodes: list[Inode] = []
+
+    def create(self, cpu: Cpu, name: str, pages: int, *, kept: bool = True) -> Inode:
+        """A new file with nothing but holes."""
+        inode = Inode(self._kernel, cpu, f"{name} {next(self._numbers)}", pages, kept=kept)
+        self.inodes.append(inode)
+        return inode
+
+    def fill(self, cpu: Cpu, inode: Inode) -> None:
+        """All pages of *inode* are there, on the LRU lists, in no time. Raises `OutOfMemory`."""
+        kernel = self._kernel
+        frames = kernel.pages.take(cpu, inode.pages)
+        for index, frame in enumerate(frames):
+            inode.frames[index] = frame
+            kernel.descriptors.of_files.add(frame)
+            kernel.pages.node(cpu, frame)  # who touches it first decides where a guest's memory lies
+            cpu.probe.frame_allocated(cpu, frame, 0)
+            cpu.probe.frame_filled(cpu, frame, None)
+        kernel.lru.put_on_lists(frames)
+
+    def contradictions(self) -> Iterator[str]:
+        """Files have pages of files only, none behind their end, and nobody holds a page's lock."""
+        for inode in self.inodes:
+            for frame in sorted(set(inode.frames.values()) - self._kernel.descriptors.of_files):
+                yield f"{inode} has frame {frame}, which is no page of a file"
+            if any(index >= inode.pages for index in inode.frames):
+                yield f"{inode} is {inode.pages} pages long and has pages behind its end"
+            if not inode.kept and not inode.mapped_by and inode.frames:
+                yield f"{inode} is mapped by nobody and still there"
+        yield from self._kernel.descriptors.contradictions()
+
+    def references(self) -> Iterator[Reference]:
+        for inode in self.inodes:
+            yield from inode.references()
