@@ -66,7 +66,11 @@ def distances(spec: MachineSpec) -> Table:
         return format_duration(step.at(spec.clock))
 
     table = TextTable.grid(padding=(0, 2))
-    table.add_row("a cache line", "of another core of the cluster", cost(coherence.same_cluster))
+    if topology.threads_per_core > 1:
+        sibling = coherence.rmw if coherence.sibling is None else coherence.sibling
+        table.add_row("a cache line", "of another thread of the core", cost(sibling))
+    first = "" if topology.threads_per_core > 1 else "a cache line"
+    table.add_row(first, "of another core of the cluster", cost(coherence.same_cluster))
     if clusters:
         home = f" ({cost(coherence.cross_socket)} if its home is the other socket)"
         aware = coherence.home_aware and sockets
