@@ -22,8 +22,16 @@ HIT, RMW = 1 * NS, 2 * NS
 SAME_CLUSTER, CROSS_CLUSTER, CROSS_SOCKET = 30 * NS, 100 * NS, 200 * NS
 LOCAL, REMOTE = 80 * NS, 140 * NS
 SHARED_READ, ADJACENT = 10 * NS, 5 * NS
+SIBLING = 3 * NS
+"""On machines with the changes `SIBLINGS`."""
 
 Body = Callable[[Cpu], Steps[None]]
+
+SIBLINGS: dict[str, Any] = {
+    "topology": {"threads_per_core": 2, "smt_slowdown": 1.5},
+    "coherence": {"sibling": "3 ns"},
+}
+"""Two threads a core: cpu 16 is the sibling of cpu 0."""
 
 RWSEM = {
     "spin_on_readers": "10 us",

@@ -42,8 +42,13 @@ def topology_drawing(topology: Topology) -> Text:
     lines.append("[ ] is a cluster: the cores nearest to each other (a CCX, a die or a whole socket)")
     if topology.threads_per_core > 1:
         lines.append("| parts the first threads of its cores from the next ones, in the same order")
+    reasons = []
+    if topology.threads_per_core > 1 and topology.numbering == "siblings-adjacent":
+        reasons.append("the threads of a core are neighbours in number")
     if topology.interleaved:
-        lines.append(":n stands for every n-th cpu: neighbours in number sit on different sockets")
+        reasons.append(f"{'cores that are ' if reasons else ''}neighbours in number sit on different sockets")
+    if reasons:
+        lines.append(f":n stands for every n-th cpu: {', and '.join(reasons)}")
     nodes = f"the kernel sees {_count(topology.numa_nodes, 'NUMA node')}"
     if topology.numa_nodes < topology.sockets:
         nodes += f", though the memory lies on {topology.sockets} sockets"
@@ -61,7 +66,11 @@ def distances(spec: MachineSpec) -> Table:
         return format_duration(step.at(spec.clock))
 
     table = TextTable.grid(padding=(0, 2))
-    table.add_row("a cache line", "of another core of the cluster", cost(coherence.same_cluster))
+    if topology.threads_per_core > 1:
+        sibling = coherence.rmw if coherence.sibling is None else coherence.sibling
+        table.add_row("a cache line", "of another thread of the core", cost(sibling))
+    first = "" if topology.threads_per_core > 1 else "a cache line"
+    table.add_row(first, "of another core of the cluster", cost(coherence.same_cluster))
     if clusters:
         home = f" ({cost(coherence.cross_socket)} if its home is the other socket)"
         aware = coherence.home_aware and sockets
@@ -81,13 +90,22 @@ def _count(number: int, thing: str) -> str:
 
 
 def _cpus_of(topology: Topology, cluster: int, digits: int) -> str:
-    """The cpus of a cluster as ranges: `0-13|56-69`; with a step where cores are interleaved: `0-52:4`."""
-    step = topology.sockets if topology.interleaved else 1
+    """The cpus of a cluster as ranges: `0-13|56-69`; with a step where cores are interleaved (`0-52:4`) or
+    siblings adjacent (`0-26:2|1-27:2`)."""
+    step = _step(topology)
     cpus = [cpu for cpu in range(topology.cpus) if topology.cluster_of(cpu) == cluster]
-    size = topology.cores_per_cluster
-    threads = (cpus[start : start + size] for start in range(0, len(cpus), size))
+    threads = (
+        [cpu for cpu in cpus if topology.thread_of(cpu) == thread]
+        for thread in range(topology.threads_per_core)
+    )
     suffix = f":{step}" if step > 1 else ""
     return "|".join(_range(some, digits) + (suffix if len(some) > 1 else "") for some in threads)
+
+
+def _step(topology: Topology) -> int:
+    """From a cpu to the next first thread of a core of its socket."""
+    step = topology.sockets if topology.interleaved else 1
+    return step * topology.threads_per_core if topology.numbering == "siblings-adjacent" else step
 
 
 def _range(cpus: list[int], digits: int) -> str:

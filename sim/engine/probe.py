@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 Mode = Literal["read", "write"]
 """How a lock is held: shared, or by one alone (as every lock without readers is)."""
 
-Distance = Literal["same cpu", "same cluster", "same socket", "other socket", "memory"]
-"""Where a cache line comes from. `same cpu`: it is here already, and the access is an atomic one."""
+Distance = Literal["same cpu", "same core", "same cluster", "same socket", "other socket", "memory"]
+"""Where a cache line comes from. `same cpu`: it is here already, and the access is an atomic one. `same
+core`: a sibling has it, in the caches that both share."""
 
 
 class CpuView(Protocol):

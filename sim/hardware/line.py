@@ -9,6 +9,9 @@ who is next. An access takes effect when the line is granted and is paid for aft
     cpu B        ^ queues             |===== transfer =====|
                                       ^ granted: B's write is done in program order from here on
 
+The threads of one core share its caches. Between them a line does not travel (`sibling`), and against others
+they count as one holder: a write takes nothing away from the writer's own core.
+
 On a machine with a `probe` share the request first travels to the owner, which goes on using the line:
 
     cpu A  write |= transfer =|rmw|rmw|
@@ -48,6 +51,8 @@ class Fabric:
         "adjacent",
         "cluster_mask",
         "cluster_of",
+        "core_mask",
+        "core_of",
         "cross_cluster",
         "cross_socket",
         "cross_socket_contended",
@@ -63,6 +68,7 @@ class Fabric:
         "seats",
         "shared_read",
         "shared_read_inside",
+        "sibling",
         "socket_mask",
         "socket_of",
         "streak",
@@ -77,6 +83,7 @@ class Fabric:
         self.engine = engine
         self.hit = costs.hit
         self.rmw = costs.rmw
+        self.sibling = self.rmw if costs.sibling is None else costs.sibling
         self.same_cluster = costs.same_cluster
         self.cross_cluster = costs.cross_cluster
         self.cross_socket = costs.cross_socket
@@ -99,8 +106,10 @@ class Fabric:
         self.uniform = engine.stream("line order").random
         self.seats = seats
         self.line_class = HeardLine if engine.probe.hears("line_transfer") else CacheLine
+        self.core_of = [seat.core for seat in seats]
         self.cluster_of = [seat.cluster for seat in seats]
         self.socket_of = [seat.socket for seat in seats]
+        self.core_mask = _masks(self.core_of)
         self.cluster_mask = _masks(self.cluster_of)
         self.socket_mask = _masks(self.socket_of)
 
@@ -110,6 +119,8 @@ class Fabric:
             return "same cpu"
         if other < 0:
             return "memory"
+        if self.core_of[cpu] == self.core_of[other]:
+            return "same core"
         if self.cluster_of[cpu] == self.cluster_of[other]:
             return "same cluster"
         return "same socket" if self.socket_of[cpu] == self.socket_of[other] else "other socket"
@@ -117,7 +128,7 @@ class Fabric:
     def between(self, cpu: int, other: int) -> int:
         """The mean cost of a transfer between the caches of two cpus."""
         if self.cluster_of[cpu] == self.cluster_of[other]:
-            return self.same_cluster
+            return self.sibling if self.core_of[cpu] == self.core_of[other] else self.same_cluster
         return self.cross_cluster if self.socket_of[cpu] == self.socket_of[other] else self.cross_socket
 
 
@@ -354,7 +365,7 @@ class CacheLine:
     def _distance(self, cpu: int) -> int:
         """The mean cost of fetching the line from its owner, or from where its last one sits."""
         fabric, owner = self.fabric, self.owner
-        if owner < 0 or (self.sharers and self.sharers >> cpu & 1):
+        if owner < 0 or self.sharers & fabric.core_mask[cpu]:
             return 0
         return fabric.between(cpu, owner)
 
@@ -365,12 +376,12 @@ class CacheLine:
         fabric = self.fabric
         owner, sharers = self.owner, self.sharers
         if sharers:
-            others = sharers & ~(1 << cpu)
+            others = sharers & ~fabric.core_mask[cpu]
             self.sharers = 0
             self.owner = cpu
             self._lands_at.clear()
             if not others:
-                return fabric.rmw
+                return fabric.rmw if sharers >> cpu & 1 else fabric.sibling
             if not others & ~fabric.cluster_mask[cpu]:
                 return fabric.vary(fabric.same_cluster) + self._burst
             return self._outside(cpu, not others & ~fabric.socket_mask[cpu]) + self._burst
@@ -380,6 +391,8 @@ class CacheLine:
         if owner < 0:
             return fabric.dram[fabric.socket_of[cpu] != self.home] + self._burst
         if fabric.cluster_of[cpu] == fabric.cluster_of[owner]:
+            if fabric.core_of[cpu] == fabric.core_of[owner]:
+                return fabric.sibling
             return fabric.vary(fabric.same_cluster) + self._burst
         return self._from_owner(cpu, owner) + self._burst
 
@@ -396,6 +409,8 @@ class CacheLine:
             self.sharers = (1 << cpu) | (1 << owner if owner >= 0 else 0)
             if owner < 0:
                 cost = fabric.dram[fabric.socket_of[cpu] != self.home] + self._burst
+            elif fabric.core_of[cpu] == fabric.core_of[owner]:
+                cost = fabric.sibling
             elif fabric.cluster_of[cpu] == fabric.cluster_of[owner]:
                 cost = fabric.vary(fabric.same_cluster) + self._burst
             else:
@@ -406,6 +421,8 @@ class CacheLine:
         cluster, inside = fabric.cluster_of[cpu], fabric.shared_read_inside
         if sharers & fabric.cluster_mask[cpu]:
             # The neighbour's copy may still be on its way.
+            if sharers & fabric.core_mask[cpu]:
+                return max(fabric.hit, self._lands_at.get(cluster, 0) - now), 0
             latency = 0 if queued and inside is not None else fabric.vary(fabric.same_cluster) + self._burst
             if inside is None:
                 return max(latency, self._lands_at.get(cluster, 0) - now), 0
@@ -453,9 +470,10 @@ class HeardLine(CacheLine):
 
     def _farthest(self, cpu: int) -> int:
         """Who gives the line to *cpu* for good: its owner, or the farthest of those who have a copy."""
-        others = self.sharers & ~(1 << cpu)
+        sharers = self.sharers
+        others = sharers & ~self.fabric.core_mask[cpu]
         if not others:
-            return cpu if self.sharers else self.owner
+            return cpu if sharers >> cpu & 1 else _first(sharers) if sharers else self.owner
         near = self.fabric.socket_mask[cpu], self.fabric.cluster_mask[cpu]
         return _first(next((others & ~mask for mask in near if others & ~mask), others))
 
@@ -464,7 +482,8 @@ class HeardLine(CacheLine):
         sharers = self.sharers
         if not sharers or sharers >> cpu & 1:
             return cpu if sharers else self.owner
-        near = self.fabric.cluster_mask[cpu], self.fabric.socket_mask[cpu]
+        fabric = self.fabric
+        near = fabric.core_mask[cpu], fabric.cluster_mask[cpu], fabric.socket_mask[cpu]
         return _first(next((sharers & mask for mask in near if sharers & mask), sharers))
 
 

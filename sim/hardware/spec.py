@@ -33,8 +33,11 @@ class Coherence(Spec):
     """A load of a line the cpu holds."""
     rmw: Cost
     """A locked read-modify-write of a line the cpu owns."""
+    sibling: Cost | None = None
+    """A transfer between two threads of one core: the line stays in the caches that they share. Absent: as
+    `rmw`, the access itself."""
     same_cluster: Cost
-    """A transfer from another cpu of the same cluster."""
+    """A transfer from another core of the same cluster."""
     cross_cluster: Cost
     """A transfer from another cluster of the same socket."""
     cross_socket: Cost
@@ -309,6 +312,8 @@ class MachineSpec(Spec):
             "coherence.cross_cluster": line.cross_cluster,
             "coherence.cross_socket": line.cross_socket,
         }
+        if line.sibling is not None:
+            transfers = {"coherence.sibling": line.sibling} | transfers
         if line.via_home is not None:
             transfers["coherence.via_home"] = line.via_home
         walks = {"tlb.walk": tlb.walk}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
 from sim.errors import RuleError
 from sim.quantities import Spec
+
+Numbering = Literal["siblings-last", "siblings-adjacent"]
 
 
 class Seat(NamedTuple):
@@ -27,8 +29,11 @@ class Topology(Spec):
     A cluster is the cores at the nearest distance from each other: those that share an L3, or a die of a
     socket whose L3 lies on several.
 
-    With two threads a core the first threads of all cores come first, then the second ones, as Linux numbers
-    them; a sibling shares its core's cluster.
+    Where a core has several threads, `numbering` says which numbers they have; a sibling shares its core's
+    cluster. Two sockets of two cores of two threads:
+
+        siblings-last        socket 0: 0,4 1,5    socket 1: 2,6 3,7     servers under Linux
+        siblings-adjacent    socket 0: 0,1 2,3    socket 1: 4,5 6,7     hybrid and some client processors
 
     Memory belongs to nodes. The kernel sees `numa_nodes` of them: one a socket, several (AMD's NPS2 and NPS4,
     Intel's SNC), or, in a guest without a virtual NUMA topology, fewer than there are sockets. Then the
@@ -50,6 +55,10 @@ class Topology(Spec):
     further sibling adds as much again. Needed where `threads_per_core` is more than 1."""
     interleaved: bool = False
     """The firmware numbers cores across sockets: neighbours in number sit on different sockets."""
+    numbering: Numbering = "siblings-last"
+    """Which numbers the threads of a core have (Linux: thread_siblings_list). `siblings-last`: the first
+    threads of all cores come first, then the second ones. `siblings-adjacent`: those of a core stand side by
+    side. Without SMT it is all the same."""
     cores_per_socket: PositiveInt | None = None
     """What the source says of a socket, held against the clusters."""
 
@@ -110,10 +119,17 @@ class Topology(Spec):
 
     def core_of(self, cpu: int) -> int:
         """The core of *cpu*, counted socket by socket."""
-        core = cpu % self.cores
+        adjacent = self.numbering == "siblings-adjacent"
+        core = cpu // self.threads_per_core if adjacent else cpu % self.cores
         if self.interleaved:
             core = core % self.sockets * (self.cores // self.sockets) + core // self.sockets
         return core
+
+    def thread_of(self, cpu: int) -> int:
+        """Which of its core's threads *cpu* is: 0 for the first one."""
+        if self.numbering == "siblings-adjacent":
+            return cpu % self.threads_per_core
+        return cpu // self.cores
 
     def cluster_of(self, cpu: int) -> int:
         """The cluster of *cpu*, counted over the machine."""
@@ -145,7 +161,7 @@ class Topology(Spec):
         for part, parts in (
             (cluster, self.clusters_per_socket),
             (core, self.cores_per_cluster),
-            (cpu // self.cores, self.threads_per_core),
+            (self.thread_of(cpu), self.threads_per_core),
         ):
             number = number << (parts - 1).bit_length() | part
         return number

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 TRANSFERS: Final[dict[str, str]] = {
     "same cpu": "atomics on own lines",
+    "same core": "lines from a sibling",
     "same cluster": "transfers: same cluster",
     "same socket": "transfers: same socket",
     "other socket": "transfers: other socket",

@@ -1,14 +1,19 @@
 """Pinning: thread i runs on the i-th cpu of an order, which a policy makes from the topology.
 
-Two sockets of two cores with two siblings each, as Linux numbers them (cpus 0-3 are the cores' first threads,
-4-7 their siblings):
+Two sockets of two cores with two siblings each, with both ways in which machines number them
+(`topology.numbering`):
 
-                 socket 0          socket 1
-    cpus         0,4   1,5         2,6   3,7
-    cores-first       0 1 2 3 4 5 6 7
-    fill-socket       0 1 4 5 2 3 6 7
-    siblings-first    0 4 1 5 2 6 3 7
-    alternate-nodes   0 2 1 3 4 6 5 7
+                      siblings-last             siblings-adjacent
+                 socket 0    socket 1        socket 0    socket 1
+    cpus         0,4  1,5    2,6  3,7        0,1  2,3    4,5  6,7
+    cores-first       0 1 2 3 4 5 6 7             0 2 4 6 1 3 5 7
+    hwloc-cores       0 1 2 3 4 5 6 7             0 2 4 6 1 3 5 7
+    fill-socket       0 1 4 5 2 3 6 7             0 2 1 3 4 6 5 7
+    siblings-first    0 4 1 5 2 6 3 7             0 1 2 3 4 5 6 7
+    alternate-nodes   0 2 1 3 4 6 5 7             0 4 2 6 1 5 3 7
+
+`hwloc-cores` differs from `cores-first` where the firmware interleaves cores: hwloc counts them socket by
+socket.
 """
 
 from __future__ import annotations
@@ -23,7 +28,7 @@ if TYPE_CHECKING:
     from sim.hardware import Topology
 
 
-Policy = Literal["cores-first", "fill-socket", "siblings-first", "alternate-nodes"]
+Policy = Literal["cores-first", "hwloc-cores", "fill-socket", "siblings-first", "alternate-nodes"]
 POLICIES: tuple[str, ...] = get_args(Policy)
 
 
@@ -43,22 +48,30 @@ def _numbers_once(value: Any) -> Any:
 
 
 Pinning = Annotated[Policy | tuple[NonNegativeInt, ...], BeforeValidator(_numbers_once)]
-"""`cores-first`: by number, so a thread a core before any sibling, and as the firmware counts the cores, as a
-rule socket by socket. `fill-socket`: a socket's cores, their siblings, then the next socket.
+"""`cores-first`: a thread a core before any sibling, the cores as the firmware counts them, as a rule socket
+by socket. `hwloc-cores`: the same, the cores always socket by socket, as will-it-scale binds its tasks.
+`fill-socket`: a socket's cores, their siblings, then the next socket.
 `siblings-first`: both siblings of a core, then the next core. `alternate-nodes`: one NUMA node of the
 hardware after another, in each as `fill-socket`. Or a list of cpu numbers."""
 
 
 def order_of(pinning: Pinning, topology: Topology) -> list[int]:
-    """The numbers of cpus in the order in which threads take them."""
-    cpus, cores = range(topology.cpus), topology.cores
+    """The numbers of cpus in the order in which threads take them.
+
+    `hwloc-cores` is main.c of will-it-scale (75f66e4, without -m): task i is bound to hwloc's core i modulo
+    their number, a core with all its threads. hwloc counts cores socket by socket. The kernel chooses among
+    the threads of the core; here the second round takes the second ones.
+    """
+    cpus, core_of, thread_of = range(topology.cpus), topology.core_of, topology.thread_of
     if not isinstance(pinning, str):
         return list(pinning)
     if pinning == "cores-first":
-        return list(cpus)
+        return sorted(cpus, key=lambda cpu: (thread_of(cpu), cpu))
+    if pinning == "hwloc-cores":
+        return sorted(cpus, key=lambda cpu: (thread_of(cpu), core_of(cpu)))
     if pinning == "siblings-first":
-        return sorted(cpus, key=lambda cpu: (topology.core_of(cpu), cpu))
-    inside = sorted(cpus, key=lambda cpu: (topology.socket_of(cpu), cpu // cores, topology.core_of(cpu)))
+        return sorted(cpus, key=lambda cpu: (core_of(cpu), cpu))
+    inside = sorted(cpus, key=lambda cpu: (topology.socket_of(cpu), thread_of(cpu), core_of(cpu)))
     if pinning == "fill-socket":
         return inside
     nodes = [[cpu for cpu in inside if topology.node_of(cpu) == node] for node in range(topology.nodes)]

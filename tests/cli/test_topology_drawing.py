@@ -22,6 +22,21 @@ def drawn(**changes: object) -> list[str]:
             ["[ 0- 3| 8-11]", "[ 4- 7|12-15]"],
             "16 cpus = 2 sockets x 1 cluster x 4 cores x 2 threads",
         ),
+        (
+            {"threads_per_core": 2, "smt_slowdown": 1.5, "numbering": "siblings-adjacent"},
+            ["[ 0- 6:2| 1- 7:2]", "[ 8-14:2| 9-15:2]"],
+            "16 cpus = 2 sockets x 1 cluster x 4 cores x 2 threads",
+        ),
+        (
+            {
+                "threads_per_core": 2,
+                "smt_slowdown": 1.5,
+                "numbering": "siblings-adjacent",
+                "interleaved": True,
+            },
+            ["[ 0-12:4| 1-13:4]", "[ 2-14:4| 3-15:4]"],
+            "16 cpus = 2 sockets x 1 cluster x 4 cores x 2 threads",
+        ),
         ({"interleaved": True}, ["[0-6:2]", "[1-7:2]"], "8 cpus = 2 sockets x 1 cluster x 4 cores"),
         (
             {"clusters_per_socket": 2, "cores_per_cluster": 2},
@@ -59,7 +74,14 @@ def test_does_it_say_what_the_kernel_sees_of_the_nodes(nodes: int, said: str) ->
 
 @pytest.mark.parametrize(
     ("changes", "legend"),
-    [({"threads_per_core": 2, "smt_slowdown": 1.5}, "| parts"), ({"interleaved": True}, ":n stands")],
+    [
+        ({"threads_per_core": 2, "smt_slowdown": 1.5}, "| parts"),
+        ({"interleaved": True}, ":n stands for every n-th cpu: neighbours in number sit"),
+        (
+            {"threads_per_core": 2, "smt_slowdown": 1.5, "numbering": "siblings-adjacent"},
+            ":n stands for every n-th cpu: the threads of a core are neighbours in number",
+        ),
+    ],
 )
 def test_is_only_that_explained_which_is_there(changes: dict[str, object], legend: str) -> None:
     assert any(line.startswith(legend) for line in drawn(**changes))

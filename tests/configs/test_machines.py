@@ -13,8 +13,10 @@ from sim.hardware import MachineSpec
 MACHINES = presets.names("machine")
 
 LAYOUTS = {  # sockets, clusters a socket, cores a cluster, threads a core, cpus
+    "amd-2x96-nps2": (2, 12, 8, 1, 192),
     "broadwell-48": (2, 1, 12, 2, 48),
     "broadwell-56": (2, 1, 14, 2, 56),
+    "cooperlake-224": (4, 1, 28, 2, 224),
     "desktop-8": (1, 1, 8, 1, 8),
     "epyc-9965": (2, 12, 16, 1, 384),
     "epyc-9965-guest": (2, 12, 16, 1, 384),
@@ -22,22 +24,46 @@ LAYOUTS = {  # sockets, clusters a socket, cores a cluster, threads a core, cpus
     "epyc-9965-guest-pv": (2, 12, 16, 1, 384),
     "epyc-9965-nps4": (2, 12, 16, 1, 384),
     "granite-rapids-256": (2, 2, 32, 2, 256),
+    "guest-1": (1, 1, 1, 1, 1),
     "guest-zen5-2": (1, 1, 2, 1, 2),
     "haswell-desktop-4": (1, 1, 4, 1, 4),
     "i5-6500t": (1, 1, 4, 1, 4),
     "icelake-64": (2, 1, 16, 2, 64),
+    "icelake-96": (2, 1, 24, 2, 96),
+    "ivybridge-48": (2, 1, 12, 2, 48),
     "milan-72": (1, 6, 6, 2, 72),
+    "sapphire-rapids-192": (2, 4, 12, 2, 192),
+    "sapphire-rapids-224": (2, 4, 14, 2, 224),
+    "sapphire-rapids-aws": (1, 4, 12, 2, 96),
+    "sierra-forest-192": (2, 1, 96, 1, 192),
     "skylake-104": (2, 1, 26, 2, 104),
     "skylake-56": (2, 1, 28, 1, 56),
     "skylake-client-4": (1, 1, 4, 1, 4),
     "xeon-4s56": (4, 1, 14, 2, 112),  # named for its cores
     "xeon-5320": (1, 1, 26, 1, 26),
+    "xeon-5418yx2": (2, 1, 24, 1, 48),
     "xeon-6240x2": (2, 1, 18, 1, 36),
     "xeon-6252x2": (2, 1, 24, 1, 48),
     "xeon-8592x2": (2, 2, 32, 1, 128),
     "xeon-e7-8870x8": (8, 1, 10, 1, 80),
     "xeon-e7-8895v3x4": (4, 1, 18, 2, 144),
 }
+MEMORY = {  # GiB of the whole machine, where its source says it
+    "amd-2x96-nps2": 1536,
+    "broadwell-48": 256,
+    "cooperlake-224": 192,
+    "granite-rapids-256": 256,
+    "icelake-64": 256,
+    "icelake-96": 256,
+    "ivybridge-48": 64,
+    "sapphire-rapids-192": 384,
+    "sapphire-rapids-224": 256,
+    "sapphire-rapids-aws": 384,
+    "sierra-forest-192": 256,
+    "skylake-104": 192,
+    "xeon-5418yx2": 128,
+}
+NODES = {"amd-2x96-nps2": 4, "epyc-9965-nps4": 8, "guest-1": 1, "xeon-5418yx2": 2}
 UNNAMED = {"unknown-1vcpu-guest"}
 """Its source does not say what it ran on: there is nothing to write a file from."""
 NO_FACTS = {("name",), ("title",), ("guest",)}
@@ -68,6 +94,28 @@ def test_is_it_laid_out_as_its_name_or_source_says(name: str) -> None:
         topology.threads_per_core,
         topology.cpus,
     ) == LAYOUTS[name]
+
+
+@pytest.mark.parametrize(("name", "size"), MEMORY.items())
+def test_has_it_the_memory_that_its_source_says(name: str, size: int) -> None:
+    spec = cast(MachineSpec, load_spec("machine", name).spec)
+    assert spec.memory.size_per_socket * spec.topology.sockets == size * 2**30
+
+
+@pytest.mark.parametrize(("name", "nodes"), NODES.items())
+def test_has_it_the_nodes_that_its_name_or_source_says(name: str, nodes: int) -> None:
+    assert cast(MachineSpec, load_spec("machine", name).spec).topology.numa_nodes == nodes
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_is_there_a_way_between_siblings_where_cores_have_them(name: str) -> None:
+    """Nearer than any other core, and about an atomic operation."""
+    spec = cast(MachineSpec, load_spec("machine", name).spec)
+    line = spec.coherence
+    assert (line.sibling is not None) == (spec.topology.threads_per_core > 1)
+    if line.sibling is not None:
+        assert line.sibling.at(spec.clock) < line.same_cluster.at(spec.clock) / 2
+        assert line.sibling.at(spec.clock) == pytest.approx(line.rmw.at(spec.clock), rel=0.5)
 
 
 @pytest.mark.parametrize("name", MACHINES)

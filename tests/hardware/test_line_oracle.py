@@ -2,12 +2,14 @@
 
 The oracle knows nothing of `pending`, `busy_until` or `resume`. An access that cannot be served by the cpu's
 own copy requests the resource; when it is granted, the access finds out who has copies (a set of cpus), takes
-the cost from a table of its own, and holds the resource while the line is busy.
+the cost from a table of its own, and holds the resource while the line is busy. 16 cpus are 16 cores, or 8
+cores of two threads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -21,6 +23,8 @@ from machines import (
     RMW,
     SAME_CLUSTER,
     SHARED_READ,
+    SIBLING,
+    SIBLINGS,
     run,
     small_machine,
 )
@@ -34,17 +38,41 @@ Plan = list[list[tuple[int, bool, int]]]
 LINES = 2
 
 
-def distance(a: int, b: int) -> int:
-    if a // 4 == b // 4:
-        return SAME_CLUSTER
-    return CROSS_CLUSTER if a // 8 == b // 8 else CROSS_SOCKET
+@dataclass(frozen=True)
+class Layout:
+    """Four clusters on two sockets."""
+
+    cores: int
+    changes: dict[str, Any]
+
+    def core(self, cpu: int) -> int:
+        return cpu % self.cores
+
+    def cluster(self, cpu: int) -> int:
+        return self.core(cpu) * 4 // self.cores
+
+    def socket(self, cpu: int) -> int:
+        return self.cluster(cpu) // 2
+
+    def distance(self, a: int, b: int) -> int:
+        if self.core(a) == self.core(b):
+            return SIBLING
+        if self.cluster(a) == self.cluster(b):
+            return SAME_CLUSTER
+        return CROSS_CLUSTER if self.socket(a) == self.socket(b) else CROSS_SOCKET
+
+
+PLAIN = Layout(16, {})
+SMT = Layout(8, {**SIBLINGS, "topology": {**SIBLINGS["topology"], "cores_per_cluster": 2, "smt_slowdown": 1}})
+layouts = pytest.mark.parametrize("layout", [PLAIN, SMT], ids=["cores", "siblings"])
 
 
 class PlainLine:
     """A line in the memory of socket 0, first owned by cpu 0."""
 
-    def __init__(self, env: simpy.Environment) -> None:
+    def __init__(self, env: simpy.Environment, layout: Layout) -> None:
         self.env = env
+        self.at = layout
         self.server = simpy.Resource(env)
         self.copies = {0}
         self.lands: dict[int, int] = {}  # cluster -> when its copy is there
@@ -66,23 +94,27 @@ class PlainLine:
         yield self.env.timeout(latency - busy)
 
     def written(self, cpu: int) -> tuple[int, int]:
-        others = self.copies - {cpu}
+        at, local = self.at, RMW if cpu in self.copies else SIBLING
+        others = [other for other in self.copies if at.core(other) != at.core(cpu)]
         self.copies = {cpu}
         self.lands = {}
-        cost = max((distance(cpu, other) for other in others), default=RMW)
+        cost = max((at.distance(cpu, other) for other in others), default=local)
         return cost, cost
 
     def read(self, cpu: int) -> tuple[int, int]:
         only = len(self.copies) == 1 and not self.lands
-        nearest = min(distance(cpu, other) for other in self.copies)
+        cluster = self.at.cluster(cpu)
+        nearest = min(self.at.distance(cpu, other) for other in self.copies)
         self.copies.add(cpu)
         if only:
-            self.lands[cpu // 4] = self.env.now + nearest
+            self.lands[cluster] = self.env.now + nearest
             return nearest, nearest
-        if nearest == SAME_CLUSTER:
-            return max(nearest, self.lands.get(cpu // 4, 0) - self.env.now), 0
-        latency = CROSS_CLUSTER if cpu // 8 == 0 else nearest  # socket 0 is the home: it has the data too
-        self.lands[cpu // 4] = self.env.now + latency
+        if nearest in (SIBLING, SAME_CLUSTER):
+            there = HIT if nearest == SIBLING else nearest
+            return max(there, self.lands.get(cluster, 0) - self.env.now), 0
+        at_home = self.at.socket(cpu) == 0  # it has the data too
+        latency = CROSS_CLUSTER if at_home else nearest
+        self.lands[cluster] = self.env.now + latency
         return latency, SHARED_READ
 
     def has_tie(self) -> bool:
@@ -91,10 +123,10 @@ class PlainLine:
         return len(came) < len(self.arrivals) or not came.isdisjoint(self.grants)
 
 
-def plain(plan: Plan) -> tuple[list[list[int]], bool]:
+def plain(plan: Plan, layout: Layout) -> tuple[list[list[int]], bool]:
     """Latencies by cpu and access, and whether there was a tie."""
     env = simpy.Environment()
-    lines = [PlainLine(env) for _ in range(LINES)]
+    lines = [PlainLine(env, layout) for _ in range(LINES)]
     latencies: list[list[int]] = [[] for _ in plan]
 
     def thread(cpu: int) -> Generator[simpy.Event, Any, None]:
@@ -110,8 +142,8 @@ def plain(plan: Plan) -> tuple[list[list[int]], bool]:
     return latencies, any(line.has_tie() for line in lines)
 
 
-def fast(plan: Plan) -> list[list[int]]:
-    machine = small_machine()
+def fast(plan: Plan, layout: Layout) -> list[list[int]]:
+    machine = small_machine(layout.changes)
     lines = [machine.line(f"line {number}", owner=0) for number in range(LINES)]
     latencies: list[list[int]] = [[] for _ in plan]
 
@@ -131,29 +163,32 @@ def plans(writes: st.SearchStrategy[bool]) -> st.SearchStrategy[Plan]:
     return st.lists(st.lists(access, max_size=6), min_size=1, max_size=16)
 
 
+@layouts
 @pytest.mark.parametrize("writes", [st.just(True), st.booleans()], ids=["writes", "reads and writes"])
 @given(data=st.data())
 def test_does_every_access_take_as_long_as_in_the_plain_version(
-    writes: st.SearchStrategy[bool], data: st.DataObject
+    writes: st.SearchStrategy[bool], layout: Layout, data: st.DataObject
 ) -> None:
     plan = data.draw(plans(writes))
-    expected, tie = plain(plan)
+    expected, tie = plain(plan, layout)
     assume(not tie)
-    assert fast(plan) == expected
+    assert fast(plan, layout) == expected
 
 
+@layouts
 @pytest.mark.parametrize("write_share", [1.0, 0.5, 0.1])
-def test_does_a_crowded_line_do_the_same(write_share: float) -> None:
-    compare_random_plans(write_share, range(5), runs=2)
+def test_does_a_crowded_line_do_the_same(write_share: float, layout: Layout) -> None:
+    compare_random_plans(write_share, layout, range(5), runs=2)
 
 
 @pytest.mark.slow
+@layouts
 @pytest.mark.parametrize("write_share", [1.0, 0.5, 0.1, 0.02])
-def test_do_long_runs_do_the_same(write_share: float) -> None:
-    compare_random_plans(write_share, range(40), runs=25)
+def test_do_long_runs_do_the_same(write_share: float, layout: Layout) -> None:
+    compare_random_plans(write_share, layout, range(40), runs=25)
 
 
-def compare_random_plans(write_share: float, seeds: range, runs: int) -> None:
+def compare_random_plans(write_share: float, layout: Layout, seeds: range, runs: int) -> None:
     compared = 0
     for seed in seeds:
         stream = small_machine(seed=seed).engine.stream("plan")
@@ -166,8 +201,8 @@ def compare_random_plans(write_share: float, seeds: range, runs: int) -> None:
                 ]
                 for _ in range(16)
             ]
-            expected, tie = plain(plan)
+            expected, tie = plain(plan, layout)
             if not tie:
                 compared += 1
-                assert fast(plan) == expected
+                assert fast(plan, layout) == expected
     assert compared > len(seeds) * runs // 2

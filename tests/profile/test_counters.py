@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from machines import NS, RWSEM, Body, run, small_machine
+from machines import NS, RWSEM, SIBLINGS, Body, run, small_machine
 
 from sim.engine import Steps, listen
 from sim.hardware import Cpu, Machine
@@ -61,6 +61,17 @@ def test_does_a_shootdown_of_three_cpus_send_handle_and_acknowledge_three_ipis()
         "transfers: memory": 1,  # tlb_gen
         "transfers: same cluster": 3 + 3,  # the line of each target's queue: to the sender and back
     }
+
+
+def test_is_a_line_from_a_sibling_no_transfer() -> None:
+    counters = Counters()
+    machine = small_machine(SIBLINGS, listeners=[counters])
+    line = machine.line("line", owner=16)
+
+    def writes(cpu: Cpu) -> Steps[None]:
+        yield from line.write(cpu)
+
+    assert counted(machine, counters, {0: writes}) == {"lines from a sibling": 1}
 
 
 @pytest.mark.parametrize("readers", [1, 4, 7])

@@ -22,6 +22,7 @@ from sim.workload.pinning import POLICIES
 PAIRS = Topology(
     sockets=2, clusters_per_socket=1, cores_per_cluster=2, numa_nodes=2, threads_per_core=2, smt_slowdown=1.5
 )
+SIDE_BY_SIDE = PAIRS.model_copy(update={"numbering": "siblings-adjacent"})
 ADD = {"add": "x"}
 
 
@@ -38,6 +39,7 @@ machines = pytest.mark.parametrize("machine", presets.names("machine"))
     ("policy", "order"),
     [
         ("cores-first", [0, 1, 2, 3, 4, 5, 6, 7]),
+        ("hwloc-cores", [0, 1, 2, 3, 4, 5, 6, 7]),
         ("fill-socket", [0, 1, 4, 5, 2, 3, 6, 7]),
         ("siblings-first", [0, 4, 1, 5, 2, 6, 3, 7]),
         ("alternate-nodes", [0, 2, 1, 3, 4, 6, 5, 7]),
@@ -48,10 +50,37 @@ def test_which_order_is_it_on_two_sockets_of_two_cores_of_two_siblings(policy: A
     assert order_of(policy, PAIRS) == order
 
 
+@pytest.mark.parametrize(
+    ("policy", "order"),
+    [
+        ("cores-first", [0, 2, 4, 6, 1, 3, 5, 7]),
+        ("hwloc-cores", [0, 2, 4, 6, 1, 3, 5, 7]),
+        ("fill-socket", [0, 2, 1, 3, 4, 6, 5, 7]),
+        ("siblings-first", [0, 1, 2, 3, 4, 5, 6, 7]),
+        ("alternate-nodes", [0, 4, 2, 6, 1, 5, 3, 7]),
+        ((7, 0), [7, 0]),
+    ],
+)
+def test_which_order_is_it_where_siblings_stand_side_by_side(policy: Any, order: list[int]) -> None:
+    """Cpus 0 and 1 are one core: by number alone two threads would share it."""
+    assert order_of(policy, SIDE_BY_SIDE) == order
+
+
+@pytest.mark.parametrize("interleaved", [False, True])
+@pytest.mark.parametrize("policy", POLICIES)
+def test_does_a_policy_name_the_same_places_however_they_are_numbered(policy: Any, interleaved: bool) -> None:
+    def places(topology: Topology) -> list[tuple[int, int]]:
+        topology = topology.model_copy(update={"interleaved": interleaved})
+        return [(topology.core_of(cpu), topology.thread_of(cpu)) for cpu in order_of(policy, topology)]
+
+    assert places(PAIRS) == places(SIDE_BY_SIDE)
+
+
 def test_do_cores_that_the_firmware_interleaves_count_where_they_sit() -> None:
-    """Even cpus sit on socket 0, odd ones on socket 1; the plain order is the firmware's."""
+    """Even cpus sit on socket 0, odd ones on socket 1; the plain order is the firmware's, hwloc's is not."""
     topology = PAIRS.model_copy(update={"interleaved": True})
     assert order_of("cores-first", topology) == list(range(8))
+    assert order_of("hwloc-cores", topology) == [0, 2, 1, 3, 4, 6, 5, 7]
     assert order_of("fill-socket", topology) == [0, 2, 4, 6, 1, 3, 5, 7]
     assert order_of("alternate-nodes", topology) == [0, 1, 2, 3, 4, 5, 6, 7]
 
@@ -64,16 +93,27 @@ def test_does_every_machine_have_each_cpu_once(machine: str, policy: Any) -> Non
 
 
 @machines
-def test_is_the_plain_order_the_machines_own(machine: str) -> None:
+@pytest.mark.parametrize("policy", ["cores-first", "hwloc-cores"])
+def test_does_every_core_get_a_thread_before_any_gets_a_second(machine: str, policy: Any) -> None:
     topology = topology_of(machine)
-    assert order_of("cores-first", topology) == list(range(topology.cpus))
+    order = order_of(policy, topology)
+    for start in range(0, topology.cpus, topology.cores):
+        assert len({topology.core_of(cpu) for cpu in order[start : start + topology.cores]}) == topology.cores
+
+
+@machines
+def test_is_the_plain_order_the_machines_own_within_a_round(machine: str) -> None:
+    topology = topology_of(machine)
+    order = order_of("cores-first", topology)
+    rounds = [order[start : start + topology.cores] for start in range(0, topology.cpus, topology.cores)]
+    assert all(numbers == sorted(numbers) for numbers in rounds)
 
 
 @machines
 def test_does_fill_socket_end_one_socket_before_the_next(machine: str) -> None:
     topology = topology_of(machine)
     order = order_of("fill-socket", topology)
-    keys = [(topology.socket_of(cpu), cpu // topology.cores, topology.core_of(cpu)) for cpu in order]
+    keys = [(topology.socket_of(cpu), topology.thread_of(cpu), topology.core_of(cpu)) for cpu in order]
     assert all(one < other for one, other in pairwise(keys))
 
 
