@@ -102,7 +102,7 @@ class LinuxKernel(Kernel):
 
     def verify(self, loaded: Mapping[AddressSpace, Sequence[Cpu]], held: Iterable[Reference] = ()) -> None:
         structures_agree(self.lru.contradictions())
-        structures_agree(self.page_cache.contradictions())
+        structures_agree(self.page_cache.contradictions(map(_linux, loaded)))
         super().verify(loaded, held)
 
     def place_memory(self, policy: NodePolicy) -> None:
@@ -139,3 +139,8 @@ class LinuxKernel(Kernel):
         Fallocate: fallocate,
         Ftruncate: ftruncate,
     }
+
+
+def _linux(space: AddressSpace) -> LinuxSpace:
+    assert isinstance(space, LinuxSpace)
+    return space

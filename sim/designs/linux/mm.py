@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.counters import MmCounters
 from sim.designs.linux.maple import MapleTree
-from sim.designs.linux.page_cache import inode_of
 from sim.designs.linux.vma import AnonVma, Area, Vma
 from sim.designs.linux.vma_locks import VMA_LOCKS, Site
 from sim.engine import Steps
@@ -133,9 +132,6 @@ class LinuxMm(AddressSpace):
                 yield f"{vma} is in the tree and detached"
             if (what := vma.lock.contradiction()) is not None:
                 yield f"{vma} {what}"
-        for vma in self.tree:
-            if vma.area.file is not None and inode_of(vma).mapped_by.get(vma) is not self:
-                yield f"{vma} is not among the mappings of its file"
         cached = self.kernel.descriptors.of_files
         pages = iter([p for p, entry in walk.present if not entry.special and entry.frame not in cached])
         page = next(pages, None)

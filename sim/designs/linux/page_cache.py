@@ -234,8 +234,14 @@ class PageCache:
             cpu.probe.frame_filled(cpu, frame, None)
         kernel.lru.put_on_lists(frames)
 
-    def contradictions(self) -> Iterator[str]:
-        """Files have pages of files only, none behind their end, and nobody holds a page's lock."""
+    def contradictions(self, spaces: Iterable[LinuxMm]) -> Iterator[str]:
+        """Files have pages of files only, none behind their end; they know the VMAs of all *spaces* that map
+        them and no others; nobody holds a page's lock."""
+        mapping = {vma: mm for mm in spaces for vma in mm.tree if vma.area.file is not None}
+        known = {vma: mm for inode in self.inodes for vma, mm in inode.mapped_by.items()}
+        for vma in [*mapping, *known]:
+            if mapping.get(vma) is not known.get(vma) or vma not in inode_of(vma).mapped_by:
+                yield f"{vma} and its file do not agree that it maps it"
         for inode in self.inodes:
             for frame in sorted(set(inode.frames.values()) - self._kernel.descriptors.of_files):
                 yield f"{inode} has frame {frame}, which is no page of a file"
