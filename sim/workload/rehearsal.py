@@ -17,8 +17,11 @@ from sim.mm import (
     LEVELS,
     PAGES_PER_ENTRY,
     SLOTS,
+    File,
     Madvise,
     Mmap,
+    MmapFile,
+    MmapShared,
     Mprotect,
     Munmap,
     Operation,
@@ -73,7 +76,7 @@ class Ledger:
         yield
 
     def _do(self, operation: Operation) -> int | None:
-        if isinstance(operation, Mmap):
+        if isinstance(operation, Mmap | MmapShared | MmapFile):
             return self._mmap(operation)
         if isinstance(operation, Touch):
             for page in operation.pages:
@@ -90,7 +93,7 @@ class Ledger:
                 self._forget(pages.start, pages.stop)
         return None
 
-    def _mmap(self, asked: Mmap) -> int:
+    def _mmap(self, asked: Mmap | MmapShared | MmapFile) -> int:
         pages, at = asked.pages, asked.at
         if pages <= 0:
             raise RefusedStepError("maps nothing")
@@ -224,7 +227,9 @@ class Rehearsal:
                 self._steps(part.steps, part.role.steps, worker)
 
     def _worker(self, thread: int) -> Worker:
-        return Worker(thread, cast("Cpu", _IdleCpu()), cast("Engine", _Streams()))
+        worker = Worker(thread, cast("Cpu", _IdleCpu()), cast("Engine", _Streams()))
+        worker.file = lambda name: File(name, 0)
+        return worker
 
     def _enter(self, worker: Worker, process: int) -> None:
         worker.process = process

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from sim.engine import Steps
 from sim.errors import ModelError
-from sim.mm import Errno, Mmap, Operation
+from sim.mm import Errno, File, Mmap, MmapFile, MmapShared, Operation, Performer
 
 if TYPE_CHECKING:
+    from sim.designs import Kernel
     from sim.engine import Engine
     from sim.hardware import Cpu
     from sim.mm import AddressSpace
@@ -24,8 +26,8 @@ class Worker:
     """Who a thread is, which request it is at, what it has mapped, taken and locked.
 
     *number* counts the threads of a run, *index* those that have slots in the process which the thread is in.
-    *mapped* holds the ranges of pages that its mmap steps returned, the last one last. *space* and *slots*
-    are missing where the workload has no processes or no layout.
+    *mapped* holds the ranges of pages that its mmap steps returned, the last one last. *space*, *slots* and
+    *file* are missing where the workload has no processes, no layout or no files.
     """
 
     __slots__ = (
@@ -34,6 +36,7 @@ class Worker:
         "_streams",
         "blocks",
         "cpu",
+        "file",
         "index",
         "locks",
         "mapped",
@@ -46,6 +49,8 @@ class Worker:
 
     space: AddressSpace
     slots: Slots
+    file: Callable[[str], File]
+    """The file that it means by a name."""
 
     def __init__(self, number: int, cpu: Cpu, engine: Engine) -> None:
         self.number = number
@@ -71,12 +76,19 @@ class Worker:
 
     def perform(self, operation: Operation, *, may_fail: bool = False) -> Steps[Any]:
         """Let the process do *operation*. Raises `Refused` where the kernel refuses, unless it *may_fail*."""
-        value = yield from self.space.perform(self.cpu, operation)
+        return self._granted(operation, self.space, may_fail=may_fail)
+
+    def ask_kernel(self, kernel: Kernel, operation: Operation, *, may_fail: bool = False) -> Steps[Any]:
+        """The same of what concerns no single process."""
+        return self._granted(operation, kernel, may_fail=may_fail)
+
+    def _granted(self, operation: Operation, performer: Performer, *, may_fail: bool) -> Steps[Any]:
+        value = yield from performer.perform(self.cpu, operation)
         if value.__class__ is Errno and not may_fail:
             raise Refused(f"thread {self.number}: {operation.name} is refused: {value}; it was {operation}")
         return value
 
-    def map(self, operation: Mmap, *, may_fail: bool = False) -> Steps[int | None]:
+    def map(self, operation: Mmap | MmapShared | MmapFile, *, may_fail: bool = False) -> Steps[int | None]:
         """Perform *operation* and remember what it returned; None if it failed."""
         start = yield from self.perform(operation, may_fail=may_fail)
         if start.__class__ is Errno:
