@@ -40,6 +40,7 @@ _LINUX: dict[str, Any] = {
     "title": "Linux for tests",
     "family": "linux",
     "switches": {"prefetchw_mmap_lock": True, "lru_drain_on_zap": True},
+    "vma_index": "maple",
     "vma_lock": "rwsem",
     "flush": {"method": "ipi", "concurrent": True, "asids": 6},
     "limits": {"lru_batch": 4, "pcp_batch": 4, "pcp_high": 12, "gather_pages": 600, "max_map_count": 65530},

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.counters import MmCounters
-from sim.designs.linux.maple import MapleTree
 from sim.designs.linux.vma import AnonVma, Area, Vma
+from sim.designs.linux.vma_indexes import VMA_INDEXES
 from sim.designs.linux.vma_locks import VMA_LOCKS, Site
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu
@@ -98,7 +98,7 @@ class LinuxMm(AddressSpace):
         )
         self.flush_pending = line("tlb_flush_pending")
         self.gathers = 0  # mm->tlb_flush_pending
-        self.tree = MapleTree(machine, cpu, self.cost)
+        self.tree = VMA_INDEXES[kernel.spec.vma_index](machine, cpu, self.cost)
         self.tlb = make_flush(machine, line("context.tlb_gen"), kernel.spec.flush)
         self.root = PageTablePage(machine, LEVELS, 0, -1, cpu.socket, maker=cpu.id)
 
@@ -125,7 +125,7 @@ class LinuxMm(AddressSpace):
         return self.stat.recounted(self.tree, walk)
 
     def contradictions(self, walk: Walk, mappings: Sequence[Mapped]) -> Iterator[str]:
-        """The tree's nodes hold the VMAs, none of them has left it, and those with pages have an anon_vma."""
+        """The index holds the VMAs, none of them has left it, and those with pages have an anon_vma."""
         yield from self.tree.contradictions()
         for vma in self.tree:
             if vma.detached:

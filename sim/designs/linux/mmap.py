@@ -61,7 +61,7 @@ def _place(mm: LinuxMm, cpu: Cpu, asked: Mmap) -> Steps[int | Errno]:
 
 def _map_region(mm: LinuxMm, cpu: Cpu, start: int, end: int, area: Area) -> Steps[None]:
     """vma_merge_new_range, or a new VMA."""
-    yield from mm.tree.find(cpu, start)
+    yield from mm.tree.find_place(cpu, start)
     before, after = mm.tree.neighbours(start, end)
     for neighbour in (before, after):
         if neighbour is not None:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import PositiveInt, model_validator
 
 from sim.designs.base import DesignSpec, OneOf
+from sim.designs.linux.vma_indexes import VMA_INDEXES
 from sim.designs.linux.vma_locks import VMA_LOCKS
 from sim.errors import RuleError
 from sim.hardware import MachineSpec
@@ -55,11 +56,11 @@ class Costs(Spec):
     munmap_complete: Cost
     """The read-locked rest: zap set-up, mmu_gather, free_pgtables, accounting."""
     tree_node: Cost
-    """Search in one maple node."""
+    """Search in one node of the VMA index: a maple node, or a VMA of the rb-tree or its cache."""
     tree_store: Cost
-    """Allocate and fill a new leaf node, swing the parent's slot."""
+    """Maple tree: allocate and fill a new leaf, swing the parent's slot. Rb-tree: link or unlink a VMA."""
     tree_split: Cost
-    """The same for a store that splits or joins nodes, on top."""
+    """Maple tree: the same for a store that splits or joins nodes, on top. Rb-tree: each rotation."""
     vma_alloc: Cost
     """Allocate and fill a VMA."""
     vma_free: Cost
@@ -120,6 +121,9 @@ class LinuxSpec(DesignSpec):
 
     switches: Switches
     """What differs between kernel versions."""
+    vma_index: Annotated[str, OneOf(VMA_INDEXES)]
+    """What VMAs are found in: a `maple` tree (since 6.1), before that an `rbtree` with a cache of four VMAs a
+    thread, and until 3.14 `rbtree-mmap-cache`, with one for all threads."""
     vma_lock: Annotated[str, OneOf(VMA_LOCKS)]
     """What a fault locks instead of mmap_lock, where that works: `none` (until 6.3), or a `rwsem` in each VMA
     (6.4 to 6.14)."""
@@ -144,6 +148,15 @@ class LinuxSpec(DesignSpec):
             raise RuleError(
                 "`llfree` is for `page_allocator: llfree`, which needs it",
                 {"page_allocator": "llfree" if self.llfree else "buddy, or give `llfree`"},
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _vma_locks_are_found_without_mmap_lock(self) -> Self:
+        if VMA_LOCKS[self.vma_lock].serve_faults and not VMA_INDEXES[self.vma_index].rcu_safe:
+            raise RuleError(
+                f"a fault looks for the lock of its VMA without mmap_lock, and may not in a {self.vma_index}",
+                {"vma_lock": "none", "vma_index": "maple"},
             )
         return self
 
