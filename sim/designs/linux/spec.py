@@ -26,7 +26,18 @@ class Switches(Spec):
     prefetchw_mmap_lock: bool
     """Every user fault prefetches mmap_lock for writing (until 6.15)."""
     lru_drain_on_zap: bool
-    """munmap drains the cpu's LRU batch before it zaps (until 6.13)."""
+    """munmap and MADV_DONTNEED drain the cpu's LRU batch before they zap (until 6.13)."""
+    munmap_downgrade: bool
+    """munmap holds mmap_lock only for reading while it zaps and flushes (since 4.20)."""
+    dontneed_lock: Literal["mmap", "vma"]
+    """What MADV_DONTNEED holds: mmap_lock for reading, or the lock of the VMA where the range lies in one
+    (since 6.17)."""
+    anon_vma_early_check: bool
+    """A VMA without an anon_vma is faulted in under mmap_lock as a whole (6.4 to 6.9), not only while the
+    anon_vma is made."""
+    thp_align: Literal["none", "always", "multiple"]
+    """Anonymous mappings at no given place begin at 2 MiB: all from 2 MiB on (6.7 to 6.11), or those whose
+    length is a multiple of it (since 6.12)."""
 
 
 class Limits(Spec):
@@ -121,6 +132,9 @@ class LinuxSpec(DesignSpec):
 
     switches: Switches
     """What differs between kernel versions."""
+    mmap_lock: Literal["rwsem", "rwsem-xadd", "rwsem-xadd-sleeping"]
+    """The kind of mmap_lock: `rwsem` (since 5.2), before that `rwsem-xadd`, and until 3.15 one for which
+    writers do not spin."""
     vma_index: Annotated[str, OneOf(VMA_INDEXES)]
     """What VMAs are found in: a `maple` tree (since 6.1), before that an `rbtree` with a cache of four VMAs a
     thread, and until 3.14 `rbtree-mmap-cache`, with one for all threads."""
