@@ -81,7 +81,10 @@ def design(kind: str, changes: Mapping[str, Any] | None = None) -> DesignSpec:
 
 
 class Process:
-    """A process whose threads run on the first *cpus* cpus, the only ones online."""
+    """A process whose threads run on the first *cpus* cpus, the only ones online.
+
+    *spec* is a design in place of those with round costs.
+    """
 
     def __init__(
         self,
@@ -91,6 +94,7 @@ class Process:
         ties: ScheduleName = "fifo",
         seed: int = 0,
         changes: Mapping[str, Any] | None = None,
+        spec: DesignSpec | None = None,
         machine: Mapping[str, Any] | None = None,
         listeners: Sequence[Probe] = (),
     ) -> None:
@@ -99,7 +103,7 @@ class Process:
             machine, ties=ties, seed=seed, online=cpus, listeners=(self.watch, *listeners)
         )
         self.cpus = self.machine.cpus
-        self.kernel = build(self.machine, design(kind, changes))
+        self.kernel = build(self.machine, spec or design(kind, changes))
         self.space: Any = self.kernel.new_process(self.cpus[0])
         for cpu in self.cpus:
             self.space.activate(cpu)

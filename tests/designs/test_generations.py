@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
+import yaml
 from kernels import BASE, LEAF, Process, design
-from machines import NS
+from machines import NS, small_machine
 from pydantic import ValidationError
 
+from sim.analysis.published import default_files, read_published
+from sim.designs import DesignSpec
 from sim.designs.linux.mmap import HIGHEST_PAGE
 from sim.engine import Probe, Steps
 from sim.engine.probe import CpuView, LockView, Mode
+from sim.files import load_spec, presets
 from sim.hardware import Cpu
-from sim.mm import Madvise, Mmap, Munmap
+from sim.mm import READ, Madvise, Mmap, Mprotect, Munmap, Rights
 
 US = 1000 * NS
 RB = {"vma_index": "rbtree", "vma_lock": "none"}
+BROADCAST = {
+    "tlb": {
+        "pcid": True,
+        "switch": "50 ns",
+        "broadcast": {"issue": "20 ns", "pages_per_issue": 8, "sync": "600 ns"},
+    }
+}
 
 
 class Takes(Probe):
@@ -182,32 +193,67 @@ def test_is_a_mapping_put_anywhere_if_there_is_no_room_to_align_it(
     assert placed("multiple", LEAF) == [LEAF]
 
 
-# -- the index and the kind of mmap_lock ---------------------------------------------------------------
+# -- whole kernels -------------------------------------------------------------------------------------
+
+
+def left_by(process: Process) -> list[tuple[int, int, Rights]]:
+    """What four threads that map, touch, discard and unmap, each at a place of its own, leave mapped."""
+
+    def body(cpu: Cpu) -> Steps[None]:
+        at = BASE + 64 * cpu.id
+        for turn in range(6):
+            yield from process.space.perform(cpu, Mmap(16, at))
+            for page in range(0, 16, 3):
+                yield from process.space.access(cpu, at + page)
+            yield from process.space.perform(cpu, Madvise(at, 4))
+            yield from process.space.perform(cpu, Munmap(at + 4 * (turn % 3), 5))
+        anywhere = yield from process.space.perform(cpu, Mmap(2 * LEAF))
+        yield from process.space.access(cpu, anywhere)
+        yield from process.space.perform(cpu, Munmap(anywhere, 2 * LEAF))
+        yield from process.space.perform(cpu, Mprotect(at, 4, READ))
+
+    process.run({cpu.id: body for cpu in process.cpus})
+    return [(vma.start, vma.end, vma.rights) for vma in process.space.tree]
+
+
+@pytest.fixture(scope="module")
+def expected() -> list[tuple[int, int, Rights]]:
+    """What a kernel for tests leaves, with all threads in turn."""
+    return left_by(Process("linux", cpus=4))
 
 
 @pytest.mark.parametrize("index", ["rbtree", "rbtree-mmap-cache"])
 @pytest.mark.parametrize("lock", ["rwsem", "rwsem-xadd", "rwsem-xadd-sleeping"])
-def test_do_threads_map_touch_and_unmap_as_ever_on_old_kernels(index: str, lock: str) -> None:
-    """What is left is the same as on 6.13, whatever mmap_lock is and VMAs are found in."""
+@pytest.mark.parametrize("downgrade", [True, False])
+def test_is_the_same_left_whatever_vmas_are_found_in_and_mmap_lock_is(
+    index: str, lock: str, downgrade: bool, expected: list[tuple[int, int, Rights]]
+) -> None:
+    old = {"vma_index": index, "vma_lock": "none", "mmap_lock": lock}
+    changes = {**old, "switches": {"munmap_downgrade": downgrade}}
+    assert left_by(Process("linux", cpus=4, ties="shuffle", seed=3, changes=changes)) == expected
 
-    def left(changes: Mapping[str, Any]) -> list[tuple[int, int, int]]:
-        process = Process("linux", cpus=4, ties="shuffle", seed=3, changes=changes)
 
-        def body(cpu: Cpu) -> Steps[None]:
-            at = BASE + 64 * cpu.id
-            for turn in range(6):
-                yield from process.space.perform(cpu, Mmap(16, at))
-                for page in range(0, 16, 3):
-                    yield from process.space.access(cpu, at + page)
-                yield from process.space.perform(cpu, Madvise(at, 4))
-                yield from process.space.perform(cpu, Munmap(at + 4 * (turn % 3), 5))
+@pytest.mark.parametrize("name", [name for name in presets.names("design") if name.startswith("linux-")])
+def test_does_every_kernel_on_board_leave_the_same(
+    name: str, expected: list[tuple[int, int, Rights]]
+) -> None:
+    spec = cast(DesignSpec, load_spec("design", name).spec)
+    machine = BROADCAST if spec.refuses(small_machine().spec) else {}
+    assert left_by(Process("linux", cpus=4, ties="shuffle", seed=3, spec=spec, machine=machine)) == expected
 
-        process.run({cpu.id: body for cpu in process.cpus})
-        return [(vma.start, vma.end, vma.rights) for vma in process.space.tree]
 
-    old = {"vma_index": index, "vma_lock": "none", "mmap_lock": lock, "switches": {"munmap_downgrade": False}}
-    assert left(old) == left({})
-    assert left({**old, "switches": {"munmap_downgrade": True}}) == left({})
+def test_does_a_file_that_changes_nothing_say_so() -> None:
+    """A release that is simulated as its neighbour is a file of its own, which says why."""
+    for path in sorted(presets.folder("design").glob("linux-[0-9]*.yaml")):
+        text = path.read_text()
+        keys = set(yaml.safe_load(text)) - {"name", "title", "inherits"}
+        says_so = "Nothing that the model knows differs from" in text or "as the model\n# knows it" in text
+        assert bool(keys) is not (says_so or "as the model knows it" in text), path.name
+
+
+def test_has_every_kernel_that_was_measured_a_design() -> None:
+    systems = {row.system for row in read_published(default_files()) if row.system.startswith("linux-")}
+    assert sorted(systems - set(presets.names("design"))) == []
 
 
 def test_is_a_search_without_mmap_lock_refused_in_a_tree_that_does_not_bear_it() -> None:
