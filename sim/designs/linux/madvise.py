@@ -1,7 +1,10 @@
-"""madvise(MADV_DONTNEED) (mm/madvise.c; mmap_lock for reading until 6.16).
+"""madvise(MADV_DONTNEED) (mm/madvise.c).
 
 mmap_lock  |------------------- read --------------------|
             find, drain, zap, flush + acks, free           read_unlock
+
+Since 6.17 (`dontneed_lock: vma`) the lock of the VMA takes the place of mmap_lock where the range lies in one
+(try_vma_read_lock of 6.18). There can be no such VMA, or a writer may have it: then it is mmap_lock again.
 """
 
 from __future__ import annotations
@@ -24,6 +27,15 @@ def madvise(mm: LinuxMm, cpu: Cpu, asked: Madvise) -> Steps[Errno | None]:
         return Errno.EINVAL
     if asked.pages == 0:
         return None
+    if mm.switches.dontneed_lock == "vma":
+        vma = yield from mm.lock_vma_under_rcu(cpu, at)
+        if vma is not None:
+            whole = end <= vma.end
+            if whole:
+                yield from _dontneed(mm, cpu, vma, at, end)
+            yield from vma.lock.end_read(cpu)
+            if whole:
+                return None
     yield from mm.mmap_lock.read_lock(cpu)
     refused: Errno | None = None
     while at < end:
