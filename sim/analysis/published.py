@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sim.analysis.metrics import SHARES
 from sim.analysis.sheets import Rule, finite, one_of, read_text, row_length_fault, rows_of, shortened, whole
 from sim.errors import Fault, InputError, nearest
 from sim.files import presets
@@ -39,9 +40,10 @@ _MAY_BE_EMPTY = ("placement",)
 class Observation:
     """One measured number and the band a good model must stay in.
 
-    *value* is in *unit* and above zero (errors are relative to it); *tolerance* is relative; *use* says
-    whether costs may be fitted to it (`calibrate`) or the model must predict it (`check`). *cells* are the
-    row's texts as written, in the order of `COLUMNS`, so that a report can repeat its input exactly.
+    *value* is in *unit* and above zero, for errors are relative to it; the error of a share is a difference,
+    so it may be zero. *tolerance* is of that error; *use* says whether costs may be fitted to it
+    (`calibrate`) or the model must predict it (`check`). *cells* are the row's texts as written, in the order
+    of `COLUMNS`, so that a report can repeat its input exactly.
     """
 
     dataset: str
@@ -174,7 +176,7 @@ def _observation(row: Sequence[str], places: dict[str, int], file: str, line: in
         if not text and name not in _MAY_BE_EMPTY:
             faults.append(Fault("empty cell", file=file, line=line, key=name))
         elif name in _CELLS:
-            rule = _CELLS[name]
+            rule = _SHARE if name == "value" and typed["metric"] in SHARES else _CELLS[name]
             try:
                 typed[name] = rule.parse(text)
             except ValueError:
@@ -187,6 +189,7 @@ def _observation(row: Sequence[str], places: dict[str, int], file: str, line: in
     return Observation(**typed, file=file, line=line, cells=cells)
 
 
+_SHARE = Rule(finite(least=0), "a finite number from 0")
 _CELLS = {
     "tasks": whole(1),
     "value": Rule(finite(above=0), "a finite number above 0"),
