@@ -23,8 +23,9 @@ _OPERATIONS = {"ops/us": 1.0, "Mops/s": 1.0, "kops/s": 1e3, "ops/s": 1e6, "fault
 _TIMES = {"ns": 1.0, "us": 1e-3, "ms": 1e-6}
 """Per nanosecond; `cycles` depend on the machine's clock."""
 _SHARES = {"%": 100.0, "share": 1.0}
-SHARES = ("idle_share",)
-"""Metrics that are shares of a whole, which may be 0: their error is a difference, not a ratio."""
+SHARES = {"idle_share": _SHARES}
+"""Metrics that are shares of a whole, which may be 0, and the whole in their units. Their error is a
+difference, not a ratio."""
 
 
 class PointFailedError(CortensimError):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from sim.analysis.published import Observation, renamed
 from sim.errors import Fault, InputError, nearest
 
-NAMED = ("machine", "system", "workload")
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+NAMED = ("machine", "system", "workload", "placement")
 """The columns whose names may be replaced."""
 
 
@@ -28,7 +32,7 @@ def parse_names(texts: Sequence[str]) -> dict[str, str]:
 
 def refuse_unknown(names: Mapping[str, str], known: Iterable[str]) -> None:
     """Raise `InputError` for each of *names* that is not among the *known* ones, which could be replaced."""
-    there = list(dict.fromkeys(known))
+    there = [name for name in dict.fromkeys(known) if name]
     faults = [
         Fault(f"nothing is called {old}", f"--as {old}={new}", allowed=", ".join(there),
               suggestion=nearest(old, there))
@@ -37,6 +41,25 @@ def refuse_unknown(names: Mapping[str, str], known: Iterable[str]) -> None:
     ]  # fmt: skip
     if faults:
         raise InputError(faults)
+
+
+def refuse_strangers(names: Mapping[str, str], run: Iterable[str]) -> None:
+    """Raise `InputError` for each new name of *names* that the *run* does not have."""
+    there = list(dict.fromkeys(run))
+    faults = [
+        Fault(f"the run has no {new}", f"--as {old}={new}", allowed=", ".join(there),
+              suggestion=nearest(new, there))
+        for old, new in names.items()
+        if new not in there
+    ]  # fmt: skip
+    if faults:
+        raise InputError(faults)
+
+
+def names_in(points: DataFrame) -> list[str]:
+    """The names of machines, designs, workloads and placements of a run's points."""
+    columns = ("machine", "design", "workload", "placement")
+    return [str(name) for column in columns for name in points[column].unique() if name]
 
 
 def rename(observations: Sequence[Observation], names: Mapping[str, str]) -> list[Observation]:
@@ -48,7 +71,7 @@ def rename(observations: Sequence[Observation], names: Mapping[str, str]) -> lis
             names.get(row.machine, row.machine),
             names.get(row.system, row.system),
             names.get(row.workload, row.workload),
-            row.placement,
+            names.get(row.placement, row.placement),
         )
         for row in observations
     ]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 MODES = ("processes", "threads")
 """How a test runs its tasks: as processes, which share no memory, or as threads of one process."""
 COLUMNS = ("tasks", "processes", "processes_idle", "threads", "threads_idle", "linear")
-UNNAMED = "measured"
+UNNAMED = {"machine": "unnamed-machine", "system": "unnamed-kernel"}
 """What the machine and the system of a file are called that names neither."""
 TOLERANCE, IDLE_TOLERANCE = 0.25, 0.1
 """Of imported rows: what the published rows of this suite have, and ten points of a hundred."""
@@ -43,8 +43,8 @@ class Names:
     """What the rows of a file are called, which does not say it itself."""
 
     workload: str
-    machine: str = UNNAMED
-    system: str = UNNAMED
+    machine: str = UNNAMED["machine"]
+    system: str = UNNAMED["system"]
     dataset: str = "will-it-scale"
 
 

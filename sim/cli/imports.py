@@ -29,8 +29,8 @@ def add(commands: Commands) -> None:
     suite = kinds.add_parser("will-it-scale", help="result files of will-it-scale's runtest.py")
     suite.set_defaults(command=_will_it_scale)
     suite.add_argument("files", metavar="FILE.csv", nargs="+", type=Path, help="one for each test")
-    suite.add_argument("--machine", metavar="NAME", help="where it was measured (default: measured)")
-    suite.add_argument("--system", metavar="NAME", help="the kernel that was measured (default: measured)")
+    suite.add_argument("--machine", metavar="NAME", help="where it was measured (default: unnamed-machine)")
+    suite.add_argument("--system", metavar="NAME", help="what was measured (default: unnamed-kernel)")
     suite.add_argument("--workload", metavar="NAME", help="the test (default: the name of its file)")
 
     lkp = kinds.add_parser("lkp", help="will-it-scale in mails of the kernel test robot")
@@ -61,20 +61,17 @@ def _will_it_scale(options: argparse.Namespace) -> int:
         raise InputError(faults)
     for path in options.files:
         workload = path.stem if options.workload is None else options.workload
-        names = Names(
-            workload,
-            UNNAMED if options.machine is None else options.machine,
-            UNNAMED if options.system is None else options.system,
-        )
+        given = {name: value for name in UNNAMED if (value := getattr(options, name)) is not None}
+        names = Names(workload, **given)
         try:
             rows += read_suite(path, names)
         except InputError as error:
             faults += error.faults
     if faults:
         raise InputError(faults)
-    if missing := [name for name in ("machine", "system") if getattr(options, name) is None]:
-        ways = " and ".join(f"--{name} NAME" for name in missing)
-        complain(f"{' and '.join(missing)} are called `{UNNAMED}` in these rows: {ways} names them")
+    for name, unnamed in UNNAMED.items():
+        if getattr(options, name) is None:
+            complain(f"the {name} is called {unnamed} in these rows: --{name} NAME gives it a name")
     return _write(rows, options.out)
 
 
