@@ -98,14 +98,17 @@ def read_lkp(paths: Iterable[Path]) -> Imported:
             continue
         rows = [row for reader in readers for row in reader.observations]
         wrong = [fault for reader in readers for fault in reader.faults]
-        left_out += [words for reader in readers for words in reader.left_out]
-        if not rows and not wrong:
+        unused = [words for reader in readers for words in reader.left_out]
+        left_out += unused
+        if not rows and not wrong and not unused:
             message = f"no table of {SUITE} in this file"
             allowed = "the text of a mail of the kernel test robot, with the line that names its parameters"
             wrong.append(Fault(message, str(path), allowed=allowed))
         faults += wrong
         for row in rows:
             found.setdefault((*row.cells[:8],), row)
+    if not found and not faults:
+        faults = [Fault(words) for words in left_out]
     if faults:
         raise InputError(faults)
     return Imported(list(found.values()), left_out)

@@ -69,18 +69,16 @@ def _is_mail(data: bytes) -> bool:
 
 def _body(message: Message, data: bytes, first: int) -> Iterator[Line]:
     """The lines of all plain texts of a *message*, which stands from line *first* of its file on."""
-    raw = data.decode("ascii", "surrogateescape")
     for part in message.walk():
         if part.get_content_type() != "text/plain" or part.is_multipart():
             continue
         payload = part.get_payload(decode=True)
         if not isinstance(payload, bytes):
             continue
-        written = str(part.get_payload())
-        at = raw.find(written) if _encoding(part) in _AS_IT_IS else -1
+        at = data.find(payload) if _encoding(part) in _AS_IT_IS else -1
         yield from _lines(
             _decoded(payload, part.get_content_charset() or "utf-8"),
-            first + raw.count("\n", 0, at) if at >= 0 else None,
+            first + data.count(b"\n", 0, at) if at >= 0 else None,
         )
 
 
