@@ -98,6 +98,8 @@ def _write(rows: Sequence[Observation], out: Path | None) -> int:
         with path.open("w", encoding="utf-8", newline="") as stream:
             write_published(rows, stream)
 
+    if out.is_dir():
+        raise InputError(Fault("this is a directory, not a file", str(out)))
     make_folder(out.parent)
     try:
         write_atomically(out, write)
