@@ -115,7 +115,7 @@ def render_two(result: TwoRuns, labels: Sequence[str], console: Console) -> None
             found = int((known["significant"] == "yes").sum())
             console.print(
                 f"{found} of {len(known)} differences are significant at 95 %; luck alone makes about "
-                f"{0.05 * len(known):.0f} of so many look so"
+                f"{0.05 * len(known):.2g} of so many look so"
             )
         if len(known) < len(table):
             console.print(
