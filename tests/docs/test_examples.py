@@ -75,8 +75,9 @@ def test_does_the_command_line_of_the_readme_work(command: str, tmp_path: Path) 
         arguments += few
         if "--designs" not in arguments and not arguments[1].startswith("hardware"):
             arguments += one
-    elif arguments[0] == "plot":
-        run("-m", "sim", "run", "quickstart", *few, *one, "--out", arguments[1], folder=tmp_path)
+    elif arguments[0] in ("plot", "compare"):
+        for out in arguments[1:]:
+            run("-m", "sim", "run", "quickstart", *few, *one, "--out", out, folder=tmp_path)
     elif arguments[0] == "validate":
         arguments.append("--help")
     run("-m", "sim", *arguments, folder=tmp_path)

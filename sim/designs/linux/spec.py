@@ -1,4 +1,5 @@
 """What a Linux design file says: which kernel generation, and what its code paths cost."""
+
 from __future__ import annotations
 
 from typing import Annotated, Literal, Self
