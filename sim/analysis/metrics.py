@@ -7,6 +7,7 @@ another design's (`throughput_over_linux-6.13`) is built on the spot.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
@@ -49,6 +50,9 @@ class Simulated:
     throughput_ops_per_us: float
     latency_mean_ns: float
     error: str = ""
+    idle_share: float = math.nan
+    interrupts_per_flush: float = math.nan
+    """NaN if nothing was flushed."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class Metric:
 
 def metric_named(name: str) -> Metric | None:
     """The metric called *name*; None when the model computes no such number."""
-    if name.startswith(_RATIO_PREFIX):
+    if name not in _METRICS and name.startswith(_RATIO_PREFIX):
         return _throughput_over(name.removeprefix(_RATIO_PREFIX))
     return _METRICS.get(name)
 
@@ -121,6 +125,17 @@ def _latency(cell: CellName, simulated: Mapping[CellName, Simulated]) -> float:
     return _of(cell, simulated).latency_mean_ns
 
 
+def _idle_share(cell: CellName, simulated: Mapping[CellName, Simulated]) -> float:
+    return _of(cell, simulated).idle_share
+
+
+def _interrupts_per_flush(cell: CellName, simulated: Mapping[CellName, Simulated]) -> float:
+    interrupts = _of(cell, simulated).interrupts_per_flush
+    if math.isnan(interrupts):
+        raise PointFailedError(f"{cell.design} {cell.workload}, {thread_count(cell.threads)}: no flush")
+    return interrupts
+
+
 def _itself(cell: CellName, cpus: int) -> Sequence[CellName]:
     return [cell]
 
@@ -139,9 +154,12 @@ def _one_and_itself(cell: CellName, cpus: int) -> Sequence[CellName]:
     return [replace(cell, threads=1), cell]
 
 
+def _throughput_over_one(cell: CellName, simulated: Mapping[CellName, Simulated]) -> float:
+    return _throughput(cell, simulated) / _throughput(replace(cell, threads=1), simulated)
+
+
 def _scaling_per_thread(cell: CellName, simulated: Mapping[CellName, Simulated]) -> float:
-    one = _throughput(replace(cell, threads=1), simulated)
-    return _throughput(cell, simulated) / one / cell.threads
+    return _throughput_over_one(cell, simulated) / cell.threads
 
 
 def _whole_curve(cell: CellName, cpus: int) -> Sequence[CellName]:
@@ -156,6 +174,9 @@ _RATIO_PREFIX = "throughput_over_"
 _METRICS = {
     "throughput": Metric(_itself, _throughput, _OPERATIONS),
     "latency": Metric(_itself, _latency, _TIMES),
+    "throughput_over_one_task": Metric(_one_and_itself, _throughput_over_one, {"ratio": 1.0}),
+    "idle_share": Metric(_itself, _idle_share, {"ratio": 1.0, "percent": 100.0}),
+    "interrupts_per_flush": Metric(_itself, _interrupts_per_flush, {"count": 1.0}),
     "scaling_over_one_thread_per_thread": Metric(
         _one_and_itself, _scaling_per_thread, {"ratio": 1.0}, overall=min
     ),

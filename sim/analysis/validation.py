@@ -189,5 +189,7 @@ def by_cell(frame: pd.DataFrame) -> dict[CellName, Simulated]:
             float(row[FROM_LATENCY if row["reported"] == "from-latency" else THROUGHPUT]),
             float(row["latency_mean_ns"]),
             str(row["error"]) or "failed" if row["status"] == "failed" else "",
+            float(row["idle_share"]),
+            float(row["interrupts_per_flush"]),
         )
     return found

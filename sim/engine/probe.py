@@ -6,7 +6,8 @@ overrides the hooks it wants. Who listens is chosen when the engine is made and 
     Engine(probe=QUIET)                  nobody listens (the default)
     Engine(probe=listen(Counters(), ...))
     model:   cpu.probe.sleep(cpu, reason)          rare: a call that does nothing
-             lines, charges, locks                 often: other classes or paths, chosen by `hears`
+             lines, charges                        often: other classes, chosen by `hears`
+             locks, operations                     often: other paths, chosen by `hears_locks` and the like
 
 Listeners see and never act: a hook changes nothing in the model, draws from none of its random streams and
 schedules nothing, so a run is the same with and without them. What a hook raises ends the run.
@@ -80,6 +81,16 @@ class CallView(Protocol):
 
 class Probe:
     """All hooks, each of which does nothing. Times and costs are in ps."""
+
+    hears_locks: bool = False
+    """Whether anybody listens to one of `LOCK_HOOKS`."""
+    hears_operations: bool = False
+    """Whether anybody listens to one of `OPERATION_HOOKS`."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.hears_locks = any(getattr(cls, hook) is not _NO_OPS[hook] for hook in LOCK_HOOKS)
+        cls.hears_operations = any(getattr(cls, hook) is not _NO_OPS[hook] for hook in OPERATION_HOOKS)
 
     # -- the run --------------------------------------------------------------------------------------------
 
@@ -214,10 +225,14 @@ class Probe:
 
 
 _NO_OPS: Final[dict[str, object]] = {
-    name: hook for name, hook in vars(Probe).items() if not name.startswith("_") and name != "hears"
+    name: hook
+    for name, hook in vars(Probe).items()
+    if callable(hook) and not name.startswith("_") and name != "hears"
 }
 
 HOOKS: Final = tuple(_NO_OPS)
+LOCK_HOOKS: Final = ("lock_wait", "lock_acquired", "lock_missed", "lock_release", "lock_downgraded")
+OPERATION_HOOKS: Final = ("operation_begins", "operation_ends")
 
 QUIET: Final = Probe()
 """Nobody listens."""
@@ -231,6 +246,8 @@ class _Several(Probe):
             heard = [getattr(listener, hook) for listener in listeners if listener.hears(hook)]
             if heard:
                 setattr(self, hook, heard[0] if len(heard) == 1 else _each(heard))
+        self.hears_locks = any(listener.hears(*LOCK_HOOKS) for listener in listeners)
+        self.hears_operations = any(listener.hears(*OPERATION_HOOKS) for listener in listeners)
 
 
 def _each(hooks: Sequence[Callable[..., None]]) -> Callable[..., None]:

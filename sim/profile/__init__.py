@@ -2,7 +2,6 @@
 
 from sim.profile.counters import COUNTERS, IDLE, TRANSFERS, Counters
 from sim.profile.locks import COLUMNS, SHOWN, Locks, Usage
-from sim.profile.pages import Paged
 from sim.profile.report import RunReport
 
 __all__ = [
@@ -13,7 +12,6 @@ __all__ = [
     "TRANSFERS",
     "Counters",
     "Locks",
-    "Paged",
     "RunReport",
     "Usage",
 ]

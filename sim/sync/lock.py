@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, TypeVar
 
-from sim.engine import QUIET, Steps
+from sim.engine import Steps
 from sim.hardware import Cpu
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _telling(heard: Callable[[L, Cpu, Steps[T]], Steps[T]]) -> Callable[[Verb[L,
         @wraps(verb)
         def call(lock: L, cpu: Cpu) -> Steps[T]:
             steps = verb(lock, cpu)
-            return steps if cpu.probe is QUIET or not lock.name else heard(lock, cpu, steps)
+            return heard(lock, cpu, steps) if cpu.probe.hears_locks and lock.name else steps
 
         return call
 

@@ -9,6 +9,7 @@ Two sockets of two cores with two siblings each, as Linux numbers them (cpus 0-3
     fill-socket       0 1 4 5 2 3 6 7
     siblings-first    0 4 1 5 2 6 3 7
     alternate-nodes   0 2 1 3 4 6 5 7
+    socket-by-socket  0 1 2 3 4 5 6 7
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from sim.hardware import Topology
 
 
-Policy = Literal["cores-first", "fill-socket", "siblings-first", "alternate-nodes"]
+Policy = Literal["cores-first", "fill-socket", "siblings-first", "alternate-nodes", "socket-by-socket"]
 POLICIES: tuple[str, ...] = get_args(Policy)
 
 
@@ -46,7 +47,9 @@ Pinning = Annotated[Policy | tuple[NonNegativeInt, ...], BeforeValidator(_number
 """`cores-first`: by number, so a thread a core before any sibling, and as the firmware counts the cores, as a
 rule socket by socket. `fill-socket`: a socket's cores, their siblings, then the next socket.
 `siblings-first`: both siblings of a core, then the next core. `alternate-nodes`: one NUMA node of the
-hardware after another, in each as `fill-socket`. Or a list of cpu numbers."""
+hardware after another, in each as `fill-socket`. `socket-by-socket`: the cores of one socket, then those of
+the next, however they are numbered, siblings last: so hwloc counts and will-it-scale binds tasks. Or a list
+of cpu numbers."""
 
 
 def order_of(pinning: Pinning, topology: Topology) -> list[int]:
@@ -56,6 +59,8 @@ def order_of(pinning: Pinning, topology: Topology) -> list[int]:
         return list(pinning)
     if pinning == "cores-first":
         return list(cpus)
+    if pinning == "socket-by-socket":
+        return sorted(cpus, key=lambda cpu: (cpu // cores, topology.core_of(cpu)))
     if pinning == "siblings-first":
         return sorted(cpus, key=lambda cpu: (topology.core_of(cpu), cpu))
     inside = sorted(cpus, key=lambda cpu: (topology.socket_of(cpu), cpu // cores, topology.core_of(cpu)))

@@ -263,6 +263,12 @@ class WorkloadPlan(Spec):
         return any(step.switch_mm for _, step in self.all_steps())
 
     @property
+    def numbered(self) -> int:
+        """How many processes have a number that roles name: none where each thread has one of its own."""
+        own = all(part.role.process == "own" for part in self.parts) and not self.visits
+        return 0 if own else self.processes
+
+    @property
     def has_processes(self) -> bool:
         """Whether anything needs an address space: lines, locks and an allocator do not."""
         if self.stack is not None or self.layout is not None or self.processes > 1:

@@ -84,6 +84,8 @@ def toy_frame(places: Sequence[CellName]) -> pd.DataFrame:
             "throughput_ops_per_us": toy_throughput(place),
             "throughput_from_latency_ops_per_us": 3 * toy_throughput(place),
             "latency_mean_ns": 1000 * place.threads / toy_throughput(place),
+            "idle_share": 0.4,
+            "interrupts_per_flush": math.nan,
             "status": "ok",
             "error": "",
         }
@@ -119,6 +121,8 @@ def held_against(tmp_path: Path) -> Callable[..., ValidationResult]:
         ("cortenmm-adv,pf,low,8,throughput,16e6,faults/s", 16e6),
         ("cortenmm-adv,mmap,low,8,throughput,24,ops/us", 24.0),  # its benchmark divides by latency
         ("cortenmm-adv,pf,low,8,throughput_over_linux-6.13,16,ratio", 16.0),
+        ("cortenmm-adv,pf,low,8,throughput_over_one_task,8,ratio", 8.0),
+        ("cortenmm-adv,pf,low,8,idle_share,40,percent", 40.0),
         ("cortenmm-adv,pf,low,8,latency,500,ns", 500.0),
         ("cortenmm-adv,pf,low,8,latency,1000,cycles", 1000.0),
         ("cortenmm-adv,pf,low,8,scaling_over_one_thread_per_thread,1,ratio", 1.0),
@@ -164,7 +168,7 @@ def test_does_a_group_stand_for_the_workloads_of_its_dataset(
         ("linux-6.13,pf,sideways,1,throughput,1,ops/us", "pf has no placement sideways"),
         ("linux-6.13,pf,,1,throughput,1,ops/us", "no placement given, and pf has low, high"),
         ("linux-6.13,pf,low,17,throughput,1,ops/us", "17 threads on a machine of 16 cpus"),
-        ("linux-6.13,pf,low,1,interrupts_per_flush,1,count", "the model computes no interrupts_per_flush"),
+        ("linux-6.13,pf,low,1,frames_per_fault,1,count", "the model computes no frames_per_fault"),
         ("linux-6.13,pf,low,1,throughput,1,furlongs", "throughput cannot be told in furlongs"),
         ("linux-6.13,pf,low,1,throughput_over_beos,1,ratio", "no design named beos"),
         ("linux-6.13,unmap,low,3,throughput,1,ops/us", "unmap cannot run with 3 threads"),

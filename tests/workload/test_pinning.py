@@ -41,6 +41,7 @@ machines = pytest.mark.parametrize("machine", presets.names("machine"))
         ("fill-socket", [0, 1, 4, 5, 2, 3, 6, 7]),
         ("siblings-first", [0, 4, 1, 5, 2, 6, 3, 7]),
         ("alternate-nodes", [0, 2, 1, 3, 4, 6, 5, 7]),
+        ("socket-by-socket", [0, 1, 2, 3, 4, 5, 6, 7]),
         ((7, 0), [7, 0]),
     ],
 )
@@ -54,6 +55,7 @@ def test_do_cores_that_the_firmware_interleaves_count_where_they_sit() -> None:
     assert order_of("cores-first", topology) == list(range(8))
     assert order_of("fill-socket", topology) == [0, 2, 4, 6, 1, 3, 5, 7]
     assert order_of("alternate-nodes", topology) == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert order_of("socket-by-socket", topology) == [0, 2, 1, 3, 4, 6, 5, 7]
 
 
 @machines

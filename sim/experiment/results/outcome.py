@@ -41,6 +41,9 @@ class Row:
     latency_p50_ns: float | None = None
     latency_p95_ns: float | None = None
     latency_p99_ns: float | None = None
+    idle_share: float | None = None
+    interrupts_per_flush: float | None = None
+    context_switches_per_op: float | None = None
     simulated_ns: float | None = None
     operations: int | None = None
     events: int | None = None
@@ -92,12 +95,19 @@ def measured(point: Point, measurement: Measurement) -> Outcome:
         latency_p50_ns=float(measurement.latency_p50_ns),
         latency_p95_ns=float(measurement.latency_p95_ns),
         latency_p99_ns=float(measurement.latency_p99_ns),
+        idle_share=_maybe(measurement.idle_share),
+        interrupts_per_flush=_maybe(measurement.interrupts_per_flush),
+        context_switches_per_op=float(measurement.context_switches_per_op),
         simulated_ns=float(measurement.simulated_ns),
         operations=int(measurement.operations),
         events=int(measurement.events),
     )
     breakdown = {activity: float(ns) for activity, ns in measurement.breakdown_ns_per_op.items()}
     return Outcome(point.id, row, breakdown, dict(point.swept))
+
+
+def _maybe(value: float | None) -> float | None:
+    return None if value is None else float(value)
 
 
 def raised(point: Point, error: Exception) -> Outcome:
