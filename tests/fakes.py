@@ -82,6 +82,9 @@ class Measurement:
     latency_p99_ns: float
     simulated_ns: float
     events: int
+    idle_share: float | None
+    interrupts_per_flush: float | None
+    context_switches_per_op: float
     breakdown_ns_per_op: dict[str, float]
 
 
@@ -132,9 +135,20 @@ def measure(point: Point) -> Outcome:
     return measured(
         point,
         Measurement(
-            point.threads * 16, x, 2 * x, 1 / (x + 1), x / 3, x / 7, x, 1e6 * x, 10, {"user": x, "idle": 0.1}
+            operations=point.threads * 16,
+            throughput_ops_per_us=x,
+            throughput_from_latency_ops_per_us=2 * x,
+            latency_mean_ns=1 / (x + 1),
+            latency_p50_ns=x / 3,
+            latency_p95_ns=x / 7,
+            latency_p99_ns=x,
+            simulated_ns=1e6 * x,
+            events=10,
+            idle_share=x,
+            interrupts_per_flush=None,
+            context_switches_per_op=x / 2,
+            breakdown_ns_per_op={"user": x, "idle": 0.1},
         ),
-        idle_share=x / 2,
     )
 
 

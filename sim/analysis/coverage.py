@@ -68,6 +68,10 @@ class Catalogue(Protocol):
         """How the benchmark behind *workload* computes its throughput."""
         ...
 
+    def threads_per_task(self, workload: str) -> int:
+        """How many threads one task of the benchmark behind *workload* is."""
+        ...
+
     def refusal(self, cell: CellName) -> str | None:
         """Why *cell*, all of whose names are known, cannot be run, if so."""
         ...
@@ -142,6 +146,9 @@ class FileCatalogue:
     def reported(self, workload: str, placement: str) -> Reported:
         return cast("WorkloadSpec", self._once("workload", workload).spec).reported(placement)
 
+    def threads_per_task(self, workload: str) -> int:
+        return cast("WorkloadSpec", self._once("workload", workload).spec).threads_per_task
+
     def refusal(self, cell: CellName) -> str | None:
         machine = cast("MachineSpec", self._once("machine", cell.machine).spec)
         design = cast("DesignSpec", self._once("design", cell.design).spec)
@@ -209,7 +216,10 @@ def _question(row: Observation, named: Sequence[str], catalogue: Catalogue) -> Q
     references, fold = _workloads(row, named, metric)
     workloads = [_workload(reference, row, catalogue) for reference in references]
     design = _name("design", row.system, catalogue)
-    cells = tuple(CellName(name, design, *workload, row.tasks) for workload in workloads)
+    cells = tuple(
+        CellName(name, design, *workload, row.tasks * catalogue.threads_per_task(workload[0]))
+        for workload in workloads
+    )
     needs = {cell: tuple(metric.needs(cell, machine.cpus)) for cell in cells}
     for point in (point for points in needs.values() for point in points):
         _name("design", point.design, catalogue)

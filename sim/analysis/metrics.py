@@ -22,7 +22,7 @@ _OPERATIONS = {"ops/us": 1.0, "Mops/s": 1.0, "kops/s": 1e3, "ops/s": 1e6, "fault
 """Per operation a microsecond. A workload measured in faults makes one fault an operation."""
 _TIMES = {"ns": 1.0, "us": 1e-3, "ms": 1e-6}
 """Per nanosecond; `cycles` depend on the machine's clock."""
-_SHARES = {"%": 100.0, "share": 1.0}
+_SHARES = {"%": 100.0, "percent": 100.0, "share": 1.0, "ratio": 1.0}
 SHARES = {"idle_share": _SHARES}
 """Metrics that are shares of a whole, which may be 0, and the whole in their units. Their error is a
 difference, not a ratio."""
@@ -56,6 +56,8 @@ class Simulated:
     error: str = ""
     idle_share: float = math.nan
     """Of the time of all cpus of the machine."""
+    interrupts_per_flush: float = math.nan
+    """NaN if nothing was flushed."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Metric:
 
 def metric_named(name: str) -> Metric | None:
     """The metric called *name*; None when the model computes no such number."""
-    if name.startswith(_RATIO_PREFIX):
+    if name not in _METRICS and name.startswith(_RATIO_PREFIX):
         return _throughput_over(name.removeprefix(_RATIO_PREFIX))
     return _METRICS.get(name)
 
@@ -140,6 +142,13 @@ def _idle_share(cell: CellName, simulated: Mapping[CellName, Simulated]) -> floa
     return _of(cell, simulated).idle_share
 
 
+def _interrupts_per_flush(cell: CellName, simulated: Mapping[CellName, Simulated]) -> float:
+    interrupts = _of(cell, simulated).interrupts_per_flush
+    if math.isnan(interrupts):
+        raise PointFailedError(f"{cell.design} {cell.workload}, {thread_count(cell.threads)}: no flush")
+    return interrupts
+
+
 def _itself(cell: CellName, cpus: int) -> Sequence[CellName]:
     return [cell]
 
@@ -158,9 +167,12 @@ def _one_and_itself(cell: CellName, cpus: int) -> Sequence[CellName]:
     return [replace(cell, threads=1), cell]
 
 
+def _throughput_over_one(cell: CellName, simulated: Mapping[CellName, Simulated]) -> float:
+    return _throughput(cell, simulated) / _throughput(replace(cell, threads=1), simulated)
+
+
 def _scaling_per_thread(cell: CellName, simulated: Mapping[CellName, Simulated]) -> float:
-    one = _throughput(replace(cell, threads=1), simulated)
-    return _throughput(cell, simulated) / one / cell.threads
+    return _throughput_over_one(cell, simulated) / cell.threads
 
 
 def _whole_curve(cell: CellName, cpus: int) -> Sequence[CellName]:
@@ -175,7 +187,9 @@ _RATIO_PREFIX = "throughput_over_"
 _METRICS = {
     "throughput": Metric(_itself, _throughput, _OPERATIONS),
     "latency": Metric(_itself, _latency, _TIMES),
+    "throughput_over_one_task": Metric(_one_and_itself, _throughput_over_one, {"ratio": 1.0}),
     "idle_share": Metric(_itself, _idle_share, _SHARES, is_share=True),
+    "interrupts_per_flush": Metric(_itself, _interrupts_per_flush, {"count": 1.0}),
     "scaling_over_one_thread_per_thread": Metric(
         _one_and_itself, _scaling_per_thread, {"ratio": 1.0}, overall=min
     ),

@@ -194,5 +194,6 @@ def by_cell(frame: pd.DataFrame) -> dict[CellName, Simulated]:
             float(row["latency_mean_ns"]),
             str(row["error"]) or "failed" if row["status"] == "failed" else "",
             float(row.get("idle_share", math.nan)),
+            float(row.get("interrupts_per_flush", math.nan)),
         )
     return found

@@ -6,7 +6,8 @@ overrides the hooks it wants. Who listens is chosen when the engine is made and 
     Engine(probe=QUIET)                  nobody listens (the default)
     Engine(probe=listen(Counters(), ...))
     model:   cpu.probe.sleep(cpu, reason)          rare: a call that does nothing
-             lines, charges, locks                 often: other classes or paths, chosen by `hears`
+             lines, charges                        often: other classes, chosen by `hears`
+             locks, operations                     often: other paths, chosen by `hears_locks` and the like
 
 Listeners see and never act: a hook changes nothing in the model, draws from none of its random streams and
 schedules nothing, so a run is the same with and without them. What a hook raises ends the run.
@@ -18,8 +19,6 @@ engine's by what it has yet to spend, so the times of two cpus' hooks need not b
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
-from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -83,6 +82,16 @@ class CallView(Protocol):
 
 class Probe:
     """All hooks, each of which does nothing. Times and costs are in ps."""
+
+    hears_locks: bool = False
+    """Whether anybody listens to one of `LOCK_HOOKS`."""
+    hears_operations: bool = False
+    """Whether anybody listens to one of `OPERATION_HOOKS`."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.hears_locks = any(getattr(cls, hook) is not _NO_OPS[hook] for hook in LOCK_HOOKS)
+        cls.hears_operations = any(getattr(cls, hook) is not _NO_OPS[hook] for hook in OPERATION_HOOKS)
 
     # -- the run --------------------------------------------------------------------------------------------
 
@@ -215,19 +224,16 @@ class Probe:
         """Whether anybody listens to one of *hooks*."""
         return any(getattr(getattr(self, hook), "__func__", None) is not _NO_OPS[hook] for hook in hooks)
 
-    @cached_property
-    def hears_locks(self) -> bool:
-        """Whether anybody listens to what locks do, which is asked at each of their verbs."""
-        return self.hears("lock_wait", "lock_acquired", "lock_missed", "lock_release", "lock_downgraded")
-
 
 _NO_OPS: Final[dict[str, object]] = {
     name: hook
     for name, hook in vars(Probe).items()
-    if isinstance(hook, FunctionType) and not name.startswith("_") and name != "hears"
+    if callable(hook) and not name.startswith("_") and name != "hears"
 }
 
 HOOKS: Final = tuple(_NO_OPS)
+LOCK_HOOKS: Final = ("lock_wait", "lock_acquired", "lock_missed", "lock_release", "lock_downgraded")
+OPERATION_HOOKS: Final = ("operation_begins", "operation_ends")
 
 QUIET: Final = Probe()
 """Nobody listens."""
@@ -241,6 +247,8 @@ class _Several(Probe):
             heard = [getattr(listener, hook) for listener in listeners if listener.hears(hook)]
             if heard:
                 setattr(self, hook, heard[0] if len(heard) == 1 else _each(heard))
+        self.hears_locks = any(listener.hears(*LOCK_HOOKS) for listener in listeners)
+        self.hears_operations = any(listener.hears(*OPERATION_HOOKS) for listener in listeners)
 
 
 def _each(hooks: Sequence[Callable[..., None]]) -> Callable[..., None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeAlias
 
-from sim.engine import QUIET, Steps
+from sim.engine import Steps
 from sim.errors import ModelError
 from sim.hardware import Cpu
 from sim.mm.operations import Operation
@@ -40,7 +40,7 @@ class Performer:
         if handler is None:
             raise ModelError(f"{type(self).__name__} offers no {operation.name}")
         steps = handler(self, cpu, operation)
-        return steps if cpu.probe is QUIET else _told(cpu, operation, steps)
+        return _told(cpu, operation, steps) if cpu.probe.hears_operations else steps
 
 
 def _told(cpu: Cpu, operation: Operation, steps: Steps[Any]) -> Steps[Any]:

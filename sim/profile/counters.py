@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from sim.profile.idle import IDLE, IdleTime
+from sim.workload.tally import FLUSHES, IPIS_HANDLED, SWITCHES, Tally
 
 if TYPE_CHECKING:
     from sim.engine.probe import CallView, CpuView, Distance, LineView, LockView
@@ -21,15 +20,15 @@ TRANSFERS: Final[dict[str, str]] = {
 }
 
 COUNTERS: Final = (
-    "context switches",
+    SWITCHES,
     "sleeps",
     "wake-ups",
     "interrupts",
     "ipi calls",
     "ipis sent",
-    "ipis handled",
+    IPIS_HANDLED,
     "ipi acks",
-    "flushes",
+    FLUSHES,
     "tlb flushes: full",
     "tlb flushes: pages",
     "tlb flushes: for another cpu",
@@ -44,26 +43,19 @@ COUNTERS: Final = (
 )
 """The counters, in the order of the report. `docs/experiments.md` says what they count."""
 
+IDLE: Final = "idle share"
+"""Of the time of the cpus that are online: without a thread to run."""
 
-class Counters(IdleTime):
-    """Counts what the hooks tell; *totals* is over all runs of a point."""
 
-    def __init__(self) -> None:
-        self.totals: Counter[str] = Counter()
-        super().__init__()
+class Counters(Tally):
+    """Counts what the hooks tell, besides what a `Tally` does."""
 
     def report(self) -> dict[str, float]:
-        """Counter -> how often, over all runs so far; and the idle share."""
-        return {name: float(self.totals[name]) for name in COUNTERS} | {IDLE: self.share}
-
-    def count(self, page: Counter[str], cpus: int) -> None:
-        super().count(page, cpus)
-        self.totals += page
+        """Counter -> how often, over all runs so far; and the idle share of the cpus that are online."""
+        counts = {name: float(self.totals[name]) for name in COUNTERS}
+        return counts | {IDLE: self.idle / self.online if self.online else 0.0}
 
     # -- hooks ----------------------------------------------------------------------------------------------
-
-    def context_switch(self, cpu: CpuView) -> None:
-        self.page["context switches"] += 1
 
     def sleep(self, cpu: CpuView, reason: str) -> None:
         self.page["sleeps"] += 1
@@ -71,7 +63,15 @@ class Counters(IdleTime):
     def wake(self, waker: CpuView | None, cpu: CpuView, latency: int) -> None:
         self.page["wake-ups"] += 1
 
+    def idle_begins(self, cpu: CpuView) -> None:
+        self._idle_since[cpu.id] = self.now
+
+    def idle_ends(self, cpu: CpuView) -> None:
+        if (since := self._idle_since.pop(cpu.id, None)) is not None:
+            self._add_idle(since)
+
     def interrupt(self, cpu: CpuView, begins: int, length: int) -> None:
+        super().interrupt(cpu, begins, length)
         self.page["interrupts"] += 1
 
     def ipi_call(self, call: CallView) -> None:
@@ -80,14 +80,8 @@ class Counters(IdleTime):
     def ipi_send(self, sender: CpuView, targets: Sequence[CpuView]) -> None:
         self.page["ipis sent"] += len(targets)
 
-    def ipi_handle(self, cpu: CpuView, calls: Sequence[CallView]) -> None:
-        self.page["ipis handled"] += 1
-
     def ipi_ack(self, cpu: CpuView, call: CallView, at: int) -> None:
         self.page["ipi acks"] += 1
-
-    def flush(self, cpu: CpuView, pages: int) -> None:
-        self.page["flushes"] += 1
 
     def tlb_flush(self, cpu: CpuView, pages: int, remote: bool) -> None:
         self.page["tlb flushes: pages" if pages else "tlb flushes: full"] += 1

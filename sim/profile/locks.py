@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sim.profile.pages import Paged
+from sim.engine.pages import Paged
 from sim.quantities import PS_PER_NS
 
 if TYPE_CHECKING:

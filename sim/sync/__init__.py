@@ -9,6 +9,7 @@ from sim.sync.osq import SpinnerQueue
 from sim.sync.percpu_rwsem import PercpuRwSem
 from sim.sync.phase_fair import PhaseFairLock
 from sim.sync.protocols import EXCLUSIVE, READER_WRITER, SEQUENCE, Exclusive, ReaderWriter, Sequence, Writer
+from sim.sync.pthread_mutex import PthreadMutex
 from sim.sync.rcu import RCU, Rcu
 from sim.sync.rcu_sync import RcuSync
 from sim.sync.run_queue import SCHED, RunQueues
@@ -36,6 +37,7 @@ __all__ = [
     "Mutex",
     "PercpuRwSem",
     "PhaseFairLock",
+    "PthreadMutex",
     "QueueNodes",
     "QueuedSpinLock",
     "Rcu",

@@ -7,8 +7,8 @@ A lock is a class with generators for its verbs; a decorator says what a verb do
     @releases("write")   gives it up                    release ...
     @downgrades          keeps it for reading           downgraded ...
 
-While nobody listens to locks a verb is called as it stands. A lock without a name is a part of another one,
-which speaks for it. Readers of a seqlock hold nothing and tell nothing.
+While nobody listens a verb is called as it stands. A lock without a name is a part of another one, which
+speaks for it. Readers of a seqlock hold nothing and tell nothing.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _telling(heard: Callable[[L, Cpu, Steps[T]], Steps[T]]) -> Callable[[Verb[L,
         @wraps(verb)
         def call(lock: L, cpu: Cpu) -> Steps[T]:
             steps = verb(lock, cpu)
-            return steps if not (lock.name and cpu.probe.hears_locks) else heard(lock, cpu, steps)
+            return heard(lock, cpu, steps) if cpu.probe.hears_locks and lock.name else steps
 
         return call
 

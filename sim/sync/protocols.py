@@ -16,6 +16,7 @@ from sim.sync.cna import CnaLock
 from sim.sync.mutex import Mutex
 from sim.sync.percpu_rwsem import PercpuRwSem
 from sim.sync.phase_fair import PhaseFairLock
+from sim.sync.pthread_mutex import PthreadMutex
 from sim.sync.rwsem import RwSem
 from sim.sync.rwsem_xadd import XaddRwSem
 from sim.sync.seqlock import SeqLock
@@ -71,6 +72,7 @@ EXCLUSIVE: Final[Mapping[str, type[Exclusive]]] = {
     "qspinlock": QueuedSpinLock,
     "cna": CnaLock,
     "mutex": Mutex,
+    "pthread-mutex": PthreadMutex,
 }
 READER_WRITER: Final[Mapping[str, type[ReaderWriter]]] = {
     "rwsem": RwSem,

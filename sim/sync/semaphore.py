@@ -3,7 +3,7 @@
 The count and the number of waiters share one 64-bit word, so either operation is one atomic instruction on
 its line as long as nobody has to wait. Who sees no token adds itself to the waiters, enters the kernel,
 queues in the futex hash bucket under the bucket's lock and sleeps; who brings a token while somebody waits
-enters the kernel and wakes the first (kernel/futex/waitwake.c, 6.13). A woken thread takes a token as any
+enters the kernel and wakes the first (`futex`). A woken thread takes a token as any
 other would: one that comes between may be faster.
 
     wait   load | cmpxchg
@@ -14,15 +14,11 @@ other would: one that comes between may be faster.
 
 from __future__ import annotations
 
-from collections import deque
-
 from sim.engine import Steps
-from sim.engine.costs import at_clock
 from sim.hardware import CacheLine, Cpu, Machine
+from sim.sync.futex import Futex
 from sim.sync.nodes import QueueNodes
 from sim.sync.sleep import Scheduler
-from sim.sync.sleeper import Sleeper
-from sim.sync.spin import QueuedSpinLock
 
 
 class Semaphore:
@@ -30,14 +26,11 @@ class Semaphore:
 
     __slots__ = (
         "_activity",
-        "_bucket",
         "_closed",
+        "_futex",
         "_line",
         "_name",
         "_registered",
-        "_scheduler",
-        "_syscall",
-        "_waiters",
         "tokens",
     )
 
@@ -54,11 +47,8 @@ class Semaphore:
         self.tokens = tokens
         self._name = name
         self._line = line
-        self._bucket = QueuedSpinLock(nodes, machine.line(f"futex bucket of {name}"), activity)
-        self._scheduler = scheduler
+        self._futex = Futex(machine, name, line, nodes, scheduler, activity)
         self._activity = activity
-        self._syscall = at_clock(machine.spec.kernel, machine.spec.clock).syscall
-        self._waiters: deque[Sleeper] = deque()
         self._registered = 0
         self._closed = False
 
@@ -79,46 +69,27 @@ class Semaphore:
         yield from self._line.write(cpu, self._activity)
         self._registered += 1
         while not self.tokens and not self._closed:
-            yield from self._futex_wait(cpu)
+            yield from self._futex.wait(cpu, self._is_empty, f"a token of {self._name}")
             yield from self._line.read(cpu, self._activity)
             if self.tokens:
                 yield from self._line.write(cpu, self._activity)
         self._registered -= 1
 
-    def _futex_wait(self, cpu: Cpu) -> Steps[None]:
-        cpu.work(self._syscall, self._activity)
-        yield from self._bucket.acquire(cpu)
-        yield from self._line.read(cpu, self._activity)  # has the word changed meanwhile?
-        if self.tokens or self._closed:
-            yield from self._bucket.release(cpu)
-            return
-        sleeper = Sleeper(cpu, f"a token of {self._name}")
-        self._waiters.append(sleeper)
-        yield from self._bucket.release(cpu)
-        yield from self._scheduler.sleep(cpu, sleeper, self._activity)
+    def _is_empty(self) -> bool:
+        return not self.tokens and not self._closed
 
     def post(self, cpu: Cpu) -> Steps[None]:
         """Bring a token, and wake who waits for one."""
         yield from self._line.write(cpu, self._activity)
         self.tokens += 1
         if self._registered:
-            cpu.work(self._syscall, self._activity)
-            if self._waiters:  # futex_hb_waiters_pending
-                yield from self._wake_first(cpu)
+            yield from self._futex.wake(cpu)
 
     def close(self, cpu: Cpu) -> Steps[None]:
         """The run is over: nobody waits any more, now or later. An instrument of the run."""
         self._closed = True
-        while self._waiters:
-            yield from self._wake_first(cpu)
-
-    def _wake_first(self, cpu: Cpu) -> Steps[None]:
-        """futex_wake: unqueue under the bucket's lock, wake without it (wake_up_q)."""
-        yield from self._bucket.acquire(cpu)
-        woken = self._waiters.popleft() if self._waiters else None
-        yield from self._bucket.release(cpu)
-        if woken is not None:
-            self._scheduler.wake(cpu, woken)
+        while self._futex.waiters:
+            yield from self._futex.wake_first(cpu)
 
 
 class Channel:

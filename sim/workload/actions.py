@@ -188,14 +188,14 @@ def _seq_read(stage: Stage, step: spec.Step) -> Action:
 
 def _send(stage: Stage, step: spec.Step) -> Action:
     assert step.send is not None
-    channel = stage.objects.channels[step.send]
-    return lambda worker: channel.send(worker.cpu)
+    channels = stage.objects.channels[step.send]
+    return lambda worker: channels.of(worker).send(worker.cpu)
 
 
 def _receive(stage: Stage, step: spec.Step) -> Action:
     assert step.receive is not None
-    channel = stage.objects.channels[step.receive]
-    return lambda worker: channel.receive(worker.cpu)
+    channels = stage.objects.channels[step.receive]
+    return lambda worker: channels.of(worker).receive(worker.cpu)
 
 
 def _barrier(stage: Stage, step: spec.Step) -> Action:

@@ -51,12 +51,13 @@ def never_works(workload: WorkloadSpec, placement: str) -> Fault | None:
     """Why *workload* can run on no machine, with no number of threads; the fault's key is the workload's."""
     plan = workload.plan(placement)
     enough = 3 + sum(part.role.count or 0 for part in plan.parts)  # one more has a role that others have
-    faults = [flaw(plan, threads) for threads in (enough, *range(min(enough - 1, 3), 0, -1))]
+    counts = [tasks * plan.threads_per_task for tasks in (enough, *range(min(enough - 1, 3), 0, -1))]
+    faults = [flaw(plan, threads) for threads in counts]
     if all(faults):
         return faults[0]
     if (crowded := crowding(plan, 1)) is not None:
         return crowded
-    working = next(threads for threads in (enough, 2, 1) if flaw(plan, threads) is None)
+    working = next(threads for threads, fault in zip(counts, faults, strict=True) if fault is None)
     return next(
         (fault for thread in _firsts(plan, working) if (fault := _alone(plan, working, thread))), None
     )

@@ -17,6 +17,7 @@ from sim.sync import (
     Mutex,
     PercpuRwSem,
     PhaseFairLock,
+    PthreadMutex,
     QueuedSpinLock,
     QueueNodes,
     Rcu,
@@ -158,6 +159,9 @@ _MAKERS: Mapping[str, Callable[[Workshop, Site, Any], NamedLock]] = {
         CnaLock(shop.nodes, site.line, site.activity, spec.threshold, shop.machine.spec.topology)
     ),
     "mutex": lambda shop, site, spec: _exclusive(Mutex(shop.nodes, site.line, shop.scheduler, site.activity)),
+    "pthread-mutex": lambda shop, site, spec: _exclusive(
+        PthreadMutex(shop.machine, shop.nodes, site.line, shop.scheduler, site.activity)
+    ),
     "rwsem": _rwsem,
     "rwsem-xadd": _xadd_rwsem,
     "phase-fair": lambda shop, site, spec: _shared(PhaseFairLock(shop.nodes, site.line, site.activity)),

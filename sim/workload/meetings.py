@@ -7,6 +7,7 @@ order. (Locks are not held while a thread waits: `protocol` sees to that.)
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -66,8 +67,9 @@ class _Game:
     def __init__(self, plan: WorkloadPlan, bodies: Sequence[Sequence[Move]]) -> None:
         self._bodies = bodies
         self._rounds = plan.round if plan.window is None else None
-        self._tokens = {name: channel.tokens for name, channel in plan.channels.items()}
-        self._capacity = {name: channel.capacity for name, channel in plan.channels.items()}
+        self._channels = plan.channels
+        self._sent: Counter[tuple[str, int]] = Counter()
+        """Tokens that have been sent and not received, by channel and group of threads."""
         self._turn = dict.fromkeys(plan.lines, 0)
         self._at = [0] * len(bodies)
         """How many moves each thread has made."""
@@ -104,12 +106,13 @@ class _Game:
         move = self._next(thread)
         if move is None or move.kind == "barrier":
             return False
-        if move.kind == "send":
-            capacity = self._capacity[move.name]
-            return capacity is None or self._tokens[move.name] < capacity
+        if move.kind == "turn":
+            return self._turn[move.name] == thread
+        channel = self._channels[move.name]
+        tokens = channel.tokens + self._sent[move.name, channel.group(thread)]
         if move.kind == "receive":
-            return self._tokens[move.name] > 0
-        return self._turn[move.name] == thread
+            return tokens > 0
+        return channel.capacity is None or tokens < channel.capacity
 
     def _make(self, thread: int) -> None:
         move = self._next(thread)
@@ -118,7 +121,8 @@ class _Game:
         if move.kind == "turn":
             self._turn[move.name] = self._after(thread)
         else:
-            self._tokens[move.name] += 1 if move.kind == "send" else -1
+            group = self._channels[move.name].group(thread)
+            self._sent[move.name, group] += 1 if move.kind == "send" else -1
 
     def _after(self, thread: int) -> int:
         """Whose turn it is after *thread*: the next one's that has not ended."""

@@ -12,7 +12,7 @@ from sim.sync import Channel, Scheduler, Sleeper
 from sim.workload.locks import NamedLock, Workshop, make_lock
 
 if TYPE_CHECKING:
-    from sim.workload.plan import WorkloadPlan
+    from sim.workload.plan import ChannelSpec, WorkloadPlan
     from sim.workload.thread import Worker
 
 BARRIER = "barrier"
@@ -89,6 +89,28 @@ class Words:
         return self._words[worker.number]
 
 
+class Channels:
+    """The channel *name* of all threads, or one for each so many of them."""
+
+    __slots__ = ("_channels", "_spec")
+
+    def __init__(self, shop: Workshop, name: str, spec: ChannelSpec, threads: int) -> None:
+        self._spec = spec
+        self._channels = [
+            Channel(shop.machine, name, spec.home, shop.nodes, shop.scheduler, spec.tokens, spec.capacity)
+            for _ in range(spec.group(threads - 1) + 1)
+        ]
+
+    def of(self, worker: Worker) -> Channel:
+        """The channel of *worker*."""
+        return self._channels[self._spec.group(worker.number)]
+
+    def close(self, cpu: Cpu) -> Steps[None]:
+        """The run is over: nobody waits any more."""
+        for channel in self._channels:
+            yield from channel.close(cpu)
+
+
 class Barrier:
     """All threads that have not ended meet. An instrument of the workload, not of the machine: it is free.
 
@@ -155,11 +177,8 @@ class Objects:
             name: make_lock(workshop, name, lock) for name, lock in plan.locks.items()
         }
         self.scheduler: Scheduler = workshop.scheduler
-        self.channels: dict[str, Channel] = {
-            name: Channel(
-                machine, name, spec.home, workshop.nodes, self.scheduler, spec.tokens, spec.capacity
-            )
-            for name, spec in plan.channels.items()
+        self.channels: dict[str, Channels] = {
+            name: Channels(workshop, name, spec, threads) for name, spec in plan.channels.items()
         }
         waits_asleep = self.scheduler if sharing else None
         self.barrier: Barrier = Barrier(threads, machine.engine.stream("barrier"), waits_asleep)
@@ -171,5 +190,5 @@ class Objects:
             if isinstance(word, Word):
                 word.leave(worker)
         if over:
-            for channel in self.channels.values():
-                yield from channel.close(worker.cpu)
+            for channels in self.channels.values():
+                yield from channels.close(worker.cpu)

@@ -86,6 +86,13 @@ class ChannelSpec(Spec):
     """How many are in it at first."""
     capacity: PositiveInt | None = None
     """How many it holds: who sends into a full one waits. Absent: any number."""
+    shared_by: PositiveInt | None = None
+    """So many threads, one after the other in number, share a channel of their own: with 2, threads 0 and 1
+    have one, 2 and 3 another. Absent: all threads share one."""
+
+    def group(self, thread: int) -> int:
+        """The number of the channel that *thread* has under this name."""
+        return 0 if self.shared_by is None else thread // self.shared_by
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -244,6 +251,8 @@ class WorkloadPlan(Spec):
     """What which threads do. A thread takes the first role that fits it."""
     throughput: Reported = "over-time"
     """How the benchmark that this workload replays computes its throughput."""
+    threads_per_task: PositiveInt = 1
+    """What the benchmark calls a task is so many threads here: a run has whole tasks."""
     pinning: Pinning = "cores-first"
     """On which cpus the threads run."""
     cpus: PositiveInt | Literal["all"] | None = None
@@ -282,6 +291,12 @@ class WorkloadPlan(Spec):
     def visits(self) -> bool:
         """Whether threads go round all processes (`switch_mm`)."""
         return any(step.switch_mm for _, step in self.all_steps())
+
+    @property
+    def numbered(self) -> int:
+        """How many processes have a number that roles name: none where each thread has one of its own."""
+        own = all(part.role.process == "own" for part in self.parts) and not self.visits
+        return 0 if own else self.processes
 
     @property
     def has_processes(self) -> bool:

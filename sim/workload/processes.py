@@ -23,7 +23,7 @@ def homes(plan: WorkloadPlan, roles: Sequence[int]) -> list[int]:
 
     Processes that threads have for their own come after those that the plan counts.
     """
-    found, following = [], plan.processes
+    found, following = [], plan.numbered
     for number in roles:
         process = plan.parts[number].role.process
         if process == "own":
@@ -34,7 +34,7 @@ def homes(plan: WorkloadPlan, roles: Sequence[int]) -> list[int]:
 
 def members(plan: WorkloadPlan, home: Sequence[int]) -> list[list[int]]:
     """The threads with slots in each process: those that belong to it, or all where threads go round."""
-    count = max(plan.processes, max(home) + 1)
+    count = max(plan.numbered, max(home) + 1)
     if plan.visits:
         return [list(range(len(home)))] * count
     return [[thread for thread, process in enumerate(home) if process == number] for number in range(count)]

@@ -194,7 +194,7 @@ class Rehearsal:
         return sum(len(ledger.touched) for ledger in self._ledgers)
 
     def _play(self, played: tuple[int, ...]) -> None:
-        for process in range(self._plan.processes):
+        for process in range(self._plan.numbered):
             if self._members[process]:
                 self._set_up_process(process)
         for thread in played:

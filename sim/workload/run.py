@@ -317,10 +317,10 @@ class _Run:
         counts = role.measured and not self._timed
         timestamp = self._costs.timestamp if plan.stack else 0
 
-        def one_round(worker: Worker) -> Steps[bool]:
-            """Value: whether it was gone through to its end."""
+        def one_round(worker: Worker, first: int = 0) -> Steps[bool]:
+            """Value: whether it was gone through to its end, from its request *first* on."""
             cpu = worker.cpu
-            for request in range(plan.round):
+            for request in range(first, plan.round):
                 begun = cpu.now
                 if record.over(begun):
                     return False
@@ -334,10 +334,14 @@ class _Run:
                     record.add(begun, cpu.now, 1, request)
             return True
 
+        staggered = plan.window is not None and plan.window.staggered
+
         def until_over(worker: Worker) -> Steps[None]:
-            while (yield from one_round(worker)):
+            first = int(self._engine.stream("stagger").random() * plan.round) if staggered else 0
+            while (yield from one_round(worker, first)):
                 yield from refill(worker)
                 worker.forget_mapped()
+                first = 0
 
         return one_round if plan.window is None else until_over
 

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sim.engine import QUIET, Probe
+from sim.engine import QUIET, Probe, listen
 from sim.errors import InputError, ModelError
 from sim.quantities import PS_PER_NS, PS_PER_US
 from sim.workload.demands import misfit
 from sim.workload.result import Run
 from sim.workload.run import run_once
+from sim.workload.tally import SWITCHES, Tally
 
 if TYPE_CHECKING:
     from sim.designs import DesignSpec
@@ -39,6 +40,10 @@ class Measurement:
     `throughput_from_latency_ops_per_us` is threads over the mean latency of a measured operation, as the
     CortenMM evaluation computes it: what a thread waits outside of measured operations is not in it. The
     breakdown is the measured threads' time in that window over the same operations.
+
+    The rest is of all cpus. `idle_share` is over the whole machine, cpus that no thread runs on included.
+    `interrupts_per_flush` is how many cpus were interrupted, for whatever call, by TLB flush that a thread
+    began; None without a flush.
     """
 
     operations: int
@@ -50,6 +55,9 @@ class Measurement:
     latency_p99_ns: float
     simulated_ns: float
     events: int
+    idle_share: float | None
+    interrupts_per_flush: float | None
+    context_switches_per_op: float
     breakdown_ns_per_op: dict[str, float]
 
 
@@ -79,6 +87,7 @@ def simulate(
     if (fault := misfit(machine, workload, placement, threads)) is not None:
         raise InputError(fault)
     runs: list[Run] = []
+    tally = Tally()
     for number in range(-(-(plan.pooled_threads or 1) // threads)):
         run = run_once(
             machine,
@@ -89,16 +98,16 @@ def simulate(
             schedule=schedule,
             max_events=budget.events - sum(run.events for run in runs),
             max_time_ps=budget.simulated_ps,
-            probe=probe,
+            probe=listen(tally, probe),
         )
         runs.append(run)
     if not all(run.latencies and run.operations for run in runs):
         raise ModelError(f"{workload.name} measured nothing: its window is too short for {threads} threads")
-    return _measurement(runs)
+    return _measurement(runs, tally, machine.cpus)
 
 
-def _measurement(runs: Sequence[Run]) -> Measurement:
-    """The runs of a point taken together."""
+def _measurement(runs: Sequence[Run], tally: Tally, cpus: int) -> Measurement:
+    """The runs of a point taken together, on a machine of so many *cpus*."""
     latencies = sorted(latency for run in runs for latency in run.latencies)
     operations = sum(run.operations for run in runs)
     spent: dict[str, float] = {}
@@ -116,6 +125,9 @@ def _measurement(runs: Sequence[Run]) -> Measurement:
         latency_p99_ns=_percentile(latencies, 99),
         simulated_ns=sum(run.elapsed for run in runs) / PS_PER_NS,
         events=sum(run.events for run in runs),
+        idle_share=tally.idle_share(cpus),
+        interrupts_per_flush=tally.interrupts_per_flush(),
+        context_switches_per_op=tally.totals[SWITCHES] / operations,
         breakdown_ns_per_op={
             activity: time / operations / PS_PER_NS for activity, time in sorted(spent.items()) if time
         },

@@ -63,6 +63,9 @@ class WorkloadSpec(Spec):
     throughput: Reported = "over-time"
     """How the benchmark that this workload replays computes its throughput; published rows are compared with
     that. Results have both."""
+    threads_per_task: PositiveInt = 1
+    """What the benchmark calls a task is so many threads here. Published rows count tasks, experiments and
+    results threads."""
     pinning: Pinning = "cores-first"
     """On which cpus the threads run."""
     cpus: PositiveInt | Literal["all"] | None = None

@@ -75,6 +75,9 @@ class Window(Spec):
     """Time, or requests a thread, in which operations count that end in it."""
     skew: Duration = 0
     """Threads start within this time, each at a random moment of it."""
+    staggered: bool = False
+    """Each thread begins its first round at a random one of its requests, as in a run that has gone on for
+    long: threads do not refill all at once."""
 
     @model_validator(mode="after")
     def _something_is_measured(self) -> Self:

@@ -60,6 +60,29 @@ def test_is_a_ratio_the_throughput_of_one_design_over_another() -> None:
     assert metric.compute(AT_64, simulated({AT_64: 33.0, linux: 1.5})) == 22.0
 
 
+def test_is_one_task_the_same_design_and_no_design_called_one_task() -> None:
+    metric = metric_named("throughput_over_one_task")
+    assert metric is not None
+    one = replace(AT_64, threads=1)
+    assert list(metric.needs(AT_64, 384)) == [one, AT_64]
+    assert metric.compute(AT_64, simulated({one: 0.5, AT_64: 16.0})) == 32.0
+
+
+def test_is_the_idle_share_told_in_percent_too() -> None:
+    metric = metric_named("idle_share")
+    assert metric is not None
+    assert metric.compute(AT_64, {AT_64: Simulated(1.0, 1.0, idle_share=0.37)}) == 0.37
+    assert (metric.factor("ratio", 1), metric.factor("percent", 1)) == (1.0, 100.0)
+
+
+def test_has_a_point_without_a_flush_no_interrupts_per_flush() -> None:
+    metric = metric_named("interrupts_per_flush")
+    assert metric is not None
+    assert metric.compute(AT_64, {AT_64: Simulated(1.0, 1.0, interrupts_per_flush=6.5)}) == 6.5
+    with pytest.raises(PointFailedError, match="no flush"):
+        metric.compute(AT_64, simulated({AT_64: 1.0}))
+
+
 def test_is_scaling_per_thread_one_for_a_linear_curve() -> None:
     metric = metric_named("scaling_over_one_thread_per_thread")
     assert metric is not None
@@ -99,7 +122,7 @@ def test_is_a_number_told_in_the_unit_of_the_row(name: str, unit: str, factor: f
 
 
 def test_is_an_unknown_metric_unknown() -> None:
-    assert metric_named("interrupts_per_flush") is None
+    assert metric_named("interrupts_per_fault") is None
 
 
 def test_does_a_failed_point_fail_the_metric_with_its_reason() -> None:

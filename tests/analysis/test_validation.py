@@ -38,7 +38,7 @@ class Toys:
     known: ClassVar = {
         "machine": ("box",),
         "design": ("linux-6.13", "cortenmm-adv"),
-        "workload": ("pf", "unmap", "mmap", "metis"),
+        "workload": ("pf", "unmap", "mmap", "metis", "pairs"),
     }
 
     def beside(self, folder: Path) -> Toys:
@@ -51,11 +51,14 @@ class Toys:
         return Box()
 
     def placements(self, workload: str) -> Sequence[str]:
-        known = {"pf": ("low", "high"), "unmap": ("low", "high"), "mmap": ("low",), "metis": ()}
-        return known[workload]
+        known = {"pf": ("low", "high"), "unmap": ("low", "high"), "mmap": ("low",)}
+        return known.get(workload, ())
 
     def shares_cpus(self, workload: str, placement: str) -> bool:
         return False
+
+    def threads_per_task(self, workload: str) -> int:
+        return 2 if workload == "pairs" else 1
 
     def reported(self, workload: str, placement: str) -> Reported:
         return "from-latency" if workload == "mmap" else "over-time"
@@ -84,6 +87,8 @@ def toy_frame(places: Sequence[CellName]) -> pd.DataFrame:
             "throughput_ops_per_us": toy_throughput(place),
             "throughput_from_latency_ops_per_us": 3 * toy_throughput(place),
             "latency_mean_ns": 1000 * place.threads / toy_throughput(place),
+            "idle_share": 0.4,
+            "interrupts_per_flush": math.nan,
             "status": "ok",
             "error": "",
         }
@@ -119,11 +124,14 @@ def held_against(tmp_path: Path) -> Callable[..., ValidationResult]:
         ("cortenmm-adv,pf,low,8,throughput,16e6,faults/s", 16e6),
         ("cortenmm-adv,mmap,low,8,throughput,24,ops/us", 24.0),  # its benchmark divides by latency
         ("cortenmm-adv,pf,low,8,throughput_over_linux-6.13,16,ratio", 16.0),
+        ("cortenmm-adv,pf,low,8,throughput_over_one_task,8,ratio", 8.0),
+        ("cortenmm-adv,pf,low,8,idle_share,40,percent", 40.0),
         ("cortenmm-adv,pf,low,8,latency,500,ns", 500.0),
         ("cortenmm-adv,pf,low,8,latency,1000,cycles", 1000.0),
         ("cortenmm-adv,pf,low,8,scaling_over_one_thread_per_thread,1,ratio", 1.0),
         ("cortenmm-adv,pf,high,8,knee_threads,4,threads", 4.0),
         ("linux-6.13,metis,,8,throughput,1,ops/us", 1.0),
+        ("cortenmm-adv,pairs,,4,throughput,8,ops/us", 8.0),  # a task is two threads
     ],
 )
 def test_is_each_kind_of_row_computed_in_its_own_unit(held_against, row: str, simulated: float) -> None:
@@ -164,7 +172,8 @@ def test_does_a_group_stand_for_the_workloads_of_its_dataset(
         ("linux-6.13,pf,sideways,1,throughput,1,ops/us", "pf has no placement sideways"),
         ("linux-6.13,pf,,1,throughput,1,ops/us", "no placement given, and pf has low, high"),
         ("linux-6.13,pf,low,17,throughput,1,ops/us", "17 threads on a machine of 16 cpus"),
-        ("linux-6.13,pf,low,1,interrupts_per_flush,1,count", "the model computes no interrupts_per_flush"),
+        ("linux-6.13,pairs,,9,throughput,1,ops/us", "18 threads on a machine of 16 cpus"),
+        ("linux-6.13,pf,low,1,frames_per_fault,1,count", "the model computes no frames_per_fault"),
         ("linux-6.13,pf,low,1,throughput,1,furlongs", "throughput cannot be told in furlongs"),
         ("linux-6.13,pf,low,1,throughput_over_beos,1,ratio", "no design named beos"),
         ("linux-6.13,unmap,low,3,throughput,1,ops/us", "unmap cannot run with 3 threads"),

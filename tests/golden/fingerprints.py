@@ -3,6 +3,7 @@
     events, simulated_ns, both throughputs        as `points.csv` has them
     row                                           hash of the columns in `HASHED`
     breakdown                                     hash of the point's activities and their ns per operation
+    tally                                         hash of the columns in `TALLIED`, which are of all cpus
 
 Values are taken by the name of their column and written in full (the shortest text that reads back to the
 same number), so two fingerprints are equal exactly if the results are, on any machine and under any Python,
@@ -42,7 +43,10 @@ HASHED = (
 )
 """Columns of `points.csv` in the hash `row`, in this order."""
 
-RESULTS = (*PLAIN, "row", "breakdown")
+TALLIED = ("idle_share", "interrupts_per_flush", "context_switches_per_op")
+"""Columns of `points.csv` in the hash `tally`, in this order."""
+
+RESULTS = (*PLAIN, "row", "breakdown", "tally")
 
 Fingerprint = Mapping[str, str]
 """A text for each of `RESULTS`."""
@@ -132,6 +136,7 @@ def fingerprint(row: Mapping[str, object], breakdown: Mapping[str, float]) -> Fi
         **{name: repr(row[name]) for name in PLAIN},
         "row": _digest((name, row[name]) for name in HASHED),
         "breakdown": _digest(sorted(breakdown.items())),
+        "tally": _digest((name, row[name]) for name in TALLIED),
     }
 
 

@@ -27,8 +27,7 @@ TIMES = {
     "machine": CHEAP,
     "workload": Key("lock", "xeon-e7-8895v3x4", "qspinlock-lock2", "", 2, 2025),
 }
-MEASURED = sorted(set(COLUMNS) - {*KEY, "status", "error", "idle_share"})
-"""What the model returns; the idle share is a listener's, which tests/profile holds against arithmetic."""
+MEASURED = sorted(set(COLUMNS) - {*KEY, "status", "error"})
 ROW = dict.fromkeys(MEASURED, 1.0)
 BREAKDOWN = {"user": 2.0, "lock": 1.0}
 
@@ -114,7 +113,7 @@ def test_is_a_faulty_table_refused_with_its_line(tmp_path: Path) -> None:
     for text, message in {
         header.replace("events,", ""): "columns",
         f"{header}\n{line}\n{line}": "table.csv:3: the same point twice",
-        f"{header}\nlinux-6.13,desktop-8,mmap,low,four,2025,,,,,,": "table.csv:2: threads and seed",
+        f"{header}\nlinux-6.13,desktop-8,mmap,low,four,2025,,,,,,,": "table.csv:2: threads and seed",
     }.items():
         table.write_text(text + "\n")
         with pytest.raises(InputError, match=message):
@@ -149,7 +148,7 @@ def test_does_another_seed_give_another_fingerprint() -> None:
 
 @pytest.mark.parametrize("column", MEASURED)
 def test_does_the_last_bit_of_each_measured_column_count(column: str) -> None:
-    """A column that fails here is new: name it in `PLAIN` or `HASHED` of fingerprints.py."""
+    """A column that fails here is new: name it in `PLAIN`, `HASHED` or `TALLIED` of fingerprints.py."""
     changed = ROW | {column: math.nextafter(ROW[column], 2)}
     assert fingerprint(changed, BREAKDOWN) != fingerprint(ROW, BREAKDOWN)
 

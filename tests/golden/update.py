@@ -4,7 +4,7 @@
     python -m tests.golden.update --reason "..."   prints what changed and writes it
 
 Run it at the root of the checkout. To add a point, add a line to the table that names it and leaves the
-rest empty (`linux-6.13,desktop-8,mmap,low,4,2025,,,,,,`), and run the command; to drop one, delete its line.
+rest empty (`linux-6.13,desktop-8,mmap,low,4,2025,,,,,,,`), and run the command; to drop one, delete its line.
 After a conflict of two branches keep the points of both, with the results of either, and run it once more.
 """
 

@@ -24,6 +24,7 @@ from sim.sync import (
     Mutex,
     PercpuRwSem,
     PhaseFairLock,
+    PthreadMutex,
     QueuedSpinLock,
     QueueNodes,
     Rcu,
@@ -94,6 +95,11 @@ def drowsy_mutex(machine: Machine) -> ReaderWriter:
     return Drowsy(Mutex(QueueNodes(machine, "osq"), machine.line("mutex"), scheduler, LOCK), scheduler)
 
 
+def pthread_mutex(machine: Machine) -> ReaderWriter:
+    nodes = QueueNodes(machine, "futex buckets")
+    return AllWriters(PthreadMutex(machine, nodes, machine.line("mutex"), Scheduler(machine), LOCK))
+
+
 def test_and_set(machine: Machine) -> ReaderWriter:
     return AllWriters(TasLock(machine.line("tas lock"), LOCK))
 
@@ -156,6 +162,7 @@ EXCLUSIVE: list[Callable[[Machine], ReaderWriter]] = [
     impatient_cna,
     mutex,
     drowsy_mutex,
+    pthread_mutex,
 ]
 SHARED: list[Callable[[Machine], ReaderWriter]] = [
     phase_fair,

@@ -65,7 +65,7 @@ def test_is_a_thread_woken_after_the_bucket_is_let_go() -> None:
 
     class Watched(Scheduler):
         def wake(self, waker: Cpu, sleeper: Sleeper) -> None:
-            holders.append(tokens._bucket.holder)
+            holders.append(tokens._futex.bucket.holder)
             super().wake(waker, sleeper)
 
     tokens = semaphore(machine, scheduler=Watched(machine))

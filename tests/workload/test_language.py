@@ -205,6 +205,26 @@ def test_does_a_token_pass_from_who_sends_to_who_receives() -> None:
     assert point.breakdown_ns_per_op["channel: c"] > 40_000
 
 
+def test_has_every_pair_a_channel_of_its_own() -> None:
+    """The first thread of each pair sends when it has worked, for 10 us or 30 us; the other waits for it."""
+    roles = [
+        {"count": 1, "measured": False, "steps": [{"compute": "10 us"}, {"send": "c"}]},
+        {"count": 1, "steps": [{"receive": "c"}]},
+        {"count": 1, "measured": False, "steps": [{"compute": "30 us"}, {"send": "c"}]},
+        {"who": "all", "measured": False, "steps": [{"receive": "c"}]},
+    ]
+    window = {"warm_up": "100 us", "length": "1 ms"}
+
+    def latency(roles: list[dict[str, Any]], **channel: int) -> float:
+        spec = workload(channels={"c": channel}, roles=roles, requests=None, window=window)
+        return run(spec, threads=4).latency_mean_ns
+
+    swapped = [roles[2], roles[1], roles[0], roles[3]]
+    assert latency(roles, shared_by=2) == pytest.approx(10_000, rel=0.15)
+    assert latency(swapped, shared_by=2) == pytest.approx(30_000, rel=0.15)
+    assert latency(swapped) < 25_000
+
+
 def test_does_a_full_channel_hold_its_sender_up() -> None:
     """Room for three: the producer sends three and is then as slow as the consumer."""
     roles = [

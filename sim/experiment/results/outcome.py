@@ -42,6 +42,8 @@ class Row:
     latency_p95_ns: float | None = None
     latency_p99_ns: float | None = None
     idle_share: float | None = None
+    interrupts_per_flush: float | None = None
+    context_switches_per_op: float | None = None
     simulated_ns: float | None = None
     operations: int | None = None
     events: int | None = None
@@ -83,8 +85,8 @@ class Outcome:
         return self.row.status == "failed"
 
 
-def measured(point: Point, measurement: Measurement, idle_share: float) -> Outcome:
-    """The outcome of a point that ran. *idle_share* is of all cpus of the machine, in the measured window."""
+def measured(point: Point, measurement: Measurement) -> Outcome:
+    """The outcome of a point that ran."""
     row = Row(
         *_key(point),
         throughput_ops_per_us=float(measurement.throughput_ops_per_us),
@@ -93,13 +95,19 @@ def measured(point: Point, measurement: Measurement, idle_share: float) -> Outco
         latency_p50_ns=float(measurement.latency_p50_ns),
         latency_p95_ns=float(measurement.latency_p95_ns),
         latency_p99_ns=float(measurement.latency_p99_ns),
-        idle_share=float(idle_share),
+        idle_share=_maybe(measurement.idle_share),
+        interrupts_per_flush=_maybe(measurement.interrupts_per_flush),
+        context_switches_per_op=float(measurement.context_switches_per_op),
         simulated_ns=float(measurement.simulated_ns),
         operations=int(measurement.operations),
         events=int(measurement.events),
     )
     breakdown = {activity: float(ns) for activity, ns in measurement.breakdown_ns_per_op.items()}
     return Outcome(point.id, row, breakdown, dict(point.swept))
+
+
+def _maybe(value: float | None) -> float | None:
+    return None if value is None else float(value)
 
 
 def raised(point: Point, error: Exception) -> Outcome:

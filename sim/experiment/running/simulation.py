@@ -34,19 +34,16 @@ def run_point(point: Point, record: Path | None = None, listeners: Sequence[Prob
             raise InputError(
                 Fault("the code of the model or of a plug-in changed after the experiment was read")
             )
-        from sim.profile import IdleTime, RunReport
+        from sim.profile import RunReport
 
         with watched(point.budget):
             used = rule if record is None else recorder
             if point.profile:
                 report = RunReport()
-                measurement = simulate(point, used, *listeners, *report.listeners)
-                outcome = measured(point, measurement, report.idle.share_of(point.machine_spec.cpus))
+                outcome = measured(point, simulate(point, used, *listeners, *report.listeners))
                 outcome = replace(outcome, counters=report.counters, locks=report.locks)
             else:
-                idle = IdleTime()
-                measurement = simulate(point, used, *listeners, idle)
-                outcome = measured(point, measurement, idle.share_of(point.machine_spec.cpus))
+                outcome = measured(point, simulate(point, used, *listeners))
         if isinstance(rule, Replayer):
             rule.check_ends()
     except Exception as error:

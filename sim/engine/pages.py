@@ -13,10 +13,10 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from sim.engine import Probe
+from sim.engine.probe import Probe
 
 if TYPE_CHECKING:
-    from sim.engine import Engine
+    from sim.engine.core import Engine
     from sim.engine.probe import CpuView
 
 Page = TypeVar("Page")

@@ -1,0 +1,160 @@
+"""Do the workloads named after will-it-scale's tests do, and count, what the tests do and count?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, cast
+
+import pytest
+
+from sim.designs import DesignSpec
+from sim.engine import Probe
+from sim.files import from_mapping, load_spec, presets
+from sim.hardware import MachineSpec
+from sim.workload import Budget, Measurement, WorkloadSpec, foresee, simulate
+
+NAMES = [
+    "context_switch1",
+    "malloc1",
+    "malloc2",
+    "mmap1",
+    "page_fault1",
+    "pft-one-vma",
+    "pthread_mutex1",
+    "pthread_mutex2",
+    "tlb_flush2",
+]
+SHORT = {
+    "workload.window.warm_up": "8 requests",
+    "workload.window.length": "32 requests",
+    "workload.window.skew": "0 ns",
+}
+
+
+class Calls(Probe):
+    """What is asked of address spaces from the start of the threads on."""
+
+    def __init__(self) -> None:
+        self.counted: Counter[str] = Counter()
+
+    def run_begins(self, cpus: object) -> None:
+        self.counted.clear()
+
+    def operation_begins(self, cpu: object, operation: Any) -> None:
+        self.counted[operation.name] += 1
+
+
+def spec(name: str, changes: dict[str, Any] | None = None) -> WorkloadSpec:
+    return cast("WorkloadSpec", load_spec("workload", name, from_mapping(changes or {})).spec)
+
+
+def run(
+    name: str,
+    placement: str = "threads",
+    tasks: int = 1,
+    changes: dict[str, Any] | None = None,
+    *,
+    machine: str = "skylake-104",
+    **options: Any,
+) -> Measurement:
+    workload = spec(name, changes)
+    return simulate(
+        cast("MachineSpec", load_spec("machine", machine).spec),
+        cast("DesignSpec", load_spec("design", "linux-6.13").spec),
+        workload,
+        placement=placement,
+        threads=tasks * workload.threads_per_task,
+        seed=1,
+        budget=Budget(10**7, 10**12),
+        **options,
+    )
+
+
+def test_is_each_of_them_on_board() -> None:
+    assert set(NAMES) <= set(presets.names("workload"))
+
+
+@pytest.mark.parametrize(
+    ("name", "placement"), [(name, placement) for name in NAMES for placement in spec(name).placement_names]
+)
+def test_does_each_run_with_one_task_and_with_two(name: str, placement: str) -> None:
+    workload = spec(name)
+    machine = cast("MachineSpec", load_spec("machine", "skylake-104").spec)
+    counts = [tasks * workload.threads_per_task for tasks in (1, 2, 52)]
+    assert foresee(machine, workload, placement, counts) is None
+    one, two = (run(name, placement, tasks, SHORT) for tasks in (1, 2))
+    assert one.operations >= 32
+    assert two.operations >= 64
+    if placement == "processes":
+        assert two.throughput_ops_per_us == pytest.approx(2 * one.throughput_ops_per_us, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "call", "per_operation"),
+    [
+        ("mmap1", "mmap", 1),
+        ("mmap1", "munmap", 1),
+        ("malloc1", "mmap", 1),
+        ("malloc1", "touch", 1),
+        ("page_fault1", "touch", 1),
+        ("tlb_flush2", "madvise", 1),
+        ("tlb_flush2", "touch", 2),
+        ("pft-one-vma", "touch", 1),
+    ],
+)
+@pytest.mark.parametrize("tasks", [1, 2])
+def test_what_counts_as_an_operation(name: str, call: str, per_operation: int, tasks: int) -> None:
+    """As the test's source increments its counter; a task may be in the middle of one at the end."""
+    calls = Calls()
+    changes = {"workload.window.warm_up": "0 requests", "workload.window.length": "64 requests"}
+    found = run(name, tasks=tasks, changes=changes, probe=calls)
+    assert found.operations == 64 * tasks
+    assert per_operation * 64 * tasks <= calls.counted[call] <= per_operation * (64 * tasks + tasks)
+
+
+def test_is_a_round_trip_of_context_switch1_two_operations_and_four_switches() -> None:
+    assert run("context_switch1").context_switches_per_op == pytest.approx(2, abs=0.05)
+
+
+def test_is_half_a_task_of_context_switch1_refused() -> None:
+    machine = cast("MachineSpec", load_spec("machine", "skylake-104").spec)
+    fault = foresee(machine, spec("context_switch1"), "threads", [3])
+    assert fault is not None
+    assert "a task is 2 threads, and 3 are no whole tasks" in str(fault)
+
+
+def test_are_tasks_of_threads_one_process_and_tasks_of_processes_several() -> None:
+    """Two threads flush each other's TLB, two processes do not."""
+    assert run("tlb_flush2", "threads", 2).interrupts_per_flush == pytest.approx(1, abs=0.1)
+    assert run("tlb_flush2", "processes", 2).interrupts_per_flush == 0
+
+
+def test_do_flushes_of_many_threads_share_interrupts() -> None:
+    found = run("tlb_flush2", "threads", 16, {"workload.window.length": "64 requests"})
+    assert found.interrupts_per_flush is not None
+    assert 2 < found.interrupts_per_flush < 9
+
+
+def test_are_mappings_of_all_tasks_of_mmap1_one_after_the_other_in_their_process() -> None:
+    """Threads wait for one mmap_lock, processes each have their own."""
+    threads, processes = (
+        run("mmap1", placement, 8).breakdown_ns_per_op for placement in ("threads", "processes")
+    )
+    assert threads["lock: mmap_lock"] > 20 * processes["lock: mmap_lock"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("placement", "tasks"), [("threads", 1), ("threads", 8), ("processes", 8)])
+def test_does_the_rate_of_page_fault1_not_depend_on_the_size_of_its_mapping(
+    placement: str, tasks: int
+) -> None:
+    """8 MiB, as the file has it, and four times as much: within 4 %."""
+    short = run("page_fault1", placement, tasks)
+    longer = {
+        "workload.requests": 8192,
+        "workload.layout.stride": "32 MiB",
+        "workload.window.warm_up": "8192 requests",
+        "workload.window.length": "8192 requests",
+    }
+    long = run("page_fault1", placement, tasks, longer)
+    assert short.throughput_ops_per_us == pytest.approx(long.throughput_ops_per_us, rel=0.04)
