@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -18,7 +20,7 @@ from sim.engine import Probe, Steps
 from sim.engine.probe import CpuView, LockView, Mode
 from sim.files import load_spec, presets
 from sim.hardware import Cpu
-from sim.mm import READ, Madvise, Mmap, Mprotect, Munmap, Rights
+from sim.mm import READ, Madvise, Mmap, MmapShared, Mprotect, Munmap, Rights
 
 US = 1000 * NS
 RB = {"vma_index": "rbtree", "vma_lock": "none"}
@@ -145,6 +147,19 @@ def test_which_faults_take_mmap_lock_as_a_whole_from_6_4_to_6_9(early: bool) -> 
     assert counts == ([1, 1, 0] if early else [0, 1, 0])
 
 
+def test_does_a_fault_in_shared_memory_keep_its_vma_lock_all_the_same() -> None:
+    """Its VMA needs no anon_vma."""
+    takes = Takes()
+    process = switched(anon_vma_early_check=True, listeners=(takes,))
+
+    def maps_and_touches(cpu: Cpu) -> Steps[None]:
+        at = yield from process.space.perform(cpu, MmapShared(4))
+        yield from process.space.access(cpu, at)
+
+    process.run({0: maps_and_touches})
+    assert ("mmap_lock", "read") not in takes.taken
+
+
 # -- thp_align -----------------------------------------------------------------------------------------
 
 
@@ -177,6 +192,18 @@ SKEW = HIGHEST_PAGE % LEAF
 )
 def test_where_do_anonymous_mappings_begin(align: str, sizes: list[int], below: list[int]) -> None:
     assert placed(align, *sizes) == below
+
+
+def test_is_shared_memory_not_aligned() -> None:
+    """It is a file of tmpfs, which looks for its own place."""
+    process = switched(thp_align="always")
+    found: list[int] = []
+
+    def maps(cpu: Cpu) -> Steps[None]:
+        found.append((yield from process.space.perform(cpu, MmapShared(LEAF))))
+
+    process.run({0: maps})
+    assert found == [HIGHEST_PAGE - LEAF]
 
 
 def test_do_aligned_neighbours_merge() -> None:
@@ -252,7 +279,14 @@ def test_does_a_file_that_changes_nothing_say_so() -> None:
 
 
 def test_has_every_kernel_that_was_measured_a_design() -> None:
-    systems = {row.system for row in read_published(default_files()) if row.system.startswith("linux-")}
+    """Releases, and in the files about Linux all that is no plain release too."""
+    systems = {
+        row.system
+        for row in read_published(default_files())
+        if re.fullmatch(r"linux-\d+\.\d+(\.\d+)?", row.system)
+        or (row.system.startswith("linux-") and Path(row.file).name.startswith("linux_"))
+    }
+    assert len(systems) > 5
     assert sorted(systems - set(presets.names("design"))) == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -98,13 +99,24 @@ def test_is_every_workload_in_the_table_with_all_its_placements() -> None:
 
 
 def test_is_every_workload_in_the_table_under_each_design_that_makes_a_difference() -> None:
-    """A workload that every design can run asks nothing of one: it runs on the hardware alone."""
-    designs = {name: load_spec("design", name).spec for name in presets.names("design")}
+    """A workload that every design can run asks nothing of one: it runs on the hardware alone.
+
+    Two releases of Linux stand for all of them, which offer the same; each has some point.
+    """
+    releases = {name for name in presets.names("design") if re.match(r"linux-\d", name)} - {
+        "linux-5.1",
+        "linux-6.13",
+        "linux-6.13-invlpgb",
+        "linux-6.13-llfree",
+    }
+    designs = {
+        name: load_spec("design", name).spec for name in presets.names("design") if name not in releases
+    }
     for name in presets.names("workload"):
         workload = load_spec("workload", name).spec
         fitting = {design for design, spec in designs.items() if not lacking(spec, workload)}
         if fitting != set(designs):
-            assert fitting == {key.design for key in GOLDEN if key.workload == name}, name
+            assert fitting == {key.design for key in GOLDEN if key.workload == name} - releases, name
 
 
 def test_is_a_faulty_table_refused_with_its_line(tmp_path: Path) -> None:

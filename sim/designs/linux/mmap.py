@@ -58,7 +58,7 @@ def _place(mm: LinuxMm, cpu: Cpu, asked: Asked) -> Steps[int | Errno]:
     if mm.stat.map_count > limits.max_map_count or pages > mm.kernel.total_pages:  # __vm_enough_memory
         return Errno.ENOMEM
     if asked.at is None:
-        found = yield from _get_unmapped_area(mm, cpu, pages)
+        found = yield from _get_unmapped_area(mm, cpu, asked)
         return Errno.ENOMEM if found is None else found
     if beyond_user_memory(asked.at, pages):
         return Errno.ENOMEM
@@ -73,15 +73,16 @@ def _place(mm: LinuxMm, cpu: Cpu, asked: Asked) -> Steps[int | Errno]:
     return asked.at
 
 
-def _get_unmapped_area(mm: LinuxMm, cpu: Cpu, pages: int) -> Steps[int | None]:
-    """__get_unmapped_area of anonymous memory, top-down. Value: the first page, None if there is no room.
+def _get_unmapped_area(mm: LinuxMm, cpu: Cpu, asked: Asked) -> Steps[int | None]:
+    """__get_unmapped_area, top-down. Value: the first page, None if there is no room.
 
-    Where a huge page may begin with the mapping (`thp_align`), room is looked for with 2 MiB to spare and the
-    mapping put to the next multiple of 2 MiB in it (__thp_get_unmapped_area). Room that begins at a multiple
-    is used from its end: so a mapping still meets the one above, and merges with it.
+    Where a huge page may begin with a private anonymous mapping (`thp_align`), room is looked for with 2 MiB
+    to spare and the mapping put to the next multiple of 2 MiB in it (__thp_get_unmapped_area). Room that
+    begins at a multiple is used from its end: so a mapping still meets the one above, and merges with it.
     """
-    align = mm.switches.thp_align
-    if pages >= SLOTS and (align == "always" or (align == "multiple" and pages % SLOTS == 0)):
+    pages, align = asked.pages, mm.switches.thp_align
+    fits = align == "always" or (align == "multiple" and pages % SLOTS == 0)
+    if isinstance(asked, Mmap) and pages >= SLOTS and fits:
         room = yield from mm.tree.empty_area_rev(cpu, pages + SLOTS, FIRST_PAGE, HIGHEST_PAGE)
         if room is not None:
             return room + (-room % SLOTS or SLOTS)
