@@ -31,7 +31,7 @@ COLUMNS = (
     "source",
 )
 EXACTNESS = ("exact", "approx", "derived")
-USES = ("calibrate", "check")
+USES = ("calibrate", "check", "shown")
 _MAY_BE_EMPTY = ("placement",)
 
 
@@ -40,8 +40,9 @@ class Observation:
     """One measured number and the band a good model must stay in.
 
     *value* is in *unit* and above zero (errors are relative to it); *tolerance* is relative; *use* says
-    whether costs may be fitted to it (`calibrate`) or the model must predict it (`check`). *cells* are the
-    row's texts as written, in the order of `COLUMNS`, so that a report can repeat its input exactly.
+    whether costs may be fitted to it (`calibrate`), the model must predict it (`check`), or it is under
+    suspicion and only `shown`. *cells* are the row's texts as written, in the order of `COLUMNS`, so that a
+    report can repeat its input exactly.
     """
 
     dataset: str
