@@ -33,7 +33,7 @@ COLUMNS = (
     "source",
 )
 EXACTNESS = ("exact", "approx", "derived")
-USES = ("calibrate", "check")
+USES = ("calibrate", "check", "shown")
 _MAY_BE_EMPTY = ("placement",)
 
 
@@ -43,8 +43,8 @@ class Observation:
 
     *value* is in *unit* and above zero, for errors are relative to it; the error of a share is a difference,
     so it may be zero. *tolerance* is of that error; *use* says whether costs may be fitted to it
-    (`calibrate`) or the model must predict it (`check`). *cells* are the row's texts as written, in the order
-    of `COLUMNS`, so that a report can repeat its input exactly.
+    (`calibrate`), the model must predict it (`check`), or it is under suspicion and only `shown`. *cells* are
+    the row's texts as written, in the order of `COLUMNS`, so that a report can repeat its input exactly.
     """
 
     dataset: str

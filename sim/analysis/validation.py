@@ -5,6 +5,7 @@ once, metrics answer the questions, and every row gets a verdict:
 
 - `ok`: the relative error is within the row's tolerance;
 - `miss`: it is not, or a point that the row needs failed;
+- `shown`: nobody judges it, because the row itself is under suspicion;
 - `not covered`: the model cannot be asked, and `note` says why.
 
 Rows marked `calibrate` may have been fitted; rows marked `check` are predictions. They are summed up apart.
@@ -33,7 +34,7 @@ from sim.experiment import (
 if TYPE_CHECKING:
     pass
 
-OK, MISS, NOT_COVERED = "ok", "miss", "not covered"
+OK, MISS, SHOWN, NOT_COVERED = "ok", "miss", "shown", "not covered"
 RESULT_COLUMNS = (*COLUMNS, "simulated", "relative_error", "verdict")
 
 Runner = Callable[[Sequence[CellName], int, Progress | None], pd.DataFrame]
@@ -169,10 +170,11 @@ def judge(row: Observation, question: Question | str, found: Mapping[CellName, S
     try:
         answers = question.answer(found)
     except PointFailedError as failure:
-        return Judgement(row, math.nan, math.nan, MISS, f"not simulated: {failure}", points)
+        verdict = SHOWN if row.use == SHOWN else MISS
+        return Judgement(row, math.nan, math.nan, verdict, f"not simulated: {failure}", points)
     simulated = question.fold(list(answers.values()))
     error = question.metric.error(simulated, row.value, question.factor)
-    verdict = OK if abs(error) <= row.tolerance + 1e-9 else MISS
+    verdict = SHOWN if row.use == SHOWN else OK if abs(error) <= row.tolerance + 1e-9 else MISS
     several = [f"{name} {plain_number(value)}" for name, value in answers.items()] if len(answers) > 1 else []
     return Judgement(row, simulated, error, verdict, ", ".join(several), points)
 

@@ -19,7 +19,7 @@ import pandas as pd
 from sim.analysis.activities import grouped
 from sim.analysis.metrics import KNEE_GAIN, CellName
 from sim.analysis.tables import FROM_LATENCY, POINT_KEYS, THROUGHPUT
-from sim.analysis.validation import MISS, OK, RESULT_COLUMNS, Judgement, ValidationResult
+from sim.analysis.validation import MISS, OK, RESULT_COLUMNS, SHOWN, Judgement, ValidationResult
 from sim.analysis.wording import duration, plain_number
 from sim.errors import Fault, InputError
 from sim.files import read_document, write_atomically
@@ -28,7 +28,7 @@ from sim.terminal import Console, TextTable, styled
 
 NOT_EXPLAINED = "not explained yet"
 _MARKUP = re.compile(r"[\\`*<\[|]")
-_COLOURS = {OK: "green", MISS: "red"}
+_COLOURS = {OK: "green", MISS: "red", SHOWN: "yellow"}
 
 
 def render(result: ValidationResult, console: Console) -> None:
@@ -114,7 +114,8 @@ def _page(result: ValidationResult, explanations: Mapping[str, str]) -> Iterator
         "",
         "Published rows are in `results/published/`. *Error* is simulated over published, less 1. A row is",
         "`ok` when its error is within the row's own tolerance. Costs may have been fitted to rows marked",
-        "`calibrate`; rows marked `check` are predictions.",
+        "`calibrate`; rows marked `check` are predictions. Rows marked `shown` are under suspicion: nobody",
+        "judges them.",
         "",
         "`knee_threads` is the first thread count after which further threads, however many, bring less than",
         f"{KNEE_GAIN:.0%} of what linear scaling would (on doublings of the thread count and all cpus). A",
@@ -225,7 +226,7 @@ def _time_table(result: ValidationResult, points: Sequence[CellName]) -> Iterato
 
 def _cells(judgement: Judgement) -> tuple[str, ...]:
     row = judgement.observation
-    verdict = judgement.verdict if judgement.verdict == OK else f"**{judgement.verdict}**"
+    verdict = f"**{judgement.verdict}**" if judgement.verdict == MISS else judgement.verdict
     names = (
         row.machine,
         row.system,

