@@ -16,7 +16,7 @@ from sim.designs import DesignSpec, build, spec_model
 from sim.engine import Probe, ScheduleName, Steps
 from sim.engine.probe import CpuView
 from sim.hardware import Cpu, Machine
-from sim.mm import Madvise, Mmap, Mprotect, Munmap, PageTablePage, Present, Status, slot_of
+from sim.mm import Brk, Madvise, Mmap, Mprotect, Munmap, PageTablePage, Present, Status, slot_of
 
 GIB = 1 << 18
 """Pages that a level-2 table covers."""
@@ -27,7 +27,13 @@ LEAF = 512
 
 KINDS = ["linux", "rw", "adv"]
 
-_RECORDS = {"mmap": Mmap, "munmap": Munmap, "mprotect": Mprotect, "discard": Madvise}
+_RECORDS = {
+    "mmap": Mmap,
+    "munmap": Munmap,
+    "mprotect": Mprotect,
+    "discard": Madvise,
+    "brk": Brk,
+}
 
 
 def _each_cost(family: str) -> dict[str, str]:

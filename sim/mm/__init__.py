@@ -44,6 +44,7 @@ from sim.mm.frames import MAX_ORDER, Buddy, FrameMap, OutOfMemory, Room, out_of_
 from sim.mm.invariants import BrokenInvariant
 from sim.mm.operations import (
     AllocatePages,
+    Brk,
     CreateFile,
     Fallocate,
     FreePages,
@@ -93,6 +94,7 @@ __all__ = [
     "AddressSpace",
     "AllocatePages",
     "Allocator",
+    "Brk",
     "BroadcastFlush",
     "BrokenInvariant",
     "Buddy",

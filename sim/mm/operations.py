@@ -109,6 +109,17 @@ class Madvise(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class Brk(Operation):
+    """brk(2): the heap ends before page *at* from now on. All threads of a process have one heap.
+
+    Value: the break after the call, which is the old one where the kernel refuses, as it does for page 0.
+    """
+
+    name = "brk"
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Touch(Operation):
     """User code accesses each of *pages* once, in their order: a byte of it, or the *whole* page."""
 

@@ -10,7 +10,7 @@ from sim.engine import Steps
 from sim.mm import Operation, Shootdown, Touch
 from sim.quantities import PAGE_BYTES
 from sim.workload.draws import CountDraw, SizeDraw, drawing
-from sim.workload.step_spec import MmapStep, PlacedStep, RangeStep, ShootdownStep, TouchStep
+from sim.workload.step_spec import BrkStep, MmapStep, PlacedStep, RangeStep, ShootdownStep, TouchStep
 
 if TYPE_CHECKING:
     from sim.workload.thread import Worker
@@ -98,6 +98,22 @@ def _touch(step: TouchStep) -> Action:
     return _each(_places(step), touch)
 
 
+@placed_action.register(BrkStep)
+def _brk(step: BrkStep) -> Action:
+    size, mark, may_fail = _size(step, least=0), step.mark, step.may_fail
+
+    def marked(worker: Worker) -> Steps[None]:
+        return worker.set_break(worker.mark + _or(size(worker), 0), mark=mark, may_fail=may_fail)
+
+    def current(worker: Worker) -> Steps[None]:
+        here = yield from worker.ask_break()
+        pages = _or(size(worker), 0)
+        if pages or mark:
+            yield from worker.set_break(here + pages, mark=mark, may_fail=may_fail)
+
+    return current if step.at == "break" else marked
+
+
 @placed_action.register(ShootdownStep)
 def _shootdown(step: ShootdownStep) -> Action:
     targets = 1 if step.targets == "next" else step.targets
@@ -128,10 +144,11 @@ def _each(places: Places, ask: Callable[[Worker, range], Operation]) -> Action:
     return run
 
 
-def _size(step: PlacedStep) -> Size:
+def _size(step: PlacedStep, least: int = 1) -> Size:
+    """*least* pages at least where the size is drawn."""
     if isinstance(step.size, SizeDraw):
         draw, name = drawing(step.size, 1), step.size.stream
-        return lambda worker: max(1, _pages(draw(worker.stream(name))))
+        return lambda worker: max(least, _pages(draw(worker.stream(name))))
     pages = None if step.size is None else _pages(step.size)
     return lambda worker: pages
 

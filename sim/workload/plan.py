@@ -312,8 +312,9 @@ class WorkloadPlan(Spec):
     def _places_exist_when_they_are_used(self) -> Self:
         in_layout = {"slot", "every slot", "own slots", "layout"}
         mapped = {"mapped", "all mapped"}
-        always = {"anywhere"} if self.layout is None or self.layout.base is None else {"anywhere"} | in_layout
-        known = self._places_after("setup", self.setup, always) - mapped
+        always = {"anywhere", "break"}
+        always |= in_layout if self.layout is not None and self.layout.base is not None else set()
+        known = self._places_after("setup", self.setup, always) - mapped - {"mark"}
         for part in self.parts:
             here = known
             for key, steps in part.lists():
@@ -335,11 +336,15 @@ class WorkloadPlan(Spec):
                 known |= in_layout if action.at == "layout" else set()
                 known |= {"mapped", "all mapped"}
             if action.at not in known:
-                missing = "layout.base or an mmap step at `layout`"
-                if action.at in ("mapped", "all mapped"):
-                    missing = "an mmap step"
+                missing = {
+                    "mapped": "an mmap step",
+                    "all mapped": "an mmap step",
+                    "mark": "a brk step with `mark: true`",
+                }.get(action.at, "layout.base or an mmap step at `layout`")
                 message = f"a step works at `{action.at}` without {missing} before it"
                 raise RuleError(message, {where: f"{missing} before it"})
+            if step.brk is not None and step.brk.mark:
+                known.add("mark")
         return known
 
     @model_validator(mode="after")

@@ -17,6 +17,7 @@ from sim.mm import (
     LEVELS,
     PAGES_PER_ENTRY,
     SLOTS,
+    Brk,
     Madvise,
     Mmap,
     Mprotect,
@@ -55,17 +56,21 @@ class TooLongError(Exception):
 
 
 class Ledger:
-    """Which pages are mapped, as sorted disjoint [start, end), and which have been touched."""
+    """Which pages are mapped, as sorted disjoint [start, end), and which have been touched.
+
+    The heap goes from page 1 to before page *heap* of a place of its own: no step touches it.
+    """
 
     def __init__(self) -> None:
         self.ranges: list[tuple[int, int]] = []
         self.touched: set[int] = set()
+        self.heap = 1
         self._next = USER_PAGES  # above all that a fixed mapping may claim
         self._touches = 0
 
     @property
     def mapped(self) -> int:
-        return sum(end - start for start, end in self.ranges)
+        return self.heap - 1 + sum(end - start for start, end in self.ranges)
 
     def perform(self, cpu: object, operation: Operation) -> Steps[int | None]:
         """What `AddressSpace.perform` does, in no time."""
@@ -78,6 +83,9 @@ class Ledger:
         if isinstance(operation, Touch):
             for page in operation.pages:
                 self._touch(page)
+        elif isinstance(operation, Brk):
+            self.heap = operation.at or self.heap
+            return self.heap
         elif isinstance(operation, Munmap | Mprotect | Madvise):
             if operation.pages <= 0:
                 raise RefusedStepError("works on nothing")
@@ -180,9 +188,12 @@ class Rehearsal:
     def shared(self) -> bool:
         """Whether threads map or unmap what others use: then their order decides what is left."""
         lists = [steps for part in self._plan.parts for _, steps in part.lists()]
-        actions = [step.mmap or step.munmap for steps in lists for _, step in placed_steps(steps, "")]
+        actions = [
+            step.mmap or step.munmap or step.brk for steps in lists for _, step in placed_steps(steps, "")
+        ]
         return any(
-            action is not None and (action.at in ("layout", "every slot") or action.of != "own")
+            action is not None
+            and (action.at in ("layout", "every slot", "break", "mark") or action.of != "own")
             for action in actions
         )
 

@@ -23,6 +23,7 @@ from sim.mm import (
     MAX_ORDER,
     READ_WRITE,
     AllocatePages,
+    Brk,
     FreePages,
     Madvise,
     Mmap,
@@ -39,10 +40,11 @@ from sim.mm import (
 from sim.quantities import PAGE_BYTES, Bandwidth, Cost, Duration, Size, Spec
 from sim.workload.draws import STREAM, AnyCount, AnySize, AnyTime
 
-At = Literal["anywhere", "slot", "mapped", "layout", "every slot", "own slots", "all mapped"]
+At = Literal["anywhere", "slot", "mapped", "layout", "every slot", "own slots", "all mapped", "break", "mark"]
 """Where a step works: wherever the kernel likes; a slot; what this thread's last mmap returned; the whole
 layout; each slot of all threads in turn; all slots of this thread, those side by side as one range; each
-range that this thread's mmaps have returned since the last `refill`."""
+range that this thread's mmaps have returned since the last `refill`; where the heap of the process ends;
+where this thread has seen it end and noted it."""
 
 Prot = Annotated[
     Rights,
@@ -179,6 +181,19 @@ class MadviseStep(RangeStep):
         return Madvise(place.start, len(place), self.advice)
 
 
+class BrkStep(PlacedStep):
+    """brk: let the heap of the process end *size* behind a place; `may_fail` where it may be in the way."""
+
+    asks = Brk
+
+    at: Literal["break", "mark"]
+    """Where the heap ends now, which is asked for first (`break`, as sbrk does), or this thread's `mark`."""
+    size: AnySize = 0
+    """Bytes from there on. Absent: none."""
+    mark: bool = False
+    """Whether the thread notes where the heap ends then: its `mark` from now on."""
+
+
 class ShootdownStep(RangeStep):
     """Flush the pages of a range from TLBs.
 
@@ -297,6 +312,8 @@ class Step(Spec):
     """Change what may be done with a range."""
     madvise: MadviseStep | None = None
     """Give the pages of a range back."""
+    brk: BrkStep | None = None
+    """Move the end of the heap."""
     shootdown: ShootdownStep | None = None
     """Flush a range from the TLBs of others."""
     switch_mm: Literal["next"] | None = None
@@ -374,7 +391,8 @@ class Step(Spec):
     @property
     def placed(self) -> PlacedStep | None:
         """The step as one that works somewhere in an address space, if it is one."""
-        return self.mmap or self.munmap or self.touch or self.mprotect or self.madvise or self.shootdown
+        placed = (self.mmap, self.munmap, self.touch, self.mprotect, self.madvise, self.brk, self.shootdown)
+        return next((step for step in placed if step is not None), None)
 
     @property
     def parts(self) -> dict[str, tuple[Step, ...]]:

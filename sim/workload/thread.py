@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sim.engine import Steps
 from sim.errors import ModelError
-from sim.mm import Errno, Mmap, Operation
+from sim.mm import Brk, Errno, Mmap, Operation
 
 if TYPE_CHECKING:
     from sim.engine import Engine
@@ -24,8 +24,9 @@ class Worker:
     """Who a thread is, which request it is at, what it has mapped, taken and locked.
 
     *number* counts the threads of a run, *index* those that have slots in the process which the thread is in.
-    *mapped* holds the ranges of pages that its mmap steps returned, the last one last. *space* and *slots*
-    are missing where the workload has no processes or no layout.
+    *mapped* holds the ranges of pages that its mmap steps returned, the last one last. *mark* is the page at
+    which the heap ended when the thread noted it. *space* and *slots* are missing where the workload has no
+    processes or no layout.
     """
 
     __slots__ = (
@@ -37,6 +38,7 @@ class Worker:
         "index",
         "locks",
         "mapped",
+        "mark",
         "number",
         "process",
         "request",
@@ -46,6 +48,7 @@ class Worker:
 
     space: AddressSpace
     slots: Slots
+    mark: int
 
     def __init__(self, number: int, cpu: Cpu, engine: Engine) -> None:
         self.number = number
@@ -83,6 +86,21 @@ class Worker:
             return None
         self.mapped.append(range(start, start + operation.pages))
         return int(start)
+
+    def ask_break(self) -> Steps[int]:
+        """Where the heap ends: brk(0), as the C library asks for it."""
+        return self.space.perform(self.cpu, Brk(0))
+
+    def set_break(self, at: int, *, mark: bool, may_fail: bool) -> Steps[None]:
+        """Let the heap end before page *at*. Raises `Refused` where it does not, unless it *may_fail*.
+
+        With *mark* the thread notes where it ends then.
+        """
+        end = yield from self.space.perform(self.cpu, Brk(at))
+        if end != at and not may_fail:
+            raise Refused(f"thread {self.number}: the heap cannot end at page {at:#x}; it ends at {end:#x}")
+        if mark:
+            self.mark = end
 
     def keep_mapped(self) -> None:
         """What is mapped now stays in *mapped* for good: the thread has prepared it."""

@@ -12,12 +12,14 @@ from plain import measure, plan, workload
 from pydantic import ValidationError
 
 from sim.engine import Steps
+from sim.files import load_spec
 from sim.hardware import Cpu
-from sim.mm import READ, READ_WRITE, Madvise, Mmap, Mprotect, Munmap, Operation, Touch
+from sim.mm import READ, READ_WRITE, Brk, Madvise, Mmap, Mprotect, Munmap, Operation, Touch
+from sim.workload import Budget
 from sim.workload.layout import Slots
 from sim.workload.placed import placed_action
 from sim.workload.step_spec import MmapStep, RangeStep, Step
-from sim.workload.thread import Worker
+from sim.workload.thread import Refused, Worker
 
 BASE = 1 << 20
 
@@ -28,6 +30,7 @@ class Recorder:
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
         self.next = 1000
+        self.brk = 500
 
     def perform(self, cpu: Cpu, operation: Operation) -> Steps[None]:
         start = None
@@ -38,6 +41,9 @@ class Recorder:
                 start, self.next = self.next, self.next + operation.pages
         elif isinstance(operation, Munmap):
             self.calls.append(("munmap", operation.at, operation.pages))
+        elif isinstance(operation, Brk):
+            self.calls.append(("brk", operation.at))
+            start = self.brk = operation.at or self.brk
         elif isinstance(operation, Touch):
             self.calls += [("touch" if operation.write else "read", page) for page in operation.pages]
         return start
@@ -162,3 +168,40 @@ def test_does_a_workload_protect_and_unprotect(kind: str) -> None:
     ]
     point = measure(workload(thread=steps), kind=kind, threads=3, placement="high")
     assert point.operations == 12
+
+
+def test_does_a_thread_note_where_the_heap_ends_and_come_back_to_it() -> None:
+    assert calls(
+        [
+            {"brk": {"at": "break", "mark": True}},
+            {"brk": {"at": "mark", "size": "5 KiB"}},
+            {"brk": {"at": "mark"}},
+            {"brk": {"at": "break", "size": "4 KiB"}},
+        ]
+    ) == [("brk", 0), ("brk", 500), ("brk", 502), ("brk", 500), ("brk", 0), ("brk", 501)]
+
+
+def test_is_a_mark_noted_before_it_is_used() -> None:
+    with pytest.raises(ValidationError, match="works at `mark` without a brk step with `mark: true` before"):
+        plan(thread=[{"brk": {"at": "mark"}}, {"brk": {"at": "break", "mark": True}}])
+
+
+def test_is_a_break_that_is_refused_a_failed_point_unless_it_may() -> None:
+    steps: list[dict[str, Any]] = [{"brk": {"at": "break", "size": "1 TiB"}}]
+    with pytest.raises(Refused, match="the heap cannot end at page"):
+        measure(workload(thread=steps), kind="linux", threads=1)
+    steps[0]["brk"]["may_fail"] = True
+    assert measure(workload(thread=steps), kind="linux", threads=1).operations == 4
+
+
+@pytest.mark.parametrize("workload", ["brk1", "brk2"])
+@pytest.mark.parametrize("placement", ["threads", "processes"])
+def test_does_brk_of_will_it_scale_run(workload: str, placement: str) -> None:
+    """Threads of one process wait for each other, and processes do not."""
+    spec: Any = load_spec("workload", workload).spec
+    one, two = (
+        measure(spec, kind="linux", placement=placement, threads=threads, budget=Budget(10**7, 10**12))
+        for threads in (1, 2)
+    )
+    gain = two.throughput_ops_per_us / one.throughput_ops_per_us
+    assert gain == pytest.approx(2, rel=0.01) if placement == "processes" else gain < 1.7

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from sim.designs.linux.brk import brk
 from sim.designs.linux.fault import user_fault
 from sim.designs.linux.madvise import madvise
 from sim.designs.linux.mm import LinuxMm
@@ -12,7 +13,7 @@ from sim.designs.linux.mprotect import mprotect
 from sim.designs.linux.munmap import munmap
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import Handlers, Madvise, Mmap, MmapFile, MmapShared, Mprotect, Munmap
+from sim.mm import Brk, Handlers, Madvise, Mmap, MmapFile, MmapShared, Mprotect, Munmap
 
 
 class LinuxSpace(LinuxMm):
@@ -27,6 +28,7 @@ class LinuxSpace(LinuxMm):
         Munmap: munmap,
         Mprotect: mprotect,
         Madvise: madvise,
+        Brk: brk,
     }
 
     def fault(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:

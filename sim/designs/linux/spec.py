@@ -58,6 +58,8 @@ class Costs(Spec):
     """Find, check, gather and detach under the write lock, without splits and tree stores."""
     munmap_complete: Cost
     """The read-locked rest: zap set-up, mmu_gather, free_pgtables, accounting."""
+    brk: Cost
+    """Checks and accounting of a heap that grows, without VMA and tree store."""
     tree_node: Cost
     """Search in one maple node."""
     tree_store: Cost
