@@ -109,6 +109,23 @@ class Madvise(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class Mremap(Operation):
+    """mremap(2): the *pages* pages from *at* on, a part of one mapping, become *new_pages*.
+
+    They stay where they are if there is room. Else they move if they *may_move* (MREMAP_MAYMOVE), with all
+    that is in them; with *to* they move there, whatever is mapped there (MREMAP_FIXED). Value: the first
+    page.
+    """
+
+    name = "mremap"
+    at: int
+    pages: int
+    new_pages: int
+    may_move: bool = True
+    to: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Brk(Operation):
     """brk(2): the heap ends before page *at* from now on. All threads of a process have one heap.
 

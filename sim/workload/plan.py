@@ -325,6 +325,7 @@ class WorkloadPlan(Spec):
         """The places that exist after *steps*. Raises `RuleError` for one that does not when it is used."""
         known = set(known)
         in_layout = {"slot", "every slot", "own slots", "layout"}
+        mapped = {"mapped", "all mapped"}
         for where, step in placed_steps(steps, key):
             action = step.placed
             if action is None:
@@ -334,7 +335,7 @@ class WorkloadPlan(Spec):
                 raise RuleError(f"a step {what} without a `layout`", {where: "a `layout` in the workload"})
             if step.mmap is not None:
                 known |= in_layout if action.at == "layout" else set()
-                known |= {"mapped", "all mapped"}
+                known |= mapped
             if action.at not in known:
                 missing = {
                     "mapped": "an mmap step",
@@ -343,6 +344,10 @@ class WorkloadPlan(Spec):
                 }.get(action.at, "layout.base or an mmap step at `layout`")
                 message = f"a step works at `{action.at}` without {missing} before it"
                 raise RuleError(message, {where: f"{missing} before it"})
+            if step.mremap is not None:
+                known |= mapped
+                if step.mremap.to is not None and self.layout is None:
+                    raise RuleError("a step moves to a slot without a `layout`", {where: "a `layout`"})
             if step.brk is not None and step.brk.mark:
                 known.add("mark")
         return known

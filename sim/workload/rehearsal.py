@@ -21,6 +21,7 @@ from sim.mm import (
     Madvise,
     Mmap,
     Mprotect,
+    Mremap,
     Munmap,
     Operation,
     Touch,
@@ -80,6 +81,8 @@ class Ledger:
     def _do(self, operation: Operation) -> int | None:
         if isinstance(operation, Mmap):
             return self._mmap(operation)
+        if isinstance(operation, Mremap):
+            return self._mremap(operation)
         if isinstance(operation, Touch):
             for page in operation.pages:
                 self._touch(page)
@@ -116,6 +119,31 @@ class Ledger:
             for page in range(at, at + pages):
                 self._touch(page)
         return at
+
+    def _mremap(self, asked: Mremap) -> int:
+        """As the kernel would, if only the threads that are played were there."""
+        at, pages, new_pages = asked.at, asked.pages, asked.new_pages
+        if pages <= 0 or new_pages <= 0:
+            raise RefusedStepError("works on nothing")
+        if not self._covers(range(at, at + pages)):
+            raise RefusedStepError("works on pages that are not mapped")
+        if asked.to is None and new_pages <= pages:
+            self._cut(at + new_pages, at + pages)
+            return at
+        end = at + new_pages
+        if asked.to is None and not any(low < end and at + pages < high for low, high in self.ranges):
+            self.ranges = sorted([*self.ranges, (at + pages, end)])
+            self._next = max(self._next, end + 1)
+            return at
+        if not asked.may_move:
+            raise RefusedStepError("grows into what is mapped, and may not move")
+        if asked.to is not None and at < asked.to + new_pages and asked.to < at + pages:
+            raise RefusedStepError("moves memory to where a part of it is")
+        touched = [page - at for page in self.touched if at <= page < at + min(pages, new_pages)]
+        start = self._mmap(Mmap(new_pages, asked.to))
+        self._cut(at, at + pages)
+        self.touched.update(start + offset for offset in touched)
+        return start
 
     def _covers(self, pages: range) -> bool:
         """Whether all of *pages* are mapped."""
@@ -189,7 +217,9 @@ class Rehearsal:
         """Whether threads map or unmap what others use: then their order decides what is left."""
         lists = [steps for part in self._plan.parts for _, steps in part.lists()]
         actions = [
-            step.mmap or step.munmap or step.brk for steps in lists for _, step in placed_steps(steps, "")
+            step.mmap or step.munmap or step.mremap or step.brk
+            for steps in lists
+            for _, step in placed_steps(steps, "")
         ]
         return any(
             action is not None

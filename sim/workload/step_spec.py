@@ -28,6 +28,7 @@ from sim.mm import (
     Madvise,
     Mmap,
     Mprotect,
+    Mremap,
     Munmap,
     Operation,
     Rights,
@@ -181,6 +182,26 @@ class MadviseStep(RangeStep):
         return Madvise(place.start, len(place), self.advice)
 
 
+class MremapStep(PlacedStep):
+    """mremap: a range becomes longer or shorter, or lies elsewhere. What it has become is `mapped` from then
+    on."""
+
+    asks = Mremap
+
+    at: Literal["slot", "mapped"]
+    """A `slot`, or what this thread's last mmap returned (`mapped`)."""
+    new_size: AnySize
+    """Bytes that it has afterwards."""
+    may_move: bool = True
+    """Whether it may move where there is no room for it (MREMAP_MAYMOVE)."""
+    to: Literal["slot"] | None = None
+    """Where it moves in any case (MREMAP_FIXED): the slot of this request. Absent: where there is room."""
+
+    def operation(self, place: range, new_pages: int, to: int | None) -> Mremap:
+        """The step as an operation on the pages of *place*."""
+        return Mremap(place.start, len(place), new_pages, self.may_move, to)
+
+
 class BrkStep(PlacedStep):
     """brk: let the heap of the process end *size* behind a place; `may_fail` where it may be in the way."""
 
@@ -312,6 +333,8 @@ class Step(Spec):
     """Change what may be done with a range."""
     madvise: MadviseStep | None = None
     """Give the pages of a range back."""
+    mremap: MremapStep | None = None
+    """Make a range longer or shorter, or move it."""
     brk: BrkStep | None = None
     """Move the end of the heap."""
     shootdown: ShootdownStep | None = None
@@ -391,8 +414,8 @@ class Step(Spec):
     @property
     def placed(self) -> PlacedStep | None:
         """The step as one that works somewhere in an address space, if it is one."""
-        placed = (self.mmap, self.munmap, self.touch, self.mprotect, self.madvise, self.brk, self.shootdown)
-        return next((step for step in placed if step is not None), None)
+        kinds = (self.mmap, self.munmap, self.touch, self.mprotect, self.madvise, self.mremap, self.brk)
+        return next((step for step in (*kinds, self.shootdown) if step is not None), None)
 
     @property
     def parts(self) -> dict[str, tuple[Step, ...]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sim.engine import Steps
 from sim.errors import ModelError
-from sim.mm import Brk, Errno, Mmap, Operation
+from sim.mm import Brk, Errno, Mmap, Mremap, Operation
 
 if TYPE_CHECKING:
     from sim.engine import Engine
@@ -85,6 +85,17 @@ class Worker:
         if start.__class__ is Errno:
             return None
         self.mapped.append(range(start, start + operation.pages))
+        return int(start)
+
+    def remap(self, operation: Mremap, *, may_fail: bool = False) -> Steps[int | None]:
+        """Perform *operation*; where its range was in *mapped* there is what it has become, the last one."""
+        start = yield from self.perform(operation, may_fail=may_fail)
+        if start.__class__ is Errno:
+            return None
+        old = range(operation.at, operation.at + operation.pages)
+        if old in self.mapped:
+            self.mapped.remove(old)
+        self.mapped.append(range(start, start + operation.new_pages))
         return int(start)
 
     def ask_break(self) -> Steps[int]:

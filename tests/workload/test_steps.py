@@ -14,14 +14,16 @@ from pydantic import ValidationError
 from sim.engine import Steps
 from sim.files import load_spec
 from sim.hardware import Cpu
-from sim.mm import READ, READ_WRITE, Brk, Madvise, Mmap, Mprotect, Munmap, Operation, Touch
-from sim.workload import Budget
+from sim.mm import READ, READ_WRITE, Brk, Madvise, Mmap, Mprotect, Mremap, Munmap, Operation, Touch
+from sim.workload import Budget, never_works
 from sim.workload.layout import Slots
 from sim.workload.placed import placed_action
 from sim.workload.step_spec import MmapStep, RangeStep, Step
 from sim.workload.thread import Refused, Worker
 
 BASE = 1 << 20
+GROW = {"mremap": {"at": "slot", "new_size": "16 KiB", "may_move": False}}
+SHRINK = {"mremap": {"at": "slot", "new_size": "4 KiB"}}
 
 
 class Recorder:
@@ -41,6 +43,9 @@ class Recorder:
                 start, self.next = self.next, self.next + operation.pages
         elif isinstance(operation, Munmap):
             self.calls.append(("munmap", operation.at, operation.pages))
+        elif isinstance(operation, Mremap):
+            self.calls.append(("mremap", operation.at, operation.pages, operation.new_pages, operation.to))
+            start = 2000
         elif isinstance(operation, Brk):
             self.calls.append(("brk", operation.at))
             start = self.brk = operation.at or self.brk
@@ -168,6 +173,60 @@ def test_does_a_workload_protect_and_unprotect(kind: str) -> None:
     ]
     point = measure(workload(thread=steps), kind=kind, threads=3, placement="high")
     assert point.operations == 12
+
+
+def test_is_what_mremap_leaves_what_is_mapped() -> None:
+    slot = BASE + 16 + 2
+    assert calls(
+        [
+            {"mmap": {"at": "slot"}},
+            {"mremap": {"at": "slot", "size": "4 KiB", "new_size": "16 KiB"}},
+            {"munmap": {"at": "mapped"}},
+            {"mremap": {"at": "mapped", "new_size": "4 KiB", "to": "slot"}},
+            {"munmap": {"at": "all mapped"}},
+        ]
+    ) == [
+        ("mmap", 2, slot),
+        ("mremap", slot, 1, 4, None),
+        ("munmap", 2000, 4),
+        ("mremap", 2000, 4, 1, slot),
+        ("munmap", slot, 2),
+        ("munmap", 2000, 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ([{"munmap": {"at": "slot"}}, SHRINK], "works on pages that are not mapped"),
+        ([GROW, {"touch": {"at": "mapped"}}, {"munmap": {"at": "mapped"}}], None),
+        ([GROW, {"touch": {"at": "slot", "size": "16 KiB"}}], None),  # it has grown in place
+        ([{"mmap": {"at": "slot", "size": "12 KiB"}}, GROW], "grows into what is mapped, and may not move"),
+        ([SHRINK, {"touch": {"at": "slot"}}], "touches pages that are not mapped"),
+        ([SHRINK, {"mmap": {"at": "slot"}}, {"mremap": {"at": "mapped", "new_size": "8 KiB", "to": "slot"}}],
+         "moves memory to where a part of it is"),
+    ],
+)  # fmt: skip
+def test_does_a_rehearsal_know_what_mremap_leaves(steps: list[dict[str, Any]], message: str | None) -> None:
+    layout = {"request": "8 KiB", "stride": "1 MiB", "base": "4 GiB", "slots": 1}
+    bare = {"requests": 1, "measured": None, "stack": None, "placements": None}
+    fault = never_works(workload(thread=[{"mmap": {"at": "slot"}}, *steps], layout=layout, **bare), "")
+    assert (None if fault is None else fault.message) == message
+
+
+def test_does_a_buffer_grow_by_mremap() -> None:
+    """Each thread doubles what it has mapped and touches all of it; on Linux it may move each time."""
+    steps = [
+        {"mmap": {"at": "anywhere", "size": "16 KiB"}},
+        {"touch": {"at": "mapped"}},
+        *[
+            step
+            for size in ("32 KiB", "64 KiB")
+            for step in ({"mremap": {"at": "mapped", "new_size": size}}, {"touch": {"at": "mapped"}})
+        ],
+        {"munmap": {"at": "mapped"}},
+    ]
+    assert measure(workload(thread=steps), kind="linux", threads=3).operations == 12
 
 
 def test_does_a_thread_note_where_the_heap_ends_and_come_back_to_it() -> None:

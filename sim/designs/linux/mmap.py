@@ -58,8 +58,7 @@ def _place(mm: LinuxMm, cpu: Cpu, asked: Asked) -> Steps[int | Errno]:
     if mm.stat.map_count > limits.max_map_count or pages > mm.kernel.total_pages:  # __vm_enough_memory
         return Errno.ENOMEM
     if asked.at is None:
-        found = yield from mm.tree.empty_area_rev(cpu, pages, FIRST_PAGE, HIGHEST_PAGE)
-        return Errno.ENOMEM if found is None else found
+        return (yield from unmapped_area(mm, cpu, pages))
     if beyond_user_memory(asked.at, pages):
         return Errno.ENOMEM
     if mm.tree.overlapping(asked.at, asked.at + pages):
@@ -71,6 +70,12 @@ def _place(mm: LinuxMm, cpu: Cpu, asked: Asked) -> Steps[int | Errno]:
         if refused is not None:
             return refused
     return asked.at
+
+
+def unmapped_area(mm: LinuxMm, cpu: Cpu, pages: int) -> Steps[int | Errno]:
+    """__get_unmapped_area, anywhere. Value: the first of so many free pages."""
+    found = yield from mm.tree.empty_area_rev(cpu, pages, FIRST_PAGE, HIGHEST_PAGE)
+    return Errno.ENOMEM if found is None else found
 
 
 def _map_region(mm: LinuxMm, cpu: Cpu, start: int, end: int, area: Area, pgoff: int) -> Steps[None]:

@@ -10,10 +10,11 @@ from sim.designs.linux.madvise import madvise
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.mmap import mmap
 from sim.designs.linux.mprotect import mprotect
+from sim.designs.linux.mremap import mremap
 from sim.designs.linux.munmap import munmap
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import Brk, Handlers, Madvise, Mmap, MmapFile, MmapShared, Mprotect, Munmap
+from sim.mm import Brk, Handlers, Madvise, Mmap, MmapFile, MmapShared, Mprotect, Mremap, Munmap
 
 
 class LinuxSpace(LinuxMm):
@@ -29,6 +30,7 @@ class LinuxSpace(LinuxMm):
         Mprotect: mprotect,
         Madvise: madvise,
         Brk: brk,
+        Mremap: mremap,
     }
 
     def fault(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:

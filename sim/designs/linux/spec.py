@@ -60,6 +60,12 @@ class Costs(Spec):
     """The read-locked rest: zap set-up, mmu_gather, free_pgtables, accounting."""
     brk: Cost
     """Checks and accounting of a heap that grows, without VMA and tree store."""
+    mremap: Cost
+    """Checks of mremap, and what move_vma and copy_vma do beside VMA, tree store, tables and unmapping."""
+    move_page: Cost
+    """Move one PTE: clear it, set it at its new place."""
+    move_table: Cost
+    """Move a whole table: clear one entry of an upper table, set another one."""
     tree_node: Cost
     """Search in one maple node."""
     tree_store: Cost

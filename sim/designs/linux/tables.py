@@ -13,13 +13,26 @@ if TYPE_CHECKING:
     from sim.designs.linux.mm import LinuxMm
 
 
-def ensure_leaf_table(mm: LinuxMm, cpu: Cpu, page: int) -> Steps[PageTablePage]:
-    """__pud_alloc, __pmd_alloc, __pte_alloc: make missing tables; value is the level-1 table.
+def table_at(mm: LinuxMm, page: int, level: int) -> PageTablePage | None:
+    """The table of *level* that has an entry for *page*, if it exists."""
+    table: PageTablePage | None = mm.root
+    while table is not None and table.level > level:
+        table = table.child(slot_of(page, table.level))
+    return table
 
-    The page is allocated before the lock is taken; whoever comes second gives his back.
+
+def ensure_leaf_table(mm: LinuxMm, cpu: Cpu, page: int) -> Steps[PageTablePage]:
+    """`ensure_table` down to level 1."""
+    return ensure_table(mm, cpu, page, 1)
+
+
+def ensure_table(mm: LinuxMm, cpu: Cpu, page: int, level: int) -> Steps[PageTablePage]:
+    """__pud_alloc, __pmd_alloc, __pte_alloc: make missing tables; value is the one of *level*.
+
+    The page is allocated before the lock is taken; whoever comes second gives his back. Raises `OutOfMemory`.
     """
     table = mm.root
-    while table.level > 1:
+    while table.level > level:
         slot = slot_of(page, table.level)
         child = table.child(slot)
         if child is None:
