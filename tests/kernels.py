@@ -16,7 +16,20 @@ from sim.designs import DesignSpec, build, spec_model
 from sim.engine import Probe, ScheduleName, Steps
 from sim.engine.probe import CpuView
 from sim.hardware import Cpu, Machine
-from sim.mm import Brk, Madvise, Mmap, Mprotect, Mremap, Munmap, PageTablePage, Present, Status, slot_of
+from sim.mm import (
+    Brk,
+    Madvise,
+    Mlock,
+    Mmap,
+    Mprotect,
+    Mremap,
+    Munlock,
+    Munmap,
+    PageTablePage,
+    Present,
+    Status,
+    slot_of,
+)
 
 GIB = 1 << 18
 """Pages that a level-2 table covers."""
@@ -34,6 +47,8 @@ _RECORDS = {
     "discard": Madvise,
     "brk": Brk,
     "mremap": Mremap,
+    "mlock": Mlock,
+    "munlock": Munlock,
 }
 
 

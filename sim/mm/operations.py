@@ -99,7 +99,8 @@ class Mprotect(Operation):
 class Madvise(Operation):
     """madvise(2). `dontneed` gives the pages back; the range stays mapped.
 
-    Where the range has a hole the rest is done all the same, and the value is `ENOMEM`.
+    Where the range has a hole the rest is done all the same, and the value is `ENOMEM`. Locked memory ends
+    the call (`EINVAL`).
     """
 
     name = "madvise"
@@ -134,6 +135,29 @@ class Brk(Operation):
 
     name = "brk"
     at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mlock(Operation):
+    """mlock2(2): the *pages* pages from *at* on are brought in and stay in memory.
+
+    *on_fault* (MLOCK_ONFAULT): they are not brought in, and stay once they are. Where the range has a hole
+    the call ends there (`ENOMEM`), and what lies before it is locked.
+    """
+
+    name = "mlock"
+    at: int
+    pages: int
+    on_fault: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Munlock(Operation):
+    """munlock(2): they need not stay any more."""
+
+    name = "munlock"
+    at: int
+    pages: int
 
 
 @dataclass(frozen=True, slots=True)

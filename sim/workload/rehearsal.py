@@ -19,9 +19,11 @@ from sim.mm import (
     SLOTS,
     Brk,
     Madvise,
+    Mlock,
     Mmap,
     Mprotect,
     Mremap,
+    Munlock,
     Munmap,
     Operation,
     Touch,
@@ -89,7 +91,7 @@ class Ledger:
         elif isinstance(operation, Brk):
             self.heap = operation.at or self.heap
             return self.heap
-        elif isinstance(operation, Munmap | Mprotect | Madvise):
+        elif isinstance(operation, Munmap | Mprotect | Madvise | Mlock | Munlock):
             if operation.pages <= 0:
                 raise RefusedStepError("works on nothing")
             pages = range(operation.at, operation.at + operation.pages)
@@ -99,6 +101,9 @@ class Ledger:
                 self._cut(pages.start, pages.stop)
             elif isinstance(operation, Madvise):
                 self._forget(pages.start, pages.stop)
+            elif isinstance(operation, Mlock) and not operation.on_fault:
+                for page in pages:
+                    self._touch(page)
         return None
 
     def _mmap(self, asked: Mmap) -> int:

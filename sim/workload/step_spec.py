@@ -26,9 +26,11 @@ from sim.mm import (
     Brk,
     FreePages,
     Madvise,
+    Mlock,
     Mmap,
     Mprotect,
     Mremap,
+    Munlock,
     Munmap,
     Operation,
     Rights,
@@ -126,8 +128,7 @@ class RangeStep(PlacedStep):
     """A `slot`; what this thread's last mmap returned (`mapped`); the whole `layout`; `every slot` of all
     threads in turn; all of this thread's `own slots`; `all mapped` ranges since the refill."""
     every: PositiveInt = 1
-    """Only every so many pages of the range, from its first on. munmap, mprotect and madvise are then a call
-    for each."""
+    """Only every so many pages of the range, from its first on. System calls are then one for each."""
     pages: AnyCount | None = None
     """How many pages are meant, from the first of them on. Absent: all of the range."""
 
@@ -180,6 +181,27 @@ class MadviseStep(RangeStep):
 
     def operation(self, place: range) -> Madvise:
         return Madvise(place.start, len(place), self.advice)
+
+
+class MlockStep(RangeStep):
+    """mlock: bring the range in and keep it in memory."""
+
+    asks = Mlock
+
+    on_fault: bool = False
+    """Whether pages are not brought in and stay only once somebody has touched them (MLOCK_ONFAULT)."""
+
+    def operation(self, place: range) -> Mlock:
+        return Mlock(place.start, len(place), self.on_fault)
+
+
+class MunlockStep(RangeStep):
+    """munlock: the range need not stay in memory any more."""
+
+    asks = Munlock
+
+    def operation(self, place: range) -> Munlock:
+        return Munlock(place.start, len(place))
 
 
 class MremapStep(PlacedStep):
@@ -333,6 +355,10 @@ class Step(Spec):
     """Change what may be done with a range."""
     madvise: MadviseStep | None = None
     """Give the pages of a range back."""
+    mlock: MlockStep | None = None
+    """Bring a range in and keep it in memory."""
+    munlock: MunlockStep | None = None
+    """Let a range be evicted again."""
     mremap: MremapStep | None = None
     """Make a range longer or shorter, or move it."""
     brk: BrkStep | None = None
@@ -415,7 +441,8 @@ class Step(Spec):
     def placed(self) -> PlacedStep | None:
         """The step as one that works somewhere in an address space, if it is one."""
         kinds = (self.mmap, self.munmap, self.touch, self.mprotect, self.madvise, self.mremap, self.brk)
-        return next((step for step in (*kinds, self.shootdown) if step is not None), None)
+        others = (self.mlock, self.munlock, self.shootdown)
+        return next((step for step in (*kinds, *others) if step is not None), None)
 
     @property
     def parts(self) -> dict[str, tuple[Step, ...]]:

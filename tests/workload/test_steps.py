@@ -7,15 +7,28 @@ from typing import Any
 
 import pytest
 from kernels import KINDS
-from machines import run, small_machine
+from machines import raw_spec, run, small_machine
 from plain import measure, plan, workload
 from pydantic import ValidationError
 
 from sim.engine import Steps
 from sim.files import load_spec
-from sim.hardware import Cpu
-from sim.mm import READ, READ_WRITE, Brk, Madvise, Mmap, Mprotect, Mremap, Munmap, Operation, Touch
-from sim.workload import Budget, never_works
+from sim.hardware import Cpu, MachineSpec
+from sim.mm import (
+    READ,
+    READ_WRITE,
+    Brk,
+    Madvise,
+    Mlock,
+    Mmap,
+    Mprotect,
+    Mremap,
+    Munlock,
+    Munmap,
+    Operation,
+    Touch,
+)
+from sim.workload import Budget, foresee, never_works
 from sim.workload.layout import Slots
 from sim.workload.placed import placed_action
 from sim.workload.step_spec import MmapStep, RangeStep, Step
@@ -141,16 +154,20 @@ def test_do_steps_carry_their_rights_and_advice() -> None:
         {"mmap": {"at": "slot", "prot": "r"}},
         {"mprotect": {"at": "slot", "prot": "rw"}},
         {"madvise": {"at": "mapped"}},
+        {"mlock": {"at": "mapped", "on_fault": True}},
+        {"munlock": {"at": "mapped"}},
     ]
     chosen = plan(thread=steps)
     slot = range(10, 12)
-    first, second, third = (step.placed for step in chosen.thread or ())
+    first, second, third, *others = (step.placed for step in chosen.thread or ())
     assert isinstance(first, MmapStep)
     assert first.operation(2, 10) == Mmap(2, 10, READ)
     assert isinstance(second, RangeStep)
     assert second.operation(slot) == Mprotect(10, 2, READ_WRITE)
     assert isinstance(third, RangeStep)
     assert third.operation(slot) == Madvise(10, 2, "dontneed")
+    found = [other.operation(slot) for other in others if isinstance(other, RangeStep)]
+    assert found == [Mlock(10, 2, True), Munlock(10, 2)]
 
 
 @pytest.mark.parametrize("prot", ["", "rr", "rwz", "read", 3, None])
@@ -173,6 +190,15 @@ def test_does_a_workload_protect_and_unprotect(kind: str) -> None:
     ]
     point = measure(workload(thread=steps), kind=kind, threads=3, placement="high")
     assert point.operations == 12
+
+
+def test_is_locked_memory_held_and_foreseen_to_be() -> None:
+    """More than there is: the file is refused before it runs."""
+    spec = workload(thread=[{"mmap": {"at": "anywhere", "size": "64 MiB"}}, {"mlock": {"at": "mapped"}}])
+    machine = MachineSpec.model_validate(raw_spec({"memory": {"size_per_socket": "16 MiB"}}))
+    fault = foresee(machine, spec, "low", [1])
+    assert fault is not None
+    assert "at once" in fault.message or "hold" in fault.message
 
 
 def test_is_what_mremap_leaves_what_is_mapped() -> None:
@@ -202,6 +228,8 @@ def test_is_what_mremap_leaves_what_is_mapped() -> None:
         ([GROW, {"touch": {"at": "mapped"}}, {"munmap": {"at": "mapped"}}], None),
         ([GROW, {"touch": {"at": "slot", "size": "16 KiB"}}], None),  # it has grown in place
         ([{"mmap": {"at": "slot", "size": "12 KiB"}}, GROW], "grows into what is mapped, and may not move"),
+        ([{"munmap": {"at": "slot", "size": "4 KiB"}}, {"mlock": {"at": "slot"}}],
+         "works on pages that are not mapped"),
         ([SHRINK, {"touch": {"at": "slot"}}], "touches pages that are not mapped"),
         ([SHRINK, {"mmap": {"at": "slot"}}, {"mremap": {"at": "mapped", "new_size": "8 KiB", "to": "slot"}}],
          "moves memory to where a part of it is"),

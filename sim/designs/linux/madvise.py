@@ -36,6 +36,9 @@ def madvise(mm: LinuxMm, cpu: Cpu, asked: Madvise) -> Steps[Errno | None]:
         if vma.start > at:
             refused, at = Errno.ENOMEM, vma.start
         stop = min(vma.end, end)
+        if vma.locked:
+            refused = Errno.EINVAL
+            break
         yield from _dontneed(mm, cpu, vma, at, stop)
         at = stop
     yield from mm.mmap_lock.read_unlock(cpu)

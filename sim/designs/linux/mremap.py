@@ -12,6 +12,7 @@ What is locked (mlock) and has grown is faulted in afterwards.
 from __future__ import annotations
 
 from sim.designs.linux.activities import VMA_WORK
+from sim.designs.linux.fault import populate
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.mmap import unmapped_area
 from sim.designs.linux.modify import link_new, merge_new_range
@@ -50,7 +51,10 @@ def mremap(mm: LinuxMm, cpu: Cpu, asked: Mremap) -> Steps[int | Errno]:
         value = yield from unmap(mm, cpu, at + new_pages, pages - new_pages)
         if value is None:
             return at
+    locked = not isinstance(value, Errno) and (there := mm.tree.peek(value)) is not None and there.locked
     yield from mm.write_unlock(cpu)
+    if locked and not isinstance(value, Errno) and new_pages > pages:
+        yield from populate(mm, cpu, value + pages, new_pages - pages)
     return value
 
 
@@ -92,6 +96,7 @@ def _merge_extend(mm: LinuxMm, cpu: Cpu, vma: Vma, at: int, more: int) -> Steps[
     )
     yield from mm.counters_line.store(cpu, VMA_WORK)  # total_vm, data_vm
     mm.stat.vm_stat_account(vma.area, more)
+    mm.stat.locked_vm += more if vma.locked else 0
     return at
 
 
@@ -130,6 +135,7 @@ def _move_vma(
     vma, copy, rmap_locks = yield from _copy_vma(mm, cpu, vma, old, new, new_pages)
     moved = yield from move_page_tables(mm, cpu, vma, old, copy, new, pages, rmap_locks=rmap_locks)
     mm.stat.vm_stat_account(vma.area, new_pages)
+    mm.stat.locked_vm += new_pages if vma.locked else 0
     value: int | Errno = new
     if moved < pages:
         back = yield from move_page_tables(mm, cpu, copy, new, vma, old, moved, rmap_locks=True)

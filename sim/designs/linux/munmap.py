@@ -80,6 +80,7 @@ def _gather(mm: LinuxMm, cpu: Cpu, start: int, end: int) -> Steps[list[Vma] | Er
     if vmas:
         yield from mm.counters_line.store(cpu, VMA_WORK)
         mm.stat.map_count -= len(vmas)
+        mm.stat.locked_vm -= sum(vma.pages for vma in vmas if vma.locked)
     return vmas
 
 

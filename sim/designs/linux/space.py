@@ -7,6 +7,7 @@ from typing import ClassVar
 from sim.designs.linux.brk import brk
 from sim.designs.linux.fault import user_fault
 from sim.designs.linux.madvise import madvise
+from sim.designs.linux.mlock import mlock, munlock
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.mmap import mmap
 from sim.designs.linux.mprotect import mprotect
@@ -14,7 +15,19 @@ from sim.designs.linux.mremap import mremap
 from sim.designs.linux.munmap import munmap
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import Brk, Handlers, Madvise, Mmap, MmapFile, MmapShared, Mprotect, Mremap, Munmap
+from sim.mm import (
+    Brk,
+    Handlers,
+    Madvise,
+    Mlock,
+    Mmap,
+    MmapFile,
+    MmapShared,
+    Mprotect,
+    Mremap,
+    Munlock,
+    Munmap,
+)
 
 
 class LinuxSpace(LinuxMm):
@@ -31,6 +44,8 @@ class LinuxSpace(LinuxMm):
         Madvise: madvise,
         Brk: brk,
         Mremap: mremap,
+        Mlock: mlock,
+        Munlock: munlock,
     }
 
     def fault(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:

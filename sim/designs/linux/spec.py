@@ -66,6 +66,10 @@ class Costs(Spec):
     """Move one PTE: clear it, set it at its new place."""
     move_table: Cost
     """Move a whole table: clear one entry of an upper table, set another one."""
+    mlock: Cost
+    """Checks and flags of one VMA that is locked or unlocked, without joining, cutting and pages."""
+    mlock_page: Cost
+    """Look at one present page of it and set or clear its flag."""
     tree_node: Cost
     """Search in one maple node."""
     tree_store: Cost
