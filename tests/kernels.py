@@ -19,10 +19,12 @@ from sim.hardware import Cpu, Machine
 from sim.mm import (
     Brk,
     Madvise,
+    Mincore,
     Mlock,
     Mmap,
     Mprotect,
     Mremap,
+    Msync,
     Munlock,
     Munmap,
     PageTablePage,
@@ -49,6 +51,8 @@ _RECORDS = {
     "mremap": Mremap,
     "mlock": Mlock,
     "munlock": Munlock,
+    "mincore": Mincore,
+    "msync": Msync,
 }
 
 

@@ -161,6 +161,34 @@ class Munlock(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class Mincore(Operation):
+    """mincore(2). Value: for each of the *pages* pages from *at* on whether it is there.
+
+    Where the range has a hole it is `ENOMEM`.
+    """
+
+    name = "mincore"
+    at: int
+    pages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Msync(Operation):
+    """msync(2): what has been written to the range is written to its files.
+
+    *wait* (MS_SYNC, else MS_ASYNC): the call returns when that is done. *invalidate* (MS_INVALIDATE): other
+    mappings see it, and locked memory ends the call (`EBUSY`). Where the range has a hole the value is
+    `ENOMEM`, and the rest is done if anything is waited for.
+    """
+
+    name = "msync"
+    at: int
+    pages: int
+    wait: bool = True
+    invalidate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Touch(Operation):
     """User code accesses each of *pages* once, in their order: a byte of it, or the *whole* page."""
 

@@ -19,10 +19,12 @@ from sim.mm import (
     SLOTS,
     Brk,
     Madvise,
+    Mincore,
     Mlock,
     Mmap,
     Mprotect,
     Mremap,
+    Msync,
     Munlock,
     Munmap,
     Operation,
@@ -48,6 +50,9 @@ USER_PAGES = PAGES_PER_ENTRY[LEVELS] * SLOTS // 2
 """The lower half of the address space, 128 TiB: the other one is the kernel's."""
 MAX_TOUCHES = 200_000
 """After so many touches, or steps, the rehearsal breaks off: it must not take as long as a run."""
+
+
+_OverRange = Munmap | Mprotect | Madvise | Mlock | Munlock | Mincore | Msync
 
 
 class RefusedStepError(Exception):
@@ -91,7 +96,7 @@ class Ledger:
         elif isinstance(operation, Brk):
             self.heap = operation.at or self.heap
             return self.heap
-        elif isinstance(operation, Munmap | Mprotect | Madvise | Mlock | Munlock):
+        elif isinstance(operation, _OverRange):
             if operation.pages <= 0:
                 raise RefusedStepError("works on nothing")
             pages = range(operation.at, operation.at + operation.pages)

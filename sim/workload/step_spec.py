@@ -26,10 +26,12 @@ from sim.mm import (
     Brk,
     FreePages,
     Madvise,
+    Mincore,
     Mlock,
     Mmap,
     Mprotect,
     Mremap,
+    Msync,
     Munlock,
     Munmap,
     Operation,
@@ -204,6 +206,29 @@ class MunlockStep(RangeStep):
         return Munlock(place.start, len(place))
 
 
+class MincoreStep(RangeStep):
+    """mincore: ask which pages of the range are there."""
+
+    asks = Mincore
+
+    def operation(self, place: range) -> Mincore:
+        return Mincore(place.start, len(place))
+
+
+class MsyncStep(RangeStep):
+    """msync: write the range to its files."""
+
+    asks = Msync
+
+    wait: bool = True
+    """Whether the call returns when that is done (MS_SYNC), else at once (MS_ASYNC)."""
+    invalidate: bool = False
+    """Whether other mappings are made to see it (MS_INVALIDATE)."""
+
+    def operation(self, place: range) -> Msync:
+        return Msync(place.start, len(place), self.wait, self.invalidate)
+
+
 class MremapStep(PlacedStep):
     """mremap: a range becomes longer or shorter, or lies elsewhere. What it has become is `mapped` from then
     on."""
@@ -359,6 +384,10 @@ class Step(Spec):
     """Bring a range in and keep it in memory."""
     munlock: MunlockStep | None = None
     """Let a range be evicted again."""
+    mincore: MincoreStep | None = None
+    """Ask which pages of a range are there."""
+    msync: MsyncStep | None = None
+    """Write a range to its files."""
     mremap: MremapStep | None = None
     """Make a range longer or shorter, or move it."""
     brk: BrkStep | None = None
@@ -441,7 +470,7 @@ class Step(Spec):
     def placed(self) -> PlacedStep | None:
         """The step as one that works somewhere in an address space, if it is one."""
         kinds = (self.mmap, self.munmap, self.touch, self.mprotect, self.madvise, self.mremap, self.brk)
-        others = (self.mlock, self.munlock, self.shootdown)
+        others = (self.mlock, self.munlock, self.mincore, self.msync, self.shootdown)
         return next((step for step in (*kinds, *others) if step is not None), None)
 
     @property

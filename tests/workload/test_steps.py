@@ -19,10 +19,12 @@ from sim.mm import (
     READ_WRITE,
     Brk,
     Madvise,
+    Mincore,
     Mlock,
     Mmap,
     Mprotect,
     Mremap,
+    Msync,
     Munlock,
     Munmap,
     Operation,
@@ -156,6 +158,8 @@ def test_do_steps_carry_their_rights_and_advice() -> None:
         {"madvise": {"at": "mapped"}},
         {"mlock": {"at": "mapped", "on_fault": True}},
         {"munlock": {"at": "mapped"}},
+        {"mincore": {"at": "mapped"}},
+        {"msync": {"at": "mapped", "wait": False}},
     ]
     chosen = plan(thread=steps)
     slot = range(10, 12)
@@ -167,7 +171,7 @@ def test_do_steps_carry_their_rights_and_advice() -> None:
     assert isinstance(third, RangeStep)
     assert third.operation(slot) == Madvise(10, 2, "dontneed")
     found = [other.operation(slot) for other in others if isinstance(other, RangeStep)]
-    assert found == [Mlock(10, 2, True), Munlock(10, 2)]
+    assert found == [Mlock(10, 2, True), Munlock(10, 2), Mincore(10, 2), Msync(10, 2, False, False)]
 
 
 @pytest.mark.parametrize("prot", ["", "rr", "rwz", "read", 3, None])

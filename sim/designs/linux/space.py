@@ -7,11 +7,13 @@ from typing import ClassVar
 from sim.designs.linux.brk import brk
 from sim.designs.linux.fault import user_fault
 from sim.designs.linux.madvise import madvise
+from sim.designs.linux.mincore import mincore
 from sim.designs.linux.mlock import mlock, munlock
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.mmap import mmap
 from sim.designs.linux.mprotect import mprotect
 from sim.designs.linux.mremap import mremap
+from sim.designs.linux.msync import msync
 from sim.designs.linux.munmap import munmap
 from sim.engine import Steps
 from sim.hardware import Cpu
@@ -19,12 +21,14 @@ from sim.mm import (
     Brk,
     Handlers,
     Madvise,
+    Mincore,
     Mlock,
     Mmap,
     MmapFile,
     MmapShared,
     Mprotect,
     Mremap,
+    Msync,
     Munlock,
     Munmap,
 )
@@ -46,6 +50,8 @@ class LinuxSpace(LinuxMm):
         Mremap: mremap,
         Mlock: mlock,
         Munlock: munlock,
+        Mincore: mincore,
+        Msync: msync,
     }
 
     def fault(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:

@@ -70,6 +70,8 @@ class Costs(Spec):
     """Checks and flags of one VMA that is locked or unlocked, without joining, cutting and pages."""
     mlock_page: Cost
     """Look at one present page of it and set or clear its flag."""
+    mincore_page: Cost
+    """Look at one entry and note whether its page is there."""
     tree_node: Cost
     """Search in one maple node."""
     tree_store: Cost
