@@ -47,6 +47,7 @@ _RECORDS = {
     "munmap": Munmap,
     "mprotect": Mprotect,
     "discard": Madvise,
+    "madvise": Madvise,
     "brk": Brk,
     "mremap": Mremap,
     "mlock": Mlock,

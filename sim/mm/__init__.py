@@ -43,6 +43,7 @@ from sim.mm.frame_table import FrameTable, FreeList, PhysicalMemory, Pool, Refer
 from sim.mm.frames import MAX_ORDER, Buddy, FrameMap, OutOfMemory, Room, out_of_memory, size_of
 from sim.mm.invariants import BrokenInvariant
 from sim.mm.operations import (
+    Advice,
     AllocatePages,
     Brk,
     CreateFile,
@@ -97,6 +98,7 @@ __all__ = [
     "WRITE",
     "ZERO_FRAME",
     "AddressSpace",
+    "Advice",
     "AllocatePages",
     "Allocator",
     "Brk",

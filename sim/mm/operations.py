@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 from sim.mm.entries import READ_WRITE, Rights
 
@@ -95,18 +95,26 @@ class Mprotect(Operation):
     rights: Rights
 
 
+Advice: TypeAlias = Literal[
+    "dontneed", "dontneed_locked", "free", "populate_read", "populate_write", "hugepage", "nohugepage"
+]
+"""MADV_DONTNEED and so on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Madvise(Operation):
-    """madvise(2). `dontneed` gives the pages back; the range stays mapped.
+    """madvise(2). The range stays mapped.
 
-    Where the range has a hole the rest is done all the same, and the value is `ENOMEM`. Locked memory ends
-    the call (`EINVAL`).
+    `dontneed` gives its pages back; locked memory ends the call (`EINVAL`), but not with `dontneed_locked`.
+    `free` lets them be taken away as long as nobody writes to them. `populate_read` and `populate_write`
+    bring them in. `hugepage` and `nohugepage` say what they may be. Where the range has a hole the rest is
+    done all the same, and the value is `ENOMEM`; to populate ends there.
     """
 
     name = "madvise"
     at: int
     pages: int
-    advice: Literal["dontneed"] = "dontneed"
+    advice: Advice = "dontneed"
 
 
 @dataclass(frozen=True, slots=True)

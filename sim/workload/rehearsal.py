@@ -55,6 +55,13 @@ MAX_TOUCHES = 200_000
 _OverRange = Munmap | Mprotect | Madvise | Mlock | Munlock | Mincore | Msync
 
 
+def _brings_in(operation: Operation) -> bool:
+    """Whether all pages of its range are there afterwards."""
+    if isinstance(operation, Madvise):
+        return operation.advice in ("populate_read", "populate_write")
+    return isinstance(operation, Mlock) and not operation.on_fault
+
+
 class RefusedStepError(Exception):
     """A step that no kernel would carry out; the message says why. Never leaves this module."""
 
@@ -104,9 +111,9 @@ class Ledger:
                 raise RefusedStepError("works on pages that are not mapped")
             if isinstance(operation, Munmap):
                 self._cut(pages.start, pages.stop)
-            elif isinstance(operation, Madvise):
+            elif isinstance(operation, Madvise) and operation.advice in ("dontneed", "dontneed_locked"):
                 self._forget(pages.start, pages.stop)
-            elif isinstance(operation, Mlock) and not operation.on_fault:
+            elif _brings_in(operation):
                 for page in pages:
                     self._touch(page)
         return None

@@ -22,6 +22,7 @@ from pydantic import (
 from sim.mm import (
     MAX_ORDER,
     READ_WRITE,
+    Advice,
     AllocatePages,
     Brk,
     FreePages,
@@ -174,12 +175,14 @@ class MprotectStep(RangeStep):
 
 
 class MadviseStep(RangeStep):
-    """madvise: give the range's pages back; it stays mapped."""
+    """madvise: say what becomes of the range's pages; it stays mapped."""
 
     asks = Madvise
 
-    advice: Literal["dontneed"] = "dontneed"
-    """Which advice: MADV_DONTNEED."""
+    advice: Advice = "dontneed"
+    """Which advice: give them back (`dontneed`, also where they are locked: `dontneed_locked`), let them be
+    taken away until they are written again (`free`), bring them in (`populate_read`, `populate_write`), or
+    whether they may be huge (`hugepage`, `nohugepage`)."""
 
     def operation(self, place: range) -> Madvise:
         return Madvise(place.start, len(place), self.advice)
@@ -379,7 +382,7 @@ class Step(Spec):
     mprotect: MprotectStep | None = None
     """Change what may be done with a range."""
     madvise: MadviseStep | None = None
-    """Give the pages of a range back."""
+    """Give the pages of a range back, or bring them in."""
     mlock: MlockStep | None = None
     """Bring a range in and keep it in memory."""
     munlock: MunlockStep | None = None

@@ -33,6 +33,7 @@ from sim.mm import (
 from sim.workload import Budget, foresee, never_works
 from sim.workload.layout import Slots
 from sim.workload.placed import placed_action
+from sim.workload.rehearsal import rehearse
 from sim.workload.step_spec import MmapStep, RangeStep, Step
 from sim.workload.thread import Refused, Worker
 
@@ -203,6 +204,21 @@ def test_is_locked_memory_held_and_foreseen_to_be() -> None:
     fault = foresee(machine, spec, "low", [1])
     assert fault is not None
     assert "at once" in fault.message or "hold" in fault.message
+
+
+@pytest.mark.parametrize(
+    ("advice", "held"),
+    [("populate_write", 4), ("populate_read", 4), ("dontneed", 0), ("dontneed_locked", 0), ("free", 1),
+     ("hugepage", 1)],
+)  # fmt: skip
+def test_does_a_rehearsal_know_what_advice_leaves(advice: str, held: int) -> None:
+    steps = [
+        {"mmap": {"at": "anywhere", "size": "16 KiB"}},
+        {"touch": {"at": "mapped", "pages": 1}},
+        {"madvise": {"at": "mapped", "advice": advice}},
+    ]
+    chosen = plan(thread=steps, requests=1, measured=None, stack=None)
+    assert rehearse(chosen, 1, (0,)).held == held
 
 
 def test_is_what_mremap_leaves_what_is_mapped() -> None:

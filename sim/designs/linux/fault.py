@@ -85,16 +85,24 @@ def _populate_vma(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int) -> Step
         return None
     if not vma.rights:
         return Errno.EFAULT
-    refused = None
-    try:
-        for page in range(start, end):
-            yield from _handle(mm, cpu, vma, page, bool(vma.rights & WRITE), vma_locked=False)
-    except OutOfMemory:
-        refused = Errno.ENOMEM
-    except BusError:
-        refused = Errno.EFAULT
+    refused = yield from fault_in(mm, cpu, vma, start, end, write=bool(vma.rights & WRITE))
     yield from mm.lru.drain(cpu)
     return refused
+
+
+def fault_in(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, *, write: bool) -> Steps[Errno | None]:
+    """__get_user_pages of a part of *vma*, which allows it. The caller holds mmap_lock for reading.
+
+    Value: `ENOMEM` where memory ends, and `EFAULT` where its file does.
+    """
+    try:
+        for page in range(start, end):
+            yield from _handle(mm, cpu, vma, page, write, vma_locked=False)
+    except OutOfMemory:
+        return Errno.ENOMEM
+    except BusError:
+        return Errno.EFAULT
+    return None
 
 
 def _access_error(cpu: Cpu, vma: Vma, page: int, write: bool) -> SegmentationFault | None:

@@ -48,6 +48,8 @@ class Lru:
         "_cost",
         "_descriptors",
         "_frames",
+        "_lazy",
+        "_lazyfrees",
         "_lruvecs",
         "_mlocks",
         "_on_lru",
@@ -73,6 +75,9 @@ class Lru:
         self._batches: list[list[int]] = [[] for _ in machine.cpus]
         self._mlocks: list[list[tuple[int, bool]]] = [[] for _ in machine.cpus]
         """Pages whose list is to change, and whether they are on none yet."""
+        self._lazyfrees: list[list[int]] = [[] for _ in machine.cpus]
+        """Pages that are about to be among *_lazy*: those that may be taken away, unless written again."""
+        self._lazy: set[int] = set()
         self._on_lru: set[int] = set()
         self._booted: list[int] = []
 
@@ -109,11 +114,35 @@ class Lru:
 
     def is_waiting(self, cpu: Cpu, frame: int) -> bool:
         """Whether *frame* waits in a batch of *cpu*."""
-        return frame in self._batches[cpu.id] or any(frame == waits for waits, _ in self._mlocks[cpu.id])
+        changes = (waits for waits, _ in self._mlocks[cpu.id])
+        return frame in (*self._batches[cpu.id], *self._lazyfrees[cpu.id], *changes)
+
+    def is_lazyfree(self, frame: int) -> bool:
+        """Whether *frame* may be taken away without being written anywhere, if its entry is not dirty."""
+        return frame in self._lazy
+
+    def mark_lazyfree(self, cpu: Cpu, frame: int) -> Steps[None]:
+        """folio_mark_lazyfree: a page that is on a list, and not in some cpu's batch, is taken from it."""
+        if frame in self._lazy or frame not in self._on_lru:
+            return
+        cpu.work(self._cost.lru_add, LRU)
+        self._on_lru.discard(frame)
+        self._pages.in_use.get(frame)
+        batch = self._lazyfrees[cpu.id]
+        batch.append(frame)
+        if len(batch) >= self._batch:
+            yield from self._drain_lazyfrees(cpu)
+
+    def _drain_lazyfrees(self, cpu: Cpu) -> Steps[None]:
+        batch, self._lazyfrees[cpu.id] = self._lazyfrees[cpu.id], []
+        self._lazy.update(batch)
+        yield from self._move(cpu, batch)
 
     def drain(self, cpu: Cpu) -> Steps[None]:
         """lru_add_drain: move what is in the cpu's batches; the batches' own references end here."""
         yield from self._drain_new(cpu)
+        if self._lazyfrees[cpu.id]:
+            yield from self._drain_lazyfrees(cpu)
         if self._mlocks[cpu.id]:
             yield from self._drain_mlocks(cpu)
 
@@ -131,6 +160,10 @@ class Lru:
             cpu.work(self._cost.lru_add, LRU)
             return
         self._batches[cpu.id] = []
+        yield from self._move(cpu, batch)
+
+    def _move(self, cpu: Cpu, batch: list[int]) -> Steps[None]:
+        """folio_batch_move_lru, for pages that are on no list: to the one where they belong."""
         yield from self._section(cpu, batch)
         for frame in batch:
             last = yield from self._put(cpu, frame)
@@ -162,6 +195,7 @@ class Lru:
         last = self._pages.in_use.put(frame)
         if last:
             self._descriptors.forget(frame)
+            self._lazy.discard(frame)
         return last
 
     def _section(self, cpu: Cpu, frames: list[int]) -> Steps[None]:
@@ -189,6 +223,9 @@ class Lru:
         for cpu, batch in enumerate(self._batches):
             for frame in batch:
                 yield Reference(frame, "the LRU batch of cpu", cpu)
+        for cpu, batch in enumerate(self._lazyfrees):
+            for frame in batch:
+                yield Reference(frame, "the lazyfree batch of cpu", cpu)
         for cpu, changes in enumerate(self._mlocks):
             for frame, _ in changes:
                 yield Reference(frame, "the mlock batch of cpu", cpu)
@@ -200,7 +237,9 @@ class Lru:
         for frame in sorted(self._on_lru.difference(self._pages.in_use.refcount)):
             yield f"frame {frame} is on the LRU and free"
         new = [[frame for frame, is_new in changes if is_new] for changes in self._mlocks]
-        for cpu, batch in (*enumerate(self._batches), *enumerate(new)):
+        for frame in sorted(self._lazy.difference(self._pages.in_use.refcount)):
+            yield f"frame {frame} is lazyfree and free"
+        for cpu, batch in (*enumerate(self._batches), *enumerate(self._lazyfrees), *enumerate(new)):
             for frame in batch:
                 if frame in self._on_lru:
                     yield f"frame {frame} is on the LRU and in a batch of cpu {cpu}"

@@ -72,6 +72,10 @@ class Costs(Spec):
     """Look at one present page of it and set or clear its flag."""
     mincore_page: Cost
     """Look at one entry and note whether its page is there."""
+    lazyfree_page: Cost
+    """MADV_FREE: look at one present entry and clear its accessed and dirty bits."""
+    madvise_flags: Cost
+    """Advice that is a flag of a VMA: checks and the flag, without joining and cutting."""
     tree_node: Cost
     """Search in one maple node."""
     tree_store: Cost

@@ -27,6 +27,10 @@ class VmFlags(Flag):
     """Its pages stay in memory (mlock)."""
     LOCKONFAULT = auto()
     """With LOCKED: but nobody has brought them in."""
+    HUGEPAGE = auto()
+    """Huge pages are welcome (MADV_HUGEPAGE). There are none yet."""
+    NOHUGEPAGE = auto()
+    """They are not (MADV_NOHUGEPAGE)."""
 
 
 @dataclass(frozen=True, slots=True)
