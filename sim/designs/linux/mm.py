@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.counters import MmCounters
 from sim.designs.linux.maple import MapleTree
-from sim.designs.linux.tables import table_at
 from sim.designs.linux.vma import AnonVma, Area, Vma
 from sim.designs.linux.vma_locks import VMA_LOCKS, Site
 from sim.engine import Steps
@@ -27,6 +26,7 @@ from sim.mm import (
     Rights,
     Walk,
     make_flush,
+    slot_of,
 )
 from sim.sync import QueuedSpinLock, RwSem
 
@@ -251,7 +251,14 @@ class LinuxMm(AddressSpace):
 
     def leaf_table(self, page: int) -> PageTablePage | None:
         """The level-1 table of *page*, if it exists."""
-        return table_at(self, page, 1)
+        return self.table_at(page, 1)
+
+    def table_at(self, page: int, level: int) -> PageTablePage | None:
+        """The table of *level* that has an entry for *page*, if it exists."""
+        table: PageTablePage | None = self.root
+        while table is not None and table.level > level:
+            table = table.child(slot_of(page, table.level))
+        return table
 
     def table_lock(self, table: PageTablePage) -> QueuedSpinLock:
         """The split page-table lock, in the table's ptdesc."""

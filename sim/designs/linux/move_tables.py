@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.designs.linux.page_cache import inode_of
-from sim.designs.linux.tables import ensure_table, table_at
+from sim.designs.linux.tables import ensure_table
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import PAGE_TABLE, PAGES_PER_ENTRY, SLOTS, OutOfMemory, Present, slot_of
@@ -64,7 +64,7 @@ def _move(mm: LinuxMm, cpu: Cpu, vma: Vma, old: int, new: int, end: int, *, rmap
     """One part, with as high an entry as can be. Value: its pages."""
     for level in (PUD, PMD):
         extent = _extent(old, new, end, PAGES_PER_ENTRY[level])
-        source = table_at(mm, old, level)
+        source = mm.table_at(old, level)
         if source is None or source.child(slot_of(old, level)) is None:
             return extent
         target = yield from ensure_table(mm, cpu, new, level)
@@ -72,7 +72,7 @@ def _move(mm: LinuxMm, cpu: Cpu, vma: Vma, old: int, new: int, end: int, *, rmap
         if extent == PAGES_PER_ENTRY[level] and free:
             yield from _move_table(mm, cpu, vma, source, old, target, new)
             return extent
-    leaf = table_at(mm, old, 1)
+    leaf = mm.leaf_table(old)
     assert leaf is not None
     target = yield from ensure_table(mm, cpu, new, 1)
     if rmap_locks:

@@ -13,14 +13,6 @@ if TYPE_CHECKING:
     from sim.designs.linux.mm import LinuxMm
 
 
-def table_at(mm: LinuxMm, page: int, level: int) -> PageTablePage | None:
-    """The table of *level* that has an entry for *page*, if it exists."""
-    table: PageTablePage | None = mm.root
-    while table is not None and table.level > level:
-        table = table.child(slot_of(page, table.level))
-    return table
-
-
 def ensure_leaf_table(mm: LinuxMm, cpu: Cpu, page: int) -> Steps[PageTablePage]:
     """`ensure_table` down to level 1."""
     return ensure_table(mm, cpu, page, 1)
