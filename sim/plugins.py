@@ -6,6 +6,9 @@
     [project.entry-points."cortensim.vma_locks"]
     seqcount = "my_package:SeqCountLocks"  # the name is what Linux's design files write
 
+    [project.entry-points."cortensim.vma_indexes"]
+    skiplist = "my_package:SkipList"       # the same
+
 A package is imported when somebody uses what it brings and not before, so one that is broken harms nobody
 else. It may carry presets in folders of its top-level package: `designs/`, `machines/`, `workloads/` and
 `experiments/`, with a YAML file each. Its files are part of the identity of every point that uses it.
@@ -25,7 +28,11 @@ from typing import Final, Generic, NamedTuple, TypeVar, cast
 
 from sim.errors import Fault, InputError
 
-GROUPS: Final = {"cortensim.designs": "family", "cortensim.vma_locks": "vma_lock"}
+GROUPS: Final = {
+    "cortensim.designs": "family",
+    "cortensim.vma_indexes": "vma_index",
+    "cortensim.vma_locks": "vma_lock",
+}
 """Groups of entry points, and the key of design files whose values they add."""
 
 _NO_SOURCE = (".pyc", ".pyo", ".pth")

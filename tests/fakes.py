@@ -134,6 +134,7 @@ def measure(point: Point) -> Outcome:
         Measurement(
             point.threads * 16, x, 2 * x, 1 / (x + 1), x / 3, x / 7, x, 1e6 * x, 10, {"user": x, "idle": 0.1}
         ),
+        idle_share=x / 2,
     )
 
 

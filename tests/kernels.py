@@ -66,7 +66,17 @@ _LINUX: dict[str, Any] = {
     "name": "linux",
     "title": "Linux for tests",
     "family": "linux",
-    "switches": {"prefetchw_mmap_lock": True, "lru_drain_on_zap": True, "file_fault_vma_lock": True},
+    "switches": {
+        "prefetchw_mmap_lock": True,
+        "lru_drain_on_zap": True,
+        "munmap_downgrade": True,
+        "dontneed_lock": "mmap",
+        "anon_vma_early_check": False,
+        "thp_align": "none",
+        "file_fault_vma_lock": True,
+    },
+    "mmap_lock": "rwsem",
+    "vma_index": "maple",
     "vma_lock": "rwsem",
     "flush": {"method": "ipi", "concurrent": True, "asids": 6},
     "limits": {
@@ -106,7 +116,10 @@ def design(kind: str, changes: Mapping[str, Any] | None = None) -> DesignSpec:
 
 
 class Process:
-    """A process whose threads run on the first *cpus* cpus, the only ones online."""
+    """A process whose threads run on the first *cpus* cpus, the only ones online.
+
+    *spec* is a design in place of those with round costs.
+    """
 
     def __init__(
         self,
@@ -116,6 +129,7 @@ class Process:
         ties: ScheduleName = "fifo",
         seed: int = 0,
         changes: Mapping[str, Any] | None = None,
+        spec: DesignSpec | None = None,
         machine: Mapping[str, Any] | None = None,
         listeners: Sequence[Probe] = (),
     ) -> None:
@@ -124,7 +138,7 @@ class Process:
             machine, ties=ties, seed=seed, online=cpus, listeners=(self.watch, *listeners)
         )
         self.cpus = self.machine.cpus
-        self.kernel = build(self.machine, design(kind, changes))
+        self.kernel = build(self.machine, spec or design(kind, changes))
         self.space: Any = self.kernel.new_process(self.cpus[0])
         for cpu in self.cpus:
             self.space.activate(cpu)

@@ -1,6 +1,7 @@
 """Measured beside simulated: the curves of a run with what others measured at the same places.
 
-Rows of throughput and latency are drawn in the unit of their source or, for times, in a readable one.
+Rows of throughput, latency and idle share are drawn in the unit of their source or, for times, in a readable
+one.
 A filled dot is a row that costs may be fitted to, an open one a prediction. Where the workloads of a machine
 were run at one thread count only (a load that grows from one workload to the next) the workloads themselves
 are the x axis, and what they count is its scale.
@@ -18,7 +19,7 @@ from matplotlib.figure import Figure
 
 from sim.analysis.coverage import FileCatalogue
 from sim.analysis.layout import finish, grid, label_values, name_axis
-from sim.analysis.metrics import metric_named
+from sim.analysis.metrics import SHARES, metric_named
 from sim.analysis.panels import draw_lines
 from sim.analysis.published import Observation
 from sim.analysis.series import series_of, told_apart
@@ -29,7 +30,7 @@ from sim.analysis.throughput import OTHER_LABELS, throughput_curves, throughput_
 from sim.analysis.wording import placement_title, thread_count, time_scale
 
 OPEN_LABEL, FILLED_LABEL = "measured (the model predicts it)", "measured (costs may be fitted to it)"
-_COLUMNS = {"throughput": THROUGHPUT, "latency": "latency_mean_ns"}
+_COLUMNS = {"throughput": THROUGHPUT, "latency": "latency_mean_ns", "idle_share": "idle_share"}
 _WIDE = 20
 """From this ratio of the largest to the smallest value on, a logarithmic axis."""
 
@@ -63,19 +64,14 @@ class Comparison:
 def measured_figure(
     points: pd.DataFrame, published: Sequence[Observation], title: str = "", figure: Figure | None = None
 ) -> Figure | None:
-    """Throughput and latency beside what others measured at the same places; None if nobody did.
+    """Throughput, latency and idle share beside what others measured at the same places; None if nobody did.
 
     Nor is there one of a sweep: measured was what is, not what a swept value makes of it.
     """
-    catalogue = FileCatalogue()
-
-    def clock_of(name: str) -> int:
-        return catalogue.machine(name).clock if catalogue.name("machine", name) else 0
-
     points = parted(points)
     if points["variant"].nunique() > 1:
         return None
-    panels = comparisons(points, published, clock_of)
+    panels = comparisons(points, published, clocks())
     if not panels:
         return None
     rows = _rows(panels)
@@ -97,6 +93,16 @@ def measured_figure(
     return figure
 
 
+def clocks() -> Callable[[str], int]:
+    """The clock (Hz) of a shipped machine by its name; 0 of another."""
+    catalogue = FileCatalogue()
+
+    def clock_of(name: str) -> int:
+        return catalogue.machine(name).clock if catalogue.name("machine", name) else 0
+
+    return clock_of
+
+
 def draw_row(
     axes: Sequence[Axes], row: Sequence[Comparison], size: tuple[float, float], points: pd.DataFrame
 ) -> int:
@@ -106,8 +112,9 @@ def draw_row(
     """
     width, height = size
     values = pd.concat([panel.values for panel in row])
-    low, high = float(values.min()), float(values.max())
-    log = high > _WIDE * low
+    whole = SHARES[row[0].metric][row[0].unit] if row[0].metric in SHARES else None
+    low, high = (float(values.min()), float(values.max())) if whole is None else (0.0, whole)
+    log = whole is None and high > _WIDE * low
     factor, label = _axis_label(row[0], sqrt(low * high) if log else high)
     styles = design_styles(points["design"])
     ran = points.loc[points["machine"] == row[0].machine, "threads"]
@@ -123,6 +130,8 @@ def draw_row(
             log_threads_axis(ax, sorted({*map(int, ran), *map(int, panel.dots["x"])}))
         scaled = ["mean", "low", "high", "other"]
         curves = panel.curves.assign(**{name: panel.curves[name] * factor for name in scaled})
+        if whole is not None:  # an interval may reach beyond what a share can be
+            curves[["low", "high"]] = curves[["low", "high"]].clip(0, whole)
         looks = line_styles(styles, list(dict.fromkeys(curves["variant"])))
         if curves["x"].nunique() > 1:  # only what was measured has dots
             looks = {line: replace(look, marker="") for line, look in looks.items()}
@@ -155,6 +164,8 @@ def _axis_label(panel: Comparison, typical: float) -> tuple[float, str]:
     """(factor from the panel's unit, label) of an axis around *typical*."""
     if panel.metric == "throughput":
         return throughput_label(THROUGHPUT, typical, panel.unit)
+    if panel.metric in SHARES:
+        return 1.0, f"idle, of all cpus ({panel.unit})"
     factor, unit = time_scale(typical, panel.unit)
     return factor, f"mean {panel.metric} ({unit})"
 
@@ -164,11 +175,22 @@ def _rows(panels: Sequence[Comparison]) -> list[list[Comparison]]:
     groups: dict[tuple[str, str, str], list[Comparison]] = {}
     for panel in panels:
         groups.setdefault((panel.machine, panel.metric, panel.unit), []).append(panel)
-    rows = []
+    rows: list[list[Comparison]] = []
     for group in groups.values():
         width = ceil(len(group) / ceil(len(group) / 3))
-        rows += [group[start : start + width] for start in range(0, len(group), width)]
+        for start in range(0, len(group), width):
+            row = group[start : start + width]
+            rows.insert(_below(rows, row) if row[0].metric in SHARES else len(rows), row)
     return rows
+
+
+def _below(rows: Sequence[Sequence[Comparison]], row: Sequence[Comparison]) -> int:
+    """The place in *rows* for a *row* of shares: below another one of the same panels, else at the end."""
+    panels = [(panel.machine, panel.title) for panel in row]
+    same = [
+        at for at, other in enumerate(rows) if [(panel.machine, panel.title) for panel in other] == panels
+    ]
+    return same[-1] + 1 if same else len(rows)
 
 
 def comparisons(
@@ -215,7 +237,9 @@ def _simulated(points: pd.DataFrame, metric: str, factor: float) -> pd.DataFrame
     if metric == "throughput":
         curves = throughput_curves(points, THROUGHPUT, keys)
     else:
-        curves = averaged(points, _COLUMNS[metric], keys).assign(other=float("nan"))
+        column = _COLUMNS[metric]
+        known = points if column in points else points.assign(**{column: float("nan")})
+        curves = averaged(known, column, keys).assign(other=float("nan"))
     return curves.assign(**{name: curves[name] * factor for name in ("mean", "low", "high", "other")})
 
 

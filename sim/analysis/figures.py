@@ -64,7 +64,7 @@ def plot_run(run_dir: Path, out: Path | None = None, *, as_is: bool = False) -> 
     folder = out or run_dir / "plots"
     folder.mkdir(parents=True, exist_ok=True)
     figures = run_figures(run, read_published(default_files()))
-    return [path for name, figure in figures for path in _write(figure, folder, name)]
+    return [path for name, figure in figures for path in write_figure(figure, folder, name)]
 
 
 def run_figures(run: RunTables, published: list[Observation]) -> Iterator[tuple[str, Figure]]:
@@ -92,7 +92,7 @@ def _has_latency(points: pd.DataFrame) -> bool:
     return LATENCY in points and bool(finished(points)[LATENCY].notna().any())
 
 
-def _write(figure: Figure, folder: Path, name: str) -> list[Path]:
+def write_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
     """PNG and SVG, the same bytes every time: no date, and ids salted with the figure's name."""
     FigureCanvasAgg(figure)
     paths = [folder / f"{name}.png", folder / f"{name}.svg"]

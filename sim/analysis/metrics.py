@@ -7,6 +7,7 @@ another design's (`throughput_over_linux-6.13`) is built on the spot.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
@@ -21,6 +22,10 @@ _OPERATIONS = {"ops/us": 1.0, "Mops/s": 1.0, "kops/s": 1e3, "ops/s": 1e6, "fault
 """Per operation a microsecond. A workload measured in faults makes one fault an operation."""
 _TIMES = {"ns": 1.0, "us": 1e-3, "ms": 1e-6}
 """Per nanosecond; `cycles` depend on the machine's clock."""
+_SHARES = {"%": 100.0, "share": 1.0}
+SHARES = {"idle_share": _SHARES}
+"""Metrics that are shares of a whole, which may be 0, and the whole in their units. Their error is a
+difference, not a ratio."""
 
 
 class PointFailedError(CortensimError):
@@ -49,6 +54,8 @@ class Simulated:
     throughput_ops_per_us: float
     latency_mean_ns: float
     error: str = ""
+    idle_share: float = math.nan
+    """Of the time of all cpus of the machine."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +72,20 @@ class Metric:
     compute: Callable[[CellName, Mapping[CellName, Simulated]], float]
     units: Mapping[str, float]
     overall: Callable[[Sequence[float]], float] = median
+    is_share: bool = False
 
     def factor(self, unit: str, clock_hz: int) -> float | None:
         """From the metric's first unit to *unit*; None when the metric cannot be told in it."""
         if unit == "cycles" and "ns" in self.units:
             return clock_hz / 1e9
         return self.units.get(unit)
+
+    def error(self, simulated: float, published: float, factor: float) -> float:
+        """How far *simulated* is off, both in the unit of *factor*: relative, or the difference of shares.
+
+        An idle share of 45 % where 40 % was published is off by 0.05.
+        """
+        return (simulated - published) / factor if self.is_share else simulated / published - 1
 
 
 def metric_named(name: str) -> Metric | None:
@@ -121,6 +136,10 @@ def _latency(cell: CellName, simulated: Mapping[CellName, Simulated]) -> float:
     return _of(cell, simulated).latency_mean_ns
 
 
+def _idle_share(cell: CellName, simulated: Mapping[CellName, Simulated]) -> float:
+    return _of(cell, simulated).idle_share
+
+
 def _itself(cell: CellName, cpus: int) -> Sequence[CellName]:
     return [cell]
 
@@ -156,6 +175,7 @@ _RATIO_PREFIX = "throughput_over_"
 _METRICS = {
     "throughput": Metric(_itself, _throughput, _OPERATIONS),
     "latency": Metric(_itself, _latency, _TIMES),
+    "idle_share": Metric(_itself, _idle_share, _SHARES, is_share=True),
     "scaling_over_one_thread_per_thread": Metric(
         _one_and_itself, _scaling_per_thread, {"ratio": 1.0}, overall=min
     ),

@@ -6,11 +6,13 @@ every bad cell of every file is one `Fault` with `file:line` and the column's na
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from sim.analysis.metrics import SHARES
 from sim.analysis.sheets import Rule, finite, one_of, read_text, row_length_fault, rows_of, shortened, whole
 from sim.errors import Fault, InputError, nearest
 from sim.files import presets
@@ -39,9 +41,10 @@ _MAY_BE_EMPTY = ("placement",)
 class Observation:
     """One measured number and the band a good model must stay in.
 
-    *value* is in *unit* and above zero (errors are relative to it); *tolerance* is relative; *use* says
-    whether costs may be fitted to it (`calibrate`) or the model must predict it (`check`). *cells* are the
-    row's texts as written, in the order of `COLUMNS`, so that a report can repeat its input exactly.
+    *value* is in *unit* and above zero, for errors are relative to it; the error of a share is a difference,
+    so it may be zero. *tolerance* is of that error; *use* says whether costs may be fitted to it
+    (`calibrate`) or the model must predict it (`check`). *cells* are the row's texts as written, in the order
+    of `COLUMNS`, so that a report can repeat its input exactly.
     """
 
     dataset: str
@@ -114,6 +117,30 @@ def select_datasets(observations: Sequence[Observation], datasets: Sequence[str]
     return [o for o in observations if o.dataset in datasets]
 
 
+def observed(file: str, line: int, **cells: object) -> Observation:
+    """An observation that was read elsewhere, at *line* of *file*: *cells* has a value for each column.
+
+    Raises `InputError` for a cell that no row may have.
+    """
+    return _observation([str(cells[name]) for name in COLUMNS], _PLACES, file, line)
+
+
+def renamed(row: Observation, machine: str, system: str, workload: str, placement: str) -> Observation:
+    """*row* of another place."""
+    names = {"machine": machine, "system": system, "workload": workload, "placement": placement}
+    cells = (names.get(name, cell) for name, cell in zip(COLUMNS, row.cells, strict=True))
+    return replace(
+        row, machine=machine, system=system, workload=workload, placement=placement, cells=tuple(cells)
+    )
+
+
+def write_published(observations: Iterable[Observation], stream: IO[str]) -> None:
+    """Write *observations* in the format that `read_published` reads."""
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(row.cells for row in observations)
+
+
 def default_files() -> list[Path]:
     """The published files that come with the program."""
     return sorted(presets.published().glob("*.csv"))
@@ -174,7 +201,7 @@ def _observation(row: Sequence[str], places: dict[str, int], file: str, line: in
         if not text and name not in _MAY_BE_EMPTY:
             faults.append(Fault("empty cell", file=file, line=line, key=name))
         elif name in _CELLS:
-            rule = _CELLS[name]
+            rule = _SHARE if name == "value" and typed["metric"] in SHARES else _CELLS[name]
             try:
                 typed[name] = rule.parse(text)
             except ValueError:
@@ -187,6 +214,8 @@ def _observation(row: Sequence[str], places: dict[str, int], file: str, line: in
     return Observation(**typed, file=file, line=line, cells=cells)
 
 
+_PLACES = {name: place for place, name in enumerate(COLUMNS)}
+_SHARE = Rule(finite(least=0), "a finite number from 0")
 _CELLS = {
     "tasks": whole(1),
     "value": Rule(finite(above=0), "a finite number above 0"),

@@ -17,7 +17,7 @@ import pandas as pd
 
 from sim.analysis.stored import BREAKDOWN, PARQUET, POINTS, read_table, refuse_changed, swept, typed
 from sim.errors import Fault, InputError
-from sim.experiment import read_manifest
+from sim.experiment import Manifest, read_manifest
 
 CURVE_KEYS = ("design", "machine", "workload", "placement")
 POINT_KEYS = (*CURVE_KEYS, "threads")
@@ -41,12 +41,14 @@ _Z_95 = 1.959964
 
 @dataclass(frozen=True)
 class RunTables:
-    """What a run directory holds: its experiment's *name* and *title*, and its two tables."""
+    """What a run directory holds: its experiment's *name* and *title*, its two tables, and its *manifest*, if
+    it has one that can be read."""
 
     name: str
     title: str
     points: pd.DataFrame
     breakdown: pd.DataFrame
+    manifest: Manifest | None = None
 
 
 def read_run(run_dir: Path, *, as_is: bool = False) -> RunTables:
@@ -60,6 +62,7 @@ def read_run(run_dir: Path, *, as_is: bool = False) -> RunTables:
         raise InputError(Fault("no such run directory", file=str(run_dir)))
     points, breakdown = read_table(run_dir, POINTS), read_table(run_dir, BREAKDOWN)
     name = title = Path(os.path.abspath(run_dir)).name
+    manifest = None
     try:
         if (manifest := read_manifest(run_dir)) is not None:
             name = manifest.experiment.name
@@ -75,6 +78,7 @@ def read_run(run_dir: Path, *, as_is: bool = False) -> RunTables:
         title=title,
         points=labelled(typed(points, POINT_COLUMNS)),
         breakdown=labelled(typed(breakdown, BREAKDOWN_COLUMNS)),
+        manifest=manifest,
     )
 
 
@@ -126,6 +130,16 @@ def averaged(frame: pd.DataFrame, value: str = THROUGHPUT, keys: Sequence[str] =
     table["low"] = table["mean"] - half
     table["high"] = table["mean"] + half
     return table[[*keys, "mean", "low", "high", "replicates"]]
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """The mean of *values* and the ends of its 95 % confidence interval, NaN for a single value."""
+    mean = math.fsum(values) / len(values)
+    if len(values) < 2:
+        return mean, math.nan, math.nan
+    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+    half = student_t_95(len(values) - 1) * deviation / math.sqrt(len(values))
+    return mean, mean - half, mean + half
 
 
 def ratio_to(points: pd.DataFrame, baseline: str, value: str = THROUGHPUT) -> pd.DataFrame:

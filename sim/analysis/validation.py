@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from sim.analysis.coverage import Catalogue, FileCatalogue, Question, questions
-from sim.analysis.metrics import CellName, PointFailedError, Simulated
+from sim.analysis.metrics import SHARES, CellName, PointFailedError, Simulated
 from sim.analysis.published import COLUMNS, Observation, default_files, read_published, select_datasets
 from sim.analysis.tables import FROM_LATENCY, THROUGHPUT
 from sim.analysis.wording import plain_number
@@ -44,9 +44,9 @@ Runner = Callable[[Sequence[CellName], int, Progress | None], pd.DataFrame]
 class Judgement:
     """One published row beside what the model says.
 
-    *simulated* is in the row's unit and *relative_error* is simulated over published less 1; both are NaN
-    without an answer. *note* is the reason of a row that has none, or the workloads behind a group's value.
-    *points* are the cells that were simulated for it.
+    *simulated* is in the row's unit and *relative_error* is simulated over published less 1, or of shares
+    their difference; both are NaN without an answer. *note* is the reason of a row that has none, or the
+    workloads behind a group's value. *points* are the cells that were simulated for it.
     """
 
     observation: Observation
@@ -105,11 +105,15 @@ class ValidationResult:
 
     @property
     def summary(self) -> pd.DataFrame:
-        """Per dataset and use: rows, ok, miss, not_covered, median_error and worst_error (absolute)."""
+        """Per dataset and use: rows, ok, miss, not_covered, median_error and worst_error (absolute).
+
+        The errors of shares, which are differences, are not among these.
+        """
         table = self.table
+        errors = table["relative_error"].mask(table["metric"].isin(SHARES)).abs()
         marks = pd.get_dummies(table["verdict"]).reindex(columns=[OK, MISS, NOT_COVERED], fill_value=False)
         marks.columns = pd.Index(["ok", "miss", "not_covered"])
-        parts = [table[["dataset", "use"]], marks.astype(int), table["relative_error"].abs().rename("error")]
+        parts = [table[["dataset", "use"]], marks.astype(int), errors.rename("error")]
         return (
             pd.concat(parts, axis=1)
             .groupby(["dataset", "use"], sort=False)
@@ -167,7 +171,7 @@ def judge(row: Observation, question: Question | str, found: Mapping[CellName, S
     except PointFailedError as failure:
         return Judgement(row, math.nan, math.nan, MISS, f"not simulated: {failure}", points)
     simulated = question.fold(list(answers.values()))
-    error = simulated / row.value - 1
+    error = question.metric.error(simulated, row.value, question.factor)
     verdict = OK if abs(error) <= row.tolerance + 1e-9 else MISS
     several = [f"{name} {plain_number(value)}" for name, value in answers.items()] if len(answers) > 1 else []
     return Judgement(row, simulated, error, verdict, ", ".join(several), points)
@@ -189,5 +193,6 @@ def by_cell(frame: pd.DataFrame) -> dict[CellName, Simulated]:
             float(row[FROM_LATENCY if row["reported"] == "from-latency" else THROUGHPUT]),
             float(row["latency_mean_ns"]),
             str(row["error"]) or "failed" if row["status"] == "failed" else "",
+            float(row.get("idle_share", math.nan)),
         )
     return found

@@ -27,6 +27,8 @@ def placement_title(placement: str) -> str:
     """What a placement is called above a row of panels."""
     if placement in ("low", "high"):
         return f"{placement} contention"
+    if placement in ("threads", "processes"):
+        return f"as {placement}"
     return f"placement {placement}" if placement else ""
 
 

@@ -14,6 +14,8 @@ from sim.errors import Fault, InputError
 from sim.plaintext import say
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pandas import DataFrame
 
     from sim.cli.arguments import Commands
@@ -81,6 +83,11 @@ def add(commands: Commands) -> None:
     merge.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="folder of a shard")
     merge.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for the whole run")
     merge.add_argument("--no-plots", action="store_true", help="tables only")
+    for parser in (run, merge):
+        parser.add_argument(
+            "--format", choices=("will-it-scale",),
+            help="also write the points as this suite's result files, below will-it-scale/ in the folder",
+        )  # fmt: skip
 
     plot = commands.add_parser("plot", help="draw the figures of a run again")
     plot.set_defaults(command=_plot)
@@ -119,6 +126,10 @@ def _run(options: argparse.Namespace) -> int:
     if options.replay_schedule is not None:
         experiment = replaying(experiment, options.replay_schedule)
     part = f"-{options.shard.index}-of-{options.shard.count}" if options.shard else ""
+    if options.format:
+        _refuse_unwritable(
+            (cell.workload.name, cell.placement, bool(cell.assignment.swept)) for cell in experiment.cells
+        )
     out: Path = options.out or Path("results") / (
         experiment.name + ("-quick" if options.quick else "") + part
     )
@@ -163,7 +174,15 @@ def _run(options: argparse.Namespace) -> int:
         reason = (error.strerror or str(error)).lower()
         complain(f"{out}: cannot write results: {reason}; finished points are kept: continue with --resume")
         return FAILED
-    return _report(points, out, style, plots=not options.no_plots)
+    return _report(points, out, style, plots=not options.no_plots, suite=options.format is not None)
+
+
+def _refuse_unwritable(places: Iterable[tuple[str, str, bool]]) -> None:
+    """Raise `InputError` where `--format` has no place for what is run."""
+    from sim.analysis.will_it_scale import unwritable
+
+    if faults := unwritable(places):
+        raise InputError(faults)
 
 
 def _check_run_options(options: argparse.Namespace) -> None:
@@ -187,6 +206,9 @@ def _check_run_options(options: argparse.Namespace) -> None:
         faults.append(Fault("contradict each other", "--schedule and --replay-schedule"))
     if options.executor != "dask" and options.patience is not None:
         faults.append(Fault("is for a cluster", "--patience", allowed="--executor dask"))
+    if options.format is not None and options.shard is not None:
+        allowed = "`cortensim merge` with this option, when all shards are there"
+        faults.append(Fault("is for a whole run", f"--format {options.format}", allowed=allowed))
     if options.json and options.quiet:
         faults.append(Fault("contradict each other", "--json and --quiet"))
     if faults:
@@ -194,10 +216,18 @@ def _check_run_options(options: argparse.Namespace) -> None:
 
 
 def _merge(options: argparse.Namespace) -> int:
+    from sim.analysis.tables import swept_columns
     from sim.experiment import frame, merge
 
     points = frame(merge(options.runs, options.out))
-    return _report(points, options.out, "people", plots=not options.no_plots)
+    if options.format:
+        _refuse_unwritable(
+            (point["workload"], point["placement"], bool(swept_columns(points)))
+            for point in points.to_dict("records")
+        )
+    return _report(
+        points, options.out, "people", plots=not options.no_plots, suite=options.format is not None
+    )
 
 
 def _plot(options: argparse.Namespace) -> int:
@@ -209,10 +239,11 @@ def _plot(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _report(points: DataFrame, out: Path, style: Style, plots: bool) -> int:
-    """Say what came of a run, and draw it."""
+def _report(points: DataFrame, out: Path, style: Style, plots: bool, suite: bool = False) -> int:
+    """Say what came of a run, draw it, and write it as files of a *suite* if asked."""
     failed = points[points["status"] == "failed"]
     figures = []
+    files = _write_suite(points, out / "will-it-scale") if suite else []
     if plots and len(failed) < len(points):
         try:
             figures = _draw(out, out / "plots")
@@ -225,7 +256,7 @@ def _report(points: DataFrame, out: Path, style: Style, plots: bool) -> int:
                     "out": str(out),
                     "points": len(points),
                     "failed": len(failed),
-                    "tables": [str(out / name) for name in _tables(points)],
+                    "tables": [*(str(out / name) for name in _tables(points)), *map(str, files)],
                     "figures": [str(figure) for figure in figures],
                 }
             )
@@ -239,12 +270,25 @@ def _report(points: DataFrame, out: Path, style: Style, plots: bool) -> int:
             say("")
             console(sys.stdout).print(profile_table(points))
         say(f"\ntables: {out / 'points.csv'}")
+        for file in files[:1]:
+            say(f"will-it-scale: {file}" + (f" and {len(files) - 1} more" if len(files) > 1 else ""))
         for figure in figures[:1]:
             say(f"figure: {figure}")
     if len(failed):
         complain(f"{len(failed)} of {len(points)} points failed; the first: {failed.iloc[0]['error']}")
         return FAILED
     return DONE
+
+
+def _write_suite(points: DataFrame, folder: Path) -> list[Path]:
+    """The files of will-it-scale for a run that is done. Raises `InputError` where they cannot be written."""
+    from sim.analysis.will_it_scale import write_suite
+
+    try:
+        return write_suite(points, folder)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise InputError(Fault(f"cannot be written: {reason}", str(folder))) from None
 
 
 def _tables(points: DataFrame) -> list[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sim.designs.base import DesignSpec, Family, Kernel, OneOf
 from sim.designs.bench import FAMILY as BENCH
 from sim.designs.cortenmm import FAMILY as CORTENMM
 from sim.designs.linux import FAMILY as LINUX
-from sim.designs.linux import VMA_LOCKS
+from sim.designs.linux import VMA_INDEXES, VMA_LOCKS
 from sim.hardware import Machine
 from sim.mm import Operation
 from sim.plugins import Part, Plugin, Registry
@@ -44,9 +46,8 @@ def parts_of(spec: DesignSpec) -> tuple[Part, ...]:
 
 def refusal(plugin: Plugin) -> str | None:
     """Why *plugin* cannot be used, if so. Imports it."""
-    if plugin.group == VMA_LOCKS.group:
-        return VMA_LOCKS.refusal(plugin)
-    return _FAMILIES.refusal(plugin)
+    registries: tuple[Registry[Any], ...] = (_FAMILIES, VMA_INDEXES, VMA_LOCKS)
+    return next(each for each in registries if each.group == plugin.group).refusal(plugin)
 
 
 def spec_model(family: str) -> type[DesignSpec]:

@@ -18,6 +18,8 @@ engine's by what it has yet to spend, so the times of two cpus' hooks need not b
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -213,9 +215,16 @@ class Probe:
         """Whether anybody listens to one of *hooks*."""
         return any(getattr(getattr(self, hook), "__func__", None) is not _NO_OPS[hook] for hook in hooks)
 
+    @cached_property
+    def hears_locks(self) -> bool:
+        """Whether anybody listens to what locks do, which is asked at each of their verbs."""
+        return self.hears("lock_wait", "lock_acquired", "lock_missed", "lock_release", "lock_downgraded")
+
 
 _NO_OPS: Final[dict[str, object]] = {
-    name: hook for name, hook in vars(Probe).items() if not name.startswith("_") and name != "hears"
+    name: hook
+    for name, hook in vars(Probe).items()
+    if isinstance(hook, FunctionType) and not name.startswith("_") and name != "hears"
 }
 
 HOOKS: Final = tuple(_NO_OPS)

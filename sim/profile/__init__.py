@@ -1,6 +1,7 @@
 """What a run did, and on which locks it waited: listeners to the probe. The model never imports them."""
 
-from sim.profile.counters import COUNTERS, IDLE, TRANSFERS, Counters
+from sim.profile.counters import COUNTERS, TRANSFERS, Counters
+from sim.profile.idle import IDLE, IdleTime
 from sim.profile.locks import COLUMNS, SHOWN, Locks, Usage
 from sim.profile.pages import Paged
 from sim.profile.report import RunReport
@@ -12,6 +13,7 @@ __all__ = [
     "SHOWN",
     "TRANSFERS",
     "Counters",
+    "IdleTime",
     "Locks",
     "Paged",
     "RunReport",

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from sim.profile.pages import Paged
+from sim.profile.idle import IDLE, IdleTime
 
 if TYPE_CHECKING:
     from sim.engine.probe import CallView, CpuView, Distance, LineView, LockView
@@ -44,46 +44,21 @@ COUNTERS: Final = (
 )
 """The counters, in the order of the report. `docs/experiments.md` says what they count."""
 
-IDLE: Final = "idle share"
-"""Of the cpus' time: without a thread to run."""
 
-
-class Counters(Paged["Counter[str]"]):
+class Counters(IdleTime):
     """Counts what the hooks tell; *totals* is over all runs of a point."""
 
     def __init__(self) -> None:
-        self._idle_since: dict[int, int] = {}
-        self._idle = 0
-        self._time = 0
         self.totals: Counter[str] = Counter()
         super().__init__()
 
     def report(self) -> dict[str, float]:
         """Counter -> how often, over all runs so far; and the idle share."""
-        counts = {name: float(self.totals[name]) for name in COUNTERS}
-        return counts | {IDLE: self._idle / self._time if self._time else 0.0}
-
-    # -- pages ----------------------------------------------------------------------------------------------
-
-    def blank(self) -> Counter[str]:
-        return Counter()
-
-    def run_begins(self, cpus: Sequence[CpuView]) -> None:
-        self._idle_since.clear()
-        super().run_begins(cpus)
-
-    def close_page(self) -> None:
-        for since in self._idle_since.values():
-            self._add_idle(since)
-        self.page["time"] = self.now - self.began
+        return {name: float(self.totals[name]) for name in COUNTERS} | {IDLE: self.share}
 
     def count(self, page: Counter[str], cpus: int) -> None:
-        self._idle += page.pop(IDLE, 0)
-        self._time += page.pop("time") * cpus
+        super().count(page, cpus)
         self.totals += page
-
-    def _add_idle(self, since: int) -> None:
-        self.page[IDLE] += self.now - max(since, self.began)
 
     # -- hooks ----------------------------------------------------------------------------------------------
 
@@ -95,13 +70,6 @@ class Counters(Paged["Counter[str]"]):
 
     def wake(self, waker: CpuView | None, cpu: CpuView, latency: int) -> None:
         self.page["wake-ups"] += 1
-
-    def idle_begins(self, cpu: CpuView) -> None:
-        self._idle_since[cpu.id] = self.now
-
-    def idle_ends(self, cpu: CpuView) -> None:
-        if (since := self._idle_since.pop(cpu.id, None)) is not None:
-            self._add_idle(since)
 
     def interrupt(self, cpu: CpuView, begins: int, length: int) -> None:
         self.page["interrupts"] += 1

@@ -6,6 +6,7 @@ from typing import Any
 
 from sim.engine import Probe
 from sim.profile.counters import Counters
+from sim.profile.idle import IdleTime
 from sim.profile.locks import Locks
 
 
@@ -19,6 +20,10 @@ class RunReport:
     @property
     def listeners(self) -> tuple[Probe, ...]:
         return self._counters, self._locks
+
+    @property
+    def idle(self) -> IdleTime:
+        return self._counters
 
     @property
     def counters(self) -> dict[str, float]:

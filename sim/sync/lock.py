@@ -7,8 +7,8 @@ A lock is a class with generators for its verbs; a decorator says what a verb do
     @releases("write")   gives it up                    release ...
     @downgrades          keeps it for reading           downgraded ...
 
-While nobody listens a verb is called as it stands. A lock without a name is a part of another one, which
-speaks for it. Readers of a seqlock hold nothing and tell nothing.
+While nobody listens to locks a verb is called as it stands. A lock without a name is a part of another one,
+which speaks for it. Readers of a seqlock hold nothing and tell nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, TypeVar
 
-from sim.engine import QUIET, Steps
+from sim.engine import Steps
 from sim.hardware import Cpu
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _telling(heard: Callable[[L, Cpu, Steps[T]], Steps[T]]) -> Callable[[Verb[L,
         @wraps(verb)
         def call(lock: L, cpu: Cpu) -> Steps[T]:
             steps = verb(lock, cpu)
-            return steps if cpu.probe is QUIET or not lock.name else heard(lock, cpu, steps)
+            return steps if not (lock.name and cpu.probe.hears_locks) else heard(lock, cpu, steps)
 
         return call
 

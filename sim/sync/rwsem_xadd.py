@@ -29,7 +29,7 @@ from typing import Final, Literal
 
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu, Task
-from sim.sync.lock import Lock, releases, takes
+from sim.sync.lock import Lock, downgrades, releases, takes, tries
 from sim.sync.nodes import QueueNodes
 from sim.sync.osq import SpinnerQueue
 from sim.sync.sleep import Scheduler
@@ -82,6 +82,11 @@ class XaddRwSem(Lock):
     def describe_wait(self) -> str:
         return f"{self.name} (count {self._count:#x}, owner {self._owner})"
 
+    @property
+    def count(self) -> CacheLine:
+        """The line of the count, which faults prefetch: that of everything."""
+        return self.line
+
     # -- readers --------------------------------------------------------------------------------------------
 
     @takes("read")
@@ -99,6 +104,17 @@ class XaddRwSem(Lock):
         count = yield from self._add(cpu, -_READ)
         if count < -1 and not count & _ACTIVE:
             yield from self._wake_first(cpu)
+
+    @tries("read")
+    def read_trylock(self, cpu: Cpu) -> Steps[bool]:
+        """`down_read_trylock`: a cmpxchg that bets on nobody, and then on those who are there."""
+        yield from self.line.write(cpu, self.activity, again=self._count != 0)
+        if self._count < 0:
+            return False
+        self._count += _READ
+        self._tell(cpu)
+        yield from self._set_owner(cpu, _READERS)
+        return True
 
     def _sleep_for_read(self, cpu: Cpu) -> Steps[None]:
         waiter = Waiter(cpu, self.name, write=False)
@@ -138,6 +154,19 @@ class XaddRwSem(Lock):
         count = yield from self._add(cpu, -_WRITE)
         if count < 0:
             yield from self._wake_first(cpu)
+
+    @downgrades
+    def write_downgrade(self, cpu: Cpu) -> Steps[None]:
+        """`downgrade_write`: readers at the front of the queue come in too (rwsem_downgrade_wake)."""
+        count = yield from self._add(cpu, -_WAITING)
+        yield from self._set_owner(cpu, _READERS)
+        if count < 0:
+            yield from self._wait_lock.acquire(cpu)
+            woken: list[Waiter] = []
+            if self._waiters and not self._waiters[0].write:
+                woken = yield from self._grant_readers(cpu, counted=0)
+            yield from self._wait_lock.release(cpu)
+            self._wake(cpu, woken)
 
     def _spin(self, cpu: Cpu) -> Steps[bool]:
         """rwsem_optimistic_spin. Value: whether the lock was taken."""
@@ -228,10 +257,14 @@ class XaddRwSem(Lock):
             if count < _WAITING:
                 return []
         yield from self._set_owner(cpu, _READERS)
+        return (yield from self._grant_readers(cpu, counted=1))
+
+    def _grant_readers(self, cpu: Cpu, *, counted: int) -> Steps[list[Waiter]]:
+        """Let in the readers up to the first writer; *counted* are in the count already. Value: these."""
         granted = list(takewhile(lambda waiter: not waiter.write, self._waiters))
         for _ in granted:
             self._waiters.popleft()
-        more = len(granted) * _READ - _READ - (0 if self._waiters else _WAITING)
+        more = (len(granted) - counted) * _READ - (0 if self._waiters else _WAITING)
         if more:
             yield from self._add(cpu, more)
         for waiter in granted:

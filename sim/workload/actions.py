@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sim.engine import Steps
 from sim.hardware import HUGE_PAGES, Cpu
-from sim.mm import USER, AllocatePages, FreePages
+from sim.mm import USER, AllocatePages, Fallocate, FreePages, Ftruncate
 from sim.quantities import LINE_BYTES, PAGE_BYTES, PS_PER_S
 from sim.workload.draws import CountDraw, TimeDraw, drawing
 from sim.workload.objects import Word, Words
@@ -288,6 +288,26 @@ def _free(stage: Stage, step: spec.Step) -> Action:
     return run
 
 
+def _fallocate(stage: Stage, step: spec.Step) -> Action:
+    what, kernel = step.fallocate, stage.kernel
+    assert what is not None
+    name, offset, pages = what.file, what.offset, what.size // PAGE_BYTES
+
+    def run(worker: Worker) -> Steps[object]:
+        at = worker.request * pages if offset == "request" else offset // PAGE_BYTES
+        asked = Fallocate(worker.file(name), at, pages)
+        return worker.ask_kernel(kernel, asked, may_fail=what.may_fail)
+
+    return run
+
+
+def _ftruncate(stage: Stage, step: spec.Step) -> Action:
+    what, kernel = step.ftruncate, stage.kernel
+    assert what is not None
+    name, pages = what.file, what.size // PAGE_BYTES
+    return lambda worker: worker.ask_kernel(kernel, Ftruncate(worker.file(name), pages))
+
+
 def _switch_mm(stage: Stage, step: spec.Step) -> Action:
     processes = stage.processes
     assert processes is not None  # the file was refused otherwise
@@ -362,6 +382,8 @@ _MAKERS: Mapping[str, Maker] = {
     "copy": _copy,
     "allocate": _allocate,
     "free": _free,
+    "fallocate": _fallocate,
+    "ftruncate": _ftruncate,
     "switch_mm": _switch_mm,
     "repeat": _repeat,
     "maybe": _maybe,

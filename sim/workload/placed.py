@@ -41,26 +41,27 @@ def placed_action(step: PlacedStep) -> Action:
 
 @placed_action.register(MmapStep)
 def _mmap(step: MmapStep) -> Action:
-    size, may_fail = _size(step), step.may_fail
+    size, may_fail, name = _size(step), step.may_fail, step.file
+
+    def mapped(worker: Worker, pages: int, at: int | None) -> Steps[int | None]:
+        file = None if name is None else worker.file(name)
+        return worker.map(step.operation(pages, at, file), may_fail=may_fail)
 
     def anywhere(worker: Worker) -> Steps[int | None]:
         pages = size(worker)
-        asked = step.operation(worker.slots.pages if pages is None else pages, None)
-        return worker.map(asked, may_fail=may_fail)
+        return mapped(worker, worker.slots.pages if pages is None else pages, None)
 
     def slot(worker: Worker) -> Steps[int | None]:
-        pages = _or(size(worker), worker.slots.pages)
-        return worker.map(step.operation(pages, _slot(step, worker)), may_fail=may_fail)
+        return mapped(worker, _or(size(worker), worker.slots.pages), _slot(step, worker))
 
     def layout(worker: Worker) -> Steps[None]:
         slots = worker.slots
-        pages = _or(size(worker), slots.span)
-        base = yield from worker.map(step.operation(pages, slots.base), may_fail=may_fail)
+        base = yield from mapped(worker, _or(size(worker), slots.span), slots.base)
         slots.base = slots.base if base is None else base
 
     def own_slots(worker: Worker) -> Steps[None]:
         for place in worker.slots.own(worker.index):
-            yield from worker.map(step.operation(len(place), place.start), may_fail=may_fail)
+            yield from mapped(worker, len(place), place.start)
 
     actions: dict[str, Action] = {
         "anywhere": anywhere,

@@ -94,6 +94,25 @@ class ChannelSpec(Spec):
         return self
 
 
+class FileSpec(Spec):
+    """A file in memory (tmpfs), made before the set-up."""
+
+    size: Size
+    """How long it is."""
+    each: Literal["run", "process", "thread"] = "run"
+    """Who has one: the whole `run`, each `process`, or each `thread`, which then makes it."""
+    resident: bool = False
+    """Whether all its pages are in memory from the beginning, which takes no time. Else they are made when
+    they are first touched."""
+
+    @field_validator("size")
+    @classmethod
+    def _whole_pages(cls, size: int) -> int:
+        if size % PAGE_BYTES:
+            raise ValueError("must be a whole number of pages of 4 KiB")
+        return size
+
+
 class MeasuredRequests(Spec):
     """The requests of each thread, from 0, whose latency is measured."""
 
@@ -213,6 +232,8 @@ class WorkloadPlan(Spec):
     """Name -> a lock that steps take."""
     channels: dict[str, ChannelSpec] = Field(default_factory=dict)
     """Name -> a channel that steps send into and receive from."""
+    files: dict[str, FileSpec] = Field(default_factory=dict)
+    """Name -> a file that steps map, fill and cut off."""
     setup: tuple[Step, ...] = ()
     """What the first thread of each process does before the others start."""
     thread: tuple[Step, ...] | None = Field(default=None, min_length=1)
@@ -265,7 +286,7 @@ class WorkloadPlan(Spec):
     @property
     def has_processes(self) -> bool:
         """Whether anything needs an address space: lines, locks and an allocator do not."""
-        if self.stack is not None or self.layout is not None or self.processes > 1:
+        if self.stack is not None or self.layout is not None or self.processes > 1 or self.files:
             return True
         return any(step.placed is not None or step.switch_mm for _, step in self.all_steps())
 
@@ -354,17 +375,19 @@ class WorkloadPlan(Spec):
 
     @model_validator(mode="after")
     def _objects_exist(self) -> Self:
-        """Each line, lock and channel that a step names is there and can do what the step asks."""
+        """Each line, lock, channel and file that a step names is there and can do what the step asks."""
         for key, step in self.all_steps():
             cas = step.cas_add.line if step.cas_add else None
             line = step.load or step.store or step.add or step.turn or cas
             read = step.read_lock or step.read_unlock
             seq_read = step.seq_read.lock if step.seq_read else None
             lock, channel = step.lock or step.unlock or read or seq_read, step.send or step.receive
+            on_file = step.mmap or step.fallocate or step.ftruncate
             tables: tuple[tuple[str, Mapping[str, Any], str | None], ...] = (
                 ("lines", self.lines, line),
                 ("locks", self.locks, lock),
                 ("channels", self.channels, channel),
+                ("files", self.files, on_file.file if on_file else None),
             )
             for table, known, name in tables:
                 if name is not None and name not in known:

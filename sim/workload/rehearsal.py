@@ -18,10 +18,13 @@ from sim.mm import (
     PAGES_PER_ENTRY,
     SLOTS,
     Brk,
+    File,
     Madvise,
     Mincore,
     Mlock,
     Mmap,
+    MmapFile,
+    MmapShared,
     Mprotect,
     Mremap,
     Msync,
@@ -93,7 +96,7 @@ class Ledger:
         yield
 
     def _do(self, operation: Operation) -> int | None:
-        if isinstance(operation, Mmap):
+        if isinstance(operation, Mmap | MmapShared | MmapFile):
             return self._mmap(operation)
         if isinstance(operation, Mremap):
             return self._mremap(operation)
@@ -118,7 +121,7 @@ class Ledger:
                     self._touch(page)
         return None
 
-    def _mmap(self, asked: Mmap) -> int:
+    def _mmap(self, asked: Mmap | MmapShared | MmapFile) -> int:
         pages, at = asked.pages, asked.at
         if pages <= 0:
             raise RefusedStepError("maps nothing")
@@ -282,7 +285,9 @@ class Rehearsal:
                 self._steps(part.steps, part.role.steps, worker)
 
     def _worker(self, thread: int) -> Worker:
-        return Worker(thread, cast("Cpu", _IdleCpu()), cast("Engine", _Streams()))
+        worker = Worker(thread, cast("Cpu", _IdleCpu()), cast("Engine", _Streams()))
+        worker.file = lambda name: File(name, 0)
+        return worker
 
     def _enter(self, worker: Worker, process: int) -> None:
         worker.process = process

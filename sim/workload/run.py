@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sim.engine import QUIET, Engine, Probe, Schedule, ScheduleName, Steps
@@ -25,6 +26,7 @@ from sim.quantities import PAGE_BYTES
 from sim.sync import RunQueues
 from sim.workload.actions import Stage, sequence
 from sim.workload.boot import boot
+from sim.workload.files import Files
 from sim.workload.objects import Objects
 from sim.workload.pinning import order_of
 from sim.workload.processes import Processes, homes
@@ -107,6 +109,9 @@ class _Run:
             Processes(machine, kernel, plan, workers, self._home) if plan.has_processes else None
         )
         self._kernel = kernel
+        self._files = Files(kernel, plan.files)
+        for worker in workers:
+            worker.file = partial(self._files.of, worker)
         self._shared = len(machine.cpus) < len(workers)
         streams = sum(
             any(step.stream_dram for _, step in placed_steps(role.steps, "")) for role in self._roles
@@ -128,6 +133,8 @@ class _Run:
         """Set up the processes, create the threads, let them prepare; takes simulated time."""
         if self._processes is None:
             return
+        if self._plan.files:
+            self._make_files()
         self._all_at_once({self._workers[first]: self._main for first in self._processes.set_up_by}, "main")
         prepare = {
             worker: self._prepare
@@ -135,6 +142,18 @@ class _Run:
             if role.prepare or self._plan.stack is None
         }
         self._all_at_once(prepare, "set-up of")
+
+    def _make_files(self) -> None:
+        """The files of the run, those of each process, and those of each thread."""
+        assert self._processes is not None
+        firsts = [self._workers[first] for first in self._processes.set_up_by]
+        for worker, process in zip(self._workers, self._home, strict=True):
+            worker.process = process
+        for workers, each in ((self._workers[:1], "run"), (firsts, "process"), (self._workers, "thread")):
+            bodies: dict[Worker, Body] = {
+                worker: partial(self._files.make, each=each) for worker in dict.fromkeys(workers)
+            }
+            self._all_at_once(bodies, "files of")
 
     def _all_at_once(self, bodies: Mapping[Worker, Body], what: str) -> None:
         """Let each of these threads do something to its end; those of one cpu one after the other."""

@@ -17,7 +17,7 @@ from sim.mm import FIRST_TOUCH, MemoryPolicy, Mmap, Munmap, Operation, SwitchMm,
 from sim.quantities import Spec
 from sim.workload.lock_spec import LockSpec
 from sim.workload.pinning import Pinning
-from sim.workload.plan import ChannelSpec, LineSpec, MeasuredRequests, Stack, WorkloadPlan
+from sim.workload.plan import ChannelSpec, FileSpec, LineSpec, MeasuredRequests, Stack, WorkloadPlan
 from sim.workload.window import Reported, Window
 
 
@@ -48,6 +48,8 @@ class WorkloadSpec(Spec):
     """Name -> a cache line that steps work on."""
     locks: dict[str, LockSpec] = Field(default_factory=dict)
     """Name -> a lock that steps take."""
+    files: dict[str, FileSpec] = Field(default_factory=dict)
+    """Name -> a file that steps map, fill and cut off."""
     channels: dict[str, ChannelSpec] = Field(default_factory=dict)
     """Name -> a channel that steps send into and receive from."""
     setup: tuple[dict[str, Any], ...] = ()

@@ -25,11 +25,17 @@ from sim.mm import (
     Advice,
     AllocatePages,
     Brk,
+    CreateFile,
+    Fallocate,
+    File,
     FreePages,
+    Ftruncate,
     Madvise,
     Mincore,
     Mlock,
     Mmap,
+    MmapFile,
+    MmapShared,
     Mprotect,
     Mremap,
     Msync,
@@ -79,7 +85,7 @@ class PlacedStep(Spec):
     """A step that works somewhere in the address space of the thread's process."""
 
     asks: ClassVar[type[Operation]]
-    """The operation that a design must offer."""
+    """The operation that a design must offer; a step may ask for others (`operations`)."""
 
     at: At
     """Where it works."""
@@ -96,6 +102,11 @@ class PlacedStep(Spec):
     """Whether the kernel may refuse it (munmap of no memory, a full address space). The thread then goes on;
     otherwise the point fails and says why."""
 
+    @property
+    def operations(self) -> set[type[Operation]]:
+        """The operations that a design must offer for it."""
+        return {self.asks}
+
     @model_validator(mode="after")
     def _fits_the_place(self) -> Self:
         if self.size is not None and self.at in ("own slots", "all mapped"):
@@ -106,7 +117,10 @@ class PlacedStep(Spec):
 
 
 class MmapStep(PlacedStep):
-    """mmap private anonymous memory; at slots it is MAP_FIXED. *size* defaults to the place's own."""
+    """mmap memory, private and anonymous unless it says otherwise; at slots it is MAP_FIXED.
+
+    *size* defaults to the place's own.
+    """
 
     asks = Mmap
 
@@ -118,10 +132,35 @@ class MmapStep(PlacedStep):
     """Whether what is mapped there already is replaced; else the kernel refuses (MAP_FIXED_NOREPLACE)."""
     populate: bool = False
     """Whether all pages are faulted in before the call returns (MAP_POPULATE)."""
+    file: str | None = None
+    """Which of the workload's `files` is mapped. Absent: anonymous memory."""
+    offset: Size = 0
+    """With `file`: where in it the mapping begins."""
+    shared: bool = False
+    """Whether a write is one to the file, or to the memory that processes share (MAP_SHARED); else to a
+    copy."""
 
-    def operation(self, pages: int, at: int | None) -> Mmap:
-        """The step as an operation on *pages* pages from *at* on, or anywhere."""
-        return Mmap(pages, at, self.prot, self.replace, self.populate)
+    @property
+    def operations(self) -> set[type[Operation]]:
+        if self.file is not None:
+            return {MmapFile, CreateFile}
+        return {MmapShared if self.shared else Mmap}
+
+    def operation(self, pages: int, at: int | None, file: File | None = None) -> Mmap | MmapShared | MmapFile:
+        """The step as an operation on *pages* pages from *at* on, or anywhere; of *file* if it has one."""
+        if file is not None:
+            first = self.offset // PAGE_BYTES
+            return MmapFile(file, pages, first, self.shared, at, self.prot, self.replace, self.populate)
+        kind = MmapShared if self.shared else Mmap
+        return kind(pages, at, self.prot, self.replace, self.populate)
+
+    @model_validator(mode="after")
+    def _offset_is_in_a_file(self) -> Self:
+        if self.offset % PAGE_BYTES:
+            raise ValueError("`offset` must be a whole number of pages")
+        if self.offset and self.file is None:
+            raise ValueError("`offset` belongs to `file`")
+        return self
 
 
 class RangeStep(PlacedStep):
@@ -331,6 +370,40 @@ class CopyStep(ClearStep):
     """From which node: `local`, `remote` or a number."""
 
 
+class FallocateStep(Spec):
+    """fallocate: bring a part of a file into memory; the file is as long at least."""
+
+    file: str
+    """Which of the workload's `files`."""
+    size: Size
+    """How many bytes."""
+    offset: Size | Literal["request"] = 0
+    """From where on; `request`: as many parts of `size` from the beginning as the number of the request."""
+    may_fail: bool = False
+    """Whether the kernel may refuse it; otherwise the point fails."""
+
+    @model_validator(mode="after")
+    def _whole_pages(self) -> Self:
+        if self.size % PAGE_BYTES or (self.offset != "request" and self.offset % PAGE_BYTES):
+            raise ValueError("`size` and `offset` must be whole numbers of pages of 4 KiB")
+        return self
+
+
+class FtruncateStep(Spec):
+    """ftruncate: make a file so long. What lies behind leaves memory and all mappings."""
+
+    file: str
+    """Which of the workload's `files`."""
+    size: Size = 0
+    """How long it is then."""
+
+    @model_validator(mode="after")
+    def _whole_pages(self) -> Self:
+        if self.size % PAGE_BYTES:
+            raise ValueError("`size` must be a whole number of pages of 4 KiB")
+        return self
+
+
 class PagesStep(Spec):
     """Take so many blocks of 2**order pages from the kernel's allocator, or give back those taken before."""
 
@@ -374,7 +447,7 @@ class Step(Spec):
     """One step: exactly one of its keys."""
 
     mmap: MmapStep | None = None
-    """Map private anonymous memory."""
+    """Map memory: private and anonymous, shared, or a file."""
     munmap: MunmapStep | None = None
     """Unmap a range."""
     touch: TouchStep | None = None
@@ -397,6 +470,10 @@ class Step(Spec):
     """Move the end of the heap."""
     shootdown: ShootdownStep | None = None
     """Flush a range from the TLBs of others."""
+    fallocate: FallocateStep | None = None
+    """Bring a part of a file into memory."""
+    ftruncate: FtruncateStep | None = None
+    """Cut a file off, or make it longer."""
     switch_mm: Literal["next"] | None = None
     """Load the address space of the next process, after the last one the first."""
     compute: Annotated[AnyTime, BeforeValidator(_written_in_full)] | None = None
@@ -493,9 +570,11 @@ class Step(Spec):
     def asks(self) -> set[type[Operation]]:
         """The operations that a design must offer for it, those of the steps inside it aside."""
         if (placed := self.placed) is not None:
-            return {placed.asks}
+            return placed.operations
         if self.switch_mm:
             return {SwitchMm}
+        if self.fallocate or self.ftruncate:
+            return {CreateFile, Fallocate if self.fallocate else Ftruncate}
         return {AllocatePages, FreePages} if self.allocate or self.free else set()
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from sim.engine import Steps
 from sim.errors import ModelError
-from sim.mm import Brk, Errno, Mmap, Mremap, Operation
+from sim.mm import Brk, Errno, File, Mmap, MmapFile, MmapShared, Mremap, Operation, Performer
 
 if TYPE_CHECKING:
+    from sim.designs import Kernel
     from sim.engine import Engine
     from sim.hardware import Cpu
     from sim.mm import AddressSpace
@@ -25,8 +27,8 @@ class Worker:
 
     *number* counts the threads of a run, *index* those that have slots in the process which the thread is in.
     *mapped* holds the ranges of pages that its mmap steps returned, the last one last. *mark* is the page at
-    which the heap ended when the thread noted it. *space* and *slots* are missing where the workload has no
-    processes or no layout.
+    which the heap ended when the thread noted it. *space*, *slots* and *file* are missing where the workload
+    has no processes, no layout or no files.
     """
 
     __slots__ = (
@@ -35,6 +37,7 @@ class Worker:
         "_streams",
         "blocks",
         "cpu",
+        "file",
         "index",
         "locks",
         "mapped",
@@ -49,6 +52,8 @@ class Worker:
     space: AddressSpace
     slots: Slots
     mark: int
+    file: Callable[[str], File]
+    """The file that it means by a name."""
 
     def __init__(self, number: int, cpu: Cpu, engine: Engine) -> None:
         self.number = number
@@ -74,12 +79,19 @@ class Worker:
 
     def perform(self, operation: Operation, *, may_fail: bool = False) -> Steps[Any]:
         """Let the process do *operation*. Raises `Refused` where the kernel refuses, unless it *may_fail*."""
-        value = yield from self.space.perform(self.cpu, operation)
+        return self._granted(operation, self.space, may_fail=may_fail)
+
+    def ask_kernel(self, kernel: Kernel, operation: Operation, *, may_fail: bool = False) -> Steps[Any]:
+        """The same of what concerns no single process."""
+        return self._granted(operation, kernel, may_fail=may_fail)
+
+    def _granted(self, operation: Operation, performer: Performer, *, may_fail: bool) -> Steps[Any]:
+        value = yield from performer.perform(self.cpu, operation)
         if value.__class__ is Errno and not may_fail:
             raise Refused(f"thread {self.number}: {operation.name} is refused: {value}; it was {operation}")
         return value
 
-    def map(self, operation: Mmap, *, may_fail: bool = False) -> Steps[int | None]:
+    def map(self, operation: Mmap | MmapShared | MmapFile, *, may_fail: bool = False) -> Steps[int | None]:
         """Perform *operation* and remember what it returned; None if it failed."""
         start = yield from self.perform(operation, may_fail=may_fail)
         if start.__class__ is Errno:

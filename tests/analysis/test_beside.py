@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+from legible import stumbles
 
 from sim.analysis.beside import FILLED_LABEL, OPEN_LABEL, Comparison, comparisons, measured_figure
 from sim.analysis.published import Observation
 from sim.analysis.sweeping import parted
 from sim.analysis.tables import labelled
+from sim.analysis.wording import placement_title
 
 CLOCK = 2_000_000_000
 
@@ -125,3 +127,37 @@ def test_is_a_sweep_not_held_against_what_was_measured(make_points) -> None:
     )
     assert measured_figure(labelled(points), [row()]) is None
     assert measured_figure(make_points(threads=(8,)), [row()]) is not None
+
+
+def test_stands_the_idle_share_below_the_throughput_of_the_same_panels(make_points) -> None:
+    """Up to 100 %, whatever an interval says, and 0 % is a dot; a run that knows none has no such panel."""
+    points = make_points(placements=("threads", "processes"), workloads=("mmap", "pf"), replicates=2)
+    rows = [
+        row(name, tasks, value, placement=placement, metric=metric, unit=unit)
+        for metric, unit in (("throughput", "ops/s"), ("idle_share", "%"))
+        for name in ("mmap", "pf")
+        for placement in ("processes", "threads")
+        for tasks, value in ((1, 90.0), (8, 0.0 if metric == "idle_share" else 80.0))
+    ]
+    known = points.assign(idle_share=[0.99 if number % 2 else 0.5 for number in range(len(points))])
+    figure = measured_figure(known, rows, "a title")
+    assert figure is not None
+    assert stumbles(figure) == []
+    labels = [str(ax.get_ylabel()).partition("\n")[0] for ax in figure.axes if ax.get_ylabel()]
+    assert labels == ["throughput", "idle, of all cpus (%)"] * 2
+    idle = next(ax for ax in figure.axes if "idle" in str(ax.get_ylabel()))
+    assert idle.get_title() == "mmap, as processes"
+    assert idle.get_ylim()[0] == 0
+    assert 100 < idle.get_ylim()[1] < 120
+    assert [list(line.get_ydata()) for line in idle.lines if line.get_label() == OPEN_LABEL] == [[90, 0]]
+    (band,) = idle.collections
+    assert band.get_paths()[0].vertices[:, 1].max() == 100
+    other = measured_figure(points, rows, "a title")
+    assert other is not None
+    assert len(other.axes) == len(figure.axes) - 4
+
+
+def test_are_modes_of_will_it_scale_called_so() -> None:
+    assert [placement_title(name) for name in ("threads", "processes", "low", "", "remote")] == [
+        "as threads", "as processes", "low contention", "", "placement remote",
+    ]  # fmt: skip

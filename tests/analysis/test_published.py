@@ -132,3 +132,12 @@ def test_is_an_unknown_dataset_answered_with_the_nearest(tmp_path: Path) -> None
     assert [row.dataset for row in select_datasets(rows, ["locks"])] == ["locks"]
     with pytest.raises(InputError, match="did you mean 'locks'"):
         select_datasets(rows, ["lokcs"])
+
+
+def test_may_an_idle_share_alone_be_zero(tmp_path: Path) -> None:
+    idle = GOOD.replace("throughput,1.5,ops/us", "idle_share,0,%")
+    assert read_published([write(tmp_path, idle)])[0].value == 0
+    (fault,) = faults_of(write(tmp_path, idle.replace(",0,%", ",-1,%")))
+    assert (
+        fault == f"{tmp_path}/data.csv:2: value: not understood (got '-1'; allowed: a finite number from 0)"
+    )

@@ -314,3 +314,18 @@ def test_does_each_miss_on_file_name_a_published_row() -> None:
 
     keys = {row.key for row in read_published(default_files())}
     assert set(read_explanations(Path(__file__).parents[2] / "docs" / "misses.yaml")) <= keys
+
+
+def test_is_an_idle_share_off_by_points_and_no_part_of_the_median(held_against) -> None:
+    """Simulated 40 %: 45 and 55 % are off by 5 and 15 points of which 10 are allowed, and 0 is a share."""
+    rows = [f"linux-6.13,pf,low,8,idle_share,{value},%" for value in (45, 55, 0)]
+    result = held_against(
+        *rows,
+        "linux-6.13,pf,low,8,throughput,2.0,ops/us",
+        run=lambda places, workers, progress: toy_frame(places).assign(idle_share=0.4),
+    )
+    errors = [judgement.relative_error for judgement in result.judgements]
+    assert errors == pytest.approx([-0.05, -0.15, 0.4, -0.5])
+    assert [judgement.simulated for judgement in result.judgements] == pytest.approx([40, 40, 40, 1])
+    assert [judgement.verdict for judgement in result.judgements] == ["ok", "miss", "miss", "miss"]
+    assert result.summary["median_error"].tolist() == [0.5]

@@ -28,7 +28,9 @@ def test_is_the_example_of_an_experiment_sound(command: Command, folder: Path) -
 def test_does_the_program_know_every_option_of_the_page(command: Command, page: str) -> None:
     text = (DOCS / page).read_text(encoding="utf-8")
     verbs = set(re.findall(r"cortensim ([a-z]+) ", text))
-    known = "".join(command(verb, "--help").out for verb in verbs)
+    kinds = set(re.findall(r"cortensim import ([a-z-]+) ", text))
+    asked = [*((verb,) for verb in verbs), *(("import", kind) for kind in kinds)]
+    known = "".join(command(*verb, "--help").out for verb in asked)
     for line in re.findall(r"^cortensim .*$|`cortensim [^`]*`|`--[a-z-]+`", text, re.M):
         for option in re.findall(r"--[a-z]+[a-z-]*", line):
             assert option in known, line

@@ -155,7 +155,7 @@ def here(
     folder = tmp_path / "study"
     shutil.copytree(study, folder)
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(figures, "_write", lambda figure, folder, name: [folder / f"{name}.png"])
+    monkeypatch.setattr(figures, "write_figure", lambda figure, folder, name: [folder / f"{name}.png"])
     if request.node.callspec.params.get("kind") not in ("run/points.csv", "run/breakdown.csv"):
         monkeypatch.setattr(runs, "_draw", read_only)
     return folder

@@ -44,6 +44,8 @@ COMMANDS = (
     ("check", "machine.yaml"),
     ("run", "e.yaml", "--set", "machine=./odd.yaml"),
     ("validate", "--data", "./odd.yaml"),
+    ("import", "will-it-scale", "./odd.yaml"),
+    ("import", "lkp", "./odd.yaml"),
 )
 
 

@@ -38,7 +38,10 @@ def test_what_is_in_the_tables_of_a_profile(command: Command, folder: Path) -> N
     assert list(counters.columns) == [*KEY, "counter", "value"]
     assert list(counters["counter"]) == [*COUNTERS, IDLE] * len(points)
     assert counters["value"].min() >= 0
-    assert counters[counters["counter"] == IDLE]["value"].max() < 1
+    idle = counters[counters["counter"] == IDLE]["value"]
+    assert idle.max() < 1
+    online = points["threads"] / 384  # the part of the machine's cpus that the counter is about
+    assert list(points["idle_share"]) == pytest.approx(list(1 - online * (1 - idle.to_numpy())))
     assert list(locks.columns) == [*KEY, *COLUMNS]
     assert locks.groupby(list(KEY)).size().max() <= SHOWN + 1
     linux = locks[(locks["design"] == "linux-6.13") & (locks["threads"] == 2)]

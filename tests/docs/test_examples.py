@@ -75,8 +75,9 @@ def test_does_the_command_line_of_the_readme_work(command: str, tmp_path: Path) 
         arguments += few
         if "--designs" not in arguments and not arguments[1].startswith("hardware"):
             arguments += one
-    elif arguments[0] == "plot":
-        run("-m", "sim", "run", "quickstart", *few, *one, "--out", arguments[1], folder=tmp_path)
+    elif arguments[0] in ("plot", "compare"):
+        for out in arguments[1:]:
+            run("-m", "sim", "run", "quickstart", *few, *one, "--out", out, folder=tmp_path)
     elif arguments[0] == "validate":
         arguments.append("--help")
     run("-m", "sim", *arguments, folder=tmp_path)
@@ -92,7 +93,8 @@ def extending_files(folder: Path, page: str = "docs/extending.md") -> None:
 
 def test_do_the_files_of_extending_work_together(tmp_path: Path) -> None:
     extending_files(tmp_path)
-    names = {"try.yaml", "desktop-8c.yaml", "arena.yaml", "linux-6.14.yaml", "cortenmm-adv-base.yaml"}
+    designs = {"linux-6.13-no-drain.yaml", "cortenmm-adv-base.yaml"}
+    names = {"try.yaml", "desktop-8c.yaml", "arena.yaml"} | designs
     assert names <= {path.name for path in tmp_path.glob("*.yaml")}
     run("-m", "sim", "check", *sorted(names), folder=tmp_path)
     run("-m", "sim", "run", "try.yaml", "--threads", "1,4", "--no-plots", folder=tmp_path)

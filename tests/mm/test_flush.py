@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from machines import (
     RMW,
     SAME_CLUSTER,
     Body,
+    SmallMachine,
     run,
     small_machine,
 )
@@ -42,6 +44,15 @@ KINDS = {
     "ipi": {"method": "ipi", "concurrent": True, "asids": 6},
     "ipi-5.1": {"method": "ipi", "concurrent": False, "asids": 6},
     "broadcast": {"method": "broadcast", "broadcast_from": 2, "concurrent": True, "asids": 6},
+    "if-present": {"method": "broadcast-if-present", "broadcast_from": 2, "concurrent": True, "asids": 6},
+    "ipi-3.5": {"method": "ipi", "concurrent": False, "asids": 1, "ranges": False, "skip_lazy": False},
+    "ipi-6.14": {
+        "method": "ipi",
+        "concurrent": True,
+        "asids": 6,
+        "mm_cpumask": "lazy",
+        "trim_every": "100 us",
+    },
 }
 
 
@@ -141,6 +152,57 @@ def test_is_a_lazy_cpu_skipped_and_flushed_when_it_comes_back() -> None:
     assert [machine.tally.interrupts[cpu.id] for cpu in machine.cpus] == [0, 1, 0]
     run(machine, {0: flushes(flush, [2]), 2: works(50 * US)})  # a later flush finds it up to date
     assert flush._active[machine.cpus[2]] == 2
+
+
+def test_does_a_short_range_cost_everything_before_3_7_but_for_one_page() -> None:
+    for kind, left in (("ipi-3.5", []), ("ipi", [3])):
+        machine = small_machine(online=2)
+        flush = flusher(machine, range(2), kind)
+        for cpu in machine.cpus:
+            fill(cpu, 1, 2, 3)
+        run(machine, {0: flushes(flush, [1, 2]), 1: works(50 * US)})
+        assert [held(machine, cpu) for cpu in range(2)] == [left, left]
+    machine = small_machine(online=2)
+    flush = flusher(machine, range(2), "ipi-3.5")
+    fill(machine.cpus[1], 1, 2, 3)
+    run(machine, {0: flushes(flush, [1]), 1: works(50 * US)})
+    assert held(machine, 1) == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("kind", "freed_tables", "interrupts"),
+    [
+        ("ipi", False, 0),
+        ("ipi", True, 1),  # leaves for the kernel's own space, and is not asked again
+        ("ipi-3.5", False, 1),  # the same, whatever is flushed
+        ("ipi-6.14", False, 0),
+        ("ipi-6.14", True, 3),  # leaves too, but its bit stays
+    ],
+)
+def test_how_often_is_a_lazy_cpu_interrupted_by_three_flushes(
+    kind: str, freed_tables: bool, interrupts: int
+) -> None:
+    machine = small_machine(online=2)
+    flush = flusher(machine, range(2), kind)
+    fill(machine.cpus[1], 1, 2)
+
+    def idles(cpu: Cpu) -> Steps[None]:
+        cpu.in_kernel_wait = True
+        since = cpu.begin_wait("a nap")
+        cpu.wake(90 * US)
+        yield PARKED
+        cpu.end_wait(since, "asleep")
+        cpu.in_kernel_wait = False
+        cpu.tlb_catch_up()
+        assert held(machine, 1) == []
+
+    def body(cpu: Cpu) -> Steps[None]:
+        cpu.work(10 * US, "user")
+        for page in range(3):
+            yield from flush.flush(cpu, [page], freed_tables=freed_tables)
+
+    run(machine, {0: body, 1: idles})
+    assert machine.tally.interrupts[1] == interrupts
 
 
 def test_are_cpus_without_the_address_space_left_alone() -> None:
@@ -371,6 +433,25 @@ def test_is_broadcast_refused_on_a_machine_without_it() -> None:
             flusher(machine, [], "broadcast")
 
 
+@pytest.mark.parametrize("changes", [BROADCAST, {}, {"tlb": {**BROADCAST["tlb"], "pcid": False}}])
+def test_does_a_broadcast_if_present_fall_back_on_interrupts(changes: dict[str, Any]) -> None:
+    machine = small_machine(changes, online=3)
+    flush = flusher(machine, range(3), "if-present")
+
+    def body(cpu: Cpu) -> Steps[None]:
+        for page in range(3):
+            yield from flush.flush(cpu, [page])
+
+    run(machine, {0: body, **dict.fromkeys((1, 2), works(50 * US))})
+    assert (machine.tally.calls, machine.tally.broadcasts) == ((2, 2) if changes is BROADCAST else (6, 0))
+
+
+@pytest.mark.parametrize("fields", [{"mm_cpumask": "lazy"}, {"trim_every": "1 s"}])
+def test_does_a_lazy_mask_need_to_know_how_often_it_is_trimmed(fields: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="`trim_every` is for `mm_cpumask: lazy`"):
+        FlushSpec.model_validate({**KINDS["ipi"], **fields})
+
+
 @pytest.mark.parametrize(
     "fields", [{"method": "broadcast", "broadcast_from": None}, {"method": "ipi", "broadcast_from": 4}]
 )
@@ -396,6 +477,67 @@ def switched(machine: Machine, order: Sequence[int], asids: int = 2) -> tuple[Co
 
     run(machine, {0: body})
     return contexts, found
+
+
+def moved_away(kind: str, body: Callable[[SynchronousFlush], Body]) -> SmallMachine:
+    """Cpu 0 loads a space and then another one; then cpu 1 does something with the first."""
+    machine = small_machine(BROADCAST, online=2)
+    here, there = flusher(machine, [1], kind), flusher(machine, [], kind)
+    contexts = Contexts(machine.cpus[0], 2, pcid=True)
+
+    def leaves(cpu: Cpu) -> Steps[None]:
+        for space in (here, there):
+            yield from contexts.switch(space)
+        cpu.work(400 * US, "user")
+        yield cpu.take_pending()
+
+    run(machine, {0: leaves, 1: body(here)})
+    return machine
+
+
+def test_is_a_cpu_that_has_left_asked_by_flushes_that_free_tables_or_trim_the_mask_since_6_14() -> None:
+    def plain(here: SynchronousFlush) -> Body:
+        return flushes(here, [1], at=50 * US)
+
+    def frees_tables(here: SynchronousFlush) -> Body:
+        def body(cpu: Cpu) -> Steps[None]:
+            cpu.work(50 * US, "user")
+            yield from here.flush(cpu, [1], freed_tables=True)
+
+        return body
+
+    def trims(here: SynchronousFlush) -> Body:
+        def body(cpu: Cpu) -> Steps[None]:
+            cpu.work(150 * US, "user")
+            for page in range(3):
+                yield from here.flush(cpu, [page], freed_tables=page > 0)
+
+        return body
+
+    asked = {what: moved_away("ipi-6.14", what).tally.interrupts[0] for what in (plain, frees_tables, trims)}
+    assert asked == {plain: 0, frees_tables: 1, trims: 1}
+    assert [moved_away("ipi", what).tally.interrupts[0] for what in asked] == [0, 0, 0]
+
+
+def test_what_does_a_switch_save_that_leaves_its_bit_in_the_mask() -> None:
+    """To the other space and back again: no write of this mask, and a read of it on the way back."""
+    spent = {}
+    for kind in ("ipi", "ipi-6.14"):
+        machine = small_machine(BROADCAST, online=1)
+        here, there = flusher(machine, [], kind), flusher(machine, [], kind)
+        contexts = Contexts(machine.cpus[0], 2, pcid=True)
+
+        def body(
+            cpu: Cpu,
+            contexts: Contexts = contexts,
+            spaces: tuple[SynchronousFlush, ...] = (here, there, here),
+        ) -> Steps[None]:
+            for space in spaces:
+                yield from contexts.switch(space)
+
+        run(machine, {0: body})
+        spent[kind] = machine.cpus[0].spent[TLB_FLUSH]
+    assert spent["ipi"] - spent["ipi-6.14"] == 2 * RMW + RMW - HIT
 
 
 def test_does_a_switch_drop_the_tlb_without_pcid() -> None:

@@ -10,7 +10,7 @@ from machines import NS, RWSEM, SIBLINGS, Body, run, small_machine
 from sim.engine import Steps, listen
 from sim.hardware import Cpu, Machine
 from sim.mm import FlushSpec, make_flush
-from sim.profile import COUNTERS, IDLE, Counters, Locks
+from sim.profile import COUNTERS, IDLE, Counters, IdleTime, Locks
 from sim.sync import QueueNodes, RwSem, RwSemTuning, Scheduler
 
 US = 1000 * NS
@@ -165,3 +165,19 @@ def test_do_counters_and_locks_listen_together() -> None:
     probe = listen(counters, locks)
     assert probe.hears("line_transfer", "lock_wait")
     assert not probe.hears("charge")
+
+
+@pytest.mark.parametrize(("cpus", "idle"), [(2, 20 / 80), (4, 100 / 160), (16, 580 / 640)])
+def test_does_a_larger_machine_idle_where_no_thread_runs(cpus: int, idle: float) -> None:
+    """Of 40 us, cpu 0 works all and cpu 1 half; the others have no thread."""
+    listener = IdleTime()
+    machine = small_machine(online=2, listeners=[listener])
+    listener.run_begins(machine.cpus)
+    run(machine, {0: works(40 * US), 1: works(20 * US)})
+    listener.run_ends()
+    assert listener.share_of(cpus) == pytest.approx(idle)
+    assert listener.share == listener.share_of(2) == pytest.approx(0.25)
+
+
+def test_is_nothing_idle_before_any_run() -> None:
+    assert (IdleTime().share, IdleTime().share_of(8)) == (0, 0)

@@ -10,8 +10,8 @@ from locks import EXCLUSIVE, SHARED, bravo, disturb, follow, percpu_rwsem, phase
 from machines import NS, run, small_machine
 from test_exclusion import Build
 
-from sim.engine import Probe, Steps
-from sim.engine.probe import Mode
+from sim.engine import QUIET, Probe, Steps, listen
+from sim.engine.probe import HOOKS, Mode
 from sim.hardware import Cpu
 from sim.sync import QueuedSpinLock, QueueNodes, RwSem, Scheduler, SeqLock, XaddRwSem
 
@@ -172,3 +172,20 @@ def test_are_missed_and_downgraded_holds_told() -> None:
         ("acquired", 1, "read"),
         ("release", 1, "read"),
     ]
+
+
+def test_do_locks_speak_only_to_those_who_listen_to_locks() -> None:
+    """Who listens to something else, as each run's idle time does, costs locks nothing."""
+
+    class Idle(Probe):
+        def idle_begins(self, cpu: Any) -> None: ...
+
+    class Downgrades(Probe):
+        def lock_downgraded(self, lock: Any, cpu: Any) -> None: ...
+
+    assert not QUIET.hears_locks
+    assert not listen(Idle()).hears_locks
+    assert not listen(Idle(), Idle()).hears_locks
+    assert listen(Downgrades()).hears_locks
+    assert listen(Idle(), Downgrades()).hears_locks
+    assert "hears_locks" not in HOOKS

@@ -107,3 +107,73 @@ def test_does_a_reader_that_comes_too_late_to_wait_go_straight_in() -> None:
         assert order == [0, 8]
         sleeps.add(bench.machine.tally.sleeps)
     assert sleeps == {0, 1}
+
+
+def test_does_a_downgrade_let_readers_in_and_keep_writers_out() -> None:
+    """The readers in front of the first writer come in beside the one that was a writer."""
+    bench = Bench(owner_spinning=False)
+
+    def downgrader(cpu: Cpu) -> Steps[None]:
+        yield from bench.lock.write_lock(cpu)
+        cpu.work(30 * US, "inside")
+        yield from bench.lock.write_downgrade(cpu)
+        bench.entered.append((cpu.id, cpu.now))
+        cpu.work(50 * US, "inside")
+        yield from bench.lock.read_unlock(cpu)
+
+    order = bench.run(
+        {
+            0: downgrader,
+            1: bench.reader(5 * US, 5 * US),
+            2: bench.reader(10 * US, 5 * US),
+            3: bench.writer(15 * US, 5 * US),
+            4: bench.reader(20 * US, 5 * US),
+        }
+    )
+    entry = dict(bench.entered)
+    assert order[0] == 0
+    assert set(order[1:3]) == {1, 2}
+    assert entry[0] <= entry[1] < entry[0] + 25 * US
+    assert order[3:] == [3, 4]
+    assert entry[3] >= entry[0] + 50 * US
+
+
+def test_does_a_downgrade_leave_a_writer_in_front_asleep() -> None:
+    bench = Bench(owner_spinning=False)
+
+    def downgrader(cpu: Cpu) -> Steps[None]:
+        yield from bench.lock.write_lock(cpu)
+        cpu.work(30 * US, "inside")
+        yield from bench.lock.write_downgrade(cpu)
+        cpu.work(30 * US, "inside")
+        yield from bench.lock.read_unlock(cpu)
+
+    order = bench.run({0: downgrader, 1: bench.writer(5 * US, 5 * US), 2: bench.reader(10 * US, 5 * US)})
+    assert order == [1, 2]
+    assert bench.entered[0][1] >= 60 * US
+
+
+def test_does_a_trylock_fail_beside_a_writer_and_beside_sleepers_only() -> None:
+    bench = Bench()
+    results: dict[int, bool] = {}
+
+    def tries(after: int) -> Body:
+        def body(cpu: Cpu) -> Steps[None]:
+            cpu.work(after, "user")
+            results[cpu.id] = yield from bench.lock.read_trylock(cpu)
+            if results[cpu.id]:
+                yield from bench.lock.read_unlock(cpu)
+
+        return body
+
+    bench.run(
+        {
+            0: bench.reader(0, 20 * US),
+            1: tries(5 * US),
+            2: bench.writer(10 * US, 20 * US),  # sleeps behind the reader
+            3: tries(15 * US),
+            4: tries(35 * US),
+            5: tries(90 * US),
+        }
+    )
+    assert results == {1: True, 3: False, 4: False, 5: True}

@@ -24,7 +24,10 @@ def user_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
     """
     if mm.switches.prefetchw_mmap_lock:
         yield from mm.mmap_lock.count.prefetch_write(cpu)
-    vma = (yield from mm.lock_vma_under_rcu(cpu, page)) if mm.vma_locks.serve_faults else None
+    vma = yield from mm.lock_vma_under_rcu(cpu, page)
+    if vma is not None and mm.switches.anon_vma_early_check and vma.anon_vma is None:
+        yield from vma.lock.end_read(cpu)  # find_mergeable_anon_vma looks at neighbours, which are not locked
+        vma = None
     if vma is not None:
         bad = _access_error(cpu, vma, page, write)
         done = False

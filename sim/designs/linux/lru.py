@@ -18,8 +18,8 @@ from sim.sync import QueuedSpinLock, QueueNodes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sim.designs.linux.costs import Costs
     from sim.designs.linux.descriptors import Descriptors
-    from sim.designs.linux.spec import Costs
     from sim.engine.costs import AtClock
 
 LRU = "lru"

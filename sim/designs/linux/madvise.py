@@ -9,6 +9,10 @@ mmap_lock  |------------------- read --------------------|
 
 What only walks VMAs holds mmap_lock for reading, what changes a VMA's flags for writing. All but populate go
 on behind a hole and tell of it in the end.
+
+Since 6.17 (`dontneed_lock: vma`) the lock of the VMA takes the place of mmap_lock for dontneed and free where
+the range lies in one (try_vma_read_lock of 6.18). There can be no such VMA, or a writer may have it: then it
+is mmap_lock again.
 """
 
 from __future__ import annotations
@@ -50,12 +54,20 @@ def madvise(mm: LinuxMm, cpu: Cpu, asked: Madvise) -> Steps[Errno | None]:
         refused = yield from _walk_vmas(mm, cpu, at, end, _sets_flags(*_FLAGS[asked.advice]))
         yield from mm.write_unlock(cpu)
         return refused
+    visit = _VISITS.get(asked.advice)
+    if visit is not None and mm.switches.dontneed_lock == "vma":
+        vma = yield from mm.lock_vma_under_rcu(cpu, at)
+        if vma is not None:
+            whole = end <= vma.end
+            refused = (yield from visit(mm, cpu, vma, at, end)) if whole else None
+            yield from vma.lock.end_read(cpu)
+            if whole:
+                return refused
     yield from mm.mmap_lock.read_lock(cpu)
-    if asked.advice in ("populate_read", "populate_write"):
+    if visit is None:
         refused = yield from _populate(mm, cpu, at, end, write=asked.advice == "populate_write")
     else:
-        visits: dict[str, Visit] = {"dontneed": _dontneed, "dontneed_locked": _dontneed_locked, "free": _free}
-        refused = yield from _walk_vmas(mm, cpu, at, end, visits[asked.advice])
+        refused = yield from _walk_vmas(mm, cpu, at, end, visit)
     yield from mm.mmap_lock.read_unlock(cpu)
     return refused
 
@@ -132,6 +144,14 @@ def _free_ptes(
             gather.changed(page)
         yield from mm.lru.mark_lazyfree(cpu, entry.frame)
     yield from lock.release(cpu)
+
+
+_VISITS: Final[Mapping[str, Visit]] = {
+    "dontneed": _dontneed,
+    "dontneed_locked": _dontneed_locked,
+    "free": _free,
+}
+"""Advice that walks the pages of VMAs."""
 
 
 def _populate(mm: LinuxMm, cpu: Cpu, at: int, end: int, *, write: bool) -> Steps[Errno | None]:

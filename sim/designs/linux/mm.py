@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.counters import MmCounters
-from sim.designs.linux.maple import MapleTree
 from sim.designs.linux.vma import AnonVma, Area, Vma
+from sim.designs.linux.vma_indexes import VMA_INDEXES
 from sim.designs.linux.vma_locks import VMA_LOCKS, Site
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu
@@ -28,10 +28,10 @@ from sim.mm import (
     make_flush,
     slot_of,
 )
-from sim.sync import QueuedSpinLock, RwSem
+from sim.sync import QueuedSpinLock, RwSem, XaddRwSem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from sim.designs.linux.kernel import LinuxKernel
 
@@ -86,15 +86,7 @@ class LinuxMm(AddressSpace):
         def line(name: str, lines: int = 1) -> CacheLine:
             return machine.line(f"mm.{name}", cpu.socket, owner=cpu.id, lines=lines)
 
-        self.mmap_lock = RwSem(
-            "mmap_lock",
-            line("mmap_lock.count"),
-            line("mmap_lock.owner"),
-            kernel.osq_nodes,
-            kernel.scheduler,
-            LOCK_MMAP,
-            kernel.spec.rwsem,
-        )
+        self.mmap_lock = _make_mmap_lock(kernel, line)
         self.vma_locks = VMA_LOCKS[kernel.spec.vma_lock](
             Site(machine, line, kernel.nodes, kernel.osq_nodes, kernel.scheduler, kernel.spec.rwsem)
         )
@@ -108,7 +100,7 @@ class LinuxMm(AddressSpace):
         )
         self.flush_pending = line("tlb_flush_pending")
         self.gathers = 0  # mm->tlb_flush_pending
-        self.tree = MapleTree(machine, cpu, self.cost)
+        self.tree = VMA_INDEXES[kernel.spec.vma_index](machine, cpu, self.cost)
         self.tlb = make_flush(machine, line("context.tlb_gen"), kernel.spec.flush)
         self.root = PageTablePage(machine, LEVELS, 0, -1, cpu.socket, maker=cpu.id)
 
@@ -135,7 +127,7 @@ class LinuxMm(AddressSpace):
         return self.stat.recounted(self.tree, walk, self.kernel.descriptors.of_files)
 
     def contradictions(self, walk: Walk, mappings: Sequence[Mapped]) -> Iterator[str]:
-        """The tree's nodes hold the VMAs, none of them has left it, and those with pages have an anon_vma."""
+        """The index holds the VMAs, none of them has left it, and those with pages have an anon_vma."""
         yield from self.tree.contradictions()
         for vma in self.tree:
             if vma.detached:
@@ -167,7 +159,10 @@ class LinuxMm(AddressSpace):
         yield from self.mmap_lock.write_downgrade(cpu)
 
     def lock_vma_under_rcu(self, cpu: Cpu, page: int) -> Steps[Vma | None]:
-        """Value: the VMA of *page*, locked for reading, or None where a writer has it."""
+        """Value: the VMA of *page*, locked for reading, or None where it takes mmap_lock: a writer has it, or
+        there are no such locks."""
+        if not self.vma_locks.serve_faults:
+            return None
         while True:
             vma = yield from self.tree.find(cpu, page)
             if vma is None:
@@ -267,3 +262,13 @@ class LinuxMm(AddressSpace):
             table.lock = QueuedSpinLock(self.kernel.nodes, table.meta, LOCK_PAGE_TABLE, name)
         lock: QueuedSpinLock = table.lock
         return lock
+
+
+def _make_mmap_lock(kernel: LinuxKernel, line: Callable[[str], CacheLine]) -> RwSem | XaddRwSem:
+    """init_rwsem, of the kernel's kind; *line* makes lines of mm_struct."""
+    kind, nodes, scheduler = kernel.spec.mmap_lock, kernel.osq_nodes, kernel.scheduler
+    if kind == "rwsem":
+        count, owner = line("mmap_lock.count"), line("mmap_lock.owner")
+        return RwSem("mmap_lock", count, owner, nodes, scheduler, LOCK_MMAP, kernel.spec.rwsem)
+    spinning = kind == "rwsem-xadd"
+    return XaddRwSem("mmap_lock", line("mmap_lock"), nodes, scheduler, LOCK_MMAP, owner_spinning=spinning)

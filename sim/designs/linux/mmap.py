@@ -10,7 +10,7 @@ from sim.designs.linux.munmap import unmap_locked
 from sim.designs.linux.vma import Area
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import SYSCALL, Errno, Mmap, MmapFile, MmapShared, beyond_user_memory
+from sim.mm import SLOTS, SYSCALL, Errno, Mmap, MmapFile, MmapShared, beyond_user_memory
 
 HIGHEST_PAGE = (1 << 35) - 256
 """First page above the mmap area of a 47-bit address space: the search for gaps goes down from here."""
@@ -73,14 +73,24 @@ def _place(mm: LinuxMm, cpu: Cpu, asked: Asked) -> Steps[int | Errno]:
 
 
 def unmapped_area(mm: LinuxMm, cpu: Cpu, pages: int) -> Steps[int | Errno]:
-    """__get_unmapped_area, anywhere. Value: the first of so many free pages."""
+    """__get_unmapped_area of anonymous memory, top-down. Value: the first page.
+
+    Where a huge page may begin with the mapping (`thp_align`), room is looked for with 2 MiB to spare and the
+    mapping put to the next multiple of 2 MiB in it (__thp_get_unmapped_area). Room that begins at a multiple
+    is used from its end: so a mapping still meets the one above, and merges with it.
+    """
+    align = mm.switches.thp_align
+    if pages >= SLOTS and (align == "always" or (align == "multiple" and pages % SLOTS == 0)):
+        room = yield from mm.tree.empty_area_rev(cpu, pages + SLOTS, FIRST_PAGE, HIGHEST_PAGE)
+        if room is not None:
+            return room + (-room % SLOTS or SLOTS)
     found = yield from mm.tree.empty_area_rev(cpu, pages, FIRST_PAGE, HIGHEST_PAGE)
     return Errno.ENOMEM if found is None else found
 
 
 def _map_region(mm: LinuxMm, cpu: Cpu, start: int, end: int, area: Area, pgoff: int) -> Steps[None]:
     """vma_merge_new_range, or a new VMA (__mmap_new_vma)."""
-    yield from mm.tree.find(cpu, start)
+    yield from mm.tree.find_place(cpu, start)
     before, after = mm.tree.neighbours(start, end)
     for neighbour in (before, after):
         if neighbour is not None:

@@ -1,5 +1,7 @@
 """munmap (mm/vma.c do_vmi_align_munmap: gather, clear the tree, complete; 6.13).
 
+Until 4.19 there was no downgrade (`munmap_downgrade`): faults waited for the zap and the flush as well.
+
 mmap_lock  |------------ write -------------|------------- read --------------|
             find, split, gather, clear tree  drain, zap, flush + acks, free    read_unlock
                                             ^ downgrade: faults may run, the next writer may not
@@ -44,9 +46,13 @@ def unmap(mm: LinuxMm, cpu: Cpu, at: int, pages: int) -> Steps[Errno | None]:
     if not vmas:
         yield from mm.write_unlock(cpu)
         return None
-    yield from mm.write_downgrade(cpu)
+    if mm.switches.munmap_downgrade:
+        yield from mm.write_downgrade(cpu)
     yield from _complete(mm, cpu, vmas)
-    yield from mm.mmap_lock.read_unlock(cpu)
+    if mm.switches.munmap_downgrade:
+        yield from mm.mmap_lock.read_unlock(cpu)
+    else:
+        yield from mm.write_unlock(cpu)
     return None
 
 

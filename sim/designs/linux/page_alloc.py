@@ -39,7 +39,8 @@ from sim.sync import QueuedSpinLock, QueueNodes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from sim.designs.linux.spec import Costs, LinuxSpec
+    from sim.designs.linux.costs import Costs
+    from sim.designs.linux.spec import LinuxSpec
     from sim.engine.costs import AtClock
 
 ALLOCATE = "allocate"

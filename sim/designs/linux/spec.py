@@ -1,8 +1,4 @@
-"""What a Linux design file says: which kernel generation, and what its code paths cost.
-
-Costs are the instructions of a step with its data in the cpu's own cache, in cycles; what a cache line or a
-lock costs on top is simulated.
-"""
+"""What a Linux design file says: which kernel generation, and what its code paths cost."""
 
 from __future__ import annotations
 
@@ -11,11 +7,13 @@ from typing import Annotated, Literal, Self
 from pydantic import PositiveInt, model_validator
 
 from sim.designs.base import DesignSpec, OneOf
+from sim.designs.linux.costs import BlockCosts, Costs
+from sim.designs.linux.vma_indexes import VMA_INDEXES
 from sim.designs.linux.vma_locks import VMA_LOCKS
 from sim.errors import RuleError
 from sim.hardware import MachineSpec
 from sim.mm import FlushSpec, LlfreeSpec
-from sim.quantities import Cost, Spec
+from sim.quantities import Spec
 from sim.sync import RwSemTuning
 
 
@@ -25,7 +23,18 @@ class Switches(Spec):
     prefetchw_mmap_lock: bool
     """Every user fault prefetches mmap_lock for writing (until 6.15)."""
     lru_drain_on_zap: bool
-    """munmap drains the cpu's LRU batch before it zaps (until 6.13)."""
+    """munmap and MADV_DONTNEED drain the cpu's LRU batch before they zap (until 6.13)."""
+    munmap_downgrade: bool
+    """munmap holds mmap_lock only for reading while it zaps and flushes (since 4.20)."""
+    dontneed_lock: Literal["mmap", "vma"]
+    """What MADV_DONTNEED holds: mmap_lock for reading, or the lock of the VMA where the range lies in one
+    (since 6.17)."""
+    anon_vma_early_check: bool
+    """A VMA without an anon_vma is faulted in under mmap_lock as a whole (6.4 to 6.9), not only while the
+    anon_vma is made."""
+    thp_align: Literal["none", "always", "multiple"]
+    """Anonymous mappings at no given place begin at 2 MiB: all from 2 MiB on (6.7 to 6.11), or those whose
+    length is a multiple of it (since 6.12)."""
     file_fault_vma_lock: bool
     """Faults in files are served under the VMA's lock, too (since 6.7); before, under mmap_lock."""
 
@@ -47,109 +56,17 @@ class Limits(Spec):
     """VMAs that a process may have (sysctl vm.max_map_count)."""
 
 
-class Costs(Spec):
-    """Cpu work of one step each."""
-
-    mmap_enter: Cost
-    """Checks before the lock."""
-    mmap_region: Cost
-    """do_mmap/mmap_region under the lock, without gap search, VMA and tree store."""
-    munmap_gather: Cost
-    """Find, check, gather and detach under the write lock, without splits and tree stores."""
-    munmap_complete: Cost
-    """The read-locked rest: zap set-up, mmu_gather, free_pgtables, accounting."""
-    brk: Cost
-    """Checks and accounting of a heap that grows, without VMA and tree store."""
-    mremap: Cost
-    """Checks of mremap, and what move_vma and copy_vma do beside VMA, tree store, tables and unmapping."""
-    move_page: Cost
-    """Move one PTE: clear it, set it at its new place."""
-    move_table: Cost
-    """Move a whole table: clear one entry of an upper table, set another one."""
-    mlock: Cost
-    """Checks and flags of one VMA that is locked or unlocked, without joining, cutting and pages."""
-    mlock_page: Cost
-    """Look at one present page of it and set or clear its flag."""
-    mincore_page: Cost
-    """Look at one entry and note whether its page is there."""
-    lazyfree_page: Cost
-    """MADV_FREE: look at one present entry and clear its accessed and dirty bits."""
-    madvise_flags: Cost
-    """Advice that is a flag of a VMA: checks and the flag, without joining and cutting."""
-    tree_node: Cost
-    """Search in one maple node."""
-    tree_store: Cost
-    """Allocate and fill a new leaf node, swing the parent's slot."""
-    tree_split: Cost
-    """The same for a store that splits or joins nodes, on top."""
-    vma_alloc: Cost
-    """Allocate and fill a VMA."""
-    vma_free: Cost
-    """Free a VMA; the rest runs later, after a grace period."""
-    vma_merge: Cost
-    """Decide on and carry out a merge, without the tree store."""
-    lock_vma: Cost
-    """lock_vma_under_rcu without tree walk and atomics."""
-    fault: Cost
-    """handle_mm_fault, without allocation, zeroing, locks and exception entry."""
-    anon_page: Cost
-    """Make a page anonymous: its charge, rmap and counters."""
-    anon_vma: Cost
-    """anon_vma_prepare for the first fault of a VMA."""
-    anon_vma_link: Cost
-    """anon_vma_clone or unlink_anon_vmas of one VMA."""
-    file_page: Cost
-    """Map a page of a file: its rmap and counters."""
-    cache_lookup: Cost
-    """Find a page in the page cache."""
-    cache_add: Cost
-    """Add a page: its charge, the xarray, counters; without zeroing."""
-    i_mmap: Cost
-    """Insert a VMA into the interval tree of its file, or remove it."""
-    table_alloc: Cost
-    """Allocate and initialise a page-table page, without zeroing."""
-    table_free: Cost
-    """Unlink one, without giving its page back."""
-    page_alloc: Cost
-    """Take a page from the per-cpu list."""
-    page_free: Cost
-    """Put a page on the per-cpu list."""
-    zone_refill: Cost
-    """Fixed part of a bulk move between per-cpu list and buddy, under zone->lock."""
-    zone_page: Cost
-    """Per page moved."""
-    lru_add: Cost
-    """Add a page to the cpu's LRU batch."""
-    lru_move: Cost
-    """Fixed part of emptying a batch, under lru_lock."""
-    lru_page: Cost
-    """Per page of the batch; touches its struct page."""
-    zap_table: Cost
-    """Zap pages of one level-1 table: map it, set up and finish the batch of its pages."""
-    zap_page: Cost
-    """Clear one PTE: rmap, counters, gather."""
-    mprotect: Cost
-    """Checks and flags of one VMA (do_mprotect_pkey, mprotect_fixup), without joining, cutting and PTEs."""
-    change_page: Cost
-    """Rewrite one PTE: exchange, look whether it may become writable, commit, gather."""
-
-
-class BlockCosts(Spec):
-    """What the page allocator does for blocks of several pages, and for frees where they differ."""
-
-    zone_free: Cost
-    """Per block moved back to the buddy, instead of `zone_page`."""
-    zone_check: Cost
-    """Check one more struct page of a block that leaves the buddy, under zone->lock."""
-    free_check: Cost
-    """Check one more struct page of a block that is freed."""
-
-
 class LinuxSpec(DesignSpec):
     """One kernel version. Without *blocks* only single pages are allocated."""
 
     switches: Switches
     """What differs between kernel versions."""
+    mmap_lock: Literal["rwsem", "rwsem-xadd", "rwsem-xadd-sleeping"]
+    """The kind of mmap_lock: `rwsem` (since 5.2), before that `rwsem-xadd`, and until 3.15 one for which
+    writers do not spin."""
+    vma_index: Annotated[str, OneOf(VMA_INDEXES)]
+    """What VMAs are found in: a `maple` tree (since 6.1), before that an `rbtree` with a cache of four VMAs a
+    thread, and until 3.14 `rbtree-mmap-cache`, with one for all threads."""
     vma_lock: Annotated[str, OneOf(VMA_LOCKS)]
     """What a fault locks instead of mmap_lock, where that works: `none` (until 6.3), or a `rwsem` in each VMA
     (6.4 to 6.14)."""
@@ -174,6 +91,15 @@ class LinuxSpec(DesignSpec):
             raise RuleError(
                 "`llfree` is for `page_allocator: llfree`, which needs it",
                 {"page_allocator": "llfree" if self.llfree else "buddy, or give `llfree`"},
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _vma_locks_are_found_without_mmap_lock(self) -> Self:
+        if VMA_LOCKS[self.vma_lock].serve_faults and not VMA_INDEXES[self.vma_index].rcu_safe:
+            raise RuleError(
+                f"a fault looks for the lock of its VMA without mmap_lock, and may not in a {self.vma_index}",
+                {"vma_lock": "none", "vma_index": "maple"},
             )
         return self
 

@@ -41,6 +41,7 @@ class Row:
     latency_p50_ns: float | None = None
     latency_p95_ns: float | None = None
     latency_p99_ns: float | None = None
+    idle_share: float | None = None
     simulated_ns: float | None = None
     operations: int | None = None
     events: int | None = None
@@ -82,8 +83,8 @@ class Outcome:
         return self.row.status == "failed"
 
 
-def measured(point: Point, measurement: Measurement) -> Outcome:
-    """The outcome of a point that ran."""
+def measured(point: Point, measurement: Measurement, idle_share: float) -> Outcome:
+    """The outcome of a point that ran. *idle_share* is of all cpus of the machine, in the measured window."""
     row = Row(
         *_key(point),
         throughput_ops_per_us=float(measurement.throughput_ops_per_us),
@@ -92,6 +93,7 @@ def measured(point: Point, measurement: Measurement) -> Outcome:
         latency_p50_ns=float(measurement.latency_p50_ns),
         latency_p95_ns=float(measurement.latency_p95_ns),
         latency_p99_ns=float(measurement.latency_p99_ns),
+        idle_share=float(idle_share),
         simulated_ns=float(measurement.simulated_ns),
         operations=int(measurement.operations),
         events=int(measurement.events),

@@ -34,16 +34,19 @@ def run_point(point: Point, record: Path | None = None, listeners: Sequence[Prob
             raise InputError(
                 Fault("the code of the model or of a plug-in changed after the experiment was read")
             )
+        from sim.profile import IdleTime, RunReport
+
         with watched(point.budget):
             used = rule if record is None else recorder
             if point.profile:
-                from sim.profile import RunReport
-
                 report = RunReport()
                 measurement = simulate(point, used, *listeners, *report.listeners)
-                outcome = replace(measured(point, measurement), counters=report.counters, locks=report.locks)
+                outcome = measured(point, measurement, report.idle.share_of(point.machine_spec.cpus))
+                outcome = replace(outcome, counters=report.counters, locks=report.locks)
             else:
-                outcome = measured(point, simulate(point, used, *listeners))
+                idle = IdleTime()
+                measurement = simulate(point, used, *listeners, idle)
+                outcome = measured(point, measurement, idle.share_of(point.machine_spec.cpus))
         if isinstance(rule, Replayer):
             rule.check_ends()
     except Exception as error:

@@ -1,44 +1,31 @@
-"""TLB flushing: one way a module, and what a design file names as its `flush.method`."""
-
-from collections.abc import Callable, Mapping
-from typing import Final
+"""TLB flushing: one way a module, and what a design file's `flush` makes of them."""
 
 from sim.errors import ModelError
 from sim.hardware import CacheLine, Machine
 from sim.mm.flush.base import FlushMethod, SwitchedFlush
 from sim.mm.flush.broadcast import BroadcastFlush
-from sim.mm.flush.ipi import SynchronousFlush
+from sim.mm.flush.ipi import SynchronousFlush, Ways
 from sim.mm.flush.latr import LazyFlush
 from sim.mm.flush.spec import FlushSpec
 from sim.mm.flush.tracked import TrackedFlush
 
 
-def _ipi(machine: Machine, line: CacheLine, spec: FlushSpec) -> SwitchedFlush:
-    return SynchronousFlush(machine, line, concurrent=spec.concurrent)
-
-
-def _broadcast(machine: Machine, line: CacheLine, spec: FlushSpec) -> SwitchedFlush:
-    assert spec.broadcast_from is not None
-    return BroadcastFlush(machine, line, concurrent=spec.concurrent, start=spec.broadcast_from)
-
-
-METHODS: Final[Mapping[str, Callable[[Machine, CacheLine, FlushSpec], SwitchedFlush]]] = {
-    "ipi": _ipi,
-    "broadcast": _broadcast,
-}
-"""How each method of Linux's kind is made, on the line that counts the space's flushes."""
-
-
 def make_flush(machine: Machine, generation_line: CacheLine, spec: FlushSpec) -> SwitchedFlush:
-    """The flush that *spec* asks for. Raises `ModelError` where the machine has no broadcast."""
+    """The flush that *spec* asks for, on the line that counts the space's flushes.
+
+    Raises `ModelError` where it has to be a broadcast and the machine has none.
+    """
     refusal = spec.refuses(machine.spec)
     if refusal is not None:
         raise ModelError(refusal)
-    return METHODS[spec.method](machine, generation_line, spec)
+    kernel = Ways(spec.concurrent, spec.ranges, spec.skip_lazy, spec.trim_every)
+    if spec.broadcasts(machine.spec):
+        assert spec.broadcast_from is not None
+        return BroadcastFlush(machine, generation_line, kernel, start=spec.broadcast_from)
+    return SynchronousFlush(machine, generation_line, kernel)
 
 
 __all__ = [
-    "METHODS",
     "BroadcastFlush",
     "FlushMethod",
     "FlushSpec",
@@ -46,5 +33,6 @@ __all__ = [
     "SwitchedFlush",
     "SynchronousFlush",
     "TrackedFlush",
+    "Ways",
     "make_flush",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sim.engine import Steps
 from sim.hardware import TLB_FLUSH, CacheLine, Cpu, Machine
-from sim.mm.flush.ipi import SynchronousFlush
+from sim.mm.flush.ipi import DEFAULT_WAYS, SynchronousFlush, Ways
 
 
 class BroadcastFlush(SynchronousFlush):
@@ -20,9 +20,9 @@ class BroadcastFlush(SynchronousFlush):
     __slots__ = ("_global_since", "_medium", "_start")
 
     def __init__(
-        self, machine: Machine, generation_line: CacheLine, *, concurrent: bool = True, start: int
+        self, machine: Machine, generation_line: CacheLine, ways: Ways = DEFAULT_WAYS, *, start: int
     ) -> None:
-        super().__init__(machine, generation_line, concurrent=concurrent)
+        super().__init__(machine, generation_line, ways)
         assert machine.broadcast is not None
         self._medium = machine.broadcast
         self._start = start

@@ -3,9 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from sim.engine import Steps
 from sim.hardware import TLB_FLUSH, CacheLine, Cpu, Machine
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """What differs between kernel versions (`FlushSpec` says what each means).
+
+    *trim_every* is in ps; None clears the bit of a cpu that leaves at once.
+    """
+
+    concurrent: bool = True
+    ranges: bool = True
+    skip_lazy: bool = True
+    trim_every: int | None = None
+
+
+DEFAULT_WAYS: Final = Ways()
 
 
 class SynchronousFlush:
@@ -15,19 +33,26 @@ class SynchronousFlush:
     that is further behind flushes everything and is up to date; one that is up to date does nothing. A cpu in
     lazy-TLB mode is skipped and flushes when it comes back, unless page tables are freed: it could still walk
     to them. Then it leaves the space for the kernel's own (init_mm) and is not asked again until it comes
-    back. With *concurrent* (5.13) the initiator's own TLB is flushed while the targets are at it, without it
-    before they are asked.
+    back. Until 4.19 (`skip_lazy`) it leaves in any case. With *concurrent* (5.13) the initiator's own TLB is
+    flushed while the targets are at it, without it before they are asked.
+
+    A cpu that loads another space takes its bit out of mm_cpumask. Since 6.14 (`trim_every`) it leaves it
+    there, and saves two writes of a shared line if it comes back. The bit goes with the first flush after
+    *trim_every*, which interrupts all such cpus; so does every flush that frees tables, and nothing comes of
+    that. Left out: the line of the mask in these handlers.
     """
 
     __slots__ = (
         "_active",
         "_asid_on",
         "_ceiling",
-        "_concurrent",
         "_gone",
+        "_left",
         "_line",
         "_machine",
         "_mask",
+        "_next_trim",
+        "_ways",
         "generation",
     )
 
@@ -35,14 +60,16 @@ class SynchronousFlush:
         self,
         machine: Machine,
         generation_line: CacheLine,
+        ways: Ways = DEFAULT_WAYS,
         *,
-        concurrent: bool = True,
         mask: CacheLine | None = None,
     ) -> None:
         self._machine = machine
         self._line = generation_line
-        self._ceiling = machine.spec.tlb.flush_ceiling
-        self._concurrent = concurrent
+        self._ceiling = machine.spec.tlb.flush_ceiling if ways.ranges else 1
+        self._ways = ways
+        self._left: dict[Cpu, None] = {}
+        self._next_trim = machine.engine._now + (ways.trim_every or 0)
         self._active: dict[Cpu, int] = {}
         self._asid_on: dict[Cpu, int] = {}
         self._gone: dict[Cpu, None] = {}
@@ -63,21 +90,29 @@ class SynchronousFlush:
 
     def leave(self, cpu: Cpu) -> Steps[int]:
         """*cpu* loads another space (cpumask_clear_cpu); value: the generation that it has seen."""
-        yield from self._cpumask.write(cpu, TLB_FLUSH)
+        if self._ways.trim_every is None:
+            yield from self._cpumask.write(cpu, TLB_FLUSH)
         return self.drop(cpu)
 
     def drop(self, cpu: Cpu) -> int:
         """`leave` that takes no time."""
+        if self._ways.trim_every is not None:
+            self._left[cpu] = None
         return self._active.pop(cpu)
 
     def enter(self, cpu: Cpu) -> Steps[None]:
         """*cpu* is about to load the space (cpumask_set_cpu, then mm.context.tlb_gen)."""
-        yield from self._cpumask.write(cpu, TLB_FLUSH)
+        if cpu in self._left:
+            yield from self._cpumask.read(cpu, TLB_FLUSH)
+            self._left.pop(cpu, None)
+        else:
+            yield from self._cpumask.write(cpu, TLB_FLUSH)
         self._active[cpu] = self.generation
         yield from self._line.read(cpu, TLB_FLUSH)
 
     def loaded(self, cpu: Cpu, asid: int) -> None:
         """*cpu* has loaded the space under *asid*, up to date."""
+        self._left.pop(cpu, None)
         self._active[cpu] = self.generation
         self._asid_on[cpu] = asid
 
@@ -106,36 +141,51 @@ class SynchronousFlush:
         def flush_here(target: Cpu) -> int:
             return self._flush_local(target, None if whole else pages, generation, remote=target is not cpu)
 
-        targets = self._targets(cpu, generation, lazy=freed_tables)
-        if not targets or not self._concurrent:
+        targets = self._targets(cpu, generation, lazy=freed_tables or not self._ways.skip_lazy)
+        targets += self._left_behind(freed_tables=freed_tables)
+        if not targets or not self._ways.concurrent:
             cpu.work(flush_here(cpu), TLB_FLUSH)
         if not targets:
             return
         interrupts = self._machine.interrupts
         round_ = yield from interrupts.start(cpu, targets, flush_here)
-        if self._concurrent:
+        if self._ways.concurrent:
             cpu.work(flush_here(cpu), TLB_FLUSH)
         yield from interrupts.finish(round_)
 
     def _targets(self, cpu: Cpu, generation: int, *, lazy: bool) -> list[Cpu]:
         """The other cpus to ask; those that are not asked flush when they come back."""
         targets = []
+        leaves_mask = self._ways.trim_every is None
         for other in self._active:
             if other is cpu:
                 continue
             if not other.tlb.stale:
                 self._gone.pop(other, None)  # it has been back
-            if other.in_kernel_wait and (not lazy or other in self._gone):
+            if other.in_kernel_wait and (not lazy or (leaves_mask and other in self._gone)):
                 other.tlb.stale = True
                 self._active[other] = generation
             else:
                 targets.append(other)
         return targets
 
+    def _left_behind(self, *, freed_tables: bool) -> list[Cpu]:
+        """Cpus with another space loaded and their bit still set that are interrupted (should_flush_tlb)."""
+        left = list(self._left)
+        if left and self._machine.engine._now > self._next_trim:  # should_trim_cpumask
+            assert self._ways.trim_every is not None
+            self._next_trim = self._machine.engine._now + self._ways.trim_every
+            self._left.clear()
+            return left
+        return left if freed_tables else []
+
     def _flush_local(self, cpu: Cpu, pages: Sequence[int] | None, generation: int, *, remote: bool) -> int:
         """`flush_tlb_func`, of everything where *pages* is None: returns its cost."""
         seen = self._active.get(cpu)
         if seen is None or seen >= generation:  # the cpu has left the space, or is up to date
+            return 0
+        if remote and cpu.in_kernel_wait and cpu in self._gone:
+            self._active[cpu] = generation
             return 0
         if remote and cpu.in_kernel_wait:  # switch_mm_irqs_off(init_mm)
             self._gone[cpu] = None

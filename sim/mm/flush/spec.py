@@ -7,30 +7,46 @@ from typing import Literal, Self
 from pydantic import PositiveInt, model_validator
 
 from sim.hardware import MachineSpec
-from sim.quantities import Spec
+from sim.quantities import Duration, Spec
 
 
 class FlushSpec(Spec):
     """How a kernel of Linux's kind flushes the TLBs of others."""
 
-    method: Literal["ipi", "broadcast"]
-    """`broadcast`: by instruction, on machines that have it, once a process runs on enough cpus (6.15)."""
+    method: Literal["ipi", "broadcast", "broadcast-if-present"]
+    """By interrupt, or by instruction once a process runs on enough cpus (6.15): on machines that have it
+    (`broadcast`), or on those, and by interrupt on others (`broadcast-if-present`)."""
     broadcast_from: PositiveInt | None = None
-    """With `broadcast`: so many cpus are enough."""
+    """With a broadcast: so many cpus are enough."""
     concurrent: bool
     """The initiator flushes its own TLB while the others flush theirs (5.13); before that, first its own."""
     asids: PositiveInt
     """Address spaces that a cpu keeps in its TLB on machines with PCID (TLB_NR_DYN_ASIDS)."""
+    ranges: bool = True
+    """Short ranges are flushed page by page (3.7); before that everything, unless it is a single page."""
+    skip_lazy: bool = True
+    """A cpu in lazy-TLB mode flushes when it comes back (4.20); before that it is interrupted, and leaves."""
+    mm_cpumask: Literal["eager", "lazy"] = "eager"
+    """When the bit of a cpu goes that loads another space: at once, or with a later flush that finds it
+    (6.14), which interrupts that cpu."""
+    trim_every: Duration | None = None
+    """With `mm_cpumask: lazy`: a flush looks for such bits if the last that did is so long ago."""
 
     @model_validator(mode="after")
     def _broadcast_has_a_start(self) -> Self:
-        if (self.broadcast_from is not None) != (self.method == "broadcast"):
+        if (self.broadcast_from is None) != (self.method == "ipi"):
             raise ValueError("`broadcast_from` is for `method: broadcast`, which needs it")
+        if (self.trim_every is None) != (self.mm_cpumask == "eager"):
+            raise ValueError("`trim_every` is for `mm_cpumask: lazy`, which needs it")
         return self
+
+    def broadcasts(self, machine: MachineSpec) -> bool:
+        """Whether *machine* has the instruction and this flush uses it."""
+        return self.method != "ipi" and machine.tlb.broadcast is not None and machine.tlb.pcid
 
     def refuses(self, machine: MachineSpec) -> str | None:
         """Why this flush cannot be had on *machine*, if so."""
-        if self.method == "broadcast" and (machine.tlb.broadcast is None or not machine.tlb.pcid):
+        if self.method == "broadcast" and not self.broadcasts(machine):
             return (
                 f"{machine.name} cannot broadcast TLB flushes: it has no `tlb.broadcast`, or not `tlb.pcid`"
             )

@@ -61,7 +61,7 @@ def test_is_an_exhausted_point_a_failed_row_that_is_tried_again(
     house: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     experiment = load("pair", {"threads": [1], "designs": ["calm"], "budget.wall": "30 ms"})
-    monkeypatch.setattr("sim.experiment.running.simulation.simulate", lambda point, schedule: spin())
+    monkeypatch.setattr("sim.experiment.running.simulation.simulate", lambda *_: spin())
     frame = run(experiment, out="out")
     assert set(frame["error"]) == {"Exhausted: more than 0.03 s of wall time"}
     again = run(experiment, out="out", resume=True, task=measure)
@@ -74,7 +74,7 @@ def test_does_what_a_point_may_take_of_the_machine_leave_the_id_alone(pair: Expe
 
 
 def test_is_running_out_of_memory_a_failed_row(pair: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
-    def greedy(point: object, schedule: object) -> None:
+    def greedy(*_: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr("sim.experiment.running.simulation.simulate", greedy)

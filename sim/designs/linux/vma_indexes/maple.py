@@ -13,14 +13,15 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import zip_longest
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from sim.designs.linux.activities import VMA_WORK
+from sim.designs.linux.vma_indexes.base import VmaIndex
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu, Machine
 
 if TYPE_CHECKING:
-    from sim.designs.linux.spec import Costs
+    from sim.designs.linux.costs import Costs
     from sim.designs.linux.vma import Vma
     from sim.engine.costs import AtClock
 
@@ -54,66 +55,33 @@ class _Node:
         return used + 1
 
 
-class MapleTree:
+class MapleTree(VmaIndex):
     """VMAs by address. What walks nodes is a generator that runs on the calling cpu.
 
     Stores change the sorted list at once, when the leaf's copy is published.
     """
 
-    __slots__ = (
-        "_cost",
-        "_machine",
-        "_root",
-        "_starts",
-        "_vmas",
-        "root_line",
-    )
+    __slots__ = ("_root", "root_line")
+
+    rcu_safe: ClassVar[bool] = True
 
     def __init__(self, machine: Machine, cpu: Cpu, cost: AtClock[Costs]) -> None:
-        self._machine = machine
-        self._cost = cost
-        self._starts: list[int] = []
-        self._vmas: list[Vma] = []
+        super().__init__(machine, cpu, cost)
         self.root_line = machine.line("mm_mt", cpu.socket, owner=cpu.id)
         self._root = self._new_node(cpu, 0)
-
-    def __iter__(self) -> Iterator[Vma]:
-        return iter(self._vmas)
 
     # -- searching ------------------------------------------------------------------------------------------
 
     def find(self, cpu: Cpu, page: int) -> Steps[Vma | None]:
-        """mas_walk: value is the VMA that contains *page*, or None."""
+        """mas_walk."""
         yield from self._walk(cpu, page)
         return self.peek(page)
 
-    def peek(self, page: int) -> Vma | None:
-        """`find` where a walk has just brought the leaf in."""
-        index = bisect_right(self._starts, page) - 1
-        if index >= 0 and self._vmas[index].end > page:
-            return self._vmas[index]
-        return None
-
-    def neighbours(self, start: int, end: int) -> tuple[Vma | None, Vma | None]:
-        """The VMAs that end at *start* and that begin at *end*."""
-        before, after = self.peek(start - 1), self.peek(end)
-        return before, after if after is not None and after.start == end else None
-
-    def around(self, page: int) -> tuple[Vma | None, Vma | None]:
-        """The last VMA that begins before *page* and the first one that begins at it or behind."""
-        index = bisect_right(self._starts, page - 1)
-        below, above = self._vmas[max(0, index - 1) : index], self._vmas[index : index + 1]
-        return (below[0] if below else None), (above[0] if above else None)
-
-    def overlapping(self, start: int, end: int) -> list[Vma]:
-        """VMAs that share a page with [start, end), in order."""
-        first = max(0, bisect_right(self._starts, start) - 1)
-        last = bisect_right(self._starts, end - 1)
-        return [vma for vma in self._vmas[first:last] if vma.end > start]
+    def find_place(self, cpu: Cpu, page: int) -> Steps[None]:
+        yield from self._walk(cpu, page)
 
     def empty_area_rev(self, cpu: Cpu, pages: int, floor: int, top: int) -> Steps[int | None]:
-        """mas_empty_area_rev: the last *pages* pages of the highest gap between *floor* and *top* that has
-        room for them; value: the first of them, None if there is no such gap.
+        """mas_empty_area_rev.
 
         The kernel goes down by the widest gap below each node, which inner nodes keep; so does this.
         """
@@ -159,19 +127,16 @@ class MapleTree:
     # -- storing --------------------------------------------------------------------------------------------
 
     def insert(self, cpu: Cpu, vma: Vma) -> Steps[None]:
-        """Store a new VMA where nothing is."""
         yield from self._walk(cpu, vma.start)
         path = self._link(vma)
         self._spread(vma)
         yield from self._publish(cpu, path)
 
     def remove(self, cpu: Cpu, vma: Vma) -> Steps[None]:
-        """Store a gap over *vma*."""
         yield from self._walk(cpu, vma.start)
         yield from self._publish(cpu, self._unlink(vma))
 
     def extend(self, cpu: Cpu, vma: Vma, start: int, end: int, *absorbed: Vma) -> Steps[None]:
-        """Store *vma* with other ends; it may take the place of neighbours that it has *absorbed*."""
         yield from self._walk(cpu, start)
         left = [self._unlink(each)[-1] for each in (vma, *absorbed)]
         vma.reach(start, end)
@@ -183,7 +148,6 @@ class MapleTree:
         yield from self._publish(cpu, self._path(start))
 
     def move_boundary(self, cpu: Cpu, lower: Vma, upper: Vma, at: int) -> Steps[None]:
-        """Store one of two neighbours over a part of the other: *upper* begins at *at* from now on."""
         yield from self._walk(cpu, min(at, upper.start))
         for node in self._path(upper.start):
             node.low = min(node.low, at)
@@ -194,16 +158,13 @@ class MapleTree:
         yield from self._publish(cpu, self._path(lower.start))
 
     def split(self, cpu: Cpu, vma: Vma, upper: Vma) -> Steps[None]:
-        """Store *upper* over the end of *vma*, which now ends where *upper* starts."""
         yield from self._walk(cpu, upper.start)
         vma.end = upper.start
         yield from self._publish(cpu, self._link(upper))
 
     def _link(self, vma: Vma) -> list[_Node]:
         """Put *vma* into the leaf of its first page; returns the path."""
-        index = bisect_right(self._starts, vma.start)
-        self._starts.insert(index, vma.start)
-        self._vmas.insert(index, vma)
+        self._list(vma)
         path = self._path(vma.start)
         leaf = path[-1]
         leaf.vmas.insert(bisect_right([other.start for other in leaf.vmas], vma.start), vma)
@@ -218,8 +179,7 @@ class MapleTree:
 
     def _unlink(self, vma: Vma) -> list[_Node]:
         """Take *vma* out of its leaf; returns the path, the leaf may be empty now."""
-        index = bisect_right(self._starts, vma.start) - 1
-        del self._starts[index], self._vmas[index]
+        self._unlist(vma)
         path = self._path(vma.start)
         path[-1].vmas.remove(vma)
         self._gaps_changed(vma.start)
@@ -244,8 +204,7 @@ class MapleTree:
 
     def contradictions(self) -> Iterator[str]:
         """The nodes hold the VMAs of the list, each in its leaf, are not overfull and know their gaps."""
-        if self._starts != [vma.start for vma in self._vmas]:
-            yield "the list of VMAs is indexed by other addresses than theirs"
+        yield from super().contradictions()
         held: list[Vma] = []
         depths: set[int] = set()
 

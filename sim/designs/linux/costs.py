@@ -1,0 +1,106 @@
+"""What Linux's code paths cost: the instructions of a step with its data in the cpu's own cache, in cycles.
+
+What a cache line or a lock costs on top is simulated.
+"""
+
+from __future__ import annotations
+
+from sim.quantities import Cost, Spec
+
+
+class Costs(Spec):
+    """Cpu work of one step each."""
+
+    mmap_enter: Cost
+    """Checks before the lock."""
+    mmap_region: Cost
+    """do_mmap/mmap_region under the lock, without gap search, VMA and tree store."""
+    munmap_gather: Cost
+    """Find, check, gather and detach under the write lock, without splits and tree stores."""
+    munmap_complete: Cost
+    """The read-locked rest: zap set-up, mmu_gather, free_pgtables, accounting."""
+    brk: Cost
+    """Checks and accounting of a heap that grows, without VMA and tree store."""
+    mremap: Cost
+    """Checks of mremap, and what move_vma and copy_vma do beside VMA, tree store, tables and unmapping."""
+    move_page: Cost
+    """Move one PTE: clear it, set it at its new place."""
+    move_table: Cost
+    """Move a whole table: clear one entry of an upper table, set another one."""
+    mlock: Cost
+    """Checks and flags of one VMA that is locked or unlocked, without joining, cutting and pages."""
+    mlock_page: Cost
+    """Look at one present page of it and set or clear its flag."""
+    mincore_page: Cost
+    """Look at one entry and note whether its page is there."""
+    lazyfree_page: Cost
+    """MADV_FREE: look at one present entry and clear its accessed and dirty bits."""
+    madvise_flags: Cost
+    """Advice that is a flag of a VMA: checks and the flag, without joining and cutting."""
+    tree_node: Cost
+    """Search in one node of the VMA index: a maple node, or a VMA of the rb-tree or its cache."""
+    tree_store: Cost
+    """Maple tree: allocate and fill a new leaf, swing the parent's slot. Rb-tree: link or unlink a VMA."""
+    tree_split: Cost
+    """Maple tree: the same for a store that splits or joins nodes, on top. Rb-tree: each rotation."""
+    vma_alloc: Cost
+    """Allocate and fill a VMA."""
+    vma_free: Cost
+    """Free a VMA; the rest runs later, after a grace period."""
+    vma_merge: Cost
+    """Decide on and carry out a merge, without the tree store."""
+    lock_vma: Cost
+    """lock_vma_under_rcu without tree walk and atomics."""
+    fault: Cost
+    """handle_mm_fault, without allocation, zeroing, locks and exception entry."""
+    anon_page: Cost
+    """Make a page anonymous: its charge, rmap and counters."""
+    anon_vma: Cost
+    """anon_vma_prepare for the first fault of a VMA."""
+    anon_vma_link: Cost
+    """anon_vma_clone or unlink_anon_vmas of one VMA."""
+    file_page: Cost
+    """Map a page of a file: its rmap and counters."""
+    cache_lookup: Cost
+    """Find a page in the page cache."""
+    cache_add: Cost
+    """Add a page: its charge, the xarray, counters; without zeroing."""
+    i_mmap: Cost
+    """Insert a VMA into the interval tree of its file, or remove it."""
+    table_alloc: Cost
+    """Allocate and initialise a page-table page, without zeroing."""
+    table_free: Cost
+    """Unlink one, without giving its page back."""
+    page_alloc: Cost
+    """Take a page from the per-cpu list."""
+    page_free: Cost
+    """Put a page on the per-cpu list."""
+    zone_refill: Cost
+    """Fixed part of a bulk move between per-cpu list and buddy, under zone->lock."""
+    zone_page: Cost
+    """Per page moved."""
+    lru_add: Cost
+    """Add a page to the cpu's LRU batch."""
+    lru_move: Cost
+    """Fixed part of emptying a batch, under lru_lock."""
+    lru_page: Cost
+    """Per page of the batch; touches its struct page."""
+    zap_table: Cost
+    """Zap pages of one level-1 table: map it, set up and finish the batch of its pages."""
+    zap_page: Cost
+    """Clear one PTE: rmap, counters, gather."""
+    mprotect: Cost
+    """Checks and flags of one VMA (do_mprotect_pkey, mprotect_fixup), without joining, cutting and PTEs."""
+    change_page: Cost
+    """Rewrite one PTE: exchange, look whether it may become writable, commit, gather."""
+
+
+class BlockCosts(Spec):
+    """What the page allocator does for blocks of several pages, and for frees where they differ."""
+
+    zone_free: Cost
+    """Per block moved back to the buddy, instead of `zone_page`."""
+    zone_check: Cost
+    """Check one more struct page of a block that leaves the buddy, under zone->lock."""
+    free_check: Cost
+    """Check one more struct page of a block that is freed."""

@@ -1,0 +1,29 @@
+"""Indexes of VMAs by address: what a design file names as its `vma_index`.
+
+An outside package adds one with an entry point `cortensim.vma_indexes`, which names its `VmaIndex` class.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from sim.designs.linux.vma_indexes.base import VmaIndex
+from sim.designs.linux.vma_indexes.maple import MapleTree
+from sim.designs.linux.vma_indexes.rbtree import MmapCacheRbTree, RbTree
+from sim.plugins import Registry
+
+
+def _flaw(name: str, thing: object) -> str | None:
+    if isinstance(thing, type) and issubclass(thing, VmaIndex):
+        return None
+    return "what it names is no subclass of sim.designs.linux.VmaIndex"
+
+
+_ON_BOARD: Mapping[str, type[VmaIndex]] = {
+    "maple": MapleTree,
+    "rbtree": RbTree,
+    "rbtree-mmap-cache": MmapCacheRbTree,
+}
+
+VMA_INDEXES: Final[Registry[type[VmaIndex]]] = Registry("cortensim.vma_indexes", _ON_BOARD, _flaw)
+
+__all__ = ["VMA_INDEXES", "VmaIndex"]

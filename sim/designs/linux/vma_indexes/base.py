@@ -1,0 +1,120 @@
+"""What the index of a process's VMAs is to the operations that search and change it.
+
+A kernel of Linux's kind chooses one kind when it is built. Searches and stores are steps on the calling cpu:
+they read and write the lines that the kernel's do. What a search has just brought into the cache can be asked
+again in no time (`peek`, `overlapping`, ...). Whoever stores holds mmap_lock for writing.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, ClassVar
+
+from sim.engine import Steps
+from sim.hardware import Cpu, Machine
+
+if TYPE_CHECKING:
+    from sim.designs.linux.costs import Costs
+    from sim.designs.linux.vma import Vma
+    from sim.engine.costs import AtClock
+
+
+class VmaIndex(ABC):
+    """The VMAs of one process by address: what all kinds have is one sorted list of them."""
+
+    __slots__ = ("_cost", "_machine", "_starts", "_vmas")
+
+    rcu_safe: ClassVar[bool]
+    """Whether it may be searched without mmap_lock, as a fault does that looks for its VMA's lock."""
+
+    def __init__(self, machine: Machine, cpu: Cpu, cost: AtClock[Costs]) -> None:
+        """An empty one; its lines are in the cache of *cpu*."""
+        self._machine = machine
+        self._cost = cost
+        self._starts: list[int] = []
+        self._vmas: list[Vma] = []
+
+    def __iter__(self) -> Iterator[Vma]:
+        return iter(self._vmas)
+
+    # -- searching ------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def find(self, cpu: Cpu, page: int) -> Steps[Vma | None]:
+        """find_vma: value is the VMA that contains *page*, or None."""
+
+    @abstractmethod
+    def find_place(self, cpu: Cpu, page: int) -> Steps[None]:
+        """Go to where a VMA from *page* on belongs (find_vma_links, vma_iter_prealloc)."""
+
+    @abstractmethod
+    def empty_area_rev(self, cpu: Cpu, pages: int, floor: int, top: int) -> Steps[int | None]:
+        """unmapped_area_topdown: the last *pages* pages of the highest gap between *floor* and *top* that has
+        room for them; value: the first of them, None if there is no such gap."""
+
+    def peek(self, page: int) -> Vma | None:
+        """`find` where a search has just been."""
+        index = bisect_right(self._starts, page) - 1
+        if index >= 0 and self._vmas[index].end > page:
+            return self._vmas[index]
+        return None
+
+    def neighbours(self, start: int, end: int) -> tuple[Vma | None, Vma | None]:
+        """The VMAs that end at *start* and that begin at *end*."""
+        before, after = self.peek(start - 1), self.peek(end)
+        return before, after if after is not None and after.start == end else None
+
+    def around(self, page: int) -> tuple[Vma | None, Vma | None]:
+        """The last VMA that begins before *page* and the first one that begins at it or behind."""
+        index = bisect_right(self._starts, page - 1)
+        below, above = self._vmas[max(0, index - 1) : index], self._vmas[index : index + 1]
+        return (below[0] if below else None), (above[0] if above else None)
+
+    def overlapping(self, start: int, end: int) -> list[Vma]:
+        """VMAs that share a page with [start, end), in order."""
+        first = max(0, bisect_right(self._starts, start) - 1)
+        last = bisect_right(self._starts, end - 1)
+        return [vma for vma in self._vmas[first:last] if vma.end > start]
+
+    # -- storing --------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def insert(self, cpu: Cpu, vma: Vma) -> Steps[None]:
+        """Store a new VMA where nothing is, after `find_place`."""
+
+    @abstractmethod
+    def remove(self, cpu: Cpu, vma: Vma) -> Steps[None]:
+        """Store a gap over *vma*."""
+
+    @abstractmethod
+    def extend(self, cpu: Cpu, vma: Vma, start: int, end: int, *absorbed: Vma) -> Steps[None]:
+        """Store *vma* with other ends; it may take the place of neighbours that it has *absorbed*."""
+
+    @abstractmethod
+    def move_boundary(self, cpu: Cpu, lower: Vma, upper: Vma, at: int) -> Steps[None]:
+        """Store one of two neighbours over a part of the other: *upper* begins at *at* from now on."""
+
+    @abstractmethod
+    def split(self, cpu: Cpu, vma: Vma, upper: Vma) -> Steps[None]:
+        """Store *upper* over the end of *vma*, which now ends where *upper* starts."""
+
+    def _list(self, vma: Vma) -> int:
+        """Put *vma* into the sorted list; returns where."""
+        index = bisect_right(self._starts, vma.start)
+        self._starts.insert(index, vma.start)
+        self._vmas.insert(index, vma)
+        return index
+
+    def _unlist(self, vma: Vma) -> None:
+        """Take *vma* out of the sorted list."""
+        index = bisect_right(self._starts, vma.start) - 1
+        del self._starts[index], self._vmas[index]
+
+    # -- the end state --------------------------------------------------------------------------------------
+
+    def contradictions(self) -> Iterator[str]:
+        """What is wrong with it, if anything, a sentence each."""
+        if self._starts != [vma.start for vma in self._vmas]:
+            yield "the list of VMAs is indexed by other addresses than theirs"
