@@ -16,7 +16,22 @@ from sim.designs import DesignSpec, build, spec_model
 from sim.engine import Probe, ScheduleName, Steps
 from sim.engine.probe import CpuView
 from sim.hardware import Cpu, Machine
-from sim.mm import Madvise, Mmap, Mprotect, Munmap, PageTablePage, Present, Status, slot_of
+from sim.mm import (
+    Brk,
+    Madvise,
+    Mincore,
+    Mlock,
+    Mmap,
+    Mprotect,
+    Mremap,
+    Msync,
+    Munlock,
+    Munmap,
+    PageTablePage,
+    Present,
+    Status,
+    slot_of,
+)
 
 GIB = 1 << 18
 """Pages that a level-2 table covers."""
@@ -27,7 +42,19 @@ LEAF = 512
 
 KINDS = ["linux", "rw", "adv"]
 
-_RECORDS = {"mmap": Mmap, "munmap": Munmap, "mprotect": Mprotect, "discard": Madvise}
+_RECORDS = {
+    "mmap": Mmap,
+    "munmap": Munmap,
+    "mprotect": Mprotect,
+    "discard": Madvise,
+    "madvise": Madvise,
+    "brk": Brk,
+    "mremap": Mremap,
+    "mlock": Mlock,
+    "munlock": Munlock,
+    "mincore": Mincore,
+    "msync": Msync,
+}
 
 
 def _each_cost(family: str) -> dict[str, str]:

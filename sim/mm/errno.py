@@ -18,6 +18,7 @@ class Errno(Enum):
 
     EACCES = "permission denied"
     EAGAIN = "try again"
+    EBUSY = "device or resource busy"
     EEXIST = "something is mapped there"
     EFAULT = "bad address"
     EINVAL = "invalid argument"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 from sim.mm.entries import READ_WRITE, Rights
 
@@ -95,17 +95,105 @@ class Mprotect(Operation):
     rights: Rights
 
 
+Advice: TypeAlias = Literal[
+    "dontneed", "dontneed_locked", "free", "populate_read", "populate_write", "hugepage", "nohugepage"
+]
+"""MADV_DONTNEED and so on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Madvise(Operation):
-    """madvise(2). `dontneed` gives the pages back; the range stays mapped.
+    """madvise(2). The range stays mapped.
 
-    Where the range has a hole the rest is done all the same, and the value is `ENOMEM`.
+    `dontneed` gives its pages back; locked memory ends the call (`EINVAL`), but not with `dontneed_locked`.
+    `free` lets them be taken away as long as nobody writes to them. `populate_read` and `populate_write`
+    bring them in. `hugepage` and `nohugepage` say what they may be. Where the range has a hole the rest is
+    done all the same, and the value is `ENOMEM`; to populate ends there.
     """
 
     name = "madvise"
     at: int
     pages: int
-    advice: Literal["dontneed"] = "dontneed"
+    advice: Advice = "dontneed"
+
+
+@dataclass(frozen=True, slots=True)
+class Mremap(Operation):
+    """mremap(2): the *pages* pages from *at* on, a part of one mapping, become *new_pages*.
+
+    They stay where they are if there is room. Else they move if they *may_move* (MREMAP_MAYMOVE), with all
+    that is in them; with *to* they move there, whatever is mapped there (MREMAP_FIXED). Value: the first
+    page.
+    """
+
+    name = "mremap"
+    at: int
+    pages: int
+    new_pages: int
+    may_move: bool = True
+    to: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Brk(Operation):
+    """brk(2): the heap ends before page *at* from now on. All threads of a process have one heap.
+
+    Value: the break after the call, which is the old one where the kernel refuses, as it does for page 0.
+    """
+
+    name = "brk"
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mlock(Operation):
+    """mlock2(2): the *pages* pages from *at* on are brought in and stay in memory.
+
+    *on_fault* (MLOCK_ONFAULT): they are not brought in, and stay once they are. Where the range has a hole
+    the call ends there (`ENOMEM`), and what lies before it is locked.
+    """
+
+    name = "mlock"
+    at: int
+    pages: int
+    on_fault: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Munlock(Operation):
+    """munlock(2): they need not stay any more."""
+
+    name = "munlock"
+    at: int
+    pages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mincore(Operation):
+    """mincore(2). Value: for each of the *pages* pages from *at* on whether it is there.
+
+    Where the range has a hole it is `ENOMEM`.
+    """
+
+    name = "mincore"
+    at: int
+    pages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Msync(Operation):
+    """msync(2): what has been written to the range is written to its files.
+
+    *wait* (MS_SYNC, else MS_ASYNC): the call returns when that is done. *invalidate* (MS_INVALIDATE): other
+    mappings see it, and locked memory ends the call (`EBUSY`). Where the range has a hole the value is
+    `ENOMEM`, and the rest is done if anything is waited for.
+    """
+
+    name = "msync"
+    at: int
+    pages: int
+    wait: bool = True
+    invalidate: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,14 @@ class PageTablePage:
         entry = self.entries.get(slot, self.fill)
         return entry if entry.__class__ is PageTablePage else None
 
+    def rebase(self, page: int) -> None:
+        """It is, or will be, linked where *page* is looked up: it covers other pages from now on, and so do
+        the tables below it."""
+        self.base = page - page % PAGES_PER_ENTRY[self.level + 1]
+        for slot in self.entries:
+            if (child := self.child(slot)) is not None:
+                child.rebase(self.base + slot * PAGES_PER_ENTRY[self.level])
+
     def walk(self, page: int) -> Present | None:
         """The hardware's walk from here: the leaf entry of *page*, if it is present."""
         table = self

@@ -10,7 +10,15 @@ from sim.engine import Steps
 from sim.mm import Operation, Shootdown, Touch
 from sim.quantities import PAGE_BYTES
 from sim.workload.draws import CountDraw, SizeDraw, drawing
-from sim.workload.step_spec import MmapStep, PlacedStep, RangeStep, ShootdownStep, TouchStep
+from sim.workload.step_spec import (
+    BrkStep,
+    MmapStep,
+    MremapStep,
+    PlacedStep,
+    RangeStep,
+    ShootdownStep,
+    TouchStep,
+)
 
 if TYPE_CHECKING:
     from sim.workload.thread import Worker
@@ -99,6 +107,39 @@ def _touch(step: TouchStep) -> Action:
     return _each(_places(step), touch)
 
 
+@placed_action.register(MremapStep)
+def _mremap(step: MremapStep) -> Action:
+    size, new_size, may_fail = _size(step), _drawn(step.new_size), step.may_fail
+
+    def run(worker: Worker) -> Steps[int | None]:
+        if step.at == "slot":
+            start = _slot(step, worker)
+            place = range(start, start + _or(size(worker), worker.slots.pages))
+        else:
+            last = worker.mapped[-1]
+            place = range(last.start, last.start + _or(size(worker), len(last)))
+        to = None if step.to is None else worker.slots.at(worker.index, worker.request)
+        return worker.remap(step.operation(place, new_size(worker), to), may_fail=may_fail)
+
+    return run
+
+
+@placed_action.register(BrkStep)
+def _brk(step: BrkStep) -> Action:
+    size, mark, may_fail = _size(step, least=0), step.mark, step.may_fail
+
+    def marked(worker: Worker) -> Steps[None]:
+        return worker.set_break(worker.mark + _or(size(worker), 0), mark=mark, may_fail=may_fail)
+
+    def current(worker: Worker) -> Steps[None]:
+        here = yield from worker.ask_break()
+        pages = _or(size(worker), 0)
+        if pages or mark:
+            yield from worker.set_break(here + pages, mark=mark, may_fail=may_fail)
+
+    return current if step.at == "break" else marked
+
+
 @placed_action.register(ShootdownStep)
 def _shootdown(step: ShootdownStep) -> Action:
     targets = 1 if step.targets == "next" else step.targets
@@ -129,11 +170,16 @@ def _each(places: Places, ask: Callable[[Worker, range], Operation]) -> Action:
     return run
 
 
-def _size(step: PlacedStep) -> Size:
-    if isinstance(step.size, SizeDraw):
-        draw, name = drawing(step.size, 1), step.size.stream
-        return lambda worker: max(1, _pages(draw(worker.stream(name))))
-    pages = None if step.size is None else _pages(step.size)
+def _size(step: PlacedStep, least: int = 1) -> Size:
+    return (lambda worker: None) if step.size is None else _drawn(step.size, least)
+
+
+def _drawn(size: int | SizeDraw, least: int = 1) -> Callable[[Worker], int]:
+    """How many pages *size* is; *least* at least where it is drawn."""
+    if isinstance(size, SizeDraw):
+        draw, name = drawing(size, 1), size.stream
+        return lambda worker: max(least, _pages(draw(worker.stream(name))))
+    pages = _pages(size)
     return lambda worker: pages
 
 

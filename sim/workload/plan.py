@@ -348,8 +348,9 @@ class WorkloadPlan(Spec):
     def _places_exist_when_they_are_used(self) -> Self:
         in_layout = {"slot", "every slot", "own slots", "layout"}
         mapped = {"mapped", "all mapped"}
-        always = {"anywhere"} if self.layout is None or self.layout.base is None else {"anywhere"} | in_layout
-        known = self._places_after("setup", self.setup, always) - mapped
+        always = {"anywhere", "break"}
+        always |= in_layout if self.layout is not None and self.layout.base is not None else set()
+        known = self._places_after("setup", self.setup, always) - mapped - {"mark"}
         for part in self.parts:
             here = known
             for key, steps in part.lists():
@@ -360,6 +361,7 @@ class WorkloadPlan(Spec):
         """The places that exist after *steps*. Raises `RuleError` for one that does not when it is used."""
         known = set(known)
         in_layout = {"slot", "every slot", "own slots", "layout"}
+        mapped = {"mapped", "all mapped"}
         for where, step in placed_steps(steps, key):
             action = step.placed
             if action is None:
@@ -369,13 +371,21 @@ class WorkloadPlan(Spec):
                 raise RuleError(f"a step {what} without a `layout`", {where: "a `layout` in the workload"})
             if step.mmap is not None:
                 known |= in_layout if action.at == "layout" else set()
-                known |= {"mapped", "all mapped"}
+                known |= mapped
             if action.at not in known:
-                missing = "layout.base or an mmap step at `layout`"
-                if action.at in ("mapped", "all mapped"):
-                    missing = "an mmap step"
+                missing = {
+                    "mapped": "an mmap step",
+                    "all mapped": "an mmap step",
+                    "mark": "a brk step with `mark: true`",
+                }.get(action.at, "layout.base or an mmap step at `layout`")
                 message = f"a step works at `{action.at}` without {missing} before it"
                 raise RuleError(message, {where: f"{missing} before it"})
+            if step.mremap is not None:
+                known |= mapped
+                if step.mremap.to is not None and self.layout is None:
+                    raise RuleError("a step moves to a slot without a `layout`", {where: "a `layout`"})
+            if step.brk is not None and step.brk.mark:
+                known.add("mark")
         return known
 
     @model_validator(mode="after")

@@ -17,12 +17,18 @@ from sim.mm import (
     LEVELS,
     PAGES_PER_ENTRY,
     SLOTS,
+    Brk,
     File,
     Madvise,
+    Mincore,
+    Mlock,
     Mmap,
     MmapFile,
     MmapShared,
     Mprotect,
+    Mremap,
+    Msync,
+    Munlock,
     Munmap,
     Operation,
     Touch,
@@ -49,6 +55,16 @@ MAX_TOUCHES = 200_000
 """After so many touches, or steps, the rehearsal breaks off: it must not take as long as a run."""
 
 
+_OverRange = Munmap | Mprotect | Madvise | Mlock | Munlock | Mincore | Msync
+
+
+def _brings_in(operation: Operation) -> bool:
+    """Whether all pages of its range are there afterwards."""
+    if isinstance(operation, Madvise):
+        return operation.advice in ("populate_read", "populate_write")
+    return isinstance(operation, Mlock) and not operation.on_fault
+
+
 class RefusedStepError(Exception):
     """A step that no kernel would carry out; the message says why. Never leaves this module."""
 
@@ -58,17 +74,21 @@ class TooLongError(Exception):
 
 
 class Ledger:
-    """Which pages are mapped, as sorted disjoint [start, end), and which have been touched."""
+    """Which pages are mapped, as sorted disjoint [start, end), and which have been touched.
+
+    The heap goes from page 1 to before page *heap* of a place of its own: no step touches it.
+    """
 
     def __init__(self) -> None:
         self.ranges: list[tuple[int, int]] = []
         self.touched: set[int] = set()
+        self.heap = 1
         self._next = USER_PAGES  # above all that a fixed mapping may claim
         self._touches = 0
 
     @property
     def mapped(self) -> int:
-        return sum(end - start for start, end in self.ranges)
+        return self.heap - 1 + sum(end - start for start, end in self.ranges)
 
     def perform(self, cpu: object, operation: Operation) -> Steps[int | None]:
         """What `AddressSpace.perform` does, in no time."""
@@ -78,10 +98,15 @@ class Ledger:
     def _do(self, operation: Operation) -> int | None:
         if isinstance(operation, Mmap | MmapShared | MmapFile):
             return self._mmap(operation)
+        if isinstance(operation, Mremap):
+            return self._mremap(operation)
         if isinstance(operation, Touch):
             for page in operation.pages:
                 self._touch(page)
-        elif isinstance(operation, Munmap | Mprotect | Madvise):
+        elif isinstance(operation, Brk):
+            self.heap = operation.at or self.heap
+            return self.heap
+        elif isinstance(operation, _OverRange):
             if operation.pages <= 0:
                 raise RefusedStepError("works on nothing")
             pages = range(operation.at, operation.at + operation.pages)
@@ -89,8 +114,11 @@ class Ledger:
                 raise RefusedStepError("works on pages that are not mapped")
             if isinstance(operation, Munmap):
                 self._cut(pages.start, pages.stop)
-            elif isinstance(operation, Madvise):
+            elif isinstance(operation, Madvise) and operation.advice in ("dontneed", "dontneed_locked"):
                 self._forget(pages.start, pages.stop)
+            elif _brings_in(operation):
+                for page in pages:
+                    self._touch(page)
         return None
 
     def _mmap(self, asked: Mmap | MmapShared | MmapFile) -> int:
@@ -111,6 +139,31 @@ class Ledger:
             for page in range(at, at + pages):
                 self._touch(page)
         return at
+
+    def _mremap(self, asked: Mremap) -> int:
+        """As the kernel would, if only the threads that are played were there."""
+        at, pages, new_pages = asked.at, asked.pages, asked.new_pages
+        if pages <= 0 or new_pages <= 0:
+            raise RefusedStepError("works on nothing")
+        if not self._covers(range(at, at + pages)):
+            raise RefusedStepError("works on pages that are not mapped")
+        if asked.to is None and new_pages <= pages:
+            self._cut(at + new_pages, at + pages)
+            return at
+        end = at + new_pages
+        if asked.to is None and not any(low < end and at + pages < high for low, high in self.ranges):
+            self.ranges = sorted([*self.ranges, (at + pages, end)])
+            self._next = max(self._next, end + 1)
+            return at
+        if not asked.may_move:
+            raise RefusedStepError("grows into what is mapped, and may not move")
+        if asked.to is not None and at < asked.to + new_pages and asked.to < at + pages:
+            raise RefusedStepError("moves memory to where a part of it is")
+        touched = [page - at for page in self.touched if at <= page < at + min(pages, new_pages)]
+        start = self._mmap(Mmap(new_pages, asked.to))
+        self._cut(at, at + pages)
+        self.touched.update(start + offset for offset in touched)
+        return start
 
     def _covers(self, pages: range) -> bool:
         """Whether all of *pages* are mapped."""
@@ -183,9 +236,14 @@ class Rehearsal:
     def shared(self) -> bool:
         """Whether threads map or unmap what others use: then their order decides what is left."""
         lists = [steps for part in self._plan.parts for _, steps in part.lists()]
-        actions = [step.mmap or step.munmap for steps in lists for _, step in placed_steps(steps, "")]
+        actions = [
+            step.mmap or step.munmap or step.mremap or step.brk
+            for steps in lists
+            for _, step in placed_steps(steps, "")
+        ]
         return any(
-            action is not None and (action.at in ("layout", "every slot") or action.of != "own")
+            action is not None
+            and (action.at in ("layout", "every slot", "break", "mark") or action.of != "own")
             for action in actions
         )
 

@@ -22,17 +22,24 @@ from pydantic import (
 from sim.mm import (
     MAX_ORDER,
     READ_WRITE,
+    Advice,
     AllocatePages,
+    Brk,
     CreateFile,
     Fallocate,
     File,
     FreePages,
     Ftruncate,
     Madvise,
+    Mincore,
+    Mlock,
     Mmap,
     MmapFile,
     MmapShared,
     Mprotect,
+    Mremap,
+    Msync,
+    Munlock,
     Munmap,
     Operation,
     Rights,
@@ -45,10 +52,11 @@ from sim.mm import (
 from sim.quantities import PAGE_BYTES, Bandwidth, Cost, Duration, Size, Spec
 from sim.workload.draws import STREAM, AnyCount, AnySize, AnyTime
 
-At = Literal["anywhere", "slot", "mapped", "layout", "every slot", "own slots", "all mapped"]
+At = Literal["anywhere", "slot", "mapped", "layout", "every slot", "own slots", "all mapped", "break", "mark"]
 """Where a step works: wherever the kernel likes; a slot; what this thread's last mmap returned; the whole
 layout; each slot of all threads in turn; all slots of this thread, those side by side as one range; each
-range that this thread's mmaps have returned since the last `refill`."""
+range that this thread's mmaps have returned since the last `refill`; where the heap of the process ends;
+where this thread has seen it end and noted it."""
 
 Prot = Annotated[
     Rights,
@@ -162,8 +170,7 @@ class RangeStep(PlacedStep):
     """A `slot`; what this thread's last mmap returned (`mapped`); the whole `layout`; `every slot` of all
     threads in turn; all of this thread's `own slots`; `all mapped` ranges since the refill."""
     every: PositiveInt = 1
-    """Only every so many pages of the range, from its first on. munmap, mprotect and madvise are then a call
-    for each."""
+    """Only every so many pages of the range, from its first on. System calls are then one for each."""
     pages: AnyCount | None = None
     """How many pages are meant, from the first of them on. Absent: all of the range."""
 
@@ -207,15 +214,94 @@ class MprotectStep(RangeStep):
 
 
 class MadviseStep(RangeStep):
-    """madvise: give the range's pages back; it stays mapped."""
+    """madvise: say what becomes of the range's pages; it stays mapped."""
 
     asks = Madvise
 
-    advice: Literal["dontneed"] = "dontneed"
-    """Which advice: MADV_DONTNEED."""
+    advice: Advice = "dontneed"
+    """Which advice: give them back (`dontneed`, also where they are locked: `dontneed_locked`), let them be
+    taken away until they are written again (`free`), bring them in (`populate_read`, `populate_write`), or
+    whether they may be huge (`hugepage`, `nohugepage`)."""
 
     def operation(self, place: range) -> Madvise:
         return Madvise(place.start, len(place), self.advice)
+
+
+class MlockStep(RangeStep):
+    """mlock: bring the range in and keep it in memory."""
+
+    asks = Mlock
+
+    on_fault: bool = False
+    """Whether pages are not brought in and stay only once somebody has touched them (MLOCK_ONFAULT)."""
+
+    def operation(self, place: range) -> Mlock:
+        return Mlock(place.start, len(place), self.on_fault)
+
+
+class MunlockStep(RangeStep):
+    """munlock: the range need not stay in memory any more."""
+
+    asks = Munlock
+
+    def operation(self, place: range) -> Munlock:
+        return Munlock(place.start, len(place))
+
+
+class MincoreStep(RangeStep):
+    """mincore: ask which pages of the range are there."""
+
+    asks = Mincore
+
+    def operation(self, place: range) -> Mincore:
+        return Mincore(place.start, len(place))
+
+
+class MsyncStep(RangeStep):
+    """msync: write the range to its files."""
+
+    asks = Msync
+
+    wait: bool = True
+    """Whether the call returns when that is done (MS_SYNC), else at once (MS_ASYNC)."""
+    invalidate: bool = False
+    """Whether other mappings are made to see it (MS_INVALIDATE)."""
+
+    def operation(self, place: range) -> Msync:
+        return Msync(place.start, len(place), self.wait, self.invalidate)
+
+
+class MremapStep(PlacedStep):
+    """mremap: a range becomes longer or shorter, or lies elsewhere. What it has become is `mapped` from then
+    on."""
+
+    asks = Mremap
+
+    at: Literal["slot", "mapped"]
+    """A `slot`, or what this thread's last mmap returned (`mapped`)."""
+    new_size: AnySize
+    """Bytes that it has afterwards."""
+    may_move: bool = True
+    """Whether it may move where there is no room for it (MREMAP_MAYMOVE)."""
+    to: Literal["slot"] | None = None
+    """Where it moves in any case (MREMAP_FIXED): the slot of this request. Absent: where there is room."""
+
+    def operation(self, place: range, new_pages: int, to: int | None) -> Mremap:
+        """The step as an operation on the pages of *place*."""
+        return Mremap(place.start, len(place), new_pages, self.may_move, to)
+
+
+class BrkStep(PlacedStep):
+    """brk: let the heap of the process end *size* behind a place; `may_fail` where it may be in the way."""
+
+    asks = Brk
+
+    at: Literal["break", "mark"]
+    """Where the heap ends now, which is asked for first (`break`, as sbrk does), or this thread's `mark`."""
+    size: AnySize = 0
+    """Bytes from there on. Absent: none."""
+    mark: bool = False
+    """Whether the thread notes where the heap ends then: its `mark` from now on."""
 
 
 class ShootdownStep(RangeStep):
@@ -369,7 +455,19 @@ class Step(Spec):
     mprotect: MprotectStep | None = None
     """Change what may be done with a range."""
     madvise: MadviseStep | None = None
-    """Give the pages of a range back."""
+    """Give the pages of a range back, or bring them in."""
+    mlock: MlockStep | None = None
+    """Bring a range in and keep it in memory."""
+    munlock: MunlockStep | None = None
+    """Let a range be evicted again."""
+    mincore: MincoreStep | None = None
+    """Ask which pages of a range are there."""
+    msync: MsyncStep | None = None
+    """Write a range to its files."""
+    mremap: MremapStep | None = None
+    """Make a range longer or shorter, or move it."""
+    brk: BrkStep | None = None
+    """Move the end of the heap."""
     shootdown: ShootdownStep | None = None
     """Flush a range from the TLBs of others."""
     fallocate: FallocateStep | None = None
@@ -451,7 +549,9 @@ class Step(Spec):
     @property
     def placed(self) -> PlacedStep | None:
         """The step as one that works somewhere in an address space, if it is one."""
-        return self.mmap or self.munmap or self.touch or self.mprotect or self.madvise or self.shootdown
+        kinds = (self.mmap, self.munmap, self.touch, self.mprotect, self.madvise, self.mremap, self.brk)
+        others = (self.mlock, self.munlock, self.mincore, self.msync, self.shootdown)
+        return next((step for step in (*kinds, *others) if step is not None), None)
 
     @property
     def parts(self) -> dict[str, tuple[Step, ...]]:

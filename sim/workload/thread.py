@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sim.engine import Steps
 from sim.errors import ModelError
-from sim.mm import Errno, File, Mmap, MmapFile, MmapShared, Operation, Performer
+from sim.mm import Brk, Errno, File, Mmap, MmapFile, MmapShared, Mremap, Operation, Performer
 
 if TYPE_CHECKING:
     from sim.designs import Kernel
@@ -26,8 +26,9 @@ class Worker:
     """Who a thread is, which request it is at, what it has mapped, taken and locked.
 
     *number* counts the threads of a run, *index* those that have slots in the process which the thread is in.
-    *mapped* holds the ranges of pages that its mmap steps returned, the last one last. *space*, *slots* and
-    *file* are missing where the workload has no processes, no layout or no files.
+    *mapped* holds the ranges of pages that its mmap steps returned, the last one last. *mark* is the page at
+    which the heap ended when the thread noted it. *space*, *slots* and *file* are missing where the workload
+    has no processes, no layout or no files.
     """
 
     __slots__ = (
@@ -40,6 +41,7 @@ class Worker:
         "index",
         "locks",
         "mapped",
+        "mark",
         "number",
         "process",
         "request",
@@ -49,6 +51,7 @@ class Worker:
 
     space: AddressSpace
     slots: Slots
+    mark: int
     file: Callable[[str], File]
     """The file that it means by a name."""
 
@@ -95,6 +98,32 @@ class Worker:
             return None
         self.mapped.append(range(start, start + operation.pages))
         return int(start)
+
+    def remap(self, operation: Mremap, *, may_fail: bool = False) -> Steps[int | None]:
+        """Perform *operation*; where its range was in *mapped* there is what it has become, the last one."""
+        start = yield from self.perform(operation, may_fail=may_fail)
+        if start.__class__ is Errno:
+            return None
+        old = range(operation.at, operation.at + operation.pages)
+        if old in self.mapped:
+            self.mapped.remove(old)
+        self.mapped.append(range(start, start + operation.new_pages))
+        return int(start)
+
+    def ask_break(self) -> Steps[int]:
+        """Where the heap ends: brk(0), as the C library asks for it."""
+        return self.space.perform(self.cpu, Brk(0))
+
+    def set_break(self, at: int, *, mark: bool, may_fail: bool) -> Steps[None]:
+        """Let the heap end before page *at*. Raises `Refused` where it does not, unless it *may_fail*.
+
+        With *mark* the thread notes where it ends then.
+        """
+        end = yield from self.space.perform(self.cpu, Brk(at))
+        if end != at and not may_fail:
+            raise Refused(f"thread {self.number}: the heap cannot end at page {at:#x}; it ends at {end:#x}")
+        if mark:
+            self.mark = end
 
     def keep_mapped(self) -> None:
         """What is mapped now stays in *mapped* for good: the thread has prepared it."""

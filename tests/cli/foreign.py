@@ -191,7 +191,7 @@ QUESTIONS: dict[str, dict[str, str]] = {
     **{
         f"the step {step.split(':')[0]}": {"loop.yaml": f"{_LOOP}{_LAYOUT}thread: [{{{step}}}]\n"}
         for step in (
-            "mprotect: {at: mapped, allow: read}", "mremap: {size: 8 KiB}", "fork: {}", "mlock: {at: mapped}",
+            "mprotect: {at: mapped, allow: read}", "mremap: {size: 8 KiB}", "fork: {}", "mlock: {of: mapped}",
             "brk: {grow: 4 KiB}", "madvise: {advice: dontneed}", "read: {file: data, bytes: 4 KiB}",
             "mmap: {at: anywhere, shared: true}", "mmap: {populate: true}", "exec: {}",
         )

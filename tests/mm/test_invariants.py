@@ -273,7 +273,7 @@ def _listed_twice(process: Process) -> None:
         (_no_anon_vma, f"has page {BASE + LEAF:#x} and no anon_vma"),
         (_marked_by_nobody, "is marked by writer"),
         (_listed_and_free, "frame 99999 is on the LRU and free"),
-        (_listed_twice, "is on the LRU and in the batch of cpu 0"),
+        (_listed_twice, "is on the LRU and in a batch of cpu 0"),
     ],
 )
 def test_are_contradictions_of_linux_found(breaks: Callable[[Process], None], what: str) -> None:

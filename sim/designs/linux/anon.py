@@ -27,20 +27,20 @@ def do_anonymous_page(
 ) -> Steps[bool]:
     """The first touch of *page*. Value: False means try again under mmap_lock."""
     if not write:
-        yield from _map(mm, cpu, table, page, Present(ZERO_FRAME, vma.rights, copy_on_write=True))
+        yield from _map(mm, cpu, vma, table, page, Present(ZERO_FRAME, vma.rights, copy_on_write=True))
         return True
     prepared = yield from anon_vma_prepare(mm, cpu, vma, vma_locked=vma_locked)
     if not prepared:
         return False
     frame = yield from mm.new_zeroed_page(cpu)
     cpu.work(mm.cost.anon_page, PAGE_TABLE)
-    mapped = yield from _map(mm, cpu, table, page, Present(frame, vma.rights))
+    mapped = yield from _map(mm, cpu, vma, table, page, Present(frame, vma.rights))
     if not mapped:
         yield from mm.pages.free(cpu, frame)
     return True
 
 
-def _map(mm: LinuxMm, cpu: Cpu, table: PageTablePage, page: int, entry: Present) -> Steps[bool]:
+def _map(mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, page: int, entry: Present) -> Steps[bool]:
     """Set the entry under the page-table lock; value: False where somebody else was faster."""
     slot = slot_of(page, 1)
     lock = mm.table_lock(table)
@@ -48,12 +48,17 @@ def _map(mm: LinuxMm, cpu: Cpu, table: PageTablePage, page: int, entry: Present)
     free = table.get(slot) is None
     if free:
         if not entry.special:
-            yield from mm.lru.add(cpu, entry.frame)
+            yield from add_to_lru(mm, cpu, vma, entry.frame)
             mm.stat.anon_pages += 1
         yield from table.line(slot).store(cpu, PAGE_TABLE)
         table.set(slot, entry)
     yield from lock.release(cpu)
     return free
+
+
+def add_to_lru(mm: LinuxMm, cpu: Cpu, vma: Vma, frame: int) -> Steps[None]:
+    """folio_add_lru_vma."""
+    return mm.lru.change_list(cpu, frame, new=True) if vma.locked else mm.lru.add(cpu, frame)
 
 
 def do_present_page(
@@ -110,12 +115,14 @@ def _copy(
     yield from table.line(slot).store(cpu, PAGE_TABLE)
     table.set(slot, None)
     yield from mm.tlb.flush(cpu, range(page, page + 1))  # ptep_clear_flush
-    yield from mm.lru.add(cpu, frame)
+    yield from add_to_lru(mm, cpu, vma, frame)
     yield from table.line(slot).store(cpu, PAGE_TABLE)
     table.set(slot, Present(frame, vma.rights))
     cached = old.frame in mm.kernel.descriptors.of_files
     mm.stat.anon_pages += old.special or cached
     mm.stat.file_pages -= cached
+    if vma.locked and not old.special:
+        yield from mm.lru.change_list(cpu, old.frame)  # munlock_vma_folio
     yield from lock.release(cpu)
     if cached:
         yield from mm.kernel.descriptors.write(cpu, old.frame)  # folio_remove_rmap_pte

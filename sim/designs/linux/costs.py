@@ -19,6 +19,24 @@ class Costs(Spec):
     """Find, check, gather and detach under the write lock, without splits and tree stores."""
     munmap_complete: Cost
     """The read-locked rest: zap set-up, mmu_gather, free_pgtables, accounting."""
+    brk: Cost
+    """Checks and accounting of a heap that grows, without VMA and tree store."""
+    mremap: Cost
+    """Checks of mremap, and what move_vma and copy_vma do beside VMA, tree store, tables and unmapping."""
+    move_page: Cost
+    """Move one PTE: clear it, set it at its new place."""
+    move_table: Cost
+    """Move a whole table: clear one entry of an upper table, set another one."""
+    mlock: Cost
+    """Checks and flags of one VMA that is locked or unlocked, without joining, cutting and pages."""
+    mlock_page: Cost
+    """Look at one present page of it and set or clear its flag."""
+    mincore_page: Cost
+    """Look at one entry and note whether its page is there."""
+    lazyfree_page: Cost
+    """MADV_FREE: look at one present entry and clear its accessed and dirty bits."""
+    madvise_flags: Cost
+    """Advice that is a flag of a VMA: checks and the flag, without joining and cutting."""
     tree_node: Cost
     """Search in one node of the VMA index: a maple node, or a VMA of the rb-tree or its cache."""
     tree_store: Cost

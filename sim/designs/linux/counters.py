@@ -18,18 +18,28 @@ if TYPE_CHECKING:
 
 
 class MmCounters:
-    """*map_count* VMAs; *total_vm* pages in them, of which *data_vm* are the process's own to write and
-    *exec_vm* may be executed but not written; *pgtables_bytes* of tables below the root; *anon_pages* and
-    *file_pages* present (rss_stat[MM_ANONPAGES], rss_stat[MM_SHMEMPAGES]).
+    """*map_count* VMAs; *total_vm* pages in them, of which *data_vm* are the process's own to write,
+    *exec_vm* may be executed but not written, and *locked_vm* stay in memory; *pgtables_bytes* of tables
+    below the root; *anon_pages* and *file_pages* present (rss_stat[MM_ANONPAGES], rss_stat[MM_SHMEMPAGES]).
     """
 
-    __slots__ = ("anon_pages", "data_vm", "exec_vm", "file_pages", "map_count", "pgtables_bytes", "total_vm")
+    __slots__ = (
+        "anon_pages",
+        "data_vm",
+        "exec_vm",
+        "file_pages",
+        "locked_vm",
+        "map_count",
+        "pgtables_bytes",
+        "total_vm",
+    )
 
     def __init__(self) -> None:
         self.map_count = 0
         self.total_vm = 0
         self.data_vm = 0
         self.exec_vm = 0
+        self.locked_vm = 0
         self.pgtables_bytes = 0
         self.anon_pages = 0
         self.file_pages = 0
@@ -59,6 +69,7 @@ class MmCounters:
         for vma in vmas:
             again.map_count += 1
             again.vm_stat_account(vma.area, vma.pages)
+            again.locked_vm += vma.pages if vma.locked else 0
         again.pgtables_bytes = (len(walk.tables) - 1) * PAGE_BYTES
         again.file_pages = sum(entry.frame in of_files for _, entry in walk.present)
         again.anon_pages = sum(not entry.special for _, entry in walk.present) - again.file_pages

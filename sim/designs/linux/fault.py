@@ -10,10 +10,10 @@ from sim.designs.linux.anon import do_anonymous_page, do_present_page
 from sim.designs.linux.file_fault import do_fault
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.tables import ensure_leaf_table
-from sim.designs.linux.vma import Vma
+from sim.designs.linux.vma import Vma, VmFlags
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import PAGE_TABLE, READ, WRITE, BusError, OutOfMemory, SegmentationFault, slot_of
+from sim.mm import PAGE_TABLE, READ, WRITE, BusError, Errno, OutOfMemory, SegmentationFault, slot_of
 
 
 def user_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
@@ -59,24 +59,53 @@ def user_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
         raise bad
 
 
-def populate(mm: LinuxMm, cpu: Cpu, start: int, pages: int) -> Steps[None]:
-    """__mm_populate (mm/gup.c): fault the pages in, under mmap_lock for reading.
+def populate(
+    mm: LinuxMm, cpu: Cpu, start: int, pages: int, *, ignore_errors: bool = True
+) -> Steps[Errno | None]:
+    """__mm_populate (mm/gup.c): fault the pages in that are mapped, under mmap_lock for reading.
 
-    Nobody is told of what cannot be had: mmap has succeeded, and whoever touches the page will see.
+    Value: `EFAULT` for pages that nobody may touch or that their file does not have, `ENOMEM` where there is
+    no memory for one. mmap ignores both: it has succeeded, and whoever touches the page will see.
     """
+    end, refused = start + pages, None
     yield from mm.mmap_lock.read_lock(cpu)
-    vma = yield from mm.tree.find(cpu, start)
-    try:
-        for page in range(start, start + pages):
-            if vma is None or page >= vma.end:
-                vma = yield from mm.tree.find(cpu, page)
-            if vma is None:
-                break
-            if vma.rights:
-                yield from _handle(mm, cpu, vma, page, bool(vma.rights & WRITE), vma_locked=False)
-    except (OutOfMemory, BusError):
-        pass
+    yield from mm.tree.find(cpu, start)
+    while start < end and (vmas := mm.tree.overlapping(start, end)):
+        stop = min(end, vmas[0].end)
+        refused = yield from _populate_vma(mm, cpu, vmas[0], max(start, vmas[0].start), stop)
+        if refused is not None and not ignore_errors:
+            break
+        start = stop
+        if start < end:
+            yield from mm.tree.find(cpu, start)
     yield from mm.mmap_lock.read_unlock(cpu)
+    return None if ignore_errors else refused
+
+
+def _populate_vma(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int) -> Steps[Errno | None]:
+    """populate_vma_page_range: as a write where that may be."""
+    if VmFlags.LOCKONFAULT in vma.area.flags:
+        return None
+    if not vma.rights:
+        return Errno.EFAULT
+    refused = yield from fault_in(mm, cpu, vma, start, end, write=bool(vma.rights & WRITE))
+    yield from mm.lru.drain(cpu)
+    return refused
+
+
+def fault_in(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, *, write: bool) -> Steps[Errno | None]:
+    """__get_user_pages of a part of *vma*, which allows it. The caller holds mmap_lock for reading.
+
+    Value: `ENOMEM` where memory ends, and `EFAULT` where its file does.
+    """
+    try:
+        for page in range(start, end):
+            yield from _handle(mm, cpu, vma, page, write, vma_locked=False)
+    except OutOfMemory:
+        return Errno.ENOMEM
+    except BusError:
+        return Errno.EFAULT
+    return None
 
 
 def _access_error(cpu: Cpu, vma: Vma, page: int, write: bool) -> SegmentationFault | None:

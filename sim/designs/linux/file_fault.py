@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.designs.linux.anon import anon_vma_prepare
+from sim.designs.linux.anon import add_to_lru, anon_vma_prepare
 from sim.designs.linux.page_cache import inode_of
 from sim.engine import Steps
 from sim.hardware import Cpu
@@ -106,7 +106,7 @@ def _write_private(
     slot, lock = slot_of(page, 1), mm.table_lock(table)
     yield from lock.acquire(cpu)
     if table.get(slot) is None:
-        yield from mm.lru.add(cpu, frame)
+        yield from add_to_lru(mm, cpu, vma, frame)
         yield from table.line(slot).store(cpu, PAGE_TABLE)
         table.set(slot, Present(frame, vma.rights))
         mm.stat.anon_pages += 1
@@ -154,6 +154,8 @@ def _set_entry(mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, page: int,
     slot = slot_of(page, 1)
     cpu.work(mm.cost.file_page, PAGE_TABLE)
     yield from mm.kernel.descriptors.write(cpu, frame)  # folio_add_file_rmap_ptes
+    if vma.locked:
+        yield from mm.lru.change_list(cpu, frame)  # mlock_vma_folio
     yield from table.line(slot).store(cpu, PAGE_TABLE)
     table.set(slot, Present(frame, vma.rights, copy_on_write=not vma.area.shared))
     mm.stat.file_pages += 1

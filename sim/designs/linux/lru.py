@@ -1,7 +1,8 @@
-"""The LRU of anonymous pages, and the batches before it (mm/swap.c, 6.13).
+"""The LRU of anonymous pages, and the batches before it (mm/swap.c and mm/mlock.c, 6.13).
 
 A new page enters its cpu's batch (a folio batch), which holds a reference of its own; a full batch goes to
-the lruvecs of its pages' nodes. One lruvec a NUMA node that the kernel sees.
+the lruvecs of its pages' nodes. One lruvec a NUMA node that the kernel sees. Pages that become locked, or are
+so no more, change their list in the lruvec: they go through a second batch of the cpu.
 """
 
 from __future__ import annotations
@@ -47,7 +48,10 @@ class Lru:
         "_cost",
         "_descriptors",
         "_frames",
+        "_lazy",
+        "_lazyfrees",
         "_lruvecs",
+        "_mlocks",
         "_on_lru",
         "_pages",
     )
@@ -69,6 +73,11 @@ class Lru:
         self._frames = spec.memory.size_per_socket * spec.topology.sockets // numa_nodes // PAGE_BYTES
         self._lruvecs = [Lruvec(machine, index, nodes) for index in range(numa_nodes)]
         self._batches: list[list[int]] = [[] for _ in machine.cpus]
+        self._mlocks: list[list[tuple[int, bool]]] = [[] for _ in machine.cpus]
+        """Pages whose list is to change, and whether they are on none yet."""
+        self._lazyfrees: list[list[int]] = [[] for _ in machine.cpus]
+        """Pages that are about to be among *_lazy*: those that may be taken away, unless written again."""
+        self._lazy: set[int] = set()
         self._on_lru: set[int] = set()
         self._booted: list[int] = []
 
@@ -91,19 +100,70 @@ class Lru:
         batch.append(frame)
         self._pages.in_use.get(frame)
         if len(batch) >= self._batch:
-            yield from self.drain(cpu)
+            yield from self._drain_new(cpu)
+
+    def change_list(self, cpu: Cpu, frame: int, *, new: bool = False) -> Steps[None]:
+        """mlock_folio, munlock_folio, with *new* mlock_new_folio: to the list of what cannot be evicted, or
+        back, by a batch of the cpu as in `add`."""
+        cpu.work(self._cost.lru_add, LRU)
+        batch = self._mlocks[cpu.id]
+        batch.append((frame, new))
+        self._pages.in_use.get(frame)
+        if len(batch) >= self._batch:
+            yield from self._drain_mlocks(cpu)
 
     def is_waiting(self, cpu: Cpu, frame: int) -> bool:
-        """Whether *frame* waits in the batch of *cpu*."""
-        return frame in self._batches[cpu.id]
+        """Whether *frame* waits in a batch of *cpu*."""
+        changes = (waits for waits, _ in self._mlocks[cpu.id])
+        return frame in (*self._batches[cpu.id], *self._lazyfrees[cpu.id], *changes)
+
+    def is_lazyfree(self, frame: int) -> bool:
+        """Whether *frame* may be taken away without being written anywhere, if its entry is not dirty."""
+        return frame in self._lazy
+
+    def mark_lazyfree(self, cpu: Cpu, frame: int) -> Steps[None]:
+        """folio_mark_lazyfree: a page that is on a list, and not in some cpu's batch, is taken from it."""
+        if frame in self._lazy or frame not in self._on_lru:
+            return
+        cpu.work(self._cost.lru_add, LRU)
+        self._on_lru.discard(frame)
+        self._pages.in_use.get(frame)
+        batch = self._lazyfrees[cpu.id]
+        batch.append(frame)
+        if len(batch) >= self._batch:
+            yield from self._drain_lazyfrees(cpu)
+
+    def _drain_lazyfrees(self, cpu: Cpu) -> Steps[None]:
+        batch, self._lazyfrees[cpu.id] = self._lazyfrees[cpu.id], []
+        self._lazy.update(batch)
+        yield from self._move(cpu, batch)
 
     def drain(self, cpu: Cpu) -> Steps[None]:
-        """lru_add_drain: move what is in the cpu's batch; the batch's own references end here."""
+        """lru_add_drain: move what is in the cpu's batches; the batches' own references end here."""
+        yield from self._drain_new(cpu)
+        if self._lazyfrees[cpu.id]:
+            yield from self._drain_lazyfrees(cpu)
+        if self._mlocks[cpu.id]:
+            yield from self._drain_mlocks(cpu)
+
+    def _drain_mlocks(self, cpu: Cpu) -> Steps[None]:
+        """mlock_folio_batch."""
+        batch, self._mlocks[cpu.id] = self._mlocks[cpu.id], []
+        frames = [frame for frame, _ in batch]
+        yield from self._section(cpu, frames)
+        self._on_lru.update(frame for frame, new in batch if new)
+        yield from self.release(cpu, frames)
+
+    def _drain_new(self, cpu: Cpu) -> Steps[None]:
         batch = self._batches[cpu.id]
         if not batch:
             cpu.work(self._cost.lru_add, LRU)
             return
         self._batches[cpu.id] = []
+        yield from self._move(cpu, batch)
+
+    def _move(self, cpu: Cpu, batch: list[int]) -> Steps[None]:
+        """folio_batch_move_lru, for pages that are on no list: to the one where they belong."""
         yield from self._section(cpu, batch)
         for frame in batch:
             last = yield from self._put(cpu, frame)
@@ -135,6 +195,7 @@ class Lru:
         last = self._pages.in_use.put(frame)
         if last:
             self._descriptors.forget(frame)
+            self._lazy.discard(frame)
         return last
 
     def _section(self, cpu: Cpu, frames: list[int]) -> Steps[None]:
@@ -162,6 +223,12 @@ class Lru:
         for cpu, batch in enumerate(self._batches):
             for frame in batch:
                 yield Reference(frame, "the LRU batch of cpu", cpu)
+        for cpu, batch in enumerate(self._lazyfrees):
+            for frame in batch:
+                yield Reference(frame, "the lazyfree batch of cpu", cpu)
+        for cpu, changes in enumerate(self._mlocks):
+            for frame, _ in changes:
+                yield Reference(frame, "the mlock batch of cpu", cpu)
         for frame in self._booted:
             yield Reference(frame, "what ran before")
 
@@ -169,7 +236,10 @@ class Lru:
         """A page is on an LRU list or in a batch, not both, and in use."""
         for frame in sorted(self._on_lru.difference(self._pages.in_use.refcount)):
             yield f"frame {frame} is on the LRU and free"
-        for cpu, batch in enumerate(self._batches):
+        new = [[frame for frame, is_new in changes if is_new] for changes in self._mlocks]
+        for frame in sorted(self._lazy.difference(self._pages.in_use.refcount)):
+            yield f"frame {frame} is lazyfree and free"
+        for cpu, batch in (*enumerate(self._batches), *enumerate(self._lazyfrees), *enumerate(new)):
             for frame in batch:
                 if frame in self._on_lru:
-                    yield f"frame {frame} is on the LRU and in the batch of cpu {cpu}"
+                    yield f"frame {frame} is on the LRU and in a batch of cpu {cpu}"

@@ -1,64 +1,191 @@
-"""madvise(MADV_DONTNEED) (mm/madvise.c).
+"""madvise (mm/madvise.c, 6.13.7).
 
 mmap_lock  |------------------- read --------------------|
-            find, drain, zap, flush + acks, free           read_unlock
+    dontneed   find, drain, zap, flush + acks, free        read_unlock
+    free       find, drain, clear bits under the PTL, flush + acks, batches
+    populate   find, fault in, drain
+           |------------------ write --------------------|
+    hugepage   find, join or cut, mark                     write_unlock
 
-Since 6.17 (`dontneed_lock: vma`) the lock of the VMA takes the place of mmap_lock where the range lies in one
-(try_vma_read_lock of 6.18). There can be no such VMA, or a writer may have it: then it is mmap_lock again.
+What only walks VMAs holds mmap_lock for reading, what changes a VMA's flags for writing. All but populate go
+on behind a hole and tell of it in the end.
+
+Since 6.17 (`dontneed_lock: vma`) the lock of the VMA takes the place of mmap_lock for dontneed and free where
+the range lies in one (try_vma_read_lock of 6.18). There can be no such VMA, or a writer may have it: then it
+is mmap_lock again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Final, TypeAlias
+
 from sim.designs.linux.activities import VMA_WORK
-from sim.designs.linux.gather import tlb_finish_mmu, tlb_gather_mmu
+from sim.designs.linux.fault import fault_in
+from sim.designs.linux.gather import Gather, tlb_finish_mmu, tlb_gather_mmu
 from sim.designs.linux.mm import LinuxMm
-from sim.designs.linux.vma import Vma
+from sim.designs.linux.modify import modify
+from sim.designs.linux.vma import Vma, VmFlags
 from sim.designs.linux.zap import zap
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import SYSCALL, Errno, Madvise
+from sim.mm import PAGE_TABLE, READ, SLOTS, SYSCALL, WRITE, Errno, Madvise, PageTablePage, Present, slot_of
+
+Visit: TypeAlias = Callable[[LinuxMm, Cpu, Vma, int, int], Steps[Errno | None]]
+"""What is done with a part of a VMA. Value: an error that ends the call."""
+
+_FLAGS: Final[Mapping[str, tuple[VmFlags, VmFlags]]] = {
+    "hugepage": (VmFlags.HUGEPAGE, VmFlags.NOHUGEPAGE),
+    "nohugepage": (VmFlags.NOHUGEPAGE, VmFlags.HUGEPAGE),
+}
+"""Advice that is a flag of the VMA: those that it sets and clears."""
 
 
 def madvise(mm: LinuxMm, cpu: Cpu, asked: Madvise) -> Steps[Errno | None]:
-    """do_madvise -> madvise_walk_vmas -> madvise_dontneed_single_vma, one VMA of the range after another."""
+    """do_madvise."""
     at, end = asked.at, asked.at + asked.pages
     cpu.work(mm._syscall, SYSCALL)
     if asked.pages < 0:
         return Errno.EINVAL
     if asked.pages == 0:
         return None
-    if mm.switches.dontneed_lock == "vma":
+    if asked.advice in _FLAGS:
+        yield from mm.write_lock(cpu)
+        refused = yield from _walk_vmas(mm, cpu, at, end, _sets_flags(*_FLAGS[asked.advice]))
+        yield from mm.write_unlock(cpu)
+        return refused
+    visit = _VISITS.get(asked.advice)
+    if visit is not None and mm.switches.dontneed_lock == "vma":
         vma = yield from mm.lock_vma_under_rcu(cpu, at)
         if vma is not None:
             whole = end <= vma.end
-            if whole:
-                yield from _dontneed(mm, cpu, vma, at, end)
+            refused = (yield from visit(mm, cpu, vma, at, end)) if whole else None
             yield from vma.lock.end_read(cpu)
             if whole:
-                return None
+                return refused
     yield from mm.mmap_lock.read_lock(cpu)
-    refused: Errno | None = None
-    while at < end:
-        yield from mm.tree.find(cpu, at)
-        vmas = mm.tree.overlapping(at, end)
-        if not vmas:
-            refused = Errno.ENOMEM
-            break
-        vma = vmas[0]
-        if vma.start > at:
-            refused, at = Errno.ENOMEM, vma.start
-        stop = min(vma.end, end)
-        yield from _dontneed(mm, cpu, vma, at, stop)
-        at = stop
+    if visit is None:
+        refused = yield from _populate(mm, cpu, at, end, write=asked.advice == "populate_write")
+    else:
+        refused = yield from _walk_vmas(mm, cpu, at, end, visit)
     yield from mm.mmap_lock.read_unlock(cpu)
     return refused
 
 
-def _dontneed(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int) -> Steps[None]:
+def _walk_vmas(mm: LinuxMm, cpu: Cpu, at: int, end: int, visit: Visit) -> Steps[Errno | None]:
+    """madvise_walk_vmas."""
+    hole: Errno | None = None
+    while at < end:
+        yield from mm.tree.find(cpu, at)
+        vmas = mm.tree.overlapping(at, end)
+        if not vmas:
+            return Errno.ENOMEM
+        vma = vmas[0]
+        if vma.start > at:
+            hole, at = Errno.ENOMEM, vma.start
+        stop = min(vma.end, end)
+        yield from vma.line.read(cpu, VMA_WORK)
+        refused = yield from visit(mm, cpu, vma, at, stop)
+        if refused is not None:
+            return refused
+        at = stop
+    return hole
+
+
+def _dontneed(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int) -> Steps[Errno | None]:
+    """madvise_dontneed_single_vma."""
+    if vma.locked:
+        return Errno.EINVAL
+    return (yield from _dontneed_locked(mm, cpu, vma, start, end))
+
+
+def _dontneed_locked(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int) -> Steps[Errno | None]:
     """zap_page_range_single."""
-    yield from vma.line.read(cpu, VMA_WORK)
     if mm.switches.lru_drain_on_zap:
         yield from mm.lru.drain(cpu)
     gather = yield from tlb_gather_mmu(mm, cpu)
     yield from zap(mm, cpu, vma, start, end, gather)
     yield from tlb_finish_mmu(mm, cpu, gather)
+    return None
+
+
+def _free(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int) -> Steps[Errno | None]:
+    """madvise_free_single_vma: the pages may be taken away, as long as nobody writes to them again."""
+    if vma.area.file is not None or vma.locked:
+        return Errno.EINVAL
+    yield from mm.lru.drain(cpu)
+    gather = yield from tlb_gather_mmu(mm, cpu)
+    page = start
+    while page < end:
+        stop = min(end, page - page % SLOTS + SLOTS)
+        table = mm.leaf_table(page)
+        if table is not None:
+            yield from _free_ptes(mm, cpu, table, page, stop, gather)
+        page = stop
+    yield from tlb_finish_mmu(mm, cpu, gather)
+    return None
+
+
+def _free_ptes(
+    mm: LinuxMm, cpu: Cpu, table: PageTablePage, start: int, end: int, gather: Gather
+) -> Steps[None]:
+    """madvise_free_pte_range. A page that is accessed or written again is seen to be: so TLBs are flushed."""
+    lock = mm.table_lock(table)
+    yield from lock.acquire(cpu)
+    for page in range(start, end):
+        slot = slot_of(page, 1)
+        entry = table.get(slot)
+        if not isinstance(entry, Present) or entry.special:
+            continue
+        cpu.work(mm.cost.lazyfree_page, PAGE_TABLE)
+        if entry.accessed or entry.dirty:
+            yield from table.line(slot).write(cpu, PAGE_TABLE)
+            entry.accessed = entry.dirty = False
+            gather.changed(page)
+        yield from mm.lru.mark_lazyfree(cpu, entry.frame)
+    yield from lock.release(cpu)
+
+
+_VISITS: Final[Mapping[str, Visit]] = {
+    "dontneed": _dontneed,
+    "dontneed_locked": _dontneed_locked,
+    "free": _free,
+}
+"""Advice that walks the pages of VMAs."""
+
+
+def _populate(mm: LinuxMm, cpu: Cpu, at: int, end: int, *, write: bool) -> Steps[Errno | None]:
+    """madvise_populate. A hole ends it (`ENOMEM`), and so does what may not be accessed in this way
+    (`EINVAL`), what a file does not have (`EFAULT`) and a lack of memory (`ENOMEM`)."""
+    refused: Errno | None = None
+    while at < end and refused is None:
+        vma = yield from mm.tree.find(cpu, at)
+        if vma is None:
+            refused = Errno.ENOMEM
+        elif not vma.rights & (WRITE if write else READ):
+            refused = Errno.EINVAL
+        else:
+            stop = min(vma.end, end)
+            refused = yield from fault_in(mm, cpu, vma, at, stop, write=write)
+            at = stop
+    yield from mm.lru.drain(cpu)
+    return refused
+
+
+def _sets_flags(given: VmFlags, taken: VmFlags) -> Visit:
+    """madvise_update_vma. One VMA too many is `EAGAIN`."""
+
+    def visit(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int) -> Steps[Errno | None]:
+        area = vma.area.with_flags(vma.area.flags & ~taken | given)
+        if area == vma.area:
+            return None
+        cpu.work(mm.cost.madvise_flags, VMA_WORK)
+        part = yield from modify(mm, cpu, vma, start, end, area)
+        if isinstance(part, Errno):
+            return Errno.EAGAIN
+        yield from part.lock.start_write(cpu)
+        yield from part.line.store(cpu, VMA_WORK)
+        part.area = area
+        return None
+
+    return visit

@@ -5,7 +5,7 @@ The operations are in modules of their own, written as the kernel's steps; `spac
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.counters import MmCounters
@@ -18,6 +18,7 @@ from sim.mm import (
     FAULT_ENTRY,
     LEVELS,
     LOCK_PAGE_TABLE,
+    USER_PAGES,
     AddressSpace,
     Kept,
     Mapped,
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 
 LOCK_MMAP = "lock: mmap_lock"
 
+START_BRK: Final = USER_PAGES // 3 * 2
+"""First page of the heap: ELF_ET_DYN_BASE, where it begins for a program that brings no data of its own
+(fs/binfmt_elf.c and arch/x86/include/asm/elf.h of 6.13.7, without address randomization)."""
+
 _VMA_LINES = 3
 
 
@@ -44,11 +49,13 @@ class LinuxMm(AddressSpace):
 
     Lines of mm_struct that are written while others look on (offsets as in 6.13): mmap_lock.count; the line
     of mmap_lock.owner, osq and wait list; what VMA locks share; map_count, total_vm and data_vm; the tree's
-    root; pgtables_bytes with page_table_lock; tlb_flush_pending; context.tlb_gen. The values of the counters
-    are in *stat*.
+    root; start_brk and brk; pgtables_bytes with page_table_lock; tlb_flush_pending; context.tlb_gen. The
+    values of the counters are in *stat*. The heap lies between the pages *start_brk* and *brk*.
     """
 
     __slots__ = (
+        "brk",
+        "brk_line",
         "cost",
         "counters_line",
         "flush_pending",
@@ -58,6 +65,7 @@ class LinuxMm(AddressSpace):
         "mmap_lock",
         "page_table_lock",
         "pages",
+        "start_brk",
         "stat",
         "switches",
         "tables_line",
@@ -84,6 +92,8 @@ class LinuxMm(AddressSpace):
         )
         self.stat = MmCounters()
         self.counters_line = line("total_vm", lines=2)
+        self.brk_line = line("brk")
+        self.start_brk = self.brk = START_BRK
         self.tables_line = line("pgtables_bytes")
         self.page_table_lock = QueuedSpinLock(
             kernel.nodes, self.tables_line, LOCK_PAGE_TABLE, "page_table_lock"
@@ -236,8 +246,12 @@ class LinuxMm(AddressSpace):
 
     def leaf_table(self, page: int) -> PageTablePage | None:
         """The level-1 table of *page*, if it exists."""
+        return self.table_at(page, 1)
+
+    def table_at(self, page: int, level: int) -> PageTablePage | None:
+        """The table of *level* that has an entry for *page*, if it exists."""
         table: PageTablePage | None = self.root
-        while table is not None and table.level > 1:
+        while table is not None and table.level > level:
             table = table.child(slot_of(page, table.level))
         return table
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.fault import populate
 from sim.designs.linux.mm import LinuxMm
-from sim.designs.linux.modify import change_file_mappings, free_merged, hold_file
+from sim.designs.linux.modify import link_new, merge_new_range
 from sim.designs.linux.munmap import unmap_locked
-from sim.designs.linux.vma import Area, Vma, may_share
+from sim.designs.linux.vma import Area
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import SLOTS, SYSCALL, Errno, Mmap, MmapFile, MmapShared, beyond_user_memory
@@ -58,8 +58,7 @@ def _place(mm: LinuxMm, cpu: Cpu, asked: Asked) -> Steps[int | Errno]:
     if mm.stat.map_count > limits.max_map_count or pages > mm.kernel.total_pages:  # __vm_enough_memory
         return Errno.ENOMEM
     if asked.at is None:
-        found = yield from _get_unmapped_area(mm, cpu, asked)
-        return Errno.ENOMEM if found is None else found
+        return (yield from unmapped_area(mm, cpu, pages, anonymous=isinstance(asked, Mmap)))
     if beyond_user_memory(asked.at, pages):
         return Errno.ENOMEM
     if mm.tree.overlapping(asked.at, asked.at + pages):
@@ -73,20 +72,21 @@ def _place(mm: LinuxMm, cpu: Cpu, asked: Asked) -> Steps[int | Errno]:
     return asked.at
 
 
-def _get_unmapped_area(mm: LinuxMm, cpu: Cpu, asked: Asked) -> Steps[int | None]:
-    """__get_unmapped_area, top-down. Value: the first page, None if there is no room.
+def unmapped_area(mm: LinuxMm, cpu: Cpu, pages: int, *, anonymous: bool) -> Steps[int | Errno]:
+    """__get_unmapped_area, top-down, of *anonymous* private memory or of other. Value: the first page.
 
     Where a huge page may begin with a private anonymous mapping (`thp_align`), room is looked for with 2 MiB
     to spare and the mapping put to the next multiple of 2 MiB in it (__thp_get_unmapped_area). Room that
     begins at a multiple is used from its end: so a mapping still meets the one above, and merges with it.
     """
-    pages, align = asked.pages, mm.switches.thp_align
+    align = mm.switches.thp_align
     fits = align == "always" or (align == "multiple" and pages % SLOTS == 0)
-    if isinstance(asked, Mmap) and pages >= SLOTS and fits:
+    if anonymous and pages >= SLOTS and fits:
         room = yield from mm.tree.empty_area_rev(cpu, pages + SLOTS, FIRST_PAGE, HIGHEST_PAGE)
         if room is not None:
             return room + (-room % SLOTS or SLOTS)
-    return (yield from mm.tree.empty_area_rev(cpu, pages, FIRST_PAGE, HIGHEST_PAGE))
+    found = yield from mm.tree.empty_area_rev(cpu, pages, FIRST_PAGE, HIGHEST_PAGE)
+    return Errno.ENOMEM if found is None else found
 
 
 def _map_region(mm: LinuxMm, cpu: Cpu, start: int, end: int, area: Area, pgoff: int) -> Steps[None]:
@@ -96,33 +96,6 @@ def _map_region(mm: LinuxMm, cpu: Cpu, start: int, end: int, area: Area, pgoff: 
     for neighbour in (before, after):
         if neighbour is not None:
             yield from neighbour.line.read(cpu, VMA_WORK)
-    if before is not None and not before.joins(area, pgoff, None):
-        before = None
-    if after is not None and not after.is_joined_by(area, pgoff + end - start, None):
-        after = None
-    if before is not None and after is not None and not may_share(before, after):
-        after = None
-    keep = before or after
-    if keep is None:
-        vma = mm.new_vma(cpu, start, end, area, pgoff=pgoff)
-        yield from hold_file(cpu, vma)
-        yield from vma.lock.start_write(cpu)
-        yield from mm.tree.insert(cpu, vma)
-        mm.stat.map_count += 1
-        yield from change_file_mappings(mm, cpu, vma, new=[vma])
-        return
-    cpu.work(mm.cost.vma_merge, VMA_WORK)
-    yield from keep.lock.start_write(cpu)
-    gone: list[Vma] = []
-    if before is not None and after is not None:
-        # The gap closes: the upper VMA goes, the lower one covers all.
-        yield from after.lock.start_write(cpu)
-        before.inherit(after)
-        yield from mm.detach(cpu, after)
-        mm.stat.map_count -= 1
-        gone, end = [after], after.end
-    yield from keep.line.store(cpu, VMA_WORK)
-    yield from mm.tree.extend(cpu, keep, min(keep.start, start), max(keep.end, end), *gone)
-    yield from change_file_mappings(mm, cpu, keep, gone=gone)
-    for each in gone:
-        yield from free_merged(mm, cpu, each)
+    merged = yield from merge_new_range(mm, cpu, start, end, area, before, after, pgoff=pgoff)
+    if merged is None:
+        yield from link_new(mm, cpu, mm.new_vma(cpu, start, end, area, pgoff=pgoff))

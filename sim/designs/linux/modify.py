@@ -1,4 +1,5 @@
-"""Cutting and joining VMAs (mm/vma.c: __split_vma, vma_modify, vma_merge_existing_range; 6.13).
+"""Cutting and joining VMAs (mm/vma.c: __split_vma, vma_modify, vma_merge_existing_range, vma_merge_new_range;
+6.13).
 
 The callers hold mmap_lock for writing.
 """
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.page_cache import inode_of
-from sim.designs.linux.vma import Area, Vma, may_share
+from sim.designs.linux.vma import AnonVma, Area, Vma, may_share
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import Errno
@@ -95,6 +96,59 @@ def _join(
     for each in gone:
         yield from free_merged(mm, cpu, each)
     return keep
+
+
+def merge_new_range(
+    mm: LinuxMm,
+    cpu: Cpu,
+    start: int,
+    end: int,
+    area: Area,
+    before: Vma | None,
+    after: Vma | None,
+    *,
+    pgoff: int,
+    anon_vma: AnonVma | None = None,
+) -> Steps[Vma | None]:
+    """vma_merge_new_range: let the VMA that ends at *start*, the one that begins at *end*, or both take in
+    what lies between, where nothing is yet. It is *area*, its first page *pgoff*, its pages in *anon_vma*.
+
+    Value: the VMA that covers it now, None where neither can.
+    """
+    if before is not None and not before.joins(area, pgoff, anon_vma):
+        before = None
+    if after is not None and not after.is_joined_by(area, pgoff + end - start, anon_vma):
+        after = None
+    if before is not None and after is not None and not may_share(before, after):
+        after = None
+    keep = before or after
+    if keep is None:
+        return None
+    cpu.work(mm.cost.vma_merge, VMA_WORK)
+    yield from keep.lock.start_write(cpu)
+    gone: list[Vma] = []
+    if before is not None and after is not None:
+        # The gap closes: the upper VMA goes, the lower one covers all.
+        yield from after.lock.start_write(cpu)
+        before.inherit(after)
+        yield from mm.detach(cpu, after)
+        mm.stat.map_count -= 1
+        gone, end = [after], after.end
+    yield from keep.line.store(cpu, VMA_WORK)
+    yield from mm.tree.extend(cpu, keep, min(keep.start, start), max(keep.end, end), *gone)
+    yield from change_file_mappings(mm, cpu, keep, gone=gone)
+    for each in gone:
+        yield from free_merged(mm, cpu, each)
+    return keep
+
+
+def link_new(mm: LinuxMm, cpu: Cpu, vma: Vma) -> Steps[None]:
+    """vma_link: *vma*, which is new, enters the tree and the mappings of its file."""
+    yield from hold_file(cpu, vma)
+    yield from vma.lock.start_write(cpu)
+    yield from mm.tree.insert(cpu, vma)
+    mm.stat.map_count += 1
+    yield from change_file_mappings(mm, cpu, vma, new=[vma])
 
 
 def free_merged(mm: LinuxMm, cpu: Cpu, vma: Vma) -> Steps[None]:

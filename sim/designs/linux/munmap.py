@@ -32,10 +32,20 @@ def munmap(mm: LinuxMm, cpu: Cpu, asked: Munmap) -> Steps[Errno | None]:
     if asked.pages <= 0 or beyond_user_memory(asked.at, asked.pages):
         return Errno.EINVAL
     yield from mm.write_lock(cpu)
-    vmas = yield from _gather(mm, cpu, asked.at, asked.at + asked.pages)
-    if isinstance(vmas, Errno) or not vmas:
+    refused = yield from unmap(mm, cpu, asked.at, asked.pages)
+    if refused is not None:
         yield from mm.write_unlock(cpu)
-        return vmas if isinstance(vmas, Errno) else None
+    return refused
+
+
+def unmap(mm: LinuxMm, cpu: Cpu, at: int, pages: int) -> Steps[Errno | None]:
+    """do_vmi_munmap with `unlock`: lets the caller's write lock go, unless it refuses."""
+    vmas = yield from _gather(mm, cpu, at, at + pages)
+    if isinstance(vmas, Errno):
+        return vmas
+    if not vmas:
+        yield from mm.write_unlock(cpu)
+        return None
     if mm.switches.munmap_downgrade:
         yield from mm.write_downgrade(cpu)
     yield from _complete(mm, cpu, vmas)
@@ -47,11 +57,12 @@ def munmap(mm: LinuxMm, cpu: Cpu, asked: Munmap) -> Steps[Errno | None]:
 
 
 def unmap_locked(mm: LinuxMm, cpu: Cpu, at: int, pages: int) -> Steps[Errno | None]:
-    """The same for MAP_FIXED over existing mappings: all of it under the caller's write lock."""
+    """do_vmi_munmap without: all of it under the caller's write lock, which he keeps."""
     vmas = yield from _gather(mm, cpu, at, at + pages)
     if isinstance(vmas, Errno):
         return vmas
-    yield from _complete(mm, cpu, vmas)
+    if vmas:
+        yield from _complete(mm, cpu, vmas)
     return None
 
 
@@ -75,6 +86,7 @@ def _gather(mm: LinuxMm, cpu: Cpu, start: int, end: int) -> Steps[list[Vma] | Er
     if vmas:
         yield from mm.counters_line.store(cpu, VMA_WORK)
         mm.stat.map_count -= len(vmas)
+        mm.stat.locked_vm -= sum(vma.pages for vma in vmas if vma.locked)
     return vmas
 
 

@@ -4,15 +4,34 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from sim.designs.linux.brk import brk
 from sim.designs.linux.fault import user_fault
 from sim.designs.linux.madvise import madvise
+from sim.designs.linux.mincore import mincore
+from sim.designs.linux.mlock import mlock, munlock
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.mmap import mmap
 from sim.designs.linux.mprotect import mprotect
+from sim.designs.linux.mremap import mremap
+from sim.designs.linux.msync import msync
 from sim.designs.linux.munmap import munmap
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import Handlers, Madvise, Mmap, MmapFile, MmapShared, Mprotect, Munmap
+from sim.mm import (
+    Brk,
+    Handlers,
+    Madvise,
+    Mincore,
+    Mlock,
+    Mmap,
+    MmapFile,
+    MmapShared,
+    Mprotect,
+    Mremap,
+    Msync,
+    Munlock,
+    Munmap,
+)
 
 
 class LinuxSpace(LinuxMm):
@@ -27,6 +46,12 @@ class LinuxSpace(LinuxMm):
         Munmap: munmap,
         Mprotect: mprotect,
         Madvise: madvise,
+        Brk: brk,
+        Mremap: mremap,
+        Mlock: mlock,
+        Munlock: munlock,
+        Mincore: mincore,
+        Msync: msync,
     }
 
     def fault(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:

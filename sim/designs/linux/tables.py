@@ -14,12 +14,17 @@ if TYPE_CHECKING:
 
 
 def ensure_leaf_table(mm: LinuxMm, cpu: Cpu, page: int) -> Steps[PageTablePage]:
-    """__pud_alloc, __pmd_alloc, __pte_alloc: make missing tables; value is the level-1 table.
+    """`ensure_table` down to level 1."""
+    return ensure_table(mm, cpu, page, 1)
 
-    The page is allocated before the lock is taken; whoever comes second gives his back.
+
+def ensure_table(mm: LinuxMm, cpu: Cpu, page: int, level: int) -> Steps[PageTablePage]:
+    """__pud_alloc, __pmd_alloc, __pte_alloc: make missing tables; value is the one of *level*.
+
+    The page is allocated before the lock is taken; whoever comes second gives his back. Raises `OutOfMemory`.
     """
     table = mm.root
-    while table.level > 1:
+    while table.level > level:
         slot = slot_of(page, table.level)
         child = table.child(slot)
         if child is None:

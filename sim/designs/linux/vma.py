@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from enum import Flag, auto
 
 from sim.designs.linux.vma_locks import VmaLock
 from sim.hardware import CacheLine
@@ -18,25 +19,45 @@ class AnonVma:
         self.line = line
 
 
+class VmFlags(Flag):
+    """What a VMA's vm_flags say beside its rights (include/linux/mm.h)."""
+
+    NONE = 0
+    LOCKED = auto()
+    """Its pages stay in memory (mlock)."""
+    LOCKONFAULT = auto()
+    """With LOCKED: but nobody has brought them in."""
+    HUGEPAGE = auto()
+    """Huge pages are welcome (MADV_HUGEPAGE). There are none yet."""
+    NOHUGEPAGE = auto()
+    """They are not (MADV_NOHUGEPAGE)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Area:
     """What memory is and what may be done with it: ranges side by side that agree in all of it are one VMA.
 
-    *rights* are those of a VMA's vm_flags. *file* is what is mapped, None for anonymous memory; *shared*: a
-    write is one to the file, and not to a copy.
+    *rights* and *flags* are a VMA's vm_flags. *file* is what is mapped, None for anonymous memory; *shared*:
+    a write is one to the file, and not to a copy.
     """
 
     rights: Rights
     file: File | None = None
     shared: bool = False
+    flags: VmFlags = VmFlags.NONE
 
     def __str__(self) -> str:
         what = "" if self.file is None else f" of {self.file}{', shared' if self.shared else ''}"
-        return rights_text(self.rights) + what
+        flags = "".join(f", {str(flag.name).lower()}" for flag in self.flags)
+        return rights_text(self.rights) + what + flags
 
     def with_rights(self, rights: Rights) -> Area:
         """The same memory with other rights."""
         return replace(self, rights=rights)
+
+    def with_flags(self, flags: VmFlags) -> Area:
+        """The same memory with other flags."""
+        return replace(self, flags=flags)
 
 
 class Vma:
@@ -80,6 +101,11 @@ class Vma:
     def rights(self) -> Rights:
         """What may be done with it."""
         return self.area.rights
+
+    @property
+    def locked(self) -> bool:
+        """Whether its pages stay in memory (VM_LOCKED)."""
+        return VmFlags.LOCKED in self.area.flags
 
     @property
     def pages(self) -> int:

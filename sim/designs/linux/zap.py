@@ -48,6 +48,8 @@ def _zap_table(
             table.set(slot, None)
             cpu.work(mm.cost.zap_page, PAGE_TABLE)
             found = True
+            if vma.locked and not entry.special:
+                yield from mm.lru.change_list(cpu, entry.frame)  # munlock_vma_folio
             if entry.special:
                 gather.changed(page)
             elif entry.frame in mm.kernel.descriptors.of_files:

@@ -1,0 +1,96 @@
+"""mincore (mm/mincore.c, 6.13.7).
+
+a page for the answers | mmap_lock: read, the VMA's tables, unlock | copy | ... | the page goes back
+
+One VMA at a time, and no more pages of it than there are bytes in a page: so much fits into the buffer.
+"""
+
+from __future__ import annotations
+
+from sim.designs.linux.activities import VMA_WORK
+from sim.designs.linux.mm import LinuxMm
+from sim.designs.linux.page_cache import inode_of
+from sim.designs.linux.vma import Vma
+from sim.engine import Steps
+from sim.hardware import Cpu
+from sim.mm import (
+    PAGE_TABLE,
+    PTES_PER_LINE,
+    SLOTS,
+    SYSCALL,
+    Errno,
+    Mincore,
+    OutOfMemory,
+    Present,
+    beyond_user_memory,
+    slot_of,
+)
+from sim.quantities import PAGE_BYTES
+
+
+def mincore(mm: LinuxMm, cpu: Cpu, asked: Mincore) -> Steps[list[bool] | Errno]:
+    """mincore(2)."""
+    cpu.work(mm._syscall, SYSCALL)
+    if beyond_user_memory(asked.at, asked.pages):
+        return Errno.ENOMEM
+    try:
+        buffer = yield from mm.pages.allocate(cpu)
+    except OutOfMemory:
+        return Errno.EAGAIN
+    found: list[bool] = []
+    refused: Errno | None = None
+    while len(found) < asked.pages and refused is None:
+        part = yield from _do_mincore(mm, cpu, asked.at + len(found), asked.pages - len(found))
+        if isinstance(part, Errno):
+            refused = part
+        else:
+            found += part
+    yield from mm.pages.free(cpu, buffer)
+    return found if refused is None else refused
+
+
+def _do_mincore(mm: LinuxMm, cpu: Cpu, at: int, pages: int) -> Steps[list[bool] | Errno]:
+    """Which pages are there, from *at* on, up to the end of the VMA."""
+    yield from mm.mmap_lock.read_lock(cpu)
+    vma = yield from mm.tree.find(cpu, at)
+    if vma is None:
+        yield from mm.mmap_lock.read_unlock(cpu)
+        return Errno.ENOMEM
+    yield from vma.line.read(cpu, VMA_WORK)
+    end = min(vma.end, at + min(pages, PAGE_BYTES))
+    found: list[bool] = []
+    while at < end:
+        stop = min(end, at - at % SLOTS + SLOTS)
+        found += yield from _look(mm, cpu, vma, at, stop)
+        at = stop
+    yield from mm.mmap_lock.read_unlock(cpu)
+    return found
+
+
+def _look(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int) -> Steps[list[bool]]:
+    """mincore_pte_range: the entries of a level-1 table, under its lock; without one there are none."""
+    table = mm.leaf_table(start)
+    found = [False] * (end - start)
+    lock = None if table is None else mm.table_lock(table)
+    if lock is not None:
+        yield from lock.acquire(cpu)
+    for index, page in enumerate(range(start, end)):
+        if table is not None:
+            slot = slot_of(page, 1)
+            if page == start or slot % PTES_PER_LINE == 0:
+                yield from table.line(slot).read(cpu, PAGE_TABLE)
+            cpu.work(mm.cost.mincore_page, PAGE_TABLE)
+            found[index] = isinstance(table.get(slot), Present)
+        if vma.area.file is not None and not found[index]:
+            found[index] = yield from _cached(mm, cpu, vma, page)
+    if lock is not None:
+        yield from lock.release(cpu)
+    return found
+
+
+def _cached(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int) -> Steps[bool]:
+    """mincore_page: whether the file of *vma* has the page in memory."""
+    frame = yield from inode_of(vma).find(cpu, vma.pgoff + page - vma.start)
+    if frame is not None:
+        yield from mm.kernel.descriptors.write(cpu, frame, times=2)  # folio_try_get, folio_put
+    return frame is not None
