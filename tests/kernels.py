@@ -15,6 +15,7 @@ from machines import RWSEM, run, small_machine
 from sim.designs import DesignSpec, build, spec_model
 from sim.engine import Probe, ScheduleName, Steps
 from sim.engine.probe import CpuView
+from sim.files import load_spec
 from sim.hardware import Cpu, Machine
 from sim.mm import Madvise, Mmap, Mprotect, Munmap, PageTablePage, Present, Status, slot_of
 
@@ -83,7 +84,14 @@ _CORTENMM: dict[str, Any] = {
 
 
 def design(kind: str, changes: Mapping[str, Any] | None = None) -> DesignSpec:
-    """`linux`, or CortenMM's `rw` or `adv`, with *changes* merged into what its file would say."""
+    """`linux`, or CortenMM's `rw` or `adv`, with *changes* merged into what its file would say.
+
+    Any other *kind* is a design file that comes with the simulator, as it is.
+    """
+    if kind not in KINDS:
+        spec = load_spec("design", kind).spec
+        assert isinstance(spec, DesignSpec)
+        return spec
     raw = _LINUX if kind == "linux" else {**_CORTENMM, "name": f"cortenmm-{kind}", "protocol": kind}
     return spec_model(raw["family"]).model_validate(_merged(raw, changes or {}))
 

@@ -1,0 +1,286 @@
+"""Runs a program on a simulated kernel and holds everything that can be seen of it against the model.
+
+    while it runs    what each operation answers, what each access finds, what is mapped when one returns,
+                     that no TLB of another cpu knows better
+    between rounds   mappings, rights, entries with their dirty bits, contents, frames, tables
+    at the end       each present page is read once more; all is unmapped, and nothing is left
+
+In mode `apart` an operation takes effect in the model when it begins: nobody else looks at its pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from kernels import Process
+
+from oracle.contents import Contents
+from oracle.effects import effect
+from oracle.model import SIGNAL, ZEROS, Frame, Rules, Undetermined, covers
+from oracle.model import Process as Model
+from oracle.programs import ANCHORS, SHARED, InLast, Program
+from oracle.races import History
+from sim.designs.cortenmm import CortenSpec
+from sim.designs.linux import LinuxKernel
+from sim.designs.linux.mmap import FIRST_PAGE, HIGHEST_PAGE
+from sim.engine import Steps
+from sim.hardware import Cpu
+from sim.mm import LEVELS, Errno, Mmap, Munmap, Operation, SegmentationFault, Touch
+
+
+def check(program: Program) -> None:
+    """Run *program*. Raises whatever is found, with the program as a note: to paste, and run again."""
+    try:
+        Run(program).run()
+    except Exception as error:
+        error.add_note(f"from oracle import *  # with tests/ in the path\n{program}")
+        raise
+
+
+def rules_of(kernel: object) -> Rules:
+    """What the model has to know of *kernel*."""
+    if not isinstance(kernel, LinuxKernel):
+        return Rules(zero_page=False, holes_end_mprotect=False, frees_tables=False, kernel_dirties=None)
+    return Rules(
+        zero_page=True,
+        holes_end_mprotect=True,
+        frees_tables=True,
+        kernel_dirties=True,
+        area=(FIRST_PAGE, HIGHEST_PAGE),
+        memory=kernel.total_pages,
+        max_map_count=kernel.spec.limits.max_map_count,
+    )
+
+
+class Run:
+    """One process under test beside its model."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.contents = Contents()
+        self.process = Process(
+            program.kind,
+            cpus=program.threads,
+            ties=program.ties,
+            seed=program.seed,
+            changes=program.changes,
+            machine=program.machine,
+            listeners=[self.contents],
+        )
+        self.space, self.kernel = self.process.space, self.process.kernel
+        self.alone = program.mode == "alone"
+        self.rules = rules_of(self.kernel)
+        self.model = Model(self.rules)
+        if self.alone and self.rules.max_map_count is not None:
+            self.model.vmas = lambda: [(each.start, each.end) for each in self.space.mappings()]
+        self.history = History(self.rules) if program.mode == "shared" else None
+        self.stamps = 0
+        self.last: dict[int, range] = {}
+        if isinstance(self.kernel.spec, CortenSpec):
+            for anchor in ANCHORS:
+                effect(anchor, self.model)
+                self.process.do(("mmap", anchor.pages, anchor.at))
+
+    def run(self) -> None:
+        """The whole program, and then everything away."""
+        for threads in self.program.rounds:
+            self._round([list(operations) for operations in threads])
+        self.history = None  # nobody else is there any more
+        present = [page for page, its in self.model.pages.items() if its.frame is not None]
+        self._round([[Touch(present, write=False)]])
+        end = max(self.model.pages, default=0) + 1
+        self._round([[Munmap(0, end)]])
+        self.process.end()
+        self._at_rest()
+
+    def _round(self, threads: Sequence[Sequence[Operation]]) -> None:
+        self.process.run({cpu: self._thread(operations) for cpu, operations in enumerate(threads)})
+        self._at_rest()
+
+    def _thread(self, operations: Sequence[Operation]) -> Callable[[Cpu], Steps[None]]:
+        def body(cpu: Cpu) -> Steps[None]:
+            for operation in operations:
+                asked = self._in_last(cpu, operation) if isinstance(operation, InLast) else operation
+                if isinstance(asked, Touch):
+                    for page in asked.pages:
+                        yield from self._access(cpu, page, asked.write)
+                elif asked is not None:
+                    yield from (self._perform if self.history is None else self._race)(cpu, asked)
+
+        return body
+
+    def _in_last(self, cpu: Cpu, operation: InLast) -> Operation | None:
+        """What *operation* means on the last mapping of this thread, None where it has none.
+
+        It stays inside: what lies beside it is others'. And what others may be given is no more looked at.
+        """
+        where, asked = self.last.get(cpu.id), operation.operation
+        if where is None:
+            return None
+        if isinstance(asked, Touch):
+            return replace(asked, pages=[where[page % len(where)] for page in asked.pages])
+        if isinstance(asked, Munmap):
+            del self.last[cpu.id]
+            return Munmap(where.start, len(where))
+        start = where[asked.at % len(where)]
+        moved: Operation = replace(asked, at=start, pages=min(asked.pages, where.stop - start))
+        return moved
+
+    # -- while it runs --------------------------------------------------------------------------------------
+
+    def _perform(self, cpu: Cpu, asked: Any) -> Steps[None]:
+        anywhere = isinstance(asked, Mmap) and asked.at is None
+        chosen = anywhere and not (self.alone and self.rules.area)  # by the kernel, and we shall see
+        try:
+            expected = None if chosen else effect(asked, self.model)
+        except Undetermined:
+            return
+        told = yield from self.space.perform(cpu, asked)
+        if chosen:
+            expected = effect(asked, self.model, told)
+        assert told == expected, f"{asked} answers {told}, not {expected}"
+        start = told if anywhere else asked.at
+        if anywhere and not isinstance(told, Errno):
+            self.last[cpu.id] = range(start, start + asked.pages)
+        if start is not None and not isinstance(start, Errno) and asked.pages < 1 << 16:
+            self._just_done(range(start, start + asked.pages))
+
+    def _just_done(self, where: range) -> None:
+        """Nobody else works on these pages: all agree on them at once, the TLBs of other cpus too."""
+        for page in where:
+            its = self.model.pages.get(page)
+            rights, status = None if its is None else its.rights, self.space.status(page)
+            assert status == rights, f"page {page:#x} has rights {status}, not {rights}"
+        for cpu in self.process.cpus:
+            for page, known in {} if cpu.tlb.stale else cpu.tlb.frames().items():
+                if page not in where or self.space.may_be_stale(page, known.frame):
+                    continue
+                entry = self.space.root.walk(page)
+                assert entry is not None, f"{cpu} translates page {page:#x}, which is gone"
+                assert entry.frame == known.frame, f"{cpu} translates page {page:#x} to a frame that it had"
+                assert entry.writable or not known.writable, f"{cpu} may still write page {page:#x}"
+
+    def _access(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:
+        stamp = None
+        if write:
+            self.stamps += 1
+            stamp = self.stamps
+        since = self.history.now() if self.history else 0
+        try:
+            yield from self.space.access(cpu, page, write=write)
+        except SegmentationFault:
+            if self.history:
+                self.history.accessed(page, since, write=write, version=None)
+                return
+            found: int | str = SIGNAL
+        else:
+            frame = cpu.tlb.frames()[page].frame  # no time has passed
+            if stamp is not None:
+                self.contents.write(frame, stamp)
+            found = self.contents.read(frame)
+            if self.space.may_be_stale(page, frame):
+                return  # a lazy flush has not come round yet, and lets this happen
+            if self.history:
+                self.history.accessed(page, since, write=write, version=found)
+                return
+        expected = self.model.access(page, stamp)
+        verb = "a write to" if write else "a read of"
+        assert found == expected, f"{verb} page {page:#x} gives version {found}, not {expected}"
+
+    def _race(self, cpu: Cpu, asked: Any) -> Steps[None]:
+        assert self.history is not None
+        valid = 0 < asked.pages < 1 << 16 and asked.at + asked.pages <= 1 << 35
+        events = self.history.begin(asked) if valid else []
+        told = yield from self.space.perform(cpu, asked)
+        if told is Errno.EEXIST:
+            self.history.drop(events)
+        else:
+            self.history.end(events, sure=not isinstance(told, Errno))
+
+    # -- between rounds -------------------------------------------------------------------------------------
+
+    def _at_rest(self) -> None:
+        if self.history is not None:
+            self._settle_races(self.history)
+        self._mappings()
+        self._entries()
+        self._frames()
+        self._tables()
+
+    def _settle_races(self, history: History) -> None:
+        """What has come of the shared pages has to be possible; the model goes on from there."""
+        for page in {*SHARED, *history.pages}:
+            state, entry = self.space.status(page), self.space.root.walk(page)
+            version = None if state is None else self.contents.read(entry.frame) if entry else 0
+            history.rests(page, state, version)
+            self._adopt(page, state, entry, version)
+
+    def _adopt(self, page: int, state: int | None, entry: Any, version: int | None) -> None:
+        self.model.pages.pop(page, None)
+        if state is None:
+            return
+        effect(Mmap(1, page, state), self.model)
+        its = self.model.pages[page]
+        if entry is not None:
+            assert version is not None
+            its.frame = ZEROS if entry.special else Frame(version)
+            its.dirty = True if version else None if not entry.special else False
+
+    def _mappings(self) -> None:
+        expected = {page: its.rights for page, its in self.model.pages.items()}
+        found = {page: each.rights for each in self.space.mappings() for page in range(each.start, each.end)}
+        assert found == expected, f"mapped is {_difference(found, expected)}"
+
+    def _entries(self) -> None:
+        expected = {page: its for page, its in self.model.pages.items() if its.frame is not None}
+        found = dict(self.space.root.present_entries())
+        assert found.keys() == expected.keys(), f"present is {_difference(found, expected)}"
+        for page, its in expected.items():
+            entry = found[page]
+            assert entry.rights == its.rights, f"page {page:#x} is {entry}, and may be used as {its.rights}"
+            assert entry.special == (its.frame is ZEROS), f"page {page:#x} is {entry}"
+            assert its.dirty in (None, entry.dirty), f"the dirty bit of page {page:#x} is {entry.dirty}"
+            assert its.frame is not None
+            version = self.contents.read(entry.frame)
+            assert version == its.frame.version, (
+                f"page {page:#x} holds version {version}, not {its.frame.version}"
+            )
+
+    def _frames(self) -> None:
+        """Each frame of the model is one of the kernel; others are tables, pools, batches, put-off frees."""
+        frames = [entry.frame for _, entry in self.space.root.present_entries() if not entry.special]
+        own = len(self.model.frames())
+        assert len(set(frames)) == own, f"{len(set(frames))} frames are mapped, not {own}"
+        tables = {table.frame for table in self.space.root.tables()} - {self.space.root.frame}
+        memory = self.kernel.memory
+        assert memory is not None
+        elsewhere = (*self.kernel.references(), *memory.references(), *self.space.deferred())
+        others = {each.frame for each in elsewhere} - tables - set(frames)
+        used = len(memory.in_use)
+        assert used == own + len(tables) + len(others), (
+            f"{used} frames are in use: {own} pages, {len(tables)} tables and {len(others)} others"
+        )
+
+    def _tables(self) -> None:
+        if not self.rules.frees_tables:
+            return
+        found = {(table.level, table.base) for table in self.space.root.tables() if table.level < LEVELS}
+        if self.alone:
+            assert found == self.model.tables, f"tables are {_difference(found, self.model.tables)}"
+        for table in found:
+            assert covers(table, self.model.pages), f"the table {table} is left where nothing is mapped"
+
+
+def _difference(found: Any, expected: Any) -> str:
+    def some(things: Any) -> str:
+        return ", ".join(str(each) for each in sorted(things)[:8]) or "nothing"
+
+    if isinstance(found, dict):
+        other = {page for page in found.keys() & expected.keys() if found[page] != expected[page]}
+        found, expected = set(found), set(expected)
+        more = f", different: {some(other)}" if other else ""
+    else:
+        more = ""
+    return f"too much: {some(found - expected)}, too little: {some(expected - found)}{more}"

@@ -1,0 +1,280 @@
+"""Programs: what some threads ask of one process, written down so that it can be run again, and drawn.
+
+A program is data: the kernel, the schedule with its seed, and in each round a list of operations a thread.
+Between rounds all threads rest. Whoever draws one says how to choose: at random, or as hypothesis does.
+
+    alone    one thread; everything is determined, limits are near
+    apart    each thread has pages of its own; they share tables, VMAs and allocators
+    shared   all threads work on the same few pages
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Literal, Protocol, TypeVar, get_args, get_origin
+
+from kernels import BASE, KINDS, LEAF, design
+from machines import raw_spec
+from pydantic import ValidationError
+
+from sim.designs import operations_of
+from sim.designs.linux.spec import Switches
+from sim.designs.linux.vma_locks import VMA_LOCKS
+from sim.engine import ScheduleName
+from sim.files import presets
+from sim.hardware import MachineSpec
+from sim.mm import (
+    EXECUTE,
+    NOTHING,
+    READ,
+    READ_WRITE,
+    Madvise,
+    Mmap,
+    Mprotect,
+    Munmap,
+    Operation,
+    Touch,
+)
+
+T = TypeVar("T")
+Mode = Literal["alone", "apart", "shared"]
+
+
+class Choose(Protocol):
+    """One of some things."""
+
+    def __call__(self, things: Sequence[T], /) -> T: ...
+
+
+@dataclass(frozen=True, slots=True)
+class InLast(Operation):
+    """*operation* on the thread's last mapping without an address, counting from its first page."""
+
+    name = "in last"
+    operation: Any
+
+
+@dataclass(frozen=True)
+class Program:
+    """*rounds* has the rounds, each of them a list of operations a thread.
+
+    *changes* are to the design's file and *machine* to the machine's.
+    """
+
+    kind: str
+    mode: Mode
+    rounds: Sequence[Sequence[Sequence[Operation]]]
+    ties: ScheduleName = "fifo"
+    seed: int = 0
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    machine: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def threads(self) -> int:
+        return max((len(threads) for threads in self.rounds), default=1)
+
+    def __str__(self) -> str:
+        lines = [
+            f"check(Program({self.kind!r}, {self.mode!r}, ties={self.ties!r}, seed={self.seed},",
+            f"    changes={dict(self.changes)!r},",
+            f"    machine={dict(self.machine)!r},",
+            "    rounds=[",
+        ]
+        for threads in self.rounds:
+            lines.append("        [")
+            for operations in threads:
+                lines.append("            [")
+                lines += [f"                {operation!r}," for operation in operations]
+                lines.append("            ],")
+            lines.append("        ],")
+        return "\n".join([*lines, "    ],", "))"])
+
+
+# -- where ----------------------------------------------------------------------------------------------
+
+NEAR = [
+    range(BASE - 16, BASE - 7),
+    range(BASE - 7, BASE + 3),
+    range(BASE + 3, BASE + 9),
+    range(BASE + 9, BASE + 16),
+]
+"""Each thread's own pages: they share leaves, one part lies in two, and what is mapped joins across all."""
+FAR = [
+    range(BASE - 2 * LEAF, BASE - LEAF + 188),
+    range(BASE - LEAF + 188, BASE - 24),
+    range(BASE - 24, BASE + LEAF + 64),
+    range(BASE + LEAF + 64, BASE + 2 * LEAF),
+]
+"""The same with whole leaves in two of them."""
+SHARED = range(BASE - 4, BASE + 4)
+ANCHORS = (Mmap(1, BASE // 2), Mmap(1, BASE + 4 * LEAF))
+"""So that mappings without an address stay clear of all parts, in every design."""
+
+Draw = Callable[[Choose, range], Operation]
+"""Draws an operation on some of the pages of a part."""
+
+ALL_RIGHTS = (READ_WRITE, READ_WRITE, READ, NOTHING, READ | EXECUTE)
+NOWHERE = (Mmap(0, BASE), Mmap(2, (1 << 35) - 1), Munmap(BASE, 0), Munmap((1 << 35) - 1, 2))
+NOWHERE_TO_PROTECT = (Mprotect(BASE, 0, READ), Mprotect((1 << 35) - 1, 2, READ))
+
+
+def somewhere(choose: Choose, part: range) -> tuple[int, int]:
+    """The first page and the length of some pages of *part*: short ones, long ones and all of it."""
+    where = choose(range(min(32, len(part))))
+    first = part.start + where * len(part) // min(32, len(part))
+    length = choose((1, 1, 2, 3, 5, len(part)))
+    return first, min(length, part.stop - first)
+
+
+# -- what: one function an operation ----------------------------------------------------------------------
+
+
+def draw_mmap(choose: Choose, part: range) -> Operation:
+    at, pages = somewhere(choose, part)
+    how = choose(("replace", "replace", "replace", "populate", "noreplace", "refused"))
+    if how == "refused":
+        return choose(NOWHERE[:2])
+    return Mmap(pages, at, choose(ALL_RIGHTS), replace=how != "noreplace", populate=how == "populate")
+
+
+def draw_anywhere(choose: Choose, part: range) -> Operation:
+    how = choose(("map", "touch", "change", "munmap"))
+    if how == "map":
+        return Mmap(choose((1, 2, 7, 64)), None, choose(ALL_RIGHTS), populate=choose((False, False, True)))
+    inside = range(64)
+    if how == "munmap":
+        return InLast(draw_munmap(choose, inside))
+    return InLast((draw_touch if how == "touch" else draw_mprotect)(choose, inside))
+
+
+def draw_munmap(choose: Choose, part: range) -> Operation:
+    if choose(range(8)) == 7:
+        return choose(NOWHERE[2:])
+    return Munmap(*somewhere(choose, part))
+
+
+def draw_mprotect(choose: Choose, part: range) -> Operation:
+    if choose(range(12)) == 11:
+        return choose(NOWHERE_TO_PROTECT)
+    return Mprotect(*somewhere(choose, part), choose(ALL_RIGHTS))
+
+
+def draw_madvise(choose: Choose, part: range) -> Operation:
+    return Madvise(*somewhere(choose, part))
+
+
+def draw_touch(choose: Choose, part: range) -> Operation:
+    first, length = somewhere(choose, part)
+    return Touch(range(first, first + min(length, 9)), write=choose((True, True, False)))
+
+
+DRAWN: Mapping[type[Operation], Sequence[Draw]] = {
+    Mmap: (draw_mmap, draw_mmap, draw_anywhere),
+    Munmap: (draw_munmap, draw_munmap),
+    Mprotect: (draw_mprotect, draw_mprotect),
+    Madvise: (draw_madvise,),
+    Touch: (draw_touch, draw_touch, draw_touch, draw_touch),
+}
+"""How each operation is drawn; one that stands here more often is drawn more often."""
+
+
+# -- programs ---------------------------------------------------------------------------------------------
+
+
+def draw_program(choose: Choose, kinds: Sequence[str] = KINDS) -> Program:
+    """One of all programs."""
+    kind = choose(kinds)
+    mode = choose(get_args(Mode))
+    changes, machine = draw_variant(choose) if kind == "linux" else ({}, needed(kind))
+    threads = 1 if mode == "alone" else choose((2, 3, 4))
+    if mode == "alone" and kind == "linux" and choose((False, True)):
+        changes = {**changes, "limits": {"max_map_count": choose((3, 5, 8))}}
+    parts = choose((NEAR, NEAR, NEAR, FAR))
+    draws = [draw for each, draws in DRAWN.items() if each in offered(kind) for draw in draws]
+    if mode == "shared":
+        draws = [draw for draw in draws if draw is not draw_anywhere]
+
+    def thread(number: int) -> list[Operation]:
+        part = SHARED if mode == "shared" else parts[number]
+        return [choose(draws)(choose, part) for _ in range(choose(range(7)))]
+
+    return Program(
+        kind,
+        mode,
+        [[thread(number) for number in range(threads)] for _ in range(choose((1, 2, 3)))],
+        ties=choose(get_args(ScheduleName)),
+        seed=choose(range(1000)),
+        changes=changes,
+        machine=machine,
+    )
+
+
+BROADCAST: dict[str, Any] = {
+    "tlb": {
+        "pcid": True,
+        "switch": "50 ns",
+        "broadcast": {"issue": "20 ns", "pages_per_issue": 8, "sync": "600 ns"},
+    }
+}
+LARGE: dict[str, Any] = {"memory": {"size_per_socket": "16 GiB"}}
+LLFREE: dict[str, Any] = {
+    "page_allocator": "llfree",
+    "llfree": {
+        "tree_pages": 64,
+        **dict.fromkeys(("get", "put", "huge_get", "huge_put", "reserve"), "10 cycles"),
+    },
+}
+
+
+def draw_variant(choose: Choose) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A Linux with some position of each switch: what is changed in its file and in its machine's."""
+    changes: dict[str, Any] = {
+        "switches": {name: choose(values) for name, values in switch_positions().items()},
+        "vma_lock": choose(VMA_LOCKS.names()),
+        "flush": {"concurrent": choose((True, False))},
+    }
+    machine: dict[str, Any] = {}
+    if choose(("ipi", "ipi", "broadcast")) == "broadcast":
+        changes["flush"] |= {"method": "broadcast", "broadcast_from": choose((1, 2, 4))}
+        machine = BROADCAST
+    if choose(("buddy", "buddy", "llfree")) == "llfree":
+        changes |= LLFREE
+    try:
+        design("linux", changes)
+    except ValidationError:  # switches that exclude each other
+        return {}, {}
+    return changes, machine
+
+
+@cache
+def switch_positions() -> dict[str, tuple[Any, ...]]:
+    """What each switch of Linux may be set to."""
+    positions: dict[str, tuple[Any, ...]] = {}
+    for name, switch in Switches.model_fields.items():
+        if switch.annotation is bool:
+            positions[name] = (True, False)
+        elif get_origin(switch.annotation) is Literal:
+            positions[name] = get_args(switch.annotation)
+    return positions
+
+
+@cache
+def offered(kind: str) -> frozenset[type[Operation]]:
+    """The operations of a design."""
+    return operations_of(design(kind))
+
+
+@cache
+def needed(kind: str) -> Mapping[str, Any]:
+    """What the machine has to have for a design: memory for the large chunks of shipped ones, broadcasts."""
+    if kind in KINDS:
+        return {}
+    small = MachineSpec.model_validate(raw_spec())
+    return LARGE if design(kind).refuses(small) is None else LARGE | BROADCAST
+
+
+def shipped() -> list[str]:
+    """The design files that come with the simulator and describe whole kernels, not benches of parts."""
+    return [name for name in presets.names("design") if Mprotect in offered(name)]
