@@ -10,7 +10,7 @@ from functools import singledispatch
 from typing import Any, Final
 
 from oracle.model import Mismatch, Page, Process, Undetermined
-from sim.mm import WRITE, Errno, Madvise, Mmap, Mprotect, Munmap, Operation, Rights
+from sim.mm import WRITE, Errno, Madvise, Mmap, Mprotect, Munmap, Operation
 
 USER: Final = 1 << 35
 """Pages of user memory under tables of four levels."""
@@ -131,7 +131,10 @@ def _split_limit(process: Process, asked: Mprotect) -> int:
         first, last = max(start, asked.at), min(stop, end)
         if first >= last or process.pages[first].rights == asked.rights:
             continue
-        joins = any(_has(process, page, asked.rights) for page in (first - 1, last))
+        beside = (page for page in (first - 1, last) if page in process.pages)
+        joins = any(
+            page in range(asked.at, end) or process.pages[page].rights == asked.rights for page in beside
+        )
         needs = (start < first) + (last < stop)
         if needs and high + needs > limit:
             if joins or low + needs <= limit:
@@ -139,10 +142,6 @@ def _split_limit(process: Process, asked: Mprotect) -> int:
             return first
         low, high = low + (0 if joins else needs) - (2 if joins else 0), high + needs
     return end
-
-
-def _has(process: Process, page: int, rights: Rights) -> bool:
-    return page in process.pages and process.pages[page].rights == rights
 
 
 # -- madvise --------------------------------------------------------------------------------------------

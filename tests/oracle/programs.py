@@ -108,14 +108,14 @@ FAR = [
     range(BASE + LEAF + 64, BASE + 2 * LEAF),
 ]
 """The same with whole leaves in two of them."""
-SHARED = range(BASE - 4, BASE + 4)
+SHARED = range(BASE - 3, BASE + 3)
 ANCHORS = (Mmap(1, BASE // 2), Mmap(1, BASE + 4 * LEAF))
 """So that mappings without an address stay clear of all parts, in every design."""
 
 Draw = Callable[[Choose, range], Operation]
 """Draws an operation on some of the pages of a part."""
 
-ALL_RIGHTS = (READ_WRITE, READ_WRITE, READ, NOTHING, READ | EXECUTE)
+ALL_RIGHTS = (*4 * (READ_WRITE,), READ, READ | EXECUTE, NOTHING)
 NOWHERE = (Mmap(0, BASE), Mmap(2, (1 << 35) - 1), Munmap(BASE, 0), Munmap((1 << 35) - 1, 2))
 NOWHERE_TO_PROTECT = (Mprotect(BASE, 0, READ), Mprotect((1 << 35) - 1, 2, READ))
 
@@ -124,7 +124,7 @@ def somewhere(choose: Choose, part: range) -> tuple[int, int]:
     """The first page and the length of some pages of *part*: short ones, long ones and all of it."""
     where = choose(range(min(32, len(part))))
     first = part.start + where * len(part) // min(32, len(part))
-    length = choose((1, 1, 2, 3, 5, len(part)))
+    length = choose((1, 1, 1, 2, 3, 5, len(part)))
     return first, min(length, part.stop - first)
 
 
@@ -172,10 +172,10 @@ def draw_touch(choose: Choose, part: range) -> Operation:
 
 DRAWN: Mapping[type[Operation], Sequence[Draw]] = {
     Mmap: (draw_mmap, draw_mmap, draw_anywhere),
-    Munmap: (draw_munmap, draw_munmap),
+    Munmap: (draw_munmap,),
     Mprotect: (draw_mprotect, draw_mprotect),
     Madvise: (draw_madvise,),
-    Touch: (draw_touch, draw_touch, draw_touch, draw_touch),
+    Touch: 5 * (draw_touch,),
 }
 """How each operation is drawn; one that stands here more often is drawn more often."""
 
@@ -196,14 +196,19 @@ def draw_program(choose: Choose, kinds: Sequence[str] = KINDS) -> Program:
     if mode == "shared":
         draws = [draw for draw in draws if draw is not draw_anywhere]
 
-    def thread(number: int) -> list[Operation]:
-        part = SHARED if mode == "shared" else parts[number]
-        return [choose(draws)(choose, part) for _ in range(choose(range(7)))]
-
+    where = threads * [SHARED] if mode == "shared" else parts[:threads]
+    longest = 16 if mode == "alone" else 8
+    rounds = [
+        [[choose(draws)(choose, part) for _ in range(choose(range(longest)))] for part in where]
+        for _ in range(choose((1, 2, 3)))
+    ]
+    if choose((True, True, False)):  # all is mapped to begin with
+        opening = [[Mmap(len(part), part.start)] for part in where]
+        rounds.insert(0, opening[:1] if mode == "shared" else opening)
     return Program(
         kind,
         mode,
-        [[thread(number) for number in range(threads)] for _ in range(choose((1, 2, 3)))],
+        rounds,
         ties=choose(get_args(ScheduleName)),
         seed=choose(range(1000)),
         changes=changes,
