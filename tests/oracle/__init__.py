@@ -14,16 +14,21 @@ Any test may `check` a program of its own. A program that fails is printed so th
 """
 
 from oracle.checking import check
-from oracle.programs import InLast, Program, draw_program, shipped
+from oracle.programs import InLast, OnFile, Program, draw_program, shipped
 from oracle.shrinking import failure, shrunk
-from sim.mm import Madvise, Mmap, Mprotect, Munmap, Touch
+from sim.mm import Fallocate, Ftruncate, Madvise, Mmap, MmapFile, MmapShared, Mprotect, Munmap, Touch
 
 __all__ = [
+    "Fallocate",
+    "Ftruncate",
     "InLast",
     "Madvise",
     "Mmap",
+    "MmapFile",
+    "MmapShared",
     "Mprotect",
     "Munmap",
+    "OnFile",
     "Program",
     "Touch",
     "check",

@@ -10,7 +10,7 @@ In mode `apart` an operation takes effect in the model when it begins: nobody el
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,16 +18,30 @@ from kernels import Process
 
 from oracle.contents import Contents
 from oracle.effects import effect
-from oracle.model import SIGNAL, ZEROS, Frame, Rules, Undetermined, covers
+from oracle.model import SIGNAL, ZEROS, Frame, Page, Rules, Undetermined, covers
 from oracle.model import Process as Model
-from oracle.programs import ANCHORS, SHARED, InLast, Program
+from oracle.programs import ANCHORS, FILE_PAGES, SHARED, InLast, OnFile, Program
 from oracle.races import History
 from sim.designs.cortenmm import CortenSpec
 from sim.designs.linux import LinuxKernel
 from sim.designs.linux.mmap import FIRST_PAGE, HIGHEST_PAGE
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import LEVELS, Errno, Mmap, Munmap, Operation, SegmentationFault, Touch
+from sim.mm import (
+    LEVELS,
+    ZERO_FRAME,
+    CreateFile,
+    Errno,
+    Fallocate,
+    Mmap,
+    MmapFile,
+    MmapShared,
+    Munmap,
+    Operation,
+    Performer,
+    SegmentationFault,
+    Touch,
+)
 
 
 def check(program: Program) -> None:
@@ -78,6 +92,10 @@ class Run:
         self.history = History(self.rules) if program.mode == "shared" else None
         self.stamps = 0
         self.last: dict[int, range] = {}
+        self.of_files: set[int] = set()  # in mode shared
+        self.files: list[Any] = []
+        if CreateFile in self.kernel.operations:
+            self._create_files(2 * program.threads)
         if isinstance(self.kernel.spec, CortenSpec):
             for anchor in ANCHORS:
                 effect(anchor, self.model)
@@ -95,6 +113,19 @@ class Run:
         self.process.end()
         self._at_rest()
 
+    def _create_files(self, number: int) -> None:
+        """Two for each thread; every other one has its pages in memory."""
+
+        def body(cpu: Cpu) -> Steps[None]:
+            for each in range(number):
+                asked = CreateFile(f"file {each}", FILE_PAGES, resident=bool(each % 2))
+                self.files.append((yield from self.kernel.perform(cpu, asked)))
+
+        self.process.run({0: body})
+        for each, file in enumerate(self.files):
+            if each % 2:
+                effect(Fallocate(file, 0, FILE_PAGES), self.model)
+
     def _round(self, threads: Sequence[Sequence[Operation]]) -> None:
         self.process.run({cpu: self._thread(operations) for cpu, operations in enumerate(threads)})
         self._at_rest()
@@ -102,7 +133,12 @@ class Run:
     def _thread(self, operations: Sequence[Operation]) -> Callable[[Cpu], Steps[None]]:
         def body(cpu: Cpu) -> Steps[None]:
             for operation in operations:
-                asked = self._in_last(cpu, operation) if isinstance(operation, InLast) else operation
+                asked: Any = operation
+                if isinstance(asked, InLast):
+                    asked = self._in_last(cpu, asked)
+                elif isinstance(asked, OnFile):
+                    own = 2 * cpu.id if self.program.mode == "apart" else 0
+                    asked = replace(asked.operation, file=self.files[own + asked.number])
                 if isinstance(asked, Touch):
                     for page in asked.pages:
                         yield from self._access(cpu, page, asked.write)
@@ -137,15 +173,20 @@ class Run:
             expected = None if chosen else effect(asked, self.model)
         except Undetermined:
             return
-        told = yield from self.space.perform(cpu, asked)
+        told = yield from self._performer(asked).perform(cpu, asked)
         if chosen:
             expected = effect(asked, self.model, told)
         assert told == expected, f"{asked} answers {told}, not {expected}"
+        if type(asked) in self.kernel.operations:
+            return
         start = told if anywhere else asked.at
         if anywhere and not isinstance(told, Errno):
             self.last[cpu.id] = range(start, start + asked.pages)
         if start is not None and not isinstance(start, Errno) and asked.pages < 1 << 16:
             self._just_done(range(start, start + asked.pages))
+
+    def _performer(self, asked: Operation) -> Performer:
+        return self.kernel if type(asked) in self.kernel.operations else self.space
 
     def _just_done(self, where: range) -> None:
         """Nobody else works on these pages: all agree on them at once, the TLBs of other cpus too."""
@@ -172,7 +213,8 @@ class Run:
             yield from self.space.access(cpu, page, write=write)
         except SegmentationFault:
             if self.history:
-                self.history.accessed(page, since, write=write, version=None)
+                if page not in self.of_files:
+                    self.history.accessed(page, since, write=write, version=None)
                 return
             found: int | str = SIGNAL
         else:
@@ -183,7 +225,8 @@ class Run:
             if self.space.may_be_stale(page, frame):
                 return  # a lazy flush has not come round yet, and lets this happen
             if self.history:
-                self.history.accessed(page, since, write=write, version=found)
+                if page not in self.of_files:
+                    self.history.accessed(page, since, write=write, version=found)
                 return
         expected = self.model.access(page, stamp)
         verb = "a write to" if write else "a read of"
@@ -191,9 +234,15 @@ class Run:
 
     def _race(self, cpu: Cpu, asked: Any) -> Steps[None]:
         assert self.history is not None
-        valid = 0 < asked.pages < 1 << 16 and asked.at + asked.pages <= 1 << 35
+        if isinstance(asked, MmapFile | MmapShared):
+            self.of_files.update(range(asked.at, asked.at + asked.pages))
+        valid = (
+            type(asked) not in self.kernel.operations
+            and 0 < asked.pages < 1 << 16
+            and asked.at + asked.pages <= 1 << 35
+        )
         events = self.history.begin(asked) if valid else []
-        told = yield from self.space.perform(cpu, asked)
+        told = yield from self._performer(asked).perform(cpu, asked)
         if told is Errno.EEXIST:
             self.history.drop(events)
         else:
@@ -211,22 +260,19 @@ class Run:
 
     def _settle_races(self, history: History) -> None:
         """What has come of the shared pages has to be possible; the model goes on from there."""
-        for page in {*SHARED, *history.pages}:
+        frames: dict[int, Frame] = {ZERO_FRAME: ZEROS}
+        for page in sorted({*SHARED, *history.pages}):
             state, entry = self.space.status(page), self.space.root.walk(page)
             version = None if state is None else self.contents.read(entry.frame) if entry else 0
-            history.rests(page, state, version)
-            self._adopt(page, state, entry, version)
-
-    def _adopt(self, page: int, state: int | None, entry: Any, version: int | None) -> None:
-        self.model.pages.pop(page, None)
-        if state is None:
-            return
-        effect(Mmap(1, page, state), self.model)
-        its = self.model.pages[page]
-        if entry is not None:
-            assert version is not None
-            its.frame = ZEROS if entry.special else Frame(version)
-            its.dirty = True if version else None if not entry.special else False
+            history.rests(page, state, None if page in self.of_files else version)
+            self.model.pages.pop(page, None)
+            if state is not None:
+                its = self.model.pages[page] = Page(state)
+                if entry is not None:
+                    assert version is not None
+                    its.frame = frames.setdefault(entry.frame, Frame(version))
+                    written = version > 0 and page not in self.of_files
+                    its.dirty = written if written or entry.special else None
 
     def _mappings(self) -> None:
         expected = {page: its.rights for page, its in self.model.pages.items()}
@@ -234,8 +280,12 @@ class Run:
         assert found == expected, f"mapped is {_difference(found, expected)}"
 
     def _entries(self) -> None:
-        expected = {page: its for page, its in self.model.pages.items() if its.frame is not None}
         found = dict(self.space.root.present_entries())
+        for page in found.keys() & self.model.pages.keys():
+            its = self.model.pages[page]
+            if its.frame is None and its.file is not None:  # fault-around: what was there may be mapped
+                its.frame = its.file.frames.get(its.index)
+        expected = {page: its for page, its in self.model.pages.items() if its.frame is not None}
         assert found.keys() == expected.keys(), f"present is {_difference(found, expected)}"
         for page, its in expected.items():
             entry = found[page]
@@ -249,19 +299,41 @@ class Run:
             )
 
     def _frames(self) -> None:
-        """Each frame of the model is one of the kernel; others are tables, pools, batches, put-off frees."""
-        frames = [entry.frame for _, entry in self.space.root.present_entries() if not entry.special]
+        """Each frame of the model is one of the kernel; others are tables, pools, batches, put-off frees.
+
+        So pages share a frame where the model says so, and nowhere else.
+        """
+        frames = {page: entry.frame for page, entry in self.space.root.present_entries()}
+        pairs = {(frame, self.model.pages[page].frame) for page, frame in frames.items()}
+        mapped = {frame for frame in frames.values() if frame != ZERO_FRAME}
         own = len(self.model.frames())
-        assert len(set(frames)) == own, f"{len(set(frames))} frames are mapped, not {own}"
+        assert len(pairs - {(ZERO_FRAME, ZEROS)}) == len(mapped) == own, f"{len(mapped)} frames, not {own}"
+        if self.files and self.history is None and self.program.mode != "shared":
+            self._cached(dict(zip(frames.values(), frames, strict=True)))
         tables = {table.frame for table in self.space.root.tables()} - {self.space.root.frame}
         memory = self.kernel.memory
         assert memory is not None
         elsewhere = (*self.kernel.references(), *memory.references(), *self.space.deferred())
-        others = {each.frame for each in elsewhere} - tables - set(frames)
+        others = {each.frame for each in elsewhere} - tables - mapped
         used = len(memory.in_use)
         assert used == own + len(tables) + len(others), (
             f"{used} frames are in use: {own} pages, {len(tables)} tables and {len(others)} others"
         )
+
+    def _cached(self, mapped_at: Mapping[int, int]) -> None:
+        """The page cache has the pages that files have in the model, and those are what mappings show."""
+        for asked, file in self.model.files.items():
+            assert asked.pages == file.size, f"{asked} is {asked.pages} pages long, not {file.size}"
+            assert asked.frames.keys() == file.frames.keys(), (
+                f"in the cache of {asked} is {_difference(asked.frames.keys(), file.frames.keys())}"
+            )
+            for index, frame in file.frames.items():
+                version = self.contents.read(asked.frames[index])
+                assert version == frame.version, (
+                    f"page {index} of {asked} holds {version}, not {frame.version}"
+                )
+                page = mapped_at.get(asked.frames[index])
+                assert page is None or self.model.pages[page].frame is frame, f"page {page} shows {asked}"
 
     def _tables(self) -> None:
         if not self.rules.frees_tables:

@@ -6,11 +6,25 @@ what threads may see of each other while it runs follows from its effect (`races
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import singledispatch
 from typing import Any, Final
 
-from oracle.model import Mismatch, Page, Process, Undetermined
-from sim.mm import WRITE, Errno, Madvise, Mmap, Mprotect, Munmap, Operation
+from oracle.model import File, Mismatch, Page, Process, Undetermined
+from sim.mm import (
+    WRITE,
+    Errno,
+    Fallocate,
+    Ftruncate,
+    Madvise,
+    Mmap,
+    MmapFile,
+    MmapShared,
+    Mprotect,
+    Munmap,
+    Operation,
+)
 
 USER: Final = 1 << 35
 """Pages of user memory under tables of four levels."""
@@ -33,10 +47,10 @@ def _outside(at: int, pages: int) -> bool:
 
 
 @effect.register
-def mmap(asked: Mmap, process: Process, told: Any = None) -> int | Errno:
+def mmap(asked: Mmap | MmapFile | MmapShared, process: Process, told: Any = None) -> int | Errno:
     """The checks of do_mmap in their order; then what is there goes, and the pages come without frames."""
     rules, pages = process.rules, asked.pages
-    if pages <= 0:
+    if pages <= 0 or (isinstance(asked, MmapFile) and asked.offset < 0):
         return Errno.EINVAL
     limit = rules.max_map_count
     if process.vmas is not None and limit is not None and len(process.vmas()) > limit:
@@ -54,11 +68,25 @@ def mmap(asked: Mmap, process: Process, told: Any = None) -> int | Errno:
         if _one_too_many(process, start, start + pages):
             return Errno.ENOMEM
         process.unmap(start, start + pages)
-    for page in range(start, start + pages):
-        process.pages[page] = Page(asked.rights)
-        if asked.populate and asked.rights:
-            process.fault(page, write=bool(asked.rights & WRITE))
+    for page, what in enumerate(_pages(asked, process), start):
+        process.pages[page] = what
+    for page in range(start, start + pages) if asked.populate and asked.rights else ():
+        process.fault(page, write=bool(asked.rights & WRITE) and not process.pages[page].shared)
     return start
+
+
+def _pages(asked: Mmap | MmapFile | MmapShared, process: Process) -> Iterator[Page]:
+    """The pages of a new mapping; shared anonymous memory is a file without a name."""
+    if isinstance(asked, Mmap):
+        file, offset, shared = None, 0, False
+    elif isinstance(asked, MmapFile):
+        file, offset, shared = process.file(asked.file), asked.offset, asked.shared
+    else:
+        file, offset, shared = File(asked.pages, kept=False), 0, True
+    if file is not None and process not in file.users:
+        file.users.append(process)
+    for index in range(offset, offset + asked.pages):
+        yield Page(asked.rights, file=file, index=index, shared=shared)
 
 
 def _free_place(process: Process, pages: int, told: Any) -> int:
@@ -156,5 +184,29 @@ def madvise(asked: Madvise, process: Process, told: Any = None) -> Errno | None:
         return Errno.EINVAL
     pages = list(process.mapped(asked.at, asked.at + asked.pages))
     for page in pages:
-        process.pages[page] = Page(process.pages[page].rights)
+        process.pages[page] = replace(process.pages[page], frame=None, dirty=False)
     return None if len(pages) == asked.pages else Errno.ENOMEM
+
+
+# -- files ----------------------------------------------------------------------------------------------
+
+
+@effect.register
+def fallocate(asked: Fallocate, process: Process, told: Any = None) -> Errno | None:
+    """Holes become pages, and the file is long enough for them."""
+    if asked.at < 0 or asked.pages <= 0:
+        return Errno.EINVAL
+    file = process.file(asked.file)
+    file.size = max(file.size, asked.at + asked.pages)
+    for index in range(asked.at, asked.at + asked.pages):
+        file.page(index)
+    return None
+
+
+@effect.register
+def ftruncate(asked: Ftruncate, process: Process, told: Any = None) -> Errno | None:
+    """Made longer by a hole, or cut off."""
+    if asked.pages < 0:
+        return Errno.EINVAL
+    process.file(asked.file).cut(asked.pages)
+    return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from sim.mm import LEVELS, PAGES_PER_ENTRY, READ, WRITE, Rights
 
@@ -59,18 +59,59 @@ ZEROS: Final = Frame()
 """The page that every read of untouched memory finds, in a kernel that has one."""
 
 
+@dataclass(eq=False)
+class File:
+    """A file in memory, or shared memory: *size* in pages, and the frames of those that are there.
+
+    Its other pages are holes. *users* are the processes that have mapped it. One that is not *kept* has no
+    name, and goes with its last mapping.
+    """
+
+    size: int
+    kept: bool = True
+    frames: dict[int, Frame] = field(default_factory=dict)
+    users: list[Process] = field(default_factory=list)
+
+    def page(self, index: int) -> Frame | None:
+        """The frame of page *index*, made where there is a hole; None behind the end."""
+        return self.frames.setdefault(index, Frame()) if index < self.size else None
+
+    def cut(self, size: int) -> None:
+        """The file ends at *size*: nobody has a page behind that any more, private copies too."""
+        for process in self.users:
+            for page in process.pages.values():
+                if page.file is self and page.index >= size:
+                    page.frame, page.dirty = None, False
+        self.frames = {index: frame for index, frame in self.frames.items() if index < size}
+        self.size = size
+
+
 @dataclass
 class Page:
-    """A mapped page. *dirty* is what its entry says, None where the kernel may have set it or not."""
+    """A mapped page: anonymous memory, or page *index* of *file*, *shared* or as a private copy.
+
+    *dirty* is what its entry says, None where the kernel may have set it or not.
+    """
 
     rights: Rights
     frame: Frame | None = None
     dirty: bool | None = False
+    file: File | None = None
+    index: int = 0
+    shared: bool = False
+
+    @property
+    def borrowed(self) -> bool:
+        """Whether a write has to make a copy first: the frame is not its own and not to be shared."""
+        if self.file is None or self.shared:
+            return self.frame is ZEROS
+        return self.frame is not None and self.frame is self.file.frames.get(self.index)
 
 
 @dataclass
 class Process:
     """*pages* are those that are mapped. *tables* are the tables that faults have made and nobody has freed.
+    *files* has the files by what the kernel calls them.
 
     *vmas* tells where the kernel's VMAs begin and end, which decides when one is too many; without it the
     limit is far away.
@@ -79,6 +120,7 @@ class Process:
     rules: Rules
     pages: dict[int, Page] = field(default_factory=dict)
     tables: set[Table] = field(default_factory=set)
+    files: dict[Any, File] = field(default_factory=dict)
     vmas: Callable[[], Sequence[tuple[int, int]]] | None = None
 
     # -- what user code does --------------------------------------------------------------------------------
@@ -92,20 +134,30 @@ class Process:
         if its is None or not its.rights & (READ if stamp is None else WRITE):
             return SIGNAL
         frame = self.fault(page, write=stamp is not None)
+        if frame is None:
+            return SIGNAL
         if stamp is not None:
             frame.version, its.dirty = stamp, True
         return frame.version
 
-    def fault(self, page: int, *, write: bool) -> Frame:
-        """Make *page*, which allows it, accessible; value: its frame."""
+    def fault(self, page: int, *, write: bool) -> Frame | None:
+        """Make *page*, which allows it, accessible; value: its frame, None behind the end of its file."""
         its = self.pages[page]
-        if its.frame is None or (write and its.frame is ZEROS):
+        if its.frame is None:
             self.tables.update(tables_over(page))
-            if write or not self.rules.zero_page:
-                its.frame, its.dirty = Frame(), self.rules.kernel_dirties if write else False
+            if its.file is not None:
+                its.frame = its.file.page(its.index)
             else:
-                its.frame = ZEROS
+                its.frame = ZEROS if self.rules.zero_page else Frame()
+            its.dirty = self.rules.kernel_dirties if write else False
+        if write and its.borrowed:
+            assert its.frame is not None
+            its.frame, its.dirty = Frame(its.frame.version), self.rules.kernel_dirties
         return its.frame
+
+    def file(self, asked: Any) -> File:
+        """What the model knows of the kernel's file *asked*."""
+        return self.files.setdefault(asked, File(asked.pages))
 
     # -- parts of operations --------------------------------------------------------------------------------
 
@@ -118,8 +170,14 @@ class Process:
     def unmap(self, start: int, end: int) -> None:
         """Nothing is mapped in [start, end) any more, and tables that cover nothing are freed."""
         gone = list(self.mapped(start, end))
+        unnamed: list[File] = []
         for page in gone:
-            del self.pages[page]
+            file = self.pages.pop(page).file
+            if file is not None and not file.kept and file not in unnamed:
+                unnamed.append(file)
+        for file in unnamed:
+            if not any(page.file is file for user in file.users for page in user.pages.values()):
+                file.frames.clear()
         if gone and self.rules.frees_tables:
             self.tables = {table for table in self.tables if covers(table, self.pages)}
 

@@ -30,8 +30,12 @@ from sim.mm import (
     NOTHING,
     READ,
     READ_WRITE,
+    Fallocate,
+    Ftruncate,
     Madvise,
     Mmap,
+    MmapFile,
+    MmapShared,
     Mprotect,
     Munmap,
     Operation,
@@ -54,6 +58,19 @@ class InLast(Operation):
 
     name = "in last"
     operation: Any
+
+
+@dataclass(frozen=True, slots=True)
+class OnFile(Operation):
+    """*operation* on file *number* of those that are created before the program begins."""
+
+    name = "on file"
+    operation: Any
+    number: int
+
+
+FILE_PAGES = 5
+"""How long files are at first. Every other one is in the page cache as a whole."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +182,30 @@ def draw_madvise(choose: Choose, part: range) -> Operation:
     return Madvise(*somewhere(choose, part))
 
 
+def draw_mmap_shared(choose: Choose, part: range) -> Operation:
+    at, pages = somewhere(choose, part)
+    return MmapShared(pages, at, choose(ALL_RIGHTS), populate=choose((False, False, True)))
+
+
+def draw_mmap_file(choose: Choose, part: range) -> Operation:
+    at, pages = somewhere(choose, part)
+    offset, shared, populate = choose((0, 0, 1, 3)), choose((True, False)), choose((False, False, True))
+    unknown: Any = None
+    rights = choose(ALL_RIGHTS)
+    asked = MmapFile(unknown, min(pages, 9), offset, shared, at, rights, populate=populate)
+    return OnFile(asked, choose((0, 1)))
+
+
+def draw_fallocate(choose: Choose, part: range) -> Operation:
+    unknown: Any = None
+    return OnFile(Fallocate(unknown, choose((0, 2, 6, -1)), choose((1, 3, 0))), choose((0, 1)))
+
+
+def draw_ftruncate(choose: Choose, part: range) -> Operation:
+    unknown: Any = None
+    return OnFile(Ftruncate(unknown, choose((0, 1, 2, 4, 7, -1))), choose((0, 1)))
+
+
 def draw_touch(choose: Choose, part: range) -> Operation:
     first, length = somewhere(choose, part)
     return Touch(range(first, first + min(length, 9)), write=choose((True, True, False)))
@@ -172,10 +213,14 @@ def draw_touch(choose: Choose, part: range) -> Operation:
 
 DRAWN: Mapping[type[Operation], Sequence[Draw]] = {
     Mmap: (draw_mmap, draw_mmap, draw_anywhere),
+    MmapShared: (draw_mmap_shared,),
+    MmapFile: (draw_mmap_file, draw_mmap_file),
+    Fallocate: (draw_fallocate,),
+    Ftruncate: (draw_ftruncate,),
     Munmap: (draw_munmap,),
     Mprotect: (draw_mprotect, draw_mprotect),
     Madvise: (draw_madvise,),
-    Touch: 5 * (draw_touch,),
+    Touch: 7 * (draw_touch,),
 }
 """How each operation is drawn; one that stands here more often is drawn more often."""
 

@@ -34,14 +34,14 @@ def do_anonymous_page(
         return False
     frame = yield from mm.new_zeroed_page(cpu)
     cpu.work(mm.cost.anon_page, PAGE_TABLE)
-    mapped = yield from _map(mm, cpu, table, page, _written(frame, vma))
+    mapped = yield from _map(mm, cpu, table, page, written_entry(frame, vma))
     if not mapped:
         yield from mm.pages.free(cpu, frame)
     return True
 
 
-def _written(frame: int, vma: Vma) -> Present:
-    """The entry that serves a write fault: pte_mkwrite(pte_mkdirty), before the write has happened."""
+def written_entry(frame: int, vma: Vma) -> Present:
+    """The entry that serves a write fault: maybe_mkwrite(pte_mkdirty), before the write has happened."""
     return Present(frame, vma.rights, accessed=True, dirty=True)
 
 
@@ -76,7 +76,7 @@ def do_present_page(
         yield from _alone(mm, cpu, entry)
         if not entry.copy_on_write:  # wp_page_reuse
             yield from table.line(slot).store(cpu, PAGE_TABLE)
-            table.set(slot, _written(entry.frame, vma))
+            table.set(slot, written_entry(entry.frame, vma))
             yield from lock.release(cpu)
             return True
     yield from lock.release(cpu)
@@ -117,7 +117,7 @@ def _copy(
     yield from mm.tlb.flush(cpu, range(page, page + 1))  # ptep_clear_flush
     yield from mm.lru.add(cpu, frame)
     yield from table.line(slot).store(cpu, PAGE_TABLE)
-    table.set(slot, _written(frame, vma))
+    table.set(slot, written_entry(frame, vma))
     cached = old.frame in mm.kernel.descriptors.of_files
     mm.stat.anon_pages += old.special or cached
     mm.stat.file_pages -= cached

@@ -73,7 +73,8 @@ def populate(mm: LinuxMm, cpu: Cpu, start: int, pages: int) -> Steps[None]:
             if vma is None:
                 break
             if vma.rights:
-                yield from _handle(mm, cpu, vma, page, bool(vma.rights & WRITE), vma_locked=False)
+                write = bool(vma.rights & WRITE) and not vma.area.shared  # shared pages are dirtied by nobody
+                yield from _handle(mm, cpu, vma, page, write, vma_locked=False)
     except (OutOfMemory, BusError):
         pass
     yield from mm.mmap_lock.read_unlock(cpu)
