@@ -167,7 +167,7 @@ class Run:
     # -- while it runs --------------------------------------------------------------------------------------
 
     def _perform(self, cpu: Cpu, asked: Any) -> Steps[None]:
-        anywhere = isinstance(asked, Mmap) and asked.at is None
+        anywhere = isinstance(asked, Mmap | MmapFile | MmapShared) and asked.at is None
         chosen = anywhere and not (self.alone and self.rules.area)  # by the kernel, and we shall see
         try:
             expected = None if chosen else effect(asked, self.model)
@@ -234,7 +234,7 @@ class Run:
 
     def _race(self, cpu: Cpu, asked: Any) -> Steps[None]:
         assert self.history is not None
-        if isinstance(asked, MmapFile | MmapShared):
+        if isinstance(asked, MmapFile | MmapShared) and asked.at is not None:
             self.of_files.update(range(asked.at, asked.at + asked.pages))
         valid = (
             type(asked) not in self.kernel.operations

@@ -183,6 +183,8 @@ def draw_madvise(choose: Choose, part: range) -> Operation:
 
 
 def draw_mmap_shared(choose: Choose, part: range) -> Operation:
+    if choose(range(8)) == 7:
+        return MmapShared(1 << 30)  # more than there is
     at, pages = somewhere(choose, part)
     return MmapShared(pages, at, choose(ALL_RIGHTS), populate=choose((False, False, True)))
 
@@ -210,6 +212,9 @@ def draw_touch(choose: Choose, part: range) -> Operation:
     first, length = somewhere(choose, part)
     return Touch(range(first, first + min(length, 9)), write=choose((True, True, False)))
 
+
+FILE_DRAWS: Sequence[Draw] = (draw_mmap_shared, draw_mmap_file, draw_fallocate, draw_ftruncate)
+"""In mode shared pages of files are only held against what must hold of every kernel, so they come seldom."""
 
 DRAWN: Mapping[type[Operation], Sequence[Draw]] = {
     Mmap: (draw_mmap, draw_mmap, draw_anywhere),
@@ -239,7 +244,8 @@ def draw_program(choose: Choose, kinds: Sequence[str] = KINDS) -> Program:
     parts = choose((NEAR, NEAR, NEAR, FAR))
     draws = [draw for each, draws in DRAWN.items() if each in offered(kind) for draw in draws]
     if mode == "shared":
-        draws = [draw for draw in draws if draw is not draw_anywhere]
+        left_out = {draw_anywhere, *choose(((), FILE_DRAWS, FILE_DRAWS))}
+        draws = [draw for draw in draws if draw not in left_out]
 
     where = threads * [SHARED] if mode == "shared" else parts[:threads]
     longest = 16 if mode == "alone" else 8
