@@ -99,7 +99,7 @@ def design(kind: str, changes: Mapping[str, Any] | None = None) -> DesignSpec:
 class Process:
     """A process whose threads run on the first *cpus* cpus, the only ones online.
 
-    *spec* is a design in place of those with round costs.
+    With more *processes* than one, which have the cpus by turns; *space* is the first one's.
     """
 
     def __init__(
@@ -107,6 +107,7 @@ class Process:
         kind: str,
         *,
         cpus: int = 2,
+        processes: int = 1,
         ties: ScheduleName = "fifo",
         seed: int = 0,
         changes: Mapping[str, Any] | None = None,
@@ -120,13 +121,18 @@ class Process:
         )
         self.cpus = self.machine.cpus
         self.kernel = build(self.machine, spec or design(kind, changes))
-        self.space: Any = self.kernel.new_process(self.cpus[0])
+        self.spaces: list[Any] = [self.kernel.new_process(cpu) for cpu in self.cpus[:processes]]
+        self.space = self.spaces[0]
         for cpu in self.cpus:
-            self.space.activate(cpu)
+            self.space_of(cpu).activate(cpu)
         self.watch.machine = self.machine
         memory = self.kernel.memory
         assert memory is not None
         self.watch.owned.update(memory.in_use.refcount)
+
+    def space_of(self, cpu: Cpu) -> Any:
+        """The space that *cpu* has loaded."""
+        return self.spaces[cpu.id % len(self.spaces)]
 
     def run(self, bodies: Mapping[int, Callable[[Cpu], Steps[None]]]) -> None:
         """Run a thread on every cpu, an idle one where *bodies* has none, to its end; then verify."""
@@ -151,14 +157,18 @@ class Process:
 
     def verify(self) -> None:
         """The end state holds against all invariants."""
-        self.kernel.verify({self.space: self.cpus})
+        loaded: dict[Any, list[Cpu]] = {space: [] for space in self.spaces}
+        for cpu in self.cpus:
+            loaded[self.space_of(cpu)].append(cpu)
+        self.kernel.verify(loaded)
 
     def end(self) -> None:
         """Pass the grace periods and let every record be swept: nothing waits to be freed any more."""
         self.run({})
         self.run({})
-        self.space.settle()
-        assert not list(self.space.deferred())
+        for space in self.spaces:
+            space.settle()
+            assert not list(space.deferred())
         self.verify()
 
     # -- what is mapped -------------------------------------------------------------------------------------
@@ -179,7 +189,7 @@ class Process:
             cpu.tlb_catch_up()
             if body is not None:
                 yield from body(cpu)
-            yield from self.space.deactivate(cpu)
+            yield from self.space_of(cpu).deactivate(cpu)
 
         return whole_life
 

@@ -10,25 +10,27 @@ In mode `apart` an operation takes effect in the model when it begins: nobody el
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from kernels import Process
 
+from oracle import resting
 from oracle.contents import Contents
 from oracle.effects import effect
-from oracle.model import SIGNAL, ZEROS, Frame, Page, Rules, Undetermined, covers
+from oracle.model import SIGNAL, ZEROS, Frame, Page, Rules, Undetermined
 from oracle.model import Process as Model
 from oracle.programs import ANCHORS, FILE_PAGES, SHARED, InLast, OnFile, Program
 from oracle.races import History
+from oracle.resting import Side
 from sim.designs.cortenmm import CortenSpec
 from sim.designs.linux import LinuxKernel
 from sim.designs.linux.mmap import FIRST_PAGE, HIGHEST_PAGE
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import (
-    LEVELS,
     ZERO_FRAME,
     CreateFile,
     Errno,
@@ -68,8 +70,12 @@ def rules_of(kernel: object) -> Rules:
     )
 
 
+def _vmas(space: Any) -> list[tuple[int, int]]:
+    return [(each.start, each.end) for each in space.mappings()]
+
+
 class Run:
-    """One process under test beside its model."""
+    """The processes under test beside their models."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
@@ -77,18 +83,20 @@ class Run:
         self.process = Process(
             program.kind,
             cpus=program.threads,
+            processes=program.threads if program.mode == "processes" else 1,
             ties=program.ties,
             seed=program.seed,
             changes=program.changes,
             machine=program.machine,
             listeners=[self.contents],
         )
-        self.space, self.kernel = self.process.space, self.process.kernel
-        self.alone = program.mode == "alone"
+        self.kernel = self.process.kernel
         self.rules = rules_of(self.kernel)
-        self.model = Model(self.rules)
-        if self.alone and self.rules.max_map_count is not None:
-            self.model.vmas = lambda: [(each.start, each.end) for each in self.space.mappings()]
+        self.alone = program.mode in ("alone", "processes")
+        files: dict[Any, Any] = {}
+        self.sides = [Side(space, Model(self.rules, files=files)) for space in self.process.spaces]
+        for side in self.sides if self.alone and self.rules.max_map_count is not None else ():
+            side.model.vmas = partial(_vmas, side.space)
         self.history = History(self.rules) if program.mode == "shared" else None
         self.stamps = 0
         self.last: dict[int, range] = {}
@@ -97,21 +105,26 @@ class Run:
         if CreateFile in self.kernel.operations:
             self._create_files(2 * program.threads)
         if isinstance(self.kernel.spec, CortenSpec):
-            for anchor in ANCHORS:
-                effect(anchor, self.model)
-                self.process.do(("mmap", anchor.pages, anchor.at))
+            for side in self.sides:
+                for anchor in ANCHORS:
+                    effect(anchor, side.model)
+            self.process.run({cpu.id: self._anchor for cpu in self.process.cpus[: len(self.sides)]})
 
     def run(self) -> None:
         """The whole program, and then everything away."""
         for threads in self.program.rounds:
             self._round([list(operations) for operations in threads])
         self.history = None  # nobody else is there any more
-        present = [page for page, its in self.model.pages.items() if its.frame is not None]
-        self._round([[Touch(present, write=False)]])
-        end = max(self.model.pages, default=0) + 1
-        self._round([[Munmap(0, end)]])
+        pages = [side.model.pages for side in self.sides]
+        present = [[page for page, its in each.items() if its.frame is not None] for each in pages]
+        self._round([[Touch(each, write=False)] for each in present])
+        self._round([[Munmap(0, max(each, default=0) + 1)] for each in pages])
         self.process.end()
         self._at_rest()
+
+    def _anchor(self, cpu: Cpu) -> Steps[None]:
+        for anchor in ANCHORS:
+            yield from self.process.space_of(cpu).perform(cpu, anchor)
 
     def _create_files(self, number: int) -> None:
         """Two for each thread; every other one has its pages in memory."""
@@ -124,7 +137,7 @@ class Run:
         self.process.run({0: body})
         for each, file in enumerate(self.files):
             if each % 2:
-                effect(Fallocate(file, 0, FILE_PAGES), self.model)
+                effect(Fallocate(file, 0, FILE_PAGES), self.sides[0].model)
 
     def _round(self, threads: Sequence[Sequence[Operation]]) -> None:
         self.process.run({cpu: self._thread(operations) for cpu, operations in enumerate(threads)})
@@ -166,16 +179,20 @@ class Run:
 
     # -- while it runs --------------------------------------------------------------------------------------
 
+    def _side(self, cpu: Cpu) -> Side:
+        return self.sides[cpu.id % len(self.sides)]
+
     def _perform(self, cpu: Cpu, asked: Any) -> Steps[None]:
+        side = self._side(cpu)
         anywhere = isinstance(asked, Mmap | MmapFile | MmapShared) and asked.at is None
         chosen = anywhere and not (self.alone and self.rules.area)  # by the kernel, and we shall see
         try:
-            expected = None if chosen else effect(asked, self.model)
+            expected = None if chosen else effect(asked, side.model)
         except Undetermined:
             return
-        told = yield from self._performer(asked).perform(cpu, asked)
+        told = yield from self._performer(cpu, asked).perform(cpu, asked)
         if chosen:
-            expected = effect(asked, self.model, told)
+            expected = effect(asked, side.model, told)
         assert told == expected, f"{asked} answers {told}, not {expected}"
         if type(asked) in self.kernel.operations:
             return
@@ -183,34 +200,37 @@ class Run:
         if anywhere and not isinstance(told, Errno):
             self.last[cpu.id] = range(start, start + asked.pages)
         if start is not None and not isinstance(start, Errno) and asked.pages < 1 << 16:
-            self._just_done(range(start, start + asked.pages))
+            self._just_done(side, range(start, start + asked.pages))
 
-    def _performer(self, asked: Operation) -> Performer:
-        return self.kernel if type(asked) in self.kernel.operations else self.space
+    def _performer(self, cpu: Cpu, asked: Operation) -> Performer:
+        performer: Performer = self._side(cpu).space
+        return self.kernel if type(asked) in self.kernel.operations else performer
 
-    def _just_done(self, where: range) -> None:
+    def _just_done(self, side: Side, where: range) -> None:
         """Nobody else works on these pages: all agree on them at once, the TLBs of other cpus too."""
         for page in where:
-            its = self.model.pages.get(page)
-            rights, status = None if its is None else its.rights, self.space.status(page)
+            its = side.model.pages.get(page)
+            rights, status = None if its is None else its.rights, side.space.status(page)
             assert status == rights, f"page {page:#x} has rights {status}, not {rights}"
         for cpu in self.process.cpus:
+            if self._side(cpu) is not side:
+                continue
             for page, known in {} if cpu.tlb.stale else cpu.tlb.frames().items():
-                if page not in where or self.space.may_be_stale(page, known.frame):
+                if page not in where or side.space.may_be_stale(page, known.frame):
                     continue
-                entry = self.space.root.walk(page)
+                entry = side.space.root.walk(page)
                 assert entry is not None, f"{cpu} translates page {page:#x}, which is gone"
                 assert entry.frame == known.frame, f"{cpu} translates page {page:#x} to a frame that it had"
                 assert entry.writable or not known.writable, f"{cpu} may still write page {page:#x}"
 
     def _access(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:
-        stamp = None
+        side, stamp = self._side(cpu), None
         if write:
             self.stamps += 1
             stamp = self.stamps
         since = self.history.now() if self.history else 0
         try:
-            yield from self.space.access(cpu, page, write=write)
+            yield from side.space.access(cpu, page, write=write)
         except SegmentationFault:
             if self.history:
                 if page not in self.of_files:
@@ -222,13 +242,13 @@ class Run:
             if stamp is not None:
                 self.contents.write(frame, stamp)
             found = self.contents.read(frame)
-            if self.space.may_be_stale(page, frame):
+            if side.space.may_be_stale(page, frame):
                 return  # a lazy flush has not come round yet, and lets this happen
             if self.history:
                 if page not in self.of_files:
                     self.history.accessed(page, since, write=write, version=found)
                 return
-        expected = self.model.access(page, stamp)
+        expected = side.model.access(page, stamp)
         verb = "a write to" if write else "a read of"
         assert found == expected, f"{verb} page {page:#x} gives version {found}, not {expected}"
 
@@ -242,7 +262,7 @@ class Run:
             and asked.at + asked.pages <= 1 << 35
         )
         events = self.history.begin(asked) if valid else []
-        told = yield from self._performer(asked).perform(cpu, asked)
+        told = yield from self._performer(cpu, asked).perform(cpu, asked)
         if told is Errno.EEXIST:
             self.history.drop(events)
         else:
@@ -253,106 +273,27 @@ class Run:
     def _at_rest(self) -> None:
         if self.history is not None:
             self._settle_races(self.history)
-        self._mappings()
-        self._entries()
-        self._frames()
-        self._tables()
+        for side in self.sides:
+            resting.mappings(side)
+            resting.entries(side, self.contents)
+            resting.tables(side, exactly=self.alone)
+        resting.frames(self.sides, self.kernel)
+        if self.program.mode != "shared":
+            resting.files(self.sides, self.contents)
 
     def _settle_races(self, history: History) -> None:
         """What has come of the shared pages has to be possible; the model goes on from there."""
+        (side,) = self.sides
         frames: dict[int, Frame] = {ZERO_FRAME: ZEROS}
         for page in sorted({*SHARED, *history.pages}):
-            state, entry = self.space.status(page), self.space.root.walk(page)
+            state, entry = side.space.status(page), side.space.root.walk(page)
             version = None if state is None else self.contents.read(entry.frame) if entry else 0
             history.rests(page, state, None if page in self.of_files else version)
-            self.model.pages.pop(page, None)
+            side.model.pages.pop(page, None)
             if state is not None:
-                its = self.model.pages[page] = Page(state)
+                its = side.model.pages[page] = Page(state)
                 if entry is not None:
                     assert version is not None
                     its.frame = frames.setdefault(entry.frame, Frame(version))
                     written = version > 0 and page not in self.of_files
                     its.dirty = written if written or entry.special else None
-
-    def _mappings(self) -> None:
-        expected = {page: its.rights for page, its in self.model.pages.items()}
-        found = {page: each.rights for each in self.space.mappings() for page in range(each.start, each.end)}
-        assert found == expected, f"mapped is {_difference(found, expected)}"
-
-    def _entries(self) -> None:
-        found = dict(self.space.root.present_entries())
-        for page in found.keys() & self.model.pages.keys():
-            its = self.model.pages[page]
-            if its.frame is None and its.file is not None:  # fault-around: what was there may be mapped
-                its.frame = its.file.frames.get(its.index)
-        expected = {page: its for page, its in self.model.pages.items() if its.frame is not None}
-        assert found.keys() == expected.keys(), f"present is {_difference(found, expected)}"
-        for page, its in expected.items():
-            entry = found[page]
-            assert entry.rights == its.rights, f"page {page:#x} is {entry}, and may be used as {its.rights}"
-            assert entry.special == (its.frame is ZEROS), f"page {page:#x} is {entry}"
-            assert its.dirty in (None, entry.dirty), f"the dirty bit of page {page:#x} is {entry.dirty}"
-            assert its.frame is not None
-            version = self.contents.read(entry.frame)
-            assert version == its.frame.version, (
-                f"page {page:#x} holds version {version}, not {its.frame.version}"
-            )
-
-    def _frames(self) -> None:
-        """Each frame of the model is one of the kernel; others are tables, pools, batches, put-off frees.
-
-        So pages share a frame where the model says so, and nowhere else.
-        """
-        frames = {page: entry.frame for page, entry in self.space.root.present_entries()}
-        pairs = {(frame, self.model.pages[page].frame) for page, frame in frames.items()}
-        mapped = {frame for frame in frames.values() if frame != ZERO_FRAME}
-        own = len(self.model.frames())
-        assert len(pairs - {(ZERO_FRAME, ZEROS)}) == len(mapped) == own, f"{len(mapped)} frames, not {own}"
-        if self.files and self.history is None and self.program.mode != "shared":
-            self._cached(dict(zip(frames.values(), frames, strict=True)))
-        tables = {table.frame for table in self.space.root.tables()} - {self.space.root.frame}
-        memory = self.kernel.memory
-        assert memory is not None
-        elsewhere = (*self.kernel.references(), *memory.references(), *self.space.deferred())
-        others = {each.frame for each in elsewhere} - tables - mapped
-        used = len(memory.in_use)
-        assert used == own + len(tables) + len(others), (
-            f"{used} frames are in use: {own} pages, {len(tables)} tables and {len(others)} others"
-        )
-
-    def _cached(self, mapped_at: Mapping[int, int]) -> None:
-        """The page cache has the pages that files have in the model, and those are what mappings show."""
-        for asked, file in self.model.files.items():
-            assert asked.pages == file.size, f"{asked} is {asked.pages} pages long, not {file.size}"
-            assert asked.frames.keys() == file.frames.keys(), (
-                f"in the cache of {asked} is {_difference(asked.frames.keys(), file.frames.keys())}"
-            )
-            for index, frame in file.frames.items():
-                version = self.contents.read(asked.frames[index])
-                assert version == frame.version, (
-                    f"page {index} of {asked} holds {version}, not {frame.version}"
-                )
-                page = mapped_at.get(asked.frames[index])
-                assert page is None or self.model.pages[page].frame is frame, f"page {page} shows {asked}"
-
-    def _tables(self) -> None:
-        if not self.rules.frees_tables:
-            return
-        found = {(table.level, table.base) for table in self.space.root.tables() if table.level < LEVELS}
-        if self.alone:
-            assert found == self.model.tables, f"tables are {_difference(found, self.model.tables)}"
-        for table in found:
-            assert covers(table, self.model.pages), f"the table {table} is left where nothing is mapped"
-
-
-def _difference(found: Any, expected: Any) -> str:
-    def some(things: Any) -> str:
-        return ", ".join(str(each) for each in sorted(things)[:8]) or "nothing"
-
-    if isinstance(found, dict):
-        other = {page for page in found.keys() & expected.keys() if found[page] != expected[page]}
-        found, expected = set(found), set(expected)
-        more = f", different: {some(other)}" if other else ""
-    else:
-        more = ""
-    return f"too much: {some(found - expected)}, too little: {some(expected - found)}{more}"

@@ -71,7 +71,9 @@ def mmap(asked: Mmap | MmapFile | MmapShared, process: Process, told: Any = None
     for page, what in enumerate(_pages(asked, process), start):
         process.pages[page] = what
     for page in range(start, start + pages) if asked.populate and asked.rights else ():
-        process.fault(page, write=bool(asked.rights & WRITE) and not process.pages[page].shared)
+        write = bool(asked.rights & WRITE) and not process.pages[page].shared
+        if process.fault(page, write=write) is None:
+            break  # behind the end of the file
     return start
 
 

@@ -3,9 +3,10 @@
 A program is data: the kernel, the schedule with its seed, and in each round a list of operations a thread.
 Between rounds all threads rest. Whoever draws one says how to choose: at random, or as hypothesis does.
 
-    alone    one thread; everything is determined, limits are near
-    apart    each thread has pages of its own; they share tables, VMAs and allocators
-    shared   all threads work on the same few pages
+    alone      one thread; everything is determined, limits are near
+    apart      each thread has pages of its own; they share tables, VMAs and allocators
+    shared     all threads work on the same few pages
+    processes  one thread in each of several processes, one of them at a time; they share files
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from sim.mm import (
 )
 
 T = TypeVar("T")
-Mode = Literal["alone", "apart", "shared"]
+Mode = Literal["alone", "apart", "shared", "processes"]
 
 
 class Choose(Protocol):
@@ -239,7 +240,7 @@ def draw_program(choose: Choose, kinds: Sequence[str] = KINDS) -> Program:
     mode = choose(get_args(Mode))
     changes, machine = draw_variant(choose) if kind == "linux" else ({}, needed(kind))
     threads = 1 if mode == "alone" else choose((2, 3, 4))
-    if mode == "alone" and kind == "linux" and choose((False, True)):
+    if mode in ("alone", "processes") and kind == "linux" and choose((False, True)):
         changes = {**changes, "limits": {"max_map_count": choose((3, 5, 8))}}
     parts = choose((NEAR, NEAR, NEAR, FAR))
     draws = [draw for each, draws in DRAWN.items() if each in offered(kind) for draw in draws]
@@ -247,14 +248,20 @@ def draw_program(choose: Choose, kinds: Sequence[str] = KINDS) -> Program:
         left_out = {draw_anywhere, *choose(((), FILE_DRAWS, FILE_DRAWS))}
         draws = [draw for draw in draws if draw not in left_out]
 
-    where = threads * [SHARED] if mode == "shared" else parts[:threads]
+    where: list[range] = threads * [SHARED] if mode == "shared" else parts[:threads]
+    if mode == "processes":
+        where = threads * [parts[1]]
     longest = 16 if mode == "alone" else 8
-    rounds = [
-        [[choose(draws)(choose, part) for _ in range(choose(range(longest)))] for part in where]
-        for _ in range(choose((1, 2, 3)))
-    ]
+
+    def operations(part: range) -> list[Operation]:
+        return [choose(draws)(choose, part) for _ in range(choose(range(longest)))]
+
+    rounds: list[list[list[Operation]]] = []
+    for _ in range(choose((2, 4, 6) if mode == "processes" else (1, 2, 3))):
+        runs = [choose(range(threads))] if mode == "processes" else range(threads)
+        rounds.append([operations(where[each]) if each in runs else [] for each in range(threads)])
     if choose((True, True, False)):  # all is mapped to begin with
-        opening = [[Mmap(len(part), part.start)] for part in where]
+        opening: list[list[Operation]] = [[Mmap(len(part), part.start)] for part in where]
         rounds.insert(0, opening[:1] if mode == "shared" else opening)
     return Program(
         kind,
