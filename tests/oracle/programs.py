@@ -243,7 +243,9 @@ def draw_program(choose: Choose, kinds: Sequence[str] = KINDS) -> Program:
     if mode in ("alone", "processes") and kind == "linux" and choose((False, True)):
         changes = {**changes, "limits": {"max_map_count": choose((3, 5, 8))}}
     parts = choose((NEAR, NEAR, NEAR, FAR))
-    draws = [draw for each, draws in DRAWN.items() if each in offered(kind) for draw in draws]
+    can = [each for each in DRAWN if each in offered(kind)]
+    does = [each for each in can if each is Touch or choose((True, False))]  # so that some come often
+    draws = [draw for each in does for draw in DRAWN[each]]
     if mode == "shared":
         left_out = {draw_anywhere, *choose(((), FILE_DRAWS, FILE_DRAWS))}
         draws = [draw for draw in draws if draw not in left_out]

@@ -15,7 +15,7 @@ from kernels import LEAF
 
 from oracle import draw_program, failure
 from sim.designs.cortenmm import cursor as cortenmm_cursor
-from sim.designs.linux import anon, fault, madvise, mprotect, munmap
+from sim.designs.linux import anon, fault, file_fault, madvise, modify, mprotect, munmap, truncate
 from sim.designs.linux.gather import Gather
 from sim.designs.linux.lru import Lru
 from sim.designs.linux.mm import LinuxMm
@@ -132,7 +132,7 @@ def test_is_a_table_that_goes_while_a_neighbour_is_in_it_caught(monkeypatch: pyt
 
 def test_is_a_table_that_stays_behind_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(munmap, "free_pgtables", nothing)
-    assert "is left where nothing is mapped" in caught("linux")
+    assert "table" in caught("linux")
 
 
 # -- Linux: flushes and locks -----------------------------------------------------------------------------
@@ -171,6 +171,44 @@ def test_is_a_writer_that_locks_no_vma_caught(monkeypatch: pytest.MonkeyPatch) -
     """A fault beside it brings in a page with the rights of before, or behind the zap."""
     monkeypatch.setattr(RwSemVmaLock, "start_write", nothing)
     assert caught("linux", programs=4 * SOON)
+
+
+# -- Linux: files ------------------------------------------------------------------------------------------
+
+
+def test_is_a_private_write_to_the_file_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    def shares(frame: int, rights: int, *, copy_on_write: bool, dirty: bool) -> Present:
+        return Present(frame, rights, dirty=dirty)
+
+    monkeypatch.setattr(file_fault, "Present", shares)
+    assert caught("linux")
+
+
+def test_is_a_copy_of_something_else_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The private page begins with zeros, not with what the file has."""
+
+    def zeroes(mm: Any, cpu: Cpu, frame: int, source: int) -> Steps[None]:
+        cpu.probe.frame_filled(cpu, frame, None)
+        return
+        yield
+
+    monkeypatch.setattr(LinuxMm, "copy_into", zeroes)
+    assert "version" in caught("linux")
+
+
+def test_is_a_truncate_that_leaves_pages_mapped_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(truncate, "_unmap_behind", nothing)
+    assert caught("linux")
+
+
+def test_is_a_file_that_forgets_who_maps_it_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(modify, "change_file_mappings", nothing)
+    assert caught("linux")
+
+
+def test_is_shared_memory_that_stays_after_its_last_mapping_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(munmap, "let_go", nothing)
+    assert caught("linux")
 
 
 # -- CortenMM ---------------------------------------------------------------------------------------------
