@@ -99,7 +99,8 @@ def design(kind: str, changes: Mapping[str, Any] | None = None) -> DesignSpec:
 class Process:
     """A process whose threads run on the first *cpus* cpus, the only ones online.
 
-    With more *processes* than one, which have the cpus by turns; *space* is the first one's.
+    With more *processes* than one, which have the cpus by turns; *space* is the first one's. *spec* is a
+    design in place of those with round costs.
     """
 
     def __init__(
