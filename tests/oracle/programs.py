@@ -31,7 +31,10 @@ from sim.mm import (
     NOTHING,
     READ,
     READ_WRITE,
+    AllocatePages,
+    CreateFile,
     Fallocate,
+    FreePages,
     Ftruncate,
     Madvise,
     Mmap,
@@ -40,6 +43,8 @@ from sim.mm import (
     Mprotect,
     Munmap,
     Operation,
+    Shootdown,
+    SwitchMm,
     Touch,
 )
 
@@ -229,6 +234,8 @@ DRAWN: Mapping[type[Operation], Sequence[Draw]] = {
     Touch: 7 * (draw_touch,),
 }
 """How each operation is drawn; one that stands here more often is drawn more often."""
+NOT_DRAWN = frozenset({AllocatePages, FreePages, CreateFile, Shootdown, SwitchMm})
+"""What user code cannot ask for, and what each program begins with."""
 
 
 # -- programs ---------------------------------------------------------------------------------------------

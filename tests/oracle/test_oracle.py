@@ -26,6 +26,7 @@ from oracle import (
     shipped,
     shrunk,
 )
+from oracle.programs import DRAWN, NOT_DRAWN, offered
 from sim.mm import READ, READ_WRITE
 
 EVERY_KIND = pytest.mark.parametrize("kind", KINDS)
@@ -49,6 +50,12 @@ def agree(seeds: range, kinds: list[str]) -> None:
         if failure(program) is not None:
             check(shrunk(program))
             check(program)
+
+
+@EVERY_KIND
+def test_is_every_operation_of_a_design_known_to_the_oracle(kind: str) -> None:
+    """A new one needs a function in `effects` and one in `programs` (docs/model.md, The oracle)."""
+    assert offered(kind) - NOT_DRAWN == offered(kind) & DRAWN.keys()
 
 
 @EVERY_KIND
