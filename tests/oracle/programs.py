@@ -20,9 +20,8 @@ from kernels import BASE, KINDS, LEAF, design
 from machines import raw_spec
 from pydantic import ValidationError
 
-from sim.designs import operations_of
-from sim.designs.linux.spec import Switches
-from sim.designs.linux.vma_locks import VMA_LOCKS
+from sim.designs import OneOf, operations_of
+from sim.designs.linux.spec import LinuxSpec, Switches
 from sim.engine import ScheduleName
 from sim.files import presets
 from sim.hardware import MachineSpec
@@ -47,6 +46,7 @@ from sim.mm import (
     SwitchMm,
     Touch,
 )
+from sim.quantities import Spec
 
 T = TypeVar("T")
 Mode = Literal["alone", "apart", "shared", "processes"]
@@ -302,34 +302,39 @@ LLFREE: dict[str, Any] = {
 
 def draw_variant(choose: Choose) -> tuple[dict[str, Any], dict[str, Any]]:
     """A Linux with some position of each switch: what is changed in its file and in its machine's."""
-    changes: dict[str, Any] = {
-        "switches": {name: choose(values) for name, values in switch_positions().items()},
-        "vma_lock": choose(VMA_LOCKS.names()),
-        "flush": {"concurrent": choose((True, False))},
-    }
-    machine: dict[str, Any] = {}
-    if choose(("ipi", "ipi", "broadcast")) == "broadcast":
-        changes["flush"] |= {"method": "broadcast", "broadcast_from": choose((1, 2, 4))}
-        machine = BROADCAST
-    if choose(("buddy", "buddy", "llfree")) == "llfree":
-        changes |= LLFREE
-    try:
-        design("linux", changes)
-    except ValidationError:  # switches that exclude each other
-        return {}, {}
-    return changes, machine
+    for _ in range(4):
+        changes: dict[str, Any] = {
+            "switches": {name: choose(values) for name, values in positions(Switches).items()},
+            **{name: choose(values) for name, values in positions(LinuxSpec).items()},
+            "flush": {"concurrent": choose((True, False))},
+        }
+        machine: dict[str, Any] = {}
+        if choose(("ipi", "ipi", "broadcast")) == "broadcast":
+            changes["flush"] |= {"method": "broadcast", "broadcast_from": choose((1, 2, 4))}
+            machine = BROADCAST
+        if changes["page_allocator"] == "llfree":
+            changes |= LLFREE
+        try:
+            design("linux", changes)
+        except ValidationError:  # what excludes each other
+            continue
+        return changes, machine
+    return {}, {}
 
 
 @cache
-def switch_positions() -> dict[str, tuple[Any, ...]]:
-    """What each switch of Linux may be set to."""
-    positions: dict[str, tuple[Any, ...]] = {}
-    for name, switch in Switches.model_fields.items():
-        if switch.annotation is bool:
-            positions[name] = (True, False)
-        elif get_origin(switch.annotation) is Literal:
-            positions[name] = get_args(switch.annotation)
-    return positions
+def positions(spec: type[Spec]) -> dict[str, Sequence[Any]]:
+    """What each key of *spec* that names one of some things, or says yes or no, may be."""
+    found: dict[str, Sequence[Any]] = {}
+    for name, key in spec.model_fields.items():
+        strategies = [mark.registry.names() for mark in key.metadata if isinstance(mark, OneOf)]
+        if key.annotation is bool:
+            found[name] = (True, False)
+        elif get_origin(key.annotation) is Literal:
+            found[name] = get_args(key.annotation)
+        elif strategies:
+            found[name] = strategies[0]
+    return found
 
 
 @cache
