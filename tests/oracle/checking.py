@@ -127,7 +127,7 @@ class Run:
             yield from self.process.space_of(cpu).perform(cpu, anchor)
 
     def _create_files(self, number: int) -> None:
-        """Two for each thread; every other one has its pages in memory."""
+        """Two for each thread; every other one has its pages in memory, and something in them."""
 
         def body(cpu: Cpu) -> Steps[None]:
             for each in range(number):
@@ -137,7 +137,12 @@ class Run:
         self.process.run({0: body})
         for each, file in enumerate(self.files):
             if each % 2:
-                effect(Fallocate(file, 0, FILE_PAGES), self.sides[0].model)
+                model = self.sides[0].model
+                effect(Fallocate(file, 0, FILE_PAGES), model)
+                for index, frame in model.files[file].frames.items():
+                    self.stamps += 1
+                    frame.version = self.stamps
+                    self.contents.write(file.frames[index], self.stamps)
 
     def _round(self, threads: Sequence[Sequence[Operation]]) -> None:
         self.process.run({cpu: self._thread(operations) for cpu, operations in enumerate(threads)})

@@ -25,7 +25,7 @@ from sim.hardware import Cpu
 from sim.mm import WRITE, LazyFlush, Present, SynchronousFlush
 from sim.mm.page_table import PageTablePage
 
-SOON = 400
+SOON = 1000
 """Programs within which a mutant is caught."""
 
 
