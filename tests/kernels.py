@@ -15,6 +15,7 @@ from machines import RWSEM, run, small_machine
 from sim.designs import DesignSpec, build, spec_model
 from sim.engine import Probe, ScheduleName, Steps
 from sim.engine.probe import CpuView
+from sim.files import load_spec
 from sim.hardware import Cpu, Machine
 from sim.mm import (
     Brk,
@@ -110,7 +111,14 @@ _CORTENMM: dict[str, Any] = {
 
 
 def design(kind: str, changes: Mapping[str, Any] | None = None) -> DesignSpec:
-    """`linux`, or CortenMM's `rw` or `adv`, with *changes* merged into what its file would say."""
+    """`linux`, or CortenMM's `rw` or `adv`, with *changes* merged into what its file would say.
+
+    Any other *kind* is a design file that comes with the simulator, as it is.
+    """
+    if kind not in KINDS:
+        spec = load_spec("design", kind).spec
+        assert isinstance(spec, DesignSpec)
+        return spec
     raw = _LINUX if kind == "linux" else {**_CORTENMM, "name": f"cortenmm-{kind}", "protocol": kind}
     return spec_model(raw["family"]).model_validate(_merged(raw, changes or {}))
 
@@ -118,7 +126,8 @@ def design(kind: str, changes: Mapping[str, Any] | None = None) -> DesignSpec:
 class Process:
     """A process whose threads run on the first *cpus* cpus, the only ones online.
 
-    *spec* is a design in place of those with round costs.
+    With more *processes* than one, which have the cpus by turns; *space* is the first one's. *spec* is a
+    design in place of those with round costs.
     """
 
     def __init__(
@@ -126,6 +135,7 @@ class Process:
         kind: str,
         *,
         cpus: int = 2,
+        processes: int = 1,
         ties: ScheduleName = "fifo",
         seed: int = 0,
         changes: Mapping[str, Any] | None = None,
@@ -139,13 +149,18 @@ class Process:
         )
         self.cpus = self.machine.cpus
         self.kernel = build(self.machine, spec or design(kind, changes))
-        self.space: Any = self.kernel.new_process(self.cpus[0])
+        self.spaces: list[Any] = [self.kernel.new_process(cpu) for cpu in self.cpus[:processes]]
+        self.space = self.spaces[0]
         for cpu in self.cpus:
-            self.space.activate(cpu)
+            self.space_of(cpu).activate(cpu)
         self.watch.machine = self.machine
         memory = self.kernel.memory
         assert memory is not None
         self.watch.owned.update(memory.in_use.refcount)
+
+    def space_of(self, cpu: Cpu) -> Any:
+        """The space that *cpu* has loaded."""
+        return self.spaces[cpu.id % len(self.spaces)]
 
     def run(self, bodies: Mapping[int, Callable[[Cpu], Steps[None]]]) -> None:
         """Run a thread on every cpu, an idle one where *bodies* has none, to its end; then verify."""
@@ -170,14 +185,18 @@ class Process:
 
     def verify(self) -> None:
         """The end state holds against all invariants."""
-        self.kernel.verify({self.space: self.cpus})
+        loaded: dict[Any, list[Cpu]] = {space: [] for space in self.spaces}
+        for cpu in self.cpus:
+            loaded[self.space_of(cpu)].append(cpu)
+        self.kernel.verify(loaded)
 
     def end(self) -> None:
         """Pass the grace periods and let every record be swept: nothing waits to be freed any more."""
         self.run({})
         self.run({})
-        self.space.settle()
-        assert not list(self.space.deferred())
+        for space in self.spaces:
+            space.settle()
+            assert not list(space.deferred())
         self.verify()
 
     # -- what is mapped -------------------------------------------------------------------------------------
@@ -198,7 +217,7 @@ class Process:
             cpu.tlb_catch_up()
             if body is not None:
                 yield from body(cpu)
-            yield from self.space.deactivate(cpu)
+            yield from self.space_of(cpu).deactivate(cpu)
 
         return whole_life
 

@@ -6,7 +6,7 @@ from sim.designs.cortenmm.fault import user_fault
 from sim.designs.cortenmm.mm import CortenMm
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import WRITE, Errno, Mmap, OutOfMemory, Status, beyond_user_memory
+from sim.mm import WRITE, Errno, Mmap, OutOfMemory, SegmentationFault, Status, beyond_user_memory
 
 
 def mmap(mm: CortenMm, cpu: Cpu, asked: Mmap) -> Steps[int | Errno]:
@@ -40,9 +40,14 @@ def mmap(mm: CortenMm, cpu: Cpu, asked: Mmap) -> Steps[int | Errno]:
 
 
 def _populate(mm: CortenMm, cpu: Cpu, at: int, pages: int, *, write: bool) -> Steps[None]:
-    """Nobody is told of pages that cannot be had: the mapping is there, and whoever touches one will see."""
-    try:
-        for page in range(at, at + pages):
+    """Nobody is told of pages that cannot be had: the mapping is there, and whoever touches one will see.
+
+    Other threads may meanwhile have unmapped some, or changed their rights.
+    """
+    for page in range(at, at + pages):
+        try:
             yield from user_fault(mm, cpu, page, write)
-    except OutOfMemory:
-        pass
+        except SegmentationFault:
+            continue
+        except OutOfMemory:
+            return

@@ -34,10 +34,15 @@ def do_anonymous_page(
         return False
     frame = yield from mm.new_zeroed_page(cpu)
     cpu.work(mm.cost.anon_page, PAGE_TABLE)
-    mapped = yield from _map(mm, cpu, vma, table, page, Present(frame, vma.rights))
+    mapped = yield from _map(mm, cpu, vma, table, page, written_entry(frame, vma))
     if not mapped:
         yield from mm.pages.free(cpu, frame)
     return True
+
+
+def written_entry(frame: int, vma: Vma) -> Present:
+    """The entry that serves a write fault: maybe_mkwrite(pte_mkdirty), before the write has happened."""
+    return Present(frame, vma.rights, accessed=True, dirty=True)
 
 
 def _map(mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, page: int, entry: Present) -> Steps[bool]:
@@ -76,7 +81,7 @@ def do_present_page(
         yield from _alone(mm, cpu, entry)
         if not entry.copy_on_write:  # wp_page_reuse
             yield from table.line(slot).store(cpu, PAGE_TABLE)
-            table.set(slot, Present(entry.frame, vma.rights))
+            table.set(slot, written_entry(entry.frame, vma))
             yield from lock.release(cpu)
             return True
     yield from lock.release(cpu)
@@ -117,7 +122,7 @@ def _copy(
     yield from mm.tlb.flush(cpu, range(page, page + 1))  # ptep_clear_flush
     yield from add_to_lru(mm, cpu, vma, frame)
     yield from table.line(slot).store(cpu, PAGE_TABLE)
-    table.set(slot, Present(frame, vma.rights))
+    table.set(slot, written_entry(frame, vma))
     cached = old.frame in mm.kernel.descriptors.of_files
     mm.stat.anon_pages += old.special or cached
     mm.stat.file_pages -= cached

@@ -83,12 +83,13 @@ def populate(
 
 
 def _populate_vma(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int) -> Steps[Errno | None]:
-    """populate_vma_page_range: as a write where that may be."""
+    """populate_vma_page_range: as a write where that may be; shared pages are dirtied by nobody."""
     if VmFlags.LOCKONFAULT in vma.area.flags:
         return None
     if not vma.rights:
         return Errno.EFAULT
-    refused = yield from fault_in(mm, cpu, vma, start, end, write=bool(vma.rights & WRITE))
+    write = bool(vma.rights & WRITE) and not vma.area.shared
+    refused = yield from fault_in(mm, cpu, vma, start, end, write=write)
     yield from mm.lru.drain(cpu)
     return refused
 

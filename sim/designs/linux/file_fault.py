@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.designs.linux.anon import add_to_lru, anon_vma_prepare
+from sim.designs.linux.anon import add_to_lru, anon_vma_prepare, written_entry
 from sim.designs.linux.page_cache import inode_of
 from sim.engine import Steps
 from sim.hardware import Cpu
@@ -47,7 +47,7 @@ def _read(mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, page: int) -> S
         if table.get(slot_of(page, 1)) is not None:
             return
     frame = yield from _locked_page(mm, cpu, vma, page)
-    yield from _map_cached(mm, cpu, vma, table, page, frame)
+    yield from _map_cached(mm, cpu, vma, table, page, frame, write=False)
     yield from mm.kernel.descriptors.unlock(cpu, frame)
 
 
@@ -70,7 +70,7 @@ def _fault_around(mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, page: i
         mm.pages.in_use.get(frame)
         locked = yield from descriptors.try_lock(cpu, frame)
         if locked and inode.frames.get(_index(vma, each)) == frame:
-            yield from _set_entry(mm, cpu, vma, table, each, frame)
+            yield from _set_entry(mm, cpu, vma, table, each, frame, write=False)
             yield from descriptors.unlock(cpu, frame)
             continue
         if locked:
@@ -82,7 +82,7 @@ def _fault_around(mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, page: i
 def _write_shared(mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, page: int) -> Steps[None]:
     """do_shared_fault. tmpfs has no page_mkwrite; the page's dirty bit is set with its lock held."""
     frame = yield from _locked_page(mm, cpu, vma, page)
-    yield from _map_cached(mm, cpu, vma, table, page, frame)
+    yield from _map_cached(mm, cpu, vma, table, page, frame, write=True)
     yield from mm.kernel.descriptors.write(cpu, frame)  # fault_dirty_shared_page
     yield from mm.kernel.descriptors.unlock(cpu, frame)
 
@@ -108,7 +108,7 @@ def _write_private(
     if table.get(slot) is None:
         yield from add_to_lru(mm, cpu, vma, frame)
         yield from table.line(slot).store(cpu, PAGE_TABLE)
-        table.set(slot, Present(frame, vma.rights))
+        table.set(slot, written_entry(frame, vma))
         mm.stat.anon_pages += 1
         yield from lock.release(cpu)
     else:  # somebody else was faster
@@ -137,19 +137,23 @@ def _locked_page(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int) -> Steps[int]:
     raise BusError(f"{cpu} touched page {page:#x}, behind the end of {inode}")
 
 
-def _map_cached(mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, page: int, frame: int) -> Steps[None]:
+def _map_cached(
+    mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, page: int, frame: int, *, write: bool
+) -> Steps[None]:
     """finish_fault: the entry takes over the reference, unless somebody else was faster."""
     lock = mm.table_lock(table)
     yield from lock.acquire(cpu)
     if table.get(slot_of(page, 1)) is None:
-        yield from _set_entry(mm, cpu, vma, table, page, frame)
+        yield from _set_entry(mm, cpu, vma, table, page, frame, write=write)
         yield from lock.release(cpu)
     else:
         yield from lock.release(cpu)
         yield from mm.kernel.put_page(cpu, frame)
 
 
-def _set_entry(mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, page: int, frame: int) -> Steps[None]:
+def _set_entry(
+    mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, page: int, frame: int, *, write: bool
+) -> Steps[None]:
     """set_pte_range, under the PTL. Shared memory of tmpfs is writable at once, a private page is copied."""
     slot = slot_of(page, 1)
     cpu.work(mm.cost.file_page, PAGE_TABLE)
@@ -157,7 +161,7 @@ def _set_entry(mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, page: int,
     if vma.locked:
         yield from mm.lru.change_list(cpu, frame)  # mlock_vma_folio
     yield from table.line(slot).store(cpu, PAGE_TABLE)
-    table.set(slot, Present(frame, vma.rights, copy_on_write=not vma.area.shared))
+    table.set(slot, Present(frame, vma.rights, copy_on_write=not vma.area.shared, dirty=write))
     mm.stat.file_pages += 1
 
 

@@ -77,9 +77,10 @@ def _join(
         gone.append(right)
     for each in dict.fromkeys([keep, vma, *gone]):
         yield from each.lock.start_write(cpu)
-    if keep.anon_vma is None and vma.anon_vma is not None:
-        keep.inherit(vma)
-        yield from mm.link_anon_vma(cpu, vma.anon_vma)  # dup_anon_vma
+    source = right if left is not None and right is not None and right.anon_vma is not None else vma
+    if keep.anon_vma is None and source.anon_vma is not None:
+        keep.inherit(source)
+        yield from mm.link_anon_vma(cpu, source.anon_vma)  # dup_anon_vma
     yield from keep.line.store(cpu, VMA_WORK)
     if gone:
         low = min(keep.start, *(each.start for each in gone))

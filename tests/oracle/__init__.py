@@ -1,0 +1,39 @@
+"""The functional oracle: random programs, run on a simulated kernel beside a plain dictionary of pages.
+
+    model       a process as a dictionary: rights, frames, versions for contents, dirty bits, tables
+    effects     what each operation does to it and answers, one function each
+    races       what threads may see that work on the same pages
+    contents    what is in the simulated frames, by listening
+    programs    programs as data, and how they are drawn
+    checking    runs one and compares
+    shrinking   makes one that fails small
+
+Any test may `check` a program of its own. A program that fails is printed so that it can be pasted and run:
+
+    PYTHONPATH=.:tests python -c 'from oracle import *; check(Program(...))'
+"""
+
+from oracle.checking import check
+from oracle.programs import InLast, OnFile, Program, draw_program, shipped
+from oracle.shrinking import failure, shrunk
+from sim.mm import Fallocate, Ftruncate, Madvise, Mmap, MmapFile, MmapShared, Mprotect, Munmap, Touch
+
+__all__ = [
+    "Fallocate",
+    "Ftruncate",
+    "InLast",
+    "Madvise",
+    "Mmap",
+    "MmapFile",
+    "MmapShared",
+    "Mprotect",
+    "Munmap",
+    "OnFile",
+    "Program",
+    "Touch",
+    "check",
+    "draw_program",
+    "failure",
+    "shipped",
+    "shrunk",
+]

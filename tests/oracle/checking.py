@@ -1,0 +1,304 @@
+"""Runs a program on a simulated kernel and holds everything that can be seen of it against the model.
+
+    while it runs    what each operation answers, what each access finds, what is mapped when one returns,
+                     that no TLB of another cpu knows better
+    between rounds   mappings, rights, entries with their dirty bits, contents, frames, tables
+    at the end       each present page is read once more; all is unmapped, and nothing is left
+
+In mode `apart` an operation takes effect in the model when it begins: nobody else looks at its pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from kernels import Process
+
+from oracle import resting
+from oracle.contents import Contents
+from oracle.effects import effect
+from oracle.model import SIGNAL, ZEROS, Frame, Page, Rules, Undetermined
+from oracle.model import Process as Model
+from oracle.programs import ANCHORS, FILE_PAGES, SHARED, InLast, OnFile, Program
+from oracle.races import History
+from oracle.resting import Side
+from sim.designs.cortenmm import CortenSpec
+from sim.designs.linux import LinuxKernel
+from sim.designs.linux.mmap import FIRST_PAGE, HIGHEST_PAGE
+from sim.engine import Steps
+from sim.hardware import Cpu
+from sim.mm import (
+    ZERO_FRAME,
+    CreateFile,
+    Errno,
+    Fallocate,
+    Mmap,
+    MmapFile,
+    MmapShared,
+    Munmap,
+    Operation,
+    Performer,
+    SegmentationFault,
+    Touch,
+)
+
+
+def check(program: Program) -> None:
+    """Run *program*. Raises whatever is found, with the program as a note: to paste, and run again."""
+    try:
+        Run(program).run()
+    except Exception as error:
+        error.add_note(f"from oracle import *  # with tests/ in the path\n{program}")
+        raise
+
+
+def rules_of(kernel: object) -> Rules:
+    """What the model has to know of *kernel*."""
+    if not isinstance(kernel, LinuxKernel):
+        return Rules(zero_page=False, holes_end_mprotect=False, frees_tables=False, kernel_dirties=None)
+    return Rules(
+        zero_page=True,
+        holes_end_mprotect=True,
+        frees_tables=True,
+        kernel_dirties=True,
+        area=(FIRST_PAGE, HIGHEST_PAGE),
+        memory=kernel.total_pages,
+        max_map_count=kernel.spec.limits.max_map_count,
+    )
+
+
+def _vmas(space: Any) -> list[tuple[int, int]]:
+    return [(each.start, each.end) for each in space.mappings()]
+
+
+class Run:
+    """The processes under test beside their models."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.contents = Contents()
+        self.process = Process(
+            program.kind,
+            cpus=program.threads,
+            processes=program.threads if program.mode == "processes" else 1,
+            ties=program.ties,
+            seed=program.seed,
+            changes=program.changes,
+            machine=program.machine,
+            listeners=[self.contents],
+        )
+        self.kernel = self.process.kernel
+        self.rules = rules_of(self.kernel)
+        self.alone = program.mode in ("alone", "processes")
+        files: dict[Any, Any] = {}
+        self.sides = [Side(space, Model(self.rules, files=files)) for space in self.process.spaces]
+        for side in self.sides if self.alone and self.rules.max_map_count is not None else ():
+            side.model.vmas = partial(_vmas, side.space)
+        self.history = History(self.rules) if program.mode == "shared" else None
+        self.stamps = 0
+        self.last: dict[int, range] = {}
+        self.of_files: set[int] = set()  # in mode shared
+        self.files: list[Any] = []
+        if CreateFile in self.kernel.operations:
+            self._create_files(2 * program.threads)
+        if isinstance(self.kernel.spec, CortenSpec):
+            for side in self.sides:
+                for anchor in ANCHORS:
+                    effect(anchor, side.model)
+            self.process.run({cpu.id: self._anchor for cpu in self.process.cpus[: len(self.sides)]})
+
+    def run(self) -> None:
+        """The whole program, and then everything away."""
+        for threads in self.program.rounds:
+            self._round([list(operations) for operations in threads])
+        self.history = None  # nobody else is there any more
+        pages = [side.model.pages for side in self.sides]
+        present = [[page for page, its in each.items() if its.frame is not None] for each in pages]
+        self._round([[Touch(each, write=False)] for each in present])
+        self._round([[Munmap(0, max(each, default=0) + 1)] for each in pages])
+        self.process.end()
+        self._at_rest()
+
+    def _anchor(self, cpu: Cpu) -> Steps[None]:
+        for anchor in ANCHORS:
+            yield from self.process.space_of(cpu).perform(cpu, anchor)
+
+    def _create_files(self, number: int) -> None:
+        """Two for each thread; every other one has its pages in memory, and something in them."""
+
+        def body(cpu: Cpu) -> Steps[None]:
+            for each in range(number):
+                asked = CreateFile(f"file {each}", FILE_PAGES, resident=bool(each % 2))
+                self.files.append((yield from self.kernel.perform(cpu, asked)))
+
+        self.process.run({0: body})
+        for each, file in enumerate(self.files):
+            if each % 2:
+                model = self.sides[0].model
+                effect(Fallocate(file, 0, FILE_PAGES), model)
+                for index, frame in model.files[file].frames.items():
+                    self.stamps += 1
+                    frame.version = self.stamps
+                    self.contents.write(file.frames[index], self.stamps)
+
+    def _round(self, threads: Sequence[Sequence[Operation]]) -> None:
+        self.process.run({cpu: self._thread(operations) for cpu, operations in enumerate(threads)})
+        self._at_rest()
+
+    def _thread(self, operations: Sequence[Operation]) -> Callable[[Cpu], Steps[None]]:
+        def body(cpu: Cpu) -> Steps[None]:
+            for operation in operations:
+                asked: Any = operation
+                if isinstance(asked, InLast):
+                    asked = self._in_last(cpu, asked)
+                elif isinstance(asked, OnFile):
+                    own = 2 * cpu.id if self.program.mode == "apart" else 0
+                    asked = replace(asked.operation, file=self.files[own + asked.number])
+                if isinstance(asked, Touch):
+                    for page in asked.pages:
+                        yield from self._access(cpu, page, asked.write)
+                elif asked is not None:
+                    yield from (self._perform if self.history is None else self._race)(cpu, asked)
+
+        return body
+
+    def _in_last(self, cpu: Cpu, operation: InLast) -> Operation | None:
+        """What *operation* means on the last mapping of this thread, None where it has none.
+
+        It stays inside: what lies beside it is others'. And what others may be given is no more looked at.
+        """
+        where, asked = self.last.get(cpu.id), operation.operation
+        if where is None:
+            return None
+        if isinstance(asked, Touch):
+            return replace(asked, pages=[where[page % len(where)] for page in asked.pages])
+        if isinstance(asked, Munmap):
+            del self.last[cpu.id]
+            return Munmap(where.start, len(where))
+        start = where[asked.at % len(where)]
+        moved: Operation = replace(asked, at=start, pages=min(asked.pages, where.stop - start))
+        return moved
+
+    # -- while it runs --------------------------------------------------------------------------------------
+
+    def _side(self, cpu: Cpu) -> Side:
+        return self.sides[cpu.id % len(self.sides)]
+
+    def _perform(self, cpu: Cpu, asked: Any) -> Steps[None]:
+        side = self._side(cpu)
+        anywhere = isinstance(asked, Mmap | MmapFile | MmapShared) and asked.at is None
+        chosen = anywhere and not (self.alone and self.rules.area)  # by the kernel, and we shall see
+        try:
+            expected = None if chosen else effect(asked, side.model)
+        except Undetermined:
+            return
+        told = yield from self._performer(cpu, asked).perform(cpu, asked)
+        if chosen:
+            expected = effect(asked, side.model, told)
+        assert told == expected, f"{asked} answers {told}, not {expected}"
+        if type(asked) in self.kernel.operations:
+            return
+        start = told if anywhere else asked.at
+        if anywhere and not isinstance(told, Errno):
+            self.last[cpu.id] = range(start, start + asked.pages)
+        if start is not None and not isinstance(start, Errno) and asked.pages < 1 << 16:
+            self._just_done(side, range(start, start + asked.pages))
+
+    def _performer(self, cpu: Cpu, asked: Operation) -> Performer:
+        performer: Performer = self._side(cpu).space
+        return self.kernel if type(asked) in self.kernel.operations else performer
+
+    def _just_done(self, side: Side, where: range) -> None:
+        """Nobody else works on these pages: all agree on them at once, the TLBs of other cpus too."""
+        for page in where:
+            its = side.model.pages.get(page)
+            rights, status = None if its is None else its.rights, side.space.status(page)
+            assert status == rights, f"page {page:#x} has rights {status}, not {rights}"
+        for cpu in self.process.cpus:
+            if self._side(cpu) is not side:
+                continue
+            for page, known in {} if cpu.tlb.stale else cpu.tlb.frames().items():
+                if page not in where or side.space.may_be_stale(page, known.frame):
+                    continue
+                entry = side.space.root.walk(page)
+                assert entry is not None, f"{cpu} translates page {page:#x}, which is gone"
+                assert entry.frame == known.frame, f"{cpu} translates page {page:#x} to a frame that it had"
+                assert entry.writable or not known.writable, f"{cpu} may still write page {page:#x}"
+
+    def _access(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:
+        side, stamp = self._side(cpu), None
+        if write:
+            self.stamps += 1
+            stamp = self.stamps
+        since = self.history.now() if self.history else 0
+        try:
+            yield from side.space.access(cpu, page, write=write)
+        except SegmentationFault:
+            if self.history:
+                if page not in self.of_files:
+                    self.history.accessed(page, since, write=write, version=None)
+                return
+            found: int | str = SIGNAL
+        else:
+            frame = cpu.tlb.frames()[page].frame  # no time has passed
+            if stamp is not None:
+                self.contents.write(frame, stamp)
+            found = self.contents.read(frame)
+            if side.space.may_be_stale(page, frame):
+                return  # a lazy flush has not come round yet, and lets this happen
+            if self.history:
+                if page not in self.of_files:
+                    self.history.accessed(page, since, write=write, version=found)
+                return
+        expected = side.model.access(page, stamp)
+        verb = "a write to" if write else "a read of"
+        assert found == expected, f"{verb} page {page:#x} gives version {found}, not {expected}"
+
+    def _race(self, cpu: Cpu, asked: Any) -> Steps[None]:
+        assert self.history is not None
+        if isinstance(asked, MmapFile | MmapShared) and asked.at is not None:
+            self.of_files.update(range(asked.at, asked.at + asked.pages))
+        valid = (
+            type(asked) not in self.kernel.operations
+            and 0 < asked.pages < 1 << 16
+            and asked.at + asked.pages <= 1 << 35
+        )
+        events = self.history.begin(asked) if valid else []
+        told = yield from self._performer(cpu, asked).perform(cpu, asked)
+        if told is Errno.EEXIST:
+            self.history.drop(events)
+        else:
+            self.history.end(events, sure=not isinstance(told, Errno))
+
+    # -- between rounds -------------------------------------------------------------------------------------
+
+    def _at_rest(self) -> None:
+        if self.history is not None:
+            self._settle_races(self.history)
+        for side in self.sides:
+            resting.mappings(side)
+            resting.entries(side, self.contents)
+            resting.tables(side, exactly=self.alone)
+        resting.frames(self.sides, self.kernel)
+        if self.program.mode != "shared":
+            resting.files(self.sides, self.contents)
+
+    def _settle_races(self, history: History) -> None:
+        """What has come of the shared pages has to be possible; the model goes on from there."""
+        (side,) = self.sides
+        frames: dict[int, Frame] = {ZERO_FRAME: ZEROS}
+        for page in sorted({*SHARED, *history.pages}):
+            state, entry = side.space.status(page), side.space.root.walk(page)
+            version = None if state is None else self.contents.read(entry.frame) if entry else 0
+            history.rests(page, state, None if page in self.of_files else version)
+            side.model.pages.pop(page, None)
+            if state is not None:
+                its = side.model.pages[page] = Page(state)
+                if entry is not None:
+                    assert version is not None
+                    its.frame = frames.setdefault(entry.frame, Frame(version))
+                    written = version > 0 and page not in self.of_files
+                    its.dirty = written if written or entry.special else None

@@ -1,0 +1,211 @@
+"""A process as a plain dictionary of pages, and what user code sees in them: the reference of the oracle.
+
+Nothing here knows of locks, tables of VMAs or time: operations take effect one after another (`effects`). A
+page has rights and, once it is present, a frame; contents are a *version*, 0 for zeros and another number for
+every write. Frames are objects, so pages that share one (the page of zeros; later a page of a file, or one
+that a fork has left to both) name the same object, and the number of frames is the number of objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sim.mm import LEVELS, PAGES_PER_ENTRY, READ, WRITE, Rights
+
+Table = tuple[int, int]
+"""A page-table page below the root: its level, and the first page that it covers."""
+
+SIGNAL: Final = "a signal"
+"""What an access gets that the mapping does not allow."""
+
+
+class Mismatch(AssertionError):
+    """The simulated kernel has done what the model does not."""
+
+
+class Undetermined(Exception):
+    """What the kernel does here depends on what the model does not know: the operation is left out."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What kernels may do in one way or another, and how this one does it."""
+
+    zero_page: bool
+    """A read of untouched memory maps the one page of zeros, not a page of its own."""
+    holes_end_mprotect: bool
+    """mprotect ends at a hole, with an error; else holes are passed over."""
+    frees_tables: bool
+    """A table goes with the last mapping in what it covers."""
+    kernel_dirties: bool | None
+    """A page that is faulted in for writing is dirty before user code has written to it; None: either."""
+    area: tuple[int, int] | None = None
+    """A mapping without an address gets the highest gap in here that fits; None: any free place."""
+    memory: int | None = None
+    """More pages than this in one mapping are refused."""
+    max_map_count: int | None = None
+
+
+@dataclass(eq=False)
+class Frame:
+    """A page of memory with contents."""
+
+    version: int = 0
+
+
+ZEROS: Final = Frame()
+"""The page that every read of untouched memory finds, in a kernel that has one."""
+
+
+@dataclass(eq=False)
+class File:
+    """A file in memory, or shared memory: *size* in pages, and the frames of those that are there.
+
+    Its other pages are holes. *users* are the processes that have mapped it. One that is not *kept* has no
+    name, and goes with its last mapping.
+    """
+
+    size: int
+    kept: bool = True
+    frames: dict[int, Frame] = field(default_factory=dict)
+    users: list[Process] = field(default_factory=list)
+
+    def page(self, index: int) -> Frame | None:
+        """The frame of page *index*, made where there is a hole; None behind the end."""
+        return self.frames.setdefault(index, Frame()) if index < self.size else None
+
+    def cut(self, size: int) -> None:
+        """The file ends at *size*: nobody has a page behind that any more, private copies too."""
+        for process in self.users:
+            for page in process.pages.values():
+                if page.file is self and page.index >= size:
+                    page.frame, page.dirty = None, False
+        self.frames = {index: frame for index, frame in self.frames.items() if index < size}
+        self.size = size
+
+
+@dataclass
+class Page:
+    """A mapped page: anonymous memory, or page *index* of *file*, *shared* or as a private copy.
+
+    *dirty* is what its entry says, None where the kernel may have set it or not.
+    """
+
+    rights: Rights
+    frame: Frame | None = None
+    dirty: bool | None = False
+    file: File | None = None
+    index: int = 0
+    shared: bool = False
+
+    @property
+    def borrowed(self) -> bool:
+        """Whether a write has to make a copy first: the frame is not its own and not to be shared."""
+        if self.file is None or self.shared:
+            return self.frame is ZEROS
+        return self.frame is not None and self.frame is self.file.frames.get(self.index)
+
+
+@dataclass
+class Process:
+    """*pages* are those that are mapped. *tables* are the tables that faults have made and nobody has freed.
+    *files* has the files by what the kernel calls them.
+
+    *vmas* tells where the kernel's VMAs begin and end, which decides when one is too many; without it the
+    limit is far away.
+    """
+
+    rules: Rules
+    pages: dict[int, Page] = field(default_factory=dict)
+    tables: set[Table] = field(default_factory=set)
+    files: dict[Any, File] = field(default_factory=dict)
+    vmas: Callable[[], Sequence[tuple[int, int]]] | None = None
+
+    # -- what user code does --------------------------------------------------------------------------------
+
+    def access(self, page: int, stamp: int | None) -> int | str:
+        """Read *page*, or write it so that its contents are version *stamp*.
+
+        Value: the version that is there afterwards, or `SIGNAL`.
+        """
+        its = self.pages.get(page)
+        if its is None or not its.rights & (READ if stamp is None else WRITE):
+            return SIGNAL
+        frame = self.fault(page, write=stamp is not None)
+        if frame is None:
+            return SIGNAL
+        if stamp is not None:
+            frame.version, its.dirty = stamp, True
+        return frame.version
+
+    def fault(self, page: int, *, write: bool) -> Frame | None:
+        """Make *page*, which allows it, accessible; value: its frame, None behind the end of its file."""
+        its = self.pages[page]
+        if its.frame is None:
+            self.tables.update(tables_over(page))
+            if its.file is not None:
+                its.frame = its.file.page(its.index)
+            else:
+                its.frame = ZEROS if self.rules.zero_page else Frame()
+            its.dirty = self.rules.kernel_dirties if write else False
+        if write and its.borrowed:
+            assert its.frame is not None
+            its.frame, its.dirty = Frame(its.frame.version), self.rules.kernel_dirties
+        return its.frame
+
+    def file(self, asked: Any) -> File:
+        """What the model knows of the kernel's file *asked*."""
+        return self.files.setdefault(asked, File(asked.pages))
+
+    # -- parts of operations --------------------------------------------------------------------------------
+
+    def mapped(self, start: int, end: int) -> Iterator[int]:
+        """The mapped pages of [start, end)."""
+        if end - start > len(self.pages):
+            return (page for page in sorted(self.pages) if start <= page < end)
+        return (page for page in range(start, end) if page in self.pages)
+
+    def unmap(self, start: int, end: int) -> None:
+        """Nothing is mapped in [start, end) any more, and tables that cover nothing are freed."""
+        gone = list(self.mapped(start, end))
+        unnamed: list[File] = []
+        for page in gone:
+            file = self.pages.pop(page).file
+            if file is not None and not file.kept and file not in unnamed:
+                unnamed.append(file)
+        for file in unnamed:
+            if not any(page.file is file for user in file.users for page in user.pages.values()):
+                file.frames.clear()
+        if gone and self.rules.frees_tables:
+            self.tables = {table for table in self.tables if covers(table, self.pages)}
+
+    def highest_gap(self, pages: int) -> int | None:
+        """The first page of the highest free range of so many pages in the area for mappings."""
+        assert self.rules.area is not None
+        low, ceiling = self.rules.area
+        for page in sorted((page for page in self.pages if page < ceiling), reverse=True):
+            if ceiling - page - 1 >= pages:
+                break
+            ceiling = page
+        return ceiling - pages if ceiling - pages >= low else None
+
+    # -- what is counted ------------------------------------------------------------------------------------
+
+    def frames(self) -> set[Frame]:
+        """The frames of its pages, the page of zeros left out."""
+        return {page.frame for page in self.pages.values() if page.frame is not None} - {ZEROS}
+
+
+def tables_over(page: int) -> list[Table]:
+    """The tables that the walk to *page* goes through, the root left out."""
+    spans = [(level, PAGES_PER_ENTRY[level + 1]) for level in range(1, LEVELS)]
+    return [(level, page - page % span) for level, span in spans]
+
+
+def covers(table: Table, pages: Iterable[int]) -> bool:
+    """Whether one of *pages* lies in what *table* covers."""
+    level, base = table
+    end = base + PAGES_PER_ENTRY[level + 1]
+    return any(base <= page < end for page in pages)

@@ -1,0 +1,357 @@
+"""Programs: what some threads ask of one process, written down so that it can be run again, and drawn.
+
+A program is data: the kernel, the schedule with its seed, and in each round a list of operations a thread.
+Between rounds all threads rest. Whoever draws one says how to choose: at random, or as hypothesis does.
+
+    alone      one thread; everything is determined, limits are near
+    apart      each thread has pages of its own; they share tables, VMAs and allocators
+    shared     all threads work on the same few pages
+    processes  one thread in each of several processes, one of them at a time; they share files
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Literal, Protocol, TypeVar, get_args, get_origin
+
+from kernels import BASE, KINDS, LEAF, design
+from machines import raw_spec
+from pydantic import ValidationError
+
+from sim.designs import OneOf, operations_of
+from sim.designs.linux.spec import LinuxSpec, Switches
+from sim.engine import ScheduleName
+from sim.files import presets
+from sim.hardware import MachineSpec
+from sim.mm import (
+    EXECUTE,
+    NOTHING,
+    READ,
+    READ_WRITE,
+    AllocatePages,
+    CreateFile,
+    Fallocate,
+    FreePages,
+    Ftruncate,
+    Madvise,
+    Mmap,
+    MmapFile,
+    MmapShared,
+    Mprotect,
+    Munmap,
+    Operation,
+    Shootdown,
+    SwitchMm,
+    Touch,
+)
+from sim.quantities import Spec
+
+T = TypeVar("T")
+Mode = Literal["alone", "apart", "shared", "processes"]
+
+
+class Choose(Protocol):
+    """One of some things."""
+
+    def __call__(self, things: Sequence[T], /) -> T: ...
+
+
+@dataclass(frozen=True, slots=True)
+class InLast(Operation):
+    """*operation* on the thread's last mapping without an address, counting from its first page."""
+
+    name = "in last"
+    operation: Any
+
+
+@dataclass(frozen=True, slots=True)
+class OnFile(Operation):
+    """*operation* on file *number* of those that are created before the program begins."""
+
+    name = "on file"
+    operation: Any
+    number: int
+
+
+FILE_PAGES = 5
+"""How long files are at first. Every other one is in the page cache as a whole."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """*rounds* has the rounds, each of them a list of operations a thread.
+
+    *changes* are to the design's file and *machine* to the machine's.
+    """
+
+    kind: str
+    mode: Mode
+    rounds: Sequence[Sequence[Sequence[Operation]]]
+    ties: ScheduleName = "fifo"
+    seed: int = 0
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    machine: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def threads(self) -> int:
+        return max((len(threads) for threads in self.rounds), default=1)
+
+    def __str__(self) -> str:
+        lines = [
+            f"check(Program({self.kind!r}, {self.mode!r}, ties={self.ties!r}, seed={self.seed},",
+            f"    changes={dict(self.changes)!r},",
+            f"    machine={dict(self.machine)!r},",
+            "    rounds=[",
+        ]
+        for threads in self.rounds:
+            lines.append("        [")
+            for operations in threads:
+                lines.append("            [")
+                lines += [f"                {operation!r}," for operation in operations]
+                lines.append("            ],")
+            lines.append("        ],")
+        return "\n".join([*lines, "    ],", "))"])
+
+
+# -- where ----------------------------------------------------------------------------------------------
+
+NEAR = [
+    range(BASE - 16, BASE - 7),
+    range(BASE - 7, BASE + 3),
+    range(BASE + 3, BASE + 9),
+    range(BASE + 9, BASE + 16),
+]
+"""Each thread's own pages: they share leaves, one part lies in two, and what is mapped joins across all."""
+FAR = [
+    range(BASE - 2 * LEAF, BASE - LEAF + 188),
+    range(BASE - LEAF + 188, BASE - 24),
+    range(BASE - 24, BASE + LEAF + 64),
+    range(BASE + LEAF + 64, BASE + 2 * LEAF),
+]
+"""The same with whole leaves in two of them."""
+SHARED = range(BASE - 3, BASE + 3)
+ANCHORS = (Mmap(1, BASE // 2), Mmap(1, BASE + 4 * LEAF))
+"""So that mappings without an address stay clear of all parts, in every design."""
+
+Draw = Callable[[Choose, range], Operation]
+"""Draws an operation on some of the pages of a part."""
+
+ALL_RIGHTS = (*4 * (READ_WRITE,), READ, READ | EXECUTE, NOTHING)
+NOWHERE = (Mmap(0, BASE), Mmap(2, (1 << 35) - 1), Munmap(BASE, 0), Munmap((1 << 35) - 1, 2))
+NOWHERE_TO_PROTECT = (Mprotect(BASE, 0, READ), Mprotect((1 << 35) - 1, 2, READ))
+
+
+def somewhere(choose: Choose, part: range) -> tuple[int, int]:
+    """The first page and the length of some pages of *part*: short ones, long ones and all of it."""
+    where = choose(range(min(32, len(part))))
+    first = part.start + where * len(part) // min(32, len(part))
+    length = choose((1, 1, 1, 2, 3, 5, len(part)))
+    return first, min(length, part.stop - first)
+
+
+# -- what: one function an operation ----------------------------------------------------------------------
+
+
+def draw_mmap(choose: Choose, part: range) -> Operation:
+    at, pages = somewhere(choose, part)
+    how = choose(("replace", "replace", "replace", "populate", "noreplace", "refused"))
+    if how == "refused":
+        return choose(NOWHERE[:2])
+    return Mmap(pages, at, choose(ALL_RIGHTS), replace=how != "noreplace", populate=how == "populate")
+
+
+def draw_anywhere(choose: Choose, part: range) -> Operation:
+    how = choose(("map", "touch", "change", "munmap"))
+    if how == "map":
+        return Mmap(choose((1, 2, 7, 64)), None, choose(ALL_RIGHTS), populate=choose((False, False, True)))
+    inside = range(64)
+    if how == "munmap":
+        return InLast(draw_munmap(choose, inside))
+    return InLast((draw_touch if how == "touch" else draw_mprotect)(choose, inside))
+
+
+def draw_munmap(choose: Choose, part: range) -> Operation:
+    if choose(range(8)) == 7:
+        return choose(NOWHERE[2:])
+    return Munmap(*somewhere(choose, part))
+
+
+def draw_mprotect(choose: Choose, part: range) -> Operation:
+    if choose(range(12)) == 11:
+        return choose(NOWHERE_TO_PROTECT)
+    return Mprotect(*somewhere(choose, part), choose(ALL_RIGHTS))
+
+
+def draw_madvise(choose: Choose, part: range) -> Operation:
+    return Madvise(*somewhere(choose, part))
+
+
+def draw_mmap_shared(choose: Choose, part: range) -> Operation:
+    if choose(range(8)) == 7:
+        return MmapShared(1 << 30)  # more than there is
+    at, pages = somewhere(choose, part)
+    return MmapShared(pages, at, choose(ALL_RIGHTS), populate=choose((False, False, True)))
+
+
+def draw_mmap_file(choose: Choose, part: range) -> Operation:
+    at, pages = somewhere(choose, part)
+    offset, shared, populate = choose((0, 0, 1, 3)), choose((True, False)), choose((False, False, True))
+    unknown: Any = None
+    rights = choose(ALL_RIGHTS)
+    asked = MmapFile(unknown, min(pages, 9), offset, shared, at, rights, populate=populate)
+    return OnFile(asked, choose((0, 1)))
+
+
+def draw_fallocate(choose: Choose, part: range) -> Operation:
+    unknown: Any = None
+    return OnFile(Fallocate(unknown, choose((0, 2, 6, -1)), choose((1, 3, 0))), choose((0, 1)))
+
+
+def draw_ftruncate(choose: Choose, part: range) -> Operation:
+    unknown: Any = None
+    return OnFile(Ftruncate(unknown, choose((0, 1, 2, 4, 7, -1))), choose((0, 1)))
+
+
+def draw_touch(choose: Choose, part: range) -> Operation:
+    first, length = somewhere(choose, part)
+    return Touch(range(first, first + min(length, 9)), write=choose((True, True, False)))
+
+
+FILE_DRAWS: Sequence[Draw] = (draw_mmap_shared, draw_mmap_file, draw_fallocate, draw_ftruncate)
+"""In mode shared pages of files are only held against what must hold of every kernel, so they come seldom."""
+
+DRAWN: Mapping[type[Operation], Sequence[Draw]] = {
+    Mmap: (draw_mmap, draw_mmap, draw_anywhere),
+    MmapShared: (draw_mmap_shared,),
+    MmapFile: (draw_mmap_file, draw_mmap_file),
+    Fallocate: (draw_fallocate,),
+    Ftruncate: (draw_ftruncate,),
+    Munmap: (draw_munmap,),
+    Mprotect: (draw_mprotect, draw_mprotect),
+    Madvise: (draw_madvise,),
+    Touch: 7 * (draw_touch,),
+}
+"""How each operation is drawn; one that stands here more often is drawn more often."""
+NOT_DRAWN = frozenset({AllocatePages, FreePages, CreateFile, Shootdown, SwitchMm})
+"""What user code cannot ask for, and what each program begins with."""
+
+
+# -- programs ---------------------------------------------------------------------------------------------
+
+
+def draw_program(choose: Choose, kinds: Sequence[str] = KINDS) -> Program:
+    """One of all programs."""
+    kind = choose(kinds)
+    mode = choose(get_args(Mode))
+    changes, machine = draw_variant(choose) if kind == "linux" else ({}, needed(kind))
+    threads = 1 if mode == "alone" else choose((2, 3, 4))
+    if mode in ("alone", "processes") and kind == "linux" and choose((False, True)):
+        changes = {**changes, "limits": {"max_map_count": choose((3, 5, 8))}}
+    parts = choose((NEAR, NEAR, NEAR, FAR))
+    can = [each for each in DRAWN if each in offered(kind)]
+    does = [each for each in can if each is Touch or choose((True, False))]  # so that some come often
+    draws = [draw for each in does for draw in DRAWN[each]]
+    if mode == "shared":
+        left_out = {draw_anywhere, *choose(((), FILE_DRAWS, FILE_DRAWS))}
+        draws = [draw for draw in draws if draw not in left_out]
+
+    where: list[range] = threads * [SHARED] if mode == "shared" else parts[:threads]
+    if mode == "processes":
+        where = threads * [parts[1]]
+    longest = 16 if mode == "alone" else 8
+
+    def operations(part: range) -> list[Operation]:
+        return [choose(draws)(choose, part) for _ in range(choose(range(longest)))]
+
+    rounds: list[list[list[Operation]]] = []
+    for _ in range(choose((2, 4, 6) if mode == "processes" else (1, 2, 3))):
+        runs = [choose(range(threads))] if mode == "processes" else range(threads)
+        rounds.append([operations(where[each]) if each in runs else [] for each in range(threads)])
+    if choose((True, True, False)):  # all is mapped to begin with
+        opening: list[list[Operation]] = [[Mmap(len(part), part.start)] for part in where]
+        rounds.insert(0, opening[:1] if mode == "shared" else opening)
+    return Program(
+        kind,
+        mode,
+        rounds,
+        ties=choose(get_args(ScheduleName)),
+        seed=choose(range(1000)),
+        changes=changes,
+        machine=machine,
+    )
+
+
+BROADCAST: dict[str, Any] = {
+    "tlb": {
+        "pcid": True,
+        "switch": "50 ns",
+        "broadcast": {"issue": "20 ns", "pages_per_issue": 8, "sync": "600 ns"},
+    }
+}
+LARGE: dict[str, Any] = {"memory": {"size_per_socket": "16 GiB"}}
+LLFREE: dict[str, Any] = {
+    "page_allocator": "llfree",
+    "llfree": {
+        "tree_pages": 64,
+        **dict.fromkeys(("get", "put", "huge_get", "huge_put", "reserve"), "10 cycles"),
+    },
+}
+
+
+def draw_variant(choose: Choose) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A Linux with some position of each switch: what is changed in its file and in its machine's."""
+    for _ in range(4):
+        changes: dict[str, Any] = {
+            "switches": {name: choose(values) for name, values in positions(Switches).items()},
+            **{name: choose(values) for name, values in positions(LinuxSpec).items()},
+            "flush": {"concurrent": choose((True, False))},
+        }
+        machine: dict[str, Any] = {}
+        if choose(("ipi", "ipi", "broadcast")) == "broadcast":
+            changes["flush"] |= {"method": "broadcast", "broadcast_from": choose((1, 2, 4))}
+            machine = BROADCAST
+        if changes["page_allocator"] == "llfree":
+            changes |= LLFREE
+        try:
+            design("linux", changes)
+        except ValidationError:  # what excludes each other
+            continue
+        return changes, machine
+    return {}, {}
+
+
+@cache
+def positions(spec: type[Spec]) -> dict[str, Sequence[Any]]:
+    """What each key of *spec* that names one of some things, or says yes or no, may be."""
+    found: dict[str, Sequence[Any]] = {}
+    for name, key in spec.model_fields.items():
+        strategies = [mark.registry.names() for mark in key.metadata if isinstance(mark, OneOf)]
+        if key.annotation is bool:
+            found[name] = (True, False)
+        elif get_origin(key.annotation) is Literal:
+            found[name] = get_args(key.annotation)
+        elif strategies:
+            found[name] = strategies[0]
+    return found
+
+
+@cache
+def offered(kind: str) -> frozenset[type[Operation]]:
+    """The operations of a design."""
+    return operations_of(design(kind))
+
+
+@cache
+def needed(kind: str) -> Mapping[str, Any]:
+    """What the machine has to have for a design: memory for the large chunks of shipped ones, broadcasts."""
+    if kind in KINDS:
+        return {}
+    small = MachineSpec.model_validate(raw_spec())
+    return LARGE if design(kind).refuses(small) is None else LARGE | BROADCAST
+
+
+def shipped() -> list[str]:
+    """The design files that come with the simulator and describe whole kernels, not benches of parts."""
+    return [name for name in presets.names("design") if Mprotect in offered(name)]

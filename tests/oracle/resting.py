@@ -1,0 +1,117 @@
+"""What is compared while no thread runs: mappings, entries, contents, frames, files, tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from oracle.contents import Contents
+from oracle.model import ZEROS, Process, covers
+from sim.designs.base import Kernel
+from sim.mm import LEVELS, ZERO_FRAME
+
+
+@dataclass(frozen=True)
+class Side:
+    """A process of the simulated kernel and what the model has of it."""
+
+    space: Any
+    model: Process
+
+
+def mappings(side: Side) -> None:
+    """The same pages are mapped, with the same rights."""
+    expected = {page: its.rights for page, its in side.model.pages.items()}
+    found = {page: each.rights for each in side.space.mappings() for page in range(each.start, each.end)}
+    assert found == expected, f"mapped is {_difference(found, expected)}"
+
+
+def entries(side: Side, contents: Contents) -> None:
+    """The same pages are present, with the same rights, dirty bits and contents."""
+    found = dict(side.space.root.present_entries())
+    for page in found.keys() & side.model.pages.keys():
+        its = side.model.pages[page]
+        if its.frame is None and its.file is not None:  # fault-around: what was there may be mapped
+            its.frame = its.file.frames.get(its.index)
+    expected = {page: its for page, its in side.model.pages.items() if its.frame is not None}
+    assert found.keys() == expected.keys(), f"present is {_difference(found, expected)}"
+    for page, its in expected.items():
+        entry = found[page]
+        assert entry.rights == its.rights, f"page {page:#x} is {entry}, and may be used as {its.rights}"
+        assert entry.special == (its.frame is ZEROS), f"page {page:#x} is {entry}"
+        assert its.dirty in (None, entry.dirty), f"the dirty bit of page {page:#x} is {entry.dirty}"
+        assert its.frame is not None
+        version = contents.read(entry.frame)
+        assert version == its.frame.version, (
+            f"page {page:#x} holds version {version}, not {its.frame.version}"
+        )
+
+
+def frames(sides: Sequence[Side], kernel: Kernel) -> None:
+    """Each frame of the model is one of the kernel; others are tables, pools, batches, put-off frees.
+
+    So pages share a frame where the model says so, and nowhere else.
+    """
+    pairs = set(_pairs(sides))
+    mapped = {frame for frame, _ in pairs}
+    own = len({each for side in sides for each in side.model.frames()})
+    assert len(pairs) == len(mapped) == own, f"{len(mapped)} frames are mapped, not {own}"
+    tables = {table.frame for side in sides for table in side.space.root.tables()}
+    tables -= {side.space.root.frame for side in sides}
+    memory = kernel.memory
+    assert memory is not None
+    elsewhere = [*kernel.references(), *memory.references()]
+    elsewhere += [each for side in sides for each in side.space.deferred()]
+    others = {each.frame for each in elsewhere} - tables - mapped
+    used = len(memory.in_use)
+    assert used == own + len(tables) + len(others), (
+        f"{used} frames are in use: {own} pages, {len(tables)} tables and {len(others)} others"
+    )
+
+
+def files(sides: Sequence[Side], contents: Contents) -> None:
+    """The page cache has the pages that files have in the model, and those are what mappings show."""
+    pairs = dict(_pairs(sides))
+    for asked, file in sides[0].model.files.items():
+        assert asked.pages == file.size, f"{asked} is {asked.pages} pages long, not {file.size}"
+        assert asked.frames.keys() == file.frames.keys(), (
+            f"in the cache of {asked} is {_difference(asked.frames.keys(), file.frames.keys())}"
+        )
+        for index, frame in file.frames.items():
+            version = contents.read(asked.frames[index])
+            assert version == frame.version, f"page {index} of {asked} is {version}, not {frame.version}"
+            shown = pairs.get(asked.frames[index], frame)
+            assert shown is frame, f"a mapping shows page {index} of {asked} and should not"
+
+
+def tables(side: Side, *, exactly: bool) -> None:
+    """No table is left where nothing is mapped. *exactly*: there are those that the model predicts."""
+    if not side.model.rules.frees_tables:
+        return
+    found = {(table.level, table.base) for table in side.space.root.tables() if table.level < LEVELS}
+    if exactly:
+        assert found == side.model.tables, f"tables are {_difference(found, side.model.tables)}"
+    for table in found:
+        assert covers(table, side.model.pages), f"the table {table} is left where nothing is mapped"
+
+
+def _pairs(sides: Iterable[Side]) -> Iterable[tuple[int, Any]]:
+    """Frames that are mapped, and which frame of the model each is."""
+    for side in sides:
+        for page, entry in side.space.root.present_entries():
+            if entry.frame != ZERO_FRAME:
+                yield entry.frame, side.model.pages[page].frame
+
+
+def _difference(found: Any, expected: Any) -> str:
+    def some(things: Any) -> str:
+        return ", ".join(str(each) for each in sorted(things)[:8]) or "nothing"
+
+    if isinstance(found, dict):
+        other = {page for page in found.keys() & expected.keys() if found[page] != expected[page]}
+        found, expected = set(found), set(expected)
+        more = f", different: {some(other)}" if other else ""
+    else:
+        more = ""
+    return f"too much: {some(found - expected)}, too little: {some(expected - found)}{more}"

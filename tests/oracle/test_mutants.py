@@ -1,0 +1,273 @@
+"""Is a kernel that forgets a step caught, by programs drawn at random?
+
+Each mutant leaves one thing out or does it in the wrong order. It has to be caught soon, and the right kernel
+is let through by the same programs (`test_oracle`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import pytest
+from kernels import LEAF
+
+from oracle import draw_program, failure
+from sim.designs.cortenmm import cursor as cortenmm_cursor
+from sim.designs.linux import anon, fault, file_fault, madvise, modify, mprotect, munmap, truncate
+from sim.designs.linux.gather import Gather
+from sim.designs.linux.lru import Lru
+from sim.designs.linux.mm import LinuxMm
+from sim.designs.linux.vma_locks.rwsem import RwSemVmaLock
+from sim.engine import Steps
+from sim.hardware import Cpu
+from sim.mm import WRITE, LazyFlush, Present, SynchronousFlush
+from sim.mm.page_table import PageTablePage
+
+SOON = 1000
+"""Programs within which a mutant is caught."""
+
+
+def caught(*kinds: str, programs: int = SOON) -> str:
+    """What the first program says that goes wrong."""
+    for seed in range(programs):
+        error = failure(draw_program(Random(seed).choice, kinds))
+        if error is not None:
+            return f"{type(error).__name__}: {error}"
+    pytest.fail(f"{programs} programs have not caught the mutant")
+
+
+def nothing(*_: Any, **__: Any) -> Steps[None]:
+    return
+    yield
+
+
+# -- Linux: contents and rights -------------------------------------------------------------------------
+
+
+def test_is_a_write_to_the_page_of_zeros_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Present, "writable", property(lambda entry: bool(entry.rights & WRITE)))
+    assert "zero" in caught("linux")
+
+
+def test_is_a_page_that_nobody_has_zeroed_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LinuxMm, "new_zeroed_page", lambda mm, cpu: mm.pages.allocate(cpu))
+    assert "was not zeroed" in caught("linux")
+
+
+def test_is_copy_on_write_that_forgets_to_copy_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It makes the old page writable, as if nobody else had it."""
+
+    def reuses(mm: Any, cpu: Cpu, vma: Any, table: PageTablePage, page: int, old: Any, **_: Any) -> Any:
+        table.set(page % LEAF, Present(old.frame, vma.rights))
+        return True
+        yield
+
+    monkeypatch.setattr(anon, "_copy", reuses)
+    assert "the page of zeros is written to" in caught("linux")
+
+
+def test_is_copy_on_write_without_a_flush_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    copy, flush = anon._copy, SynchronousFlush.flush
+    copying: list[Cpu] = []
+
+    def copies(mm: Any, cpu: Cpu, *arguments: Any, **named: Any) -> Any:
+        copying.append(cpu)
+        done = yield from copy(mm, cpu, *arguments, **named)
+        copying.remove(cpu)
+        return done
+
+    def flushes(self: Any, cpu: Cpu, *arguments: Any, **named: Any) -> Steps[None]:
+        return nothing() if cpu in copying else flush(self, cpu, *arguments, **named)
+
+    monkeypatch.setattr(anon, "_copy", copies)
+    monkeypatch.setattr(SynchronousFlush, "flush", flushes)
+    assert caught("linux")
+
+
+def test_is_a_fault_that_asks_no_vma_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fault, "_access_error", lambda *_: None)
+    assert caught("linux")
+
+
+def test_is_a_lost_dirty_bit_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        Present,
+        "with_rights",
+        lambda entry, rights: Present(entry.frame, rights, copy_on_write=entry.copy_on_write),
+    )
+    assert "dirty bit" in caught("linux")
+    assert "dirty bit" in caught("rw", "adv")
+
+
+# -- Linux: ranges --------------------------------------------------------------------------------------
+
+
+def test_is_an_mprotect_that_misses_a_leaf_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    change = mprotect._change_protection
+
+    def misses(mm: Any, cpu: Cpu, start: int, end: int, *rest: Any) -> Steps[None]:
+        return change(mm, cpu, start, min(end, start - start % LEAF + LEAF), *rest)
+
+    monkeypatch.setattr(mprotect, "_change_protection", misses)
+    assert caught("linux")
+
+
+def test_is_a_madvise_that_skips_the_last_page_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    dontneed = madvise._dontneed
+    monkeypatch.setattr(
+        madvise, "_dontneed", lambda mm, cpu, vma, start, end: dontneed(mm, cpu, vma, start, end - 1)
+    )
+    assert caught("linux")
+
+
+def test_is_a_table_that_goes_while_a_neighbour_is_in_it_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_wide(mm: Any, start: int, end: int) -> tuple[int, int]:
+        return start - start % LEAF, end + -end % LEAF
+
+    monkeypatch.setattr(munmap, "hole_around", too_wide)
+    assert caught("linux")
+
+
+def test_is_a_table_that_stays_behind_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(munmap, "free_pgtables", nothing)
+    assert "table" in caught("linux")
+
+
+# -- Linux: flushes and locks -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("left", [slice(1, None), slice(-1)], ids=["the first page", "the last page"])
+def test_is_a_flush_that_forgets_a_page_caught(monkeypatch: pytest.MonkeyPatch, left: slice) -> None:
+    flush = SynchronousFlush.flush
+
+    def forgets(self: Any, cpu: Cpu, pages: Any, **how: bool) -> Steps[None]:
+        return flush(self, cpu, pages[left], **how)
+
+    monkeypatch.setattr(SynchronousFlush, "flush", forgets)
+    assert caught("linux")
+
+
+def test_is_no_flush_at_all_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SynchronousFlush, "flush", nothing)
+    assert caught("linux")
+
+
+def test_is_a_gather_that_frees_before_the_flush_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    release, flush = Lru.release, Gather.flush
+
+    def frees_first(gather: Gather, cpu: Cpu) -> Steps[None]:
+        frames, gather.frames = gather.frames, []
+        if frames:
+            yield from release(gather._mm.lru, cpu, frames)
+        yield from flush(gather, cpu)
+
+    monkeypatch.setattr(Gather, "flush", frees_first)
+    assert "is freed while cpu" in caught("linux")
+
+
+def test_is_a_writer_that_locks_no_vma_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault beside it brings in a page with the rights of before, or behind the zap."""
+    monkeypatch.setattr(RwSemVmaLock, "start_write", nothing)
+    assert caught("linux", programs=4 * SOON)
+
+
+# -- Linux: files ------------------------------------------------------------------------------------------
+
+
+def test_is_a_private_write_to_the_file_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    def shares(frame: int, rights: int, *, copy_on_write: bool, dirty: bool) -> Present:
+        return Present(frame, rights, dirty=dirty)
+
+    monkeypatch.setattr(file_fault, "Present", shares)
+    assert caught("linux")
+
+
+def test_is_a_copy_of_something_else_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The private page begins with zeros, not with what the file has."""
+
+    def zeroes(mm: Any, cpu: Cpu, frame: int, source: int) -> Steps[None]:
+        cpu.probe.frame_filled(cpu, frame, None)
+        return
+        yield
+
+    monkeypatch.setattr(LinuxMm, "copy_into", zeroes)
+    assert "version" in caught("linux")
+
+
+def test_is_a_truncate_that_leaves_pages_mapped_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(truncate, "_unmap_behind", nothing)
+    assert caught("linux")
+
+
+def test_is_a_file_that_forgets_who_maps_it_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(modify, "change_file_mappings", nothing)
+    assert caught("linux")
+
+
+def test_is_shared_memory_that_stays_after_its_last_mapping_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(munmap, "let_go", nothing)
+    assert caught("linux")
+
+
+# -- CortenMM ---------------------------------------------------------------------------------------------
+
+
+def lazily(monkeypatch: pytest.MonkeyPatch, mutant: Callable[..., Steps[None]]) -> None:
+    monkeypatch.setattr(LazyFlush, "flush_lazily", mutant)
+
+
+@pytest.mark.parametrize("kind", ["rw", "adv"])
+def test_is_a_munmap_without_lazy_flush_caught(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    def release_only(flush: LazyFlush, cpu: Cpu, removed: Any, release: Callable[[], None]) -> Steps[None]:
+        release()
+        return
+        yield
+
+    lazily(monkeypatch, release_only)
+    assert "is freed while cpu" in caught(kind)
+
+
+@pytest.mark.parametrize("kind", ["rw", "adv"])
+def test_is_a_frame_that_is_freed_before_the_lazy_flush_caught(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    flush = LazyFlush.flush_lazily
+
+    def releases_first(lazy: LazyFlush, cpu: Cpu, removed: Any, release: Callable[[], None]) -> Steps[None]:
+        release()
+        yield from flush(lazy, cpu, removed, lambda: None)
+
+    lazily(monkeypatch, releases_first)
+    assert "is freed while cpu" in caught(kind)
+
+
+def test_is_a_record_that_is_released_too_early_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mutant frees when it publishes: its own TLB is clean, the others' are not."""
+    flush = LazyFlush.flush_lazily
+
+    def frees_when_published(lazy: LazyFlush, cpu: Cpu, removed: Any, release: Any) -> Steps[None]:
+        yield from flush(lazy, cpu, removed, lambda: None)
+        release()
+
+    lazily(monkeypatch, frees_when_published)
+    assert caught("adv")
+
+
+def test_is_an_mprotect_without_a_flush_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LazyFlush, "flush", nothing)
+    assert caught("rw", "adv")
+
+
+def test_is_a_mark_that_skips_the_last_page_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    mark = cortenmm_cursor.Cursor.mark
+
+    def short(cursor: Any, status: Any) -> Any:
+        cursor.end -= 1
+        removed = yield from mark(cursor, status)
+        cursor.end += 1
+        return removed
+
+    monkeypatch.setattr(cortenmm_cursor.Cursor, "mark", short)
+    assert caught("rw", "adv")

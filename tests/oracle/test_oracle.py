@@ -1,0 +1,117 @@
+"""Do random programs leave exactly what a plain dictionary of pages predicts, on every design?
+
+pytest -n auto -m slow tests/oracle     100,000 programs, about a quarter of an hour on two cores
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kernels import BASE, KINDS
+
+from oracle import (
+    InLast,
+    Mmap,
+    Mprotect,
+    Munmap,
+    Program,
+    Touch,
+    check,
+    draw_program,
+    failure,
+    shipped,
+    shrunk,
+)
+from oracle.programs import DRAWN, NOT_DRAWN, offered
+from sim.mm import READ, READ_WRITE
+
+EVERY_KIND = pytest.mark.parametrize("kind", KINDS)
+
+
+@st.composite
+def programs(draw: Any, kinds: list[str]) -> Program:
+    return draw_program(lambda things: draw(st.sampled_from(things)), kinds)
+
+
+@given(program=programs(KINDS))
+@settings(max_examples=60)
+def test_do_programs_leave_what_the_model_predicts(program: Program) -> None:
+    check(program)
+
+
+def agree(seeds: range, kinds: list[str]) -> None:
+    """The programs of *seeds* agree with the model; one that does not is shown in its smallest form."""
+    for seed in seeds:
+        program = draw_program(Random(seed).choice, kinds)
+        if failure(program) is not None:
+            check(shrunk(program))
+            check(program)
+
+
+@EVERY_KIND
+def test_is_every_operation_of_a_design_known_to_the_oracle(kind: str) -> None:
+    """A new one needs a function in `effects` and one in `programs` (docs/model.md, The oracle)."""
+    assert offered(kind) - NOT_DRAWN == offered(kind) & DRAWN.keys()
+
+
+@EVERY_KIND
+def test_do_some_hundred_programs_agree(kind: str) -> None:
+    agree(range(80), [kind])
+
+
+def test_do_shipped_designs_agree() -> None:
+    agree(range(1000, 1060), shipped())
+
+
+BLOCK = 1000
+PROGRAMS = 100_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", range(PROGRAMS // BLOCK))
+def test_do_a_hundred_thousand_programs_agree(block: int) -> None:
+    """Many on Linux with its switches thrown at random, the others on all designs that are shipped."""
+    agree(range(block * BLOCK, (block + 1) * BLOCK), [*6 * ["linux"], *2 * ["rw", "adv"], *shipped()])
+
+
+def test_can_a_program_that_failed_be_pasted_and_run_again() -> None:
+    found: list[Program] = []
+    names: dict[str, Any] = {}
+    exec("from oracle import *", names)
+    for seed in range(30):
+        written = str(draw_program(Random(seed).choice))
+        exec(written, {**names, "check": found.append})
+        assert str(found[-1]) == written
+
+
+def test_is_a_failing_program_made_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mutant refuses mprotect of page BASE + 2 alone; what else the program does goes."""
+    from sim.designs.linux.space import LinuxSpace
+
+    handler: Any = LinuxSpace.operations[Mprotect]
+
+    def forgets(mm: Any, cpu: Any, asked: Mprotect) -> Any:
+        if asked.at <= BASE + 2 < asked.at + asked.pages:
+            return None
+        return (yield from handler(mm, cpu, asked))
+
+    monkeypatch.setattr(LinuxSpace, "operations", {**LinuxSpace.operations, Mprotect: forgets})
+    part = [
+        Mmap(8, BASE),
+        Touch(range(BASE, BASE + 8)),
+        InLast(Munmap(0, 1)),
+        Mprotect(BASE, 8, READ),
+        Mprotect(BASE + 4, 2, READ_WRITE),
+    ]
+    program = Program("linux", "alone", [[[Mmap(3, BASE + 100)]], [part]], ties="shuffle", seed=3)
+    small = shrunk(program)
+    (threads,) = small.rounds
+    (operations,) = threads
+    assert operations == [Mprotect(BASE + 2, 1, READ)]  # of a hole
+    error = failure(small)
+    assert error is not None
+    assert str(small) in "\n".join(error.__notes__)
