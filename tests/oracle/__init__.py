@@ -14,19 +14,42 @@ Any test may `check` a program of its own. A program that fails is printed so th
 """
 
 from oracle.checking import check
-from oracle.programs import InLast, OnFile, Program, draw_program, shipped
+from oracle.programs import InHeap, InLast, OnFile, Program, draw_program, shipped
 from oracle.shrinking import failure, shrunk
-from sim.mm import Fallocate, Ftruncate, Madvise, Mmap, MmapFile, MmapShared, Mprotect, Munmap, Touch
+from sim.mm import (
+    Brk,
+    Fallocate,
+    Ftruncate,
+    Madvise,
+    Mincore,
+    Mlock,
+    Mmap,
+    MmapFile,
+    MmapShared,
+    Mprotect,
+    Mremap,
+    Msync,
+    Munlock,
+    Munmap,
+    Touch,
+)
 
 __all__ = [
+    "Brk",
     "Fallocate",
     "Ftruncate",
+    "InHeap",
     "InLast",
     "Madvise",
+    "Mincore",
+    "Mlock",
     "Mmap",
     "MmapFile",
     "MmapShared",
     "Mprotect",
+    "Mremap",
+    "Msync",
+    "Munlock",
     "Munmap",
     "OnFile",
     "Program",

@@ -22,7 +22,7 @@ from oracle.contents import Contents
 from oracle.effects import effect
 from oracle.model import SIGNAL, ZEROS, Frame, Page, Rules, Undetermined
 from oracle.model import Process as Model
-from oracle.programs import ANCHORS, FILE_PAGES, SHARED, InLast, OnFile, Program
+from oracle.programs import ANCHORS, FILE_PAGES, SHARED, InHeap, InLast, OnFile, Program
 from oracle.races import History
 from oracle.resting import Side
 from sim.designs.cortenmm import CortenSpec
@@ -32,6 +32,7 @@ from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import (
     ZERO_FRAME,
+    Brk,
     CreateFile,
     Errno,
     Fallocate,
@@ -95,6 +96,8 @@ class Run:
         self.alone = program.mode in ("alone", "processes")
         files: dict[Any, Any] = {}
         self.sides = [Side(space, Model(self.rules, files=files)) for space in self.process.spaces]
+        for side in self.sides if Brk in self.process.space.operations else ():
+            side.model.start_brk = side.model.brk = side.space.start_brk
         for side in self.sides if self.alone and self.rules.max_map_count is not None else ():
             side.model.vmas = partial(_vmas, side.space)
         self.history = History(self.rules) if program.mode == "shared" else None
@@ -154,6 +157,9 @@ class Run:
                 asked: Any = operation
                 if isinstance(asked, InLast):
                     asked = self._in_last(cpu, asked)
+                elif isinstance(asked, InHeap):
+                    heap = self._side(cpu).model.start_brk
+                    asked = replace(asked.operation, at=heap + asked.operation.at)
                 elif isinstance(asked, OnFile):
                     own = 2 * cpu.id if self.program.mode == "apart" else 0
                     asked = replace(asked.operation, file=self.files[own + asked.number])
@@ -199,7 +205,7 @@ class Run:
         if chosen:
             expected = effect(asked, side.model, told)
         assert told == expected, f"{asked} answers {told}, not {expected}"
-        if type(asked) in self.kernel.operations:
+        if type(asked) in self.kernel.operations or isinstance(asked, Brk):
             return
         start = told if anywhere else asked.at
         if anywhere and not isinstance(told, Errno):
@@ -281,7 +287,7 @@ class Run:
         for side in self.sides:
             resting.mappings(side)
             resting.entries(side, self.contents)
-            resting.tables(side, exactly=self.alone)
+            resting.tables(side, exactly=self.alone and not side.model.moved)
         resting.frames(self.sides, self.kernel)
         if self.program.mode != "shared":
             resting.files(self.sides, self.contents)

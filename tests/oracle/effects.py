@@ -13,15 +13,21 @@ from typing import Any, Final
 
 from oracle.model import File, Mismatch, Page, Process, Undetermined
 from sim.mm import (
-    WRITE,
+    READ_WRITE,
+    Brk,
     Errno,
     Fallocate,
     Ftruncate,
     Madvise,
+    Mincore,
+    Mlock,
     Mmap,
     MmapFile,
     MmapShared,
     Mprotect,
+    Mremap,
+    Msync,
+    Munlock,
     Munmap,
     Operation,
 )
@@ -70,10 +76,8 @@ def mmap(asked: Mmap | MmapFile | MmapShared, process: Process, told: Any = None
         process.unmap(start, start + pages)
     for page, what in enumerate(_pages(asked, process), start):
         process.pages[page] = what
-    for page in range(start, start + pages) if asked.populate and asked.rights else ():
-        write = bool(asked.rights & WRITE) and not process.pages[page].shared
-        if process.fault(page, write=write) is None:
-            break  # behind the end of the file
+    if asked.populate:
+        process.populate(start, start + pages)
     return start
 
 
@@ -179,13 +183,18 @@ def _split_limit(process: Process, asked: Mprotect) -> int:
 
 @effect.register
 def madvise(asked: Madvise, process: Process, told: Any = None) -> Errno | None:
-    """The pages go and the range stays mapped. It goes on behind holes, and says that there were some."""
+    """The pages go and the range stays mapped. It goes on behind holes, and says that there were some.
+
+    It ends where memory is locked.
+    """
     if asked.pages == 0:
         return None
     if asked.pages < 0:
         return Errno.EINVAL
     pages = list(process.mapped(asked.at, asked.at + asked.pages))
     for page in pages:
+        if process.pages[page].locked:
+            return Errno.EINVAL
         process.pages[page] = replace(process.pages[page], frame=None, dirty=False)
     return None if len(pages) == asked.pages else Errno.ENOMEM
 
@@ -212,3 +221,141 @@ def ftruncate(asked: Ftruncate, process: Process, told: Any = None) -> Errno | N
         return Errno.EINVAL
     process.file(asked.file).cut(asked.pages)
     return None
+
+
+# -- mremap ---------------------------------------------------------------------------------------------
+
+SPARE: Final = 3
+"""Mappings that a move must have room for."""
+
+
+@effect.register
+def mremap(asked: Mremap, process: Process, told: Any = None) -> int | Errno:
+    """What may be moved or made longer depends on where VMAs end, so somebody has to tell."""
+    at, pages, new_pages = asked.at, asked.pages, asked.new_pages
+    if process.vmas is None or process.rules.max_map_count is None or process.rules.max_map_count < 100:
+        raise Undetermined
+    if new_pages <= 0 or pages < 0 or (asked.to is not None and not asked.may_move):
+        return Errno.EINVAL
+    if at not in process.pages:
+        return Errno.EFAULT
+    end = next(stop for start, stop in process.vmas() if start <= at < stop)
+    longer = _too_long(at, pages, end)
+    if asked.to is not None:
+        if _outside(asked.to, new_pages) or (at + pages > asked.to and asked.to + new_pages > at):
+            return Errno.EINVAL
+        process.unmap(asked.to, asked.to + new_pages)
+        process.unmap(at + new_pages, at + pages)
+        if at not in process.pages:
+            return Errno.EFAULT
+        longer = _too_long(at, min(pages, new_pages), min(end, at + new_pages) if new_pages < pages else end)
+        return longer or _move(process, at, min(pages, new_pages), asked.to, new_pages)
+    if new_pages <= pages:
+        if new_pages < pages and _outside(at, pages):
+            return Errno.EINVAL
+        process.unmap(at + new_pages, at + pages)
+        return at
+    if longer is not None:
+        return longer
+    if at + pages == end and not any(process.mapped(end, at + new_pages)) and not _outside(at, new_pages):
+        _extend(process, end - 1, end, at + new_pages)
+        return at
+    if not asked.may_move:
+        return Errno.ENOMEM
+    new = process.highest_gap(new_pages)
+    return Errno.ENOMEM if new is None else _move(process, at, pages, new, new_pages)
+
+
+def _too_long(at: int, pages: int, end: int) -> Errno | None:
+    if pages == 0:
+        return Errno.EINVAL
+    return Errno.EFAULT if at + pages > end else None
+
+
+def _move(process: Process, at: int, pages: int, new: int, new_pages: int) -> int:
+    """The pages with all that is in them; nobody else may look meanwhile."""
+    process.moved = True
+    taken = [process.pages[page] for page in range(at, at + pages)]
+    process.unmap(at, at + pages)
+    process.pages.update(enumerate(taken, new))
+    _extend(process, new + pages - 1, new + pages, new + new_pages)
+    return new
+
+
+def _extend(process: Process, like: int, start: int, end: int) -> None:
+    """[*start*, *end*) is as page *like*, and brought in if that is locked."""
+    model = process.pages[like]
+    for more, page in enumerate(range(start, end), 1):
+        process.pages[page] = replace(model, frame=None, dirty=False, index=model.index + more)
+    if model.locked:
+        process.populate(start, end)
+
+
+# -- brk ------------------------------------------------------------------------------------------------
+
+
+@effect.register
+def brk(asked: Brk, process: Process, told: Any = None) -> int:
+    """Refused where it would touch another mapping, with one page between them."""
+    at, before, limit = asked.at, process.brk, process.rules.max_map_count
+    if process.vmas is None or limit is None or limit < 100:
+        raise Undetermined
+    if process.start_brk <= at < before and any(process.mapped(at, before)):
+        process.unmap(at, before)
+        process.brk = at
+    elif at > before and not _outside(before, at - before) and not any(process.mapped(before, at + 1)):
+        process.pages.update((page, Page(READ_WRITE)) for page in range(before, at))
+        process.brk = at
+    return process.brk
+
+
+# -- mlock, mincore, msync --------------------------------------------------------------------------------
+
+
+@effect.register
+def mlock(asked: Mlock, process: Process, told: Any = None) -> Errno | None:
+    """Up to the first hole; then all of it is brought in, up to the first page that nobody may touch."""
+    refused = _lock(asked, process, locked=True, on_fault=asked.on_fault)
+    if refused is not None or asked.pages == 0:
+        return refused
+    return None if process.populate(asked.at, asked.at + asked.pages) else Errno.ENOMEM
+
+
+@effect.register
+def munlock(asked: Munlock, process: Process, told: Any = None) -> Errno | None:
+    """Up to the first hole."""
+    return _lock(asked, process, locked=False, on_fault=False)
+
+
+def _lock(asked: Mlock | Munlock, process: Process, *, locked: bool, on_fault: bool) -> Errno | None:
+    limit = process.rules.max_map_count
+    if process.vmas is not None and limit is not None and limit < 100:
+        raise Undetermined
+    for page in range(asked.at, asked.at + asked.pages):
+        if page not in process.pages:
+            return Errno.ENOMEM
+        process.pages[page].locked, process.pages[page].on_fault = locked, on_fault
+    return None
+
+
+@effect.register
+def mincore(asked: Mincore, process: Process, told: Any = None) -> list[bool] | Errno:
+    """Which pages are present."""
+    pages = range(asked.at, asked.at + asked.pages)
+    if _outside(asked.at, asked.pages) or any(page not in process.pages for page in pages):
+        return Errno.ENOMEM
+    return [process.pages[page].frame is not None for page in pages]
+
+
+@effect.register
+def msync(asked: Msync, process: Process, told: Any = None) -> Errno | None:
+    """Holes are passed over and told, or end it where nothing is waited for; so does locked memory."""
+    hole: Errno | None = None
+    for page in range(asked.at, asked.at + asked.pages):
+        if page not in process.pages:
+            hole = Errno.ENOMEM
+            if not asked.wait and not asked.invalidate:
+                return hole
+        elif asked.invalidate and process.pages[page].locked:
+            return Errno.EBUSY
+    return hole

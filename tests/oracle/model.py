@@ -90,7 +90,8 @@ class File:
 class Page:
     """A mapped page: anonymous memory, or page *index* of *file*, *shared* or as a private copy.
 
-    *dirty* is what its entry says, None where the kernel may have set it or not.
+    *dirty* is what its entry says, None where the kernel may have set it or not. *locked* is what mlock has
+    asked for, with *on_fault* not to be brought in.
     """
 
     rights: Rights
@@ -99,6 +100,8 @@ class Page:
     file: File | None = None
     index: int = 0
     shared: bool = False
+    locked: bool = False
+    on_fault: bool = False
 
     @property
     def borrowed(self) -> bool:
@@ -111,7 +114,8 @@ class Page:
 @dataclass
 class Process:
     """*pages* are those that are mapped. *tables* are the tables that faults have made and nobody has freed.
-    *files* has the files by what the kernel calls them.
+    *files* has the files by what the kernel calls them. The heap lies between *start_brk* and *brk*. Once
+    pages have *moved*, which tables there are depends on those that were moved as a whole.
 
     *vmas* tells where the kernel's VMAs begin and end, which decides when one is too many; without it the
     limit is far away.
@@ -121,6 +125,9 @@ class Process:
     pages: dict[int, Page] = field(default_factory=dict)
     tables: set[Table] = field(default_factory=set)
     files: dict[Any, File] = field(default_factory=dict)
+    start_brk: int = 0
+    brk: int = 0
+    moved: bool = False
     vmas: Callable[[], Sequence[tuple[int, int]]] | None = None
 
     # -- what user code does --------------------------------------------------------------------------------
@@ -158,6 +165,17 @@ class Process:
     def file(self, asked: Any) -> File:
         """What the model knows of the kernel's file *asked*."""
         return self.files.setdefault(asked, File(asked.pages))
+
+    def populate(self, start: int, end: int) -> bool:
+        """Fault [*start*, *end*) in, as a write where that may be. Value: whether all of it could be had."""
+        for page in range(start, end):
+            its = self.pages[page]
+            if its.on_fault:
+                continue
+            write = bool(its.rights & WRITE) and not its.shared
+            if not its.rights or self.fault(page, write=write) is None:
+                return False
+        return True
 
     # -- parts of operations --------------------------------------------------------------------------------
 

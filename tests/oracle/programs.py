@@ -31,15 +31,21 @@ from sim.mm import (
     READ,
     READ_WRITE,
     AllocatePages,
+    Brk,
     CreateFile,
     Fallocate,
     FreePages,
     Ftruncate,
     Madvise,
+    Mincore,
+    Mlock,
     Mmap,
     MmapFile,
     MmapShared,
     Mprotect,
+    Mremap,
+    Msync,
+    Munlock,
     Munmap,
     Operation,
     Shootdown,
@@ -73,6 +79,14 @@ class OnFile(Operation):
     name = "on file"
     operation: Any
     number: int
+
+
+@dataclass(frozen=True, slots=True)
+class InHeap(Operation):
+    """*operation* counts from the beginning of the heap."""
+
+    name = "in heap"
+    operation: Any
 
 
 FILE_PAGES = 5
@@ -219,6 +233,38 @@ def draw_touch(choose: Choose, part: range) -> Operation:
     return Touch(range(first, first + min(length, 9)), write=choose((True, True, False)))
 
 
+def draw_mremap(choose: Choose, part: range) -> Operation:
+    at, pages = somewhere(choose, part)
+    to = choose((None, None, None, part.start, part.stop - 2, part.stop + 3))
+    return Mremap(
+        at,
+        choose((pages, pages, 1, 0)),
+        choose((pages, pages + 1, 1, 2, 5, 0)),
+        choose((True, True, False)),
+        to,
+    )
+
+
+def draw_brk(choose: Choose, part: range) -> Operation:
+    return InHeap(Brk(choose((0, 1, 2, 3, 5, 9, -1))))
+
+
+def draw_mlock(choose: Choose, part: range) -> Operation:
+    return Mlock(*somewhere(choose, part), choose((False, False, True)))
+
+
+def draw_munlock(choose: Choose, part: range) -> Operation:
+    return Munlock(*somewhere(choose, part))
+
+
+def draw_mincore(choose: Choose, part: range) -> Operation:
+    return Mincore(*somewhere(choose, part))
+
+
+def draw_msync(choose: Choose, part: range) -> Operation:
+    return Msync(*somewhere(choose, part), choose((True, False)), choose((True, False)))
+
+
 FILE_DRAWS: Sequence[Draw] = (draw_mmap_shared, draw_mmap_file, draw_fallocate, draw_ftruncate)
 """In mode shared pages of files are only held against what must hold of every kernel, so they come seldom."""
 
@@ -231,6 +277,12 @@ DRAWN: Mapping[type[Operation], Sequence[Draw]] = {
     Munmap: (draw_munmap,),
     Mprotect: (draw_mprotect, draw_mprotect),
     Madvise: (draw_madvise,),
+    Mremap: 3 * (draw_mremap,),
+    Brk: 3 * (draw_brk,),
+    Mlock: (draw_mlock,),
+    Munlock: (draw_munlock,),
+    Mincore: (draw_mincore,),
+    Msync: (draw_msync,),
     Touch: 7 * (draw_touch,),
 }
 """How each operation is drawn; one that stands here more often is drawn more often."""
@@ -253,6 +305,8 @@ def draw_program(choose: Choose, kinds: Sequence[str] = KINDS) -> Program:
     can = [each for each in DRAWN if each in offered(kind)]
     does = [each for each in can if each is Touch or choose((True, False))]  # so that some come often
     draws = [draw for each in does for draw in DRAWN[each]]
+    if mode in ("apart", "shared"):  # where VMAs end, and the heap, belong to all threads
+        draws = [draw for draw in draws if draw not in (draw_mremap, draw_brk)]
     if mode == "shared":
         left_out = {draw_anywhere, *choose(((), FILE_DRAWS, FILE_DRAWS))}
         draws = [draw for draw in draws if draw not in left_out]

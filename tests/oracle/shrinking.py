@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from oracle.checking import check
-from oracle.programs import InLast, OnFile, Program
+from oracle.programs import InHeap, InLast, OnFile, Program
 from sim.mm import Operation, Touch
 
 
@@ -68,14 +68,14 @@ def _smaller(program: Program) -> Iterator[Program]:
 
 
 def _less(operation: Any) -> Iterator[Operation]:
-    if isinstance(operation, InLast | OnFile):
+    if isinstance(operation, InLast | OnFile | InHeap):
         for less in _less(operation.operation):
             yield replace(operation, operation=less)
     elif isinstance(operation, Touch):
         if len(operation.pages) > 1:
             yield replace(operation, pages=operation.pages[:1])
             yield replace(operation, pages=operation.pages[1:])
-    elif operation.pages > 1 and 0 < (getattr(operation, "at", None) or 0) < 1 << 34:
+    elif getattr(operation, "pages", 0) > 1 and 0 < (getattr(operation, "at", None) or 0) < 1 << 34:
         half = operation.pages // 2
         yield replace(operation, pages=half)
         yield replace(operation, at=operation.at + half, pages=operation.pages - half)
