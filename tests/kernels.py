@@ -27,6 +27,13 @@ LEAF = 512
 
 KINDS = ["linux", "rw", "adv"]
 
+MM_STRUCT = (
+    ("pgtables_bytes", "map_count", "page_table_lock", "mmap_lock.count"),
+    ("mmap_lock.owner", "mm_lock_seq", "hiwater_rss"),
+    ("hiwater_vm", "total_vm", "locked_vm", "data_vm"),
+)
+"""What lies together in 6.13."""
+
 _RECORDS = {"mmap": Mmap, "munmap": Munmap, "mprotect": Mprotect, "discard": Madvise}
 
 
@@ -41,6 +48,7 @@ _LINUX: dict[str, Any] = {
     "family": "linux",
     "switches": {"prefetchw_mmap_lock": True, "lru_drain_on_zap": True},
     "vma_lock": "rwsem",
+    "layout": {"mm_struct": MM_STRUCT},
     "flush": {"method": "ipi", "concurrent": True, "asids": 6},
     "limits": {"lru_batch": 4, "pcp_batch": 4, "pcp_high": 12, "gather_pages": 600, "max_map_count": 65530},
     "rwsem": RWSEM,

@@ -1,60 +1,126 @@
-"""The counters of a process (struct mm_struct; include/linux/mm.h and mm/mmap.c vm_stat_account, 6.13).
+"""The counters of a process (struct mm_struct; include/linux/mm.h and mm/vma.c, 6.13), and their lines.
 
-What a store to them costs is charged where the kernel makes it, on the lines that they lie in. Their values
-decide nothing yet; the check at the end of a run holds them against a recount.
+Their values decide how many VMAs there may be and whether a new peak is stored; the check at the end of a
+run holds them against a recount.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.mm import EXECUTE, WRITE, Kept, Rights, Walk
+from sim.designs.linux.activities import VMA_WORK
+from sim.engine import Steps
+from sim.hardware import Cpu
+from sim.mm import EXECUTE, PAGE_TABLE, WRITE, Kept, Rights, Walk
 from sim.quantities import PAGE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from sim.designs.linux.layout import MmLines
     from sim.designs.linux.vma import Vma
+
+_VM = ("total_vm", "data_vm", "exec_vm")
+_COUNTED = ("map_count", *_VM, "pgtables_bytes", "anon_pages")
 
 
 class MmCounters:
     """*map_count* VMAs; *total_vm* pages in them, of which *data_vm* may be written and *exec_vm* executed
-    but not written; *pgtables_bytes* of tables below the root; *anon_pages* present (rss_stat[MM_ANONPAGES]).
+    but not written; *pgtables_bytes* of tables below the root; *anon_pages* present (rss_stat[MM_ANONPAGES]);
+    *hiwater_vm* and *hiwater_rss*, what total_vm and the pages were at most when somebody looked.
+
+    There are no stacks that grow. Pages are counted on each cpu (percpu_counter), on no shared line.
     """
 
-    __slots__ = ("anon_pages", "data_vm", "exec_vm", "map_count", "pgtables_bytes", "total_vm")
+    __slots__ = (*_COUNTED, "_lines", "hiwater_rss", "hiwater_vm")
 
-    def __init__(self) -> None:
+    def __init__(self, lines: MmLines) -> None:
+        self._lines = lines
         self.map_count = 0
         self.total_vm = 0
         self.data_vm = 0
         self.exec_vm = 0
         self.pgtables_bytes = 0
         self.anon_pages = 0
+        self.hiwater_vm = 0
+        self.hiwater_rss = 0
 
-    def vm_stat_account(self, rights: Rights, pages: int) -> None:
-        """*pages* more, or fewer, may be used as *rights* say. There are no stacks that grow."""
-        self.total_vm += pages
+    # -- VMAs -----------------------------------------------------------------------------------------------
+
+    def read_map_count(self, cpu: Cpu) -> Steps[int]:
+        """Value: how many VMAs there are."""
+        yield from self._lines["map_count"].read(cpu, VMA_WORK)
+        return self.map_count
+
+    def add_vmas(self, cpu: Cpu, number: int) -> Steps[None]:
+        """map_count += *number*, under mmap_lock for writing."""
+        yield from self._lines["map_count"].store(cpu, VMA_WORK)
+        self.map_count += number
+
+    def may_expand_vm(self, cpu: Cpu, rights: Rights) -> Steps[None]:
+        """Look at the limits of address space and of data, which are never reached here."""
+        yield from self._lines["total_vm"].read(cpu, VMA_WORK)
         if rights & WRITE:
-            self.data_vm += pages
-        elif rights & EXECUTE:
-            self.exec_vm += pages
+            yield from self._lines["data_vm"].read(cpu, VMA_WORK)
 
-    def inc_nr_ptes(self) -> None:
+    def vm_stat_account(self, cpu: Cpu, rights: Rights, pages: int) -> Steps[None]:
+        """*pages* more, or fewer, may be used as *rights* say."""
+        yield from self._lines["total_vm"].store(cpu, VMA_WORK)
+        if rights & (WRITE | EXECUTE):
+            yield from self._lines["data_vm"].store(cpu, VMA_WORK)
+        for name in _kinds(rights):
+            setattr(self, name, getattr(self, name) + pages)
+
+    def account_unmapped(self, cpu: Cpu, vmas: Sequence[Vma]) -> Steps[None]:
+        """vms_complete_munmap_vmas: the peak is noted, then total_vm and the others are all stored."""
+        yield from self._lines["hiwater_vm"].read(cpu, PAGE_TABLE)  # update_hiwater_vm
+        yield from self._lines["total_vm"].read(cpu, PAGE_TABLE)
+        if self.hiwater_vm < self.total_vm:
+            yield from self._lines["hiwater_vm"].store(cpu, PAGE_TABLE)
+            self.hiwater_vm = self.total_vm
+        yield from self._lines["total_vm"].store(cpu, PAGE_TABLE)
+        yield from self._lines["data_vm"].store(cpu, PAGE_TABLE)
+        for vma in vmas:
+            for name in _kinds(vma.rights):
+                setattr(self, name, getattr(self, name) - vma.pages)
+
+    # -- page tables and pages ------------------------------------------------------------------------------
+
+    def inc_nr_ptes(self, cpu: Cpu) -> Steps[None]:
         """mm_inc_nr_ptes, mm_inc_nr_pmds, mm_inc_nr_puds: a table more."""
+        yield from self._lines["pgtables_bytes"].write(cpu, PAGE_TABLE)
         self.pgtables_bytes += PAGE_BYTES
 
-    def dec_nr_ptes(self) -> None:
+    def dec_nr_ptes(self, cpu: Cpu) -> Steps[None]:
         """mm_dec_nr_ptes and its brothers: a table less."""
+        yield from self._lines["pgtables_bytes"].write(cpu, PAGE_TABLE)
         self.pgtables_bytes -= PAGE_BYTES
+
+    def update_hiwater_rss(self, cpu: Cpu) -> Steps[None]:
+        """Before pages go: note the peak."""
+        yield from self._lines["rss_stat"].read(cpu, PAGE_TABLE)
+        yield from self._lines["hiwater_rss"].read(cpu, PAGE_TABLE)
+        if self.hiwater_rss < self.anon_pages:
+            yield from self._lines["hiwater_rss"].store(cpu, PAGE_TABLE)
+            self.hiwater_rss = self.anon_pages
+
+    # -- the end state --------------------------------------------------------------------------------------
 
     def recounted(self, vmas: Iterable[Vma], walk: Walk) -> Iterator[Kept]:
         """Each counter, and what counting the *vmas*, tables and entries again gives."""
-        again = MmCounters()
+        again = dict.fromkeys(_COUNTED, 0)
         for vma in vmas:
-            again.map_count += 1
-            again.vm_stat_account(vma.rights, vma.pages)
-        again.pgtables_bytes = (len(walk.tables) - 1) * PAGE_BYTES
-        again.anon_pages = sum(not entry.special for _, entry in walk.present)
-        for name in self.__slots__:
-            yield Kept(name, getattr(self, name), getattr(again, name))
+            again["map_count"] += 1
+            for name in _kinds(vma.rights):
+                again[name] += vma.pages
+        again["pgtables_bytes"] = (len(walk.tables) - 1) * PAGE_BYTES
+        again["anon_pages"] = sum(not entry.special for _, entry in walk.present)
+        for name in _COUNTED:
+            yield Kept(name, getattr(self, name), again[name])
+
+
+def _kinds(rights: Rights) -> tuple[str, ...]:
+    """The counters that have the pages of a VMA with *rights* in them (vm_stat_account)."""
+    if rights & WRITE:
+        return "total_vm", "data_vm"
+    return ("total_vm", "exec_vm") if rights & EXECUTE else ("total_vm",)

@@ -48,5 +48,6 @@ def _dontneed(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int) -> Steps[No
     if mm.switches.lru_drain_on_zap:
         yield from mm.lru.drain(cpu)
     gather = yield from tlb_gather_mmu(mm, cpu)
+    yield from mm.stat.update_hiwater_rss(cpu)
     yield from zap(mm, cpu, start, end, gather)
     yield from tlb_finish_mmu(mm, cpu, gather)

@@ -69,12 +69,13 @@ class MapleTree:
         "root_line",
     )
 
-    def __init__(self, machine: Machine, cpu: Cpu, cost: AtClock[Costs]) -> None:
+    def __init__(self, machine: Machine, cpu: Cpu, cost: AtClock[Costs], root_line: CacheLine) -> None:
+        """*root_line* is that of the root pointer, mm_mt."""
         self._machine = machine
         self._cost = cost
         self._starts: list[int] = []
         self._vmas: list[Vma] = []
-        self.root_line = machine.line("mm_mt", cpu.socket, owner=cpu.id)
+        self.root_line = root_line
         self._root = self._new_node(cpu, 0)
 
     def __iter__(self) -> Iterator[Vma]:

@@ -42,25 +42,21 @@ _VMA_LINES = 3
 class LinuxMm(AddressSpace):
     """What the operations on one process work on.
 
-    Lines of mm_struct that are written while others look on (offsets as in 6.13): mmap_lock.count; the line
-    of mmap_lock.owner, osq and wait list; what VMA locks share; map_count, total_vm and data_vm; the tree's
-    root; pgtables_bytes with page_table_lock; tlb_flush_pending; context.tlb_gen. The values of the counters
-    are in *stat*.
+    *lines* are the fields of mm_struct that are written while others look on, as the design file lays them
+    out; the values of the counters are in *stat*.
     """
 
     __slots__ = (
         "cost",
-        "counters_line",
-        "flush_pending",
         "gathers",
         "kernel",
+        "lines",
         "lru",
         "mmap_lock",
         "page_table_lock",
         "pages",
         "stat",
         "switches",
-        "tables_line",
         "tlb",
         "tree",
         "vma_locks",
@@ -75,31 +71,29 @@ class LinuxMm(AddressSpace):
         self.cost = kernel.cost
         self.switches = kernel.spec.switches
 
-        def line(name: str, lines: int = 1) -> CacheLine:
-            return machine.line(f"mm.{name}", cpu.socket, owner=cpu.id, lines=lines)
+        def line(name: str) -> CacheLine:
+            return machine.line(f"mm.{name}", cpu.socket, owner=cpu.id)
 
+        self.lines = lines = kernel.spec.layout.lay_out(machine, cpu)
         self.mmap_lock = RwSem(
             "mmap_lock",
-            line("mmap_lock.count"),
-            line("mmap_lock.owner"),
+            lines["mmap_lock.count"],
+            lines["mmap_lock.owner"],
             kernel.osq_nodes,
             kernel.scheduler,
             LOCK_MMAP,
             kernel.spec.rwsem,
         )
         self.vma_locks = VMA_LOCKS[kernel.spec.vma_lock](
-            Site(machine, line, kernel.nodes, kernel.osq_nodes, kernel.scheduler, kernel.spec.rwsem)
+            Site(machine, lines, line, kernel.nodes, kernel.osq_nodes, kernel.scheduler, kernel.spec.rwsem)
         )
-        self.stat = MmCounters()
-        self.counters_line = line("total_vm", lines=2)
-        self.tables_line = line("pgtables_bytes")
+        self.stat = MmCounters(lines)
         self.page_table_lock = QueuedSpinLock(
-            kernel.nodes, self.tables_line, LOCK_PAGE_TABLE, "page_table_lock"
+            kernel.nodes, lines["page_table_lock"], LOCK_PAGE_TABLE, "page_table_lock"
         )
-        self.flush_pending = line("tlb_flush_pending")
         self.gathers = 0  # mm->tlb_flush_pending
-        self.tree = MapleTree(machine, cpu, self.cost)
-        self.tlb = make_flush(machine, line("context.tlb_gen"), kernel.spec.flush)
+        self.tree = MapleTree(machine, cpu, self.cost, lines["mm_mt"])
+        self.tlb = make_flush(machine, lines["context.tlb_gen"], kernel.spec.flush, mask=lines["mm_cpumask"])
         self.root = PageTablePage(machine, LEVELS, 0, -1, cpu.socket, maker=cpu.id)
 
     def activate(self, cpu: Cpu) -> None:
@@ -177,9 +171,10 @@ class LinuxMm(AddressSpace):
         vma.detached = True
         yield from vma.lock.mark_detached(cpu)
 
-    def may_split(self) -> bool:
-        """Whether there may be one VMA more (__split_vma, sysctl vm.max_map_count)."""
-        return self.stat.map_count < self.kernel.spec.limits.max_map_count
+    def may_split(self, cpu: Cpu) -> Steps[bool]:
+        """Whether there may be one VMA more (split_vma, sysctl vm.max_map_count)."""
+        count = yield from self.stat.read_map_count(cpu)
+        return count < self.kernel.spec.limits.max_map_count
 
     # -- VMAs -----------------------------------------------------------------------------------------------
 

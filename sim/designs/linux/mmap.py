@@ -6,7 +6,7 @@ from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.fault import populate
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.munmap import unmap_locked
-from sim.designs.linux.vma import Area, may_share
+from sim.designs.linux.vma import Area, Vma, may_share
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import SYSCALL, Errno, Mmap, beyond_user_memory
@@ -29,9 +29,9 @@ def mmap(mm: LinuxMm, cpu: Cpu, asked: Mmap) -> Steps[int | Errno]:
     if not isinstance(start, Errno):
         end = start + pages
         cpu.work(mm.cost.mmap_region, VMA_WORK)
+        yield from mm.stat.may_expand_vm(cpu, asked.rights)
         yield from _map_region(mm, cpu, start, end, Area(asked.rights))
-        yield from mm.counters_line.store(cpu, VMA_WORK)  # map_count, total_vm, data_vm
-        mm.stat.vm_stat_account(asked.rights, pages)
+        yield from mm.stat.vm_stat_account(cpu, asked.rights, pages)
     yield from mm.write_unlock(cpu)
     if asked.populate and not isinstance(start, Errno):
         yield from populate(mm, cpu, start, pages)
@@ -41,11 +41,15 @@ def mmap(mm: LinuxMm, cpu: Cpu, asked: Mmap) -> Steps[int | Errno]:
 def _place(mm: LinuxMm, cpu: Cpu, asked: Mmap) -> Steps[int | Errno]:
     """Limits, __get_unmapped_area, and what MAP_FIXED replaces. Value: the first page of the new mapping."""
     pages, limits = asked.pages, mm.kernel.spec.limits
-    if mm.stat.map_count > limits.max_map_count or pages > mm.kernel.total_pages:  # __vm_enough_memory
+    count = yield from mm.stat.read_map_count(cpu)
+    if count > limits.max_map_count or pages > mm.kernel.total_pages:  # __vm_enough_memory
         return Errno.ENOMEM
     if asked.at is None:
         found = yield from mm.tree.empty_area_rev(cpu, pages, FIRST_PAGE, HIGHEST_PAGE)
-        return Errno.ENOMEM if found is None else found
+        if found is None:
+            return Errno.ENOMEM
+        yield from _read_both(cpu, mm.tree.around(found))  # unmapped_area_topdown: stacks keep a gap
+        return found
     if beyond_user_memory(asked.at, pages):
         return Errno.ENOMEM
     if mm.tree.overlapping(asked.at, asked.at + pages):
@@ -62,10 +66,8 @@ def _place(mm: LinuxMm, cpu: Cpu, asked: Mmap) -> Steps[int | Errno]:
 def _map_region(mm: LinuxMm, cpu: Cpu, start: int, end: int, area: Area) -> Steps[None]:
     """vma_merge_new_range, or a new VMA."""
     yield from mm.tree.find(cpu, start)
+    yield from _read_both(cpu, mm.tree.around(start))
     before, after = mm.tree.neighbours(start, end)
-    for neighbour in (before, after):
-        if neighbour is not None:
-            yield from neighbour.line.read(cpu, VMA_WORK)
     if before is not None and not before.joins(area, start, None):
         before = None
     if after is not None and not after.is_joined_by(area, end, None):
@@ -77,7 +79,7 @@ def _map_region(mm: LinuxMm, cpu: Cpu, start: int, end: int, area: Area) -> Step
         vma = mm.new_vma(cpu, start, end, area)
         yield from vma.lock.start_write(cpu)
         yield from mm.tree.insert(cpu, vma)
-        mm.stat.map_count += 1
+        yield from mm.stat.add_vmas(cpu, 1)
         return
     cpu.work(mm.cost.vma_merge, VMA_WORK)
     yield from keep.lock.start_write(cpu)
@@ -86,9 +88,16 @@ def _map_region(mm: LinuxMm, cpu: Cpu, start: int, end: int, area: Area) -> Step
         yield from after.lock.start_write(cpu)
         before.inherit(after)
         yield from mm.detach(cpu, after)
-        mm.stat.map_count -= 1
+        yield from mm.stat.add_vmas(cpu, -1)
         end = after.end
         cpu.work(mm.cost.vma_free, VMA_WORK)
     yield from keep.line.store(cpu, VMA_WORK)
     absorbed = [after] if keep is before and after is not None else []
     yield from mm.tree.extend(cpu, keep, min(keep.start, start), max(keep.end, end), *absorbed)
+
+
+def _read_both(cpu: Cpu, neighbours: tuple[Vma | None, Vma | None]) -> Steps[None]:
+    """Look at the VMAs on both sides of a place, whether they touch it or not."""
+    for vma in neighbours:
+        if vma is not None:
+            yield from vma.line.read(cpu, VMA_WORK)

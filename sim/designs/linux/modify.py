@@ -18,12 +18,12 @@ def split(mm: LinuxMm, cpu: Cpu, vma: Vma, at: int) -> Steps[Vma]:
     yield from vma.line.read(cpu, VMA_WORK)
     upper = mm.new_vma(cpu, at, vma.end, vma.area, pgoff=vma.pgoff + at - vma.start, like=vma)
     yield from vma.lock.start_write(cpu)
-    upper.lock.start_write_new()
+    yield from upper.lock.start_write(cpu)
     if vma.anon_vma is not None:
         yield from mm.link_anon_vma(cpu, vma.anon_vma)  # anon_vma_clone
     yield from vma.line.store(cpu, VMA_WORK)
     yield from mm.tree.split(cpu, vma, upper)
-    mm.stat.map_count += 1
+    yield from mm.stat.add_vmas(cpu, 1)
     return upper
 
 
@@ -48,11 +48,13 @@ def modify(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, area: Area) ->
     if left is not None or right is not None:
         return (yield from _join(mm, cpu, vma, start, end, left, right))
     if vma.start < start:
-        if not mm.may_split():
+        may = yield from mm.may_split(cpu)
+        if not may:
             return Errno.ENOMEM
         vma = yield from split(mm, cpu, vma, start)
     if vma.end > end:
-        if not mm.may_split():
+        may = yield from mm.may_split(cpu)
+        if not may:
             return Errno.ENOMEM
         yield from split(mm, cpu, vma, end)
     return vma
@@ -81,7 +83,7 @@ def _join(
         yield from mm.tree.extend(cpu, keep, low, high, *gone)
         for each in gone:
             yield from mm.detach(cpu, each)
-            mm.stat.map_count -= 1
+            yield from mm.stat.add_vmas(cpu, -1)
             if each.anon_vma is not None:
                 yield from mm.link_anon_vma(cpu, each.anon_vma)  # unlink_anon_vmas
             cpu.work(mm.cost.vma_free, VMA_WORK)

@@ -22,6 +22,7 @@ from sim.mm import (
     PAGE_TABLE,
     SLOTS,
     SYSCALL,
+    WRITE,
     Errno,
     Mprotect,
     Present,
@@ -71,16 +72,17 @@ def _fixup(
     before = vma.rights
     if before == rights:
         return None
+    if rights & WRITE:
+        yield from mm.stat.may_expand_vm(cpu, rights)
     part = yield from modify(mm, cpu, vma, start, end, vma.area.with_rights(rights))
     if isinstance(part, Errno):
         return part
     yield from part.lock.start_write(cpu)
     yield from part.line.store(cpu, VMA_WORK)
-    mm.stat.vm_stat_account(before, start - end)
-    mm.stat.vm_stat_account(rights, end - start)
     part.area = part.area.with_rights(rights)
     yield from _change_protection(mm, cpu, start, end, rights, gather)
-    yield from mm.counters_line.store(cpu, VMA_WORK)  # vm_stat_account
+    yield from mm.stat.vm_stat_account(cpu, before, start - end)
+    yield from mm.stat.vm_stat_account(cpu, rights, end - start)
     return None
 
 

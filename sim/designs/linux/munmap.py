@@ -16,7 +16,7 @@ from sim.designs.linux.vma import Vma
 from sim.designs.linux.zap import zap
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import PAGE_TABLE, SYSCALL, Errno, Munmap, beyond_user_memory
+from sim.mm import SYSCALL, Errno, Munmap, beyond_user_memory
 
 
 def munmap(mm: LinuxMm, cpu: Cpu, asked: Munmap) -> Steps[Errno | None]:
@@ -49,21 +49,29 @@ def _gather(mm: LinuxMm, cpu: Cpu, start: int, end: int) -> Steps[list[Vma] | Er
     yield from mm.tree.find(cpu, start)
     cpu.work(mm.cost.munmap_gather, VMA_WORK)
     vmas = mm.tree.overlapping(start, end)
-    if vmas and vmas[0].start < start:
-        # Only a hole in the middle of a VMA makes one more.
-        if end < vmas[0].end and not mm.may_split():
-            return Errno.ENOMEM
+    if not vmas:
+        return []
+    if vmas[0].start < start:
+        if end < vmas[0].end:  # only a hole in the middle of a VMA makes one more
+            may = yield from mm.may_split(cpu)
+            if not may:
+                return Errno.ENOMEM
         vmas[0] = yield from split(mm, cpu, vmas[0], start)
-    if vmas and vmas[-1].end > end:
+    before, _ = mm.tree.around(vmas[0].start)
+    if before is not None:
+        yield from before.line.read(cpu, VMA_WORK)  # where free_pgtables may begin
+    if vmas[-1].end > end:
         yield from split(mm, cpu, vmas[-1], end)
     for vma in vmas:
         yield from vma.lock.start_write(cpu)
         yield from vma.line.store(cpu, VMA_WORK)
         yield from mm.detach(cpu, vma)
         yield from mm.tree.remove(cpu, vma)
-    if vmas:
-        yield from mm.counters_line.store(cpu, VMA_WORK)
-        mm.stat.map_count -= len(vmas)
+    _, after = mm.tree.around(vmas[-1].end)
+    if after is not None:
+        yield from after.line.read(cpu, VMA_WORK)  # and where it must end
+    yield from mm.stat.add_vmas(cpu, -len(vmas))
+    yield from mm.lines["locked_vm"].store(cpu, VMA_WORK)  # none of it is locked; stored all the same
     return vmas
 
 
@@ -74,6 +82,7 @@ def _complete(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> Steps[None]:
         yield from mm.lru.drain(cpu)
     cpu.work(mm.cost.munmap_complete, VMA_WORK)
     gather = yield from tlb_gather_mmu(mm, cpu)
+    yield from mm.stat.update_hiwater_rss(cpu)
     for vma in vmas:
         yield from zap(mm, cpu, vma.start, vma.end, gather)
     for vma in vmas:
@@ -82,7 +91,6 @@ def _complete(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> Steps[None]:
     floor, ceiling = hole_around(mm, start, end)
     yield from free_pgtables(mm, cpu, start, end, floor, ceiling, gather)
     yield from tlb_finish_mmu(mm, cpu, gather)
-    yield from mm.counters_line.store(cpu, PAGE_TABLE)  # total_vm, data_vm, exec_vm
-    for vma in vmas:
-        mm.stat.vm_stat_account(vma.rights, -vma.pages)
+    yield from mm.stat.account_unmapped(cpu, vmas)
+    for _ in vmas:
         cpu.work(mm.cost.vma_free, VMA_WORK)  # call_rcu

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import PositiveInt, model_validator
 
 from sim.designs.base import DesignSpec, OneOf
+from sim.designs.linux.layout import Layout
 from sim.designs.linux.vma_locks import VMA_LOCKS
 from sim.errors import RuleError
 from sim.hardware import MachineSpec
@@ -123,6 +124,8 @@ class LinuxSpec(DesignSpec):
     vma_lock: Annotated[str, OneOf(VMA_LOCKS)]
     """What a fault locks instead of mmap_lock, where that works: `none` (until 6.3), or a `rwsem` in each VMA
     (6.4 to 6.14)."""
+    layout: Layout
+    """Which fields share a cache line."""
     flush: FlushSpec
     """How other cpus' TLBs are flushed."""
     limits: Limits

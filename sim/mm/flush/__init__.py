@@ -13,28 +13,31 @@ from sim.mm.flush.spec import FlushSpec
 from sim.mm.flush.tracked import TrackedFlush
 
 
-def _ipi(machine: Machine, line: CacheLine, spec: FlushSpec) -> SwitchedFlush:
-    return SynchronousFlush(machine, line, concurrent=spec.concurrent)
+def _ipi(machine: Machine, line: CacheLine, spec: FlushSpec, mask: CacheLine | None) -> SwitchedFlush:
+    return SynchronousFlush(machine, line, concurrent=spec.concurrent, mask=mask)
 
 
-def _broadcast(machine: Machine, line: CacheLine, spec: FlushSpec) -> SwitchedFlush:
+def _broadcast(machine: Machine, line: CacheLine, spec: FlushSpec, mask: CacheLine | None) -> SwitchedFlush:
     assert spec.broadcast_from is not None
-    return BroadcastFlush(machine, line, concurrent=spec.concurrent, start=spec.broadcast_from)
+    return BroadcastFlush(machine, line, concurrent=spec.concurrent, start=spec.broadcast_from, mask=mask)
 
 
-METHODS: Final[Mapping[str, Callable[[Machine, CacheLine, FlushSpec], SwitchedFlush]]] = {
+METHODS: Final[Mapping[str, Callable[[Machine, CacheLine, FlushSpec, CacheLine | None], SwitchedFlush]]] = {
     "ipi": _ipi,
     "broadcast": _broadcast,
 }
-"""How each method of Linux's kind is made, on the line that counts the space's flushes."""
+"""How each method of Linux's kind is made, on the line of the space's flushes and that of its mask."""
 
 
-def make_flush(machine: Machine, generation_line: CacheLine, spec: FlushSpec) -> SwitchedFlush:
-    """The flush that *spec* asks for. Raises `ModelError` where the machine has no broadcast."""
+def make_flush(
+    machine: Machine, generation_line: CacheLine, spec: FlushSpec, *, mask: CacheLine | None = None
+) -> SwitchedFlush:
+    """The flush that *spec* asks for; *mask* is the line of mm_cpumask, if it is not to be one of its own.
+    Raises `ModelError` where the machine has no broadcast."""
     refusal = spec.refuses(machine.spec)
     if refusal is not None:
         raise ModelError(refusal)
-    return METHODS[spec.method](machine, generation_line, spec)
+    return METHODS[spec.method](machine, generation_line, spec, mask)
 
 
 __all__ = [

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
+from sim.designs.linux.layout import MmLines
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu, Machine
 from sim.sync import QueueNodes, RwSemTuning, Scheduler
@@ -27,8 +28,10 @@ class Site:
     """What the locks of one process are made of."""
 
     machine: Machine
+    lines: MmLines
+    """The lines of mm_struct's fields."""
     line: Callable[[str], CacheLine]
-    """A line of mm_struct."""
+    """A line for a field that no kernel has; a lock of one's own may need it."""
     nodes: QueueNodes
     osq_nodes: QueueNodes
     scheduler: Scheduler
@@ -57,10 +60,6 @@ class VmaLock(ABC):
 
         Again in the same section it does nothing. The caller holds mmap_lock for writing.
         """
-
-    @abstractmethod
-    def start_write_new(self) -> None:
-        """The same for a VMA that nobody else has seen yet: it takes no time."""
 
     def contradiction(self) -> str | None:
         """No thread runs: what is wrong with its state, if anything, as the rest of a sentence on its VMA."""

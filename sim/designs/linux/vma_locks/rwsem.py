@@ -15,14 +15,14 @@ from sim.sync import RwSem
 
 
 class RwSemVmaLocks(VmaLocks):
-    """mm_lock_seq, on a line of its own, and how rwsems are made."""
+    """mm_lock_seq, and how rwsems are made."""
 
     __slots__ = ("_site", "sequence", "sequence_line")
 
     def __init__(self, site: Site) -> None:
         self._site = site
         self.sequence = 0
-        self.sequence_line = site.line("mm_lock_seq")
+        self.sequence_line = site.lines["mm_lock_seq"]
 
     def new(self, cpu: Cpu, start: int) -> RwSemVmaLock:
         site = self._site
@@ -56,6 +56,7 @@ class RwSemVmaLock(VmaLock):
         taken = yield from self._rwsem.read_trylock(cpu)
         if not taken:
             return False
+        yield from self._mm.sequence_line.read(cpu, VMA_WORK)
         if self._mark == self._mm.sequence:  # a writer has come and gone since the first look
             yield from self._rwsem.read_unlock(cpu)
             return False
@@ -65,14 +66,12 @@ class RwSemVmaLock(VmaLock):
         return self._rwsem.read_unlock(cpu)
 
     def start_write(self, cpu: Cpu) -> Steps[None]:
+        yield from self._mm.sequence_line.read(cpu, LOCK_VMA)
         if self._mark == self._mm.sequence:
             return
         yield from self._rwsem.write_lock(cpu)
         self._mark = self._mm.sequence
         yield from self._rwsem.write_unlock(cpu)
-
-    def start_write_new(self) -> None:
-        self._mark = self._mm.sequence
 
     def contradiction(self) -> str | None:
         if self._mark <= self._mm.sequence:
