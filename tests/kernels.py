@@ -46,7 +46,7 @@ _LINUX: dict[str, Any] = {
     "name": "linux",
     "title": "Linux for tests",
     "family": "linux",
-    "switches": {"prefetchw_mmap_lock": True, "lru_drain_on_zap": True},
+    "switches": {"prefetchw_mmap_lock": True, "lru_drain_on_zap": True, "mm_lock_seq": "end"},
     "vma_lock": "rwsem",
     "layout": {"mm_struct": MM_STRUCT},
     "flush": {"method": "ipi", "concurrent": True, "asids": 6},
@@ -54,6 +54,11 @@ _LINUX: dict[str, Any] = {
     "rwsem": RWSEM,
     "costs": _each_cost("linux"),
 }
+
+RWSEM_LOCK: dict[str, Any] = {"vma_lock": "rwsem"}
+"""What a Linux design file says of its VMA locks until 6.14."""
+REFCOUNT_LOCK: dict[str, Any] = {"vma_lock": "refcount", "switches": {"mm_lock_seq": "seqcount"}}
+"""And since 6.15."""
 
 _CORTENMM: dict[str, Any] = {
     "title": "CortenMM for tests",

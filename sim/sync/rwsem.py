@@ -1,8 +1,8 @@
 """Linux's reader-writer semaphore (kernel/locking/rwsem.c, 6.13), as accesses to cache lines.
 
 Two lines matter: *count* (writer bit, reader count, WAITERS and HANDOFF flags), which every acquire and
-release writes, and the *owner* line (owner, osq, wait_lock and wait_list lie together). Struct mm_struct is
-laid out so that they are different lines.
+release writes, and the *owner* line (owner, osq, wait_lock and wait_list lie together). In mm_struct
+they are two lines in most versions, and in some one (`layout` of a Linux design).
 
 The owner field says more than who writes, and at other times than count does: a writer sets it after count
 and clears it before, readers set it and leave it. The head of the OSQ goes by it:

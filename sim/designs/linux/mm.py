@@ -12,6 +12,7 @@ from sim.designs.linux.counters import MmCounters
 from sim.designs.linux.maple import MapleTree
 from sim.designs.linux.vma import AnonVma, Area, Vma
 from sim.designs.linux.vma_locks import VMA_LOCKS, Site
+from sim.designs.linux.vma_locks.sequence import MmLockSeq
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu
 from sim.mm import (
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from sim.designs.linux.kernel import LinuxKernel
 
 LOCK_MMAP = "lock: mmap_lock"
-
-_VMA_LINES = 3
 
 
 class LinuxMm(AddressSpace):
@@ -85,7 +84,16 @@ class LinuxMm(AddressSpace):
             kernel.spec.rwsem,
         )
         self.vma_locks = VMA_LOCKS[kernel.spec.vma_lock](
-            Site(machine, lines, line, kernel.nodes, kernel.osq_nodes, kernel.scheduler, kernel.spec.rwsem)
+            Site(
+                machine,
+                lines,
+                line,
+                kernel.nodes,
+                kernel.osq_nodes,
+                kernel.scheduler,
+                kernel.spec.rwsem,
+                MmLockSeq(lines["mm_lock_seq"], seqcount=self.switches.mm_lock_seq == "seqcount"),
+            )
         )
         self.stat = MmCounters(lines)
         self.page_table_lock = QueuedSpinLock(
@@ -159,8 +167,11 @@ class LinuxMm(AddressSpace):
             yield from vma.line.read(cpu, VMA_WORK)
             locked = yield from vma.lock.start_read(cpu)
             if not locked:
+                if vma.lock.is_detached:
+                    continue
                 return None
-            if not vma.detached and vma.start <= page < vma.end:
+            # It may be another VMA by now, even one of another process.
+            if vma.mm is self and not vma.detached and vma.start <= page < vma.end:
                 return vma
             yield from vma.lock.end_read(cpu)
             if not vma.detached:
@@ -189,11 +200,25 @@ class LinuxMm(AddressSpace):
         like: Vma | None = None,
     ) -> Vma:
         """vm_area_alloc, or vm_area_dup of *like*: struct and lock from the cpu's slab, their lines in its
-        cache."""
+        cache, or a VMA that this cpu has freed."""
         cpu.work(self.cost.vma_alloc, VMA_WORK)
+        name = f"VMA {start:#x}"
+        freed = self.kernel.freed_vmas[cpu.id]
+        if freed:
+            vma = freed.pop()
+            vma.line.name = name
+            self.vma_locks.renew(vma.lock, start)
+            vma.set_up(start, end, area, self, pgoff=pgoff, like=like)
+            return vma
         lock = self.vma_locks.new(cpu, start)
-        line = self.machine.line(f"VMA {start:#x}", cpu.socket, owner=cpu.id, lines=_VMA_LINES)
-        return Vma(start, end, area, line, lock, pgoff=pgoff, like=like)
+        line = self.machine.line(name, cpu.socket, owner=cpu.id, lines=self.vma_locks.vma_lines)
+        return Vma(start, end, area, line, lock, self, pgoff=pgoff, like=like)
+
+    def free_vma(self, cpu: Cpu, vma: Vma) -> None:
+        """vm_area_free, of a VMA that has left the tree: by call_rcu, or at once if it may be used again."""
+        cpu.work(self.cost.vma_free, VMA_WORK)
+        if self.vma_locks.reuse_vmas:
+            self.kernel.freed_vmas[cpu.id].append(vma)
 
     def new_anon_vma(self, cpu: Cpu) -> AnonVma:
         """anon_vma_alloc."""

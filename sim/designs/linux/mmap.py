@@ -78,22 +78,24 @@ def _map_region(mm: LinuxMm, cpu: Cpu, start: int, end: int, area: Area) -> Step
     if keep is None:
         vma = mm.new_vma(cpu, start, end, area)
         yield from vma.lock.start_write(cpu)
+        yield from vma.lock.mark_attached(cpu)
         yield from mm.tree.insert(cpu, vma)
         yield from mm.stat.add_vmas(cpu, 1)
         return
     cpu.work(mm.cost.vma_merge, VMA_WORK)
     yield from keep.lock.start_write(cpu)
-    if before is not None and after is not None:
-        # The gap closes: the upper VMA goes, the lower one covers all.
-        yield from after.lock.start_write(cpu)
-        before.inherit(after)
-        yield from mm.detach(cpu, after)
-        yield from mm.stat.add_vmas(cpu, -1)
-        end = after.end
-        cpu.work(mm.cost.vma_free, VMA_WORK)
-    yield from keep.line.store(cpu, VMA_WORK)
-    absorbed = [after] if keep is before and after is not None else []
-    yield from mm.tree.extend(cpu, keep, min(keep.start, start), max(keep.end, end), *absorbed)
+    if before is None or after is None:
+        yield from keep.line.store(cpu, VMA_WORK)
+        yield from mm.tree.extend(cpu, keep, min(keep.start, start), max(keep.end, end))
+        return
+    # The gap closes: the upper VMA goes, the lower one covers all.
+    yield from after.lock.start_write(cpu)
+    before.inherit(after)
+    yield from before.line.store(cpu, VMA_WORK)
+    yield from mm.tree.extend(cpu, before, before.start, after.end, after)
+    yield from mm.detach(cpu, after)
+    yield from mm.stat.add_vmas(cpu, -1)
+    mm.free_vma(cpu, after)
 
 
 def _read_both(cpu: Cpu, neighbours: tuple[Vma | None, Vma | None]) -> Steps[None]:

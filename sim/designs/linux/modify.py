@@ -22,6 +22,7 @@ def split(mm: LinuxMm, cpu: Cpu, vma: Vma, at: int) -> Steps[Vma]:
     if vma.anon_vma is not None:
         yield from mm.link_anon_vma(cpu, vma.anon_vma)  # anon_vma_clone
     yield from vma.line.store(cpu, VMA_WORK)
+    yield from upper.lock.mark_attached(cpu)
     yield from mm.tree.split(cpu, vma, upper)
     yield from mm.stat.add_vmas(cpu, 1)
     return upper
@@ -86,7 +87,7 @@ def _join(
             yield from mm.stat.add_vmas(cpu, -1)
             if each.anon_vma is not None:
                 yield from mm.link_anon_vma(cpu, each.anon_vma)  # unlink_anon_vmas
-            cpu.work(mm.cost.vma_free, VMA_WORK)
+            mm.free_vma(cpu, each)
     else:
         yield from vma.line.store(cpu, VMA_WORK)
         lower, upper, at = (keep, vma, end) if keep is left else (vma, keep, start)

@@ -92,5 +92,5 @@ def _complete(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> Steps[None]:
     yield from free_pgtables(mm, cpu, start, end, floor, ceiling, gather)
     yield from tlb_finish_mmu(mm, cpu, gather)
     yield from mm.stat.account_unmapped(cpu, vmas)
-    for _ in vmas:
-        cpu.work(mm.cost.vma_free, VMA_WORK)  # call_rcu
+    for vma in vmas:
+        mm.free_vma(cpu, vma)

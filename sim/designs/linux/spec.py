@@ -27,6 +27,9 @@ class Switches(Spec):
     """Every user fault prefetches mmap_lock for writing (until 6.15)."""
     lru_drain_on_zap: bool
     """munmap drains the cpu's LRU batch before it zaps (until 6.13)."""
+    mm_lock_seq: Literal["end", "seqcount"]
+    """Where a write section counts the sequence of VMA locks: at its `end` only (until 6.13), or as a
+    `seqcount` at its beginning too."""
 
 
 class Limits(Spec):
@@ -122,8 +125,8 @@ class LinuxSpec(DesignSpec):
     switches: Switches
     """What differs between kernel versions."""
     vma_lock: Annotated[str, OneOf(VMA_LOCKS)]
-    """What a fault locks instead of mmap_lock, where that works: `none` (until 6.3), or a `rwsem` in each VMA
-    (6.4 to 6.14)."""
+    """What a fault locks instead of mmap_lock, where that works: `none` (until 6.3), a `rwsem` in each VMA
+    (6.4 to 6.14) or a `refcount` in it (since 6.15)."""
     layout: Layout
     """Which fields share a cache line."""
     flush: FlushSpec
