@@ -218,6 +218,21 @@ class CacheLine:
             self.busy_until = cpu.engine._now + occupancy
             cpu.pay(latency, activity)
 
+    def beside(self, cpu: Cpu, activity: str, *, write: bool) -> Steps[None]:
+        """A load or store by *cpu* that left together with one to the line next to it, which is over.
+
+        Where the line is free it has come in the same burst; else the access waits like any other.
+        """
+        if self._must_queue(cpu):
+            yield from self.store(cpu, activity) if write else self.read(cpu, activity)
+            return
+        if write:
+            self._take(cpu.id)
+        else:
+            self._share(cpu.id)
+        cpu.stall(self.fabric.adjacent, activity)
+        self.busy_until = cpu.now
+
     def held_by(self, cpu: Cpu) -> bool:
         """Whether *cpu* has a valid copy."""
         return bool(cpu.bit & self.sharers) or (self.owner == cpu.id and not self.sharers)

@@ -2,9 +2,10 @@
 
 from sim.designs.base import Family
 from sim.designs.linux.kernel import LinuxKernel
+from sim.designs.linux.slab import SlabObject
 from sim.designs.linux.spec import LinuxSpec
 from sim.designs.linux.vma_locks import VMA_LOCKS, Site, VmaLock, VmaLocks
 
 FAMILY = Family("linux", LinuxSpec, LinuxKernel)
 
-__all__ = ["FAMILY", "VMA_LOCKS", "LinuxKernel", "LinuxSpec", "Site", "VmaLock", "VmaLocks"]
+__all__ = ["FAMILY", "VMA_LOCKS", "LinuxKernel", "LinuxSpec", "Site", "SlabObject", "VmaLock", "VmaLocks"]

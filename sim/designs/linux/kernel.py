@@ -8,8 +8,12 @@ from typing import ClassVar
 from sim.designs.base import DesignSpec, Kernel
 from sim.designs.linux.lru import Lru
 from sim.designs.linux.page_alloc import PageAllocator
+from sim.designs.linux.rcu import TreeRcu
+from sim.designs.linux.slab import SlabCaches
 from sim.designs.linux.space import LinuxSpace
 from sim.designs.linux.spec import LinuxSpec
+from sim.designs.linux.vma import AnonVma
+from sim.designs.linux.vma_locks import VMA_LOCKS
 from sim.engine import Steps
 from sim.engine.costs import at_clock
 from sim.hardware import Cpu, Machine
@@ -41,7 +45,9 @@ class LinuxKernel(Kernel):
         "nodes",
         "osq_nodes",
         "pages",
+        "rcu",
         "scheduler",
+        "slabs",
         "spec",
         "total_pages",
     )
@@ -59,6 +65,15 @@ class LinuxKernel(Kernel):
         self.cost = at_clock(spec.costs, machine.spec.clock)
         self.pages = self._make_allocator()
         self.total_pages = sum(pool.buddy.managed for pool in self.pages.buddies())
+        self.rcu = TreeRcu(machine, spec.rcu)
+        self.slabs = SlabCaches(
+            machine,
+            self.pages,
+            self.nodes,
+            self.rcu,
+            spec.slab,
+            separate_locks=VMA_LOCKS[spec.vma_lock].separate,
+        )
         self.lru = Lru(machine, self.pages, spec.limits.lru_batch, self.cost, self.nodes)
         self._boot()
 
@@ -74,6 +89,7 @@ class LinuxKernel(Kernel):
         for cpu in self.machine.cpus:
             waiting = int(draw() * self.spec.limits.lru_batch)
             self.lru.boot(cpu, self.pages.boot(cpu, waiting, draw))
+        self.slabs.boot(draw)
 
     def new_process(self, cpu: Cpu) -> LinuxSpace:
         return LinuxSpace(self, cpu)
@@ -82,12 +98,44 @@ class LinuxKernel(Kernel):
     def memory(self) -> PhysicalMemory:
         return self.pages
 
+    def note_switch(self, cpu: Cpu) -> Steps[None]:
+        self.rcu.quiescent(cpu)
+        return
+        yield
+
     def references(self) -> Iterator[Reference]:
-        return self.lru.references()
+        yield from self.lru.references()
+        yield from self.slabs.references()
 
     def verify(self, loaded: Mapping[AddressSpace, Sequence[Cpu]], held: Iterable[Reference] = ()) -> None:
         structures_agree(self.lru.contradictions())
+        structures_agree(self.slabs.contradictions())
         super().verify(loaded, held)
+        structures_agree(self._lost_objects(loaded))
+
+    def _lost_objects(self, spaces: Iterable[AddressSpace]) -> Iterator[str]:
+        """Objects that somebody has are those of VMAs in trees, and nodes of trees."""
+        vmas = nodes = links = 0
+        anon_vmas: set[AnonVma] = set()
+        for space in spaces:
+            assert isinstance(space, LinuxSpace)
+            nodes += space.tree.nodes()
+            for vma in space.tree:
+                vmas += 1
+                links += len(vma.chain)
+                anon_vmas.update(vma.chain)
+        slabs = self.slabs
+        counted = {
+            slabs.vm_area_struct: vmas,
+            slabs.maple_node: nodes,
+            slabs.anon_vma_chain: links,
+            slabs.anon_vma: len(anon_vmas),
+        }
+        if slabs.vma_lock is not None:
+            counted[slabs.vma_lock] = vmas
+        for cache, number in counted.items():
+            if cache.live != number:
+                yield f"{cache.live} objects of {cache.name} are in use and {number} can be found"
 
     def place_memory(self, policy: NodePolicy) -> None:
         self.pages.policy = policy

@@ -17,9 +17,12 @@ from typing import TYPE_CHECKING
 
 from sim.designs.linux.activities import VMA_WORK
 from sim.engine import Steps
-from sim.hardware import CacheLine, Cpu, Machine
+from sim.hardware import Cpu, Machine
+from sim.mm import OutOfMemory
 
 if TYPE_CHECKING:
+    from sim.designs.linux.rcu import TreeRcu
+    from sim.designs.linux.slab import Lines, SlabCaches, SlabObject
     from sim.designs.linux.spec import Costs
     from sim.designs.linux.vma import Vma
     from sim.engine.costs import AtClock
@@ -32,13 +35,15 @@ _NODE_LINES = 4
 class _Node:
     """A leaf: *low* is the first page it covers, *vmas* those that start in it. An inner node: *children*.
 
-    *gap* is the widest gap before one of the VMAs below, None until it is asked for.
+    *gap* is the widest gap before one of the VMAs below, None until it is asked for. *memory* is the object
+    that it lies in; the first node of a process has none, for nobody waits for a process to be made.
     """
 
-    __slots__ = ("children", "gap", "line", "low", "vmas")
+    __slots__ = ("children", "gap", "line", "low", "memory", "vmas")
 
-    def __init__(self, line: CacheLine, low: int) -> None:
+    def __init__(self, line: Lines, low: int, memory: SlabObject | None) -> None:
         self.line = line
+        self.memory = memory
         self.low = low
         self.vmas: list[Vma] = []
         self.children: list[_Node] = []
@@ -61,24 +66,42 @@ class MapleTree:
     """
 
     __slots__ = (
+        "_cache",
         "_cost",
         "_machine",
+        "_rcu",
         "_root",
+        "_slab_cost",
+        "_spare",
         "_starts",
         "_vmas",
         "root_line",
     )
 
-    def __init__(self, machine: Machine, cpu: Cpu, cost: AtClock[Costs]) -> None:
+    def __init__(
+        self, machine: Machine, cpu: Cpu, cost: AtClock[Costs], rcu: TreeRcu, slabs: SlabCaches
+    ) -> None:
         self._machine = machine
         self._cost = cost
+        self._rcu = rcu
+        self._cache = slabs.maple_node
+        self._slab_cost = slabs.cost
+        self._spare: list[SlabObject] = []
         self._starts: list[int] = []
         self._vmas: list[Vma] = []
         self.root_line = machine.line("mm_mt", cpu.socket, owner=cpu.id)
-        self._root = self._new_node(cpu, 0)
+        self._root = _Node(machine.line("maple node", cpu.socket, owner=cpu.id, lines=_NODE_LINES), 0, None)
 
     def __iter__(self) -> Iterator[Vma]:
         return iter(self._vmas)
+
+    def nodes(self) -> int:
+        """Objects that the nodes lie in."""
+
+        def count(node: _Node) -> int:
+            return (node.memory is not None) + sum(map(count, node.children))
+
+        return count(self._root)
 
     # -- searching ------------------------------------------------------------------------------------------
 
@@ -159,8 +182,9 @@ class MapleTree:
     # -- storing --------------------------------------------------------------------------------------------
 
     def insert(self, cpu: Cpu, vma: Vma) -> Steps[None]:
-        """Store a new VMA where nothing is."""
+        """Store a new VMA where nothing is. Raises `OutOfMemory`, with nothing changed."""
         yield from self._walk(cpu, vma.start)
+        yield from self._preallocate(cpu, vma.start, ranges=2)
         path = self._link(vma)
         self._spread(vma)
         yield from self._publish(cpu, path)
@@ -168,11 +192,13 @@ class MapleTree:
     def remove(self, cpu: Cpu, vma: Vma) -> Steps[None]:
         """Store a gap over *vma*."""
         yield from self._walk(cpu, vma.start)
+        yield from self._preallocate(cpu, vma.start, gone=1)
         yield from self._publish(cpu, self._unlink(vma))
 
     def extend(self, cpu: Cpu, vma: Vma, start: int, end: int, *absorbed: Vma) -> Steps[None]:
         """Store *vma* with other ends; it may take the place of neighbours that it has *absorbed*."""
         yield from self._walk(cpu, start)
+        yield from self._preallocate(cpu, vma.start, ranges=1, gone=1 + len(absorbed))
         left = [self._unlink(each)[-1] for each in (vma, *absorbed)]
         vma.reach(start, end)
         self._link(vma)
@@ -185,6 +211,7 @@ class MapleTree:
     def move_boundary(self, cpu: Cpu, lower: Vma, upper: Vma, at: int) -> Steps[None]:
         """Store one of two neighbours over a part of the other: *upper* begins at *at* from now on."""
         yield from self._walk(cpu, min(at, upper.start))
+        yield from self._preallocate(cpu, lower.start)
         for node in self._path(upper.start):
             node.low = min(node.low, at)
         self._starts[bisect_right(self._starts, upper.start) - 1] = at
@@ -196,6 +223,7 @@ class MapleTree:
     def split(self, cpu: Cpu, vma: Vma, upper: Vma) -> Steps[None]:
         """Store *upper* over the end of *vma*, which now ends where *upper* starts."""
         yield from self._walk(cpu, upper.start)
+        yield from self._preallocate(cpu, vma.start, ranges=1)
         vma.end = upper.start
         yield from self._publish(cpu, self._link(upper))
 
@@ -229,8 +257,7 @@ class MapleTree:
         """Write the leaf's copy, make the tree point to it, mark the old leaf dead."""
         leaf = path[-1]
         cpu.work(self._cost.tree_store, VMA_WORK)
-        old, leaf.line = leaf.line, self._copy(cpu, leaf)
-        yield from old.store(cpu, VMA_WORK)  # mte_set_node_dead, for readers that are still in it
+        yield from self._replace(cpu, leaf)
         if leaf.ranges > LEAF_RANGES:
             yield from self._divide(cpu, path)
         elif not leaf.vmas and len(path) > 1:
@@ -239,6 +266,7 @@ class MapleTree:
             yield from path[-2].line.store(cpu, VMA_WORK)
         else:
             yield from self.root_line.store(cpu, VMA_WORK)
+        yield from self._destroy(cpu)
 
     # -- the end state --------------------------------------------------------------------------------------
 
@@ -276,13 +304,64 @@ class MapleTree:
 
     # -- nodes ----------------------------------------------------------------------------------------------
 
-    def _new_node(self, cpu: Cpu, low: int) -> _Node:
-        line = self._machine.line(f"maple node at {low:#x}", cpu.socket, owner=cpu.id, lines=_NODE_LINES)
-        return _Node(line, low)
+    def _preallocate(self, cpu: Cpu, page: int, *, ranges: int = 0, gone: int = 0) -> Steps[None]:
+        """mas_preallocate: the nodes that a store at *page* may need, before anything is changed.
 
-    def _copy(self, cpu: Cpu, node: _Node) -> CacheLine:
-        """The line of a node's new copy: it comes from the cpu's slab and is in its cache."""
-        return self._machine.line(node.line.name, cpu.socket, owner=cpu.id, lines=_NODE_LINES)
+        A leaf with at most *ranges* more is copied, or split if that is too many for it; one that loses
+        *gone* VMAs is copied, or joined with its neighbour if it has no others. The first node is in the cost
+        of the store.
+        """
+        path = self._path(page)
+        height, leaf = len(path), path[-1]
+        if gone > 1:
+            count = 3 * height + 1  # a spanning store
+        elif leaf.ranges + ranges > LEAF_RANGES:
+            count = 2 * height + 1
+        elif gone and len(leaf.vmas) <= gone:
+            count = max(1, 2 * height - 1)
+        else:
+            count = 1
+        try:
+            while len(self._spare) < count:
+                self._spare.append((yield from self._cache.alloc(cpu)))
+                if len(self._spare) > 1:
+                    cpu.work(self._slab_cost.alloc, VMA_WORK)
+        except OutOfMemory:
+            yield from self._destroy(cpu)
+            raise
+
+    def _destroy(self, cpu: Cpu) -> Steps[None]:
+        """mas_destroy: give back what was preallocated and is left."""
+        while self._spare:
+            cpu.work(self._slab_cost.free, VMA_WORK)
+            yield from self._cache.release(cpu, self._spare.pop(), now=True)
+
+    def _memory(self, cpu: Cpu) -> Steps[SlabObject]:
+        """A node to fill."""
+        memory = self._spare.pop() if self._spare else (yield from self._cache.alloc(cpu))
+        yield from memory.whole.store(cpu, VMA_WORK)
+        return memory
+
+    def _new_node(self, cpu: Cpu, low: int) -> Steps[_Node]:
+        memory = yield from self._memory(cpu)
+        return _Node(memory.whole, low, memory)
+
+    def _replace(self, cpu: Cpu, node: _Node) -> Steps[None]:
+        """A new copy stands for *node*; the old one is marked dead, for readers that are still in it, and
+        goes."""
+        memory = yield from self._memory(cpu)
+        old_line, old = node.line, node.memory
+        node.line, node.memory = memory.whole, memory
+        yield from self._bury(cpu, old_line, old)
+
+    def _bury(self, cpu: Cpu, line: Lines, memory: SlabObject | None) -> Steps[None]:
+        """mte_set_node_dead, mas_free: readers may still be in the node, so RCU frees it."""
+        if memory is None:
+            yield from line.store(cpu, VMA_WORK)
+            return
+        yield from memory.head.store(cpu, VMA_WORK)
+        cpu.work(self._rcu.call_cost, VMA_WORK)
+        yield from self._cache.release(cpu, memory)
 
     def _path(self, page: int) -> list[_Node]:
         node = self._root
@@ -308,26 +387,27 @@ class MapleTree:
             ):
                 break
             cpu.work(self._cost.tree_split, VMA_WORK)
-            right = self._halve(cpu, node)
+            root = None if depth else (yield from self._new_node(cpu, 0))
+            right = yield from self._halve(cpu, node)
             node.gap = None
-            if depth:
+            if root is None:
                 parent = path[depth - 1]
                 parent.children.insert(parent.children.index(node) + 1, right)
-                parent.line = self._copy(cpu, parent)
+                yield from self._replace(cpu, parent)
             else:
-                root = self._new_node(cpu, 0)
                 root.children = [node, right]
                 self._root = root
         yield from self.root_line.store(cpu, VMA_WORK)
 
-    def _halve(self, cpu: Cpu, node: _Node) -> _Node:
+    def _halve(self, cpu: Cpu, node: _Node) -> Steps[_Node]:
+        right = yield from self._new_node(cpu, 0)
         if node.children:
             middle = len(node.children) // 2
-            right = self._new_node(cpu, node.children[middle].low)
+            right.low = node.children[middle].low
             right.children, node.children = node.children[middle:], node.children[:middle]
         else:
             middle = len(node.vmas) // 2
-            right = self._new_node(cpu, node.vmas[middle].start)
+            right.low = node.vmas[middle].start
             right.vmas, node.vmas = node.vmas[middle:], node.vmas[:middle]
         return right
 
@@ -344,11 +424,16 @@ class MapleTree:
             if index == 0 and parent.children:
                 parent.children[0].low = node.low
                 _lower(parent.children[0])
-            parent.line = self._copy(cpu, parent)
-        if not self._root.children and not self._root.vmas:
-            self._root = self._new_node(cpu, 0)
+            yield from self._bury(cpu, node.line, node.memory)
+            yield from self._replace(cpu, parent)
+        old = self._root
+        if len(path) > 1 and not old.children:
+            self._root = yield from self._new_node(cpu, 0)
+            yield from self._bury(cpu, old.line, old.memory)
         while len(self._root.children) == 1:
-            self._root = self._root.children[0]
+            old = self._root
+            self._root = old.children[0]
+            yield from self._bury(cpu, old.line, old.memory)
         yield from self.root_line.store(cpu, VMA_WORK)
 
 

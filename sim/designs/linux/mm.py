@@ -21,6 +21,7 @@ from sim.mm import (
     AddressSpace,
     Kept,
     Mapped,
+    OutOfMemory,
     PageTablePage,
     Rights,
     Walk,
@@ -33,10 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sim.designs.linux.kernel import LinuxKernel
+    from sim.designs.linux.slab import KmemCache, SlabObject
 
 LOCK_MMAP = "lock: mmap_lock"
-
-_VMA_LINES = 3
 
 
 class LinuxMm(AddressSpace):
@@ -98,7 +98,7 @@ class LinuxMm(AddressSpace):
         )
         self.flush_pending = line("tlb_flush_pending")
         self.gathers = 0  # mm->tlb_flush_pending
-        self.tree = MapleTree(machine, cpu, self.cost)
+        self.tree = MapleTree(machine, cpu, self.cost, kernel.rcu, kernel.slabs)
         self.tlb = make_flush(machine, line("context.tlb_gen"), kernel.spec.flush)
         self.root = PageTablePage(machine, LEVELS, 0, -1, cpu.socket, maker=cpu.id)
 
@@ -130,6 +130,8 @@ class LinuxMm(AddressSpace):
         for vma in self.tree:
             if vma.detached:
                 yield f"{vma} is in the tree and detached"
+            if len(vma.links) != len(vma.chain):
+                yield f"{vma} has {len(vma.links)} links to {len(vma.chain)} anon_vmas"
             if (what := vma.lock.contradiction()) is not None:
                 yield f"{vma} {what}"
         pages = iter([page for page, entry in walk.present if not entry.special])
@@ -192,28 +194,85 @@ class LinuxMm(AddressSpace):
         *,
         pgoff: int | None = None,
         like: Vma | None = None,
-    ) -> Vma:
-        """vm_area_alloc, or vm_area_dup of *like*: struct and lock from the cpu's slab, their lines in its
-        cache."""
+    ) -> Steps[Vma]:
+        """vm_area_alloc, or vm_area_dup of *like*. Raises `OutOfMemory`."""
         cpu.work(self.cost.vma_alloc, VMA_WORK)
-        lock = self.vma_locks.new(cpu, start)
-        line = self.machine.line(f"VMA {start:#x}", cpu.socket, owner=cpu.id, lines=_VMA_LINES)
-        return Vma(start, end, area, line, lock, pgoff=pgoff, like=like)
+        slabs = self.kernel.slabs
+        memory = yield from slabs.vm_area_struct.alloc(cpu)
+        yield from memory.whole.store(cpu, VMA_WORK)
+        lock_memory = None
+        if slabs.vma_lock is not None:
+            try:
+                lock_memory = yield from self._further(cpu, slabs.vma_lock)
+            except OutOfMemory:
+                yield from slabs.vm_area_struct.free(cpu, memory)
+                raise
+        lock = self.vma_locks.new(cpu, start, lock_memory or memory)
+        return Vma(start, end, area, memory, lock, lock_memory=lock_memory, pgoff=pgoff, like=like)
 
-    def new_anon_vma(self, cpu: Cpu) -> AnonVma:
-        """anon_vma_alloc."""
+    def free_vma(self, cpu: Cpu, vma: Vma) -> Steps[None]:
+        """vm_area_free: struct and lock, now or after a grace period."""
+        cpu.work(self.cost.vma_free, VMA_WORK)
+        parts = [vma.memory] if vma.lock_memory is None else [vma.memory, vma.lock_memory]
+        yield from self.kernel.slabs.vm_area_struct.release(cpu, *parts)
+
+    def _further(self, cpu: Cpu, cache: KmemCache) -> Steps[SlabObject]:
+        """A further object beside the one whose allocation is in the cost of the whole step, filled."""
+        thing = yield from cache.alloc(cpu)
+        cpu.work(self.kernel.slabs.cost.alloc, VMA_WORK)
+        yield from thing.whole.store(cpu, VMA_WORK)
+        return thing
+
+    # -- anon_vmas ------------------------------------------------------------------------------------------
+
+    def new_anon_vma(self, cpu: Cpu) -> Steps[tuple[AnonVma, SlabObject]]:
+        """anon_vma_alloc, with the link for its first VMA. Raises `OutOfMemory`."""
         cpu.work(self.cost.anon_vma, VMA_WORK)
-        return AnonVma(self.machine.line("anon_vma", cpu.socket, owner=cpu.id, lines=2))
+        slabs = self.kernel.slabs
+        link = yield from slabs.anon_vma_chain.alloc(cpu)
+        try:
+            memory = yield from slabs.anon_vma.alloc(cpu)
+        except OutOfMemory:
+            yield from slabs.anon_vma_chain.free(cpu, link)
+            raise
+        yield from link.whole.store(cpu, VMA_WORK)
+        yield from memory.whole.store(cpu, VMA_WORK)
+        return AnonVma(memory), link
 
-    def link_anon_vma(self, cpu: Cpu, anon_vma: AnonVma) -> Steps[None]:
-        """Insert into or remove from the interval tree, under the root's rwsem (anon_vma_clone,
-        unlink_anon_vmas).
+    def free_anon_vma(self, cpu: Cpu, anon_vma: AnonVma, link: SlabObject) -> Steps[None]:
+        """Give back what `new_anon_vma` gave, where somebody else was faster."""
+        yield from self.kernel.slabs.anon_vma_chain.release(cpu, link)
+        yield from self.kernel.slabs.anon_vma.release(cpu, anon_vma.memory)
+
+    def anon_vma_clone(self, cpu: Cpu, vma: Vma) -> Steps[None]:
+        """Link *vma* to each anon_vma of its chain, which it has from another VMA; under the root's rwsem.
 
         The callers hold mmap_lock for writing or run alone in its shadow, so the rwsem is never contended;
-        its line and the tree's come from whoever was here before.
+        its line and the tree's come from whoever was here before. Raises `OutOfMemory`, with *vma* linked
+        to nothing.
         """
-        yield from anon_vma.line.write(cpu, VMA_WORK)
-        cpu.work(self.cost.anon_vma_link, VMA_WORK)
+        for anon_vma in vma.chain:
+            try:
+                link = yield from self._further(cpu, self.kernel.slabs.anon_vma_chain)
+            except OutOfMemory:
+                vma.chain = vma.chain[: len(vma.links)]
+                yield from self.unlink_anon_vmas(cpu, vma)
+                raise
+            vma.links.append(link)
+            yield from anon_vma.line.store(cpu, VMA_WORK)
+            cpu.work(self.cost.anon_vma_link, VMA_WORK)
+            anon_vma.users += 1
+
+    def unlink_anon_vmas(self, cpu: Cpu, vma: Vma) -> Steps[None]:
+        """Take *vma* out of its anon_vmas; one that nobody is linked to any more goes."""
+        for anon_vma, link in zip(vma.chain, vma.links, strict=True):
+            yield from anon_vma.line.store(cpu, VMA_WORK)
+            cpu.work(self.cost.anon_vma_link, VMA_WORK)
+            yield from self.kernel.slabs.anon_vma_chain.release(cpu, link)
+            anon_vma.users -= 1
+            if not anon_vma.users:
+                yield from self.kernel.slabs.anon_vma.release(cpu, anon_vma.memory)
+        vma.anon_vma, vma.chain, vma.links = None, (), []
 
     # -- pages ----------------------------------------------------------------------------------------------
 

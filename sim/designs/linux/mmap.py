@@ -9,7 +9,7 @@ from sim.designs.linux.munmap import unmap_locked
 from sim.designs.linux.vma import Area, may_share
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import SYSCALL, Errno, Mmap, beyond_user_memory
+from sim.mm import SYSCALL, Errno, Mmap, OutOfMemory, beyond_user_memory
 
 HIGHEST_PAGE = (1 << 35) - 256
 """First page above the mmap area of a 47-bit address space: the search for gaps goes down from here."""
@@ -29,9 +29,12 @@ def mmap(mm: LinuxMm, cpu: Cpu, asked: Mmap) -> Steps[int | Errno]:
     if not isinstance(start, Errno):
         end = start + pages
         cpu.work(mm.cost.mmap_region, VMA_WORK)
-        yield from _map_region(mm, cpu, start, end, Area(asked.rights))
-        yield from mm.counters_line.store(cpu, VMA_WORK)  # map_count, total_vm, data_vm
-        mm.stat.vm_stat_account(asked.rights, pages)
+        refused = yield from _map_region(mm, cpu, start, end, Area(asked.rights))
+        if refused is None:
+            yield from mm.counters_line.store(cpu, VMA_WORK)  # map_count, total_vm, data_vm
+            mm.stat.vm_stat_account(asked.rights, pages)
+        else:
+            start = refused
     yield from mm.write_unlock(cpu)
     if asked.populate and not isinstance(start, Errno):
         yield from populate(mm, cpu, start, pages)
@@ -59,8 +62,8 @@ def _place(mm: LinuxMm, cpu: Cpu, asked: Mmap) -> Steps[int | Errno]:
     return asked.at
 
 
-def _map_region(mm: LinuxMm, cpu: Cpu, start: int, end: int, area: Area) -> Steps[None]:
-    """vma_merge_new_range, or a new VMA."""
+def _map_region(mm: LinuxMm, cpu: Cpu, start: int, end: int, area: Area) -> Steps[Errno | None]:
+    """vma_merge_new_range, or a new VMA, which is refused where there is no page left for it."""
     yield from mm.tree.find(cpu, start)
     before, after = mm.tree.neighbours(start, end)
     for neighbour in (before, after):
@@ -74,21 +77,37 @@ def _map_region(mm: LinuxMm, cpu: Cpu, start: int, end: int, area: Area) -> Step
         after = None
     keep = before or after
     if keep is None:
-        vma = mm.new_vma(cpu, start, end, area)
-        yield from vma.lock.start_write(cpu)
-        yield from mm.tree.insert(cpu, vma)
-        mm.stat.map_count += 1
-        return
+        return (yield from _map_new(mm, cpu, start, end, area))
     cpu.work(mm.cost.vma_merge, VMA_WORK)
     yield from keep.lock.start_write(cpu)
     if before is not None and after is not None:
         # The gap closes: the upper VMA goes, the lower one covers all.
         yield from after.lock.start_write(cpu)
-        before.inherit(after)
+        if before.inherit(after):
+            yield from mm.anon_vma_clone(cpu, before)
         yield from mm.detach(cpu, after)
         mm.stat.map_count -= 1
         end = after.end
-        cpu.work(mm.cost.vma_free, VMA_WORK)
     yield from keep.line.store(cpu, VMA_WORK)
     absorbed = [after] if keep is before and after is not None else []
     yield from mm.tree.extend(cpu, keep, min(keep.start, start), max(keep.end, end), *absorbed)
+    for gone in absorbed:  # vma_complete
+        yield from mm.unlink_anon_vmas(cpu, gone)
+        yield from mm.free_vma(cpu, gone)
+    return None
+
+
+def _map_new(mm: LinuxMm, cpu: Cpu, start: int, end: int, area: Area) -> Steps[Errno | None]:
+    """__mmap_new_vma."""
+    try:
+        vma = yield from mm.new_vma(cpu, start, end, area)
+    except OutOfMemory:
+        return Errno.ENOMEM
+    yield from vma.lock.start_write(cpu)
+    try:
+        yield from mm.tree.insert(cpu, vma)
+    except OutOfMemory:
+        yield from mm.free_vma(cpu, vma)
+        return Errno.ENOMEM
+    mm.stat.map_count += 1
+    return None

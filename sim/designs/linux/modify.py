@@ -10,19 +10,26 @@ from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.vma import Area, Vma, may_share
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import Errno
+from sim.mm import Errno, OutOfMemory
 
 
 def split(mm: LinuxMm, cpu: Cpu, vma: Vma, at: int) -> Steps[Vma]:
-    """__split_vma: *vma* keeps the part below *at*; value is the new VMA above."""
-    yield from vma.line.read(cpu, VMA_WORK)
-    upper = mm.new_vma(cpu, at, vma.end, vma.area, pgoff=vma.pgoff + at - vma.start, like=vma)
+    """__split_vma: *vma* keeps the part below *at*; value is the new VMA above.
+
+    Raises `OutOfMemory`, with *vma* as it was.
+    """
+    yield from vma.memory.whole.read(cpu, VMA_WORK)
+    upper = yield from mm.new_vma(cpu, at, vma.end, vma.area, pgoff=vma.pgoff + at - vma.start, like=vma)
     yield from vma.lock.start_write(cpu)
     upper.lock.start_write_new()
-    if vma.anon_vma is not None:
-        yield from mm.link_anon_vma(cpu, vma.anon_vma)  # anon_vma_clone
-    yield from vma.line.store(cpu, VMA_WORK)
-    yield from mm.tree.split(cpu, vma, upper)
+    try:
+        yield from mm.anon_vma_clone(cpu, upper)
+        yield from vma.line.store(cpu, VMA_WORK)
+        yield from mm.tree.split(cpu, vma, upper)
+    except OutOfMemory:
+        yield from mm.unlink_anon_vmas(cpu, upper)
+        yield from mm.free_vma(cpu, upper)
+        raise
     mm.stat.map_count += 1
     return upper
 
@@ -50,11 +57,17 @@ def modify(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, area: Area) ->
     if vma.start < start:
         if not mm.may_split():
             return Errno.ENOMEM
-        vma = yield from split(mm, cpu, vma, start)
+        try:
+            vma = yield from split(mm, cpu, vma, start)
+        except OutOfMemory:
+            return Errno.ENOMEM
     if vma.end > end:
         if not mm.may_split():
             return Errno.ENOMEM
-        yield from split(mm, cpu, vma, end)
+        try:
+            yield from split(mm, cpu, vma, end)
+        except OutOfMemory:
+            return Errno.ENOMEM
     return vma
 
 
@@ -71,9 +84,8 @@ def _join(
         gone.append(right)
     for each in dict.fromkeys([keep, vma, *gone]):
         yield from each.lock.start_write(cpu)
-    if keep.anon_vma is None and vma.anon_vma is not None:
-        keep.inherit(vma)
-        yield from mm.link_anon_vma(cpu, vma.anon_vma)  # dup_anon_vma
+    if keep.inherit(vma):
+        yield from mm.anon_vma_clone(cpu, keep)
     yield from keep.line.store(cpu, VMA_WORK)
     if gone:
         low = min(keep.start, *(each.start for each in gone))
@@ -82,9 +94,8 @@ def _join(
         for each in gone:
             yield from mm.detach(cpu, each)
             mm.stat.map_count -= 1
-            if each.anon_vma is not None:
-                yield from mm.link_anon_vma(cpu, each.anon_vma)  # unlink_anon_vmas
-            cpu.work(mm.cost.vma_free, VMA_WORK)
+            yield from mm.unlink_anon_vmas(cpu, each)
+            yield from mm.free_vma(cpu, each)
     else:
         yield from vma.line.store(cpu, VMA_WORK)
         lower, upper, at = (keep, vma, end) if keep is left else (vma, keep, start)

@@ -16,7 +16,7 @@ from sim.designs.linux.vma import Vma
 from sim.designs.linux.zap import zap
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import PAGE_TABLE, SYSCALL, Errno, Munmap, beyond_user_memory
+from sim.mm import PAGE_TABLE, SYSCALL, Errno, Munmap, OutOfMemory, beyond_user_memory
 
 
 def munmap(mm: LinuxMm, cpu: Cpu, asked: Munmap) -> Steps[Errno | None]:
@@ -53,9 +53,15 @@ def _gather(mm: LinuxMm, cpu: Cpu, start: int, end: int) -> Steps[list[Vma] | Er
         # Only a hole in the middle of a VMA makes one more.
         if end < vmas[0].end and not mm.may_split():
             return Errno.ENOMEM
-        vmas[0] = yield from split(mm, cpu, vmas[0], start)
+        try:
+            vmas[0] = yield from split(mm, cpu, vmas[0], start)
+        except OutOfMemory:
+            return Errno.ENOMEM
     if vmas and vmas[-1].end > end:
-        yield from split(mm, cpu, vmas[-1], end)
+        try:
+            yield from split(mm, cpu, vmas[-1], end)
+        except OutOfMemory:
+            return Errno.ENOMEM
     for vma in vmas:
         yield from vma.lock.start_write(cpu)
         yield from vma.line.store(cpu, VMA_WORK)
@@ -77,12 +83,11 @@ def _complete(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> Steps[None]:
     for vma in vmas:
         yield from zap(mm, cpu, vma.start, vma.end, gather)
     for vma in vmas:
-        if vma.anon_vma is not None:
-            yield from mm.link_anon_vma(cpu, vma.anon_vma)  # unlink_anon_vmas
+        yield from mm.unlink_anon_vmas(cpu, vma)
     floor, ceiling = hole_around(mm, start, end)
     yield from free_pgtables(mm, cpu, start, end, floor, ceiling, gather)
     yield from tlb_finish_mmu(mm, cpu, gather)
     yield from mm.counters_line.store(cpu, PAGE_TABLE)  # total_vm, data_vm, exec_vm
     for vma in vmas:
         mm.stat.vm_stat_account(vma.rights, -vma.pages)
-        cpu.work(mm.cost.vma_free, VMA_WORK)  # call_rcu
+        yield from mm.free_vma(cpu, vma)

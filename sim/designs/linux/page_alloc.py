@@ -121,6 +121,11 @@ class PageAllocator(Allocator):
         zone.pcp[cpu.id] = zone.buddy.take(int(draw() * self._spec.limits.pcp_batch))
         return taken
 
+    def reserve(self, cpu: Cpu, order: int) -> int:
+        frame = self.zones[self.policy.node(cpu)].buddy.allocate(order)
+        self.in_use.add(frame, order)
+        return frame
+
     def allocate(self, cpu: Cpu, order: int = 0) -> Steps[int]:
         """__alloc_pages: value is the first frame. Raises `OutOfMemory`."""
         cpu.work(self._cost.page_alloc, ALLOCATE)

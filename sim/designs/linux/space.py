@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sim.designs.linux.fault import user_fault
 from sim.designs.linux.madvise import madvise
@@ -12,7 +12,7 @@ from sim.designs.linux.mprotect import mprotect
 from sim.designs.linux.munmap import munmap
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import Handlers, Madvise, Mmap, Mprotect, Munmap
+from sim.mm import Handlers, Madvise, Mmap, Mprotect, Munmap, Operation, Touch
 
 
 class LinuxSpace(LinuxMm):
@@ -22,5 +22,9 @@ class LinuxSpace(LinuxMm):
 
     operations: ClassVar[Handlers] = {Mmap: mmap, Munmap: munmap, Mprotect: mprotect, Madvise: madvise}
 
+    def perform(self, cpu: Cpu, operation: Operation) -> Steps[Any]:
+        steps = super().perform(cpu, operation)
+        return steps if type(operation) is Touch else self.kernel.rcu.in_kernel(cpu, steps)
+
     def fault(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:
-        return user_fault(self, cpu, page, write)
+        return self.kernel.rcu.in_kernel(cpu, user_fault(self, cpu, page, write))

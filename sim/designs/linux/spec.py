@@ -11,6 +11,8 @@ from typing import Annotated, Literal, Self
 from pydantic import PositiveInt, model_validator
 
 from sim.designs.base import DesignSpec, OneOf
+from sim.designs.linux.rcu import RcuSpec
+from sim.designs.linux.slab.spec import SlabSpec
 from sim.designs.linux.vma_locks import VMA_LOCKS
 from sim.errors import RuleError
 from sim.hardware import MachineSpec
@@ -131,6 +133,10 @@ class LinuxSpec(DesignSpec):
     """Constants of the reader-writer semaphore (mmap_lock)."""
     costs: Costs
     """Cpu work of each step, in cycles with its data in the cpu's own cache."""
+    slab: SlabSpec
+    """Where the kernel's own objects come from."""
+    rcu: RcuSpec
+    """Grace periods and callbacks."""
     blocks: BlockCosts | None = None
     """Page allocator: blocks of several pages. Absent: only single pages are allocated."""
     page_allocator: Literal["buddy", "llfree"] = "buddy"
@@ -144,6 +150,15 @@ class LinuxSpec(DesignSpec):
             raise RuleError(
                 "`llfree` is for `page_allocator: llfree`, which needs it",
                 {"page_allocator": "llfree" if self.llfree else "buddy, or give `llfree`"},
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _vma_locks_have_memory(self) -> Self:
+        if VMA_LOCKS[self.vma_lock].separate and self.slab.caches.vma_lock is None:
+            raise RuleError(
+                f"locks of VMAs that are a `{self.vma_lock}` are objects of their own",
+                {"slab.caches.vma_lock": "what they are", "vma_lock": "another kind"},
             )
         return self
 

@@ -15,11 +15,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu, Machine
 from sim.sync import QueueNodes, RwSemTuning, Scheduler
+
+if TYPE_CHECKING:
+    from sim.designs.linux.slab import SlabObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +82,18 @@ class VmaLocks(ABC):
     serve_faults: ClassVar[bool] = True
     """Whether a fault looks for its VMA's lock at all, before it takes mmap_lock."""
 
+    separate: ClassVar[bool] = False
+    """Whether each lock is an object of its own, from the cache `vma_lock`; else it is a part of the VMA."""
+
     @abstractmethod
     def __init__(self, site: Site) -> None: ...
 
     @abstractmethod
-    def new(self, cpu: Cpu, start: int) -> VmaLock:
-        """vma_lock_init: the lock of a VMA from page *start* on, which *cpu* allocates."""
+    def new(self, cpu: Cpu, start: int, memory: SlabObject) -> VmaLock:
+        """vma_lock_init: the lock of a VMA from page *start* on, which *cpu* allocates.
+
+        It lies in *memory*: an object of its own, or the VMA, as `separate` says.
+        """
 
     @abstractmethod
     def begin_write(self, cpu: Cpu) -> Steps[None]:

@@ -1,0 +1,54 @@
+"""Several lines side by side that one piece of code uses together, where each may be shared with others.
+
+Lines that nobody uses apart from each other are one `CacheLine` of several lines. A span is for memory whose
+lines have other users too, such as an object that begins in the middle of a line.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sim.hardware.line import LINE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sim.engine import Steps
+    from sim.hardware.cpu import Cpu
+    from sim.hardware.line import CacheLine
+
+
+class LineSpan:
+    """*lines*, each of its own state. An access waits for the first one that misses as a single access does;
+    the misses beside it overlap with that.
+    """
+
+    __slots__ = ("lines",)
+
+    def __init__(self, lines: Sequence[CacheLine]) -> None:
+        self.lines = tuple(lines)
+
+    def __repr__(self) -> str:
+        return f"span of {self.lines}"
+
+    def read(self, cpu: Cpu, activity: str = LINE) -> Steps[None]:
+        """Load from all lines; what *cpu* holds costs one hit."""
+        if cpu.pending:
+            yield cpu.take_pending()
+        missing = [line for line in self.lines if not line.held_by(cpu)]
+        yield from (missing or self.lines)[0].read(cpu, activity)
+        for line in missing[1:]:
+            yield from line.beside(cpu, activity, write=False)
+
+    def store(self, cpu: Cpu, activity: str = LINE) -> Steps[None]:
+        """Store to all lines; what is *cpu*'s alone costs one hit."""
+        if cpu.pending:
+            yield cpu.take_pending()
+        missing = [line for line in self.lines if not line.exclusive_to(cpu)]
+        yield from (missing or self.lines)[0].store(cpu, activity)
+        for line in missing[1:]:
+            yield from line.beside(cpu, activity, write=True)
+
+    def held_by(self, cpu: Cpu) -> bool:
+        """Whether *cpu* has a valid copy of each."""
+        return all(line.held_by(cpu) for line in self.lines)
