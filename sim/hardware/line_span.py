@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 class LineSpan:
-    """*lines*, each of its own state. An access waits for the first one that misses as a single access does;
-    the misses beside it overlap with that.
+    """*lines*, at least one, each of its own state. An access waits for the first one that misses; the misses
+    beside it overlap with that.
     """
 
     __slots__ = ("lines",)
@@ -35,19 +35,30 @@ class LineSpan:
         """Load from all lines; what *cpu* holds costs one hit."""
         if cpu.pending:
             yield cpu.take_pending()
-        missing = [line for line in self.lines if not line.held_by(cpu)]
-        yield from (missing or self.lines)[0].read(cpu, activity)
-        for line in missing[1:]:
-            yield from line.beside(cpu, activity, write=False)
+        missed, bit, number = False, cpu.bit, cpu.id
+        for line in self.lines:
+            sharers = line.sharers
+            if bit & sharers if sharers else line.owner == number:  # held_by, without the call
+                continue
+            if not missed or not line.came_along(cpu, activity, write=False):
+                yield from line.read(cpu, activity)
+            missed = True
+        if not missed:
+            cpu.pay(line.fabric.hit, activity)
 
     def store(self, cpu: Cpu, activity: str = LINE) -> Steps[None]:
         """Store to all lines; what is *cpu*'s alone costs one hit."""
         if cpu.pending:
             yield cpu.take_pending()
-        missing = [line for line in self.lines if not line.exclusive_to(cpu)]
-        yield from (missing or self.lines)[0].store(cpu, activity)
-        for line in missing[1:]:
-            yield from line.beside(cpu, activity, write=True)
+        missed = False
+        for line in self.lines:
+            if line.exclusive_to(cpu):
+                continue
+            if not missed or not line.came_along(cpu, activity, write=True):
+                yield from line.store(cpu, activity)
+            missed = True
+        if not missed:
+            cpu.pay(line.fabric.hit, activity)
 
     def held_by(self, cpu: Cpu) -> bool:
         """Whether *cpu* has a valid copy of each."""

@@ -25,6 +25,7 @@ from sim.quantities import PAGE_BYTES
 from sim.sync import RunQueues
 from sim.workload.actions import Stage, sequence
 from sim.workload.boot import boot
+from sim.workload.collection import no_collection
 from sim.workload.objects import Objects
 from sim.workload.pinning import order_of
 from sim.workload.processes import Processes, homes
@@ -45,6 +46,7 @@ Body = Callable[[Worker], Steps[object]]
 """What a thread does for a while."""
 
 
+@no_collection()
 def run_once(
     machine: MachineSpec,
     design: DesignSpec,

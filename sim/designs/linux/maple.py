@@ -266,7 +266,8 @@ class MapleTree:
             yield from path[-2].line.store(cpu, VMA_WORK)
         else:
             yield from self.root_line.store(cpu, VMA_WORK)
-        yield from self._destroy(cpu)
+        if self._spare:
+            yield from self._destroy(cpu)
 
     # -- the end state --------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.counters import MmCounters
 from sim.designs.linux.maple import MapleTree
+from sim.designs.linux.slab import fill
 from sim.designs.linux.vma import AnonVma, Area, Vma
 from sim.designs.linux.vma_locks import VMA_LOCKS, Site
 from sim.engine import Steps
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sim.designs.linux.kernel import LinuxKernel
-    from sim.designs.linux.slab import KmemCache, SlabObject
+    from sim.designs.linux.slab import SlabObject
 
 LOCK_MMAP = "lock: mmap_lock"
 
@@ -199,14 +200,17 @@ class LinuxMm(AddressSpace):
         cpu.work(self.cost.vma_alloc, VMA_WORK)
         slabs = self.kernel.slabs
         memory = yield from slabs.vm_area_struct.alloc(cpu)
-        yield from memory.whole.store(cpu, VMA_WORK)
         lock_memory = None
-        if slabs.vma_lock is not None:
+        if slabs.vma_lock is None:
+            yield from memory.whole.store(cpu, VMA_WORK)
+        else:
             try:
-                lock_memory = yield from self._further(cpu, slabs.vma_lock)
+                lock_memory = yield from slabs.vma_lock.alloc(cpu)
             except OutOfMemory:
-                yield from slabs.vm_area_struct.free(cpu, memory)
+                yield from slabs.vm_area_struct.release(cpu, memory, now=True)
                 raise
+            cpu.work(slabs.cost.alloc, VMA_WORK)
+            yield from fill(cpu, VMA_WORK, memory, lock_memory)
         lock = self.vma_locks.new(cpu, start, lock_memory or memory)
         return Vma(start, end, area, memory, lock, lock_memory=lock_memory, pgoff=pgoff, like=like)
 
@@ -215,13 +219,6 @@ class LinuxMm(AddressSpace):
         cpu.work(self.cost.vma_free, VMA_WORK)
         parts = [vma.memory] if vma.lock_memory is None else [vma.memory, vma.lock_memory]
         yield from self.kernel.slabs.vm_area_struct.release(cpu, *parts)
-
-    def _further(self, cpu: Cpu, cache: KmemCache) -> Steps[SlabObject]:
-        """A further object beside the one whose allocation is in the cost of the whole step, filled."""
-        thing = yield from cache.alloc(cpu)
-        cpu.work(self.kernel.slabs.cost.alloc, VMA_WORK)
-        yield from thing.whole.store(cpu, VMA_WORK)
-        return thing
 
     # -- anon_vmas ------------------------------------------------------------------------------------------
 
@@ -233,10 +230,9 @@ class LinuxMm(AddressSpace):
         try:
             memory = yield from slabs.anon_vma.alloc(cpu)
         except OutOfMemory:
-            yield from slabs.anon_vma_chain.free(cpu, link)
+            yield from slabs.anon_vma_chain.release(cpu, link, now=True)
             raise
-        yield from link.whole.store(cpu, VMA_WORK)
-        yield from memory.whole.store(cpu, VMA_WORK)
+        yield from fill(cpu, VMA_WORK, link, memory)
         return AnonVma(memory), link
 
     def free_anon_vma(self, cpu: Cpu, anon_vma: AnonVma, link: SlabObject) -> Steps[None]:
@@ -253,12 +249,14 @@ class LinuxMm(AddressSpace):
         """
         for anon_vma in vma.chain:
             try:
-                link = yield from self._further(cpu, self.kernel.slabs.anon_vma_chain)
+                link = yield from self.kernel.slabs.anon_vma_chain.alloc(cpu)
             except OutOfMemory:
                 vma.chain = vma.chain[: len(vma.links)]
                 yield from self.unlink_anon_vmas(cpu, vma)
                 raise
             vma.links.append(link)
+            cpu.work(self.kernel.slabs.cost.alloc, VMA_WORK)
+            yield from link.whole.store(cpu, VMA_WORK)
             yield from anon_vma.line.store(cpu, VMA_WORK)
             cpu.work(self.cost.anon_vma_link, VMA_WORK)
             anon_vma.users += 1

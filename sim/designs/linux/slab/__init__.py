@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.designs.linux.slab.base import SLAB, CoreCaches, KmemCache, Site
-from sim.designs.linux.slab.objects import Lines, SlabObject
+from sim.designs.linux.slab.objects import Lines, SlabObject, fill
 from sim.designs.linux.slab.sheaves import SheafCache
 from sim.designs.linux.slab.slub import Slub
 from sim.designs.linux.slab.spec import SlabSpec
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sim.mm import Allocator, Reference
     from sim.sync import QueueNodes
 
-__all__ = ["SLAB", "KmemCache", "Lines", "SlabCaches", "SlabObject", "SlabSpec"]
+__all__ = ["SLAB", "KmemCache", "Lines", "SlabCaches", "SlabObject", "SlabSpec", "fill"]
 
 
 class SlabCaches:

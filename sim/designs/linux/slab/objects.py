@@ -90,8 +90,9 @@ class Slab:
         """The *lines* lines from number *first* on, which are always used together."""
         line = self._lines.get(first)
         if line is None:
-            machine, name = self.cache.machine, self.cache.name
-            line = machine.line(name, self.home, owner=self._first_owner(first), lines=lines)
+            fabric = self.cache.machine.fabric
+            owner = self._first_owner(first)
+            line = fabric.line_class(fabric, self.cache.name, self.home, owner=owner, lines=lines)
             self._lines[first] = line
         return line
 
@@ -102,6 +103,16 @@ class Slab:
         stride, pointer = self.cache.stride, self.cache.pointer
         index = max(0, (line * LINE_BYTES - pointer + stride - 1) // stride)
         return self._maker if (index * stride + pointer) // LINE_BYTES == line else MEMORY
+
+
+def _together(lines: list[CacheLine]) -> Lines:
+    return lines[0] if len(lines) == 1 else LineSpan(lines)
+
+
+def fill(cpu: Cpu, activity: str, *things: SlabObject) -> Steps[None]:
+    """Write all of *things*, which have just been allocated, one after the other: their misses overlap, for
+    nothing waits for a store."""
+    yield from LineSpan([line for thing in things for line in thing.lines()]).store(cpu, activity)
 
 
 class SlabObject:
@@ -120,22 +131,20 @@ class SlabObject:
         cache = slab.cache
         start = index * cache.stride
         if cache.stride % LINE_BYTES == 0:
-            units = [
+            lines = [
                 slab.unit((start + low) // LINE_BYTES, (high - low) // LINE_BYTES)
                 for low, high in cache.units
             ]
-            self.head: Lines = units[0]
-            self.whole: Lines = units[0] if len(units) == 1 else LineSpan(units)
+            head = 1
         else:
-            self.head = self._span(start, start + cache.spec.head)
-            self.whole = self._span(start, start + cache.spec.size)
+            first = start // LINE_BYTES
+            lines = [slab.unit(line, 1) for line in range(first, -(-(start + cache.spec.size) // LINE_BYTES))]
+            head = -(-(start + cache.spec.head) // LINE_BYTES) - first
+        self.whole: Lines = _together(lines)
+        self.head: Lines = self.whole if head == len(lines) else _together(lines[:head])
 
     def __repr__(self) -> str:
         return f"object {self.index} of {self.slab!r}"
-
-    def _span(self, start: int, end: int) -> Lines:
-        lines = [self.slab.unit(line, 1) for line in range(start // LINE_BYTES, -(-end // LINE_BYTES))]
-        return lines[0] if len(lines) == 1 else LineSpan(lines)
 
     def line(self, offset: int) -> CacheLine:
         """The line with its byte *offset*."""
@@ -147,6 +156,11 @@ class SlabObject:
                 start = self.index * self.slab.cache.stride + low
                 return self.slab.unit(start // LINE_BYTES, (high - low) // LINE_BYTES)
         raise ModelError(f"{self!r} has no byte {offset}")
+
+    def lines(self) -> tuple[CacheLine, ...]:
+        """All of its lines."""
+        whole = self.whole
+        return whole.lines if isinstance(whole, LineSpan) else (whole,)
 
     def touch(self, cpu: Cpu, activity: str) -> Steps[None]:
         """Write its free pointer, and its rcu_head where it has one: the lines of its head."""
