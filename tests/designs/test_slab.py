@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from kernels import design
+from kernels import BASE, LEAF, Process, design
 from machines import ADJACENT, HIT, LOCAL, NS, RMW, SAME_CLUSTER, SmallMachine, run, small_machine
 
 from sim.designs.linux import LinuxKernel, LinuxSpec
@@ -19,7 +19,7 @@ from sim.designs.linux.slab.slub import Slub
 from sim.engine import Probe, ScheduleName, Steps
 from sim.engine.probe import CpuView, LockView, Mode
 from sim.hardware import Cpu
-from sim.mm import OutOfMemory
+from sim.mm import Mmap, Munmap, OutOfMemory
 from sim.mm.invariants import check
 from sim.quantities import PAGE_BYTES
 
@@ -471,7 +471,31 @@ def test_does_one_callback_free_a_sheaf_of_nodes() -> None:
         for thing in things:
             yield from cache.release(cpu, thing)
         assert kernel.rcu.pending(cpu) == 2
-        assert cache.waiting == 16
+        assert cache.waiting == 17
 
     on(machine, body)
     assert list(cache.contradictions()) == []
+
+
+@pytest.mark.parametrize("slab", [{}, SHEAVES, BULK], ids=str)
+@pytest.mark.parametrize("ties", ["fifo", "shuffle"])
+def test_do_vmas_and_nodes_of_busy_threads_all_come_back(slab: Mapping[str, Any], ties: ScheduleName) -> None:
+    """Threads of both nodes map, split and unmap for several grace periods; `Process` verifies the end."""
+    caches = {name: {"sheaf": 8} for name in ("vm_area_struct", "maple_node")} if slab else {}
+    rcu = {"tick": "2 us", "least": "4 us", "urgent": "20 us"}
+    process = Process("linux", cpus=10, ties=ties, changes={"slab": {**slab, "caches": caches}, "rcu": rcu})
+    kernel = process.kernel
+    assert isinstance(kernel, LinuxKernel)
+
+    def body(cpu: Cpu) -> Steps[None]:
+        own = BASE + cpu.id * LEAF
+        for turn in range(12):
+            yield from process.space.perform(cpu, Mmap(8, own))
+            yield from process.space.perform(cpu, Munmap(own + 2, 2))
+            if turn % 3 == 0:
+                yield from process.space.access(cpu, own)
+            yield from process.space.perform(cpu, Munmap(own, 8))
+
+    process.run(dict.fromkeys((0, 1, 8, 9), body))
+    assert kernel.rcu.periods > 2
+    assert kernel.slabs.vm_area_struct.live == len(list(process.space.tree)) == 0

@@ -195,7 +195,10 @@ class SheafCache(Slub):
         """kfree_rcu: into the rcu_free sheaf, and call_rcu for the sheaf when it is full."""
         own = self.sheaves[cpu.id]
         for thing in things:
-            thing.slab.give_back(thing.index)
+            if thing.slab.cache is not self:
+                yield from thing.slab.cache.release_later(cpu, [thing])
+                continue
+            self.waiting += 1
             if own.rcu_free is None:
                 if own.spare is not None and not own.spare:
                     own.spare = None
@@ -205,12 +208,13 @@ class SheafCache(Slub):
             own.rcu_free.append(thing)
             if len(own.rcu_free) >= self._capacity:
                 full, own.rcu_free = own.rcu_free, None
-                self.waiting += len(full)
                 self.rcu.call(cpu, partial(self._free_sheaf, full))
 
     def _free_sheaf(self, sheaf: Sheaf, cpu: Cpu) -> Steps[None]:
         """rcu_free_sheaf: the callback."""
         self.waiting -= len(sheaf)
+        for thing in sheaf:
+            thing.slab.give_back(thing.index)
         barn = self._barn(cpu)
         yield from barn.line.read(cpu, SLAB)
         if len(barn.full) < self._most:
@@ -278,10 +282,8 @@ class SheafCache(Slub):
         return sheaf
 
     def on_cpus(self) -> int:
-        held = sum(
-            len(own.main) + len(own.spare or ()) + len(own.rcu_free or ()) for own in self.sheaves
-        ) + sum(len(sheaf) for barn in self.barns for sheaf in barn.full)
-        return super().on_cpus() + held + self.waiting
+        held = sum(len(own.main) + len(own.spare or ()) for own in self.sheaves)
+        return super().on_cpus() + held + sum(len(sheaf) for barn in self.barns for sheaf in barn.full)
 
     def contradictions(self) -> Iterator[str]:
         yield from super().contradictions()
