@@ -166,6 +166,13 @@ class KmemCache(ABC):
         return
         yield
 
+    def free_deferred(self, cpu: Cpu, thing: SlabObject) -> Steps[None]:
+        """What the callback does with *thing*."""
+        self.caches.finds(cpu, thing)
+        self.waiting -= 1
+        cpu.work(self.cost.free, SLAB)
+        yield from self.free(cpu, thing)
+
     @abstractmethod
     def boot(self, draw: Callable[[], float]) -> None:
         """Before anything runs: come to a state of every day, at levels that *draw* chooses.
@@ -192,8 +199,4 @@ class KmemCache(ABC):
 
 def _free_all(things: Sequence[SlabObject], cpu: Cpu) -> Steps[None]:
     for thing in things:
-        cache = thing.slab.cache
-        cache.caches.finds(cpu, thing)
-        cache.waiting -= 1
-        cpu.work(cache.cost.free, SLAB)
-        yield from cache.free(cpu, thing)
+        yield from thing.slab.cache.free_deferred(cpu, thing)

@@ -9,18 +9,39 @@ access on and stays with the slab: an object that is used again finds its lines 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from sim.errors import ModelError
 from sim.hardware import MEMORY, CacheLine, LineSpan
 from sim.quantities import LINE_BYTES
 
 if TYPE_CHECKING:
-    from sim.designs.linux.slab.base import KmemCache
+    from collections.abc import Sequence
+
+    from sim.designs.linux.slab.spec import CacheSpec
     from sim.engine import Steps
-    from sim.hardware import Cpu
+    from sim.hardware import Cpu, Machine
 
 Lines = CacheLine | LineSpan
+
+
+class Cache(Protocol):
+    """What a slab knows of its cache, and who has an object may ask of it (`KmemCache`)."""
+
+    machine: Machine
+    name: str
+    spec: CacheSpec
+    per_slab: int
+    stride: int
+    pointer: int
+    units: tuple[tuple[int, int], ...]
+    waiting: int
+
+    def free(self, cpu: Cpu, thing: SlabObject) -> Steps[None]: ...
+
+    def free_deferred(self, cpu: Cpu, thing: SlabObject) -> Steps[None]: ...
+
+    def release_later(self, cpu: Cpu, things: Sequence[SlabObject]) -> Steps[None]: ...
 
 
 class Slab:
@@ -47,7 +68,7 @@ class Slab:
         "node",
     )
 
-    def __init__(self, cache: KmemCache, frame: int, node: int, home: int, maker: int = MEMORY) -> None:
+    def __init__(self, cache: Cache, frame: int, node: int, home: int, maker: int = MEMORY) -> None:
         """All objects are free. *node* is the one whose list it is put on, *home* the socket of its memory;
         cpu *maker* has just linked its objects."""
         self.cache = cache
