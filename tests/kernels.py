@@ -13,6 +13,7 @@ from typing import Any
 from machines import RWSEM, run, small_machine
 
 from sim.designs import DesignSpec, build, spec_model
+from sim.designs.linux.slab.spec import SlabCosts
 from sim.engine import Probe, ScheduleName, Steps
 from sim.engine.probe import CpuView
 from sim.files import load_spec
@@ -29,6 +30,7 @@ from sim.mm import (
     Munlock,
     Munmap,
     PageTablePage,
+    PhysicalMemory,
     Present,
     Status,
     slot_of,
@@ -99,11 +101,47 @@ _LINUX: dict[str, Any] = {
     },
     "rwsem": RWSEM,
     "costs": _each_cost("linux"),
+    "slab": {
+        "kind": "slub",
+        "caches": {
+            "vm_area_struct": {"size": "184 B", "align": "8 B", "head": "56 B", "free": "rcu"},
+            "vma_lock": {"size": "40 B", "align": "8 B", "head": "40 B", "free": "rcu"},
+            "maple_node": {"size": "256 B", "align": "256 B", "head": "64 B", "free": "rcu"},
+            "anon_vma": {"size": "96 B", "align": "8 B", "head": "64 B", "free": "at once"},
+            "anon_vma_chain": {"size": "64 B", "align": "64 B", "head": "64 B", "free": "at once"},
+        },
+        "rules": {
+            "max_order": 3,
+            "waste": 16,
+            "min_partial": 5,
+            "max_partial": 10,
+            "cpu_partial": [{"below": "256 B", "objects": 120}, {"below": "1 KiB", "objects": 52}],
+        },
+        "costs": dict.fromkeys(SlabCosts.model_fields, "10 cycles"),
+    },
+    "rcu": {
+        "tick": "10 us",
+        "least": "20 us",
+        "urgent": "100 us",
+        "preemptible": True,
+        "batch": 10,
+        "share": 7,
+        "call": "10 cycles",
+        "callback": "10 cycles",
+    },
 }
 
 RWSEM_LOCK: dict[str, Any] = {"vma_lock": "rwsem"}
 """What a Linux design file says of its VMA locks until 6.14."""
-REFCOUNT_LOCK: dict[str, Any] = {"vma_lock": "refcount", "switches": {"mm_lock_seq": "seqcount"}}
+REFCOUNT_LOCK: dict[str, Any] = {
+    "vma_lock": "refcount",
+    "switches": {"mm_lock_seq": "seqcount"},
+    "slab": {
+        "caches": {
+            "vm_area_struct": {"size": "192 B", "align": "64 B", "head": "64 B", "free": "at once"},
+        },
+    },
+}
 """And since 6.15."""
 
 _CORTENMM: dict[str, Any] = {
@@ -234,6 +272,11 @@ class Process:
             yield from self.space_of(cpu).deactivate(cpu)
 
         return whole_life
+
+
+def frames_in_use(memory: PhysicalMemory) -> int:
+    """Frames that somebody has."""
+    return sum(1 << memory.in_use.orders.get(block, 0) for block in memory.in_use.refcount)
 
 
 def entry_of(root: PageTablePage, page: int) -> PageTablePage | Present | Status | None:

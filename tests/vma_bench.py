@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 from kernels import design
 from machines import run, small_machine
 
-from sim.designs.linux import VmaIndex
+from sim.designs.linux import IndexSite, LinuxKernel, VmaIndex
 from sim.designs.linux.spec import LinuxSpec
 from sim.designs.linux.vma import Area, Vma
 from sim.engine import Steps
-from sim.engine.costs import at_clock
 from sim.hardware import Cpu
 from sim.mm import READ_WRITE
 from sim.sync import QueueNodes, RwSem, Scheduler
@@ -30,21 +29,24 @@ class Bench:
         self.cpu = self.machine.cpus[0]
         spec = design("linux")
         assert isinstance(spec, LinuxSpec)
-        cost = at_clock(spec.costs, self.machine.spec.clock)
-        self.tree = kind(self.machine, self.cpu, cost, self.machine.line("mm_mt", owner=self.cpu.id))
+        kernel = LinuxKernel(self.machine, spec)
+        self._vmas = kernel.slabs.vm_area_struct
+        root_line = self.machine.line("mm_mt", owner=self.cpu.id)
+        self.tree = kind(IndexSite(self.machine, kernel.cost, root_line, kernel.rcu, kernel.slabs), self.cpu)
         self._tuning = spec.rwsem
         self.expected: list[Range] = []
         self._nodes = QueueNodes(self.machine, "osq")
         self._scheduler = Scheduler(self.machine)
 
-    def vma(self, start: int, end: int) -> Vma:
-        line = self.machine.line("vma")
+    def vma(self, start: int, end: int) -> Steps[Vma]:
+        memory = yield from self._vmas.alloc(self.cpu)
+        line = memory.line(0)
         lock = RwSem("vm_lock", line, line, self._nodes, self._scheduler, "lock", self._tuning)
-        return Vma(start, end, Area(READ_WRITE), line, lock)
+        return Vma(start, end, Area(READ_WRITE), memory, lock)
 
     def insert(self, start: int, end: int) -> Steps[None]:
         self.expected = sorted([*self.expected, (start, end)])
-        yield from self.tree.insert(self.cpu, self.vma(start, end))
+        yield from self.tree.insert(self.cpu, (yield from self.vma(start, end)))
 
     def remove(self, index: int) -> Steps[None]:
         vma = list(self.tree)[index]
@@ -54,7 +56,7 @@ class Bench:
     def split(self, index: int, at: int) -> Steps[None]:
         vma = list(self.tree)[index]
         self.expected[index : index + 1] = [(vma.start, at), (at, vma.end)]
-        yield from self.tree.split(self.cpu, vma, self.vma(at, vma.end))
+        yield from self.tree.split(self.cpu, vma, (yield from self.vma(at, vma.end)))
 
     def extend(self, index: int, start: int, end: int, absorb: bool) -> Steps[None]:
         vmas = list(self.tree)

@@ -21,7 +21,7 @@ _LOCK_PREFIX = "lock: "
 # and brown, locks (taking them and waiting) red, orange and dark purple, flushes pale purple, rest is grey.
 _GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "user and kernel entry": ("#9ecae1", ("user", "syscall", "fault entry")),
-    "VMA work": ("#4292c6", ("vma",)),
+    "VMA work": ("#4292c6", ("vma", "slab")),
     "page table": ("#08519c", ("page table",)),
     "frames": ("#41ab5d", ("allocate", "zero", "copy", "lru")),
     "cache-line transfer": ("#f0e442", ("cache line",)),

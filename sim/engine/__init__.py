@@ -3,7 +3,7 @@
 Everything runs on `Engine`, a SimPy environment whose clock is an integer number of picoseconds.
 """
 
-from sim.engine.core import PARKED, Engine, Steps, Thread, Yielded
+from sim.engine.core import PARKED, Background, Engine, Steps, Thread, Yielded
 from sim.engine.probe import QUIET, Probe, listen
 from sim.engine.replay import Decisions, Recorder, Replayer
 from sim.engine.schedule import Decider, Entry, InjectedDelays, Schedule, ScheduleName
@@ -11,6 +11,7 @@ from sim.engine.schedule import Decider, Entry, InjectedDelays, Schedule, Schedu
 __all__ = [
     "PARKED",
     "QUIET",
+    "Background",
     "Decider",
     "Decisions",
     "Engine",

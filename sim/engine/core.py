@@ -18,7 +18,7 @@ import random
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from functools import partial
-from heapq import heappop, heappush, heappushpop
+from heapq import heapify, heappop, heappush, heappushpop
 from typing import Any, Final, NoReturn, TypeAlias, TypeVar, cast, final
 
 import simpy
@@ -157,7 +157,23 @@ class Thread(Process):
         self._value = value
         self._target = None
         env._live.pop(self, None)
+        if not env._live:
+            env._drop_background()
         env.call_in(0, partial(env._fire, self))
+
+
+@final
+class Background:
+    """Something to call that matters only while threads live: *dropped* when none does."""
+
+    __slots__ = ("dropped", "function")
+
+    def __init__(self, function: Callable[[], None]) -> None:
+        self.function = function
+        self.dropped = False
+
+    def __call__(self) -> None:
+        self.function()
 
 
 class _Interruption(Interruption):
@@ -229,6 +245,24 @@ class Engine(simpy.Environment):
         """Call *function* after *delay* ps."""
         _check_delay(delay)
         heappush(self._queue, (self._now + delay, NORMAL, self._next_key(), function))
+
+    def call_in_background(self, delay: int, function: Callable[[], None]) -> Background:
+        """`call_in` for what goes on beside the threads, such as a timer: it does not keep a run going.
+
+        When the last thread ends it is dropped, as the value says from then on, and time ends without it.
+        """
+        entry = Background(function)
+        self.call_in(delay, entry)
+        return entry
+
+    def _drop_background(self) -> None:
+        kept = [entry for entry in self._queue if entry[3].__class__ is not Background]
+        if len(kept) < len(self._queue):
+            for *_, item in self._queue:
+                if item.__class__ is Background:
+                    item.dropped = True
+            self._queue[:] = kept
+            heapify(self._queue)
 
     def resume(self, thread: Thread) -> None:
         """Let a parked *thread* go on now, inside the caller's event (a queue entry only for stolen time)."""

@@ -4,6 +4,7 @@ from sim.hardware.broadcast import TlbBroadcast
 from sim.hardware.cpu import IDLE, INTERRUPT, TLB_FLUSH, Cpu, HeardCpu, SmtCpu, Task
 from sim.hardware.interrupts import IPI_SEND, IPI_WAIT, InterruptController, Round
 from sim.hardware.line import LINE, MEMORY, CacheLine, Fabric
+from sim.hardware.line_span import LineSpan
 from sim.hardware.machine import Machine
 from sim.hardware.memory import COPY, HUGE_PAGES, ZERO, MemorySystem
 from sim.hardware.spec import MachineSpec
@@ -26,6 +27,7 @@ __all__ = [
     "Fabric",
     "HeardCpu",
     "InterruptController",
+    "LineSpan",
     "Machine",
     "MachineSpec",
     "MemorySystem",

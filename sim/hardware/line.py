@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sim.engine import PARKED, Engine, Steps
 from sim.engine.costs import at_clock
@@ -40,6 +40,11 @@ LINE = "cache line"
 
 MEMORY = -1
 """Owner of a line that no cache holds."""
+
+# What most lines never have: they share these, which stay empty, until they need their own.
+_NO_COPIES: Final[dict[int, int]] = {}
+_NOBODY: Final[deque[tuple[Cpu, int]]] = deque()
+_NO_QUEUES: Final[dict[int, deque[tuple[Cpu, int]]]] = {}
 
 _PREFETCH, _READ, _WRITE = range(3)  # a write of kind _WRITE + n is followed by n more
 
@@ -174,10 +179,10 @@ class CacheLine:
         self.busy_until = 0
         self._burst = (lines - 1) * fabric.adjacent
         self._granting = False
-        self._lands_at: dict[int, int] = {}  # cluster -> when its first copy is there
+        self._lands_at = _NO_COPIES  # cluster -> when its first copy is there
         self._pollers: dict[Cpu, object] | None = None
-        self._waiting: deque[tuple[Cpu, int]] = deque()
-        self._waiting_in: dict[int, deque[tuple[Cpu, int]]] = {}
+        self._waiting = _NOBODY
+        self._waiting_in = _NO_QUEUES
         self._run = 0
         self._probe_arrives = 0
         self._probed: tuple[Cpu, int, int] | None = None  # whose request is on its way, its kind, the rest
@@ -230,6 +235,21 @@ class CacheLine:
             latency, occupancy = self._share(cpu.id)
             self.busy_until = cpu.engine._now + occupancy
             cpu.pay(latency, activity)
+
+    def came_along(self, cpu: Cpu, activity: str, *, write: bool) -> bool:
+        """Try a load or store by *cpu* that left together with one to the line next to it, which is over.
+
+        Where the line is free it has come in the same burst. Value: whether it was; else nothing is done.
+        """
+        if self._must_queue(cpu):
+            return False
+        if write:
+            self._take(cpu.id)
+        else:
+            self._share(cpu.id)
+        cpu.stall(self.fabric.adjacent, activity)
+        self.busy_until = cpu.now
+        return True
 
     def held_by(self, cpu: Cpu) -> bool:
         """Whether *cpu* has a valid copy."""
@@ -297,12 +317,16 @@ class CacheLine:
 
     def _enqueue(self, cpu: Cpu, kind: int) -> None:
         if self.fabric.rule == "cluster-first":
+            if self._waiting_in is _NO_QUEUES:
+                self._waiting_in = {}
             queue = self._waiting_in.get(cpu.cluster)
             if queue is None:
                 self._waiting_in[cpu.cluster] = deque(((cpu, kind),))
             else:
                 queue.append((cpu, kind))
         else:
+            if self._waiting is _NOBODY:
+                self._waiting = deque()
             self._waiting.append((cpu, kind))
         if not self._granting:
             self._granting = True
@@ -443,6 +467,8 @@ class CacheLine:
                 cost = self._from_owner(cpu, owner) + self._burst
             return cost, cost
         self.sharers = sharers | (1 << cpu)
+        if self._lands_at is _NO_COPIES:
+            self._lands_at = {}
         now = fabric.engine._now
         cluster, inside = fabric.cluster_of[cpu], fabric.shared_read_inside
         if sharers & fabric.cluster_mask[cpu]:

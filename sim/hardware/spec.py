@@ -81,6 +81,16 @@ class Dram(Spec):
     """Time a bank is busy with one line: open its row, read, close it (tRC)."""
 
 
+class CoreCache(Spec):
+    """The caches that a core has for itself. Lines that drop out of them are taken to stay in the last-level
+    cache of its cluster."""
+
+    size: Size
+    """What they hold (L2)."""
+    miss: Cost
+    """A load or store that the last-level cache serves."""
+
+
 class Memory(Spec):
     """DRAM and the links to it. Bandwidths are shared; latencies are unloaded."""
 
@@ -102,6 +112,8 @@ class Memory(Spec):
     """Zero one 4 KiB page that is not in the cache, by one core alone."""
     copy_page: Cost
     """Copy one 4 KiB page that is not in the cache, by one core alone."""
+    core_cache: CoreCache | None = None
+    """Absent: what a core has used stays in its own caches until another core wants it."""
     dram: Dram | None = None
     """Absent: the machine's latency under load is not known."""
     local_other_node: Duration | None = None

@@ -26,6 +26,7 @@ from sim.quantities import PAGE_BYTES
 from sim.sync import RunQueues
 from sim.workload.actions import Stage, sequence
 from sim.workload.boot import boot
+from sim.workload.collection import no_collection
 from sim.workload.files import Files
 from sim.workload.objects import Objects
 from sim.workload.pinning import order_of
@@ -47,6 +48,7 @@ Body = Callable[[Worker], Steps[object]]
 """What a thread does for a while."""
 
 
+@no_collection()
 def run_once(
     machine: MachineSpec,
     design: DesignSpec,

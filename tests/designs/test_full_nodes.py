@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from kernels import BASE, LEAF, Process
+from kernels import BASE, LEAF, Process, frames_in_use
 
 from sim.designs.linux import LinuxKernel
 from sim.mm import FrameMap, OutOfMemory, node_policy
@@ -44,7 +44,7 @@ def nothing_is_lost(process: Process, at: int, pages: int) -> None:
 def test_does_first_touch_go_on_with_the_next_node(cpu: int, own: int) -> None:
     filled = process("linux", cpus=9)
     nodes = fill(filled, 3000, cpu)
-    assert 2000 < nodes[own] < 2048
+    assert 1700 < nodes[own] < 2048  # what else there is: slabs, and the batches of nine cpus
     assert nodes[own] + nodes[1 - own] == 3000
     nothing_is_lost(filled, BASE, 3000)
 
@@ -136,7 +136,7 @@ def test_are_the_lists_of_other_cpus_drained_before_memory_is_out() -> None:
     assert sum(len(zone.pcp[1]) for zone in allocator.zones) > 200
     with pytest.raises(OutOfMemory):
         fill(filled, 4096, at=BASE + 16 * LEAF)
-    assert len(allocator.in_use) == 4096
+    assert frames_in_use(allocator) == 4096
 
 
 def test_does_a_full_zone_cost_a_look_and_not_its_lock() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kernels import BASE, LEAF, Process
+from kernels import BASE, LEAF, Process, frames_in_use
 
 from sim.designs.linux import LinuxKernel
 from sim.experiment import load, run_point
@@ -51,7 +51,7 @@ def fill(process: Process, pages: int, cpu: int = 0) -> Counter[int]:
 def nothing_is_lost(process: Process) -> None:
     pages = pages_of(process)
     free = sum(pool.buddy.free_frames for pool in pages.buddies())
-    assert free + len(pages.in_use) == PAGES
+    assert free + frames_in_use(pages) == PAGES
 
 
 @pytest.mark.parametrize(("cpu", "own"), [(0, 0), (8, 1)])
@@ -59,7 +59,7 @@ def test_does_a_page_come_from_the_node_of_its_cpu_and_then_from_the_next(cpu: i
     assert set(fill(linux(9), 500, cpu)) == {own}
     filled = linux(9)
     nodes = fill(filled, 3000, cpu)
-    assert 2000 < nodes[own] < 2048
+    assert 1700 < nodes[own] < 2048  # the slabs have the rest
     assert nodes[own] + nodes[1 - own] == 3000
     filled.do(("munmap", BASE, 3000), cpu=cpu)
     filled.end()

@@ -116,4 +116,4 @@ def test_does_a_store_leave_readers_of_the_old_leaf_a_dead_line() -> None:
     before = bench.tree._root.line
     run(bench.machine, {0: lambda cpu: bench.insert(500, 501)})
     assert bench.tree._root.line is not before
-    assert bench.tree._root.line.owner == 0
+    assert bench.tree._root.line.held_by(bench.cpu)

@@ -146,7 +146,7 @@ def test_does_a_store_write_the_vmas_whose_gap_it_changes_and_no_others() -> Non
     assert {390, 410} <= touched  # vm_next and vm_prev, and the wider gap
     assert len(touched) <= 2 * 2 * log2(64)
     tree._tree.begin()
-    run(bench.machine, {0: lambda cpu: tree.insert(cpu, bench.vma(END, END + 1))})
+    run(bench.machine, {0: lambda cpu: bench.insert(END, END + 1)})
     assert {node.vma.start for node in tree._tree.written} >= {620, END}
 
 

@@ -195,7 +195,7 @@ class Transfers(Probe):
     def line_transfer(
         self, line: LineView, cpu: int, source: int, distance: str, cost: int, exclusive: bool
     ) -> None:
-        if cpu == 0 and line.name.startswith(("mm.mm_lock_seq", "mm.vma_writer_wait", "vm_")):
+        if cpu == 0 and line.name.startswith(("mm.mm_lock_seq", "mm.vma_writer_wait", "vm")):
             self.seen.append(f"{'W' if exclusive else 'R'} {line.name.removeprefix('mm.').split()[0]}")
 
 
@@ -232,7 +232,7 @@ def of_lock(lock: Changes, verb: str) -> list[str]:
 def test_which_lines_does_a_vma_lock_touch() -> None:
     """The rwsem: its own line. The count: load and cmpxchg, one RMW back; a writer also writes where it would
     sleep. The seqcount: a store before all else."""
-    rwsem, count = "vm_lock", "vm_refcnt"
+    rwsem, count = "vma_lock", "vm_area_struct"
     assert of_lock(RWSEM_LOCK, "fault") == ["R mm_lock_seq", f"W {rwsem}", f"W {rwsem}"]
     assert of_lock(RWSEM_LOCK, "write") == ["R mm_lock_seq", f"W {rwsem}", f"W {rwsem}", "W mm_lock_seq"]
     both = {**RWSEM_LOCK, **seqcount}
@@ -284,6 +284,8 @@ def look_at_a_freed_vma(delay: int, *, other: bool) -> tuple[bool, int]:
     process = linux(changes, listeners=(references,))
     space: Any = process.space
     second = process.kernel.new_process(process.cpus[0]) if other else space
+    if other:
+        process.spaces.append(second)
     process.do(("mmap", 4, BASE), ("mmap", 1, BASE + 512), ("touch", BASE + 512))
     freed = space.tree.peek(BASE)
 

@@ -27,6 +27,7 @@ def values(design: str) -> dict[str, Any]:
     """What the file says, by the last part of each key."""
     said = load_spec("design", design).spec.model_dump()
     flat = {**said, **said["switches"], **said["limits"], **said["flush"]}
+    flat["slab"], flat["free"] = said["slab"]["kind"], said["slab"]["caches"]["vm_area_struct"]["free"]
     flat["layout"] = str(LAYOUTS.index(said["layout"]["mm_struct"]) + 1)
     return {key: {True: "yes", False: "no"}.get(value, value) for key, value in flat.items() if key in HEAD}
 

@@ -8,7 +8,7 @@ import pytest
 import simpy
 from simpy.core import EmptySchedule
 
-from sim.engine import PARKED, Engine
+from sim.engine import PARKED, Engine, Steps
 from sim.errors import BudgetExceeded, Deadlock, ModelError
 
 
@@ -172,3 +172,23 @@ def test_is_running_until_an_event_of_the_past_refused() -> None:
 def test_does_step_say_when_nothing_is_left() -> None:
     with pytest.raises(EmptySchedule):
         Engine().step()
+
+
+def test_does_what_goes_on_beside_the_threads_keep_a_run_going() -> None:
+    """A timer is called as long as a thread lives, and is dropped with the last one."""
+    engine = Engine()
+    rung: list[int] = []
+
+    def ring() -> None:
+        rung.append(engine._now)
+        timers.append(engine.call_in_background(10, ring))
+
+    def thread() -> Steps[None]:
+        yield 35
+
+    timers = [engine.call_in_background(10, ring)]
+    engine.process(thread(), "thread")
+    engine.run()
+    assert engine._now == 35
+    assert rung == [10, 20, 30]
+    assert [timer.dropped for timer in timers] == [False, False, False, True]

@@ -327,7 +327,7 @@ def test_is_a_node_with_too_many_children_found() -> None:
 def test_are_leaves_at_different_depths_found() -> None:
     process, root = tree_of(20)
     leaf = root.children[0]
-    above = type(leaf)(leaf.line, leaf.low)
+    above = type(leaf)(leaf.line, leaf.low, None)
     above.children = [leaf]
     root.children[0] = above
     finds(process, "structures agree", r"leaves lie \[1, 2\] nodes deep")

@@ -2,8 +2,9 @@
 
 from sim.designs.base import Family
 from sim.designs.linux.kernel import LinuxKernel
+from sim.designs.linux.slab import SlabObject
 from sim.designs.linux.spec import LinuxSpec
-from sim.designs.linux.vma_indexes import VMA_INDEXES, VmaIndex
+from sim.designs.linux.vma_indexes import VMA_INDEXES, IndexSite, VmaIndex
 from sim.designs.linux.vma_locks import VMA_LOCKS, Site, VmaLock, VmaLocks
 
 FAMILY = Family("linux", LinuxSpec, LinuxKernel)
@@ -12,9 +13,11 @@ __all__ = [
     "FAMILY",
     "VMA_INDEXES",
     "VMA_LOCKS",
+    "IndexSite",
     "LinuxKernel",
     "LinuxSpec",
     "Site",
+    "SlabObject",
     "VmaIndex",
     "VmaLock",
     "VmaLocks",

@@ -147,12 +147,22 @@ def anon_vma_prepare(mm: LinuxMm, cpu: Cpu, vma: Vma, *, vma_locked: bool) -> St
         taken = yield from mm.mmap_lock.read_trylock(cpu)
         if not taken:
             return False
-    if vma.anon_vma is None:
-        anon_vma = mm.new_anon_vma(cpu)
-        yield from mm.page_table_lock.acquire(cpu)
+    try:
         if vma.anon_vma is None:
-            vma.adopt(anon_vma)
-        yield from mm.page_table_lock.release(cpu)
-    if vma_locked:
-        yield from mm.mmap_lock.read_unlock(cpu)
+            yield from _anon_vma_prepare(mm, cpu, vma)
+    finally:
+        if vma_locked:
+            yield from mm.mmap_lock.read_unlock(cpu)
     return True
+
+
+def _anon_vma_prepare(mm: LinuxMm, cpu: Cpu, vma: Vma) -> Steps[None]:
+    """__anon_vma_prepare: somebody else may be at it too."""
+    anon_vma, link = yield from mm.new_anon_vma(cpu)
+    yield from mm.page_table_lock.acquire(cpu)
+    first = vma.anon_vma is None
+    if first:
+        vma.adopt(anon_vma, link)
+    yield from mm.page_table_lock.release(cpu)
+    if not first:
+        yield from mm.free_anon_vma(cpu, anon_vma, link)

@@ -20,7 +20,7 @@ from sim.designs.linux.munmap import unmap
 from sim.designs.linux.vma import Area
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import READ_WRITE, SYSCALL, Brk, beyond_user_memory
+from sim.mm import READ_WRITE, SYSCALL, Brk, OutOfMemory, beyond_user_memory
 
 GAP: Final = 1
 """Pages that stay free between the heap and what is mapped above it."""
@@ -81,6 +81,9 @@ def _grow(mm: LinuxMm, cpu: Cpu, before: int, at: int) -> Steps[bool]:
         yield from heap.line.read(cpu, VMA_WORK)
         merged = yield from merge_new_range(mm, cpu, before, at, area, heap, None, pgoff=before)
     if merged is None:
-        yield from link_new(mm, cpu, mm.new_vma(cpu, before, at, area))
+        try:
+            yield from link_new(mm, cpu, (yield from mm.new_vma(cpu, before, at, area)))
+        except OutOfMemory:
+            return False
     yield from mm.stat.vm_stat_account(cpu, area, pages)
     return True

@@ -10,10 +10,14 @@ from sim.designs.linux.descriptors import Descriptors
 from sim.designs.linux.lru import Lru
 from sim.designs.linux.page_alloc import PageAllocator
 from sim.designs.linux.page_cache import PageCache
+from sim.designs.linux.rcu import TreeRcu
+from sim.designs.linux.slab import SlabCaches
 from sim.designs.linux.space import LinuxSpace
 from sim.designs.linux.spec import LinuxSpec
 from sim.designs.linux.truncate import fallocate, ftruncate
-from sim.designs.linux.vma import Vma
+from sim.designs.linux.vma import AnonVma
+from sim.designs.linux.vma_indexes import VMA_INDEXES
+from sim.designs.linux.vma_locks import VMA_LOCKS
 from sim.engine import Steps
 from sim.engine.costs import at_clock
 from sim.hardware import Cpu, Machine
@@ -46,14 +50,15 @@ class LinuxKernel(Kernel):
         "contexts",
         "cost",
         "descriptors",
-        "freed_vmas",
         "lru",
         "machine",
         "nodes",
         "osq_nodes",
         "page_cache",
         "pages",
+        "rcu",
         "scheduler",
+        "slabs",
         "spec",
         "syscall",
         "total_pages",
@@ -68,12 +73,21 @@ class LinuxKernel(Kernel):
         self.nodes = QueueNodes(machine, "qspinlock")
         self.osq_nodes = QueueNodes(machine, "osq")
         self.scheduler = Scheduler(machine)
-        self.freed_vmas: list[list[Vma]] = [[] for _ in machine.cpus]  # by cpu, the last one comes first
         self.contexts = ContextTable(machine, spec.flush.asids)
         self.cost = at_clock(spec.costs, machine.spec.clock)
         self.pages = self._make_allocator()
         self.total_pages = sum(pool.buddy.managed for pool in self.pages.buddies())
         self.syscall: int = at_clock(machine.spec.kernel, machine.spec.clock).syscall
+        self.rcu = TreeRcu(machine, spec.rcu)
+        self.slabs = SlabCaches(
+            machine,
+            self.pages,
+            self.nodes,
+            self.rcu,
+            spec.slab,
+            separate_locks=VMA_LOCKS[spec.vma_lock].separate,
+            tree_nodes=VMA_INDEXES[spec.vma_index].has_nodes,
+        )
         self.descriptors = Descriptors(machine, self.scheduler, self.pages.node)
         self.page_cache = PageCache(self)
         self.lru = Lru(machine, self.pages, self.descriptors, spec.limits.lru_batch, self.cost, self.nodes)
@@ -91,6 +105,7 @@ class LinuxKernel(Kernel):
         for cpu in self.machine.cpus:
             waiting = int(draw() * self.spec.limits.lru_batch)
             self.lru.boot(cpu, self.pages.boot(cpu, waiting, draw))
+        self.slabs.boot(draw)
 
     def new_process(self, cpu: Cpu) -> LinuxSpace:
         return LinuxSpace(self, cpu)
@@ -99,14 +114,47 @@ class LinuxKernel(Kernel):
     def memory(self) -> PhysicalMemory:
         return self.pages
 
+    def note_switch(self, cpu: Cpu) -> Steps[None]:
+        self.rcu.quiescent(cpu)
+        return
+        yield
+
     def references(self) -> Iterator[Reference]:
         yield from self.lru.references()
+        yield from self.slabs.references()
         yield from self.page_cache.references()
 
     def verify(self, loaded: Mapping[AddressSpace, Sequence[Cpu]], held: Iterable[Reference] = ()) -> None:
         structures_agree(self.lru.contradictions())
+        structures_agree(self.slabs.contradictions())
         structures_agree(self.page_cache.contradictions(map(_linux, loaded)))
         super().verify(loaded, held)
+        structures_agree(self._lost_objects(loaded))
+
+    def _lost_objects(self, spaces: Iterable[AddressSpace]) -> Iterator[str]:
+        """Objects that somebody has are those of VMAs in trees, and nodes of trees."""
+        vmas = nodes = links = 0
+        anon_vmas: set[AnonVma] = set()
+        for space in spaces:
+            tree = _linux(space).tree
+            nodes += tree.nodes()
+            for vma in tree:
+                vmas += 1
+                links += len(vma.chain)
+                anon_vmas.update(vma.chain)
+        slabs = self.slabs
+        counted = {
+            slabs.vm_area_struct: vmas,
+            slabs.anon_vma_chain: links,
+            slabs.anon_vma: len(anon_vmas),
+        }
+        if slabs.maple_node is not None:
+            counted[slabs.maple_node] = nodes
+        if slabs.vma_lock is not None:
+            counted[slabs.vma_lock] = vmas
+        for cache, number in counted.items():
+            if cache.live != number:
+                yield f"{cache.live} objects of {cache.name} are in use and {number} can be found"
 
     def place_memory(self, policy: NodePolicy) -> None:
         self.pages.policy = policy

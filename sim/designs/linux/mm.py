@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.counters import MmCounters
+from sim.designs.linux.slab import fill
 from sim.designs.linux.vma import AnonVma, Area, Vma
-from sim.designs.linux.vma_indexes import VMA_INDEXES
+from sim.designs.linux.vma_indexes import VMA_INDEXES, IndexSite
 from sim.designs.linux.vma_locks import VMA_LOCKS, Site
 from sim.designs.linux.vma_locks.sequence import MmLockSeq
 from sim.engine import Steps
@@ -23,6 +24,7 @@ from sim.mm import (
     AddressSpace,
     Kept,
     Mapped,
+    OutOfMemory,
     PageTablePage,
     Rights,
     Walk,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
     from sim.designs.linux.kernel import LinuxKernel
     from sim.designs.linux.layout import MmLines
+    from sim.designs.linux.slab import SlabObject
 
 LOCK_MMAP = "lock: mmap_lock"
 
@@ -103,7 +106,8 @@ class LinuxMm(AddressSpace):
             kernel.nodes, lines["page_table_lock"], LOCK_PAGE_TABLE, "page_table_lock"
         )
         self.gathers = 0  # mm->tlb_flush_pending
-        self.tree = VMA_INDEXES[kernel.spec.vma_index](machine, cpu, self.cost, lines["mm_mt"])
+        index = IndexSite(machine, self.cost, lines["mm_mt"], kernel.rcu, kernel.slabs)
+        self.tree = VMA_INDEXES[kernel.spec.vma_index](index, cpu)
         self.tlb = make_flush(machine, lines["context.tlb_gen"], kernel.spec.flush, mask=lines["mm_cpumask"])
         self.root = PageTablePage(machine, LEVELS, 0, -1, cpu.socket, maker=cpu.id)
 
@@ -135,6 +139,8 @@ class LinuxMm(AddressSpace):
         for vma in self.tree:
             if vma.detached:
                 yield f"{vma} is in the tree and detached"
+            if len(vma.links) != len(vma.chain):
+                yield f"{vma} has {len(vma.links)} links to {len(vma.chain)} anon_vmas"
             if (what := vma.lock.contradiction()) is not None:
                 yield f"{vma} {what}"
         cached = self.kernel.descriptors.of_files
@@ -205,42 +211,93 @@ class LinuxMm(AddressSpace):
         *,
         pgoff: int | None = None,
         like: Vma | None = None,
-    ) -> Vma:
-        """vm_area_alloc, or vm_area_dup of *like*: struct and lock from the cpu's slab, their lines in its
-        cache, or a VMA that this cpu has freed."""
+    ) -> Steps[Vma]:
+        """vm_area_alloc, or vm_area_dup of *like*. Raises `OutOfMemory`.
+
+        Where VMAs are given out again at once, it may be one that faults of any process still look at.
+        """
         cpu.work(self.cost.vma_alloc, VMA_WORK)
-        name = f"VMA {start:#x}"
-        freed = self.kernel.freed_vmas[cpu.id]
-        if freed:
-            vma = freed.pop()
-            vma.line.name = name
+        slabs = self.kernel.slabs
+        memory = yield from slabs.vm_area_struct.alloc(cpu)
+        lock_memory = None
+        if slabs.vma_lock is None:
+            yield from memory.whole.store(cpu, VMA_WORK)
+        else:
+            try:
+                lock_memory = yield from slabs.vma_lock.alloc(cpu)
+            except OutOfMemory:
+                yield from slabs.vm_area_struct.release(cpu, memory, now=True)
+                raise
+            cpu.work(slabs.cost.alloc, VMA_WORK)
+            yield from fill(cpu, VMA_WORK, memory, lock_memory)
+        vma = memory.tenant
+        if isinstance(vma, Vma):
             self.vma_locks.renew(vma.lock, start)
             vma.set_up(start, end, area, self, pgoff=pgoff, like=like)
             return vma
-        lock = self.vma_locks.new(cpu, start)
-        line = self.machine.line(name, cpu.socket, owner=cpu.id, lines=self.vma_locks.vma_lines)
-        return Vma(start, end, area, line, lock, self, pgoff=pgoff, like=like)
-
-    def free_vma(self, cpu: Cpu, vma: Vma) -> None:
-        """vm_area_free, of a VMA that has left the tree: by call_rcu, or at once if it may be used again."""
-        cpu.work(self.cost.vma_free, VMA_WORK)
+        lock = self.vma_locks.new(cpu, start, lock_memory or memory)
+        vma = Vma(start, end, area, memory, lock, self, lock_memory=lock_memory, pgoff=pgoff, like=like)
         if self.vma_locks.reuse_vmas:
-            self.kernel.freed_vmas[cpu.id].append(vma)
+            memory.tenant = vma
+        return vma
 
-    def new_anon_vma(self, cpu: Cpu) -> AnonVma:
-        """anon_vma_alloc."""
+    def free_vma(self, cpu: Cpu, vma: Vma) -> Steps[None]:
+        """vm_area_free: struct and lock, now or after a grace period."""
+        cpu.work(self.cost.vma_free, VMA_WORK)
+        parts = [vma.memory] if vma.lock_memory is None else [vma.memory, vma.lock_memory]
+        yield from self.kernel.slabs.vm_area_struct.release(cpu, *parts)
+
+    # -- anon_vmas ------------------------------------------------------------------------------------------
+
+    def new_anon_vma(self, cpu: Cpu) -> Steps[tuple[AnonVma, SlabObject]]:
+        """anon_vma_alloc, with the link for its first VMA. Raises `OutOfMemory`."""
         cpu.work(self.cost.anon_vma, VMA_WORK)
-        return AnonVma(self.machine.line("anon_vma", cpu.socket, owner=cpu.id, lines=2))
+        slabs = self.kernel.slabs
+        link = yield from slabs.anon_vma_chain.alloc(cpu)
+        try:
+            memory = yield from slabs.anon_vma.alloc(cpu)
+        except OutOfMemory:
+            yield from slabs.anon_vma_chain.release(cpu, link, now=True)
+            raise
+        yield from fill(cpu, VMA_WORK, link, memory)
+        return AnonVma(memory), link
 
-    def link_anon_vma(self, cpu: Cpu, anon_vma: AnonVma) -> Steps[None]:
-        """Insert into or remove from the interval tree, under the root's rwsem (anon_vma_clone,
-        unlink_anon_vmas).
+    def free_anon_vma(self, cpu: Cpu, anon_vma: AnonVma, link: SlabObject) -> Steps[None]:
+        """Give back what `new_anon_vma` gave, where somebody else was faster."""
+        yield from self.kernel.slabs.anon_vma_chain.release(cpu, link)
+        yield from self.kernel.slabs.anon_vma.release(cpu, anon_vma.memory)
+
+    def anon_vma_clone(self, cpu: Cpu, vma: Vma) -> Steps[None]:
+        """Link *vma* to each anon_vma of its chain, which it has from another VMA; under the root's rwsem.
 
         The callers hold mmap_lock for writing or run alone in its shadow, so the rwsem is never contended;
-        its line and the tree's come from whoever was here before.
+        its line and the tree's come from whoever was here before. Raises `OutOfMemory`, with *vma* linked
+        to nothing.
         """
-        yield from anon_vma.line.write(cpu, VMA_WORK)
-        cpu.work(self.cost.anon_vma_link, VMA_WORK)
+        for anon_vma in vma.chain:
+            try:
+                link = yield from self.kernel.slabs.anon_vma_chain.alloc(cpu)
+            except OutOfMemory:
+                vma.chain = vma.chain[: len(vma.links)]
+                yield from self.unlink_anon_vmas(cpu, vma)
+                raise
+            vma.links.append(link)
+            cpu.work(self.kernel.slabs.cost.alloc, VMA_WORK)
+            yield from link.whole.store(cpu, VMA_WORK)
+            yield from anon_vma.line.store(cpu, VMA_WORK)
+            cpu.work(self.cost.anon_vma_link, VMA_WORK)
+            anon_vma.users += 1
+
+    def unlink_anon_vmas(self, cpu: Cpu, vma: Vma) -> Steps[None]:
+        """Take *vma* out of its anon_vmas; one that nobody is linked to any more goes."""
+        for anon_vma, link in zip(vma.chain, vma.links, strict=True):
+            yield from anon_vma.line.store(cpu, VMA_WORK)
+            cpu.work(self.cost.anon_vma_link, VMA_WORK)
+            yield from self.kernel.slabs.anon_vma_chain.release(cpu, link)
+            anon_vma.users -= 1
+            if not anon_vma.users:
+                yield from self.kernel.slabs.anon_vma.release(cpu, anon_vma.memory)
+        vma.anon_vma, vma.chain, vma.links = None, (), []
 
     # -- pages ----------------------------------------------------------------------------------------------
 

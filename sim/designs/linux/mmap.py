@@ -10,7 +10,7 @@ from sim.designs.linux.munmap import unmap_locked
 from sim.designs.linux.vma import Area
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import SLOTS, SYSCALL, Errno, Mmap, MmapFile, MmapShared, beyond_user_memory
+from sim.mm import SLOTS, SYSCALL, Errno, Mmap, MmapFile, MmapShared, OutOfMemory, beyond_user_memory
 
 HIGHEST_PAGE = (1 << 35) - 256
 """First page above the mmap area of a 47-bit address space: the search for gaps goes down from here."""
@@ -34,8 +34,11 @@ def mmap(mm: LinuxMm, cpu: Cpu, asked: Asked) -> Steps[int | Errno]:
         cpu.work(mm.cost.mmap_region, VMA_WORK)
         area, pgoff = _area(mm, cpu, asked, start)
         yield from mm.stat.may_expand_vm(cpu, area)
-        yield from _map_region(mm, cpu, start, start + pages, area, pgoff)
-        yield from mm.stat.vm_stat_account(cpu, area, pages)
+        refused = yield from _map_region(mm, cpu, start, start + pages, area, pgoff)
+        if refused is None:
+            yield from mm.stat.vm_stat_account(cpu, area, pages)
+        else:
+            start = refused
     yield from mm.write_unlock(cpu)
     if asked.populate and not isinstance(start, Errno):
         yield from populate(mm, cpu, start, pages)
@@ -98,11 +101,16 @@ def _topdown(mm: LinuxMm, cpu: Cpu, pages: int) -> Steps[int | None]:
     return found
 
 
-def _map_region(mm: LinuxMm, cpu: Cpu, start: int, end: int, area: Area, pgoff: int) -> Steps[None]:
-    """vma_merge_new_range, or a new VMA (__mmap_new_vma)."""
+def _map_region(mm: LinuxMm, cpu: Cpu, start: int, end: int, area: Area, pgoff: int) -> Steps[Errno | None]:
+    """vma_merge_new_range, or a new VMA (__mmap_new_vma), which is refused where there is no page for it."""
     yield from mm.tree.find_place(cpu, start)
     yield from read_around(mm, cpu, start)
     before, after = mm.tree.neighbours(start, end)
     merged = yield from merge_new_range(mm, cpu, start, end, area, before, after, pgoff=pgoff)
     if merged is None:
-        yield from link_new(mm, cpu, mm.new_vma(cpu, start, end, area, pgoff=pgoff))
+        try:
+            vma = yield from mm.new_vma(cpu, start, end, area, pgoff=pgoff)
+            yield from link_new(mm, cpu, vma)
+        except OutOfMemory:
+            return Errno.ENOMEM
+    return None

@@ -14,21 +14,27 @@ from sim.designs.linux.page_cache import inode_of
 from sim.designs.linux.vma import AnonVma, Area, Vma, may_share
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import Errno
+from sim.mm import Errno, OutOfMemory
 
 
 def split(mm: LinuxMm, cpu: Cpu, vma: Vma, at: int) -> Steps[Vma]:
-    """__split_vma: *vma* keeps the part below *at*; value is the new VMA above."""
-    yield from vma.line.read(cpu, VMA_WORK)
-    upper = mm.new_vma(cpu, at, vma.end, vma.area, pgoff=vma.pgoff + at - vma.start, like=vma)
+    """__split_vma: *vma* keeps the part below *at*; value is the new VMA above.
+
+    Raises `OutOfMemory`, with *vma* as it was.
+    """
+    yield from vma.memory.whole.read(cpu, VMA_WORK)
+    upper = yield from mm.new_vma(cpu, at, vma.end, vma.area, pgoff=vma.pgoff + at - vma.start, like=vma)
     yield from vma.lock.start_write(cpu)
     yield from upper.lock.start_write(cpu)
-    if vma.anon_vma is not None:
-        yield from mm.link_anon_vma(cpu, vma.anon_vma)  # anon_vma_clone
+    try:
+        yield from mm.anon_vma_clone(cpu, upper)
+        yield from vma.line.store(cpu, VMA_WORK)
+        yield from upper.lock.mark_attached(cpu)
+        yield from mm.tree.split(cpu, vma, upper)
+    except OutOfMemory:
+        yield from _free_unlinked(mm, cpu, upper)
+        raise
     yield from hold_file(cpu, upper)
-    yield from vma.line.store(cpu, VMA_WORK)
-    yield from upper.lock.mark_attached(cpu)
-    yield from mm.tree.split(cpu, vma, upper)
     yield from change_file_mappings(mm, cpu, vma, new=[upper])
     yield from mm.stat.add_vmas(cpu, 1)
     return upper
@@ -58,12 +64,18 @@ def modify(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, area: Area) ->
         may = yield from mm.may_split(cpu)
         if not may:
             return Errno.ENOMEM
-        vma = yield from split(mm, cpu, vma, start)
+        try:
+            vma = yield from split(mm, cpu, vma, start)
+        except OutOfMemory:
+            return Errno.ENOMEM
     if vma.end > end:
         may = yield from mm.may_split(cpu)
         if not may:
             return Errno.ENOMEM
-        yield from split(mm, cpu, vma, end)
+        try:
+            yield from split(mm, cpu, vma, end)
+        except OutOfMemory:
+            return Errno.ENOMEM
     return vma
 
 
@@ -81,9 +93,8 @@ def _join(
     for each in dict.fromkeys([keep, vma, *gone]):
         yield from each.lock.start_write(cpu)
     source = right if left is not None and right is not None and right.anon_vma is not None else vma
-    if keep.anon_vma is None and source.anon_vma is not None:
-        keep.inherit(source)
-        yield from mm.link_anon_vma(cpu, source.anon_vma)  # dup_anon_vma
+    if keep.inherit(source):
+        yield from mm.anon_vma_clone(cpu, keep)  # dup_anon_vma
     yield from keep.line.store(cpu, VMA_WORK)
     if gone:
         low = min(keep.start, *(each.start for each in gone))
@@ -131,7 +142,8 @@ def merge_new_range(
     if before is not None and after is not None:
         # The gap closes: the upper VMA goes, the lower one covers all.
         yield from after.lock.start_write(cpu)
-        before.inherit(after)
+        if before.inherit(after):
+            yield from mm.anon_vma_clone(cpu, before)
         gone, end = [after], after.end
     yield from keep.line.store(cpu, VMA_WORK)
     yield from mm.tree.extend(cpu, keep, min(keep.start, start), max(keep.end, end), *gone)
@@ -142,11 +154,18 @@ def merge_new_range(
 
 
 def link_new(mm: LinuxMm, cpu: Cpu, vma: Vma) -> Steps[None]:
-    """vma_link: *vma*, which is new, enters the tree and the mappings of its file."""
-    yield from hold_file(cpu, vma)
+    """vma_link: *vma*, which is new, enters the tree and the mappings of its file.
+
+    Raises `OutOfMemory`, with *vma* freed.
+    """
     yield from vma.lock.start_write(cpu)
     yield from vma.lock.mark_attached(cpu)
-    yield from mm.tree.insert(cpu, vma)
+    try:
+        yield from mm.tree.insert(cpu, vma)
+    except OutOfMemory:
+        yield from _free_unlinked(mm, cpu, vma)
+        raise
+    yield from hold_file(cpu, vma)
     yield from mm.stat.add_vmas(cpu, 1)
     yield from change_file_mappings(mm, cpu, vma, new=[vma])
 
@@ -156,10 +175,17 @@ def free_merged(mm: LinuxMm, cpu: Cpu, vma: Vma) -> Steps[None]:
     yield from mm.detach(cpu, vma)
     if vma.area.file is not None:
         yield from inode_of(vma).count_users(cpu)  # fput
-    for anon_vma in vma.chain:
-        yield from mm.link_anon_vma(cpu, anon_vma)  # unlink_anon_vmas
+    yield from mm.unlink_anon_vmas(cpu, vma)
     yield from mm.stat.add_vmas(cpu, -1)
-    mm.free_vma(cpu, vma)
+    yield from mm.free_vma(cpu, vma)
+
+
+def _free_unlinked(mm: LinuxMm, cpu: Cpu, vma: Vma) -> Steps[None]:
+    """*vma*, which is new, has not got into the tree."""
+    if vma.lock.is_attached:
+        yield from vma.lock.mark_detached(cpu)
+    yield from mm.unlink_anon_vmas(cpu, vma)
+    yield from mm.free_vma(cpu, vma)
 
 
 def read_around(mm: LinuxMm, cpu: Cpu, page: int) -> Steps[None]:

@@ -145,15 +145,15 @@ def _release(cpu: Cpu, locks: list[QueuedSpinLock]) -> Steps[None]:
 
 def _lock_rmap(cpu: Cpu, vma: Vma) -> Steps[None]:
     """take_rmap_locks: i_mmap_rwsem, and the anon_vma's rwsem, for which nobody else asks here
-    (`LinuxMm.link_anon_vma`)."""
+    (`LinuxMm.anon_vma_clone`)."""
     if vma.area.file is not None:
         yield from inode_of(vma).i_mmap_rwsem.write_lock(cpu)
     if vma.anon_vma is not None:
-        yield from vma.anon_vma.line.write(cpu, PAGE_TABLE)
+        yield from vma.anon_vma.rwsem.write(cpu, PAGE_TABLE)
 
 
 def _unlock_rmap(cpu: Cpu, vma: Vma) -> Steps[None]:
     if vma.anon_vma is not None:
-        yield from vma.anon_vma.line.write(cpu, PAGE_TABLE)
+        yield from vma.anon_vma.rwsem.write(cpu, PAGE_TABLE)
     if vma.area.file is not None:
         yield from inode_of(vma).i_mmap_rwsem.write_unlock(cpu)

@@ -21,7 +21,7 @@ from sim.designs.linux.munmap import unmap, unmap_locked
 from sim.designs.linux.vma import Vma
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import SYSCALL, Errno, Mremap, beyond_user_memory
+from sim.mm import SYSCALL, Errno, Mremap, OutOfMemory, beyond_user_memory
 
 SPARE = 3
 """VMAs that a move must have room for: unmapping what it leaves may cut a VMA into three."""
@@ -142,7 +142,10 @@ def _move_vma(
         return Errno.ENOMEM
     area, locked = vma.area, vma.locked
     yield from vma.lock.start_write(cpu)
-    vma, copy, rmap_locks = yield from _copy_vma(mm, cpu, vma, old, new, new_pages)
+    try:
+        vma, copy, rmap_locks = yield from _copy_vma(mm, cpu, vma, old, new, new_pages)
+    except OutOfMemory:
+        return Errno.ENOMEM
     moved = yield from move_page_tables(mm, cpu, vma, old, copy, new, pages, rmap_locks=rmap_locks)
     peak = yield from mm.stat.read_hiwater_vm(cpu)
     yield from mm.stat.vm_stat_account(cpu, area, new_pages)
@@ -152,8 +155,7 @@ def _move_vma(
         assert back == moved
         old, pages, value = new, new_pages, Errno.ENOMEM
     if pages:
-        refused = yield from unmap_locked(mm, cpu, old, pages)
-        assert refused is None, "there is room for the VMAs of a cut: SPARE"
+        yield from unmap_locked(mm, cpu, old, pages)  # without memory to cut a VMA the old range stays mapped
     yield from mm.stat.set_hiwater_vm(cpu, peak)  # both ranges were counted for a moment
     if locked:
         yield from mm.stat.lock_pages(cpu, new_pages)
@@ -164,7 +166,8 @@ def _copy_vma(
     mm: LinuxMm, cpu: Cpu, vma: Vma, old: int, new: int, new_pages: int
 ) -> Steps[tuple[Vma, Vma, bool]]:
     """copy_vma (mm/vma.c). Value: the VMA that has the old range now, the one that has the new range, and
-    whether the reverse map may see entries in the wrong order, so that they move under its lock."""
+    whether the reverse map may see entries in the wrong order, so that they move under its lock. Raises
+    `OutOfMemory`."""
     end = new + new_pages
     pgoff = vma.pgoff + old - vma.start
     if vma.area.file is None and vma.anon_vma is None:
@@ -179,8 +182,11 @@ def _copy_vma(
         if merged.start <= vma.start < merged.end:
             vma = merged
         return vma, merged, merged.pgoff <= vma.pgoff
-    copy = mm.new_vma(cpu, new, end, vma.area, pgoff=pgoff, like=vma)
-    for anon_vma in vma.chain:
-        yield from mm.link_anon_vma(cpu, anon_vma)  # anon_vma_clone
+    copy = yield from mm.new_vma(cpu, new, end, vma.area, pgoff=pgoff, like=vma)
+    try:
+        yield from mm.anon_vma_clone(cpu, copy)
+    except OutOfMemory:
+        yield from mm.free_vma(cpu, copy)
+        raise
     yield from link_new(mm, cpu, copy)
     return vma, copy, False

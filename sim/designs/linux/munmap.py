@@ -20,7 +20,7 @@ from sim.designs.linux.vma import Vma
 from sim.designs.linux.zap import zap
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import SYSCALL, Errno, Munmap, beyond_user_memory
+from sim.mm import SYSCALL, Errno, Munmap, OutOfMemory, beyond_user_memory
 
 _UNLINK_BATCH = 8
 """struct unlink_vma_file_batch."""
@@ -73,17 +73,20 @@ def _gather(mm: LinuxMm, cpu: Cpu, start: int, end: int) -> Steps[list[Vma] | Er
     vmas = mm.tree.overlapping(start, end)
     if not vmas:
         return []
-    if vmas[0].start < start:
-        if end < vmas[0].end:  # only a hole in the middle of a VMA makes one more
-            may = yield from mm.may_split(cpu)
-            if not may:
-                return Errno.ENOMEM
-        vmas[0] = yield from split(mm, cpu, vmas[0], start)
-    before, _ = mm.tree.around(vmas[0].start)
-    if before is not None:
-        yield from before.line.read(cpu, VMA_WORK)  # where free_pgtables may begin
-    if vmas[-1].end > end:
-        yield from split(mm, cpu, vmas[-1], end)
+    try:
+        if vmas[0].start < start:
+            if end < vmas[0].end:  # only a hole in the middle of a VMA makes one more
+                may = yield from mm.may_split(cpu)
+                if not may:
+                    return Errno.ENOMEM
+            vmas[0] = yield from split(mm, cpu, vmas[0], start)
+        before, _ = mm.tree.around(vmas[0].start)
+        if before is not None:
+            yield from before.line.read(cpu, VMA_WORK)  # where free_pgtables may begin
+        if vmas[-1].end > end:
+            yield from split(mm, cpu, vmas[-1], end)
+    except OutOfMemory:
+        return Errno.ENOMEM
     for vma in vmas:
         yield from vma.lock.start_write(cpu)
         yield from vma.line.store(cpu, VMA_WORK)
@@ -108,7 +111,7 @@ def _complete(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> Steps[None]:
     for vma in vmas:
         yield from zap(mm, cpu, vma, vma.start, vma.end, gather)
     for vma in vmas:
-        yield from unlink_anon_vmas(mm, cpu, vma)
+        yield from mm.unlink_anon_vmas(cpu, vma)
     yield from _unlink_files(mm, cpu, vmas)
     floor, ceiling = hole_around(mm, start, end)
     yield from free_pgtables(mm, cpu, start, end, floor, ceiling, gather)
@@ -116,12 +119,6 @@ def _complete(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> Steps[None]:
     yield from mm.stat.account_unmapped(cpu, vmas)
     for vma in vmas:
         yield from remove_vma(mm, cpu, vma)
-
-
-def unlink_anon_vmas(mm: LinuxMm, cpu: Cpu, vma: Vma) -> Steps[None]:
-    """unlink_anon_vmas: out of the interval tree of each anon_vma in its chain."""
-    for anon_vma in vma.chain:
-        yield from mm.link_anon_vma(cpu, anon_vma)
 
 
 def _unlink_files(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> Steps[None]:
@@ -142,4 +139,4 @@ def remove_vma(mm: LinuxMm, cpu: Cpu, vma: Vma) -> Steps[None]:
         inode = inode_of(vma)
         yield from inode.count_users(cpu)  # fput
         yield from let_go(cpu, inode)
-    mm.free_vma(cpu, vma)
+    yield from mm.free_vma(cpu, vma)

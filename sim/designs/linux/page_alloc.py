@@ -134,6 +134,11 @@ class PageAllocator(Allocator):
             raise self._exhausted(cpu, 0, allowed)
         return taken
 
+    def reserve(self, cpu: Cpu, order: int) -> int:
+        frame = self.zones[self.policy.node(cpu)].buddy.allocate(order)
+        self.in_use.add(frame, order)
+        return frame
+
     def allocate(self, cpu: Cpu, order: int = 0) -> Steps[int]:
         """__alloc_pages: value is the first frame. Raises `OutOfMemory`."""
         cpu.work(self._cost.page_alloc, ALLOCATE)

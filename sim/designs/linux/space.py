@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sim.designs.linux.brk import brk
 from sim.designs.linux.fault import user_fault
@@ -31,6 +31,8 @@ from sim.mm import (
     Msync,
     Munlock,
     Munmap,
+    Operation,
+    Touch,
 )
 
 
@@ -54,5 +56,9 @@ class LinuxSpace(LinuxMm):
         Msync: msync,
     }
 
+    def perform(self, cpu: Cpu, operation: Operation) -> Steps[Any]:
+        steps = super().perform(cpu, operation)
+        return steps if type(operation) is Touch else self.kernel.rcu.in_kernel(cpu, steps)
+
     def fault(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:
-        return user_fault(self, cpu, page, write)
+        return self.kernel.rcu.in_kernel(cpu, user_fault(self, cpu, page, write))

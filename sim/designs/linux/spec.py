@@ -9,6 +9,8 @@ from pydantic import PositiveInt, model_validator
 from sim.designs.base import DesignSpec, OneOf
 from sim.designs.linux.costs import BlockCosts, Costs
 from sim.designs.linux.layout import Layout
+from sim.designs.linux.rcu import RcuSpec
+from sim.designs.linux.slab.spec import SlabSpec
 from sim.designs.linux.vma_indexes import VMA_INDEXES
 from sim.designs.linux.vma_locks import VMA_LOCKS
 from sim.errors import RuleError
@@ -84,6 +86,10 @@ class LinuxSpec(DesignSpec):
     """Constants of the reader-writer semaphore (mmap_lock)."""
     costs: Costs
     """Cpu work of each step, in cycles with its data in the cpu's own cache."""
+    slab: SlabSpec
+    """Where the kernel's own objects come from."""
+    rcu: RcuSpec
+    """Grace periods and callbacks."""
     blocks: BlockCosts | None = None
     """Page allocator: blocks of several pages. Absent: only single pages are allocated."""
     page_allocator: Literal["buddy", "llfree"] = "buddy"
@@ -106,6 +112,15 @@ class LinuxSpec(DesignSpec):
             raise RuleError(
                 f"a fault looks for the lock of its VMA without mmap_lock, and may not in a {self.vma_index}",
                 {"vma_lock": "none", "vma_index": "maple"},
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _vma_locks_have_memory(self) -> Self:
+        if VMA_LOCKS[self.vma_lock].separate and self.slab.caches.vma_lock is None:
+            raise RuleError(
+                f"locks of VMAs that are a `{self.vma_lock}` are objects of their own",
+                {"slab.caches.vma_lock": "what they are", "vma_lock": "another kind"},
             )
         return self
 

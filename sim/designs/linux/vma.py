@@ -5,18 +5,33 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Flag, auto
 
+from sim.designs.linux.slab import Lines, SlabObject
 from sim.designs.linux.vma_locks import VmaLock
 from sim.hardware import CacheLine
 from sim.mm import File, Rights, rights_text
 
 
 class AnonVma:
-    """An anon_vma: the root rwsem and interval tree that the VMAs of a split mapping share (two lines)."""
+    """An anon_vma: the root rwsem and interval tree that the VMAs of a split mapping share, in *memory*.
 
-    __slots__ = ("line",)
+    *users* are the VMAs that are linked to it; the last one that leaves frees it.
+    """
 
-    def __init__(self, line: CacheLine) -> None:
-        self.line = line
+    __slots__ = ("memory", "users")
+
+    def __init__(self, memory: SlabObject) -> None:
+        self.memory = memory
+        self.users = 0
+
+    @property
+    def line(self) -> Lines:
+        """The lines of the rwsem, the reference count and the root of the tree."""
+        return self.memory.whole
+
+    @property
+    def rwsem(self) -> CacheLine:
+        """The line of the rwsem's count, behind the pointer to the root."""
+        return self.memory.line(8)
 
 
 class VmFlags(Flag):
@@ -64,28 +79,47 @@ class Vma:
     """A virtual memory area, [start, end) in pages, all of it the same *area*.
 
     *pgoff* is the first page's offset in its file; private anonymous memory counts from address 0 on, where
-    it was mapped first. *line* is the struct (three cache lines). *anon_vma* is its own, for the pages
-    that it makes; *chain* has those in which its pages may lie, its own included (anon_vma_chain): a forked
-    VMA has its parents' too. *detached*: it has left the tree; a fault that has found it before that looks
-    again. *mm* is the process that it belongs to; one that is freed may come back as another's (`set_up`).
+    it was mapped first. *memory* is the struct, *line* the part of it that look-ups read; *lock_memory* is
+    its lock where that is an object of its own. *anon_vma* is its own, for the pages that it makes; *chain*
+    has those in which its pages may lie, its own included: a forked VMA has its parents' too. *links* are the
+    anon_vma_chain objects, one for each. *detached*: it has left the tree; a fault that has found it before
+    that looks again. *mm* is the process that it belongs to; one that is freed may come back as another's
+    (`set_up`).
     """
 
-    __slots__ = ("anon_vma", "area", "chain", "detached", "end", "line", "lock", "mm", "pgoff", "start")
+    __slots__ = (
+        "anon_vma",
+        "area",
+        "chain",
+        "detached",
+        "end",
+        "line",
+        "links",
+        "lock",
+        "lock_memory",
+        "memory",
+        "mm",
+        "pgoff",
+        "start",
+    )
 
     def __init__(
         self,
         start: int,
         end: int,
         area: Area,
-        line: CacheLine,
+        memory: SlabObject,
         lock: VmaLock,
         mm: object = None,
         *,
+        lock_memory: SlabObject | None = None,
         pgoff: int | None = None,
         like: Vma | None = None,
     ) -> None:
-        self.line = line
+        self.memory = memory
+        self.line = memory.head
         self.lock = lock
+        self.lock_memory = lock_memory
         self.set_up(start, end, area, mm, pgoff=pgoff, like=like)
 
     def set_up(
@@ -104,6 +138,7 @@ class Vma:
         self.area = area
         self.mm = mm
         self.pgoff = start if pgoff is None else pgoff
+        self.links: list[SlabObject] = []
         self.anon_vma: AnonVma | None = like.anon_vma if like else None
         self.chain: tuple[AnonVma, ...] = like.chain if like else ()
         self.detached = False
@@ -130,15 +165,20 @@ class Vma:
         self.pgoff += start - self.start
         self.start, self.end = start, end
 
-    def adopt(self, anon_vma: AnonVma) -> None:
+    def adopt(self, anon_vma: AnonVma, link: SlabObject) -> None:
         """Its first page is about to be made (__anon_vma_prepare)."""
         self.anon_vma = anon_vma
         self.chain = (anon_vma,)
+        self.links = [link]
+        anon_vma.users = 1
 
-    def inherit(self, other: Vma) -> None:
-        """dup_anon_vma: it takes over pages of *other*, which has an anon_vma where this one has none."""
-        if self.anon_vma is None:
-            self.anon_vma, self.chain = other.anon_vma, other.chain
+    def inherit(self, other: Vma) -> bool:
+        """dup_anon_vma: it takes over pages of *other*. Value: whether *other* has an anon_vma and this one
+        had none, so that it has to be linked to that."""
+        if self.anon_vma is not None or other.anon_vma is None:
+            return False
+        self.anon_vma, self.chain = other.anon_vma, other.chain
+        return True
 
     def joins(self, area: Area, pgoff: int, anon_vma: AnonVma | None) -> bool:
         """can_vma_merge_after: [end, ...) with page *pgoff* first could become a part of it."""

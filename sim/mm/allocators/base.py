@@ -50,6 +50,13 @@ class Allocator(PhysicalMemory):
         """The node of the hardware that *frame* lies on; *cpu* touches it."""
 
     @abstractmethod
+    def reserve(self, cpu: Cpu, order: int) -> int:
+        """Before anything runs: a block of *cpu*'s node, whose one owner is the caller. Takes no time.
+
+        Raises `OutOfMemory` where that node has none.
+        """
+
+    @abstractmethod
     def boot(self, cpu: Cpu, frames: int, draw: Callable[[], float]) -> list[int]:
         """Before anything runs: give *frames* single frames away for *cpu*, and come to a state of every day.
 

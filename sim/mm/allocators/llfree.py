@@ -117,6 +117,13 @@ class Llfree(Allocator):
             self.in_use.add(frame)
         return taken
 
+    def reserve(self, cpu: Cpu, order: int) -> int:
+        node = self.policy.node(cpu)
+        frame = self._pools[node].allocate(order)
+        self.in_use.add(frame, order)
+        self._taken_from[frame] = self._trees[cpu.id][node]
+        return frame
+
     def allocate(self, cpu: Cpu, order: int = 0) -> Steps[int]:
         """Value: the block's first frame. Raises `OutOfMemory`."""
         node = self._node_with(cpu, order)

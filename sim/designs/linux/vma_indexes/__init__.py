@@ -6,7 +6,7 @@ An outside package adds one with an entry point `cortensim.vma_indexes`, which n
 from collections.abc import Mapping
 from typing import Final
 
-from sim.designs.linux.vma_indexes.base import VmaIndex
+from sim.designs.linux.vma_indexes.base import IndexSite, VmaIndex
 from sim.designs.linux.vma_indexes.maple import MapleTree
 from sim.designs.linux.vma_indexes.rbtree import MmapCacheRbTree, RbTree
 from sim.plugins import Registry
@@ -26,4 +26,4 @@ _ON_BOARD: Mapping[str, type[VmaIndex]] = {
 
 VMA_INDEXES: Final[Registry[type[VmaIndex]]] = Registry("cortensim.vma_indexes", _ON_BOARD, _flaw)
 
-__all__ = ["VMA_INDEXES", "VmaIndex"]
+__all__ = ["VMA_INDEXES", "IndexSite", "VmaIndex"]

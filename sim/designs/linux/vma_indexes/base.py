@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from sim.engine import Steps
@@ -17,8 +18,22 @@ from sim.hardware import CacheLine, Cpu, Machine
 
 if TYPE_CHECKING:
     from sim.designs.linux.costs import Costs
+    from sim.designs.linux.rcu import TreeRcu
+    from sim.designs.linux.slab import SlabCaches
     from sim.designs.linux.vma import Vma
     from sim.engine.costs import AtClock
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSite:
+    """What the index of one process is made of."""
+
+    machine: Machine
+    cost: AtClock[Costs]
+    root_line: CacheLine
+    """The line of mm_struct with the root, mm_mt."""
+    rcu: TreeRcu
+    slabs: SlabCaches
 
 
 class VmaIndex(ABC):
@@ -26,19 +41,26 @@ class VmaIndex(ABC):
 
     __slots__ = ("_cost", "_machine", "_starts", "_vmas", "root_line")
 
+    has_nodes: ClassVar[bool] = False
+    """Whether its nodes are objects of their own; else the VMAs are the nodes."""
+
     rcu_safe: ClassVar[bool]
     """Whether it may be searched without mmap_lock, as a fault does that looks for its VMA's lock."""
 
-    def __init__(self, machine: Machine, cpu: Cpu, cost: AtClock[Costs], root_line: CacheLine) -> None:
-        """An empty one; its lines are in the cache of *cpu*. *root_line* is that of the root, mm_mt."""
-        self.root_line = root_line
-        self._machine = machine
-        self._cost = cost
+    def __init__(self, site: IndexSite, cpu: Cpu) -> None:
+        """An empty one; its lines are in the cache of *cpu*."""
+        self.root_line = site.root_line
+        self._machine = site.machine
+        self._cost = site.cost
         self._starts: list[int] = []
         self._vmas: list[Vma] = []
 
     def __iter__(self) -> Iterator[Vma]:
         return iter(self._vmas)
+
+    def nodes(self) -> int:
+        """Objects of slabs that its nodes lie in."""
+        return 0
 
     # -- searching ------------------------------------------------------------------------------------------
 

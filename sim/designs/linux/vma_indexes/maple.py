@@ -16,14 +16,14 @@ from math import inf
 from typing import TYPE_CHECKING, ClassVar
 
 from sim.designs.linux.activities import VMA_WORK
-from sim.designs.linux.vma_indexes.base import VmaIndex
+from sim.designs.linux.vma_indexes.base import IndexSite, VmaIndex
 from sim.engine import Steps
-from sim.hardware import CacheLine, Cpu, Machine
+from sim.hardware import Cpu
+from sim.mm import OutOfMemory
 
 if TYPE_CHECKING:
-    from sim.designs.linux.costs import Costs
+    from sim.designs.linux.slab import Lines, SlabObject
     from sim.designs.linux.vma import Vma
-    from sim.engine.costs import AtClock
 
 LEAF_RANGES = 16
 INNER_CHILDREN = 10
@@ -33,13 +33,15 @@ _NODE_LINES = 4
 class _Node:
     """A leaf: *low* is the first page it covers, *vmas* those that start in it. An inner node: *children*.
 
-    *gap* is the widest gap before one of the VMAs below, None until it is asked for.
+    *gap* is the widest gap before one of the VMAs below, None until it is asked for. *memory* is the object
+    that it lies in; the first node of a process has none, for nobody waits for a process to be made.
     """
 
-    __slots__ = ("children", "gap", "line", "low", "vmas")
+    __slots__ = ("children", "gap", "line", "low", "memory", "vmas")
 
-    def __init__(self, line: CacheLine, low: int) -> None:
+    def __init__(self, line: Lines, low: int, memory: SlabObject | None) -> None:
         self.line = line
+        self.memory = memory
         self.low = low
         self.vmas: list[Vma] = []
         self.children: list[_Node] = []
@@ -61,13 +63,26 @@ class MapleTree(VmaIndex):
     Stores change the sorted list at once, when the leaf's copy is published.
     """
 
-    __slots__ = ("_root",)
+    __slots__ = ("_cache", "_rcu", "_root", "_slab_cost", "_spare")
 
     rcu_safe: ClassVar[bool] = True
+    has_nodes: ClassVar[bool] = True
 
-    def __init__(self, machine: Machine, cpu: Cpu, cost: AtClock[Costs], root_line: CacheLine) -> None:
-        super().__init__(machine, cpu, cost, root_line)
-        self._root = self._new_node(cpu, 0)
+    def __init__(self, site: IndexSite, cpu: Cpu) -> None:
+        super().__init__(site, cpu)
+        self._rcu = site.rcu
+        assert site.slabs.maple_node is not None
+        self._cache = site.slabs.maple_node
+        self._slab_cost = site.slabs.cost
+        self._spare: list[SlabObject] = []
+        line = site.machine.line("maple node", cpu.socket, owner=cpu.id, lines=_NODE_LINES)
+        self._root = _Node(line, 0, None)
+
+    def nodes(self) -> int:
+        def count(node: _Node) -> int:
+            return (node.memory is not None) + sum(map(count, node.children))
+
+        return count(self._root)
 
     # -- searching ------------------------------------------------------------------------------------------
 
@@ -127,16 +142,19 @@ class MapleTree(VmaIndex):
 
     def insert(self, cpu: Cpu, vma: Vma) -> Steps[None]:
         yield from self._walk(cpu, vma.start)
+        yield from self._preallocate(cpu, vma.start, ranges=2)
         path = self._link(vma)
         self._spread(vma)
         yield from self._publish(cpu, path)
 
     def remove(self, cpu: Cpu, vma: Vma) -> Steps[None]:
         yield from self._walk(cpu, vma.start)
+        yield from self._preallocate(cpu, vma.start, gone=1)
         yield from self._publish(cpu, self._unlink(vma))
 
     def extend(self, cpu: Cpu, vma: Vma, start: int, end: int, *absorbed: Vma) -> Steps[None]:
         yield from self._walk(cpu, start)
+        yield from self._preallocate(cpu, vma.start, ranges=1, gone=1 + len(absorbed))
         left = [self._unlink(each)[-1] for each in (vma, *absorbed)]
         vma.reach(start, end)
         self._link(vma)
@@ -148,6 +166,7 @@ class MapleTree(VmaIndex):
 
     def move_boundary(self, cpu: Cpu, lower: Vma, upper: Vma, at: int) -> Steps[None]:
         yield from self._walk(cpu, min(at, upper.start))
+        yield from self._preallocate(cpu, lower.start)
         for node in self._path(upper.start):
             node.low = min(node.low, at)
         self._starts[bisect_right(self._starts, upper.start) - 1] = at
@@ -158,6 +177,7 @@ class MapleTree(VmaIndex):
 
     def split(self, cpu: Cpu, vma: Vma, upper: Vma) -> Steps[None]:
         yield from self._walk(cpu, upper.start)
+        yield from self._preallocate(cpu, vma.start, ranges=1)
         vma.end = upper.start
         yield from self._publish(cpu, self._link(upper))
 
@@ -188,8 +208,7 @@ class MapleTree(VmaIndex):
         """Write the leaf's copy, make the tree point to it, mark the old leaf dead."""
         leaf = path[-1]
         cpu.work(self._cost.tree_store, VMA_WORK)
-        old, leaf.line = leaf.line, self._copy(cpu, leaf)
-        yield from old.store(cpu, VMA_WORK)  # mte_set_node_dead, for readers that are still in it
+        yield from self._replace(cpu, leaf)
         if leaf.ranges > LEAF_RANGES:
             yield from self._divide(cpu, path)
         elif not leaf.vmas and len(path) > 1:
@@ -198,6 +217,8 @@ class MapleTree(VmaIndex):
             yield from path[-2].line.store(cpu, VMA_WORK)
         else:
             yield from self.root_line.store(cpu, VMA_WORK)
+        if self._spare:
+            yield from self._destroy(cpu)
 
     # -- the end state --------------------------------------------------------------------------------------
 
@@ -234,13 +255,64 @@ class MapleTree(VmaIndex):
 
     # -- nodes ----------------------------------------------------------------------------------------------
 
-    def _new_node(self, cpu: Cpu, low: int) -> _Node:
-        line = self._machine.line(f"maple node at {low:#x}", cpu.socket, owner=cpu.id, lines=_NODE_LINES)
-        return _Node(line, low)
+    def _preallocate(self, cpu: Cpu, page: int, *, ranges: int = 0, gone: int = 0) -> Steps[None]:
+        """mas_preallocate: the nodes that a store at *page* may need, before anything is changed.
 
-    def _copy(self, cpu: Cpu, node: _Node) -> CacheLine:
-        """The line of a node's new copy: it comes from the cpu's slab and is in its cache."""
-        return self._machine.line(node.line.name, cpu.socket, owner=cpu.id, lines=_NODE_LINES)
+        A leaf with at most *ranges* more is copied, or split if that is too many for it; one that loses
+        *gone* VMAs is copied, or joined with its neighbour if it has no others. The first node is in the cost
+        of the store.
+        """
+        path = self._path(page)
+        height, leaf = len(path), path[-1]
+        if gone > 1:
+            count = 3 * height + 1  # a spanning store
+        elif leaf.ranges + ranges > LEAF_RANGES:
+            count = 2 * height + 1
+        elif gone and len(leaf.vmas) <= gone:
+            count = max(1, 2 * height - 1)
+        else:
+            count = 1
+        try:
+            while len(self._spare) < count:
+                self._spare.append((yield from self._cache.alloc(cpu)))
+                if len(self._spare) > 1:
+                    cpu.work(self._slab_cost.alloc, VMA_WORK)
+        except OutOfMemory:
+            yield from self._destroy(cpu)
+            raise
+
+    def _destroy(self, cpu: Cpu) -> Steps[None]:
+        """mas_destroy: give back what was preallocated and is left."""
+        while self._spare:
+            cpu.work(self._slab_cost.free, VMA_WORK)
+            yield from self._cache.release(cpu, self._spare.pop(), now=True)
+
+    def _memory(self, cpu: Cpu) -> Steps[SlabObject]:
+        """A node to fill."""
+        memory = self._spare.pop() if self._spare else (yield from self._cache.alloc(cpu))
+        yield from memory.whole.store(cpu, VMA_WORK)
+        return memory
+
+    def _new_node(self, cpu: Cpu, low: int) -> Steps[_Node]:
+        memory = yield from self._memory(cpu)
+        return _Node(memory.whole, low, memory)
+
+    def _replace(self, cpu: Cpu, node: _Node) -> Steps[None]:
+        """A new copy stands for *node*; the old one is marked dead, for readers that are still in it, and
+        goes."""
+        memory = yield from self._memory(cpu)
+        old_line, old = node.line, node.memory
+        node.line, node.memory = memory.whole, memory
+        yield from self._bury(cpu, old_line, old)
+
+    def _bury(self, cpu: Cpu, line: Lines, memory: SlabObject | None) -> Steps[None]:
+        """mte_set_node_dead, mas_free: readers may still be in the node, so RCU frees it."""
+        if memory is None:
+            yield from line.store(cpu, VMA_WORK)
+            return
+        yield from memory.head.store(cpu, VMA_WORK)
+        cpu.work(self._rcu.call_cost, VMA_WORK)
+        yield from self._cache.release(cpu, memory)
 
     def _path(self, page: int) -> list[_Node]:
         node = self._root
@@ -266,26 +338,27 @@ class MapleTree(VmaIndex):
             ):
                 break
             cpu.work(self._cost.tree_split, VMA_WORK)
-            right = self._halve(cpu, node)
+            root = None if depth else (yield from self._new_node(cpu, 0))
+            right = yield from self._halve(cpu, node)
             node.gap = None
-            if depth:
+            if root is None:
                 parent = path[depth - 1]
                 parent.children.insert(parent.children.index(node) + 1, right)
-                parent.line = self._copy(cpu, parent)
+                yield from self._replace(cpu, parent)
             else:
-                root = self._new_node(cpu, 0)
                 root.children = [node, right]
                 self._root = root
         yield from self.root_line.store(cpu, VMA_WORK)
 
-    def _halve(self, cpu: Cpu, node: _Node) -> _Node:
+    def _halve(self, cpu: Cpu, node: _Node) -> Steps[_Node]:
+        right = yield from self._new_node(cpu, 0)
         if node.children:
             middle = len(node.children) // 2
-            right = self._new_node(cpu, node.children[middle].low)
+            right.low = node.children[middle].low
             right.children, node.children = node.children[middle:], node.children[:middle]
         else:
             middle = len(node.vmas) // 2
-            right = self._new_node(cpu, node.vmas[middle].start)
+            right.low = node.vmas[middle].start
             right.vmas, node.vmas = node.vmas[middle:], node.vmas[:middle]
         return right
 
@@ -302,11 +375,16 @@ class MapleTree(VmaIndex):
             if index == 0 and parent.children:
                 parent.children[0].low = node.low
                 _lower(parent.children[0])
-            parent.line = self._copy(cpu, parent)
-        if not self._root.children and not self._root.vmas:
-            self._root = self._new_node(cpu, 0)
+            yield from self._bury(cpu, node.line, node.memory)
+            yield from self._replace(cpu, parent)
+        old = self._root
+        if len(path) > 1 and not old.children:
+            self._root = yield from self._new_node(cpu, 0)
+            yield from self._bury(cpu, old.line, old.memory)
         while len(self._root.children) == 1:
-            self._root = self._root.children[0]
+            old = self._root
+            self._root = old.children[0]
+            yield from self._bury(cpu, old.line, old.memory)
         yield from self.root_line.store(cpu, VMA_WORK)
 
 

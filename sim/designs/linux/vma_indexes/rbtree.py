@@ -18,15 +18,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.vma_indexes.augmented import LEFT, RIGHT, AugmentedTree, Node
-from sim.designs.linux.vma_indexes.base import VmaIndex
+from sim.designs.linux.vma_indexes.base import IndexSite, VmaIndex
 from sim.designs.linux.vma_indexes.vmacache import FindCache, MmapCache, VmaCache
 from sim.engine import Steps
-from sim.hardware import CacheLine, Cpu, Machine
+from sim.hardware import Cpu
 
 if TYPE_CHECKING:
-    from sim.designs.linux.costs import Costs
     from sim.designs.linux.vma import Vma
-    from sim.engine.costs import AtClock
 
 
 class RbTree(VmaIndex):
@@ -40,11 +38,11 @@ class RbTree(VmaIndex):
     rcu_safe: ClassVar[bool] = False
     cache: ClassVar[type[FindCache]] = VmaCache
 
-    def __init__(self, machine: Machine, cpu: Cpu, cost: AtClock[Costs], root_line: CacheLine) -> None:
-        super().__init__(machine, cpu, cost, root_line)
+    def __init__(self, site: IndexSite, cpu: Cpu) -> None:
+        super().__init__(site, cpu)
         self._tree = AugmentedTree()
         self._nodes: dict[Vma, Node] = {}
-        self._cache = self.cache(self.root_line, cost)
+        self._cache = self.cache(self.root_line, site.cost)
 
     # -- searching ------------------------------------------------------------------------------------------
 

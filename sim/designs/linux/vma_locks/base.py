@@ -15,7 +15,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from sim.designs.linux.layout import MmLines
 from sim.designs.linux.vma_locks.sequence import MmLockSeq
@@ -23,6 +23,9 @@ from sim.engine import Steps
 from sim.errors import ModelError
 from sim.hardware import CacheLine, Cpu, Machine
 from sim.sync import QueueNodes, RwSemTuning, Scheduler
+
+if TYPE_CHECKING:
+    from sim.designs.linux.slab import SlabObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,11 @@ class VmaLock(ABC):
         for another one."""
         return False
 
+    @property
+    def is_attached(self) -> bool:
+        """Whether it says that its VMA is in the tree (`mark_attached`)."""
+        return False
+
     @abstractmethod
     def end_read(self, cpu: Cpu) -> Steps[None]:
         """vma_end_read."""
@@ -94,19 +102,22 @@ class VmaLocks(ABC):
     serve_faults: ClassVar[bool] = True
     """Whether a fault looks for its VMA's lock at all, before it takes mmap_lock."""
 
-    vma_lines: ClassVar[int] = 3
-    """Cache lines of a VMA, without the one that its lock brings."""
-
     reuse_vmas: ClassVar[bool] = False
     """Whether a VMA that is freed may be given out again at once, while faults look at it
     (SLAB_TYPESAFE_BY_RCU)."""
+
+    separate: ClassVar[bool] = False
+    """Whether each lock is an object of its own, from the cache `vma_lock`; else it is a part of the VMA."""
 
     @abstractmethod
     def __init__(self, site: Site) -> None: ...
 
     @abstractmethod
-    def new(self, cpu: Cpu, start: int) -> VmaLock:
-        """vma_lock_init: the lock of a VMA from page *start* on, which *cpu* allocates."""
+    def new(self, cpu: Cpu, start: int, memory: SlabObject) -> VmaLock:
+        """vma_lock_init: the lock of a VMA from page *start* on, which *cpu* allocates.
+
+        It lies in *memory*: an object of its own, or the VMA, as `separate` says.
+        """
 
     def renew(self, lock: VmaLock, start: int) -> None:
         """The same for a VMA that was freed, in whatever process, and has its *lock* still."""

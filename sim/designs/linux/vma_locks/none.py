@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from sim.designs.linux.vma_locks.base import Site, VmaLock, VmaLocks
 from sim.engine import Steps
 from sim.hardware import Cpu
+
+if TYPE_CHECKING:
+    from sim.designs.linux.slab import SlabObject
 
 
 class NoVmaLocks(VmaLocks):
@@ -19,7 +22,7 @@ class NoVmaLocks(VmaLocks):
     def __init__(self, site: Site) -> None:
         self._lock = _NoVmaLock()
 
-    def new(self, cpu: Cpu, start: int) -> VmaLock:
+    def new(self, cpu: Cpu, start: int, memory: SlabObject) -> VmaLock:
         return self._lock
 
     def begin_write(self, cpu: Cpu) -> Steps[None]:

@@ -15,7 +15,7 @@ of any VMA of a process sleeps in the one `vma_writer_wait` of its mm; the last 
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from sim.designs.linux.activities import LOCK_VMA, VMA_WORK
 from sim.designs.linux.vma_locks.base import Site, VmaLock, VmaLocks
@@ -24,7 +24,12 @@ from sim.errors import ModelError
 from sim.hardware import CacheLine, Cpu
 from sim.sync import Lock, Scheduler, Sleeper, releases, takes, tries
 
+if TYPE_CHECKING:
+    from sim.designs.linux.slab import SlabObject
+
 VMA_LOCK_OFFSET: Final = 0x40000000
+_VM_REFCNT: Final = 128
+"""Where vm_refcnt lies in struct vm_area_struct: at the beginning of its third line."""
 VMA_REF_LIMIT: Final = VMA_LOCK_OFFSET - 1
 
 
@@ -68,8 +73,8 @@ class VmRefcnt(Lock):
 
     __slots__ = ("count", "line", "wait")
 
-    def __init__(self, line: CacheLine, wait: WriterWait) -> None:
-        super().__init__(line.name, LOCK_VMA)
+    def __init__(self, name: str, line: CacheLine, wait: WriterWait) -> None:
+        super().__init__(name, LOCK_VMA)
         self.line = line
         self.wait = wait
         self.count = 0
@@ -141,19 +146,17 @@ class VmRefcnt(Lock):
 class RefcountVmaLocks(VmaLocks):
     """mm_lock_seq and vma_writer_wait of one process."""
 
-    __slots__ = ("_machine", "seq", "writer_wait")
+    __slots__ = ("seq", "writer_wait")
 
-    vma_lines: ClassVar[int] = 2
     reuse_vmas: ClassVar[bool] = True
 
     def __init__(self, site: Site) -> None:
-        self._machine = site.machine
         self.seq = site.mm_lock_seq
         self.writer_wait = WriterWait(site.lines["vma_writer_wait"], site.scheduler)
 
-    def new(self, cpu: Cpu, start: int) -> RefcountVmaLock:
-        line = self._machine.line(f"vm_refcnt of {start:#x}", cpu.socket, owner=cpu.id)
-        return RefcountVmaLock(self, VmRefcnt(line, self.writer_wait))
+    def new(self, cpu: Cpu, start: int, memory: SlabObject) -> RefcountVmaLock:
+        refcnt = VmRefcnt(f"vm_refcnt of {start:#x}", memory.line(_VM_REFCNT), self.writer_wait)
+        return RefcountVmaLock(self, refcnt)
 
     def renew(self, lock: VmaLock, start: int) -> None:
         assert isinstance(lock, RefcountVmaLock)
@@ -183,7 +186,7 @@ class RefcountVmaLock(VmaLock):
         self._mm = mm
         self._mark = -1
         self.refcnt.wait = mm.writer_wait
-        self.refcnt.name = self.refcnt.line.name = f"vm_refcnt of {start:#x}"
+        self.refcnt.name = f"vm_refcnt of {start:#x}"
 
     def start_read(self, cpu: Cpu) -> Steps[bool]:
         seq = yield from self._mm.seq.read(cpu, VMA_WORK)
@@ -201,6 +204,10 @@ class RefcountVmaLock(VmaLock):
     @property
     def is_detached(self) -> bool:
         return not self.refcnt.count
+
+    @property
+    def is_attached(self) -> bool:
+        return bool(self.refcnt.count)
 
     def end_read(self, cpu: Cpu) -> Steps[None]:
         return self.refcnt.put(cpu)

@@ -7,11 +7,19 @@ every VMA that was marked in the section.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, ClassVar
+
 from sim.designs.linux.activities import LOCK_VMA, VMA_WORK
 from sim.designs.linux.vma_locks.base import Site, VmaLock, VmaLocks
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.sync import RwSem
+
+if TYPE_CHECKING:
+    from sim.designs.linux.slab import SlabObject
+
+_OWNER = 8
+"""Where the owner begins in struct rw_semaphore, behind the count; the OSQ and the wait list follow it."""
 
 
 class RwSemVmaLocks(VmaLocks):
@@ -19,14 +27,16 @@ class RwSemVmaLocks(VmaLocks):
 
     __slots__ = ("_site", "seq")
 
+    separate: ClassVar[bool] = True
+
     def __init__(self, site: Site) -> None:
         self._site = site
         self.seq = site.mm_lock_seq
 
-    def new(self, cpu: Cpu, start: int) -> RwSemVmaLock:
-        site = self._site
-        line = site.machine.line(f"vm_lock of {start:#x}", cpu.socket, owner=cpu.id)
-        rwsem = RwSem(line.name, line, line, site.osq_nodes, site.scheduler, LOCK_VMA, site.rwsem)
+    def new(self, cpu: Cpu, start: int, memory: SlabObject) -> RwSemVmaLock:
+        site, name = self._site, f"vm_lock of {start:#x}"
+        count, owner = memory.line(0), memory.line(_OWNER)
+        rwsem = RwSem(name, count, owner, site.osq_nodes, site.scheduler, LOCK_VMA, site.rwsem)
         return RwSemVmaLock(self, rwsem)
 
     def begin_write(self, cpu: Cpu) -> Steps[None]:

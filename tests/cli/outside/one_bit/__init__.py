@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sim.designs.linux import Site, VmaLock, VmaLocks
+from sim.designs.linux import Site, SlabObject, VmaLock, VmaLocks
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu
 from sim.sync import Lock, releases, takes, tries
@@ -43,13 +43,11 @@ class OneBitLocks(VmaLocks):
     """What the VMAs of a process share: the number of the write section."""
 
     def __init__(self, site: Site) -> None:
-        self._machine = site.machine
         self._line = site.line("write section")
         self.section = 0
 
-    def new(self, cpu: Cpu, start: int) -> VmaLock:
-        line = self._machine.line(f"bit of VMA {start:#x}", cpu.socket, owner=cpu.id)
-        return OneBitLock(self, Bit(line))
+    def new(self, cpu: Cpu, start: int, memory: SlabObject) -> VmaLock:
+        return OneBitLock(self, Bit(memory.line(0)))
 
     def begin_write(self, cpu: Cpu) -> Steps[None]:
         return

@@ -1,0 +1,172 @@
+"""Tree RCU as memory operations meet it: call_rcu, grace periods that ticks move on, callbacks in batches.
+
+    cpu A   call_rcu(f)                                                     f()
+    cpu B   in a system call .......... tick: user mode                     ^ A's next entry into the kernel
+    cpu C   spins for a lock ......................... tick: let go         |
+                 |------- rest of the period ------|-------- a period -----|
+
+Each cpu has a list of its own (rcu_segcblist); nothing of it is shared. A grace period lasts until every cpu
+has passed a *quiescent state*: a timer tick that finds it in user mode or idle, or a context switch. With
+*preemptible* RCU a tick in kernel code counts too, unless preemption is off, as it is for who spins for a
+lock. It lasts *least* at least, because the kernel's thread looks at idle cpus that late. From the age
+*urgent* on the tick asks for a context switch, so that nobody holds it up any longer.
+
+A callback that comes during a period waits for the end of the next one. When it is over, callbacks run on
+their cpu, some at each entry into the kernel, as the softirq does it between two looks at what else there is
+to do. (Linux runs them at the end of any interrupt; here that is the next entry. So they never lengthen the
+section of a lock, and a cpu that spins has to do them afterwards.)
+
+Ticks come to all cpus at the same time, and none comes when no thread lives: a run ends with its threads.
+
+Source: 6.13, kernel/rcu/tree.c (rcu_sched_clock_irq, rcu_do_batch, adjust_jiffies_till_sched_qs) and
+tree_plugin.h (rcu_flavor_sched_clock_irq). Left out: the tree of rcu_nodes, ksoftirqd, offloaded callbacks.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from sim.engine import Steps
+from sim.quantities import Cost, Duration, Spec
+from sim.sync import RCU
+
+if TYPE_CHECKING:
+    from sim.engine import Background
+    from sim.hardware import Cpu, Machine, Task
+
+T = TypeVar("T")
+
+Callback = Callable[["Cpu"], Steps[None]]
+"""Runs on the cpu that deferred it, with all that its lines and locks cost."""
+
+
+class RcuSpec(Spec):
+    """Grace periods and callbacks."""
+
+    tick: Annotated[Duration, Field(gt=0)]
+    """Time between two timer ticks (1 / HZ)."""
+    least: Duration
+    """A grace period lasts at least so long (jiffies_till_first_fqs)."""
+    urgent: Duration
+    """From this age on a tick forces a context switch (jiffies_to_sched_qs)."""
+    preemptible: bool
+    """Kernel code that has preemption enabled is no read section (CONFIG_PREEMPT_RCU)."""
+    batch: PositiveInt
+    """Callbacks that run before the softirq looks at what else there is to do (blimit)."""
+    share: NonNegativeInt
+    """If more than *batch* times 2**share wait, one of 2**share is a batch (rcu_divisor)."""
+    call: Cost
+    """call_rcu."""
+    callback: Cost
+    """Invoke one callback, without what it does."""
+
+
+class TreeRcu:
+    """Grace periods over all cpus of *machine*; *periods* counts those that have ended."""
+
+    __slots__ = (
+        "_began",
+        "_callback",
+        "_done",
+        "_holding_up",
+        "_in_kernel",
+        "_machine",
+        "_new",
+        "_spec",
+        "_timer",
+        "_waiting",
+        "call_cost",
+        "periods",
+    )
+
+    def __init__(self, machine: Machine, spec: RcuSpec) -> None:
+        self._machine = machine
+        self._spec = spec
+        self._callback = spec.callback.at(machine.spec.clock)
+        self.call_cost = spec.call.at(machine.spec.clock)
+        self.periods = 0
+        self._in_kernel: set[Task] = set()
+        self._new: list[list[Callback]] = [[] for _ in machine.cpus]
+        self._waiting: list[list[Callback]] = [[] for _ in machine.cpus]
+        self._done: list[deque[Callback]] = [deque() for _ in machine.cpus]
+        self._holding_up = 0
+        self._began: int | None = None  # when the period under way did
+        self._timer: Background | None = None
+
+    def pending(self, cpu: Cpu) -> int:
+        """Callbacks of *cpu* that have not run yet."""
+        return len(self._new[cpu.id]) + len(self._waiting[cpu.id]) + len(self._done[cpu.id])
+
+    # -- callbacks ------------------------------------------------------------------------------------------
+
+    def call(self, cpu: Cpu, callback: Callback) -> None:
+        """call_rcu: run *callback* on *cpu* when all that may look at its object now have gone."""
+        self._new[cpu.id].append(callback)
+        if self._began is None:
+            self._begin()
+        elif self._timer is None or self._timer.dropped:
+            self._await_tick()
+
+    def in_kernel(self, cpu: Cpu, steps: Steps[T]) -> Steps[T]:
+        """Enter the kernel, let callbacks run whose time has come, do *steps*, and leave."""
+        done = self._done[cpu.id]
+        if done:
+            yield from self._do_batch(cpu, done)
+        task = cpu.current
+        self._in_kernel.add(task)
+        try:
+            return (yield from steps)
+        finally:
+            self._in_kernel.discard(task)
+
+    def _do_batch(self, cpu: Cpu, done: deque[Callback]) -> Steps[None]:
+        """rcu_do_batch."""
+        for _ in range(min(len(done), max(self._spec.batch, len(done) >> self._spec.share))):
+            callback = done.popleft()
+            cpu.work(self._callback, RCU)
+            yield from callback(cpu)
+
+    # -- grace periods --------------------------------------------------------------------------------------
+
+    def quiescent(self, cpu: Cpu) -> None:
+        """rcu_note_context_switch."""
+        self._holding_up &= ~cpu.bit
+
+    def _begin(self) -> None:
+        self._began = self._machine.engine._now
+        self._holding_up = (1 << len(self._machine.cpus)) - 1
+        self._new, self._waiting = self._waiting, self._new
+        self._await_tick()
+
+    def _await_tick(self) -> None:
+        engine, tick = self._machine.engine, self._spec.tick
+        self._timer = engine.call_in_background(tick - engine._now % tick, self._on_tick)
+
+    def _on_tick(self) -> None:
+        assert self._began is not None
+        age = self._machine.engine._now - self._began
+        for cpu in self._machine.cpus:
+            if self._holding_up & cpu.bit and (age >= self._spec.urgent or self._is_quiescent(cpu)):
+                self._holding_up &= ~cpu.bit
+        if self._holding_up or age < self._spec.least:
+            self._await_tick()
+            return
+        self.periods += 1
+        for done, waiting in zip(self._done, self._waiting, strict=True):
+            done += waiting
+            waiting.clear()
+        self._began = self._timer = None
+        if any(self._new):
+            self._begin()
+
+    def _is_quiescent(self, cpu: Cpu) -> bool:
+        thread = cpu.thread
+        if thread is None or not thread.is_alive or cpu.in_kernel_wait:
+            return True
+        if cpu.current not in self._in_kernel:
+            return True
+        return self._spec.preemptible and not cpu.waiting

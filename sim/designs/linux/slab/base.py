@@ -1,0 +1,202 @@
+"""A cache of equal objects (struct kmem_cache) as its users see it, and what all kinds of caches share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from sim.designs.linux.slab.geometry import cpu_partial_slabs, min_partial, slab_order
+from sim.mm import Reference
+from sim.quantities import LINE_BYTES, PAGE_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from sim.designs.linux.rcu import TreeRcu
+    from sim.designs.linux.slab.objects import Slab, SlabObject
+    from sim.designs.linux.slab.spec import CacheSpec, SlabCosts, SlabRules
+    from sim.engine import Steps
+    from sim.engine.costs import AtClock
+    from sim.hardware import Cpu, Machine
+    from sim.mm import Allocator
+    from sim.sync import QueueNodes
+
+SLAB = "slab"
+LOCK_SLAB = "lock: slab"
+
+
+class Site(NamedTuple):
+    """What caches are made of."""
+
+    machine: Machine
+    pages: Allocator
+    nodes: QueueNodes
+    rcu: TreeRcu
+    rules: SlabRules
+    cost: AtClock[SlabCosts]
+    caches: CoreCaches
+
+
+class CoreCaches:
+    """What the caches of each core have seen of objects: one that waits for its next use drops out of them
+    when as much as they hold has come after it.
+
+    Only objects count, not what else the core does. Without `memory.core_cache` in the machine's file nothing
+    drops out.
+    """
+
+    __slots__ = ("_adjacent", "_lines", "_miss", "seen")
+
+    def __init__(self, machine: Machine) -> None:
+        spec = machine.spec.memory.core_cache
+        self._lines = spec.size // LINE_BYTES if spec else 0
+        self._miss = spec.miss.at(machine.spec.clock) if spec else 0
+        self._adjacent = machine.fabric.adjacent
+        self.seen: dict[int, int] = {}
+        """Lines of objects that each core has taken into use."""
+
+    def uses(self, cpu: Cpu, thing: SlabObject, lines: int) -> None:
+        """*cpu* has just got *thing* and is about to write all of it."""
+        if self._dropped(cpu, thing):
+            cpu.stall(self._miss + (lines - 1) * self._adjacent, SLAB)
+        self.seen[cpu.core] = self.seen.get(cpu.core, 0) + lines
+
+    def leaves(self, cpu: Cpu, thing: SlabObject) -> None:
+        """*cpu*, which has just used *thing*, gives it up."""
+        thing.core, thing.stamp = cpu.core, self.seen.get(cpu.core, 0)
+
+    def finds(self, cpu: Cpu, thing: SlabObject) -> None:
+        """*cpu* writes a link into *thing*, which was given up some time ago."""
+        if self._dropped(cpu, thing):
+            cpu.stall(self._miss, SLAB)
+
+    def _dropped(self, cpu: Cpu, thing: SlabObject) -> bool:
+        """Whether *thing*, which a cpu of this core had, has left the core's caches."""
+        if not self._lines or thing.core != cpu.core:
+            return False
+        return self.seen.get(cpu.core, 0) - thing.stamp >= self._lines
+
+
+class KmemCache(ABC):
+    """The cache *name* of the objects that *spec* describes.
+
+    *units* are the parts of an object, as ranges of bytes, whose lines are always used together; where
+    objects share lines, each line is by itself. *pointer* is where a free object links to the next one.
+    *slabs* are all its slabs by their first frames, *booted* how many objects in them belong to what ran
+    before, *waiting* how many wait for a grace period.
+    """
+
+    __slots__ = (
+        "booted",
+        "caches",
+        "cost",
+        "cpu_partial",
+        "lines",
+        "machine",
+        "min_partial",
+        "name",
+        "order",
+        "pages",
+        "per_slab",
+        "pointer",
+        "rcu",
+        "slabs",
+        "spec",
+        "stride",
+        "units",
+        "waiting",
+    )
+
+    def __init__(self, site: Site, name: str, spec: CacheSpec, units: tuple[int, ...] = ()) -> None:
+        """*units* are the bytes at which another part of the object begins, if not at each line."""
+        self.machine = site.machine
+        self.pages = site.pages
+        self.rcu = site.rcu
+        self.caches = site.caches
+        self.cost = site.cost
+        self.name = name
+        self.spec = spec
+        self.stride = spec.stride
+        begins = (0, *(units or range(LINE_BYTES, self.stride, LINE_BYTES)))
+        self.units = tuple(zip(begins, (*begins[1:], self.stride), strict=True))
+        self.lines = -(-spec.size // LINE_BYTES)
+        self.pointer = spec.size // 2 // 8 * 8
+        self.order = slab_order(self.stride, site.machine.spec.cpus, site.rules)
+        self.per_slab = (PAGE_BYTES << self.order) // self.stride
+        self.min_partial = min_partial(self.stride, site.rules)
+        self.cpu_partial = cpu_partial_slabs(self.stride, self.per_slab, site.rules)
+        self.slabs: dict[int, Slab] = {}
+        self.booted = 0
+        self.waiting = 0
+
+    def __repr__(self) -> str:
+        return f"cache {self.name}"
+
+    @abstractmethod
+    def alloc(self, cpu: Cpu) -> Steps[SlabObject]:
+        """kmem_cache_alloc: value is an object that nobody else has; to fill it is the caller's business.
+
+        The costs are those beside the fast path. Raises `OutOfMemory` where a slab has to be made and there
+        is no page for it.
+        """
+
+    @abstractmethod
+    def free(self, cpu: Cpu, thing: SlabObject) -> Steps[None]:
+        """kmem_cache_free: *thing* may be handed out again."""
+
+    def release(self, cpu: Cpu, *things: SlabObject, now: bool = False) -> Steps[None]:
+        """Free *things*, the first of which is of this cache, as it says: now, or after a grace period.
+
+        They are of one structure and go with one callback. *now*: nobody has ever seen them.
+        """
+        for thing in things:
+            self.caches.leaves(cpu, thing)
+        if now or self.spec.free == "at once":
+            for thing in things:
+                yield from thing.slab.cache.free(cpu, thing)
+        else:
+            yield from self.release_later(cpu, things)
+
+    def release_later(self, cpu: Cpu, things: Sequence[SlabObject]) -> Steps[None]:
+        """call_rcu, with a callback that frees *things*."""
+        for thing in things:
+            thing.slab.cache.waiting += 1
+        self.rcu.call(cpu, partial(_free_all, things))
+        return
+        yield
+
+    def free_deferred(self, cpu: Cpu, thing: SlabObject) -> Steps[None]:
+        """What the callback does with *thing*."""
+        self.caches.finds(cpu, thing)
+        self.waiting -= 1
+        cpu.work(self.cost.free, SLAB)
+        yield from self.free(cpu, thing)
+
+    @abstractmethod
+    def boot(self, draw: Callable[[], float]) -> None:
+        """Before anything runs: come to a state of every day, at levels that *draw* chooses.
+
+        It takes no time.
+        """
+
+    # -- the end state --------------------------------------------------------------------------------------
+
+    @property
+    def live(self) -> int:
+        """Objects that somebody has, beside what ran before and those that wait for a grace period."""
+        return sum(slab.live.bit_count() for slab in self.slabs.values()) - self.booted - self.waiting
+
+    def references(self) -> Iterator[Reference]:
+        """The frames of its slabs."""
+        for frame in self.slabs:
+            yield Reference(frame, f"a slab of {self.name} from page", frame)
+
+    @abstractmethod
+    def contradictions(self) -> Iterator[str]:
+        """No thread runs: what in its lists and counts does not fit together."""
+
+
+def _free_all(things: Sequence[SlabObject], cpu: Cpu) -> Steps[None]:
+    for thing in things:
+        yield from thing.slab.cache.free_deferred(cpu, thing)

@@ -1,0 +1,191 @@
+"""Slabs and the objects in them: each has its place in a block of pages, and cache lines by that place.
+
+    slab of 40-byte objects   |  0  |  1 .|.  2  | . 3  |  4 .|. ...
+    its lines                 |     0     |     1     |     2     |
+
+Two objects that lie in one line move together between caches, whoever uses them. A line exists from its first
+access on and stays with the slab: an object that is used again finds its lines with whoever had them last.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from sim.errors import ModelError
+from sim.hardware import MEMORY, CacheLine, LineSpan
+from sim.quantities import LINE_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sim.designs.linux.slab.spec import CacheSpec
+    from sim.engine import Steps
+    from sim.hardware import Cpu, Machine
+
+Lines = CacheLine | LineSpan
+
+
+class Cache(Protocol):
+    """What a slab knows of its cache, and who has an object may ask of it (`KmemCache`)."""
+
+    machine: Machine
+    name: str
+    spec: CacheSpec
+    per_slab: int
+    stride: int
+    pointer: int
+    units: tuple[tuple[int, int], ...]
+    waiting: int
+
+    def free(self, cpu: Cpu, thing: SlabObject) -> Steps[None]: ...
+
+    def free_deferred(self, cpu: Cpu, thing: SlabObject) -> Steps[None]: ...
+
+    def release_later(self, cpu: Cpu, things: Sequence[SlabObject]) -> Steps[None]: ...
+
+
+class Slab:
+    """A block of 2**order frames from *frame* on, cut into objects (struct slab).
+
+    *free* are the objects on its own list, by number; those on a cpu's list count as *inuse*, as in the
+    kernel. *frozen*: it is some cpu's slab, which alone takes it off. *listed*: it is on its node's list.
+    *live* is a bit set of the objects that somebody has, for the check at the end.
+    """
+
+    __slots__ = (
+        "_lines",
+        "_maker",
+        "_objects",
+        "cache",
+        "frame",
+        "free",
+        "frozen",
+        "home",
+        "inuse",
+        "listed",
+        "live",
+        "meta",
+        "node",
+    )
+
+    def __init__(self, cache: Cache, frame: int, node: int, home: int, maker: int = MEMORY) -> None:
+        """All objects are free. *node* is the one whose list it is put on, *home* the socket of its memory;
+        cpu *maker* has just linked its objects."""
+        self.cache = cache
+        self.frame = frame
+        self.node = node
+        self.home = home
+        self.free: list[int] = list(range(cache.per_slab - 1, -1, -1))
+        self.inuse = 0
+        self.frozen = False
+        self.listed = False
+        self.live = 0
+        self.meta = cache.machine.line(f"struct slab of {cache.name}", home, owner=maker)
+        self._maker = maker
+        self._lines: dict[int, CacheLine] = {}
+        self._objects: dict[int, SlabObject] = {}
+
+    def __repr__(self) -> str:
+        return f"slab {self.frame:#x} of {self.cache.name}"
+
+    def take(self, index: int) -> None:
+        """Somebody has object *index* from now on."""
+        if self.live >> index & 1:
+            raise ModelError(f"object {index} of {self!r} is given away and in use")
+        self.live |= 1 << index
+
+    def at(self, index: int) -> SlabObject:
+        """Object *index*."""
+        found = self._objects.get(index)
+        if found is None:
+            found = self._objects[index] = SlabObject(self, index)
+        return found
+
+    def give_back(self, index: int) -> None:
+        """Nobody has it any more."""
+        if not self.live >> index & 1:
+            raise ModelError(f"object {index} of {self!r} is freed and is free")
+        self.live &= ~(1 << index)
+
+    def unit(self, first: int, lines: int) -> CacheLine:
+        """The *lines* lines from number *first* on, which are always used together."""
+        line = self._lines.get(first)
+        if line is None:
+            fabric = self.cache.machine.fabric
+            owner = self._first_owner(first)
+            line = fabric.line_class(fabric, self.cache.name, self.home, owner=owner, lines=lines)
+            self._lines[first] = line
+        return line
+
+    def _first_owner(self, line: int) -> int:
+        """Who has line number *line* before it is used: who linked the objects, if a link lies in it."""
+        if self._maker == MEMORY:
+            return MEMORY
+        stride, pointer = self.cache.stride, self.cache.pointer
+        index = max(0, (line * LINE_BYTES - pointer + stride - 1) // stride)
+        return self._maker if (index * stride + pointer) // LINE_BYTES == line else MEMORY
+
+
+def _together(lines: list[CacheLine]) -> Lines:
+    return lines[0] if len(lines) == 1 else LineSpan(lines)
+
+
+def fill(cpu: Cpu, activity: str, *things: SlabObject) -> Steps[None]:
+    """Write all of *things*, which have just been allocated, one after the other: their misses overlap, for
+    nothing waits for a store."""
+    yield from LineSpan([line for thing in things for line in thing.lines()]).store(cpu, activity)
+
+
+class SlabObject:
+    """Object *index* of *slab*. *head* are the lines that a look-up reads, *whole* are all of its lines.
+
+    *core* and *stamp* say whose caches it was in when it was freed, and how much they had seen by then.
+    *tenant* is what lay in it last, where somebody may still look at it after it was freed
+    (SLAB_TYPESAFE_BY_RCU).
+    """
+
+    __slots__ = ("core", "head", "index", "slab", "stamp", "tenant", "whole")
+
+    def __init__(self, slab: Slab, index: int) -> None:
+        self.slab = slab
+        self.index = index
+        self.core = -1
+        self.stamp = 0
+        self.tenant: object = None
+        cache = slab.cache
+        start = index * cache.stride
+        if cache.stride % LINE_BYTES == 0:
+            lines = [
+                slab.unit((start + low) // LINE_BYTES, (high - low) // LINE_BYTES)
+                for low, high in cache.units
+            ]
+            head = 1
+        else:
+            first = start // LINE_BYTES
+            lines = [slab.unit(line, 1) for line in range(first, -(-(start + cache.spec.size) // LINE_BYTES))]
+            head = -(-(start + cache.spec.head) // LINE_BYTES) - first
+        self.whole: Lines = _together(lines)
+        self.head: Lines = self.whole if head == len(lines) else _together(lines[:head])
+
+    def __repr__(self) -> str:
+        return f"object {self.index} of {self.slab!r}"
+
+    def line(self, offset: int) -> CacheLine:
+        """The line with its byte *offset*."""
+        at = self.index * self.slab.cache.stride + offset
+        if self.slab.cache.stride % LINE_BYTES:
+            return self.slab.unit(at // LINE_BYTES, 1)
+        for low, high in self.slab.cache.units:
+            if low <= offset < high:
+                start = self.index * self.slab.cache.stride + low
+                return self.slab.unit(start // LINE_BYTES, (high - low) // LINE_BYTES)
+        raise ModelError(f"{self!r} has no byte {offset}")
+
+    def lines(self) -> tuple[CacheLine, ...]:
+        """All of its lines."""
+        whole = self.whole
+        return whole.lines if isinstance(whole, LineSpan) else (whole,)
+
+    def touch(self, cpu: Cpu, activity: str) -> Steps[None]:
+        """Write its free pointer, and its rcu_head where it has one: the lines of its head."""
+        return self.head.store(cpu, activity)

@@ -1,0 +1,209 @@
+"""Does a callback of Linux' RCU run on its own cpu, after every cpu has passed a quiescent state?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from kernels import BASE, Process, design
+from machines import NS, SmallMachine, run, small_machine
+
+from sim.designs.linux import LinuxSpec
+from sim.designs.linux.rcu import RcuSpec, TreeRcu
+from sim.engine import PARKED, Steps
+from sim.hardware import Cpu
+from sim.mm import Mmap, Munmap
+
+US = 1000 * NS
+TICK, LEAST, URGENT = 10 * US, 20 * US, 100 * US
+
+
+def rcu_on(cpus: int, changes: Mapping[str, Any] | None = None) -> tuple[SmallMachine, TreeRcu]:
+    spec = design("linux", {"rcu": {"call": "0 cycles", "callback": "0 cycles", **(changes or {})}})
+    assert isinstance(spec, LinuxSpec)
+    machine = small_machine(online=cpus)
+    return machine, TreeRcu(machine, spec.rcu)
+
+
+class Freed:
+    """Notes when and where it is called."""
+
+    def __init__(self) -> None:
+        self.at: list[tuple[int, int]] = []
+
+    def __call__(self, cpu: Cpu) -> Steps[None]:
+        self.at.append((cpu.id, cpu.now))
+        return
+        yield
+
+
+def nothing() -> Steps[None]:
+    return
+    yield
+
+
+def busy(cpu: Cpu, time: int) -> Steps[None]:
+    cpu.work(time, "work")
+    yield cpu.take_pending()
+
+
+def user_loop(rcu: TreeRcu, cpu: Cpu, until: int) -> Steps[None]:
+    """User code that enters the kernel for a moment each microsecond."""
+    while cpu.now < until:
+        yield from busy(cpu, US - 1)
+        yield from rcu.in_kernel(cpu, nothing())
+        yield from busy(cpu, 1)
+
+
+def test_does_a_callback_wait_for_the_least_time_and_run_where_it_was_deferred() -> None:
+    machine, rcu = rcu_on(2)
+    freed = Freed()
+
+    def caller(cpu: Cpu) -> Steps[None]:
+        yield from busy(cpu, 3 * US)
+        rcu.call(cpu, freed)
+        yield from user_loop(rcu, cpu, 60 * US)
+
+    run(machine, {0: caller, 1: lambda cpu: user_loop(rcu, cpu, 60 * US)})
+    ((cpu, time),) = freed.at
+    assert cpu == 0
+    assert 30 * US <= time < 31 * US  # began at 3 us: the first tick that is 20 us later, and the next entry
+    assert rcu.periods == 1
+
+
+def test_does_a_later_callback_wait_for_a_period_of_its_own() -> None:
+    machine, rcu = rcu_on(1)
+    first, second = Freed(), Freed()
+
+    def caller(cpu: Cpu) -> Steps[None]:
+        rcu.call(cpu, first)
+        yield from busy(cpu, 15 * US)
+        rcu.call(cpu, second)
+        yield from user_loop(rcu, cpu, 90 * US)
+
+    run(machine, {0: caller})
+    assert 20 * US <= first.at[0][1] < 22 * US
+    assert 40 * US <= second.at[0][1] < 42 * US
+
+
+@pytest.mark.parametrize(("preemptible", "ends"), [(True, 20 * US), (False, 80 * US)])
+def test_does_kernel_code_hold_a_period_up(preemptible: bool, ends: int) -> None:
+    """Cpu 1 is in one system call for 75 us; with preemptible RCU a tick there counts all the same."""
+    machine, rcu = rcu_on(2, {"preemptible": preemptible})
+    freed = Freed()
+
+    def caller(cpu: Cpu) -> Steps[None]:
+        rcu.call(cpu, freed)
+        yield from user_loop(rcu, cpu, 95 * US)
+
+    run(machine, {0: caller, 1: lambda cpu: rcu.in_kernel(cpu, busy(cpu, 75 * US))})
+    assert ends <= freed.at[0][1] < ends + 2 * US
+
+
+def spinning(cpu: Cpu) -> Steps[None]:
+    """Spin for a lock until somebody ends that."""
+    since = cpu.begin_wait("a lock")
+    yield PARKED
+    cpu.end_wait(since, "spin")
+
+
+@pytest.mark.parametrize(("let_go", "ends"), [(45 * US, 50 * US), (170 * US, URGENT)])
+def test_does_a_spinner_hold_it_up_until_it_is_urgent(let_go: int, ends: int) -> None:
+    machine, rcu = rcu_on(2)
+    freed = Freed()
+
+    def caller(cpu: Cpu) -> Steps[None]:
+        rcu.call(cpu, freed)
+        yield from user_loop(rcu, cpu, let_go)
+        machine.cpus[1].wake()
+        yield from user_loop(rcu, cpu, 200 * US)
+
+    def spinner(cpu: Cpu) -> Steps[None]:
+        yield from busy(cpu, US)
+        yield from rcu.in_kernel(cpu, spinning(cpu))
+        yield from busy(cpu, 150 * US)
+
+    run(machine, {0: caller, 1: spinner})
+    assert ends <= freed.at[0][1] < ends + 2 * US
+
+
+def test_do_idle_cpus_and_switches_count() -> None:
+    machine, rcu = rcu_on(3, {"preemptible": False})
+    freed = Freed()
+
+    def caller(cpu: Cpu) -> Steps[None]:
+        rcu.call(cpu, freed)
+        yield from user_loop(rcu, cpu, 40 * US)
+
+    def switching(cpu: Cpu) -> Steps[None]:
+        yield from busy(cpu, 5 * US)
+        rcu.quiescent(cpu)
+        yield from busy(cpu, 35 * US)
+
+    run(machine, {0: caller, 1: lambda cpu: rcu.in_kernel(cpu, switching(cpu))})  # cpu 2 has no thread
+    assert 20 * US <= freed.at[0][1] < 22 * US
+
+
+def test_how_many_callbacks_run_at_an_entry() -> None:
+    """Ten, or one in 128 where more than 1,280 wait."""
+    machine, rcu = rcu_on(1)
+    freed = Freed()
+
+    def caller(cpu: Cpu) -> Steps[None]:
+        for _ in range(2560):
+            rcu.call(cpu, freed)
+        yield from busy(cpu, 45 * US)
+        yield from rcu.in_kernel(cpu, nothing())
+        assert len(freed.at) == 20
+        yield from user_loop(rcu, cpu, 400 * US)
+
+    run(machine, {0: caller})
+    steps = len({time for _, time in freed.at})
+    assert len(freed.at) + rcu.pending(machine.cpus[0]) == 2560
+    assert len(freed.at) >= 10 * steps
+
+
+def test_does_a_period_under_way_make_a_run_longer() -> None:
+    machine, rcu = rcu_on(1)
+
+    def caller(cpu: Cpu) -> Steps[None]:
+        rcu.call(cpu, Freed())
+        yield from busy(cpu, 7 * US)
+
+    run(machine, {0: caller})
+    assert machine.engine._now == 7 * US
+    assert rcu.periods == 0
+
+    def again(cpu: Cpu) -> Steps[None]:
+        rcu.call(cpu, Freed())
+        yield from busy(cpu, 50 * US)
+
+    run(machine, {0: again})  # the period goes on when there are threads again
+    assert machine.engine._now == 57 * US
+    assert rcu.periods >= 1
+
+
+def test_do_vmas_and_nodes_come_back_a_grace_period_after_munmap() -> None:
+    process = Process("linux", cpus=1)
+    slabs = process.kernel.slabs  # type: ignore[attr-defined]
+    process.do(("mmap", 4, BASE), ("munmap", BASE, 4))
+    assert slabs.vm_area_struct.waiting == 1
+    assert slabs.vma_lock.waiting == 1
+    assert slabs.maple_node.waiting >= 1
+
+    def later(cpu: Cpu) -> Steps[None]:
+        for _ in range(4):
+            yield from process.space.perform(cpu, Mmap(1, BASE))
+            yield from process.space.perform(cpu, Munmap(BASE, 1))
+            yield from busy(cpu, 60 * US)
+        yield from process.space.perform(cpu, Munmap(BASE, 1))
+
+    process.run({0: later})
+    assert slabs.vm_area_struct.waiting == 0
+    assert slabs.maple_node.waiting == 0
+
+
+def test_what_a_file_says_of_it_is_checked() -> None:
+    with pytest.raises(ValueError, match="greater than 0"):
+        RcuSpec.model_validate({"tick": "0 ms"})
