@@ -33,7 +33,10 @@ from sim.mm import (
     AllocatePages,
     Brk,
     CreateFile,
+    Exec,
+    Exit,
     Fallocate,
+    Fork,
     FreePages,
     Ftruncate,
     Madvise,
@@ -286,7 +289,7 @@ DRAWN: Mapping[type[Operation], Sequence[Draw]] = {
     Touch: 7 * (draw_touch,),
 }
 """How each operation is drawn; one that stands here more often is drawn more often."""
-NOT_DRAWN = frozenset({AllocatePages, FreePages, CreateFile, Shootdown, SwitchMm})
+NOT_DRAWN = frozenset({AllocatePages, FreePages, CreateFile, Exec, Exit, Fork, Shootdown, SwitchMm})
 """What user code cannot ask for, and what each program begins with."""
 
 

@@ -101,7 +101,7 @@ def _complete(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> Steps[None]:
         yield from zap(mm, cpu, vma, vma.start, vma.end, gather)
     for vma in vmas:
         yield from unlink_anon_vmas(mm, cpu, vma)
-    yield from _unlink_files(mm, cpu, vmas)
+    yield from unlink_files(mm, cpu, vmas)
     floor, ceiling = hole_around(mm, start, end)
     yield from free_pgtables(mm, cpu, start, end, floor, ceiling, gather)
     yield from tlb_finish_mmu(mm, cpu, gather)
@@ -117,7 +117,7 @@ def unlink_anon_vmas(mm: LinuxMm, cpu: Cpu, vma: Vma) -> Steps[None]:
         yield from mm.link_anon_vma(cpu, anon_vma)
 
 
-def _unlink_files(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> Steps[None]:
+def unlink_files(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> Steps[None]:
     """unlink_file_vma_batch_process: up to eight VMAs of one file, side by side, at a time."""
     batch: list[Vma] = []
     for vma in [*vmas, None]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 from sim.designs.linux.brk import brk
+from sim.designs.linux.exit import exit_
 from sim.designs.linux.fault import user_fault
+from sim.designs.linux.fork import exec_, fork
 from sim.designs.linux.madvise import madvise
 from sim.designs.linux.mincore import mincore
 from sim.designs.linux.mlock import mlock, munlock
@@ -19,6 +21,9 @@ from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import (
     Brk,
+    Exec,
+    Exit,
+    Fork,
     Handlers,
     Madvise,
     Mincore,
@@ -52,6 +57,9 @@ class LinuxSpace(LinuxMm):
         Munlock: munlock,
         Mincore: mincore,
         Msync: msync,
+        Fork: fork,
+        Exec: exec_,
+        Exit: exit_,
     }
 
     def fault(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:

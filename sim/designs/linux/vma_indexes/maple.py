@@ -132,6 +132,11 @@ class MapleTree(VmaIndex):
         self._spread(vma)
         yield from self._publish(cpu, path)
 
+    def destroy(self, cpu: Cpu) -> None:
+        self._starts.clear()
+        self._vmas.clear()
+        self._root = self._new_node(cpu, 0)
+
     def remove(self, cpu: Cpu, vma: Vma) -> Steps[None]:
         yield from self._walk(cpu, vma.start)
         yield from self._publish(cpu, self._unlink(vma))

@@ -47,6 +47,13 @@ class RbTree(VmaIndex):
         self._nodes: dict[Vma, Node] = {}
         self._cache = self.cache(self.root_line, cost)
 
+    def destroy(self, cpu: Cpu) -> None:
+        self._starts.clear()
+        self._vmas.clear()
+        self._nodes.clear()
+        self._tree = AugmentedTree()
+        self._cache = self.cache(self.root_line, self._cost)
+
     # -- searching ------------------------------------------------------------------------------------------
 
     def find(self, cpu: Cpu, page: int) -> Steps[Vma | None]:
