@@ -26,8 +26,11 @@ from sim.mm import (
     AllocatePages,
     Brk,
     CreateFile,
+    Exec,
+    Exit,
     Fallocate,
     File,
+    Fork,
     FreePages,
     Ftruncate,
     Madvise,
@@ -425,6 +428,15 @@ class RepeatStep(Spec):
     """What is repeated."""
 
 
+class ForkStep(Spec):
+    """Fork the process. The child does *steps* on the same cpu and exits, while the thread waits for it."""
+
+    exec: bool = False
+    """Whether the child executes a program first: it begins with no memory."""
+    steps: tuple[Step, ...] = ()
+    """What the child does before it exits."""
+
+
 class MaybeStep(Spec):
     """Do *steps* with a probability, else the steps of *otherwise*."""
 
@@ -521,6 +533,8 @@ class Step(Spec):
     """Take blocks of pages from the design's page allocator."""
     free: PagesStep | None = None
     """Give back blocks taken before."""
+    fork: ForkStep | None = None
+    """Fork, let the child do steps and exit, and wait for it."""
     repeat: RepeatStep | None = None
     """Do steps several times."""
     maybe: MaybeStep | None = None
@@ -560,6 +574,8 @@ class Step(Spec):
             return {"timed": self.timed}
         if self.seq_read is not None:
             return {"seq_read.steps": self.seq_read.steps}
+        if self.fork is not None:
+            return {"fork.steps": self.fork.steps}
         if self.repeat is not None:
             return {"repeat.steps": self.repeat.steps}
         if self.maybe is not None:
@@ -573,6 +589,8 @@ class Step(Spec):
             return placed.operations
         if self.switch_mm:
             return {SwitchMm}
+        if self.fork:
+            return {Fork, Exit, SwitchMm} | ({Exec} if self.fork.exec else set())
         if self.fallocate or self.ftruncate:
             return {CreateFile, Fallocate if self.fallocate else Ftruncate}
         return {AllocatePages, FreePages} if self.allocate or self.free else set()
