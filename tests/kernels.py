@@ -57,6 +57,13 @@ _RECORDS = {
     "msync": Msync,
 }
 
+MM_STRUCT = (
+    ("pgtables_bytes", "map_count", "page_table_lock", "mmap_lock.count"),
+    ("mmap_lock.owner", "mm_lock_seq", "hiwater_rss"),
+    ("hiwater_vm", "total_vm", "locked_vm", "data_vm"),
+)
+"""What lies together in 6.13."""
+
 
 def _each_cost(family: str) -> dict[str, str]:
     costs: Any = spec_model(family).model_fields["costs"].annotation
@@ -75,10 +82,12 @@ _LINUX: dict[str, Any] = {
         "anon_vma_early_check": False,
         "thp_align": "none",
         "file_fault_vma_lock": True,
+        "mm_lock_seq": "end",
     },
     "mmap_lock": "rwsem",
     "vma_index": "maple",
     "vma_lock": "rwsem",
+    "layout": {"mm_struct": MM_STRUCT},
     "flush": {"method": "ipi", "concurrent": True, "asids": 6},
     "limits": {
         "lru_batch": 4,
@@ -91,6 +100,11 @@ _LINUX: dict[str, Any] = {
     "rwsem": RWSEM,
     "costs": _each_cost("linux"),
 }
+
+RWSEM_LOCK: dict[str, Any] = {"vma_lock": "rwsem"}
+"""What a Linux design file says of its VMA locks until 6.14."""
+REFCOUNT_LOCK: dict[str, Any] = {"vma_lock": "refcount", "switches": {"mm_lock_seq": "seqcount"}}
+"""And since 6.15."""
 
 _CORTENMM: dict[str, Any] = {
     "title": "CortenMM for tests",

@@ -30,7 +30,8 @@ class Bench:
         self.cpu = self.machine.cpus[0]
         spec = design("linux")
         assert isinstance(spec, LinuxSpec)
-        self.tree = kind(self.machine, self.cpu, at_clock(spec.costs, self.machine.spec.clock))
+        cost = at_clock(spec.costs, self.machine.spec.clock)
+        self.tree = kind(self.machine, self.cpu, cost, self.machine.line("mm_mt", owner=self.cpu.id))
         self._tuning = spec.rwsem
         self.expected: list[Range] = []
         self._nodes = QueueNodes(self.machine, "osq")

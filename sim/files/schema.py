@@ -284,7 +284,7 @@ def _partial(part: Schema) -> Schema:
 
 
 def _sourced(body: Schema) -> Schema:
-    """The schema with every value that is no mapping also in its sourced form."""
+    """The schema with every value that has no mappings in it also in its sourced form."""
     properties = body.get("properties")
     if not isinstance(properties, dict):
         return body
@@ -300,7 +300,12 @@ def _sourced(body: Schema) -> Schema:
 
 def _is_leaf(part: Schema) -> bool:
     kinds = [part, *part.get("anyOf", ())]
-    return not any("$ref" in kind or kind.get("type") in ("object", "array") for kind in kinds)
+    return not any(
+        "$ref" in kind
+        or kind.get("type") == "object"
+        or (kind.get("type") == "array" and not _is_leaf(kind.get("items", {"type": "object"})))
+        for kind in kinds
+    )
 
 
 def _either(value: Schema) -> Schema:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kernels import BASE, GIB, LEAF, Process
+from kernels import BASE, GIB, LEAF, REFCOUNT_LOCK, RWSEM_LOCK, Process
 from machines import NS
 
 from sim.designs.linux import LinuxKernel
@@ -21,6 +21,9 @@ from sim.mm import READ_WRITE, ZERO_FRAME, Errno, Madvise, Mmap, Munmap, Present
 from sim.sync import SCHED
 
 US = 1000 * NS
+
+Changes = dict[str, Any]
+both_locks = pytest.mark.parametrize("lock", [RWSEM_LOCK, REFCOUNT_LOCK], ids=["rwsem", "refcount"])
 
 
 def linux(cpus: int = 2, **options: Any) -> Process:
@@ -204,9 +207,10 @@ def test_do_racing_first_faults_agree_on_one_anon_vma_and_one_set_of_tables() ->
     assert sum(1 for _ in process.space.root.present_entries()) == 2
 
 
-def test_does_a_fault_beside_a_writer_fall_back_to_mmap_lock() -> None:
+@both_locks
+def test_does_a_fault_beside_a_writer_fall_back_to_mmap_lock(lock: Changes) -> None:
     """A VMA that a writer has marked fails the trylock; the fault then waits for mmap_lock."""
-    process = mapped((0, 9), touch=(0,))
+    process = mapped((0, 9), touch=(0,), changes=lock)
     space = process.space
     calls: list[str] = []
     read_lock = space.mmap_lock.read_lock
@@ -238,8 +242,9 @@ def test_does_a_fault_beside_a_writer_fall_back_to_mmap_lock() -> None:
     assert process.is_present(BASE + 1)
 
 
-def test_does_a_writer_wait_for_faults_in_the_vma() -> None:
-    process = mapped((0, 9), touch=(0,))
+@both_locks
+def test_does_a_writer_wait_for_faults_in_the_vma(lock: Changes) -> None:
+    process = mapped((0, 9), touch=(0,), changes=lock)
     space = process.space
     vma = space.tree.peek(BASE)
     order: list[str] = []
@@ -260,9 +265,9 @@ def test_does_a_writer_wait_for_faults_in_the_vma() -> None:
     assert order == ["fault done", "unmapped"]
 
 
-def race_with_munmap(delay: int) -> tuple[Process, bool]:
+def race_with_munmap(delay: int, lock: Changes) -> tuple[Process, bool]:
     """One thread unmaps what another faults in; returns whether the fault came to a mapped page."""
-    slow = {"costs": {"lock_vma": "2 us"}}  # between finding the VMA and locking it
+    slow = {**lock, "costs": {"lock_vma": "2 us"}}  # between finding the VMA and locking it
     process = mapped((0, 4), (5, 9), touch=(1, 5), changes=slow)
     space = process.space
 
@@ -281,11 +286,12 @@ def race_with_munmap(delay: int) -> tuple[Process, bool]:
     return process, True
 
 
-def test_does_no_fault_see_a_munmap_half_done() -> None:
+@both_locks
+def test_does_no_fault_see_a_munmap_half_done(lock: Changes) -> None:
     """Whenever it comes, it is done before the munmap and zapped, or it finds no VMA."""
     outcomes = set()
     for delay in range(0, 6 * US, 30 * NS):
-        process, reached = race_with_munmap(delay)
+        process, reached = race_with_munmap(delay, lock)
         outcomes.add(reached)
         if reached:
             assert not process.is_present(BASE + 2)
@@ -297,7 +303,7 @@ def test_is_a_fault_that_ignores_detached_vmas_caught(monkeypatch: pytest.Monkey
     """The mutant: it maps a page into a VMA that has left the tree."""
     monkeypatch.setattr(Vma, "detached", property(lambda vma: False, lambda vma, value: None))
     with pytest.raises(ModelError, match=r"is present .* and nothing is mapped there"):
-        test_does_no_fault_see_a_munmap_half_done()
+        test_does_no_fault_see_a_munmap_half_done(RWSEM_LOCK)
 
 
 def test_is_a_page_outside_of_all_vmas_a_segmentation_fault() -> None:
@@ -613,13 +619,15 @@ operation = st.tuples(st.sampled_from(["mmap", "munmap"]), ranges)
 
 
 @given(
-    st.lists(st.lists(operation, max_size=5), min_size=2, max_size=4), st.sampled_from(["fifo", "shuffle"])
+    st.lists(st.lists(operation, max_size=5), min_size=2, max_size=4),
+    st.sampled_from(["fifo", "shuffle"]),
+    st.sampled_from([RWSEM_LOCK, REFCOUNT_LOCK]),
 )
 def test_do_overlapping_changes_take_effect_in_the_order_of_the_lock(
-    plans: list[list[tuple[str, tuple[int, int]]]], ties: Any
+    plans: list[list[tuple[str, tuple[int, int]]]], ties: Any, lock: Changes
 ) -> None:
     commits = Commits()
-    process = linux(cpus=len(plans), ties=ties, listeners=(commits,))
+    process = linux(cpus=len(plans), ties=ties, listeners=(commits,), changes=lock)
     space = process.space
     commits.lock = space.mmap_lock
     oracle = commits.mapped

@@ -16,12 +16,18 @@ HEAD, *ROWS = [
     for line in PAGE[PAGE.index("| design |") :].split("\n\n")[0].splitlines()
     if not line.startswith("|---")
 ]
+LAYOUTS = [
+    tuple(tuple(group.split(", ")) for group in re.findall(r"- \[(.*)\]", block))
+    for block in re.findall(r"```yaml\n# \d: .*?\nlayout:(.*?)```", PAGE, re.DOTALL)
+]
+"""The numbered blocks of section 1."""
 
 
 def values(design: str) -> dict[str, Any]:
     """What the file says, by the last part of each key."""
     said = load_spec("design", design).spec.model_dump()
     flat = {**said, **said["switches"], **said["limits"], **said["flush"]}
+    flat["layout"] = str(LAYOUTS.index(said["layout"]["mm_struct"]) + 1)
     return {key: {True: "yes", False: "no"}.get(value, value) for key, value in flat.items() if key in HEAD}
 
 

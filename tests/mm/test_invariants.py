@@ -253,7 +253,7 @@ def _no_anon_vma(process: Process) -> None:
 
 def _marked_by_nobody(process: Process) -> None:
     vma = next(iter(process.space.tree))
-    vma.lock._mark = process.space.vma_locks.sequence + 1
+    vma.lock._mark = process.space.vma_locks.seq.value + 1
 
 
 def _listed_and_free(process: Process) -> None:

@@ -240,7 +240,7 @@ def mremap(asked: Mremap, process: Process, told: Any = None) -> int | Errno:
     if at not in process.pages:
         return Errno.EFAULT
     end = next(stop for start, stop in process.vmas() if start <= at < stop)
-    longer = _too_long(at, pages, end)
+    longer = _too_long(process, at, pages, end)
     if asked.to is not None:
         if _outside(asked.to, new_pages) or (at + pages > asked.to and asked.to + new_pages > at):
             return Errno.EINVAL
@@ -248,7 +248,9 @@ def mremap(asked: Mremap, process: Process, told: Any = None) -> int | Errno:
         process.unmap(at + new_pages, at + pages)
         if at not in process.pages:
             return Errno.EFAULT
-        longer = _too_long(at, min(pages, new_pages), min(end, at + new_pages) if new_pages < pages else end)
+        longer = _too_long(
+            process, at, min(pages, new_pages), min(end, at + new_pages) if new_pages < pages else end
+        )
         return longer or _move(process, at, min(pages, new_pages), asked.to, new_pages)
     if new_pages <= pages:
         if new_pages < pages and _outside(at, pages):
@@ -266,15 +268,21 @@ def mremap(asked: Mremap, process: Process, told: Any = None) -> int | Errno:
     return Errno.ENOMEM if new is None else _move(process, at, pages, new, new_pages)
 
 
-def _too_long(at: int, pages: int, end: int) -> Errno | None:
-    if pages == 0:
+def _too_long(process: Process, at: int, pages: int, end: int) -> Errno | None:
+    if pages == 0 and not process.pages[at].shared:
         return Errno.EINVAL
     return Errno.EFAULT if at + pages > end else None
 
 
 def _move(process: Process, at: int, pages: int, new: int, new_pages: int) -> int:
-    """The pages with all that is in them; nobody else may look meanwhile."""
+    """The pages with all that is in them; nobody else may look meanwhile. No pages: shared memory is mapped
+    once more."""
     process.moved = True
+    if not pages:
+        first = process.pages[at]
+        process.pages[new] = replace(first, frame=None, dirty=False, index=first.index - 1)
+        _extend(process, new, new, new + new_pages)
+        return new
     taken = [process.pages[page] for page in range(at, at + pages)]
     process.unmap(at, at + pages)
     process.pages.update(enumerate(taken, new))

@@ -69,10 +69,12 @@ def _grow(mm: LinuxMm, cpu: Cpu, before: int, at: int) -> Steps[bool]:
     yield from mm.tree.find(cpu, before)
     if mm.tree.overlapping(before, at + GAP):
         return False
-    if mm.stat.map_count > mm.kernel.spec.limits.max_map_count or pages > mm.kernel.total_pages:
+    area = Area(READ_WRITE)
+    yield from mm.stat.may_expand_vm(cpu, area)
+    count = yield from mm.stat.read_map_count(cpu)
+    if count > mm.kernel.spec.limits.max_map_count or pages > mm.kernel.total_pages:
         return False
     cpu.work(mm.cost.brk, VMA_WORK)
-    area = Area(READ_WRITE)
     heap, _ = mm.tree.neighbours(before, at)
     merged = None
     if heap is not None and before > mm.start_brk:
@@ -80,6 +82,5 @@ def _grow(mm: LinuxMm, cpu: Cpu, before: int, at: int) -> Steps[bool]:
         merged = yield from merge_new_range(mm, cpu, before, at, area, heap, None, pgoff=before)
     if merged is None:
         yield from link_new(mm, cpu, mm.new_vma(cpu, before, at, area))
-    yield from mm.counters_line.store(cpu, VMA_WORK)  # total_vm, data_vm
-    mm.stat.vm_stat_account(area, pages)
+    yield from mm.stat.vm_stat_account(cpu, area, pages)
     return True

@@ -1,40 +1,42 @@
-"""The counters of a process (struct mm_struct; include/linux/mm.h and mm/mmap.c vm_stat_account, 6.13).
+"""The counters of a process (struct mm_struct; include/linux/mm.h and mm/vma.c, 6.13), and their lines.
 
-What a store to them costs is charged where the kernel makes it, on the lines that they lie in. Their values
-decide nothing yet; the check at the end of a run holds them against a recount.
+Their values decide how many VMAs there may be and whether a new peak is stored; the check at the end of a
+run holds them against a recount.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.mm import EXECUTE, WRITE, Kept, Walk
+from sim.designs.linux.activities import VMA_WORK
+from sim.engine import Steps
+from sim.hardware import Cpu
+from sim.mm import EXECUTE, PAGE_TABLE, WRITE, Kept, Walk
 from sim.quantities import PAGE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
+    from sim.designs.linux.layout import MmLines
     from sim.designs.linux.vma import Area, Vma
+
+_VM = ("total_vm", "data_vm", "exec_vm")
+_COUNTED = ("map_count", *_VM, "locked_vm", "pgtables_bytes", "anon_pages", "file_pages")
 
 
 class MmCounters:
     """*map_count* VMAs; *total_vm* pages in them, of which *data_vm* are the process's own to write,
     *exec_vm* may be executed but not written, and *locked_vm* stay in memory; *pgtables_bytes* of tables
-    below the root; *anon_pages* and *file_pages* present (rss_stat[MM_ANONPAGES], rss_stat[MM_SHMEMPAGES]).
+    below the root; *anon_pages* and *file_pages* present (rss_stat[MM_ANONPAGES], rss_stat[MM_SHMEMPAGES]);
+    *hiwater_vm* and *hiwater_rss*, what total_vm and the pages were at most when somebody looked.
+
+    There are no stacks that grow. Pages are counted on each cpu (percpu_counter), on no shared line.
     """
 
-    __slots__ = (
-        "anon_pages",
-        "data_vm",
-        "exec_vm",
-        "file_pages",
-        "locked_vm",
-        "map_count",
-        "pgtables_bytes",
-        "total_vm",
-    )
+    __slots__ = (*_COUNTED, "_lines", "hiwater_rss", "hiwater_vm")
 
-    def __init__(self) -> None:
+    def __init__(self, lines: MmLines) -> None:
+        self._lines = lines
         self.map_count = 0
         self.total_vm = 0
         self.data_vm = 0
@@ -43,35 +45,107 @@ class MmCounters:
         self.pgtables_bytes = 0
         self.anon_pages = 0
         self.file_pages = 0
+        self.hiwater_vm = 0
+        self.hiwater_rss = 0
 
-    def vm_stat_account(self, area: Area, pages: int) -> None:
-        """*pages* more, or fewer, are of *area*. There are no stacks that grow."""
-        self.total_vm += pages
-        if area.rights & EXECUTE and not area.rights & WRITE:
-            self.exec_vm += pages
-        elif area.rights & WRITE and not area.shared:
-            self.data_vm += pages
+    # -- VMAs -----------------------------------------------------------------------------------------------
 
-    def inc_nr_ptes(self) -> None:
+    def read_map_count(self, cpu: Cpu) -> Steps[int]:
+        """Value: how many VMAs there are."""
+        yield from self._lines["map_count"].read(cpu, VMA_WORK)
+        return self.map_count
+
+    def add_vmas(self, cpu: Cpu, number: int) -> Steps[None]:
+        """map_count += *number*, under mmap_lock for writing."""
+        yield from self._lines["map_count"].store(cpu, VMA_WORK)
+        self.map_count += number
+
+    def may_expand_vm(self, cpu: Cpu, area: Area) -> Steps[None]:
+        """Look at the limits of address space and of data, which are never reached here."""
+        yield from self._lines["total_vm"].read(cpu, VMA_WORK)
+        if "data_vm" in _kinds(area):
+            yield from self._lines["data_vm"].read(cpu, VMA_WORK)
+
+    def vm_stat_account(self, cpu: Cpu, area: Area, pages: int) -> Steps[None]:
+        """*pages* more, or fewer, are of *area*."""
+        yield from self._lines["total_vm"].store(cpu, VMA_WORK)
+        kinds = _kinds(area)
+        if len(kinds) > 1:  # exec_vm lies beside data_vm
+            yield from self._lines["data_vm"].store(cpu, VMA_WORK)
+        for name in kinds:
+            setattr(self, name, getattr(self, name) + pages)
+
+    def lock_pages(self, cpu: Cpu, pages: int) -> Steps[None]:
+        """locked_vm += *pages*; stored also where it is none."""
+        yield from self._lines["locked_vm"].store(cpu, VMA_WORK)
+        self.locked_vm += pages
+
+    def account_unmapped(self, cpu: Cpu, vmas: Sequence[Vma]) -> Steps[None]:
+        """vms_complete_munmap_vmas: the peak is noted, then total_vm and the others are all stored."""
+        yield from self._lines["hiwater_vm"].read(cpu, PAGE_TABLE)  # update_hiwater_vm
+        yield from self._lines["total_vm"].read(cpu, PAGE_TABLE)
+        if self.hiwater_vm < self.total_vm:
+            yield from self._lines["hiwater_vm"].store(cpu, PAGE_TABLE)
+            self.hiwater_vm = self.total_vm
+        yield from self._lines["total_vm"].store(cpu, PAGE_TABLE)
+        yield from self._lines["data_vm"].store(cpu, PAGE_TABLE)
+        for vma in vmas:
+            for name in _kinds(vma.area):
+                setattr(self, name, getattr(self, name) - vma.pages)
+
+    def read_hiwater_vm(self, cpu: Cpu) -> Steps[int]:
+        """move_vma: the peak, before both ranges are counted."""
+        yield from self._lines["hiwater_vm"].read(cpu, VMA_WORK)
+        return self.hiwater_vm
+
+    def set_hiwater_vm(self, cpu: Cpu, peak: int) -> Steps[None]:
+        """move_vma: the peak as it was."""
+        yield from self._lines["hiwater_vm"].store(cpu, VMA_WORK)
+        self.hiwater_vm = peak
+
+    # -- page tables and pages ------------------------------------------------------------------------------
+
+    def inc_nr_ptes(self, cpu: Cpu) -> Steps[None]:
         """mm_inc_nr_ptes, mm_inc_nr_pmds, mm_inc_nr_puds: a table more."""
+        yield from self._lines["pgtables_bytes"].write(cpu, PAGE_TABLE)
         self.pgtables_bytes += PAGE_BYTES
 
-    def dec_nr_ptes(self) -> None:
+    def dec_nr_ptes(self, cpu: Cpu) -> Steps[None]:
         """mm_dec_nr_ptes and its brothers: a table less."""
+        yield from self._lines["pgtables_bytes"].write(cpu, PAGE_TABLE)
         self.pgtables_bytes -= PAGE_BYTES
+
+    def update_hiwater_rss(self, cpu: Cpu) -> Steps[None]:
+        """Before pages go: note the peak."""
+        yield from self._lines["rss_stat"].read(cpu, PAGE_TABLE)
+        yield from self._lines["hiwater_rss"].read(cpu, PAGE_TABLE)
+        rss = self.anon_pages + self.file_pages
+        if self.hiwater_rss < rss:
+            yield from self._lines["hiwater_rss"].store(cpu, PAGE_TABLE)
+            self.hiwater_rss = rss
+
+    # -- the end state --------------------------------------------------------------------------------------
 
     def recounted(self, vmas: Iterable[Vma], walk: Walk, of_files: Container[int]) -> Iterator[Kept]:
         """Each counter, and what counting the *vmas*, tables and entries again gives.
 
         *of_files* are the frames with pages of files.
         """
-        again = MmCounters()
+        again = dict.fromkeys(_COUNTED, 0)
         for vma in vmas:
-            again.map_count += 1
-            again.vm_stat_account(vma.area, vma.pages)
-            again.locked_vm += vma.pages if vma.locked else 0
-        again.pgtables_bytes = (len(walk.tables) - 1) * PAGE_BYTES
-        again.file_pages = sum(entry.frame in of_files for _, entry in walk.present)
-        again.anon_pages = sum(not entry.special for _, entry in walk.present) - again.file_pages
-        for name in self.__slots__:
-            yield Kept(name, getattr(self, name), getattr(again, name))
+            again["map_count"] += 1
+            again["locked_vm"] += vma.pages if vma.locked else 0
+            for name in _kinds(vma.area):
+                again[name] += vma.pages
+        again["pgtables_bytes"] = (len(walk.tables) - 1) * PAGE_BYTES
+        again["file_pages"] = sum(entry.frame in of_files for _, entry in walk.present)
+        again["anon_pages"] = sum(not entry.special for _, entry in walk.present) - again["file_pages"]
+        for name in _COUNTED:
+            yield Kept(name, getattr(self, name), again[name])
+
+
+def _kinds(area: Area) -> tuple[str, ...]:
+    """The counters that have the pages of a VMA of *area* in them (is_data_mapping, is_exec_mapping)."""
+    if area.rights & WRITE:
+        return ("total_vm",) if area.shared else ("total_vm", "data_vm")
+    return ("total_vm", "exec_vm") if area.rights & EXECUTE else ("total_vm",)

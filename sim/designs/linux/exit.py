@@ -45,13 +45,13 @@ def exit_mmap(mm: LinuxMm, cpu: Cpu) -> Steps[None]:
     yield from unlink_files(mm, cpu, vmas)
     yield from free_pgtables(mm, cpu, 0, USER_PAGES, 0, USER_PAGES, gather)
     yield from tlb_finish_mmu(mm, cpu, gather)
+    yield from mm.stat.account_unmapped(cpu, vmas)
+    yield from mm.stat.add_vmas(cpu, -len(vmas))
+    yield from mm.stat.lock_pages(cpu, -sum(vma.pages for vma in vmas if vma.locked))
+    mm.tree.destroy(cpu)
     for vma in vmas:
         yield from vma.lock.start_write(cpu)
         yield from mm.detach(cpu, vma)
-        mm.stat.map_count -= 1
-        mm.stat.vm_stat_account(vma.area, -vma.pages)
-        mm.stat.locked_vm -= vma.pages if vma.locked else 0
         yield from remove_vma(mm, cpu, vma)
-    mm.tree.destroy(cpu)
     mm.brk = mm.start_brk
     yield from mm.write_unlock(cpu)

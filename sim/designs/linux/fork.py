@@ -85,8 +85,8 @@ def _dup_mmap(mm: LinuxMm, child: LinuxMm, cpu: Cpu) -> Steps[None]:
         yield from _fork_anon_vma(child, cpu, copy)
         yield from child.tree.find_place(cpu, copy.start)
         yield from child.tree.insert(cpu, copy)
-        child.stat.map_count += 1
-        child.stat.vm_stat_account(area, copy.pages)
+        yield from child.stat.add_vmas(cpu, 1)
+        yield from child.stat.vm_stat_account(cpu, area, copy.pages)
         yield from change_file_mappings(child, cpu, copy, new=[copy])
         if vma.anon_vma is not None:  # vma_needs_copy
             yield from _copy_pages(mm, child, cpu, vma)

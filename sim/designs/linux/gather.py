@@ -81,16 +81,16 @@ class Gather:
 
 def tlb_gather_mmu(mm: LinuxMm, cpu: Cpu) -> Steps[Gather]:
     """inc_tlb_flush_pending."""
-    yield from mm.flush_pending.write(cpu, PAGE_TABLE)
+    yield from mm.lines["tlb_flush_pending"].write(cpu, PAGE_TABLE)
     mm.gathers += 1
     return Gather(mm)
 
 
 def tlb_finish_mmu(mm: LinuxMm, cpu: Cpu, gather: Gather) -> Steps[None]:
     """Flush and free; dec_tlb_flush_pending."""
-    yield from mm.flush_pending.read(cpu, PAGE_TABLE)
+    yield from mm.lines["tlb_flush_pending"].read(cpu, PAGE_TABLE)
     if mm.gathers > 1:  # mm_tlb_flush_nested
         gather.whole = True
     yield from gather.flush(cpu)
-    yield from mm.flush_pending.write(cpu, PAGE_TABLE)
+    yield from mm.lines["tlb_flush_pending"].write(cpu, PAGE_TABLE)
     mm.gathers -= 1

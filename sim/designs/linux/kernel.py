@@ -13,6 +13,7 @@ from sim.designs.linux.page_cache import PageCache
 from sim.designs.linux.space import LinuxSpace
 from sim.designs.linux.spec import LinuxSpec
 from sim.designs.linux.truncate import fallocate, ftruncate
+from sim.designs.linux.vma import Vma
 from sim.engine import Steps
 from sim.engine.costs import at_clock
 from sim.hardware import Cpu, Machine
@@ -45,6 +46,7 @@ class LinuxKernel(Kernel):
         "contexts",
         "cost",
         "descriptors",
+        "freed_vmas",
         "lru",
         "machine",
         "nodes",
@@ -66,6 +68,7 @@ class LinuxKernel(Kernel):
         self.nodes = QueueNodes(machine, "qspinlock")
         self.osq_nodes = QueueNodes(machine, "osq")
         self.scheduler = Scheduler(machine)
+        self.freed_vmas: list[list[Vma]] = [[] for _ in machine.cpus]  # by cpu, the last one comes first
         self.contexts = ContextTable(machine, spec.flush.asids)
         self.cost = at_clock(spec.costs, machine.spec.clock)
         self.pages = self._make_allocator()

@@ -104,6 +104,7 @@ def _dontneed_locked(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int) -> S
     if mm.switches.lru_drain_on_zap:
         yield from mm.lru.drain(cpu)
     gather = yield from tlb_gather_mmu(mm, cpu)
+    yield from mm.stat.update_hiwater_rss(cpu)
     yield from zap(mm, cpu, vma, start, end, gather)
     yield from tlb_finish_mmu(mm, cpu, gather)
     return None
@@ -115,6 +116,7 @@ def _free(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int) -> Steps[Errno 
         return Errno.EINVAL
     yield from mm.lru.drain(cpu)
     gather = yield from tlb_gather_mmu(mm, cpu)
+    yield from mm.stat.update_hiwater_rss(cpu)
     page = start
     while page < end:
         stop = min(end, page - page % SLOTS + SLOTS)

@@ -73,8 +73,7 @@ def _fixup(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, flags: VmFlags
     part = yield from modify(mm, cpu, vma, start, end, area)
     if isinstance(part, Errno):
         return part
-    yield from mm.counters_line.store(cpu, VMA_WORK)
-    mm.stat.locked_vm += (end - start) * (bool(flags) - before)
+    yield from mm.stat.lock_pages(cpu, (end - start) * (bool(flags) - before))
     yield from part.lock.start_write(cpu)
     yield from part.line.store(cpu, VMA_WORK)
     part.area = area

@@ -12,6 +12,7 @@ from sim.designs.linux.counters import MmCounters
 from sim.designs.linux.vma import AnonVma, Area, Vma
 from sim.designs.linux.vma_indexes import VMA_INDEXES
 from sim.designs.linux.vma_locks import VMA_LOCKS, Site
+from sim.designs.linux.vma_locks.sequence import MmLockSeq
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu
 from sim.mm import (
@@ -31,9 +32,10 @@ from sim.mm import (
 from sim.sync import QueuedSpinLock, RwSem, XaddRwSem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from sim.designs.linux.kernel import LinuxKernel
+    from sim.designs.linux.layout import MmLines
 
 LOCK_MMAP = "lock: mmap_lock"
 
@@ -41,26 +43,21 @@ START_BRK: Final = USER_PAGES // 3 * 2
 """First page of the heap: ELF_ET_DYN_BASE, where it begins for a program that brings no data of its own
 (fs/binfmt_elf.c and arch/x86/include/asm/elf.h of 6.13.7, without address randomization)."""
 
-_VMA_LINES = 3
-
 
 class LinuxMm(AddressSpace):
     """What the operations on one process work on.
 
-    Lines of mm_struct that are written while others look on (offsets as in 6.13): mmap_lock.count; the line
-    of mmap_lock.owner, osq and wait list; what VMA locks share; map_count, total_vm and data_vm; the tree's
-    root; start_brk and brk; pgtables_bytes with page_table_lock; tlb_flush_pending; context.tlb_gen. The
-    values of the counters are in *stat*. The heap lies between the pages *start_brk* and *brk*.
+    *lines* are the fields of mm_struct that are written while others look on, as the design file lays them
+    out; the values of the counters are in *stat*. The heap lies between the pages *start_brk* and *brk*.
     """
 
     __slots__ = (
         "brk",
         "brk_line",
         "cost",
-        "counters_line",
-        "flush_pending",
         "gathers",
         "kernel",
+        "lines",
         "lru",
         "mmap_lock",
         "page_table_lock",
@@ -68,7 +65,6 @@ class LinuxMm(AddressSpace):
         "start_brk",
         "stat",
         "switches",
-        "tables_line",
         "tlb",
         "tree",
         "vma_locks",
@@ -83,25 +79,32 @@ class LinuxMm(AddressSpace):
         self.cost = kernel.cost
         self.switches = kernel.spec.switches
 
-        def line(name: str, lines: int = 1) -> CacheLine:
-            return machine.line(f"mm.{name}", cpu.socket, owner=cpu.id, lines=lines)
+        def line(name: str) -> CacheLine:
+            return machine.line(f"mm.{name}", cpu.socket, owner=cpu.id)
 
-        self.mmap_lock = _make_mmap_lock(kernel, line)
+        self.lines = lines = kernel.spec.layout.lay_out(machine, cpu)
+        self.mmap_lock = _make_mmap_lock(kernel, lines)
         self.vma_locks = VMA_LOCKS[kernel.spec.vma_lock](
-            Site(machine, line, kernel.nodes, kernel.osq_nodes, kernel.scheduler, kernel.spec.rwsem)
+            Site(
+                machine,
+                lines,
+                line,
+                kernel.nodes,
+                kernel.osq_nodes,
+                kernel.scheduler,
+                kernel.spec.rwsem,
+                MmLockSeq(lines["mm_lock_seq"], seqcount=self.switches.mm_lock_seq == "seqcount"),
+            )
         )
-        self.stat = MmCounters()
-        self.counters_line = line("total_vm", lines=2)
+        self.stat = MmCounters(lines)
         self.brk_line = line("brk")
         self.start_brk = self.brk = START_BRK
-        self.tables_line = line("pgtables_bytes")
         self.page_table_lock = QueuedSpinLock(
-            kernel.nodes, self.tables_line, LOCK_PAGE_TABLE, "page_table_lock"
+            kernel.nodes, lines["page_table_lock"], LOCK_PAGE_TABLE, "page_table_lock"
         )
-        self.flush_pending = line("tlb_flush_pending")
         self.gathers = 0  # mm->tlb_flush_pending
-        self.tree = VMA_INDEXES[kernel.spec.vma_index](machine, cpu, self.cost)
-        self.tlb = make_flush(machine, line("context.tlb_gen"), kernel.spec.flush)
+        self.tree = VMA_INDEXES[kernel.spec.vma_index](machine, cpu, self.cost, lines["mm_mt"])
+        self.tlb = make_flush(machine, lines["context.tlb_gen"], kernel.spec.flush, mask=lines["mm_cpumask"])
         self.root = PageTablePage(machine, LEVELS, 0, -1, cpu.socket, maker=cpu.id)
 
     def activate(self, cpu: Cpu) -> None:
@@ -171,8 +174,11 @@ class LinuxMm(AddressSpace):
             yield from vma.line.read(cpu, VMA_WORK)
             locked = yield from vma.lock.start_read(cpu)
             if not locked:
+                if vma.lock.is_detached:
+                    continue
                 return None
-            if not vma.detached and vma.start <= page < vma.end:
+            # It may be another VMA by now, even one of another process.
+            if vma.mm is self and not vma.detached and vma.start <= page < vma.end:
                 return vma
             yield from vma.lock.end_read(cpu)
             if not vma.detached:
@@ -183,9 +189,10 @@ class LinuxMm(AddressSpace):
         vma.detached = True
         yield from vma.lock.mark_detached(cpu)
 
-    def may_split(self) -> bool:
-        """Whether there may be one VMA more (__split_vma, sysctl vm.max_map_count)."""
-        return self.stat.map_count < self.kernel.spec.limits.max_map_count
+    def may_split(self, cpu: Cpu) -> Steps[bool]:
+        """Whether there may be one VMA more (split_vma, sysctl vm.max_map_count)."""
+        count = yield from self.stat.read_map_count(cpu)
+        return count < self.kernel.spec.limits.max_map_count
 
     # -- VMAs -----------------------------------------------------------------------------------------------
 
@@ -200,11 +207,25 @@ class LinuxMm(AddressSpace):
         like: Vma | None = None,
     ) -> Vma:
         """vm_area_alloc, or vm_area_dup of *like*: struct and lock from the cpu's slab, their lines in its
-        cache."""
+        cache, or a VMA that this cpu has freed."""
         cpu.work(self.cost.vma_alloc, VMA_WORK)
+        name = f"VMA {start:#x}"
+        freed = self.kernel.freed_vmas[cpu.id]
+        if freed:
+            vma = freed.pop()
+            vma.line.name = name
+            self.vma_locks.renew(vma.lock, start)
+            vma.set_up(start, end, area, self, pgoff=pgoff, like=like)
+            return vma
         lock = self.vma_locks.new(cpu, start)
-        line = self.machine.line(f"VMA {start:#x}", cpu.socket, owner=cpu.id, lines=_VMA_LINES)
-        return Vma(start, end, area, line, lock, pgoff=pgoff, like=like)
+        line = self.machine.line(name, cpu.socket, owner=cpu.id, lines=self.vma_locks.vma_lines)
+        return Vma(start, end, area, line, lock, self, pgoff=pgoff, like=like)
+
+    def free_vma(self, cpu: Cpu, vma: Vma) -> None:
+        """vm_area_free, of a VMA that has left the tree: by call_rcu, or at once if it may be used again."""
+        cpu.work(self.cost.vma_free, VMA_WORK)
+        if self.vma_locks.reuse_vmas:
+            self.kernel.freed_vmas[cpu.id].append(vma)
 
     def new_anon_vma(self, cpu: Cpu) -> AnonVma:
         """anon_vma_alloc."""
@@ -264,11 +285,12 @@ class LinuxMm(AddressSpace):
         return lock
 
 
-def _make_mmap_lock(kernel: LinuxKernel, line: Callable[[str], CacheLine]) -> RwSem | XaddRwSem:
-    """init_rwsem, of the kernel's kind; *line* makes lines of mm_struct."""
+def _make_mmap_lock(kernel: LinuxKernel, lines: MmLines) -> RwSem | XaddRwSem:
+    """init_rwsem, of the kernel's kind. Until 5.1 count and owner are not told apart."""
     kind, nodes, scheduler = kernel.spec.mmap_lock, kernel.osq_nodes, kernel.scheduler
+    count = lines["mmap_lock.count"]
     if kind == "rwsem":
-        count, owner = line("mmap_lock.count"), line("mmap_lock.owner")
+        owner = lines["mmap_lock.owner"]
         return RwSem("mmap_lock", count, owner, nodes, scheduler, LOCK_MMAP, kernel.spec.rwsem)
     spinning = kind == "rwsem-xadd"
-    return XaddRwSem("mmap_lock", line("mmap_lock"), nodes, scheduler, LOCK_MMAP, owner_spinning=spinning)
+    return XaddRwSem("mmap_lock", count, nodes, scheduler, LOCK_MMAP, owner_spinning=spinning)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.fault import populate
 from sim.designs.linux.mm import LinuxMm
-from sim.designs.linux.modify import link_new, merge_new_range
+from sim.designs.linux.modify import link_new, merge_new_range, read_around
 from sim.designs.linux.munmap import unmap_locked
 from sim.designs.linux.vma import Area
 from sim.engine import Steps
@@ -33,9 +33,9 @@ def mmap(mm: LinuxMm, cpu: Cpu, asked: Asked) -> Steps[int | Errno]:
     if not isinstance(start, Errno):
         cpu.work(mm.cost.mmap_region, VMA_WORK)
         area, pgoff = _area(mm, cpu, asked, start)
+        yield from mm.stat.may_expand_vm(cpu, area)
         yield from _map_region(mm, cpu, start, start + pages, area, pgoff)
-        yield from mm.counters_line.store(cpu, VMA_WORK)  # map_count, total_vm, data_vm
-        mm.stat.vm_stat_account(area, pages)
+        yield from mm.stat.vm_stat_account(cpu, area, pages)
     yield from mm.write_unlock(cpu)
     if asked.populate and not isinstance(start, Errno):
         yield from populate(mm, cpu, start, pages)
@@ -55,7 +55,8 @@ def _area(mm: LinuxMm, cpu: Cpu, asked: Asked, start: int) -> tuple[Area, int]:
 def _place(mm: LinuxMm, cpu: Cpu, asked: Asked) -> Steps[int | Errno]:
     """Limits, __get_unmapped_area, and what MAP_FIXED replaces. Value: the first page of the new mapping."""
     pages, limits = asked.pages, mm.kernel.spec.limits
-    if mm.stat.map_count > limits.max_map_count or pages > mm.kernel.total_pages:  # __vm_enough_memory
+    count = yield from mm.stat.read_map_count(cpu)
+    if count > limits.max_map_count or pages > mm.kernel.total_pages:  # __vm_enough_memory
         return Errno.ENOMEM
     if asked.at is None:
         return (yield from unmapped_area(mm, cpu, pages, anonymous=isinstance(asked, Mmap)))
@@ -82,20 +83,26 @@ def unmapped_area(mm: LinuxMm, cpu: Cpu, pages: int, *, anonymous: bool) -> Step
     align = mm.switches.thp_align
     fits = align == "always" or (align == "multiple" and pages % SLOTS == 0)
     if anonymous and pages >= SLOTS and fits:
-        room = yield from mm.tree.empty_area_rev(cpu, pages + SLOTS, FIRST_PAGE, HIGHEST_PAGE)
+        room = yield from _topdown(mm, cpu, pages + SLOTS)
         if room is not None:
             return room + (-room % SLOTS or SLOTS)
-    found = yield from mm.tree.empty_area_rev(cpu, pages, FIRST_PAGE, HIGHEST_PAGE)
+    found = yield from _topdown(mm, cpu, pages)
     return Errno.ENOMEM if found is None else found
+
+
+def _topdown(mm: LinuxMm, cpu: Cpu, pages: int) -> Steps[int | None]:
+    """unmapped_area_topdown. Stacks keep a gap: so the VMAs on both sides are looked at."""
+    found = yield from mm.tree.empty_area_rev(cpu, pages, FIRST_PAGE, HIGHEST_PAGE)
+    if found is not None:
+        yield from read_around(mm, cpu, found)
+    return found
 
 
 def _map_region(mm: LinuxMm, cpu: Cpu, start: int, end: int, area: Area, pgoff: int) -> Steps[None]:
     """vma_merge_new_range, or a new VMA (__mmap_new_vma)."""
     yield from mm.tree.find_place(cpu, start)
+    yield from read_around(mm, cpu, start)
     before, after = mm.tree.neighbours(start, end)
-    for neighbour in (before, after):
-        if neighbour is not None:
-            yield from neighbour.line.read(cpu, VMA_WORK)
     merged = yield from merge_new_range(mm, cpu, start, end, area, before, after, pgoff=pgoff)
     if merged is None:
         yield from link_new(mm, cpu, mm.new_vma(cpu, start, end, area, pgoff=pgoff))

@@ -22,14 +22,15 @@ def split(mm: LinuxMm, cpu: Cpu, vma: Vma, at: int) -> Steps[Vma]:
     yield from vma.line.read(cpu, VMA_WORK)
     upper = mm.new_vma(cpu, at, vma.end, vma.area, pgoff=vma.pgoff + at - vma.start, like=vma)
     yield from vma.lock.start_write(cpu)
-    upper.lock.start_write_new()
+    yield from upper.lock.start_write(cpu)
     if vma.anon_vma is not None:
         yield from mm.link_anon_vma(cpu, vma.anon_vma)  # anon_vma_clone
     yield from hold_file(cpu, upper)
     yield from vma.line.store(cpu, VMA_WORK)
+    yield from upper.lock.mark_attached(cpu)
     yield from mm.tree.split(cpu, vma, upper)
     yield from change_file_mappings(mm, cpu, vma, new=[upper])
-    mm.stat.map_count += 1
+    yield from mm.stat.add_vmas(cpu, 1)
     return upper
 
 
@@ -54,11 +55,13 @@ def modify(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, area: Area) ->
     if left is not None or right is not None:
         return (yield from _join(mm, cpu, vma, start, end, left, right))
     if vma.start < start:
-        if not mm.may_split():
+        may = yield from mm.may_split(cpu)
+        if not may:
             return Errno.ENOMEM
         vma = yield from split(mm, cpu, vma, start)
     if vma.end > end:
-        if not mm.may_split():
+        may = yield from mm.may_split(cpu)
+        if not may:
             return Errno.ENOMEM
         yield from split(mm, cpu, vma, end)
     return vma
@@ -86,9 +89,6 @@ def _join(
         low = min(keep.start, *(each.start for each in gone))
         high = max(keep.end, *(each.end for each in gone))
         yield from mm.tree.extend(cpu, keep, low, high, *gone)
-        for each in gone:
-            yield from mm.detach(cpu, each)
-            mm.stat.map_count -= 1
     else:
         yield from vma.line.store(cpu, VMA_WORK)
         lower, upper, at = (keep, vma, end) if keep is left else (vma, keep, start)
@@ -132,8 +132,6 @@ def merge_new_range(
         # The gap closes: the upper VMA goes, the lower one covers all.
         yield from after.lock.start_write(cpu)
         before.inherit(after)
-        yield from mm.detach(cpu, after)
-        mm.stat.map_count -= 1
         gone, end = [after], after.end
     yield from keep.line.store(cpu, VMA_WORK)
     yield from mm.tree.extend(cpu, keep, min(keep.start, start), max(keep.end, end), *gone)
@@ -147,18 +145,28 @@ def link_new(mm: LinuxMm, cpu: Cpu, vma: Vma) -> Steps[None]:
     """vma_link: *vma*, which is new, enters the tree and the mappings of its file."""
     yield from hold_file(cpu, vma)
     yield from vma.lock.start_write(cpu)
+    yield from vma.lock.mark_attached(cpu)
     yield from mm.tree.insert(cpu, vma)
-    mm.stat.map_count += 1
+    yield from mm.stat.add_vmas(cpu, 1)
     yield from change_file_mappings(mm, cpu, vma, new=[vma])
 
 
 def free_merged(mm: LinuxMm, cpu: Cpu, vma: Vma) -> Steps[None]:
-    """vma_complete: *vma* has become a part of another: it holds nothing any more."""
-    for anon_vma in vma.chain:
-        yield from mm.link_anon_vma(cpu, anon_vma)  # unlink_anon_vmas
+    """vma_complete: *vma* has become a part of another: it goes, and holds nothing any more."""
+    yield from mm.detach(cpu, vma)
     if vma.area.file is not None:
         yield from inode_of(vma).count_users(cpu)  # fput
-    cpu.work(mm.cost.vma_free, VMA_WORK)
+    for anon_vma in vma.chain:
+        yield from mm.link_anon_vma(cpu, anon_vma)  # unlink_anon_vmas
+    yield from mm.stat.add_vmas(cpu, -1)
+    mm.free_vma(cpu, vma)
+
+
+def read_around(mm: LinuxMm, cpu: Cpu, page: int) -> Steps[None]:
+    """Look at the VMAs on both sides of a place, whether they touch it or not."""
+    for vma in mm.tree.around(page):
+        if vma is not None:
+            yield from vma.line.read(cpu, VMA_WORK)
 
 
 def hold_file(cpu: Cpu, vma: Vma) -> Steps[None]:

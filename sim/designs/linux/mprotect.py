@@ -22,6 +22,7 @@ from sim.mm import (
     PAGE_TABLE,
     SLOTS,
     SYSCALL,
+    WRITE,
     Errno,
     Mprotect,
     Present,
@@ -72,16 +73,17 @@ def _fixup(
         return None
     before = vma.area
     after = before.with_rights(rights)
+    if rights & WRITE:
+        yield from mm.stat.may_expand_vm(cpu, after)
     part = yield from modify(mm, cpu, vma, start, end, after)
     if isinstance(part, Errno):
         return part
     yield from part.lock.start_write(cpu)
     yield from part.line.store(cpu, VMA_WORK)
-    mm.stat.vm_stat_account(before, start - end)
-    mm.stat.vm_stat_account(after, end - start)
     part.area = after
     yield from _change_protection(mm, cpu, start, end, rights, gather)
-    yield from mm.counters_line.store(cpu, VMA_WORK)  # vm_stat_account
+    yield from mm.stat.vm_stat_account(cpu, before, start - end)
+    yield from mm.stat.vm_stat_account(cpu, after, end - start)
     return None
 
 

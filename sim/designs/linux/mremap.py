@@ -15,7 +15,7 @@ from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.fault import populate
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.mmap import unmapped_area
-from sim.designs.linux.modify import link_new, merge_new_range
+from sim.designs.linux.modify import link_new, merge_new_range, read_around
 from sim.designs.linux.move_tables import move_page_tables
 from sim.designs.linux.munmap import unmap, unmap_locked
 from sim.designs.linux.vma import Vma
@@ -58,18 +58,24 @@ def mremap(mm: LinuxMm, cpu: Cpu, asked: Mremap) -> Steps[int | Errno]:
     return value
 
 
-def _resize_is_valid(vma: Vma, at: int, pages: int) -> Errno | None:
+def _resize_is_valid(
+    mm: LinuxMm, cpu: Cpu, vma: Vma, at: int, pages: int, new_pages: int
+) -> Steps[Errno | None]:
     """resize_is_valid: a range lies in one VMA; only shared memory is mapped twice, by one of no length."""
     if pages == 0 and not vma.area.shared:
         return Errno.EINVAL
-    return Errno.EFAULT if pages > vma.end - at else None
+    if pages > vma.end - at:
+        return Errno.EFAULT
+    if pages != new_pages:
+        yield from mm.stat.may_expand_vm(cpu, vma.area)
+    return None
 
 
 def _expand(mm: LinuxMm, cpu: Cpu, vma: Vma, asked: Mremap) -> Steps[int | Errno]:
     """In place where nothing is behind the VMA, else somewhere else if it may move."""
     at, pages, new_pages = asked.at, asked.pages, asked.new_pages
     yield from vma.line.read(cpu, VMA_WORK)
-    refused = _resize_is_valid(vma, at, pages)
+    refused = yield from _resize_is_valid(mm, cpu, vma, at, pages, new_pages)
     if refused is not None:
         return refused
     end, more = vma.end, new_pages - pages
@@ -95,9 +101,9 @@ def _merge_extend(mm: LinuxMm, cpu: Cpu, vma: Vma, at: int, more: int) -> Steps[
     yield from merge_new_range(
         mm, cpu, end, end + more, vma.area, vma, after, pgoff=vma.pgoff + vma.pages, anon_vma=vma.anon_vma
     )
-    yield from mm.counters_line.store(cpu, VMA_WORK)  # total_vm, data_vm
-    mm.stat.vm_stat_account(vma.area, more)
-    mm.stat.locked_vm += more if vma.locked else 0
+    yield from mm.stat.vm_stat_account(cpu, vma.area, more)
+    if vma.locked:
+        yield from mm.stat.lock_pages(cpu, more)
     return at
 
 
@@ -105,7 +111,8 @@ def _mremap_to(mm: LinuxMm, cpu: Cpu, at: int, pages: int, new: int, new_pages: 
     """mremap_to: at *new*, whatever is there (MREMAP_FIXED)."""
     if beyond_user_memory(new, new_pages) or (at + pages > new and new + new_pages > at):
         return Errno.EINVAL
-    if mm.stat.map_count + 2 >= mm.kernel.spec.limits.max_map_count - SPARE:
+    count = yield from mm.stat.read_map_count(cpu)
+    if count + 2 >= mm.kernel.spec.limits.max_map_count - SPARE:
         return Errno.ENOMEM
     refused = yield from unmap_locked(mm, cpu, new, new_pages)
     if refused is None and pages > new_pages:
@@ -116,7 +123,7 @@ def _mremap_to(mm: LinuxMm, cpu: Cpu, at: int, pages: int, new: int, new_pages: 
     vma = yield from mm.tree.find(cpu, at)
     if vma is None:
         return Errno.EFAULT
-    refused = _resize_is_valid(vma, at, pages)
+    refused = yield from _resize_is_valid(mm, cpu, vma, at, pages, new_pages)
     if refused is not None:
         return refused
     return (yield from _move_vma(mm, cpu, vma, at, pages, new, new_pages))
@@ -130,13 +137,15 @@ def _move_vma(
     Where there is no memory for tables the entries go back, and what is unmapped is the new range.
     """
     limits = mm.kernel.spec.limits
-    if mm.stat.map_count >= limits.max_map_count - SPARE or new_pages - pages > mm.kernel.total_pages:
+    count = yield from mm.stat.read_map_count(cpu)
+    if count >= limits.max_map_count - SPARE or new_pages - pages > mm.kernel.total_pages:
         return Errno.ENOMEM
+    area, locked = vma.area, vma.locked
     yield from vma.lock.start_write(cpu)
     vma, copy, rmap_locks = yield from _copy_vma(mm, cpu, vma, old, new, new_pages)
     moved = yield from move_page_tables(mm, cpu, vma, old, copy, new, pages, rmap_locks=rmap_locks)
-    mm.stat.vm_stat_account(vma.area, new_pages)
-    mm.stat.locked_vm += new_pages if vma.locked else 0
+    peak = yield from mm.stat.read_hiwater_vm(cpu)
+    yield from mm.stat.vm_stat_account(cpu, area, new_pages)
     value: int | Errno = new
     if moved < pages:
         back = yield from move_page_tables(mm, cpu, copy, new, vma, old, moved, rmap_locks=True)
@@ -145,6 +154,9 @@ def _move_vma(
     if pages:
         refused = yield from unmap_locked(mm, cpu, old, pages)
         assert refused is None, "there is room for the VMAs of a cut: SPARE"
+    yield from mm.stat.set_hiwater_vm(cpu, peak)  # both ranges were counted for a moment
+    if locked:
+        yield from mm.stat.lock_pages(cpu, new_pages)
     return value
 
 
@@ -158,10 +170,8 @@ def _copy_vma(
     if vma.area.file is None and vma.anon_vma is None:
         pgoff = new  # no page lies there yet: as if it were mapped there, which merges more often
     yield from mm.tree.find(cpu, new)
+    yield from read_around(mm, cpu, new)
     before, after = mm.tree.neighbours(new, end)
-    for neighbour in (before, after):
-        if neighbour is not None:
-            yield from neighbour.line.read(cpu, VMA_WORK)
     merged = yield from merge_new_range(
         mm, cpu, new, end, vma.area, before, after, pgoff=pgoff, anon_vma=vma.anon_vma
     )

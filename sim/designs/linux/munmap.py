@@ -20,7 +20,7 @@ from sim.designs.linux.vma import Vma
 from sim.designs.linux.zap import zap
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import PAGE_TABLE, SYSCALL, Errno, Munmap, beyond_user_memory
+from sim.mm import SYSCALL, Errno, Munmap, beyond_user_memory
 
 _UNLINK_BATCH = 8
 """struct unlink_vma_file_batch."""
@@ -71,22 +71,29 @@ def _gather(mm: LinuxMm, cpu: Cpu, start: int, end: int) -> Steps[list[Vma] | Er
     yield from mm.tree.find(cpu, start)
     cpu.work(mm.cost.munmap_gather, VMA_WORK)
     vmas = mm.tree.overlapping(start, end)
-    if vmas and vmas[0].start < start:
-        # Only a hole in the middle of a VMA makes one more.
-        if end < vmas[0].end and not mm.may_split():
-            return Errno.ENOMEM
+    if not vmas:
+        return []
+    if vmas[0].start < start:
+        if end < vmas[0].end:  # only a hole in the middle of a VMA makes one more
+            may = yield from mm.may_split(cpu)
+            if not may:
+                return Errno.ENOMEM
         vmas[0] = yield from split(mm, cpu, vmas[0], start)
-    if vmas and vmas[-1].end > end:
+    before, _ = mm.tree.around(vmas[0].start)
+    if before is not None:
+        yield from before.line.read(cpu, VMA_WORK)  # where free_pgtables may begin
+    if vmas[-1].end > end:
         yield from split(mm, cpu, vmas[-1], end)
     for vma in vmas:
         yield from vma.lock.start_write(cpu)
         yield from vma.line.store(cpu, VMA_WORK)
         yield from mm.detach(cpu, vma)
         yield from mm.tree.remove(cpu, vma)
-    if vmas:
-        yield from mm.counters_line.store(cpu, VMA_WORK)
-        mm.stat.map_count -= len(vmas)
-        mm.stat.locked_vm -= sum(vma.pages for vma in vmas if vma.locked)
+    _, above = mm.tree.around(vmas[-1].end)
+    if above is not None:
+        yield from above.line.read(cpu, VMA_WORK)  # and where it must end
+    yield from mm.stat.add_vmas(cpu, -len(vmas))
+    yield from mm.stat.lock_pages(cpu, -sum(vma.pages for vma in vmas if vma.locked))
     return vmas
 
 
@@ -97,6 +104,7 @@ def _complete(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> Steps[None]:
         yield from mm.lru.drain(cpu)
     cpu.work(mm.cost.munmap_complete, VMA_WORK)
     gather = yield from tlb_gather_mmu(mm, cpu)
+    yield from mm.stat.update_hiwater_rss(cpu)
     for vma in vmas:
         yield from zap(mm, cpu, vma, vma.start, vma.end, gather)
     for vma in vmas:
@@ -105,9 +113,8 @@ def _complete(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> Steps[None]:
     floor, ceiling = hole_around(mm, start, end)
     yield from free_pgtables(mm, cpu, start, end, floor, ceiling, gather)
     yield from tlb_finish_mmu(mm, cpu, gather)
-    yield from mm.counters_line.store(cpu, PAGE_TABLE)  # total_vm, data_vm, exec_vm
+    yield from mm.stat.account_unmapped(cpu, vmas)
     for vma in vmas:
-        mm.stat.vm_stat_account(vma.area, -vma.pages)
         yield from remove_vma(mm, cpu, vma)
 
 
@@ -135,4 +142,4 @@ def remove_vma(mm: LinuxMm, cpu: Cpu, vma: Vma) -> Steps[None]:
         inode = inode_of(vma)
         yield from inode.count_users(cpu)  # fput
         yield from let_go(cpu, inode)
-    cpu.work(mm.cost.vma_free, VMA_WORK)  # call_rcu
+    mm.free_vma(cpu, vma)

@@ -8,6 +8,7 @@ from pydantic import PositiveInt, model_validator
 
 from sim.designs.base import DesignSpec, OneOf
 from sim.designs.linux.costs import BlockCosts, Costs
+from sim.designs.linux.layout import Layout
 from sim.designs.linux.vma_indexes import VMA_INDEXES
 from sim.designs.linux.vma_locks import VMA_LOCKS
 from sim.errors import RuleError
@@ -37,6 +38,9 @@ class Switches(Spec):
     length is a multiple of it (since 6.12)."""
     file_fault_vma_lock: bool
     """Faults in files are served under the VMA's lock, too (since 6.7); before, under mmap_lock."""
+    mm_lock_seq: Literal["end", "seqcount"]
+    """Where a write section counts the sequence of VMA locks: at its `end` only (until 6.13), or as a
+    `seqcount` at its beginning too."""
 
 
 class Limits(Spec):
@@ -68,8 +72,10 @@ class LinuxSpec(DesignSpec):
     """What VMAs are found in: a `maple` tree (since 6.1), before that an `rbtree` with a cache of four VMAs a
     thread, and until 3.14 `rbtree-mmap-cache`, with one for all threads."""
     vma_lock: Annotated[str, OneOf(VMA_LOCKS)]
-    """What a fault locks instead of mmap_lock, where that works: `none` (until 6.3), or a `rwsem` in each VMA
-    (6.4 to 6.14)."""
+    """What a fault locks instead of mmap_lock, where that works: `none` (until 6.3), a `rwsem` in each VMA
+    (6.4 to 6.14) or a `refcount` in it (since 6.15)."""
+    layout: Layout
+    """Which fields share a cache line."""
     flush: FlushSpec
     """How other cpus' TLBs are flushed."""
     limits: Limits

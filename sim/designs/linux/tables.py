@@ -45,8 +45,7 @@ def _make_table(mm: LinuxMm, cpu: Cpu, parent: PageTablePage, page: int) -> Step
     if child is None:
         home = mm.machine.spec.topology.socket_of_node(mm.pages.node(cpu, frame))
         child = PageTablePage(mm.machine, parent.level - 1, page, frame, home, maker=cpu.id)
-        yield from mm.tables_line.write(cpu, PAGE_TABLE)
-        mm.stat.inc_nr_ptes()
+        yield from mm.stat.inc_nr_ptes(cpu)
         yield from parent.line(slot).store(cpu, PAGE_TABLE)
         parent.set(slot, child)
         yield from lock.release(cpu)
@@ -90,8 +89,7 @@ def _free_below(
             table.set(slot, None)
             gather.unlinked(child, max(start, child.base))
             cpu.work(mm.cost.table_free, PAGE_TABLE)
-            yield from mm.tables_line.write(cpu, PAGE_TABLE)  # mm_dec_nr_ptes
-            mm.stat.dec_nr_ptes()
+            yield from mm.stat.dec_nr_ptes(cpu)
 
 
 def hole_around(mm: LinuxMm, start: int, end: int) -> tuple[int, int]:

@@ -67,10 +67,10 @@ class Vma:
     it was mapped first. *line* is the struct (three cache lines). *anon_vma* is its own, for the pages
     that it makes; *chain* has those in which its pages may lie, its own included (anon_vma_chain): a forked
     VMA has its parents' too. *detached*: it has left the tree; a fault that has found it before that looks
-    again.
+    again. *mm* is the process that it belongs to; one that is freed may come back as another's (`set_up`).
     """
 
-    __slots__ = ("anon_vma", "area", "chain", "detached", "end", "line", "lock", "pgoff", "start")
+    __slots__ = ("anon_vma", "area", "chain", "detached", "end", "line", "lock", "mm", "pgoff", "start")
 
     def __init__(
         self,
@@ -79,17 +79,31 @@ class Vma:
         area: Area,
         line: CacheLine,
         lock: VmaLock,
+        mm: object = None,
         *,
         pgoff: int | None = None,
         like: Vma | None = None,
     ) -> None:
-        """*like* is a VMA whose anonymous pages this one shares (vm_area_dup, anon_vma_clone)."""
+        self.line = line
+        self.lock = lock
+        self.set_up(start, end, area, mm, pgoff=pgoff, like=like)
+
+    def set_up(
+        self,
+        start: int,
+        end: int,
+        area: Area,
+        mm: object,
+        *,
+        pgoff: int | None = None,
+        like: Vma | None = None,
+    ) -> None:
+        """vma_init. *like* is a VMA whose anonymous pages this one shares (vm_area_dup, anon_vma_clone)."""
         self.start = start
         self.end = end
         self.area = area
+        self.mm = mm
         self.pgoff = start if pgoff is None else pgoff
-        self.line = line
-        self.lock = lock
         self.anon_vma: AnonVma | None = like.anon_vma if like else None
         self.chain: tuple[AnonVma, ...] = like.chain if like else ()
         self.detached = False

@@ -10,8 +10,11 @@ from sim.mm.flush.spec import FlushSpec
 from sim.mm.flush.tracked import TrackedFlush
 
 
-def make_flush(machine: Machine, generation_line: CacheLine, spec: FlushSpec) -> SwitchedFlush:
-    """The flush that *spec* asks for, on the line that counts the space's flushes.
+def make_flush(
+    machine: Machine, generation_line: CacheLine, spec: FlushSpec, *, mask: CacheLine | None = None
+) -> SwitchedFlush:
+    """The flush that *spec* asks for, on the line that counts the space's flushes; *mask* is the line of
+    mm_cpumask, if it is not to be one of its own.
 
     Raises `ModelError` where it has to be a broadcast and the machine has none.
     """
@@ -21,8 +24,8 @@ def make_flush(machine: Machine, generation_line: CacheLine, spec: FlushSpec) ->
     kernel = Ways(spec.concurrent, spec.ranges, spec.skip_lazy, spec.trim_every)
     if spec.broadcasts(machine.spec):
         assert spec.broadcast_from is not None
-        return BroadcastFlush(machine, generation_line, kernel, start=spec.broadcast_from)
-    return SynchronousFlush(machine, generation_line, kernel)
+        return BroadcastFlush(machine, generation_line, kernel, start=spec.broadcast_from, mask=mask)
+    return SynchronousFlush(machine, generation_line, kernel, mask=mask)
 
 
 __all__ = [

@@ -20,9 +20,15 @@ class BroadcastFlush(SynchronousFlush):
     __slots__ = ("_global_since", "_medium", "_start")
 
     def __init__(
-        self, machine: Machine, generation_line: CacheLine, ways: Ways = DEFAULT_WAYS, *, start: int
+        self,
+        machine: Machine,
+        generation_line: CacheLine,
+        ways: Ways = DEFAULT_WAYS,
+        *,
+        start: int,
+        mask: CacheLine | None = None,
     ) -> None:
-        super().__init__(machine, generation_line, ways)
+        super().__init__(machine, generation_line, ways, mask=mask)
         assert machine.broadcast is not None
         self._medium = machine.broadcast
         self._start = start

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 from sim.engine import Steps
-from sim.hardware import Cpu, Machine
+from sim.hardware import CacheLine, Cpu, Machine
 
 if TYPE_CHECKING:
     from sim.designs.linux.costs import Costs
@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 class VmaIndex(ABC):
     """The VMAs of one process by address: what all kinds have is one sorted list of them."""
 
-    __slots__ = ("_cost", "_machine", "_starts", "_vmas")
+    __slots__ = ("_cost", "_machine", "_starts", "_vmas", "root_line")
 
     rcu_safe: ClassVar[bool]
     """Whether it may be searched without mmap_lock, as a fault does that looks for its VMA's lock."""
 
-    def __init__(self, machine: Machine, cpu: Cpu, cost: AtClock[Costs]) -> None:
-        """An empty one; its lines are in the cache of *cpu*."""
+    def __init__(self, machine: Machine, cpu: Cpu, cost: AtClock[Costs], root_line: CacheLine) -> None:
+        """An empty one; its lines are in the cache of *cpu*. *root_line* is that of the root, mm_mt."""
+        self.root_line = root_line
         self._machine = machine
         self._cost = cost
         self._starts: list[int] = []

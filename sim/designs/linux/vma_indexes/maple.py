@@ -61,13 +61,12 @@ class MapleTree(VmaIndex):
     Stores change the sorted list at once, when the leaf's copy is published.
     """
 
-    __slots__ = ("_root", "root_line")
+    __slots__ = ("_root",)
 
     rcu_safe: ClassVar[bool] = True
 
-    def __init__(self, machine: Machine, cpu: Cpu, cost: AtClock[Costs]) -> None:
-        super().__init__(machine, cpu, cost)
-        self.root_line = machine.line("mm_mt", cpu.socket, owner=cpu.id)
+    def __init__(self, machine: Machine, cpu: Cpu, cost: AtClock[Costs], root_line: CacheLine) -> None:
+        super().__init__(machine, cpu, cost, root_line)
         self._root = self._new_node(cpu, 0)
 
     # -- searching ------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from sim.designs.linux.vma_indexes.augmented import LEFT, RIGHT, AugmentedTree, 
 from sim.designs.linux.vma_indexes.base import VmaIndex
 from sim.designs.linux.vma_indexes.vmacache import FindCache, MmapCache, VmaCache
 from sim.engine import Steps
-from sim.hardware import Cpu, Machine
+from sim.hardware import CacheLine, Cpu, Machine
 
 if TYPE_CHECKING:
     from sim.designs.linux.costs import Costs
@@ -35,14 +35,13 @@ class RbTree(VmaIndex):
     *root_line* is the line of mm_struct with the root, the list's head and what the cache keeps there.
     """
 
-    __slots__ = ("_cache", "_nodes", "_tree", "root_line")
+    __slots__ = ("_cache", "_nodes", "_tree")
 
     rcu_safe: ClassVar[bool] = False
     cache: ClassVar[type[FindCache]] = VmaCache
 
-    def __init__(self, machine: Machine, cpu: Cpu, cost: AtClock[Costs]) -> None:
-        super().__init__(machine, cpu, cost)
-        self.root_line = machine.line("mm_rb", cpu.socket, owner=cpu.id)
+    def __init__(self, machine: Machine, cpu: Cpu, cost: AtClock[Costs], root_line: CacheLine) -> None:
+        super().__init__(machine, cpu, cost, root_line)
         self._tree = AugmentedTree()
         self._nodes: dict[Vma, Node] = {}
         self._cache = self.cache(self.root_line, cost)

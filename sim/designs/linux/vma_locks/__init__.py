@@ -8,6 +8,7 @@ from typing import Final
 
 from sim.designs.linux.vma_locks.base import Site, VmaLock, VmaLocks
 from sim.designs.linux.vma_locks.none import NoVmaLocks
+from sim.designs.linux.vma_locks.refcount import RefcountVmaLocks
 from sim.designs.linux.vma_locks.rwsem import RwSemVmaLocks
 from sim.plugins import Registry
 
@@ -18,7 +19,11 @@ def _flaw(name: str, thing: object) -> str | None:
     return "what it names is no subclass of sim.designs.linux.VmaLocks"
 
 
-_ON_BOARD: Mapping[str, type[VmaLocks]] = {"none": NoVmaLocks, "rwsem": RwSemVmaLocks}
+_ON_BOARD: Mapping[str, type[VmaLocks]] = {
+    "none": NoVmaLocks,
+    "rwsem": RwSemVmaLocks,
+    "refcount": RefcountVmaLocks,
+}
 
 VMA_LOCKS: Final[Registry[type[VmaLocks]]] = Registry("cortensim.vma_locks", _ON_BOARD, _flaw)
 

@@ -17,7 +17,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
+from sim.designs.linux.layout import MmLines
+from sim.designs.linux.vma_locks.sequence import MmLockSeq
 from sim.engine import Steps
+from sim.errors import ModelError
 from sim.hardware import CacheLine, Cpu, Machine
 from sim.sync import QueueNodes, RwSemTuning, Scheduler
 
@@ -27,12 +30,15 @@ class Site:
     """What the locks of one process are made of."""
 
     machine: Machine
+    lines: MmLines
+    """The lines of mm_struct's fields."""
     line: Callable[[str], CacheLine]
-    """A line of mm_struct."""
+    """A line for a field that no kernel has; a lock of one's own may need it."""
     nodes: QueueNodes
     osq_nodes: QueueNodes
     scheduler: Scheduler
     rwsem: RwSemTuning
+    mm_lock_seq: MmLockSeq
 
 
 class VmaLock(ABC):
@@ -44,8 +50,15 @@ class VmaLock(ABC):
     def start_read(self, cpu: Cpu) -> Steps[bool]:
         """vma_start_read: lock the VMA for a fault; value: False where a writer has it or had it meanwhile.
 
-        The VMA may have left the tree or have other ends by now: the fault looks again.
+        The VMA may have left the tree, have other ends or, where they are used again, be another one by now:
+        the fault looks again.
         """
+
+    @property
+    def is_detached(self) -> bool:
+        """`start_read` was False: whether that is because the VMA has left the tree, so that the fault looks
+        for another one."""
+        return False
 
     @abstractmethod
     def end_read(self, cpu: Cpu) -> Steps[None]:
@@ -55,12 +68,14 @@ class VmaLock(ABC):
     def start_write(self, cpu: Cpu) -> Steps[None]:
         """vma_start_write: wait for faults in the VMA, then keep new ones out until the section ends.
 
-        Again in the same section it does nothing. The caller holds mmap_lock for writing.
+        Again in the same section it does nothing, nor does it wait for a VMA that is not in the tree yet. The
+        caller holds mmap_lock for writing, and writes to the VMA, where the mark lies, behind this.
         """
 
-    @abstractmethod
-    def start_write_new(self) -> None:
-        """The same for a VMA that nobody else has seen yet: it takes no time."""
+    def mark_attached(self, cpu: Cpu) -> Steps[None]:
+        """vma_mark_attached: a new VMA, locked for writing, is about to enter the tree."""
+        return
+        yield
 
     def contradiction(self) -> str | None:
         """No thread runs: what is wrong with its state, if anything, as the rest of a sentence on its VMA."""
@@ -79,12 +94,23 @@ class VmaLocks(ABC):
     serve_faults: ClassVar[bool] = True
     """Whether a fault looks for its VMA's lock at all, before it takes mmap_lock."""
 
+    vma_lines: ClassVar[int] = 3
+    """Cache lines of a VMA, without the one that its lock brings."""
+
+    reuse_vmas: ClassVar[bool] = False
+    """Whether a VMA that is freed may be given out again at once, while faults look at it
+    (SLAB_TYPESAFE_BY_RCU)."""
+
     @abstractmethod
     def __init__(self, site: Site) -> None: ...
 
     @abstractmethod
     def new(self, cpu: Cpu, start: int) -> VmaLock:
         """vma_lock_init: the lock of a VMA from page *start* on, which *cpu* allocates."""
+
+    def renew(self, lock: VmaLock, start: int) -> None:
+        """The same for a VMA that was freed, in whatever process, and has its *lock* still."""
+        raise ModelError("its VMAs are not given out again")
 
     @abstractmethod
     def begin_write(self, cpu: Cpu) -> Steps[None]:

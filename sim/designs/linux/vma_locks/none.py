@@ -48,9 +48,6 @@ class _NoVmaLock(VmaLock):
         return
         yield
 
-    def start_write_new(self) -> None:
-        return
-
     def mark_detached(self, cpu: Cpu) -> Steps[None]:
         return
         yield

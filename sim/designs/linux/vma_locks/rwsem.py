@@ -1,4 +1,4 @@
-"""A rwsem for each VMA (6.4 to 6.14; mm/mmap_lock.c and include/linux/mm.h of 6.13).
+"""A rwsem for each VMA (6.4 to 6.14; mm/memory.c and include/linux/mm.h of 6.13).
 
 Faults read-lock it with a trylock. A writer takes it for a moment, to set the VMA's *mark* to the sequence
 number of its mm; while the two are equal, faults go to mmap_lock. One store of the sequence then releases
@@ -15,14 +15,13 @@ from sim.sync import RwSem
 
 
 class RwSemVmaLocks(VmaLocks):
-    """mm_lock_seq, on a line of its own, and how rwsems are made."""
+    """mm_lock_seq, and how rwsems are made."""
 
-    __slots__ = ("_site", "sequence", "sequence_line")
+    __slots__ = ("_site", "seq")
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self.sequence = 0
-        self.sequence_line = site.line("mm_lock_seq")
+        self.seq = site.mm_lock_seq
 
     def new(self, cpu: Cpu, start: int) -> RwSemVmaLock:
         site = self._site
@@ -31,12 +30,10 @@ class RwSemVmaLocks(VmaLocks):
         return RwSemVmaLock(self, rwsem)
 
     def begin_write(self, cpu: Cpu) -> Steps[None]:
-        return  # the sequence is counted at the end only, until 6.13
-        yield
+        return self.seq.begin(cpu)
 
     def end_write_all(self, cpu: Cpu) -> Steps[None]:
-        yield from self.sequence_line.store(cpu, LOCK_VMA)
-        self.sequence += 1
+        return self.seq.end(cpu)
 
 
 class RwSemVmaLock(VmaLock):
@@ -50,13 +47,14 @@ class RwSemVmaLock(VmaLock):
         self._mark = -1
 
     def start_read(self, cpu: Cpu) -> Steps[bool]:
-        yield from self._mm.sequence_line.read(cpu, VMA_WORK)
-        if self._mark == self._mm.sequence:
+        seq = yield from self._mm.seq.read(cpu, VMA_WORK)
+        if self._mark == seq:
             return False
         taken = yield from self._rwsem.read_trylock(cpu)
         if not taken:
             return False
-        if self._mark == self._mm.sequence:  # a writer has come and gone since the first look
+        seq = yield from self._mm.seq.read(cpu, VMA_WORK)
+        if self._mark == seq:  # a writer has come and gone since the first look
             yield from self._rwsem.read_unlock(cpu)
             return False
         return True
@@ -65,19 +63,17 @@ class RwSemVmaLock(VmaLock):
         return self._rwsem.read_unlock(cpu)
 
     def start_write(self, cpu: Cpu) -> Steps[None]:
-        if self._mark == self._mm.sequence:
+        seq = yield from self._mm.seq.read(cpu, LOCK_VMA)
+        if self._mark == seq:
             return
         yield from self._rwsem.write_lock(cpu)
-        self._mark = self._mm.sequence
+        self._mark = seq
         yield from self._rwsem.write_unlock(cpu)
 
-    def start_write_new(self) -> None:
-        self._mark = self._mm.sequence
-
     def contradiction(self) -> str | None:
-        if self._mark <= self._mm.sequence:
+        if self._mark <= self._mm.seq.value:
             return None
-        return f"is marked by writer {self._mark}, and there were {self._mm.sequence}"
+        return f"is marked by writer {self._mark}, and there were {self._mm.seq.value}"
 
     def mark_detached(self, cpu: Cpu) -> Steps[None]:
         return  # a flag in the VMA; readers that took the lock before have left, and new ones see it

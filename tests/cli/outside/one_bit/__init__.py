@@ -86,9 +86,6 @@ class OneBitLock(VmaLock):
             self._written_in = self._locks.section
             yield from self._bit.release(cpu)
 
-    def start_write_new(self) -> None:
-        self._written_in = self._locks.section
-
     def mark_detached(self, cpu: Cpu) -> Steps[None]:
         return
         yield
