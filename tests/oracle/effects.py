@@ -240,7 +240,7 @@ def mremap(asked: Mremap, process: Process, told: Any = None) -> int | Errno:
     if at not in process.pages:
         return Errno.EFAULT
     end = next(stop for start, stop in process.vmas() if start <= at < stop)
-    longer = _too_long(at, pages, end)
+    longer = _too_long(process, at, pages, end)
     if asked.to is not None:
         if _outside(asked.to, new_pages) or (at + pages > asked.to and asked.to + new_pages > at):
             return Errno.EINVAL
@@ -248,7 +248,9 @@ def mremap(asked: Mremap, process: Process, told: Any = None) -> int | Errno:
         process.unmap(at + new_pages, at + pages)
         if at not in process.pages:
             return Errno.EFAULT
-        longer = _too_long(at, min(pages, new_pages), min(end, at + new_pages) if new_pages < pages else end)
+        longer = _too_long(
+            process, at, min(pages, new_pages), min(end, at + new_pages) if new_pages < pages else end
+        )
         return longer or _move(process, at, min(pages, new_pages), asked.to, new_pages)
     if new_pages <= pages:
         if new_pages < pages and _outside(at, pages):
@@ -258,7 +260,7 @@ def mremap(asked: Mremap, process: Process, told: Any = None) -> int | Errno:
     if longer is not None:
         return longer
     if at + pages == end and not any(process.mapped(end, at + new_pages)) and not _outside(at, new_pages):
-        _extend(process, end - 1, end, at + new_pages)
+        _extend(process, process.pages[end - 1], end - 1, end, at + new_pages)
         return at
     if not asked.may_move:
         return Errno.ENOMEM
@@ -266,8 +268,9 @@ def mremap(asked: Mremap, process: Process, told: Any = None) -> int | Errno:
     return Errno.ENOMEM if new is None else _move(process, at, pages, new, new_pages)
 
 
-def _too_long(at: int, pages: int, end: int) -> Errno | None:
-    if pages == 0:
+def _too_long(process: Process, at: int, pages: int, end: int) -> Errno | None:
+    """Only shared memory is mapped twice, by a range of no length."""
+    if pages == 0 and not process.pages[at].shared:
         return Errno.EINVAL
     return Errno.EFAULT if at + pages > end else None
 
@@ -275,19 +278,19 @@ def _too_long(at: int, pages: int, end: int) -> Errno | None:
 def _move(process: Process, at: int, pages: int, new: int, new_pages: int) -> int:
     """The pages with all that is in them; nobody else may look meanwhile."""
     process.moved = True
+    like = process.pages[at + max(pages, 1) - 1]
     taken = [process.pages[page] for page in range(at, at + pages)]
     process.unmap(at, at + pages)
     process.pages.update(enumerate(taken, new))
-    _extend(process, new + pages - 1, new + pages, new + new_pages)
+    _extend(process, like, new + max(pages, 1) - 1, new + pages, new + new_pages)
     return new
 
 
-def _extend(process: Process, like: int, start: int, end: int) -> None:
-    """[*start*, *end*) is as page *like*, and brought in if that is locked."""
-    model = process.pages[like]
-    for more, page in enumerate(range(start, end), 1):
-        process.pages[page] = replace(model, frame=None, dirty=False, index=model.index + more)
-    if model.locked:
+def _extend(process: Process, like: Page, at: int, start: int, end: int) -> None:
+    """[*start*, *end*) goes on as *like* does, which is the page at *at*, and is brought in if that is locked."""
+    for page in range(start, end):
+        process.pages[page] = replace(like, frame=None, dirty=False, index=like.index + page - at)
+    if like.locked:
         process.populate(start, end)
 
 
@@ -340,11 +343,12 @@ def _lock(asked: Mlock | Munlock, process: Process, *, locked: bool, on_fault: b
 
 @effect.register
 def mincore(asked: Mincore, process: Process, told: Any = None) -> list[bool] | Errno:
-    """Which pages are present."""
+    """Which pages are present, and which of the others are in the page cache."""
     pages = range(asked.at, asked.at + asked.pages)
     if _outside(asked.at, asked.pages) or any(page not in process.pages for page in pages):
         return Errno.ENOMEM
-    return [process.pages[page].frame is not None for page in pages]
+    each = [process.pages[page] for page in pages]
+    return [its.frame is not None or (its.file is not None and its.index in its.file.frames) for its in each]
 
 
 @effect.register
