@@ -14,11 +14,14 @@ Any test may `check` a program of its own. A program that fails is printed so th
 """
 
 from oracle.checking import check
-from oracle.programs import InHeap, InLast, OnFile, Program, draw_program, shipped
+from oracle.programs import InHeap, InLast, OnFile, Onto, Program, draw_program, shipped
 from oracle.shrinking import failure, shrunk
 from sim.mm import (
     Brk,
+    Exec,
+    Exit,
     Fallocate,
+    Fork,
     Ftruncate,
     Madvise,
     Mincore,
@@ -36,7 +39,10 @@ from sim.mm import (
 
 __all__ = [
     "Brk",
+    "Exec",
+    "Exit",
     "Fallocate",
+    "Fork",
     "Ftruncate",
     "InHeap",
     "InLast",
@@ -52,6 +58,7 @@ __all__ = [
     "Munlock",
     "Munmap",
     "OnFile",
+    "Onto",
     "Program",
     "Touch",
     "check",

@@ -11,12 +11,15 @@ from dataclasses import replace
 from functools import singledispatch
 from typing import Any, Final
 
-from oracle.model import File, Mismatch, Page, Process, Undetermined
+from oracle.model import ZEROS, File, Mismatch, Page, Process, Undetermined
 from sim.mm import (
     READ_WRITE,
     Brk,
     Errno,
+    Exec,
+    Exit,
     Fallocate,
+    Fork,
     Ftruncate,
     Madvise,
     Mincore,
@@ -287,7 +290,7 @@ def _move(process: Process, at: int, pages: int, new: int, new_pages: int) -> in
 
 
 def _extend(process: Process, like: Page, at: int, start: int, end: int) -> None:
-    """[*start*, *end*) goes on as *like* does, which is the page at *at*, and is brought in if that is locked."""
+    """[*start*, *end*) goes on as *like*, the page at *at*, does, and is brought in if that is locked."""
     for page in range(start, end):
         process.pages[page] = replace(like, frame=None, dirty=False, index=like.index + page - at)
     if like.locked:
@@ -363,3 +366,29 @@ def msync(asked: Msync, process: Process, told: Any = None) -> Errno | None:
         elif asked.invalidate and process.pages[page].locked:
             return Errno.EBUSY
     return hole
+
+
+# -- fork, exec, exit -------------------------------------------------------------------------------------
+
+
+@effect.register
+def fork(asked: Fork, process: Process, told: Any = None) -> Process:
+    """Value: the child. Both have the private pages, until one of them writes; it finds the others itself."""
+    child = replace(process, pages={}, tables=set(), vmas=None)
+    for page, its in process.pages.items():
+        copy = replace(its, locked=False, on_fault=False)
+        if its.private:
+            its.forked = copy.forked = True
+        else:
+            copy.frame, copy.dirty, copy.perhaps_zeros = None, False, its.frame is ZEROS
+        if its.file is not None and child not in its.file.users:
+            its.file.users.append(child)
+        child.pages[page] = copy
+    return child
+
+
+@effect.register
+def end(asked: Exit | Exec, process: Process, told: Any = None) -> None:
+    """Nothing is mapped any more."""
+    process.unmap(0, USER)
+    process.brk = process.start_brk

@@ -7,6 +7,8 @@ Between rounds all threads rest. Whoever draws one says how to choose: at random
     apart      each thread has pages of its own; they share tables, VMAs and allocators
     shared     all threads work on the same few pages
     processes  one thread in each of several processes, one of them at a time; they share files
+    family     one thread at a time, on any cpu, in any of the processes that have come of one by fork
+    forking    as shared or apart, and threads fork meanwhile
 """
 
 from __future__ import annotations
@@ -58,7 +60,11 @@ from sim.mm import (
 from sim.quantities import Spec
 
 T = TypeVar("T")
-Mode = Literal["alone", "apart", "shared", "processes"]
+Mode = Literal["alone", "apart", "shared", "processes", "family", "forking"]
+DETERMINED: frozenset[Mode] = frozenset({"alone", "processes", "family"})
+"""One thread runs at a time: all that is not the kernel's choice has one right outcome."""
+RACING: frozenset[Mode] = frozenset({"shared", "forking"})
+"""What is right is a set."""
 
 
 class Choose(Protocol):
@@ -90,6 +96,14 @@ class InHeap(Operation):
 
     name = "in heap"
     operation: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Onto(Operation):
+    """The cpu goes on in process *number* of those that have not ended."""
+
+    name = "onto"
+    number: int
 
 
 FILE_PAGES = 5
@@ -268,6 +282,25 @@ def draw_msync(choose: Choose, part: range) -> Operation:
     return Msync(*somewhere(choose, part), choose((True, False)), choose((True, False)))
 
 
+def draw_fork(choose: Choose, part: range) -> Operation:
+    return Fork()
+
+
+def draw_exec(choose: Choose, part: range) -> Operation:
+    return Exec()
+
+
+def draw_exit(choose: Choose, part: range) -> Operation:
+    return Exit()
+
+
+def draw_onto(choose: Choose, part: range) -> Operation:
+    return Onto(choose((0, 1, 2, 3)))
+
+
+FAMILY_DRAWS: Sequence[Draw] = (draw_fork, draw_exec, draw_exit, draw_onto)
+"""Only where one runs at a time and there may be more processes, but for fork."""
+
 FILE_DRAWS: Sequence[Draw] = (draw_mmap_shared, draw_mmap_file, draw_fallocate, draw_ftruncate)
 """In mode shared pages of files are only held against what must hold of every kernel, so they come seldom."""
 
@@ -286,10 +319,14 @@ DRAWN: Mapping[type[Operation], Sequence[Draw]] = {
     Munlock: (draw_munlock,),
     Mincore: (draw_mincore,),
     Msync: (draw_msync,),
+    Fork: 2 * (draw_fork,),
+    Exec: (draw_exec,),
+    Exit: (draw_exit,),
+    SwitchMm: 3 * (draw_onto,),
     Touch: 7 * (draw_touch,),
 }
 """How each operation is drawn; one that stands here more often is drawn more often."""
-NOT_DRAWN = frozenset({AllocatePages, FreePages, CreateFile, Exec, Exit, Fork, Shootdown, SwitchMm})
+NOT_DRAWN = frozenset({AllocatePages, FreePages, CreateFile, Shootdown})
 """What user code cannot ask for, and what each program begins with."""
 
 
@@ -299,36 +336,47 @@ NOT_DRAWN = frozenset({AllocatePages, FreePages, CreateFile, Exec, Exit, Fork, S
 def draw_program(choose: Choose, kinds: Sequence[str] = KINDS) -> Program:
     """One of all programs."""
     kind = choose(kinds)
-    mode = choose(get_args(Mode))
+    mode: Mode = choose(get_args(Mode))
+    if mode in ("family", "forking") and Fork not in offered(kind):
+        mode = choose(("alone", "shared"))
     changes, machine = draw_variant(choose) if kind == "linux" else ({}, needed(kind))
     threads = 1 if mode == "alone" else choose((2, 3, 4))
-    if mode in ("alone", "processes") and kind == "linux" and choose((False, True)):
+    if mode in ("family", "forking") and not machine and choose((False, True)):
+        machine = PCID
+    if mode in DETERMINED and kind == "linux" and choose((False, True)):
         changes = {**changes, "limits": {"max_map_count": choose((3, 5, 8))}}
     parts = choose((NEAR, NEAR, NEAR, FAR))
+    always = {Touch, Fork, SwitchMm}
     can = [each for each in DRAWN if each in offered(kind)]
-    does = [each for each in can if each is Touch or choose((True, False))]  # so that some come often
+    does = [each for each in can if each in always or choose((True, False))]  # so that some come often
     draws = [draw for each in does for draw in DRAWN[each]]
-    if mode in ("apart", "shared"):  # where VMAs end, and the heap, belong to all threads
+    if mode != "family":
+        left_out = FAMILY_DRAWS if mode != "forking" else FAMILY_DRAWS[1:]
+        draws = [draw for draw in draws if draw not in left_out]
+    if mode not in DETERMINED:  # where VMAs end, and the heap, belong to all threads
         draws = [draw for draw in draws if draw not in (draw_mremap, draw_brk)]
-    if mode == "shared":
-        left_out = {draw_anywhere, *choose(((), FILE_DRAWS, FILE_DRAWS))}
+    if mode in RACING:
+        left_out = (draw_anywhere, *choose(((), FILE_DRAWS, FILE_DRAWS)))
         draws = [draw for draw in draws if draw not in left_out]
 
-    where: list[range] = threads * [SHARED] if mode == "shared" else parts[:threads]
-    if mode == "processes":
+    where: list[range] = parts[:threads]
+    if mode == "shared" or (mode == "forking" and choose((True, False))):
+        where = threads * [SHARED]
+    elif mode in ("processes", "family"):
         where = threads * [parts[1]]
+    turns = mode in ("processes", "family")
     longest = 16 if mode == "alone" else 8
 
     def operations(part: range) -> list[Operation]:
         return [choose(draws)(choose, part) for _ in range(choose(range(longest)))]
 
     rounds: list[list[list[Operation]]] = []
-    for _ in range(choose((2, 4, 6) if mode == "processes" else (1, 2, 3))):
-        runs = [choose(range(threads))] if mode == "processes" else range(threads)
+    for _ in range(choose((2, 4, 6) if turns else (1, 2, 3))):
+        runs = [choose(range(threads))] if turns else range(threads)
         rounds.append([operations(where[each]) if each in runs else [] for each in range(threads)])
     if choose((True, True, False)):  # all is mapped to begin with
         opening: list[list[Operation]] = [[Mmap(len(part), part.start)] for part in where]
-        rounds.insert(0, opening[:1] if mode == "shared" else opening)
+        rounds.insert(0, opening if mode in ("apart", "processes") or where[0] != where[-1] else opening[:1])
     return Program(
         kind,
         mode,
@@ -340,10 +388,10 @@ def draw_program(choose: Choose, kinds: Sequence[str] = KINDS) -> Program:
     )
 
 
+PCID: dict[str, Any] = {"tlb": {"pcid": True, "switch": "50 ns"}}
 BROADCAST: dict[str, Any] = {
     "tlb": {
-        "pcid": True,
-        "switch": "50 ns",
+        **PCID["tlb"],
         "broadcast": {"issue": "20 ns", "pages_per_issue": 8, "sync": "600 ns"},
     }
 }

@@ -26,7 +26,8 @@ def write(past: History, version: int) -> None:
 
 
 def readable(past: History) -> set[int]:
-    return past.pages[BASE].versions(past.now())
+    now = past.now()
+    return past.pages[BASE].versions(now, now)
 
 
 def states(past: History) -> set[int | None]:
