@@ -112,6 +112,7 @@ class Run:
         files: dict[Any, Any] = {}
         self.sides: list[Side] = []
         self.ended: set[Any] = set()
+        self.own: dict[int, Any] | None = None  # in mode family, where several run: cpus' own processes
         for space in self.process.spaces:
             self._begin(space, Model(self.rules, files=files))
         self.history = History(self.rules) if program.mode in RACING else None
@@ -147,13 +148,13 @@ class Run:
         """As above, one process after the other."""
 
         def body(cpu: Cpu) -> Steps[None]:
-            for side in self.sides:
-                if side.space not in self.ended:
-                    yield from self.process.load(cpu, side.space)
-                    present = [page for page, its in side.model.pages.items() if its.frame is not None]
-                    for page in present:
-                        yield from self._access(cpu, page, write=False)
-                    yield from self._live(cpu, side, Exit())
+            for space in self._living():
+                yield from self.process.load(cpu, space)
+                side = self._side(cpu)
+                present = [page for page, its in side.model.pages.items() if its.frame is not None]
+                for page in present:
+                    yield from self._access(cpu, page, write=False)
+                yield from self._live(cpu, side, Exit())
 
         self.process.run({0: body})
         self.process.end()
@@ -192,16 +193,26 @@ class Run:
                     self.contents.write(file.frames[index], self.stamps)
 
     def _round(self, threads: Sequence[Sequence[Operation]]) -> None:
+        busy = [cpu for cpu, operations in enumerate(threads) if operations]
+        several = self.program.mode == "family" and len(busy) > 1
+        self.own = dict(zip(busy, self._living(), strict=False)) if several else None
         self.process.run({cpu: self._thread(operations) for cpu, operations in enumerate(threads)})
         self._at_rest()
 
+    def _living(self) -> list[Any]:
+        return [side.space for side in self.sides if side.space not in self.ended]
+
     def _thread(self, operations: Sequence[Operation]) -> Callable[[Cpu], Steps[None]]:
         def body(cpu: Cpu) -> Steps[None]:
+            if self.own is not None:
+                if cpu.id not in self.own:
+                    return
+                yield from self.process.load(cpu, self.own[cpu.id])
             for operation in operations:
                 asked: Any = operation
                 if isinstance(asked, Onto) or self.process.space_of(cpu) in self.ended:
-                    living = [side.space for side in self.sides if side.space not in self.ended]
-                    if not living:
+                    living = [self.process.space_of(cpu)] if self.own else self._living()
+                    if not set(living) - self.ended:
                         return
                     number = asked.number if isinstance(asked, Onto) else 0
                     yield from self.process.load(cpu, living[number % len(living)])
@@ -248,7 +259,7 @@ class Run:
         return next(side for side in self.sides if side.space is space)
 
     def _live(self, cpu: Cpu, side: Side, asked: Fork | Exec | Exit) -> Steps[None]:
-        """*side* forks, or it ends; nobody else runs."""
+        """*side* forks, or it ends; nobody else runs in it."""
         result = effect(asked, side.model)
         told = yield from side.space.perform(cpu, asked)
         if isinstance(asked, Fork):

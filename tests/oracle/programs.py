@@ -7,7 +7,8 @@ Between rounds all threads rest. Whoever draws one says how to choose: at random
     apart      each thread has pages of its own; they share tables, VMAs and allocators
     shared     all threads work on the same few pages
     processes  one thread in each of several processes, one of them at a time; they share files
-    family     one thread at a time, on any cpu, in any of the processes that have come of one by fork
+    family     one thread at a time, on any cpu, in any of the processes that have come of one by fork; or
+               several, each in a process of its own, where they share nothing else
     forking    as shared or apart, and threads fork meanwhile
 """
 
@@ -62,7 +63,7 @@ from sim.quantities import Spec
 T = TypeVar("T")
 Mode = Literal["alone", "apart", "shared", "processes", "family", "forking"]
 DETERMINED: frozenset[Mode] = frozenset({"alone", "processes", "family"})
-"""One thread runs at a time: all that is not the kernel's choice has one right outcome."""
+"""One thread of a process runs at a time: all that is not the kernel's choice has one right outcome."""
 RACING: frozenset[Mode] = frozenset({"shared", "forking"})
 """What is right is a set."""
 
@@ -341,8 +342,8 @@ def draw_program(choose: Choose, kinds: Sequence[str] = KINDS) -> Program:
         mode = choose(("alone", "shared"))
     changes, machine = draw_variant(choose) if kind == "linux" else ({}, needed(kind))
     threads = 1 if mode == "alone" else choose((2, 3, 4))
-    if mode in ("family", "forking") and not machine and choose((False, True)):
-        machine = PCID
+    if mode in ("family", "forking") and "tlb" not in machine and choose((False, True)):
+        machine = {**machine, **PCID}
     if mode in DETERMINED and kind == "linux" and choose((False, True)):
         changes = {**changes, "limits": {"max_map_count": choose((3, 5, 8))}}
     parts = choose((NEAR, NEAR, NEAR, FAR))
@@ -359,6 +360,9 @@ def draw_program(choose: Choose, kinds: Sequence[str] = KINDS) -> Program:
         left_out = (draw_anywhere, *choose(((), FILE_DRAWS, FILE_DRAWS)))
         draws = [draw for draw in draws if draw not in left_out]
 
+    at_once = mode == "family" and choose((True, False))
+    if at_once:
+        draws = [draw for draw in draws if draw not in FILE_DRAWS]
     where: list[range] = parts[:threads]
     if mode == "shared" or (mode == "forking" and choose((True, False))):
         where = threads * [SHARED]
@@ -372,7 +376,8 @@ def draw_program(choose: Choose, kinds: Sequence[str] = KINDS) -> Program:
 
     rounds: list[list[list[Operation]]] = []
     for _ in range(choose((2, 4, 6) if turns else (1, 2, 3))):
-        runs = [choose(range(threads))] if turns else range(threads)
+        alone = turns and not (at_once and choose((True, False)))
+        runs = [choose(range(threads))] if alone else range(threads)
         rounds.append([operations(where[each]) if each in runs else [] for each in range(threads)])
     if choose((True, True, False)):  # all is mapped to begin with
         opening: list[list[Operation]] = [[Mmap(len(part), part.start)] for part in where]

@@ -17,7 +17,6 @@ from oracle import draw_program, failure
 from sim.designs.cortenmm import cursor as cortenmm_cursor
 from sim.designs.linux import (
     anon,
-    exit,
     fault,
     file_fault,
     fork,
@@ -27,6 +26,7 @@ from sim.designs.linux import (
     munmap,
     truncate,
 )
+from sim.designs.linux import exit as linux_exit
 from sim.designs.linux.gather import Gather
 from sim.designs.linux.lru import Lru
 from sim.designs.linux.mm import LinuxMm
@@ -308,17 +308,17 @@ def test_is_a_fork_that_lets_others_map_meanwhile_caught(monkeypatch: pytest.Mon
 
 @pytest.mark.usefixtures("unaided")
 def test_is_an_exit_that_leaves_a_page_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    zap = exit.zap
+    zap = linux_exit.zap
 
     def leaves(mm: Any, cpu: Cpu, vma: Any, start: int, end: int, gather: Gather) -> Steps[None]:
         return zap(mm, cpu, vma, start, end - 1, gather)
 
-    monkeypatch.setattr(exit, "zap", leaves)
+    monkeypatch.setattr(linux_exit, "zap", leaves)
     assert "frames are in use" in caught("linux")
 
 
 def test_is_an_exit_that_leaves_a_file_mapped_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exit, "unlink_files", nothing)
+    monkeypatch.setattr(linux_exit, "unlink_files", nothing)
     assert caught("linux")
 
 
