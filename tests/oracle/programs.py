@@ -369,7 +369,7 @@ def draw_program(choose: Choose, kinds: Sequence[str] = KINDS) -> Program:
     elif mode in ("processes", "family"):
         where = threads * [parts[1]]
     turns = mode in ("processes", "family")
-    longest = 16 if mode == "alone" else 8
+    longest = 16 if mode in ("alone", "family") else 8
 
     def operations(part: range) -> list[Operation]:
         return [choose(draws)(choose, part) for _ in range(choose(range(longest)))]
@@ -381,6 +381,8 @@ def draw_program(choose: Choose, kinds: Sequence[str] = KINDS) -> Program:
         rounds.append([operations(where[each]) if each in runs else [] for each in range(threads)])
     if choose((True, True, False)):  # all is mapped to begin with
         opening: list[list[Operation]] = [[Mmap(len(part), part.start)] for part in where]
+        if mode in ("family", "forking"):  # and shared from then on
+            opening[0] += [Touch(where[0][:9]), *([Fork()] if mode == "family" else [])]
         rounds.insert(0, opening if mode in ("apart", "processes") or where[0] != where[-1] else opening[:1])
     return Program(
         kind,
