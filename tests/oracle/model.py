@@ -117,7 +117,7 @@ class Page:
     @property
     def borrowed(self) -> bool:
         """Whether a write has to make a copy first: the frame is not its own and not to be shared."""
-        if self.forked:
+        if self.forked and self.frame is not None:
             return True
         if self.file is None or self.shared:
             return self.frame is ZEROS
