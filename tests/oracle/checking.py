@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from kernels import Process
@@ -20,7 +19,7 @@ from kernels import Process
 from oracle import resting
 from oracle.contents import Contents
 from oracle.effects import effect
-from oracle.model import SIGNAL, ZEROS, Frame, Page, Rules, Undetermined
+from oracle.model import SIGNAL, ZEROS, Frame, Page, Undetermined
 from oracle.model import Process as Model
 from oracle.programs import (
     ANCHORS,
@@ -36,9 +35,8 @@ from oracle.programs import (
 )
 from oracle.races import History
 from oracle.resting import Side
+from oracle.variants import rules_of
 from sim.designs.cortenmm import CortenSpec
-from sim.designs.linux import LinuxKernel
-from sim.designs.linux.mmap import FIRST_PAGE, HIGHEST_PAGE
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import (
@@ -69,25 +67,6 @@ def check(program: Program) -> None:
     except Exception as error:
         error.add_note(f"from oracle import *  # with tests/ in the path\n{program}")
         raise
-
-
-def rules_of(kernel: object) -> Rules:
-    """What the model has to know of *kernel*."""
-    if not isinstance(kernel, LinuxKernel):
-        return Rules(zero_page=False, holes_end_mprotect=False, frees_tables=False, kernel_dirties=None)
-    return Rules(
-        zero_page=True,
-        holes_end_mprotect=True,
-        frees_tables=True,
-        kernel_dirties=True,
-        area=(FIRST_PAGE, HIGHEST_PAGE),
-        memory=kernel.total_pages,
-        max_map_count=kernel.spec.limits.max_map_count,
-    )
-
-
-def _vmas(space: Any) -> list[tuple[int, int]]:
-    return [(each.start, each.end) for each in space.mappings()]
 
 
 class Run:
@@ -166,7 +145,7 @@ class Run:
         if Brk in space.operations and not model.brk:
             model.start_brk = model.brk = space.start_brk
         if self.alone and self.rules.max_map_count is not None:
-            model.vmas = partial(_vmas, space)
+            model.vmas = side.vmas
         self.sides.append(side)
         return side
 

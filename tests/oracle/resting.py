@@ -19,6 +19,10 @@ class Side:
     space: Any
     model: Process
 
+    def vmas(self) -> list[tuple[int, int]]:
+        """Where the kernel's VMAs begin and end."""
+        return [(each.start, each.end) for each in self.space.mappings()]
+
 
 def mappings(side: Side) -> None:
     """The same pages are mapped, with the same rights."""
