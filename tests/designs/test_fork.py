@@ -21,6 +21,7 @@ from sim.mm import (
     Exec,
     Exit,
     Fork,
+    Madvise,
     Mlock,
     Mmap,
     MmapFile,
@@ -216,6 +217,18 @@ def test_is_the_parent_flushed_before_its_other_threads_write_on() -> None:
     assert BASE not in family.process.cpus[1].tlb.frames()
     later = family.write(1, 0)
     assert (family.read(2, 0), family.read(0, 0)) == ([stamp], [later])
+
+
+def test_has_a_child_a_table_for_each_of_its_parents() -> None:
+    """copy_pte_range allocates it before it looks whether there is an entry."""
+    family = Family()
+    family.do(0, Mmap(4, BASE))
+    family.write(0, 1)
+    family.do(0, Madvise(BASE, 4))
+    child = family.fork(1)
+    assert not list(child.root.present_entries())
+    assert child.leaf_table(BASE) is not None
+    assert child.stat.pgtables_bytes == family.parent.stat.pgtables_bytes
 
 
 def test_is_nothing_of_a_process_left_when_it_has_ended() -> None:

@@ -104,12 +104,12 @@ def _fork_anon_vma(child: LinuxMm, cpu: Cpu, copy: Vma) -> Steps[None]:
 
 
 def _copy_pages(mm: LinuxMm, child: LinuxMm, cpu: Cpu, vma: Vma) -> Steps[None]:
-    """copy_page_range: one level-1 table after the other, under both page-table locks."""
+    """copy_page_range: one level-1 table after the other, under both page-table locks; empty ones, too."""
     page = vma.start
     while page < vma.end:
         source = mm.leaf_table(page)
         stop = min(vma.end, page - page % SLOTS + SLOTS)
-        if source is not None and source.present:
+        if source is not None:
             yield from _copy_table(mm, child, cpu, source, page, stop)
         page = stop
 
