@@ -282,11 +282,7 @@ def _move(process: Process, at: int, pages: int, new: int, new_pages: int) -> in
     """The pages with all that is in them; nobody else may look meanwhile. No pages: shared memory is mapped
     once more."""
     process.moved = True
-    if not pages:
-        first = process.pages[at]
-        process.pages[new] = replace(first, frame=None, dirty=False, index=first.index - 1)
-        _extend(process, new, new, new + new_pages)
-        return new
+    like = process.pages[at + max(pages, 1) - 1]
     taken = [process.pages[page] for page in range(at, at + pages)]
     process.unmap(at, at + pages)
     process.pages.update(enumerate(taken, new))

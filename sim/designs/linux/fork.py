@@ -84,6 +84,7 @@ def _dup_mmap(mm: LinuxMm, child: LinuxMm, cpu: Cpu) -> Steps[None]:
         yield from hold_file(cpu, copy)
         yield from _fork_anon_vma(child, cpu, copy)
         yield from child.tree.find_place(cpu, copy.start)
+        yield from copy.lock.mark_attached(cpu)
         yield from child.tree.insert(cpu, copy)
         yield from child.stat.add_vmas(cpu, 1)
         yield from child.stat.vm_stat_account(cpu, area, copy.pages)
