@@ -268,13 +268,13 @@ def test_does_a_fork_without_memory_leave_nothing_of_the_child() -> None:
     family = Family(machine={"memory": {"size_per_socket": "8 MiB"}})
     pages = family.kernel.total_pages
 
-    def fill() -> None:
+    def fills(cpu: Cpu) -> Steps[None]:
         for page in range(pages):
-            family.write(0, page)
+            yield from family.parent.access(cpu, BASE + page)
 
     family.do(0, Mmap(pages, BASE))
     with pytest.raises(OutOfMemory):
-        fill()
+        family.process.run({0: fills})
     family.process.cpus[0].pending = 0
     assert family.do(0, Fork()) == [Errno.ENOMEM]
     assert family.write(0, 1)
