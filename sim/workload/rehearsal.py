@@ -47,8 +47,9 @@ if TYPE_CHECKING:
     from sim.engine import Engine
     from sim.hardware import Cpu
     from sim.mm import AddressSpace
+    from sim.workload.place_spec import PlacedStep
     from sim.workload.plan import Stack, WorkloadPlan
-    from sim.workload.step_spec import ForkStep, PlacedStep, Step
+    from sim.workload.step_spec import ForkStep, Step
 
 USER_PAGES = PAGES_PER_ENTRY[LEVELS] * SLOTS // 2
 """The lower half of the address space, 128 TiB: the other one is the kernel's."""
