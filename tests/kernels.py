@@ -95,6 +95,7 @@ _LINUX: dict[str, Any] = {
         "pcp_batch": 4,
         "pcp_high": 12,
         "fault_around": 4,
+        "unlink_batch": 8,
         "gather_pages": 600,
         "max_map_count": 65530,
     },

@@ -8,7 +8,7 @@ from kernels import BASE, LEAF
 from machines import NS
 
 from sim.engine import Probe, Steps
-from sim.engine.probe import CpuView
+from sim.engine.probe import CpuView, LockView, Mode
 from sim.hardware import Cpu
 from sim.mm import (
     READ,
@@ -78,6 +78,27 @@ def test_does_shared_memory_without_a_name_go_with_its_last_mapping() -> None:
     files.do(Munmap(BASE, 8))
     files.run(files.kernel.lru.drain)
     assert len(files.kernel.pages.in_use) == before
+    assert not files.kernel.page_cache.inodes
+    files.do(MmapShared(8, BASE), Munmap(BASE + 3, 1), Munmap(BASE, 8))  # two VMAs in one call
+    assert not files.kernel.page_cache.inodes
+    files.end()
+
+
+@pytest.mark.parametrize(("at_a_time", "sections"), [(8, 2), (1, 9)])
+def test_how_many_mappings_of_a_file_leave_it_at_a_time(at_a_time: int, sections: int) -> None:
+    taken: list[str] = []
+
+    class Watches(Probe):
+        def lock_acquired(self, lock: LockView, cpu: CpuView, mode: Mode) -> None:
+            taken.append(lock.name)
+
+    files = Files(listeners=(Watches(),), changes={"limits": {"unlink_batch": at_a_time}})
+    file = files.file(100)
+    for number in range(9):
+        files.do(MmapFile(file, 1, 2 * number, at=BASE + number))
+    taken.clear()
+    files.do(Munmap(BASE, 9))
+    assert sum("i_mmap_rwsem" in name for name in taken) == sections
     files.end()
 
 

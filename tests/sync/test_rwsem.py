@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from machines import NS, RWSEM, Body, run, small_machine
+from typing import Any
+
+import pytest
+from machines import NS, RWSEM, SIBLINGS, Body, run, small_machine
 
 from sim.engine import Steps
 from sim.hardware import Cpu
@@ -141,3 +144,47 @@ def test_does_a_sleeper_woken_before_it_sleeps_not_sleep() -> None:
         bench = Bench()
         bench.run({0: bench.writer(0, release), 1: bench.reader(0, 0)})
         assert len(bench.entered) == 2
+
+
+@pytest.mark.parametrize("one_line", [False, True])
+@pytest.mark.parametrize("change", [None, {"coherence": {"probe": 0.4}}, SIBLINGS], ids=["plain", "probe", "siblings"])
+def test_is_nobody_forgotten_among_writers_that_downgrade(one_line: bool, change: dict[str, Any] | None) -> None:
+    """As threads map and unmap, beside faults: a release that wakes nobody shows as a deadlock.
+
+    Holds are as long as a spinner's patience, so that some sleep and some spin.
+    """
+    for seed in range(40):
+        machine = small_machine(change, ties="shuffle", seed=seed)
+        draw = machine.engine.stream("what")
+        count = machine.line("count")
+        owner = count if one_line else machine.line("owner")
+        tuning = RwSemTuning.model_validate({**RWSEM, "spin_on_readers": "3 us", "handoff_after": "40 us"})
+        nodes, scheduler = QueueNodes(machine, "osq"), Scheduler(machine)
+        lock = RwSem("semaphore", count, owner, nodes, scheduler, "lock", tuning)
+
+        def holds(cpu: Cpu) -> Steps[None]:
+            cpu.work(draw.choice([0, 1, 4]) * US, "inside")  # noqa: B023 one machine at a time
+            yield cpu.take_pending()
+
+        def body(cpu: Cpu) -> Steps[None]:
+            for _ in range(6):
+                kind = draw.choice(["map", "unmap", "unmap", "fault", "first fault"])  # noqa: B023
+                yield from count.read(cpu)  # noqa: B023 other fields lie on its line
+                if kind in ("map", "unmap"):
+                    yield from lock.write_lock(cpu)  # noqa: B023
+                    yield from holds(cpu)  # noqa: B023
+                    yield from count.store(cpu)  # noqa: B023
+                    if kind == "map":
+                        yield from lock.write_unlock(cpu)  # noqa: B023
+                        continue
+                    yield from lock.write_downgrade(cpu)  # noqa: B023
+                elif kind == "fault":
+                    yield from lock.read_lock(cpu)  # noqa: B023
+                elif not (yield from lock.read_trylock(cpu)):  # noqa: B023
+                    continue
+                yield from holds(cpu)  # noqa: B023
+                yield from lock.read_unlock(cpu)  # noqa: B023
+
+        cpus = [*range(8), *range(16, 24)] if change is SIBLINGS else range(16)
+        run(machine, dict.fromkeys(cpus, body))
+        assert (lock.writer, lock.readers) == (None, 0)

@@ -22,9 +22,6 @@ from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import SYSCALL, Errno, Munmap, beyond_user_memory
 
-_UNLINK_BATCH = 8
-"""struct unlink_vma_file_batch."""
-
 
 def munmap(mm: LinuxMm, cpu: Cpu, asked: Munmap) -> Steps[Errno | None]:
     """munmap(2). It is no error that nothing is mapped there."""
@@ -125,11 +122,12 @@ def unlink_anon_vmas(mm: LinuxMm, cpu: Cpu, vma: Vma) -> Steps[None]:
 
 
 def unlink_files(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> Steps[None]:
-    """unlink_file_vma_batch_process: up to eight VMAs of one file, side by side, at a time."""
+    """unlink_file_vma_batch_process: some VMAs of one file, side by side, at a time."""
+    most = mm.kernel.spec.limits.unlink_batch
     batch: list[Vma] = []
     for vma in [*vmas, None]:
         file = vma.area.file if vma is not None else None
-        if batch and (file is not batch[0].area.file or len(batch) == _UNLINK_BATCH):
+        if batch and (file is not batch[0].area.file or len(batch) == most):
             yield from inode_of(batch[0]).change_mappings(mm, cpu, gone=batch)
             batch = []
         if vma is not None and file is not None:
@@ -141,5 +139,5 @@ def remove_vma(mm: LinuxMm, cpu: Cpu, vma: Vma) -> Steps[None]:
     if vma.area.file is not None:
         inode = inode_of(vma)
         yield from inode.count_users(cpu)  # fput
-        yield from let_go(cpu, inode)
+        yield from let_go(mm.kernel, cpu, inode)
     mm.free_vma(cpu, vma)
