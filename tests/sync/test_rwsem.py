@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from machines import NS, RWSEM, SIBLINGS, Body, run, small_machine
 
 from sim.engine import Steps
-from sim.hardware import Cpu
+from sim.hardware import Cpu, Machine
 from sim.sync import SCHED, QueueNodes, RwSem, RwSemTuning, Scheduler
 
 US = 1000 * NS
@@ -146,45 +147,56 @@ def test_does_a_sleeper_woken_before_it_sleeps_not_sleep() -> None:
         assert len(bench.entered) == 2
 
 
+SIDE_BY_SIDE = [*range(8), *range(16, 24)]
+"""Eight cores' two threads each, on machines with the changes `SIBLINGS`."""
+
+
 @pytest.mark.parametrize("one_line", [False, True])
-@pytest.mark.parametrize("change", [None, {"coherence": {"probe": 0.4}}, SIBLINGS], ids=["plain", "probe", "siblings"])
-def test_is_nobody_forgotten_among_writers_that_downgrade(one_line: bool, change: dict[str, Any] | None) -> None:
+@pytest.mark.parametrize(
+    ("change", "cpus"),
+    [(None, range(16)), ({"coherence": {"probe": 0.4}}, range(16)), (SIBLINGS, SIDE_BY_SIDE)],
+    ids=["plain", "probe", "siblings"],
+)
+def test_is_nobody_forgotten_among_writers_that_downgrade(
+    one_line: bool, change: dict[str, Any] | None, cpus: Sequence[int]
+) -> None:
     """As threads map and unmap, beside faults: a release that wakes nobody shows as a deadlock.
 
     Holds are as long as a spinner's patience, so that some sleep and some spin.
     """
     for seed in range(40):
-        machine = small_machine(change, ties="shuffle", seed=seed)
-        draw = machine.engine.stream("what")
-        count = machine.line("count")
-        owner = count if one_line else machine.line("owner")
-        tuning = RwSemTuning.model_validate({**RWSEM, "spin_on_readers": "3 us", "handoff_after": "40 us"})
-        nodes, scheduler = QueueNodes(machine, "osq"), Scheduler(machine)
-        lock = RwSem("semaphore", count, owner, nodes, scheduler, "lock", tuning)
+        jostle(small_machine(change, ties="shuffle", seed=seed), one_line, cpus)
 
-        def holds(cpu: Cpu) -> Steps[None]:
-            cpu.work(draw.choice([0, 1, 4]) * US, "inside")  # noqa: B023 one machine at a time
-            yield cpu.take_pending()
 
-        def body(cpu: Cpu) -> Steps[None]:
-            for _ in range(6):
-                kind = draw.choice(["map", "unmap", "unmap", "fault", "first fault"])  # noqa: B023
-                yield from count.read(cpu)  # noqa: B023 other fields lie on its line
-                if kind in ("map", "unmap"):
-                    yield from lock.write_lock(cpu)  # noqa: B023
-                    yield from holds(cpu)  # noqa: B023
-                    yield from count.store(cpu)  # noqa: B023
-                    if kind == "map":
-                        yield from lock.write_unlock(cpu)  # noqa: B023
-                        continue
-                    yield from lock.write_downgrade(cpu)  # noqa: B023
-                elif kind == "fault":
-                    yield from lock.read_lock(cpu)  # noqa: B023
-                elif not (yield from lock.read_trylock(cpu)):  # noqa: B023
+def jostle(machine: Machine, one_line: bool, cpus: Sequence[int]) -> None:
+    draw = machine.engine.stream("what")
+    count = machine.line("count")
+    owner = count if one_line else machine.line("owner")
+    tuning = RwSemTuning.model_validate({**RWSEM, "spin_on_readers": "3 us", "handoff_after": "40 us"})
+    lock = RwSem("semaphore", count, owner, QueueNodes(machine, "osq"), Scheduler(machine), "lock", tuning)
+
+    def holds(cpu: Cpu) -> Steps[None]:
+        cpu.work(draw.choice([0, 1, 4]) * US, "inside")
+        yield cpu.take_pending()
+
+    def body(cpu: Cpu) -> Steps[None]:
+        for _ in range(6):
+            kind = draw.choice(["map", "unmap", "unmap", "fault", "first fault"])
+            yield from count.read(cpu)  # other fields lie on its line
+            if kind in ("map", "unmap"):
+                yield from lock.write_lock(cpu)
+                yield from holds(cpu)
+                yield from count.store(cpu)
+                if kind == "map":
+                    yield from lock.write_unlock(cpu)
                     continue
-                yield from holds(cpu)  # noqa: B023
-                yield from lock.read_unlock(cpu)  # noqa: B023
+                yield from lock.write_downgrade(cpu)
+            elif kind == "fault":
+                yield from lock.read_lock(cpu)
+            elif not (yield from lock.read_trylock(cpu)):
+                continue
+            yield from holds(cpu)
+            yield from lock.read_unlock(cpu)
 
-        cpus = [*range(8), *range(16, 24)] if change is SIBLINGS else range(16)
-        run(machine, dict.fromkeys(cpus, body))
-        assert (lock.writer, lock.readers) == (None, 0)
+    run(machine, dict.fromkeys(cpus, body))
+    assert (lock.writer, lock.readers) == (None, 0)
