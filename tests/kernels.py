@@ -33,6 +33,7 @@ from sim.mm import (
     PhysicalMemory,
     Present,
     Status,
+    SwitchMm,
     slot_of,
 )
 
@@ -96,6 +97,7 @@ _LINUX: dict[str, Any] = {
         "pcp_batch": 4,
         "pcp_high": 12,
         "fault_around": 4,
+        "unlink_batch": 8,
         "gather_pages": 600,
         "max_map_count": 65530,
     },
@@ -203,8 +205,9 @@ class Process:
         self.kernel = build(self.machine, spec or design(kind, changes))
         self.spaces: list[Any] = [self.kernel.new_process(cpu) for cpu in self.cpus[:processes]]
         self.space = self.spaces[0]
-        for cpu in self.cpus:
-            self.space_of(cpu).activate(cpu)
+        self._loaded = {cpu: self.spaces[cpu.id % processes] for cpu in self.cpus}
+        for cpu, space in self._loaded.items():
+            space.activate(cpu)
         self.watch.machine = self.machine
         memory = self.kernel.memory
         assert memory is not None
@@ -212,7 +215,18 @@ class Process:
 
     def space_of(self, cpu: Cpu) -> Any:
         """The space that *cpu* has loaded."""
-        return self.spaces[cpu.id % len(self.spaces)]
+        return self._loaded[cpu]
+
+    def load(self, cpu: Cpu, space: Any) -> Steps[None]:
+        """*cpu* goes on in *space*."""
+        yield from self.kernel.perform(cpu, SwitchMm(space))
+        self.loads(cpu, space)
+
+    def loads(self, cpu: Cpu, space: Any) -> None:
+        """*cpu* has loaded *space*, a new one perhaps."""
+        self._loaded[cpu] = space
+        if space not in self.spaces:
+            self.spaces.append(space)
 
     def run(self, bodies: Mapping[int, Callable[[Cpu], Steps[None]]]) -> None:
         """Run a thread on every cpu, an idle one where *bodies* has none, to its end; then verify."""

@@ -156,7 +156,6 @@ class CacheLine:
         "_burst",
         "_granting",
         "_lands_at",
-        "_pollers",
         "_probe_arrives",
         "_probed",
         "_run",
@@ -180,7 +179,6 @@ class CacheLine:
         self._burst = (lines - 1) * fabric.adjacent
         self._granting = False
         self._lands_at = _NO_COPIES  # cluster -> when its first copy is there
-        self._pollers: dict[Cpu, object] | None = None
         self._waiting = _NOBODY
         self._waiting_in = _NO_QUEUES
         self._run = 0
@@ -274,26 +272,6 @@ class CacheLine:
                 self._enqueue(cpu, _PREFETCH)
         else:
             self.busy_until = cpu.engine._now + self._take(cpu.id)
-
-    # -- polling --------------------------------------------------------------------------------------------
-
-    def watch(self, cpu: Cpu, waiter: object) -> None:
-        """*cpu*, which has a copy, loads the line again and again, parked for *waiter*: it is poked when
-        somebody takes the copy away."""
-        if self._pollers is None:
-            self._pollers = {}
-        self._pollers[cpu] = waiter
-
-    def unwatch(self, cpu: Cpu) -> None:
-        """*cpu* looks away, if it has not been poked."""
-        if self._pollers is not None:
-            self._pollers.pop(cpu, None)
-
-    def _tell_pollers(self) -> None:
-        pollers, self._pollers = self._pollers, None
-        assert pollers is not None
-        for cpu, waiter in pollers.items():
-            cpu.poke(waiter)
 
     def describe_wait(self) -> str:
         owner = f"cpu {self.fabric.seats[self.owner].number}" if self.owner >= 0 else "no cache"
@@ -428,16 +406,12 @@ class CacheLine:
             self._lands_at.clear()
             if not others:
                 return fabric.rmw if sharers >> cpu & 1 else fabric.sibling
-            if self._pollers:
-                self._tell_pollers()
             if not others & ~fabric.cluster_mask[cpu]:
                 return fabric.vary(fabric.same_cluster) + self._burst
             return self._outside(cpu, not others & ~fabric.socket_mask[cpu]) + self._burst
         if owner == cpu:
             return fabric.rmw
         self.owner = cpu
-        if self._pollers:
-            self._tell_pollers()
         if owner < 0:
             return fabric.dram[fabric.socket_of[cpu] != self.home] + self._burst
         if fabric.cluster_of[cpu] == fabric.cluster_of[owner]:

@@ -251,6 +251,33 @@ class Shootdown(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class Fork(Operation):
+    """fork(2), as far as memory goes: a process with the same mappings and contents.
+
+    Value: its `AddressSpace`, which no cpu has loaded. Private memory is shared until one of the two writes.
+    """
+
+    name = "fork"
+
+
+@dataclass(frozen=True, slots=True)
+class Exec(Operation):
+    """execve(2), as far as memory goes: all that is mapped goes, and the cpu loads an empty space.
+
+    The process has one thread. Value: the new `AddressSpace`; this one is empty and not used any more.
+    """
+
+    name = "exec"
+
+
+@dataclass(frozen=True, slots=True)
+class Exit(Operation):
+    """exit_group(2) of the last thread: nothing is mapped any more. The cpu still has the space loaded."""
+
+    name = "exit"
+
+
+@dataclass(frozen=True, slots=True)
 class SwitchMm(Operation):
     """The cpu leaves its address space for *space* (switch_mm)."""
 

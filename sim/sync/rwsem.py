@@ -1,17 +1,8 @@
 """Linux's reader-writer semaphore (kernel/locking/rwsem.c, 6.13), as accesses to cache lines.
 
 Two lines matter: *count* (writer bit, reader count, WAITERS and HANDOFF flags), which every acquire and
-release writes, and the *owner* line (owner, osq, wait_lock and wait_list lie together). In mm_struct
-they are two lines in most versions, and in some one (`layout` of a Linux design).
-
-The owner field says more than who writes, and at other times than count does: a writer sets it after count
-and clears it before, readers set it and leave it. The head of the OSQ goes by it:
-
-    owner field          the head of the OSQ polls
-    a task that runs     the owner line only
-    NULL, or readers     owner and count, each turn; a cmpxchg where count looks free
-
-So a spinner takes a copy of count from whoever writes there, and of the owner line from those who queue.
+release writes, and the *owner* line (owner, osq, wait_lock and wait_list lie together). Struct mm_struct is
+laid out so that they are different lines.
 
     state                        who gets the lock next
     free                         anybody with a cmpxchg: spinners and newcomers before sleepers
@@ -77,8 +68,6 @@ class RwSem(Lock):
         "_handoff",
         "_nonspinnable",
         "_osq",
-        "_owner",
-        "_reader_owned",
         "_scheduler",
         "_tuning",
         "_waiters",
@@ -103,8 +92,6 @@ class RwSem(Lock):
         self.owner_line = owner_line
         self.writer: Task | None = None
         self.readers = 0
-        self._owner: Task | None = None
-        self._reader_owned = False
         self._osq = SpinnerQueue(self, nodes, owner_line)
         self._scheduler = scheduler
         self._tuning = tuning
@@ -124,12 +111,11 @@ class RwSem(Lock):
         yield from self.count.write(cpu, self.activity)  # atomic add of a reader
         if not (self.writer or self._waiters or self._handoff):
             self.readers += 1
-            yield from self._set_reader_owned(cpu)
+            yield from self.owner_line.store(cpu, self.activity)  # rwsem_set_reader_owned
             return
         # Slow path: steal from waiting writers unless others already read.
         if self.writer is None and not self._handoff and not self.readers:
             self.readers += 1
-            yield from self._set_reader_owned(cpu)
             yield from self._wake_readers(cpu)
             return
         waiter = self._join(cpu, write=False)
@@ -153,10 +139,8 @@ class RwSem(Lock):
         if self.writer is not None or self._waiters or self._handoff:
             return False
         self.readers += 1
-        if one_line:
-            self._owner, self._reader_owned = None, True
-        else:
-            yield from self._set_reader_owned(cpu)
+        if not one_line:
+            yield from self.owner_line.store(cpu, self.activity)
         return True
 
     @releases("read")
@@ -164,16 +148,11 @@ class RwSem(Lock):
         """`up_read`."""
         yield from self.count.write(cpu, self.activity)
         self.readers -= 1
-        if not self.readers and self._waiters:
-            if self._nonspinnable:
-                yield from self.owner_line.write(cpu, self.activity)  # clear_nonspinnable
+        if not self.readers:
+            if self._waiters:
                 self._nonspinnable = False
-            yield from self._wake(cpu)
-
-    def _set_reader_owned(self, cpu: Cpu) -> Steps[None]:
-        """rwsem_set_reader_owned: readers store it, each of them; none takes it back."""
-        yield from self.owner_line.store(cpu, self.activity)
-        self._owner, self._reader_owned = None, True
+                yield from self._wake(cpu)
+            self._tell_spinner(cpu)
 
     # -- writers --------------------------------------------------------------------------------------------
 
@@ -183,10 +162,9 @@ class RwSem(Lock):
         yield from self.count.write(cpu, self.activity)  # cmpxchg 0 -> writer
         if self._is_free() and not self._waiters:
             self.writer = cpu.current
-            yield from self._set_owner(cpu)
+            yield from self.owner_line.store(cpu, self.activity)
             return
-        may_spin = yield from self._may_spin(cpu)
-        if may_spin:
+        if self._may_spin(cpu):
             taken = yield from self._spin(cpu)
             if taken:
                 return
@@ -195,10 +173,11 @@ class RwSem(Lock):
     @releases("write")
     def write_unlock(self, cpu: Cpu) -> Steps[None]:
         """`up_write`."""
-        yield from self.owner_line.store(cpu, self.activity)  # the spinner looks at count too from now on
-        self._owner, self._reader_owned = None, False
+        yield from self.owner_line.store(cpu, self.activity)  # clear the owner: the spinner goes on to count
+        self._tell_spinner(cpu)
         yield from self.count.write(cpu, self.activity)
         self.writer = None
+        self._tell_spinner(cpu)
         if self._waiters:
             yield from self._wake(cpu)
 
@@ -208,27 +187,21 @@ class RwSem(Lock):
         yield from self.count.write(cpu, self.activity)
         self.writer = None
         self.readers = 1
-        yield from self._set_reader_owned(cpu)
+        yield from self.owner_line.store(cpu, self.activity)
+        self._tell_spinner(cpu)
         if self._waiters:
             yield from self._wake_readers(cpu)
-
-    def _set_owner(self, cpu: Cpu) -> Steps[None]:
-        """rwsem_set_owner: nothing is left of flags that were there."""
-        self._nonspinnable = False
-        yield from self.owner_line.store(cpu, self.activity)
-        self._owner, self._reader_owned = cpu.current, False
 
     def _is_free(self) -> bool:
         return self.writer is None and not self.readers and not self._handoff
 
     # -- optimistic spinning --------------------------------------------------------------------------------
 
-    def _may_spin(self, cpu: Cpu) -> Steps[bool]:
+    def _may_spin(self, cpu: Cpu) -> bool:
         """rwsem_can_spin_on_owner."""
         if self._scheduler.need_resched(cpu):
             return False
-        yield from self.owner_line.read(cpu, self.activity)
-        return not self._nonspinnable and (self._owner is None or self._owner.on_cpu)
+        return self.writer.on_cpu if self.writer is not None else not self._nonspinnable
 
     def _spin(self, cpu: Cpu) -> Steps[bool]:
         """`rwsem_optimistic_spin`: queue in the OSQ, as its head spin for the lock. Returns whether taken."""
@@ -241,60 +214,52 @@ class RwSem(Lock):
         deadline = None
         while True:
             yield from self.owner_line.read(cpu, self.activity)
-            owner, reader_owned = self._owner, self._reader_owned
-            if cpu.pending:
-                yield cpu.take_pending()
-            if owner is not None:  # rwsem_spin_on_owner
-                deadline = None
-                if self._scheduler.need_resched(cpu) or not owner.on_cpu:
-                    return False
-                yield from self._poll(cpu, (self.owner_line,), owner)
-                continue
-            yield from self.count.read(cpu, self.activity)  # rwsem_try_write_lock_unqueued
             if self._is_free():
                 yield from self.count.write(cpu, self.activity)
                 if self._is_free():
                     self.writer = cpu.current
-                    yield from self._set_owner(cpu)
+                    self._nonspinnable = False
+                    yield from self.owner_line.store(cpu, self.activity)
                     return True
+                continue
             if cpu.pending:
                 yield cpu.take_pending()
-            if not reader_owned:
-                deadline = None
-            elif deadline is None:
-                if self._nonspinnable:
-                    return False
-                deadline = self._patience(cpu)
-            elif cpu.engine._now >= deadline:
-                yield from self.owner_line.write(cpu, self.activity)  # rwsem_set_nonspinnable
-                self._nonspinnable = self._reader_owned
-                return False
             if self._scheduler.need_resched(cpu):
                 return False
-            yield from self._poll(cpu, (self.owner_line, self.count))
+            owner = self.writer
+            if owner is not None:
+                deadline = None
+                if not owner.on_cpu:
+                    return False
+                yield from self._scheduler.spin(cpu, self, self.activity, owner)
+            elif self.readers:
+                if self._nonspinnable:
+                    return False
+                now = cpu.engine._now
+                if deadline is None:
+                    tuning = self._tuning
+                    readers = min(self.readers, tuning.spin_readers_max)
+                    deadline = now + tuning.spin_on_readers + readers * tuning.spin_per_reader
+                if now >= deadline:
+                    self._nonspinnable = True
+                    return False
+                self._alarm(cpu, deadline - now)
+                yield from self._scheduler.spin(cpu, self, self.activity)
+            elif self._handoff:
+                return False
 
-    def _poll(self, cpu: Cpu, lines: tuple[CacheLine, ...], owner: Task | None = None) -> Steps[None]:
-        """Load *lines* until one of them is written, *owner* leaves its cpu, or patience ends."""
-        if not all(line.held_by(cpu) for line in lines):
-            return  # written since it was looked at
-        for line in lines:
-            line.watch(cpu, self)
-        yield from self._scheduler.spin(cpu, self, self.activity, owner)
-        for line in lines:
-            line.unwatch(cpu)
-
-    def _patience(self, cpu: Cpu) -> int:
-        """rwsem_rspin_threshold: until when a spinner bears with readers, who poke nobody when it is over."""
-        tuning = self._tuning
-        readers = min(self.readers, tuning.spin_readers_max)
-        patience = tuning.spin_on_readers + readers * tuning.spin_per_reader
+    def _alarm(self, cpu: Cpu, delay: int) -> None:
+        """Poke the spinner when its patience with readers ends (a spinner that went on just looks again)."""
 
         def ring() -> None:
-            if self._osq.head is cpu:  # one that has gone on just looks again
+            if self._osq.head is cpu:
                 cpu.poke(self)
 
-        cpu.engine.call_in(patience, ring)
-        return cpu.engine._now + patience
+        cpu.engine.call_in(delay, ring)
+
+    def _tell_spinner(self, cpu: Cpu) -> None:
+        if self._osq.head is not None:
+            self._osq.head.poke(self, cpu.pending)
 
     # -- sleeping -------------------------------------------------------------------------------------------
 
@@ -328,7 +293,8 @@ class RwSem(Lock):
         if waiter.handoff:
             self._handoff = False
         self.writer = cpu.current
-        yield from self._set_owner(cpu)
+        self._nonspinnable = False
+        yield from self.owner_line.store(cpu, self.activity)
 
     def _may_take(self, waiter: _Waiter) -> bool:
         return self.writer is None and not self.readers and (not self._handoff or waiter.handoff)
@@ -357,7 +323,6 @@ class RwSem(Lock):
             self._waiters.remove(waiter)
             waiter.granted = True
         self.readers += len(batch)
-        self._owner, self._reader_owned = None, True  # beside wait_lock, whose line is here
         yield from self.count.write(cpu, self.activity)
         for waiter in batch:
             self._scheduler.wake(cpu, waiter)

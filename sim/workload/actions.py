@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from sim.engine import Steps
 from sim.hardware import HUGE_PAGES, Cpu
-from sim.mm import USER, AllocatePages, Fallocate, FreePages, Ftruncate
+from sim.mm import USER, AllocatePages, Exec, Exit, Fallocate, Fork, FreePages, Ftruncate, SwitchMm
 from sim.quantities import LINE_BYTES, PAGE_BYTES, PS_PER_S
+from sim.sync import SCHED, SwitchCosts
 from sim.workload.draws import CountDraw, TimeDraw, drawing
 from sim.workload.objects import Word, Words
 from sim.workload.placed import Action, placed_action
@@ -18,6 +19,7 @@ from sim.workload.placed import Action, placed_action
 if TYPE_CHECKING:
     from sim.designs import Kernel
     from sim.hardware import Machine
+    from sim.mm import AddressSpace
     from sim.sync import RunQueues
     from sim.workload import step_spec as spec
     from sim.workload.objects import Objects
@@ -317,6 +319,32 @@ def _switch_mm(stage: Stage, step: spec.Step) -> Action:
 # -- steps that hold steps ----------------------------------------------------------------------------------
 
 
+def _fork(stage: Stage, step: spec.Step) -> Action:
+    """The child runs where its parent does, which waits for it: two context switches."""
+    what, kernel = step.fork, stage.kernel
+    assert what is not None
+    inner, switch = sequence(stage, what.steps), SwitchCosts(stage.machine).switch
+
+    def load(cpu: Cpu, space: AddressSpace) -> Steps[None]:
+        cpu.probe.context_switch(cpu)
+        cpu.work(switch, SCHED)
+        yield from kernel.perform(cpu, SwitchMm(space))
+
+    def run(worker: Worker) -> Steps[None]:
+        cpu, parent, mapped = worker.cpu, worker.space, len(worker.mapped)
+        worker.space = yield from worker.perform(Fork())
+        yield from load(cpu, worker.space)
+        if what.exec:
+            worker.space = yield from worker.perform(Exec())
+        yield from inner(worker)
+        yield from worker.perform(Exit())
+        yield from load(cpu, parent)
+        worker.space = parent
+        del worker.mapped[mapped:]
+
+    return run
+
+
 def _repeat(stage: Stage, step: spec.Step) -> Action:
     assert step.repeat is not None
     times, inner = step.repeat.times, sequence(stage, step.repeat.steps)
@@ -385,6 +413,7 @@ _MAKERS: Mapping[str, Maker] = {
     "fallocate": _fallocate,
     "ftruncate": _ftruncate,
     "switch_mm": _switch_mm,
+    "fork": _fork,
     "repeat": _repeat,
     "maybe": _maybe,
     "timed": _timed,

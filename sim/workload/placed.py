@@ -10,7 +10,7 @@ from sim.engine import Steps
 from sim.mm import Operation, Shootdown, Touch
 from sim.quantities import PAGE_BYTES
 from sim.workload.draws import CountDraw, SizeDraw, drawing
-from sim.workload.step_spec import (
+from sim.workload.place_spec import (
     BrkStep,
     MmapStep,
     MremapStep,

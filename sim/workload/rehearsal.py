@@ -7,6 +7,7 @@ Threads come one after the other, so only what holds for every order of threads 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from functools import lru_cache
 from random import Random
 from typing import TYPE_CHECKING, cast
@@ -46,8 +47,9 @@ if TYPE_CHECKING:
     from sim.engine import Engine
     from sim.hardware import Cpu
     from sim.mm import AddressSpace
+    from sim.workload.place_spec import PlacedStep
     from sim.workload.plan import Stack, WorkloadPlan
-    from sim.workload.step_spec import PlacedStep, Step
+    from sim.workload.step_spec import ForkStep, Step
 
 USER_PAGES = PAGES_PER_ENTRY[LEVELS] * SLOTS // 2
 """The lower half of the address space, 128 TiB: the other one is the kernel's."""
@@ -307,11 +309,21 @@ class Rehearsal:
                 if placed.of == "own" and step.shootdown is None:
                     self._key = place
                     self._placed(placed, worker)
+            elif step.fork is not None:
+                self._child(place, step.fork, worker)
             elif step.switch_mm:
                 self._enter(worker, (worker.process + 1) % len(self._ledgers))
             else:
                 for inner, inside in self._done_inside(step, worker):
                     self._steps(f"{place}.{inner}", inside, worker)
+
+    def _child(self, place: str, step: ForkStep, worker: Worker) -> None:
+        """The child of *step* begins with what its parent has, and nothing of what it does is seen there."""
+        parent, mapped = worker.space, len(worker.mapped)
+        worker.space = cast("AddressSpace", Ledger() if step.exec else deepcopy(parent))
+        self._steps(f"{place}.fork.steps", step.steps, worker)
+        worker.space = parent
+        del worker.mapped[mapped:]
 
     def _done_inside(self, step: Step, worker: Worker) -> Iterator[tuple[str, Sequence[Step]]]:
         """The lists of steps inside *step* that are done this time."""

@@ -7,64 +7,46 @@ lines, locks and channels, time, memory and allocator traffic, and steps that ho
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BeforeValidator,
     Field,
     NonNegativeInt,
-    PlainSerializer,
     PositiveInt,
-    WithJsonSchema,
     model_validator,
 )
 
 from sim.mm import (
     MAX_ORDER,
-    READ_WRITE,
-    Advice,
     AllocatePages,
-    Brk,
     CreateFile,
+    Exec,
+    Exit,
     Fallocate,
-    File,
+    Fork,
     FreePages,
     Ftruncate,
-    Madvise,
-    Mincore,
-    Mlock,
-    Mmap,
-    MmapFile,
-    MmapShared,
-    Mprotect,
-    Mremap,
-    Msync,
-    Munlock,
-    Munmap,
     Operation,
-    Rights,
-    Shootdown,
     SwitchMm,
-    Touch,
-    parse_rights,
-    rights_text,
 )
 from sim.quantities import PAGE_BYTES, Bandwidth, Cost, Duration, Size, Spec
-from sim.workload.draws import STREAM, AnyCount, AnySize, AnyTime
-
-At = Literal["anywhere", "slot", "mapped", "layout", "every slot", "own slots", "all mapped", "break", "mark"]
-"""Where a step works: wherever the kernel likes; a slot; what this thread's last mmap returned; the whole
-layout; each slot of all threads in turn; all slots of this thread, those side by side as one range; each
-range that this thread's mmaps have returned since the last `refill`; where the heap of the process ends;
-where this thread has seen it end and noted it."""
-
-Prot = Annotated[
-    Rights,
-    BeforeValidator(parse_rights),
-    PlainSerializer(rights_text, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": "^(none|[rwx]{1,3})$", "examples": ["rw"]}),
-]
-"""Rights, written `rw`."""
+from sim.workload.draws import STREAM, AnyCount, AnyTime
+from sim.workload.place_spec import (
+    BrkStep,
+    MadviseStep,
+    MincoreStep,
+    MlockStep,
+    MmapStep,
+    MprotectStep,
+    MremapStep,
+    MsyncStep,
+    MunlockStep,
+    MunmapStep,
+    PlacedStep,
+    ShootdownStep,
+    TouchStep,
+)
 
 
 def _name_or_number(value: Any) -> Any:
@@ -76,245 +58,6 @@ def _name_or_number(value: Any) -> Any:
 Node = Annotated[Literal["local", "remote"] | NonNegativeInt, BeforeValidator(_name_or_number)]
 """A NUMA node of the hardware: the thread's own, the one that lies as its own does in the next socket, or
 that of this number."""
-
-
-# -- memory operations --------------------------------------------------------------------------------------
-
-
-class PlacedStep(Spec):
-    """A step that works somewhere in the address space of the thread's process."""
-
-    asks: ClassVar[type[Operation]]
-    """The operation that a design must offer; a step may ask for others (`operations`)."""
-
-    at: At
-    """Where it works."""
-    of: Literal["own", "next", "first", "any"] = "own"
-    """At a slot, whose it is: the thread's `own`, that of the `next` thread (after the last one the first),
-    of the `first` thread, or of `any`, drawn at random."""
-    which: Literal["this", "first", "any"] = "this"
-    """At a slot, which one of that thread's: that of `this` request, always the `first` one, or `any`."""
-    size: AnySize | None = None
-    """Bytes from there on. Absent: all of the place; for an mmap one request's, at `layout` all windows."""
-    stream: str = STREAM
-    """Random stream of `any` and of a random order."""
-    may_fail: bool = False
-    """Whether the kernel may refuse it (munmap of no memory, a full address space). The thread then goes on;
-    otherwise the point fails and says why."""
-
-    @property
-    def operations(self) -> set[type[Operation]]:
-        """The operations that a design must offer for it."""
-        return {self.asks}
-
-    @model_validator(mode="after")
-    def _fits_the_place(self) -> Self:
-        if self.size is not None and self.at in ("own slots", "all mapped"):
-            raise ValueError(f"`size` does not go with `{self.at}`, which has ranges of several sizes")
-        if self.at != "slot" and (self.of, self.which) != ("own", "this"):
-            raise ValueError("`of` and `which` choose a slot: they go with `at: slot`")
-        return self
-
-
-class MmapStep(PlacedStep):
-    """mmap memory, private and anonymous unless it says otherwise; at slots it is MAP_FIXED.
-
-    *size* defaults to the place's own.
-    """
-
-    asks = Mmap
-
-    at: Literal["anywhere", "slot", "layout", "own slots"]
-    """`anywhere` the kernel likes, at a `slot`, all of the thread's `own slots`, or the whole `layout`."""
-    prot: Prot = READ_WRITE
-    """What may be done with it: `none`, or letters of `rwx`."""
-    replace: bool = True
-    """Whether what is mapped there already is replaced; else the kernel refuses (MAP_FIXED_NOREPLACE)."""
-    populate: bool = False
-    """Whether all pages are faulted in before the call returns (MAP_POPULATE)."""
-    file: str | None = None
-    """Which of the workload's `files` is mapped. Absent: anonymous memory."""
-    offset: Size = 0
-    """With `file`: where in it the mapping begins."""
-    shared: bool = False
-    """Whether a write is one to the file, or to the memory that processes share (MAP_SHARED); else to a
-    copy."""
-
-    @property
-    def operations(self) -> set[type[Operation]]:
-        if self.file is not None:
-            return {MmapFile, CreateFile}
-        return {MmapShared if self.shared else Mmap}
-
-    def operation(self, pages: int, at: int | None, file: File | None = None) -> Mmap | MmapShared | MmapFile:
-        """The step as an operation on *pages* pages from *at* on, or anywhere; of *file* if it has one."""
-        if file is not None:
-            first = self.offset // PAGE_BYTES
-            return MmapFile(file, pages, first, self.shared, at, self.prot, self.replace, self.populate)
-        kind = MmapShared if self.shared else Mmap
-        return kind(pages, at, self.prot, self.replace, self.populate)
-
-    @model_validator(mode="after")
-    def _offset_is_in_a_file(self) -> Self:
-        if self.offset % PAGE_BYTES:
-            raise ValueError("`offset` must be a whole number of pages")
-        if self.offset and self.file is None:
-            raise ValueError("`offset` belongs to `file`")
-        return self
-
-
-class RangeStep(PlacedStep):
-    """A step over a range of existing memory. *size* defaults to the place's own."""
-
-    at: Literal["slot", "mapped", "layout", "every slot", "own slots", "all mapped"]
-    """A `slot`; what this thread's last mmap returned (`mapped`); the whole `layout`; `every slot` of all
-    threads in turn; all of this thread's `own slots`; `all mapped` ranges since the refill."""
-    every: PositiveInt = 1
-    """Only every so many pages of the range, from its first on. System calls are then one for each."""
-    pages: AnyCount | None = None
-    """How many pages are meant, from the first of them on. Absent: all of the range."""
-
-    def operation(self, place: range) -> Operation:
-        """The step as an operation on the pages of *place*."""
-        raise NotImplementedError
-
-
-class MunmapStep(RangeStep):
-    """munmap a range."""
-
-    asks = Munmap
-
-    def operation(self, place: range) -> Munmap:
-        return Munmap(place.start, len(place))
-
-
-class TouchStep(RangeStep):
-    """Access each page of a range once."""
-
-    asks = Touch
-
-    write: bool = True
-    """Whether pages are written; else they are read."""
-    order: Literal["in-turn", "random"] = "in-turn"
-    """Whether pages are accessed one after the other or at random, each once."""
-    bytes: Literal["one", "all"] = "one"
-    """How much of each page is accessed: `one` byte, or `all`, at the bandwidth of its memory."""
-
-
-class MprotectStep(RangeStep):
-    """mprotect: what may be done with the range from now on."""
-
-    asks = Mprotect
-
-    prot: Prot
-    """`none`, or letters of `rwx`: `r`, `rw`."""
-
-    def operation(self, place: range) -> Mprotect:
-        return Mprotect(place.start, len(place), self.prot)
-
-
-class MadviseStep(RangeStep):
-    """madvise: say what becomes of the range's pages; it stays mapped."""
-
-    asks = Madvise
-
-    advice: Advice = "dontneed"
-    """Which advice: give them back (`dontneed`, also where they are locked: `dontneed_locked`), let them be
-    taken away until they are written again (`free`), bring them in (`populate_read`, `populate_write`), or
-    whether they may be huge (`hugepage`, `nohugepage`)."""
-
-    def operation(self, place: range) -> Madvise:
-        return Madvise(place.start, len(place), self.advice)
-
-
-class MlockStep(RangeStep):
-    """mlock: bring the range in and keep it in memory."""
-
-    asks = Mlock
-
-    on_fault: bool = False
-    """Whether pages are not brought in and stay only once somebody has touched them (MLOCK_ONFAULT)."""
-
-    def operation(self, place: range) -> Mlock:
-        return Mlock(place.start, len(place), self.on_fault)
-
-
-class MunlockStep(RangeStep):
-    """munlock: the range need not stay in memory any more."""
-
-    asks = Munlock
-
-    def operation(self, place: range) -> Munlock:
-        return Munlock(place.start, len(place))
-
-
-class MincoreStep(RangeStep):
-    """mincore: ask which pages of the range are there."""
-
-    asks = Mincore
-
-    def operation(self, place: range) -> Mincore:
-        return Mincore(place.start, len(place))
-
-
-class MsyncStep(RangeStep):
-    """msync: write the range to its files."""
-
-    asks = Msync
-
-    wait: bool = True
-    """Whether the call returns when that is done (MS_SYNC), else at once (MS_ASYNC)."""
-    invalidate: bool = False
-    """Whether other mappings are made to see it (MS_INVALIDATE)."""
-
-    def operation(self, place: range) -> Msync:
-        return Msync(place.start, len(place), self.wait, self.invalidate)
-
-
-class MremapStep(PlacedStep):
-    """mremap: a range becomes longer or shorter, or lies elsewhere. What it has become is `mapped` from then
-    on."""
-
-    asks = Mremap
-
-    at: Literal["slot", "mapped"]
-    """A `slot`, or what this thread's last mmap returned (`mapped`)."""
-    new_size: AnySize
-    """Bytes that it has afterwards."""
-    may_move: bool = True
-    """Whether it may move where there is no room for it (MREMAP_MAYMOVE)."""
-    to: Literal["slot"] | None = None
-    """Where it moves in any case (MREMAP_FIXED): the slot of this request. Absent: where there is room."""
-
-    def operation(self, place: range, new_pages: int, to: int | None) -> Mremap:
-        """The step as an operation on the pages of *place*."""
-        return Mremap(place.start, len(place), new_pages, self.may_move, to)
-
-
-class BrkStep(PlacedStep):
-    """brk: let the heap of the process end *size* behind a place; `may_fail` where it may be in the way."""
-
-    asks = Brk
-
-    at: Literal["break", "mark"]
-    """Where the heap ends now, which is asked for first (`break`, as sbrk does), or this thread's `mark`."""
-    size: AnySize = 0
-    """Bytes from there on. Absent: none."""
-    mark: bool = False
-    """Whether the thread notes where the heap ends then: its `mark` from now on."""
-
-
-class ShootdownStep(RangeStep):
-    """Flush the pages of a range from TLBs.
-
-    `all` asks every cpu that runs the address space, as Linux does. `next`, or so many next ones in number,
-    asks these cpus only, as a kernel does that knows who has used a page.
-    """
-
-    asks = Shootdown
-
-    targets: Literal["all", "next"] | PositiveInt
-    """`all`: every cpu that runs the address space; `next`, or a number: so many next ones in number."""
 
 
 # -- lines, locks, memory, allocator ------------------------------------------------------------------------
@@ -425,6 +168,15 @@ class RepeatStep(Spec):
     """What is repeated."""
 
 
+class ForkStep(Spec):
+    """Fork the process. The child does *steps* on the same cpu and exits, while the thread waits for it."""
+
+    exec: bool = False
+    """Whether the child executes a program first: it begins with no memory."""
+    steps: tuple[Step, ...] = ()
+    """What the child does before it exits."""
+
+
 class MaybeStep(Spec):
     """Do *steps* with a probability, else the steps of *otherwise*."""
 
@@ -521,6 +273,8 @@ class Step(Spec):
     """Take blocks of pages from the design's page allocator."""
     free: PagesStep | None = None
     """Give back blocks taken before."""
+    fork: ForkStep | None = None
+    """Fork, let the child do steps and exit, and wait for it."""
     repeat: RepeatStep | None = None
     """Do steps several times."""
     maybe: MaybeStep | None = None
@@ -560,6 +314,8 @@ class Step(Spec):
             return {"timed": self.timed}
         if self.seq_read is not None:
             return {"seq_read.steps": self.seq_read.steps}
+        if self.fork is not None:
+            return {"fork.steps": self.fork.steps}
         if self.repeat is not None:
             return {"repeat.steps": self.repeat.steps}
         if self.maybe is not None:
@@ -573,6 +329,8 @@ class Step(Spec):
             return placed.operations
         if self.switch_mm:
             return {SwitchMm}
+        if self.fork:
+            return {Fork, Exit, SwitchMm} | ({Exec} if self.fork.exec else set())
         if self.fallocate or self.ftruncate:
             return {CreateFile, Fallocate if self.fallocate else Ftruncate}
         return {AllocatePages, FreePages} if self.allocate or self.free else set()

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
-from kernels import BASE, LEAF, Process
+from contents import Files
+from kernels import BASE, LEAF
 from machines import NS
 
 from sim.engine import Probe, Steps
-from sim.engine.probe import CpuView
+from sim.engine.probe import CpuView, LockView, Mode
 from sim.hardware import Cpu
 from sim.mm import (
     READ,
     READ_WRITE,
     BusError,
-    CreateFile,
     Errno,
     Fallocate,
-    File,
     Ftruncate,
     MmapFile,
     MmapShared,
@@ -31,73 +27,6 @@ from sim.mm import (
 
 US = 1000 * NS
 BOTH_TIES = pytest.mark.parametrize("ties", ["fifo", "shuffle"])
-
-
-class Contents(Probe):
-    """What is in each frame: the number of the last write; 0 in a zeroed one."""
-
-    def __init__(self) -> None:
-        self.of: dict[int, int] = {}
-
-    def frame_filled(self, cpu: CpuView, frame: int, source: int | None) -> None:
-        self.of[frame] = 0 if source is None else self.of[source]
-
-
-class Files:
-    """A process, the contents of its frames, and short ways to say what threads do."""
-
-    def __init__(self, cpus: int = 2, listeners: tuple[Probe, ...] = (), **options: Any) -> None:
-        self.contents = Contents()
-        self.process = Process("linux", cpus=cpus, listeners=(self.contents, *listeners), **options)
-        self.space = self.process.space
-        self.kernel: Any = self.process.kernel
-        self._writes = 0
-
-    def run(self, *steps: Callable[[Cpu], Steps[Any]], cpu: int = 0) -> list[Any]:
-        """What each of *steps* returned, done one after another on *cpu*."""
-        values: list[Any] = []
-
-        def body(here: Cpu) -> Steps[None]:
-            for step in steps:
-                value = yield from step(here)
-                values.append(value)
-
-        self.process.run({cpu: body})
-        return values
-
-    def file(self, pages: int, *, resident: bool = False) -> File:
-        (file,) = self.run(lambda cpu: self.kernel.perform(cpu, CreateFile("test", pages, resident)))
-        return file
-
-    def do(self, *operations: Any, cpu: int = 0) -> list[Any]:
-        return self.run(*(self.step(operation) for operation in operations), cpu=cpu)
-
-    def step(self, operation: Any) -> Callable[[Cpu], Steps[Any]]:
-        owner = self.kernel if type(operation) in self.kernel.operations else self.space
-        return lambda cpu: owner.perform(cpu, operation)
-
-    def write(self, page: int) -> Callable[[Cpu], Steps[int]]:
-        """A write at `BASE` + *page*; value: its number."""
-
-        def step(cpu: Cpu) -> Steps[int]:
-            yield from self.space.access(cpu, BASE + page)
-            self._writes += 1
-            self.contents.of[cpu.tlb.lookup(BASE + page).frame] = self._writes  # type: ignore[union-attr]
-            return self._writes
-
-        return step
-
-    def read(self, page: int) -> Callable[[Cpu], Steps[int]]:
-        """A read there; value: the number of the write that it sees."""
-
-        def step(cpu: Cpu) -> Steps[int]:
-            yield from self.space.access(cpu, BASE + page, write=False)
-            return self.contents.of.get(cpu.tlb.lookup(BASE + page).frame, 0)  # type: ignore[union-attr]
-
-        return step
-
-    def end(self) -> None:
-        self.process.end()
 
 
 # -- shared and private ---------------------------------------------------------------------------------
@@ -149,6 +78,27 @@ def test_does_shared_memory_without_a_name_go_with_its_last_mapping() -> None:
     files.do(Munmap(BASE, 8))
     files.run(files.kernel.lru.drain)
     assert len(files.kernel.pages.in_use) == before
+    assert not files.kernel.page_cache.inodes
+    files.do(MmapShared(8, BASE), Munmap(BASE + 3, 1), Munmap(BASE, 8))  # two VMAs in one call
+    assert not files.kernel.page_cache.inodes
+    files.end()
+
+
+@pytest.mark.parametrize(("at_a_time", "sections"), [(8, 2), (1, 9)])
+def test_how_many_mappings_of_a_file_leave_it_at_a_time(at_a_time: int, sections: int) -> None:
+    taken: list[str] = []
+
+    class Watches(Probe):
+        def lock_acquired(self, lock: LockView, cpu: CpuView, mode: Mode) -> None:
+            taken.append(lock.name)
+
+    files = Files(listeners=(Watches(),), changes={"limits": {"unlink_batch": at_a_time}})
+    file = files.file(100)
+    for number in range(9):
+        files.do(MmapFile(file, 1, 2 * number, at=BASE + number))
+    taken.clear()
+    files.do(Munmap(BASE, 9))
+    assert sum("i_mmap_rwsem" in name for name in taken) == sections
     files.end()
 
 

@@ -16,7 +16,8 @@ import yaml
 from pydantic import BaseModel
 
 from sim.workload.lock_spec import LockSpec
-from sim.workload.step_spec import MmapStep, RangeStep, Step
+from sim.workload.place_spec import MmapStep, RangeStep
+from sim.workload.step_spec import Step
 
 pytestmark = pytest.mark.ci
 

@@ -5,6 +5,7 @@
     races       what threads may see that work on the same pages
     contents    what is in the simulated frames, by listening
     programs    programs as data, and how they are drawn
+    variants    the kernels that take part
     checking    runs one and compares
     shrinking   makes one that fails small
 
@@ -14,11 +15,15 @@ Any test may `check` a program of its own. A program that fails is printed so th
 """
 
 from oracle.checking import check
-from oracle.programs import InHeap, InLast, OnFile, Program, draw_program, shipped
+from oracle.programs import InHeap, InLast, OnFile, Onto, Program, draw_program
 from oracle.shrinking import failure, shrunk
+from oracle.variants import shipped
 from sim.mm import (
     Brk,
+    Exec,
+    Exit,
     Fallocate,
+    Fork,
     Ftruncate,
     Madvise,
     Mincore,
@@ -36,7 +41,10 @@ from sim.mm import (
 
 __all__ = [
     "Brk",
+    "Exec",
+    "Exit",
     "Fallocate",
+    "Fork",
     "Ftruncate",
     "InHeap",
     "InLast",
@@ -52,6 +60,7 @@ __all__ = [
     "Munlock",
     "Munmap",
     "OnFile",
+    "Onto",
     "Program",
     "Touch",
     "check",

@@ -10,9 +10,8 @@ In mode `apart` an operation takes effect in the model when it begins: nobody el
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from kernels import Process
@@ -20,14 +19,24 @@ from kernels import Process
 from oracle import resting
 from oracle.contents import Contents
 from oracle.effects import effect
-from oracle.model import SIGNAL, ZEROS, Frame, Page, Rules, Undetermined
+from oracle.model import SIGNAL, ZEROS, Frame, Page, Undetermined
 from oracle.model import Process as Model
-from oracle.programs import ANCHORS, FILE_PAGES, SHARED, InHeap, InLast, OnFile, Program
+from oracle.programs import (
+    ANCHORS,
+    DETERMINED,
+    FILE_PAGES,
+    RACING,
+    SHARED,
+    InHeap,
+    InLast,
+    OnFile,
+    Onto,
+    Program,
+)
 from oracle.races import History
 from oracle.resting import Side
+from oracle.variants import rules_of
 from sim.designs.cortenmm import CortenSpec
-from sim.designs.linux import LinuxKernel
-from sim.designs.linux.mmap import FIRST_PAGE, HIGHEST_PAGE
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import (
@@ -35,13 +44,17 @@ from sim.mm import (
     Brk,
     CreateFile,
     Errno,
+    Exec,
+    Exit,
     Fallocate,
+    Fork,
     Mmap,
     MmapFile,
     MmapShared,
     Munmap,
     Operation,
     Performer,
+    Rights,
     SegmentationFault,
     Touch,
 )
@@ -54,25 +67,6 @@ def check(program: Program) -> None:
     except Exception as error:
         error.add_note(f"from oracle import *  # with tests/ in the path\n{program}")
         raise
-
-
-def rules_of(kernel: object) -> Rules:
-    """What the model has to know of *kernel*."""
-    if not isinstance(kernel, LinuxKernel):
-        return Rules(zero_page=False, holes_end_mprotect=False, frees_tables=False, kernel_dirties=None)
-    return Rules(
-        zero_page=True,
-        holes_end_mprotect=True,
-        frees_tables=True,
-        kernel_dirties=True,
-        area=(FIRST_PAGE, HIGHEST_PAGE),
-        memory=kernel.total_pages,
-        max_map_count=kernel.spec.limits.max_map_count,
-    )
-
-
-def _vmas(space: Any) -> list[tuple[int, int]]:
-    return [(each.start, each.end) for each in space.mappings()]
 
 
 class Run:
@@ -93,16 +87,17 @@ class Run:
         )
         self.kernel = self.process.kernel
         self.rules = rules_of(self.kernel)
-        self.alone = program.mode in ("alone", "processes")
+        self.alone = program.mode in DETERMINED
         files: dict[Any, Any] = {}
-        self.sides = [Side(space, Model(self.rules, files=files)) for space in self.process.spaces]
-        for side in self.sides if Brk in self.process.space.operations else ():
-            side.model.start_brk = side.model.brk = side.space.start_brk
-        for side in self.sides if self.alone and self.rules.max_map_count is not None else ():
-            side.model.vmas = partial(_vmas, side.space)
-        self.history = History(self.rules) if program.mode == "shared" else None
+        self.sides: list[Side] = []
+        self.ended: set[Any] = set()
+        self.own: dict[int, Any] | None = None  # in mode family, where several run: cpus' own processes
+        for space in self.process.spaces:
+            self._begin(space, Model(self.rules, files=files))
+        self.history = History(self.rules) if program.mode in RACING else None
+        self.forks: list[tuple[Any, int, int]] = []  # in mode forking: a child, from when to when
         self.stamps = 0
-        self.last: dict[int, range] = {}
+        self.last: dict[Any, range] = {}
         self.of_files: set[int] = set()  # in mode shared
         self.files: list[Any] = []
         if CreateFile in self.kernel.operations:
@@ -118,12 +113,41 @@ class Run:
         for threads in self.program.rounds:
             self._round([list(operations) for operations in threads])
         self.history = None  # nobody else is there any more
+        if self.program.mode in ("family", "forking"):
+            self._end_family()
+            return
         pages = [side.model.pages for side in self.sides]
         present = [[page for page, its in each.items() if its.frame is not None] for each in pages]
         self._round([[Touch(each, write=False)] for each in present])
         self._round([[Munmap(0, max(each, default=0) + 1)] for each in pages])
         self.process.end()
         self._at_rest()
+
+    def _end_family(self) -> None:
+        """As above, one process after the other."""
+
+        def body(cpu: Cpu) -> Steps[None]:
+            for space in self._living():
+                yield from self.process.load(cpu, space)
+                side = self._side(cpu)
+                present = [page for page, its in side.model.pages.items() if its.frame is not None]
+                for page in present:
+                    yield from self._access(cpu, page, write=False)
+                yield from self._live(cpu, side, Exit())
+
+        self.process.run({0: body})
+        self.process.end()
+        self._at_rest()
+
+    def _begin(self, space: Any, model: Model) -> Side:
+        """A process begins with *space*, which is as *model* says."""
+        side = Side(space, model)
+        if Brk in space.operations and not model.brk:
+            model.start_brk = model.brk = space.start_brk
+        if self.alone and self.rules.max_map_count is not None:
+            model.vmas = side.vmas
+        self.sides.append(side)
+        return side
 
     def _anchor(self, cpu: Cpu) -> Steps[None]:
         for anchor in ANCHORS:
@@ -148,13 +172,31 @@ class Run:
                     self.contents.write(file.frames[index], self.stamps)
 
     def _round(self, threads: Sequence[Sequence[Operation]]) -> None:
+        busy = [cpu for cpu, operations in enumerate(threads) if operations]
+        several = self.program.mode == "family" and len(busy) > 1
+        self.own = dict(zip(busy, self._living(), strict=False)) if several else None
         self.process.run({cpu: self._thread(operations) for cpu, operations in enumerate(threads)})
         self._at_rest()
 
+    def _living(self) -> list[Any]:
+        return [side.space for side in self.sides if side.space not in self.ended]
+
     def _thread(self, operations: Sequence[Operation]) -> Callable[[Cpu], Steps[None]]:
         def body(cpu: Cpu) -> Steps[None]:
+            if self.own is not None:
+                if cpu.id not in self.own:
+                    return
+                yield from self.process.load(cpu, self.own[cpu.id])
             for operation in operations:
                 asked: Any = operation
+                if isinstance(asked, Onto) or self.process.space_of(cpu) in self.ended:
+                    living = [self.process.space_of(cpu)] if self.own else self._living()
+                    if not set(living) - self.ended:
+                        return
+                    number = asked.number if isinstance(asked, Onto) else 0
+                    yield from self.process.load(cpu, living[number % len(living)])
+                if isinstance(asked, Onto):
+                    continue
                 if isinstance(asked, InLast):
                     asked = self._in_last(cpu, asked)
                 elif isinstance(asked, InHeap):
@@ -176,13 +218,14 @@ class Run:
 
         It stays inside: what lies beside it is others'. And what others may be given is no more looked at.
         """
-        where, asked = self.last.get(cpu.id), operation.operation
+        thread = self.process.space_of(cpu), cpu
+        where, asked = self.last.get(thread), operation.operation
         if where is None:
             return None
         if isinstance(asked, Touch):
             return replace(asked, pages=[where[page % len(where)] for page in asked.pages])
         if isinstance(asked, Munmap):
-            del self.last[cpu.id]
+            del self.last[thread]
             return Munmap(where.start, len(where))
         start = where[asked.at % len(where)]
         moved: Operation = replace(asked, at=start, pages=min(asked.pages, where.stop - start))
@@ -191,10 +234,31 @@ class Run:
     # -- while it runs --------------------------------------------------------------------------------------
 
     def _side(self, cpu: Cpu) -> Side:
-        return self.sides[cpu.id % len(self.sides)]
+        space = self.process.space_of(cpu)
+        return next(side for side in self.sides if side.space is space)
+
+    def _live(self, cpu: Cpu, side: Side, asked: Fork | Exec | Exit) -> Steps[None]:
+        """*side* forks, or it ends; nobody else runs in it."""
+        result = effect(asked, side.model)
+        told = yield from side.space.perform(cpu, asked)
+        if isinstance(asked, Fork):
+            self.process.spaces.append(told)
+            child = self._begin(told, result)
+            resting.mappings(child)
+            resting.entries(child, self.contents)
+            resting.forked(side, child)
+            self._just_done(side, side.model.pages)
+            return
+        self.ended.add(side.space)
+        if isinstance(asked, Exec):
+            self.process.loads(cpu, told)
+            self._begin(told, Model(self.rules, files=side.model.files))
 
     def _perform(self, cpu: Cpu, asked: Any) -> Steps[None]:
         side = self._side(cpu)
+        if isinstance(asked, Fork | Exec | Exit):
+            yield from self._live(cpu, side, asked)
+            return
         anywhere = isinstance(asked, Mmap | MmapFile | MmapShared) and asked.at is None
         chosen = anywhere and not (self.alone and self.rules.area)  # by the kernel, and we shall see
         try:
@@ -209,7 +273,7 @@ class Run:
             return
         start = told if anywhere else asked.at
         if anywhere and not isinstance(told, Errno):
-            self.last[cpu.id] = range(start, start + asked.pages)
+            self.last[side.space, cpu] = range(start, start + asked.pages)
         if start is not None and not isinstance(start, Errno) and asked.pages < 1 << 16:
             self._just_done(side, range(start, start + asked.pages))
 
@@ -217,7 +281,7 @@ class Run:
         performer: Performer = self._side(cpu).space
         return self.kernel if type(asked) in self.kernel.operations else performer
 
-    def _just_done(self, side: Side, where: range) -> None:
+    def _just_done(self, side: Side, where: Collection[int]) -> None:
         """Nobody else works on these pages: all agree on them at once, the TLBs of other cpus too."""
         for page in where:
             its = side.model.pages.get(page)
@@ -265,6 +329,12 @@ class Run:
 
     def _race(self, cpu: Cpu, asked: Any) -> Steps[None]:
         assert self.history is not None
+        if isinstance(asked, Fork):
+            since = self.history.now()
+            child = yield from self._side(cpu).space.perform(cpu, asked)
+            self.process.spaces.append(child)
+            self.forks.append((child, since, self.history.now()))
+            return
         if isinstance(asked, MmapFile | MmapShared) and asked.at is not None:
             self.of_files.update(range(asked.at, asked.at + asked.pages))
         valid = (
@@ -289,22 +359,43 @@ class Run:
             resting.entries(side, self.contents)
             resting.tables(side, exactly=self.alone and not side.model.moved)
         resting.frames(self.sides, self.kernel)
-        if self.program.mode != "shared":
+        if self.program.mode not in RACING:
             resting.files(self.sides, self.contents)
 
     def _settle_races(self, history: History) -> None:
         """What has come of the shared pages has to be possible; the model goes on from there."""
-        (side,) = self.sides
+        parent, *children = self.sides
         frames: dict[int, Frame] = {ZERO_FRAME: ZEROS}
-        for page in sorted({*SHARED, *history.pages}):
-            state, entry = side.space.status(page), side.space.root.walk(page)
-            version = None if state is None else self.contents.read(entry.frame) if entry else 0
-            history.rests(page, state, None if page in self.of_files else version)
-            side.model.pages.pop(page, None)
-            if state is not None:
-                its = side.model.pages[page] = Page(state)
-                if entry is not None:
-                    assert version is not None
-                    its.frame = frames.setdefault(entry.frame, Frame(version))
-                    written = version > 0 and page not in self.of_files
-                    its.dirty = written if written or entry.special else None
+        for child in children:
+            for page in self.of_files:  # a file that is cut off takes pages away
+                self._take_over(child, page, frames)
+            resting.entries(child, self.contents)  # it has not run: all is as it was
+            for page, entry in child.space.root.present_entries():
+                its = child.model.pages[page]
+                assert its.frame is not None
+                its.frame = frames.setdefault(entry.frame, Frame(its.frame.version))
+        pages = sorted({*SHARED, *history.pages})
+        for space, since, until in self.forks:
+            child = self._begin(space, Model(self.rules))
+            for page in pages:
+                state, version = self._take_over(child, page, frames)
+                history.was(page, state, version, since, until)
+        self.forks = []
+        for page in pages:
+            state, version = self._take_over(parent, page, frames)
+            history.rests(page, state, version)
+
+    def _take_over(self, side: Side, page: int, frames: dict[int, Frame]) -> tuple[Rights | None, int | None]:
+        """The model has *page* as the kernel has it. Value: its rights, and its version if that is known."""
+        state, entry = side.space.status(page), side.space.root.walk(page)
+        version = None if state is None else self.contents.read(entry.frame) if entry else 0
+        known = page not in self.of_files
+        side.model.pages.pop(page, None)
+        if state is not None:
+            its = side.model.pages[page] = Page(state)
+            if entry is not None:
+                assert version is not None
+                its.frame = frames.setdefault(entry.frame, Frame(version))
+                written = version > 0 and known
+                its.dirty = written if written or entry.special else None
+        return state, version if known else None

@@ -11,12 +11,15 @@ from dataclasses import replace
 from functools import singledispatch
 from typing import Any, Final
 
-from oracle.model import File, Mismatch, Page, Process, Undetermined
+from oracle.model import ZEROS, File, Mismatch, Page, Process, Undetermined
 from sim.mm import (
     READ_WRITE,
     Brk,
     Errno,
+    Exec,
+    Exit,
     Fallocate,
+    Fork,
     Ftruncate,
     Madvise,
     Mincore,
@@ -260,7 +263,7 @@ def mremap(asked: Mremap, process: Process, told: Any = None) -> int | Errno:
     if longer is not None:
         return longer
     if at + pages == end and not any(process.mapped(end, at + new_pages)) and not _outside(at, new_pages):
-        _extend(process, end - 1, end, at + new_pages)
+        _extend(process, process.pages[end - 1], end - 1, end, at + new_pages)
         return at
     if not asked.may_move:
         return Errno.ENOMEM
@@ -269,6 +272,7 @@ def mremap(asked: Mremap, process: Process, told: Any = None) -> int | Errno:
 
 
 def _too_long(process: Process, at: int, pages: int, end: int) -> Errno | None:
+    """Only shared memory is mapped twice, by a range of no length."""
     if pages == 0 and not process.pages[at].shared:
         return Errno.EINVAL
     return Errno.EFAULT if at + pages > end else None
@@ -278,24 +282,19 @@ def _move(process: Process, at: int, pages: int, new: int, new_pages: int) -> in
     """The pages with all that is in them; nobody else may look meanwhile. No pages: shared memory is mapped
     once more."""
     process.moved = True
-    if not pages:
-        first = process.pages[at]
-        process.pages[new] = replace(first, frame=None, dirty=False, index=first.index - 1)
-        _extend(process, new, new, new + new_pages)
-        return new
+    like = process.pages[at + max(pages, 1) - 1]
     taken = [process.pages[page] for page in range(at, at + pages)]
     process.unmap(at, at + pages)
     process.pages.update(enumerate(taken, new))
-    _extend(process, new + pages - 1, new + pages, new + new_pages)
+    _extend(process, like, new + max(pages, 1) - 1, new + pages, new + new_pages)
     return new
 
 
-def _extend(process: Process, like: int, start: int, end: int) -> None:
-    """[*start*, *end*) is as page *like*, and brought in if that is locked."""
-    model = process.pages[like]
-    for more, page in enumerate(range(start, end), 1):
-        process.pages[page] = replace(model, frame=None, dirty=False, index=model.index + more)
-    if model.locked:
+def _extend(process: Process, like: Page, at: int, start: int, end: int) -> None:
+    """[*start*, *end*) goes on as *like*, the page at *at*, does, and is brought in if that is locked."""
+    for page in range(start, end):
+        process.pages[page] = replace(like, frame=None, dirty=False, index=like.index + page - at)
+    if like.locked:
         process.populate(start, end)
 
 
@@ -348,11 +347,12 @@ def _lock(asked: Mlock | Munlock, process: Process, *, locked: bool, on_fault: b
 
 @effect.register
 def mincore(asked: Mincore, process: Process, told: Any = None) -> list[bool] | Errno:
-    """Which pages are present."""
+    """Which pages are present, and which of the others are in the page cache."""
     pages = range(asked.at, asked.at + asked.pages)
     if _outside(asked.at, asked.pages) or any(page not in process.pages for page in pages):
         return Errno.ENOMEM
-    return [process.pages[page].frame is not None for page in pages]
+    each = [process.pages[page] for page in pages]
+    return [its.frame is not None or (its.file is not None and its.index in its.file.frames) for its in each]
 
 
 @effect.register
@@ -367,3 +367,29 @@ def msync(asked: Msync, process: Process, told: Any = None) -> Errno | None:
         elif asked.invalidate and process.pages[page].locked:
             return Errno.EBUSY
     return hole
+
+
+# -- fork, exec, exit -------------------------------------------------------------------------------------
+
+
+@effect.register
+def fork(asked: Fork, process: Process, told: Any = None) -> Process:
+    """Value: the child. Both have the private pages, until one of them writes; it finds the others itself."""
+    child = replace(process, pages={}, tables=set(), vmas=None)
+    for page, its in process.pages.items():
+        copy = replace(its, locked=False, on_fault=False)
+        if its.private:
+            its.forked = copy.forked = True
+        else:
+            copy.frame, copy.dirty, copy.perhaps_zeros = None, False, its.frame is ZEROS
+        if its.file is not None and child not in its.file.users:
+            its.file.users.append(child)
+        child.pages[page] = copy
+    return child
+
+
+@effect.register
+def end(asked: Exit | Exec, process: Process, told: Any = None) -> None:
+    """Nothing is mapped any more."""
+    process.unmap(0, USER)
+    process.brk = process.start_brk

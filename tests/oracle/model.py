@@ -91,7 +91,9 @@ class Page:
     """A mapped page: anonymous memory, or page *index* of *file*, *shared* or as a private copy.
 
     *dirty* is what its entry says, None where the kernel may have set it or not. *locked* is what mlock has
-    asked for, with *on_fault* not to be brought in.
+    asked for, with *on_fault* not to be brought in. *forked*: a fork has left the frame to two processes, so
+    the next write makes a copy; whether the kernel copies for the last owner nobody can see. *perhaps_zeros*:
+    a fork has shown the child the page of zeros, or has left that to it.
     """
 
     rights: Rights
@@ -102,16 +104,27 @@ class Page:
     shared: bool = False
     locked: bool = False
     on_fault: bool = False
+    forked: bool = False
+    perhaps_zeros: bool = False
+
+    @property
+    def private(self) -> bool:
+        """Whether the frame belongs to this process, and to those that it shares it with by fork."""
+        if self.frame is None or self.frame is ZEROS or self.shared:
+            return False
+        return self.file is None or self.frame is not self.file.frames.get(self.index)
 
     @property
     def borrowed(self) -> bool:
         """Whether a write has to make a copy first: the frame is not its own and not to be shared."""
+        if self.forked and self.frame is not None:
+            return True
         if self.file is None or self.shared:
             return self.frame is ZEROS
         return self.frame is not None and self.frame is self.file.frames.get(self.index)
 
 
-@dataclass
+@dataclass(eq=False)
 class Process:
     """*pages* are those that are mapped. *tables* are the tables that faults have made and nobody has freed.
     *files* has the files by what the kernel calls them. The heap lies between *start_brk* and *brk*. Once
@@ -160,6 +173,7 @@ class Process:
         if write and its.borrowed:
             assert its.frame is not None
             its.frame, its.dirty = Frame(its.frame.version), self.rules.kernel_dirties
+            its.forked = False
         return its.frame
 
     def file(self, asked: Any) -> File:

@@ -7,24 +7,21 @@ Between rounds all threads rest. Whoever draws one says how to choose: at random
     apart      each thread has pages of its own; they share tables, VMAs and allocators
     shared     all threads work on the same few pages
     processes  one thread in each of several processes, one of them at a time; they share files
+    family     one thread at a time, on any cpu, in any of the processes that have come of one by fork; or
+               several, each in a process of its own, where they share nothing else
+    forking    as shared or apart, and threads fork meanwhile
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from typing import Any, Literal, Protocol, TypeVar, get_args, get_origin
+from typing import Any, Literal, get_args
 
-from kernels import BASE, KINDS, LEAF, design
-from machines import raw_spec
-from pydantic import ValidationError
+from kernels import BASE, KINDS, LEAF
 
-from sim.designs import OneOf, operations_of
-from sim.designs.linux.spec import LinuxSpec, Switches
+from oracle.variants import PCID, Choose, draw_variant, needed, offered
 from sim.engine import ScheduleName
-from sim.files import presets
-from sim.hardware import MachineSpec
 from sim.mm import (
     EXECUTE,
     NOTHING,
@@ -33,7 +30,10 @@ from sim.mm import (
     AllocatePages,
     Brk,
     CreateFile,
+    Exec,
+    Exit,
     Fallocate,
+    Fork,
     FreePages,
     Ftruncate,
     Madvise,
@@ -52,16 +52,12 @@ from sim.mm import (
     SwitchMm,
     Touch,
 )
-from sim.quantities import Spec
 
-T = TypeVar("T")
-Mode = Literal["alone", "apart", "shared", "processes"]
-
-
-class Choose(Protocol):
-    """One of some things."""
-
-    def __call__(self, things: Sequence[T], /) -> T: ...
+Mode = Literal["alone", "apart", "shared", "processes", "family", "forking"]
+DETERMINED: frozenset[Mode] = frozenset({"alone", "processes", "family"})
+"""One thread of a process runs at a time: all that is not the kernel's choice has one right outcome."""
+RACING: frozenset[Mode] = frozenset({"shared", "forking"})
+"""What is right is a set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +83,14 @@ class InHeap(Operation):
 
     name = "in heap"
     operation: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Onto(Operation):
+    """The cpu goes on in process *number* of those that have not ended."""
+
+    name = "onto"
+    number: int
 
 
 FILE_PAGES = 5
@@ -265,6 +269,25 @@ def draw_msync(choose: Choose, part: range) -> Operation:
     return Msync(*somewhere(choose, part), choose((True, False)), choose((True, False)))
 
 
+def draw_fork(choose: Choose, part: range) -> Operation:
+    return Fork()
+
+
+def draw_exec(choose: Choose, part: range) -> Operation:
+    return Exec()
+
+
+def draw_exit(choose: Choose, part: range) -> Operation:
+    return Exit()
+
+
+def draw_onto(choose: Choose, part: range) -> Operation:
+    return Onto(choose((0, 1, 2, 3)))
+
+
+FAMILY_DRAWS: Sequence[Draw] = (draw_fork, draw_exec, draw_exit, draw_onto)
+"""Only where one runs at a time and there may be more processes, but for fork."""
+
 FILE_DRAWS: Sequence[Draw] = (draw_mmap_shared, draw_mmap_file, draw_fallocate, draw_ftruncate)
 """In mode shared pages of files are only held against what must hold of every kernel, so they come seldom."""
 
@@ -283,10 +306,14 @@ DRAWN: Mapping[type[Operation], Sequence[Draw]] = {
     Munlock: (draw_munlock,),
     Mincore: (draw_mincore,),
     Msync: (draw_msync,),
+    Fork: 2 * (draw_fork,),
+    Exec: (draw_exec,),
+    Exit: (draw_exit,),
+    SwitchMm: 3 * (draw_onto,),
     Touch: 7 * (draw_touch,),
 }
 """How each operation is drawn; one that stands here more often is drawn more often."""
-NOT_DRAWN = frozenset({AllocatePages, FreePages, CreateFile, Shootdown, SwitchMm})
+NOT_DRAWN = frozenset({AllocatePages, FreePages, CreateFile, Shootdown})
 """What user code cannot ask for, and what each program begins with."""
 
 
@@ -296,36 +323,53 @@ NOT_DRAWN = frozenset({AllocatePages, FreePages, CreateFile, Shootdown, SwitchMm
 def draw_program(choose: Choose, kinds: Sequence[str] = KINDS) -> Program:
     """One of all programs."""
     kind = choose(kinds)
-    mode = choose(get_args(Mode))
+    mode: Mode = choose(get_args(Mode))
+    if mode in ("family", "forking") and Fork not in offered(kind):
+        mode = choose(("alone", "shared"))
     changes, machine = draw_variant(choose) if kind == "linux" else ({}, needed(kind))
     threads = 1 if mode == "alone" else choose((2, 3, 4))
-    if mode in ("alone", "processes") and kind == "linux" and choose((False, True)):
+    if mode in ("family", "forking") and "tlb" not in machine and choose((False, True)):
+        machine = {**machine, **PCID}
+    if mode in DETERMINED and kind == "linux" and choose((False, True)):
         changes = {**changes, "limits": {"max_map_count": choose((3, 5, 8))}}
     parts = choose((NEAR, NEAR, NEAR, FAR))
+    always = {Touch, Fork, SwitchMm}
     can = [each for each in DRAWN if each in offered(kind)]
-    does = [each for each in can if each is Touch or choose((True, False))]  # so that some come often
+    does = [each for each in can if each in always or choose((True, False))]  # so that some come often
     draws = [draw for each in does for draw in DRAWN[each]]
-    if mode in ("apart", "shared"):  # where VMAs end, and the heap, belong to all threads
+    if mode != "family":
+        left_out = FAMILY_DRAWS if mode != "forking" else FAMILY_DRAWS[1:]
+        draws = [draw for draw in draws if draw not in left_out]
+    if mode not in DETERMINED:  # where VMAs end, and the heap, belong to all threads
         draws = [draw for draw in draws if draw not in (draw_mremap, draw_brk)]
-    if mode == "shared":
-        left_out = {draw_anywhere, *choose(((), FILE_DRAWS, FILE_DRAWS))}
+    if mode in RACING:
+        left_out = (draw_anywhere, *choose(((), FILE_DRAWS, FILE_DRAWS)))
         draws = [draw for draw in draws if draw not in left_out]
 
-    where: list[range] = threads * [SHARED] if mode == "shared" else parts[:threads]
-    if mode == "processes":
+    at_once = mode == "family" and choose((True, False))
+    if at_once:
+        draws = [draw for draw in draws if draw not in FILE_DRAWS]
+    where: list[range] = parts[:threads]
+    if mode == "shared" or (mode == "forking" and choose((True, False))):
+        where = threads * [SHARED]
+    elif mode in ("processes", "family"):
         where = threads * [parts[1]]
-    longest = 16 if mode == "alone" else 8
+    turns = mode in ("processes", "family")
+    longest = 16 if mode in ("alone", "family") else 8
 
     def operations(part: range) -> list[Operation]:
         return [choose(draws)(choose, part) for _ in range(choose(range(longest)))]
 
     rounds: list[list[list[Operation]]] = []
-    for _ in range(choose((2, 4, 6) if mode == "processes" else (1, 2, 3))):
-        runs = [choose(range(threads))] if mode == "processes" else range(threads)
+    for _ in range(choose((2, 4, 6) if turns else (1, 2, 3))):
+        alone = turns and not (at_once and choose((True, False)))
+        runs = [choose(range(threads))] if alone else range(threads)
         rounds.append([operations(where[each]) if each in runs else [] for each in range(threads)])
     if choose((True, True, False)):  # all is mapped to begin with
         opening: list[list[Operation]] = [[Mmap(len(part), part.start)] for part in where]
-        rounds.insert(0, opening[:1] if mode == "shared" else opening)
+        if mode in ("family", "forking"):  # and shared from then on
+            opening[0] += [Touch(where[0][:9]), *([Fork()] if mode == "family" else [])]
+        rounds.insert(0, opening if mode in ("apart", "processes") or where[0] != where[-1] else opening[:1])
     return Program(
         kind,
         mode,
@@ -335,77 +379,3 @@ def draw_program(choose: Choose, kinds: Sequence[str] = KINDS) -> Program:
         changes=changes,
         machine=machine,
     )
-
-
-BROADCAST: dict[str, Any] = {
-    "tlb": {
-        "pcid": True,
-        "switch": "50 ns",
-        "broadcast": {"issue": "20 ns", "pages_per_issue": 8, "sync": "600 ns"},
-    }
-}
-LARGE: dict[str, Any] = {"memory": {"size_per_socket": "16 GiB"}}
-LLFREE: dict[str, Any] = {
-    "page_allocator": "llfree",
-    "llfree": {
-        "tree_pages": 64,
-        **dict.fromkeys(("get", "put", "huge_get", "huge_put", "reserve"), "10 cycles"),
-    },
-}
-
-
-def draw_variant(choose: Choose) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A Linux with some position of each switch: what is changed in its file and in its machine's."""
-    for _ in range(4):
-        changes: dict[str, Any] = {
-            "switches": {name: choose(values) for name, values in positions(Switches).items()},
-            **{name: choose(values) for name, values in positions(LinuxSpec).items()},
-            "flush": {"concurrent": choose((True, False))},
-        }
-        machine: dict[str, Any] = {}
-        if choose(("ipi", "ipi", "broadcast")) == "broadcast":
-            changes["flush"] |= {"method": "broadcast", "broadcast_from": choose((1, 2, 4))}
-            machine = BROADCAST
-        if changes["page_allocator"] == "llfree":
-            changes |= LLFREE
-        try:
-            design("linux", changes)
-        except ValidationError:  # what excludes each other
-            continue
-        return changes, machine
-    return {}, {}
-
-
-@cache
-def positions(spec: type[Spec]) -> dict[str, Sequence[Any]]:
-    """What each key of *spec* that names one of some things, or says yes or no, may be."""
-    found: dict[str, Sequence[Any]] = {}
-    for name, key in spec.model_fields.items():
-        strategies = [mark.registry.names() for mark in key.metadata if isinstance(mark, OneOf)]
-        if key.annotation is bool:
-            found[name] = (True, False)
-        elif get_origin(key.annotation) is Literal:
-            found[name] = get_args(key.annotation)
-        elif strategies:
-            found[name] = strategies[0]
-    return found
-
-
-@cache
-def offered(kind: str) -> frozenset[type[Operation]]:
-    """The operations of a design."""
-    return operations_of(design(kind))
-
-
-@cache
-def needed(kind: str) -> Mapping[str, Any]:
-    """What the machine has to have for a design: memory for the large chunks of shipped ones, broadcasts."""
-    if kind in KINDS:
-        return {}
-    small = MachineSpec.model_validate(raw_spec())
-    return LARGE if design(kind).refuses(small) is None else LARGE | BROADCAST
-
-
-def shipped() -> list[str]:
-    """The design files that come with the simulator and describe whole kernels, not benches of parts."""
-    return [name for name in presets.names("design") if Mprotect in offered(name)]

@@ -82,8 +82,8 @@ class Past:
             for event in self.events
         )
 
-    def versions(self, moment: float) -> set[int]:
-        """What may be read at *moment*."""
+    def versions(self, begin: float, end: float) -> set[int]:
+        """What may be read at some moment between *begin* and *end*."""
         clears = [each for each in self.events if any(each.clears(state) for state in self._reachable())]
         changes = [
             *((each.moment, self._seen(each, clears), True, each.version) for each in self.writes),
@@ -91,9 +91,9 @@ class Past:
         ]
         return {
             version
-            for begin, end, _, version in [(-1.0, -1.0, True, self.version), *changes]
-            if begin <= moment
-            and not any(sure and end < later and over < moment for later, over, sure, _ in changes)
+            for since, until, _, version in [(-1.0, -1.0, True, self.version), *changes]
+            if since <= end
+            and not any(sure and until < later and over < begin for later, over, sure, _ in changes)
         }
 
     def _seen(self, write: Write, clears: list[Event]) -> float:
@@ -153,8 +153,19 @@ class History:
         if write:
             past.writes.append(Write(now, version))
             return
-        allowed = past.versions(now)
+        allowed = past.versions(now, now)
         assert version in allowed, f"page {page:#x} reads version {version}, and may read {sorted(allowed)}"
+
+    def was(self, page: int, state: State, version: int | None, since: int, until: int) -> None:
+        """A child has *page* like this from a fork that ran from *since* to *until*; else as `rests`."""
+        past = self.pages.setdefault(page, Past(None, 0))
+        states = past.states(since, until)
+        assert state in states, f"a child's page {page:#x} has rights {state}, and may have {states}"
+        if version is not None:
+            allowed = past.versions(since, until)
+            assert version in allowed, (
+                f"a child's page {page:#x} is version {version}, and may be {sorted(allowed)}"
+            )
 
     def rests(self, page: int, state: State, version: int | None) -> None:
         """No thread runs: *page* is in *state*, and would be read as *version* (None: nobody can).
@@ -165,7 +176,7 @@ class History:
         states = past.states(now, now)
         assert state in states, f"page {page:#x} ends with rights {state}, and may have {states}"
         if version is not None:
-            allowed = past.versions(now)
+            allowed = past.versions(now, now)
             assert version in allowed, f"page {page:#x} ends as version {version}; may be {sorted(allowed)}"
         self.pages[page] = Past(state, version or 0)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from oracle.contents import Contents
-from oracle.model import ZEROS, Process, covers
+from oracle.model import ZEROS, Process, covers, tables_over
 from sim.designs.base import Kernel
 from sim.mm import LEVELS, ZERO_FRAME
 
@@ -18,6 +18,10 @@ class Side:
 
     space: Any
     model: Process
+
+    def vmas(self) -> list[tuple[int, int]]:
+        """Where the kernel's VMAs begin and end."""
+        return [(each.start, each.end) for each in self.space.mappings()]
 
 
 def mappings(side: Side) -> None:
@@ -34,6 +38,10 @@ def entries(side: Side, contents: Contents) -> None:
         its = side.model.pages[page]
         if its.frame is None and its.file is not None:  # fault-around: what was there may be mapped
             its.frame = its.file.frames.get(its.index)
+        elif its.frame is None and its.perhaps_zeros:
+            its.frame = ZEROS
+    for its in side.model.pages.values():
+        its.perhaps_zeros = False
     expected = {page: its for page, its in side.model.pages.items() if its.frame is not None}
     assert found.keys() == expected.keys(), f"present is {_difference(found, expected)}"
     for page, its in expected.items():
@@ -94,6 +102,17 @@ def tables(side: Side, *, exactly: bool) -> None:
         assert found == side.model.tables, f"tables are {_difference(found, side.model.tables)}"
     for table in found:
         assert covers(table, side.model.pages), f"the table {table} is left where nothing is mapped"
+
+
+def forked(parent: Side, child: Side) -> None:
+    """The child has tables for its pages, and no others than the parent; the model takes them over."""
+    if parent.model.moved:
+        return
+    model = child.model
+    needed = {each for page, its in model.pages.items() if its.frame for each in tables_over(page)}
+    found = {(table.level, table.base) for table in child.space.root.tables() if table.level < LEVELS}
+    assert needed <= found <= parent.model.tables, f"a child has the tables {found}"
+    model.tables = found
 
 
 def _pairs(sides: Iterable[Side]) -> Iterable[tuple[int, Any]]:

@@ -11,18 +11,31 @@ from random import Random
 from typing import Any
 
 import pytest
-from kernels import LEAF
+from kernels import LEAF, Process
 
 from oracle import draw_program, failure
 from sim.designs.cortenmm import cursor as cortenmm_cursor
-from sim.designs.linux import anon, fault, file_fault, madvise, modify, mprotect, munmap, truncate
+from sim.designs.linux import (
+    anon,
+    fault,
+    file_fault,
+    fork,
+    madvise,
+    modify,
+    mprotect,
+    munmap,
+    truncate,
+)
+from sim.designs.linux import exit as linux_exit
 from sim.designs.linux.gather import Gather
 from sim.designs.linux.lru import Lru
 from sim.designs.linux.mm import LinuxMm
+from sim.designs.linux.space import LinuxSpace
+from sim.designs.linux.vma import VmFlags
 from sim.designs.linux.vma_locks.rwsem import RwSemVmaLock
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import WRITE, LazyFlush, Present, SynchronousFlush
+from sim.mm import WRITE, Fork, LazyFlush, Present, SynchronousFlush
 from sim.mm.page_table import PageTablePage
 
 SOON = 1000
@@ -115,9 +128,9 @@ def test_is_an_mprotect_that_misses_a_leaf_caught(monkeypatch: pytest.MonkeyPatc
 
 
 def test_is_a_madvise_that_skips_the_last_page_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    dontneed = madvise._dontneed
-    monkeypatch.setattr(
-        madvise, "_dontneed", lambda mm, cpu, vma, start, end: dontneed(mm, cpu, vma, start, end - 1)
+    dontneed = madvise._VISITS["dontneed"]
+    monkeypatch.setitem(
+        madvise._VISITS, "dontneed", lambda mm, cpu, vma, start, end: dontneed(mm, cpu, vma, start, end - 1)
     )
     assert caught("linux")
 
@@ -208,6 +221,109 @@ def test_is_a_file_that_forgets_who_maps_it_caught(monkeypatch: pytest.MonkeyPat
 
 def test_is_shared_memory_that_stays_after_its_last_mapping_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(munmap, "let_go", nothing)
+    assert caught("linux")
+
+
+# -- Linux: fork and exit ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unaided(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The invariants of the kernel's state are not looked at: the model alone has to see it."""
+    monkeypatch.setattr(Process, "verify", lambda process: None)
+
+
+@pytest.mark.usefixtures("unaided")
+def test_is_a_fork_that_lets_the_parent_write_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = fork._copy_entry
+
+    def unprotected(*arguments: Any) -> Steps[None]:
+        yield from copy(*arguments)
+        arguments[-1].copy_on_write = arguments[-1].special
+
+    monkeypatch.setattr(fork, "_copy_entry", unprotected)
+    assert "version" in caught("linux")
+
+
+@pytest.mark.usefixtures("unaided")
+def test_is_a_fork_without_a_flush_of_the_parent_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    handler: Any = LinuxSpace.operations[Fork]
+    flush = SynchronousFlush.flush
+    forking: list[Cpu] = []
+
+    def forks(mm: Any, cpu: Cpu, asked: Fork) -> Any:
+        forking.append(cpu)
+        child = yield from handler(mm, cpu, asked)
+        forking.remove(cpu)
+        return child
+
+    def flushes(self: Any, cpu: Cpu, *arguments: Any, **named: Any) -> Steps[None]:
+        return nothing() if cpu in forking else flush(self, cpu, *arguments, **named)
+
+    monkeypatch.setattr(LinuxSpace, "operations", {**LinuxSpace.operations, Fork: forks})
+    monkeypatch.setattr(SynchronousFlush, "flush", flushes)
+    assert "may still write page" in caught("linux")
+
+
+@pytest.mark.usefixtures("unaided")
+def test_is_a_write_to_a_page_that_the_child_still_maps_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    def alone(mm: Any, cpu: Cpu, entry: Present) -> Steps[None]:
+        entry.copy_on_write = False
+        return
+        yield
+
+    monkeypatch.setattr(anon, "_alone", alone)
+    assert "version" in caught("linux")
+
+
+def test_is_a_fork_that_misses_the_last_page_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = fork._copy_table
+
+    def misses(mm: Any, child: Any, cpu: Cpu, source: PageTablePage, page: int, stop: int) -> Steps[None]:
+        return copy(mm, child, cpu, source, page, stop - 1)
+
+    monkeypatch.setattr(fork, "_copy_table", misses)
+    assert "present" in caught("linux")
+
+
+def test_is_a_child_that_inherits_locked_memory_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Keeps:
+        LOCKED = LOCKONFAULT = VmFlags.NONE
+
+    monkeypatch.setattr(fork, "VmFlags", Keeps)
+    assert caught("linux")
+
+
+def test_is_a_fork_that_lets_others_map_meanwhile_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    duplicate = fork._dup_mmap
+
+    def unlocked(mm: Any, child: Any, cpu: Cpu) -> Steps[None]:
+        yield from mm.write_unlock(cpu)
+        yield from duplicate(mm, child, cpu)
+        yield from mm.write_lock(cpu)
+
+    monkeypatch.setattr(fork, "_dup_mmap", unlocked)
+    assert caught("linux")
+
+
+@pytest.mark.usefixtures("unaided")
+def test_is_an_exit_that_leaves_a_page_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    zap = linux_exit.zap
+
+    def leaves(mm: Any, cpu: Cpu, vma: Any, start: int, end: int, gather: Gather) -> Steps[None]:
+        return zap(mm, cpu, vma, start, end - 1, gather)
+
+    monkeypatch.setattr(linux_exit, "zap", leaves)
+    assert "frames are in use" in caught("linux")
+
+
+def test_is_an_exit_that_leaves_a_file_mapped_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linux_exit, "unlink_files", nothing)
+    assert caught("linux")
+
+
+def test_is_an_exec_that_keeps_the_old_memory_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fork, "exit_mmap", nothing)
     assert caught("linux")
 
 

@@ -26,7 +26,8 @@ from oracle import (
     shipped,
     shrunk,
 )
-from oracle.programs import DRAWN, NOT_DRAWN, offered
+from oracle.programs import DRAWN, NOT_DRAWN
+from oracle.variants import offered
 from sim.mm import READ, READ_WRITE
 
 EVERY_KIND = pytest.mark.parametrize("kind", KINDS)

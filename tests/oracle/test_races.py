@@ -26,7 +26,8 @@ def write(past: History, version: int) -> None:
 
 
 def readable(past: History) -> set[int]:
-    return past.pages[BASE].versions(past.now())
+    now = past.now()
+    return past.pages[BASE].versions(now, now)
 
 
 def states(past: History) -> set[int | None]:
@@ -87,6 +88,22 @@ def test_may_a_refused_operation_have_done_its_work_or_not() -> None:
     assert states(past) == {READ, READ_WRITE}
     past.drop(past.begin(Munmap(BASE, 1)))
     assert states(past) == {READ, READ_WRITE}
+
+
+def test_has_a_child_what_was_there_while_the_fork_ran() -> None:
+    past = history()
+    begin = past.now()
+    write(past, 2)
+    end = past.now()
+    write(past, 3)
+    past.was(BASE, READ_WRITE, 1, begin, end)
+    past.was(BASE, READ_WRITE, 2, begin, end)
+    with pytest.raises(AssertionError, match=r"is version 3, and may be \[1, 2\]"):
+        past.was(BASE, READ_WRITE, 3, begin, end)
+    with pytest.raises(AssertionError, match=r"is version 1, and may be \[2\]"):
+        past.was(BASE, READ_WRITE, 1, end, end)
+    with pytest.raises(AssertionError, match="has rights 1"):
+        past.was(BASE, READ, 2, begin, end)
 
 
 def test_does_a_page_at_rest_begin_anew() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from machines import NS, RWSEM, Body, SmallMachine, run, small_machine
+import pytest
+from machines import NS, RWSEM, SIBLINGS, Body, run, small_machine
 
-from sim.engine import Probe, Steps
-from sim.engine.probe import LineView
-from sim.hardware import Cpu
+from sim.engine import Steps
+from sim.hardware import Cpu, Machine
 from sim.sync import SCHED, QueueNodes, RwSem, RwSemTuning, Scheduler
 
 US = 1000 * NS
@@ -17,8 +18,8 @@ US = 1000 * NS
 class Bench:
     """A semaphore, its scheduler, and the order in which threads got the lock."""
 
-    def __init__(self, handoff_after: int = 4000 * US, listeners: Sequence[Probe] = ()) -> None:
-        self.machine = small_machine(listeners=listeners)
+    def __init__(self, handoff_after: int = 4000 * US) -> None:
+        self.machine = small_machine()
         self.scheduler = Scheduler(self.machine)
         self.lock = RwSem(
             "semaphore",
@@ -146,96 +147,56 @@ def test_does_a_sleeper_woken_before_it_sleeps_not_sleep() -> None:
         assert len(bench.entered) == 2
 
 
-# -- what the head of the OSQ polls --------------------------------------------------------------------------
+SIDE_BY_SIDE = [*range(8), *range(16, 24)]
+"""Eight cores' two threads each, on machines with the changes `SIBLINGS`."""
 
 
-class Reads(Probe):
-    """Which lines cpu 1 fetches for reading, and when."""
+@pytest.mark.parametrize("one_line", [False, True])
+@pytest.mark.parametrize(
+    ("change", "cpus"),
+    [(None, range(16)), ({"coherence": {"probe": 0.4}}, range(16)), (SIBLINGS, SIDE_BY_SIDE)],
+    ids=["plain", "probe", "siblings"],
+)
+def test_is_nobody_forgotten_among_writers_that_downgrade(
+    one_line: bool, change: dict[str, Any] | None, cpus: Sequence[int]
+) -> None:
+    """As threads map and unmap, beside faults: a release that wakes nobody shows as a deadlock.
 
-    def __init__(self) -> None:
-        self.seen: list[tuple[str, int]] = []
-        self.machine: SmallMachine | None = None
-
-    def line_transfer(
-        self, line: LineView, cpu: int, source: int, distance: str, cost: int, exclusive: bool
-    ) -> None:
-        if cpu == 1 and not exclusive:
-            assert self.machine is not None
-            self.seen.append((line.name, self.machine.engine.now))
-
-    def of(self, start: int, end: int) -> list[str]:
-        return [name for name, when in self.seen if start <= when < end]
-
-
-def polled(holder: str, until: int) -> Reads:
-    """What cpu 1, a spinner, loads while cpu 0 is the *holder* and cpu 2 writes to either line in turn."""
-    reads = Reads()
-    bench = Bench(listeners=[reads])
-    reads.machine = bench.machine
-
-    def meddles(cpu: Cpu) -> Steps[None]:
-        for line in (bench.lock.count, bench.lock.owner_line, bench.lock.count):
-            cpu.work(2 * US, "user")
-            yield from line.prefetch_write(cpu)
-
-    make = bench.writer if holder == "writer" else bench.reader
-    bench.run({0: make(0, until), 1: bench.writer(1 * US, 0), 2: meddles})
-    assert [cpu for cpu, _ in bench.entered] == [0, 1]
-    return reads
+    Holds are as long as a spinner's patience, so that some sleep and some spin.
+    """
+    for seed in range(40):
+        jostle(small_machine(change, ties="shuffle", seed=seed), one_line, cpus)
 
 
-def test_does_the_head_poll_the_owner_line_only_while_a_writer_runs() -> None:
-    """A fault's prefetch of count, or a reader's RMW, does not disturb it, and it does not disturb them."""
-    reads = polled("writer", until=8 * US)
-    assert reads.of(2 * US, 4 * US) == []  # count is written at 2 us,
-    assert reads.of(4 * US, 8 * US) == ["owner"]  # the owner line at 4 us, count again at 6 us
+def jostle(machine: Machine, one_line: bool, cpus: Sequence[int]) -> None:
+    draw = machine.engine.stream("what")
+    count = machine.line("count")
+    owner = count if one_line else machine.line("owner")
+    tuning = RwSemTuning.model_validate({**RWSEM, "spin_on_readers": "3 us", "handoff_after": "40 us"})
+    lock = RwSem("semaphore", count, owner, QueueNodes(machine, "osq"), Scheduler(machine), "lock", tuning)
 
-
-def test_does_the_head_poll_both_lines_while_readers_hold_the_lock() -> None:
-    reads = polled("reader", until=8 * US)
-    assert reads.of(2 * US, 4 * US) == ["count"]
-    assert reads.of(4 * US, 6 * US) == ["owner"]
-    assert reads.of(6 * US, 8 * US) == ["count"]
-
-
-def test_does_the_head_look_at_count_between_the_two_stores_of_a_release() -> None:
-    """The owner is cleared first: the spinner takes a copy of count, which the releaser takes back."""
-    reads = Reads()
-    bench = Bench(listeners=[reads])
-    reads.machine = bench.machine
-    holders: list[int] = []
-
-    def releases(cpu: Cpu) -> Steps[None]:
-        yield from bench.lock.write_lock(cpu)
-        cpu.work(5 * US, "inside")
+    def holds(cpu: Cpu) -> Steps[None]:
+        cpu.work(draw.choice([0, 1, 4]) * US, "inside")
         yield cpu.take_pending()
-        yield from bench.lock.owner_line.store(cpu)
-        bench.lock._owner = None
-        cpu.work(2 * US, "inside")  # the kernel does both at once
-        yield cpu.take_pending()
-        holders.append(bench.lock.count.sharers)
-        yield from bench.lock.write_unlock(cpu)
 
-    def faults(cpu: Cpu) -> Steps[None]:
-        cpu.work(3 * US, "user")
-        yield from bench.lock.count.prefetch_write(cpu)
+    def body(cpu: Cpu) -> Steps[None]:
+        for _ in range(6):
+            kind = draw.choice(["map", "unmap", "unmap", "fault", "first fault"])
+            yield from count.read(cpu)  # other fields lie on its line
+            if kind in ("map", "unmap"):
+                yield from lock.write_lock(cpu)
+                yield from holds(cpu)
+                yield from count.store(cpu)
+                if kind == "map":
+                    yield from lock.write_unlock(cpu)
+                    continue
+                yield from lock.write_downgrade(cpu)
+            elif kind == "fault":
+                yield from lock.read_lock(cpu)
+            elif not (yield from lock.read_trylock(cpu)):
+                continue
+            yield from holds(cpu)
+            yield from lock.read_unlock(cpu)
 
-    bench.run({0: releases, 1: bench.writer(1 * US, 0), 2: faults})
-    assert reads.of(3 * US, 5 * US) == []
-    assert reads.of(5 * US, 7 * US) == ["owner", "count"]
-    assert holders == [0b110]  # cpu 1 has a copy when count is about to be written
-    assert "count" in reads.of(7 * US, 9 * US)
-
-
-def test_does_the_head_go_on_polling_while_a_sleeper_has_claimed_the_lock() -> None:
-    """HANDOFF is set and the owner NULL: it stays in the OSQ until the sleeper has come and gone."""
-    bench = Bench(handoff_after=5 * US)
-    bench.run(
-        {
-            0: bench.reader(0, 39 * US),
-            1: bench.writer(1 * US, 5 * US),  # goes to sleep after its patience with the reader
-            **{cpu: bench.writer(40 * US, 3 * US, turns=8) for cpu in range(2, 6)},
-        }
-    )
-    assert len(bench.entered) == 2 + 4 * 8
-    assert bench.machine.tally.sleeps <= 3  # the claimant's, none of the spinners
+    run(machine, dict.fromkeys(cpus, body))
+    assert (lock.writer, lock.readers) == (None, 0)

@@ -231,7 +231,7 @@ def test_does_a_full_channel_hold_its_sender_up() -> None:
         {"who": "first", "steps": [{"send": "c"}]},
         {"who": "others", "measured": False, "steps": [{"receive": "c"}, {"compute": "40 us"}]},
     ]
-    window = {"warm_up": "400 us", "length": "4 ms"}
+    window = {"warm_up": "200 us", "length": "1 ms"}
 
     def rate(**channel: Any) -> float:
         spec = workload(channels={"c": channel}, roles=roles, requests=None, window=window)

@@ -20,7 +20,8 @@ def test_do_threads_of_another_socket_zero_bound_memory_over_the_link() -> None:
         measured = measure(workload(memory=memory), "linux", threads=12, machine=link)
         return measured.breakdown_ns_per_op["zero"]
 
-    assert zeroing({"bind": 0}) > 3 * zeroing("first-touch")
+    # Four of twelve threads sit on the other socket, and what is zeroed for page tables counts as well.
+    assert zeroing({"bind": 0}) > 2 * zeroing("first-touch")
 
 
 @pytest.mark.parametrize(

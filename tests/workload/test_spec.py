@@ -10,7 +10,7 @@ from plain import plan, workload
 from pydantic import ValidationError
 
 from sim.quantities import CycleCost
-from sim.workload.step_spec import MmapStep, TouchStep
+from sim.workload.place_spec import MmapStep, TouchStep
 
 
 def test_does_a_placement_overlay_key_by_key() -> None:

@@ -32,9 +32,10 @@ from sim.mm import (
 )
 from sim.workload import Budget, foresee, never_works
 from sim.workload.layout import Slots
+from sim.workload.place_spec import MmapStep, RangeStep
 from sim.workload.placed import placed_action
 from sim.workload.rehearsal import rehearse
-from sim.workload.step_spec import MmapStep, RangeStep, Step
+from sim.workload.step_spec import Step
 from sim.workload.thread import Refused, Worker
 
 BASE = 1 << 20

@@ -15,14 +15,21 @@ from sim.workload import Budget, Measurement, WorkloadSpec, foresee, simulate
 
 NAMES = [
     "context_switch1",
+    "fallocate1",
+    "fallocate2",
     "malloc1",
     "malloc2",
     "mmap1",
+    "mmap2",
     "page_fault1",
+    "page_fault2",
+    "page_fault3",
     "pft-one-vma",
     "pthread_mutex1",
     "pthread_mutex2",
+    "tlb_flush1",
     "tlb_flush2",
+    "tlb_flush3",
 ]
 SHORT = {
     "workload.window.warm_up": "8 requests",
@@ -32,7 +39,7 @@ SHORT = {
 
 
 class Calls(Probe):
-    """What is asked of address spaces from the start of the threads on."""
+    """What is asked of the kernel from the start of the threads on, and how often it flushes."""
 
     def __init__(self) -> None:
         self.counted: Counter[str] = Counter()
@@ -42,6 +49,9 @@ class Calls(Probe):
 
     def operation_begins(self, cpu: object, operation: Any) -> None:
         self.counted[operation.name] += 1
+
+    def flush(self, cpu: object, pages: int) -> None:
+        self.counted["flush"] += 1
 
 
 def spec(name: str, changes: dict[str, Any] | None = None) -> WorkloadSpec:
@@ -96,9 +106,19 @@ def test_does_each_run_with_one_task_and_with_two(name: str, placement: str) -> 
         ("mmap1", "munmap", 1),
         ("malloc1", "mmap", 1),
         ("malloc1", "touch", 1),
+        ("mmap2", "mmap of a file", 1),
+        ("mmap2", "munmap", 1),
         ("page_fault1", "touch", 1),
+        ("page_fault2", "touch", 1),
+        ("page_fault3", "touch", 1),
+        ("tlb_flush1", "madvise", 1),
+        ("tlb_flush1", "touch", 2),
         ("tlb_flush2", "madvise", 1),
         ("tlb_flush2", "touch", 2),
+        ("tlb_flush3", "madvise", 1),
+        ("tlb_flush3", "touch", 2),
+        ("fallocate1", "fallocate", 1),
+        ("fallocate2", "fallocate", 1),
         ("pft-one-vma", "touch", 1),
     ],
 )
@@ -141,6 +161,57 @@ def test_are_mappings_of_all_tasks_of_mmap1_one_after_the_other_in_their_process
         run("mmap1", placement, 8).breakdown_ns_per_op for placement in ("threads", "processes")
     )
     assert threads["lock: mmap_lock"] > 20 * processes["lock: mmap_lock"]
+
+
+def test_does_page_fault2_copy_what_page_fault3_maps() -> None:
+    private, shared = (
+        run(name, changes=SHORT).breakdown_ns_per_op for name in ("page_fault2", "page_fault3")
+    )
+    assert private["copy"] > 0 < private["allocate"]
+    assert shared.get("copy", 0) == 0 == shared.get("allocate", 0)
+    assert private["page cache"] > 0 < shared["page cache"]
+
+
+@pytest.mark.parametrize("name", ["page_fault2", "page_fault3", "tlb_flush1", "tlb_flush3"])
+def test_is_the_file_in_memory_before_the_first_round(name: str) -> None:
+    """Nothing is zeroed: neither new pages of the file nor those that a write copies to."""
+    assert run(name, changes=SHORT).breakdown_ns_per_op.get("zero", 0) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "flushes", "faults"), [("tlb_flush1", 31 / 16, 2), ("tlb_flush3", 1, 17 / 16)]
+)
+def test_what_a_page_of_tlb_flush_takes_where_reads_map_16_pages(
+    name: str, flushes: float, faults: float
+) -> None:
+    """Each page is given back and read, which is a fault.
+
+    15 of 16 pages were mapped by the read before: a private write copies such a page and flushes the old
+    one, a shared write goes through. The first of the 16 has nothing to flush, and faults in either case.
+    """
+    calls = Calls()
+    changes = {"workload.window.warm_up": "0 requests", "workload.window.staggered": False}
+    found = run(name, changes=changes, probe=calls)
+    assert calls.counted["flush"] == pytest.approx(flushes * 256, abs=2)
+    entries = (
+        run(each, changes=changes).breakdown_ns_per_op["fault entry"] for each in (name, "page_fault3")
+    )
+    assert next(entries) / next(entries) == pytest.approx(faults, rel=0.02)
+    assert found.operations == 256
+
+
+def test_is_the_file_of_fallocate1_cut_off_after_128_calls() -> None:
+    calls = Calls()
+    changes = {"workload.window.warm_up": "0 requests", "workload.window.length": "512 requests"}
+    run("fallocate1", changes=changes | {"workload.window.staggered": False}, probe=calls)
+    assert calls.counted["fallocate"] // 128 == calls.counted["ftruncate"] == 4
+
+
+def test_has_each_task_a_file_of_its_own() -> None:
+    """Threads fault side by side: no line of a file goes from one to the other."""
+    one, two = (run("page_fault3", "threads", tasks, SHORT) for tasks in (1, 2))
+    for activity in ("page cache", "lock: page"):
+        assert two.breakdown_ns_per_op[activity] == pytest.approx(one.breakdown_ns_per_op[activity], rel=0.05)
 
 
 @pytest.mark.slow

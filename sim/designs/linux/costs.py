@@ -67,6 +67,14 @@ class Costs(Spec):
     """Add a page: its charge, the xarray, counters; without zeroing."""
     i_mmap: Cost
     """Insert a VMA into the interval tree of its file, or remove it."""
+    fork: Cost
+    """copy_process, without the address space: a task, its stack, files and signals."""
+    fork_page: Cost
+    """Copy one PTE: write-protect, counters."""
+    execve: Cost
+    """execve, without the address spaces: the program's file, its header, the stack with its arguments."""
+    exit: Cost
+    """do_exit, without the address space."""
     table_alloc: Cost
     """Allocate and initialise a page-table page, without zeroing."""
     table_free: Cost

@@ -15,7 +15,7 @@ from sim.designs.linux.anon import add_to_lru, anon_vma_prepare, written_entry
 from sim.designs.linux.page_cache import inode_of
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import PAGE_TABLE, SLOTS, BusError, PageTablePage, Present, slot_of
+from sim.mm import PAGE_TABLE, SLOTS, BusError, OutOfMemory, PageTablePage, Present, slot_of
 
 if TYPE_CHECKING:
     from sim.designs.linux.mm import LinuxMm
@@ -98,7 +98,7 @@ def _write_private(
     frame = yield from mm.pages.allocate(cpu)
     try:
         cached = yield from _locked_page(mm, cpu, vma, page)
-    except Exception:
+    except (BusError, OutOfMemory):
         yield from mm.pages.free(cpu, frame)
         raise
     yield from mm.copy_into(cpu, frame, cached)

@@ -22,9 +22,6 @@ from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import SYSCALL, Errno, Munmap, OutOfMemory, beyond_user_memory
 
-_UNLINK_BATCH = 8
-"""struct unlink_vma_file_batch."""
-
 
 def munmap(mm: LinuxMm, cpu: Cpu, asked: Munmap) -> Steps[Errno | None]:
     """munmap(2). It is no error that nothing is mapped there."""
@@ -112,7 +109,7 @@ def _complete(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> Steps[None]:
         yield from zap(mm, cpu, vma, vma.start, vma.end, gather)
     for vma in vmas:
         yield from mm.unlink_anon_vmas(cpu, vma)
-    yield from _unlink_files(mm, cpu, vmas)
+    yield from unlink_files(mm, cpu, vmas)
     floor, ceiling = hole_around(mm, start, end)
     yield from free_pgtables(mm, cpu, start, end, floor, ceiling, gather)
     yield from tlb_finish_mmu(mm, cpu, gather)
@@ -121,12 +118,13 @@ def _complete(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> Steps[None]:
         yield from remove_vma(mm, cpu, vma)
 
 
-def _unlink_files(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> Steps[None]:
-    """unlink_file_vma_batch_process: up to eight VMAs of one file, side by side, at a time."""
+def unlink_files(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> Steps[None]:
+    """unlink_file_vma_batch_process: some VMAs of one file, side by side, at a time."""
+    most = mm.kernel.spec.limits.unlink_batch
     batch: list[Vma] = []
     for vma in [*vmas, None]:
         file = vma.area.file if vma is not None else None
-        if batch and (file is not batch[0].area.file or len(batch) == _UNLINK_BATCH):
+        if batch and (file is not batch[0].area.file or len(batch) == most):
             yield from inode_of(batch[0]).change_mappings(mm, cpu, gone=batch)
             batch = []
         if vma is not None and file is not None:
@@ -138,5 +136,5 @@ def remove_vma(mm: LinuxMm, cpu: Cpu, vma: Vma) -> Steps[None]:
     if vma.area.file is not None:
         inode = inode_of(vma)
         yield from inode.count_users(cpu)  # fput
-        yield from let_go(cpu, inode)
+        yield from let_go(mm.kernel, cpu, inode)
     yield from mm.free_vma(cpu, vma)

@@ -214,13 +214,17 @@ class PageCache:
     def __init__(self, kernel: LinuxKernel) -> None:
         self._kernel = kernel
         self._numbers = count(1)
-        self.inodes: list[Inode] = []
+        self.inodes: dict[Inode, None] = {}
 
     def create(self, cpu: Cpu, name: str, pages: int, *, kept: bool = True) -> Inode:
         """A new file with nothing but holes."""
         inode = Inode(self._kernel, cpu, f"{name} {next(self._numbers)}", pages, kept=kept)
-        self.inodes.append(inode)
+        self.inodes[inode] = None
         return inode
+
+    def evict(self, inode: Inode) -> None:
+        """*inode* has no name, no mapping and no page any more."""
+        self.inodes.pop(inode, None)  # another of its VMAs may have come first
 
     def fill(self, cpu: Cpu, inode: Inode) -> None:
         """All pages of *inode* are there, on the LRU lists, in no time. Raises `OutOfMemory`."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from sim.designs.linux.brk import brk
+from sim.designs.linux.exit import exit_
 from sim.designs.linux.fault import user_fault
+from sim.designs.linux.fork import exec_, fork
 from sim.designs.linux.madvise import madvise
 from sim.designs.linux.mincore import mincore
 from sim.designs.linux.mlock import mlock, munlock
@@ -19,6 +21,9 @@ from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import (
     Brk,
+    Exec,
+    Exit,
+    Fork,
     Handlers,
     Madvise,
     Mincore,
@@ -54,6 +59,9 @@ class LinuxSpace(LinuxMm):
         Munlock: munlock,
         Mincore: mincore,
         Msync: msync,
+        Fork: fork,
+        Exec: exec_,
+        Exit: exit_,
     }
 
     def perform(self, cpu: Cpu, operation: Operation) -> Steps[Any]:

@@ -56,6 +56,8 @@ class Limits(Spec):
     """Pages in a cpu's list above which frees go back to the buddy allocator."""
     fault_around: PositiveInt
     """Pages that a read of a file maps at once, those around it (fault_around_bytes)."""
+    unlink_batch: PositiveInt
+    """VMAs of one file that munmap takes out of i_mmap under one lock (since 6.10; before, one)."""
     gather_pages: PositiveInt
     """Pages that are unmapped before they are flushed and freed (mmu_gather)."""
     max_map_count: PositiveInt

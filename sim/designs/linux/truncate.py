@@ -66,10 +66,11 @@ def ftruncate(kernel: LinuxKernel, cpu: Cpu, asked: Ftruncate) -> Steps[Errno | 
     return None
 
 
-def let_go(cpu: Cpu, inode: Inode) -> Steps[None]:
+def let_go(kernel: LinuxKernel, cpu: Cpu, inode: Inode) -> Steps[None]:
     """The last mapping of a file without a name is gone: shmem_evict_inode."""
-    if not inode.kept and not inode.mapped_by and inode.frames:
+    if not inode.kept and not inode.mapped_by:
         yield from inode.remove(cpu, sorted(inode.frames))
+        kernel.page_cache.evict(inode)
 
 
 def _unmap_behind(cpu: Cpu, inode: Inode, pages: int) -> Steps[None]:

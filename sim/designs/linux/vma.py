@@ -166,10 +166,11 @@ class Vma:
         self.start, self.end = start, end
 
     def adopt(self, anon_vma: AnonVma, link: SlabObject) -> None:
-        """Its first page is about to be made (__anon_vma_prepare)."""
+        """The pages that it gets from now on belong to *anon_vma*, which is new (__anon_vma_prepare, and
+        anon_vma_fork, where the chain has those of the parent already)."""
         self.anon_vma = anon_vma
-        self.chain = (anon_vma,)
-        self.links = [link]
+        self.chain = (*self.chain, anon_vma)
+        self.links.append(link)
         anon_vma.users = 1
 
     def inherit(self, other: Vma) -> bool:

@@ -37,9 +37,9 @@ class SynchronousFlush:
     flushed while the targets are at it, without it before they are asked.
 
     A cpu that loads another space takes its bit out of mm_cpumask. Since 6.14 (`trim_every`) it leaves it
-    there, and saves two writes of a shared line if it comes back. The bit goes with the first flush after
-    *trim_every*, which interrupts all such cpus; so does every flush that frees tables, and nothing comes of
-    that. Left out: the line of the mask in these handlers.
+    there, and saves two writes of a shared line if it comes back. The bit goes with the next interrupt, which
+    finds another space loaded: that of the first flush after *trim_every*, or of one that frees tables. Left
+    out: the line of the mask in these handlers.
     """
 
     __slots__ = (
@@ -72,7 +72,7 @@ class SynchronousFlush:
         self._next_trim = machine.engine._now + (ways.trim_every or 0)
         self._active: dict[Cpu, int] = {}
         self._asid_on: dict[Cpu, int] = {}
-        self._gone: dict[Cpu, None] = {}
+        self._gone: dict[Cpu, bool] = {}  # idle cpus that have left for init_mm: is their bit still set?
         self._mask = mask
         self.generation = 0
 
@@ -156,13 +156,12 @@ class SynchronousFlush:
     def _targets(self, cpu: Cpu, generation: int, *, lazy: bool) -> list[Cpu]:
         """The other cpus to ask; those that are not asked flush when they come back."""
         targets = []
-        leaves_mask = self._ways.trim_every is None
         for other in self._active:
             if other is cpu:
                 continue
             if not other.tlb.stale:
                 self._gone.pop(other, None)  # it has been back
-            if other.in_kernel_wait and (not lazy or (leaves_mask and other in self._gone)):
+            if other.in_kernel_wait and (not lazy or self._gone.get(other) is False):
                 other.tlb.stale = True
                 self._active[other] = generation
             else:
@@ -175,20 +174,23 @@ class SynchronousFlush:
         if left and self._machine.engine._now > self._next_trim:  # should_trim_cpumask
             assert self._ways.trim_every is not None
             self._next_trim = self._machine.engine._now + self._ways.trim_every
-            self._left.clear()
             return left
         return left if freed_tables else []
 
     def _flush_local(self, cpu: Cpu, pages: Sequence[int] | None, generation: int, *, remote: bool) -> int:
         """`flush_tlb_func`, of everything where *pages* is None: returns its cost."""
         seen = self._active.get(cpu)
-        if seen is None or seen >= generation:  # the cpu has left the space, or is up to date
+        if seen is None:  # the cpu has left the space: cpumask_clear_cpu
+            self._left.pop(cpu, None)
             return 0
-        if remote and cpu.in_kernel_wait and cpu in self._gone:
-            self._active[cpu] = generation
+        if remote and cpu.in_kernel_wait and cpu in self._gone:  # the same
+            self._gone[cpu] = False
+            self._active[cpu] = max(seen, generation)
+            return 0
+        if seen >= generation:  # it is up to date
             return 0
         if remote and cpu.in_kernel_wait:  # switch_mm_irqs_off(init_mm)
-            self._gone[cpu] = None
+            self._gone[cpu] = self._ways.trim_every is not None
             cpu.tlb.stale = True
         elif pages is not None and seen == generation - 1 == self.generation - 1:
             self._active[cpu] = generation

@@ -123,6 +123,10 @@ class VmaIndex(ABC):
     def split(self, cpu: Cpu, vma: Vma, upper: Vma) -> Steps[None]:
         """Store *upper* over the end of *vma*, which now ends where *upper* starts."""
 
+    @abstractmethod
+    def destroy(self, cpu: Cpu) -> Steps[None]:
+        """All VMAs leave it, and its nodes are freed at once: the process has ended."""
+
     def _list(self, vma: Vma) -> int:
         """Put *vma* into the sorted list; returns where."""
         index = bisect_right(self._starts, vma.start)

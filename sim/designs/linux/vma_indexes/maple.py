@@ -75,8 +75,11 @@ class MapleTree(VmaIndex):
         self._cache = site.slabs.maple_node
         self._slab_cost = site.slabs.cost
         self._spare: list[SlabObject] = []
-        line = site.machine.line("maple node", cpu.socket, owner=cpu.id, lines=_NODE_LINES)
-        self._root = _Node(line, 0, None)
+        self._root = self._empty_root(cpu)
+
+    def _empty_root(self, cpu: Cpu) -> _Node:
+        line = self._machine.line("maple node", cpu.socket, owner=cpu.id, lines=_NODE_LINES)
+        return _Node(line, 0, None)
 
     def nodes(self) -> int:
         def count(node: _Node) -> int:
@@ -146,6 +149,18 @@ class MapleTree(VmaIndex):
         path = self._link(vma)
         self._spread(vma)
         yield from self._publish(cpu, path)
+
+    def destroy(self, cpu: Cpu) -> Steps[None]:
+        """__mt_destroy, when no reader is left (mt_clear_in_rcu)."""
+        self._starts.clear()
+        self._vmas.clear()
+        going, self._root = [self._root], self._empty_root(cpu)
+        while going:
+            node = going.pop()
+            going += node.children
+            if node.memory is not None:
+                cpu.work(self._slab_cost.free, VMA_WORK)
+                yield from self._cache.release(cpu, node.memory, now=True)
 
     def remove(self, cpu: Cpu, vma: Vma) -> Steps[None]:
         yield from self._walk(cpu, vma.start)
@@ -218,7 +233,7 @@ class MapleTree(VmaIndex):
         else:
             yield from self.root_line.store(cpu, VMA_WORK)
         if self._spare:
-            yield from self._destroy(cpu)
+            yield from self._free_spare(cpu)
 
     # -- the end state --------------------------------------------------------------------------------------
 
@@ -278,10 +293,10 @@ class MapleTree(VmaIndex):
                 if len(self._spare) > 1:
                     cpu.work(self._slab_cost.alloc, VMA_WORK)
         except OutOfMemory:
-            yield from self._destroy(cpu)
+            yield from self._free_spare(cpu)
             raise
 
-    def _destroy(self, cpu: Cpu) -> Steps[None]:
+    def _free_spare(self, cpu: Cpu) -> Steps[None]:
         """mas_destroy: give back what was preallocated and is left."""
         while self._spare:
             cpu.work(self._slab_cost.free, VMA_WORK)

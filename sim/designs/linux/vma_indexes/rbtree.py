@@ -44,6 +44,15 @@ class RbTree(VmaIndex):
         self._nodes: dict[Vma, Node] = {}
         self._cache = self.cache(self.root_line, site.cost)
 
+    def destroy(self, cpu: Cpu) -> Steps[None]:
+        self._starts.clear()
+        self._vmas.clear()
+        self._nodes.clear()
+        self._tree = AugmentedTree()
+        self._cache = self.cache(self.root_line, self._cost)
+        return
+        yield
+
     # -- searching ------------------------------------------------------------------------------------------
 
     def find(self, cpu: Cpu, page: int) -> Steps[Vma | None]:

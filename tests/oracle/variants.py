@@ -1,0 +1,118 @@
+"""The kernels that take part: designs that are shipped, Linux with its switches thrown at random."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, Literal, Protocol, TypeVar, get_args, get_origin
+
+from kernels import KINDS, design
+from machines import raw_spec
+from pydantic import ValidationError
+
+from oracle.model import Rules
+from sim.designs import OneOf, operations_of
+from sim.designs.linux import LinuxKernel
+from sim.designs.linux.mmap import FIRST_PAGE, HIGHEST_PAGE
+from sim.designs.linux.spec import LinuxSpec, Switches
+from sim.files import presets
+from sim.hardware import MachineSpec
+from sim.mm import Mprotect, Operation
+from sim.quantities import Spec
+
+T = TypeVar("T")
+
+
+class Choose(Protocol):
+    """One of some things."""
+
+    def __call__(self, things: Sequence[T], /) -> T: ...
+
+
+PCID: dict[str, Any] = {"tlb": {"pcid": True, "switch": "50 ns"}}
+BROADCAST: dict[str, Any] = {
+    "tlb": {
+        **PCID["tlb"],
+        "broadcast": {"issue": "20 ns", "pages_per_issue": 8, "sync": "600 ns"},
+    }
+}
+LARGE: dict[str, Any] = {"memory": {"size_per_socket": "16 GiB"}}
+LLFREE: dict[str, Any] = {
+    "page_allocator": "llfree",
+    "llfree": {
+        "tree_pages": 64,
+        **dict.fromkeys(("get", "put", "huge_get", "huge_put", "reserve"), "10 cycles"),
+    },
+}
+
+
+def draw_variant(choose: Choose) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A Linux with some position of each switch: what is changed in its file and in its machine's."""
+    for _ in range(4):
+        changes: dict[str, Any] = {
+            "switches": {name: choose(values) for name, values in positions(Switches).items()},
+            **{name: choose(values) for name, values in positions(LinuxSpec).items()},
+            "flush": {"concurrent": choose((True, False))},
+        }
+        machine: dict[str, Any] = {}
+        if choose(("ipi", "ipi", "broadcast")) == "broadcast":
+            changes["flush"] |= {"method": "broadcast", "broadcast_from": choose((1, 2, 4))}
+            machine = BROADCAST
+        if changes["page_allocator"] == "llfree":
+            changes |= LLFREE
+        try:
+            design("linux", changes)
+        except ValidationError:  # what excludes each other
+            continue
+        return changes, machine
+    return {}, {}
+
+
+@cache
+def positions(spec: type[Spec]) -> dict[str, Sequence[Any]]:
+    """What each key of *spec* that names one of some things, or says yes or no, may be."""
+    found: dict[str, Sequence[Any]] = {}
+    for name, key in spec.model_fields.items():
+        strategies = [mark.registry.names() for mark in key.metadata if isinstance(mark, OneOf)]
+        if key.annotation is bool:
+            found[name] = (True, False)
+        elif get_origin(key.annotation) is Literal:
+            found[name] = get_args(key.annotation)
+        elif strategies:
+            found[name] = strategies[0]
+    return found
+
+
+@cache
+def offered(kind: str) -> frozenset[type[Operation]]:
+    """The operations of a design."""
+    return operations_of(design(kind))
+
+
+@cache
+def needed(kind: str) -> Mapping[str, Any]:
+    """What the machine has to have for a design: memory for the large chunks of shipped ones, broadcasts."""
+    if kind in KINDS:
+        return {}
+    small = MachineSpec.model_validate(raw_spec())
+    return LARGE if design(kind).refuses(small) is None else LARGE | BROADCAST
+
+
+def shipped() -> list[str]:
+    """The design files that come with the simulator and describe whole kernels, not benches of parts."""
+    return [name for name in presets.names("design") if Mprotect in offered(name)]
+
+
+def rules_of(kernel: object) -> Rules:
+    """What the model has to know of *kernel*."""
+    if not isinstance(kernel, LinuxKernel):
+        return Rules(zero_page=False, holes_end_mprotect=False, frees_tables=False, kernel_dirties=None)
+    return Rules(
+        zero_page=True,
+        holes_end_mprotect=True,
+        frees_tables=True,
+        kernel_dirties=True,
+        area=(FIRST_PAGE, HIGHEST_PAGE),
+        memory=kernel.total_pages,
+        max_map_count=kernel.spec.limits.max_map_count,
+    )
