@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from machines import NS, run
+from machines import HIT, NS, run
 from vma_bench import END, Bench, fill, follow, step, steps_of
 
 from sim.designs.linux.activities import VMA_WORK
@@ -107,6 +108,60 @@ def test_which_vmas_overlap_a_range_and_which_border_on_it() -> None:
     before, after = bench.tree.neighbours(15, 20)
     assert (before and before.start, after and after.start) == (10, 20)
     assert bench.tree.neighbours(16, 19) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("ranges", "store", "copied"),
+    [
+        ([(0, 10), (20, 30)], lambda bench: bench.insert(10, 20), False),  # wr_exact_fit
+        ([(0, 10), (20, 30)], lambda bench: bench.insert(10, 15), True),  # a range more
+        ([(0, 10), (20, 30)], lambda bench: bench.insert(12, 15), True),
+        ([(0, 10), (20, 30)], lambda bench: bench.extend(0, 0, 15, absorb=False), False),  # wr_slot_store
+        ([(0, 10), (20, 30)], lambda bench: bench.extend(1, 15, 30, absorb=False), False),
+        ([(0, 10), (20, 30)], lambda bench: bench.extend(0, 0, 20, absorb=False), True),  # the gap is gone
+        ([(0, 10), (10, 30)], lambda bench: bench.extend(0, 0, 30, absorb=True), True),
+        ([(0, 10), (10, 30)], lambda bench: bench.move_boundary(0, 5), False),
+        ([(0, 10), (10, 30)], lambda bench: bench.split(0, 5), True),
+        ([(0, 10), (10, 20), (20, 30)], lambda bench: bench.remove(1), False),
+        ([(0, 10), (10, 20), (25, 30)], lambda bench: bench.remove(1), True),
+    ],
+)
+def test_which_stores_copy_the_leaf(
+    ranges: list[tuple[int, int]], store: Callable[[MapleBench], Steps[None]], copied: bool
+) -> None:
+    """mas_wr_store_type: those after which it has as many ranges as before do not."""
+    bench = MapleBench()
+
+    def body(cpu: Cpu) -> Steps[None]:
+        for start, end in ranges:
+            yield from bench.insert(start, end)
+        line, in_use = bench.tree._root.line, bench.tree.nodes()
+        yield from store(bench)
+        assert (bench.tree._root.line is not line) == copied
+        assert bench.tree.nodes() == in_use
+
+    run(bench.machine, {0: body})
+    bench.check()
+
+
+def test_is_the_parent_told_of_another_widest_gap() -> None:
+    """A store in place writes to the leaf, and to its parent if the widest gap in the leaf is another."""
+    bench = MapleBench()
+
+    def body(cpu: Cpu) -> Steps[None]:
+        yield from bench.insert(0, 5)
+        for number in range(1, 12):
+            yield from bench.insert(10 * number + 5, 10 * number + 10)  # the widest gap is the first one
+        assert len(bench.tree._path(0)) == 2
+        times = []
+        for index, start in ((2, 24), (1, 14)):
+            before = cpu.spent[VMA_WORK]
+            yield from bench.extend(index, start, bench.expected[index][1], absorb=False)
+            times.append(cpu.spent[VMA_WORK] - before)
+        assert times[1] - times[0] == HIT
+
+    run(bench.machine, {0: body})
+    bench.check()
 
 
 def test_does_a_store_leave_readers_of_the_old_leaf_a_dead_line() -> None:

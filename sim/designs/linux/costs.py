@@ -41,6 +41,8 @@ class Costs(Spec):
     """Search in one node of the VMA index: a maple node, or a VMA of the rb-tree or its cache."""
     tree_store: Cost
     """Maple tree: allocate and fill a new leaf, swing the parent's slot. Rb-tree: link or unlink a VMA."""
+    tree_slot: Cost
+    """Maple tree: a store that writes slots and pivots of a leaf in place."""
     tree_split: Cost
     """Maple tree: the same for a store that splits or joins nodes, on top. Rb-tree: each rotation."""
     vma_alloc: Cost

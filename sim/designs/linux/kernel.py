@@ -105,7 +105,13 @@ class LinuxKernel(Kernel):
         for cpu in self.machine.cpus:
             waiting = int(draw() * self.spec.limits.lru_batch)
             self.lru.boot(cpu, self.pages.boot(cpu, waiting, draw))
-        self.slabs.boot(draw)
+        self.slabs.boot(draw, self._where_the_last_one_ended())
+
+    def _where_the_last_one_ended(self) -> Cpu:
+        """The cpu that ran the exit of the process before: beside the first one, where its main thread was
+        woken when the others had ended (select_idle_sibling looks for a cpu that shares their cache)."""
+        first, *others = self.machine.cpus
+        return next((cpu for cpu in others if cpu.cluster == first.cluster and cpu.core != first.core), first)
 
     def new_process(self, cpu: Cpu) -> LinuxSpace:
         return LinuxSpace(self, cpu)

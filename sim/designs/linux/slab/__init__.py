@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sim.designs.linux.rcu import TreeRcu
     from sim.designs.linux.slab.spec import CacheSpec
-    from sim.hardware import Machine
+    from sim.hardware import Cpu, Machine
     from sim.mm import Allocator, Reference
     from sim.sync import QueueNodes
 
@@ -67,10 +67,10 @@ class SlabCaches:
     def __iter__(self) -> Iterator[KmemCache]:
         return iter(self._all)
 
-    def boot(self, draw: Callable[[], float]) -> None:
+    def boot(self, draw: Callable[[], float], ended: Cpu) -> None:
         """Before anything runs: every cache comes to a state of every day."""
         for cache in self._all:
-            cache.boot(draw)
+            cache.boot(draw, ended)
 
     def references(self) -> Iterator[Reference]:
         """The frames of all slabs."""

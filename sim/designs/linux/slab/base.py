@@ -174,10 +174,11 @@ class KmemCache(ABC):
         yield from self.free(cpu, thing)
 
     @abstractmethod
-    def boot(self, draw: Callable[[], float]) -> None:
+    def boot(self, draw: Callable[[], float], ended: Cpu) -> None:
         """Before anything runs: come to a state of every day, at levels that *draw* chooses.
 
-        It takes no time.
+        What is free belonged to a process that has *ended*, on that cpu, which freed all that it had. It
+        takes no time.
         """
 
     # -- the end state --------------------------------------------------------------------------------------

@@ -56,6 +56,7 @@ class Slab:
         "_lines",
         "_maker",
         "_objects",
+        "_used",
         "cache",
         "frame",
         "free",
@@ -68,9 +69,11 @@ class Slab:
         "node",
     )
 
-    def __init__(self, cache: Cache, frame: int, node: int, home: int, maker: int = MEMORY) -> None:
+    def __init__(
+        self, cache: Cache, frame: int, node: int, home: int, maker: int = MEMORY, *, used: bool = False
+    ) -> None:
         """All objects are free. *node* is the one whose list it is put on, *home* the socket of its memory;
-        cpu *maker* has just linked its objects."""
+        cpu *maker* has just linked its objects or, if they are *used*, used and freed all of them."""
         self.cache = cache
         self.frame = frame
         self.node = node
@@ -82,6 +85,7 @@ class Slab:
         self.live = 0
         self.meta = cache.machine.line(f"struct slab of {cache.name}", home, owner=maker)
         self._maker = maker
+        self._used = used
         self._lines: dict[int, CacheLine] = {}
         self._objects: dict[int, SlabObject] = {}
 
@@ -118,9 +122,9 @@ class Slab:
         return line
 
     def _first_owner(self, line: int) -> int:
-        """Who has line number *line* before it is used: who linked the objects, if a link lies in it."""
-        if self._maker == MEMORY:
-            return MEMORY
+        """Who has line number *line* at first: who used the objects, or linked them, if a link lies in it."""
+        if self._used or self._maker == MEMORY:
+            return self._maker
         stride, pointer = self.cache.stride, self.cache.pointer
         index = max(0, (line * LINE_BYTES - pointer + stride - 1) // stride)
         return self._maker if (index * stride + pointer) // LINE_BYTES == line else MEMORY

@@ -256,24 +256,24 @@ class SheafCache(Slub):
 
     # -- before and after a run -----------------------------------------------------------------------------
 
-    def boot(self, draw: Callable[[], float]) -> None:
+    def boot(self, draw: Callable[[], float], ended: Cpu) -> None:
         """Beside what the slabs hold, each cpu's sheaves and each node's barn are at some level."""
-        super().boot(draw)
+        super().boot(draw, ended)
         for cpu in self.machine.cpus:
             own = self.sheaves[cpu.id]
-            own.main = self._boot_sheaf(cpu, int(draw() * (self._capacity + 1)))
-            own.spare = self._boot_sheaf(cpu, int(draw() * 2) * self._capacity)
+            own.main = self._boot_sheaf(cpu, int(draw() * (self._capacity + 1)), ended)
+            own.spare = self._boot_sheaf(cpu, int(draw() * 2) * self._capacity, ended)
         for number, barn in enumerate(self.barns):
             local = [cpu for cpu in self.machine.cpus if self.node_of(cpu) == number]
             for each in range(int(draw() * (self._most + 1))):
                 if local:
-                    barn.full.append(self._boot_sheaf(local[each % len(local)], self._capacity))
+                    barn.full.append(self._boot_sheaf(local[each % len(local)], self._capacity, ended))
             barn.empty = int(draw() * (self._most + 1))
 
-    def _boot_sheaf(self, cpu: Cpu, count: int) -> Sheaf:
+    def _boot_sheaf(self, cpu: Cpu, count: int, ended: Cpu) -> Sheaf:
         sheaf: Sheaf = []
         while len(sheaf) < count:
-            slab = self._add(cpu, self.pages.reserve(cpu, self.order), -1)
+            slab = self._add(cpu, self.pages.reserve(cpu, self.order), ended, used=True)
             fitting = min(self.per_slab, count - len(sheaf))
             slab.inuse, slab.free = self.per_slab, []
             sheaf += [slab.at(index) for index in range(fitting)]

@@ -151,12 +151,13 @@ class Slub(KmemCache):
         """new_slab."""
         frame = yield from self.pages.allocate(cpu, self.order)
         cpu.work(self.cost.new_slab + self.per_slab * self.cost.new_object, SLAB)
-        return self._add(cpu, frame, cpu.id)
+        return self._add(cpu, frame, cpu)
 
-    def _add(self, cpu: Cpu, frame: int, maker: int) -> Slab:
+    def _add(self, cpu: Cpu, frame: int, maker: Cpu, *, used: bool = False) -> Slab:
         topology = self.machine.spec.topology
         node = self.pages.node(cpu, frame)
-        slab = Slab(self, frame, topology.visible_node(node), topology.socket_of_node(node), maker)
+        home = topology.socket_of_node(node)
+        slab = Slab(self, frame, topology.visible_node(node), home, maker.id, used=used)
         self.slabs[frame] = slab
         return slab
 
@@ -277,28 +278,29 @@ class Slub(KmemCache):
 
     # -- before and after a run -----------------------------------------------------------------------------
 
-    def boot(self, draw: Callable[[], float]) -> None:
+    def boot(self, draw: Callable[[], float], ended: Cpu) -> None:
         """Each cpu has a slab and some partial ones, and each node as many more as it has cpus, at most.
 
-        A part of each is free, and the rest belongs to what ran before. No cache has the lines of what is
-        free: it was last used too long ago.
+        A part of each is free, and the rest belongs to what still runs.
         """
         for cpu in self.machine.cpus:
             own = self.own[cpu.id]
-            self._load(own, self._boot_slab(cpu, draw))
-            own.partial = [self._boot_slab(cpu, draw) for _ in range(int(draw() * (self.cpu_partial + 1)))]
+            self._load(own, self._boot_slab(cpu, draw, ended))
+            own.partial = [
+                self._boot_slab(cpu, draw, ended) for _ in range(int(draw() * (self.cpu_partial + 1)))
+            ]
         for number, node in enumerate(self.nodes):
             local = [cpu for cpu in self.machine.cpus if self.node_of(cpu) == number]
             for cpu in local[: int(draw() * (len(local) + 1))]:
-                slab = self._boot_slab(cpu, draw)
+                slab = self._boot_slab(cpu, draw, ended)
                 slab.listed = slab.node == number
                 if slab.listed:
                     node.partial[slab] = None
                 else:
                     self.own[cpu.id].partial.append(slab)
 
-    def _boot_slab(self, cpu: Cpu, draw: Callable[[], float]) -> Slab:
-        slab = self._add(cpu, self.pages.reserve(cpu, self.order), -1)
+    def _boot_slab(self, cpu: Cpu, draw: Callable[[], float], ended: Cpu) -> Slab:
+        slab = self._add(cpu, self.pages.reserve(cpu, self.order), ended, used=True)
         slab.inuse = int(draw() * self.per_slab)
         slab.free = slab.free[: self.per_slab - slab.inuse]
         slab.live = (1 << slab.inuse) - 1

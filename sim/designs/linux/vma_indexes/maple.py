@@ -1,15 +1,20 @@
-"""The maple tree that indexes VMAs (lib/maple_tree.c, 6.13): nodes that are copied, not changed.
+"""The maple tree that indexes VMAs (lib/maple_tree.c, 6.13): nodes that are copied where their ranges change.
 
-A leaf holds up to 16 ranges, gaps included; an inner node up to 10 children. A store in RCU mode writes a new
-copy of the leaf and swings the parent's slot; a leaf that overflows splits, one that runs empty joins its
-neighbour, and the parent is copied too. Each node is 256 bytes, four cache lines that move together.
+A leaf holds up to 16 ranges, gaps included; an inner node up to 10 children. In RCU mode a store
+(mas_wr_store_type)
+
+    leaves as many ranges as there were     writes them in place: a gap filled, a boundary moved
+    makes more of them, or fewer            writes a new copy of the leaf and swings the parent's slot
+    overfills the leaf, or empties it       splits it, or joins its neighbour; the parent is copied, too
+
+Each node is 256 bytes, four cache lines that move together.
 
 The tree here has the nodes, their lines and their occupancy. The order of VMAs is one sorted list beside it.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from itertools import zip_longest
 from math import inf
@@ -145,6 +150,12 @@ class MapleTree(VmaIndex):
 
     def insert(self, cpu: Cpu, vma: Vma) -> Steps[None]:
         yield from self._walk(cpu, vma.start)
+        below, above = self._around(vma.start)
+        if below == vma.start and above == vma.end:  # wr_exact_fit
+            gaps = self._widest_on_path(vma.start)
+            self._link(vma)
+            yield from self._change(cpu, vma.start, gaps)
+            return
         yield from self._preallocate(cpu, vma.start, ranges=2)
         path = self._link(vma)
         self._spread(vma)
@@ -164,11 +175,21 @@ class MapleTree(VmaIndex):
 
     def remove(self, cpu: Cpu, vma: Vma) -> Steps[None]:
         yield from self._walk(cpu, vma.start)
+        below, above = self._around(vma.start)
+        if below == vma.start and above == vma.end:  # wr_exact_fit
+            gaps = self._widest_on_path(vma.start)
+            self._unlink(vma)
+            yield from self._change(cpu, vma.start, gaps)
+            return
         yield from self._preallocate(cpu, vma.start, gone=1)
         yield from self._publish(cpu, self._unlink(vma))
 
     def extend(self, cpu: Cpu, vma: Vma, start: int, end: int, *absorbed: Vma) -> Steps[None]:
         yield from self._walk(cpu, start)
+        below, above = self._around(vma.start)
+        if not absorbed and (above is None or end < above) and (start == vma.start or below < start):
+            yield from self._stretch(cpu, vma, start, end)
+            return
         yield from self._preallocate(cpu, vma.start, ranges=1, gone=1 + len(absorbed))
         left = [self._unlink(each)[-1] for each in (vma, *absorbed)]
         vma.reach(start, end)
@@ -181,20 +202,40 @@ class MapleTree(VmaIndex):
 
     def move_boundary(self, cpu: Cpu, lower: Vma, upper: Vma, at: int) -> Steps[None]:
         yield from self._walk(cpu, min(at, upper.start))
-        yield from self._preallocate(cpu, lower.start)
+        gaps = self._widest_on_path(lower.start)
         for node in self._path(upper.start):
             node.low = min(node.low, at)
         self._starts[bisect_right(self._starts, upper.start) - 1] = at
         lower.end = at
         upper.reach(at, upper.end)
         self._spread(lower)
-        yield from self._publish(cpu, self._path(lower.start))
+        yield from self._change(cpu, lower.start, gaps)  # wr_slot_store
 
     def split(self, cpu: Cpu, vma: Vma, upper: Vma) -> Steps[None]:
         yield from self._walk(cpu, upper.start)
         yield from self._preallocate(cpu, vma.start, ranges=1)
         vma.end = upper.start
         yield from self._publish(cpu, self._link(upper))
+
+    def _stretch(self, cpu: Cpu, vma: Vma, start: int, end: int) -> Steps[None]:
+        """wr_slot_store: *vma* takes a part of the gap before or behind it."""
+        gaps = self._widest_on_path(vma.start)
+        self._unlink(vma)
+        vma.reach(start, end)
+        self._link(vma)
+        self._spread(vma)
+        yield from self._change(cpu, start, gaps)
+
+    def _around(self, page: int) -> tuple[int, int | None]:
+        """In the leaf of *page*: where the VMA before the one that begins there ends, or the leaf begins, and
+        where the one behind it begins; None: there is none."""
+        leaf = self._path(page)[-1]
+        starts = [vma.start for vma in leaf.vmas]
+        first, behind = bisect_left(starts, page), bisect_right(starts, page)
+        return (
+            leaf.vmas[first - 1].end if first else leaf.low,
+            leaf.vmas[behind].start if behind < len(leaf.vmas) else None,
+        )
 
     def _link(self, vma: Vma) -> list[_Node]:
         """Put *vma* into the leaf of its first page; returns the path."""
@@ -218,6 +259,20 @@ class MapleTree(VmaIndex):
         path[-1].vmas.remove(vma)
         self._gaps_changed(vma.start)
         return path
+
+    def _change(self, cpu: Cpu, page: int, gaps: list[int]) -> Steps[None]:
+        """Write slots and pivots of the leaf of *page* in place, and in the nodes above it the widest gap
+        below them, as far as it has changed from *gaps* (mas_update_gap)."""
+        path = self._path(page)
+        cpu.work(self._cost.tree_slot, VMA_WORK)
+        yield from path[-1].line.store(cpu, VMA_WORK)
+        for parent, child, before in zip(path[-2::-1], path[:0:-1], gaps[:0:-1], strict=True):
+            if self._widest(child) == before:
+                break
+            yield from parent.line.store(cpu, VMA_WORK)
+
+    def _widest_on_path(self, page: int) -> list[int]:
+        return [self._widest(node) for node in self._path(page)]
 
     def _publish(self, cpu: Cpu, path: list[_Node]) -> Steps[None]:
         """Write the leaf's copy, make the tree point to it, mark the old leaf dead."""
