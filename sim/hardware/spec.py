@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Literal, Self
 
+from numpy import interp
 from pydantic import Field, PositiveInt, model_validator
 
 from sim.errors import RuleError
-from sim.hardware.topology import Topology
+from sim.hardware.topology import Seat, Topology
 from sim.quantities import Bandwidth, Cost, CycleCost, Duration, Frequency, Size, Spec, format_duration
 
 
@@ -291,6 +294,15 @@ class KernelSpec(Spec):
         return self
 
 
+class TurboBin(Spec):
+    """How fast cores are when few of a socket are busy."""
+
+    cores: PositiveInt
+    """Busy cores of the socket."""
+    clock: Frequency
+    """Frequency of each of them."""
+
+
 class MachineSpec(Spec):
     """One machine: topology, clock and costs."""
 
@@ -299,7 +311,10 @@ class MachineSpec(Spec):
     title: str
     """One line for lists and figures."""
     clock: Frequency
-    """Frequency of all cores; costs in cycles follow it."""
+    """Frequency of all cores when all of a socket are busy; costs in cycles follow it."""
+    turbo: list[TurboBin] = Field(default_factory=list)
+    """Faster clocks for fewer busy cores of a socket, fewest first; in between they fall evenly, down to
+    `clock` with all cores. Absent: the clock is the same under every load."""
     guest: bool
     """The kernel runs in a virtual machine."""
     topology: Topology
@@ -314,6 +329,41 @@ class MachineSpec(Spec):
     """Inter-processor interrupts."""
     kernel: KernelSpec
     """Kernel entry, scheduling and time-keeping on this machine."""
+
+    @model_validator(mode="after")
+    def _turbo_falls_to_the_clock(self) -> Self:
+        steps = self._turbo_steps()
+        for number, (fewer, more) in enumerate(pairwise(steps)):
+            if fewer[0] >= more[0] or fewer[1] < more[1]:
+                last = number == len(self.turbo) - 1
+                raise RuleError(
+                    "`turbo` has more cores and slower clocks from one entry to the next, "
+                    "and then all cores at `clock`",
+                    {
+                        f"turbo[{number}].cores": f"less than {more[0]}",
+                        f"turbo[{number}].clock": f"at least {'`clock`' if last else 'the next one'}",
+                    },
+                )
+        return self
+
+    def _turbo_steps(self) -> list[tuple[int, int]]:
+        """Busy cores of a socket and their clock, up to all of them."""
+        topology = self.topology
+        steps = [(step.cores, step.clock) for step in self.turbo]
+        return [*steps, (topology.cores // topology.sockets, self.clock)]
+
+    def under_load(self, seats: Iterable[Seat]) -> MachineSpec:
+        """This machine at the clock that it has while *seats* are busy and the others idle.
+
+        One clock for all of it, the mean over the busy cores, although each socket has its own.
+        """
+        if not self.turbo:
+            return self
+        busy = Counter(socket for socket, _ in {(seat.socket, seat.core) for seat in seats})
+        steps = self._turbo_steps()
+        cores, clocks = zip(*steps, strict=True)
+        total = sum(number * float(interp(number, cores, clocks)) for number in busy.values())
+        return self.model_copy(update={"clock": round(total / busy.total())})
 
     @model_validator(mode="after")
     def _farther_is_dearer(self) -> Self:

@@ -73,7 +73,8 @@ def run_once(
     seats = seats_of(plan, roles, machine.topology)
     used = list(dict.fromkeys(seats))
     others = [cpu for cpu in order_of(plan.pinning, machine.topology) if cpu not in used]
-    hardware = Machine(engine, machine, len(used), used + others)
+    busy = machine.under_load(machine.topology.seat(number) for number in used)
+    hardware = Machine(engine, busy, len(used), used + others)
     workers = [Worker(thread, hardware.cpus[used.index(seat)], engine) for thread, seat in enumerate(seats)]
     run = _Run(hardware, boot(hardware, design, plan.memory), plan, workers, roles)
     run.set_up()

@@ -27,6 +27,12 @@ DRAM_OF_3 = {
         ({"memory": {"core_read": "0 GB/s"}}, "core_read"),
         ({"topology": {"threads_per_core": 2}}, "smt_slowdown is needed"),
         ({"topology": {"smt_slowdown": 0.9}}, "greater than or equal to 1"),
+        ({"turbo": [{"cores": 8, "clock": "2 GHz"}]}, "and then all cores at `clock`"),
+        ({"turbo": [{"cores": 1, "clock": "0.9 GHz"}]}, "and then all cores at `clock`"),
+        (
+            {"turbo": [{"cores": 1, "clock": "2 GHz"}, {"cores": 2, "clock": "3 GHz"}]},
+            "more cores and slower clocks from one entry to the next",
+        ),
         ({"topology": {"numa_nodes": 3}}, "cannot be shared out evenly to NUMA nodes"),
         ({"topology": {"numa_nodes": 6}}, "cannot be shared out evenly to NUMA nodes"),
         ({"topology": {"numa_nodes": 1}}, "only a guest sees fewer nodes than sockets"),
@@ -97,3 +103,27 @@ def test_do_cpus_sit_where_the_order_says() -> None:
 
 def test_do_only_the_first_cpus_exist_when_fewer_are_online() -> None:
     assert [cpu.id for cpu in small_machine(online=3).cpus] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("seats", "clock"),
+    [
+        ([0], 3.0),
+        ([0, 1], 3.0),
+        ([0, 1, 2], 2.0),  # half way from two busy cores to all four
+        ([0, 1, 2, 3], 1.0),
+        ([4, 5], 3.0),
+        ([0, 1, 2, 3, 4], (4 * 1.0 + 3.0) / 5),
+    ],
+)
+def test_how_fast_are_so_many_busy_cores(seats: list[int], clock: float) -> None:
+    """Two sockets of four cores; one or two busy cores of a socket have three times its clock."""
+    spec = MachineSpec.model_validate(
+        raw_spec({"topology": {"clusters_per_socket": 1}, "turbo": [{"cores": 2, "clock": "3 GHz"}]})
+    )
+    assert spec.under_load(map(spec.topology.seat, seats)).clock == pytest.approx(clock * 1e9)
+
+
+def test_is_the_clock_that_of_the_file_without_turbo() -> None:
+    spec = MachineSpec.model_validate(raw_spec({}))
+    assert spec.under_load([spec.topology.seat(0)]) is spec
