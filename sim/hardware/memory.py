@@ -138,12 +138,13 @@ class MemorySystem:
             yield cpu.take_pending()  # servers are asked in the order of time
         cpu.stall(self._fill(cpu, node, self._clear), activity)
 
-    def clear_huge_page(self, cpu: Cpu, node: int, activity: str = ZERO) -> Steps[None]:
-        """Zero a 2 MiB page, a 4 KiB part after another."""
-        for _ in range(HUGE_PAGES):
+    def clear_huge_page(self, cpu: Cpu, node: int, activity: str = ZERO, *, at_once: int = 1) -> Steps[None]:
+        """Zero a 2 MiB page: so many of its 4 KiB ask for bandwidth at a time, one part after another."""
+        for _ in range(HUGE_PAGES // at_once):
             if cpu.pending:
                 yield cpu.take_pending()
-            cpu.stall(self._fill(cpu, node, self._clear_in_huge), activity)
+            queues = max(self._fill(cpu, node, self._clear_in_huge) for _ in range(at_once))
+            cpu.stall(max(queues, at_once * self._clear_in_huge), activity)
 
     def read_page(self, cpu: Cpu, node: int, activity: str) -> Steps[None]:
         """Read a 4 KiB page whose frame lies on *node*, at the bandwidth that is left on the way."""

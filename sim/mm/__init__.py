@@ -39,7 +39,7 @@ from sim.mm.flush import (
     TrackedFlush,
     make_flush,
 )
-from sim.mm.frame_table import FrameTable, FreeList, PhysicalMemory, Pool, Reference
+from sim.mm.frame_table import HUGE_ORDER, FrameTable, FreeList, PhysicalMemory, Pool, Reference
 from sim.mm.frames import MAX_ORDER, Buddy, FrameMap, OutOfMemory, Room, out_of_memory, size_of
 from sim.mm.invariants import BrokenInvariant
 from sim.mm.operations import (
@@ -85,6 +85,7 @@ __all__ = [
     "EXECUTE",
     "FAULT_ENTRY",
     "FIRST_TOUCH",
+    "HUGE_ORDER",
     "LEVELS",
     "LOCK_PAGE_TABLE",
     "MAX_ORDER",

@@ -48,6 +48,10 @@ def effect(asked: Operation, process: Process, told: Any = None) -> Any:
     raise NotImplementedError(f"the model does not know {asked.name}")
 
 
+HUGE: Final = 512
+"""Pages of 4 KiB in a huge one."""
+
+
 def _outside(at: int, pages: int) -> bool:
     return at < 0 or pages < 0 or at + pages > USER
 
@@ -188,13 +192,18 @@ def _split_limit(process: Process, asked: Mprotect) -> int:
 def madvise(asked: Madvise, process: Process, told: Any = None) -> Errno | None:
     """The pages go and the range stays mapped. It goes on behind holes, and says that there were some.
 
-    It ends where memory is locked.
+    It ends where memory is locked. Whether pages may be huge nobody can see.
     """
     if asked.pages == 0:
         return None
     if asked.pages < 0:
         return Errno.EINVAL
     pages = list(process.mapped(asked.at, asked.at + asked.pages))
+    if asked.advice in ("hugepage", "nohugepage"):
+        limit = process.rules.max_map_count
+        if process.vmas is not None and limit is not None and limit < 100:
+            raise Undetermined
+        return None if len(pages) == asked.pages else Errno.ENOMEM
     for page in pages:
         if process.pages[page].locked:
             return Errno.EINVAL
@@ -267,6 +276,8 @@ def mremap(asked: Mremap, process: Process, told: Any = None) -> int | Errno:
         return at
     if not asked.may_move:
         return Errno.ENOMEM
+    if new_pages >= HUGE:
+        raise Undetermined  # it may be put to where a huge page may begin
     new = process.highest_gap(new_pages)
     return Errno.ENOMEM if new is None else _move(process, at, pages, new, new_pages)
 

@@ -46,6 +46,9 @@ class Rules:
     memory: int | None = None
     """More pages than this in one mapping are refused."""
     max_map_count: int | None = None
+    huge: bool = False
+    """A touch of untouched memory may bring in the 2 MiB around it; which tables and entries there are then
+    follows from where VMAs end, and the model takes it from the kernel (`resting.huge_pages`)."""
 
 
 @dataclass(eq=False)

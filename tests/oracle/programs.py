@@ -27,6 +27,7 @@ from sim.mm import (
     NOTHING,
     READ,
     READ_WRITE,
+    Advice,
     AllocatePages,
     Brk,
     CreateFile,
@@ -150,6 +151,7 @@ FAR = [
 ]
 """The same with whole leaves in two of them."""
 SHARED = range(BASE - 3, BASE + 3)
+SHARED_LEAF = range(BASE - 3, BASE + LEAF + 3)
 ANCHORS = (Mmap(1, BASE // 2), Mmap(1, BASE + 4 * LEAF))
 """So that mappings without an address stay clear of all parts, in every design."""
 
@@ -162,7 +164,10 @@ NOWHERE_TO_PROTECT = (Mprotect(BASE, 0, READ), Mprotect((1 << 35) - 1, 2, READ))
 
 
 def somewhere(choose: Choose, part: range) -> tuple[int, int]:
-    """The first page and the length of some pages of *part*: short ones, long ones and all of it."""
+    """The first page and the length of some pages of *part*: short ones, long ones, a leaf, all of it."""
+    leaf = -(-part.start // LEAF) * LEAF
+    if leaf + LEAF <= part.stop and choose((True, False, False, False)):
+        return leaf, LEAF
     where = choose(range(min(32, len(part))))
     first = part.start + where * len(part) // min(32, len(part))
     length = choose((1, 1, 1, 2, 3, 5, len(part)))
@@ -203,7 +208,8 @@ def draw_mprotect(choose: Choose, part: range) -> Operation:
 
 
 def draw_madvise(choose: Choose, part: range) -> Operation:
-    return Madvise(*somewhere(choose, part))
+    advice: Sequence[Advice] = ("dontneed", "dontneed", "dontneed", "hugepage", "nohugepage")
+    return Madvise(*somewhere(choose, part), choose(advice))
 
 
 def draw_mmap_shared(choose: Choose, part: range) -> Operation:
@@ -239,7 +245,7 @@ def draw_touch(choose: Choose, part: range) -> Operation:
 
 def draw_mremap(choose: Choose, part: range) -> Operation:
     at, pages = somewhere(choose, part)
-    to = choose((None, None, None, part.start, part.stop - 2, part.stop + 3))
+    to = choose((None, None, None, part.start, part.stop - 2, part.stop + 3, BASE + 8 * LEAF))
     return Mremap(
         at,
         choose((pages, pages, 1, 0)),
@@ -332,7 +338,8 @@ def draw_program(choose: Choose, kinds: Sequence[str] = KINDS) -> Program:
         machine = {**machine, **PCID}
     if mode in DETERMINED and kind == "linux" and choose((False, True)):
         changes = {**changes, "limits": {"max_map_count": choose((3, 5, 8))}}
-    parts = choose((NEAR, NEAR, NEAR, FAR))
+    huge = "huge_pages" in changes
+    parts = choose((NEAR, FAR, FAR, FAR) if huge else (NEAR, NEAR, NEAR, FAR))
     always = {Touch, Fork, SwitchMm}
     can = [each for each in DRAWN if each in offered(kind)]
     does = [each for each in can if each in always or choose((True, False))]  # so that some come often
@@ -351,9 +358,9 @@ def draw_program(choose: Choose, kinds: Sequence[str] = KINDS) -> Program:
         draws = [draw for draw in draws if draw not in FILE_DRAWS]
     where: list[range] = parts[:threads]
     if mode == "shared" or (mode == "forking" and choose((True, False))):
-        where = threads * [SHARED]
+        where = threads * [choose((SHARED, SHARED_LEAF)) if huge else SHARED]
     elif mode in ("processes", "family"):
-        where = threads * [parts[1]]
+        where = threads * [parts[0 if huge else 1]]
     turns = mode in ("processes", "family")
     longest = 16 if mode in ("alone", "family") else 8
 

@@ -60,6 +60,9 @@ def draw_variant(choose: Choose) -> tuple[dict[str, Any], dict[str, Any]]:
             machine = BROADCAST
         if changes["page_allocator"] == "llfree":
             changes |= LLFREE
+        thp = choose(("never", "never", "never", "never", "madvise", "always"))
+        if thp != "never":
+            changes["huge_pages"] = {"thp": thp, "use_zero_page": choose((True, False))}
         try:
             design("linux", changes)
         except ValidationError:  # what excludes each other
@@ -115,4 +118,5 @@ def rules_of(kernel: object) -> Rules:
         area=(FIRST_PAGE, HIGHEST_PAGE),
         memory=kernel.total_pages,
         max_map_count=kernel.spec.limits.max_map_count,
+        huge=kernel.spec.huge_pages.thp != "never",
     )

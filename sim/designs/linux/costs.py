@@ -57,6 +57,10 @@ class Costs(Spec):
     """handle_mm_fault, without allocation, zeroing, locks and exception entry."""
     anon_page: Cost
     """Make a page anonymous: its charge, rmap and counters."""
+    huge_page: Cost
+    """The same of a huge page, on top: the descriptors of its 511 other pages."""
+    split_huge: Cost
+    """Fill a table with the 512 entries of a huge page and take over its rmap."""
     anon_vma: Cost
     """anon_vma_prepare for the first fault of a VMA."""
     anon_vma_link: Cost

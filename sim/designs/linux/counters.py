@@ -137,9 +137,11 @@ class MmCounters:
             again["locked_vm"] += vma.pages if vma.locked else 0
             for name in _kinds(vma.area):
                 again[name] += vma.pages
-        again["pgtables_bytes"] = (len(walk.tables) - 1) * PAGE_BYTES
+        deposited = sum(entry.level > 1 for _, entry in walk.present)
+        again["pgtables_bytes"] = (len(walk.tables) - 1 + deposited) * PAGE_BYTES
         again["file_pages"] = sum(entry.frame in of_files for _, entry in walk.present)
-        again["anon_pages"] = sum(not entry.special for _, entry in walk.present) - again["file_pages"]
+        pages = sum(entry.pages for _, entry in walk.present if not entry.special)
+        again["anon_pages"] = pages - again["file_pages"]
         for name in _COUNTED:
             yield Kept(name, getattr(self, name), again[name])
 

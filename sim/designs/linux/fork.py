@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.exit import exit_mmap
+from sim.designs.linux.huge_pmd import copy_huge_pmd
 from sim.designs.linux.modify import change_file_mappings, hold_file
 from sim.designs.linux.tables import ensure_leaf_table
 from sim.designs.linux.vma import VmFlags
@@ -111,6 +112,8 @@ def _copy_pages(mm: LinuxMm, child: LinuxMm, cpu: Cpu, vma: Vma) -> Steps[None]:
         stop = min(vma.end, page - page % SLOTS + SLOTS)
         if source is not None:
             yield from _copy_table(mm, child, cpu, source, page, stop)
+        elif (huge := mm.huge_table(page)) is not None:
+            yield from copy_huge_pmd(mm, child, cpu, huge, page)
         page = stop
 
 
@@ -143,7 +146,8 @@ def _copy_entry(
     cpu.work(mm.cost.fork_page, PAGE_TABLE)
     if not entry.special:
         descriptors = mm.kernel.descriptors
-        yield from descriptors.write(cpu, entry.frame, times=2)  # folio_get, folio_dup_anon_rmap_pte
+        folio = mm.pages.in_use.head(entry.frame)
+        yield from descriptors.write(cpu, folio, times=2)  # folio_get, folio_dup_anon_rmap_pte
         mm.pages.in_use.get(entry.frame)
         if entry.frame in descriptors.of_files:
             child.stat.file_pages += 1

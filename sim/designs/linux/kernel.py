@@ -7,6 +7,8 @@ from typing import ClassVar
 
 from sim.designs.base import DesignSpec, Kernel
 from sim.designs.linux.descriptors import Descriptors
+from sim.designs.linux.huge_fault import HugeZero
+from sim.designs.linux.huge_pmd import Deposits
 from sim.designs.linux.lru import Lru
 from sim.designs.linux.page_alloc import PageAllocator
 from sim.designs.linux.page_cache import PageCache
@@ -49,7 +51,9 @@ class LinuxKernel(Kernel):
     __slots__ = (
         "contexts",
         "cost",
+        "deposits",
         "descriptors",
+        "huge_zero",
         "lru",
         "machine",
         "nodes",
@@ -90,6 +94,8 @@ class LinuxKernel(Kernel):
         )
         self.descriptors = Descriptors(machine, self.scheduler, self.pages.node)
         self.page_cache = PageCache(self)
+        self.deposits = Deposits()
+        self.huge_zero = HugeZero()
         self.lru = Lru(machine, self.pages, self.descriptors, spec.limits.lru_batch, self.cost, self.nodes)
         self._boot()
 
@@ -129,6 +135,9 @@ class LinuxKernel(Kernel):
         yield from self.lru.references()
         yield from self.slabs.references()
         yield from self.page_cache.references()
+        yield from self.deposits.references()
+        if self.huge_zero.frame is not None:
+            yield Reference(self.huge_zero.frame, "the huge page of zeros")
 
     def verify(self, loaded: Mapping[AddressSpace, Sequence[Cpu]], held: Iterable[Reference] = ()) -> None:
         structures_agree(self.lru.contradictions())

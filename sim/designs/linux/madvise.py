@@ -23,6 +23,7 @@ from typing import Final, TypeAlias
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.fault import fault_in
 from sim.designs.linux.gather import Gather, tlb_finish_mmu, tlb_gather_mmu
+from sim.designs.linux.huge_pmd import free_huge_pmd
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.modify import modify
 from sim.designs.linux.vma import Vma, VmFlags
@@ -123,6 +124,8 @@ def _free(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int) -> Steps[Errno 
         table = mm.leaf_table(page)
         if table is not None:
             yield from _free_ptes(mm, cpu, table, page, stop, gather)
+        elif (huge := mm.huge_table(page)) is not None:
+            yield from free_huge_pmd(mm, cpu, huge, page, stop, gather)
         page = stop
     yield from tlb_finish_mmu(mm, cpu, gather)
     return None
@@ -139,6 +142,8 @@ def _free_ptes(
         entry = table.get(slot)
         if not isinstance(entry, Present) or entry.special:
             continue
+        if mm.pages.in_use.head(entry.frame) in mm.pages.in_use.orders:
+            continue  # a part of a folio that would have to be split
         cpu.work(mm.cost.lazyfree_page, PAGE_TABLE)
         if entry.accessed or entry.dirty:
             yield from table.line(slot).write(cpu, PAGE_TABLE)

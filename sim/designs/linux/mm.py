@@ -20,12 +20,14 @@ from sim.mm import (
     FAULT_ENTRY,
     LEVELS,
     LOCK_PAGE_TABLE,
+    SLOTS,
     USER_PAGES,
     AddressSpace,
     Kept,
     Mapped,
     OutOfMemory,
     PageTablePage,
+    Present,
     Rights,
     Walk,
     make_flush,
@@ -41,6 +43,10 @@ if TYPE_CHECKING:
     from sim.designs.linux.slab import SlabObject
 
 LOCK_MMAP = "lock: mmap_lock"
+
+PAGES_AT_ONCE: Final = 16
+"""Parts of a huge page that are zeroed as one event: 64 KiB at a time, which any memory moves in a
+microsecond or so."""
 
 START_BRK: Final = USER_PAGES // 3 * 2
 """First page of the heap: ELF_ET_DYN_BASE, where it begins for a program that brings no data of its own
@@ -68,6 +74,7 @@ class LinuxMm(AddressSpace):
         "start_brk",
         "stat",
         "switches",
+        "thp",
         "tlb",
         "tree",
         "vma_locks",
@@ -81,6 +88,7 @@ class LinuxMm(AddressSpace):
         machine = kernel.machine
         self.cost = kernel.cost
         self.switches = kernel.spec.switches
+        self.thp = kernel.spec.huge_pages.thp
 
         def line(name: str) -> CacheLine:
             return machine.line(f"mm.{name}", cpu.socket, owner=cpu.id)
@@ -146,6 +154,11 @@ class LinuxMm(AddressSpace):
         cached = self.kernel.descriptors.of_files
         pages = iter([p for p, entry in walk.present if not entry.special and entry.frame not in cached])
         page = next(pages, None)
+        for table in walk.tables:
+            if table.level == 2:
+                huge = sum(isinstance(entry, Present) for entry in table.entries.values())
+                if huge != self.kernel.deposits.count(table):
+                    yield f"{table!r} has {huge} huge pages and {self.kernel.deposits.count(table)} tables"
         for vma in self.tree:
             if page is not None and page < vma.end and vma.anon_vma is None:
                 yield f"{vma} has page {page:#x} and no anon_vma"
@@ -308,6 +321,13 @@ class LinuxMm(AddressSpace):
         cpu.probe.frame_filled(cpu, frame, None)
         return frame
 
+    def clear_huge_page(self, cpu: Cpu, frame: int) -> Steps[None]:
+        """folio_zero_user: the 512 frames from *frame* on are zeros."""
+        node = self.pages.node(cpu, frame)
+        yield from self.machine.memory.clear_huge_page(cpu, node, at_once=PAGES_AT_ONCE)
+        for each in range(frame, frame + SLOTS):
+            cpu.probe.frame_filled(cpu, each, None)
+
     def new_copy(self, cpu: Cpu, source: int) -> Steps[int]:
         """A page with what is in frame *source*; value: its frame. Raises `OutOfMemory`."""
         frame = yield from self.pages.allocate(cpu)
@@ -331,6 +351,13 @@ class LinuxMm(AddressSpace):
         table: PageTablePage | None = self.root
         while table is not None and table.level > level:
             table = table.child(slot_of(page, table.level))
+        return table
+
+    def huge_table(self, page: int) -> PageTablePage | None:
+        """The level-2 table of *page* whose entry for it maps a huge page, if it does (pmd_trans_huge)."""
+        table = self.table_at(page, 2)
+        if table is None or table.get(slot_of(page, 2)).__class__ is not Present:
+            return None
         return table
 
     def table_lock(self, table: PageTablePage) -> QueuedSpinLock:

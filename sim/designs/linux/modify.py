@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sim.designs.linux.activities import VMA_WORK
+from sim.designs.linux.huge_pmd import adjust_trans_huge
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.page_cache import inode_of
 from sim.designs.linux.vma import AnonVma, Area, Vma, may_share
@@ -28,6 +29,7 @@ def split(mm: LinuxMm, cpu: Cpu, vma: Vma, at: int) -> Steps[Vma]:
     yield from upper.lock.start_write(cpu)
     try:
         yield from mm.anon_vma_clone(cpu, upper)
+        yield from adjust_trans_huge(mm, cpu, at)
         yield from vma.line.store(cpu, VMA_WORK)
         yield from upper.lock.mark_attached(cpu)
         yield from mm.tree.split(cpu, vma, upper)
@@ -102,6 +104,7 @@ def _join(
         yield from mm.tree.extend(cpu, keep, low, high, *gone)
     else:
         yield from vma.line.store(cpu, VMA_WORK)
+        yield from adjust_trans_huge(mm, cpu, end if keep is left else start)
         lower, upper, at = (keep, vma, end) if keep is left else (vma, keep, start)
         yield from mm.tree.move_boundary(cpu, lower, upper, at)
     yield from change_file_mappings(mm, cpu, keep, gone=gone)

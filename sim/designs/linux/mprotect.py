@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.gather import Gather, tlb_finish_mmu, tlb_gather_mmu
+from sim.designs.linux.huge_pmd import change_huge_pmd
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.modify import modify
 from sim.designs.linux.vma import Vma
@@ -99,7 +100,9 @@ def _change_protection(
         stop = min(end, page - page % SLOTS + SLOTS)
         table = mm.leaf_table(page)
         if table is None:
-            page = stop
+            huge = mm.huge_table(page)
+            if huge is None or (yield from change_huge_pmd(mm, cpu, huge, page, stop, rights, gather)):
+                page = stop
             continue
         lock = mm.table_lock(table)
         yield from lock.acquire(cpu)

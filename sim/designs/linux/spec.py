@@ -64,8 +64,18 @@ class Limits(Spec):
     """VMAs that a process may have (sysctl vm.max_map_count)."""
 
 
+class HugePages(Spec):
+    """Pages of 2 MiB, as the system was booted and set up: no release has a value of its own."""
+
+    thp: Literal["never", "madvise", "always"] = "never"
+    """Which anonymous memory gets them by itself: none, what MADV_HUGEPAGE was said of, or all
+    (/sys/kernel/mm/transparent_hugepage/enabled). khugepaged is off in any case."""
+    use_zero_page: bool = True
+    """A read of 2 MiB that nobody has written maps the huge page of zeros (use_zero_page beside it)."""
+
+
 class LinuxSpec(DesignSpec):
-    """One kernel version. Without *blocks* only single pages are allocated."""
+    """One kernel version."""
 
     switches: Switches
     """What differs between kernel versions."""
@@ -93,7 +103,9 @@ class LinuxSpec(DesignSpec):
     rcu: RcuSpec
     """Grace periods and callbacks."""
     blocks: BlockCosts | None = None
-    """Page allocator: blocks of several pages. Absent: only single pages are allocated."""
+    """Page allocator: what blocks of several pages cost beyond single ones. Absent: nothing."""
+    huge_pages: HugePages = HugePages()
+    """Pages of 2 MiB."""
     page_allocator: Literal["buddy", "llfree"] = "buddy"
     """Where pages come from: per-cpu lists over a `buddy` under zone->lock, or `llfree` instead of both."""
     llfree: LlfreeSpec | None = None

@@ -14,12 +14,22 @@ if TYPE_CHECKING:
 
 
 def ensure_leaf_table(mm: LinuxMm, cpu: Cpu, page: int) -> Steps[PageTablePage]:
-    """`ensure_table` down to level 1."""
-    return ensure_table(mm, cpu, page, 1)
+    """`ensure_table` down to level 1, where nobody maps a huge page meanwhile."""
+    table = yield from ensure_table(mm, cpu, page, 1)
+    assert table is not None
+    return table
 
 
-def ensure_table(mm: LinuxMm, cpu: Cpu, page: int, level: int) -> Steps[PageTablePage]:
-    """__pud_alloc, __pmd_alloc, __pte_alloc: make missing tables; value is the one of *level*.
+def ensure_pmd_table(mm: LinuxMm, cpu: Cpu, page: int) -> Steps[PageTablePage]:
+    """`ensure_table` down to level 2."""
+    table = yield from ensure_table(mm, cpu, page, 2)
+    assert table is not None
+    return table
+
+
+def ensure_table(mm: LinuxMm, cpu: Cpu, page: int, level: int) -> Steps[PageTablePage | None]:
+    """__pud_alloc, __pmd_alloc, __pte_alloc: make missing tables; value is the one of *level*, None where a
+    huge page stands in its place.
 
     The page is allocated before the lock is taken; whoever comes second gives his back. Raises `OutOfMemory`.
     """
@@ -29,29 +39,31 @@ def ensure_table(mm: LinuxMm, cpu: Cpu, page: int, level: int) -> Steps[PageTabl
         child = table.child(slot)
         if child is None:
             child = yield from _make_table(mm, cpu, table, page)
+            if child is None:
+                return None
         yield from table.line(slot).read(cpu, PAGE_TABLE)
         table = child
     return table
 
 
-def _make_table(mm: LinuxMm, cpu: Cpu, parent: PageTablePage, page: int) -> Steps[PageTablePage]:
+def _make_table(mm: LinuxMm, cpu: Cpu, parent: PageTablePage, page: int) -> Steps[PageTablePage | None]:
     slot = slot_of(page, parent.level)
     cpu.work(mm.cost.table_alloc, PAGE_TABLE)
     frame = yield from mm.new_zeroed_page(cpu)
     # Level-1 tables are linked under the level-2 table's split lock, upper ones under page_table_lock.
     lock = mm.table_lock(parent) if parent.level == 2 else mm.page_table_lock
     yield from lock.acquire(cpu)
-    child = parent.child(slot)
-    if child is None:
+    if parent.get(slot) is None:
         home = mm.machine.spec.topology.socket_of_node(mm.pages.node(cpu, frame))
         child = PageTablePage(mm.machine, parent.level - 1, page, frame, home, maker=cpu.id)
         yield from mm.stat.inc_nr_ptes(cpu)
         yield from parent.line(slot).store(cpu, PAGE_TABLE)
         parent.set(slot, child)
         yield from lock.release(cpu)
-    else:
-        yield from lock.release(cpu)
-        yield from mm.pages.free(cpu, frame)
+        return child
+    child = parent.child(slot)
+    yield from lock.release(cpu)
+    yield from mm.pages.free(cpu, frame)
     return child
 
 

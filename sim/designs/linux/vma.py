@@ -43,7 +43,7 @@ class VmFlags(Flag):
     LOCKONFAULT = auto()
     """With LOCKED: but nobody has brought them in."""
     HUGEPAGE = auto()
-    """Huge pages are welcome (MADV_HUGEPAGE). There are none yet."""
+    """Huge pages are welcome (MADV_HUGEPAGE)."""
     NOHUGEPAGE = auto()
     """They are not (MADV_NOHUGEPAGE)."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sim.designs.linux.huge_pmd import zap_huge_pmd
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import PAGE_TABLE, SLOTS, PageTablePage, Present, slot_of
@@ -25,7 +26,8 @@ def zap(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, gather: Gather) -
         table = mm.leaf_table(page)
         stop = min(end, page - page % SLOTS + SLOTS)
         if table is None:
-            page = stop
+            huge = mm.huge_table(page)
+            page = stop if huge is None else (yield from zap_huge_pmd(mm, cpu, vma, huge, page, stop, gather))
             continue
         page, flushed = yield from _zap_table(mm, cpu, vma, table, page, stop, gather)
         if flushed or gather.full:
@@ -36,7 +38,7 @@ def _zap_table(
     mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, page: int, stop: int, gather: Gather
 ) -> Steps[tuple[int, bool]]:
     """Value: where to go on, short of *stop* if *gather* is full; and whether TLBs were flushed."""
-    found = False
+    found, folio = False, -1
     delayed: list[int] = []
     lock = mm.table_lock(table)
     yield from lock.acquire(cpu)
@@ -49,7 +51,9 @@ def _zap_table(
             cpu.work(mm.cost.zap_page, PAGE_TABLE)
             found = True
             if vma.locked and not entry.special:
-                yield from mm.lru.change_list(cpu, entry.frame)  # munlock_vma_folio
+                before, folio = folio, mm.pages.in_use.head(entry.frame)
+                if folio != before:
+                    yield from mm.lru.change_list(cpu, folio)  # munlock_vma_folio
             if entry.special:
                 gather.changed(page)
             elif entry.frame in mm.kernel.descriptors.of_files:
