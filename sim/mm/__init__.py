@@ -70,11 +70,11 @@ from sim.mm.operations import (
     Touch,
 )
 from sim.mm.page_table import (
-    LEVELS,
     PAGES_PER_ENTRY,
     PTES_PER_LINE,
     SLOTS,
     PageTablePage,
+    new_root,
     slot_of,
 )
 from sim.mm.performer import Handlers, Performer
@@ -86,7 +86,6 @@ __all__ = [
     "FAULT_ENTRY",
     "FIRST_TOUCH",
     "HUGE_ORDER",
-    "LEVELS",
     "LOCK_PAGE_TABLE",
     "MAX_ORDER",
     "NOTHING",
@@ -170,6 +169,7 @@ __all__ = [
     "distances",
     "make_flush",
     "marked",
+    "new_root",
     "node_policy",
     "out_of_memory",
     "parse_rights",

@@ -27,7 +27,7 @@ from sim.mm.end_state import Kept, Mapped, Walk
 from sim.mm.entries import Kind, Present, rights_text
 from sim.mm.frame_table import FreeList, PhysicalMemory, Pool, Reference
 from sim.mm.frames import MAX_ORDER
-from sim.mm.page_table import LEVELS, PAGES_PER_ENTRY, SLOTS, PageTablePage
+from sim.mm.page_table import PAGES_PER_ENTRY, SLOTS, PageTablePage
 
 if TYPE_CHECKING:
     from sim.hardware import Cpu
@@ -143,7 +143,7 @@ def tables_fit_their_place(root: PageTablePage) -> Walk:
             size = PAGES_PER_ENTRY[entry.level]
             raise BrokenInvariant(invariant, f"{table!r} has an entry for {size} pages at {page:#x}: {entry}")
 
-    visit(root, LEVELS, 0)
+    visit(root, root.level, 0)
     return Walk(tables, present)
 
 

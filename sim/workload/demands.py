@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from sim.designs import operations_of, places_memory
 from sim.errors import Fault
-from sim.mm import FIRST_TOUCH, MAX_ORDER
+from sim.mm import FIRST_TOUCH, MAX_ORDER, USER_PAGES
 from sim.mm.policy import Bind
 from sim.quantities import PAGE_BYTES, format_duration, format_size
 from sim.workload.draws import CountDraw, TimeDraw, bounds_of
 from sim.workload.layout import crowding, span
 from sim.workload.processes import homes, members
 from sim.workload.protocol import Track, flaw
-from sim.workload.rehearsal import USER_PAGES, rehearse
+from sim.workload.rehearsal import rehearse
 from sim.workload.roles import roles_of, seats_of
 from sim.workload.step_spec import nodes_named, placed_steps
 from sim.workload.window import Requests

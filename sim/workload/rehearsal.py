@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING, cast
 from sim.engine import Steps
 from sim.errors import Fault
 from sim.mm import (
-    LEVELS,
-    PAGES_PER_ENTRY,
-    SLOTS,
+    USER_PAGES,
     Brk,
     File,
     Madvise,
@@ -51,8 +49,6 @@ if TYPE_CHECKING:
     from sim.workload.plan import Stack, WorkloadPlan
     from sim.workload.step_spec import ForkStep, Step
 
-USER_PAGES = PAGES_PER_ENTRY[LEVELS] * SLOTS // 2
-"""The lower half of the address space, 128 TiB: the other one is the kernel's."""
 MAX_TOUCHES = 200_000
 """After so many touches, or steps, the rehearsal breaks off: it must not take as long as a run."""
 

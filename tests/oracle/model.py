@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sim.mm import LEVELS, PAGES_PER_ENTRY, READ, WRITE, Rights
+from sim.mm import PAGES_PER_ENTRY, READ, WRITE, Rights
 
 Table = tuple[int, int]
 """A page-table page below the root: its level, and the first page that it covers."""
@@ -46,6 +46,8 @@ class Rules:
     memory: int | None = None
     """More pages than this in one mapping are refused."""
     max_map_count: int | None = None
+    levels: int = 4
+    """Levels of tables, the root's included."""
     huge: bool = False
     """A touch of untouched memory may bring in the 2 MiB around it; which tables and entries there are then
     follows from where VMAs end, and the model takes it from the kernel (`resting.huge_pages`)."""
@@ -167,7 +169,7 @@ class Process:
         """Make *page*, which allows it, accessible; value: its frame, None behind the end of its file."""
         its = self.pages[page]
         if its.frame is None:
-            self.tables.update(tables_over(page))
+            self.tables.update(tables_over(page, self.rules.levels))
             if its.file is not None:
                 its.frame = its.file.page(its.index)
             else:
@@ -233,9 +235,9 @@ class Process:
         return {page.frame for page in self.pages.values() if page.frame is not None} - {ZEROS}
 
 
-def tables_over(page: int) -> list[Table]:
+def tables_over(page: int, levels: int) -> list[Table]:
     """The tables that the walk to *page* goes through, the root left out."""
-    spans = [(level, PAGES_PER_ENTRY[level + 1]) for level in range(1, LEVELS)]
+    spans = [(level, PAGES_PER_ENTRY[level + 1]) for level in range(1, levels)]
     return [(level, page - page % span) for level, span in spans]
 
 

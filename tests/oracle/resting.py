@@ -9,7 +9,7 @@ from typing import Any
 from oracle.contents import Contents
 from oracle.model import ZEROS, Frame, Process, covers, tables_over
 from sim.designs.base import Kernel
-from sim.mm import LEVELS, ZERO_FRAME, PageTablePage, Present
+from sim.mm import ZERO_FRAME, PageTablePage, Present
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def tables(side: Side, *, exactly: bool) -> None:
     """No table is left where nothing is mapped. *exactly*: there are those that the model predicts."""
     if not side.model.rules.frees_tables:
         return
-    found = {(table.level, table.base) for table in side.space.root.tables() if table.level < LEVELS}
+    found = {(table.level, table.base) for table in side.space.root.tables() if table is not side.space.root}
     if exactly and not side.model.rules.huge:
         assert found == side.model.tables, f"tables are {_difference(found, side.model.tables)}"
     for table in found:
@@ -110,9 +110,10 @@ def forked(parent: Side, child: Side) -> None:
     """The child has tables for its pages, and no others than the parent; the model takes them over."""
     if parent.model.moved or parent.model.rules.huge:
         return
-    model = child.model
-    needed = {each for page, its in model.pages.items() if its.frame for each in tables_over(page)}
-    found = {(table.level, table.base) for table in child.space.root.tables() if table.level < LEVELS}
+    model, root = child.model, child.space.root
+    present = [page for page, its in model.pages.items() if its.frame]
+    needed = {each for page in present for each in tables_over(page, model.rules.levels)}
+    found = {(table.level, table.base) for table in root.tables() if table is not root}
     assert needed <= found <= parent.model.tables, f"a child has the tables {found}"
     model.tables = found
 

@@ -58,6 +58,8 @@ def draw_variant(choose: Choose) -> tuple[dict[str, Any], dict[str, Any]]:
         if choose(("ipi", "ipi", "broadcast")) == "broadcast":
             changes["flush"] |= {"method": "broadcast", "broadcast_from": choose((1, 2, 4))}
             machine = BROADCAST
+        if choose((False, False, True)):
+            machine = {**machine, "page_tables": {"levels": 5}}
         if changes["page_allocator"] == "llfree":
             changes |= LLFREE
         thp = choose(("never", "never", "never", "never", "madvise", "always"))
@@ -118,5 +120,6 @@ def rules_of(kernel: object) -> Rules:
         area=(FIRST_PAGE, HIGHEST_PAGE),
         memory=kernel.total_pages,
         max_map_count=kernel.spec.limits.max_map_count,
+        levels=kernel.machine.spec.page_tables.levels,
         huge=kernel.spec.huge_pages.thp != "never",
     )

@@ -137,8 +137,9 @@ class MmCounters:
             again["locked_vm"] += vma.pages if vma.locked else 0
             for name in _kinds(vma.area):
                 again[name] += vma.pages
+        tables = sum(table.level < 4 for table in walk.tables)  # not the root, nor what is below one of five
         deposited = sum(entry.level > 1 for _, entry in walk.present)
-        again["pgtables_bytes"] = (len(walk.tables) - 1 + deposited) * PAGE_BYTES
+        again["pgtables_bytes"] = (tables + deposited) * PAGE_BYTES
         again["file_pages"] = sum(entry.frame in of_files for _, entry in walk.present)
         pages = sum(entry.pages for _, entry in walk.present if not entry.special)
         again["anon_pages"] = pages - again["file_pages"]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import LEVELS, PAGE_TABLE, PAGES_PER_ENTRY, PageTablePage, slot_of
+from sim.mm import PAGE_TABLE, PAGES_PER_ENTRY, PageTablePage, slot_of
 
 if TYPE_CHECKING:
     from sim.designs.linux.gather import Gather
     from sim.designs.linux.mm import LinuxMm
+
+
+P4D: Final = 4
+"""The level of the tables below a root of five levels. Nobody counts them (__p4d_alloc, p4d_free_tlb)."""
 
 
 def ensure_leaf_table(mm: LinuxMm, cpu: Cpu, page: int) -> Steps[PageTablePage]:
@@ -28,19 +32,18 @@ def ensure_pmd_table(mm: LinuxMm, cpu: Cpu, page: int) -> Steps[PageTablePage]:
 
 
 def ensure_table(mm: LinuxMm, cpu: Cpu, page: int, level: int) -> Steps[PageTablePage | None]:
-    """__pud_alloc, __pmd_alloc, __pte_alloc: make missing tables; value is the one of *level*, None where a
-    huge page stands in its place.
+    """__p4d_alloc, __pud_alloc, __pmd_alloc, __pte_alloc: make missing tables.
+
+    Value: the one of *level*, None where a huge page stands in its place.
 
     The page is allocated before the lock is taken; whoever comes second gives his back. Raises `OutOfMemory`.
     """
     table = mm.root
     while table.level > level:
         slot = slot_of(page, table.level)
-        child = table.child(slot)
+        child = table.child(slot) or (yield from _make_table(mm, cpu, table, page))
         if child is None:
-            child = yield from _make_table(mm, cpu, table, page)
-            if child is None:
-                return None
+            return None
         yield from table.line(slot).read(cpu, PAGE_TABLE)
         table = child
     return table
@@ -56,15 +59,16 @@ def _make_table(mm: LinuxMm, cpu: Cpu, parent: PageTablePage, page: int) -> Step
     if parent.get(slot) is None:
         home = mm.machine.spec.topology.socket_of_node(mm.pages.node(cpu, frame))
         child = PageTablePage(mm.machine, parent.level - 1, page, frame, home, maker=cpu.id)
-        yield from mm.stat.inc_nr_ptes(cpu)
+        if child.level < P4D:
+            yield from mm.stat.inc_nr_ptes(cpu)
         yield from parent.line(slot).store(cpu, PAGE_TABLE)
         parent.set(slot, child)
         yield from lock.release(cpu)
         return child
-    child = parent.child(slot)
+    other = parent.child(slot)
     yield from lock.release(cpu)
     yield from mm.pages.free(cpu, frame)
-    return child
+    return other
 
 
 def free_pgtables(
@@ -101,11 +105,12 @@ def _free_below(
             table.set(slot, None)
             gather.unlinked(child, max(start, child.base))
             cpu.work(mm.cost.table_free, PAGE_TABLE)
-            yield from mm.stat.dec_nr_ptes(cpu)
+            if child.level < P4D:
+                yield from mm.stat.dec_nr_ptes(cpu)
 
 
 def hole_around(mm: LinuxMm, start: int, end: int) -> tuple[int, int]:
     """The pages from the end of the mapping before [start, end), which is mapped no more, to the next one."""
     before, after = mm.tree.around(start)
-    top = PAGES_PER_ENTRY[LEVELS + 1]
+    top = PAGES_PER_ENTRY[mm.root.level + 1]
     return (before.end if before else 0), (after.start if after and after.start >= end else top)

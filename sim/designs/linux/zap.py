@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.designs.linux.huge_pmd import zap_huge_pmd
+from sim.designs.linux.huge_pmd import huge_entry, zap_huge_pmd
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import PAGE_TABLE, SLOTS, PageTablePage, Present, slot_of
+from sim.mm import PAGE_TABLE, PAGES_PER_ENTRY, PageTablePage, Present, slot_of
 
 if TYPE_CHECKING:
     from sim.designs.linux.gather import Gather
@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 
 
 def zap(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, gather: Gather) -> Steps[None]:
-    """unmap_page_range of a part of *vma*: one level-1 table after the other; pages go to *gather*."""
+    """unmap_page_range of a part of *vma*: one level-1 table or huge page after the other, and past empty
+    entries of upper tables; pages go to *gather*."""
     page = start
     while page < end:
-        table = mm.leaf_table(page)
-        stop = min(end, page - page % SLOTS + SLOTS)
-        if table is None:
-            huge = mm.huge_table(page)
-            page = stop if huge is None else (yield from zap_huge_pmd(mm, cpu, vma, huge, page, stop, gather))
+        table = mm.root.deepest(page)
+        span = PAGES_PER_ENTRY[max(2, table.level)]
+        stop = min(end, page - page % span + span)
+        if table.level > 1:
+            huge = table.level == 2 and huge_entry(table, page) is not None
+            page = (yield from zap_huge_pmd(mm, cpu, vma, table, page, stop, gather)) if huge else stop
             continue
         page, flushed = yield from _zap_table(mm, cpu, vma, table, page, stop, gather)
         if flushed or gather.full:
