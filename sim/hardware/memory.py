@@ -152,13 +152,13 @@ class MemorySystem:
         cpu.stall(self._fetch(cpu, node), activity)
 
     def copy_page(
-        self, cpu: Cpu, node: int, *, source: int | None = None, activity: str = COPY
+        self, cpu: Cpu, node: int, *, source: int | None = None, activity: str = COPY, pages: int = 1
     ) -> Steps[None]:
-        """Copy a 4 KiB page from a frame on *source* (absent: the same node) into one on *node*."""
+        """Copy so many 4 KiB *pages* from frames on *source* (absent: the same node) into some on *node*."""
         if cpu.pending:
             yield cpu.take_pending()
-        read = self._fetch(cpu, node if source is None else source)
-        cpu.stall(max(read, self._fill(cpu, node, self._copy)), activity)
+        read = self._fetch(cpu, node if source is None else source, pages)
+        cpu.stall(max(read, self._fill(cpu, node, pages * self._copy, pages)), activity)
 
     def _fill(self, cpu: Cpu, node: int, alone: int, pages: int = 1) -> int:
         """Time to write *pages*: the core's own speed *alone*, or the slowest server on the way."""

@@ -56,6 +56,22 @@ class MmapShared(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class MmapHuge(Operation):
+    """mmap(2) of private memory in huge pages that were set aside for it (MAP_HUGETLB), of 2 MiB.
+
+    *pages* count as those of 4 KiB and are rounded up; *at* is a multiple of 512 (else `EINVAL`). The call is
+    refused where there are too few huge pages that nobody has or may still ask for (`ENOMEM`).
+    """
+
+    name = "mmap of huge pages"
+    pages: int
+    at: int | None = None
+    rights: Rights = READ_WRITE
+    replace: bool = True
+    populate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class MmapFile(Operation):
     """The same of *pages* pages of *file* from page *offset* on, *shared* (MAP_SHARED) or as a private copy.
 

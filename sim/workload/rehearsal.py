@@ -23,6 +23,7 @@ from sim.mm import (
     Mlock,
     Mmap,
     MmapFile,
+    MmapHuge,
     MmapShared,
     Mprotect,
     Mremap,
@@ -94,7 +95,7 @@ class Ledger:
         yield
 
     def _do(self, operation: Operation) -> int | None:
-        if isinstance(operation, Mmap | MmapShared | MmapFile):
+        if isinstance(operation, Mmap | MmapShared | MmapFile | MmapHuge):
             return self._mmap(operation)
         if isinstance(operation, Mremap):
             return self._mremap(operation)
@@ -119,7 +120,7 @@ class Ledger:
                     self._touch(page)
         return None
 
-    def _mmap(self, asked: Mmap | MmapShared | MmapFile) -> int:
+    def _mmap(self, asked: Mmap | MmapShared | MmapFile | MmapHuge) -> int:
         pages, at = asked.pages, asked.at
         if pages <= 0:
             raise RefusedStepError("maps nothing")

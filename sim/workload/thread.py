@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sim.engine import Steps
 from sim.errors import ModelError
-from sim.mm import Brk, Errno, File, Mmap, MmapFile, MmapShared, Mremap, Operation, Performer
+from sim.mm import Brk, Errno, File, Mmap, MmapFile, MmapHuge, MmapShared, Mremap, Operation, Performer
 
 if TYPE_CHECKING:
     from sim.designs import Kernel
@@ -91,7 +91,9 @@ class Worker:
             raise Refused(f"thread {self.number}: {operation.name} is refused: {value}; it was {operation}")
         return value
 
-    def map(self, operation: Mmap | MmapShared | MmapFile, *, may_fail: bool = False) -> Steps[int | None]:
+    def map(
+        self, operation: Mmap | MmapShared | MmapFile | MmapHuge, *, may_fail: bool = False
+    ) -> Steps[int | None]:
         """Perform *operation* and remember what it returned; None if it failed."""
         start = yield from self.perform(operation, may_fail=may_fail)
         if start.__class__ is Errno:

@@ -42,6 +42,7 @@ from sim.mm import (
     Mlock,
     Mmap,
     MmapFile,
+    MmapHuge,
     MmapShared,
     Mprotect,
     Mremap,
@@ -151,6 +152,7 @@ FAR = [
 ]
 """The same with whole leaves in two of them."""
 SHARED = range(BASE - 3, BASE + 3)
+HUGE_AT = BASE + 16 * LEAF
 SHARED_LEAF = range(BASE - 3, BASE + LEAF + 3)
 ANCHORS = (Mmap(1, BASE // 2), Mmap(1, BASE + 4 * LEAF))
 """So that mappings without an address stay clear of all parts, in every design."""
@@ -275,6 +277,20 @@ def draw_msync(choose: Choose, part: range) -> Operation:
     return Msync(*somewhere(choose, part), choose((True, False)), choose((True, False)))
 
 
+def draw_huge(choose: Choose, part: range) -> Operation:
+    """Beside all parts, where nothing else is; some of it would cut huge pages."""
+    pages = choose((1, LEAF, LEAF, 2 * LEAF))
+    at = HUGE_AT + choose((0, 0, LEAF, 1, LEAF - 1))
+    how = choose(("mmap", "mmap", "munmap", "touch", "touch", "touch", "mprotect", "madvise"))
+    if how == "mmap":
+        return MmapHuge(pages, at, choose(ALL_RIGHTS), choose((True, False)), choose((True, False)))
+    if how == "touch":
+        return Touch(range(at, at + 3), write=choose((True, False)))
+    if how == "mprotect":
+        return Mprotect(at, pages, choose(ALL_RIGHTS))
+    return Munmap(at, pages) if how == "munmap" else Madvise(at, pages)
+
+
 def draw_fork(choose: Choose, part: range) -> Operation:
     return Fork()
 
@@ -299,6 +315,7 @@ FILE_DRAWS: Sequence[Draw] = (draw_mmap_shared, draw_mmap_file, draw_fallocate, 
 
 DRAWN: Mapping[type[Operation], Sequence[Draw]] = {
     Mmap: (draw_mmap, draw_mmap, draw_anywhere),
+    MmapHuge: 6 * (draw_huge,),
     MmapShared: (draw_mmap_shared,),
     MmapFile: (draw_mmap_file, draw_mmap_file),
     Fallocate: (draw_fallocate,),
@@ -349,6 +366,8 @@ def draw_program(choose: Choose, kinds: Sequence[str] = KINDS) -> Program:
         draws = [draw for draw in draws if draw not in left_out]
     if mode not in DETERMINED:  # where VMAs end, and the heap, belong to all threads
         draws = [draw for draw in draws if draw not in (draw_mremap, draw_brk)]
+    if mode != "alone" or "limits" in changes:
+        draws = [draw for draw in draws if draw is not draw_huge]
     if mode in RACING:
         left_out = (draw_anywhere, *choose(((), FILE_DRAWS, FILE_DRAWS)))
         draws = [draw for draw in draws if draw not in left_out]

@@ -49,7 +49,8 @@ def entries(side: Side, contents: Contents) -> None:
         entry = found[page]
         assert entry.rights == its.rights, f"page {page:#x} is {entry}, and may be used as {its.rights}"
         assert entry.special == (its.frame is ZEROS), f"page {page:#x} is {entry}"
-        dirty = its.dirty or None if side.model.rules.huge else its.dirty  # 2 MiB may have one bit
+        one_bit = side.model.rules.huge or its.huge  # for 2 MiB
+        dirty = its.dirty or None if one_bit else its.dirty
         assert dirty in (None, entry.dirty), f"the dirty bit of page {page:#x} is {entry.dirty}"
         assert its.frame is not None
         version = contents.read(entry.frame)

@@ -65,6 +65,8 @@ def draw_variant(choose: Choose) -> tuple[dict[str, Any], dict[str, Any]]:
         thp = choose(("never", "never", "never", "never", "madvise", "always"))
         if thp != "never":
             changes["huge_pages"] = {"thp": thp, "use_zero_page": choose((True, False))}
+        if changes["page_allocator"] == "buddy" and choose((False, False, True)):
+            changes["huge_pages"] = {**changes.get("huge_pages", {}), "pool": choose((1, 3))}
         try:
             design("linux", changes)
         except ValidationError:  # what excludes each other
@@ -121,5 +123,6 @@ def rules_of(kernel: object) -> Rules:
         memory=kernel.total_pages,
         max_map_count=kernel.spec.limits.max_map_count,
         levels=kernel.machine.spec.page_tables.levels,
+        pool=kernel.spec.huge_pages.pool,
         huge=kernel.spec.huge_pages.thp != "never",
     )

@@ -9,6 +9,7 @@ from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.anon import do_anonymous_page, do_present_page
 from sim.designs.linux.file_fault import do_fault
 from sim.designs.linux.huge_fault import handle_huge
+from sim.designs.linux.hugetlb import hugetlb_fault
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.tables import ensure_table
 from sim.designs.linux.vma import Vma, VmFlags
@@ -104,7 +105,7 @@ def fault_in(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, *, write: bo
         page = start
         while page < end:
             yield from _handle(mm, cpu, vma, page, write, vma_locked=False)
-            huge = mm.thp != "never" and mm.huge_table(page) is not None
+            huge = mm.huge_table(page) is not None
             page += SLOTS - page % SLOTS if huge else 1
     except OutOfMemory:
         return Errno.ENOMEM
@@ -123,6 +124,8 @@ def _access_error(cpu: Cpu, vma: Vma, page: int, write: bool) -> SegmentationFau
 def _handle(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, write: bool, *, vma_locked: bool) -> Steps[bool]:
     """handle_mm_fault -> handle_pte_fault. Value: False means try again under mmap_lock."""
     cpu.work(mm.cost.fault, PAGE_TABLE)
+    if vma.hugetlb:
+        return (yield from hugetlb_fault(mm, cpu, vma, page, write, vma_locked=vma_locked))
     if mm.thp != "never":
         served = yield from handle_huge(mm, cpu, vma, page, write, vma_locked=vma_locked)
         if served is not None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.exit import exit_mmap
 from sim.designs.linux.huge_pmd import copy_huge_pmd
+from sim.designs.linux.hugetlb import copy_hugetlb
 from sim.designs.linux.modify import change_file_mappings, hold_file
 from sim.designs.linux.tables import ensure_leaf_table
 from sim.designs.linux.vma import VmFlags
@@ -82,6 +83,7 @@ def _dup_mmap(mm: LinuxMm, child: LinuxMm, cpu: Cpu) -> Steps[None]:
         yield from vma.line.read(cpu, VMA_WORK)
         area = vma.area.with_flags(vma.area.flags & ~(VmFlags.LOCKED | VmFlags.LOCKONFAULT))
         copy = yield from child.new_vma(cpu, vma.start, vma.end, area, pgoff=vma.pgoff, like=vma)
+        copy.reservation = None  # hugetlb_dup_vma_private
         yield from hold_file(cpu, copy)
         yield from _fork_anon_vma(child, cpu, copy)
         yield from child.tree.find_place(cpu, copy.start)
@@ -113,7 +115,8 @@ def _copy_pages(mm: LinuxMm, child: LinuxMm, cpu: Cpu, vma: Vma) -> Steps[None]:
         if source is not None:
             yield from _copy_table(mm, child, cpu, source, page, stop)
         elif (huge := mm.huge_table(page)) is not None:
-            yield from copy_huge_pmd(mm, child, cpu, huge, page)
+            copy = copy_hugetlb if vma.hugetlb else copy_huge_pmd
+            yield from copy(mm, child, cpu, huge, page)
         page = stop
 
 

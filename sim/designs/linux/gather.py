@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 class Gather:
     """The pages [*low*, *high*) contain all entries that were cleared or changed since the last flush.
 
-    *frames* are those of cleared entries, *tables* those that were unlinked.
+    *frames* are those of cleared entries, *hugetlb* those that belong to the pool of huge pages, *tables*
+    those that were unlinked.
     """
 
-    __slots__ = ("_huge", "_limit", "_mm", "_small", "frames", "high", "low", "tables", "whole")
+    __slots__ = ("_huge", "_limit", "_mm", "_small", "frames", "high", "hugetlb", "low", "tables", "whole")
 
     def __init__(self, mm: LinuxMm) -> None:
         self._mm = mm
@@ -37,6 +38,7 @@ class Gather:
     def _reset(self) -> None:
         self._begin_range()
         self.frames: list[int] = []
+        self.hugetlb: list[int] = []
         self.tables: list[PageTablePage] = []
 
     def _begin_range(self) -> None:
@@ -46,7 +48,7 @@ class Gather:
     @property
     def full(self) -> bool:
         """Whether it has to be flushed before more is cleared."""
-        return len(self.frames) >= self._limit
+        return len(self.frames) + len(self.hugetlb) >= self._limit
 
     def changed(self, page: int) -> None:
         """tlb_flush_pte_range: the entry of *page* is not what TLBs may have."""
@@ -85,10 +87,12 @@ class Gather:
         """tlb_flush_mmu: flush, then free what was collected."""
         mm = self._mm
         yield from self.flush_tlbs(cpu)
-        frames, tables = self.frames, self.tables
+        frames, hugetlb, tables = self.frames, self.hugetlb, self.tables
         self._reset()
         if frames:
             yield from mm.lru.release(cpu, frames)
+        if hugetlb:
+            yield from mm.kernel.hugetlb.put(cpu, hugetlb)
         for table in tables:
             yield from mm.pages.free(cpu, table.frame)
 

@@ -102,15 +102,18 @@ def _split_locked(mm: LinuxMm, cpu: Cpu, table: PageTablePage, first: int, entry
     table.set(slot_of(first, 2), leaf)
 
 
-def invalidate(mm: LinuxMm, cpu: Cpu, table: PageTablePage, first: int, entry: Present) -> Steps[None]:
+def invalidate(
+    mm: LinuxMm, cpu: Cpu, table: PageTablePage, first: int, entry: Present, *, huge: bool = False
+) -> Steps[None]:
     """pmdp_invalidate, pmdp_huge_clear_flush: no cpu can use *entry* any more.
 
-    The flush is one of 512 small pages (flush_pmd_tlb_range is flush_tlb_range, arch/x86), so of everything.
+    The flush is one of 512 small pages (flush_pmd_tlb_range is flush_tlb_range, arch/x86), so of everything;
+    where the VMA has pages of the pool (*huge*) it is one of a huge page.
     """
     slot = slot_of(first, 2)
     yield from table.line(slot).write(cpu, PAGE_TABLE)
     table.set(slot, entry.with_rights(NOTHING))
-    yield from mm.tlb.flush(cpu, range(first, first + SLOTS))
+    yield from mm.tlb.flush(cpu, range(first, first + SLOTS, SLOTS if huge else 1))
 
 
 def adjust_trans_huge(mm: LinuxMm, cpu: Cpu, at: int) -> Steps[None]:

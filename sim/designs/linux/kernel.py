@@ -9,6 +9,7 @@ from sim.designs.base import DesignSpec, Kernel
 from sim.designs.linux.descriptors import Descriptors
 from sim.designs.linux.huge_fault import HugeZero
 from sim.designs.linux.huge_pmd import Deposits
+from sim.designs.linux.hugetlb import HugePool
 from sim.designs.linux.lru import Lru
 from sim.designs.linux.page_alloc import PageAllocator
 from sim.designs.linux.page_cache import PageCache
@@ -54,6 +55,7 @@ class LinuxKernel(Kernel):
         "deposits",
         "descriptors",
         "huge_zero",
+        "hugetlb",
         "lru",
         "machine",
         "nodes",
@@ -96,6 +98,7 @@ class LinuxKernel(Kernel):
         self.page_cache = PageCache(self)
         self.deposits = Deposits()
         self.huge_zero = HugeZero()
+        self.hugetlb = HugePool(self, spec.huge_pages.pool)
         self.lru = Lru(machine, self.pages, self.descriptors, spec.limits.lru_batch, self.cost, self.nodes)
         self._boot()
 
@@ -136,12 +139,14 @@ class LinuxKernel(Kernel):
         yield from self.slabs.references()
         yield from self.page_cache.references()
         yield from self.deposits.references()
+        yield from self.hugetlb.references()
         if self.huge_zero.frame is not None:
             yield Reference(self.huge_zero.frame, "the huge page of zeros")
 
     def verify(self, loaded: Mapping[AddressSpace, Sequence[Cpu]], held: Iterable[Reference] = ()) -> None:
         structures_agree(self.lru.contradictions())
         structures_agree(self.slabs.contradictions())
+        structures_agree(self.hugetlb.contradictions())
         structures_agree(self.page_cache.contradictions(map(_linux, loaded)))
         super().verify(loaded, held)
         structures_agree(self._lost_objects(loaded))

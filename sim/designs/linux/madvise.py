@@ -101,7 +101,13 @@ def _dontneed(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int) -> Steps[Er
 
 
 def _dontneed_locked(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int) -> Steps[Errno | None]:
-    """zap_page_range_single."""
+    """zap_page_range_single. Of huge pages of the pool whole ones go (madvise_dontneed_free_valid_vma)."""
+    if vma.hugetlb:
+        if start % SLOTS:
+            return Errno.EINVAL
+        end -= end % SLOTS
+        if start == end:
+            return None
     if mm.switches.lru_drain_on_zap:
         yield from mm.lru.drain(cpu)
     gather = yield from tlb_gather_mmu(mm, cpu)
@@ -113,7 +119,7 @@ def _dontneed_locked(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int) -> S
 
 def _free(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int) -> Steps[Errno | None]:
     """madvise_free_single_vma: the pages may be taken away, as long as nobody writes to them again."""
-    if vma.area.file is not None or vma.locked:
+    if vma.area.file is not None or vma.locked or vma.hugetlb:
         return Errno.EINVAL
     yield from mm.lru.drain(cpu)
     gather = yield from tlb_gather_mmu(mm, cpu)

@@ -67,6 +67,7 @@ class LinuxMm(AddressSpace):
         "kernel",
         "lines",
         "lru",
+        "may_be_huge",
         "mmap_lock",
         "page_table_lock",
         "pages",
@@ -88,6 +89,7 @@ class LinuxMm(AddressSpace):
         self.cost = kernel.cost
         self.switches = kernel.spec.switches
         self.thp = kernel.spec.huge_pages.thp
+        self.may_be_huge = self.thp != "never" or kernel.spec.huge_pages.pool > 0
 
         def line(name: str) -> CacheLine:
             return machine.line(f"mm.{name}", cpu.socket, owner=cpu.id)
@@ -138,7 +140,8 @@ class LinuxMm(AddressSpace):
             yield Mapped(vma.start, vma.end, vma.rights, shared=vma.area.shared)
 
     def counters(self, walk: Walk) -> Iterator[Kept]:
-        return self.stat.recounted(self.tree, walk, self.kernel.descriptors.of_files)
+        hugetlb = self.kernel.hugetlb.frames
+        return self.stat.recounted(self.tree, walk, self.kernel.descriptors.of_files, hugetlb)
 
     def contradictions(self, walk: Walk, mappings: Sequence[Mapped]) -> Iterator[str]:
         """The index holds the VMAs, none of them has left it, and those with pages have an anon_vma."""
@@ -155,7 +158,8 @@ class LinuxMm(AddressSpace):
         page = next(pages, None)
         for table in walk.tables:
             if table.level == 2:
-                huge = sum(isinstance(entry, Present) for entry in table.entries.values())
+                entries = [entry for entry in table.entries.values() if isinstance(entry, Present)]
+                huge = sum(entry.frame not in self.kernel.hugetlb.frames for entry in entries)
                 if huge != self.kernel.deposits.count(table):
                     yield f"{table!r} has {huge} huge pages and {self.kernel.deposits.count(table)} tables"
         for vma in self.tree:
@@ -327,6 +331,14 @@ class LinuxMm(AddressSpace):
         for each in range(frame, frame + SLOTS):
             cpu.probe.frame_filled(cpu, each, None)
 
+    def copy_huge_page(self, cpu: Cpu, frame: int, source: int) -> Steps[None]:
+        """copy_user_large_folio: the 512 frames from *frame* on have what is in those from *source* on."""
+        node, there = self.pages.node(cpu, frame), self.pages.node(cpu, source)
+        for _ in range(SLOTS // PAGES_AT_ONCE):
+            yield from self.machine.memory.copy_page(cpu, node, source=there, pages=PAGES_AT_ONCE)
+        for each in range(SLOTS):
+            cpu.probe.frame_filled(cpu, frame + each, source + each)
+
     def new_copy(self, cpu: Cpu, source: int) -> Steps[int]:
         """A page with what is in frame *source*; value: its frame. Raises `OutOfMemory`."""
         frame = yield from self.pages.allocate(cpu)
@@ -354,7 +366,7 @@ class LinuxMm(AddressSpace):
 
     def huge_table(self, page: int) -> PageTablePage | None:
         """The level-2 table of *page* whose entry for it maps a huge page, if it does (pmd_trans_huge)."""
-        if self.thp == "never":
+        if not self.may_be_huge:
             return None
         table = self.table_at(page, 2)
         if table is None or table.get(slot_of(page, 2)).__class__ is not Present:

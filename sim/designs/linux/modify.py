@@ -66,6 +66,8 @@ def modify(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, area: Area) ->
         may = yield from mm.may_split(cpu)
         if not may:
             return Errno.ENOMEM
+        if not vma.may_split(start):
+            return Errno.EINVAL
         try:
             vma = yield from split(mm, cpu, vma, start)
         except OutOfMemory:
@@ -74,6 +76,8 @@ def modify(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, area: Area) ->
         may = yield from mm.may_split(cpu)
         if not may:
             return Errno.ENOMEM
+        if not vma.may_split(end):
+            return Errno.EINVAL
         try:
             yield from split(mm, cpu, vma, end)
         except OutOfMemory:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import PositiveInt, model_validator
+from pydantic import NonNegativeInt, PositiveInt, model_validator
 
 from sim.designs.base import DesignSpec, OneOf
 from sim.designs.linux.costs import BlockCosts, Costs
@@ -72,6 +72,8 @@ class HugePages(Spec):
     (/sys/kernel/mm/transparent_hugepage/enabled). khugepaged is off in any case."""
     use_zero_page: bool = True
     """A read of 2 MiB that nobody has written maps the huge page of zeros (use_zero_page beside it)."""
+    pool: NonNegativeInt = 0
+    """Huge pages that are set aside for MAP_HUGETLB, on all nodes in turn (vm.nr_hugepages)."""
 
 
 class LinuxSpec(DesignSpec):
@@ -117,6 +119,15 @@ class LinuxSpec(DesignSpec):
             raise RuleError(
                 "`llfree` is for `page_allocator: llfree`, which needs it",
                 {"page_allocator": "llfree" if self.llfree else "buddy, or give `llfree`"},
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _pool_is_taken_from_a_buddy(self) -> Self:
+        if self.huge_pages.pool and self.page_allocator != "buddy":
+            raise RuleError(
+                "the pool of huge pages is taken from a buddy",
+                {"huge_pages.pool": "0", "page_allocator": "buddy"},
             )
         return self
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.designs.linux.huge_pmd import huge_entry, zap_huge_pmd
+from sim.designs.linux.hugetlb import zap_hugetlb
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import PAGE_TABLE, PAGES_PER_ENTRY, PageTablePage, Present, slot_of
@@ -29,7 +30,12 @@ def zap(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, gather: Gather) -
         stop = min(end, page - page % span + span)
         if table.level > 1:
             huge = table.level == 2 and huge_entry(table, page) is not None
-            page = (yield from zap_huge_pmd(mm, cpu, vma, table, page, stop, gather)) if huge else stop
+            if huge and not vma.hugetlb:
+                page = yield from zap_huge_pmd(mm, cpu, vma, table, page, stop, gather)
+                continue
+            if huge:
+                yield from zap_hugetlb(mm, cpu, table, page, gather)
+            page = stop
             continue
         page, flushed = yield from _zap_table(mm, cpu, vma, table, page, stop, gather)
         if flushed or gather.full:
