@@ -152,8 +152,15 @@ FAR = [
 ]
 """The same with whole leaves in two of them."""
 SHARED = range(BASE - 3, BASE + 3)
+LEAVES = [
+    range(BASE - 3 * LEAF, BASE - 2 * LEAF + 188),
+    range(BASE - 2 * LEAF + 188, BASE + 100),
+    range(BASE + 100, BASE + 2 * LEAF + 64),
+    range(BASE + 2 * LEAF + 64, BASE + 3 * LEAF + 9),
+    range(BASE - 3, BASE + LEAF + 3),
+]
+"""For huge pages: parts with a whole leaf each, and one to be shared."""
 HUGE_AT = BASE + 16 * LEAF
-SHARED_LEAF = range(BASE - 3, BASE + LEAF + 3)
 ANCHORS = (Mmap(1, BASE // 2), Mmap(1, BASE + 4 * LEAF))
 """So that mappings without an address stay clear of all parts, in every design."""
 
@@ -167,9 +174,8 @@ NOWHERE_TO_PROTECT = (Mprotect(BASE, 0, READ), Mprotect((1 << 35) - 1, 2, READ))
 
 def somewhere(choose: Choose, part: range) -> tuple[int, int]:
     """The first page and the length of some pages of *part*: short ones, long ones, a leaf, all of it."""
-    leaf = -(-part.start // LEAF) * LEAF
-    if leaf + LEAF <= part.stop and choose((True, False, False, False)):
-        return leaf, LEAF
+    if part in LEAVES and choose((True, False, False, False)):
+        return -(-part.start // LEAF) * LEAF, LEAF
     where = choose(range(min(32, len(part))))
     first = part.start + where * len(part) // min(32, len(part))
     length = choose((1, 1, 1, 2, 3, 5, len(part)))
@@ -210,8 +216,9 @@ def draw_mprotect(choose: Choose, part: range) -> Operation:
 
 
 def draw_madvise(choose: Choose, part: range) -> Operation:
+    at, pages = somewhere(choose, part)
     advice: Sequence[Advice] = ("dontneed", "dontneed", "dontneed", "hugepage", "nohugepage")
-    return Madvise(*somewhere(choose, part), choose(advice))
+    return Madvise(at, pages, choose(advice) if part in LEAVES else "dontneed")
 
 
 def draw_mmap_shared(choose: Choose, part: range) -> Operation:
@@ -247,7 +254,9 @@ def draw_touch(choose: Choose, part: range) -> Operation:
 
 def draw_mremap(choose: Choose, part: range) -> Operation:
     at, pages = somewhere(choose, part)
-    to = choose((None, None, None, part.start, part.stop - 2, part.stop + 3, BASE + 8 * LEAF))
+    to = choose((None, None, None, part.start, part.stop - 2, part.stop + 3))
+    if part in LEAVES and to is not None:
+        to = BASE + 8 * LEAF
     return Mremap(
         at,
         choose((pages, pages, 1, 0)),
@@ -343,22 +352,23 @@ NOT_DRAWN = frozenset({AllocatePages, FreePages, CreateFile, Shootdown})
 # -- programs ---------------------------------------------------------------------------------------------
 
 
-def draw_program(choose: Choose, kinds: Sequence[str] = KINDS) -> Program:
-    """One of all programs."""
-    kind = choose(kinds)
-    mode: Mode = choose(get_args(Mode))
+def draw_program(choose: Choose, kinds: Sequence[str] = KINDS, *, huge: bool = False) -> Program:
+    """One of all programs; *huge*: one on Linux with huge pages, perhaps with tables of five levels."""
+    kind = "linux" if huge else choose(kinds)
+    mode: Mode = choose((*get_args(Mode), "alone", "alone") if huge else get_args(Mode))
     if mode in ("family", "forking") and Fork not in offered(kind):
         mode = choose(("alone", "shared"))
-    changes, machine = draw_variant(choose) if kind == "linux" else ({}, needed(kind))
+    changes, machine = draw_variant(choose, huge=huge) if kind == "linux" else ({}, needed(kind))
     threads = 1 if mode == "alone" else choose((2, 3, 4))
     if mode in ("family", "forking") and "tlb" not in machine and choose((False, True)):
         machine = {**machine, **PCID}
     if mode in DETERMINED and kind == "linux" and choose((False, True)):
         changes = {**changes, "limits": {"max_map_count": choose((3, 5, 8))}}
-    huge = "huge_pages" in changes
-    parts = choose((NEAR, FAR, FAR, FAR) if huge else (NEAR, NEAR, NEAR, FAR))
+    parts = LEAVES[:4] if huge else choose((NEAR, NEAR, NEAR, FAR))
     always = {Touch, Fork, SwitchMm}
-    can = [each for each in DRAWN if each in offered(kind)]
+    can = [each for each in DRAWN if each in offered(kind) and (huge or each is not MmapHuge)]
+    if huge:
+        always = {*always, MmapHuge}
     does = [each for each in can if each in always or choose((True, False))]  # so that some come often
     draws = [draw for each in does for draw in DRAWN[each]]
     if mode != "family":
@@ -377,9 +387,9 @@ def draw_program(choose: Choose, kinds: Sequence[str] = KINDS) -> Program:
         draws = [draw for draw in draws if draw not in FILE_DRAWS]
     where: list[range] = parts[:threads]
     if mode == "shared" or (mode == "forking" and choose((True, False))):
-        where = threads * [choose((SHARED, SHARED_LEAF)) if huge else SHARED]
+        where = threads * [LEAVES[4] if huge else SHARED]
     elif mode in ("processes", "family"):
-        where = threads * [parts[0 if huge else 1]]
+        where = threads * [parts[1]]
     turns = mode in ("processes", "family")
     longest = 16 if mode in ("alone", "family") else 8
 

@@ -20,6 +20,7 @@ from sim.designs.linux import (
     fault,
     file_fault,
     fork,
+    huge_fault,
     madvise,
     modify,
     mprotect,
@@ -42,10 +43,10 @@ SOON = 1000
 """Programs within which a mutant is caught."""
 
 
-def caught(*kinds: str, programs: int = SOON) -> str:
+def caught(*kinds: str, programs: int = SOON, huge: bool = False) -> str:
     """What the first program says that goes wrong."""
     for seed in range(programs):
-        error = failure(draw_program(Random(seed).choice, kinds))
+        error = failure(draw_program(Random(seed).choice, kinds, huge=huge))
         if error is not None:
             return f"{type(error).__name__}: {error}"
     pytest.fail(f"{programs} programs have not caught the mutant")
@@ -184,6 +185,31 @@ def test_is_a_writer_that_locks_no_vma_caught(monkeypatch: pytest.MonkeyPatch) -
     """A fault beside it brings in a page with the rights of before, or behind the zap."""
     monkeypatch.setattr(RwSemVmaLock, "start_write", nothing)
     assert caught("linux", programs=4 * SOON)
+
+
+# -- Linux: huge pages --------------------------------------------------------------------------------------
+
+
+def test_is_a_split_that_mixes_up_the_frames_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Present, "frame_of", lambda entry, page: entry.frame)
+    assert caught(huge=True)
+
+
+def test_is_a_huge_page_that_is_zapped_and_not_flushed_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Gather, "changed_huge", lambda gather, page: None)
+    assert "translates" in caught(huge=True)
+
+
+def test_is_a_write_to_a_huge_page_that_fork_has_shared_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It makes it writable, as if nobody else had it."""
+
+    def reuses(mm: Any, cpu: Cpu, vma: Any, table: PageTablePage, page: int, entry: Present) -> Any:
+        table.set(page // LEAF % LEAF, Present(entry.frame, vma.rights, level=2))
+        return True
+        yield
+
+    monkeypatch.setattr(huge_fault, "_write_protected", reuses)
+    assert caught(huge=True)
 
 
 # -- Linux: files ------------------------------------------------------------------------------------------

@@ -46,7 +46,7 @@ LLFREE: dict[str, Any] = {
 }
 
 
-def draw_variant(choose: Choose) -> tuple[dict[str, Any], dict[str, Any]]:
+def draw_variant(choose: Choose, *, huge: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
     """A Linux with some position of each switch: what is changed in its file and in its machine's."""
     for _ in range(4):
         changes: dict[str, Any] = {
@@ -57,22 +57,26 @@ def draw_variant(choose: Choose) -> tuple[dict[str, Any], dict[str, Any]]:
         machine: dict[str, Any] = {}
         if choose(("ipi", "ipi", "broadcast")) == "broadcast":
             changes["flush"] |= {"method": "broadcast", "broadcast_from": choose((1, 2, 4))}
-            machine = BROADCAST
-        if choose((False, False, True)):
-            machine = {**machine, "page_tables": {"levels": 5}}
+            machine = dict(BROADCAST)
         if changes["page_allocator"] == "llfree":
             changes |= LLFREE
-        thp = choose(("never", "never", "never", "never", "madvise", "always"))
-        if thp != "never":
-            changes["huge_pages"] = {"thp": thp, "use_zero_page": choose((True, False))}
-        if changes["page_allocator"] == "buddy" and choose((False, False, True)):
-            changes["huge_pages"] = {**changes.get("huge_pages", {}), "pool": choose((1, 3))}
+        if huge:
+            _draw_huge(choose, changes, machine)
         try:
             design("linux", changes)
         except ValidationError:  # what excludes each other
             continue
         return changes, machine
     return {}, {}
+
+
+def _draw_huge(choose: Choose, changes: dict[str, Any], machine: dict[str, Any]) -> None:
+    changes["huge_pages"] = {
+        "thp": choose(("never", "madvise", "always", "always")),
+        "use_zero_page": choose((True, False)),
+        "pool": choose((0, 1, 3)) if changes["page_allocator"] == "buddy" else 0,
+    }
+    machine["page_tables"] = {"levels": choose((4, 5))}
 
 
 @cache

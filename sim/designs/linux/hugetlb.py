@@ -39,7 +39,7 @@ from sim.mm import (
 from sim.sync import Mutex, QueuedSpinLock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sim.designs.linux.gather import Gather
     from sim.designs.linux.kernel import LinuxKernel
@@ -115,8 +115,7 @@ class HugePool:
     def close(self, cpu: Cpu, vma: Vma) -> Steps[None]:
         """hugetlb_vm_op_close: what *vma* has reserved and not used is given up."""
         assert vma.reservation is not None
-        first = vma.pgoff // SLOTS
-        unused = vma.reservation.blocks.intersection(range(first, first + vma.pages // SLOTS))
+        unused = _unused(vma)
         vma.reservation.blocks -= unused
         yield from self._lock.acquire(cpu)
         self.reserved -= len(unused)
@@ -175,10 +174,19 @@ class HugePool:
             for frame in frames:
                 yield Reference(frame, "the pool of huge pages of node", node)
 
-    def contradictions(self) -> Iterator[str]:
-        """What is reserved is there."""
-        if not 0 <= self.reserved <= self.free:
-            yield f"{self.reserved} huge pages are reserved, and {self.free} are free"
+    def contradictions(self, vmas: Iterable[Vma]) -> Iterator[str]:
+        """What is reserved is there, and *vmas*, those of all processes, may take it."""
+        unused = sum(len(_unused(vma)) for vma in vmas)
+        if not self.reserved == unused <= self.free:
+            yield f"{self.reserved} huge pages are reserved, {unused} by VMAs, and {self.free} are free"
+
+
+def _unused(vma: Vma) -> set[int]:
+    """The blocks that *vma* has reserved and not used."""
+    if vma.reservation is None:
+        return set()
+    first = vma.pgoff // SLOTS
+    return vma.reservation.blocks.intersection(range(first, first + vma.pages // SLOTS))
 
 
 def hugetlb_fault(

@@ -146,7 +146,7 @@ class LinuxKernel(Kernel):
     def verify(self, loaded: Mapping[AddressSpace, Sequence[Cpu]], held: Iterable[Reference] = ()) -> None:
         structures_agree(self.lru.contradictions())
         structures_agree(self.slabs.contradictions())
-        structures_agree(self.hugetlb.contradictions())
+        structures_agree(self.hugetlb.contradictions(vma for space in loaded for vma in _linux(space).tree))
         structures_agree(self.page_cache.contradictions(map(_linux, loaded)))
         super().verify(loaded, held)
         structures_agree(self._lost_objects(loaded))
