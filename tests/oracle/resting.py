@@ -77,7 +77,7 @@ def frames(sides: Sequence[Side], kernel: Kernel) -> None:
     others = {each.frame for each in elsewhere} - tables - mapped
     used, blocks = len(memory.in_use), {memory.in_use.head(frame) for frame in mapped}
     assert used == len(blocks) + len(tables) + len(others - blocks), (
-        f"{used} blocks of frames are in use: {len(blocks)} of pages, {len(tables)} tables, {len(others)} others"
+        f"{used} blocks of frames are in use: {len(blocks)} pages, {len(tables)} tables, {len(others)} more"
     )
 
 
