@@ -22,12 +22,14 @@ from typing import TYPE_CHECKING, Final
 from sim.designs.linux.anon import anon_vma_prepare
 from sim.designs.linux.huge_pmd import huge_entry, invalidate
 from sim.designs.linux.tables import ensure_pmd_table
+from sim.designs.linux.vma import Reservation, Vma
 from sim.engine import Steps
-from sim.hardware import Cpu
+from sim.hardware import Cpu, Machine
 from sim.mm import (
     HUGE_ORDER,
     PAGE_TABLE,
     SLOTS,
+    Allocator,
     BusError,
     Errno,
     OutOfMemory,
@@ -36,15 +38,14 @@ from sim.mm import (
     Reference,
     slot_of,
 )
-from sim.sync import Mutex, QueuedSpinLock
+from sim.sync import Mutex, QueuedSpinLock, QueueNodes, Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from sim.designs.linux.descriptors import Descriptors
     from sim.designs.linux.gather import Gather
-    from sim.designs.linux.kernel import LinuxKernel
     from sim.designs.linux.mm import LinuxMm
-    from sim.designs.linux.vma import Vma
 
 LOCK_HUGETLB: Final = "lock: hugetlb"
 
@@ -52,37 +53,48 @@ _MUTEXES_PER_CPU: Final = 8
 """hugetlb_fault_mutex_table has 8 mutexes a cpu, rounded up to a power of two."""
 
 
-class Reservation:
-    """resv_map: the 2 MiB *blocks*, by their offset, that a mapping has reserved and no fault has taken yet.
-
-    The parts of a mapping that has been cut share it.
-    """
-
-    __slots__ = ("blocks", "number")
-
-    def __init__(self, number: int, blocks: range) -> None:
-        self.number = number
-        self.blocks = set(blocks)
-
-
 class HugePool:
     """struct hstate of 2 MiB: its *frames*, and how many of those that are free are *reserved*."""
 
-    __slots__ = ("_free", "_kernel", "_lock", "_mutexes", "_numbers", "frames", "reserved")
+    __slots__ = (
+        "_descriptors",
+        "_free",
+        "_lock",
+        "_machine",
+        "_mutexes",
+        "_numbers",
+        "_osq_nodes",
+        "_pages",
+        "_scheduler",
+        "frames",
+        "reserved",
+    )
 
-    def __init__(self, kernel: LinuxKernel, pages: int) -> None:
-        self._kernel = kernel
-        machine = kernel.machine
-        self._lock = QueuedSpinLock(kernel.nodes, machine.line("hugetlb_lock", 0), LOCK_HUGETLB)
+    def __init__(
+        self,
+        machine: Machine,
+        pages: Allocator,
+        descriptors: Descriptors,
+        nodes: QueueNodes,
+        osq_nodes: QueueNodes,
+        scheduler: Scheduler,
+        size: int,
+    ) -> None:
+        self._machine = machine
+        self._pages = pages
+        self._descriptors = descriptors
+        self._osq_nodes = osq_nodes
+        self._scheduler = scheduler
+        self._lock = QueuedSpinLock(nodes, machine.line("hugetlb_lock", 0), LOCK_HUGETLB)
         self._mutexes: dict[int, Mutex] = {}
         self._numbers = count()
         self._free: list[list[int]] = [[] for _ in range(machine.spec.topology.numa_nodes)]
         self.reserved = 0
-        pools = [pool.buddy for pool in kernel.pages.buddies()]
-        for index in range(pages):  # alloc_pool_huge_folio: one node after the other
+        pools = [pool.buddy for pool in pages.buddies()]
+        for index in range(size):  # alloc_pool_huge_folio: one node after the other
             node = index % len(pools)
             frame = pools[node].allocate(HUGE_ORDER)
-            kernel.pages.in_use.add(frame, HUGE_ORDER)
+            pages.in_use.add(frame, HUGE_ORDER)
             self._free[node].append(frame)
         self.frames = {frame for frames in self._free for frame in frames}
 
@@ -133,37 +145,36 @@ class HugePool:
         if block in blocks or self.free > self.reserved:
             self.reserved -= block in blocks
             blocks.discard(block)
-            node = self._kernel.pages.policy.node(cpu)
+            node = self._pages.policy.node(cpu)
             frame = next(frames for frames in (self._free[node], *self._free) if frames).pop()
         yield from self._lock.release(cpu)
         return frame
 
     def put(self, cpu: Cpu, frames: Sequence[int]) -> Steps[None]:
         """free_huge_folio: one reference of each less; a page without any goes back to the pool."""
-        in_use = self._kernel.pages.in_use
+        in_use = self._pages.in_use
         for frame in frames:
             if in_use.refcount[frame] > 1:
                 in_use.put(frame, HUGE_ORDER)
                 continue
-            self._kernel.descriptors.forget(frame)
+            self._descriptors.forget(frame)
             yield from self._lock.acquire(cpu)
             self._free[self._node_of(frame)].append(frame)
             yield from self._lock.release(cpu)
 
     def _node_of(self, frame: int) -> int:
-        pools = self._kernel.pages.buddies()
+        pools = self._pages.buddies()
         return next(node for node, pool in enumerate(pools) if frame in pool.memory)
 
     def mutex(self, vma: Vma, page: int) -> Mutex:
         """hugetlb_fault_mutex_table at the hash of mapping and offset."""
-        kernel = self._kernel
-        size = 1 << (_MUTEXES_PER_CPU * len(kernel.machine.cpus) - 1).bit_length()
+        size = 1 << (_MUTEXES_PER_CPU * len(self._machine.cpus) - 1).bit_length()
         number = 0 if vma.reservation is None else vma.reservation.number
         key = (number * 31 + (vma.pgoff + page - vma.start) // SLOTS) % size
         mutex = self._mutexes.get(key)
         if mutex is None:
-            line = kernel.machine.line(f"hugetlb fault mutex {key}", 0)
-            mutex = self._mutexes[key] = Mutex(kernel.osq_nodes, line, kernel.scheduler, LOCK_HUGETLB)
+            line = self._machine.line(f"hugetlb fault mutex {key}", 0)
+            mutex = self._mutexes[key] = Mutex(self._osq_nodes, line, self._scheduler, LOCK_HUGETLB)
         return mutex
 
     # -- the end state --------------------------------------------------------------------------------------

@@ -98,7 +98,15 @@ class LinuxKernel(Kernel):
         self.page_cache = PageCache(self)
         self.deposits = Deposits()
         self.huge_zero = HugeZero()
-        self.hugetlb = HugePool(self, spec.huge_pages.pool)
+        self.hugetlb = HugePool(
+            machine,
+            self.pages,
+            self.descriptors,
+            self.nodes,
+            self.osq_nodes,
+            self.scheduler,
+            spec.huge_pages.pool,
+        )
         self.lru = Lru(machine, self.pages, self.descriptors, spec.limits.lru_batch, self.cost, self.nodes)
         self._boot()
 

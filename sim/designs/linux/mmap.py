@@ -6,11 +6,10 @@ from dataclasses import replace
 
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.fault import populate
-from sim.designs.linux.hugetlb import Reservation
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.modify import link_new, merge_new_range, read_around
 from sim.designs.linux.munmap import unmap_locked
-from sim.designs.linux.vma import Area, Vma, VmFlags
+from sim.designs.linux.vma import Area, Reservation, Vma, VmFlags
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import (

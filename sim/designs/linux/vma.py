@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import Flag, auto
-from typing import TYPE_CHECKING
 
 from sim.designs.linux.slab import Lines, SlabObject
 from sim.designs.linux.vma_locks import VmaLock
 from sim.hardware import CacheLine
 from sim.mm import SLOTS, File, Rights, rights_text
-
-if TYPE_CHECKING:
-    from sim.designs.linux.hugetlb import Reservation
 
 
 class AnonVma:
@@ -79,6 +75,19 @@ class Area:
     def with_flags(self, flags: VmFlags) -> Area:
         """The same memory with other flags."""
         return replace(self, flags=flags)
+
+
+class Reservation:
+    """resv_map: the 2 MiB *blocks*, by their offset, that a mapping has reserved and no fault has taken yet.
+
+    The parts of a mapping that has been cut share it.
+    """
+
+    __slots__ = ("blocks", "number")
+
+    def __init__(self, number: int, blocks: range) -> None:
+        self.number = number
+        self.blocks = set(blocks)
 
 
 class Vma:
