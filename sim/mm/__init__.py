@@ -69,6 +69,7 @@ from sim.mm.operations import (
     Shootdown,
     SwitchMm,
     Touch,
+    Vfork,
 )
 from sim.mm.page_table import (
     PAGES_PER_ENTRY,
@@ -166,6 +167,7 @@ __all__ = [
     "SynchronousFlush",
     "Touch",
     "TrackedFlush",
+    "Vfork",
     "Walk",
     "beyond_user_memory",
     "distances",

@@ -277,10 +277,21 @@ class Fork(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class Vfork(Operation):
+    """vfork(2), as far as memory goes: a child that uses the same space until it executes a program.
+
+    Value: that space. The parent sleeps until then; that is not a part of it.
+    """
+
+    name = "vfork"
+
+
+@dataclass(frozen=True, slots=True)
 class Exec(Operation):
     """execve(2), as far as memory goes: all that is mapped goes, and the cpu loads an empty space.
 
-    The process has one thread. Value: the new `AddressSpace`; this one is empty and not used any more.
+    The process has one thread. Value: the new `AddressSpace`; this one is empty and not used any more, unless
+    it belongs to the parent of one that has come of a vfork.
     """
 
     name = "exec"

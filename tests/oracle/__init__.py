@@ -38,6 +38,7 @@ from sim.mm import (
     Munlock,
     Munmap,
     Touch,
+    Vfork,
 )
 
 __all__ = [
@@ -65,6 +66,7 @@ __all__ = [
     "Onto",
     "Program",
     "Touch",
+    "Vfork",
     "check",
     "draw_program",
     "failure",

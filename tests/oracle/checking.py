@@ -58,7 +58,11 @@ from sim.mm import (
     Rights,
     SegmentationFault,
     Touch,
+    Vfork,
 )
+
+AWHILE = 1_000_000
+"""Ps between two looks whether a child has been forked."""
 
 
 def check(program: Program) -> None:
@@ -93,6 +97,8 @@ class Run:
         self.sides: list[Side] = []
         self.ended: set[Any] = set()
         self.own: dict[int, Any] | None = None  # in mode family, where several run: cpus' own processes
+        self.born: list[Any] = []  # children of this round that nobody runs yet
+        self.parents = 0  # how many threads have not ended
         for space in self.process.spaces:
             self._begin(space, Model(self.rules, files=files))
         self.history = History(self.rules) if program.mode in RACING else None
@@ -176,6 +182,7 @@ class Run:
         busy = [cpu for cpu, operations in enumerate(threads) if operations]
         several = self.program.mode == "family" and len(busy) > 1
         self.own = dict(zip(busy, self._living(), strict=False)) if several else None
+        self.born, self.parents = [], len(busy)
         self.process.run({cpu: self._thread(operations) for cpu, operations in enumerate(threads)})
         self._at_rest()
 
@@ -185,9 +192,16 @@ class Run:
     def _thread(self, operations: Sequence[Operation]) -> Callable[[Cpu], Steps[None]]:
         def body(cpu: Cpu) -> Steps[None]:
             if self.own is not None:
+                if operations and cpu.id not in self.own:
+                    yield from self._await_child(cpu)
                 if cpu.id not in self.own:
                     return
                 yield from self.process.load(cpu, self.own[cpu.id])
+            if operations:
+                yield from do(cpu)
+                self.parents -= 1
+
+        def do(cpu: Cpu) -> Steps[None]:
             for operation in operations:
                 asked: Any = operation
                 if isinstance(asked, Onto) or self.process.space_of(cpu) in self.ended:
@@ -214,6 +228,17 @@ class Run:
 
         return body
 
+    def _await_child(self, cpu: Cpu) -> Steps[None]:
+        """*cpu* takes the first child that another thread forks, if one does: it runs beside its parent."""
+        assert self.own is not None
+        self.parents -= 1
+        while not self.born and self.parents:
+            cpu.work(AWHILE, "idle")
+            yield cpu.take_pending()
+        if self.born:
+            self.parents += 1
+            self.own[cpu.id] = self.born.pop(0)
+
     def _in_last(self, cpu: Cpu, operation: InLast) -> Operation | None:
         """What *operation* means on the last mapping of this thread, None where it has none.
 
@@ -238,8 +263,11 @@ class Run:
         space = self.process.space_of(cpu)
         return next(side for side in self.sides if side.space is space)
 
-    def _live(self, cpu: Cpu, side: Side, asked: Fork | Exec | Exit) -> Steps[None]:
+    def _live(self, cpu: Cpu, side: Side, asked: Fork | Vfork | Exec | Exit) -> Steps[None]:
         """*side* forks, or it ends; nobody else runs in it."""
+        if isinstance(asked, Vfork):
+            yield from self._spawn(cpu, side)
+            return
         resting.huge_pages(side)
         result = effect(asked, side.model)
         told = yield from side.space.perform(cpu, asked)
@@ -250,15 +278,27 @@ class Run:
             resting.entries(child, self.contents)
             resting.forked(side, child)
             self._just_done(side, side.model.pages)
+            self.born.append(told)
             return
         self.ended.add(side.space)
         if isinstance(asked, Exec):
             self.process.loads(cpu, told)
             self._begin(told, Model(self.rules, files=side.model.files))
 
+    def _spawn(self, cpu: Cpu, side: Side) -> Steps[None]:
+        """A child executes a program with borrowed memory, which is as it was."""
+        lent = yield from side.space.perform(cpu, Vfork())
+        assert lent is side.space, "a child of vfork has memory of its own"
+        told = yield from lent.perform(cpu, Exec())
+        self.process.loads(cpu, told)
+        self._begin(told, Model(self.rules, files=side.model.files))
+        yield from self.process.load(cpu, side.space)
+        self._just_done(side, side.model.pages)
+        self.born.append(told)
+
     def _perform(self, cpu: Cpu, asked: Any) -> Steps[None]:
         side = self._side(cpu)
-        if isinstance(asked, Fork | Exec | Exit):
+        if isinstance(asked, Fork | Vfork | Exec | Exit):
             yield from self._live(cpu, side, asked)
             return
         anywhere = isinstance(asked, Mmap | MmapFile | MmapShared) and asked.at is None

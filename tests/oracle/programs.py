@@ -8,7 +8,8 @@ Between rounds all threads rest. Whoever draws one says how to choose: at random
     shared     all threads work on the same few pages
     processes  one thread in each of several processes, one of them at a time; they share files
     family     one thread at a time, on any cpu, in any of the processes that have come of one by fork; or
-               several, each in a process of its own, where they share nothing else
+               several, each in a process of its own, where they share nothing else; a cpu that none is left
+               for takes the next child that is forked, at once
     forking    as shared or apart, and threads fork meanwhile
 """
 
@@ -53,6 +54,7 @@ from sim.mm import (
     Shootdown,
     SwitchMm,
     Touch,
+    Vfork,
 )
 
 Mode = Literal["alone", "apart", "shared", "processes", "family", "forking"]
@@ -304,6 +306,11 @@ def draw_fork(choose: Choose, part: range) -> Operation:
     return Fork()
 
 
+def draw_vfork(choose: Choose, part: range) -> Operation:
+    """And its child executes a program."""
+    return Vfork()
+
+
 def draw_exec(choose: Choose, part: range) -> Operation:
     return Exec()
 
@@ -316,7 +323,7 @@ def draw_onto(choose: Choose, part: range) -> Operation:
     return Onto(choose((0, 1, 2, 3)))
 
 
-FAMILY_DRAWS: Sequence[Draw] = (draw_fork, draw_exec, draw_exit, draw_onto)
+FAMILY_DRAWS: Sequence[Draw] = (draw_fork, draw_vfork, draw_exec, draw_exit, draw_onto)
 """Only where one runs at a time and there may be more processes, but for fork."""
 
 FILE_DRAWS: Sequence[Draw] = (draw_mmap_shared, draw_mmap_file, draw_fallocate, draw_ftruncate)
@@ -339,6 +346,7 @@ DRAWN: Mapping[type[Operation], Sequence[Draw]] = {
     Mincore: (draw_mincore,),
     Msync: (draw_msync,),
     Fork: 2 * (draw_fork,),
+    Vfork: (draw_vfork,),
     Exec: (draw_exec,),
     Exit: (draw_exit,),
     SwitchMm: 3 * (draw_onto,),

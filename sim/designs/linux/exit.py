@@ -26,7 +26,16 @@ def exit_(mm: LinuxMm, cpu: Cpu, asked: Exit) -> Steps[None]:
     """do_exit of the last thread, as far as its memory."""
     cpu.work(mm._syscall, SYSCALL)
     cpu.work(mm.cost.exit, SYSCALL)
-    yield from exit_mmap(mm, cpu)
+    yield from mmput(mm, cpu)
+
+
+def mmput(mm: LinuxMm, cpu: Cpu) -> Steps[None]:
+    """One user less. With the last one go the memory (__mmput) and what the kernel has of it (__mmdrop)."""
+    yield from mm.lines["pgtables_bytes"].write(cpu, SYSCALL)  # mm_users lies beside it
+    mm.users -= 1
+    if not mm.users:
+        yield from exit_mmap(mm, cpu)
+        yield from mm.kernel.percpu.free(cpu)
 
 
 def exit_mmap(mm: LinuxMm, cpu: Cpu) -> Steps[None]:

@@ -13,6 +13,7 @@ from sim.designs.linux.hugetlb import HugePool
 from sim.designs.linux.lru import Lru
 from sim.designs.linux.page_alloc import PageAllocator
 from sim.designs.linux.page_cache import PageCache
+from sim.designs.linux.percpu_areas import PercpuAreas
 from sim.designs.linux.rcu import TreeRcu
 from sim.designs.linux.slab import SlabCaches
 from sim.designs.linux.space import LinuxSpace
@@ -62,6 +63,7 @@ class LinuxKernel(Kernel):
         "osq_nodes",
         "page_cache",
         "pages",
+        "percpu",
         "rcu",
         "scheduler",
         "slabs",
@@ -95,6 +97,7 @@ class LinuxKernel(Kernel):
             tree_nodes=VMA_INDEXES[spec.vma_index].has_nodes,
         )
         self.descriptors = Descriptors(machine, self.scheduler, self.pages.node)
+        self.percpu = PercpuAreas(machine, self.nodes, self.cost, spec.limits.percpu_areas)
         self.page_cache = PageCache(self)
         self.deposits = Deposits()
         self.huge_zero = HugeZero()

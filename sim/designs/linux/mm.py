@@ -77,6 +77,7 @@ class LinuxMm(AddressSpace):
         "thp",
         "tlb",
         "tree",
+        "users",
         "vma_locks",
     )
 
@@ -115,6 +116,7 @@ class LinuxMm(AddressSpace):
             kernel.nodes, lines["page_table_lock"], LOCK_PAGE_TABLE, "page_table_lock"
         )
         self.gathers = 0  # mm->tlb_flush_pending
+        self.users = 1  # mm->mm_users, less those who look at it for a moment
         index = IndexSite(machine, self.cost, lines["mm_mt"], kernel.rcu, kernel.slabs)
         self.tree = VMA_INDEXES[kernel.spec.vma_index](index, cpu)
         self.tlb = make_flush(machine, lines["context.tlb_gen"], kernel.spec.flush, mask=lines["mm_cpumask"])

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from sim.designs.linux.brk import brk
 from sim.designs.linux.exit import exit_
 from sim.designs.linux.fault import user_fault
-from sim.designs.linux.fork import exec_, fork
+from sim.designs.linux.fork import exec_, fork, vfork
 from sim.designs.linux.madvise import madvise
 from sim.designs.linux.mincore import mincore
 from sim.designs.linux.mlock import mlock, munlock
@@ -39,6 +39,7 @@ from sim.mm import (
     Munmap,
     Operation,
     Touch,
+    Vfork,
 )
 
 
@@ -62,6 +63,7 @@ class LinuxSpace(LinuxMm):
         Mincore: mincore,
         Msync: msync,
         Fork: fork,
+        Vfork: vfork,
         Exec: exec_,
         Exit: exit_,
     }

@@ -40,6 +40,9 @@ class Switches(Spec):
     length is a multiple of it (since 6.12)."""
     file_fault_vma_lock: bool
     """Faults in files are served under the VMA's lock, too (since 6.7); before, under mmap_lock."""
+    fork_tree: Literal["store", "duplicate"]
+    """How fork fills the child's maple tree: it stores VMA after VMA, in order (until 6.7), or it duplicates
+    the parent's tree node by node."""
     mm_lock_seq: Literal["end", "seqcount"]
     """Where a write section counts the sequence of VMA locks: at its `end` only (until 6.13), or as a
     `seqcount` at its beginning too."""
@@ -60,6 +63,9 @@ class Limits(Spec):
     """VMAs of one file that munmap takes out of i_mmap under one lock (since 6.10; before, one)."""
     gather_pages: PositiveInt
     """Pages that are unmapped before they are flushed and freed (mmu_gather)."""
+    percpu_areas: NonNegativeInt
+    """Per-cpu allocations of a process: one for each kind of page that it counts (since 6.2), or for all of
+    them (since 6.6), and one for concurrency ids (since 6.4)."""
     max_map_count: PositiveInt
     """VMAs that a process may have (sysctl vm.max_map_count)."""
 
