@@ -66,6 +66,7 @@ from sim.mm.operations import (
     Munlock,
     Munmap,
     Operation,
+    Prepopulate,
     Shootdown,
     SwitchMm,
     Touch,
@@ -80,6 +81,9 @@ from sim.mm.page_table import (
 )
 from sim.mm.performer import Handlers, Performer
 from sim.mm.policy import FIRST_TOUCH, FirstTouch, MemoryPolicy, NodePolicy, node_policy
+from sim.mm.present_run import Alike, Piece, PresentRun
+from sim.mm.quiet_writes import writable_quietly, write_quietly
+from sim.mm.runs import FrameSet, Runs
 from sim.mm.zonelists import distances, zonelists
 
 __all__ = [
@@ -103,6 +107,7 @@ __all__ = [
     "ZERO_FRAME",
     "AddressSpace",
     "Advice",
+    "Alike",
     "AllocatePages",
     "Allocator",
     "Brk",
@@ -123,6 +128,7 @@ __all__ = [
     "FlushSpec",
     "Fork",
     "FrameMap",
+    "FrameSet",
     "FrameTable",
     "FreeList",
     "FreePages",
@@ -153,11 +159,15 @@ __all__ = [
     "PageTablePage",
     "Performer",
     "PhysicalMemory",
+    "Piece",
     "Pool",
+    "Prepopulate",
     "Present",
+    "PresentRun",
     "Reference",
     "Rights",
     "Room",
+    "Runs",
     "SegmentationFault",
     "Shootdown",
     "Status",
@@ -178,5 +188,7 @@ __all__ = [
     "rights_text",
     "size_of",
     "slot_of",
+    "writable_quietly",
+    "write_quietly",
     "zonelists",
 ]

@@ -37,6 +37,7 @@ from sim.mm import (
     Msync,
     Munlock,
     Munmap,
+    Prepopulate,
     Touch,
 )
 
@@ -63,6 +64,7 @@ __all__ = [
     "Munmap",
     "OnFile",
     "Onto",
+    "Prepopulate",
     "Program",
     "Touch",
     "check",

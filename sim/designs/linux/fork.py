@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.exit import exit_mmap
+from sim.designs.linux.fork_run import copy_run
 from sim.designs.linux.huge_pmd import copy_huge_pmd
 from sim.designs.linux.hugetlb import copy_hugetlb
 from sim.designs.linux.modify import change_file_mappings, hold_file
@@ -127,6 +128,8 @@ def _copy_table(
     outer, inner = child.table_lock(target), mm.table_lock(source)
     yield from outer.acquire(cpu)
     yield from inner.acquire(cpu)
+    if stop - page == SLOTS and copy_run(mm, child, cpu, source, target):
+        page = stop
     for each in range(page, stop):
         slot = slot_of(each, 1)
         entry = source.get(slot)
