@@ -26,6 +26,7 @@ from sim.mm import (
     Munlock,
     Munmap,
     Operation,
+    Prepopulate,
     Rights,
     Shootdown,
     Touch,
@@ -103,6 +104,9 @@ class MmapStep(PlacedStep):
     """Whether what is mapped there already is replaced; else the kernel refuses (MAP_FIXED_NOREPLACE)."""
     populate: bool = False
     """Whether all pages are faulted in before the call returns (MAP_POPULATE)."""
+    populated: bool = False
+    """Whether all pages have been written before anything is measured. Belongs to a set-up: how long that
+    takes is not the question, so it is done in bulk."""
     file: str | None = None
     """Which of the workload's `files` is mapped. Absent: anonymous memory."""
     offset: Size = 0
@@ -116,11 +120,12 @@ class MmapStep(PlacedStep):
 
     @property
     def operations(self) -> set[type[Operation]]:
+        needed: set[type[Operation]] = {Prepopulate} if self.populated else set()
         if self.file is not None:
-            return {MmapFile, CreateFile}
+            return {MmapFile, CreateFile} | needed
         if self.huge is not None:
-            return {MmapHuge}
-        return {MmapShared if self.shared else Mmap}
+            return {MmapHuge} | needed
+        return {MmapShared if self.shared else Mmap} | needed
 
     def operation(
         self, pages: int, at: int | None, file: File | None = None

@@ -37,6 +37,7 @@ from sim.mm import (
     Msync,
     Munlock,
     Munmap,
+    Prepopulate,
     Touch,
     Vfork,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "Munmap",
     "OnFile",
     "Onto",
+    "Prepopulate",
     "Program",
     "Touch",
     "Vfork",

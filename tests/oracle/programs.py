@@ -51,6 +51,7 @@ from sim.mm import (
     Munlock,
     Munmap,
     Operation,
+    Prepopulate,
     Shootdown,
     SwitchMm,
     Touch,
@@ -223,6 +224,11 @@ def draw_madvise(choose: Choose, part: range) -> Operation:
     return Madvise(at, pages, choose(advice) if part in LEAVES else "dontneed")
 
 
+def draw_prepopulate(choose: Choose, part: range) -> Operation:
+    whole = choose((False, True))
+    return Prepopulate(part.start, len(part)) if whole else Prepopulate(*somewhere(choose, part))
+
+
 def draw_mmap_shared(choose: Choose, part: range) -> Operation:
     if choose(range(8)) == 7:
         return MmapShared(1 << 30)  # more than there is
@@ -339,6 +345,7 @@ DRAWN: Mapping[type[Operation], Sequence[Draw]] = {
     Munmap: (draw_munmap,),
     Mprotect: (draw_mprotect, draw_mprotect),
     Madvise: (draw_madvise,),
+    Prepopulate: (draw_prepopulate,),
     Mremap: 3 * (draw_mremap,),
     Brk: 3 * (draw_brk,),
     Mlock: (draw_mlock,),

@@ -147,6 +147,7 @@ class MmCounters:
         again["pgtables_bytes"] = (tables + deposited) * PAGE_BYTES
         again["file_pages"] = sum(entry.frame in of_files for _, entry in walk.present)
         pages = sum(entry.pages for _, entry in walk.present if not entry.special)
+        pages += sum(len(each.frames) for each in walk.alike)
         again["hugetlb_pages"] = sum(entry.pages for entry in huge if entry.frame in of_pool)
         again["anon_pages"] = pages - again["file_pages"] - again["hugetlb_pages"]
         for name in _COUNTED:

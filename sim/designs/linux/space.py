@@ -17,6 +17,7 @@ from sim.designs.linux.mprotect import mprotect
 from sim.designs.linux.mremap import mremap
 from sim.designs.linux.msync import msync
 from sim.designs.linux.munmap import munmap
+from sim.designs.linux.prepopulate import prepopulate
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import (
@@ -38,6 +39,7 @@ from sim.mm import (
     Munlock,
     Munmap,
     Operation,
+    Prepopulate,
     Touch,
     Vfork,
 )
@@ -54,6 +56,7 @@ class LinuxSpace(LinuxMm):
         MmapFile: mmap,
         MmapHuge: mmap,
         Munmap: munmap,
+        Prepopulate: prepopulate,
         Mprotect: mprotect,
         Madvise: madvise,
         Brk: brk,
