@@ -37,6 +37,7 @@ class Worker:
         "_streams",
         "blocks",
         "cpu",
+        "done",
         "file",
         "index",
         "locks",
@@ -66,6 +67,8 @@ class Worker:
         """First frames of the blocks that it has taken from the page allocator, oldest first."""
         self.locks = 0
         """How many locks of the workload it holds."""
+        self.done = False
+        """With `serve` steps: nobody is left to be served."""
         self._kept = 0
         self._engine = engine
         self._streams: dict[str, Random] = {}

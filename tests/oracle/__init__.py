@@ -15,7 +15,7 @@ Any test may `check` a program of its own. A program that fails is printed so th
 """
 
 from oracle.checking import check
-from oracle.programs import InHeap, InLast, OnFile, Onto, Program, draw_program
+from oracle.programs import InHeap, InLast, OnFile, Onto, Program, Reclaim, draw_program
 from oracle.shrinking import failure, shrunk
 from oracle.variants import shipped
 from sim.mm import (
@@ -38,6 +38,12 @@ from sim.mm import (
     Munlock,
     Munmap,
     Touch,
+    UffdClose,
+    UffdCopy,
+    UffdRegister,
+    UffdUnregister,
+    UffdWake,
+    UffdZeropage,
 )
 
 __all__ = [
@@ -64,7 +70,14 @@ __all__ = [
     "OnFile",
     "Onto",
     "Program",
+    "Reclaim",
     "Touch",
+    "UffdClose",
+    "UffdCopy",
+    "UffdRegister",
+    "UffdUnregister",
+    "UffdWake",
+    "UffdZeropage",
     "check",
     "draw_program",
     "failure",

@@ -17,6 +17,15 @@ from sim.designs.linux.mprotect import mprotect
 from sim.designs.linux.mremap import mremap
 from sim.designs.linux.msync import msync
 from sim.designs.linux.munmap import munmap
+from sim.designs.linux.userfault import (
+    uffd_close,
+    uffd_copy,
+    uffd_read,
+    uffd_register,
+    uffd_unregister,
+    uffd_wake,
+    uffd_zeropage,
+)
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import (
@@ -39,6 +48,13 @@ from sim.mm import (
     Munmap,
     Operation,
     Touch,
+    UffdClose,
+    UffdCopy,
+    UffdRead,
+    UffdRegister,
+    UffdUnregister,
+    UffdWake,
+    UffdZeropage,
 )
 
 
@@ -64,6 +80,13 @@ class LinuxSpace(LinuxMm):
         Fork: fork,
         Exec: exec_,
         Exit: exit_,
+        UffdRegister: uffd_register,
+        UffdUnregister: uffd_unregister,
+        UffdRead: uffd_read,
+        UffdCopy: uffd_copy,
+        UffdZeropage: uffd_zeropage,
+        UffdWake: uffd_wake,
+        UffdClose: uffd_close,
     }
 
     def perform(self, cpu: Cpu, operation: Operation) -> Steps[Any]:

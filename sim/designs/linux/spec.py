@@ -11,12 +11,13 @@ from sim.designs.linux.costs import BlockCosts, Costs
 from sim.designs.linux.layout import Layout
 from sim.designs.linux.rcu import RcuSpec
 from sim.designs.linux.slab.spec import SlabSpec
+from sim.designs.linux.swap.spec import SwapSpec
 from sim.designs.linux.vma_indexes import VMA_INDEXES
 from sim.designs.linux.vma_locks import VMA_LOCKS
 from sim.errors import RuleError
 from sim.hardware import MachineSpec
 from sim.mm import FlushSpec, LlfreeSpec
-from sim.quantities import Spec
+from sim.quantities import PAGE_BYTES, Spec
 from sim.sync import RwSemTuning
 
 
@@ -40,6 +41,9 @@ class Switches(Spec):
     length is a multiple of it (since 6.12)."""
     file_fault_vma_lock: bool
     """Faults in files are served under the VMA's lock, too (since 6.7); before, under mmap_lock."""
+    uffd_lock: Literal["mmap", "vma"]
+    """What UFFDIO_COPY and UFFDIO_ZEROPAGE hold: mmap_lock for reading, or the lock of the VMA (since
+    6.9)."""
     mm_lock_seq: Literal["end", "seqcount"]
     """Where a write section counts the sequence of VMA locks: at its `end` only (until 6.13), or as a
     `seqcount` at its beginning too."""
@@ -112,6 +116,8 @@ class LinuxSpec(DesignSpec):
     """Where pages come from: per-cpu lists over a `buddy` under zone->lock, or `llfree` instead of both."""
     llfree: LlfreeSpec | None = None
     """With `page_allocator: llfree`: its sizes and costs."""
+    swap: SwapSpec | None = None
+    """A swap device, and reclaim, which fills it. Absent: memory is used up to the last page."""
 
     @model_validator(mode="after")
     def _llfree_is_described(self) -> Self:
@@ -132,6 +138,12 @@ class LinuxSpec(DesignSpec):
         return self
 
     @model_validator(mode="after")
+    def _swap_needs_watermarks(self) -> Self:
+        if self.swap is not None and self.page_allocator != "buddy":
+            raise RuleError("reclaim needs zones with watermarks", {"page_allocator": "buddy"})
+        return self
+
+    @model_validator(mode="after")
     def _vma_locks_are_found_without_mmap_lock(self) -> Self:
         if VMA_LOCKS[self.vma_lock].serve_faults and not VMA_INDEXES[self.vma_index].rcu_safe:
             raise RuleError(
@@ -148,6 +160,10 @@ class LinuxSpec(DesignSpec):
                 {"slab.caches.vma_lock": "what they are", "vma_lock": "another kind"},
             )
         return self
+
+    @property
+    def swap_pages(self) -> int:
+        return 0 if self.swap is None else self.swap.size // PAGE_BYTES
 
     def refuses(self, machine: MachineSpec) -> str | None:
         return self.flush.refuses(machine)
