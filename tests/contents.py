@@ -14,13 +14,20 @@ from sim.mm import CreateFile, File
 
 
 class Contents(Probe):
-    """What is in each frame: the number of the last write; 0 in a zeroed one."""
+    """What is in each frame, and in each swap slot: the number of the last write; 0 in a zeroed one."""
 
     def __init__(self) -> None:
         self.of: dict[int, int] = {}
+        self.slots: dict[int, int] = {}
 
     def frame_filled(self, cpu: CpuView, frame: int, source: int | None) -> None:
         self.of[frame] = 0 if source is None else self.of[source]
+
+    def page_out(self, cpu: CpuView, frame: int, slot: int) -> None:
+        self.slots[slot] = self.of[frame]
+
+    def page_in(self, cpu: CpuView, frame: int, slot: int) -> None:
+        self.of[frame] = self.slots[slot]
 
 
 class Files:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
@@ -39,6 +39,7 @@ class Design(Spec):
     family: str
     syscall: Duration
     mode: Literal["eager", "lazy"] = "eager"
+    swap_pages: ClassVar[int] = 0
 
     def refuses(self, machine: Machine) -> str | None:
         return None

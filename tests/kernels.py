@@ -85,6 +85,7 @@ _LINUX: dict[str, Any] = {
         "anon_vma_early_check": False,
         "thp_align": "none",
         "file_fault_vma_lock": True,
+        "uffd_lock": "vma",
         "mm_lock_seq": "end",
         "fork_tree": "duplicate",
     },

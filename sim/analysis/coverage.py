@@ -153,7 +153,7 @@ class FileCatalogue:
         machine = cast("MachineSpec", self._once("machine", cell.machine).spec)
         design = cast("DesignSpec", self._once("design", cell.design).spec)
         workload = cast("WorkloadSpec", self._once("workload", cell.workload).spec)
-        fault = model.foresee(machine, workload, cell.placement, [cell.threads])
+        fault = model.foresee(machine, design, workload, cell.placement, [cell.threads])
         missing = ", no ".join(model.lacking(design, workload))
         lack = f"{design.name} offers no {missing}" if missing else None
         return design.refuses(machine) or lack or (str(fault) if fault else None)

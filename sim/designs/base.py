@@ -51,6 +51,11 @@ class DesignSpec(Spec):
     family: str
     """The package that builds the design, such as `linux` or `cortenmm`."""
 
+    @property
+    def swap_pages(self) -> int:
+        """Pages that fit somewhere else where memory is full."""
+        return 0
+
     def refuses(self, machine: MachineSpec) -> str | None:
         """Why the design cannot run on *machine*, if so."""
         return None

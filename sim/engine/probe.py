@@ -167,6 +167,12 @@ class Probe:
     def frame_filled(self, cpu: CpuView, frame: int, source: int | None) -> None:
         """The kernel has zeroed the frame (*source* None), or copied what is in *source* into it."""
 
+    def page_out(self, cpu: CpuView, frame: int, slot: int) -> None:
+        """*cpu* begins to write what is in the frame to a slot of the swap device."""
+
+    def page_in(self, cpu: CpuView, frame: int, slot: int) -> None:
+        """The device has read what is in the slot into the frame, for *cpu*."""
+
     # -- interrupts -----------------------------------------------------------------------------------------
 
     def interrupt(self, cpu: CpuView, begins: int, length: int) -> None:

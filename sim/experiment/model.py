@@ -29,12 +29,12 @@ def parts_of(design: DesignSpec) -> Sequence[Part]:
 
 
 def foresee(
-    machine: MachineSpec, workload: WorkloadSpec, placement: str, counts: Sequence[int]
+    machine: MachineSpec, design: DesignSpec, workload: WorkloadSpec, placement: str, counts: Sequence[int]
 ) -> Fault | None:
     """Why a workload cannot run on a machine with these numbers of threads; the key is the workload's."""
     from sim.workload import foresee
 
-    return foresee(machine, workload, placement, counts)
+    return foresee(machine, workload, placement, counts, design.swap_pages)
 
 
 def never_works(workload: WorkloadSpec, placement: str) -> Fault | None:

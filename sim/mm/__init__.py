@@ -37,6 +37,7 @@ from sim.mm.flush import (
     SwitchedFlush,
     SynchronousFlush,
     TrackedFlush,
+    flush_batch,
     make_flush,
 )
 from sim.mm.frame_table import HUGE_ORDER, FrameTable, FreeList, PhysicalMemory, Pool, Reference
@@ -70,6 +71,13 @@ from sim.mm.operations import (
     Shootdown,
     SwitchMm,
     Touch,
+    UffdClose,
+    UffdCopy,
+    UffdRead,
+    UffdRegister,
+    UffdUnregister,
+    UffdWake,
+    UffdZeropage,
     Vfork,
 )
 from sim.mm.page_table import (
@@ -84,7 +92,7 @@ from sim.mm.performer import Handlers, Performer
 from sim.mm.policy import FIRST_TOUCH, FirstTouch, MemoryPolicy, NodePolicy, node_policy
 from sim.mm.present_run import Alike, Piece, PresentRun
 from sim.mm.quiet_writes import writable_quietly, write_quietly
-from sim.mm.runs import FrameSet, Runs
+from sim.mm.runs import Runs
 from sim.mm.zonelists import distances, zonelists
 
 __all__ = [
@@ -129,7 +137,6 @@ __all__ = [
     "FlushSpec",
     "Fork",
     "FrameMap",
-    "FrameSet",
     "FrameTable",
     "FreeList",
     "FreePages",
@@ -177,10 +184,18 @@ __all__ = [
     "SynchronousFlush",
     "Touch",
     "TrackedFlush",
+    "UffdClose",
+    "UffdCopy",
+    "UffdRead",
+    "UffdRegister",
+    "UffdUnregister",
+    "UffdWake",
+    "UffdZeropage",
     "Vfork",
     "Walk",
     "beyond_user_memory",
     "distances",
+    "flush_batch",
     "make_flush",
     "marked",
     "new_root",

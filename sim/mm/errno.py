@@ -25,6 +25,7 @@ class Errno(Enum):
     EEXIST = "something is mapped there"
     EFAULT = "bad address"
     EINVAL = "invalid argument"
+    ENOENT = "nothing of that kind is there"
     ENODEV = "no such device"
     ENOMEM = "cannot allocate memory, or nothing is mapped there"
     ENOSPC = "no space left"

@@ -126,7 +126,15 @@ class Mprotect(Operation):
 
 
 Advice: TypeAlias = Literal[
-    "dontneed", "dontneed_locked", "free", "populate_read", "populate_write", "hugepage", "nohugepage"
+    "dontneed",
+    "dontneed_locked",
+    "free",
+    "cold",
+    "pageout",
+    "populate_read",
+    "populate_write",
+    "hugepage",
+    "nohugepage",
 ]
 """MADV_DONTNEED and so on."""
 
@@ -136,9 +144,10 @@ class Madvise(Operation):
     """madvise(2). The range stays mapped.
 
     `dontneed` gives its pages back; locked memory ends the call (`EINVAL`), but not with `dontneed_locked`.
-    `free` lets them be taken away as long as nobody writes to them. `populate_read` and `populate_write`
-    bring them in. `hugepage` and `nohugepage` say what they may be. Where the range has a hole the rest is
-    done all the same, and the value is `ENOMEM`; to populate ends there.
+    `free` lets them be taken away as long as nobody writes to them. `cold` lets them be swapped out before
+    others, `pageout` does so at once; locked memory ends both (`EINVAL`). `populate_read` and
+    `populate_write` bring them in. `hugepage` and `nohugepage` say what they may be. Where the range has a
+    hole the rest is done all the same, and the value is `ENOMEM`; to populate ends there.
     """
 
     name = "madvise"
@@ -316,6 +325,73 @@ class Exit(Operation):
     """exit_group(2) of the last thread: nothing is mapped any more. The cpu still has the space loaded."""
 
     name = "exit"
+
+
+@dataclass(frozen=True, slots=True)
+class UffdRegister(Operation):
+    """UFFDIO_REGISTER: of the *pages* pages from *at* on, another thread brings in those that are missing.
+
+    Who touches one sends a message and sleeps until that has been done. The memory is private and anonymous.
+    A process has one file for its messages (userfaultfd(2)), which the first of these calls makes.
+    """
+
+    name = "register for userfaults"
+    at: int
+    pages: int
+
+
+@dataclass(frozen=True, slots=True)
+class UffdUnregister(Operation):
+    """UFFDIO_UNREGISTER: they are the kernel's again, and who sleeps there tries once more."""
+
+    name = "unregister for userfaults"
+    at: int
+    pages: int
+
+
+@dataclass(frozen=True, slots=True)
+class UffdRead(Operation):
+    """read(2) of one message; asleep until there is one. Value: the page, or None if the file is closed."""
+
+    name = "read a userfault"
+
+
+@dataclass(frozen=True, slots=True)
+class UffdCopy(Operation):
+    """UFFDIO_COPY: what is in the *pages* pages from *source* on is in those from *at* on, which are missing.
+
+    Who waits for them is woken. `EEXIST` where one is there already, `ENOENT` where none may be missing.
+    """
+
+    name = "answer a userfault with a copy"
+    at: int
+    source: int
+    pages: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class UffdZeropage(Operation):
+    """UFFDIO_ZEROPAGE: the same with zeros."""
+
+    name = "answer a userfault with zeros"
+    at: int
+    pages: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class UffdWake(Operation):
+    """UFFDIO_WAKE: who waits for one of these pages tries once more."""
+
+    name = "wake a userfault"
+    at: int
+    pages: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class UffdClose(Operation):
+    """close(2) of the file, as when its reader exits: no memory is registered any more, nobody waits."""
+
+    name = "close userfaults"
 
 
 @dataclass(frozen=True, slots=True)

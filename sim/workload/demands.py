@@ -37,15 +37,18 @@ def misfit(machine: MachineSpec, workload: WorkloadSpec, placement: str, threads
 
 
 def foresee(
-    machine: MachineSpec, workload: WorkloadSpec, placement: str, counts: Sequence[int]
+    machine: MachineSpec, workload: WorkloadSpec, placement: str, counts: Sequence[int], swap_pages: int = 0
 ) -> Fault | None:
     """Why *workload* cannot run on *machine* with one of these numbers of threads: `misfit`, and a rehearsal.
 
-    Takes longer than `misfit`: for before a run, not for each point.
+    *swap_pages* are those that the design has room for beside the memory. Takes longer than `misfit`: for
+    before a run, not for each point.
     """
     descending, plan = sorted(counts, reverse=True), workload.plan(placement)
     faults = (_misfit(machine, plan, threads) for threads in descending)
-    return next((fault for fault in faults if fault is not None), None) or _held(plan, machine, descending[0])
+    return next((fault for fault in faults if fault is not None), None) or _held(
+        plan, machine, descending[0], swap_pages
+    )
 
 
 def never_works(workload: WorkloadSpec, placement: str) -> Fault | None:
@@ -224,7 +227,7 @@ def _blocks(plan: WorkloadPlan, machine: MachineSpec, threads: int) -> Fault | N
     return None
 
 
-def _held(plan: WorkloadPlan, machine: MachineSpec, threads: int) -> Fault | None:
+def _held(plan: WorkloadPlan, machine: MachineSpec, threads: int, swap_pages: int) -> Fault | None:
     """Steps that touch what is not mapped, and memory that is too small for what is held at the end."""
     if not plan.has_processes:
         return None
@@ -235,7 +238,7 @@ def _held(plan: WorkloadPlan, machine: MachineSpec, threads: int) -> Fault | Non
     if total is None:
         return None
     held, mapped, most = total
-    frames = _frames(machine, plan.memory)
+    frames = _frames(machine, plan.memory) + swap_pages
     key, shown = "thread" if plan.roles is None else "roles", None
     if plan.layout is not None:
         key, shown = "layout.request", format_size(plan.layout.request)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Final, Literal, Self
 
-from pydantic import BeforeValidator, PlainSerializer, PositiveInt, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, PositiveInt, WithJsonSchema, model_validator
 
 from sim.mm import (
     HUGE_ORDER,
@@ -30,6 +30,12 @@ from sim.mm import (
     Rights,
     Shootdown,
     Touch,
+    UffdClose,
+    UffdCopy,
+    UffdRead,
+    UffdRegister,
+    UffdWake,
+    UffdZeropage,
     parse_rights,
     rights_text,
 )
@@ -214,11 +220,43 @@ class MadviseStep(RangeStep):
 
     advice: Advice = "dontneed"
     """Which advice: give them back (`dontneed`, also where they are locked: `dontneed_locked`), let them be
-    taken away until they are written again (`free`), bring them in (`populate_read`, `populate_write`), or
+    taken away until they are written again (`free`), swap them out before others (`cold`) or at once
+    (`pageout`), bring them in (`populate_read`, `populate_write`), or
     whether they may be huge (`hugepage`, `nohugepage`)."""
 
     def operation(self, place: range) -> Madvise:
         return Madvise(place.start, len(place), self.advice)
+
+
+class UserfaultStep(RangeStep):
+    """userfaultfd: pages of the range that are missing are brought in by threads that `serve`."""
+
+    asks = UffdRegister
+
+    def operation(self, place: range) -> UffdRegister:
+        return UffdRegister(place.start, len(place))
+
+
+class ServeStep(RangeStep):
+    """Wait until a thread of the process misses a page (`userfault`), and bring that in.
+
+    The range, its first page, is what it gets a copy of. A thread with such a step repeats its steps until
+    all threads of the process without one have ended.
+    """
+
+    asks = UffdRead
+
+    with_: Literal["copy", "zeros"] = Field(default="copy", alias="with")
+    """A `copy` of the range's first page (UFFDIO_COPY), or `zeros` (UFFDIO_ZEROPAGE)."""
+
+    @property
+    def operations(self) -> set[type[Operation]]:
+        answer = UffdCopy if self.with_ == "copy" else UffdZeropage
+        return {UffdRead, answer, UffdWake, UffdClose}
+
+    def answer(self, page: int, place: range) -> UffdCopy | UffdZeropage:
+        """What brings *page* in."""
+        return UffdCopy(page, place.start) if self.with_ == "copy" else UffdZeropage(page)
 
 
 class MlockStep(RangeStep):

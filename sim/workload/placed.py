@@ -7,7 +7,7 @@ from functools import singledispatch
 from typing import TYPE_CHECKING
 
 from sim.engine import Steps
-from sim.mm import Operation, Prepopulate, Shootdown, Touch
+from sim.mm import Operation, Prepopulate, Shootdown, Touch, UffdRead, UffdWake
 from sim.quantities import PAGE_BYTES
 from sim.workload.draws import CountDraw, SizeDraw, drawing
 from sim.workload.place_spec import (
@@ -16,6 +16,7 @@ from sim.workload.place_spec import (
     MremapStep,
     PlacedStep,
     RangeStep,
+    ServeStep,
     ShootdownStep,
     TouchStep,
 )
@@ -112,6 +113,23 @@ def _touch(step: TouchStep) -> Action:
         return Touch(pages, write, whole)
 
     return _each(_places(step), touch)
+
+
+@placed_action.register(ServeStep)
+def _serve(step: ServeStep) -> Action:
+    """One message; where the page is there by now, or not to be had, who waits looks again."""
+    places = _places(step)
+
+    def run(worker: Worker) -> Steps[None]:
+        page = yield from worker.perform(UffdRead())
+        if page is None:
+            worker.done = True
+            return
+        refused = yield from worker.perform(step.answer(page, places(worker)[0]), may_fail=True)
+        if refused is not None:
+            yield from worker.perform(UffdWake(page))
+
+    return run
 
 
 @placed_action.register(MremapStep)

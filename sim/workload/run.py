@@ -12,7 +12,7 @@ the last one is done. A thread does so many requests, or goes on until the windo
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from sim.engine import QUIET, Engine, Probe, Schedule, ScheduleName, Steps
 from sim.engine.costs import at_clock
 from sim.errors import ModelError
 from sim.hardware import Cpu, Machine, MachineSpec
-from sim.mm import USER, Mmap, Reference
+from sim.mm import USER, Mmap, Reference, UffdClose
 from sim.quantities import PAGE_BYTES
 from sim.sync import RunQueues, SwitchSpace
 from sim.workload.actions import Stage, sequence
@@ -131,6 +131,10 @@ class _Run:
             scheduler = objects.scheduler
             self._stage.children = Children(machine, kernel, self._processes, scheduler, free)
             self._shared = self._shared or len(free) < most_children(plan, numbers)
+        self._serving = [serves(role) for role in self._roles]
+        self._served = Counter(
+            process for process, serving in zip(self._home, self._serving, strict=True) if not serving
+        )
         self._timed = any(_has_timed(role) for role in self._roles)
         self._measured = [
             worker
@@ -316,7 +320,10 @@ class _Run:
             yield from self._flag.read(cpu, START)
         elif window is not None:
             cpu.stall(int(skew() * window.skew), START)
-        yield from requests(worker)
+        if not self._serving[worker.number] or self._served[self._home[worker.number]]:
+            yield from requests(worker)
+        if any(self._serving):
+            yield from self._leave_served(worker)
         queues = self._stage.queues
         if self._processes is not None and queues is None:
             yield from worker.space.deactivate(cpu)
@@ -330,6 +337,14 @@ class _Run:
         if queues is None:  # a run queue switches to the next thread and leaves the cpu after the last
             cpu.leave()
 
+    def _leave_served(self, worker: Worker) -> Steps[None]:
+        """The last thread of a process that others serve tells them so."""
+        process = self._home[worker.number]
+        if not self._serving[worker.number]:
+            self._served[process] -= 1
+            if not self._served[process]:
+                yield from worker.perform(UffdClose())
+
     def _requests(self, role: Role) -> Body:
         """The requests of a thread in *role*, one round of slots after the other."""
         plan, record = self._plan, self._stage.record
@@ -337,13 +352,14 @@ class _Run:
         steps, refill = sequence(self._stage, role.steps), sequence(self._stage, role.refill)
         counts = role.measured and not self._timed
         timestamp = self._costs.timestamp if plan.stack else 0
+        serving = serves(role)
 
         def one_round(worker: Worker, first: int = 0) -> Steps[bool]:
             """Value: whether it was gone through to its end, from its request *first* on."""
             cpu = worker.cpu
             for request in range(first, plan.round):
                 begun = cpu.now
-                if record.over(begun):
+                if worker.done if serving else record.over(begun):
                     return False
                 worker.request = request
                 yield from steps(worker)
@@ -364,7 +380,12 @@ class _Run:
                 worker.forget_mapped()
                 first = 0
 
-        return one_round if plan.window is None else until_over
+        return one_round if plan.window is None and not serving else until_over
+
+
+def serves(role: Role) -> bool:
+    """Whether its threads bring in pages for others."""
+    return any(step.serve for _, step in placed_steps(role.steps, ""))
 
 
 def _has_timed(role: Role) -> bool:

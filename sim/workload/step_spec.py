@@ -45,8 +45,10 @@ from sim.workload.place_spec import (
     MunlockStep,
     MunmapStep,
     PlacedStep,
+    ServeStep,
     ShootdownStep,
     TouchStep,
+    UserfaultStep,
 )
 
 
@@ -233,6 +235,10 @@ class Step(Spec):
     """Make a range longer or shorter, or move it."""
     brk: BrkStep | None = None
     """Move the end of the heap."""
+    userfault: UserfaultStep | None = None
+    """Let threads that `serve` bring in the missing pages of a range (userfaultfd)."""
+    serve: ServeStep | None = None
+    """Wait for a thread that misses a page, and bring it in."""
     shootdown: ShootdownStep | None = None
     """Flush a range from the TLBs of others."""
     fallocate: FallocateStep | None = None
@@ -319,8 +325,8 @@ class Step(Spec):
     def placed(self) -> PlacedStep | None:
         """The step as one that works somewhere in an address space, if it is one."""
         kinds = (self.mmap, self.munmap, self.touch, self.mprotect, self.madvise, self.mremap, self.brk)
-        others = (self.mlock, self.munlock, self.mincore, self.msync, self.shootdown)
-        return next((step for step in (*kinds, *others) if step is not None), None)
+        others = (self.mlock, self.munlock, self.mincore, self.msync, self.userfault, self.serve)
+        return next((step for step in (*kinds, *others, self.shootdown) if step is not None), None)
 
     @property
     def parts(self) -> dict[str, tuple[Step, ...]]:

@@ -40,6 +40,7 @@ class Worker:
         "blocks",
         "children",
         "cpu",
+        "done",
         "file",
         "index",
         "locks",
@@ -74,6 +75,8 @@ class Worker:
         self.children: list[Child] = []
         """Those that run beside it and have not been waited for, the oldest first."""
         self._forks = 0
+        self.done = False
+        """With `serve` steps: nobody is left to be served."""
         self._kept = 0
         self._engine = engine
         self._streams: dict[str, Random] = {}

@@ -491,8 +491,8 @@ def test_does_a_page_wait_for_the_lru_until_its_batch_is_full() -> None:
         process.do(("touch", BASE + page))
         frames.append(process.space.root.walk(BASE + page).frame)
         assert len(lru._batches[0]) == (page + 1) % 4
-        assert lru._on_lru.isdisjoint(frames) is (page < 3)
-    assert lru._on_lru >= set(frames)
+        assert set(lru.lists).isdisjoint(frames) is (page < 3)
+    assert set(lru.lists) >= set(frames)
 
 
 @pytest.mark.parametrize("drain", [True, False])
@@ -539,7 +539,7 @@ def test_does_a_page_that_is_unmapped_while_its_batch_is_drained_leave_no_trace(
             yield from space.access(cpu, BASE + 5)  # fills the batch again
 
         process.run({0: faults, 1: lambda cpu, space=space: space.perform(cpu, Munmap(BASE + LEAF, 2))})
-        assert lru._on_lru <= pages.in_use.refcount.keys()
+        assert set(lru.lists) <= pages.in_use.refcount.keys()
 
 
 def test_does_a_cpu_refill_from_the_zone_and_spill_into_it() -> None:

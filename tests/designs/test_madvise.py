@@ -46,6 +46,8 @@ def flags(process: Process) -> list[tuple[int, int, VmFlags]]:
         ("dontneed", ["read", "flush 1", "release"]),
         ("dontneed_locked", ["read", "flush 1", "release"]),
         ("free", ["read", "flush 1", "release"]),
+        ("cold", ["read", "flush 1", "release"]),
+        ("pageout", ["read", "release"]),  # without swap
         ("populate_read", ["read", "release"]),
         ("populate_write", ["read", "release"]),
         ("hugepage", ["write", "release"]),
@@ -85,6 +87,12 @@ def test_is_a_hole_told_and_what_is_behind_it_done(advice: Advice) -> None:
         assert not second.dirty
     elif advice.startswith("populate"):
         assert not process.is_present(BASE + 6)  # it has ended at the hole
+    elif advice == "cold":
+        assert not first.accessed
+        assert not second.accessed
+    elif advice == "pageout":
+        lists = process.kernel.lru.lists  # type: ignore[attr-defined]
+        assert [lists.which(frame) for frame in frames] == ["active"] * 2  # there is no swap
     else:
         assert len({vma.area.flags for vma in process.space.tree if vma.end <= BASE + 9}) == 1
         assert [(vma.start - BASE, vma.end - BASE) for vma in process.space.tree] == [(0, 4), (6, 9), (9, 10)]

@@ -15,7 +15,7 @@ Any test may `check` a program of its own. A program that fails is printed so th
 """
 
 from oracle.checking import check
-from oracle.programs import InHeap, InLast, OnFile, Onto, Program, draw_program
+from oracle.programs import InHeap, InLast, OnFile, Onto, Program, Reclaim, draw_program
 from oracle.shrinking import failure, shrunk
 from oracle.variants import shipped
 from sim.mm import (
@@ -39,6 +39,12 @@ from sim.mm import (
     Munmap,
     Prepopulate,
     Touch,
+    UffdClose,
+    UffdCopy,
+    UffdRegister,
+    UffdUnregister,
+    UffdWake,
+    UffdZeropage,
     Vfork,
 )
 
@@ -67,7 +73,14 @@ __all__ = [
     "Onto",
     "Prepopulate",
     "Program",
+    "Reclaim",
     "Touch",
+    "UffdClose",
+    "UffdCopy",
+    "UffdRegister",
+    "UffdUnregister",
+    "UffdWake",
+    "UffdZeropage",
     "Vfork",
     "check",
     "draw_program",

@@ -32,6 +32,7 @@ from oracle.programs import (
     OnFile,
     Onto,
     Program,
+    Reclaim,
 )
 from oracle.races import History
 from oracle.resting import Side
@@ -40,6 +41,8 @@ from sim.designs.cortenmm import CortenSpec
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import (
+    READ,
+    WRITE,
     ZERO_FRAME,
     Brk,
     CreateFile,
@@ -58,6 +61,8 @@ from sim.mm import (
     Rights,
     SegmentationFault,
     Touch,
+    UffdClose,
+    UffdZeropage,
     Vfork,
 )
 
@@ -212,6 +217,9 @@ class Run:
                     yield from self.process.load(cpu, living[number % len(living)])
                 if isinstance(asked, Onto):
                     continue
+                if isinstance(asked, Reclaim):
+                    yield from self._reclaim(cpu)
+                    continue
                 if isinstance(asked, InLast):
                     asked = self._in_last(cpu, asked)
                 elif isinstance(asked, InHeap):
@@ -238,6 +246,11 @@ class Run:
         if self.born:
             self.parents += 1
             self.own[cpu.id] = self.born.pop(0)
+
+    def _reclaim(self, cpu: Cpu) -> Steps[None]:
+        reclaimer = getattr(self.kernel, "reclaimer", None)
+        if reclaimer is not None:
+            yield from reclaimer.try_to_free_pages(cpu, self.kernel.pages.zones)
 
     def _in_last(self, cpu: Cpu, operation: InLast) -> Operation | None:
         """What *operation* means on the last mapping of this thread, None where it has none.
@@ -303,6 +316,7 @@ class Run:
             return
         anywhere = isinstance(asked, Mmap | MmapFile | MmapShared) and asked.at is None
         chosen = anywhere and not (self.alone and self.rules.area)  # by the kernel, and we shall see
+        chosen = chosen or (isinstance(asked, Mincore) and self.rules.swaps)
         try:
             expected = None if chosen else effect(asked, side.model)
         except Undetermined:
@@ -313,7 +327,7 @@ class Run:
         if isinstance(asked, Mincore) and self.rules.huge and isinstance(told, list):  # more may be there
             expected = [one or other for one, other in zip(told, expected, strict=True)]
         assert told == expected, f"{asked} answers {told}, not {expected}"
-        if type(asked) in self.kernel.operations or isinstance(asked, Brk):
+        if type(asked) in self.kernel.operations or isinstance(asked, Brk | UffdClose):
             return
         start = told if anywhere else asked.at
         if anywhere and not isinstance(told, Errno):
@@ -332,8 +346,8 @@ class Run:
             rights, status = None if its is None else its.rights, side.space.status(page)
             assert status == rights, f"page {page:#x} has rights {status}, not {rights}"
         for cpu in self.process.cpus:
-            if self._side(cpu) is not side:
-                continue
+            if self._side(cpu) is not side or getattr(side.space, "flush_pending", 0):
+                continue  # another process's, or reclaim may have put a flush off
             for page, known in {} if cpu.tlb.stale else cpu.tlb.frames().items():
                 if page not in where or side.space.may_be_stale(page, known.frame):
                     continue
@@ -346,6 +360,9 @@ class Run:
 
     def _access(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:
         side, stamp = self._side(cpu), None
+        its = side.model.pages.get(page)
+        if its is not None and side.model.asks([page]) and its.rights & (WRITE if write else READ):
+            yield from self._perform(cpu, UffdZeropage(page))  # the answer comes before the question
         if write:
             self.stamps += 1
             stamp = self.stamps
@@ -413,15 +430,14 @@ class Run:
     def _settle_races(self, history: History) -> None:
         """What has come of the shared pages has to be possible; the model goes on from there."""
         parent, *children = self.sides
-        frames: dict[int, Frame] = {ZERO_FRAME: ZEROS}
+        frames: dict[resting.Place, Frame] = {ZERO_FRAME: ZEROS}
         for child in children:
             for page in self.of_files:  # a file that is cut off takes pages away
                 self._take_over(child, page, frames)
             resting.entries(child, self.contents)  # it has not run: all is as it was
-            for page, entry in resting.present_pages(child.space.root):
-                its = child.model.pages[page]
+            for place, its in resting.places(child):
                 assert its.frame is not None
-                its.frame = frames.setdefault(entry.frame, Frame(its.frame.version))
+                its.frame = frames.setdefault(place, Frame(its.frame.version))
         pages = sorted({*SHARED, *history.pages})
         for space, since, until in self.forks:
             child = self._begin(space, Model(self.rules))
@@ -433,18 +449,19 @@ class Run:
             state, version = self._take_over(parent, page, frames)
             history.rests(page, state, version)
 
-    def _take_over(self, side: Side, page: int, frames: dict[int, Frame]) -> tuple[Rights | None, int | None]:
+    def _take_over(
+        self, side: Side, page: int, frames: dict[resting.Place, Frame]
+    ) -> tuple[Rights | None, int | None]:
         """The model has *page* as the kernel has it. Value: its rights, and its version if that is known."""
-        state, entry = side.space.status(page), side.space.root.walk(page)
-        frame = entry.frame_of(page) if entry else ZERO_FRAME
-        version = None if state is None else self.contents.read(frame)
+        state, found = side.space.status(page), side.version(page, self.contents)
+        version = None if state is None else found or 0
         known = page not in self.of_files
         side.model.pages.pop(page, None)
         if state is not None:
             its = side.model.pages[page] = Page(state)
-            if entry is not None:
-                assert version is not None
-                its.frame = frames.setdefault(frame, Frame(version))
-                written = version > 0 and known
-                its.dirty = written if written or entry.special else None
+            if found is not None:
+                place = side.place(page)
+                its.frame = frames.setdefault(place, Frame(found))
+                written = found > 0 and known
+                its.dirty = written if written or place == ZERO_FRAME else None
         return state, version if known else None

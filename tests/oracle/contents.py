@@ -1,4 +1,4 @@
-"""What is in the frames of a simulated machine: a version each, kept by listening."""
+"""What is in the frames and the swap slots of a simulated machine: a version each, kept by listening."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ class Contents(Probe):
 
     def __init__(self) -> None:
         self._versions: dict[int, int] = {}
+        self._slots: dict[int, int] = {}
 
     def read(self, frame: int) -> int:
         """What user code finds in *frame*."""
@@ -37,6 +38,16 @@ class Contents(Probe):
 
     def frame_filled(self, cpu: CpuView, frame: int, source: int | None) -> None:
         self._versions[frame] = 0 if source is None else self.read(source)
+
+    def page_out(self, cpu: CpuView, frame: int, slot: int) -> None:
+        self._slots[slot] = self.read(frame)
+
+    def page_in(self, cpu: CpuView, frame: int, slot: int) -> None:
+        self._versions[frame] = self._slots[slot]
+
+    def swapped(self, slot: int, cached: int | None) -> int:
+        """What is in a swap slot, or newer in the frame that is *cached* for it, once that has been read."""
+        return self._slots[slot] if cached not in self._versions else self.read(cached)
 
     def _forget(self, frame: int, order: int) -> None:
         for each in range(frame, frame + (1 << order)):

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import singledispatch
 from typing import Any, Final
 
-from oracle.model import HUGE, ZEROS, File, Mismatch, Page, Process, Undetermined
+from oracle.model import HUGE, ZEROS, File, Frame, Mismatch, Page, Process, Undetermined, tables_over
 from sim.mm import (
     READ_WRITE,
     WRITE,
@@ -36,6 +36,12 @@ from sim.mm import (
     Munmap,
     Operation,
     Prepopulate,
+    UffdClose,
+    UffdCopy,
+    UffdRegister,
+    UffdUnregister,
+    UffdWake,
+    UffdZeropage,
 )
 
 USER: Final = 1 << 35
@@ -231,7 +237,9 @@ def _split_limit(process: Process, asked: Mprotect) -> int:
 
 @effect.register
 def madvise(asked: Madvise, process: Process, told: Any = None) -> Errno | None:
-    """The pages go and the range stays mapped. It goes on behind holes, and says that there were some.
+    """The pages go and the range stays mapped, or they may be swapped out, which nobody sees.
+
+    It goes on behind holes, and says that there were some.
 
     It ends where memory is locked. Whether pages may be huge nobody can see.
     """
@@ -244,6 +252,10 @@ def madvise(asked: Madvise, process: Process, told: Any = None) -> Errno | None:
         limit = process.rules.max_map_count
         if process.vmas is not None and limit is not None and limit < 100:
             raise Undetermined
+        return None if len(pages) == asked.pages else Errno.ENOMEM
+    if asked.advice in ("cold", "pageout"):
+        if any(process.pages[page].locked or process.pages[page].huge for page in pages):
+            return Errno.EINVAL
         return None if len(pages) == asked.pages else Errno.ENOMEM
     for low, high in _over_huge(process, asked.at, asked.at + asked.pages):
         if process.pages[low].huge:
@@ -312,6 +324,8 @@ SPARE: Final = 3
 def mremap(asked: Mremap, process: Process, told: Any = None) -> int | Errno:
     """What may be moved or made longer depends on where VMAs end, so somebody has to tell."""
     at, pages, new_pages = asked.at, asked.pages, asked.new_pages
+    if any(page.registered for page in process.pages.values()):
+        raise Undetermined  # a moved VMA is not registered any more, and neither is one that it has joined
     if process.vmas is None or process.rules.max_map_count is None or process.rules.max_map_count < 100:
         raise Undetermined
     if new_pages <= 0 or pages < 0 or (asked.to is not None and not asked.may_move):
@@ -400,6 +414,8 @@ def brk(asked: Brk, process: Process, told: Any = None) -> int:
 @effect.register
 def mlock(asked: Mlock, process: Process, told: Any = None) -> Errno | None:
     """Up to the first hole; then all of it is brought in, up to the first page that nobody may touch."""
+    if process.asks(range(asked.at, asked.at + asked.pages)):
+        raise Undetermined
     refused = _lock(asked, process, locked=True, on_fault=asked.on_fault)
     if refused is not None or asked.pages == 0:
         return refused
@@ -425,12 +441,18 @@ def _lock(asked: Mlock | Munlock, process: Process, *, locked: bool, on_fault: b
 
 @effect.register
 def mincore(asked: Mincore, process: Process, told: Any = None) -> list[bool] | Errno:
-    """Which pages are present, and which of the others are in the page cache."""
+    """Which pages are present, and which of the others are in the page cache; those that may be swapped out
+    are if *told*."""
     pages = range(asked.at, asked.at + asked.pages)
     if _outside(asked.at, asked.pages) or any(page not in process.pages for page in pages):
         return Errno.ENOMEM
     each = [process.pages[page] for page in pages]
-    return [its.frame is not None or (its.file is not None and its.index in its.file.frames) for its in each]
+    there = [its.frame is not None or (its.file is not None and its.index in its.file.frames) for its in each]
+    if told is None:
+        return there
+    if isinstance(told, list) and len(told) == len(there):
+        return [is_there and says for is_there, says in zip(there, told, strict=True)]
+    raise Mismatch(f"{asked} answers {told}")
 
 
 @effect.register
@@ -447,15 +469,84 @@ def msync(asked: Msync, process: Process, told: Any = None) -> Errno | None:
     return hole
 
 
+# -- userfaultfd ------------------------------------------------------------------------------------------
+
+
+@effect.register
+def uffd_register(asked: UffdRegister | UffdUnregister, process: Process, told: Any = None) -> Errno | None:
+    """Private anonymous memory only; holes are passed over."""
+    limit = process.rules.max_map_count
+    if process.vmas is None or limit is None or limit < 100:
+        raise Undetermined
+    process.uffd = process.uffd or isinstance(asked, UffdRegister)
+    start, end = asked.at, asked.at + asked.pages
+    pages = list(process.mapped(start, end))
+    if not process.uffd or asked.pages <= 0 or _outside(start, asked.pages) or not pages:
+        return Errno.EINVAL
+    if any(process.pages[page].file is not None or process.pages[page].huge for page in pages):
+        return Errno.EINVAL
+    for page in pages:
+        process.pages[page].registered = isinstance(asked, UffdRegister)
+    return None
+
+
+@effect.register
+def uffd_fill(asked: UffdCopy | UffdZeropage, process: Process, told: Any = None) -> Errno | None:
+    """Page after page, up to the first that cannot be had; what was filled before stays."""
+    source = asked.source if isinstance(asked, UffdCopy) else None
+    if process.vmas is None or (source is not None and process.asks(range(source, source + asked.pages))):
+        raise Undetermined
+    wrong = source is not None and _outside(source, asked.pages)
+    if wrong or not process.uffd or asked.pages <= 0 or _outside(asked.at, asked.pages):
+        return Errno.EINVAL
+    end = next((stop for start, stop in process.vmas() if start <= asked.at < stop), 0)
+    if end < asked.at + asked.pages or not process.pages[asked.at].registered:
+        return Errno.ENOENT
+    for index in range(asked.pages):
+        refused = _fill(process, asked.at + index, None if source is None else source + index)
+        if refused is not None:
+            return Errno.EAGAIN if index else refused
+    return None
+
+
+def _fill(process: Process, page: int, source: int | None) -> Errno | None:
+    """A page of zeros, or with what is in *source*, which is touched for it."""
+    found = 0 if source is None else process.access(source, None)
+    if isinstance(found, str):
+        return Errno.EFAULT
+    process.tables.update(tables_over(page, process.rules.levels))
+    its = process.pages[page]
+    if its.frame is not None:
+        return Errno.EEXIST
+    its.frame = ZEROS if source is None else Frame(found)
+    its.dirty = source is not None
+    return None
+
+
+@effect.register
+def uffd_wake(asked: UffdWake, process: Process, told: Any = None) -> Errno | None:
+    """Nobody waits: each page is answered before it is touched."""
+    wrong = not process.uffd or asked.pages <= 0 or _outside(asked.at, asked.pages)
+    return Errno.EINVAL if wrong else None
+
+
+@effect.register
+def uffd_close(asked: UffdClose, process: Process, told: Any = None) -> None:
+    """All memory is the kernel's again."""
+    process.uffd = False
+    for page in process.pages.values():
+        page.registered = False
+
+
 # -- fork, exec, exit -------------------------------------------------------------------------------------
 
 
 @effect.register
 def fork(asked: Fork, process: Process, told: Any = None) -> Process:
     """Value: the child. Both have the private pages, until one of them writes; it finds the others itself."""
-    child = replace(process, pages={}, tables=set(), vmas=None)
+    child = replace(process, pages={}, tables=set(), vmas=None, uffd=False)
     for page, its in process.pages.items():
-        copy = replace(its, locked=False, on_fault=False)
+        copy = replace(its, locked=False, on_fault=False, registered=False)
         if its.private:
             its.forked = copy.forked = True
         else:

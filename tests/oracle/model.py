@@ -43,6 +43,8 @@ class Rules:
     """A page that is faulted in for writing is dirty before user code has written to it; None: either."""
     area: tuple[int, int] | None = None
     """A mapping without an address gets the highest gap in here that fits; None: any free place."""
+    swaps: bool = False
+    """Anonymous pages may be swapped out at any time."""
     memory: int | None = None
     """More pages than this in one mapping are refused."""
     max_map_count: int | None = None
@@ -103,7 +105,8 @@ class Page:
     *dirty* is what its entry says, None where the kernel may have set it or not. *locked* is what mlock has
     asked for, with *on_fault* not to be brought in. *forked*: a fork has left the frame to two processes, so
     the next write makes a copy; whether the kernel copies for the last owner nobody can see. *perhaps_zeros*:
-    a fork has shown the child the page of zeros, or has left that to it.
+    a fork has shown the child the page of zeros, or has left that to it. *registered*: another thread is to
+    bring it in (userfaultfd).
     """
 
     rights: Rights
@@ -118,6 +121,7 @@ class Page:
     perhaps_zeros: bool = False
     huge: bool = False
     """It is one of the 512 of a huge page of the pool."""
+    registered: bool = False
 
     @property
     def private(self) -> bool:
@@ -153,10 +157,16 @@ class Process:
     start_brk: int = 0
     brk: int = 0
     moved: bool = False
+    uffd: bool = False
     vmas: Callable[[], Sequence[tuple[int, int]]] | None = None
     huge: dict[int, str] = field(default_factory=dict)
     """The huge pages of the pool that are mapped, by their first page: `reserved`, `present`, or `lost` where
     madvise has given one back."""
+
+    def asks(self, pages: Iterable[int]) -> bool:
+        """Whether whoever touches one of *pages* would have to wait for another thread."""
+        its = (self.pages.get(page) for page in pages)
+        return any(each is not None and each.registered and each.frame is None for each in its)
 
     # -- what user code does --------------------------------------------------------------------------------
 

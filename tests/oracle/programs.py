@@ -55,6 +55,13 @@ from sim.mm import (
     Shootdown,
     SwitchMm,
     Touch,
+    UffdClose,
+    UffdCopy,
+    UffdRead,
+    UffdRegister,
+    UffdUnregister,
+    UffdWake,
+    UffdZeropage,
     Vfork,
 )
 
@@ -96,6 +103,13 @@ class Onto(Operation):
 
     name = "onto"
     number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reclaim(Operation):
+    """The thread takes pages away, whoever has them, as if it had found no memory. Nothing without swap."""
+
+    name = "reclaim"
 
 
 FILE_PAGES = 5
@@ -229,6 +243,14 @@ def draw_prepopulate(choose: Choose, part: range) -> Operation:
     return Prepopulate(part.start, len(part)) if whole else Prepopulate(*somewhere(choose, part))
 
 
+def draw_pageout(choose: Choose, part: range) -> Operation:
+    return Madvise(*somewhere(choose, part), choose(("pageout", "pageout", "pageout", "cold")))
+
+
+def draw_reclaim(choose: Choose, part: range) -> Operation:
+    return Reclaim()
+
+
 def draw_mmap_shared(choose: Choose, part: range) -> Operation:
     if choose(range(8)) == 7:
         return MmapShared(1 << 30)  # more than there is
@@ -308,6 +330,43 @@ def draw_huge(choose: Choose, part: range) -> Operation:
     return Munmap(at, pages) if how == "munmap" else Madvise(at, pages)
 
 
+def draw_uffd_register(choose: Choose, part: range) -> Operation:
+    return UffdRegister(*somewhere(choose, part))
+
+
+def draw_uffd_unregister(choose: Choose, part: range) -> Operation:
+    return UffdUnregister(*somewhere(choose, part))
+
+
+def draw_uffd_copy(choose: Choose, part: range) -> Operation:
+    at, pages = somewhere(choose, part)
+    return UffdCopy(at, somewhere(choose, part)[0], min(pages, 3))
+
+
+def draw_uffd_zeropage(choose: Choose, part: range) -> Operation:
+    at, pages = somewhere(choose, part)
+    return UffdZeropage(at, min(pages, 3))
+
+
+def draw_uffd_wake(choose: Choose, part: range) -> Operation:
+    return UffdWake(*somewhere(choose, part))
+
+
+def draw_uffd_close(choose: Choose, part: range) -> Operation:
+    return UffdClose()
+
+
+UFFD_DRAWS: Sequence[Draw] = (
+    draw_uffd_register,
+    draw_uffd_unregister,
+    draw_uffd_copy,
+    draw_uffd_zeropage,
+    draw_uffd_wake,
+    draw_uffd_close,
+)
+"""Only where nobody else looks at the pages of a thread: a page is answered before it is touched."""
+
+
 def draw_fork(choose: Choose, part: range) -> Operation:
     return Fork()
 
@@ -344,7 +403,7 @@ DRAWN: Mapping[type[Operation], Sequence[Draw]] = {
     Ftruncate: (draw_ftruncate,),
     Munmap: (draw_munmap,),
     Mprotect: (draw_mprotect, draw_mprotect),
-    Madvise: (draw_madvise,),
+    Madvise: (draw_madvise, draw_pageout, draw_pageout, draw_reclaim),
     Prepopulate: (draw_prepopulate,),
     Mremap: 3 * (draw_mremap,),
     Brk: 3 * (draw_brk,),
@@ -352,6 +411,12 @@ DRAWN: Mapping[type[Operation], Sequence[Draw]] = {
     Munlock: (draw_munlock,),
     Mincore: (draw_mincore,),
     Msync: (draw_msync,),
+    UffdRegister: 3 * (draw_uffd_register,),
+    UffdUnregister: (draw_uffd_unregister,),
+    UffdCopy: 3 * (draw_uffd_copy,),
+    UffdZeropage: (draw_uffd_zeropage,),
+    UffdWake: (draw_uffd_wake,),
+    UffdClose: (draw_uffd_close,),
     Fork: 2 * (draw_fork,),
     Vfork: (draw_vfork,),
     Exec: (draw_exec,),
@@ -360,8 +425,8 @@ DRAWN: Mapping[type[Operation], Sequence[Draw]] = {
     Touch: 7 * (draw_touch,),
 }
 """How each operation is drawn; one that stands here more often is drawn more often."""
-NOT_DRAWN = frozenset({AllocatePages, FreePages, CreateFile, Shootdown})
-"""What user code cannot ask for, and what each program begins with."""
+NOT_DRAWN = frozenset({AllocatePages, FreePages, CreateFile, Shootdown, UffdRead})
+"""What user code cannot ask for, what each program begins with, and what waits for another thread."""
 
 
 # -- programs ---------------------------------------------------------------------------------------------
@@ -389,6 +454,8 @@ def draw_program(choose: Choose, kinds: Sequence[str] = KINDS, *, huge: bool = F
     if mode != "family":
         left_out = FAMILY_DRAWS if mode != "forking" else FAMILY_DRAWS[1:]
         draws = [draw for draw in draws if draw not in left_out]
+    if mode != "alone":
+        draws = [draw for draw in draws if draw not in UFFD_DRAWS]
     if mode not in DETERMINED:  # where VMAs end, and the heap, belong to all threads
         draws = [draw for draw in draws if draw not in (draw_mremap, draw_brk)]
     if mode != "alone" or "limits" in changes:

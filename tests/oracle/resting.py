@@ -7,9 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from oracle.contents import Contents
-from oracle.model import ZEROS, Frame, Process, covers, tables_over
+from oracle.model import ZEROS, Frame, Page, Process, covers, tables_over
 from sim.designs.base import Kernel
-from sim.mm import ZERO_FRAME, PageTablePage, Present
+from sim.mm import ZERO_FRAME, PageTablePage, Present, Status
+
+Place = int | str
+"""A frame, or a swap slot, which may have a frame too."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,38 @@ class Side:
 
     space: Any
     model: Process
+
+    def swapped(self) -> dict[int, int]:
+        """The slot of each page that is swapped out."""
+        if self.swap is None:
+            return {}
+        leaves = (table for table in self.space.root.tables() if table.level == 1)
+        entries = ((table.base + slot, each) for table in leaves for slot, each in table.entries.items())
+        return {page: each.slot for page, each in entries if isinstance(each, Status)}
+
+    @property
+    def swap(self) -> Any:
+        """The kernel's swap, if it has any."""
+        return getattr(getattr(self.space, "kernel", None), "swap", None)
+
+    def place(self, page: int) -> Place:
+        """Where the contents of *page* are: its frame, or its slot if it has one."""
+        entry = self.space.root.walk(page)
+        frame = None if entry is None else entry.frame_of(page)
+        slot = self.swapped()[page] if frame is None else None
+        if frame is not None and self.swap is not None:
+            slot = self.swap.slot_of.get(frame)
+        return f"slot {slot}" if frame is None or slot is not None else frame
+
+    def version(self, page: int, contents: Contents) -> int | None:
+        """What is in *page*, in memory or swapped out; None if there is nothing yet."""
+        entry, slot = self.space.root.walk(page), self.swapped().get(page)
+        if entry is not None:
+            return contents.read(entry.frame_of(page))
+        if slot is None:
+            return None
+        cached = self.swap.frame_of.get(slot)
+        return contents.swapped(slot, cached)
 
     def vmas(self) -> list[tuple[int, int]]:
         """Where the kernel's VMAs begin and end."""
@@ -34,7 +69,7 @@ def mappings(side: Side) -> None:
 def entries(side: Side, contents: Contents) -> None:
     """The same pages are present, with the same rights, dirty bits and contents."""
     huge_pages(side)
-    found = dict(present_pages(side.space.root))
+    found, swapped = dict(present_pages(side.space.root)), side.swapped()
     for page in found.keys() & side.model.pages.keys():
         its = side.model.pages[page]
         if its.frame is None and its.file is not None:  # fault-around: what was there may be mapped
@@ -44,19 +79,24 @@ def entries(side: Side, contents: Contents) -> None:
     for its in side.model.pages.values():
         its.perhaps_zeros = False
     expected = {page: its for page, its in side.model.pages.items() if its.frame is not None}
-    assert found.keys() == expected.keys(), f"present is {_difference(found, expected)}"
+    there = found.keys() | swapped.keys()
+    assert there == expected.keys(), f"present is {_difference(there, expected.keys())}"
     for page, its in expected.items():
+        assert its.frame is not None
+        version = side.version(page, contents)
+        assert version == its.frame.version, (
+            f"page {page:#x} holds version {version}, not {its.frame.version}"
+        )
+        if page in swapped:
+            assert its.frame is not ZEROS, f"page {page:#x}, of zeros, is swapped out"
+            continue
         entry = found[page]
         assert entry.rights == its.rights, f"page {page:#x} is {entry}, and may be used as {its.rights}"
         assert entry.special == (its.frame is ZEROS), f"page {page:#x} is {entry}"
         one_bit = side.model.rules.huge or its.huge  # for 2 MiB
         dirty = its.dirty or None if one_bit else its.dirty
-        assert dirty in (None, entry.dirty), f"the dirty bit of page {page:#x} is {entry.dirty}"
-        assert its.frame is not None
-        version = contents.read(entry.frame)
-        assert version == its.frame.version, (
-            f"page {page:#x} holds version {version}, not {its.frame.version}"
-        )
+        known = dirty is not None and side.swap is None  # a page that has been away is clean
+        assert not known or dirty == entry.dirty, f"the dirty bit of page {page:#x} is {entry.dirty}"
 
 
 def frames(sides: Sequence[Side], kernel: Kernel) -> None:
@@ -65,9 +105,11 @@ def frames(sides: Sequence[Side], kernel: Kernel) -> None:
     So pages share a frame where the model says so, and nowhere else.
     """
     pairs = set(_pairs(sides))
-    mapped = {frame for frame, _ in pairs}
+    places = {place for place, _ in pairs}
     own = len({each for side in sides for each in side.model.frames()})
-    assert len(pairs) == len(mapped) == own, f"{len(mapped)} frames are mapped, not {own}"
+    assert len(pairs) == len(places) == own, f"{len(places)} frames are mapped or swapped out, not {own}"
+    present = (entry.frame for side in sides for _, entry in present_pages(side.space.root))
+    mapped = set(present) - {ZERO_FRAME}
     tables = {table.frame for side in sides for table in side.space.root.tables()}
     tables -= {side.space.root.frame for side in sides}
     memory = kernel.memory
@@ -146,12 +188,18 @@ def present_pages(root: PageTablePage) -> Iterator[tuple[int, Present]]:
                 yield each, replace(entry, frame=entry.frame_of(each), level=1)
 
 
-def _pairs(sides: Iterable[Side]) -> Iterable[tuple[int, Any]]:
-    """Frames that are mapped, and which frame of the model each is."""
+def places(side: Side) -> Iterable[tuple[Place, Page]]:
+    """Where each page with contents is, and what the model says of it."""
+    for page in (*side.swapped(), *(page for page, _ in present_pages(side.space.root))):
+        yield side.place(page), side.model.pages[page]
+
+
+def _pairs(sides: Iterable[Side]) -> Iterable[tuple[Place, Any]]:
+    """The places of all pages but those of zeros, and which frame of the model each is."""
     for side in sides:
-        for page, entry in present_pages(side.space.root):
-            if entry.frame != ZERO_FRAME:
-                yield entry.frame, side.model.pages[page].frame
+        for place, its in places(side):
+            if place != ZERO_FRAME:
+                yield place, its.frame
 
 
 def _difference(found: Any, expected: Any) -> str:

@@ -28,16 +28,18 @@ from sim.designs.linux import (
     mprotect,
     munmap,
     truncate,
+    userfault,
 )
 from sim.designs.linux import exit as linux_exit
 from sim.designs.linux.gather import Gather
 from sim.designs.linux.lru import Lru
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.space import LinuxSpace
+from sim.designs.linux.swap import SwapDevice, SwapEntry, SwapSlots
 from sim.designs.linux.vma import VmFlags
 from sim.designs.linux.vma_indexes.maple import MapleTree
 from sim.designs.linux.vma_locks.rwsem import RwSemVmaLock
-from sim.engine import Steps
+from sim.engine import Probe, Steps
 from sim.hardware import Cpu
 from sim.mm import (
     WRITE,
@@ -51,8 +53,12 @@ from sim.mm import (
     PresentRun,
     SynchronousFlush,
     Touch,
+    UffdCopy,
+    UffdRegister,
 )
 from sim.mm.page_table import PageTablePage
+
+of, count, install = SwapEntry.of, SwapSlots.count, userfault._install
 
 SOON = 1000
 """Programs within which a mutant is caught."""
@@ -365,10 +371,7 @@ def test_is_a_duplicated_tree_without_one_vma_caught(monkeypatch: pytest.MonkeyP
 
 
 def test_is_a_child_that_inherits_locked_memory_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Keeps:
-        LOCKED = LOCKONFAULT = VmFlags.NONE
-
-    monkeypatch.setattr(fork, "VmFlags", Keeps)
+    monkeypatch.setattr(fork, "_NOT_INHERITED", VmFlags.UFFD_MISSING)
     assert caught("linux")
 
 
@@ -409,6 +412,62 @@ def test_is_a_program_that_takes_its_parents_memory_along_caught(monkeypatch: py
     """It has come of a vfork."""
     monkeypatch.setattr(fork, "mmput", linux_exit.exit_mmap)
     assert caught("linux")
+
+
+# -- Linux: swap and userfaults ---------------------------------------------------------------------------
+
+
+def test_is_a_page_that_is_mapped_before_it_is_read_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unlocks(device: Any, cpu: Cpu, done: Any) -> Steps[None]:
+        with_it, cpu.probe = cpu.probe, Probe()
+        done()
+        cpu.probe = with_it
+        return
+        yield
+
+    monkeypatch.setattr(SwapDevice, "read", unlocks)
+    assert "zeroed" in caught("linux")
+
+
+def test_is_a_swapped_page_that_a_child_has_to_itself_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever writes first writes for both."""
+    monkeypatch.setattr(SwapEntry, "of", classmethod(lambda cls, slot, exclusive: of(slot, exclusive=True)))
+    caught("linux")
+
+
+def test_is_a_slot_that_a_child_does_not_count_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forgets(slots: SwapSlots, cpu: Cpu, slot: int, change: int) -> Steps[int]:
+        value: int = yield from count(slots, cpu, slot, 0 if change > 0 and slots.users[slot] else change)
+        return value
+
+    monkeypatch.setattr(SwapSlots, "count", forgets)
+    caught("linux")
+
+
+def test_is_a_userfault_answered_without_the_bytes_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forgets(mm: Any, cpu: Cpu, frame: int, source: int) -> Steps[None]:
+        cpu.probe.frame_filled(cpu, frame, None)
+        return
+        yield
+
+    monkeypatch.setattr(LinuxMm, "copy_into", forgets)
+    answered = [UffdRegister(BASE + 1, 1), UffdCopy(BASE + 1, BASE), Touch([BASE + 1], write=False)]
+    error = failure(Program("linux", "alone", [[[Mmap(2, BASE), Touch([BASE]), *answered]]]))
+    assert "gives version 0, not" in str(error)
+
+
+def test_is_a_message_of_a_page_that_is_there_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """UFFDIO_COPY over a page that somebody has: what was written is lost."""
+
+    def overwrites(mm: Any, cpu: Cpu, vma: Any, page: int, frame: int) -> Steps[Any]:
+        if (table := mm.leaf_table(page)) is not None:
+            table.set(page % LEAF, None)
+        return (yield from install(mm, cpu, vma, page, frame))
+
+    monkeypatch.setattr(userfault, "_install", overwrites)
+    twice = [Touch([BASE, BASE + 1]), UffdRegister(BASE + 1, 1), UffdCopy(BASE + 1, BASE)]
+    error = failure(Program("linux", "alone", [[[Mmap(2, BASE), *twice]]]))
+    assert "answers None, not EEXIST" in str(error)
 
 
 # -- CortenMM ---------------------------------------------------------------------------------------------

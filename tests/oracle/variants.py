@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol, TypeVar, get_args, get_origin
 from kernels import KINDS, design
 from machines import raw_spec
 from pydantic import ValidationError
+from swapping import DEVICES, swap
 
 from oracle.model import Rules
 from sim.designs import OneOf, operations_of
@@ -60,6 +61,8 @@ def draw_variant(choose: Choose, *, huge: bool = False) -> tuple[dict[str, Any],
             machine = dict(BROADCAST)
         if changes["page_allocator"] == "llfree":
             changes |= LLFREE
+        elif not huge and choose((True, False)):
+            changes |= swap(DEVICES[choose(tuple(DEVICES))])
         if huge:
             _draw_huge(choose, changes, machine)
         try:
@@ -124,6 +127,7 @@ def rules_of(kernel: object) -> Rules:
         frees_tables=True,
         kernel_dirties=True,
         area=(FIRST_PAGE, HIGHEST_PAGE),
+        swaps=kernel.swap is not None,
         memory=kernel.total_pages,
         max_map_count=kernel.spec.limits.max_map_count,
         levels=kernel.machine.spec.page_tables.levels,

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sim.designs.linux.fault_retry import handle_userfault
+from sim.designs.linux.vma import VmFlags
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import PAGE_TABLE, ZERO_FRAME, PageTablePage, Present, slot_of
@@ -25,9 +27,13 @@ if TYPE_CHECKING:
 def do_anonymous_page(
     mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, page: int, write: bool, *, vma_locked: bool
 ) -> Steps[bool]:
-    """The first touch of *page*. Value: False means try again under mmap_lock."""
+    """The first touch of *page*. Value: False means try again under mmap_lock. Raises `FaultRetry` if
+    another thread was asked for it (userfaultfd)."""
     if not write:
-        yield from _map(mm, cpu, vma, table, page, Present(ZERO_FRAME, vma.rights, copy_on_write=True))
+        zeros = Present(ZERO_FRAME, vma.rights, copy_on_write=True)
+        mapped = yield from _map(mm, cpu, vma, table, page, zeros)
+        if mapped is None:
+            yield from handle_userfault(mm, cpu, vma, table, page, vma_locked=vma_locked)
         return True
     prepared = yield from anon_vma_prepare(mm, cpu, vma, vma_locked=vma_locked)
     if not prepared:
@@ -37,6 +43,8 @@ def do_anonymous_page(
     mapped = yield from _map(mm, cpu, vma, table, page, written_entry(frame, vma))
     if not mapped:
         yield from mm.pages.free(cpu, frame)
+    if mapped is None:
+        yield from handle_userfault(mm, cpu, vma, table, page, vma_locked=vma_locked)
     return True
 
 
@@ -45,15 +53,20 @@ def written_entry(frame: int, vma: Vma) -> Present:
     return Present(frame, vma.rights, accessed=True, dirty=True)
 
 
-def _map(mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, page: int, entry: Present) -> Steps[bool]:
-    """Set the entry under the page-table lock; value: False where somebody else was faster."""
+def _map(
+    mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, page: int, entry: Present
+) -> Steps[bool | None]:
+    """Set the entry under the page-table lock; value: False where somebody else was faster, None where
+    another thread has to be asked."""
     slot = slot_of(page, 1)
     lock = mm.table_lock(table)
     yield from lock.acquire(cpu)
-    free = table.get(slot) is None
+    free: bool | None = table.get(slot) is None
+    if free and VmFlags.UFFD_MISSING in vma.area.flags:
+        free = None
     if free:
         if not entry.special:
-            yield from add_to_lru(mm, cpu, vma, entry.frame)
+            yield from add_to_lru(mm, cpu, vma, page, entry.frame)
             mm.stat.anon_pages += 1
         yield from table.line(slot).store(cpu, PAGE_TABLE)
         table.set(slot, entry)
@@ -61,8 +74,10 @@ def _map(mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, page: int, entry
     return free
 
 
-def add_to_lru(mm: LinuxMm, cpu: Cpu, vma: Vma, frame: int) -> Steps[None]:
-    """folio_add_lru_vma."""
+def add_to_lru(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, frame: int) -> Steps[None]:
+    """folio_add_new_anon_rmap, folio_add_lru_vma."""
+    if mm.kernel.swap is not None:
+        mm.kernel.rmap.add_new(vma, page, frame)
     return mm.lru.change_list(cpu, frame, new=True) if vma.locked else mm.lru.add(cpu, frame)
 
 
@@ -97,6 +112,8 @@ def _alone(mm: LinuxMm, cpu: Cpu, entry: Present) -> Steps[None]:
         return  # a part of a folio is never reused
     if mm.lru.is_waiting(cpu, entry.frame):
         yield from mm.lru.drain(cpu)
+    if (swap := mm.kernel.swap) is not None:
+        yield from swap.let_go(cpu, entry.frame)
     if mm.pages.in_use.owners(entry.frame) == 1:
         entry.copy_on_write = False
 
@@ -120,7 +137,7 @@ def _copy(
     yield from table.line(slot).store(cpu, PAGE_TABLE)
     table.set(slot, None)
     yield from mm.tlb.flush(cpu, range(page, page + 1))  # ptep_clear_flush
-    yield from add_to_lru(mm, cpu, vma, frame)
+    yield from add_to_lru(mm, cpu, vma, page, frame)
     yield from table.line(slot).store(cpu, PAGE_TABLE)
     table.set(slot, written_entry(frame, vma))
     cached = old.frame in mm.kernel.descriptors.of_files
@@ -132,6 +149,8 @@ def _copy(
     if cached:
         yield from mm.kernel.descriptors.write(cpu, old.frame)  # folio_remove_rmap_pte
     if not old.special:
+        if mm.kernel.swap is not None:
+            yield from mm.kernel.swap.free_cache(cpu, old.frame)
         yield from mm.lru.release(cpu, [old.frame])
     return True
 

@@ -115,6 +115,14 @@ class Costs(Spec):
     """Clear one PTE: rmap, counters, gather."""
     mprotect: Cost
     """Checks and flags of one VMA (do_mprotect_pkey, mprotect_fixup), without joining, cutting and PTEs."""
+    uffd_register: Cost
+    """Register one VMA, or unregister it, without joining and cutting."""
+    uffd_fault: Cost
+    """Ask another thread for a page: a message, its place in a queue."""
+    uffd_read: Cost
+    """Take a message and copy it to user memory."""
+    uffd_fill: Cost
+    """UFFDIO_COPY or UFFDIO_ZEROPAGE of one page, without its allocation, bytes, rmap and entry."""
     change_page: Cost
     """Rewrite one PTE: exchange, look whether it may become writable, commit, gather."""
 

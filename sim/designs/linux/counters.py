@@ -28,13 +28,14 @@ class MmCounters:
     """*map_count* VMAs; *total_vm* pages in them, of which *data_vm* are the process's own to write,
     *exec_vm* may be executed but not written, and *locked_vm* stay in memory; *pgtables_bytes* of tables
     below the root; *anon_pages* and *file_pages* present (rss_stat[MM_ANONPAGES], rss_stat[MM_SHMEMPAGES]),
-    and *hugetlb_pages* of the pool beside them (hugetlb_usage);
+    *swap_entries* that are swapped out (rss_stat[MM_SWAPENTS]), and *hugetlb_pages* of the pool beside them
+    (hugetlb_usage);
     *hiwater_vm* and *hiwater_rss*, what total_vm and the pages were at most when somebody looked.
 
     There are no stacks that grow. Pages are counted on each cpu (percpu_counter), on no shared line.
     """
 
-    __slots__ = (*_COUNTED, "_lines", "hiwater_rss", "hiwater_vm")
+    __slots__ = (*_COUNTED, "_lines", "hiwater_rss", "hiwater_vm", "swap_entries")
 
     def __init__(self, lines: MmLines) -> None:
         self._lines = lines
@@ -47,6 +48,7 @@ class MmCounters:
         self.anon_pages = 0
         self.file_pages = 0
         self.hugetlb_pages = 0
+        self.swap_entries = 0
         self.hiwater_vm = 0
         self.hiwater_rss = 0
 

@@ -24,6 +24,8 @@ from sim.sync import Scheduler, Sleeper
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from sim.designs.linux.vma import AnonVma
+
 PAGE_CACHE = "page cache"
 LOCK_PAGE = "lock: page"
 
@@ -31,7 +33,19 @@ LOCK_PAGE = "lock: page"
 class Descriptors:
     """*node_of* is the node on which a frame lies that a cpu touches, and its descriptor with it."""
 
-    __slots__ = ("_lines", "_locked", "_machine", "_node_of", "_rmw", "_runs", "_scheduler", "of_files")
+    __slots__ = (
+        "_lines",
+        "_locked",
+        "_machine",
+        "_node_of",
+        "_rmw",
+        "_runs",
+        "_scheduler",
+        "_waiters",
+        "mapping",
+        "of_files",
+        "referenced",
+    )
 
     def __init__(self, machine: Machine, scheduler: Scheduler, node_of: Callable[[Cpu, int], int]) -> None:
         self._machine = machine
@@ -41,7 +55,12 @@ class Descriptors:
         self._lines: dict[int, int | CacheLine] = {}
         self._runs = Runs()
         self._locked: dict[int, deque[Sleeper]] = {}
+        self._waiters: dict[int, list[Sleeper]] = {}
         self.of_files: set[int] = set()
+        self.mapping: dict[int, tuple[AnonVma, int]] = {}
+        """With swap: the anon_vma and the offset of each anonymous page (folio->mapping, folio->index)."""
+        self.referenced: set[int] = set()
+        """Pages that a scan has found used and spared (PG_referenced)."""
 
     def __contains__(self, frame: int) -> bool:
         return frame in self._lines or (bool(self._runs) and frame in self._runs)
@@ -115,10 +134,28 @@ class Descriptors:
     def unlock(self, cpu: Cpu, frame: int) -> Steps[None]:
         """folio_unlock."""
         yield from self.write(cpu, frame, activity=LOCK_PAGE)
+        for sleeper in self._next(frame):
+            self._scheduler.wake(cpu, sleeper)
+
+    def unlock_in_interrupt(self, frame: int) -> int:
+        """folio_end_read: the device has read it; returns what waking those who wait costs (ps)."""
+        return sum(self._scheduler.wake_from_interrupt(sleeper) for sleeper in self._next(frame))
+
+    def wait_unlocked(self, cpu: Cpu, frame: int) -> Steps[None]:
+        """folio_wait_locked: sleep until it is unlocked, or handed to the next, and do not lock it."""
+        if frame in self._locked:
+            sleeper = Sleeper(cpu, f"frame {frame} to be unlocked")
+            self._waiters.setdefault(frame, []).append(sleeper)
+            yield from self._scheduler.sleep(cpu, sleeper, LOCK_PAGE)
+
+    def _next(self, frame: int) -> list[Sleeper]:
+        """The lock is free, or the next one's. Value: who has to know."""
+        woken = self._waiters.pop(frame, [])
         if self._locked[frame]:
-            self._scheduler.wake(cpu, self._locked[frame].popleft())
+            woken.append(self._locked[frame].popleft())
         else:
             del self._locked[frame]
+        return woken
 
     def contradictions(self) -> Iterator[str]:
         """Nobody holds a lock."""
@@ -131,3 +168,5 @@ class Descriptors:
         if self._runs:
             self._runs.cut(frame, frame + 1)
         self.of_files.discard(frame)
+        self.mapping.pop(frame, None)
+        self.referenced.discard(frame)

@@ -7,15 +7,29 @@ from __future__ import annotations
 
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.anon import do_anonymous_page, do_present_page
+from sim.designs.linux.fault_retry import FaultRetry
 from sim.designs.linux.file_fault import do_fault
 from sim.designs.linux.huge_fault import handle_huge
 from sim.designs.linux.hugetlb import hugetlb_fault
 from sim.designs.linux.mm import LinuxMm
+from sim.designs.linux.swap.entry import SwapEntry
+from sim.designs.linux.swap_in import do_swap_page
 from sim.designs.linux.tables import ensure_table
 from sim.designs.linux.vma import Vma, VmFlags
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import PAGE_TABLE, READ, SLOTS, WRITE, BusError, Errno, OutOfMemory, SegmentationFault, slot_of
+from sim.mm import (
+    PAGE_TABLE,
+    READ,
+    SLOTS,
+    WRITE,
+    BusError,
+    Errno,
+    OutOfMemory,
+    Present,
+    SegmentationFault,
+    slot_of,
+)
 
 
 def user_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
@@ -26,6 +40,7 @@ def user_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
     """
     if mm.switches.prefetchw_mmap_lock:
         yield from mm.mmap_lock.count.prefetch_write(cpu)
+    first = True
     vma = yield from mm.lock_vma_under_rcu(cpu, page)
     if vma is not None and mm.switches.anon_vma_early_check and vma.area.file is None and not vma.anon_vma:
         yield from vma.lock.end_read(cpu)  # find_mergeable_anon_vma looks at neighbours, which are not locked
@@ -38,11 +53,25 @@ def user_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
         except (OutOfMemory, BusError):
             yield from vma.lock.end_read(cpu)
             raise
-        yield from vma.lock.end_read(cpu)
+        except FaultRetry as retry:
+            first = not retry.major
+        else:
+            yield from vma.lock.end_read(cpu)
         if bad is not None:
             raise bad
         if done:
             return
+    while True:
+        try:
+            yield from _fault_under_mmap_lock(mm, cpu, page, write, first=first)
+        except FaultRetry:
+            first = False
+        else:
+            return
+
+
+def _fault_under_mmap_lock(mm: LinuxMm, cpu: Cpu, page: int, write: bool, *, first: bool) -> Steps[None]:
+    """lock_mm_and_find_vma, and the fault. Raises what `user_fault` raises, and `FaultRetry`."""
     yield from mm.mmap_lock.read_lock(cpu)
     vma = yield from mm.tree.find(cpu, page)
     if vma is None:
@@ -52,7 +81,7 @@ def user_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
     bad = _access_error(cpu, vma, page, write)
     try:
         if bad is None:
-            yield from _handle(mm, cpu, vma, page, write, vma_locked=False)
+            yield from _handle(mm, cpu, vma, page, write, vma_locked=False, first=first)
     except (OutOfMemory, BusError):
         yield from mm.mmap_lock.read_unlock(cpu)
         raise
@@ -74,7 +103,13 @@ def populate(
     yield from mm.tree.find(cpu, start)
     while start < end and (vmas := mm.tree.overlapping(start, end)):
         stop = min(end, vmas[0].end)
-        refused = yield from _populate_vma(mm, cpu, vmas[0], max(start, vmas[0].start), stop)
+        try:
+            refused = yield from _populate_vma(mm, cpu, vmas[0], max(start, vmas[0].start), stop)
+        except FaultRetry as retry:
+            start = retry.page
+            yield from mm.mmap_lock.read_lock(cpu)
+            yield from mm.tree.find(cpu, start)
+            continue
         if refused is not None and not ignore_errors:
             break
         start = stop
@@ -99,7 +134,8 @@ def _populate_vma(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int) -> Step
 def fault_in(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, *, write: bool) -> Steps[Errno | None]:
     """__get_user_pages of a part of *vma*, which allows it. The caller holds mmap_lock for reading.
 
-    Value: `ENOMEM` where memory ends, and `EFAULT` where its file does.
+    Value: `ENOMEM` where memory ends, and `EFAULT` where its file does. Raises `FaultRetry` where it has
+    slept.
     """
     try:
         page = start
@@ -121,19 +157,32 @@ def _access_error(cpu: Cpu, vma: Vma, page: int, write: bool) -> SegmentationFau
     return SegmentationFault(f"{cpu} may not {'write' if write else 'read'} page {page:#x} of {vma}")
 
 
-def _handle(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, write: bool, *, vma_locked: bool) -> Steps[bool]:
-    """handle_mm_fault -> handle_pte_fault. Value: False means try again under mmap_lock."""
+def _handle(
+    mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, write: bool, *, vma_locked: bool, first: bool = True
+) -> Steps[bool]:
+    """handle_mm_fault -> handle_pte_fault. Value: False means try again under mmap_lock.
+
+    Raises `FaultRetry` where the lock was let go to sleep; for a page that is read only the *first* time.
+    """
     cpu.work(mm.cost.fault, PAGE_TABLE)
     if vma.hugetlb:
         return (yield from hugetlb_fault(mm, cpu, vma, page, write, vma_locked=vma_locked))
-    if mm.thp != "never":
+    if mm.thp != "never" and VmFlags.UFFD_MISSING not in vma.area.flags:
         served = yield from handle_huge(mm, cpu, vma, page, write, vma_locked=vma_locked)
         if served is not None:
             return served
     table = yield from ensure_table(mm, cpu, page, 1)
     if table is None:  # a huge page, by somebody who was faster: the access is tried again
         return True
-    if table.get(slot_of(page, 1)) is None:
+    entry = table.get(slot_of(page, 1))
+    if isinstance(entry, SwapEntry):
+        mapped = yield from do_swap_page(
+            mm, cpu, vma, table, page, write, entry, vma_locked=vma_locked, first=first
+        )
+        brought = table.get(slot_of(page, 1))
+        if not (mapped and write and isinstance(brought, Present)) or brought.writable:
+            return True
+    if entry is None:
         first_touch = do_anonymous_page if vma.area.file is None else do_fault
         return (yield from first_touch(mm, cpu, vma, table, page, write, vma_locked=vma_locked))
     return (yield from do_present_page(mm, cpu, vma, table, page, write, vma_locked=vma_locked))

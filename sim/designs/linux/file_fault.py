@@ -106,7 +106,7 @@ def _write_private(
     slot, lock = slot_of(page, 1), mm.table_lock(table)
     yield from lock.acquire(cpu)
     if table.get(slot) is None:
-        yield from add_to_lru(mm, cpu, vma, frame)
+        yield from add_to_lru(mm, cpu, vma, page, frame)
         yield from table.line(slot).store(cpu, PAGE_TABLE)
         table.set(slot, written_entry(frame, vma))
         mm.stat.anon_pages += 1

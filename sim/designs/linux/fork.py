@@ -11,7 +11,7 @@ again is copied: shared memory and untouched files are faulted in by the child i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.exit import mmput
@@ -19,6 +19,8 @@ from sim.designs.linux.fork_run import copy_run
 from sim.designs.linux.huge_pmd import copy_huge_pmd
 from sim.designs.linux.hugetlb import copy_hugetlb
 from sim.designs.linux.modify import change_file_mappings, hold_file
+from sim.designs.linux.swap.entry import SwapEntry
+from sim.designs.linux.swap_in import copy_swapped
 from sim.designs.linux.tables import ensure_leaf_table
 from sim.designs.linux.vma import VmFlags
 from sim.engine import Steps
@@ -41,6 +43,8 @@ from sim.mm import (
 if TYPE_CHECKING:
     from sim.designs.linux.mm import LinuxMm
     from sim.designs.linux.vma import Vma
+
+_NOT_INHERITED: Final = VmFlags.LOCKED | VmFlags.LOCKONFAULT | VmFlags.UFFD_MISSING
 
 
 def fork(mm: LinuxMm, cpu: Cpu, asked: Fork) -> Steps[AddressSpace | Errno]:
@@ -100,7 +104,7 @@ def _dup_mmap(mm: LinuxMm, child: LinuxMm, cpu: Cpu) -> Steps[None]:
     for vma in list(mm.tree):
         yield from vma.lock.start_write(cpu)
         yield from vma.line.read(cpu, VMA_WORK)
-        area = vma.area.with_flags(vma.area.flags & ~(VmFlags.LOCKED | VmFlags.LOCKONFAULT))
+        area = vma.area.with_flags(vma.area.flags & ~_NOT_INHERITED)
         copy = yield from child.new_vma(cpu, vma.start, vma.end, area, pgoff=vma.pgoff, like=vma)
         copy.reservation = None  # hugetlb_dup_vma_private
         yield from hold_file(cpu, copy)
@@ -158,6 +162,8 @@ def _copy_table(
     anon = files = 0
     for slot in range(first, first + stop - page):
         entry = source.get(slot)
+        if entry.__class__ is SwapEntry:
+            yield from copy_swapped(mm, child, cpu, source, target, slot, entry)
         if entry.__class__ is not Present:
             continue
         cpu.work(work, PAGE_TABLE)

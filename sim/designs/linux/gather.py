@@ -115,6 +115,10 @@ class Gather:
         yield from self.flush_tlbs(cpu)
         frames, hugetlb, tables = self.frames, self.hugetlb, self.tables
         self._reset()
+        if frames and (swap := mm.kernel.swap) is not None:  # free_pages_and_swap_cache
+            for frame in frames:
+                if not isinstance(frame, range):  # what was populated in bulk has no slot
+                    yield from swap.free_cache(cpu, frame)
         if frames:
             yield from mm.lru.release(cpu, frames)
         if hugetlb:

@@ -117,7 +117,7 @@ def _put(mm: LinuxMm, cpu: Cpu, entry: Present) -> Steps[None]:
 def _map(mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, page: int, entry: Present) -> Steps[None]:
     """map_anon_folio_pmd, under the PMD lock."""
     if not entry.special:
-        yield from add_to_lru(mm, cpu, vma, entry.frame)
+        yield from add_to_lru(mm, cpu, vma, page, entry.frame)
         mm.stat.anon_pages += SLOTS
     yield from table.line(slot_of(page, 2)).store(cpu, PAGE_TABLE)
     table.set(slot_of(page, 2), entry)

@@ -15,13 +15,16 @@ from sim.designs.linux.page_alloc import PageAllocator
 from sim.designs.linux.page_cache import PageCache
 from sim.designs.linux.percpu_areas import PercpuAreas
 from sim.designs.linux.rcu import TreeRcu
+from sim.designs.linux.rmap import Rmap
 from sim.designs.linux.slab import SlabCaches
 from sim.designs.linux.space import LinuxSpace
 from sim.designs.linux.spec import LinuxSpec
+from sim.designs.linux.swap_cache import Swap
 from sim.designs.linux.truncate import fallocate, ftruncate
 from sim.designs.linux.vma import AnonVma
 from sim.designs.linux.vma_indexes import VMA_INDEXES
 from sim.designs.linux.vma_locks import VMA_LOCKS
+from sim.designs.linux.vmscan import Reclaimer
 from sim.engine import Steps
 from sim.engine.costs import at_clock
 from sim.hardware import Cpu, Machine
@@ -65,9 +68,12 @@ class LinuxKernel(Kernel):
         "pages",
         "percpu",
         "rcu",
+        "reclaimer",
+        "rmap",
         "scheduler",
         "slabs",
         "spec",
+        "swap",
         "syscall",
         "total_pages",
     )
@@ -111,6 +117,14 @@ class LinuxKernel(Kernel):
             spec.huge_pages.pool,
         )
         self.lru = Lru(machine, self.pages, self.descriptors, spec.limits.lru_batch, self.cost, self.nodes)
+        self.rmap = Rmap(self)
+        self.swap: Swap | None = None
+        self.reclaimer: Reclaimer | None = None
+        if spec.swap is not None:
+            assert isinstance(self.pages, PageAllocator)
+            self.swap = Swap(self, spec.swap)
+            self.total_pages += spec.swap_pages
+            self.reclaimer = self.pages.reclaimer = Reclaimer(self, spec.swap, self.swap, self.pages.zones)
         self._boot()
 
     def _make_allocator(self) -> Allocator:
@@ -153,12 +167,16 @@ class LinuxKernel(Kernel):
         yield from self.hugetlb.references()
         if self.huge_zero.frame is not None:
             yield Reference(self.huge_zero.frame, "the huge page of zeros")
+        if self.swap is not None:
+            yield from self.swap.references()
 
     def verify(self, loaded: Mapping[AddressSpace, Sequence[Cpu]], held: Iterable[Reference] = ()) -> None:
         structures_agree(self.lru.contradictions())
         structures_agree(self.slabs.contradictions())
         structures_agree(self.hugetlb.contradictions(vma for space in loaded for vma in _linux(space).tree))
         structures_agree(self.page_cache.contradictions(map(_linux, loaded)))
+        if self.swap is not None:
+            structures_agree(self.swap.contradictions(map(_linux, loaded)))
         super().verify(loaded, held)
         structures_agree(self._lost_objects(loaded))
 

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sim.designs.linux.lru_lists import LruLists
 from sim.engine import Steps
 from sim.hardware import Cpu, Machine
-from sim.mm import Allocator, FrameSet, Reference
+from sim.mm import Allocator, Reference
 from sim.quantities import PAGE_BYTES
 from sim.sync import QueuedSpinLock, QueueNodes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sim.designs.linux.costs import Costs
     from sim.designs.linux.descriptors import Descriptors
+    from sim.designs.linux.lru_lists import Which
     from sim.engine.costs import AtClock
 
 LRU = "lru"
@@ -78,7 +80,7 @@ class Lru:
         self._lazyfrees: list[list[int]] = [[] for _ in machine.cpus]
         """Pages that are about to be among *_lazy*: those that may be taken away, unless written again."""
         self._lazy: set[int] = set()
-        self._on_lru = FrameSet()
+        self._on_lru = LruLists(numa_nodes, self._frames)
         self._booted: list[int] = []
 
     def boot(self, cpu: Cpu, frames: list[int]) -> None:
@@ -157,6 +159,9 @@ class Lru:
         frames = [frame for frame, _ in batch]
         yield from self._section(cpu, frames)
         self._on_lru.update(frame for frame, new in batch if new)
+        for frame in frames:
+            if self._on_lru.which(frame) == "unevictable":
+                self._on_lru.move(frame, "inactive")  # a scan that comes to it will see
         yield from self.release(cpu, frames)
 
     def _drain_new(self, cpu: Cpu) -> Steps[None]:
@@ -221,6 +226,89 @@ class Lru:
                 last_reference[frame] = order
         return last_reference
 
+    # -- reclaim (`vmscan`) -------------------------------------------------------------------------
+
+    @property
+    def lists(self) -> LruLists:
+        """Which page stands where."""
+        return self._on_lru
+
+    @property
+    def lazyfree_pages(self) -> int:
+        """Pages that may be taken away without being written anywhere."""
+        return len(self._lazy)
+
+    def isolate(self, cpu: Cpu, node: int, which: Which, count: int) -> Steps[list[int]]:
+        """isolate_lru_folios: take up to *count* pages from the tail of a list, each with a reference."""
+        frames: list[int] = []
+        lruvec = self._lruvecs[node]
+        yield from self._lock(cpu, lruvec)
+        frames += self._on_lru.isolate(node, which, count)
+        for frame in frames:
+            self._pages.in_use.get(frame)
+        cpu.work(self._cost.lru_move + len(frames) * self._cost.lru_page, LRU)
+        yield from self._unlock(cpu, lruvec)
+        return frames
+
+    def isolate_page(self, cpu: Cpu, frame: int) -> Steps[bool]:
+        """folio_isolate_lru: this page; value: whether it was on a list."""
+        lruvec = self._lruvec_of(frame)
+        yield from self._lock(cpu, lruvec)
+        found = frame in self._on_lru
+        if found:
+            self._on_lru.discard(frame)
+            self._pages.in_use.get(frame)
+        cpu.work(self._cost.lru_page, LRU)
+        yield from self._unlock(cpu, lruvec)
+        return found
+
+    def put_back(self, cpu: Cpu, node: int, back: Mapping[int, Which]) -> Steps[None]:
+        """move_folios_to_lru: each page to its list, without the reference; what has no other is free."""
+        free: dict[int, int] = {}
+        lruvec = self._lruvecs[node]
+        yield from self._lock(cpu, lruvec)
+        for frame, which in back.items():
+            order = yield from self._put(cpu, frame)
+            if order is None:
+                self._on_lru.add(frame, which)
+            else:
+                free[frame] = order
+        cpu.work(self._cost.lru_move + len(back) * self._cost.lru_page, LRU)
+        yield from self._unlock(cpu, lruvec)
+        for frame, order in free.items():
+            yield from self._pages.free_unref(cpu, frame, order)
+
+    def free_isolated(self, cpu: Cpu, frame: int) -> Steps[None]:
+        """free_unref_folios, of one that is isolated and that nobody else has."""
+        order = yield from self._put(cpu, frame)
+        assert order == 0, f"frame {frame} is reclaimed and has other owners"
+        yield from self._pages.free_unref(cpu, frame)
+
+    def rotate(self, frame: int) -> None:
+        """folio_rotate_reclaimable, in an interrupt: a page has been written, the next scan shall free it."""
+        self._on_lru.move(frame, "rotated")
+
+    def deactivate(self, cpu: Cpu, frames: list[int]) -> Steps[None]:
+        """folio_deactivate, as far as its batch: *frames* that are on a list are inactive from now on."""
+        yield from self._section(cpu, frames)
+        for frame in frames:
+            self._on_lru.move(frame, "inactive")
+
+    def keep_lazyfree(self, frame: int) -> None:
+        """folio_set_swapbacked: it has been written again, or somebody holds it."""
+        self._lazy.discard(frame)
+
+    def _lock(self, cpu: Cpu, lruvec: Lruvec) -> Steps[None]:
+        if cpu.pending:
+            yield cpu.take_pending()
+        cpu.disable_interrupts()
+        yield from lruvec.lock.acquire(cpu)
+        yield from lruvec.lists.write(cpu, LOCK_LRU)
+
+    def _unlock(self, cpu: Cpu, lruvec: Lruvec) -> Steps[None]:
+        yield from lruvec.lock.release(cpu)
+        cpu.enable_interrupts()
+
     def _put(self, cpu: Cpu, frame: int) -> Steps[int | None]:
         """folio_put_testzero: where others may have used the page, its descriptor is fetched.
 
@@ -241,18 +329,16 @@ class Lru:
             pages = sum(_pages(frame) for frame in frames if self._lruvec_of(frame) is lruvec)
             if not pages:
                 continue
-            if cpu.pending:
-                yield cpu.take_pending()
-            cpu.disable_interrupts()
-            yield from lruvec.lock.acquire(cpu)
-            yield from lruvec.lists.write(cpu, LOCK_LRU)
+            yield from self._lock(cpu, lruvec)
             cpu.work(self._cost.lru_move + pages * self._cost.lru_page, LRU)
-            yield from lruvec.lock.release(cpu)
-            cpu.enable_interrupts()
+            yield from self._unlock(cpu, lruvec)
 
     def _lruvec_of(self, frame: int | range) -> Lruvec:
-        first = frame.start if isinstance(frame, range) else frame
-        return self._lruvecs[first // self._frames]
+        return self._lruvecs[self.node_of(frame.start if isinstance(frame, range) else frame)]
+
+    def node_of(self, frame: int) -> int:
+        """The node whose lists *frame* is for."""
+        return frame // self._frames
 
     # -- the end state --------------------------------------------------------------------------------------
 

@@ -3,6 +3,8 @@
 mmap_lock  |------------------- read --------------------|
     dontneed   find, drain, zap, flush + acks, free        read_unlock
     free       find, drain, clear bits under the PTL, flush + acks, batches
+    cold       find, drain, clear bits under the PTL, flush + acks, lists (`pageout`)
+    pageout    find, drain, isolate under the PTL, reclaim
     populate   find, fault in, drain
            |------------------ write --------------------|
     hugepage   find, join or cut, mark                     write_unlock
@@ -22,10 +24,15 @@ from typing import Final, TypeAlias
 
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.fault import fault_in
+from sim.designs.linux.fault_retry import FaultRetry
 from sim.designs.linux.gather import Gather, tlb_finish_mmu, tlb_gather_mmu
 from sim.designs.linux.huge_pmd import free_huge_pmd
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.modify import modify
+from sim.designs.linux.pageout import cold, pageout
+from sim.designs.linux.swap.entry import SwapEntry
+from sim.designs.linux.swap_in import forget_swapped
+from sim.designs.linux.tlb_batch import flush_batched_pending
 from sim.designs.linux.vma import Vma, VmFlags
 from sim.designs.linux.zap import zap
 from sim.engine import Steps
@@ -56,7 +63,7 @@ def madvise(mm: LinuxMm, cpu: Cpu, asked: Madvise) -> Steps[Errno | None]:
         yield from mm.write_unlock(cpu)
         return refused
     visit = _VISITS.get(asked.advice)
-    if visit is not None and mm.switches.dontneed_lock == "vma":
+    if visit is not None and asked.advice in _UNDER_VMA_LOCK and mm.switches.dontneed_lock == "vma":
         vma = yield from mm.lock_vma_under_rcu(cpu, at)
         if vma is not None:
             whole = end <= vma.end
@@ -143,9 +150,14 @@ def _free_ptes(
     """madvise_free_pte_range. A page that is accessed or written again is seen to be: so TLBs are flushed."""
     lock = mm.table_lock(table)
     yield from lock.acquire(cpu)
+    yield from flush_batched_pending(mm, cpu)
     for page in range(start, end):
         slot = slot_of(page, 1)
         entry = table.get(slot)
+        if isinstance(entry, SwapEntry):
+            yield from table.line(slot).write(cpu, PAGE_TABLE)
+            table.set(slot, None)
+            yield from forget_swapped(mm, cpu, entry)
         if not isinstance(entry, Present) or entry.special:
             continue
         if mm.pages.in_use.head(entry.frame) in mm.pages.in_use.orders:
@@ -163,8 +175,13 @@ _VISITS: Final[Mapping[str, Visit]] = {
     "dontneed": _dontneed,
     "dontneed_locked": _dontneed_locked,
     "free": _free,
+    "cold": cold,
+    "pageout": pageout,
 }
 """Advice that walks the pages of VMAs."""
+
+_UNDER_VMA_LOCK: Final = frozenset({"dontneed", "dontneed_locked", "free"})
+"""What the lock of one VMA is enough for since 6.17 (get_lock_mode of 6.18)."""
 
 
 def _populate(mm: LinuxMm, cpu: Cpu, at: int, end: int, *, write: bool) -> Steps[Errno | None]:
@@ -179,7 +196,11 @@ def _populate(mm: LinuxMm, cpu: Cpu, at: int, end: int, *, write: bool) -> Steps
             refused = Errno.EINVAL
         else:
             stop = min(vma.end, end)
-            refused = yield from fault_in(mm, cpu, vma, at, stop, write=write)
+            try:
+                refused = yield from fault_in(mm, cpu, vma, at, stop, write=write)
+            except FaultRetry as retry:
+                stop = retry.page
+                yield from mm.mmap_lock.read_lock(cpu)
             at = stop
     yield from mm.lru.drain(cpu)
     return refused

@@ -11,6 +11,8 @@ from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.huge_pmd import huge_entry
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.page_cache import inode_of
+from sim.designs.linux.swap.entry import SwapEntry
+from sim.designs.linux.swap_in import in_swap_cache
 from sim.designs.linux.vma import Vma
 from sim.engine import Steps
 from sim.hardware import Cpu
@@ -88,7 +90,10 @@ def _look(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int) -> Steps[list[b
             if page == start or slot % PTES_PER_LINE == 0:
                 yield from table.line(slot).read(cpu, PAGE_TABLE)
             cpu.work(mm.cost.mincore_page, PAGE_TABLE)
-            found[index] = isinstance(table.get(slot), Present)
+            entry = table.get(slot)
+            found[index] = isinstance(entry, Present)
+            if isinstance(entry, SwapEntry):
+                found[index] = yield from in_swap_cache(mm, cpu, entry)
         if vma.area.file is not None and not found[index]:
             found[index] = yield from _cached(mm, cpu, vma, page)
     if lock is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.counters import MmCounters
 from sim.designs.linux.slab import fill
+from sim.designs.linux.swap.entry import SwapEntry
 from sim.designs.linux.vma import AnonVma, Area, Vma
 from sim.designs.linux.vma_indexes import VMA_INDEXES, IndexSite
 from sim.designs.linux.vma_locks import VMA_LOCKS, Site
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from sim.designs.linux.kernel import LinuxKernel
     from sim.designs.linux.layout import MmLines
     from sim.designs.linux.slab import SlabObject
+    from sim.designs.linux.uffd import Userfaultfd
 
 LOCK_MMAP = "lock: mmap_lock"
 
@@ -63,6 +65,7 @@ class LinuxMm(AddressSpace):
         "brk",
         "brk_line",
         "cost",
+        "flush_pending",
         "gathers",
         "kernel",
         "lines",
@@ -77,6 +80,7 @@ class LinuxMm(AddressSpace):
         "thp",
         "tlb",
         "tree",
+        "uffd",
         "users",
         "vma_locks",
     )
@@ -119,6 +123,8 @@ class LinuxMm(AddressSpace):
         self.users = 1  # mm->mm_users, less those who look at it for a moment
         index = IndexSite(machine, self.cost, lines["mm_mt"], kernel.rcu, kernel.slabs)
         self.tree = VMA_INDEXES[kernel.spec.vma_index](index, cpu)
+        self.flush_pending = 0  # mm->tlb_flush_batched: entries that reclaim has cleared
+        self.uffd: Userfaultfd | None = None
         self.tlb = make_flush(machine, lines["context.tlb_gen"], kernel.spec.flush, mask=lines["mm_cpumask"])
         self.root = new_root(machine, cpu.socket, cpu.id)
 
@@ -143,11 +149,21 @@ class LinuxMm(AddressSpace):
 
     def counters(self, walk: Walk) -> Iterator[Kept]:
         hugetlb = self.kernel.hugetlb.frames
-        return self.stat.recounted(self.tree, walk, self.kernel.descriptors.of_files, hugetlb)
+        yield from self.stat.recounted(self.tree, walk, self.kernel.descriptors.of_files, hugetlb)
+        if self.kernel.swap is not None:
+            yield Kept("swap_entries", self.stat.swap_entries, len(list(self.swap_entries())))
+
+    def swap_entries(self) -> Iterator[SwapEntry]:
+        """The entries of its tables that name a swap slot."""
+        for table in self.root.tables():
+            if table.level == 1:
+                yield from (entry for entry in table.entries.values() if isinstance(entry, SwapEntry))
 
     def contradictions(self, walk: Walk, mappings: Sequence[Mapped]) -> Iterator[str]:
         """The index holds the VMAs, none of them has left it, and those with pages have an anon_vma."""
         yield from self.tree.contradictions()
+        if self.uffd is not None:
+            yield from self.uffd.contradictions()
         for vma in self.tree:
             if vma.detached:
                 yield f"{vma} is in the tree and detached"
@@ -308,7 +324,7 @@ class LinuxMm(AddressSpace):
             yield from link.whole.store(cpu, VMA_WORK)
             yield from anon_vma.line.store(cpu, VMA_WORK)
             cpu.work(self.cost.anon_vma_link, VMA_WORK)
-            anon_vma.users += 1
+            anon_vma.vmas[vma] = None
 
     def unlink_anon_vmas(self, cpu: Cpu, vma: Vma) -> Steps[None]:
         """Take *vma* out of its anon_vmas; one that nobody is linked to any more goes."""
@@ -316,8 +332,8 @@ class LinuxMm(AddressSpace):
             yield from anon_vma.line.store(cpu, VMA_WORK)
             cpu.work(self.cost.anon_vma_link, VMA_WORK)
             yield from self.kernel.slabs.anon_vma_chain.release(cpu, link)
-            anon_vma.users -= 1
-            if not anon_vma.users:
+            del anon_vma.vmas[vma]
+            if not anon_vma.vmas:
                 yield from self.kernel.slabs.anon_vma.release(cpu, anon_vma.memory)
         vma.anon_vma, vma.chain, vma.links = None, (), []
 

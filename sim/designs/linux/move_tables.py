@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 from sim.designs.linux.huge_pmd import move_huge_pmd, split_huge_pmd
 from sim.designs.linux.page_cache import inode_of
+from sim.designs.linux.swap.entry import SwapEntry
 from sim.designs.linux.tables import ensure_leaf_table, ensure_table
+from sim.designs.linux.tlb_batch import flush_batched_pending
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import PAGE_TABLE, PAGES_PER_ENTRY, SLOTS, OutOfMemory, Present, slot_of
@@ -145,12 +147,13 @@ def _move_ptes(
     """move_ptes."""
     locks = [mm.table_lock(source), mm.table_lock(target)]
     yield from _acquire(cpu, locks)
+    yield from flush_batched_pending(mm, cpu)
     found = False
     for page, new_page in zip(range(old, old + pages), range(new, new + pages), strict=True):
         slot, new_slot = slot_of(page, 1), slot_of(new_page, 1)
         entry = source.get(slot)
-        if isinstance(entry, Present):
-            found = True
+        if isinstance(entry, Present | SwapEntry):
+            found = found or isinstance(entry, Present)
             yield from source.line(slot).write(cpu, PAGE_TABLE)
             source.set(slot, None)
             cpu.work(mm.cost.move_page, PAGE_TABLE)

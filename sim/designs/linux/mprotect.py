@@ -15,6 +15,7 @@ from sim.designs.linux.gather import Gather, tlb_finish_mmu, tlb_gather_mmu
 from sim.designs.linux.huge_pmd import change_huge_pmd
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.modify import modify
+from sim.designs.linux.tlb_batch import flush_batched_pending
 from sim.designs.linux.vma import Vma
 from sim.engine import Steps
 from sim.hardware import Cpu
@@ -106,6 +107,7 @@ def _change_protection(
             continue
         lock = mm.table_lock(table)
         yield from lock.acquire(cpu)
+        yield from flush_batched_pending(mm, cpu)
         for each in range(page, stop):
             slot = slot_of(each, 1)
             entry = table.get(slot)

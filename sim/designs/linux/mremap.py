@@ -18,7 +18,7 @@ from sim.designs.linux.mmap import unmapped_area
 from sim.designs.linux.modify import link_new, merge_new_range, read_around
 from sim.designs.linux.move_tables import move_page_tables
 from sim.designs.linux.munmap import unmap, unmap_locked
-from sim.designs.linux.vma import Vma
+from sim.designs.linux.vma import Vma, VmFlags
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import SYSCALL, Errno, Mremap, OutOfMemory, beyond_user_memory
@@ -148,6 +148,7 @@ def _move_vma(
         vma, copy, rmap_locks = yield from _copy_vma(mm, cpu, vma, old, new, new_pages)
     except OutOfMemory:
         return Errno.ENOMEM
+    copy.area = copy.area.with_flags(copy.area.flags & ~VmFlags.UFFD_MISSING)  # userfaultfd_reset_ctx
     moved = yield from move_page_tables(mm, cpu, vma, old, copy, new, pages, rmap_locks=rmap_locks)
     peak = yield from mm.stat.read_hiwater_vm(cpu)
     yield from mm.stat.vm_stat_account(cpu, area, new_pages)

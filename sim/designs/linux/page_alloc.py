@@ -9,12 +9,13 @@ A page comes from the first zone of a zone list that has one:
     all are full                the lists of all cpus are drained into the zones, then again from the start
     nothing came back           out of memory
 
-Zones are used up to the last page: there are no watermarks, and no reclaim but for the draining.
+Without swap zones are used up to the last page: there are no watermarks, and no reclaim but for the draining.
+With swap an allocation leaves so many pages in its zone (`vmscan`).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from sim.engine import Steps
 from sim.engine.costs import at_clock
@@ -43,8 +44,24 @@ if TYPE_CHECKING:
     from sim.designs.linux.spec import LinuxSpec
     from sim.engine.costs import AtClock
 
+COSTLY_ORDER = 3
+"""Blocks of more than 2**3 pages are not worth a reclaim (PAGE_ALLOC_COSTLY_ORDER)."""
 ALLOCATE = "allocate"
 LOCK_ZONE = "lock: zone"
+
+
+class Reclaims(Protocol):
+    """What the slow path asks of reclaim (`vmscan.Reclaimer`)."""
+
+    @property
+    def retries(self) -> int:
+        """Reclaims without progress after which memory is out."""
+
+    def can_reclaim(self, zones: Sequence[Zone]) -> int:
+        """How many pages of *zones* could be taken away."""
+
+    def try_to_free_pages(self, cpu: Cpu, zones: Sequence[Zone]) -> Steps[int]:
+        """Value: how many are free now that were not."""
 
 
 class Zone:
@@ -55,10 +72,13 @@ class Zone:
         "buddy",
         "frames",
         "free_lists",
+        "index",
         "lock",
         "memory",
         "name",
         "pcp",
+        "wmark_low",
+        "wmark_min",
     )
 
     def __init__(self, machine: Machine, index: int, nodes: QueueNodes) -> None:
@@ -66,6 +86,8 @@ class Zone:
         sockets = spec.topology.sockets
         self.frames = spec.memory.size_per_socket * sockets // spec.topology.numa_nodes // PAGE_BYTES
         home = index * sockets // spec.topology.numa_nodes
+        self.index = index
+        self.wmark_min = self.wmark_low = 0
         self.name = f"node {index}"
         self.memory = range(index * self.frames, (index + 1) * self.frames)
         self.buddy = Buddy(self.memory.start, self.frames)
@@ -96,6 +118,7 @@ class PageAllocator(Allocator):
         "_zone_check",
         "_zonelists",
         "frames",
+        "reclaimer",
         "zones",
     )
 
@@ -114,6 +137,7 @@ class PageAllocator(Allocator):
         self._zonelists = [[self.zones[node] for node in order] for order in orders]
         self.policy: NodePolicy = FirstTouch(topology)
         self.frames = FrameMap(machine.spec)
+        self.reclaimer: Reclaims | None = None
 
     def boot(self, cpu: Cpu, frames: int, draw: Callable[[], float]) -> list[int]:
         zone = self.zones[self.policy.node(cpu)]
@@ -156,6 +180,8 @@ class PageAllocator(Allocator):
         cpu.work(self._cost.page_alloc, ALLOCATE)
         allowed = self._allowed(cpu)
         frame = yield from self._from_zones(cpu, allowed, order)
+        if frame is None and self.reclaimer is not None:
+            frame = yield from self._slowpath(cpu, allowed, order, self.reclaimer)
         while frame is None:
             drained = yield from self._drain(cpu, allowed)
             if not drained:
@@ -175,9 +201,38 @@ class PageAllocator(Allocator):
         bound = f"memory is bound to {zones[0].name}" if self.policy.strict else ""
         return out_of_memory(cpu, order, rooms, bound)
 
-    def _from_zones(self, cpu: Cpu, zones: Sequence[Zone], order: int) -> Steps[int | None]:
-        """get_page_from_freelist: from the first of *zones* that has a block; value: None if none has."""
+    def _slowpath(self, cpu: Cpu, zones: Sequence[Zone], order: int, reclaimer: Reclaims) -> Steps[int]:
+        """__alloc_pages_slowpath: pages between the watermarks; then those that reclaim frees.
+
+        For a large block nothing is reclaimed, and for a small one of several pages it is not tried for long.
+        """
+        frame = yield from self._from_zones(cpu, zones, order, low=False)
+        fruitless = 0
+        while frame is None:
+            if order > COSTLY_ORDER:
+                raise self._exhausted(cpu, order, zones)
+            freed = yield from reclaimer.try_to_free_pages(cpu, zones)
+            frame = yield from self._from_zones(cpu, zones, order, low=False)
+            if frame is None and freed:  # __alloc_pages_direct_reclaim
+                yield from self._drain(cpu, zones)
+                frame = yield from self._from_zones(cpu, zones, order, low=False)
+            if frame is None:  # should_reclaim_retry
+                fruitless = 0 if freed and not order else fruitless + 1
+                if fruitless > reclaimer.retries or not reclaimer.can_reclaim(zones):
+                    raise self._exhausted(cpu, order, zones)
+        return frame
+
+    def _from_zones(
+        self, cpu: Cpu, zones: Sequence[Zone], order: int, *, low: bool = True
+    ) -> Steps[int | None]:
+        """get_page_from_freelist: from the first of *zones* that has a block and is above its watermark.
+
+        That is the *low* one, or min (ALLOC_WMARK_LOW, ALLOC_WMARK_MIN). Value: None if none has.
+        """
         for zone in zones:
+            if zone.wmark_min and zone.buddy.free_frames <= (zone.wmark_low if low else zone.wmark_min):
+                yield from zone.free_lists.read(cpu, ALLOCATE)
+                continue
             pcp = zone.blocks(cpu, order)
             if not pcp:
                 if not zone.buddy.has(order):  # zone_watermark_fast

@@ -2,7 +2,8 @@
 
 The page tables are made as a fault makes them, under their locks; the entries of a whole new table then cost
 one step. Its frames are a block of the buddy, and long on the LRU. What is no such case (the ends of a range,
-files, locked memory, huge pages, frames from several nodes, memory in small pieces) is faulted in.
+files, locked memory, huge pages, memory of a userfaultfd or where swap is, frames from several nodes, memory
+in small pieces) is faulted in.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from sim.designs.linux.anon import anon_vma_prepare
 from sim.designs.linux.fault import fault_in
 from sim.designs.linux.huge_fault import allows_huge
 from sim.designs.linux.tables import ensure_leaf_table
+from sim.designs.linux.vma import VmFlags
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import SLOTS, WRITE, Errno, OutOfMemory, Prepopulate, PresentRun
@@ -46,7 +48,8 @@ def prepopulate(mm: LinuxMm, cpu: Cpu, asked: Prepopulate) -> Steps[Errno | None
 
 def _populate(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, end: int) -> Steps[Errno | None]:
     """A part of *vma*, one level-1 table after the other."""
-    in_bulk = vma.area.file is None and not vma.locked and not vma.hugetlb
+    plain = mm.kernel.swap is None and VmFlags.UFFD_MISSING not in vma.area.flags
+    in_bulk = plain and vma.area.file is None and not vma.locked and not vma.hugetlb
     while page < end:
         stop = min(end, page - page % SLOTS + SLOTS)
         filled = False

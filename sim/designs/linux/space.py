@@ -18,6 +18,15 @@ from sim.designs.linux.mremap import mremap
 from sim.designs.linux.msync import msync
 from sim.designs.linux.munmap import munmap
 from sim.designs.linux.prepopulate import prepopulate
+from sim.designs.linux.userfault import (
+    uffd_close,
+    uffd_copy,
+    uffd_read,
+    uffd_register,
+    uffd_unregister,
+    uffd_wake,
+    uffd_zeropage,
+)
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import (
@@ -41,6 +50,13 @@ from sim.mm import (
     Operation,
     Prepopulate,
     Touch,
+    UffdClose,
+    UffdCopy,
+    UffdRead,
+    UffdRegister,
+    UffdUnregister,
+    UffdWake,
+    UffdZeropage,
     Vfork,
 )
 
@@ -69,6 +85,13 @@ class LinuxSpace(LinuxMm):
         Vfork: vfork,
         Exec: exec_,
         Exit: exit_,
+        UffdRegister: uffd_register,
+        UffdUnregister: uffd_unregister,
+        UffdRead: uffd_read,
+        UffdCopy: uffd_copy,
+        UffdZeropage: uffd_zeropage,
+        UffdWake: uffd_wake,
+        UffdClose: uffd_close,
     }
 
     def perform(self, cpu: Cpu, operation: Operation) -> Steps[Any]:

@@ -11,12 +11,13 @@ from sim.designs.linux.costs import BlockCosts, Costs
 from sim.designs.linux.layout import Layout
 from sim.designs.linux.rcu import RcuSpec
 from sim.designs.linux.slab.spec import SlabSpec
+from sim.designs.linux.swap.spec import SwapSpec
 from sim.designs.linux.vma_indexes import VMA_INDEXES
 from sim.designs.linux.vma_locks import VMA_LOCKS
 from sim.errors import RuleError
 from sim.hardware import MachineSpec
 from sim.mm import FlushSpec, LlfreeSpec
-from sim.quantities import Spec
+from sim.quantities import PAGE_BYTES, Spec
 from sim.sync import RwSemTuning
 
 
@@ -43,6 +44,9 @@ class Switches(Spec):
     fork_tree: Literal["store", "duplicate"]
     """How fork fills the child's maple tree: it stores VMA after VMA, in order (until 6.7), or it duplicates
     the parent's tree node by node."""
+    uffd_lock: Literal["mmap", "vma"]
+    """What UFFDIO_COPY and UFFDIO_ZEROPAGE hold: mmap_lock for reading, or the lock of the VMA (since
+    6.9)."""
     mm_lock_seq: Literal["end", "seqcount"]
     """Where a write section counts the sequence of VMA locks: at its `end` only (until 6.13), or as a
     `seqcount` at its beginning too."""
@@ -118,6 +122,8 @@ class LinuxSpec(DesignSpec):
     """Where pages come from: per-cpu lists over a `buddy` under zone->lock, or `llfree` instead of both."""
     llfree: LlfreeSpec | None = None
     """With `page_allocator: llfree`: its sizes and costs."""
+    swap: SwapSpec | None = None
+    """A swap device, and reclaim, which fills it. Absent: memory is used up to the last page."""
 
     @model_validator(mode="after")
     def _llfree_is_described(self) -> Self:
@@ -138,6 +144,12 @@ class LinuxSpec(DesignSpec):
         return self
 
     @model_validator(mode="after")
+    def _swap_needs_watermarks(self) -> Self:
+        if self.swap is not None and self.page_allocator != "buddy":
+            raise RuleError("reclaim needs zones with watermarks", {"page_allocator": "buddy"})
+        return self
+
+    @model_validator(mode="after")
     def _vma_locks_are_found_without_mmap_lock(self) -> Self:
         if VMA_LOCKS[self.vma_lock].serve_faults and not VMA_INDEXES[self.vma_index].rcu_safe:
             raise RuleError(
@@ -154,6 +166,10 @@ class LinuxSpec(DesignSpec):
                 {"slab.caches.vma_lock": "what they are", "vma_lock": "another kind"},
             )
         return self
+
+    @property
+    def swap_pages(self) -> int:
+        return 0 if self.swap is None else self.swap.size // PAGE_BYTES
 
     def refuses(self, machine: MachineSpec) -> str | None:
         return self.flush.refuses(machine)

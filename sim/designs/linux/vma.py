@@ -14,14 +14,14 @@ from sim.mm import SLOTS, File, Rights, rights_text
 class AnonVma:
     """An anon_vma: the root rwsem and interval tree that the VMAs of a split mapping share, in *memory*.
 
-    *users* are the VMAs that are linked to it; the last one that leaves frees it.
+    *vmas* are those in its tree: pages that it made may lie in them. The last one that leaves frees it.
     """
 
-    __slots__ = ("memory", "users")
+    __slots__ = ("memory", "vmas")
 
     def __init__(self, memory: SlabObject) -> None:
         self.memory = memory
-        self.users = 0
+        self.vmas: dict[Vma, None] = {}
 
     @property
     def line(self) -> Lines:
@@ -48,6 +48,8 @@ class VmFlags(Flag):
     """They are not (MADV_NOHUGEPAGE)."""
     HUGETLB = auto()
     """It has huge pages of the pool, and no others (MAP_HUGETLB)."""
+    UFFD_MISSING = auto()
+    """Another thread brings in pages that are missing (userfaultfd)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +199,7 @@ class Vma:
         self.anon_vma = anon_vma
         self.chain = (*self.chain, anon_vma)
         self.links.append(link)
-        anon_vma.users = 1
+        anon_vma.vmas[self] = None
 
     def inherit(self, other: Vma) -> bool:
         """dup_anon_vma: it takes over pages of *other*. Value: whether *other* has an anon_vma and this one

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 
 from sim.designs.linux.huge_pmd import huge_entry, zap_huge_pmd
 from sim.designs.linux.hugetlb import zap_hugetlb
+from sim.designs.linux.swap.entry import SwapEntry
+from sim.designs.linux.swap_in import forget_swapped
+from sim.designs.linux.tlb_batch import flush_batched_pending
 from sim.designs.linux.zap_run import zap_run
 from sim.engine import Steps
 from sim.hardware import Cpu
@@ -51,6 +54,7 @@ def _zap_table(
     delayed: list[int] = []
     lock = mm.table_lock(table)
     yield from lock.acquire(cpu)
+    yield from flush_batched_pending(mm, cpu)
     while page < stop and not gather.full:
         slot = slot_of(page, 1)
         if table.run is not None and not vma.locked:
@@ -81,6 +85,10 @@ def _zap_table(
             else:
                 mm.stat.anon_pages -= 1
                 gather.cleared(page, entry.frame)
+        elif isinstance(entry, SwapEntry):
+            yield from table.line(slot).write(cpu, PAGE_TABLE)
+            table.set(slot, None)
+            yield from forget_swapped(mm, cpu, entry)
         page += 1
     if found:
         cpu.work(mm.cost.zap_table, PAGE_TABLE)

@@ -133,11 +133,13 @@ class Grid:
             shares = cell.workload.spec.shares_cpus(cell.placement)
             if cell.placement not in known or (too_many and not shares):
                 continue  # refused as it is
-            key = (id(cell.machine), id(cell.workload), cell.placement)
+            key = (id(cell.machine), id(cell.workload), cell.placement, cell.design.spec.swap_pages)
             counts.setdefault(key, (cell, set()))[1].add(cell.threads)
         for cell, threads in counts.values():
             workload, placement = cell.workload, cell.placement
-            fault = model.foresee(cell.machine.spec, workload.spec, placement, sorted(threads))
+            fault = model.foresee(
+                cell.machine.spec, cell.design.spec, workload.spec, placement, sorted(threads)
+            )
             if fault is not None:
                 self.faults.append(in_workload(fault, workload.changed, placement))
             self._refuse_long_windows(workload, placement)

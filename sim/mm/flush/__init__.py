@@ -3,6 +3,7 @@
 from sim.errors import ModelError
 from sim.hardware import CacheLine, Machine
 from sim.mm.flush.base import FlushMethod, SwitchedFlush
+from sim.mm.flush.batch import flush_batch
 from sim.mm.flush.broadcast import BroadcastFlush
 from sim.mm.flush.ipi import SynchronousFlush, Ways
 from sim.mm.flush.latr import LazyFlush
@@ -12,7 +13,7 @@ from sim.mm.flush.tracked import TrackedFlush
 
 def make_flush(
     machine: Machine, generation_line: CacheLine, spec: FlushSpec, *, mask: CacheLine | None = None
-) -> SwitchedFlush:
+) -> SynchronousFlush:
     """The flush that *spec* asks for, on the line that counts the space's flushes; *mask* is the line of
     mm_cpumask, if it is not to be one of its own.
 
@@ -37,5 +38,6 @@ __all__ = [
     "SynchronousFlush",
     "TrackedFlush",
     "Ways",
+    "flush_batch",
     "make_flush",
 ]

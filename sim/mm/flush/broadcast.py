@@ -38,6 +38,10 @@ class BroadcastFlush(SynchronousFlush):
     def valid_from(self) -> int:
         return self.generation if self._global_since is None else self._global_since
 
+    @property
+    def by_instruction(self) -> bool:
+        return self._global_since is not None
+
     def flush(
         self, cpu: Cpu, pages: Sequence[int], *, whole: bool = False, freed_tables: bool = False
     ) -> Steps[None]:

@@ -128,6 +128,28 @@ class SynchronousFlush:
 
     # -- flushing -------------------------------------------------------------------------------------------
 
+    @property
+    def by_instruction(self) -> bool:
+        """Whether it takes no interrupts any more."""
+        return False
+
+    def runs_elsewhere(self, cpu: Cpu) -> bool:
+        """Whether another cpu than *cpu* has it loaded, so that it pays to put a flush off."""
+        return any(other is not cpu for other in self._active)
+
+    def put_off(self, cpu: Cpu) -> Steps[None]:
+        """arch_tlbbatch_add_pending: a flush of all of it is counted, and done later (`flush_batch`)."""
+        yield from self._line.write(cpu, TLB_FLUSH)
+        self.generation += 1
+
+    def to_ask(self, cpu: Cpu) -> list[Cpu]:
+        """The cpus to interrupt for the flushes that were put off."""
+        return self._targets(cpu, self.generation, lazy=not self._ways.skip_lazy)
+
+    def catch_up(self, cpu: Cpu, *, remote: bool) -> int:
+        """*cpu* does what was put off, if it has the space loaded; returns its cost."""
+        return self._flush_local(cpu, None, self.generation, remote=remote) if cpu in self._active else 0
+
     def flush(
         self, cpu: Cpu, pages: Sequence[int], *, whole: bool = False, freed_tables: bool = False
     ) -> Steps[None]:

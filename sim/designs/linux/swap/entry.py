@@ -1,0 +1,29 @@
+"""What stands in a page table for a page that is swapped out (include/linux/swapops.h, 6.13)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sim.mm import NOTHING, Kind, Status
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SwapEntry(Status):
+    """A swap pte: its *slot*. What may be done with the page the VMA says.
+
+    *exclusive*: only this process has the page (pte_swp_exclusive), so that a write need not copy it. Entries
+    are compared by identity: one that was replaced by another of the same slot meanwhile is another.
+    """
+
+    exclusive: bool = True
+
+    @classmethod
+    def of(cls, slot: int, *, exclusive: bool) -> SwapEntry:
+        """The entry of a page in *slot*."""
+        return cls(NOTHING, Kind.SWAPPED, slot, exclusive)
+
+    @property
+    def place(self) -> int:
+        """The slot."""
+        assert self.slot is not None
+        return self.slot
