@@ -214,7 +214,8 @@ class Process:
         self.watch.machine = self.machine
         memory = self.kernel.memory
         assert memory is not None
-        self.watch.owned.update(memory.in_use.refcount)
+        for frame in memory.in_use.refcount:
+            self.watch.owned.update(range(frame, frame + (1 << memory.in_use.orders.get(frame, 0))))
 
     def space_of(self, cpu: Cpu) -> Any:
         """The space that *cpu* has loaded."""

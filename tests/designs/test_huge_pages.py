@@ -9,10 +9,12 @@ from contents import Files
 from held import Held
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernels import BASE, LEAF, Process, table_of
+from kernels import BASE, LEAF, Process, design, table_of
+from machines import raw_spec
+from pydantic import ValidationError
 
 from sim.engine import Steps
-from sim.hardware import Cpu
+from sim.hardware import Cpu, MachineSpec
 from sim.mm import (
     READ,
     READ_WRITE,
@@ -30,6 +32,7 @@ from sim.mm import (
     Present,
     Touch,
 )
+from sim.workload.place_spec import MmapStep
 
 HALF = LEAF // 2
 
@@ -344,6 +347,26 @@ def test_is_a_page_of_the_pool_copied_after_fork_or_the_access_a_signal() -> Non
 
     files.process.run({1: is_a_signal})
     files.end()
+
+
+@pytest.mark.parametrize(("pages", "fits"), [(256, True), (513, False)])
+def test_is_a_pool_refused_that_takes_more_than_half_of_the_memory(pages: int, fits: bool) -> None:
+    machine = MachineSpec.model_validate(raw_spec())  # 2 GiB
+    refusal = design("linux", {"huge_pages": {"pool": pages}}).refuses(machine)
+    assert refusal is None if fits else "huge_pages.pool" in str(refusal)
+
+
+@pytest.mark.parametrize(
+    ("keys", "pages"),
+    [({"huge": "2 MiB"}, 512), ({"huge": "1 GiB"}, None), ({"huge": "2 MiB", "shared": True}, None)],
+)
+def test_what_a_step_may_ask_for(keys: dict[str, Any], pages: int | None) -> None:
+    step = {"at": "anywhere", "size": "1 MiB", **keys}
+    if pages is None:
+        with pytest.raises(ValidationError, match="huge"):
+            MmapStep.model_validate(step)
+    else:
+        assert MmapStep.model_validate(step).operation(256, None) == MmapHuge(pages)
 
 
 # -- five levels --------------------------------------------------------------------------------------------

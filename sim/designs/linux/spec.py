@@ -16,8 +16,8 @@ from sim.designs.linux.vma_indexes import VMA_INDEXES
 from sim.designs.linux.vma_locks import VMA_LOCKS
 from sim.errors import RuleError
 from sim.hardware import MachineSpec
-from sim.mm import FlushSpec, LlfreeSpec
-from sim.quantities import PAGE_BYTES, Spec
+from sim.mm import HUGE_ORDER, FlushSpec, LlfreeSpec
+from sim.quantities import PAGE_BYTES, Spec, format_size
 from sim.sync import RwSemTuning
 
 
@@ -172,4 +172,11 @@ class LinuxSpec(DesignSpec):
         return 0 if self.swap is None else self.swap.size // PAGE_BYTES
 
     def refuses(self, machine: MachineSpec) -> str | None:
+        pool = self.huge_pages.pool * (PAGE_BYTES << HUGE_ORDER)
+        memory = machine.memory.size_per_socket * machine.topology.sockets
+        if pool > memory // 2:
+            return (
+                f"the pool of huge pages (huge_pages.pool) is {format_size(pool)}, and {machine.name} has "
+                f"{format_size(memory)}: at most half of it"
+            )
         return self.flush.refuses(machine)
