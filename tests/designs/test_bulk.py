@@ -267,3 +267,37 @@ def test_is_each_entry_a_step_of_its_own_where_the_schedule_is_asked() -> None:
     for process in (few, many):
         process.do(("munmap", BASE, SIZE))
     assert many.machine.engine.events > few.machine.engine.events + SIZE // 2
+
+
+# -- CortenMM ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["adv", "rw"])
+def test_does_a_transaction_that_removes_a_run_do_what_one_that_removes_its_pages_does(kind: str) -> None:
+    """An entry that was looked at stands for itself. Parts of tables and whole ones; frees after sweeps."""
+    found = []
+    for looked_at in (False, True):
+        process = populated(kind, SIZE)
+        process.run({1: touching(BASE + 20, 30)(process)})
+        for table in process.space.root.tables() if looked_at else ():
+            for slot in range(LEAF if table.run is not None else 0):
+                table.get(slot)
+        process.run({0: unmap(BASE + 7, 3 * LEAF)(process)})
+        process.run({1: unmap(BASE, SIZE)(process), 0: touching(ELSEWHERE, 0)(process)})
+        deferred = sum(each.frames for each in process.space.deferred())
+        process.end()
+        memory = process.kernel.memory
+        assert memory is not None
+        found.append(
+            {
+                "now": process.machine.engine._now,
+                "spent": {cpu.id: dict(cpu.spent) for cpu in process.cpus},
+                "deferred": deferred,
+                "owners": owners(memory.in_use),
+                "buddies": [[list(blocks) for blocks in pool.buddy._free] for pool in memory.buddies()],
+                "caches": [list(each.blocks) for each in memory.free_lists()],
+            }
+        )
+    bulk, plain = found
+    assert {key: bulk[key] == plain[key] for key in bulk} == dict.fromkeys(bulk, True)
+    assert bulk["deferred"] > 0
