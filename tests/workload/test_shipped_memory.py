@@ -44,8 +44,8 @@ class Seen(Probe):
     def flush(self, cpu: object, pages: int) -> None:
         self.counted["flush"] += 1
 
-    def frame_allocated(self, cpu: object, frame: int, order: int) -> None:
-        self.counted["frame"] += 1
+    def frame_filled(self, cpu: object, frame: int, source: int | None) -> None:
+        self.counted["frame"] += 1  # a page or a table, no slab
 
 
 def spec(name: str) -> WorkloadSpec:

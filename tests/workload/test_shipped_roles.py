@@ -85,7 +85,7 @@ def test_does_a_second_process_cost_only_what_processes_share() -> None:
     """
     alone, apart = run("two-processes", 1), run("two-processes", 2)
     lock = "lock: mmap_lock"
-    assert apart.breakdown_ns_per_op[lock] == pytest.approx(alone.breakdown_ns_per_op[lock], rel=1e-3)
+    assert apart.breakdown_ns_per_op[lock] == pytest.approx(alone.breakdown_ns_per_op[lock], rel=0.01)
     assert alone.latency_mean_ns <= apart.latency_mean_ns < 1.1 * alone.latency_mean_ns
     together: Any = load_spec("workload", "two-processes").spec
     roles = tuple({**role, "process": 0} for role in together.roles)

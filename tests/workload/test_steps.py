@@ -305,11 +305,12 @@ def test_is_a_break_that_is_refused_a_failed_point_unless_it_may() -> None:
 @pytest.mark.parametrize("workload", ["brk1", "brk2"])
 @pytest.mark.parametrize("placement", ["threads", "processes"])
 def test_does_brk_of_will_it_scale_run(workload: str, placement: str) -> None:
-    """Threads of one process wait for each other, and processes do not."""
+    """Threads of one process wait for each other. Processes share nothing but what the slabs hand out, which
+    another cpu had before."""
     spec: Any = load_spec("workload", workload).spec
     one, two = (
         measure(spec, kind="linux", placement=placement, threads=threads, budget=Budget(10**7, 10**12))
         for threads in (1, 2)
     )
     gain = two.throughput_ops_per_us / one.throughput_ops_per_us
-    assert gain == pytest.approx(2, rel=0.01) if placement == "processes" else gain < 1.7
+    assert gain == pytest.approx(2, rel=0.05) if placement == "processes" else gain < 1.7
