@@ -39,6 +39,7 @@ LAYOUTS = {  # sockets, clusters a socket, cores a cluster, threads a core, cpus
     "skylake-104": (2, 1, 26, 2, 104),
     "skylake-56": (2, 1, 28, 1, 56),
     "skylake-client-4": (1, 1, 4, 1, 4),
+    "xeon-4210r": (2, 1, 10, 2, 40),
     "xeon-4s56": (4, 1, 14, 2, 112),  # named for its cores
     "xeon-5320": (1, 1, 26, 1, 26),
     "xeon-5418yx2": (2, 1, 24, 1, 48),
