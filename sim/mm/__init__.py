@@ -92,7 +92,7 @@ from sim.mm.performer import Handlers, Performer
 from sim.mm.policy import FIRST_TOUCH, FirstTouch, MemoryPolicy, NodePolicy, node_policy
 from sim.mm.present_run import Alike, Piece, PresentRun
 from sim.mm.quiet_writes import writable_quietly, write_quietly
-from sim.mm.runs import Runs
+from sim.mm.runs import FrameSet, Runs
 from sim.mm.zonelists import distances, zonelists
 
 __all__ = [
@@ -137,6 +137,7 @@ __all__ = [
     "FlushSpec",
     "Fork",
     "FrameMap",
+    "FrameSet",
     "FrameTable",
     "FreeList",
     "FreePages",

@@ -7,8 +7,8 @@ A number that becomes different from its neighbours is cut out of its run and ke
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, cast
 
 
 class Run(NamedTuple):
@@ -106,3 +106,46 @@ class Runs:
         self._starts[low:high] = [start for start, _, _ in parts]
         self._ends[low:high] = [end for _, end, _ in parts]
         self._values[low:high] = [value for _, _, value in parts]
+
+
+class FrameSet(set[int]):
+    """A set of frames; those that came in *runs* are kept as such until they are asked to leave."""
+
+    __slots__ = ("runs",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runs = Runs()
+
+    def __contains__(self, frame: object) -> bool:
+        return set.__contains__(self, frame) or (bool(self.runs) and cast("int", frame) in self.runs)
+
+    def add_run(self, frames: range) -> None:
+        """All of *frames*, none of which is in it."""
+        self.runs.add(frames.start, frames.stop, 1)
+
+    def discard(self, frame: int) -> None:  # type: ignore[override]  # it holds nothing but frames
+        set.discard(self, frame)
+        if self.runs:
+            self.runs.cut(frame, frame + 1)
+
+    def discard_all(self, frames: Sequence[int | range]) -> None:
+        """`discard` of each of *frames*, one by one or many side by side."""
+        if not self.runs:
+            self.difference_update(frames)  # a range would be no frame, and there is none without runs
+            return
+        for each in frames:
+            if isinstance(each, range):
+                self.runs.cut(each.start, each.stop)
+                self.difference_update(each)
+            else:
+                self.discard(each)
+
+    def part(self, frames: range) -> list[int | range]:
+        """Those of *frames* that are in it."""
+        found: list[int | range] = [
+            range(run.start, run.end) for run in self.runs.within(frames.start, frames.stop)
+        ]
+        if len(self):
+            found += sorted(set.intersection(self, frames))
+        return found

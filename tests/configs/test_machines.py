@@ -39,7 +39,7 @@ LAYOUTS = {  # sockets, clusters a socket, cores a cluster, threads a core, cpus
     "skylake-104": (2, 1, 26, 2, 104),
     "skylake-56": (2, 1, 28, 1, 56),
     "skylake-client-4": (1, 1, 4, 1, 4),
-    "xeon-4210r": (2, 1, 10, 2, 40),
+    "xeon-4210r": (2, 1, 10, 1, 20),
     "xeon-4s56": (4, 1, 14, 2, 112),  # named for its cores
     "xeon-5320": (1, 1, 26, 1, 26),
     "xeon-5418yx2": (2, 1, 24, 1, 48),
@@ -74,7 +74,6 @@ NO_FILE_YET = {
     "intel-ipiv-guest-2",
     "kevlar-guest",
     "sandybridge-desktop-2011",
-    "xeon-4210r",
     "xeon-5418y-guest-2",
     "xeon-8575c-guest",
     "xeon-w3580",
@@ -93,6 +92,8 @@ def values(tree: dict[str, object], path: KeyPath = ()) -> list[KeyPath]:
     for key, value in tree.items():
         if isinstance(value, dict):
             found += values(value, (*path, key))
+        elif isinstance(value, list):
+            found += [at for number, each in enumerate(value) for at in values(each, (*path, key, number))]
         elif value is not None:
             found.append((*path, key))
     return [path for path in found if path not in NO_FACTS]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sim.errors import ModelError
-from sim.mm import FrameTable
+from sim.mm import FrameSet, FrameTable
 from sim.mm.runs import Runs
 
 ranges = st.tuples(st.integers(0, 40), st.integers(0, 12)).map(lambda pair: range(pair[0], sum(pair)))
@@ -81,3 +81,22 @@ def test_is_a_frame_given_away_twice_in_bulk_refused() -> None:
         table.add_run(range(15, 20))
     with pytest.raises(ModelError, match="frame 16 loses an owner and is free"):
         table.put_run(range(12, 17))
+
+
+@given(st.lists(st.tuples(st.sampled_from(["run", "one", "discard", "part"]), ranges), max_size=20))
+def test_is_a_set_with_runs_a_set(changes: list[tuple[str, range]]) -> None:
+    found, plain = FrameSet(), set[int]()
+    for change, numbers in changes:
+        if change == "run" and plain.isdisjoint(numbers):
+            found.add_run(numbers)
+            plain |= set(numbers)
+        elif change == "one":
+            found.update(number for number in numbers if number not in found)
+            plain |= set(numbers)
+        elif change == "discard":
+            found.discard_all(found.part(numbers))
+            plain -= set(numbers)
+        part = found.part(numbers)
+        flat = sorted(x for each in part for x in (each if isinstance(each, range) else (each,)))
+        assert flat == sorted(plain & set(numbers))
+        assert [number in found for number in range(60)] == [number in plain for number in range(60)]

@@ -117,8 +117,8 @@ class Gather:
         self._reset()
         if frames and (swap := mm.kernel.swap) is not None:  # free_pages_and_swap_cache
             for frame in frames:
-                if not isinstance(frame, range):  # what was populated in bulk has no slot
-                    yield from swap.free_cache(cpu, frame)
+                assert isinstance(frame, int), "with swap there are no runs"
+                yield from swap.free_cache(cpu, frame)
         if frames:
             yield from mm.lru.release(cpu, frames)
         if hugetlb:

@@ -116,7 +116,15 @@ class LinuxKernel(Kernel):
             self.scheduler,
             spec.huge_pages.pool,
         )
-        self.lru = Lru(machine, self.pages, self.descriptors, spec.limits.lru_batch, self.cost, self.nodes)
+        self.lru = Lru(
+            machine,
+            self.pages,
+            self.descriptors,
+            spec.limits.lru_batch,
+            self.cost,
+            self.nodes,
+            ordered=spec.swap is not None,
+        )
         self.rmap = Rmap(self)
         self.swap: Swap | None = None
         self.reclaimer: Reclaimer | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.designs.linux.lru_lists import LruLists
+from sim.designs.linux.lru_lists import LruLists, LruSet
 from sim.engine import Steps
 from sim.hardware import Cpu, Machine
 from sim.mm import Allocator, Reference
@@ -66,6 +66,8 @@ class Lru:
         batch: int,
         cost: AtClock[Costs],
         nodes: QueueNodes,
+        *,
+        ordered: bool = False,
     ) -> None:
         spec, numa_nodes = machine.spec, machine.spec.topology.numa_nodes
         self._pages = pages
@@ -80,7 +82,7 @@ class Lru:
         self._lazyfrees: list[list[int]] = [[] for _ in machine.cpus]
         """Pages that are about to be among *_lazy*: those that may be taken away, unless written again."""
         self._lazy: set[int] = set()
-        self._on_lru = LruLists(numa_nodes, self._frames)
+        self._on_lru = LruLists(numa_nodes, self._frames) if ordered else LruSet()
         self._booted: list[int] = []
 
     def boot(self, cpu: Cpu, frames: list[int]) -> None:
@@ -229,7 +231,7 @@ class Lru:
     # -- reclaim (`vmscan`) -------------------------------------------------------------------------
 
     @property
-    def lists(self) -> LruLists:
+    def lists(self) -> LruLists | LruSet:
         """Which page stands where."""
         return self._on_lru
 
