@@ -31,8 +31,8 @@ class Mmap(Operation):
     """mmap(2) of private anonymous memory with *rights*, at page *at* (MAP_FIXED) or anywhere.
 
     What is mapped there is replaced, or, without *replace* (MAP_FIXED_NOREPLACE), the call is refused
-    (`EEXIST`). *populate* (MAP_POPULATE): all pages are faulted in before the call returns. Value: the first
-    page.
+    (`EEXIST`). *populate* (MAP_POPULATE): all pages are faulted in before the call returns. Without *reserve*
+    (MAP_NORESERVE) the kernel does not account for what it may come to need. Value: the first page.
     """
 
     name = "mmap"
@@ -41,6 +41,7 @@ class Mmap(Operation):
     rights: Rights = READ_WRITE
     replace: bool = True
     populate: bool = False
+    reserve: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class MmapShared(Operation):
     rights: Rights = READ_WRITE
     replace: bool = True
     populate: bool = False
+    reserve: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class MmapFile(Operation):
     rights: Rights = READ_WRITE
     replace: bool = True
     populate: bool = False
+    reserve: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,6 +99,8 @@ class MmapStep(PlacedStep):
     """Whether what is mapped there already is replaced; else the kernel refuses (MAP_FIXED_NOREPLACE)."""
     populate: bool = False
     """Whether all pages are faulted in before the call returns (MAP_POPULATE)."""
+    reserve: bool = True
+    """Whether the kernel accounts for the memory that it may come to need; else MAP_NORESERVE."""
     file: str | None = None
     """Which of the workload's `files` is mapped. Absent: anonymous memory."""
     offset: Size = 0
@@ -117,9 +119,10 @@ class MmapStep(PlacedStep):
         """The step as an operation on *pages* pages from *at* on, or anywhere; of *file* if it has one."""
         if file is not None:
             first = self.offset // PAGE_BYTES
-            return MmapFile(file, pages, first, self.shared, at, self.prot, self.replace, self.populate)
+            how = (at, self.prot, self.replace, self.populate, self.reserve)
+            return MmapFile(file, pages, first, self.shared, *how)
         kind = MmapShared if self.shared else Mmap
-        return kind(pages, at, self.prot, self.replace, self.populate)
+        return kind(pages, at, self.prot, self.replace, self.populate, self.reserve)
 
     @model_validator(mode="after")
     def _offset_is_in_a_file(self) -> Self:

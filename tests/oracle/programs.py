@@ -174,10 +174,17 @@ def somewhere(choose: Choose, part: range) -> tuple[int, int]:
 
 def draw_mmap(choose: Choose, part: range) -> Operation:
     at, pages = somewhere(choose, part)
-    how = choose(("replace", "replace", "replace", "populate", "noreplace", "refused"))
+    how = choose(("replace", "replace", "replace", "populate", "noreserve", "noreplace", "refused"))
     if how == "refused":
         return choose(NOWHERE[:2])
-    return Mmap(pages, at, choose(ALL_RIGHTS), replace=how != "noreplace", populate=how == "populate")
+    return Mmap(
+        pages,
+        at,
+        choose(ALL_RIGHTS),
+        replace=how != "noreplace",
+        populate=how == "populate",
+        reserve=how != "noreserve",
+    )
 
 
 def draw_anywhere(choose: Choose, part: range) -> Operation:

@@ -54,7 +54,7 @@ def _map(mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, page: int, entry
     if free:
         if not entry.special:
             yield from add_to_lru(mm, cpu, vma, entry.frame)
-            mm.stat.anon_pages += 1
+            yield from mm.stat.count_pages(cpu, anon=1)
         yield from table.line(slot).store(cpu, PAGE_TABLE)
         table.set(slot, entry)
     yield from lock.release(cpu)
@@ -124,8 +124,7 @@ def _copy(
     yield from table.line(slot).store(cpu, PAGE_TABLE)
     table.set(slot, written_entry(frame, vma))
     cached = old.frame in mm.kernel.descriptors.of_files
-    mm.stat.anon_pages += old.special or cached
-    mm.stat.file_pages -= cached
+    yield from mm.stat.count_pages(cpu, anon=int(old.special or cached), files=-int(cached))
     if vma.locked and not old.special:
         yield from mm.lru.change_list(cpu, old.frame)  # munlock_vma_folio
     yield from lock.release(cpu)

@@ -118,6 +118,7 @@ def _access_error(cpu: Cpu, vma: Vma, page: int, write: bool) -> SegmentationFau
 
 def _handle(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, write: bool, *, vma_locked: bool) -> Steps[bool]:
     """handle_mm_fault -> handle_pte_fault. Value: False means try again under mmap_lock."""
+    yield from mm.stat.rss.fault_begins(cpu)
     cpu.work(mm.cost.fault, PAGE_TABLE)
     table = yield from ensure_leaf_table(mm, cpu, page)
     if table.get(slot_of(page, 1)) is None:

@@ -109,7 +109,7 @@ def _write_private(
         yield from add_to_lru(mm, cpu, vma, frame)
         yield from table.line(slot).store(cpu, PAGE_TABLE)
         table.set(slot, written_entry(frame, vma))
-        mm.stat.anon_pages += 1
+        yield from mm.stat.count_pages(cpu, anon=1)
         yield from lock.release(cpu)
     else:  # somebody else was faster
         yield from lock.release(cpu)
@@ -162,7 +162,7 @@ def _set_entry(
         yield from mm.lru.change_list(cpu, frame)  # mlock_vma_folio
     yield from table.line(slot).store(cpu, PAGE_TABLE)
     table.set(slot, Present(frame, vma.rights, copy_on_write=not vma.area.shared, dirty=write))
-    mm.stat.file_pages += 1
+    yield from mm.stat.count_pages(cpu, files=1)
 
 
 def _index(vma: Vma, page: int) -> int:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.designs.linux.activities import VMA_WORK
+from sim.designs.linux.committed import accounted_pages
 from sim.designs.linux.exit import exit_mmap
 from sim.designs.linux.modify import change_file_mappings, hold_file
 from sim.designs.linux.tables import ensure_leaf_table
@@ -88,6 +89,7 @@ def _dup_mmap(mm: LinuxMm, child: LinuxMm, cpu: Cpu) -> Steps[None]:
         yield from child.tree.insert(cpu, copy)
         yield from child.stat.add_vmas(cpu, 1)
         yield from child.stat.vm_stat_account(cpu, area, copy.pages)
+        yield from mm.kernel.committed.add(cpu, accounted_pages([copy]))
         yield from change_file_mappings(child, cpu, copy, new=[copy])
         if vma.anon_vma is not None:  # vma_needs_copy
             yield from _copy_pages(mm, child, cpu, vma)
@@ -121,11 +123,15 @@ def _copy_table(
     outer, inner = child.table_lock(target), mm.table_lock(source)
     yield from outer.acquire(cpu)
     yield from inner.acquire(cpu)
+    anon = files = 0
     for each in range(page, stop):
         slot = slot_of(each, 1)
         entry = source.get(slot)
         if isinstance(entry, Present):
             yield from _copy_entry(mm, child, cpu, source, target, slot, entry)
+            cached = entry.frame in mm.kernel.descriptors.of_files
+            anon, files = anon + (not entry.special and not cached), files + cached
+    yield from child.stat.add_rss_vec(cpu, anon=anon, files=files)
     yield from inner.release(cpu)
     yield from outer.release(cpu)
 
@@ -145,10 +151,6 @@ def _copy_entry(
         descriptors = mm.kernel.descriptors
         yield from descriptors.write(cpu, entry.frame, times=2)  # folio_get, folio_dup_anon_rmap_pte
         mm.pages.in_use.get(entry.frame)
-        if entry.frame in descriptors.of_files:
-            child.stat.file_pages += 1
-        else:
-            child.stat.anon_pages += 1
     if not entry.copy_on_write:
         yield from source.line(slot).store(cpu, PAGE_TABLE)  # ptep_set_wrprotect
         entry.copy_on_write = True

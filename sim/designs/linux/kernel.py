@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from sim.designs.base import DesignSpec, Kernel
+from sim.designs.linux import committed
+from sim.designs.linux.committed import make_committed
 from sim.designs.linux.descriptors import Descriptors
 from sim.designs.linux.lru import Lru
 from sim.designs.linux.page_alloc import PageAllocator
@@ -47,6 +49,7 @@ class LinuxKernel(Kernel):
     """Linux of one version on one machine."""
 
     __slots__ = (
+        "committed",
         "contexts",
         "cost",
         "descriptors",
@@ -88,6 +91,8 @@ class LinuxKernel(Kernel):
             separate_locks=VMA_LOCKS[spec.vma_lock].separate,
             tree_nodes=VMA_INDEXES[spec.vma_index].has_nodes,
         )
+        share = spec.limits.committed_share
+        self.committed = make_committed(machine, self.nodes, self.total_pages, share)
         self.descriptors = Descriptors(machine, self.scheduler, self.pages.node)
         self.page_cache = PageCache(self)
         self.lru = Lru(machine, self.pages, self.descriptors, spec.limits.lru_batch, self.cost, self.nodes)
@@ -133,9 +138,12 @@ class LinuxKernel(Kernel):
     def verify(self, loaded: Mapping[AddressSpace, Sequence[Cpu]], held: Iterable[Reference] = ()) -> None:
         structures_agree(self.lru.contradictions())
         structures_agree(self.slabs.contradictions())
-        structures_agree(self.page_cache.contradictions(map(_linux, loaded)))
+        spaces = [_linux(space) for space in loaded]
+        structures_agree(self.page_cache.contradictions(spaces))
         super().verify(loaded, held)
         structures_agree(self._lost_objects(loaded))
+        vmas = [vma for space in spaces for vma in space.tree]
+        structures_agree(committed.contradictions(self.committed, vmas, self.page_cache.inodes))
 
     def _lost_objects(self, spaces: Iterable[AddressSpace]) -> Iterator[str]:
         """Objects that somebody has are those of VMAs in trees, and nodes of trees."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.counters import MmCounters
+from sim.designs.linux.rss_stat import make_rss_stat
 from sim.designs.linux.slab import fill
 from sim.designs.linux.vma import AnonVma, Area, Vma
 from sim.designs.linux.vma_indexes import VMA_INDEXES, IndexSite
@@ -99,7 +100,7 @@ class LinuxMm(AddressSpace):
                 MmLockSeq(lines["mm_lock_seq"], seqcount=self.switches.mm_lock_seq == "seqcount"),
             )
         )
-        self.stat = MmCounters(lines)
+        self.stat = MmCounters(lines, make_rss_stat(kernel, lines["rss_stat"]))
         self.brk_line = line("brk")
         self.start_brk = self.brk = START_BRK
         self.page_table_lock = QueuedSpinLock(

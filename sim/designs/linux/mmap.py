@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from sim.designs.linux.activities import VMA_WORK
+from sim.designs.linux.committed import accounted
 from sim.designs.linux.fault import populate
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.modify import link_new, merge_new_range, read_around
 from sim.designs.linux.munmap import unmap_locked
-from sim.designs.linux.vma import Area
+from sim.designs.linux.page_cache import Inode
+from sim.designs.linux.vma import Area, VmFlags
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import SLOTS, SYSCALL, Errno, Mmap, MmapFile, MmapShared, OutOfMemory, beyond_user_memory
@@ -34,11 +36,20 @@ def mmap(mm: LinuxMm, cpu: Cpu, asked: Asked) -> Steps[int | Errno]:
         cpu.work(mm.cost.mmap_region, VMA_WORK)
         area, pgoff = _area(mm, cpu, asked, start)
         yield from mm.stat.may_expand_vm(cpu, area)
+        accounted = VmFlags.ACCOUNT in area.flags
+        if accounted:
+            yield from mm.kernel.committed.add(cpu, pages)
+        elif isinstance(asked, MmapShared) and asked.reserve:
+            yield from _unnamed_memory(area).reserve(cpu)
         refused = yield from _map_region(mm, cpu, start, start + pages, area, pgoff)
         if refused is None:
             yield from mm.stat.vm_stat_account(cpu, area, pages)
         else:
             start = refused
+            if accounted:
+                yield from mm.kernel.committed.add(cpu, -pages)
+            elif isinstance(asked, MmapShared):
+                yield from _unnamed_memory(area).unreserve(cpu)
     yield from mm.write_unlock(cpu)
     if asked.populate and not isinstance(start, Errno):
         yield from populate(mm, cpu, start, pages)
@@ -48,11 +59,18 @@ def mmap(mm: LinuxMm, cpu: Cpu, asked: Asked) -> Steps[int | Errno]:
 def _area(mm: LinuxMm, cpu: Cpu, asked: Asked, start: int) -> tuple[Area, int]:
     """What is mapped, and the offset of its first page. Shared anonymous memory is a file without a name."""
     if isinstance(asked, Mmap):
-        return Area(asked.rights), start
+        return accounted(Area(asked.rights), reserve=asked.reserve), start
     if isinstance(asked, MmapFile):
-        return Area(asked.rights, asked.file, asked.shared), asked.offset
+        area = Area(asked.rights, asked.file, asked.shared)
+        return accounted(area, reserve=asked.reserve), asked.offset
     unnamed = mm.kernel.page_cache.create(cpu, "shared memory", asked.pages, kept=False)
-    return Area(asked.rights, unnamed, shared=True), 0
+    return accounted(Area(asked.rights, unnamed, shared=True), reserve=asked.reserve), 0
+
+
+def _unnamed_memory(area: Area) -> Inode:
+    """The file that stands for shared anonymous memory."""
+    assert isinstance(area.file, Inode)
+    return area.file
 
 
 def _place(mm: LinuxMm, cpu: Cpu, asked: Asked) -> Steps[int | Errno]:

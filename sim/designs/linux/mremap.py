@@ -18,7 +18,7 @@ from sim.designs.linux.mmap import unmapped_area
 from sim.designs.linux.modify import link_new, merge_new_range, read_around
 from sim.designs.linux.move_tables import move_page_tables
 from sim.designs.linux.munmap import unmap, unmap_locked
-from sim.designs.linux.vma import Vma
+from sim.designs.linux.vma import Vma, VmFlags
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import SYSCALL, Errno, Mremap, OutOfMemory, beyond_user_memory
@@ -94,6 +94,8 @@ def _merge_extend(mm: LinuxMm, cpu: Cpu, vma: Vma, at: int, more: int) -> Steps[
     """vma_merge_extend: *vma* takes in the pages behind it, and its next neighbour if that fits then."""
     if more > mm.kernel.total_pages:  # __vm_enough_memory
         return Errno.ENOMEM
+    if VmFlags.ACCOUNT in vma.area.flags:
+        yield from mm.kernel.committed.add(cpu, more)
     end = vma.end
     _, after = mm.tree.neighbours(end, end + more)
     if after is not None:
@@ -141,10 +143,15 @@ def _move_vma(
     if count >= limits.max_map_count - SPARE or new_pages - pages > mm.kernel.total_pages:
         return Errno.ENOMEM
     area, locked = vma.area, vma.locked
+    accounted = VmFlags.ACCOUNT in area.flags
+    if accounted:
+        yield from mm.kernel.committed.add(cpu, new_pages - pages)
     yield from vma.lock.start_write(cpu)
     try:
         vma, copy, rmap_locks = yield from _copy_vma(mm, cpu, vma, old, new, new_pages)
     except OutOfMemory:
+        if accounted:
+            yield from mm.kernel.committed.add(cpu, pages - new_pages)
         return Errno.ENOMEM
     moved = yield from move_page_tables(mm, cpu, vma, old, copy, new, pages, rmap_locks=rmap_locks)
     peak = yield from mm.stat.read_hiwater_vm(cpu)
@@ -153,9 +160,13 @@ def _move_vma(
     if moved < pages:
         back = yield from move_page_tables(mm, cpu, copy, new, vma, old, moved, rmap_locks=True)
         assert back == moved
+        if accounted:
+            yield from mm.kernel.committed.add(cpu, pages - new_pages)
         old, pages, value = new, new_pages, Errno.ENOMEM
     if pages:
-        yield from unmap_locked(mm, cpu, old, pages)  # without memory to cut a VMA the old range stays mapped
+        refused = yield from unmap_locked(mm, cpu, old, pages, unaccount=False)
+        if refused is not None and accounted:  # without memory to cut a VMA the old range stays mapped
+            yield from mm.kernel.committed.add(cpu, pages)
     yield from mm.stat.set_hiwater_vm(cpu, peak)  # both ranges were counted for a moment
     if locked:
         yield from mm.stat.lock_pages(cpu, new_pages)

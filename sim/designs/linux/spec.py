@@ -40,6 +40,9 @@ class Switches(Spec):
     length is a multiple of it (since 6.12)."""
     file_fault_vma_lock: bool
     """Faults in files are served under the VMA's lock, too (since 6.7); before, under mmap_lock."""
+    rss_stat: Literal["split", "percpu"]
+    """How a process's pages are counted: `split`, each task on its own (until 6.1), or by a `percpu`
+    counter."""
     mm_lock_seq: Literal["end", "seqcount"]
     """Where a write section counts the sequence of VMA locks: at its `end` only (until 6.13), or as a
     `seqcount` at its beginning too."""
@@ -60,6 +63,11 @@ class Limits(Spec):
     """VMAs of one file that munmap takes out of i_mmap under one lock (since 6.10; before, one)."""
     gather_pages: PositiveInt
     """Pages that are unmapped before they are flushed and freed (mmu_gather)."""
+    rss_events: PositiveInt = 64
+    """With `rss_stat: split`: faults of a task before its counts are added to the process's."""
+    committed_share: PositiveInt | None = None
+    """A cpu adds its part of vm_committed_as to the sum when that is the cpu's part of all memory, divided by
+    this. Absent (until 3.10): when it is what other counters add at once."""
     max_map_count: PositiveInt
     """VMAs that a process may have (sysctl vm.max_map_count)."""
 

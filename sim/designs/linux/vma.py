@@ -46,6 +46,10 @@ class VmFlags(Flag):
     """Huge pages are welcome (MADV_HUGEPAGE). There are none yet."""
     NOHUGEPAGE = auto()
     """They are not (MADV_NOHUGEPAGE)."""
+    ACCOUNT = auto()
+    """Its pages are in vm_committed_as."""
+    NORESERVE = auto()
+    """They never are (MAP_NORESERVE)."""
 
 
 @dataclass(frozen=True, slots=True)
