@@ -93,6 +93,7 @@ _LINUX: dict[str, Any] = {
     "vma_lock": "rwsem",
     "layout": {"mm_struct": MM_STRUCT},
     "flush": {"method": "ipi", "concurrent": True, "asids": 6},
+    "memcg": {"levels": 0, "charge_batch": 4, "uncharge_batch": 3},
     "limits": {
         "lru_batch": 4,
         "pcp_batch": 4,

@@ -33,10 +33,11 @@ def do_anonymous_page(
     if not prepared:
         return False
     frame = yield from mm.new_zeroed_page(cpu)
+    yield from mm.charge(cpu, frame)
     cpu.work(mm.cost.anon_page, PAGE_TABLE)
     mapped = yield from _map(mm, cpu, vma, table, page, written_entry(frame, vma))
     if not mapped:
-        yield from mm.pages.free(cpu, frame)
+        yield from mm.give_back(cpu, frame)
     return True
 
 
@@ -109,13 +110,14 @@ def _copy(
     if not prepared:
         return False
     frame = yield from (mm.new_zeroed_page(cpu) if old.special else mm.new_copy(cpu, old.frame))
+    yield from mm.charge(cpu, frame)
     cpu.work(mm.cost.anon_page, PAGE_TABLE)
     slot = slot_of(page, 1)
     lock = mm.table_lock(table)
     yield from lock.acquire(cpu)
     if table.get(slot) is not old:  # somebody else was faster
         yield from lock.release(cpu)
-        yield from mm.pages.free(cpu, frame)
+        yield from mm.give_back(cpu, frame)
         return True
     yield from table.line(slot).store(cpu, PAGE_TABLE)
     table.set(slot, None)

@@ -56,7 +56,9 @@ class Costs(Spec):
     fault: Cost
     """handle_mm_fault, without allocation, zeroing, locks and exception entry."""
     anon_page: Cost
-    """Make a page anonymous: its charge, rmap and counters."""
+    """Make a page anonymous: its rmap and counters."""
+    memcg_charge: Cost
+    """Charge a page to a memory cgroup: find that, statistics; without the counters."""
     anon_vma: Cost
     """anon_vma_prepare for the first fault of a VMA."""
     anon_vma_link: Cost
@@ -66,7 +68,7 @@ class Costs(Spec):
     cache_lookup: Cost
     """Find a page in the page cache."""
     cache_add: Cost
-    """Add a page: its charge, the xarray, counters; without zeroing."""
+    """Add a page: the xarray, counters; without its charge and zeroing."""
     i_mmap: Cost
     """Insert a VMA into the interval tree of its file, or remove it."""
     fork: Cost

@@ -96,10 +96,11 @@ def _write_private(
         return False
     kernel = mm.kernel
     frame = yield from mm.pages.allocate(cpu)
+    yield from mm.charge(cpu, frame)
     try:
         cached = yield from _locked_page(mm, cpu, vma, page)
     except (BusError, OutOfMemory):
-        yield from mm.pages.free(cpu, frame)
+        yield from mm.give_back(cpu, frame)
         raise
     yield from mm.copy_into(cpu, frame, cached)
     cpu.work(mm.cost.anon_page, PAGE_TABLE)
@@ -113,7 +114,7 @@ def _write_private(
         yield from lock.release(cpu)
     else:  # somebody else was faster
         yield from lock.release(cpu)
-        yield from mm.pages.free(cpu, frame)
+        yield from mm.give_back(cpu, frame)
     yield from kernel.descriptors.unlock(cpu, cached)
     yield from kernel.put_page(cpu, cached)
     return True

@@ -76,6 +76,7 @@ class Gather:
         if frames:
             yield from mm.lru.release(cpu, frames)
         for table in tables:
+            yield from mm.kernel.charges.uncharge_kmem(cpu, table.frame)
             yield from mm.pages.free(cpu, table.frame)
 
 

@@ -10,6 +10,7 @@ from sim.designs.linux import committed
 from sim.designs.linux.committed import make_committed
 from sim.designs.linux.descriptors import Descriptors
 from sim.designs.linux.lru import Lru
+from sim.designs.linux.memcg import Charges, Memcg
 from sim.designs.linux.page_alloc import PageAllocator
 from sim.designs.linux.page_cache import PageCache
 from sim.designs.linux.rcu import TreeRcu
@@ -49,12 +50,14 @@ class LinuxKernel(Kernel):
     """Linux of one version on one machine."""
 
     __slots__ = (
+        "charges",
         "committed",
         "contexts",
         "cost",
         "descriptors",
         "lru",
         "machine",
+        "memcg",
         "nodes",
         "osq_nodes",
         "page_cache",
@@ -94,8 +97,10 @@ class LinuxKernel(Kernel):
         share = spec.limits.committed_share
         self.committed = make_committed(machine, self.nodes, self.total_pages, share)
         self.descriptors = Descriptors(machine, self.scheduler, self.pages.node)
+        self.memcg = Memcg(machine, spec.memcg)
+        self.charges = Charges(spec.memcg, self.cost.memcg_charge)
         self.page_cache = PageCache(self)
-        self.lru = Lru(machine, self.pages, self.descriptors, spec.limits.lru_batch, self.cost, self.nodes)
+        self.lru = Lru(self)
         self._boot()
 
     def _make_allocator(self) -> Allocator:
@@ -142,6 +147,7 @@ class LinuxKernel(Kernel):
         structures_agree(self.page_cache.contradictions(spaces))
         super().verify(loaded, held)
         structures_agree(self._lost_objects(loaded))
+        structures_agree(self.charges.contradictions([self.memcg], self.pages.in_use))
         vmas = [vma for space in spaces for vma in space.tree]
         structures_agree(committed.contradictions(self.committed, vmas, self.page_cache.inodes))
 

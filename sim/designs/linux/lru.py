@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING
 
 from sim.engine import Steps
 from sim.hardware import Cpu, Machine
-from sim.mm import Allocator, Reference
+from sim.mm import Reference
 from sim.quantities import PAGE_BYTES
 from sim.sync import QueuedSpinLock, QueueNodes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sim.designs.linux.costs import Costs
-    from sim.designs.linux.descriptors import Descriptors
-    from sim.engine.costs import AtClock
+    from sim.designs.linux.kernel import LinuxKernel
 
 LRU = "lru"
 LOCK_LRU = "lock: lru"
@@ -39,37 +37,34 @@ class Lruvec:
 
 
 class Lru:
-    """Batches of up to *batch* pages, lruvecs, and who of the pages is where. Frees pages to *pages*."""
+    """Batches of pages, lruvecs, and who of the pages is where. Frees pages."""
 
     __slots__ = (
         "_batch",
         "_batches",
         "_booted",
+        "_charges",
         "_cost",
         "_descriptors",
         "_frames",
         "_lazy",
         "_lazyfrees",
         "_lruvecs",
+        "_memcg",
         "_mlocks",
         "_on_lru",
         "_pages",
     )
 
-    def __init__(
-        self,
-        machine: Machine,
-        pages: Allocator,
-        descriptors: Descriptors,
-        batch: int,
-        cost: AtClock[Costs],
-        nodes: QueueNodes,
-    ) -> None:
+    def __init__(self, kernel: LinuxKernel) -> None:
+        machine, nodes = kernel.machine, kernel.nodes
         spec, numa_nodes = machine.spec, machine.spec.topology.numa_nodes
-        self._pages = pages
-        self._descriptors = descriptors
-        self._batch = batch
-        self._cost = cost
+        self._pages = kernel.pages
+        self._descriptors = kernel.descriptors
+        self._charges = kernel.charges
+        self._memcg = kernel.memcg
+        self._batch = kernel.spec.limits.lru_batch
+        self._cost = kernel.cost
         self._frames = spec.memory.size_per_socket * spec.topology.sockets // numa_nodes // PAGE_BYTES
         self._lruvecs = [Lruvec(machine, index, nodes) for index in range(numa_nodes)]
         self._batches: list[list[int]] = [[] for _ in machine.cpus]
@@ -90,7 +85,8 @@ class Lru:
             self._pages.in_use.get(frame)
 
     def put_on_lists(self, frames: list[int]) -> None:
-        """*frames* have long been on the lists of their nodes. Takes no time."""
+        """*frames* have long been charged, and on the lists of their nodes. Takes no time."""
+        self._charges.charge_at_once(frames, self._memcg)
         self._on_lru.update(frames)
 
     def add(self, cpu: Cpu, frame: int) -> Steps[None]:
@@ -165,12 +161,14 @@ class Lru:
     def _move(self, cpu: Cpu, batch: list[int]) -> Steps[None]:
         """folio_batch_move_lru, for pages that are on no list: to the one where they belong."""
         yield from self._section(cpu, batch)
+        free = []
         for frame in batch:
             last = yield from self._put(cpu, frame)
             if last:
-                yield from self._pages.free_unref(cpu, frame)
+                free.append(frame)
             else:
                 self._on_lru.add(frame)
+        yield from self._free(cpu, free)
 
     def release(self, cpu: Cpu, frames: list[int]) -> Steps[None]:
         """folios_put_refs: give up the references of entries; pages without any leave the LRU and are free.
@@ -185,7 +183,12 @@ class Lru:
         listed = [frame for frame in last_reference if frame in self._on_lru]
         yield from self._section(cpu, listed)
         self._on_lru.difference_update(listed)
-        for frame in last_reference:
+        yield from self._free(cpu, last_reference)
+
+    def _free(self, cpu: Cpu, frames: list[int]) -> Steps[None]:
+        """free_unref_folios."""
+        yield from self._charges.uncharge(cpu, frames)
+        for frame in frames:
             yield from self._pages.free_unref(cpu, frame)
 
     def _put(self, cpu: Cpu, frame: int) -> Steps[bool]:

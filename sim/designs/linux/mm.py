@@ -63,6 +63,7 @@ class LinuxMm(AddressSpace):
         "kernel",
         "lines",
         "lru",
+        "memcg",
         "mmap_lock",
         "page_table_lock",
         "pages",
@@ -79,6 +80,7 @@ class LinuxMm(AddressSpace):
         self.kernel = kernel
         self.pages = kernel.pages
         self.lru = kernel.lru
+        self.memcg = kernel.memcg
         machine = kernel.machine
         self.cost = kernel.cost
         self.switches = kernel.spec.switches
@@ -320,6 +322,15 @@ class LinuxMm(AddressSpace):
         node = self.pages.node(cpu, frame)
         yield from self.machine.memory.copy_page(cpu, node, source=self.pages.node(cpu, source))
         cpu.probe.frame_filled(cpu, frame, source)
+
+    def charge(self, cpu: Cpu, frame: int) -> Steps[None]:
+        """The page in *frame* is the process's."""
+        return self.kernel.charges.charge(cpu, frame, self.memcg)
+
+    def give_back(self, cpu: Cpu, frame: int) -> Steps[None]:
+        """The page in *frame* was charged for nothing."""
+        yield from self.kernel.charges.uncharge(cpu, [frame])
+        yield from self.pages.free(cpu, frame)
 
     # -- page tables ----------------------------------------------------------------------------------------
 

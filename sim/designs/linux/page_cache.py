@@ -111,12 +111,14 @@ class Inode(File):
         """shmem_alloc_and_add_folio, and zero it."""
         kernel = self._kernel
         frame = yield from kernel.pages.allocate(cpu)
+        yield from kernel.charges.charge(cpu, frame, kernel.memcg)
         cpu.work(kernel.cost.cache_add, PAGE_CACHE)
         yield from kernel.descriptors.lock(cpu, frame)  # __folio_set_locked: nobody else knows it
         yield from self.xa_lock.acquire(cpu)
         if index in self.frames:  # somebody else was faster
             yield from self.xa_lock.release(cpu)
             yield from kernel.descriptors.unlock(cpu, frame)
+            yield from kernel.charges.uncharge(cpu, [frame])
             yield from kernel.pages.free(cpu, frame)
             kernel.descriptors.forget(frame)
             return (yield from self.find_or_add(cpu, index))

@@ -9,6 +9,7 @@ from pydantic import PositiveInt, model_validator
 from sim.designs.base import DesignSpec, OneOf
 from sim.designs.linux.costs import BlockCosts, Costs
 from sim.designs.linux.layout import Layout
+from sim.designs.linux.memcg import MemcgSpec
 from sim.designs.linux.rcu import RcuSpec
 from sim.designs.linux.slab.spec import SlabSpec
 from sim.designs.linux.vma_indexes import VMA_INDEXES
@@ -90,6 +91,8 @@ class LinuxSpec(DesignSpec):
     """Which fields share a cache line."""
     flush: FlushSpec
     """How other cpus' TLBs are flushed."""
+    memcg: MemcgSpec
+    """Memory cgroups."""
     limits: Limits
     """Sizes of batches and lists."""
     rwsem: RwSemTuning

@@ -38,6 +38,7 @@ def _make_table(mm: LinuxMm, cpu: Cpu, parent: PageTablePage, page: int) -> Step
     slot = slot_of(page, parent.level)
     cpu.work(mm.cost.table_alloc, PAGE_TABLE)
     frame = yield from mm.new_zeroed_page(cpu)
+    yield from mm.kernel.charges.charge_kmem(cpu, frame, mm.memcg)
     # Level-1 tables are linked under the level-2 table's split lock, upper ones under page_table_lock.
     lock = mm.table_lock(parent) if parent.level == 2 else mm.page_table_lock
     yield from lock.acquire(cpu)
@@ -51,6 +52,7 @@ def _make_table(mm: LinuxMm, cpu: Cpu, parent: PageTablePage, page: int) -> Step
         yield from lock.release(cpu)
     else:
         yield from lock.release(cpu)
+        yield from mm.kernel.charges.uncharge_kmem(cpu, frame)
         yield from mm.pages.free(cpu, frame)
     return child
 
