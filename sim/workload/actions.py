@@ -8,8 +8,9 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from sim.engine import Steps
+from sim.engine.costs import at_clock
 from sim.hardware import HUGE_PAGES, Cpu
-from sim.mm import USER, AllocatePages, Exec, Exit, Fallocate, Fork, FreePages, Ftruncate, SwitchMm
+from sim.mm import SYSCALL, USER, AllocatePages, Exec, Exit, Fallocate, Fork, FreePages, Ftruncate, SwitchMm
 from sim.quantities import LINE_BYTES, PAGE_BYTES, PS_PER_S
 from sim.sync import SCHED, SwitchCosts
 from sim.workload.draws import CountDraw, TimeDraw, drawing
@@ -115,6 +116,18 @@ def _compute(stage: Stage, step: spec.Step) -> Action:
     if queues is None:
         return lambda worker: worker.cpu.work(cost, USER)
     return lambda worker: queues.compute(worker.cpu, cost, USER)
+
+
+def _syscall(stage: Stage, step: spec.Step) -> Action:
+    """Private work, and nobody interrupts it to let others run, as in other system calls."""
+    machine, asked = stage.machine.spec, step.syscall
+    assert asked is not None
+    entry = at_clock(machine.kernel, machine.clock).syscall
+    if isinstance(asked, TimeDraw):
+        draw, name = drawing(asked, machine.clock), asked.stream
+        return lambda worker: worker.cpu.work(entry + draw(worker.stream(name)), SYSCALL)
+    cost = entry + asked.at(machine.clock)
+    return lambda worker: worker.cpu.work(cost, SYSCALL)
 
 
 def _sleep(stage: Stage, step: spec.Step) -> Action:
@@ -390,6 +403,7 @@ def _timed(stage: Stage, step: spec.Step) -> Action:
 
 _MAKERS: Mapping[str, Maker] = {
     "compute": _compute,
+    "syscall": _syscall,
     "sleep": _sleep,
     "load": _load,
     "store": _store,

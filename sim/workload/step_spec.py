@@ -230,6 +230,8 @@ class Step(Spec):
     """Load the address space of the next process, after the last one the first."""
     compute: Annotated[AnyTime, BeforeValidator(_written_in_full)] | None = None
     """Work of the cpu in user mode."""
+    syscall: Annotated[AnyTime, BeforeValidator(_written_in_full)] | None = None
+    """A system call that only computes: so long, beside entering the kernel and leaving it."""
     sleep: Duration | None = None
     """Block for so long, as for a device or a timer: the cpu idles and an interrupt wakes the thread."""
     load: str | None = None
