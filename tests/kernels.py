@@ -87,6 +87,7 @@ _LINUX: dict[str, Any] = {
         "file_fault_vma_lock": True,
         "mm_lock_seq": "end",
         "rss_stat": "percpu",
+        "process_madvise": "each",
     },
     "mmap_lock": "rwsem",
     "vma_index": "maple",

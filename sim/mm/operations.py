@@ -121,6 +121,26 @@ class Madvise(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessMadvise(Operation):
+    """process_madvise(2) on the caller's own process: each of *parts* in turn, up to the first that is
+    refused. Value: how many pages lie before that one; where there are none it is the refusal."""
+
+    name = "process_madvise"
+    parts: Sequence[range]
+    advice: Advice = "dontneed"
+
+    @property
+    def at(self) -> int:
+        """The first page of all."""
+        return min((part.start for part in self.parts), default=0)
+
+    @property
+    def pages(self) -> int:
+        """From there to the end of the last one."""
+        return max((part.stop for part in self.parts), default=0) - self.at
+
+
+@dataclass(frozen=True, slots=True)
 class Mremap(Operation):
     """mremap(2): the *pages* pages from *at* on, a part of one mapping, become *new_pages*.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, PlainSerializer, PositiveInt, WithJsonSchema, model_validator
@@ -24,6 +25,7 @@ from sim.mm import (
     Munlock,
     Munmap,
     Operation,
+    ProcessMadvise,
     Rights,
     Shootdown,
     Touch,
@@ -195,6 +197,16 @@ class MadviseStep(RangeStep):
 
     def operation(self, place: range) -> Madvise:
         return Madvise(place.start, len(place), self.advice)
+
+
+class ProcessMadviseStep(MadviseStep):
+    """process_madvise: the same of several ranges in one call; with `every`, each page is a range."""
+
+    asks = ProcessMadvise
+
+    def operation_on(self, places: Sequence[range]) -> ProcessMadvise:
+        """The step as an operation on all of *places*."""
+        return ProcessMadvise(tuple(places), self.advice)
 
 
 class MlockStep(RangeStep):

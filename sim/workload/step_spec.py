@@ -44,6 +44,7 @@ from sim.workload.place_spec import (
     MunlockStep,
     MunmapStep,
     PlacedStep,
+    ProcessMadviseStep,
     ShootdownStep,
     TouchStep,
 )
@@ -208,6 +209,8 @@ class Step(Spec):
     """Change what may be done with a range."""
     madvise: MadviseStep | None = None
     """Give the pages of a range back, or bring them in."""
+    process_madvise: ProcessMadviseStep | None = None
+    """The same of several ranges in one call."""
     mlock: MlockStep | None = None
     """Bring a range in and keep it in memory."""
     munlock: MunlockStep | None = None
@@ -306,7 +309,7 @@ class Step(Spec):
     def placed(self) -> PlacedStep | None:
         """The step as one that works somewhere in an address space, if it is one."""
         kinds = (self.mmap, self.munmap, self.touch, self.mprotect, self.madvise, self.mremap, self.brk)
-        others = (self.mlock, self.munlock, self.mincore, self.msync, self.shootdown)
+        others = (self.process_madvise, self.mlock, self.munlock, self.mincore, self.msync, self.shootdown)
         return next((step for step in (*kinds, *others) if step is not None), None)
 
     @property

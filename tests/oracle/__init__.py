@@ -36,6 +36,7 @@ from sim.mm import (
     Msync,
     Munlock,
     Munmap,
+    ProcessMadvise,
     Touch,
 )
 
@@ -61,6 +62,7 @@ __all__ = [
     "Munmap",
     "OnFile",
     "Onto",
+    "ProcessMadvise",
     "Program",
     "Touch",
     "check",

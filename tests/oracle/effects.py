@@ -33,6 +33,7 @@ from sim.mm import (
     Munlock,
     Munmap,
     Operation,
+    ProcessMadvise,
 )
 
 USER: Final = 1 << 35
@@ -200,6 +201,20 @@ def madvise(asked: Madvise, process: Process, told: Any = None) -> Errno | None:
             return Errno.EINVAL
         process.pages[page] = replace(process.pages[page], frame=None, dirty=False)
     return None if len(pages) == asked.pages else Errno.ENOMEM
+
+
+@effect.register
+def process_madvise(asked: ProcessMadvise, process: Process, told: Any = None) -> int | Errno:
+    """One range after the other; what has been done counts."""
+    if not process.rules.madvises_itself:
+        return Errno.EINVAL
+    done = 0
+    for part in asked.parts:
+        refused = madvise(Madvise(part.start, len(part), asked.advice), process)
+        if refused is not None:
+            return done or refused
+        done += len(part)
+    return done
 
 
 # -- files ----------------------------------------------------------------------------------------------

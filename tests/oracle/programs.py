@@ -48,6 +48,7 @@ from sim.mm import (
     Munlock,
     Munmap,
     Operation,
+    ProcessMadvise,
     Shootdown,
     SwitchMm,
     Touch,
@@ -213,6 +214,11 @@ def draw_madvise(choose: Choose, part: range) -> Operation:
     return Madvise(*somewhere(choose, part))
 
 
+def draw_process_madvise(choose: Choose, part: range) -> Operation:
+    starts = [somewhere(choose, part) for _ in range(choose((1, 2, 3)))]
+    return ProcessMadvise(tuple(range(at, at + max(0, pages)) for at, pages in starts))
+
+
 def draw_mmap_shared(choose: Choose, part: range) -> Operation:
     if choose(range(8)) == 7:
         return MmapShared(1 << 30)  # more than there is
@@ -307,6 +313,7 @@ DRAWN: Mapping[type[Operation], Sequence[Draw]] = {
     Munmap: (draw_munmap,),
     Mprotect: (draw_mprotect, draw_mprotect),
     Madvise: (draw_madvise,),
+    ProcessMadvise: (draw_process_madvise,),
     Mremap: 3 * (draw_mremap,),
     Brk: 3 * (draw_brk,),
     Mlock: (draw_mlock,),
@@ -350,7 +357,7 @@ def draw_program(choose: Choose, kinds: Sequence[str] = KINDS) -> Program:
     if mode not in DETERMINED:  # where VMAs end, and the heap, belong to all threads
         draws = [draw for draw in draws if draw not in (draw_mremap, draw_brk)]
     if mode in RACING:
-        left_out = (draw_anywhere, *choose(((), FILE_DRAWS, FILE_DRAWS)))
+        left_out = (draw_anywhere, draw_process_madvise, *choose(((), FILE_DRAWS, FILE_DRAWS)))
         draws = [draw for draw in draws if draw not in left_out]
 
     at_once = mode == "family" and choose((True, False))

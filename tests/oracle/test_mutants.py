@@ -127,10 +127,26 @@ def test_is_an_mprotect_that_misses_a_leaf_caught(monkeypatch: pytest.MonkeyPatc
     assert caught("linux")
 
 
+def test_is_a_vector_of_advice_that_forgets_to_flush_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it has cleared stays in a gather that nobody ends."""
+    end = madvise.Section.end
+
+    def forgets(self: Any, cpu: Cpu) -> Steps[None]:
+        if self._gather is not None:
+            self._mm.gathers -= 1
+            self._gather = None
+        return end(self, cpu)
+
+    monkeypatch.setattr(madvise.Section, "end", forgets)
+    assert caught("linux")
+
+
 def test_is_a_madvise_that_skips_the_last_page_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     dontneed = madvise._VISITS["dontneed"]
     monkeypatch.setitem(
-        madvise._VISITS, "dontneed", lambda mm, cpu, vma, start, end: dontneed(mm, cpu, vma, start, end - 1)
+        madvise._VISITS,
+        "dontneed",
+        lambda mm, cpu, vma, start, end, gather: dontneed(mm, cpu, vma, start, end - 1, gather),
     )
     assert caught("linux")
 

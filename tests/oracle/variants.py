@@ -115,4 +115,5 @@ def rules_of(kernel: object) -> Rules:
         area=(FIRST_PAGE, HIGHEST_PAGE),
         memory=kernel.total_pages,
         max_map_count=kernel.spec.limits.max_map_count,
+        madvises_itself=kernel.spec.switches.process_madvise != "remote",
     )

@@ -300,6 +300,22 @@ def test_what_is_a_system_call_that_only_computes() -> None:
     assert entry + 150 < some < entry + 250
 
 
+@pytest.mark.parametrize("where", [{"at": "all mapped"}, {"at": "mapped", "every": 2}])
+def test_is_process_madvise_one_call_of_all_its_ranges(where: dict[str, Any]) -> None:
+    """The machine's `syscall` is charged for two mmaps and for it."""
+    steps = [
+        {"mmap": {"at": "anywhere", "size": "16 KiB"}},
+        {"mmap": {"at": "anywhere", "size": "16 KiB", "prot": "r"}},
+    ]
+    without = measure(workload(thread=steps), "linux").breakdown_ns_per_op["syscall"]
+    with_it = [*steps, {"process_madvise": where}]
+    point = measure(workload(thread=with_it), "linux")
+    one = measure(workload(thread=[*steps, {"syscall": "10 cycles"}]), "linux")
+    assert point.breakdown_ns_per_op["syscall"] - without == pytest.approx(
+        one.breakdown_ns_per_op["syscall"] - without
+    )
+
+
 def test_is_a_mark_noted_before_it_is_used() -> None:
     with pytest.raises(ValidationError, match="works at `mark` without a brk step with `mark: true` before"):
         plan(thread=[{"brk": {"at": "mark"}}, {"brk": {"at": "break", "mark": True}}])

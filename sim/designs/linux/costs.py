@@ -37,6 +37,8 @@ class Costs(Spec):
     """MADV_FREE: look at one present entry and clear its accessed and dirty bits."""
     madvise_flags: Cost
     """Advice that is a flag of a VMA: checks and the flag, without joining and cutting."""
+    process_madvise: Cost
+    """process_madvise, beside what it does for each range: the process by its pidfd, the vector."""
     tree_node: Cost
     """Search in one node of the VMA index: a maple node, or a VMA of the rb-tree or its cache."""
     tree_store: Cost

@@ -8,7 +8,7 @@ from sim.designs.linux.brk import brk
 from sim.designs.linux.exit import exit_
 from sim.designs.linux.fault import user_fault
 from sim.designs.linux.fork import exec_, fork
-from sim.designs.linux.madvise import madvise
+from sim.designs.linux.madvise import madvise, process_madvise
 from sim.designs.linux.mincore import mincore
 from sim.designs.linux.mlock import mlock, munlock
 from sim.designs.linux.mm import LinuxMm
@@ -37,6 +37,7 @@ from sim.mm import (
     Munlock,
     Munmap,
     Operation,
+    ProcessMadvise,
     Touch,
 )
 
@@ -53,6 +54,7 @@ class LinuxSpace(LinuxMm):
         Munmap: munmap,
         Mprotect: mprotect,
         Madvise: madvise,
+        ProcessMadvise: process_madvise,
         Brk: brk,
         Mremap: mremap,
         Mlock: mlock,

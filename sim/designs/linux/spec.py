@@ -33,6 +33,10 @@ class Switches(Spec):
     dontneed_lock: Literal["mmap", "vma"]
     """What MADV_DONTNEED holds: mmap_lock for reading, or the lock of the VMA where the range lies in one
     (since 6.17)."""
+    process_madvise: Literal["remote", "each", "once", "one-flush"]
+    """What process_madvise does for the caller's own memory: nothing that the model has, only what another
+    process might ask for (`remote`, until 6.12); each range like a madvise (6.13, 6.14); all of them under
+    one mmap_lock (`once`, 6.15); with one flush, too, as then madvise has (since 6.16)."""
     anon_vma_early_check: bool
     """A VMA without an anon_vma is faulted in under mmap_lock as a whole (6.4 to 6.9), not only while the
     anon_vma is made."""
