@@ -220,6 +220,14 @@ class Msync(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class ReadMaps(Operation):
+    """read(2) of /proc/PID/maps from its beginning to its end, as monitors do. Value: its lines, each a
+    `Mapped`. What changes meanwhile may be in them or not."""
+
+    name = "read maps"
+
+
+@dataclass(frozen=True, slots=True)
 class Touch(Operation):
     """User code accesses each of *pages* once, in their order: a byte of it, or the *whole* page."""
 

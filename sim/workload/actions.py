@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING
 from sim.engine import Steps
 from sim.engine.costs import at_clock
 from sim.hardware import HUGE_PAGES, Cpu
-from sim.mm import SYSCALL, USER, AllocatePages, Exec, Exit, Fallocate, Fork, FreePages, Ftruncate, SwitchMm
+from sim.mm import (
+    SYSCALL,
+    USER,
+    AllocatePages,
+    Exec,
+    Exit,
+    Fallocate,
+    Fork,
+    FreePages,
+    Ftruncate,
+    ReadMaps,
+    SwitchMm,
+)
 from sim.quantities import LINE_BYTES, PAGE_BYTES, PS_PER_S
 from sim.sync import SCHED, SwitchCosts
 from sim.workload.draws import CountDraw, TimeDraw, drawing
@@ -323,6 +335,10 @@ def _ftruncate(stage: Stage, step: spec.Step) -> Action:
     return lambda worker: worker.ask_kernel(kernel, Ftruncate(worker.file(name), pages))
 
 
+def _read_maps(stage: Stage, step: spec.Step) -> Action:
+    return lambda worker: worker.perform(ReadMaps())
+
+
 def _switch_mm(stage: Stage, step: spec.Step) -> Action:
     processes = stage.processes
     assert processes is not None  # the file was refused otherwise
@@ -426,6 +442,7 @@ _MAKERS: Mapping[str, Maker] = {
     "free": _free,
     "fallocate": _fallocate,
     "ftruncate": _ftruncate,
+    "read_maps": _read_maps,
     "switch_mm": _switch_mm,
     "fork": _fork,
     "repeat": _repeat,

@@ -28,6 +28,7 @@ from sim.mm import (
     FreePages,
     Ftruncate,
     Operation,
+    ReadMaps,
     SwitchMm,
 )
 from sim.quantities import PAGE_BYTES, Bandwidth, Cost, Duration, Size, Spec
@@ -221,6 +222,8 @@ class Step(Spec):
     """Write a range to its files."""
     mremap: MremapStep | None = None
     """Make a range longer or shorter, or move it."""
+    read_maps: Literal[True] | None = None
+    """Read /proc/PID/maps of the thread's own process from beginning to end."""
     brk: BrkStep | None = None
     """Move the end of the heap."""
     shootdown: ShootdownStep | None = None
@@ -334,6 +337,8 @@ class Step(Spec):
             return placed.operations
         if self.switch_mm:
             return {SwitchMm}
+        if self.read_maps:
+            return {ReadMaps}
         if self.fork:
             return {Fork, Exit, SwitchMm} | ({Exec} if self.fork.exec else set())
         if self.fallocate or self.ftruncate:

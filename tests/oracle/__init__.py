@@ -37,6 +37,7 @@ from sim.mm import (
     Munlock,
     Munmap,
     ProcessMadvise,
+    ReadMaps,
     Touch,
 )
 
@@ -64,6 +65,7 @@ __all__ = [
     "Onto",
     "ProcessMadvise",
     "Program",
+    "ReadMaps",
     "Touch",
     "check",
     "draw_program",

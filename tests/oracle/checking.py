@@ -54,6 +54,7 @@ from sim.mm import (
     Munmap,
     Operation,
     Performer,
+    ReadMaps,
     Rights,
     SegmentationFault,
     Touch,
@@ -261,6 +262,7 @@ class Run:
             return
         anywhere = isinstance(asked, Mmap | MmapFile | MmapShared) and asked.at is None
         chosen = anywhere and not (self.alone and self.rules.area)  # by the kernel, and we shall see
+        chosen = chosen or isinstance(asked, ReadMaps)
         try:
             expected = None if chosen else effect(asked, side.model)
         except Undetermined:
@@ -269,7 +271,7 @@ class Run:
         if chosen:
             expected = effect(asked, side.model, told)
         assert told == expected, f"{asked} answers {told}, not {expected}"
-        if type(asked) in self.kernel.operations or isinstance(asked, Brk):
+        if type(asked) in self.kernel.operations or isinstance(asked, Brk | ReadMaps):
             return
         start = told if anywhere else asked.at
         if anywhere and not isinstance(told, Errno):

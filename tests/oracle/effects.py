@@ -34,6 +34,7 @@ from sim.mm import (
     Munmap,
     Operation,
     ProcessMadvise,
+    ReadMaps,
 )
 
 USER: Final = 1 << 35
@@ -215,6 +216,17 @@ def process_madvise(asked: ProcessMadvise, process: Process, told: Any = None) -
             return done or refused
         done += len(part)
     return done
+
+
+@effect.register
+def read_maps(asked: ReadMaps, process: Process, told: Any = None) -> Any:
+    """Where lines begin and end is the kernel's choice; what they say of each page is not."""
+    if told is None:
+        raise Undetermined
+    lines = {page: (line.rights, line.shared) for line in told for page in range(line.start, line.end)}
+    if lines != {page: (its.rights, its.shared) for page, its in process.pages.items()}:
+        raise Mismatch("/proc/PID/maps does not say what is mapped")
+    return told
 
 
 # -- files ----------------------------------------------------------------------------------------------

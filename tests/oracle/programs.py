@@ -49,6 +49,7 @@ from sim.mm import (
     Munmap,
     Operation,
     ProcessMadvise,
+    ReadMaps,
     Shootdown,
     SwitchMm,
     Touch,
@@ -219,6 +220,10 @@ def draw_process_madvise(choose: Choose, part: range) -> Operation:
     return ProcessMadvise(tuple(range(at, at + max(0, pages)) for at, pages in starts))
 
 
+def draw_read_maps(choose: Choose, part: range) -> Operation:
+    return ReadMaps()
+
+
 def draw_mmap_shared(choose: Choose, part: range) -> Operation:
     if choose(range(8)) == 7:
         return MmapShared(1 << 30)  # more than there is
@@ -314,6 +319,7 @@ DRAWN: Mapping[type[Operation], Sequence[Draw]] = {
     Mprotect: (draw_mprotect, draw_mprotect),
     Madvise: (draw_madvise,),
     ProcessMadvise: (draw_process_madvise,),
+    ReadMaps: (draw_read_maps,),
     Mremap: 3 * (draw_mremap,),
     Brk: 3 * (draw_brk,),
     Mlock: (draw_mlock,),
@@ -355,7 +361,7 @@ def draw_program(choose: Choose, kinds: Sequence[str] = KINDS) -> Program:
         left_out = FAMILY_DRAWS if mode != "forking" else FAMILY_DRAWS[1:]
         draws = [draw for draw in draws if draw not in left_out]
     if mode not in DETERMINED:  # where VMAs end, and the heap, belong to all threads
-        draws = [draw for draw in draws if draw not in (draw_mremap, draw_brk)]
+        draws = [draw for draw in draws if draw not in (draw_mremap, draw_brk, draw_read_maps)]
     if mode in RACING:
         left_out = (draw_anywhere, draw_process_madvise, *choose(((), FILE_DRAWS, FILE_DRAWS)))
         draws = [draw for draw in draws if draw not in left_out]

@@ -21,6 +21,7 @@ from sim.designs.linux import (
     file_fault,
     fork,
     madvise,
+    maps,
     modify,
     mprotect,
     munmap,
@@ -139,6 +140,19 @@ def test_is_a_vector_of_advice_that_forgets_to_flush_caught(monkeypatch: pytest.
 
     monkeypatch.setattr(madvise.Section, "end", forgets)
     assert caught("linux")
+
+
+def test_is_a_reader_of_maps_that_skips_a_vma_caught(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fill = maps._fill_under_mmap_lock
+
+    def skips(mm: Any, cpu: Cpu, at: int, lines: list[Any]) -> Any:
+        behind = mm.tree.peek(at) if at else None
+        return (yield from fill(mm, cpu, behind.end if behind else at, lines))
+
+    monkeypatch.setattr(maps, "_fill_under_mmap_lock", skips)
+    assert caught("linux", saying="/proc/PID/maps")
 
 
 def test_is_a_madvise_that_skips_the_last_page_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,7 +313,7 @@ def test_is_a_fork_that_misses_the_last_page_caught(monkeypatch: pytest.MonkeyPa
         return copy(mm, child, cpu, source, page, stop - 1)
 
     monkeypatch.setattr(fork, "_copy_table", misses)
-    assert "present" in caught("linux")
+    assert caught("linux", saying="present")
 
 
 def test_is_a_child_that_inherits_locked_memory_caught(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,10 @@ class Costs(Spec):
     """Advice that is a flag of a VMA: checks and the flag, without joining and cutting."""
     process_madvise: Cost
     """process_madvise, beside what it does for each range: the process by its pidfd, the vector."""
+    maps_read: Cost
+    """A read of /proc/PID/maps, beside its lines: the process, the buffer and its copy."""
+    maps_line: Cost
+    """Write the line of a VMA."""
     tree_node: Cost
     """Search in one node of the VMA index: a maple node, or a VMA of the rb-tree or its cache."""
     tree_store: Cost

@@ -9,6 +9,7 @@ from sim.designs.linux.exit import exit_
 from sim.designs.linux.fault import user_fault
 from sim.designs.linux.fork import exec_, fork
 from sim.designs.linux.madvise import madvise, process_madvise
+from sim.designs.linux.maps import read_maps
 from sim.designs.linux.mincore import mincore
 from sim.designs.linux.mlock import mlock, munlock
 from sim.designs.linux.mm import LinuxMm
@@ -38,6 +39,7 @@ from sim.mm import (
     Munmap,
     Operation,
     ProcessMadvise,
+    ReadMaps,
     Touch,
 )
 
@@ -61,6 +63,7 @@ class LinuxSpace(LinuxMm):
         Munlock: munlock,
         Mincore: mincore,
         Msync: msync,
+        ReadMaps: read_maps,
         Fork: fork,
         Exec: exec_,
         Exit: exit_,

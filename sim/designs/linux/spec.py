@@ -37,6 +37,9 @@ class Switches(Spec):
     """What process_madvise does for the caller's own memory: nothing that the model has, only what another
     process might ask for (`remote`, until 6.12); each range like a madvise (6.13, 6.14); all of them under
     one mmap_lock (`once`, 6.15); with one flush, too, as then madvise has (since 6.16)."""
+    maps_lock: Literal["mmap", "vma"]
+    """What a reader of /proc/PID/maps holds: mmap_lock for reading, or the lock of the VMA that it shows
+    (since 6.17)."""
     anon_vma_early_check: bool
     """A VMA without an anon_vma is faulted in under mmap_lock as a whole (6.4 to 6.9), not only while the
     anon_vma is made."""
@@ -73,6 +76,8 @@ class Limits(Spec):
     committed_share: PositiveInt | None = None
     """A cpu adds its part of vm_committed_as to the sum when that is the cpu's part of all memory, divided by
     this. Absent (until 3.10): when it is what other counters add at once."""
+    maps_lines: PositiveInt
+    """VMAs whose lines of /proc/PID/maps fill a page."""
     max_map_count: PositiveInt
     """VMAs that a process may have (sysctl vm.max_map_count)."""
 
@@ -129,6 +134,11 @@ class LinuxSpec(DesignSpec):
             raise RuleError(
                 f"a fault looks for the lock of its VMA without mmap_lock, and may not in a {self.vma_index}",
                 {"vma_lock": "none", "vma_index": "maple"},
+            )
+        if self.switches.maps_lock == "vma" and not VMA_LOCKS[self.vma_lock].serve_faults:
+            raise RuleError(
+                f"a reader of maps locks VMAs for reading, and there is no such lock in {self.vma_lock}",
+                {"vma_lock": "refcount", "switches.maps_lock": "mmap"},
             )
         return self
 
