@@ -199,10 +199,13 @@ class MadviseStep(RangeStep):
         return Madvise(place.start, len(place), self.advice)
 
 
-class ProcessMadviseStep(MadviseStep):
+class ProcessMadviseStep(RangeStep):
     """process_madvise: the same of several ranges in one call; with `every`, each page is a range."""
 
     asks = ProcessMadvise
+
+    advice: Advice = "dontneed"
+    """Which advice, as in madvise."""
 
     def operation_on(self, places: Sequence[range]) -> ProcessMadvise:
         """The step as an operation on all of *places*."""

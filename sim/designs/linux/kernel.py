@@ -100,7 +100,16 @@ class LinuxKernel(Kernel):
         self.memcg = Memcg(machine, spec.memcg)
         self.charges = Charges(spec.memcg, self.cost.memcg_charge)
         self.page_cache = PageCache(self)
-        self.lru = Lru(self)
+        self.lru = Lru(
+            machine,
+            self.pages,
+            self.descriptors,
+            spec.limits.lru_batch,
+            self.cost,
+            self.nodes,
+            self.charges,
+            self.memcg,
+        )
         self._boot()
 
     def _make_allocator(self) -> Allocator:

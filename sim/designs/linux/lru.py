@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING
 
 from sim.engine import Steps
 from sim.hardware import Cpu, Machine
-from sim.mm import Reference
+from sim.mm import Allocator, Reference
 from sim.quantities import PAGE_BYTES
 from sim.sync import QueuedSpinLock, QueueNodes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sim.designs.linux.kernel import LinuxKernel
+    from sim.designs.linux.costs import Costs
+    from sim.designs.linux.descriptors import Descriptors
+    from sim.designs.linux.memcg import Charges, Memcg
+    from sim.engine.costs import AtClock
 
 LRU = "lru"
 LOCK_LRU = "lock: lru"
@@ -37,7 +40,7 @@ class Lruvec:
 
 
 class Lru:
-    """Batches of pages, lruvecs, and who of the pages is where. Frees pages."""
+    """Batches of up to *batch* pages, lruvecs, and who of the pages is where. Frees pages to *pages*."""
 
     __slots__ = (
         "_batch",
@@ -56,15 +59,25 @@ class Lru:
         "_pages",
     )
 
-    def __init__(self, kernel: LinuxKernel) -> None:
-        machine, nodes = kernel.machine, kernel.nodes
+    def __init__(
+        self,
+        machine: Machine,
+        pages: Allocator,
+        descriptors: Descriptors,
+        batch: int,
+        cost: AtClock[Costs],
+        nodes: QueueNodes,
+        charges: Charges,
+        memcg: Memcg,
+    ) -> None:
+        """*charges* are those of all pages; those that are there before the run are *memcg*'s."""
         spec, numa_nodes = machine.spec, machine.spec.topology.numa_nodes
-        self._pages = kernel.pages
-        self._descriptors = kernel.descriptors
-        self._charges = kernel.charges
-        self._memcg = kernel.memcg
-        self._batch = kernel.spec.limits.lru_batch
-        self._cost = kernel.cost
+        self._pages = pages
+        self._descriptors = descriptors
+        self._charges = charges
+        self._memcg = memcg
+        self._batch = batch
+        self._cost = cost
         self._frames = spec.memory.size_per_socket * spec.topology.sockets // numa_nodes // PAGE_BYTES
         self._lruvecs = [Lruvec(machine, index, nodes) for index in range(numa_nodes)]
         self._batches: list[list[int]] = [[] for _ in machine.cpus]

@@ -102,7 +102,7 @@ class LinuxMm(AddressSpace):
                 MmLockSeq(lines["mm_lock_seq"], seqcount=self.switches.mm_lock_seq == "seqcount"),
             )
         )
-        self.stat = MmCounters(lines, make_rss_stat(kernel, lines["rss_stat"]))
+        self.stat = MmCounters(lines, make_rss_stat(machine, kernel.nodes, kernel.spec, lines["rss_stat"]))
         self.brk_line = line("brk")
         self.start_brk = self.brk = START_BRK
         self.page_table_lock = QueuedSpinLock(

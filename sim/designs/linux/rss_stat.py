@@ -18,8 +18,9 @@ from sim.hardware import CacheLine, Cpu
 from sim.mm import PAGE_TABLE
 
 if TYPE_CHECKING:
-    from sim.designs.linux.kernel import LinuxKernel
-    from sim.hardware.cpu import Task
+    from sim.designs.linux.spec import LinuxSpec
+    from sim.hardware import Machine, Task
+    from sim.sync import QueueNodes
 
 
 class RssStat(ABC):
@@ -57,11 +58,10 @@ class PercpuRss(RssStat):
 
     __slots__ = ("_anon", "_files")
 
-    def __init__(self, kernel: LinuxKernel, line: CacheLine) -> None:
+    def __init__(self, machine: Machine, nodes: QueueNodes, line: CacheLine) -> None:
         super().__init__(line)
-        machine = kernel.machine
         self._anon, self._files = (
-            PercpuCounter(machine, kernel.nodes, name, line, default_batch(machine))
+            PercpuCounter(machine, nodes, name, line, default_batch(machine))
             for name in ("rss_stat[MM_ANONPAGES]", "rss_stat[MM_SHMEMPAGES]")
         )
 
@@ -140,8 +140,8 @@ class SplitRss(RssStat):
         self._sums[1] += files
 
 
-def make_rss_stat(kernel: LinuxKernel, line: CacheLine) -> RssStat:
+def make_rss_stat(machine: Machine, nodes: QueueNodes, spec: LinuxSpec, line: CacheLine) -> RssStat:
     """Of the kernel's version."""
-    if kernel.spec.switches.rss_stat == "percpu":
-        return PercpuRss(kernel, line)
-    return SplitRss(line, kernel.spec.limits.rss_events)
+    if spec.switches.rss_stat == "percpu":
+        return PercpuRss(machine, nodes, line)
+    return SplitRss(line, spec.limits.rss_events)
