@@ -89,6 +89,7 @@ _LINUX: dict[str, Any] = {
         "rss_stat": "percpu",
         "maps_lock": "mmap",
         "process_madvise": "each",
+        "fork_tree": "duplicate",
     },
     "mmap_lock": "rwsem",
     "vma_index": "maple",
@@ -103,6 +104,7 @@ _LINUX: dict[str, Any] = {
         "fault_around": 4,
         "unlink_batch": 8,
         "gather_pages": 600,
+        "percpu_areas": 2,
         "max_map_count": 65530,
         "maps_lines": 3,
         "committed_share": 4,
@@ -333,14 +335,15 @@ class Watch(Probe):
 
     def frame_freed(self, cpu: CpuView, frame: int, order: int) -> None:
         assert self.machine is not None
-        for each in range(frame, frame + (1 << order)):
+        freed = range(frame, frame + (1 << order))
+        for each in freed:
             assert each in self.owned, f"frame {each} is freed twice"
             self.owned.discard(each)
-            for other in self.machine.cpus:
-                reachable = not other.tlb.stale and each in {
-                    entry.frame for entry in other.tlb.frames().values()
-                }
-                assert not reachable, f"frame {each} is freed while {other} translates to it"
+        for other in self.machine.cpus:
+            for entry in () if other.tlb.stale else other.tlb.frames().values():
+                assert entry.frame not in freed, (
+                    f"frame {entry.frame} is freed while {other} translates to it"
+                )
 
     def range_locked(self, space: object, cpu: CpuView, start: int, end: int) -> None:
         for where, other, low, high in self.held:

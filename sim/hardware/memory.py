@@ -47,10 +47,10 @@ class BandwidthServer:
         self._ps_per_page = PAGE_BYTES * PS_PER_S // bytes_per_second
         self._free_at = 0
 
-    def move_page(self, now: int) -> int:
-        """Queue 4 KiB at time *now*; returns the ps until they have passed."""
+    def move(self, now: int, pages: int = 1) -> int:
+        """Queue so many times 4 KiB at time *now*; returns the ps until they have passed."""
         start = self._free_at if self._free_at > now else now
-        self._free_at = start + self._ps_per_page
+        self._free_at = start + pages * self._ps_per_page
         return self._free_at - now
 
 
@@ -138,12 +138,12 @@ class MemorySystem:
             yield cpu.take_pending()  # servers are asked in the order of time
         cpu.stall(self._fill(cpu, node, self._clear), activity)
 
-    def clear_huge_page(self, cpu: Cpu, node: int, activity: str = ZERO) -> Steps[None]:
-        """Zero a 2 MiB page, a 4 KiB part after another."""
-        for _ in range(HUGE_PAGES):
+    def clear_huge_page(self, cpu: Cpu, node: int, activity: str = ZERO, *, at_once: int = 1) -> Steps[None]:
+        """Zero a 2 MiB page: so many of its 4 KiB ask for bandwidth at a time, one part after another."""
+        for _ in range(HUGE_PAGES // at_once):
             if cpu.pending:
                 yield cpu.take_pending()
-            cpu.stall(self._fill(cpu, node, self._clear_in_huge), activity)
+            cpu.stall(self._fill(cpu, node, at_once * self._clear_in_huge, at_once), activity)
 
     def read_page(self, cpu: Cpu, node: int, activity: str) -> Steps[None]:
         """Read a 4 KiB page whose frame lies on *node*, at the bandwidth that is left on the way."""
@@ -152,40 +152,41 @@ class MemorySystem:
         cpu.stall(self._fetch(cpu, node), activity)
 
     def copy_page(
-        self, cpu: Cpu, node: int, *, source: int | None = None, activity: str = COPY
+        self, cpu: Cpu, node: int, *, source: int | None = None, activity: str = COPY, pages: int = 1
     ) -> Steps[None]:
-        """Copy a 4 KiB page from a frame on *source* (absent: the same node) into one on *node*."""
+        """Copy so many 4 KiB *pages* from frames on *source* (absent: the same node) into some on *node*."""
         if cpu.pending:
             yield cpu.take_pending()
-        read = self._fetch(cpu, node if source is None else source)
-        cpu.stall(max(read, self._fill(cpu, node, self._copy)), activity)
+        read = self._fetch(cpu, node if source is None else source, pages)
+        cpu.stall(max(read, self._fill(cpu, node, pages * self._copy, pages)), activity)
 
-    def _fill(self, cpu: Cpu, node: int, alone: int) -> int:
-        """Time to write one page: the core's own speed *alone*, or the slowest server on the way."""
-        cost = max(alone, self._fetch(cpu, node))
+    def _fill(self, cpu: Cpu, node: int, alone: int, pages: int = 1) -> int:
+        """Time to write *pages*: the core's own speed *alone*, or the slowest server on the way."""
+        cost = max(alone, self._fetch(cpu, node, pages))
         if self._core_write:
-            cost = max(cost, self._core_write[cpu.core].move_page(cpu.engine._now))
-        self._dirty[cpu.cluster] += 1
-        if self._dirty[cpu.cluster] > self._llc_pages:
-            cost = max(cost, self._evict(cpu, node))
+            cost = max(cost, self._core_write[cpu.core].move(cpu.engine._now, pages))
+        self._dirty[cpu.cluster] += pages
+        too_many = self._dirty[cpu.cluster] - self._llc_pages
+        if too_many > 0:
+            cost = max(cost, self._evict(cpu, node, min(too_many, pages)))
         return cost
 
-    def _fetch(self, cpu: Cpu, node: int) -> int:
-        """Time until the lines of a page on *node* are in the core."""
+    def _fetch(self, cpu: Cpu, node: int, pages: int = 1) -> int:
+        """Time until the lines of *pages* on *node* are in the core."""
         now, there = cpu.engine._now, self._socket_of_node[node]
-        cost = max(self._read[cpu.cluster].move_page(now), self._nodes[node].move_page(now))
+        cost = max(self._read[cpu.cluster].move(now, pages), self._nodes[node].move(now, pages))
         if self._core_read:
-            cost = max(cost, self._core_read[cpu.core].move_page(now))
+            cost = max(cost, self._core_read[cpu.core].move(now, pages))
         if there != cpu.socket and self._links:
-            cost = max(cost, self._links[there][cpu.socket].move_page(now))
+            cost = max(cost, self._links[there][cpu.socket].move(now, pages))
         return cost
 
-    def _evict(self, cpu: Cpu, node: int) -> int:
-        """Time until a page has left the cluster's cache for *node*."""
+    def _evict(self, cpu: Cpu, node: int, pages: int = 1) -> int:
+        """Time until so many pages have left the cluster's cache for *node*."""
         now, there = cpu.engine._now, self._socket_of_node[node]
-        cost = max(self._write[cpu.cluster].move_page(now), self._nodes[node].move_page(now))
+        cost = max(self._write[cpu.cluster].move(now, pages), self._nodes[node].move(now, pages))
         if there != cpu.socket and self._links:
-            cost = max(cost, self._links[cpu.socket][there].move_page(now))
+            cost = max(cost, self._links[cpu.socket][there].move(now, pages))
         return cost
 
 

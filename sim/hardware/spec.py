@@ -228,6 +228,13 @@ class TlbSpec(Spec):
         return self
 
 
+class PageTables(Spec):
+    """The tables that translate user addresses."""
+
+    levels: Literal[4, 5] = 4
+    """4, or 5 where the cpu has them (LA57) and the kernel has switched them on."""
+
+
 class Interrupts(Spec):
     """Inter-processor interrupts."""
 
@@ -325,6 +332,8 @@ class MachineSpec(Spec):
     """DRAM and the links to it."""
     tlb: TlbSpec
     """Translation caches and page walks."""
+    page_tables: PageTables = PageTables()
+    """How many levels page tables have."""
     interrupts: Interrupts
     """Inter-processor interrupts."""
     kernel: KernelSpec

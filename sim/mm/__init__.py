@@ -39,7 +39,7 @@ from sim.mm.flush import (
     TrackedFlush,
     make_flush,
 )
-from sim.mm.frame_table import FrameTable, FreeList, PhysicalMemory, Pool, Reference
+from sim.mm.frame_table import HUGE_ORDER, FrameTable, FreeList, PhysicalMemory, Pool, Reference
 from sim.mm.frames import MAX_ORDER, Buddy, FrameMap, OutOfMemory, Room, out_of_memory, size_of
 from sim.mm.invariants import BrokenInvariant
 from sim.mm.operations import (
@@ -58,6 +58,7 @@ from sim.mm.operations import (
     Mlock,
     Mmap,
     MmapFile,
+    MmapHuge,
     MmapShared,
     Mprotect,
     Mremap,
@@ -70,13 +71,14 @@ from sim.mm.operations import (
     Shootdown,
     SwitchMm,
     Touch,
+    Vfork,
 )
 from sim.mm.page_table import (
-    LEVELS,
     PAGES_PER_ENTRY,
     PTES_PER_LINE,
     SLOTS,
     PageTablePage,
+    new_root,
     slot_of,
 )
 from sim.mm.performer import Handlers, Performer
@@ -87,7 +89,7 @@ __all__ = [
     "EXECUTE",
     "FAULT_ENTRY",
     "FIRST_TOUCH",
-    "LEVELS",
+    "HUGE_ORDER",
     "LOCK_PAGE_TABLE",
     "MAX_ORDER",
     "NOTHING",
@@ -141,6 +143,7 @@ __all__ = [
     "Mlock",
     "Mmap",
     "MmapFile",
+    "MmapHuge",
     "MmapShared",
     "Mprotect",
     "Mremap",
@@ -168,11 +171,13 @@ __all__ = [
     "SynchronousFlush",
     "Touch",
     "TrackedFlush",
+    "Vfork",
     "Walk",
     "beyond_user_memory",
     "distances",
     "make_flush",
     "marked",
+    "new_root",
     "node_policy",
     "out_of_memory",
     "parse_rights",

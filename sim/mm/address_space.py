@@ -117,7 +117,8 @@ class AddressSpace(Performer, ABC):
                     tlb.walker.near(line)
                 entry.accessed = True
                 entry.dirty = entry.dirty or write
-                cost = tlb.fill(page, entry.frame, entry.dirty and entry.writable, None if near else line)
+                writable = entry.dirty and entry.writable
+                cost = tlb.fill(page, entry.frame, writable, None if near else line, entry.level)
                 break
             cpu.work(self._exception, FAULT_ENTRY)
             yield from self.fault(cpu, page, write)
@@ -140,7 +141,7 @@ class AddressSpace(Performer, ABC):
         entry = self.root.walk(page)
         if entry is None:
             return  # somebody has unmapped it meanwhile: the next access will fault
-        node, memory = self.node_of(cpu, entry.frame), self.machine.memory
+        node, memory = self.node_of(cpu, entry.frame_of(page)), self.machine.memory
         yield from (memory.clear_page if write else memory.read_page)(cpu, node, USER)
 
     operations: ClassVar[Handlers] = {Touch: _touch}

@@ -78,6 +78,10 @@ class Contexts:
             return self._cpu.tlb.asid
         return next((asid for asid, left in self.left() if left is space), None)
 
+    def has_loaded(self, space: SwitchedFlush) -> bool:
+        """Whether the cpu runs in *space*."""
+        return space is self._loaded
+
     def left(self) -> list[tuple[int, SwitchedFlush]]:
         """The spaces that are not loaded and whose entries are still good, each with its asid."""
         return [
@@ -127,6 +131,10 @@ class ContextTable:
     def activate(self, cpu: Cpu, space: SwitchedFlush) -> None:
         """*cpu* loads *space*, which takes no time."""
         self._on(cpu).activate(space)
+
+    def alone(self, cpu: Cpu, space: SwitchedFlush) -> bool:
+        """Whether no other cpu than *cpu* has *space* loaded, so that none can walk its tables."""
+        return not any(its.has_loaded(space) for other, its in self._of.items() if other is not cpu)
 
     def asid_of(self, cpu: Cpu, space: SwitchedFlush) -> int | None:
         """Under which number *cpu* has entries of *space* that it may use."""

@@ -57,6 +57,15 @@ class Present:
     dirty: bool = field(default=False, compare=False)
 
     @property
+    def pages(self) -> int:
+        """Pages of 4 KiB that it stands for."""
+        return 1 << 9 * (self.level - 1)
+
+    def frame_of(self, page: int) -> int:
+        """The frame of *page*, one of those that it stands for; all zeros are in one."""
+        return self.frame if self.level == 1 or self.frame < 0 else self.frame + page % self.pages
+
+    @property
     def special(self) -> bool:
         """Whether its frame has no descriptor (pte_special): nobody counts who maps it."""
         return self.frame < 0

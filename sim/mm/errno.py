@@ -10,7 +10,10 @@ from enum import Enum
 from typing import Final
 
 USER_PAGES: Final = 1 << 35
-"""Pages of user memory under 4-level tables: 47 bits of address (TASK_SIZE, less its guard page)."""
+"""Pages of user memory: 47 bits of address (TASK_SIZE, less its guard page).
+
+Tables of five levels have more, for programs that ask for such an address (DEFAULT_MAP_WINDOW); none does.
+"""
 
 
 class Errno(Enum):

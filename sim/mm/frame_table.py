@@ -12,16 +12,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sim.errors import ModelError
 from sim.mm.frames import Buddy
+
+HUGE_ORDER: Final = 9
+"""A huge page is a block of 2**9 frames: 2 MiB."""
 
 
 class FrameTable:
     """The frames in use, by the first frame of each block: *refcount* is how many owners it has.
 
     *orders* has the blocks of more than one frame. What is not here is free, or on its way to a free list.
+    An entry that maps one frame of a huge page is an owner of the whole of it.
     """
 
     __slots__ = ("orders", "refcount")
@@ -44,11 +48,19 @@ class FrameTable:
         if order:
             self.orders[frame] = order
 
-    def get(self, frame: int) -> None:
-        """One owner more (get_page). Raises `ModelError` for a frame that is free."""
+    def head(self, frame: int) -> int:
+        """The first frame of the block in which *frame* lies: of a huge page, or itself (page_folio)."""
+        if frame in self.refcount or frame < 0:
+            return frame
+        first = frame & -(1 << HUGE_ORDER)
+        return first if self.orders.get(first) == HUGE_ORDER else frame
+
+    def get(self, frame: int, owners: int = 1) -> None:
+        """One owner more, or so many (get_page). Raises `ModelError` for a frame that is free."""
+        frame = self.head(frame)
         if frame not in self.refcount:
             raise ModelError(f"frame {frame} gets an owner and is free")
-        self.refcount[frame] += 1
+        self.refcount[frame] += owners
 
     def put(self, frame: int, order: int = 0) -> bool:
         """One owner less (put_page_testzero); value: it was the last, and the block is nobody's now.

@@ -27,7 +27,7 @@ from sim.mm.end_state import Kept, Mapped, Walk
 from sim.mm.entries import Kind, Present, rights_text
 from sim.mm.frame_table import FreeList, PhysicalMemory, Pool, Reference
 from sim.mm.frames import MAX_ORDER
-from sim.mm.page_table import LEVELS, PAGES_PER_ENTRY, SLOTS, PageTablePage
+from sim.mm.page_table import PAGES_PER_ENTRY, SLOTS, PageTablePage
 
 if TYPE_CHECKING:
     from sim.hardware import Cpu
@@ -143,7 +143,7 @@ def tables_fit_their_place(root: PageTablePage) -> Walk:
             size = PAGES_PER_ENTRY[entry.level]
             raise BrokenInvariant(invariant, f"{table!r} has an entry for {size} pages at {page:#x}: {entry}")
 
-    visit(root, LEVELS, 0)
+    visit(root, root.level, 0)
     return Walk(tables, present)
 
 
@@ -224,7 +224,7 @@ def tlb_agrees_with_the_table(space: AddressSpace, cpu: Cpu, asid: int | None = 
         return
     for page, translation in cpu.tlb.frames(asid).items():
         there, frame = space.root.walk(page), translation.frame
-        if there is None or there.frame != frame:
+        if there is None or there.frame_of(page) != frame:
             if not space.may_be_stale(page, frame):
                 what = f"{cpu} can still translate page {page:#x} to frame {frame}"
                 raise BrokenInvariant(invariant, what)
@@ -242,16 +242,25 @@ def no_shared_frame_is_writable(walks: Sequence[Walk], maps: Sequence[Sequence[M
     """
     entries = [entry for walk in walks for _, entry in walk.present]
     times = Counter(entry.frame for entry in entries if not entry.special)
-    if len(times) == len(entries):
+    huge = [entry for entry in entries if entry.level > 1]
+    if len(times) == len(entries) and not huge:
         return
+    for entry in huge:
+        if not entry.special:
+            times.update(range(entry.frame + 1, entry.frame + entry.pages))
     for walk, mappings in zip(walks, maps, strict=True):
         for page, entry in walk.present:
-            if entry.writable and (entry.special or times[entry.frame] > 1):
+            if not entry.writable:
+                continue
+            most = times[entry.frame]
+            if entry.level > 1:
+                most = max(times[entry.frame + other] for other in range(entry.pages))
+            if entry.special or most > 1:
                 here = mappings[bisect_right(mappings, page, key=attrgetter("start")) - 1]
                 if here.shared:
                     continue
                 what = "the zero page" if entry.special else f"frame {entry.frame}"
-                mapped = "" if entry.special else f"mapped {times[entry.frame]} times and "
+                mapped = "" if entry.special else f"mapped {most} times and "
                 raise BrokenInvariant(
                     "no shared frame is writable", f"{what} is {mapped}writable at page {page:#x}"
                 )
@@ -271,6 +280,9 @@ def frames_have_their_owners(
     """No frame is leaked or owned by nobody: its count is that of the places which have it."""
     invariant = "frames have their owners"
     found, refcount = _count(walks, others), memory.in_use.refcount
+    if memory.in_use.orders:
+        for frame in sorted(found.keys() - refcount.keys()):
+            found[memory.in_use.head(frame)] += found.pop(frame)
     if found == refcount:
         return
     for frame in sorted(found.keys() | refcount.keys()):

@@ -58,6 +58,22 @@ class MmapShared(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class MmapHuge(Operation):
+    """mmap(2) of private memory in huge pages that were set aside for it (MAP_HUGETLB), of 2 MiB.
+
+    *pages* count as those of 4 KiB and are rounded up; *at* is a multiple of 512 (else `EINVAL`). The call is
+    refused where there are too few huge pages that nobody has or may still ask for (`ENOMEM`).
+    """
+
+    name = "mmap of huge pages"
+    pages: int
+    at: int | None = None
+    rights: Rights = READ_WRITE
+    replace: bool = True
+    populate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class MmapFile(Operation):
     """The same of *pages* pages of *file* from page *offset* on, *shared* (MAP_SHARED) or as a private copy.
 
@@ -292,10 +308,21 @@ class Fork(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class Vfork(Operation):
+    """vfork(2), as far as memory goes: a child that uses the same space until it executes a program.
+
+    Value: that space. The parent sleeps until then; that is not a part of it.
+    """
+
+    name = "vfork"
+
+
+@dataclass(frozen=True, slots=True)
 class Exec(Operation):
     """execve(2), as far as memory goes: all that is mapped goes, and the cpu loads an empty space.
 
-    The process has one thread. Value: the new `AddressSpace`; this one is empty and not used any more.
+    The process has one thread. Value: the new `AddressSpace`; this one is empty and not used any more, unless
+    it belongs to the parent of one that has come of a vfork.
     """
 
     name = "exec"

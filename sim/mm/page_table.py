@@ -1,7 +1,7 @@
-"""Four-level page tables that really exist.
+"""Page tables that really exist, of four levels or of five.
 
-Levels are numbered as the hardware does: 4 is the root, 1 holds the entries of 4 KiB pages. Addresses are
-page numbers throughout (virtual address / 4096); a table has 512 slots.
+Levels are numbered as the hardware does: the root is the highest, 1 holds the entries of 4 KiB pages.
+Addresses are page numbers throughout (virtual address / 4096); a table has 512 slots.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from sim.mm.entries import Present, Status
 if TYPE_CHECKING:
     from sim.hardware import CacheLine, Machine
 
-LEVELS: Final = 4
+MAX_LEVELS: Final = 5
 SLOTS: Final = 512
 _BITS = 9
 
-PAGES_PER_ENTRY: Final = {level: 1 << (_BITS * (level - 1)) for level in range(1, LEVELS + 2)}
+PAGES_PER_ENTRY: Final = {level: 1 << (_BITS * (level - 1)) for level in range(1, MAX_LEVELS + 2)}
 """Pages that one entry of a table of that level covers."""
 
 PTES_PER_LINE: Final = 8
@@ -159,3 +159,8 @@ class PageTablePage:
                 yield from entry.present_entries()
             elif isinstance(entry, Present):
                 yield self.base + slot * PAGES_PER_ENTRY[self.level], entry
+
+
+def new_root(machine: Machine, socket: int, maker: int) -> PageTablePage:
+    """An empty table of as many levels as the machine's are; it came with the process, from no allocator."""
+    return PageTablePage(machine, machine.spec.page_tables.levels, 0, -1, socket, maker=maker)

@@ -12,7 +12,7 @@ from sim.sync.protocols import EXCLUSIVE, READER_WRITER, SEQUENCE, Exclusive, Re
 from sim.sync.pthread_mutex import PthreadMutex
 from sim.sync.rcu import RCU, Rcu
 from sim.sync.rcu_sync import RcuSync
-from sim.sync.run_queue import SCHED, RunQueues, SwitchCosts
+from sim.sync.run_queue import SCHED, RunQueues, SwitchCosts, SwitchSpace
 from sim.sync.rwsem import RwSem, RwSemTuning
 from sim.sync.rwsem_xadd import XaddRwSem
 from sim.sync.semaphore import Channel, Semaphore
@@ -53,6 +53,7 @@ __all__ = [
     "Sleeper",
     "SpinnerQueue",
     "SwitchCosts",
+    "SwitchSpace",
     "TasLock",
     "TicketLock",
     "VisibleReaders",

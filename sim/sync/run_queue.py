@@ -34,7 +34,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from sim.engine import PARKED, Steps, Thread
 from sim.engine.costs import at_clock
@@ -44,7 +44,10 @@ from sim.sync.sleeper import Sleeper
 
 SCHED = "sched"
 
-SwitchMm = Callable[[Cpu, Any], Steps[None]]
+_ENDLESS: Final = 1 << 62
+"""Ps: longer than any run."""
+
+SwitchSpace = Callable[[Cpu, Any], Steps[None]]
 """Loads the address space of a process on a cpu."""
 
 NoteSwitch = Callable[[Cpu], Steps[None]]
@@ -119,7 +122,7 @@ class RunQueue:
         costs: SwitchCosts,
         slice_: int,
         tick: int,
-        switch_mm: SwitchMm | None,
+        switch_mm: SwitchSpace | None,
         note: NoteSwitch | None,
     ) -> None:
         self.cpu = cpu
@@ -153,6 +156,14 @@ class RunQueue:
             self._run(task)
         else:
             self._enqueue(task, 0)
+        return task
+
+    def fork(self, body: Callable[[Cpu], Steps[None]], name: str, process: object, parent: Cpu) -> QueuedTask:
+        """A new thread, which one that runs on *parent* has made: an idle cpu has to wake up for it."""
+        task = QueuedTask(self, name, process)
+        task.thread = self.cpu.engine.process(self._life(task, body), name)
+        self._alive += 1
+        self._enqueue(task, parent.pending, parent)
         return task
 
     def _life(self, task: QueuedTask, body: Callable[[Cpu], Steps[None]]) -> Steps[None]:
@@ -331,23 +342,29 @@ class RunQueues:
     *switch_mm* is run by a thread that comes to a cpu which has another process loaded, or none;
     *note_switch* by one that gives the cpu away, at each context switch.
 
-    Raises `ModelError` if the machine's file does not say how long slices are.
+    Where no threads share a cpu (*shared* is false) slices never end.
+
+    Raises `ModelError` if they do and the machine's file does not say how long slices are.
     """
 
     __slots__ = ("_queues",)
 
     def __init__(
-        self, machine: Machine, *, switch_mm: SwitchMm | None = None, note_switch: NoteSwitch | None = None
+        self,
+        machine: Machine,
+        *,
+        switch_mm: SwitchSpace | None = None,
+        note_switch: NoteSwitch | None = None,
+        shared: bool = True,
     ) -> None:
         kernel = machine.spec.kernel
-        if kernel.slice is None or kernel.tick is None:
+        slice_, tick = (kernel.slice, kernel.tick) if shared else (_ENDLESS, _ENDLESS)
+        if slice_ is None or tick is None:
             raise ModelError(
                 f"{machine.spec.name} has no `kernel.slice`: it cannot have more threads than cpus"
             )
         costs = SwitchCosts(machine)
-        self._queues = [
-            RunQueue(cpu, costs, kernel.slice, kernel.tick, switch_mm, note_switch) for cpu in machine.cpus
-        ]
+        self._queues = [RunQueue(cpu, costs, slice_, tick, switch_mm, note_switch) for cpu in machine.cpus]
 
     def spawn(
         self, cpu: Cpu, body: Callable[[Cpu], Steps[None]], name: str, process: object = None
@@ -358,6 +375,12 @@ class RunQueues:
         next one; after the last it has been left (`Cpu.leave`).
         """
         return self._queues[cpu.id].spawn(body, name, process)
+
+    def fork(
+        self, cpu: Cpu, parent: Cpu, body: Callable[[Cpu], Steps[None]], name: str, process: object
+    ) -> QueuedTask:
+        """`spawn` by a thread that runs on *parent*, after other threads have been on *cpu*."""
+        return self._queues[cpu.id].fork(body, name, process, parent)
 
     def preempt(self, cpu: Cpu) -> Steps[None]:
         """The thread on *cpu* returns to user mode; if its slice is used up, others that wait run first."""

@@ -22,6 +22,7 @@ from sim.mm import (
     Ftruncate,
     ReadMaps,
     SwitchMm,
+    Vfork,
 )
 from sim.quantities import LINE_BYTES, PAGE_BYTES, PS_PER_S
 from sim.sync import SCHED, SwitchCosts
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from sim.mm import AddressSpace
     from sim.sync import RunQueues
     from sim.workload import step_spec as spec
+    from sim.workload.children import Children
     from sim.workload.objects import Objects
     from sim.workload.processes import Processes
     from sim.workload.thread import Worker
@@ -49,8 +51,8 @@ Maker = Callable[["Stage", "spec.Step"], Action]
 class Stage:
     """What the steps of one run work on. *streams* is how many threads make memory traffic.
 
-    *queues* are there where threads share cpus, *processes* where the workload has any. *record* is set when
-    the threads begin.
+    *queues* are there where threads share cpus or have children beside them, *processes* where the workload
+    has any, *children* where a child is a task that queues. *record* is set when the threads begin.
     """
 
     machine: Machine
@@ -59,6 +61,7 @@ class Stage:
     processes: Processes | None
     streams: int
     queues: RunQueues | None = None
+    children: Children | None = None
     record: Record | None = None
 
     def __post_init__(self) -> None:
@@ -349,10 +352,25 @@ def _switch_mm(stage: Stage, step: spec.Step) -> Action:
 
 
 def _fork(stage: Stage, step: spec.Step) -> Action:
-    """The child runs where its parent does, which waits for it: two context switches."""
-    what, kernel = step.fork, stage.kernel
+    """The child runs beside its parent, or on its cpu while it waits."""
+    what, children = step.fork, stage.children
     assert what is not None
-    inner, switch = sequence(stage, what.steps), SwitchCosts(stage.machine).switch
+    inner = sequence(stage, what.steps)
+    if children is None:
+        return _fork_and_wait(stage, inner, what)
+    if not what.wait:
+        return lambda worker: children.fork(worker, inner, what)
+
+    def run(worker: Worker) -> Steps[None]:
+        yield from children.fork(worker, inner, what)
+        yield from children.wait(worker, newest=True)
+
+    return run
+
+
+def _fork_and_wait(stage: Stage, inner: Callable[[Worker], Steps[object]], what: spec.ForkStep) -> Action:
+    """Where nobody else may want the cpu meanwhile: two context switches, and nobody sleeps."""
+    kernel, switch = stage.kernel, SwitchCosts(stage.machine).switch
 
     def load(cpu: Cpu, space: AddressSpace) -> Steps[None]:
         cpu.probe.context_switch(cpu)
@@ -361,7 +379,7 @@ def _fork(stage: Stage, step: spec.Step) -> Action:
 
     def run(worker: Worker) -> Steps[None]:
         cpu, parent, mapped = worker.cpu, worker.space, len(worker.mapped)
-        worker.space = yield from worker.perform(Fork())
+        worker.space = yield from worker.perform(Vfork() if what.vfork else Fork())
         yield from load(cpu, worker.space)
         if what.exec:
             worker.space = yield from worker.perform(Exec())
@@ -372,6 +390,12 @@ def _fork(stage: Stage, step: spec.Step) -> Action:
         del worker.mapped[mapped:]
 
     return run
+
+
+def _wait(stage: Stage, step: spec.Step) -> Action:
+    children, everybody = stage.children, step.wait == "all"
+    assert children is not None  # the file was refused otherwise
+    return lambda worker: children.wait(worker, everybody=everybody)
 
 
 def _repeat(stage: Stage, step: spec.Step) -> Action:
@@ -445,6 +469,7 @@ _MAKERS: Mapping[str, Maker] = {
     "read_maps": _read_maps,
     "switch_mm": _switch_mm,
     "fork": _fork,
+    "wait": _wait,
     "repeat": _repeat,
     "maybe": _maybe,
     "timed": _timed,

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from sim.designs import operations_of, places_memory
 from sim.errors import Fault
-from sim.mm import FIRST_TOUCH, MAX_ORDER
+from sim.mm import FIRST_TOUCH, MAX_ORDER, USER_PAGES
 from sim.mm.policy import Bind
 from sim.quantities import PAGE_BYTES, format_duration, format_size
 from sim.workload.draws import CountDraw, TimeDraw, bounds_of
 from sim.workload.layout import crowding, span
 from sim.workload.pinning import order_of
 from sim.workload.processes import homes, members
-from sim.workload.protocol import Track, flaw
-from sim.workload.rehearsal import USER_PAGES, rehearse
+from sim.workload.protocol import Track, flaw, most_children
+from sim.workload.rehearsal import rehearse
 from sim.workload.roles import roles_of, seats_of
 from sim.workload.step_spec import nodes_named, placed_steps
 from sim.workload.window import Requests
@@ -168,11 +168,20 @@ def _instruments(plan: WorkloadPlan, machine: MachineSpec) -> Fault | None:
 def _sharing(plan: WorkloadPlan, machine: MachineSpec, threads: int) -> Fault | None:
     """Threads that share cpus and do what the model knows for a thread with a cpu of its own only."""
     roles = [number for number in roles_of(plan, threads) if number is not None]
-    if plan.cpus is None or len(set(seats_of(plan, roles, machine.topology))) == threads:
+    seats = seats_of(plan, roles, machine.topology)
+    children = most_children(plan, roles)
+    free = 0
+    if plan.cpus is None:
+        free = len([cpu for cpu in order_of(plan.pinning, machine.topology) if cpu not in seats])
+    if len(set(seats)) == threads and children <= free:
         return None
     if machine.kernel.slice is None or machine.kernel.tick is None:
         message = f"the file of {machine.name} does not describe slices (kernel.slice, kernel.tick)"
-        return Fault(message, key="cpus", value=plan.cpus, allowed="a machine whose file does, or no `cpus`")
+        if plan.cpus is not None:
+            allowed = "a machine whose file does, or no `cpus`"
+            return Fault(message, key="cpus", value=plan.cpus, allowed=allowed)
+        place = next(place for place, step in plan.all_steps() if step.fork and not step.fork.wait)
+        return Fault(message, key=f"{place}.fork", allowed=f"at most {free} children beside their parents")
     for place, step in plan.all_steps():
         if step.switch_mm:
             message = "threads that share a cpu each stay in their process"
@@ -330,6 +339,8 @@ def _takes_time(step: Step, clock: int) -> bool:
     """Whether *step*, those inside it aside, takes time, at least now and then."""
     if (asked := step.compute) is not None:
         return (bounds_of(asked, clock)[1] if isinstance(asked, TimeDraw) else asked.at(clock)) > 0
+    if step.fork is not None:
+        return True
     return bool(step.sleep) or not (step.sleep is not None or step.barrier is not None or step.parts)
 
 

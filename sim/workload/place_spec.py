@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import BeforeValidator, PlainSerializer, PositiveInt, WithJsonSchema, model_validator
 
 from sim.mm import (
+    HUGE_ORDER,
     READ_WRITE,
     Advice,
     Brk,
@@ -18,6 +19,7 @@ from sim.mm import (
     Mlock,
     Mmap,
     MmapFile,
+    MmapHuge,
     MmapShared,
     Mprotect,
     Mremap,
@@ -40,6 +42,8 @@ At = Literal["anywhere", "slot", "mapped", "layout", "every slot", "own slots", 
 layout; each slot of all threads in turn; all slots of this thread, those side by side as one range; each
 range that this thread's mmaps have returned since the last `refill`; where the heap of the process ends;
 where this thread has seen it end and noted it."""
+
+HUGE_BYTES: Final = PAGE_BYTES << HUGE_ORDER
 
 Prot = Annotated[
     Rights,
@@ -107,6 +111,9 @@ class MmapStep(PlacedStep):
     """Which of the workload's `files` is mapped. Absent: anonymous memory."""
     offset: Size = 0
     """With `file`: where in it the mapping begins."""
+    huge: Size | None = None
+    """`2 MiB`: in huge pages of that size, from the kernel's pool of them (MAP_HUGETLB). A mapping has whole
+    ones. Absent: in what pages the kernel likes."""
     shared: bool = False
     """Whether a write is one to the file, or to the memory that processes share (MAP_SHARED); else to a
     copy."""
@@ -115,16 +122,31 @@ class MmapStep(PlacedStep):
     def operations(self) -> set[type[Operation]]:
         if self.file is not None:
             return {MmapFile, CreateFile}
+        if self.huge is not None:
+            return {MmapHuge}
         return {MmapShared if self.shared else Mmap}
 
-    def operation(self, pages: int, at: int | None, file: File | None = None) -> Mmap | MmapShared | MmapFile:
+    def operation(
+        self, pages: int, at: int | None, file: File | None = None
+    ) -> Mmap | MmapShared | MmapFile | MmapHuge:
         """The step as an operation on *pages* pages from *at* on, or anywhere; of *file* if it has one."""
+        if self.huge is not None:
+            whole = -(-pages * PAGE_BYTES // self.huge) * self.huge // PAGE_BYTES
+            return MmapHuge(whole, at, self.prot, self.replace, self.populate)
         if file is not None:
             first = self.offset // PAGE_BYTES
             how = (at, self.prot, self.replace, self.populate, self.reserve)
             return MmapFile(file, pages, first, self.shared, *how)
         kind = MmapShared if self.shared else Mmap
         return kind(pages, at, self.prot, self.replace, self.populate, self.reserve)
+
+    @model_validator(mode="after")
+    def _huge_pages_are_private_memory(self) -> Self:
+        if self.huge is not None and self.huge != HUGE_BYTES:
+            raise ValueError("`huge` must be 2 MiB: no other huge pages are modelled")
+        if self.huge is not None and (self.file is not None or self.shared):
+            raise ValueError("`huge` does not go with `file` or `shared`: such pages are private memory here")
+        return self
 
     @model_validator(mode="after")
     def _offset_is_in_a_file(self) -> Self:

@@ -303,7 +303,19 @@ class WorkloadPlan(Spec):
         """Whether anything needs an address space: lines, locks and an allocator do not."""
         if self.stack is not None or self.layout is not None or self.processes > 1 or self.files:
             return True
-        return any(step.placed is not None or step.switch_mm for _, step in self.all_steps())
+        return any(
+            step.placed is not None or step.switch_mm or step.fork is not None for _, step in self.all_steps()
+        )
+
+    @property
+    def forks(self) -> bool:
+        """Whether any step forks."""
+        return any(step.fork is not None for _, step in self.all_steps())
+
+    @property
+    def forks_beside(self) -> bool:
+        """Whether threads have children that run beside them."""
+        return any(step.fork is not None and not step.fork.wait for _, step in self.all_steps())
 
     def all_steps(self) -> Iterator[tuple[str, Step]]:
         """All steps with the keys at which they stand, each before those inside it."""
@@ -430,4 +442,7 @@ class WorkloadPlan(Spec):
             if step.switch_mm and self.processes == 1:
                 allowed = {f"{key}.switch_mm": "`processes` of 2 or more"}
                 raise RuleError("there is one address space", allowed)
+            if step.switch_mm and self.forks_beside:
+                message = "threads with children that run beside them each stay in their process"
+                raise RuleError(message, {f"{key}.switch_mm": "no `fork` with `wait: false`"})
         return self

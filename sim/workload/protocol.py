@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from sim.workload.plan import Part, Role, WorkloadPlan
     from sim.workload.step_spec import Step
 
+_NOT_OF_CHILDREN = ("barrier", "turn", "timed", "receive", "allocate", "free", "switch_mm")
+"""Steps that belong to the threads of the workload: others count on them, or know them by their number."""
+
 MOST_REPEATS = 1000
 """Repetitions inside a request that are followed; more change nothing that can be foreseen."""
 
@@ -51,6 +54,14 @@ def flaw(plan: WorkloadPlan, threads: int) -> Fault | None:
     )
 
 
+def most_children(plan: WorkloadPlan, roles: Sequence[int]) -> int:
+    """How many children may run at once beside threads whose roles have these numbers."""
+    if not plan.forks_beside:
+        return 0
+    counts = Counter(roles)
+    return sum(count * Track(plan, plan.parts[number]).most_children for number, count in counts.items())
+
+
 def _measures(role: Role) -> bool:
     return role.measured or any(step.timed for _, step in placed_steps(role.steps, ""))
 
@@ -62,7 +73,8 @@ def _alone_before(plan: WorkloadPlan, parts: Sequence[Part]) -> Fault | None:
         lists += [(part.prepare, part.role.prepare), (part.refill, part.role.refill)]
     for key, steps in lists:
         for place, step in placed_steps(steps, key):
-            if step.barrier is not None or step.turn or step.receive or step.timed is not None:
+            children = step.wait or (step.fork is not None and not step.fork.wait)
+            if step.barrier is not None or step.turn or step.receive or step.timed is not None or children:
                 message = f"`{step.kind}` belongs to what threads do as their requests"
                 return Fault(message, key=f"{place}.{step.kind}", allowed="a step of `thread` or of a role")
         track = Track(plan, parts[0], (key, steps))
@@ -92,6 +104,10 @@ class Track:
     """Orders of the blocks that are taken at the end, oldest first."""
     most: int = 0
     """Pages of blocks taken at once."""
+    children: list[int] = field(default_factory=list)
+    """Those that run beside the thread, the oldest first: each counts itself and what it may have itself."""
+    most_children: int = 0
+    """How many there are at once."""
     _locked: dict[str, str] = field(default_factory=dict)
     """Lock -> where it was taken."""
     _read: Counter[str] = field(default_factory=Counter)
@@ -107,6 +123,9 @@ class Track:
             if count:
                 message = f"{name} is still held for reading when the steps begin again"
                 self._refuse(message, key, "a `read_unlock` for each `read_lock`")
+        if self.children:
+            message = "nobody has waited for a child when the steps end, or begin again"
+            self._refuse(message, key, "a `wait` for each `fork` with `wait: false`")
 
     def _follow(self, steps: Sequence[Step], key: str) -> None:
         for index, step in enumerate(steps):
@@ -136,11 +155,14 @@ class Track:
     def _by_chance(self, steps: Sequence[Step], key: str, place: str) -> None:
         """Steps of which nobody knows how often they are done: they leave everything as it was."""
         before = dict(self._locked), +self._read, list(self.blocks), Counter(self.meetings)
+        children = list(self.children)
         self._follow(steps, key)
         if (dict(self._locked), +self._read) != before[:2]:
             self._refuse("steps that may be left out must leave all locks as they were", place)
         if self.blocks != before[2]:
             self._refuse("steps that may be left out must give back the blocks that they take", place)
+        if self.children != children:
+            self._refuse("steps that may be left out must wait for the children that they fork", place)
         if self.meetings != before[3]:
             self._refuse("others would wait for a thread that may leave out this barrier or turn", place)
 
@@ -180,15 +202,38 @@ class Track:
             self._read[step.read_unlock] -= 1
         elif step.barrier is not None or step.turn:
             self._meet(step.turn or "", f"{place}.{step.kind}")
-        elif step.receive or (step.send and self.plan.channels[step.send].capacity is not None):
+        elif step.fork is not None and not step.fork.wait:
+            self._fork(step.fork.steps, f"{place}.fork")
+        elif step.receive or step.wait or (step.send and self.plan.channels[step.send].capacity is not None):
             if held := [*self._locked, *+self._read, *self._reading]:
                 message = f"waits for other threads with {held[0]} held"
                 self._refuse(message, f"{place}.{step.kind}", f"`unlock: {held[0]}` before it")
+            if step.wait:
+                self._wait(everybody=step.wait == "all", place=f"{place}.wait")
         elif step.allocate:
             self.blocks += [step.allocate.order] * step.allocate.count
             self.most = max(self.most, sum(1 << order for order in self.blocks))
         elif step.free:
             self._give_back(step.free.count, step.free.order, f"{place}.free")
+
+    def _fork(self, steps: Sequence[Step], place: str) -> None:
+        """A child that runs beside the thread; it does *steps* once."""
+        for key, step in placed_steps(steps, f"{place}.steps"):
+            bounded = step.send and self.plan.channels[step.send].capacity is not None
+            if bounded or step.kind in _NOT_OF_CHILDREN:
+                message = f"a child that runs beside its parent cannot `{step.kind}`"
+                self._refuse(message, f"{key}.{step.kind}", "`wait: true`, or another step")
+        its = Track(self.plan, self.part, (f"{place}.steps", steps))
+        if its.fault is not None:
+            self.fault = self.fault or its.fault
+        self.children.append(1 + its.most_children)
+        self.most_children = max(self.most_children, sum(self.children))
+
+    def _wait(self, *, everybody: bool, place: str) -> None:
+        if not self.children:
+            message = "there is no child to wait for"
+            self._refuse(message, place, "a `fork` with `wait: false` before it")
+        del self.children[: None if everybody else 1]
 
     def _meet(self, line: str, place: str) -> None:
         meeting = line, self.meetings[line]

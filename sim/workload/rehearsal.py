@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING, cast
 from sim.engine import Steps
 from sim.errors import Fault
 from sim.mm import (
-    LEVELS,
-    PAGES_PER_ENTRY,
-    SLOTS,
+    USER_PAGES,
     Brk,
     File,
     Madvise,
@@ -25,6 +23,7 @@ from sim.mm import (
     Mlock,
     Mmap,
     MmapFile,
+    MmapHuge,
     MmapShared,
     Mprotect,
     Mremap,
@@ -52,8 +51,6 @@ if TYPE_CHECKING:
     from sim.workload.plan import Stack, WorkloadPlan
     from sim.workload.step_spec import ForkStep, Step
 
-USER_PAGES = PAGES_PER_ENTRY[LEVELS] * SLOTS // 2
-"""The lower half of the address space, 128 TiB: the other one is the kernel's."""
 MAX_TOUCHES = 200_000
 """After so many touches, or steps, the rehearsal breaks off: it must not take as long as a run."""
 
@@ -99,7 +96,7 @@ class Ledger:
         yield
 
     def _do(self, operation: Operation) -> int | None:
-        if isinstance(operation, Mmap | MmapShared | MmapFile):
+        if isinstance(operation, Mmap | MmapShared | MmapFile | MmapHuge):
             return self._mmap(operation)
         if isinstance(operation, Mremap):
             return self._mremap(operation)
@@ -127,7 +124,7 @@ class Ledger:
                     self._touch(page)
         return None
 
-    def _mmap(self, asked: Mmap | MmapShared | MmapFile) -> int:
+    def _mmap(self, asked: Mmap | MmapShared | MmapFile | MmapHuge) -> int:
         pages, at = asked.pages, asked.at
         if pages <= 0:
             raise RefusedStepError("maps nothing")

@@ -23,14 +23,16 @@ from sim.errors import ModelError
 from sim.hardware import Cpu, Machine, MachineSpec
 from sim.mm import USER, Mmap, Reference
 from sim.quantities import PAGE_BYTES
-from sim.sync import RunQueues
+from sim.sync import RunQueues, SwitchSpace
 from sim.workload.actions import Stage, sequence
 from sim.workload.boot import boot
+from sim.workload.children import Children
 from sim.workload.collection import no_collection
 from sim.workload.files import Files
 from sim.workload.objects import Objects
 from sim.workload.pinning import order_of
 from sim.workload.processes import Processes, homes
+from sim.workload.protocol import most_children
 from sim.workload.result import Run, balanced, whole
 from sim.workload.roles import roles_of, seats_of
 from sim.workload.step_spec import placed_steps
@@ -74,9 +76,11 @@ def run_once(
     used = list(dict.fromkeys(seats))
     others = [cpu for cpu in order_of(plan.pinning, machine.topology) if cpu not in used]
     busy = machine.under_load(machine.topology.seat(number) for number in used)
-    hardware = Machine(engine, busy, len(used), used + others)
+    free = others[: most_children(plan, roles)] if plan.cpus is None else []
+    hardware = Machine(engine, busy, len(used) + len(free), used + others)
     workers = [Worker(thread, hardware.cpus[used.index(seat)], engine) for thread, seat in enumerate(seats)]
-    run = _Run(hardware, boot(hardware, design, plan.memory), plan, workers, roles)
+    free_cpus = hardware.cpus[len(used) :]
+    run = _Run(hardware, boot(hardware, design, plan.memory), plan, workers, roles, free_cpus)
     run.set_up()
     started = engine._now
     run.release()
@@ -99,8 +103,9 @@ class _Run:
         plan: WorkloadPlan,
         workers: list[Worker],
         numbers: list[int],
+        free: list[Cpu],
     ) -> None:
-        """*numbers* has the number of each thread's role."""
+        """*numbers* has the number of each thread's role, *free* the cpus that are there for children."""
         self._engine = machine.engine
         self._machine = machine
         self._plan = plan
@@ -115,12 +120,17 @@ class _Run:
         self._files = Files(kernel, plan.files)
         for worker in workers:
             worker.file = partial(self._files.of, worker)
-        self._shared = len(machine.cpus) < len(workers)
+        self._shared = len(machine.cpus) - len(free) < len(workers)
         streams = sum(
             any(step.stream_dram for _, step in placed_steps(role.steps, "")) for role in self._roles
         )
         objects = Objects(machine, plan, len(workers), sharing=self._shared)
         self._stage = Stage(machine, kernel, objects, self._processes, streams)
+        forks = plan.forks_beside or (self._shared and plan.forks)
+        if forks and self._processes is not None:
+            scheduler = objects.scheduler
+            self._stage.children = Children(machine, kernel, self._processes, scheduler, free)
+            self._shared = self._shared or len(free) < most_children(plan, numbers)
         self._timed = any(_has_timed(role) for role in self._roles)
         self._measured = [
             worker
@@ -247,7 +257,7 @@ class _Run:
             self._stage.record = Meter(self._engine, plan.window, cpus, len(self._measured))
         else:
             self._stage.record = Record(measured.first, measured.last) if measured else Record()
-        if self._shared:
+        if self._shared or self._stage.children is not None:
             self._stage.queues = self._run_queues()
         bodies = {number: self._requests(plan.parts[number].role) for number in set(self._numbers)}
         for worker in self._workers:
@@ -255,11 +265,19 @@ class _Run:
         self._engine.run()
 
     def _run_queues(self) -> RunQueues:
-        """The run queues of the cpus, which some threads share."""
-        processes, switch = self._processes, None
-        if processes is not None and processes.switching:
+        """The run queues of the cpus, which some threads share, or children may come to."""
+        processes, children = self._processes, self._stage.children
+        switch: SwitchSpace | None = None
+        if children is not None:
+            switch = children.load
+        elif processes is not None and processes.switching:
             switch = processes.load
-        return RunQueues(self._machine, switch_mm=switch, note_switch=self._kernel.note_switch)
+        queues = RunQueues(
+            self._machine, switch_mm=switch, note_switch=self._kernel.note_switch, shared=self._shared
+        )
+        if children is not None:
+            children.queue_on(queues)
+        return queues
 
     def _start(self, worker: Worker, life: Steps[None]) -> None:
         """Let *worker* live its *life*, on a cpu of its own or when it is its turn."""

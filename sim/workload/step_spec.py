@@ -30,6 +30,7 @@ from sim.mm import (
     Operation,
     ReadMaps,
     SwitchMm,
+    Vfork,
 )
 from sim.quantities import PAGE_BYTES, Bandwidth, Cost, Duration, Size, Spec
 from sim.workload.draws import STREAM, AnyCount, AnyTime
@@ -171,12 +172,24 @@ class RepeatStep(Spec):
 
 
 class ForkStep(Spec):
-    """Fork the process. The child does *steps* on the same cpu and exits, while the thread waits for it."""
+    """Fork the process. The child does *steps* and exits."""
 
     exec: bool = False
     """Whether the child executes a program first: it begins with no memory."""
     steps: tuple[Step, ...] = ()
     """What the child does before it exits."""
+    vfork: bool = False
+    """With `exec`: whether the child uses its parent's memory until it executes the program, and its parent
+    sleeps until then (vfork, posix_spawn)."""
+    wait: bool = True
+    """Whether the thread waits for it at once, and the child runs on the same cpu. False: the child runs
+    beside it, on a cpu that nothing runs on, or in turn with it, until a `wait` step waits for it."""
+
+    @model_validator(mode="after")
+    def _vfork_executes(self) -> Self:
+        if self.vfork and not self.exec:
+            raise ValueError("`vfork` belongs to `exec: true`: its child does nothing else before")
+        return self
 
 
 class MaybeStep(Spec):
@@ -282,7 +295,9 @@ class Step(Spec):
     free: PagesStep | None = None
     """Give back blocks taken before."""
     fork: ForkStep | None = None
-    """Fork, let the child do steps and exit, and wait for it."""
+    """Fork, and let the child do steps and exit."""
+    wait: Literal["child", "all"] | None = None
+    """Wait until the oldest `child` has exited that runs beside the thread, or `all` of them."""
     repeat: RepeatStep | None = None
     """Do steps several times."""
     maybe: MaybeStep | None = None
@@ -340,7 +355,8 @@ class Step(Spec):
         if self.read_maps:
             return {ReadMaps}
         if self.fork:
-            return {Fork, Exit, SwitchMm} | ({Exec} if self.fork.exec else set())
+            forks = Vfork if self.fork.vfork else Fork
+            return {forks, Exit, SwitchMm} | ({Exec} if self.fork.exec else set())
         if self.fallocate or self.ftruncate:
             return {CreateFile, Fallocate if self.fallocate else Ftruncate}
         return {AllocatePages, FreePages} if self.allocate or self.free else set()

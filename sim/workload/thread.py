@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from sim.engine import Steps
 from sim.errors import ModelError
-from sim.mm import Brk, Errno, File, Mmap, MmapFile, MmapShared, Mremap, Operation, Performer
+from sim.mm import Brk, Errno, File, Mmap, MmapFile, MmapHuge, MmapShared, Mremap, Operation, Performer
 
 if TYPE_CHECKING:
     from sim.designs import Kernel
     from sim.engine import Engine
     from sim.hardware import Cpu
     from sim.mm import AddressSpace
+    from sim.sync import Sleeper
     from sim.workload.layout import Slots
 
 
@@ -33,9 +34,11 @@ class Worker:
 
     __slots__ = (
         "_engine",
+        "_forks",
         "_kept",
         "_streams",
         "blocks",
+        "children",
         "cpu",
         "file",
         "index",
@@ -47,6 +50,7 @@ class Worker:
         "request",
         "slots",
         "space",
+        "title",
     )
 
     space: AddressSpace
@@ -55,8 +59,9 @@ class Worker:
     file: Callable[[str], File]
     """The file that it means by a name."""
 
-    def __init__(self, number: int, cpu: Cpu, engine: Engine) -> None:
+    def __init__(self, number: int, cpu: Cpu, engine: Engine, title: str = "") -> None:
         self.number = number
+        self.title = title or f"thread {number}"
         self.cpu = cpu
         self.request = 0
         self.process = 0
@@ -66,6 +71,9 @@ class Worker:
         """First frames of the blocks that it has taken from the page allocator, oldest first."""
         self.locks = 0
         """How many locks of the workload it holds."""
+        self.children: list[Child] = []
+        """Those that run beside it and have not been waited for, the oldest first."""
+        self._forks = 0
         self._kept = 0
         self._engine = engine
         self._streams: dict[str, Random] = {}
@@ -74,8 +82,23 @@ class Worker:
         """This thread's random stream *name*."""
         stream = self._streams.get(name)
         if stream is None:
-            stream = self._streams[name] = self._engine.stream(f"{name} of thread {self.number}")
+            stream = self._streams[name] = self._engine.stream(f"{name} of {self.title}")
         return stream
+
+    def forked(self, cpu: Cpu, space: AddressSpace, *, keeps_ranges: bool) -> Worker:
+        """A child of it, on *cpu* and in its own *space*: it means what its parent means by all places.
+
+        One that executes a program does not keep the ranges that its parent has mapped.
+        """
+        self._forks += 1
+        child = Worker(self.number, cpu, self._engine, f"child {self._forks} of {self.title}")
+        child.request, child.process, child.index = self.request, self.process, self.index
+        child.space = space
+        child.mapped = list(self.mapped) if keeps_ranges else []
+        for name in ("slots", "mark", "file"):
+            if hasattr(self, name):
+                setattr(child, name, getattr(self, name))
+        return child
 
     def perform(self, operation: Operation, *, may_fail: bool = False) -> Steps[Any]:
         """Let the process do *operation*. Raises `Refused` where the kernel refuses, unless it *may_fail*."""
@@ -88,10 +111,12 @@ class Worker:
     def _granted(self, operation: Operation, performer: Performer, *, may_fail: bool) -> Steps[Any]:
         value = yield from performer.perform(self.cpu, operation)
         if value.__class__ is Errno and not may_fail:
-            raise Refused(f"thread {self.number}: {operation.name} is refused: {value}; it was {operation}")
+            raise Refused(f"{self.title}: {operation.name} is refused: {value}; it was {operation}")
         return value
 
-    def map(self, operation: Mmap | MmapShared | MmapFile, *, may_fail: bool = False) -> Steps[int | None]:
+    def map(
+        self, operation: Mmap | MmapShared | MmapFile | MmapHuge, *, may_fail: bool = False
+    ) -> Steps[int | None]:
         """Perform *operation* and remember what it returned; None if it failed."""
         start = yield from self.perform(operation, may_fail=may_fail)
         if start.__class__ is Errno:
@@ -121,7 +146,7 @@ class Worker:
         """
         end = yield from self.space.perform(self.cpu, Brk(at))
         if end != at and not may_fail:
-            raise Refused(f"thread {self.number}: the heap cannot end at page {at:#x}; it ends at {end:#x}")
+            raise Refused(f"{self.title}: the heap cannot end at page {at:#x}; it ends at {end:#x}")
         if mark:
             self.mark = end
 
@@ -132,3 +157,28 @@ class Worker:
     def forget_mapped(self) -> None:
         """The slots are what they were: what the requests have mapped is gone."""
         del self.mapped[self._kept :]
+
+
+class Event:
+    """Something that a parent may wait for: whether it has happened, and who sleeps until then."""
+
+    __slots__ = ("awaited", "over")
+
+    def __init__(self) -> None:
+        self.over = False
+        self.awaited: Sleeper | None = None
+
+
+class Child:
+    """A thread's child that runs beside it: it *executes* a program, and *ends*. A run queue's `process`."""
+
+    __slots__ = ("ends", "executes", "worker")
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self.executes = Event()
+        self.ends = Event()
+
+    @property
+    def space(self) -> AddressSpace:
+        return self.worker.space

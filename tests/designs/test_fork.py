@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import pytest
 from contents import Files
-from kernels import BASE, LEAF
+from kernels import BASE, LEAF, design
 from machines import run
 
+from sim.designs.linux import fork
+from sim.designs.linux.tables import ensure_leaf_table
+from sim.designs.linux.vma_indexes.maple import MapleTree
 from sim.engine import Probe, Steps
 from sim.engine.probe import CpuView
 from sim.hardware import Cpu
 from sim.mm import (
+    PAGE_TABLE,
     READ,
     READ_WRITE,
     AddressSpace,
@@ -29,7 +34,11 @@ from sim.mm import (
     Mprotect,
     Munmap,
     OutOfMemory,
+    PageTablePage,
+    Present,
     SwitchMm,
+    Vfork,
+    slot_of,
 )
 
 
@@ -263,6 +272,43 @@ def test_does_exec_begin_with_nothing_and_leave_nothing_behind() -> None:
     assert family.read(1, 1) == [0]
 
 
+def test_does_a_program_leave_borrowed_memory_as_it_was() -> None:
+    family = Family()
+    family.do(0, Mmap(8, BASE))
+    stamp = family.write(0, 1)
+    (lent,) = family.do(0, Vfork())
+    assert lent is family.parent
+    assert family.parent.users == 2
+    (fresh,) = family.do(1, Exec())
+    family.on[1] = fresh
+    assert (family.parent.users, list(fresh.tree)) == (1, [])
+    assert family.read(0, 1) == [stamp]
+    family.do(1, Exit())
+    family.do(0, Exit())
+    assert not list(family.parent.tree)
+
+
+def test_has_a_process_a_part_of_each_area_for_each_cpu() -> None:
+    """fork takes longer by the lock and the parts of all cpus, whether they are online or not."""
+
+    def length(areas: int) -> int:
+        family = Family(cpus=1, changes={"limits": {"percpu_areas": areas}})
+        times: list[int] = []
+
+        def forks(cpu: Cpu) -> Steps[None]:
+            since = cpu.now
+            family.process.spaces.append((yield from family.parent.perform(cpu, Fork())))
+            times.append(cpu.now - since)
+
+        family.process.run({0: forks})
+        return times[0]
+
+    none, one, two, three = map(length, range(4))
+    machine = Family().process.machine.spec
+    assert one - none >= 10 * machine.cpus * 10**12 // machine.clock  # a cost of 10 cycles
+    assert three - two == two - one > 0
+
+
 def test_does_a_fork_without_memory_leave_nothing_of_the_child() -> None:
     """No page is left for the child's tables."""
     family = Family(machine={"memory": {"size_per_socket": "8 MiB"}})
@@ -312,3 +358,107 @@ def test_may_threads_touch_and_unmap_while_another_forks(ties: str, seed: int) -
             mine = space.root.walk(page)
             assert entry.copy_on_write
             assert mine is None or mine.frame != entry.frame or mine.copy_on_write
+
+
+# -- faster ways that must not be seen ----------------------------------------------------------------------
+
+
+def _copy_plainly(mm: Any, child: Any, cpu: Cpu, source: PageTablePage, page: int, stop: int) -> Steps[None]:
+    """copy_pte_range with an access to the line of each entry."""
+    target = yield from ensure_leaf_table(child, cpu, page)
+    yield from child.table_lock(target).acquire(cpu)
+    yield from mm.table_lock(source).acquire(cpu)
+    anon = 0
+    for each in range(page, stop):
+        entry = source.get(slot_of(each, 1))
+        if isinstance(entry, Present):
+            cpu.work(mm.cost.fork_page, PAGE_TABLE)
+            if not entry.special:
+                folio = mm.pages.in_use.head(entry.frame)
+                yield from mm.kernel.descriptors.write(cpu, folio, times=2)
+                mm.pages.in_use.get(entry.frame)
+                anon += 1
+            if not entry.copy_on_write:
+                yield from source.line(slot_of(each, 1)).store(cpu, PAGE_TABLE)
+                entry.copy_on_write = True
+            yield from target.line(slot_of(each, 1)).store(cpu, PAGE_TABLE)
+            shared = Present(entry.frame, entry.rights, copy_on_write=True, dirty=entry.dirty)
+            target.set(slot_of(each, 1), shared)
+    yield from child.stat.add_rss_vec(cpu, anon=anon, files=0)
+    yield from mm.table_lock(source).release(cpu)
+    yield from child.table_lock(target).release(cpu)
+
+
+@pytest.mark.parametrize("others", [0, 2])
+def test_is_a_fork_as_long_as_with_an_access_to_each_line(
+    others: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Times and accounts of all cpus are equal, with other threads that touch meanwhile and without."""
+
+    def measured() -> tuple[list[int], int]:
+        family = Family(cpus=1 + others)
+        space, machine = family.parent, family.process.machine
+        ends: list[int] = []
+
+        def fills(cpu: Cpu) -> Steps[None]:
+            yield from space.perform(cpu, Mmap(2 * LEAF, BASE))
+            for page in range(0, 2 * LEAF, 3):
+                yield from space.access(cpu, BASE + page)
+
+        family.process.run({0: fills})
+
+        def forks(cpu: Cpu) -> Steps[None]:
+            family.process.spaces.append((yield from space.perform(cpu, Fork())))
+            ends.append(cpu.now)
+
+        def touches(cpu: Cpu) -> Steps[None]:
+            for page in range(60):
+                yield from space.access(cpu, BASE + 17 * page + cpu.id)
+            ends.append(cpu.now)
+
+        events = machine.engine.events
+        family.process.run({0: forks, **dict.fromkeys(range(1, 1 + others), touches)})
+        family.verify()
+        return ends, machine.engine.events - events
+
+    fast = measured()
+    monkeypatch.setattr(fork, "_copy_table", _copy_plainly)
+    plain = measured()
+    assert fast[0] == plain[0]
+    assert fast[1] < plain[1] - (250 if others else 500)
+
+
+# -- the tree of the child ----------------------------------------------------------------------------------
+
+
+def _fork_of(vmas: int, kernel: str) -> tuple[MapleTree, MapleTree, int]:
+    """The trees of a parent with so many VMAs that do not merge and of its child, and the ps of its fork."""
+    family = Family(cpus=1, spec=design(kernel))
+    family.do(0, *(Mmap(1, BASE + 2 * number) for number in range(vmas)))
+    times: list[int] = []
+
+    def forks(cpu: Cpu) -> Steps[None]:
+        since = cpu.now
+        family.process.spaces.append((yield from family.parent.perform(cpu, Fork())))
+        times.append(cpu.now - since)
+
+    family.process.run({0: forks})
+    return family.parent.tree, family.process.spaces[-1].tree, times[0]
+
+
+def _fills(node: Any) -> list[int]:
+    """How many ranges each leaf below *node* has."""
+    if not node.children:
+        return [node.ranges]
+    return list(chain.from_iterable(map(_fills, node.children)))
+
+
+def test_is_a_tree_duplicated_as_it_is_or_filled_in_order() -> None:
+    """What is filled in order is two thirds full; a halved node stays half full where it is duplicated."""
+    parent, copy, fast = _fork_of(40, "linux-6.8")
+    assert _fills(copy._root) == _fills(parent._root)
+    parent, stored, slow = _fork_of(40, "linux-6.7")
+    assert [vma.start for vma in stored] == [vma.start for vma in parent]
+    assert _fills(stored._root) != _fills(parent._root)
+    assert all(ranges >= 10 for ranges in _fills(stored._root)[:-1])
+    assert fast < slow

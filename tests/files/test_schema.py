@@ -87,7 +87,9 @@ def test_does_an_editor_have_something_to_say_about_every_key(kind: str) -> None
 
 def test_does_a_quantity_come_with_an_example_of_how_it_is_written() -> None:
     clock = validator("machine").schema["properties"]["clock"]
-    assert clock["description"] == "Frequency of all cores; costs in cycles follow it."
+    assert clock["description"] == (
+        "Frequency of all cores when all of a socket are busy; costs in cycles follow it."
+    )
     assert clock["anyOf"][0]["examples"] == ["2.25 GHz"]
 
 

@@ -211,6 +211,21 @@ def test_is_a_huge_page_512_pages_unless_it_has_a_cost_of_its_own() -> None:
     assert time({"clear_huge": "5 us"}) == 512 * 100 * NS  # the link's speed
 
 
+@pytest.mark.parametrize("cores", [1, 4])
+@pytest.mark.parametrize("llc", ["1 MiB", "1 GiB"])
+def test_is_a_huge_page_zeroed_in_about_the_same_time_many_pages_at_once(cores: int, llc: str) -> None:
+    def time(at_once: int) -> int:
+        machine = small_machine({"memory": {"llc": llc}})
+
+        def body(cpu: Cpu) -> Steps[None]:
+            yield from machine.memory.clear_huge_page(cpu, 0, at_once=at_once)
+
+        run(machine, dict.fromkeys(range(cores), body))
+        return machine.engine._now
+
+    assert time(64) == pytest.approx(time(1), rel=0.06)  # both links are a little better used
+
+
 def test_does_one_core_alone_fill_at_its_own_speed() -> None:
     machine = small_machine({"memory": {"cluster_read": "40.96 GB/s"}})
     assert page_times(machine, [[(0, 0), (0, 1)]]) == [[ALONE, ALONE]]

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from machines import small_machine
 
 from sim.hardware import Machine
-from sim.mm import LEVELS, PAGES_PER_ENTRY, READ, READ_WRITE, SLOTS, PageTablePage, Present, Status, slot_of
+from sim.mm import PAGES_PER_ENTRY, READ, READ_WRITE, SLOTS, PageTablePage, Present, Status, slot_of
 
 Entry = PageTablePage | Present | Status | None
 PAGE = 0x1234_5678
+
+LEVELS = 4
 
 
 def table(machine: Machine, level: int = LEVELS, page: int = 0, fill: Status | None = None) -> PageTablePage:

@@ -30,6 +30,7 @@ from sim.mm import (
     Mlock,
     Mmap,
     MmapFile,
+    MmapHuge,
     MmapShared,
     Mprotect,
     Mremap,
@@ -39,6 +40,7 @@ from sim.mm import (
     ProcessMadvise,
     ReadMaps,
     Touch,
+    Vfork,
 )
 
 __all__ = [
@@ -55,6 +57,7 @@ __all__ = [
     "Mlock",
     "Mmap",
     "MmapFile",
+    "MmapHuge",
     "MmapShared",
     "Mprotect",
     "Mremap",
@@ -67,6 +70,7 @@ __all__ = [
     "Program",
     "ReadMaps",
     "Touch",
+    "Vfork",
     "check",
     "draw_program",
     "failure",

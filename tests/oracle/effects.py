@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import singledispatch
 from typing import Any, Final
 
-from oracle.model import ZEROS, File, Mismatch, Page, Process, Undetermined
+from oracle.model import HUGE, ZEROS, File, Mismatch, Page, Process, Undetermined
 from sim.mm import (
     READ_WRITE,
     Brk,
@@ -26,6 +26,7 @@ from sim.mm import (
     Mlock,
     Mmap,
     MmapFile,
+    MmapHuge,
     MmapShared,
     Mprotect,
     Mremap,
@@ -113,6 +114,38 @@ def _free_place(process: Process, pages: int, told: Any) -> int:
     return told
 
 
+@effect.register
+def mmap_huge(asked: MmapHuge, process: Process, told: Any = None) -> int | Errno:
+    """Whole huge pages, all of them reserved. What was there goes even if there are too few."""
+    pages, start = -(-asked.pages // HUGE) * HUGE, asked.at
+    assert start is not None
+    if pages <= 0 or start % HUGE:
+        return Errno.EINVAL
+    if not asked.replace and any(process.mapped(start, start + pages)):
+        return Errno.EEXIST
+    process.unmap(start, start + pages)
+    if pages // HUGE > process.left_in_pool():
+        return Errno.ENOMEM
+    for page in range(start, start + pages):
+        process.pages[page] = Page(asked.rights, huge=True)
+    process.huge.update(dict.fromkeys(range(start, start + pages, HUGE), "reserved"))
+    if asked.populate:
+        process.populate(start, start + pages)
+    return start
+
+
+def _cuts(process: Process, at: int) -> bool:
+    """Whether a mapping that begins or ends at *at* would cut a huge page of the pool."""
+    return at % HUGE != 0 and at in process.pages and process.pages[at].huge
+
+
+def _over_huge(process: Process, start: int, end: int) -> list[tuple[int, int]]:
+    """The parts of VMAs in a range that has huge pages of the pool in it; none where it has not."""
+    if process.vmas is None or not any(process.pages[page].huge for page in process.mapped(start, end)):
+        return []
+    return [(max(low, start), min(high, end)) for low, high in process.vmas() if low < end and start < high]
+
+
 # -- munmap ---------------------------------------------------------------------------------------------
 
 
@@ -123,6 +156,8 @@ def munmap(asked: Munmap, process: Process, told: Any = None) -> Errno | None:
         return Errno.EINVAL
     if _one_too_many(process, asked.at, asked.at + asked.pages):
         return Errno.ENOMEM
+    if _cuts(process, asked.at) or _cuts(process, asked.at + asked.pages):
+        return Errno.EINVAL
     process.unmap(asked.at, asked.at + asked.pages)
     return None
 
@@ -146,6 +181,14 @@ def mprotect(asked: Mprotect, process: Process, told: Any = None) -> Errno | Non
         return None
     if _outside(asked.at, asked.pages):
         return Errno.ENOMEM
+    for low, high in _over_huge(process, asked.at, asked.at + asked.pages):
+        if low > asked.at and low - 1 not in process.pages:
+            return Errno.ENOMEM
+        if process.pages[low].rights != asked.rights:
+            if _cuts(process, low) or _cuts(process, high):
+                return Errno.EINVAL
+            for page in range(low, high):
+                process.pages[page].rights = asked.rights
     end = _split_limit(process, asked)
     for page in range(asked.at, end):
         if page in process.pages:
@@ -190,18 +233,34 @@ def _split_limit(process: Process, asked: Mprotect) -> int:
 def madvise(asked: Madvise, process: Process, told: Any = None) -> Errno | None:
     """The pages go and the range stays mapped. It goes on behind holes, and says that there were some.
 
-    It ends where memory is locked.
+    It ends where memory is locked. Whether pages may be huge nobody can see.
     """
     if asked.pages == 0:
         return None
     if asked.pages < 0:
         return Errno.EINVAL
     pages = list(process.mapped(asked.at, asked.at + asked.pages))
+    if asked.advice in ("hugepage", "nohugepage"):
+        limit = process.rules.max_map_count
+        if process.vmas is not None and limit is not None and limit < 100:
+            raise Undetermined
+        return None if len(pages) == asked.pages else Errno.ENOMEM
+    for low, high in _over_huge(process, asked.at, asked.at + asked.pages):
+        if process.pages[low].huge:
+            if low % HUGE:
+                return Errno.EINVAL
+            pages = [page for page in pages if not high - high % HUGE <= page < high]
+            gone = range(low, high - high % HUGE, HUGE)
+            process.huge |= {page: "lost" for page in gone if process.huge[page] == "present"}
+        for page in range(low, high):
+            if page in pages:
+                process.pages[page] = replace(process.pages[page], frame=None, dirty=False)
+    whole = sum(1 for _ in process.mapped(asked.at, asked.at + asked.pages))
     for page in pages:
         if process.pages[page].locked:
             return Errno.EINVAL
         process.pages[page] = replace(process.pages[page], frame=None, dirty=False)
-    return None if len(pages) == asked.pages else Errno.ENOMEM
+    return None if whole == asked.pages else Errno.ENOMEM
 
 
 @effect.register
@@ -294,6 +353,8 @@ def mremap(asked: Mremap, process: Process, told: Any = None) -> int | Errno:
         return at
     if not asked.may_move:
         return Errno.ENOMEM
+    if new_pages >= HUGE:
+        raise Undetermined  # it may be put to where a huge page may begin
     new = process.highest_gap(new_pages)
     return Errno.ENOMEM if new is None else _move(process, at, pages, new, new_pages)
 
@@ -311,8 +372,8 @@ def _move(process: Process, at: int, pages: int, new: int, new_pages: int) -> in
     process.moved = True
     like = process.pages[at + max(pages, 1) - 1]
     taken = [process.pages[page] for page in range(at, at + pages)]
+    process.pages.update(enumerate(taken, new))  # first: memory without a name goes with its last mapping
     process.unmap(at, at + pages)
-    process.pages.update(enumerate(taken, new))
     _extend(process, like, new + max(pages, 1) - 1, new + pages, new + new_pages)
     return new
 

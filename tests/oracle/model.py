@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sim.mm import LEVELS, PAGES_PER_ENTRY, READ, WRITE, Rights
+from sim.mm import PAGES_PER_ENTRY, READ, WRITE, Rights
 
 Table = tuple[int, int]
 """A page-table page below the root: its level, and the first page that it covers."""
@@ -48,6 +48,13 @@ class Rules:
     max_map_count: int | None = None
     madvises_itself: bool = True
     """A process may ask process_madvise for what madvise does."""
+    levels: int = 4
+    """Levels of tables, the root's included."""
+    pool: int = 0
+    """Huge pages that are set aside for MAP_HUGETLB."""
+    huge: bool = False
+    """A touch of untouched memory may bring in the 2 MiB around it; which tables and entries there are then
+    follows from where VMAs end, and the model takes it from the kernel (`resting.huge_pages`)."""
 
 
 @dataclass(eq=False)
@@ -56,6 +63,9 @@ class Frame:
 
     version: int = 0
 
+
+HUGE: Final = 512
+"""Pages of 4 KiB in a huge one."""
 
 ZEROS: Final = Frame()
 """The page that every read of untouched memory finds, in a kernel that has one."""
@@ -108,6 +118,8 @@ class Page:
     on_fault: bool = False
     forked: bool = False
     perhaps_zeros: bool = False
+    huge: bool = False
+    """It is one of the 512 of a huge page of the pool."""
 
     @property
     def private(self) -> bool:
@@ -144,6 +156,9 @@ class Process:
     brk: int = 0
     moved: bool = False
     vmas: Callable[[], Sequence[tuple[int, int]]] | None = None
+    huge: dict[int, str] = field(default_factory=dict)
+    """The huge pages of the pool that are mapped, by their first page: `reserved`, `present`, or `lost` where
+    madvise has given one back."""
 
     # -- what user code does --------------------------------------------------------------------------------
 
@@ -165,8 +180,10 @@ class Process:
     def fault(self, page: int, *, write: bool) -> Frame | None:
         """Make *page*, which allows it, accessible; value: its frame, None behind the end of its file."""
         its = self.pages[page]
+        if its.huge:
+            return self._fault_huge(page)
         if its.frame is None:
-            self.tables.update(tables_over(page))
+            self.tables.update(tables_over(page, self.rules.levels))
             if its.file is not None:
                 its.frame = its.file.page(its.index)
             else:
@@ -177,6 +194,21 @@ class Process:
             its.frame, its.dirty = Frame(its.frame.version), self.rules.kernel_dirties
             its.forked = False
         return its.frame
+
+    def _fault_huge(self, page: int) -> Frame | None:
+        first = page - page % HUGE
+        if self.huge[first] == "lost" and not self.left_in_pool():
+            return None
+        if self.huge[first] != "present":
+            self.huge[first] = "present"
+            self.tables.update(each for each in tables_over(page, self.rules.levels) if each[0] > 1)
+            for each in range(first, first + HUGE):
+                self.pages[each].frame = Frame()
+        return self.pages[page].frame
+
+    def left_in_pool(self) -> int:
+        """Huge pages of the pool that nobody has or has reserved."""
+        return self.rules.pool - sum(state != "lost" for state in self.huge.values())
 
     def file(self, asked: Any) -> File:
         """What the model knows of the kernel's file *asked*."""
@@ -204,6 +236,7 @@ class Process:
     def unmap(self, start: int, end: int) -> None:
         """Nothing is mapped in [start, end) any more, and tables that cover nothing are freed."""
         gone = list(self.mapped(start, end))
+        self.huge = {page: state for page, state in self.huge.items() if not start <= page < end}
         unnamed: list[File] = []
         for page in gone:
             file = self.pages.pop(page).file
@@ -232,9 +265,9 @@ class Process:
         return {page.frame for page in self.pages.values() if page.frame is not None} - {ZEROS}
 
 
-def tables_over(page: int) -> list[Table]:
+def tables_over(page: int, levels: int) -> list[Table]:
     """The tables that the walk to *page* goes through, the root left out."""
-    spans = [(level, PAGES_PER_ENTRY[level + 1]) for level in range(1, LEVELS)]
+    spans = [(level, PAGES_PER_ENTRY[level + 1]) for level in range(1, levels)]
     return [(level, page - page % span) for level, span in spans]
 
 

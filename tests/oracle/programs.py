@@ -8,7 +8,8 @@ Between rounds all threads rest. Whoever draws one says how to choose: at random
     shared     all threads work on the same few pages
     processes  one thread in each of several processes, one of them at a time; they share files
     family     one thread at a time, on any cpu, in any of the processes that have come of one by fork; or
-               several, each in a process of its own, where they share nothing else
+               several, each in a process of its own, where they share nothing else; a cpu that none is left
+               for takes the next child that is forked, at once
     forking    as shared or apart, and threads fork meanwhile
 """
 
@@ -27,6 +28,7 @@ from sim.mm import (
     NOTHING,
     READ,
     READ_WRITE,
+    Advice,
     AllocatePages,
     Brk,
     CreateFile,
@@ -41,6 +43,7 @@ from sim.mm import (
     Mlock,
     Mmap,
     MmapFile,
+    MmapHuge,
     MmapShared,
     Mprotect,
     Mremap,
@@ -53,6 +56,7 @@ from sim.mm import (
     Shootdown,
     SwitchMm,
     Touch,
+    Vfork,
 )
 
 Mode = Literal["alone", "apart", "shared", "processes", "family", "forking"]
@@ -152,6 +156,15 @@ FAR = [
 ]
 """The same with whole leaves in two of them."""
 SHARED = range(BASE - 3, BASE + 3)
+LEAVES = [
+    range(BASE - 3 * LEAF, BASE - 2 * LEAF + 188),
+    range(BASE - 2 * LEAF + 188, BASE + 100),
+    range(BASE + 100, BASE + 2 * LEAF + 64),
+    range(BASE + 2 * LEAF + 64, BASE + 3 * LEAF + 9),
+    range(BASE - 3, BASE + LEAF + 3),
+]
+"""For huge pages: parts with a whole leaf each, and one to be shared."""
+HUGE_AT = BASE + 16 * LEAF
 ANCHORS = (Mmap(1, BASE // 2), Mmap(1, BASE + 4 * LEAF))
 """So that mappings without an address stay clear of all parts, in every design."""
 
@@ -164,7 +177,9 @@ NOWHERE_TO_PROTECT = (Mprotect(BASE, 0, READ), Mprotect((1 << 35) - 1, 2, READ))
 
 
 def somewhere(choose: Choose, part: range) -> tuple[int, int]:
-    """The first page and the length of some pages of *part*: short ones, long ones and all of it."""
+    """The first page and the length of some pages of *part*: short ones, long ones, a leaf, all of it."""
+    if part in LEAVES and choose((True, False, False, False)):
+        return -(-part.start // LEAF) * LEAF, LEAF
     where = choose(range(min(32, len(part))))
     first = part.start + where * len(part) // min(32, len(part))
     length = choose((1, 1, 1, 2, 3, 5, len(part)))
@@ -212,7 +227,9 @@ def draw_mprotect(choose: Choose, part: range) -> Operation:
 
 
 def draw_madvise(choose: Choose, part: range) -> Operation:
-    return Madvise(*somewhere(choose, part))
+    at, pages = somewhere(choose, part)
+    advice: Sequence[Advice] = ("dontneed", "dontneed", "dontneed", "hugepage", "nohugepage")
+    return Madvise(at, pages, choose(advice) if part in LEAVES else "dontneed")
 
 
 def draw_process_madvise(choose: Choose, part: range) -> Operation:
@@ -258,6 +275,8 @@ def draw_touch(choose: Choose, part: range) -> Operation:
 def draw_mremap(choose: Choose, part: range) -> Operation:
     at, pages = somewhere(choose, part)
     to = choose((None, None, None, part.start, part.stop - 2, part.stop + 3))
+    if part in LEAVES and to is not None:
+        to = BASE + 8 * LEAF
     return Mremap(
         at,
         choose((pages, pages, 1, 0)),
@@ -287,8 +306,27 @@ def draw_msync(choose: Choose, part: range) -> Operation:
     return Msync(*somewhere(choose, part), choose((True, False)), choose((True, False)))
 
 
+def draw_huge(choose: Choose, part: range) -> Operation:
+    """Beside all parts, where nothing else is; some of it would cut huge pages."""
+    pages = choose((1, LEAF, LEAF, 2 * LEAF))
+    at = HUGE_AT + choose((0, 0, LEAF, 1, LEAF - 1))
+    how = choose(("mmap", "mmap", "munmap", "touch", "touch", "touch", "mprotect", "madvise"))
+    if how == "mmap":
+        return MmapHuge(pages, at, choose(ALL_RIGHTS), choose((True, False)), choose((True, False)))
+    if how == "touch":
+        return Touch(range(at, at + 3), write=choose((True, False)))
+    if how == "mprotect":
+        return Mprotect(at, pages, choose(ALL_RIGHTS))
+    return Munmap(at, pages) if how == "munmap" else Madvise(at, pages)
+
+
 def draw_fork(choose: Choose, part: range) -> Operation:
     return Fork()
+
+
+def draw_vfork(choose: Choose, part: range) -> Operation:
+    """And its child executes a program."""
+    return Vfork()
 
 
 def draw_exec(choose: Choose, part: range) -> Operation:
@@ -303,7 +341,7 @@ def draw_onto(choose: Choose, part: range) -> Operation:
     return Onto(choose((0, 1, 2, 3)))
 
 
-FAMILY_DRAWS: Sequence[Draw] = (draw_fork, draw_exec, draw_exit, draw_onto)
+FAMILY_DRAWS: Sequence[Draw] = (draw_fork, draw_vfork, draw_exec, draw_exit, draw_onto)
 """Only where one runs at a time and there may be more processes, but for fork."""
 
 FILE_DRAWS: Sequence[Draw] = (draw_mmap_shared, draw_mmap_file, draw_fallocate, draw_ftruncate)
@@ -311,6 +349,7 @@ FILE_DRAWS: Sequence[Draw] = (draw_mmap_shared, draw_mmap_file, draw_fallocate, 
 
 DRAWN: Mapping[type[Operation], Sequence[Draw]] = {
     Mmap: (draw_mmap, draw_mmap, draw_anywhere),
+    MmapHuge: 6 * (draw_huge,),
     MmapShared: (draw_mmap_shared,),
     MmapFile: (draw_mmap_file, draw_mmap_file),
     Fallocate: (draw_fallocate,),
@@ -327,6 +366,7 @@ DRAWN: Mapping[type[Operation], Sequence[Draw]] = {
     Mincore: (draw_mincore,),
     Msync: (draw_msync,),
     Fork: 2 * (draw_fork,),
+    Vfork: (draw_vfork,),
     Exec: (draw_exec,),
     Exit: (draw_exit,),
     SwitchMm: 3 * (draw_onto,),
@@ -340,21 +380,23 @@ NOT_DRAWN = frozenset({AllocatePages, FreePages, CreateFile, Shootdown})
 # -- programs ---------------------------------------------------------------------------------------------
 
 
-def draw_program(choose: Choose, kinds: Sequence[str] = KINDS) -> Program:
-    """One of all programs."""
-    kind = choose(kinds)
-    mode: Mode = choose(get_args(Mode))
+def draw_program(choose: Choose, kinds: Sequence[str] = KINDS, *, huge: bool = False) -> Program:
+    """One of all programs; *huge*: one on Linux with huge pages, perhaps with tables of five levels."""
+    kind = "linux" if huge else choose(kinds)
+    mode: Mode = choose((*get_args(Mode), "alone", "alone") if huge else get_args(Mode))
     if mode in ("family", "forking") and Fork not in offered(kind):
         mode = choose(("alone", "shared"))
-    changes, machine = draw_variant(choose) if kind == "linux" else ({}, needed(kind))
+    changes, machine = draw_variant(choose, huge=huge) if kind == "linux" else ({}, needed(kind))
     threads = 1 if mode == "alone" else choose((2, 3, 4))
     if mode in ("family", "forking") and "tlb" not in machine and choose((False, True)):
         machine = {**machine, **PCID}
     if mode in DETERMINED and kind == "linux" and choose((False, True)):
         changes = {**changes, "limits": {"max_map_count": choose((3, 5, 8))}}
-    parts = choose((NEAR, NEAR, NEAR, FAR))
+    parts = LEAVES[:4] if huge else choose((NEAR, NEAR, NEAR, FAR))
     always = {Touch, Fork, SwitchMm}
-    can = [each for each in DRAWN if each in offered(kind)]
+    can = [each for each in DRAWN if each in offered(kind) and (huge or each is not MmapHuge)]
+    if huge:
+        always = {*always, MmapHuge}
     does = [each for each in can if each in always or choose((True, False))]  # so that some come often
     draws = [draw for each in does for draw in DRAWN[each]]
     if mode != "family":
@@ -362,6 +404,8 @@ def draw_program(choose: Choose, kinds: Sequence[str] = KINDS) -> Program:
         draws = [draw for draw in draws if draw not in left_out]
     if mode not in DETERMINED:  # where VMAs end, and the heap, belong to all threads
         draws = [draw for draw in draws if draw not in (draw_mremap, draw_brk, draw_read_maps)]
+    if mode != "alone" or "limits" in changes:
+        draws = [draw for draw in draws if draw is not draw_huge]
     if mode in RACING:
         left_out = (draw_anywhere, draw_process_madvise, *choose(((), FILE_DRAWS, FILE_DRAWS)))
         draws = [draw for draw in draws if draw not in left_out]
@@ -371,7 +415,7 @@ def draw_program(choose: Choose, kinds: Sequence[str] = KINDS) -> Program:
         draws = [draw for draw in draws if draw not in FILE_DRAWS]
     where: list[range] = parts[:threads]
     if mode == "shared" or (mode == "forking" and choose((True, False))):
-        where = threads * [SHARED]
+        where = threads * [LEAVES[4] if huge else SHARED]
     elif mode in ("processes", "family"):
         where = threads * [parts[1]]
     turns = mode in ("processes", "family")

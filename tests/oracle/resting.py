@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from oracle.contents import Contents
-from oracle.model import ZEROS, Process, covers, tables_over
+from oracle.model import ZEROS, Frame, Process, covers, tables_over
 from sim.designs.base import Kernel
-from sim.mm import LEVELS, ZERO_FRAME
+from sim.mm import ZERO_FRAME, PageTablePage, Present
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ def mappings(side: Side) -> None:
 
 def entries(side: Side, contents: Contents) -> None:
     """The same pages are present, with the same rights, dirty bits and contents."""
-    found = dict(side.space.root.present_entries())
+    huge_pages(side)
+    found = dict(present_pages(side.space.root))
     for page in found.keys() & side.model.pages.keys():
         its = side.model.pages[page]
         if its.frame is None and its.file is not None:  # fault-around: what was there may be mapped
@@ -48,7 +49,9 @@ def entries(side: Side, contents: Contents) -> None:
         entry = found[page]
         assert entry.rights == its.rights, f"page {page:#x} is {entry}, and may be used as {its.rights}"
         assert entry.special == (its.frame is ZEROS), f"page {page:#x} is {entry}"
-        assert its.dirty in (None, entry.dirty), f"the dirty bit of page {page:#x} is {entry.dirty}"
+        one_bit = side.model.rules.huge or its.huge  # for 2 MiB
+        dirty = its.dirty or None if one_bit else its.dirty
+        assert dirty in (None, entry.dirty), f"the dirty bit of page {page:#x} is {entry.dirty}"
         assert its.frame is not None
         version = contents.read(entry.frame)
         assert version == its.frame.version, (
@@ -72,9 +75,9 @@ def frames(sides: Sequence[Side], kernel: Kernel) -> None:
     elsewhere = [*kernel.references(), *memory.references()]
     elsewhere += [each for side in sides for each in side.space.deferred()]
     others = {each.frame for each in elsewhere} - tables - mapped
-    used = len(memory.in_use)
-    assert used == own + len(tables) + len(others), (
-        f"{used} frames are in use: {own} pages, {len(tables)} tables and {len(others)} others"
+    used, blocks = len(memory.in_use), {memory.in_use.head(frame) for frame in mapped}
+    assert used == len(blocks) + len(tables) + len(others - blocks), (
+        f"{used} blocks of frames are in use: {len(blocks)} pages, {len(tables)} tables, {len(others)} more"
     )
 
 
@@ -97,8 +100,8 @@ def tables(side: Side, *, exactly: bool) -> None:
     """No table is left where nothing is mapped. *exactly*: there are those that the model predicts."""
     if not side.model.rules.frees_tables:
         return
-    found = {(table.level, table.base) for table in side.space.root.tables() if table.level < LEVELS}
-    if exactly:
+    found = {(table.level, table.base) for table in side.space.root.tables() if table is not side.space.root}
+    if exactly and not side.model.rules.huge:
         assert found == side.model.tables, f"tables are {_difference(found, side.model.tables)}"
     for table in found:
         assert covers(table, side.model.pages), f"the table {table} is left where nothing is mapped"
@@ -106,19 +109,47 @@ def tables(side: Side, *, exactly: bool) -> None:
 
 def forked(parent: Side, child: Side) -> None:
     """The child has tables for its pages, and no others than the parent; the model takes them over."""
-    if parent.model.moved:
+    if parent.model.moved or parent.model.rules.huge:
         return
-    model = child.model
-    needed = {each for page, its in model.pages.items() if its.frame for each in tables_over(page)}
-    found = {(table.level, table.base) for table in child.space.root.tables() if table.level < LEVELS}
+    model, root = child.model, child.space.root
+    present = [page for page, its in model.pages.items() if its.frame]
+    needed = {each for page in present for each in tables_over(page, model.rules.levels)}
+    found = {(table.level, table.base) for table in root.tables() if table is not root}
     assert needed <= found <= parent.model.tables, f"a child has the tables {found}"
     model.tables = found
+
+
+def huge_pages(side: Side) -> None:
+    """What huge pages have brought in beside what was touched, the model takes over. It is zeros."""
+    if not side.model.rules.huge:
+        return
+    in_use = side.space.pages.in_use
+    for page, entry in present_pages(side.space.root):
+        its = side.model.pages.get(page)
+        if (
+            its is None
+            or its.file is not None
+            or not (entry.special or in_use.head(entry.frame) in in_use.orders)
+        ):
+            continue
+        if its.frame is None or (its.frame is ZEROS and not entry.special):
+            its.frame, its.dirty = ZEROS if entry.special else Frame(), None
+
+
+def present_pages(root: PageTablePage) -> Iterator[tuple[int, Present]]:
+    """The present entries, a huge one as one for each of its pages."""
+    for page, entry in root.present_entries():
+        if entry.level == 1:
+            yield page, entry
+        else:
+            for each in range(page, page + entry.pages):
+                yield each, replace(entry, frame=entry.frame_of(each), level=1)
 
 
 def _pairs(sides: Iterable[Side]) -> Iterable[tuple[int, Any]]:
     """Frames that are mapped, and which frame of the model each is."""
     for side in sides:
-        for page, entry in side.space.root.present_entries():
+        for page, entry in present_pages(side.space.root):
             if entry.frame != ZERO_FRAME:
                 yield entry.frame, side.model.pages[page].frame
 

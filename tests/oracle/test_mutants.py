@@ -20,6 +20,7 @@ from sim.designs.linux import (
     fault,
     file_fault,
     fork,
+    huge_fault,
     madvise,
     maps,
     modify,
@@ -33,6 +34,7 @@ from sim.designs.linux.lru import Lru
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.space import LinuxSpace
 from sim.designs.linux.vma import VmFlags
+from sim.designs.linux.vma_indexes.maple import MapleTree
 from sim.designs.linux.vma_locks.rwsem import RwSemVmaLock
 from sim.engine import Steps
 from sim.hardware import Cpu
@@ -43,10 +45,10 @@ SOON = 1000
 """Programs within which a mutant is caught."""
 
 
-def caught(*kinds: str, programs: int = SOON, saying: str = "") -> str:
+def caught(*kinds: str, programs: int = SOON, huge: bool = False, saying: str = "") -> str:
     """What the first program says that goes wrong, of those that say this."""
     for seed in range(programs):
-        error = failure(draw_program(Random(seed).choice, kinds))
+        error = failure(draw_program(Random(seed).choice, kinds, huge=huge))
         if error is not None and saying in str(error):
             return f"{type(error).__name__}: {error}"
     pytest.fail(f"{programs} programs have not caught the mutant")
@@ -216,6 +218,31 @@ def test_is_a_writer_that_locks_no_vma_caught(monkeypatch: pytest.MonkeyPatch) -
     assert caught("linux", programs=4 * SOON)
 
 
+# -- Linux: huge pages --------------------------------------------------------------------------------------
+
+
+def test_is_a_split_that_mixes_up_the_frames_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Present, "frame_of", lambda entry, page: entry.frame)
+    assert caught(huge=True)
+
+
+def test_is_a_huge_page_that_is_zapped_and_not_flushed_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Gather, "changed_huge", lambda gather, page: None)
+    assert "translates" in caught(huge=True)
+
+
+def test_is_a_write_to_a_huge_page_that_fork_has_shared_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It makes it writable, as if nobody else had it."""
+
+    def reuses(mm: Any, cpu: Cpu, vma: Any, table: PageTablePage, page: int, entry: Present) -> Any:
+        table.set(page // LEAF % LEAF, Present(entry.frame, vma.rights, level=2))
+        return True
+        yield
+
+    monkeypatch.setattr(huge_fault, "_write_protected", reuses)
+    assert caught(huge=True)
+
+
 # -- Linux: files ------------------------------------------------------------------------------------------
 
 
@@ -265,13 +292,14 @@ def unaided(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("unaided")
 def test_is_a_fork_that_lets_the_parent_write_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    copy = fork._copy_entry
+    copy = fork._copy_table
 
-    def unprotected(*arguments: Any) -> Steps[None]:
-        yield from copy(*arguments)
-        arguments[-1].copy_on_write = arguments[-1].special
+    def unprotected(mm: Any, child: Any, cpu: Cpu, source: PageTablePage, *where: int) -> Steps[None]:
+        yield from copy(mm, child, cpu, source, *where)
+        for _, entry in source.present_entries():
+            entry.copy_on_write = entry.special
 
-    monkeypatch.setattr(fork, "_copy_entry", unprotected)
+    monkeypatch.setattr(fork, "_copy_table", unprotected)
     assert "version" in caught("linux")
 
 
@@ -316,6 +344,16 @@ def test_is_a_fork_that_misses_the_last_page_caught(monkeypatch: pytest.MonkeyPa
     assert caught("linux", saying="present")
 
 
+def test_is_a_duplicated_tree_without_one_vma_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    replace = MapleTree.replace
+
+    def misses(tree: MapleTree, cpu: Cpu, vma: Any) -> Steps[None]:
+        return nothing() if len(list(tree)) == 1 else replace(tree, cpu, vma)
+
+    monkeypatch.setattr(MapleTree, "replace", misses)
+    assert caught("linux")
+
+
 def test_is_a_child_that_inherits_locked_memory_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     class Keeps:
         LOCKED = LOCKONFAULT = VmFlags.NONE
@@ -353,7 +391,13 @@ def test_is_an_exit_that_leaves_a_file_mapped_caught(monkeypatch: pytest.MonkeyP
 
 
 def test_is_an_exec_that_keeps_the_old_memory_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fork, "exit_mmap", nothing)
+    monkeypatch.setattr(fork, "mmput", nothing)
+    assert caught("linux")
+
+
+def test_is_a_program_that_takes_its_parents_memory_along_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has come of a vfork."""
+    monkeypatch.setattr(fork, "mmput", linux_exit.exit_mmap)
     assert caught("linux")
 
 

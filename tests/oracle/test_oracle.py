@@ -44,10 +44,10 @@ def test_do_programs_leave_what_the_model_predicts(program: Program) -> None:
     check(program)
 
 
-def agree(seeds: range, kinds: list[str]) -> None:
+def agree(seeds: range, kinds: list[str], *, huge: bool = False) -> None:
     """The programs of *seeds* agree with the model; one that does not is shown in its smallest form."""
     for seed in seeds:
-        program = draw_program(Random(seed).choice, kinds)
+        program = draw_program(Random(seed).choice, kinds, huge=huge)
         if failure(program) is not None:
             check(shrunk(program))
             check(program)
@@ -64,6 +64,10 @@ def test_do_some_hundred_programs_agree(kind: str) -> None:
     agree(range(80), [kind])
 
 
+def test_do_programs_on_huge_pages_agree() -> None:
+    agree(range(25), ["linux"], huge=True)
+
+
 def test_do_shipped_designs_agree() -> None:
     agree(range(1000, 1060), shipped())
 
@@ -75,8 +79,10 @@ PROGRAMS = 100_000
 @pytest.mark.slow
 @pytest.mark.parametrize("block", range(PROGRAMS // BLOCK))
 def test_do_a_hundred_thousand_programs_agree(block: int) -> None:
-    """Many on Linux with its switches thrown at random, the others on all designs that are shipped."""
-    agree(range(block * BLOCK, (block + 1) * BLOCK), [*6 * ["linux"], *2 * ["rw", "adv"], *shipped()])
+    """Many on Linux with its switches thrown at random, a tenth of all with huge pages, the others on all
+    designs that are shipped."""
+    seeds = range(block * BLOCK, (block + 1) * BLOCK)
+    agree(seeds, [*6 * ["linux"], *2 * ["rw", "adv"], *shipped()], huge=block % 10 == 9)
 
 
 def test_can_a_program_that_failed_be_pasted_and_run_again() -> None:

@@ -46,7 +46,7 @@ LLFREE: dict[str, Any] = {
 }
 
 
-def draw_variant(choose: Choose) -> tuple[dict[str, Any], dict[str, Any]]:
+def draw_variant(choose: Choose, *, huge: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
     """A Linux with some position of each switch: what is changed in its file and in its machine's."""
     for _ in range(4):
         changes: dict[str, Any] = {
@@ -57,15 +57,26 @@ def draw_variant(choose: Choose) -> tuple[dict[str, Any], dict[str, Any]]:
         machine: dict[str, Any] = {}
         if choose(("ipi", "ipi", "broadcast")) == "broadcast":
             changes["flush"] |= {"method": "broadcast", "broadcast_from": choose((1, 2, 4))}
-            machine = BROADCAST
+            machine = dict(BROADCAST)
         if changes["page_allocator"] == "llfree":
             changes |= LLFREE
+        if huge:
+            _draw_huge(choose, changes, machine)
         try:
             design("linux", changes)
         except ValidationError:  # what excludes each other
             continue
         return changes, machine
     return {}, {}
+
+
+def _draw_huge(choose: Choose, changes: dict[str, Any], machine: dict[str, Any]) -> None:
+    changes["huge_pages"] = {
+        "thp": choose(("never", "madvise", "always", "always")),
+        "use_zero_page": choose((True, False)),
+        "pool": choose((0, 1, 3)) if changes["page_allocator"] == "buddy" else 0,
+    }
+    machine["page_tables"] = {"levels": choose((4, 5))}
 
 
 @cache
@@ -116,4 +127,7 @@ def rules_of(kernel: object) -> Rules:
         memory=kernel.total_pages,
         max_map_count=kernel.spec.limits.max_map_count,
         madvises_itself=kernel.spec.switches.process_madvise != "remote",
+        levels=kernel.machine.spec.page_tables.levels,
+        pool=kernel.spec.huge_pages.pool,
+        huge=kernel.spec.huge_pages.thp != "never",
     )

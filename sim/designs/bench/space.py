@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from sim.engine import Steps
 from sim.errors import ModelError
 from sim.hardware import Cpu, Machine
 from sim.mm import (
-    LEVELS,
     PAGE_TABLE,
     PAGES_PER_ENTRY,
     READ_WRITE,
@@ -27,8 +26,12 @@ from sim.mm import (
     Shootdown,
     TrackedFlush,
     make_flush,
+    new_root,
     slot_of,
 )
+
+_FIRST_PAGE: Final = PAGES_PER_ENTRY[4]
+"""The lowest page that is mapped: 512 GiB above 0."""
 
 
 class BareSpace(AddressSpace):
@@ -50,12 +53,12 @@ class BareSpace(AddressSpace):
         self, machine: Machine, cpu: Cpu, spec: FlushSpec, frames: count[int], contexts: ContextTable
     ) -> None:
         super().__init__(machine)
-        self.root = PageTablePage(machine, LEVELS, 0, -1, cpu.socket, maker=cpu.id)
+        self.root = new_root(machine, cpu.socket, cpu.id)
         self.tlb = make_flush(machine, machine.line("tlb_gen", cpu.socket, owner=cpu.id), spec)
         self._tracked = TrackedFlush(machine)
         self._frames = frames
         self._contexts = contexts
-        self._next = PAGES_PER_ENTRY[LEVELS]
+        self._next = _FIRST_PAGE
 
     def activate(self, cpu: Cpu) -> None:
         self._contexts.activate(cpu, self.tlb)
@@ -68,11 +71,11 @@ class BareSpace(AddressSpace):
         return cpu.node
 
     def status(self, page: int) -> Rights | None:
-        return READ_WRITE if PAGES_PER_ENTRY[LEVELS] <= page < self._next else None
+        return READ_WRITE if _FIRST_PAGE <= page < self._next else None
 
     def mappings(self) -> Iterator[Mapped]:
-        if self._next > PAGES_PER_ENTRY[LEVELS]:
-            yield Mapped(PAGES_PER_ENTRY[LEVELS], self._next, READ_WRITE)
+        if self._next > _FIRST_PAGE:
+            yield Mapped(_FIRST_PAGE, self._next, READ_WRITE)
 
     def _mmap(self, cpu: Cpu, asked: Mmap) -> Steps[int]:
         if asked.at is not None:

@@ -12,7 +12,6 @@ from sim.designs.cortenmm.cursor import AdvProtocol, Cursor, Protocol, RwProtoco
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import (
-    LEVELS,
     PAGE_TABLE,
     SYSCALL,
     AddressSpace,
@@ -26,6 +25,7 @@ from sim.mm import (
     SynchronousFlush,
     Walk,
     marked,
+    new_root,
 )
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class CortenMm(AddressSpace):
         self.kernel = kernel
         self.cost = kernel.cost
         self.protocol: Protocol = AdvProtocol(self) if kernel.spec.protocol == "adv" else RwProtocol(self)
-        self.root = PageTablePage(kernel.machine, LEVELS, 0, -1, cpu.socket, maker=cpu.id)
+        self.root = new_root(kernel.machine, cpu.socket, cpu.id)
         self.root.lock = self.protocol.make_lock(self.root)
         self.va = kernel.new_va_allocator()
         cost = self.cost

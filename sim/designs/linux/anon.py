@@ -94,8 +94,8 @@ def _alone(mm: LinuxMm, cpu: Cpu, entry: Present) -> Steps[None]:
 
     A page that waits in an LRU batch has one reference more: this cpu's is drained to find out.
     """
-    if not entry.copy_on_write:
-        return
+    if not entry.copy_on_write or mm.pages.in_use.head(entry.frame) in mm.pages.in_use.orders:
+        return  # a part of a folio is never reused
     if mm.lru.is_waiting(cpu, entry.frame):
         yield from mm.lru.drain(cpu)
     if mm.pages.in_use.refcount[entry.frame] == 1:

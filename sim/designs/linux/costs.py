@@ -51,6 +51,12 @@ class Costs(Spec):
     """Maple tree: a store that writes slots and pivots of a leaf in place."""
     tree_split: Cost
     """Maple tree: the same for a store that splits or joins nodes, on top. Rb-tree: each rotation."""
+    tree_append: Cost
+    """Maple tree: store a VMA behind all others in a tree that has no readers, without splits."""
+    tree_copy: Cost
+    """Maple tree: a node's copy in a tree that is duplicated."""
+    tree_replace: Cost
+    """Maple tree: write one slot of a node in place."""
     vma_alloc: Cost
     """Allocate and fill a VMA."""
     vma_free: Cost
@@ -65,6 +71,10 @@ class Costs(Spec):
     """Make a page anonymous: its rmap and counters."""
     memcg_charge: Cost
     """Charge a page to a memory cgroup: find that, statistics; without the counters."""
+    huge_page: Cost
+    """The same of a huge page, on top: the descriptors of its 511 other pages."""
+    split_huge: Cost
+    """Fill a table with the 512 entries of a huge page and take over its rmap."""
     anon_vma: Cost
     """anon_vma_prepare for the first fault of a VMA."""
     anon_vma_link: Cost
@@ -79,6 +89,10 @@ class Costs(Spec):
     """Insert a VMA into the interval tree of its file, or remove it."""
     fork: Cost
     """copy_process, without the address space: a task, its stack, files and signals."""
+    percpu_area: Cost
+    """Take a per-cpu area from its allocator, or give it back, under pcpu_lock."""
+    percpu_cpu: Cost
+    """Zero or sum up the part of one cpu in such an area."""
     fork_page: Cost
     """Copy one PTE: write-protect, counters."""
     execve: Cost

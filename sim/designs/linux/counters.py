@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from sim.designs.linux.vma import Area, Vma
 
 _VM = ("total_vm", "data_vm", "exec_vm")
-_COUNTED = ("map_count", *_VM, "locked_vm", "pgtables_bytes", "anon_pages", "file_pages")
+_COUNTED = ("map_count", *_VM, "locked_vm", "pgtables_bytes", "anon_pages", "file_pages", "hugetlb_pages")
 
 
 class MmCounters:
     """*map_count* VMAs; *total_vm* pages in them, of which *data_vm* are the process's own to write,
     *exec_vm* may be executed but not written, and *locked_vm* stay in memory; *pgtables_bytes* of tables
-    below the root; *anon_pages* and *file_pages* present (rss_stat[MM_ANONPAGES], rss_stat[MM_SHMEMPAGES]);
+    below the root; *anon_pages* and *file_pages* present (rss_stat[MM_ANONPAGES], rss_stat[MM_SHMEMPAGES]),
+    and *hugetlb_pages* of the pool beside them (hugetlb_usage);
     *hiwater_vm* and *hiwater_rss*, what total_vm and the pages were at most when somebody looked.
 
     There are no stacks that grow. *anon_pages* and *file_pages* are right at any time; what *rss* knows of
@@ -48,6 +49,7 @@ class MmCounters:
         self.pgtables_bytes = 0
         self.anon_pages = 0
         self.file_pages = 0
+        self.hugetlb_pages = 0
         self.hiwater_vm = 0
         self.hiwater_rss = 0
 
@@ -141,10 +143,12 @@ class MmCounters:
 
     # -- the end state --------------------------------------------------------------------------------------
 
-    def recounted(self, vmas: Iterable[Vma], walk: Walk, of_files: Container[int]) -> Iterator[Kept]:
+    def recounted(
+        self, vmas: Iterable[Vma], walk: Walk, of_files: Container[int], of_pool: Container[int] = ()
+    ) -> Iterator[Kept]:
         """Each counter, and what counting the *vmas*, tables and entries again gives.
 
-        *of_files* are the frames with pages of files.
+        *of_files* are the frames with pages of files, *of_pool* those of the pool of huge pages.
         """
         again = dict.fromkeys(_COUNTED, 0)
         for vma in vmas:
@@ -152,9 +156,14 @@ class MmCounters:
             again["locked_vm"] += vma.pages if vma.locked else 0
             for name in _kinds(vma.area):
                 again[name] += vma.pages
-        again["pgtables_bytes"] = (len(walk.tables) - 1) * PAGE_BYTES
+        tables = sum(table.level < 4 for table in walk.tables)  # not the root, nor what is below one of five
+        huge = [entry for _, entry in walk.present if entry.level > 1]
+        deposited = sum(entry.frame not in of_pool for entry in huge)
+        again["pgtables_bytes"] = (tables + deposited) * PAGE_BYTES
         again["file_pages"] = sum(entry.frame in of_files for _, entry in walk.present)
-        again["anon_pages"] = sum(not entry.special for _, entry in walk.present) - again["file_pages"]
+        pages = sum(entry.pages for _, entry in walk.present if not entry.special)
+        again["hugetlb_pages"] = sum(entry.pages for entry in huge if entry.frame in of_pool)
+        again["anon_pages"] = pages - again["file_pages"] - again["hugetlb_pages"]
         for name in _COUNTED:
             yield Kept(name, getattr(self, name), again[name])
 

@@ -46,16 +46,22 @@ class Descriptors:
 
     def write(self, cpu: Cpu, frame: int, *, times: int = 1, activity: str = PAGE_CACHE) -> Steps[None]:
         """So many atomic operations on the descriptor of *frame*, one after the other."""
-        line = self._lines.setdefault(frame, cpu.id)
-        if line == cpu.id:
-            cpu.work(times * self._rmw, activity)
+        if self.write_own(cpu, frame, times=times, activity=activity):
             return
+        line = self._lines[frame]
         if isinstance(line, int):
             home = self._machine.spec.topology.socket_of_node(self._node_of(cpu, frame))
             line = self._machine.line(f"struct page of frame {frame}", home, owner=line)
             self._lines[frame] = line
         for _ in range(times):
             yield from line.write(cpu, activity)
+
+    def write_own(self, cpu: Cpu, frame: int, *, times: int, activity: str = PAGE_CACHE) -> bool:
+        """`write` where no other cpu has used *frame*; value: whether that is so."""
+        if self._lines.setdefault(frame, cpu.id) != cpu.id:
+            return False
+        cpu.work(times * self._rmw, activity)
+        return True
 
     def lock(self, cpu: Cpu, frame: int) -> Steps[None]:
         """folio_lock: whoever comes second sleeps; the lock is handed over (folio_wait_bit_common)."""

@@ -17,7 +17,7 @@ from sim.designs.linux.tables import free_pgtables
 from sim.designs.linux.zap import zap
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import SYSCALL, USER_PAGES, Exit
+from sim.mm import PAGES_PER_ENTRY, SYSCALL, USER_PAGES, Exit
 
 if TYPE_CHECKING:
     from sim.designs.linux.mm import LinuxMm
@@ -27,7 +27,16 @@ def exit_(mm: LinuxMm, cpu: Cpu, asked: Exit) -> Steps[None]:
     """do_exit of the last thread, as far as its memory."""
     cpu.work(mm._syscall, SYSCALL)
     cpu.work(mm.cost.exit, SYSCALL)
-    yield from exit_mmap(mm, cpu)
+    yield from mmput(mm, cpu)
+
+
+def mmput(mm: LinuxMm, cpu: Cpu) -> Steps[None]:
+    """One user less. With the last one go the memory (__mmput) and what the kernel has of it (__mmdrop)."""
+    yield from mm.lines["pgtables_bytes"].write(cpu, SYSCALL)  # mm_users lies beside it
+    mm.users -= 1
+    if not mm.users:
+        yield from exit_mmap(mm, cpu)
+        yield from mm.kernel.percpu.free(cpu)
 
 
 def exit_mmap(mm: LinuxMm, cpu: Cpu) -> Steps[None]:
@@ -44,7 +53,8 @@ def exit_mmap(mm: LinuxMm, cpu: Cpu) -> Steps[None]:
     for vma in vmas:
         yield from mm.unlink_anon_vmas(cpu, vma)
     yield from unlink_files(mm, cpu, vmas)
-    yield from free_pgtables(mm, cpu, 0, USER_PAGES, 0, USER_PAGES, gather)
+    ceiling = PAGES_PER_ENTRY[mm.root.level + 1]
+    yield from free_pgtables(mm, cpu, 0, USER_PAGES, 0, ceiling, gather)
     yield from tlb_finish_mmu(mm, cpu, gather)
     yield from mm.stat.account_unmapped(cpu, vmas)
     yield from mm.stat.add_vmas(cpu, -len(vmas))

@@ -8,12 +8,14 @@ from __future__ import annotations
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.anon import do_anonymous_page, do_present_page
 from sim.designs.linux.file_fault import do_fault
+from sim.designs.linux.huge_fault import handle_huge
+from sim.designs.linux.hugetlb import hugetlb_fault
 from sim.designs.linux.mm import LinuxMm
-from sim.designs.linux.tables import ensure_leaf_table
+from sim.designs.linux.tables import ensure_table
 from sim.designs.linux.vma import Vma, VmFlags
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import PAGE_TABLE, READ, WRITE, BusError, Errno, OutOfMemory, SegmentationFault, slot_of
+from sim.mm import PAGE_TABLE, READ, SLOTS, WRITE, BusError, Errno, OutOfMemory, SegmentationFault, slot_of
 
 
 def user_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
@@ -100,8 +102,11 @@ def fault_in(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, *, write: bo
     Value: `ENOMEM` where memory ends, and `EFAULT` where its file does.
     """
     try:
-        for page in range(start, end):
+        page = start
+        while page < end:
             yield from _handle(mm, cpu, vma, page, write, vma_locked=False)
+            huge = mm.huge_table(page) is not None
+            page += SLOTS - page % SLOTS if huge else 1
     except OutOfMemory:
         return Errno.ENOMEM
     except BusError:
@@ -120,7 +125,15 @@ def _handle(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, write: bool, *, vma_lock
     """handle_mm_fault -> handle_pte_fault. Value: False means try again under mmap_lock."""
     yield from mm.stat.rss.fault_begins(cpu)
     cpu.work(mm.cost.fault, PAGE_TABLE)
-    table = yield from ensure_leaf_table(mm, cpu, page)
+    if vma.hugetlb:
+        return (yield from hugetlb_fault(mm, cpu, vma, page, write, vma_locked=vma_locked))
+    if mm.thp != "never":
+        served = yield from handle_huge(mm, cpu, vma, page, write, vma_locked=vma_locked)
+        if served is not None:
+            return served
+    table = yield from ensure_table(mm, cpu, page, 1)
+    if table is None:  # a huge page, by somebody who was faster: the access is tried again
+        return True
     if table.get(slot_of(page, 1)) is None:
         first_touch = do_anonymous_page if vma.area.file is None else do_fault
         return (yield from first_touch(mm, cpu, vma, table, page, write, vma_locked=vma_locked))

@@ -1,4 +1,4 @@
-"""fork and exec (kernel/fork.c copy_process and dup_mmap, mm/memory.c copy_page_range, fs/exec.c; 6.13).
+"""fork, vfork, exec (kernel/fork.c copy_process and dup_mmap, mm/memory.c copy_page_range, fs/exec.c; 6.13).
 
 parent's mmap_lock  |------------------------------ write ------------------------------|
                      for each VMA: mark, copy, share its anon_vmas, copy its pages | flush
@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.committed import accounted_pages
-from sim.designs.linux.exit import exit_mmap
+from sim.designs.linux.exit import mmput
+from sim.designs.linux.huge_pmd import copy_huge_pmd
+from sim.designs.linux.hugetlb import copy_hugetlb
 from sim.designs.linux.modify import change_file_mappings, hold_file
 from sim.designs.linux.tables import ensure_leaf_table
 from sim.designs.linux.vma import VmFlags
@@ -32,6 +34,7 @@ from sim.mm import (
     OutOfMemory,
     PageTablePage,
     Present,
+    Vfork,
     slot_of,
 )
 
@@ -45,6 +48,7 @@ def fork(mm: LinuxMm, cpu: Cpu, asked: Fork) -> Steps[AddressSpace | Errno]:
     cpu.work(mm._syscall, SYSCALL)
     cpu.work(mm.cost.fork, SYSCALL)
     child = mm.kernel.new_process(cpu)
+    yield from mm.kernel.percpu.allocate(cpu)  # mm_init
     refused: Errno | None = None
     yield from mm.write_lock(cpu)
     yield from child.write_lock(cpu)
@@ -58,35 +62,51 @@ def fork(mm: LinuxMm, cpu: Cpu, asked: Fork) -> Steps[AddressSpace | Errno]:
     yield from mm.write_unlock(cpu)
     if refused is None:
         return child
-    yield from exit_mmap(child, cpu)
+    yield from mmput(child, cpu)
     return refused
 
 
+def vfork(mm: LinuxMm, cpu: Cpu, asked: Vfork) -> Steps[AddressSpace]:
+    """copy_process with CLONE_VM: nothing is copied, the process has one user more (copy_mm, mmget)."""
+    cpu.work(mm._syscall, SYSCALL)
+    cpu.work(mm.cost.fork, SYSCALL)
+    yield from mm.lines["pgtables_bytes"].write(cpu, SYSCALL)  # mm_users lies beside it
+    mm.users += 1
+    return mm
+
+
 def exec_(mm: LinuxMm, cpu: Cpu, asked: Exec) -> Steps[AddressSpace]:
-    """begin_new_exec, as far as its memory: a new address space, and the old one goes with all that is in it.
+    """begin_new_exec, as far as its memory: a new address space, and the old one goes with all that is in it,
+    unless others use it.
 
     The caller is the process's only thread. Value: the new space, which *cpu* has loaded.
     """
     cpu.work(mm._syscall, SYSCALL)
     cpu.work(mm.cost.execve, SYSCALL)
     fresh = mm.kernel.new_process(cpu)
+    yield from mm.kernel.percpu.allocate(cpu)
     yield from mm.kernel.contexts.switch(cpu, fresh.tlb)  # exec_mmap
-    yield from exit_mmap(mm, cpu)
+    yield from mmput(mm, cpu)
     return fresh
 
 
 def _dup_mmap(mm: LinuxMm, child: LinuxMm, cpu: Cpu) -> Steps[None]:
     """dup_mmap: the VMAs in turn, each with its pages. Raises `OutOfMemory`; *child* is whole up to there."""
+    tree = child.tree
+    store = tree.append
+    if mm.switches.fork_tree == "duplicate":
+        yield from tree.duplicate(cpu, mm.tree)
+        store = tree.replace
     for vma in list(mm.tree):
         yield from vma.lock.start_write(cpu)
         yield from vma.line.read(cpu, VMA_WORK)
         area = vma.area.with_flags(vma.area.flags & ~(VmFlags.LOCKED | VmFlags.LOCKONFAULT))
         copy = yield from child.new_vma(cpu, vma.start, vma.end, area, pgoff=vma.pgoff, like=vma)
+        copy.reservation = None  # hugetlb_dup_vma_private
         yield from hold_file(cpu, copy)
         yield from _fork_anon_vma(child, cpu, copy)
-        yield from child.tree.find_place(cpu, copy.start)
         yield from copy.lock.mark_attached(cpu)
-        yield from child.tree.insert(cpu, copy)
+        yield from store(cpu, copy)
         yield from child.stat.add_vmas(cpu, 1)
         yield from child.stat.vm_stat_account(cpu, area, copy.pages)
         yield from mm.kernel.committed.add(cpu, accounted_pages([copy]))
@@ -113,46 +133,53 @@ def _copy_pages(mm: LinuxMm, child: LinuxMm, cpu: Cpu, vma: Vma) -> Steps[None]:
         stop = min(vma.end, page - page % SLOTS + SLOTS)
         if source is not None:
             yield from _copy_table(mm, child, cpu, source, page, stop)
+        elif (huge := mm.huge_table(page)) is not None:
+            copy = copy_hugetlb if vma.hugetlb else copy_huge_pmd
+            yield from copy(mm, child, cpu, huge, page)
         page = stop
 
 
 def _copy_table(
     mm: LinuxMm, child: LinuxMm, cpu: Cpu, source: PageTablePage, page: int, stop: int
 ) -> Steps[None]:
+    """copy_pte_range: one owner more for each page; one that may be written is copied on a write from now on.
+
+    The child's table is nobody else's yet, and neither is the parent's where no other cpu can walk it: all
+    who change it wait for its lock. Stores to lines that nobody looks at are work like any other.
+    """
     target = yield from ensure_leaf_table(child, cpu, page)
     outer, inner = child.table_lock(target), mm.table_lock(source)
     yield from outer.acquire(cpu)
     yield from inner.acquire(cpu)
+    unseen = mm.kernel.contexts.alone(cpu, mm.tlb)
+    work, hit, first = mm.cost.fork_page, mm.machine.fabric.hit, slot_of(page, 1)
+    descriptors, in_use = mm.kernel.descriptors, mm.pages.in_use
     anon = files = 0
-    for each in range(page, stop):
-        slot = slot_of(each, 1)
+    for slot in range(first, first + stop - page):
         entry = source.get(slot)
-        if isinstance(entry, Present):
-            yield from _copy_entry(mm, child, cpu, source, target, slot, entry)
-            cached = entry.frame in mm.kernel.descriptors.of_files
-            anon, files = anon + (not entry.special and not cached), files + cached
+        if entry.__class__ is not Present:
+            continue
+        cpu.work(work, PAGE_TABLE)
+        if not entry.special:  # folio_get, folio_dup_anon_rmap_pte
+            folio = in_use.head(entry.frame)
+            if not descriptors.write_own(cpu, folio, times=2):
+                yield from descriptors.write(cpu, folio, times=2)
+            in_use.get(entry.frame)
+            cached = entry.frame in descriptors.of_files
+            anon, files = anon + (not cached), files + cached
+        if not entry.copy_on_write:  # ptep_set_wrprotect
+            line = source.line(slot)
+            if unseen and line.exclusive_to(cpu):
+                cpu.stall(hit, PAGE_TABLE)
+            else:
+                yield from line.store(cpu, PAGE_TABLE)
+            entry.copy_on_write = True
+        line = target.line(slot)
+        if line.exclusive_to(cpu):
+            cpu.stall(hit, PAGE_TABLE)
+        else:
+            yield from line.store(cpu, PAGE_TABLE)
+        target.set(slot, Present(entry.frame, entry.rights, copy_on_write=True, dirty=entry.dirty))
     yield from child.stat.add_rss_vec(cpu, anon=anon, files=files)
     yield from inner.release(cpu)
     yield from outer.release(cpu)
-
-
-def _copy_entry(
-    mm: LinuxMm,
-    child: LinuxMm,
-    cpu: Cpu,
-    source: PageTablePage,
-    target: PageTablePage,
-    slot: int,
-    entry: Present,
-) -> Steps[None]:
-    """copy_present_pte: one owner more; a page that may be written is copied on a write from now on."""
-    cpu.work(mm.cost.fork_page, PAGE_TABLE)
-    if not entry.special:
-        descriptors = mm.kernel.descriptors
-        yield from descriptors.write(cpu, entry.frame, times=2)  # folio_get, folio_dup_anon_rmap_pte
-        mm.pages.in_use.get(entry.frame)
-    if not entry.copy_on_write:
-        yield from source.line(slot).store(cpu, PAGE_TABLE)  # ptep_set_wrprotect
-        entry.copy_on_write = True
-    yield from target.line(slot).store(cpu, PAGE_TABLE)
-    target.set(slot, Present(entry.frame, entry.rights, copy_on_write=True, dirty=entry.dirty))

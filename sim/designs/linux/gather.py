@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import PAGE_TABLE, PageTablePage
+from sim.mm import PAGE_TABLE, SLOTS, PageTablePage
 
 if TYPE_CHECKING:
     from sim.designs.linux.mm import LinuxMm
@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 class Gather:
     """The pages [*low*, *high*) contain all entries that were cleared or changed since the last flush.
 
-    *frames* are those of cleared entries, *tables* those that were unlinked.
+    *frames* are those of cleared entries, *hugetlb* those that belong to the pool of huge pages, *tables*
+    those that were unlinked.
     """
 
-    __slots__ = ("_limit", "_mm", "frames", "high", "low", "tables", "whole")
+    __slots__ = ("_huge", "_limit", "_mm", "_small", "frames", "high", "hugetlb", "low", "tables", "whole")
 
     def __init__(self, mm: LinuxMm) -> None:
         self._mm = mm
@@ -35,19 +36,31 @@ class Gather:
         self._reset()
 
     def _reset(self) -> None:
-        self.low, self.high = 1 << 62, 0
+        self._begin_range()
         self.frames: list[int] = []
+        self.hugetlb: list[int] = []
         self.tables: list[PageTablePage] = []
+
+    def _begin_range(self) -> None:
+        self.low, self.high = 1 << 62, 0
+        self._small = self._huge = False  # cleared_ptes, cleared_pmds
 
     @property
     def full(self) -> bool:
         """Whether it has to be flushed before more is cleared."""
-        return len(self.frames) >= self._limit
+        return len(self.frames) + len(self.hugetlb) >= self._limit
 
     def changed(self, page: int) -> None:
         """tlb_flush_pte_range: the entry of *page* is not what TLBs may have."""
+        self._small = True
         self.low = min(self.low, page)
         self.high = max(self.high, page + 1)
+
+    def changed_huge(self, page: int) -> None:
+        """tlb_flush_pmd_range: the same of the entry of a huge page, which begins with *page*."""
+        self._huge = True
+        self.low = min(self.low, page)
+        self.high = max(self.high, page + SLOTS)
 
     def cleared(self, page: int, frame: int) -> None:
         """__tlb_remove_page: the entry of *page* is gone, and one reference of *frame* with it."""
@@ -56,25 +69,30 @@ class Gather:
 
     def unlinked(self, table: PageTablePage, page: int) -> None:
         """pte_free_tlb, pmd_free_tlb, pud_free_tlb: *table*, which *page* was looked up in."""
-        self.changed(page)
+        self.low = min(self.low, page)
+        self.high = max(self.high, page + 1)
         self.tables.append(table)
 
     def flush_tlbs(self, cpu: Cpu) -> Steps[None]:
-        """tlb_flush_mmu_tlbonly: flush what was cleared or changed."""
+        """tlb_flush_mmu_tlbonly: flush what was cleared or changed, 2 MiB at a time where all of it is huge
+        (tlb_get_unmap_shift)."""
         if self.high or self.whole:
-            pages = range(self.low, self.high) if self.high else range(0)
+            step = SLOTS if self._huge and not self._small else 1
+            pages = range(self.low, self.high, step) if self.high else range(0)
             freed_tables = bool(self.tables) or self.whole
-            self.low, self.high = 1 << 62, 0
+            self._begin_range()
             yield from self._mm.tlb.flush(cpu, pages, whole=self.whole, freed_tables=freed_tables)
 
     def flush(self, cpu: Cpu) -> Steps[None]:
         """tlb_flush_mmu: flush, then free what was collected."""
         mm = self._mm
         yield from self.flush_tlbs(cpu)
-        frames, tables = self.frames, self.tables
+        frames, hugetlb, tables = self.frames, self.hugetlb, self.tables
         self._reset()
         if frames:
             yield from mm.lru.release(cpu, frames)
+        if hugetlb:
+            yield from mm.kernel.hugetlb.put(cpu, hugetlb)
         for table in tables:
             yield from mm.kernel.charges.uncharge_kmem(cpu, table.frame)
             yield from mm.pages.free(cpu, table.frame)

@@ -9,10 +9,14 @@ from sim.designs.base import DesignSpec, Kernel
 from sim.designs.linux import committed
 from sim.designs.linux.committed import make_committed
 from sim.designs.linux.descriptors import Descriptors
+from sim.designs.linux.huge_fault import HugeZero
+from sim.designs.linux.huge_pmd import Deposits
+from sim.designs.linux.hugetlb import HugePool
 from sim.designs.linux.lru import Lru
 from sim.designs.linux.memcg import Charges, Memcg
 from sim.designs.linux.page_alloc import PageAllocator
 from sim.designs.linux.page_cache import PageCache
+from sim.designs.linux.percpu_areas import PercpuAreas
 from sim.designs.linux.rcu import TreeRcu
 from sim.designs.linux.slab import SlabCaches
 from sim.designs.linux.space import LinuxSpace
@@ -54,7 +58,10 @@ class LinuxKernel(Kernel):
         "committed",
         "contexts",
         "cost",
+        "deposits",
         "descriptors",
+        "huge_zero",
+        "hugetlb",
         "lru",
         "machine",
         "memcg",
@@ -62,6 +69,7 @@ class LinuxKernel(Kernel):
         "osq_nodes",
         "page_cache",
         "pages",
+        "percpu",
         "rcu",
         "scheduler",
         "slabs",
@@ -97,6 +105,18 @@ class LinuxKernel(Kernel):
         share = spec.limits.committed_share
         self.committed = make_committed(machine, self.nodes, self.total_pages, share)
         self.descriptors = Descriptors(machine, self.scheduler, self.pages.node)
+        self.percpu = PercpuAreas(machine, self.nodes, self.cost, spec.limits.percpu_areas)
+        self.deposits = Deposits()
+        self.huge_zero = HugeZero()
+        self.hugetlb = HugePool(
+            machine,
+            self.pages,
+            self.descriptors,
+            self.nodes,
+            self.osq_nodes,
+            self.scheduler,
+            spec.huge_pages.pool,
+        )
         self.memcg = Memcg(machine, spec.memcg)
         self.charges = Charges(spec.memcg, self.cost.memcg_charge)
         self.page_cache = PageCache(self)
@@ -148,10 +168,15 @@ class LinuxKernel(Kernel):
         yield from self.lru.references()
         yield from self.slabs.references()
         yield from self.page_cache.references()
+        yield from self.deposits.references()
+        yield from self.hugetlb.references()
+        if self.huge_zero.frame is not None:
+            yield Reference(self.huge_zero.frame, "the huge page of zeros")
 
     def verify(self, loaded: Mapping[AddressSpace, Sequence[Cpu]], held: Iterable[Reference] = ()) -> None:
         structures_agree(self.lru.contradictions())
         structures_agree(self.slabs.contradictions())
+        structures_agree(self.hugetlb.contradictions(vma for space in loaded for vma in _linux(space).tree))
         spaces = [_linux(space) for space in loaded]
         structures_agree(self.page_cache.contradictions(spaces))
         super().verify(loaded, held)

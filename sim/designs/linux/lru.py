@@ -16,7 +16,7 @@ from sim.quantities import PAGE_BYTES
 from sim.sync import QueuedSpinLock, QueueNodes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from sim.designs.linux.costs import Costs
     from sim.designs.linux.descriptors import Descriptors
@@ -108,7 +108,7 @@ class Lru:
         batch = self._batches[cpu.id]
         batch.append(frame)
         self._pages.in_use.get(frame)
-        if len(batch) >= self._batch:
+        if len(batch) >= self._batch or frame in self._pages.in_use.orders:  # a huge page waits for nobody
             yield from self._drain_new(cpu)
 
     def change_list(self, cpu: Cpu, frame: int, *, new: bool = False) -> Steps[None]:
@@ -116,9 +116,10 @@ class Lru:
         back, by a batch of the cpu as in `add`."""
         cpu.work(self._cost.lru_add, LRU)
         batch = self._mlocks[cpu.id]
+        frame = self._pages.in_use.head(frame)
         batch.append((frame, new))
         self._pages.in_use.get(frame)
-        if len(batch) >= self._batch:
+        if len(batch) >= self._batch or frame in self._pages.in_use.orders:
             yield from self._drain_mlocks(cpu)
 
     def is_waiting(self, cpu: Cpu, frame: int) -> bool:
@@ -139,7 +140,7 @@ class Lru:
         self._pages.in_use.get(frame)
         batch = self._lazyfrees[cpu.id]
         batch.append(frame)
-        if len(batch) >= self._batch:
+        if len(batch) >= self._batch or frame in self._pages.in_use.orders:
             yield from self._drain_lazyfrees(cpu)
 
     def _drain_lazyfrees(self, cpu: Cpu) -> Steps[None]:
@@ -174,11 +175,11 @@ class Lru:
     def _move(self, cpu: Cpu, batch: list[int]) -> Steps[None]:
         """folio_batch_move_lru, for pages that are on no list: to the one where they belong."""
         yield from self._section(cpu, batch)
-        free = []
+        free: dict[int, int] = {}
         for frame in batch:
-            last = yield from self._put(cpu, frame)
-            if last:
-                free.append(frame)
+            order = yield from self._put(cpu, frame)
+            if order is not None:
+                free[frame] = order
             else:
                 self._on_lru.add(frame)
         yield from self._free(cpu, free)
@@ -188,31 +189,35 @@ class Lru:
 
         A page that still waits in some cpu's batch is freed when that batch is drained.
         """
-        last_reference = []
-        for frame in frames:
-            last = yield from self._put(cpu, frame)
-            if last:
-                last_reference.append(frame)
+        last_reference: dict[int, int] = {}
+        for frame in map(self._pages.in_use.head, frames):
+            order = yield from self._put(cpu, frame)
+            if order is not None:
+                last_reference[frame] = order
         listed = [frame for frame in last_reference if frame in self._on_lru]
         yield from self._section(cpu, listed)
         self._on_lru.difference_update(listed)
         yield from self._free(cpu, last_reference)
 
-    def _free(self, cpu: Cpu, frames: list[int]) -> Steps[None]:
-        """free_unref_folios."""
-        yield from self._charges.uncharge(cpu, frames)
-        for frame in frames:
-            yield from self._pages.free_unref(cpu, frame)
+    def _free(self, cpu: Cpu, frames: Mapping[int, int]) -> Steps[None]:
+        """free_unref_folios, of *frames* with their orders."""
+        yield from self._charges.uncharge(cpu, [*frames])
+        for frame, order in frames.items():
+            yield from self._pages.free_unref(cpu, frame, order)
 
-    def _put(self, cpu: Cpu, frame: int) -> Steps[bool]:
-        """folio_put_testzero: where others may have used the page, its descriptor is fetched."""
+    def _put(self, cpu: Cpu, frame: int) -> Steps[int | None]:
+        """folio_put_testzero: where others may have used the page, its descriptor is fetched.
+
+        Value: the order of the block, if that was its last reference.
+        """
         if frame in self._descriptors:
             yield from self._descriptors.write(cpu, frame, activity=LRU)
-        last = self._pages.in_use.put(frame)
-        if last:
-            self._descriptors.forget(frame)
-            self._lazy.discard(frame)
-        return last
+        order = self._pages.in_use.orders.get(frame, 0)
+        if not self._pages.in_use.put(frame, order):
+            return None
+        self._descriptors.forget(frame)
+        self._lazy.discard(frame)
+        return order
 
     def _section(self, cpu: Cpu, frames: list[int]) -> Steps[None]:
         """Work on the lruvecs that *frames* belong to, one after the other, with interrupts off."""

@@ -26,6 +26,7 @@ from typing import Final, Literal, TypeAlias
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.fault import fault_in
 from sim.designs.linux.gather import Gather, tlb_finish_mmu, tlb_gather_mmu
+from sim.designs.linux.huge_pmd import free_huge_pmd
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.modify import modify
 from sim.designs.linux.vma import Vma, VmFlags
@@ -190,7 +191,13 @@ def _dontneed(
 def _dontneed_locked(
     mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, gather: Gather | None
 ) -> Steps[Errno | None]:
-    """zap_page_range_single."""
+    """zap_page_range_single. Of huge pages of the pool whole ones go (madvise_dontneed_free_valid_vma)."""
+    if vma.hugetlb:
+        if start % SLOTS:
+            return Errno.EINVAL
+        end -= end % SLOTS
+        if start == end:
+            return None
     if mm.switches.lru_drain_on_zap:
         yield from mm.lru.drain(cpu)
     own = gather or (yield from tlb_gather_mmu(mm, cpu))
@@ -205,7 +212,7 @@ def _free(
     mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, gather: Gather | None
 ) -> Steps[Errno | None]:
     """madvise_free_single_vma: the pages may be taken away, as long as nobody writes to them again."""
-    if vma.area.file is not None or vma.locked:
+    if vma.area.file is not None or vma.locked or vma.hugetlb:
         return Errno.EINVAL
     yield from mm.lru.drain(cpu)
     own = gather or (yield from tlb_gather_mmu(mm, cpu))
@@ -216,6 +223,8 @@ def _free(
         table = mm.leaf_table(page)
         if table is not None:
             yield from _free_ptes(mm, cpu, table, page, stop, own)
+        elif (huge := mm.huge_table(page)) is not None:
+            yield from free_huge_pmd(mm, cpu, huge, page, stop, own)
         page = stop
     if gather is None:
         yield from tlb_finish_mmu(mm, cpu, own)
@@ -233,6 +242,8 @@ def _free_ptes(
         entry = table.get(slot)
         if not isinstance(entry, Present) or entry.special:
             continue
+        if mm.pages.in_use.head(entry.frame) in mm.pages.in_use.orders:
+            continue  # a part of a folio that would have to be split
         cpu.work(mm.cost.lazyfree_page, PAGE_TABLE)
         if entry.accessed or entry.dirty:
             yield from table.line(slot).write(cpu, PAGE_TABLE)

@@ -88,15 +88,19 @@ class Memcg:
         if depth:
             self.counters.append(PageCounter(machine, "root cgroup"))
 
-    def try_charge(self, cpu: Cpu) -> Steps[None]:
-        """try_charge_memcg, of one page: from the stock of *cpu*, which is filled up where it is empty."""
+    def try_charge(self, cpu: Cpu, pages: int) -> Steps[None]:
+        """try_charge_memcg: from the stock of *cpu*; where it has not enough, a batch more from the counters.
+
+        What is left of the batch is added to the stock.
+        """
         if not self.counters:
             return
-        if not self._stock[cpu.id]:
+        if self._stock[cpu.id] < pages:
+            batch = max(self._batch, pages)
             for counter in self.counters:
-                yield from counter.charge(cpu, self._batch)
-            self._stock[cpu.id] += self._batch
-        self._stock[cpu.id] -= 1
+                yield from counter.charge(cpu, batch)
+            self._stock[cpu.id] += batch
+        self._stock[cpu.id] -= pages
 
     def uncharge(self, cpu: Cpu, pages: int) -> Steps[None]:
         """memcg_uncharge: from the counters, past the stock."""
@@ -127,25 +131,25 @@ class Charges:
         self._off = spec.levels == "none"
         self._batch = spec.uncharge_batch
         self._cost = cost
-        self._of: dict[int, Memcg] = {}
+        self._of: dict[int, tuple[Memcg, int]] = {}
 
-    def charge(self, cpu: Cpu, frame: int, memcg: Memcg) -> Steps[None]:
-        """mem_cgroup_charge: *frame* is a page of a process in *memcg*, or of the page cache."""
+    def charge(self, cpu: Cpu, frame: int, memcg: Memcg, pages: int = 1) -> Steps[None]:
+        """mem_cgroup_charge: *frame* is a folio of a process in *memcg*, or of the page cache."""
         if self._off:
             return
         cpu.work(self._cost, PAGE_TABLE)
-        yield from self.charge_kmem(cpu, frame, memcg)
+        yield from self.charge_kmem(cpu, frame, memcg, pages)
 
-    def charge_kmem(self, cpu: Cpu, frame: int, memcg: Memcg) -> Steps[None]:
+    def charge_kmem(self, cpu: Cpu, frame: int, memcg: Memcg, pages: int = 1) -> Steps[None]:
         """__memcg_kmem_charge_page: of the kernel's, for such a process. Its work is the caller's."""
         if memcg.counters:
-            yield from memcg.try_charge(cpu)
-            self._of[frame] = memcg
+            yield from memcg.try_charge(cpu, pages)
+            self._of[frame] = memcg, pages
 
     def charge_at_once(self, frames: Iterable[int], memcg: Memcg) -> None:
         """Before anything is measured, in no time."""
         if memcg.counters:
-            pages = dict.fromkeys(frames, memcg)
+            pages = dict.fromkeys(frames, (memcg, 1))
             self._of.update(pages)
             for counter in memcg.counters:
                 counter.charge_at_once(len(pages))
@@ -157,15 +161,15 @@ class Charges:
         for first in range(0, len(frames), self._batch):
             pages: dict[Memcg, int] = {}
             for frame in frames[first : first + self._batch]:
-                memcg = self._of.pop(frame, None)
+                memcg, number = self._of.pop(frame, (None, 0))
                 if memcg is not None:
-                    pages[memcg] = pages.get(memcg, 0) + 1
+                    pages[memcg] = pages.get(memcg, 0) + number
             for memcg, number in pages.items():
                 yield from memcg.uncharge(cpu, number)
 
     def uncharge_kmem(self, cpu: Cpu, frame: int) -> Steps[None]:
         """__memcg_kmem_uncharge_page."""
-        memcg = self._of.pop(frame, None)
+        memcg, _ = self._of.pop(frame, (None, 0))
         if memcg is not None:
             yield from memcg.refill_stock(cpu)
 
@@ -175,7 +179,7 @@ class Charges:
             if frame not in in_use:
                 yield f"frame {frame} is charged and free"
         for memcg in memcgs:
-            charged = sum(each is memcg for each in self._of.values()) + memcg.stocked
+            charged = sum(pages for each, pages in self._of.values() if each is memcg) + memcg.stocked
             for counter in memcg.counters:
                 if counter.usage != charged:
                     yield f"a cgroup's counter says {counter.usage} pages, and {charged} are charged"

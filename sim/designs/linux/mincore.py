@@ -8,6 +8,7 @@ One VMA at a time, and no more pages of it than there are bytes in a page: so mu
 from __future__ import annotations
 
 from sim.designs.linux.activities import VMA_WORK
+from sim.designs.linux.huge_pmd import huge_entry
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.page_cache import inode_of
 from sim.designs.linux.vma import Vma
@@ -70,6 +71,13 @@ def _do_mincore(mm: LinuxMm, cpu: Cpu, at: int, pages: int) -> Steps[list[bool] 
 def _look(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int) -> Steps[list[bool]]:
     """mincore_pte_range: the entries of a level-1 table, under its lock; without one there are none."""
     table = mm.leaf_table(start)
+    if table is None and (huge := mm.huge_table(start)) is not None:
+        yield from mm.table_lock(huge).acquire(cpu)
+        there = huge_entry(huge, start) is not None
+        yield from mm.table_lock(huge).release(cpu)
+        if there:
+            return [True] * (end - start)
+        table = mm.leaf_table(start)
     found = [False] * (end - start)
     lock = None if table is None else mm.table_lock(table)
     if lock is not None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.fault import populate
+from sim.designs.linux.huge_pmd import lock_huge_pmd
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.modify import modify
 from sim.designs.linux.vma import Vma, VmFlags
@@ -68,7 +69,7 @@ def _fixup(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, flags: VmFlags
     yield from vma.line.read(cpu, VMA_WORK)
     before = vma.locked
     area = vma.area.with_flags(vma.area.flags & ~LOCKED_MASK | flags)
-    if area == vma.area:
+    if area == vma.area or vma.hugetlb:  # which stays in memory anyway
         return None
     part = yield from modify(mm, cpu, vma, start, end, area)
     if isinstance(part, Errno):
@@ -91,12 +92,16 @@ def _change_lists(mm: LinuxMm, cpu: Cpu, start: int, end: int) -> Steps[None]:
         stop = min(end, page - page % SLOTS + SLOTS)
         table = mm.leaf_table(page)
         if table is not None:
-            lock = mm.table_lock(table)
+            lock, folio = mm.table_lock(table), -1
             yield from lock.acquire(cpu)
             for each in range(page, stop):
                 entry = table.get(slot_of(each, 1))
                 if isinstance(entry, Present) and not entry.special:
                     cpu.work(mm.cost.mlock_page, PAGE_TABLE)
-                    yield from mm.lru.change_list(cpu, entry.frame)
+                    before, folio = folio, mm.pages.in_use.head(entry.frame)
+                    if folio != before:
+                        yield from mm.lru.change_list(cpu, folio)
             yield from lock.release(cpu)
+        elif (huge := mm.huge_table(page)) is not None:
+            yield from lock_huge_pmd(mm, cpu, huge, page)
         page = stop

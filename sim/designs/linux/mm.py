@@ -19,17 +19,19 @@ from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu
 from sim.mm import (
     FAULT_ENTRY,
-    LEVELS,
     LOCK_PAGE_TABLE,
+    SLOTS,
     USER_PAGES,
     AddressSpace,
     Kept,
     Mapped,
     OutOfMemory,
     PageTablePage,
+    Present,
     Rights,
     Walk,
     make_flush,
+    new_root,
     slot_of,
 )
 from sim.sync import QueuedSpinLock, RwSem, XaddRwSem
@@ -42,6 +44,9 @@ if TYPE_CHECKING:
     from sim.designs.linux.slab import SlabObject
 
 LOCK_MMAP = "lock: mmap_lock"
+
+PAGES_AT_ONCE: Final = 64
+"""Pages of a huge one that are zeroed as one event: a core needs 20 us or so for 256 KiB, and memory 3 us."""
 
 START_BRK: Final = USER_PAGES // 3 * 2
 """First page of the heap: ELF_ET_DYN_BASE, where it begins for a program that brings no data of its own
@@ -63,6 +68,7 @@ class LinuxMm(AddressSpace):
         "kernel",
         "lines",
         "lru",
+        "may_be_huge",
         "memcg",
         "mmap_lock",
         "page_table_lock",
@@ -70,8 +76,10 @@ class LinuxMm(AddressSpace):
         "start_brk",
         "stat",
         "switches",
+        "thp",
         "tlb",
         "tree",
+        "users",
         "vma_locks",
     )
 
@@ -84,6 +92,8 @@ class LinuxMm(AddressSpace):
         machine = kernel.machine
         self.cost = kernel.cost
         self.switches = kernel.spec.switches
+        self.thp = kernel.spec.huge_pages.thp
+        self.may_be_huge = self.thp != "never" or kernel.spec.huge_pages.pool > 0
 
         def line(name: str) -> CacheLine:
             return machine.line(f"mm.{name}", cpu.socket, owner=cpu.id)
@@ -109,10 +119,11 @@ class LinuxMm(AddressSpace):
             kernel.nodes, lines["page_table_lock"], LOCK_PAGE_TABLE, "page_table_lock"
         )
         self.gathers = 0  # mm->tlb_flush_pending
+        self.users = 1  # mm->mm_users, less those who look at it for a moment
         index = IndexSite(machine, self.cost, lines["mm_mt"], kernel.rcu, kernel.slabs)
         self.tree = VMA_INDEXES[kernel.spec.vma_index](index, cpu)
         self.tlb = make_flush(machine, lines["context.tlb_gen"], kernel.spec.flush, mask=lines["mm_cpumask"])
-        self.root = PageTablePage(machine, LEVELS, 0, -1, cpu.socket, maker=cpu.id)
+        self.root = new_root(machine, cpu.socket, cpu.id)
 
     def activate(self, cpu: Cpu) -> None:
         self.kernel.contexts.activate(cpu, self.tlb)
@@ -134,7 +145,8 @@ class LinuxMm(AddressSpace):
             yield Mapped(vma.start, vma.end, vma.rights, shared=vma.area.shared)
 
     def counters(self, walk: Walk) -> Iterator[Kept]:
-        return self.stat.recounted(self.tree, walk, self.kernel.descriptors.of_files)
+        hugetlb = self.kernel.hugetlb.frames
+        return self.stat.recounted(self.tree, walk, self.kernel.descriptors.of_files, hugetlb)
 
     def contradictions(self, walk: Walk, mappings: Sequence[Mapped]) -> Iterator[str]:
         """The index holds the VMAs, none of them has left it, and those with pages have an anon_vma."""
@@ -149,6 +161,12 @@ class LinuxMm(AddressSpace):
         cached = self.kernel.descriptors.of_files
         pages = iter([p for p, entry in walk.present if not entry.special and entry.frame not in cached])
         page = next(pages, None)
+        for table in walk.tables:
+            if table.level == 2:
+                entries = [entry for entry in table.entries.values() if isinstance(entry, Present)]
+                huge = sum(entry.frame not in self.kernel.hugetlb.frames for entry in entries)
+                if huge != self.kernel.deposits.count(table):
+                    yield f"{table!r} has {huge} huge pages and {self.kernel.deposits.count(table)} tables"
         for vma in self.tree:
             if page is not None and page < vma.end and vma.anon_vma is None:
                 yield f"{vma} has page {page:#x} and no anon_vma"
@@ -311,6 +329,21 @@ class LinuxMm(AddressSpace):
         cpu.probe.frame_filled(cpu, frame, None)
         return frame
 
+    def clear_huge_page(self, cpu: Cpu, frame: int) -> Steps[None]:
+        """folio_zero_user: the 512 frames from *frame* on are zeros."""
+        node = self.pages.node(cpu, frame)
+        yield from self.machine.memory.clear_huge_page(cpu, node, at_once=PAGES_AT_ONCE)
+        for each in range(frame, frame + SLOTS):
+            cpu.probe.frame_filled(cpu, each, None)
+
+    def copy_huge_page(self, cpu: Cpu, frame: int, source: int) -> Steps[None]:
+        """copy_user_large_folio: the 512 frames from *frame* on have what is in those from *source* on."""
+        node, there = self.pages.node(cpu, frame), self.pages.node(cpu, source)
+        for _ in range(SLOTS // PAGES_AT_ONCE):
+            yield from self.machine.memory.copy_page(cpu, node, source=there, pages=PAGES_AT_ONCE)
+        for each in range(SLOTS):
+            cpu.probe.frame_filled(cpu, frame + each, source + each)
+
     def new_copy(self, cpu: Cpu, source: int) -> Steps[int]:
         """A page with what is in frame *source*; value: its frame. Raises `OutOfMemory`."""
         frame = yield from self.pages.allocate(cpu)
@@ -323,14 +356,14 @@ class LinuxMm(AddressSpace):
         yield from self.machine.memory.copy_page(cpu, node, source=self.pages.node(cpu, source))
         cpu.probe.frame_filled(cpu, frame, source)
 
-    def charge(self, cpu: Cpu, frame: int) -> Steps[None]:
-        """The page in *frame* is the process's."""
-        return self.kernel.charges.charge(cpu, frame, self.memcg)
+    def charge(self, cpu: Cpu, frame: int, order: int = 0) -> Steps[None]:
+        """The folio in *frame* is the process's."""
+        return self.kernel.charges.charge(cpu, frame, self.memcg, 1 << order)
 
-    def give_back(self, cpu: Cpu, frame: int) -> Steps[None]:
-        """The page in *frame* was charged for nothing."""
+    def give_back(self, cpu: Cpu, frame: int, order: int = 0) -> Steps[None]:
+        """The folio in *frame* was charged for nothing."""
         yield from self.kernel.charges.uncharge(cpu, [frame])
-        yield from self.pages.free(cpu, frame)
+        yield from self.pages.free(cpu, frame, order)
 
     # -- page tables ----------------------------------------------------------------------------------------
 
@@ -343,6 +376,15 @@ class LinuxMm(AddressSpace):
         table: PageTablePage | None = self.root
         while table is not None and table.level > level:
             table = table.child(slot_of(page, table.level))
+        return table
+
+    def huge_table(self, page: int) -> PageTablePage | None:
+        """The level-2 table of *page* whose entry for it maps a huge page, if it does (pmd_trans_huge)."""
+        if not self.may_be_huge:
+            return None
+        table = self.table_at(page, 2)
+        if table is None or table.get(slot_of(page, 2)).__class__ is not Present:
+            return None
         return table
 
     def table_lock(self, table: PageTablePage) -> QueuedSpinLock:

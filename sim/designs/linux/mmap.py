@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.committed import accounted
 from sim.designs.linux.fault import populate
@@ -9,10 +11,20 @@ from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.modify import link_new, merge_new_range, read_around
 from sim.designs.linux.munmap import unmap_locked
 from sim.designs.linux.page_cache import Inode
-from sim.designs.linux.vma import Area, VmFlags
+from sim.designs.linux.vma import Area, Reservation, Vma, VmFlags
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import SLOTS, SYSCALL, Errno, Mmap, MmapFile, MmapShared, OutOfMemory, beyond_user_memory
+from sim.mm import (
+    SLOTS,
+    SYSCALL,
+    Errno,
+    Mmap,
+    MmapFile,
+    MmapHuge,
+    MmapShared,
+    OutOfMemory,
+    beyond_user_memory,
+)
 
 HIGHEST_PAGE = (1 << 35) - 256
 """First page above the mmap area of a 47-bit address space: the search for gaps goes down from here."""
@@ -20,11 +32,13 @@ FIRST_PAGE = 16
 """The lowest page that may be mapped without asking for it (64 KiB, mmap_min_addr)."""
 
 
-Asked = Mmap | MmapShared | MmapFile
+Asked = Mmap | MmapShared | MmapFile | MmapHuge
 
 
 def mmap(mm: LinuxMm, cpu: Cpu, asked: Asked) -> Steps[int | Errno]:
     """mmap(2), of whatever kind of memory. Value: the first page."""
+    if isinstance(asked, MmapHuge):
+        asked = replace(asked, pages=-(-asked.pages // SLOTS) * SLOTS)
     pages = asked.pages
     cpu.work(mm._syscall, SYSCALL)
     if pages <= 0 or (isinstance(asked, MmapFile) and asked.offset < 0):
@@ -32,24 +46,31 @@ def mmap(mm: LinuxMm, cpu: Cpu, asked: Asked) -> Steps[int | Errno]:
     cpu.work(mm.cost.mmap_enter, SYSCALL)
     yield from mm.write_lock(cpu)
     start = yield from _place(mm, cpu, asked)
+    reservation: Reservation | Errno | None = None
+    if isinstance(asked, MmapHuge) and not isinstance(start, Errno):
+        reservation = yield from mm.kernel.hugetlb.reserve(cpu, start, pages)
+        if isinstance(reservation, Errno):
+            start = reservation
     if not isinstance(start, Errno):
         cpu.work(mm.cost.mmap_region, VMA_WORK)
         area, pgoff = _area(mm, cpu, asked, start)
         yield from mm.stat.may_expand_vm(cpu, area)
-        accounted = VmFlags.ACCOUNT in area.flags
-        if accounted:
+        is_accounted = VmFlags.ACCOUNT in area.flags
+        if is_accounted:
             yield from mm.kernel.committed.add(cpu, pages)
         elif isinstance(asked, MmapShared) and asked.reserve:
             yield from _unnamed_memory(area).reserve(cpu)
-        refused = yield from _map_region(mm, cpu, start, start + pages, area, pgoff)
-        if refused is None:
-            yield from mm.stat.vm_stat_account(cpu, area, pages)
-        else:
-            start = refused
-            if accounted:
+        mapped = yield from _map_region(mm, cpu, start, start + pages, area, pgoff)
+        if isinstance(reservation, Reservation):
+            yield from mm.kernel.hugetlb.hand_over(cpu, reservation, mapped)
+        if isinstance(mapped, Errno):
+            start = mapped
+            if is_accounted:
                 yield from mm.kernel.committed.add(cpu, -pages)
             elif isinstance(asked, MmapShared):
                 yield from _unnamed_memory(area).unreserve(cpu)
+        else:
+            yield from mm.stat.vm_stat_account(cpu, area, pages)
     yield from mm.write_unlock(cpu)
     if asked.populate and not isinstance(start, Errno):
         yield from populate(mm, cpu, start, pages)
@@ -60,6 +81,8 @@ def _area(mm: LinuxMm, cpu: Cpu, asked: Asked, start: int) -> tuple[Area, int]:
     """What is mapped, and the offset of its first page. Shared anonymous memory is a file without a name."""
     if isinstance(asked, Mmap):
         return accounted(Area(asked.rights), reserve=asked.reserve), start
+    if isinstance(asked, MmapHuge):
+        return Area(asked.rights, flags=VmFlags.HUGETLB), start
     if isinstance(asked, MmapFile):
         area = Area(asked.rights, asked.file, asked.shared)
         return accounted(area, reserve=asked.reserve), asked.offset
@@ -79,6 +102,11 @@ def _place(mm: LinuxMm, cpu: Cpu, asked: Asked) -> Steps[int | Errno]:
     count = yield from mm.stat.read_map_count(cpu)
     if count > limits.max_map_count or pages > mm.kernel.total_pages:  # __vm_enough_memory
         return Errno.ENOMEM
+    if isinstance(asked, MmapHuge):
+        if asked.at is None:
+            return (yield from _aligned_area(mm, cpu, pages))
+        if asked.at % SLOTS:
+            return Errno.EINVAL
     if asked.at is None:
         return (yield from unmapped_area(mm, cpu, pages, anonymous=isinstance(asked, Mmap)))
     if beyond_user_memory(asked.at, pages):
@@ -111,6 +139,12 @@ def unmapped_area(mm: LinuxMm, cpu: Cpu, pages: int, *, anonymous: bool) -> Step
     return Errno.ENOMEM if found is None else found
 
 
+def _aligned_area(mm: LinuxMm, cpu: Cpu, pages: int) -> Steps[int | Errno]:
+    """hugetlb_get_unmapped_area: the highest place that begins at a multiple of 2 MiB."""
+    room = yield from _topdown(mm, cpu, pages + SLOTS - 1)
+    return Errno.ENOMEM if room is None else room + SLOTS - 1 - (room + SLOTS - 1) % SLOTS
+
+
 def _topdown(mm: LinuxMm, cpu: Cpu, pages: int) -> Steps[int | None]:
     """unmapped_area_topdown. Stacks keep a gap: so the VMAs on both sides are looked at."""
     found = yield from mm.tree.empty_area_rev(cpu, pages, FIRST_PAGE, HIGHEST_PAGE)
@@ -119,16 +153,19 @@ def _topdown(mm: LinuxMm, cpu: Cpu, pages: int) -> Steps[int | None]:
     return found
 
 
-def _map_region(mm: LinuxMm, cpu: Cpu, start: int, end: int, area: Area, pgoff: int) -> Steps[Errno | None]:
-    """vma_merge_new_range, or a new VMA (__mmap_new_vma), which is refused where there is no page for it."""
+def _map_region(mm: LinuxMm, cpu: Cpu, start: int, end: int, area: Area, pgoff: int) -> Steps[Vma | Errno]:
+    """vma_merge_new_range, or a new VMA (__mmap_new_vma), which is refused where there is no page for it.
+
+    Value: the VMA that has it.
+    """
     yield from mm.tree.find_place(cpu, start)
     yield from read_around(mm, cpu, start)
     before, after = mm.tree.neighbours(start, end)
     merged = yield from merge_new_range(mm, cpu, start, end, area, before, after, pgoff=pgoff)
     if merged is None:
         try:
-            vma = yield from mm.new_vma(cpu, start, end, area, pgoff=pgoff)
-            yield from link_new(mm, cpu, vma)
+            merged = yield from mm.new_vma(cpu, start, end, area, pgoff=pgoff)
+            yield from link_new(mm, cpu, merged)
         except OutOfMemory:
             return Errno.ENOMEM
-    return None
+    return merged

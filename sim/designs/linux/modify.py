@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sim.designs.linux.activities import VMA_WORK
+from sim.designs.linux.huge_pmd import adjust_trans_huge
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.page_cache import inode_of
 from sim.designs.linux.vma import AnonVma, Area, Vma, may_share
@@ -28,6 +29,7 @@ def split(mm: LinuxMm, cpu: Cpu, vma: Vma, at: int) -> Steps[Vma]:
     yield from upper.lock.start_write(cpu)
     try:
         yield from mm.anon_vma_clone(cpu, upper)
+        yield from adjust_trans_huge(mm, cpu, at)
         yield from vma.line.store(cpu, VMA_WORK)
         yield from upper.lock.mark_attached(cpu)
         yield from mm.tree.split(cpu, vma, upper)
@@ -64,6 +66,8 @@ def modify(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, area: Area) ->
         may = yield from mm.may_split(cpu)
         if not may:
             return Errno.ENOMEM
+        if not vma.may_split(start):
+            return Errno.EINVAL
         try:
             vma = yield from split(mm, cpu, vma, start)
         except OutOfMemory:
@@ -72,6 +76,8 @@ def modify(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, area: Area) ->
         may = yield from mm.may_split(cpu)
         if not may:
             return Errno.ENOMEM
+        if not vma.may_split(end):
+            return Errno.EINVAL
         try:
             yield from split(mm, cpu, vma, end)
         except OutOfMemory:
@@ -102,6 +108,7 @@ def _join(
         yield from mm.tree.extend(cpu, keep, low, high, *gone)
     else:
         yield from vma.line.store(cpu, VMA_WORK)
+        yield from adjust_trans_huge(mm, cpu, end if keep is left else start)
         lower, upper, at = (keep, vma, end) if keep is left else (vma, keep, start)
         yield from mm.tree.move_boundary(cpu, lower, upper, at)
     yield from change_file_mappings(mm, cpu, keep, gone=gone)

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sim.designs.linux.huge_pmd import move_huge_pmd, split_huge_pmd
 from sim.designs.linux.page_cache import inode_of
-from sim.designs.linux.tables import ensure_table
+from sim.designs.linux.tables import ensure_leaf_table, ensure_table
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import PAGE_TABLE, PAGES_PER_ENTRY, SLOTS, OutOfMemory, Present, slot_of
@@ -65,16 +66,22 @@ def _move(mm: LinuxMm, cpu: Cpu, vma: Vma, old: int, new: int, end: int, *, rmap
     for level in (PUD, PMD):
         extent = _extent(old, new, end, PAGES_PER_ENTRY[level])
         source = mm.table_at(old, level)
-        if source is None or source.child(slot_of(old, level)) is None:
+        if source is None or source.get(slot_of(old, level)) is None:
             return extent
         target = yield from ensure_table(mm, cpu, new, level)
-        free = target.child(slot_of(new, level)) is None
-        if extent == PAGES_PER_ENTRY[level] and free:
+        assert target is not None
+        whole = extent == PAGES_PER_ENTRY[level] and target.get(slot_of(new, level)) is None
+        if source.child(slot_of(old, level)) is None:
+            if whole:
+                yield from _move_huge(mm, cpu, vma, source, old, target, new, rmap_locks=rmap_locks)
+                return extent
+            yield from split_huge_pmd(mm, cpu, source, old)
+        elif whole:
             yield from _move_table(mm, cpu, vma, source, old, target, new)
             return extent
     leaf = mm.leaf_table(old)
     assert leaf is not None
-    target = yield from ensure_table(mm, cpu, new, 1)
+    target = yield from ensure_leaf_table(mm, cpu, new)
     if rmap_locks:
         yield from _lock_rmap(cpu, vma)
     yield from _move_ptes(mm, cpu, leaf, old, target, new, extent)
@@ -108,6 +115,28 @@ def _move_table(
     yield from mm.tlb.flush(cpu, range(old, old + PAGES_PER_ENTRY[level]))
     yield from _release(cpu, locks)
     yield from _unlock_rmap(cpu, vma)
+
+
+def _move_huge(
+    mm: LinuxMm,
+    cpu: Cpu,
+    vma: Vma,
+    source: PageTablePage,
+    old: int,
+    target: PageTablePage,
+    new: int,
+    *,
+    rmap_locks: bool,
+) -> Steps[None]:
+    """move_pgt_entry of a huge page."""
+    if rmap_locks:
+        yield from _lock_rmap(cpu, vma)
+    locks = [mm.table_lock(source), mm.table_lock(target)]
+    yield from _acquire(cpu, locks)
+    yield from move_huge_pmd(mm, cpu, source, old, target, new)
+    yield from _release(cpu, locks)
+    if rmap_locks:
+        yield from _unlock_rmap(cpu, vma)
 
 
 def _move_ptes(

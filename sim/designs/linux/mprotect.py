@@ -13,6 +13,7 @@ from __future__ import annotations
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.committed import accounted
 from sim.designs.linux.gather import Gather, tlb_finish_mmu, tlb_gather_mmu
+from sim.designs.linux.huge_pmd import change_huge_pmd
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.modify import modify
 from sim.designs.linux.vma import Area, Vma, VmFlags
@@ -31,6 +32,9 @@ from sim.mm import (
     beyond_user_memory,
     slot_of,
 )
+
+NOT_ACCOUNTED = VmFlags.ACCOUNT | VmFlags.NORESERVE | VmFlags.HUGETLB
+"""What does not become accounted: it is already, or never will be."""
 
 
 def mprotect(mm: LinuxMm, cpu: Cpu, asked: Mprotect) -> Steps[Errno | None]:
@@ -93,7 +97,7 @@ def _fixup(
 
 def _account(mm: LinuxMm, cpu: Cpu, vma: Vma, pages: int, after: Area) -> Steps[Area]:
     """Private memory that could not be written and can be now is accounted. Value: *after*, with that."""
-    if vma.rights & WRITE or after.shared or after.flags & (VmFlags.ACCOUNT | VmFlags.NORESERVE):
+    if vma.rights & WRITE or after.shared or after.flags & NOT_ACCOUNTED:
         return after
     yield from mm.kernel.committed.add(cpu, pages)
     return accounted(after)
@@ -111,7 +115,9 @@ def _change_protection(
         stop = min(end, page - page % SLOTS + SLOTS)
         table = mm.leaf_table(page)
         if table is None:
-            page = stop
+            huge = mm.huge_table(page)
+            if huge is None or (yield from change_huge_pmd(mm, cpu, huge, page, stop, rights, gather)):
+                page = stop
             continue
         lock = mm.table_lock(table)
         yield from lock.acquire(cpu)

@@ -82,11 +82,15 @@ def _gather(mm: LinuxMm, cpu: Cpu, start: int, end: int) -> Steps[list[Vma] | Er
                 may = yield from mm.may_split(cpu)
                 if not may:
                     return Errno.ENOMEM
+            if not vmas[0].may_split(start):
+                return Errno.EINVAL
             vmas[0] = yield from split(mm, cpu, vmas[0], start)
         before, _ = mm.tree.around(vmas[0].start)
         if before is not None:
             yield from before.line.read(cpu, VMA_WORK)  # where free_pgtables may begin
         if vmas[-1].end > end:
+            if not vmas[-1].may_split(end):
+                return Errno.EINVAL
             yield from split(mm, cpu, vmas[-1], end)
     except OutOfMemory:
         return Errno.ENOMEM
@@ -140,7 +144,9 @@ def unlink_files(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> Steps[None]:
 
 
 def remove_vma(mm: LinuxMm, cpu: Cpu, vma: Vma) -> Steps[None]:
-    """Put its file and free it."""
+    """Put its file, give up what it has reserved, and free it."""
+    if vma.reservation is not None:
+        yield from mm.kernel.hugetlb.close(cpu, vma)
     if vma.area.file is not None:
         inode = inode_of(vma)
         yield from inode.count_users(cpu)  # fput

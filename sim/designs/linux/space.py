@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from sim.designs.linux.brk import brk
 from sim.designs.linux.exit import exit_
 from sim.designs.linux.fault import user_fault
-from sim.designs.linux.fork import exec_, fork
+from sim.designs.linux.fork import exec_, fork, vfork
 from sim.designs.linux.madvise import madvise, process_madvise
 from sim.designs.linux.maps import read_maps
 from sim.designs.linux.mincore import mincore
@@ -31,6 +31,7 @@ from sim.mm import (
     Mlock,
     Mmap,
     MmapFile,
+    MmapHuge,
     MmapShared,
     Mprotect,
     Mremap,
@@ -41,6 +42,7 @@ from sim.mm import (
     ProcessMadvise,
     ReadMaps,
     Touch,
+    Vfork,
 )
 
 
@@ -53,6 +55,7 @@ class LinuxSpace(LinuxMm):
         Mmap: mmap,
         MmapShared: mmap,
         MmapFile: mmap,
+        MmapHuge: mmap,
         Munmap: munmap,
         Mprotect: mprotect,
         Madvise: madvise,
@@ -65,6 +68,7 @@ class LinuxSpace(LinuxMm):
         Msync: msync,
         ReadMaps: read_maps,
         Fork: fork,
+        Vfork: vfork,
         Exec: exec_,
         Exit: exit_,
     }

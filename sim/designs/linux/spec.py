@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import PositiveInt, model_validator
+from pydantic import NonNegativeInt, PositiveInt, model_validator
 
 from sim.designs.base import DesignSpec, OneOf
 from sim.designs.linux.costs import BlockCosts, Costs
@@ -51,6 +51,9 @@ class Switches(Spec):
     rss_stat: Literal["split", "percpu"]
     """How a process's pages are counted: `split`, each task on its own (until 6.1), or by a `percpu`
     counter."""
+    fork_tree: Literal["store", "duplicate"]
+    """How fork fills the child's maple tree: it stores VMA after VMA, in order (until 6.7), or it duplicates
+    the parent's tree node by node."""
     mm_lock_seq: Literal["end", "seqcount"]
     """Where a write section counts the sequence of VMA locks: at its `end` only (until 6.13), or as a
     `seqcount` at its beginning too."""
@@ -78,12 +81,27 @@ class Limits(Spec):
     this. Absent (until 3.10): when it is what other counters add at once."""
     maps_lines: PositiveInt
     """VMAs whose lines of /proc/PID/maps fill a page."""
+    percpu_areas: NonNegativeInt
+    """Per-cpu allocations of a process: one for each kind of page that it counts (since 6.2), or for all of
+    them (since 6.6), and one for concurrency ids (since 6.4)."""
     max_map_count: PositiveInt
     """VMAs that a process may have (sysctl vm.max_map_count)."""
 
 
+class HugePages(Spec):
+    """Pages of 2 MiB, as the system was booted and set up: no release has a value of its own."""
+
+    thp: Literal["never", "madvise", "always"] = "never"
+    """Which anonymous memory gets them by itself: none, what MADV_HUGEPAGE was said of, or all
+    (/sys/kernel/mm/transparent_hugepage/enabled). khugepaged is off in any case."""
+    use_zero_page: bool = True
+    """A read of 2 MiB that nobody has written maps the huge page of zeros (use_zero_page beside it)."""
+    pool: NonNegativeInt = 0
+    """Huge pages that are set aside for MAP_HUGETLB, on all nodes in turn (vm.nr_hugepages)."""
+
+
 class LinuxSpec(DesignSpec):
-    """One kernel version. Without *blocks* only single pages are allocated."""
+    """One kernel version."""
 
     switches: Switches
     """What differs between kernel versions."""
@@ -113,7 +131,9 @@ class LinuxSpec(DesignSpec):
     rcu: RcuSpec
     """Grace periods and callbacks."""
     blocks: BlockCosts | None = None
-    """Page allocator: blocks of several pages. Absent: only single pages are allocated."""
+    """Page allocator: what blocks of several pages cost beyond single ones. Absent: nothing."""
+    huge_pages: HugePages = HugePages()
+    """Pages of 2 MiB."""
     page_allocator: Literal["buddy", "llfree"] = "buddy"
     """Where pages come from: per-cpu lists over a `buddy` under zone->lock, or `llfree` instead of both."""
     llfree: LlfreeSpec | None = None
@@ -125,6 +145,15 @@ class LinuxSpec(DesignSpec):
             raise RuleError(
                 "`llfree` is for `page_allocator: llfree`, which needs it",
                 {"page_allocator": "llfree" if self.llfree else "buddy, or give `llfree`"},
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _pool_is_taken_from_a_buddy(self) -> Self:
+        if self.huge_pages.pool and self.page_allocator != "buddy":
+            raise RuleError(
+                "the pool of huge pages is taken from a buddy",
+                {"huge_pages.pool": "0", "page_allocator": "buddy"},
             )
         return self
 

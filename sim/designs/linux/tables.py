@@ -2,39 +2,54 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import LEVELS, PAGE_TABLE, PAGES_PER_ENTRY, PageTablePage, slot_of
+from sim.mm import PAGE_TABLE, PAGES_PER_ENTRY, PageTablePage, slot_of
 
 if TYPE_CHECKING:
     from sim.designs.linux.gather import Gather
     from sim.designs.linux.mm import LinuxMm
 
 
+P4D: Final = 4
+"""The level of the tables below a root of five levels. Nobody counts them (__p4d_alloc, p4d_free_tlb)."""
+
+
 def ensure_leaf_table(mm: LinuxMm, cpu: Cpu, page: int) -> Steps[PageTablePage]:
-    """`ensure_table` down to level 1."""
-    return ensure_table(mm, cpu, page, 1)
+    """`ensure_table` down to level 1, where nobody maps a huge page meanwhile."""
+    table = yield from ensure_table(mm, cpu, page, 1)
+    assert table is not None
+    return table
 
 
-def ensure_table(mm: LinuxMm, cpu: Cpu, page: int, level: int) -> Steps[PageTablePage]:
-    """__pud_alloc, __pmd_alloc, __pte_alloc: make missing tables; value is the one of *level*.
+def ensure_pmd_table(mm: LinuxMm, cpu: Cpu, page: int) -> Steps[PageTablePage]:
+    """`ensure_table` down to level 2."""
+    table = yield from ensure_table(mm, cpu, page, 2)
+    assert table is not None
+    return table
+
+
+def ensure_table(mm: LinuxMm, cpu: Cpu, page: int, level: int) -> Steps[PageTablePage | None]:
+    """__p4d_alloc, __pud_alloc, __pmd_alloc, __pte_alloc: make missing tables.
+
+    Value: the one of *level*, None where a huge page stands in its place.
 
     The page is allocated before the lock is taken; whoever comes second gives his back. Raises `OutOfMemory`.
     """
     table = mm.root
     while table.level > level:
         slot = slot_of(page, table.level)
-        child = table.child(slot)
+        child = table.child(slot) or (yield from _make_table(mm, cpu, table, page))
         if child is None:
-            child = yield from _make_table(mm, cpu, table, page)
+            return None
         yield from table.line(slot).read(cpu, PAGE_TABLE)
         table = child
     return table
 
 
-def _make_table(mm: LinuxMm, cpu: Cpu, parent: PageTablePage, page: int) -> Steps[PageTablePage]:
+def _make_table(mm: LinuxMm, cpu: Cpu, parent: PageTablePage, page: int) -> Steps[PageTablePage | None]:
     slot = slot_of(page, parent.level)
     cpu.work(mm.cost.table_alloc, PAGE_TABLE)
     frame = yield from mm.new_zeroed_page(cpu)
@@ -42,19 +57,20 @@ def _make_table(mm: LinuxMm, cpu: Cpu, parent: PageTablePage, page: int) -> Step
     # Level-1 tables are linked under the level-2 table's split lock, upper ones under page_table_lock.
     lock = mm.table_lock(parent) if parent.level == 2 else mm.page_table_lock
     yield from lock.acquire(cpu)
-    child = parent.child(slot)
-    if child is None:
+    if parent.get(slot) is None:
         home = mm.machine.spec.topology.socket_of_node(mm.pages.node(cpu, frame))
         child = PageTablePage(mm.machine, parent.level - 1, page, frame, home, maker=cpu.id)
-        yield from mm.stat.inc_nr_ptes(cpu)
+        if child.level < P4D:
+            yield from mm.stat.inc_nr_ptes(cpu)
         yield from parent.line(slot).store(cpu, PAGE_TABLE)
         parent.set(slot, child)
         yield from lock.release(cpu)
-    else:
-        yield from lock.release(cpu)
-        yield from mm.kernel.charges.uncharge_kmem(cpu, frame)
-        yield from mm.pages.free(cpu, frame)
-    return child
+        return child
+    other = parent.child(slot)
+    yield from lock.release(cpu)
+    yield from mm.kernel.charges.uncharge_kmem(cpu, frame)
+    yield from mm.pages.free(cpu, frame)
+    return other
 
 
 def free_pgtables(
@@ -91,11 +107,12 @@ def _free_below(
             table.set(slot, None)
             gather.unlinked(child, max(start, child.base))
             cpu.work(mm.cost.table_free, PAGE_TABLE)
-            yield from mm.stat.dec_nr_ptes(cpu)
+            if child.level < P4D:
+                yield from mm.stat.dec_nr_ptes(cpu)
 
 
 def hole_around(mm: LinuxMm, start: int, end: int) -> tuple[int, int]:
     """The pages from the end of the mapping before [start, end), which is mapped no more, to the next one."""
     before, after = mm.tree.around(start)
-    top = PAGES_PER_ENTRY[LEVELS + 1]
+    top = PAGES_PER_ENTRY[mm.root.level + 1]
     return (before.end if before else 0), (after.start if after and after.start >= end else top)

@@ -8,7 +8,7 @@ from enum import Flag, auto
 from sim.designs.linux.slab import Lines, SlabObject
 from sim.designs.linux.vma_locks import VmaLock
 from sim.hardware import CacheLine
-from sim.mm import File, Rights, rights_text
+from sim.mm import SLOTS, File, Rights, rights_text
 
 
 class AnonVma:
@@ -43,13 +43,15 @@ class VmFlags(Flag):
     LOCKONFAULT = auto()
     """With LOCKED: but nobody has brought them in."""
     HUGEPAGE = auto()
-    """Huge pages are welcome (MADV_HUGEPAGE). There are none yet."""
+    """Huge pages are welcome (MADV_HUGEPAGE)."""
     NOHUGEPAGE = auto()
     """They are not (MADV_NOHUGEPAGE)."""
     ACCOUNT = auto()
     """Its pages are in vm_committed_as."""
     NORESERVE = auto()
     """They never are (MAP_NORESERVE)."""
+    HUGETLB = auto()
+    """It has huge pages of the pool, and no others (MAP_HUGETLB)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,19 @@ class Area:
         return replace(self, flags=flags)
 
 
+class Reservation:
+    """resv_map: the 2 MiB *blocks*, by their offset, that a mapping has reserved and no fault has taken yet.
+
+    The parts of a mapping that has been cut share it.
+    """
+
+    __slots__ = ("blocks", "number")
+
+    def __init__(self, number: int, blocks: range) -> None:
+        self.number = number
+        self.blocks = set(blocks)
+
+
 class Vma:
     """A virtual memory area, [start, end) in pages, all of it the same *area*.
 
@@ -87,8 +102,8 @@ class Vma:
     its lock where that is an object of its own. *anon_vma* is its own, for the pages that it makes; *chain*
     has those in which its pages may lie, its own included: a forked VMA has its parents' too. *links* are the
     anon_vma_chain objects, one for each. *detached*: it has left the tree; a fault that has found it before
-    that looks again. *mm* is the process that it belongs to; one that is freed may come back as another's
-    (`set_up`).
+    that looks again. *reservation*: what it may still take of the pool of huge pages. *mm* is the process
+    that it belongs to; one that is freed may come back as another's (`set_up`).
     """
 
     __slots__ = (
@@ -104,6 +119,7 @@ class Vma:
         "memory",
         "mm",
         "pgoff",
+        "reservation",
         "start",
     )
 
@@ -145,6 +161,7 @@ class Vma:
         self.links: list[SlabObject] = []
         self.anon_vma: AnonVma | None = like.anon_vma if like else None
         self.chain: tuple[AnonVma, ...] = like.chain if like else ()
+        self.reservation: Reservation | None = like.reservation if like else None
         self.detached = False
 
     def __repr__(self) -> str:
@@ -159,6 +176,15 @@ class Vma:
     def locked(self) -> bool:
         """Whether its pages stay in memory (VM_LOCKED)."""
         return VmFlags.LOCKED in self.area.flags
+
+    @property
+    def hugetlb(self) -> bool:
+        """Whether it has huge pages of the pool (is_vm_hugetlb_page)."""
+        return VmFlags.HUGETLB in self.area.flags
+
+    def may_split(self, at: int) -> bool:
+        """hugetlb_vm_op_split: no huge page of the pool is cut."""
+        return not (self.hugetlb and at % SLOTS)
 
     @property
     def pages(self) -> int:
@@ -187,11 +213,13 @@ class Vma:
 
     def joins(self, area: Area, pgoff: int, anon_vma: AnonVma | None) -> bool:
         """can_vma_merge_after: [end, ...) with page *pgoff* first could become a part of it."""
-        return area == self.area and pgoff == self.pgoff + self.pages and self._shares(anon_vma)
+        fits = area == self.area and not self.hugetlb and pgoff == self.pgoff + self.pages
+        return fits and self._shares(anon_vma)
 
     def is_joined_by(self, area: Area, pgoff: int, anon_vma: AnonVma | None) -> bool:
         """can_vma_merge_before: [..., start) whose end would be page *pgoff* could become a part of it."""
-        return area == self.area and pgoff == self.pgoff and self._shares(anon_vma)
+        fits = area == self.area and not self.hugetlb and pgoff == self.pgoff
+        return fits and self._shares(anon_vma)
 
     def _shares(self, anon_vma: AnonVma | None) -> bool:
         """is_mergeable_anon_vma: never two different ones; one with pages of its parent takes no others."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sim.designs.linux.huge_pmd import huge_entry, zap_huge_pmd
+from sim.designs.linux.hugetlb import zap_hugetlb
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import PAGE_TABLE, SLOTS, PageTablePage, Present, slot_of
+from sim.mm import PAGE_TABLE, PAGES_PER_ENTRY, PageTablePage, Present, slot_of
 
 if TYPE_CHECKING:
     from sim.designs.linux.gather import Gather
@@ -19,12 +21,20 @@ if TYPE_CHECKING:
 
 
 def zap(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, gather: Gather) -> Steps[None]:
-    """unmap_page_range of a part of *vma*: one level-1 table after the other; pages go to *gather*."""
+    """unmap_page_range of a part of *vma*: one level-1 table or huge page after the other, and past empty
+    entries of upper tables; pages go to *gather*."""
     page = start
     while page < end:
-        table = mm.leaf_table(page)
-        stop = min(end, page - page % SLOTS + SLOTS)
-        if table is None:
+        table = mm.root.deepest(page)
+        span = PAGES_PER_ENTRY[max(2, table.level)]
+        stop = min(end, page - page % span + span)
+        if table.level > 1:
+            huge = table.level == 2 and huge_entry(table, page) is not None
+            if huge and not vma.hugetlb:
+                page = yield from zap_huge_pmd(mm, cpu, vma, table, page, stop, gather)
+                continue
+            if huge:
+                yield from zap_hugetlb(mm, cpu, table, page, gather)
             page = stop
             continue
         page, flushed = yield from _zap_table(mm, cpu, vma, table, page, stop, gather)
@@ -36,7 +46,7 @@ def _zap_table(
     mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, page: int, stop: int, gather: Gather
 ) -> Steps[tuple[int, bool]]:
     """Value: where to go on, short of *stop* if *gather* is full; and whether TLBs were flushed."""
-    found, anon, files = False, 0, 0
+    found, folio, anon, files = False, -1, 0, 0
     delayed: list[int] = []
     lock = mm.table_lock(table)
     yield from lock.acquire(cpu)
@@ -49,7 +59,9 @@ def _zap_table(
             cpu.work(mm.cost.zap_page, PAGE_TABLE)
             found = True
             if vma.locked and not entry.special:
-                yield from mm.lru.change_list(cpu, entry.frame)  # munlock_vma_folio
+                before, folio = folio, mm.pages.in_use.head(entry.frame)
+                if folio != before:
+                    yield from mm.lru.change_list(cpu, folio)  # munlock_vma_folio
             if entry.special:
                 gather.changed(page)
             elif entry.frame in mm.kernel.descriptors.of_files:

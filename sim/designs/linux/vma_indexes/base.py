@@ -123,6 +123,21 @@ class VmaIndex(ABC):
     def split(self, cpu: Cpu, vma: Vma, upper: Vma) -> Steps[None]:
         """Store *upper* over the end of *vma*, which now ends where *upper* starts."""
 
+    def duplicate(self, cpu: Cpu, other: VmaIndex) -> Steps[None]:
+        """fork copies the index of the parent as a whole (`fork_tree: duplicate`); `replace` follows for each
+        VMA, in order. A kind that cannot do that stores each on its own."""
+        return
+        yield
+
+    def replace(self, cpu: Cpu, vma: Vma) -> Steps[None]:
+        """After `duplicate`: *vma* takes the place of the one that it is a copy of."""
+        return self.append(cpu, vma)
+
+    def append(self, cpu: Cpu, vma: Vma) -> Steps[None]:
+        """fork stores the copy of a VMA behind all others, in an index that nobody else knows yet."""
+        yield from self.find_place(cpu, vma.start)
+        yield from self.insert(cpu, vma)
+
     @abstractmethod
     def destroy(self, cpu: Cpu) -> Steps[None]:
         """All VMAs leave it, and its nodes are freed at once: the process has ended."""

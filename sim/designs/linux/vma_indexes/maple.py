@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 LEAF_RANGES = 16
 INNER_CHILDREN = 10
+LEAST_RANGES = 6
+LEAST_CHILDREN = 4
+"""What a node has to have (mt_min_slots)."""
 _NODE_LINES = 4
 
 
@@ -160,6 +163,46 @@ class MapleTree(VmaIndex):
         path = self._link(vma)
         self._spread(vma)
         yield from self._publish(cpu, path)
+
+    def append(self, cpu: Cpu, vma: Vma) -> Steps[None]:
+        """vma_iter_bulk_store (until 6.7): nodes are changed in place, nobody reads them (mt_clear_in_rcu).
+
+        A full node keeps as much as it can when it splits (MA_STATE_BULK): the next VMAs come behind it.
+        """
+        if self._path(vma.start)[-1].ranges + 2 > LEAF_RANGES:
+            yield from self._preallocate(cpu, vma.start, ranges=2)
+        path = self._link(vma)
+        self._spread(vma)
+        cpu.work(self._cost.tree_append, VMA_WORK)
+        if path[-1].ranges > LEAF_RANGES:
+            yield from self._divide(cpu, path, in_order=True)
+        yield from self._free_spare(cpu)
+
+    def duplicate(self, cpu: Cpu, other: VmaIndex) -> Steps[None]:
+        """__mt_dup (since 6.8): each node is copied as it is, so it stays as full as it was."""
+        assert isinstance(other, MapleTree)
+        yield from other.root_line.read(cpu, VMA_WORK)
+        yield from self._duplicate(cpu, other._root, None)
+        yield from self.root_line.store(cpu, VMA_WORK)
+
+    def _duplicate(self, cpu: Cpu, node: _Node, parent: _Node | None) -> Steps[None]:
+        """mas_dup_build: *node* below *parent*, and all below it. Its VMAs are put in by `replace`."""
+        yield from node.line.read(cpu, VMA_WORK)
+        cpu.work(self._cost.tree_copy, VMA_WORK)
+        copy = yield from self._new_node(cpu, node.low)
+        if parent is None:
+            self._root = copy
+        else:
+            parent.children.append(copy)
+        for child in node.children:
+            yield from self._duplicate(cpu, child, copy)
+
+    def replace(self, cpu: Cpu, vma: Vma) -> Steps[None]:
+        """mas_store over the same range: one slot of the leaf is written, in place."""
+        self._link(vma)
+        cpu.work(self._cost.tree_replace, VMA_WORK)
+        return
+        yield
 
     def destroy(self, cpu: Cpu) -> Steps[None]:
         """__mt_destroy, when no reader is left (mt_clear_in_rcu)."""
@@ -399,8 +442,8 @@ class MapleTree(VmaIndex):
             cpu.work(self._cost.tree_node, VMA_WORK)
             yield from node.line.read(cpu, VMA_WORK)
 
-    def _divide(self, cpu: Cpu, path: list[_Node]) -> Steps[None]:
-        """Split a full leaf, and full nodes above it."""
+    def _divide(self, cpu: Cpu, path: list[_Node], *, in_order: bool = False) -> Steps[None]:
+        """Split a full leaf, and full nodes above it; *in_order*: more will come behind (mab_calc_split)."""
         for depth in range(len(path) - 1, -1, -1):
             node = path[depth]
             if (node.children and len(node.children) <= INNER_CHILDREN) or (
@@ -409,27 +452,26 @@ class MapleTree(VmaIndex):
                 break
             cpu.work(self._cost.tree_split, VMA_WORK)
             root = None if depth else (yield from self._new_node(cpu, 0))
-            right = yield from self._halve(cpu, node)
+            right = yield from self._cut(cpu, node, _last(node) if in_order else _half(node))
             node.gap = None
             if root is None:
                 parent = path[depth - 1]
                 parent.children.insert(parent.children.index(node) + 1, right)
-                yield from self._replace(cpu, parent)
+                yield from (parent.line.store(cpu, VMA_WORK) if in_order else self._replace(cpu, parent))
             else:
                 root.children = [node, right]
                 self._root = root
         yield from self.root_line.store(cpu, VMA_WORK)
 
-    def _halve(self, cpu: Cpu, node: _Node) -> Steps[_Node]:
+    def _cut(self, cpu: Cpu, node: _Node, at: int) -> Steps[_Node]:
+        """Take what *node* has from *at* on into a new one."""
         right = yield from self._new_node(cpu, 0)
         if node.children:
-            middle = len(node.children) // 2
-            right.low = node.children[middle].low
-            right.children, node.children = node.children[middle:], node.children[:middle]
+            right.low = node.children[at].low
+            right.children, node.children = node.children[at:], node.children[:at]
         else:
-            middle = len(node.vmas) // 2
-            right.low = node.vmas[middle].start
-            right.vmas, node.vmas = node.vmas[middle:], node.vmas[:middle]
+            right.low = node.vmas[at].start
+            right.vmas, node.vmas = node.vmas[at:], node.vmas[:at]
         return right
 
     def _unite(self, cpu: Cpu, path: list[_Node]) -> Steps[None]:
@@ -456,6 +498,21 @@ class MapleTree(VmaIndex):
             self._root = old.children[0]
             yield from self._bury(cpu, old.line, old.memory)
         yield from self.root_line.store(cpu, VMA_WORK)
+
+
+def _half(node: _Node) -> int:
+    return len(node.children or node.vmas) // 2
+
+
+def _last(node: _Node) -> int:
+    """Where a full node is cut so that what comes behind has the least that a node may have."""
+    if node.children:
+        return len(node.children) - LEAST_CHILDREN
+    ranges, at = 1, len(node.vmas)
+    while ranges < LEAST_RANGES:
+        at -= 1
+        ranges += 1 + (at > 0 and node.vmas[at].start > node.vmas[at - 1].end)
+    return at
 
 
 def _lower(node: _Node) -> None:

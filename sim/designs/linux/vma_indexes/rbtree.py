@@ -130,6 +130,10 @@ class RbTree(VmaIndex):
         self._link(vma)
         yield from self._carry_out(cpu)
 
+    def append(self, cpu: Cpu, vma: Vma) -> Steps[None]:
+        """dup_mmap keeps the place of the next one (rb_link, rb_parent): nobody looks for it."""
+        return self.insert(cpu, vma)
+
     def remove(self, cpu: Cpu, vma: Vma) -> Steps[None]:
         self._tree.begin()
         self._unlink(vma)
