@@ -264,6 +264,28 @@ class Engine(simpy.Environment):
             self._queue[:] = kept
             heapify(self._queue)
 
+    @property
+    def quiet_until(self) -> int:
+        """Before this time nothing happens but what the caller does, who needs no events up to it.
+
+        It is the present where the schedule wants to be asked about each step.
+        """
+        if self._decider.asked:
+            return self._now
+        return self._queue[0][0] if self._queue else _UNLIMITED
+
+    @property
+    def calls_from(self) -> int:
+        """When the next thing happens that is no thread going on: an interrupt, a timer, the end of a window.
+
+        It is the present where the schedule wants to be asked about each step.
+        """
+        if self._decider.asked:
+            return self._now
+        return min(
+            (entry[0] for entry in self._queue if entry[3].__class__ is not Thread), default=_UNLIMITED
+        )
+
     def resume(self, thread: Thread) -> None:
         """Let a parked *thread* go on now, inside the caller's event (a queue entry only for stolen time)."""
         thread.waiting_for = None

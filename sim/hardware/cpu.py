@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from sim.engine import PARKED, Engine, Steps, Thread
 from sim.errors import AccountingError
@@ -110,6 +110,9 @@ class Cpu:
         "waiting",
     )
 
+    steady: ClassVar[bool] = True
+    """Its own work takes the same time whatever other cpus do."""
+
     def __init__(self, engine: Engine, cpu_id: int, seat: Seat) -> None:
         self.engine = engine
         self.probe = engine.probe
@@ -174,6 +177,10 @@ class Cpu:
     def work_within(self, time: int) -> int:
         """How much work fits into the next *time* ps."""
         return time
+
+    def work_time(self, cost: int) -> int:
+        """What `work` of *cost* ps takes if it begins now: one of many equal pieces, charged by `stall`."""
+        return cost
 
     # -- waiting --------------------------------------------------------------------------------------------
 
@@ -349,6 +356,8 @@ class SmtCpu(Cpu):
 
     __slots__ = ("_extra", "siblings")
 
+    steady: ClassVar[bool] = False
+
     def __init__(self, engine: Engine, cpu_id: int, seat: Seat, slowdown: float) -> None:
         super().__init__(engine, cpu_id, seat)
         self._extra = slowdown - 1
@@ -356,7 +365,10 @@ class SmtCpu(Cpu):
 
     def work(self, cost: int, activity: str) -> None:
         """Spend *cost* ps, or longer beside siblings at work, on *activity*."""
-        self.stall(cost + round(cost * self._slowed_by()), activity)
+        self.stall(self.work_time(cost), activity)
+
+    def work_time(self, cost: int) -> int:
+        return cost + round(cost * self._slowed_by())
 
     def work_within(self, time: int) -> int:
         return max(1, int(time / (1 + self._slowed_by())))

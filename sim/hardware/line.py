@@ -63,6 +63,7 @@ class Fabric:
         "cross_socket_contended",
         "dram",
         "engine",
+        "heard",
         "hit",
         "home_aware",
         "line_class",
@@ -110,7 +111,8 @@ class Fabric:
         self.streak = costs.order.streak
         self.uniform = engine.stream("line order").random
         self.seats = seats
-        self.line_class = HeardLine if engine.probe.hears("line_transfer") else CacheLine
+        self.heard = engine.probe.hears("line_transfer")
+        self.line_class = HeardLine if self.heard else CacheLine
         self.core_of = [seat.core for seat in seats]
         self.cluster_of = [seat.cluster for seat in seats]
         self.socket_of = [seat.socket for seat in seats]
@@ -272,6 +274,17 @@ class CacheLine:
                 self._enqueue(cpu, _PREFETCH)
         else:
             self.busy_until = cpu.engine._now + self._take(cpu.id)
+
+    def take_at_once(self, cpu: Cpu, at: int) -> int | None:
+        """A `write` that begins at time *at*, before which nothing else happens; value: what it costs.
+
+        The caller pays. None where it would have to wait.
+        """
+        if self._granting or self.busy_until > at or (self.fabric.request and not self.exclusive_to(cpu)):
+            return None
+        cost = self._take(cpu.id)
+        self.busy_until = at + cost
+        return cost
 
     def describe_wait(self) -> str:
         owner = f"cpu {self.fabric.seats[self.owner].number}" if self.owner >= 0 else "no cache"

@@ -138,6 +138,8 @@ class Tlb:
             pages = list(pages)
             self._drop(dict.fromkeys(page + tag + _LARGE - page % _LARGE_PAGES for page in pages))
         entries, first = self._entries, self._first
+        if isinstance(pages, range) and len(pages) > len(entries):
+            pages = [key - tag for key in entries if key - tag in pages]
         for page in pages:
             entries.pop(page + tag, None)
             if first is not None:

@@ -66,6 +66,7 @@ from sim.mm.operations import (
     Munlock,
     Munmap,
     Operation,
+    Prepopulate,
     ProcessMadvise,
     ReadMaps,
     Shootdown,
@@ -83,6 +84,9 @@ from sim.mm.page_table import (
 )
 from sim.mm.performer import Handlers, Performer
 from sim.mm.policy import FIRST_TOUCH, FirstTouch, MemoryPolicy, NodePolicy, node_policy
+from sim.mm.present_run import Alike, Piece, PresentRun
+from sim.mm.quiet_writes import writable_quietly, write_quietly
+from sim.mm.runs import FrameSet, Runs
 from sim.mm.zonelists import distances, zonelists
 
 __all__ = [
@@ -106,6 +110,7 @@ __all__ = [
     "ZERO_FRAME",
     "AddressSpace",
     "Advice",
+    "Alike",
     "AllocatePages",
     "Allocator",
     "Brk",
@@ -126,6 +131,7 @@ __all__ = [
     "FlushSpec",
     "Fork",
     "FrameMap",
+    "FrameSet",
     "FrameTable",
     "FreeList",
     "FreePages",
@@ -156,13 +162,17 @@ __all__ = [
     "PageTablePage",
     "Performer",
     "PhysicalMemory",
+    "Piece",
     "Pool",
+    "Prepopulate",
     "Present",
+    "PresentRun",
     "ProcessMadvise",
     "ReadMaps",
     "Reference",
     "Rights",
     "Room",
+    "Runs",
     "SegmentationFault",
     "Shootdown",
     "Status",
@@ -184,5 +194,7 @@ __all__ = [
     "rights_text",
     "size_of",
     "slot_of",
+    "writable_quietly",
+    "write_quietly",
     "zonelists",
 ]

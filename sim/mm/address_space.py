@@ -144,6 +144,13 @@ class AddressSpace(Performer, ABC):
         node, memory = self.node_of(cpu, entry.frame_of(page)), self.machine.memory
         yield from (memory.clear_page if write else memory.read_page)(cpu, node, USER)
 
+    def tell_filled(self, cpu: Cpu, frames: range) -> None:
+        """Those who listen hear of *frames* that were given away and zeroed in bulk."""
+        if cpu.probe.hears("frame_allocated", "frame_filled"):
+            for frame in frames:
+                cpu.probe.frame_allocated(cpu, frame, 0)
+                cpu.probe.frame_filled(cpu, frame, None)
+
     operations: ClassVar[Handlers] = {Touch: _touch}
 
     # -- the end state, asked when no thread runs (`invariants`) ---------------------------------------------

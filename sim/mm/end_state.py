@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
 from sim.mm.entries import NOTHING, Present, Rights, Status, rights_text
 from sim.mm.page_table import PAGES_PER_ENTRY, SLOTS, PageTablePage
+from sim.mm.present_run import Alike
 
 
 class Mapped(NamedTuple):
@@ -33,10 +35,14 @@ class Kept(NamedTuple):
 
 
 class Walk(NamedTuple):
-    """All tables of a space, parents first, and its present entries, each behind its first page."""
+    """All tables of a space, parents first, and its present entries, each behind its first page.
+
+    *alike* are those that were made in bulk and have not been looked at since; they are not in *present*.
+    """
 
     tables: list[PageTablePage]
     present: list[tuple[int, Present]]
+    alike: Sequence[Alike] = ()
 
 
 def marked(root: PageTablePage) -> list[Mapped]:
@@ -60,9 +66,12 @@ def marked(root: PageTablePage) -> list[Mapped]:
             if len(everywhere) == 1:
                 add(base, base + SLOTS * span, everywhere.pop())
                 return
+        if table.run is not None and all(entry == table.run.said(slot) for slot, entry in entries.items()):
+            add(base, base + SLOTS * span, table.run.rights)
+            return
         following = base
-        for slot in sorted(entries):
-            entry, page = entries[slot], base + slot * span
+        for slot in sorted(entries) if table.run is None else range(SLOTS):
+            entry, page = entries.get(slot), base + slot * span
             if fill is not None and following < page:
                 add(following, page, fill.rights)
             following = page + span

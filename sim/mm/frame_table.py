@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from sim.errors import ModelError
 from sim.mm.frames import Buddy
+from sim.mm.runs import Runs
 
 HUGE_ORDER: Final = 9
 """A huge page is a block of 2**9 frames: 2 MiB."""
@@ -24,26 +25,32 @@ HUGE_ORDER: Final = 9
 class FrameTable:
     """The frames in use, by the first frame of each block: *refcount* is how many owners it has.
 
-    *orders* has the blocks of more than one frame. What is not here is free, or on its way to a free list.
-    An entry that maps one frame of a huge page is an owner of the whole of it.
+    *orders* has the blocks of more than one frame. Single frames that were taken in bulk are in *runs*, with
+    as many owners each, until one of them gets another number of owners than its neighbours. What is not here
+    is free, or on its way to a free list. An entry that maps a frame of a huge page is an owner of all of it.
     """
 
-    __slots__ = ("orders", "refcount")
+    __slots__ = ("orders", "refcount", "runs")
 
     def __init__(self) -> None:
         self.refcount: dict[int, int] = {}
         self.orders: dict[int, int] = {}
+        self.runs = Runs()
 
     def __contains__(self, frame: int) -> bool:
-        return frame in self.refcount
+        return frame in self.refcount or (bool(self.runs) and frame in self.runs)
 
     def __len__(self) -> int:
-        return len(self.refcount)
+        return len(self.refcount) + self.runs.total
+
+    def owners(self, frame: int) -> int:
+        """How many owners *frame* has; 0: it is free."""
+        return self.refcount.get(frame) or self.runs.value(frame) or 0
 
     def add(self, frame: int, order: int = 0) -> None:
         """Whoever allocated the 2**order frames is their owner. Raises `ModelError` if they have others."""
-        if frame in self.refcount:
-            raise ModelError(f"frame {frame} is given away and has {self.refcount[frame]} owners")
+        if frame in self:
+            raise ModelError(f"frame {frame} is given away and has {self.owners(frame)} owners")
         self.refcount[frame] = 1
         if order:
             self.orders[frame] = order
@@ -58,7 +65,7 @@ class FrameTable:
     def get(self, frame: int, owners: int = 1) -> None:
         """One owner more, or so many (get_page). Raises `ModelError` for a frame that is free."""
         frame = self.head(frame)
-        if frame not in self.refcount:
+        if frame not in self.refcount and not self._single_out(frame):
             raise ModelError(f"frame {frame} gets an owner and is free")
         self.refcount[frame] += owners
 
@@ -68,6 +75,8 @@ class FrameTable:
         Raises `ModelError` for a frame that is free already, or that is no block of 2**order frames.
         """
         owners = self.refcount.pop(frame, 0)
+        if not owners and self._single_out(frame):
+            owners = self.refcount.pop(frame)
         if not owners:
             raise ModelError(f"frame {frame} loses an owner and is free")
         if self.orders.get(frame, 0) != order:
@@ -81,13 +90,61 @@ class FrameTable:
             del self.orders[frame]
         return True
 
+    def _single_out(self, frame: int) -> bool:
+        """Take *frame* out of its run and count it for itself; value: whether it was in one."""
+        for run in self.runs.cut(frame, frame + 1) if self.runs else ():
+            self.refcount[frame] = run.value
+            return True
+        return False
+
+    # -- many single frames at a time ------------------------------------------------------------------------
+
+    def add_run(self, frames: range) -> None:
+        """`add` of each of *frames*. Raises `ModelError` if one has other owners."""
+        taken = self.runs.within(frames.start, frames.stop)
+        if taken or not self.refcount.keys().isdisjoint(frames):
+            raise ModelError(
+                f"some of frames {frames.start} to {frames.stop - 1} are given away and have owners"
+            )
+        self.runs.add(frames.start, frames.stop, 1)
+
+    def get_run(self, frames: range) -> None:
+        """`get` of each of *frames*."""
+        start = frames.start
+        for run in [*self.runs.cut(frames.start, frames.stop), None]:
+            for frame in range(start, frames.stop if run is None else run.start):
+                self.get(frame)
+            if run is not None:
+                self.runs.add(run.start, run.end, run.value + 1)
+                start = run.end
+
+    def put_run(self, frames: range) -> list[range]:
+        """`put` of each of *frames*; value: those whose last owner has gone, in order."""
+        gone: list[range] = []
+        start = frames.start
+        for run in [*self.runs.cut(frames.start, frames.stop), None]:
+            alone = range(start, frames.stop if run is None else run.start)
+            gone += [range(frame, frame + 1) for frame in alone if self.put(frame)]
+            if run is None:
+                break
+            if run.value == 1:
+                gone.append(range(run.start, run.end))
+            else:
+                self.runs.add(run.start, run.end, run.value - 1)
+            start = run.end
+        return gone
+
 
 class Reference(NamedTuple):
-    """One owner of *frame*: *owner* says what it is, *number* which one of that kind (a page, a cpu)."""
+    """One owner of *frame*: *owner* says what it is, *number* which one of that kind (a page, a cpu).
+
+    With *frames* each of so many from *frame* on has such an owner, one number after the other.
+    """
 
     frame: int
     owner: str
     number: int = 0
+    frames: int = 1
 
     def __str__(self) -> str:
         return f"{self.owner} {self.number:#x}"

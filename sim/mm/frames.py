@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from sim.errors import ModelError
+from sim.mm.runs import Runs
 from sim.mm.zonelists import distances, zonelists
 from sim.quantities import PAGE_BYTES
 
@@ -118,6 +119,26 @@ class Buddy:
             order += 1
         self._free[order][frame] = None
 
+    def free_all(self, frames: list[int]) -> None:
+        """Give single frames back, in their order. Those side by side go as the blocks that they come to.
+
+        The free lists are the same as after one frame after the other, and in the same order: of the blocks
+        that stay, each is put on its list with its last frame.
+        """
+        if not frames:
+            return
+        first, end = frames[0], frames[0] + len(frames)
+        if frames != list(range(first, end)):
+            for frame in frames:
+                self.free(frame)
+            return
+        while first < end:
+            order = min((end - first).bit_length() - 1, MAX_ORDER)
+            if first:
+                order = min(order, (first & -first).bit_length() - 1)
+            self.free(first, order)
+            first += 1 << order
+
 
 class FrameMap:
     """The node of the hardware that each frame lies on.
@@ -128,7 +149,7 @@ class FrameMap:
     It never gets a frame back.
     """
 
-    __slots__ = ("_frames_per_node", "_hidden", "_order", "_placed", "_room")
+    __slots__ = ("_frames_per_node", "_hidden", "_order", "_placed", "_room", "_runs")
 
     def __init__(self, spec: MachineSpec) -> None:
         topology = spec.topology
@@ -137,6 +158,7 @@ class FrameMap:
         self._order = zonelists(distances(spec, topology.nodes)) if self._hidden else []
         self._room = [self._frames_per_node] * topology.nodes
         self._placed: dict[int, int] = {}
+        self._runs = Runs()
 
     def node(self, frame: int, toucher: int) -> int:
         """Node of *frame*, which a cpu of node *toucher* touches; the page of zeros came with the kernel."""
@@ -145,9 +167,34 @@ class FrameMap:
         if not self._hidden:
             return frame // self._frames_per_node
         node = self._placed.get(frame)
+        if node is None and self._runs:
+            node = self._runs.value(frame)
         if node is None:
-            with_room = (node for node in self._order[toucher] if self._room[node] > 0)
-            node = next(with_room, toucher)  # none has room where a socket's size is no whole number of pages
+            node = self._node_with_room(toucher)
             self._room[node] -= 1
             self._placed[frame] = node
         return node
+
+    def touch(self, frames: range, toucher: int) -> None:
+        """A cpu of node *toucher* touches all of *frames*: `node` of each."""
+        if not self._hidden:
+            return
+        if self._placed and not self._placed.keys().isdisjoint(frames):
+            for frame in frames:
+                self.node(frame, toucher)
+            return
+        start = frames.start
+        for placed in [*self._runs.within(frames.start, frames.stop), None]:
+            end = frames.stop if placed is None else placed.start
+            while start < end:
+                node = self._node_with_room(toucher)
+                stop = min(end, start + max(1, self._room[node]))
+                self._room[node] -= stop - start
+                self._runs.add(start, stop, node)
+                start = stop
+            start = end if placed is None else placed.end
+
+    def _node_with_room(self, toucher: int) -> int:
+        """Where the host puts what is touched next. None has room where a socket's size is no whole number of
+        pages."""
+        return next((node for node in self._order[toucher] if self._room[node] > 0), toucher)

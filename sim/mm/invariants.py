@@ -18,7 +18,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
-from itertools import chain
+from itertools import chain, pairwise
 from operator import attrgetter, itemgetter, or_
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +28,8 @@ from sim.mm.entries import Kind, Present, rights_text
 from sim.mm.frame_table import FreeList, PhysicalMemory, Pool, Reference
 from sim.mm.frames import MAX_ORDER
 from sim.mm.page_table import PAGES_PER_ENTRY, SLOTS, PageTablePage
+from sim.mm.present_run import Alike
+from sim.mm.runs import Run, Runs
 
 if TYPE_CHECKING:
     from sim.hardware import Cpu
@@ -70,7 +72,7 @@ def check(
     for space, cpus in loaded.items():
         walk = tables_fit_their_place(space.root)
         mappings = mappings_are_disjoint(space)
-        entries_lie_in_mappings(walk.present, mappings)
+        entries_lie_in_mappings(walk, mappings)
         counters_equal_a_recount(space.counters(walk))
         structures_agree(space.contradictions(walk, mappings))
         for cpu in cpus:
@@ -105,6 +107,7 @@ def tables_fit_their_place(root: PageTablePage) -> Walk:
     invariant = "tables fit their place"
     tables: list[PageTablePage] = []
     present: list[tuple[int, Present]] = []
+    alike: list[Alike] = []
 
     def visit(table: PageTablePage, level: int, base: int) -> None:
         if (table.level, table.base) != (level, base):
@@ -116,9 +119,12 @@ def tables_fit_their_place(root: PageTablePage) -> Walk:
         tables.append(table)
         entries, span = table.entries, PAGES_PER_ENTRY[level]
         kinds = Counter(map(type, entries.values()))
-        filled = len(entries) - kinds[type(None)] + (SLOTS - len(entries) if table.fill is not None else 0)
+        others_too = table.fill is not None or table.run is not None
+        filled = len(entries) - kinds[type(None)] + (SLOTS - len(entries) if others_too else 0)
         if table.present != filled:
             raise BrokenInvariant(invariant, f"{table!r} counts {table.present} entries and has {filled}")
+        if (run := table.run) is not None:
+            alike.extend(run.alike(base, SLOTS))
         if level == 1 and not kinds[PageTablePage]:
             pages = [(base + slot, entry) for slot, entry in entries.items() if isinstance(entry, Present)]
             pages.sort(key=itemgetter(0))
@@ -144,7 +150,7 @@ def tables_fit_their_place(root: PageTablePage) -> Walk:
             raise BrokenInvariant(invariant, f"{table!r} has an entry for {size} pages at {page:#x}: {entry}")
 
     visit(root, root.level, 0)
-    return Walk(tables, present)
+    return Walk(tables, present, alike)
 
 
 def mappings_are_disjoint(space: AddressSpace) -> list[Mapped]:
@@ -175,16 +181,22 @@ def mappings_are_disjoint(space: AddressSpace) -> list[Mapped]:
     return mappings
 
 
-def entries_lie_in_mappings(present: Iterable[tuple[int, Present]], mappings: Iterable[Mapped]) -> None:
+def entries_lie_in_mappings(walk: Walk, mappings: Sequence[Mapped]) -> None:
     """No present entry outside a mapping, none with more rights than its mapping.
 
     A page larger than a mapping may reach over several that lie side by side.
     """
+    _lie_in_mappings(((page, PAGES_PER_ENTRY[entry.level], entry) for page, entry in walk.present), mappings)
+    _lie_in_mappings(((each.page, len(each.frames), each.entry) for each in walk.alike), mappings)
+
+
+def _lie_in_mappings(entries: Iterable[tuple[int, int, Present]], mappings: Iterable[Mapped]) -> None:
+    """The same of *entries* that say something of so many pages from a first one on."""
     outside, rights = "no present entry outside a mapping", "no entry with more rights than its mapping"
     ahead = iter(mappings)
     here = next(ahead, None)
-    for first, entry in present:
-        page, end = first, first + PAGES_PER_ENTRY[entry.level]
+    for first, pages, entry in entries:
+        page, end = first, first + pages
         while page < end:
             while here is not None and here.end <= page:
                 here = next(ahead, None)
@@ -242,6 +254,7 @@ def no_shared_frame_is_writable(walks: Sequence[Walk], maps: Sequence[Sequence[M
     """
     entries = [entry for walk in walks for _, entry in walk.present]
     times = Counter(entry.frame for entry in entries if not entry.special)
+    _none_alike_is_shared([each for walk in walks for each in walk.alike], times)
     huge = [entry for entry in entries if entry.level > 1]
     if len(times) == len(entries) and not huge:
         return
@@ -266,9 +279,31 @@ def no_shared_frame_is_writable(walks: Sequence[Walk], maps: Sequence[Sequence[M
                 )
 
 
+def _none_alike_is_shared(alike: list[Alike], times: Mapping[int, int]) -> None:
+    """The same of entries made in bulk, which are private; others map a frame so many *times*."""
+    if not alike:
+        return
+    alike.sort(key=lambda each: each.frames.start)
+    shared: list[int] = []
+    mapped = writable = 0
+    for each in alike:
+        first, end = each.frames.start, each.frames.stop
+        if first < (mapped if each.entry.writable else writable):
+            shared.append(first)
+        mapped = max(mapped, end)
+        writable = max(writable, end) if each.entry.writable else writable
+    starts = [each.frames.start for each in alike]
+    for frame in times:
+        at = bisect_right(starts, frame) - 1
+        if at >= 0 and frame in alike[at].frames and alike[at].entry.writable:
+            shared.append(frame)
+    for frame in shared:
+        raise BrokenInvariant("no shared frame is writable", f"frame {frame} is mapped twice and writable")
+
+
 def frames_have_one_owner(walks: Iterable[Walk], others: Sequence[Reference]) -> None:
     """Where nobody allocates frames, each has one owner."""
-    for frame, times in _count(walks, others).items():
+    for frame, times in _count(walks, others)[0].items():
         if times > 1:
             owners = _owners_of(frame, walks, others)
             raise BrokenInvariant("a frame has one owner", f"frame {frame} belongs to {owners}")
@@ -279,14 +314,17 @@ def frames_have_their_owners(
 ) -> None:
     """No frame is leaked or owned by nobody: its count is that of the places which have it."""
     invariant = "frames have their owners"
-    found, refcount = _count(walks, others), memory.in_use.refcount
+    (found, found_runs), refcount = _count(walks, others), memory.in_use.refcount
+    counted_runs = memory.in_use.runs.copy()
     if memory.in_use.orders:
         for frame in sorted(found.keys() - refcount.keys()):
-            found[memory.in_use.head(frame)] += found.pop(frame)
-    if found == refcount:
+            if (head := memory.in_use.head(frame)) != frame:
+                found[head] += found.pop(frame)
+    if found == refcount and list(found_runs) == list(counted_runs):
         return
-    for frame in sorted(found.keys() | refcount.keys()):
-        times, counted = found.get(frame, 0), refcount.get(frame, 0)
+    for frame in sorted(found.keys() | refcount.keys() | _differing(found_runs, counted_runs)):
+        times = found.get(frame, 0) + (found_runs.value(frame) or 0)
+        counted = memory.in_use.owners(frame)
         if times == counted:
             continue
         owners = _owners_of(frame, walks, others)
@@ -295,6 +333,17 @@ def frames_have_their_owners(
         if not counted:
             raise BrokenInvariant(invariant, f"frame {frame} is free and belongs to {owners}")
         raise BrokenInvariant(invariant, f"frame {frame} counts {counted} owners and belongs to {owners}")
+
+
+def _differing(one: Runs, other: Runs) -> set[int]:
+    """The numbers that the two have with different values."""
+    ends = sorted({end for run in (*one, *other) for end in (run.start, run.end)})
+    return {
+        number
+        for start, end in pairwise(ends)
+        if one.value(start) != other.value(start)
+        for number in range(start, end)
+    }
 
 
 def free_lists_are_whole(memory: PhysicalMemory) -> None:
@@ -311,6 +360,8 @@ def no_frame_is_lost(memory: PhysicalMemory) -> None:
     orders = memory.in_use.orders
     pools = list(memory.buddies())
     blocks = [frame << 4 | orders.get(frame, 0) for frame in memory.in_use.refcount]
+    for taken in memory.in_use.runs:
+        blocks += [first << 4 | order for first, order in _pieces(taken)]
     for pool in pools:
         for order in range(MAX_ORDER + 1):
             blocks += [frame << 4 | order for frame in pool.buddy.blocks(order)]
@@ -334,6 +385,15 @@ def no_frame_is_lost(memory: PhysicalMemory) -> None:
     managed = sum(pool.buddy.managed for pool in pools)
     if frames != managed:
         raise BrokenInvariant(invariant, f"{frames} frames are free or in use, of {managed} that there are")
+
+
+def _pieces(run: Run) -> Iterator[tuple[int, int]]:
+    """*run* as a few pieces of 2**order frames."""
+    first = run.start
+    while first < run.end:
+        order = min((run.end - first).bit_length() - 1, 15)
+        yield first, order
+        first += 1 << order
 
 
 def _buddy_is_whole(pool: Pool) -> None:
@@ -370,20 +430,31 @@ def _blocks_fit(free: FreeList) -> None:
             )
 
 
-def _count(walks: Iterable[Walk], others: Iterable[Reference]) -> Counter[int]:
-    """How many places have each frame."""
+def _count(walks: Iterable[Walk], others: Iterable[Reference]) -> tuple[Counter[int], Runs]:
+    """How many places have each frame: entries made in bulk apart, what they have counts in addition."""
     frames: Counter[int] = Counter()
+    runs = Runs()
     for walk in walks:
+        for each in walk.alike:
+            runs.count(each.frames.start, each.frames.stop)
         frames.update([entry.frame for _, entry in walk.present if not entry.special])
         frames.update([table.frame for table in walk.tables])
-    frames.update([reference.frame for reference in others])
+    for reference in others:
+        if reference.frames > 1:
+            runs.count(reference.frame, reference.frame + reference.frames)
+        else:
+            frames[reference.frame] += 1
     del frames[NO_FRAME]
-    return frames
+    return frames, runs
 
 
 def _owners_of(frame: int, walks: Iterable[Walk], others: Iterable[Reference]) -> str:
     """Who has *frame*, for a message."""
-    here = [each for each in chain(_references(walks), others) if each.frame == frame]
+    here = [
+        Reference(frame, each.owner, each.number + frame - each.frame)
+        for each in chain(_references(walks), others)
+        if each.frame <= frame < each.frame + each.frames
+    ]
     more = [f"{len(here) - _SHOWN} more"] if len(here) > _SHOWN else []
     return " and ".join([*map(str, here[:_SHOWN]), *more])
 
@@ -392,5 +463,7 @@ def _references(walks: Iterable[Walk]) -> Iterator[Reference]:
     for walk in walks:
         for page, entry in walk.present:
             yield Reference(entry.frame, "page", page)
+        for each in walk.alike:
+            yield Reference(each.frames.start, "page", each.page, len(each.frames))
         for table in walk.tables:
             yield Reference(table.frame, f"the L{table.level} table of page", table.base)

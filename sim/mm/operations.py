@@ -93,6 +93,20 @@ class MmapFile(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class Prepopulate(Operation):
+    """The *pages* pages from *at* on have been written before anything is measured.
+
+    The end state is that of `populate_write`, as far as the kernel promises one; how long that takes is
+    nobody's concern. Whole tables of private memory are filled in bulk: a few events for 512 pages. The value
+    is an `Errno` as there.
+    """
+
+    name = "prepopulate"
+    at: int
+    pages: int
+
+
+@dataclass(frozen=True, slots=True)
 class Munmap(Operation):
     """munmap(2) of *pages* pages from *at* on."""
 

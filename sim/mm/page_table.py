@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from sim.mm.entries import Present, Status
+from sim.mm.present_run import Piece, PresentRun
 
 if TYPE_CHECKING:
-    from sim.hardware import CacheLine, Machine
+    from sim.hardware import CacheLine, Cpu, Fabric, Machine
 
 MAX_LEVELS: Final = 5
 SLOTS: Final = 512
@@ -34,7 +35,8 @@ class PageTablePage:
 
     *fill* stands in every slot that is not in *entries*: a table made by pushing down a status begins full
     of it. *meta* is the line of the page's descriptor (lock word, counters); lines of entries are made on
-    first use. *stray* says that the page has been unlinked and must not be used.
+    first use. *stray* says that the page has been unlinked and must not be used. A table that was filled in
+    bulk has a `PresentRun` as *entries*; *lines_owner* is the cpu that wrote them, and has their lines.
     """
 
     __slots__ = (
@@ -46,6 +48,7 @@ class PageTablePage:
         "frame",
         "home",
         "level",
+        "lines_owner",
         "lock",
         "meta",
         "present",
@@ -75,6 +78,12 @@ class PageTablePage:
         self.lock: Any = None
         self._machine = machine
         self._lines: dict[int, CacheLine] = {}
+        self.lines_owner: int | None = None
+
+    @property
+    def fabric(self) -> Fabric:
+        """What its lines travel over."""
+        return self._machine.fabric
 
     def __repr__(self) -> str:
         return f"L{self.level} table of page {self.base:#x}"
@@ -84,8 +93,9 @@ class PageTablePage:
         index = slot // PTES_PER_LINE
         line = self._lines.get(index)
         if line is None:
+            owner = self.meta.owner if self.lines_owner is None else self.lines_owner
             line = self._lines[index] = self._machine.line(
-                f"entries {index * PTES_PER_LINE}.. of {self!r}", self.home, owner=self.meta.owner
+                f"entries {index * PTES_PER_LINE}.. of {self!r}", self.home, owner=owner
             )
         return line
 
@@ -101,7 +111,56 @@ class PageTablePage:
     def count(self) -> int:
         """The slots that are not empty, counted again."""
         own = sum(entry is not None for entry in self.entries.values())
-        return own + (SLOTS - len(self.entries) if self.fill is not None else 0)
+        others_too = self.fill is not None or self.run is not None
+        return own + (SLOTS - len(self.entries) if others_too else 0)
+
+    # -- many entries at a time -----------------------------------------------------------------------------
+
+    @property
+    def run(self) -> PresentRun | None:
+        """Its entries, if it was filled in bulk."""
+        entries = self.entries
+        return entries if isinstance(entries, PresentRun) else None
+
+    @property
+    def untouched(self) -> bool:
+        """Whether no entry of it is present and none has been written since it was made."""
+        return not self.entries and self.run is None and not self._lines
+
+    def is_new(self, slot: int, stop: int) -> bool:
+        """Whether nothing has ever been stored in slots [*slot*, *stop*)."""
+        return self.fill is None and self.run is None and self.entries.keys().isdisjoint(range(slot, stop))
+
+    def set_new(self, slot: int, stop: int, entry: Status) -> None:
+        """`set` of each of these slots, which are new."""
+        self.present += stop - slot
+        self.entries.update(dict.fromkeys(range(slot, stop), entry))
+
+    def fill_with(self, run: PresentRun, cpu: Cpu) -> None:
+        """*cpu*, which has its lock, has written all entries of an `untouched` table of level 1."""
+        self.entries, self.fill, self.present = run, None, SLOTS
+        self.lines_owner = cpu.id
+
+    def written_alone(self, slot: int, stop: int, cpu: Cpu) -> int:
+        """How far from *slot* on, up to *stop*, *cpu* may write entries without asking for their lines."""
+        owner = self.meta.owner if self.lines_owner is None else self.lines_owner
+        for index in range(slot // PTES_PER_LINE, (stop - 1) // PTES_PER_LINE + 1):
+            line = self._lines.get(index)
+            if not (owner == cpu.id if line is None else line.exclusive_to(cpu)):
+                return max(slot, index * PTES_PER_LINE)
+        return stop
+
+    def clear_run(self, slot: int, stop: int, cpu: Cpu) -> None:
+        """*cpu* has cleared the present entries of slots [*slot*, *stop*), whose lines it has."""
+        run = self.run
+        assert run is not None
+        self.present -= stop - slot
+        if self.present:
+            run.clear_slots(slot, stop)
+            for index in range(slot // PTES_PER_LINE, (stop - 1) // PTES_PER_LINE + 1):
+                self.line(index * PTES_PER_LINE)
+        else:
+            self.entries, self.lines_owner = {}, cpu.id
 
     def child(self, slot: int) -> PageTablePage | None:
         entry = self.entries.get(slot, self.fill)
@@ -146,6 +205,8 @@ class PageTablePage:
     def tables(self) -> Iterator[PageTablePage]:
         """This page and all below it, in pre-order."""
         yield self
+        if self.level == 1:
+            return
         for slot in sorted(self.entries):
             child = self.child(slot)
             if child is not None:
@@ -153,12 +214,24 @@ class PageTablePage:
 
     def present_entries(self) -> Iterator[tuple[int, Present]]:
         """All present leaf entries below, each behind its first page."""
-        for slot in sorted(self.entries):
-            entry = self.entries[slot]
+        for slot in sorted(self.entries) if self.run is None else range(SLOTS):
+            entry = self.entries.get(slot)
             if isinstance(entry, PageTablePage):
                 yield from entry.present_entries()
             elif isinstance(entry, Present):
                 yield self.base + slot * PAGES_PER_ENTRY[self.level], entry
+
+    def present_pieces(self) -> Iterator[Piece]:
+        """The same, with those that were made in bulk together and behind the others of their table."""
+        run = self.run
+        for slot in sorted(self.entries):
+            entry = self.entries[slot]
+            if isinstance(entry, PageTablePage):
+                yield from entry.present_pieces()
+            elif isinstance(entry, Present):
+                yield self.base + slot * PAGES_PER_ENTRY[self.level], entry
+        if run is not None:
+            yield from run.alike(self.base, SLOTS)
 
 
 def new_root(machine: Machine, socket: int, maker: int) -> PageTablePage:

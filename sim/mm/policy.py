@@ -44,6 +44,8 @@ class NodePolicy(Protocol):
 
     strict: ClassVar[bool]
     """The page comes from that node or from none: the policy has a nodemask (policy_nodemask)."""
+    steady: ClassVar[bool]
+    """The next page of that cpu comes from the same node."""
 
     def node(self, cpu: Cpu) -> int: ...
 
@@ -54,6 +56,7 @@ class FirstTouch:
     __slots__ = ("_visible",)
 
     strict: ClassVar[bool] = False
+    steady: ClassVar[bool] = True
 
     def __init__(self, topology: Topology) -> None:
         self._visible = [topology.visible_node(node) for node in range(topology.nodes)]
@@ -71,6 +74,7 @@ class Interleave:
     __slots__ = ("_next", "_nodes")
 
     strict: ClassVar[bool] = False
+    steady: ClassVar[bool] = False
 
     def __init__(self, topology: Topology) -> None:
         self._nodes = topology.numa_nodes
@@ -88,6 +92,7 @@ class OneNode:
     __slots__ = ("_node",)
 
     strict: ClassVar[bool] = True
+    steady: ClassVar[bool] = True
 
     def __init__(self, node: int) -> None:
         self._node = node

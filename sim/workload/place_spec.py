@@ -27,6 +27,7 @@ from sim.mm import (
     Munlock,
     Munmap,
     Operation,
+    Prepopulate,
     ProcessMadvise,
     Rights,
     Shootdown,
@@ -107,6 +108,9 @@ class MmapStep(PlacedStep):
     """Whether all pages are faulted in before the call returns (MAP_POPULATE)."""
     reserve: bool = True
     """Whether the kernel accounts for the memory that it may come to need; else MAP_NORESERVE."""
+    populated: bool = False
+    """Whether all pages have been written before anything is measured. Belongs to a set-up: how long that
+    takes is not the question, so it is done in bulk."""
     file: str | None = None
     """Which of the workload's `files` is mapped. Absent: anonymous memory."""
     offset: Size = 0
@@ -120,11 +124,12 @@ class MmapStep(PlacedStep):
 
     @property
     def operations(self) -> set[type[Operation]]:
+        needed: set[type[Operation]] = {Prepopulate} if self.populated else set()
         if self.file is not None:
-            return {MmapFile, CreateFile}
+            return {MmapFile, CreateFile} | needed
         if self.huge is not None:
-            return {MmapHuge}
-        return {MmapShared if self.shared else Mmap}
+            return {MmapHuge} | needed
+        return {MmapShared if self.shared else Mmap} | needed
 
     def operation(
         self, pages: int, at: int | None, file: File | None = None

@@ -7,7 +7,7 @@ from functools import singledispatch
 from typing import TYPE_CHECKING
 
 from sim.engine import Steps
-from sim.mm import Operation, Shootdown, Touch
+from sim.mm import Operation, Prepopulate, Shootdown, Touch
 from sim.quantities import PAGE_BYTES
 from sim.workload.draws import CountDraw, SizeDraw, drawing
 from sim.workload.place_spec import (
@@ -46,7 +46,14 @@ def _mmap(step: MmapStep) -> Action:
 
     def mapped(worker: Worker, pages: int, at: int | None) -> Steps[int | None]:
         file = None if name is None else worker.file(name)
-        return worker.map(step.operation(pages, at, file), may_fail=may_fail)
+        steps = worker.map(step.operation(pages, at, file), may_fail=may_fail)
+        return populated(worker, pages, steps) if step.populated else steps
+
+    def populated(worker: Worker, pages: int, steps: Steps[int | None]) -> Steps[int | None]:
+        start = yield from steps
+        if start is not None:
+            yield from worker.perform(Prepopulate(start, pages), may_fail=may_fail)
+        return start
 
     def anywhere(worker: Worker) -> Steps[int | None]:
         pages = size(worker)

@@ -344,6 +344,18 @@ class WorkloadPlan(Spec):
         return self
 
     @model_validator(mode="after")
+    def _populates_before_anything_is_measured(self) -> Self:
+        for part in self.parts:
+            for key, steps in ((part.steps, part.role.steps), (part.refill, part.role.refill)):
+                for place, step in placed_steps(steps, key):
+                    if step.mmap is not None and step.mmap.populated:
+                        where = f"{place}.mmap.populated"
+                        raise RuleError(
+                            "`populated` belongs to a set-up", {where: "`populate`, which takes its time"}
+                        )
+        return self
+
+    @model_validator(mode="after")
     def _measured_requests_exist(self) -> Self:
         measured = self.measured
         if measured and not measured.first <= measured.last < self.round:

@@ -31,9 +31,11 @@ from sim.mm import (
     Munlock,
     Munmap,
     Operation,
+    Prepopulate,
     ProcessMadvise,
     Touch,
 )
+from sim.mm.runs import Runs
 from sim.quantities import PAGE_BYTES
 from sim.workload.draws import CountDraw, drawing
 from sim.workload.layout import Slots
@@ -55,7 +57,7 @@ MAX_TOUCHES = 200_000
 """After so many touches, or steps, the rehearsal breaks off: it must not take as long as a run."""
 
 
-_OverRange = Munmap | Mprotect | Madvise | Mlock | Munlock | Mincore | Msync
+_OverRange = Prepopulate | Munmap | Mprotect | Madvise | Mlock | Munlock | Mincore | Msync
 
 
 def _brings_in(operation: Operation) -> bool:
@@ -82,9 +84,15 @@ class Ledger:
     def __init__(self) -> None:
         self.ranges: list[tuple[int, int]] = []
         self.touched: set[int] = set()
+        self.populated = Runs()
         self.heap = 1
         self._next = USER_PAGES  # above all that a fixed mapping may claim
         self._touches = 0
+
+    @property
+    def held(self) -> int:
+        """How many pages have been touched, or populated in bulk."""
+        return len(self.touched) + self.populated.total
 
     @property
     def mapped(self) -> int:
@@ -115,7 +123,11 @@ class Ledger:
             pages = range(operation.at, operation.at + operation.pages)
             if not isinstance(operation, Munmap) and not self._covers(pages):
                 raise RefusedStepError("works on pages that are not mapped")
-            if isinstance(operation, Munmap):
+            if isinstance(operation, Prepopulate):
+                self.populated.cut(pages.start, pages.stop)
+                self.touched -= {page for page in self.touched if page in pages}
+                self.populated.add(pages.start, pages.stop, 1)
+            elif isinstance(operation, Munmap):
                 self._cut(pages.start, pages.stop)
             elif isinstance(operation, Madvise) and operation.advice in ("dontneed", "dontneed_locked"):
                 self._forget(pages.start, pages.stop)
@@ -162,10 +174,14 @@ class Ledger:
             raise RefusedStepError("grows into what is mapped, and may not move")
         if asked.to is not None and at < asked.to + new_pages and asked.to < at + pages:
             raise RefusedStepError("moves memory to where a part of it is")
-        touched = [page - at for page in self.touched if at <= page < at + min(pages, new_pages)]
+        stays = at + min(pages, new_pages)
+        touched = [page - at for page in self.touched if at <= page < stays]
+        populated = self.populated.within(at, stays)
         start = self._mmap(Mmap(new_pages, asked.to))
         self._cut(at, at + pages)
         self.touched.update(start + offset for offset in touched)
+        for run in populated:
+            self.populated.add(start + run.start - at, start + run.end - at, 1)
         return start
 
     def _covers(self, pages: range) -> bool:
@@ -180,7 +196,7 @@ class Ledger:
         self._touches += 1
         if self._touches > MAX_TOUCHES:
             raise TooLongError
-        if page not in self.touched:
+        if page not in self.touched and page not in self.populated:
             if not any(start <= page < end for start, end in reversed(self.ranges)):
                 raise RefusedStepError("touches pages that are not mapped")
             self.touched.add(page)
@@ -193,6 +209,7 @@ class Ledger:
         self._forget(start, end)
 
     def _forget(self, start: int, end: int) -> None:
+        self.populated.cut(start, end)
         if len(self.touched) < end - start:
             self.touched = {page for page in self.touched if not start <= page < end}
         else:
@@ -252,7 +269,7 @@ class Rehearsal:
 
     @property
     def _touched(self) -> int:
-        return sum(len(ledger.touched) for ledger in self._ledgers)
+        return sum(ledger.held for ledger in self._ledgers)
 
     def _play(self, played: tuple[int, ...]) -> None:
         for process in range(self._plan.numbered):

@@ -95,3 +95,23 @@ def test_does_a_frame_of_a_guest_lie_where_it_was_first_touched() -> None:
     assert frames.node(7, toucher=1) == 1
     assert frames.node(7, toucher=0) == 1
     assert frames.node(8, toucher=0) == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 3000), st.integers(1, 700)), min_size=1, max_size=5))
+def test_do_frames_that_are_freed_together_leave_the_lists_of_one_after_the_other(
+    together: list[tuple[int, int]],
+) -> None:
+    """In the same order, too: it decides which frame is given away next."""
+    one, all_at_once = Buddy(0, 4 * BLOCK), Buddy(0, 4 * BLOCK)
+    for buddy in (one, all_at_once):
+        buddy.take(4 * BLOCK)
+    held = set(range(4 * BLOCK))
+    for start, length in together:
+        frames = [frame for frame in range(start, start + length) if frame in held]
+        held -= set(frames)
+        for frame in frames:
+            one.free(frame)
+        all_at_once.free_all(frames)
+        for order in range(MAX_ORDER + 1):
+            assert list(one.blocks(order)) == list(all_at_once.blocks(order))
+    assert one.free_frames == all_at_once.free_frames

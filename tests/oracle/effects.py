@@ -14,6 +14,7 @@ from typing import Any, Final
 from oracle.model import HUGE, ZEROS, File, Mismatch, Page, Process, Undetermined
 from sim.mm import (
     READ_WRITE,
+    WRITE,
     Brk,
     Errno,
     Exec,
@@ -34,6 +35,7 @@ from sim.mm import (
     Munlock,
     Munmap,
     Operation,
+    Prepopulate,
     ProcessMadvise,
     ReadMaps,
 )
@@ -286,6 +288,21 @@ def read_maps(asked: ReadMaps, process: Process, told: Any = None) -> Any:
     if lines != {page: (its.rights, its.shared) for page, its in process.pages.items()}:
         raise Mismatch("/proc/PID/maps does not say what is mapped")
     return told
+
+
+@effect.register
+def prepopulate(asked: Prepopulate, process: Process, told: Any = None) -> Errno | None:
+    """All are there, up to the first that cannot be written; those that come have been written."""
+    for page in range(asked.at, asked.at + asked.pages):
+        if page not in process.pages:
+            return Errno.ENOMEM
+        its = process.pages[page]
+        absent = its.frame is None
+        if not its.rights & WRITE or process.fault(page, write=True) is None:
+            return Errno.EFAULT
+        if absent:
+            its.dirty = None if its.shared else True  # a fault nearby may have mapped a page of a file before
+    return None
 
 
 # -- files ----------------------------------------------------------------------------------------------

@@ -51,6 +51,7 @@ from sim.mm import (
     Munlock,
     Munmap,
     Operation,
+    Prepopulate,
     ProcessMadvise,
     ReadMaps,
     Shootdown,
@@ -241,6 +242,11 @@ def draw_read_maps(choose: Choose, part: range) -> Operation:
     return ReadMaps()
 
 
+def draw_prepopulate(choose: Choose, part: range) -> Operation:
+    whole = choose((False, True))
+    return Prepopulate(part.start, len(part)) if whole else Prepopulate(*somewhere(choose, part))
+
+
 def draw_mmap_shared(choose: Choose, part: range) -> Operation:
     if choose(range(8)) == 7:
         return MmapShared(1 << 30)  # more than there is
@@ -359,6 +365,7 @@ DRAWN: Mapping[type[Operation], Sequence[Draw]] = {
     Madvise: (draw_madvise,),
     ProcessMadvise: (draw_process_madvise,),
     ReadMaps: (draw_read_maps,),
+    Prepopulate: (draw_prepopulate,),
     Mremap: 3 * (draw_mremap,),
     Brk: 3 * (draw_brk,),
     Mlock: (draw_mlock,),

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from machines import raw_spec
+from pydantic import ValidationError
 
 from sim.designs import DesignSpec
 from sim.errors import BudgetExceeded, InputError
@@ -80,6 +81,14 @@ def design(name: str) -> DesignSpec:
         ({"thread": [{"mmap": {"at": "anywhere", "size": "40 TiB"}}]}, 1, "thread[0]", "128 TiB"),
         ({"layout": {**LOOP["layout"], "request": "32 MiB", "stride": "1 GiB"}}, 1, "layout.request", "hold"),
         ({"layout": {**LOOP["layout"], "request": "12 MiB", "stride": "1 GiB"}}, 2, "layout.request", "hold"),
+        (
+            {
+                "layout": {**LOOP["layout"], "request": "32 MiB", "stride": "128 MiB"},
+                "setup": [{"mmap": {"at": "layout", "populated": True}}],
+                "thread": [{"munmap": {"at": "slot"}}],
+            },
+            1, "layout.request", "holds 128 MiB at once",
+        ),
         ({"pinning": [0]}, 2, "pinning", "1 cpus are listed"),
         ({"memory": {"bind": 9}}, 1, "memory", "no such NUMA node"),
     ],
@@ -94,6 +103,15 @@ def test_what_is_said_of_a_workload_that_cannot_run(
     assert (fault.key, says in fault.message) == (key, True)
     if threads > 1 and "hold" in says:
         assert foresee(small, workload(**changes), "p", [1]) is None
+
+
+def test_is_memory_populated_in_a_set_up_and_nowhere_else() -> None:
+    populated = {"mmap": {"at": "own slots", "populated": True}}
+    role = {"who": "all", "prepare": [populated], "steps": [{"touch": {"at": "slot"}}]}
+    layout = {**LOOP["layout"], "base": "4 GiB"}
+    assert foresee(machine(), workload(thread=None, roles=[role], layout=layout), "p", [1]) is None
+    with pytest.raises(ValidationError, match="`populated` belongs to a set-up"):
+        workload(thread=[{"repeat": {"times": 2, "steps": [populated]}}])
 
 
 COMPUTE, WAIT = {"compute": "1 us"}, {"barrier": "10 ns"}

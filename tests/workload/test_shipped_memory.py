@@ -52,10 +52,12 @@ def spec(name: str) -> WorkloadSpec:
     return cast("WorkloadSpec", load_spec("workload", name).spec)
 
 
-def run(name: str, placement: str = "threads", threads: int = 1, **options: Any) -> Measurement:
+def run(
+    name: str, placement: str = "threads", threads: int = 1, design: str = "linux-6.13", **options: Any
+) -> Measurement:
     return simulate(
         cast("MachineSpec", load_spec("machine", "epyc-9965").spec),
-        cast("DesignSpec", load_spec("design", "linux-6.13").spec),
+        cast("DesignSpec", load_spec("design", design).spec),
         spec(name),
         placement=placement,
         threads=threads,
@@ -137,3 +139,18 @@ def test_does_a_trimmed_arena_stay_mapped() -> None:
     assert set(seen.counted) == {"touch", "madvise", "flush", "frame"}
     assert seen.counted["frame"] == pytest.approx(32 * seen.counted["touch"], abs=32)
     assert found.breakdown_ns_per_op["fault entry"] > 0
+
+
+# -- populated in bulk ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("design", "flushes"), [("linux-6.13", 7), ("cortenmm-adv", 1)])
+def test_are_64_thousand_pages_given_back_in_few_events(design: str, flushes: int) -> None:
+    """256 MiB, set up and unmapped; Linux flushes whenever a gather of 9698 pages is full."""
+    seen = Seen()
+    measured = run("munmap-populated", "", design=design, probe=seen)
+    assert measured.events < 10_000
+    assert dict(seen.counted) == {"munmap": 1, "flush": flushes}
+    (unmapped,) = seen.places
+    assert unmapped.pages == 65_536
+    assert 0.03 < measured.latency_mean_ns / unmapped.pages / 1000 < 0.3  # us a page

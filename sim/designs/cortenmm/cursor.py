@@ -28,6 +28,7 @@ from sim.mm import (
     PTES_PER_LINE,
     SLOTS,
     PageTablePage,
+    Piece,
     Present,
     Status,
     slot_of,
@@ -91,17 +92,17 @@ class Cursor:
             page = stop
         return True
 
-    def mark(self, status: Status) -> Steps[list[tuple[int, Present]]]:
+    def mark(self, status: Status) -> Steps[list[Piece]]:
         """Give the whole range a status, in the largest aligned pieces. Value: the entries it replaced."""
-        replaced: list[tuple[int, Present]] = []
+        replaced: list[Piece] = []
         yield from self._set_range(
             self.covering, self.start, self.end, status, self.space.cost.mark, replaced
         )
         return replaced
 
-    def unmap(self) -> Steps[list[tuple[int, Present]]]:
+    def unmap(self) -> Steps[list[Piece]]:
         """Clear the whole range. Value: the mappings that were in it."""
-        removed: list[tuple[int, Present]] = []
+        removed: list[Piece] = []
         yield from self._set_range(self.covering, self.start, self.end, None, self.space.cost.unmap, removed)
         return removed
 
@@ -126,7 +127,7 @@ class Cursor:
         end: int,
         entry: Status | None,
         cost: int,
-        removed: list[tuple[int, Present]],
+        removed: list[Piece],
     ) -> Steps[None]:
         """Write *entry* over [start, end) below *table*, at *cost* each."""
         if table.level == 1:
@@ -140,7 +141,7 @@ class Cursor:
             child = table.child(slot)
             if page % span == 0 and slot_end <= end:
                 if child is not None:
-                    removed.extend(child.present_entries())
+                    removed.extend(child.present_pieces())
                     yield from self._detach(table, slot, child)
                 if entry is not None or table.get(slot) is not None:
                     yield from table.line(slot).store(self.cpu, PAGE_TABLE)
@@ -160,7 +161,7 @@ class Cursor:
         end: int,
         entry: Status | None,
         cost: int,
-        removed: list[tuple[int, Present]],
+        removed: list[Piece],
     ) -> Steps[None]:
         """The same in a level-1 table, under its lock.
 
@@ -172,6 +173,14 @@ class Cursor:
         while page < end:
             slot = slot_of(page, 1)
             stop = min(slot - slot % PTES_PER_LINE + PTES_PER_LINE, slot + end - page)
+            page += stop - slot
+            if entry is not None and table.is_new(slot, stop):  # as below, for many marks side by side
+                line = table.line(slot)
+                if not line.exclusive_to(self.cpu):
+                    yield from line.store(self.cpu, PAGE_TABLE)
+                self.cpu.work((stop - slot) * cost, PAGE_TABLE)
+                table.set_new(slot, stop, entry)
+                continue
             written = []
             mapped = len(removed)
             for each in range(slot, stop):
@@ -187,7 +196,6 @@ class Cursor:
                 self.cpu.work(len(written) * cost, PAGE_TABLE)
                 for each in written:
                     table.set(each, entry)
-            page += stop - slot
 
     def push_down(self, table: PageTablePage, slot: int, page: int) -> Steps[PageTablePage]:
         """Make the child of *slot* inside the locked subtree; a status there becomes the child's content."""

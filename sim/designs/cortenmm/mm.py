@@ -15,10 +15,11 @@ from sim.mm import (
     PAGE_TABLE,
     SYSCALL,
     AddressSpace,
+    Alike,
     LazyFlush,
     Mapped,
     PageTablePage,
-    Present,
+    Piece,
     Reference,
     Rights,
     Status,
@@ -125,7 +126,7 @@ class CortenMm(AddressSpace):
         cursor.cpu.probe.range_unlocked(self, cursor.cpu, cursor.start, cursor.end)
         yield from self.protocol.unlock(cursor)
 
-    def unlock_and_flush(self, cursor: Cursor, removed: list[tuple[int, Present]]) -> Steps[None]:
+    def unlock_and_flush(self, cursor: Cursor, removed: list[Piece]) -> Steps[None]:
         """End the transaction. Data frames and unlinked tables that no TLB may walk to are freed after the
         flush."""
         yield from self.unlock(cursor)
@@ -134,9 +135,10 @@ class CortenMm(AddressSpace):
             yield from self._active_line.read(cpu, PAGE_TABLE)
 
             release = FreeAfterFlush(self, cpu, removed, cursor.unlinked)
-            yield from self.tlb.flush_lazily(
-                cpu, [(page, mapping.frame) for page, mapping in removed], release
-            )
+            translations = [
+                piece if isinstance(piece, Alike) else (piece[0], piece[1].frame) for piece in removed
+            ]
+            yield from self.tlb.flush_lazily(cpu, translations, release)
 
     def _prefill(self, cpu: Cpu) -> Steps[None]:
         """Keep zeroed pages for tables at hand, so that none is zeroed inside a transaction."""
@@ -187,7 +189,7 @@ class FreeAfterFlush:
         self,
         space: CortenMm,
         cpu: Cpu,
-        removed: list[tuple[int, Present]],
+        removed: list[Piece],
         tables: list[PageTablePage],
     ) -> None:
         self._space = space
@@ -196,12 +198,19 @@ class FreeAfterFlush:
         self._tables = tables
 
     def __call__(self) -> None:
-        for _, entry in self._removed:
-            self._space.kernel.frames.free(self._cpu, entry.frame)
+        frames = self._space.kernel.frames
+        for piece in self._removed:
+            if isinstance(piece, Alike):
+                frames.free_run(self._cpu, piece.frames)
+            else:
+                frames.free(self._cpu, piece[1].frame)
         self._space.free_tables(self._cpu, self._tables)
 
     def references(self) -> Iterator[Reference]:
-        for page, entry in self._removed:
-            yield Reference(entry.frame, "a flush of page", page)
+        for piece in self._removed:
+            if isinstance(piece, Alike):
+                yield Reference(piece.frames.start, "a flush of page", piece.page, len(piece.frames))
+            else:
+                yield Reference(piece[1].frame, "a flush of page", piece[0])
         for table in self._tables:
             yield Reference(table.frame, "a flush of the table of page", table.base)

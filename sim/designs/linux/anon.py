@@ -98,7 +98,7 @@ def _alone(mm: LinuxMm, cpu: Cpu, entry: Present) -> Steps[None]:
         return  # a part of a folio is never reused
     if mm.lru.is_waiting(cpu, entry.frame):
         yield from mm.lru.drain(cpu)
-    if mm.pages.in_use.refcount[entry.frame] == 1:
+    if mm.pages.in_use.owners(entry.frame) == 1:
         entry.copy_on_write = False
 
 

@@ -132,6 +132,11 @@ class MmCounters:
         self.file_pages += files
         yield from self.rss.add_vec(cpu, anon, files)
 
+    def add_at_once(self, *, anon: int) -> None:
+        """So many more have long been there. Takes no time."""
+        self.anon_pages += anon
+        self.rss.add_at_once(anon, 0)
+
     def update_hiwater_rss(self, cpu: Cpu) -> Steps[None]:
         """Before pages go: note the peak."""
         yield from self._lines["rss_stat"].read(cpu, PAGE_TABLE)
@@ -162,6 +167,7 @@ class MmCounters:
         again["pgtables_bytes"] = (tables + deposited) * PAGE_BYTES
         again["file_pages"] = sum(entry.frame in of_files for _, entry in walk.present)
         pages = sum(entry.pages for _, entry in walk.present if not entry.special)
+        pages += sum(len(each.frames) for each in walk.alike)
         again["hugetlb_pages"] = sum(entry.pages for entry in huge if entry.frame in of_pool)
         again["anon_pages"] = pages - again["file_pages"] - again["hugetlb_pages"]
         for name in _COUNTED:

@@ -4,7 +4,7 @@ Reference count, map count and flags lie in the one line of a page's descriptor,
 puts or locks a page needs that line. Pages that one process has for itself have their descriptor where they
 are used, and what they cost is in the steps; those that several may use are kept here:
 
-    used by one cpu so far   its number only
+    used by one cpu so far   its number only; of many frames side by side, once for all of them
     by a second one          a cache line
 
 Whether a page is of a file is kept here too (PageAnon): it stays so until it is free, also after its file has
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu, Machine
+from sim.mm import Runs
 from sim.sync import Scheduler, Sleeper
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ LOCK_PAGE = "lock: page"
 class Descriptors:
     """*node_of* is the node on which a frame lies that a cpu touches, and its descriptor with it."""
 
-    __slots__ = ("_lines", "_locked", "_machine", "_node_of", "_rmw", "_scheduler", "of_files")
+    __slots__ = ("_lines", "_locked", "_machine", "_node_of", "_rmw", "_runs", "_scheduler", "of_files")
 
     def __init__(self, machine: Machine, scheduler: Scheduler, node_of: Callable[[Cpu, int], int]) -> None:
         self._machine = machine
@@ -38,11 +39,12 @@ class Descriptors:
         self._node_of = node_of
         self._rmw = machine.fabric.rmw
         self._lines: dict[int, int | CacheLine] = {}
+        self._runs = Runs()
         self._locked: dict[int, deque[Sleeper]] = {}
         self.of_files: set[int] = set()
 
     def __contains__(self, frame: int) -> bool:
-        return frame in self._lines
+        return frame in self._lines or (bool(self._runs) and frame in self._runs)
 
     def write(self, cpu: Cpu, frame: int, *, times: int = 1, activity: str = PAGE_CACHE) -> Steps[None]:
         """So many atomic operations on the descriptor of *frame*, one after the other."""
@@ -58,10 +60,38 @@ class Descriptors:
 
     def write_own(self, cpu: Cpu, frame: int, *, times: int, activity: str = PAGE_CACHE) -> bool:
         """`write` where no other cpu has used *frame*; value: whether that is so."""
+        if self._runs:
+            self._lines.update((frame, run.value) for run in self._runs.cut(frame, frame + 1))
         if self._lines.setdefault(frame, cpu.id) != cpu.id:
             return False
         cpu.work(times * self._rmw, activity)
         return True
+
+    def write_run(self, cpu: Cpu, frames: range, *, times: int = 1) -> bool:
+        """`write` of each of *frames*, which is work where nobody else has used one; value: whether so."""
+        if self._lines and not self._lines.keys().isdisjoint(frames):
+            return False
+        if any(run.value != cpu.id for run in self._runs.within(frames.start, frames.stop)):
+            return False
+        self._runs.cut(frames.start, frames.stop)
+        self._runs.add(frames.start, frames.stop, cpu.id)
+        cpu.stall(len(frames) * cpu.work_time(times * self._rmw), PAGE_CACHE)
+        return True
+
+    def put_run(self, cpu: Cpu, frames: range, *, activity: str) -> bool:
+        """A `write` of each of *frames* that is used, if none is by others than *cpu*; value: whether so."""
+        if self._lines and not self._lines.keys().isdisjoint(frames):
+            return False
+        used = self._runs.within(frames.start, frames.stop) if self._runs else []
+        if any(run.value != cpu.id for run in used):
+            return False
+        cpu.stall(sum(run.end - run.start for run in used) * cpu.work_time(self._rmw), activity)
+        return True
+
+    def forget_run(self, frames: range) -> None:
+        """`forget` of each of *frames*, which are of no file and have no line."""
+        if self._runs:
+            self._runs.cut(frames.start, frames.stop)
 
     def lock(self, cpu: Cpu, frame: int) -> Steps[None]:
         """folio_lock: whoever comes second sleeps; the lock is handed over (folio_wait_bit_common)."""
@@ -98,4 +128,6 @@ class Descriptors:
     def forget(self, frame: int) -> None:
         """*frame* is free: its descriptor is nobody's."""
         self._lines.pop(frame, None)
+        if self._runs:
+            self._runs.cut(frame, frame + 1)
         self.of_files.discard(frame)

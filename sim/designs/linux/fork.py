@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.committed import accounted_pages
 from sim.designs.linux.exit import mmput
+from sim.designs.linux.fork_run import copy_run
 from sim.designs.linux.huge_pmd import copy_huge_pmd
 from sim.designs.linux.hugetlb import copy_hugetlb
 from sim.designs.linux.modify import change_file_mappings, hold_file
@@ -151,6 +152,9 @@ def _copy_table(
     outer, inner = child.table_lock(target), mm.table_lock(source)
     yield from outer.acquire(cpu)
     yield from inner.acquire(cpu)
+    if stop - page == SLOTS and copy_run(mm, child, cpu, source, target):
+        yield from child.stat.add_rss_vec(cpu, anon=SLOTS, files=0)
+        page = stop
     unseen = mm.kernel.contexts.alone(cpu, mm.tlb)
     work, hit, first = mm.cost.fork_page, mm.machine.fabric.hit, slot_of(page, 1)
     descriptors, in_use = mm.kernel.descriptors, mm.pages.in_use

@@ -23,11 +23,23 @@ if TYPE_CHECKING:
 class Gather:
     """The pages [*low*, *high*) contain all entries that were cleared or changed since the last flush.
 
-    *frames* are those of cleared entries, *hugetlb* those that belong to the pool of huge pages, *tables*
-    those that were unlinked.
+    *frames* are those of cleared entries, one by one or many side by side, *pages* how many; *hugetlb*
+    are those that belong to the pool of huge pages, *tables* those that were unlinked.
     """
 
-    __slots__ = ("_huge", "_limit", "_mm", "_small", "frames", "high", "hugetlb", "low", "tables", "whole")
+    __slots__ = (
+        "_huge",
+        "_limit",
+        "_mm",
+        "_small",
+        "frames",
+        "high",
+        "hugetlb",
+        "low",
+        "pages",
+        "tables",
+        "whole",
+    )
 
     def __init__(self, mm: LinuxMm) -> None:
         self._mm = mm
@@ -37,7 +49,8 @@ class Gather:
 
     def _reset(self) -> None:
         self._begin_range()
-        self.frames: list[int] = []
+        self.pages = 0
+        self.frames: list[int | range] = []
         self.hugetlb: list[int] = []
         self.tables: list[PageTablePage] = []
 
@@ -48,7 +61,12 @@ class Gather:
     @property
     def full(self) -> bool:
         """Whether it has to be flushed before more is cleared."""
-        return len(self.frames) + len(self.hugetlb) >= self._limit
+        return self.room <= 0
+
+    @property
+    def room(self) -> int:
+        """How many pages more it takes."""
+        return self._limit - self.pages - len(self.hugetlb)
 
     def changed(self, page: int) -> None:
         """tlb_flush_pte_range: the entry of *page* is not what TLBs may have."""
@@ -65,7 +83,15 @@ class Gather:
     def cleared(self, page: int, frame: int) -> None:
         """__tlb_remove_page: the entry of *page* is gone, and one reference of *frame* with it."""
         self.changed(page)
+        self.pages += 1
         self.frames.append(frame)
+
+    def cleared_run(self, page: int, frames: range) -> None:
+        """The same of *page* and those behind it, whose *frames* lie side by side."""
+        self.changed(page)
+        self.changed(page + len(frames) - 1)
+        self.pages += len(frames)
+        self.frames.append(frames)
 
     def unlinked(self, table: PageTablePage, page: int) -> None:
         """pte_free_tlb, pmd_free_tlb, pud_free_tlb: *table*, which *page* was looked up in."""

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from sim.engine import Steps
 from sim.hardware import Cpu, Machine
-from sim.mm import Allocator, Reference
+from sim.mm import Allocator, FrameSet, Reference
 from sim.quantities import PAGE_BYTES
 from sim.sync import QueuedSpinLock, QueueNodes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sim.designs.linux.costs import Costs
     from sim.designs.linux.descriptors import Descriptors
@@ -86,7 +86,7 @@ class Lru:
         self._lazyfrees: list[list[int]] = [[] for _ in machine.cpus]
         """Pages that are about to be among *_lazy*: those that may be taken away, unless written again."""
         self._lazy: set[int] = set()
-        self._on_lru: set[int] = set()
+        self._on_lru = FrameSet()
         self._booted: list[int] = []
 
     def boot(self, cpu: Cpu, frames: list[int]) -> None:
@@ -101,6 +101,11 @@ class Lru:
         """*frames* have long been charged, and on the lists of their nodes. Takes no time."""
         self._charges.charge_at_once(frames, self._memcg)
         self._on_lru.update(frames)
+
+    def put_run_on_lists(self, frames: range) -> None:
+        """The same of *frames*, which are on none."""
+        self._charges.charge_at_once(frames, self._memcg)
+        self._on_lru.add_run(frames)
 
     def add(self, cpu: Cpu, frame: int) -> Steps[None]:
         """folio_add_lru: into the cpu's batch, with a reference; a full batch goes to the lruvec."""
@@ -175,7 +180,7 @@ class Lru:
     def _move(self, cpu: Cpu, batch: list[int]) -> Steps[None]:
         """folio_batch_move_lru, for pages that are on no list: to the one where they belong."""
         yield from self._section(cpu, batch)
-        free: dict[int, int] = {}
+        free: dict[int | range, int] = {}
         for frame in batch:
             order = yield from self._put(cpu, frame)
             if order is not None:
@@ -184,26 +189,54 @@ class Lru:
                 self._on_lru.add(frame)
         yield from self._free(cpu, free)
 
-    def release(self, cpu: Cpu, frames: list[int]) -> Steps[None]:
+    def release(self, cpu: Cpu, frames: Sequence[int | range]) -> Steps[None]:
         """folios_put_refs: give up the references of entries; pages without any leave the LRU and are free.
 
         A page that still waits in some cpu's batch is freed when that batch is drained.
         """
-        last_reference: dict[int, int] = {}
-        for frame in map(self._pages.in_use.head, frames):
+        last_reference: dict[int | range, int] = {}
+        for each in frames:
+            if isinstance(each, range):
+                last_reference |= yield from self._put_run(cpu, each)
+                continue
+            frame = self._pages.in_use.head(each)
             order = yield from self._put(cpu, frame)
             if order is not None:
                 last_reference[frame] = order
-        listed = [frame for frame in last_reference if frame in self._on_lru]
+        listed: list[int | range] = []
+        for each in last_reference:
+            if isinstance(each, range):
+                listed += self._on_lru.part(each)
+            elif each in self._on_lru:
+                listed.append(each)
         yield from self._section(cpu, listed)
-        self._on_lru.difference_update(listed)
+        self._on_lru.discard_all(listed)
         yield from self._free(cpu, last_reference)
 
-    def _free(self, cpu: Cpu, frames: Mapping[int, int]) -> Steps[None]:
+    def _free(self, cpu: Cpu, frames: Mapping[int | range, int]) -> Steps[None]:
         """free_unref_folios, of *frames* with their orders."""
         yield from self._charges.uncharge(cpu, [*frames])
-        for frame, order in frames.items():
-            yield from self._pages.free_unref(cpu, frame, order)
+        for each, order in frames.items():
+            if isinstance(each, range):
+                yield from self._pages.free_run(cpu, each)
+            else:
+                yield from self._pages.free_unref(cpu, each, order)
+
+    def _put_run(self, cpu: Cpu, frames: range) -> Steps[dict[int | range, int]]:
+        """`_put` of each of *frames*; value: those whose last reference has gone, in order."""
+        if self._descriptors.put_run(cpu, frames, activity=LRU):
+            gone = self._pages.in_use.put_run(frames)
+            for part in gone:
+                self._descriptors.forget_run(part)
+                if self._lazy:
+                    self._lazy.difference_update(part)
+            return dict.fromkeys(gone, 0)
+        last_reference: dict[int | range, int] = {}
+        for frame in frames:
+            order = yield from self._put(cpu, frame)
+            if order is not None:
+                last_reference[frame] = order
+        return last_reference
 
     def _put(self, cpu: Cpu, frame: int) -> Steps[int | None]:
         """folio_put_testzero: where others may have used the page, its descriptor is fetched.
@@ -219,10 +252,10 @@ class Lru:
         self._lazy.discard(frame)
         return order
 
-    def _section(self, cpu: Cpu, frames: list[int]) -> Steps[None]:
+    def _section(self, cpu: Cpu, frames: Sequence[int | range]) -> Steps[None]:
         """Work on the lruvecs that *frames* belong to, one after the other, with interrupts off."""
         for lruvec in self._lruvecs:
-            pages = sum(self._lruvec_of(frame) is lruvec for frame in frames)
+            pages = sum(_pages(frame) for frame in frames if self._lruvec_of(frame) is lruvec)
             if not pages:
                 continue
             if cpu.pending:
@@ -234,8 +267,9 @@ class Lru:
             yield from lruvec.lock.release(cpu)
             cpu.enable_interrupts()
 
-    def _lruvec_of(self, frame: int) -> Lruvec:
-        return self._lruvecs[frame // self._frames]
+    def _lruvec_of(self, frame: int | range) -> Lruvec:
+        first = frame.start if isinstance(frame, range) else frame
+        return self._lruvecs[first // self._frames]
 
     # -- the end state --------------------------------------------------------------------------------------
 
@@ -255,12 +289,23 @@ class Lru:
 
     def contradictions(self) -> Iterator[str]:
         """A page is on an LRU list or in a batch, not both, and in use."""
-        for frame in sorted(self._on_lru.difference(self._pages.in_use.refcount)):
+        in_use = self._pages.in_use
+        for frame in sorted(frame for frame in self._on_lru if frame not in in_use):
             yield f"frame {frame} is on the LRU and free"
+        for run in self._on_lru.runs:
+            within = in_use.runs.within(run.start, run.end)
+            if sum(part.end - part.start for part in within) < run.end - run.start:
+                for frame in range(run.start, run.end):
+                    if frame not in in_use:
+                        yield f"frame {frame} is on the LRU and free"
         new = [[frame for frame, is_new in changes if is_new] for changes in self._mlocks]
-        for frame in sorted(self._lazy.difference(self._pages.in_use.refcount)):
+        for frame in sorted(frame for frame in self._lazy if frame not in in_use):
             yield f"frame {frame} is lazyfree and free"
         for cpu, batch in (*enumerate(self._batches), *enumerate(self._lazyfrees), *enumerate(new)):
             for frame in batch:
                 if frame in self._on_lru:
                     yield f"frame {frame} is on the LRU and in a batch of cpu {cpu}"
+
+
+def _pages(frames: int | range) -> int:
+    return len(frames) if isinstance(frames, range) else 1

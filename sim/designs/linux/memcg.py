@@ -154,10 +154,11 @@ class Charges:
             for counter in memcg.counters:
                 counter.charge_at_once(len(pages))
 
-    def uncharge(self, cpu: Cpu, frames: Sequence[int]) -> Steps[None]:
-        """__mem_cgroup_uncharge_folios: *frames* are about to be free."""
+    def uncharge(self, cpu: Cpu, freed: Sequence[int | range]) -> Steps[None]:
+        """__mem_cgroup_uncharge_folios: *freed*, single ones and runs of them, are about to be free."""
         if not self._of:
             return
+        frames = [frame for each in freed for frame in (each if isinstance(each, range) else (each,))]
         for first in range(0, len(frames), self._batch):
             pages: dict[Memcg, int] = {}
             for frame in frames[first : first + self._batch]:

@@ -159,7 +159,11 @@ class LinuxMm(AddressSpace):
             if (what := vma.lock.contradiction()) is not None:
                 yield f"{vma} {what}"
         cached = self.kernel.descriptors.of_files
-        pages = iter([p for p, entry in walk.present if not entry.special and entry.frame not in cached])
+        own = [p for p, entry in walk.present if not entry.special and entry.frame not in cached]
+        if walk.alike:
+            ends = [page for each in walk.alike for page in (each.page, each.page + len(each.frames) - 1)]
+            own = sorted([*own, *ends])
+        pages = iter(own)
         page = next(pages, None)
         for table in walk.tables:
             if table.level == 2:

@@ -139,6 +139,18 @@ class PageAllocator(Allocator):
         self.in_use.add(frame, order)
         return frame
 
+    def take_run(self, cpu: Cpu, order: int) -> range | None:
+        if not self.policy.steady:
+            return None
+        zone = next((zone for zone in self._allowed(cpu) if zone.buddy.free_frames), None)
+        if zone is None or not zone.buddy.has(order):
+            return None
+        first = zone.buddy.allocate(order)
+        frames = range(first, first + (1 << order))
+        self.in_use.add_run(frames)
+        self.frames.touch(frames, cpu.node)
+        return frames
+
     def allocate(self, cpu: Cpu, order: int = 0) -> Steps[int]:
         """__alloc_pages: value is the first frame. Raises `OutOfMemory`."""
         cpu.work(self._cost.page_alloc, ALLOCATE)
@@ -199,6 +211,21 @@ class PageAllocator(Allocator):
         if len(pcp) << order > self._spec.limits.pcp_high:
             yield from self._move(cpu, zone, pcp, -self._batch(order), order)
 
+    def free_run(self, cpu: Cpu, frames: range) -> Steps[None]:
+        """The same of single *frames* of one zone: work on the cpu's own data, until the list is full."""
+        if cpu.probe.hears("frame_freed"):
+            for frame in frames:
+                cpu.probe.frame_freed(cpu, frame, 0)
+        zone, high = self._zone_of(frames.start), self._spec.limits.pcp_high
+        pcp = zone.blocks(cpu, 0)
+        while frames:
+            room = max(1, high + 1 - len(pcp))
+            now, frames = frames[:room], frames[room:]
+            cpu.stall(len(now) * cpu.work_time(self._cost.page_free), ALLOCATE)
+            pcp.extend(now)
+            if len(pcp) > high:
+                yield from self._move(cpu, zone, pcp, -self._batch(0), 0)
+
     def _batch(self, order: int) -> int:
         """How many blocks are moved at once (rmqueue_bulk is asked for max(batch >> order, 2) large ones)."""
         batch = self._spec.limits.pcp_batch
@@ -233,8 +260,11 @@ class PageAllocator(Allocator):
         if blocks > 0:
             pcp.extend(reversed(taken))
         else:
-            for frame in pcp[:-blocks]:
-                zone.buddy.free(frame, order)
+            if order:
+                for frame in pcp[:-blocks]:
+                    zone.buddy.free(frame, order)
+            else:
+                zone.buddy.free_all(pcp[:-blocks])
             del pcp[:-blocks]
         yield from zone.lock.release(cpu)
         cpu.enable_interrupts()

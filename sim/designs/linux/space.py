@@ -18,6 +18,7 @@ from sim.designs.linux.mprotect import mprotect
 from sim.designs.linux.mremap import mremap
 from sim.designs.linux.msync import msync
 from sim.designs.linux.munmap import munmap
+from sim.designs.linux.prepopulate import prepopulate
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import (
@@ -39,6 +40,7 @@ from sim.mm import (
     Munlock,
     Munmap,
     Operation,
+    Prepopulate,
     ProcessMadvise,
     ReadMaps,
     Touch,
@@ -57,6 +59,7 @@ class LinuxSpace(LinuxMm):
         MmapFile: mmap,
         MmapHuge: mmap,
         Munmap: munmap,
+        Prepopulate: prepopulate,
         Mprotect: mprotect,
         Madvise: madvise,
         ProcessMadvise: process_madvise,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sim.designs.linux.huge_pmd import huge_entry, zap_huge_pmd
 from sim.designs.linux.hugetlb import zap_hugetlb
+from sim.designs.linux.zap_run import zap_run
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import PAGE_TABLE, PAGES_PER_ENTRY, PageTablePage, Present, slot_of
@@ -52,6 +53,13 @@ def _zap_table(
     yield from lock.acquire(cpu)
     while page < stop and not gather.full:
         slot = slot_of(page, 1)
+        if table.run is not None and not vma.locked:
+            pages = min(stop - page, gather.room)
+            pages = yield from zap_run(mm, cpu, table, slot, pages, gather, unseen=vma.detached)
+            anon += pages
+            if pages:
+                page, found = page + pages, True
+                continue
         entry = table.get(slot)
         if isinstance(entry, Present):
             yield from table.line(slot).write(cpu, PAGE_TABLE)

@@ -38,6 +38,18 @@ class Allocator(PhysicalMemory):
     def free_unref(self, cpu: Cpu, frame: int, order: int = 0) -> Steps[None]:
         """free_unref_page: *cpu* gives a block back that has no owner any more, whoever took it."""
 
+    def free_run(self, cpu: Cpu, frames: range) -> Steps[None]:
+        """`free_unref` of each of *frames*, which are single frames of one node."""
+        for frame in frames:
+            yield from self.free_unref(cpu, frame)
+
+    @abstractmethod
+    def take_run(self, cpu: Cpu, order: int) -> range | None:
+        """2**order single frames side by side for *cpu*, in no time: `take`, where they come from one node.
+
+        None where the next single frames would not be so many in a row.
+        """
+
     @abstractmethod
     def take(self, cpu: Cpu, frames: int) -> list[int]:
         """So many single frames for *cpu*, in no time: what a workload has before anything is measured.

@@ -124,6 +124,19 @@ class Llfree(Allocator):
         self._taken_from[frame] = self._trees[cpu.id][node]
         return frame
 
+    def take_run(self, cpu: Cpu, order: int) -> range | None:
+        if not self.policy.steady:
+            return None
+        node = self._node_with(cpu, 0)
+        if not self._pools[node].has(order):
+            return None
+        first = self._pools[node].allocate(order)
+        frames = range(first, first + (1 << order))
+        self._taken_from.update(dict.fromkeys(frames, self._trees[cpu.id][node]))
+        self.in_use.add_run(frames)
+        self._map.touch(frames, cpu.node)
+        return frames
+
     def allocate(self, cpu: Cpu, order: int = 0) -> Steps[int]:
         """Value: the block's first frame. Raises `OutOfMemory`."""
         node = self._node_with(cpu, order)
@@ -179,6 +192,9 @@ class Llfree(Allocator):
 
     def contradictions(self) -> Iterator[str]:
         """Each block in use came from some tree."""
-        for frame in sorted(self._taken_from.keys() ^ self.in_use.refcount.keys()):
+        in_use = set(self.in_use.refcount)
+        for run in self.in_use.runs:
+            in_use.update(range(run.start, run.end))
+        for frame in sorted(self._taken_from.keys() ^ in_use):
             where = "no tree and is in use" if frame in self.in_use else "a tree and is free"
             yield f"frame {frame} is of {where}"

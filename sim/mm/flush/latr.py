@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeAlias
 
 from sim.engine import Steps
 from sim.hardware import TLB_FLUSH, CacheLine, Cpu, Machine
 from sim.mm.flush.ipi import SynchronousFlush
+from sim.mm.present_run import Alike
+
+Translations: TypeAlias = tuple[int, int] | Alike
+"""A page and its frame, or many side by side."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """One published lazy flush: what it removed, as (page, frame), and when every other cpu has swept it."""
+    """One published lazy flush: what it removed, and when every other cpu has swept it."""
 
-    removed: Sequence[tuple[int, int]]
+    pages: Sequence[int]
+    removed: Sequence[Translations]
     release: Callable[[], None]
     free_at: int
 
@@ -119,13 +126,13 @@ class LazyFlush:
     # -- flushing -------------------------------------------------------------------------------------------
 
     def flush_lazily(
-        self, cpu: Cpu, removed: Sequence[tuple[int, int]], release: Callable[[], None]
+        self, cpu: Cpu, removed: Sequence[Translations], release: Callable[[], None]
     ) -> Steps[None]:
-        """Flush the pages of *removed*, (page, frame) each, here and publish them for the others.
+        """Flush the pages of *removed* here and publish them for the others.
 
         *release* is called when no cpu can translate them any more.
         """
-        pages = [page for page, _ in removed]
+        pages = _pages(removed)
         records = self._records[cpu]
         while len(records) >= self._slots and records[0].free_at <= cpu.engine._now:
             self._recycle(records.popleft())
@@ -138,10 +145,10 @@ class LazyFlush:
         cpu.probe.tlb_flush(cpu, len(pages), remote=False)
         cpu.tlb.invalidate(pages)
         cpu.work(len(pages) * cpu.tlb.invalidate_cost, TLB_FLUSH)
-        self._pinned.update((frame, page) for page, frame in removed)
+        self._pinned.update((each[1], each[0]) for each in removed if not isinstance(each, Alike))
         yield from self._lines[cpu].write(cpu, TLB_FLUSH)
         cpu.work(self._publish, TLB_FLUSH)
-        records.append(_Record(removed, release, self._swept_by_all(cpu, cpu.engine._now)))
+        records.append(_Record(pages, removed, release, self._swept_by_all(cpu, cpu.engine._now)))
 
     def flush(
         self, cpu: Cpu, pages: Sequence[int], *, whole: bool = False, freed_tables: bool = False
@@ -159,8 +166,8 @@ class LazyFlush:
             if other is not cpu and records:
                 cpu.work(self._sweep, TLB_FLUSH)
                 for record in records:
-                    cpu.probe.tlb_flush(cpu, len(record.removed), remote=True)
-                    cpu.tlb.invalidate(page for page, _ in record.removed)
+                    cpu.probe.tlb_flush(cpu, len(record.pages), remote=True)
+                    cpu.tlb.invalidate(record.pages)
 
     def settle(self) -> None:
         """No thread runs: let every record be swept."""
@@ -176,13 +183,20 @@ class LazyFlush:
 
     def is_pinned(self, page: int, frame: int) -> bool:
         """Whether a record keeps *frame*, which *page* was mapped to, because TLBs may still hold it."""
-        return self._pinned.get(frame) == page
+        return self._pinned.get(frame) == page or any(
+            frame in each.frames and page == each.page + frame - each.frames.start
+            for records in self._records.values()
+            for record in records
+            for each in record.removed
+            if isinstance(each, Alike)
+        )
 
     def _recycle(self, record: _Record) -> None:
         for cpu in self._loaded:
-            cpu.tlb.invalidate(page for page, _ in record.removed)
-        for _, frame in record.removed:
-            del self._pinned[frame]
+            cpu.tlb.invalidate(record.pages)
+        for each in record.removed:
+            if not isinstance(each, Alike):
+                del self._pinned[each[1]]
         record.release()
 
     def _next_sweep(self, cpu: Cpu, after: int) -> int:
@@ -200,3 +214,14 @@ class LazyFlush:
             if tick * self._tick <= published:
                 return published
         return tick * self._tick
+
+
+def _pages(removed: Sequence[Translations]) -> Sequence[int]:
+    """All pages of *removed*: a range where they lie side by side, as those of a large mapping do."""
+    if not any(isinstance(each, Alike) for each in removed):
+        return [each[0] for each in removed]
+    pieces = [each.pages if isinstance(each, Alike) else range(each[0], each[0] + 1) for each in removed]
+    pieces.sort(key=lambda piece: piece.start)
+    if all(one.stop == other.start for one, other in pairwise(pieces)):
+        return range(pieces[0].start, pieces[-1].stop)
+    return [page for piece in pieces for page in piece]

@@ -1,0 +1,72 @@
+"""Memory that has been written before anything is measured: the end state of a fault on each page, in bulk.
+
+A transaction for each 2 MiB, as a fault has it; the entries of a table that is full of one status then cost
+one step. What is no such case is faulted in page by page.
+"""
+
+from __future__ import annotations
+
+from sim.designs.cortenmm.fault import user_fault
+from sim.designs.cortenmm.mm import CortenMm
+from sim.engine import Steps
+from sim.hardware import Cpu
+from sim.mm import SLOTS, Errno, Kind, OutOfMemory, Prepopulate, PresentRun, SegmentationFault, slot_of
+
+_ORDER = SLOTS.bit_length() - 1
+
+
+def prepopulate(mm: CortenMm, cpu: Cpu, asked: Prepopulate) -> Steps[Errno | None]:
+    """All pages of the range."""
+    page, end = asked.at, asked.at + asked.pages
+    mm.enter(cpu)
+    while page < end:
+        stop = min(end, page - page % SLOTS + SLOTS)
+        filled = False
+        if stop - page == SLOTS and mm.status(page):
+            filled = yield from _fill_table(mm, cpu, page)
+        if not filled:
+            try:
+                for each in range(page, stop):
+                    if mm.status(each) is None:
+                        return Errno.ENOMEM
+                    yield from _fault_in(mm, cpu, each)
+            except SegmentationFault:
+                return Errno.EFAULT
+            except OutOfMemory:
+                return Errno.ENOMEM
+        page = stop
+    return None
+
+
+def _fault_in(mm: CortenMm, cpu: Cpu, page: int) -> Steps[None]:
+    """*page* alone, if it is not there. Raises what a fault raises."""
+    entry = mm.root.walk(page)
+    if entry is not None and entry.writable:
+        return
+    yield from user_fault(mm, cpu, page, write=True)
+    entry = mm.root.walk(page)
+    if entry is not None:
+        entry.accessed = entry.dirty = True
+
+
+def _fill_table(mm: CortenMm, cpu: Cpu, page: int) -> Steps[bool]:
+    """The 512 pages from *page* on; value: False where their table has been used before."""
+    cursor = yield from mm.lock(cpu, page, page + SLOTS)
+    table = cursor.covering
+    while table.level > 1:
+        slot = slot_of(page, table.level)
+        child = table.child(slot)
+        table = child if child is not None else (yield from cursor.push_down(table, slot, page))
+    status, frames = table.fill, None
+    if (
+        table.untouched
+        and status is not None
+        and status.kind is Kind.PRIVATE_ANONYMOUS
+        and status.allows(True)
+    ):
+        frames = mm.kernel.frames.take_run(cpu, _ORDER)
+        if frames is not None:
+            table.fill_with(PresentRun(frames.start, status.rights), cpu)
+            mm.tell_filled(cpu, frames)
+    yield from mm.unlock(cursor)
+    return frames is not None
