@@ -1,8 +1,9 @@
 """Coverage: which published rows the model can be asked about, and which points answer them.
 
 A row's machine, system and workload are names of files beside the row's own, or of presets, or paths that
-count from there; its placement is one of the workload's, and may stand behind the workload's name instead:
-`dram-latency-remote` is the placement `remote` of `dram-latency`. A workload in parentheses,
+count from there; its placement is one of the workload's, and may stand behind the workload's name, or its end
+may: `dram-latency-remote` is the placement `remote` of `dram-latency`, and `mmap1-12-per-socket` in placement
+`processes` is `processes-12-per-socket` of `mmap1`. A workload in parentheses,
 `(smallest of five)`, `(largest of five)` or `(all five)`, stands for all workloads that its dataset names on
 that machine: the metric is computed for each and folded. What cannot be asked is *not covered*, with the
 reason in words.
@@ -240,9 +241,10 @@ def _name(kind: Kind, reference: str, catalogue: Catalogue) -> str:
 def _workload(reference: str, row: Observation, catalogue: Catalogue) -> tuple[str, str]:
     """The workload that *reference* names, and its placement."""
     name = catalogue.name("workload", reference)
-    if name is None and not row.placement:
+    if name is None:
+        before = f"{row.placement}-" if row.placement else ""
         for cut in (match.start() for match in re.finditer("-", reference)):
-            stem, placement = catalogue.name("workload", reference[:cut]), reference[cut + 1 :]
+            stem, placement = catalogue.name("workload", reference[:cut]), before + reference[cut + 1 :]
             if stem is not None and placement in catalogue.placements(stem):
                 return stem, placement
     name = _name("workload", reference, catalogue)

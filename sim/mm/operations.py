@@ -31,8 +31,8 @@ class Mmap(Operation):
     """mmap(2) of private anonymous memory with *rights*, at page *at* (MAP_FIXED) or anywhere.
 
     What is mapped there is replaced, or, without *replace* (MAP_FIXED_NOREPLACE), the call is refused
-    (`EEXIST`). *populate* (MAP_POPULATE): all pages are faulted in before the call returns. Value: the first
-    page.
+    (`EEXIST`). *populate* (MAP_POPULATE): all pages are faulted in before the call returns. Without *reserve*
+    (MAP_NORESERVE) the kernel does not account for what it may come to need. Value: the first page.
     """
 
     name = "mmap"
@@ -41,6 +41,7 @@ class Mmap(Operation):
     rights: Rights = READ_WRITE
     replace: bool = True
     populate: bool = False
+    reserve: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class MmapShared(Operation):
     rights: Rights = READ_WRITE
     replace: bool = True
     populate: bool = False
+    reserve: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ class MmapFile(Operation):
     rights: Rights = READ_WRITE
     replace: bool = True
     populate: bool = False
+    reserve: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +157,26 @@ class Madvise(Operation):
     at: int
     pages: int
     advice: Advice = "dontneed"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessMadvise(Operation):
+    """process_madvise(2) on the caller's own process: each of *parts* in turn, up to the first that is
+    refused. Value: how many pages lie before that one; where there are none it is the refusal."""
+
+    name = "process_madvise"
+    parts: Sequence[range]
+    advice: Advice = "dontneed"
+
+    @property
+    def at(self) -> int:
+        """The first page of all."""
+        return min((part.start for part in self.parts), default=0)
+
+    @property
+    def pages(self) -> int:
+        """From there to the end of the last one."""
+        return max((part.stop for part in self.parts), default=0) - self.at
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +256,14 @@ class Msync(Operation):
     pages: int
     wait: bool = True
     invalidate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReadMaps(Operation):
+    """read(2) of /proc/PID/maps from its beginning to its end, as monitors do. Value: its lines, each a
+    `Mapped`. What changes meanwhile may be in them or not."""
+
+    name = "read maps"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,22 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from sim.engine import Steps
+from sim.engine.costs import at_clock
 from sim.hardware import HUGE_PAGES, Cpu
-from sim.mm import USER, AllocatePages, Exec, Exit, Fallocate, Fork, FreePages, Ftruncate, SwitchMm, Vfork
+from sim.mm import (
+    SYSCALL,
+    USER,
+    AllocatePages,
+    Exec,
+    Exit,
+    Fallocate,
+    Fork,
+    FreePages,
+    Ftruncate,
+    ReadMaps,
+    SwitchMm,
+    Vfork,
+)
 from sim.quantities import LINE_BYTES, PAGE_BYTES, PS_PER_S
 from sim.sync import SCHED, SwitchCosts
 from sim.workload.draws import CountDraw, TimeDraw, drawing
@@ -117,6 +131,18 @@ def _compute(stage: Stage, step: spec.Step) -> Action:
     if queues is None:
         return lambda worker: worker.cpu.work(cost, USER)
     return lambda worker: queues.compute(worker.cpu, cost, USER)
+
+
+def _syscall(stage: Stage, step: spec.Step) -> Action:
+    """Private work, and nobody interrupts it to let others run, as in other system calls."""
+    machine, asked = stage.machine.spec, step.syscall
+    assert asked is not None
+    entry = at_clock(machine.kernel, machine.clock).syscall
+    if isinstance(asked, TimeDraw):
+        draw, name = drawing(asked, machine.clock), asked.stream
+        return lambda worker: worker.cpu.work(entry + draw(worker.stream(name)), SYSCALL)
+    cost = entry + asked.at(machine.clock)
+    return lambda worker: worker.cpu.work(cost, SYSCALL)
 
 
 def _sleep(stage: Stage, step: spec.Step) -> Action:
@@ -312,6 +338,10 @@ def _ftruncate(stage: Stage, step: spec.Step) -> Action:
     return lambda worker: worker.ask_kernel(kernel, Ftruncate(worker.file(name), pages))
 
 
+def _read_maps(stage: Stage, step: spec.Step) -> Action:
+    return lambda worker: worker.perform(ReadMaps())
+
+
 def _switch_mm(stage: Stage, step: spec.Step) -> Action:
     processes = stage.processes
     assert processes is not None  # the file was refused otherwise
@@ -413,6 +443,7 @@ def _timed(stage: Stage, step: spec.Step) -> Action:
 
 _MAKERS: Mapping[str, Maker] = {
     "compute": _compute,
+    "syscall": _syscall,
     "sleep": _sleep,
     "load": _load,
     "store": _store,
@@ -435,6 +466,7 @@ _MAKERS: Mapping[str, Maker] = {
     "free": _free,
     "fallocate": _fallocate,
     "ftruncate": _ftruncate,
+    "read_maps": _read_maps,
     "switch_mm": _switch_mm,
     "fork": _fork,
     "wait": _wait,

@@ -98,7 +98,7 @@ def _pinning(plan: WorkloadPlan, machine: MachineSpec, threads: int) -> Fault | 
     lists: dict[str, Pinning] = {"pinning": plan.pinning}
     lists |= {f"{part.key}.pinning": part.role.pinning for part in plan.parts if part.role.pinning}
     for key, cpus in lists.items():
-        beyond = [] if isinstance(cpus, str) else [cpu for cpu in cpus if cpu >= machine.cpus]
+        beyond = [cpu for cpu in cpus if cpu >= machine.cpus] if isinstance(cpus, tuple) else []
         if beyond:
             message = f"{machine.name} has no such cpu"
             return Fault(message, key=key, value=beyond[0], allowed=f"0 to {machine.cpus - 1}")
@@ -107,8 +107,7 @@ def _pinning(plan: WorkloadPlan, machine: MachineSpec, threads: int) -> Fault | 
         return Fault(message, key="cpus", value=plan.cpus, allowed=f"1 to {machine.cpus}, or all")
     roles = [number for number in roles_of(plan, threads) if number is not None]
     reserved = {cpu for number in set(roles) for cpu in plan.parts[number].role.pinning or ()}
-    listed = range(machine.cpus) if isinstance(plan.pinning, str) else plan.pinning
-    free = len([cpu for cpu in listed if cpu not in reserved])
+    free = len([cpu for cpu in order_of(plan.pinning, machine.topology) if cpu not in reserved])
     for number, count in Counter(roles).items():
         own = plan.parts[number].role.pinning
         if own is not None and plan.cpus is None and count > len(own):
@@ -118,7 +117,7 @@ def _pinning(plan: WorkloadPlan, machine: MachineSpec, threads: int) -> Fault | 
     others = sum(plan.parts[number].role.pinning is None for number in roles)
     if others > free and (plan.cpus is None or not free):
         message = f"{free} cpus are listed for {others} threads"
-        shown = plan.pinning if isinstance(plan.pinning, str) else list(plan.pinning)
+        shown = list(plan.pinning) if isinstance(plan.pinning, tuple) else str(plan.pinning)
         return Fault(message, key="pinning", value=shown, allowed=f"at least {others} different cpu numbers")
     return None
 
@@ -352,8 +351,7 @@ def _least_time(steps: Sequence[Step], clock: int) -> int:
     """Ps that *steps* take whatever the machine does: their own work and their sleep."""
     total = 0
     for step in steps:
-        if step.compute is not None:
-            asked = step.compute
+        if (asked := step.compute or step.syscall) is not None:
             total += bounds_of(asked, clock)[0] if isinstance(asked, TimeDraw) else asked.at(clock)
         elif step.repeat is not None:
             times = step.repeat.times

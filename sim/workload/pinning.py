@@ -12,6 +12,9 @@ Two sockets of two cores with two siblings each, with both ways in which machine
     siblings-first    0 4 1 5 2 6 3 7             0 1 2 3 4 5 6 7
     alternate-nodes   0 2 1 3 4 6 5 7             0 4 2 6 1 5 3 7
 
+    {per_socket: 1}   0 2                         0 4
+    {per_socket: 3}   0 1 4 2 3 6                 0 2 1 4 6 5
+
 `hwloc-cores` differs from `cores-first` where the firmware interleaves cores: hwloc counts them socket by
 socket.
 """
@@ -21,8 +24,10 @@ from __future__ import annotations
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, NonNegativeInt
+from pydantic import BeforeValidator, NonNegativeInt, PositiveInt
 from pydantic_core import PydanticKnownError
+
+from sim.quantities import Spec
 
 if TYPE_CHECKING:
     from sim.hardware import Topology
@@ -32,13 +37,22 @@ Policy = Literal["cores-first", "hwloc-cores", "fill-socket", "siblings-first", 
 POLICIES: tuple[str, ...] = get_args(Policy)
 
 
+class PerSocket(Spec):
+    """So many cpus of each socket, those of the first one first; no others are there."""
+
+    per_socket: PositiveInt
+    """How many: its cores before any sibling."""
+
+
 def _numbers_once(value: Any) -> Any:
+    if isinstance(value, dict | PerSocket):
+        return value
     if isinstance(value, str):
         if value not in POLICIES:
             raise PydanticKnownError("literal_error", {"expected": ", ".join(POLICIES)})
         return value
     if not isinstance(value, list | tuple) or not value:
-        raise ValueError("must be the name of a policy or a list of cpu numbers")
+        raise ValueError("must be the name of a policy, per_socket with a number, or a list of cpu numbers")
     for index, number in enumerate(value):
         if type(number) is not int or number < 0:
             raise ValueError(f"a cpu number is a whole number from 0 on, not {number!r}")
@@ -47,12 +61,13 @@ def _numbers_once(value: Any) -> Any:
     return tuple(value)
 
 
-Pinning = Annotated[Policy | tuple[NonNegativeInt, ...], BeforeValidator(_numbers_once)]
+Pinning = Annotated[Policy | PerSocket | tuple[NonNegativeInt, ...], BeforeValidator(_numbers_once)]
 """`cores-first`: a thread a core before any sibling, the cores as the firmware counts them, as a rule socket
 by socket. `hwloc-cores`: the same, the cores always socket by socket, as will-it-scale binds its tasks.
 `fill-socket`: a socket's cores, their siblings, then the next socket.
 `siblings-first`: both siblings of a core, then the next core. `alternate-nodes`: one NUMA node of the
-hardware after another, in each as `fill-socket`. Or a list of cpu numbers."""
+hardware after another, in each as `fill-socket`. `per_socket`: so many cpus of each socket. Or a list of cpu
+numbers."""
 
 
 def order_of(pinning: Pinning, topology: Topology) -> list[int]:
@@ -63,7 +78,7 @@ def order_of(pinning: Pinning, topology: Topology) -> list[int]:
     the threads of the core; here the second round takes the second ones.
     """
     cpus, core_of, thread_of = range(topology.cpus), topology.core_of, topology.thread_of
-    if not isinstance(pinning, str):
+    if isinstance(pinning, tuple):
         return list(pinning)
     if pinning == "cores-first":
         return sorted(cpus, key=lambda cpu: (thread_of(cpu), cpu))
@@ -74,5 +89,8 @@ def order_of(pinning: Pinning, topology: Topology) -> list[int]:
     inside = sorted(cpus, key=lambda cpu: (topology.socket_of(cpu), thread_of(cpu), core_of(cpu)))
     if pinning == "fill-socket":
         return inside
+    if isinstance(pinning, PerSocket):
+        sockets = [[cpu for cpu in inside if topology.socket_of(cpu) == s] for s in range(topology.sockets)]
+        return [cpu for socket in sockets for cpu in socket[: pinning.per_socket]]
     nodes = [[cpu for cpu in inside if topology.node_of(cpu) == node] for node in range(topology.nodes)]
     return [cpu for cpu in chain.from_iterable(zip_longest(*nodes)) if cpu is not None]

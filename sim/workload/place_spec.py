@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer, PositiveInt, WithJsonSchema, model_validator
@@ -27,6 +28,7 @@ from sim.mm import (
     Munmap,
     Operation,
     Prepopulate,
+    ProcessMadvise,
     Rights,
     Shootdown,
     Touch,
@@ -110,6 +112,8 @@ class MmapStep(PlacedStep):
     """Whether what is mapped there already is replaced; else the kernel refuses (MAP_FIXED_NOREPLACE)."""
     populate: bool = False
     """Whether all pages are faulted in before the call returns (MAP_POPULATE)."""
+    reserve: bool = True
+    """Whether the kernel accounts for the memory that it may come to need; else MAP_NORESERVE."""
     populated: bool = False
     """Whether all pages have been written before anything is measured. Belongs to a set-up: how long that
     takes is not the question, so it is done in bulk."""
@@ -142,9 +146,10 @@ class MmapStep(PlacedStep):
             return MmapHuge(whole, at, self.prot, self.replace, self.populate)
         if file is not None:
             first = self.offset // PAGE_BYTES
-            return MmapFile(file, pages, first, self.shared, at, self.prot, self.replace, self.populate)
+            how = (at, self.prot, self.replace, self.populate, self.reserve)
+            return MmapFile(file, pages, first, self.shared, *how)
         kind = MmapShared if self.shared else Mmap
-        return kind(pages, at, self.prot, self.replace, self.populate)
+        return kind(pages, at, self.prot, self.replace, self.populate, self.reserve)
 
     @model_validator(mode="after")
     def _huge_pages_are_private_memory(self) -> Self:
@@ -257,6 +262,19 @@ class ServeStep(RangeStep):
     def answer(self, page: int, place: range) -> UffdCopy | UffdZeropage:
         """What brings *page* in."""
         return UffdCopy(page, place.start) if self.with_ == "copy" else UffdZeropage(page)
+
+
+class ProcessMadviseStep(RangeStep):
+    """process_madvise: the same of several ranges in one call; with `every`, each page is a range."""
+
+    asks = ProcessMadvise
+
+    advice: Advice = "dontneed"
+    """Which advice, as in madvise."""
+
+    def operation_on(self, places: Sequence[range]) -> ProcessMadvise:
+        """The step as an operation on all of *places*."""
+        return ProcessMadvise(tuple(places), self.advice)
 
 
 class MlockStep(RangeStep):

@@ -15,6 +15,7 @@ from sim.workload.place_spec import (
     MmapStep,
     MremapStep,
     PlacedStep,
+    ProcessMadviseStep,
     RangeStep,
     ServeStep,
     ShootdownStep,
@@ -100,6 +101,20 @@ def _range(step: RangeStep) -> Action:
     def several(worker: Worker, found: Sequence[range]) -> Steps[None]:
         for place in found:
             yield from worker.perform(step.operation(place), may_fail=may_fail)
+
+    return run
+
+
+@placed_action.register(ProcessMadviseStep)
+def _process_madvise(step: ProcessMadviseStep) -> Action:
+    """One call for all ranges."""
+    places, apart, may_fail = _places(step), step.every > 1, step.may_fail
+
+    def run(worker: Worker) -> Steps[object]:
+        found = places(worker)
+        if apart:
+            found = [range(page, page + 1) for place in found for page in place]
+        return worker.perform(step.operation_on(found), may_fail=may_fail)
 
     return run
 

@@ -32,6 +32,7 @@ from sim.mm import (
     Munmap,
     Operation,
     Prepopulate,
+    ProcessMadvise,
     Touch,
 )
 from sim.mm.runs import Runs
@@ -113,6 +114,9 @@ class Ledger:
         elif isinstance(operation, Brk):
             self.heap = operation.at or self.heap
             return self.heap
+        elif isinstance(operation, ProcessMadvise):
+            for part in operation.parts:
+                self._do(Madvise(part.start, len(part), operation.advice))
         elif isinstance(operation, _OverRange):
             if operation.pages <= 0:
                 raise RefusedStepError("works on nothing")

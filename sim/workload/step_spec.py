@@ -28,6 +28,7 @@ from sim.mm import (
     FreePages,
     Ftruncate,
     Operation,
+    ReadMaps,
     SwitchMm,
     Vfork,
 )
@@ -45,6 +46,7 @@ from sim.workload.place_spec import (
     MunlockStep,
     MunmapStep,
     PlacedStep,
+    ProcessMadviseStep,
     ServeStep,
     ShootdownStep,
     TouchStep,
@@ -223,6 +225,8 @@ class Step(Spec):
     """Change what may be done with a range."""
     madvise: MadviseStep | None = None
     """Give the pages of a range back, or bring them in."""
+    process_madvise: ProcessMadviseStep | None = None
+    """The same of several ranges in one call."""
     mlock: MlockStep | None = None
     """Bring a range in and keep it in memory."""
     munlock: MunlockStep | None = None
@@ -233,6 +237,8 @@ class Step(Spec):
     """Write a range to its files."""
     mremap: MremapStep | None = None
     """Make a range longer or shorter, or move it."""
+    read_maps: Literal[True] | None = None
+    """Read /proc/PID/maps of the thread's own process from beginning to end."""
     brk: BrkStep | None = None
     """Move the end of the heap."""
     userfault: UserfaultStep | None = None
@@ -249,6 +255,8 @@ class Step(Spec):
     """Load the address space of the next process, after the last one the first."""
     compute: Annotated[AnyTime, BeforeValidator(_written_in_full)] | None = None
     """Work of the cpu in user mode."""
+    syscall: Annotated[AnyTime, BeforeValidator(_written_in_full)] | None = None
+    """A system call that only computes: so long, beside entering the kernel and leaving it."""
     sleep: Duration | None = None
     """Block for so long, as for a device or a timer: the cpu idles and an interrupt wakes the thread."""
     load: str | None = None
@@ -325,8 +333,9 @@ class Step(Spec):
     def placed(self) -> PlacedStep | None:
         """The step as one that works somewhere in an address space, if it is one."""
         kinds = (self.mmap, self.munmap, self.touch, self.mprotect, self.madvise, self.mremap, self.brk)
-        others = (self.mlock, self.munlock, self.mincore, self.msync, self.userfault, self.serve)
-        return next((step for step in (*kinds, *others, self.shootdown) if step is not None), None)
+        others = (self.process_madvise, self.mlock, self.munlock, self.mincore, self.msync)
+        more = (self.userfault, self.serve, self.shootdown)
+        return next((step for step in (*kinds, *others, *more) if step is not None), None)
 
     @property
     def parts(self) -> dict[str, tuple[Step, ...]]:
@@ -350,6 +359,8 @@ class Step(Spec):
             return placed.operations
         if self.switch_mm:
             return {SwitchMm}
+        if self.read_maps:
+            return {ReadMaps}
         if self.fork:
             forks = Vfork if self.fork.vfork else Fork
             return {forks, Exit, SwitchMm} | ({Exec} if self.fork.exec else set())

@@ -51,7 +51,7 @@ class Toys:
         return Box()
 
     def placements(self, workload: str) -> Sequence[str]:
-        known = {"pf": ("low", "high"), "unmap": ("low", "high"), "mmap": ("low",)}
+        known = {"pf": ("low", "high", "low-3-apart"), "unmap": ("low", "high"), "mmap": ("low",)}
         return known.get(workload, ())
 
     def shares_cpus(self, workload: str, placement: str) -> bool:
@@ -189,6 +189,16 @@ def test_is_what_the_model_cannot_do_not_covered_with_the_reason(held_against, r
     assert math.isnan(judgement.simulated)
     assert result.ok
     assert not result.complete
+
+
+def test_may_the_end_of_a_placement_stand_behind_the_workload(held_against) -> None:
+    """`pf-3-apart` in `low` is pf in `low-3-apart`; there is no such `high`."""
+    result = held_against(
+        "linux-6.13,pf-3-apart,low,1,throughput,1,ops/us", "linux-6.13,pf-3-apart,high,1,throughput,1,ops/us"
+    )
+    one, other = result.judgements
+    assert [(place.workload, place.placement) for place in one.points] == [("pf", "low-3-apart")]
+    assert other.note == "no workload named pf-3-apart, neither beside the data nor among the presets"
 
 
 def test_is_each_point_simulated_once(held_against) -> None:

@@ -368,6 +368,7 @@ def _copy_plainly(mm: Any, child: Any, cpu: Cpu, source: PageTablePage, page: in
     target = yield from ensure_leaf_table(child, cpu, page)
     yield from child.table_lock(target).acquire(cpu)
     yield from mm.table_lock(source).acquire(cpu)
+    anon = 0
     for each in range(page, stop):
         entry = source.get(slot_of(each, 1))
         if isinstance(entry, Present):
@@ -376,13 +377,14 @@ def _copy_plainly(mm: Any, child: Any, cpu: Cpu, source: PageTablePage, page: in
                 folio = mm.pages.in_use.head(entry.frame)
                 yield from mm.kernel.descriptors.write(cpu, folio, times=2)
                 mm.pages.in_use.get(entry.frame)
-                child.stat.anon_pages += 1
+                anon += 1
             if not entry.copy_on_write:
                 yield from source.line(slot_of(each, 1)).store(cpu, PAGE_TABLE)
                 entry.copy_on_write = True
             yield from target.line(slot_of(each, 1)).store(cpu, PAGE_TABLE)
             shared = Present(entry.frame, entry.rights, copy_on_write=True, dirty=entry.dirty)
             target.set(slot_of(each, 1), shared)
+    yield from child.stat.add_rss_vec(cpu, anon=anon, files=0)
     yield from mm.table_lock(source).release(cpu)
     yield from child.table_lock(target).release(cpu)
 

@@ -99,9 +99,13 @@ def test_is_a_peak_noted_once() -> None:
     again = transfers(Munmap(BASE, 4), ("mmap", 4, BASE), ("munmap", BASE, 4), ("mmap", 4, BASE))
     assert "R hiwater_vm" in again
     assert "W hiwater_vm" not in again
-    cycle = [("touch", BASE), ("discard", BASE, 4)]
-    assert "W hiwater_rss" in transfers(Madvise(BASE, 4), ("mmap", 4, BASE), cycle[0])
-    assert "W hiwater_rss" not in transfers(Madvise(BASE, 4), ("mmap", 4, BASE), *cycle, cycle[0])
+    pages = 32  # a percpu_counter's batch: before that nobody else sees them
+    touches = [("touch", BASE + page) for page in range(pages)]
+    few, once = touches[:-1], [("mmap", pages, BASE), *touches]
+    assert "W hiwater_rss" not in transfers(Madvise(BASE, pages), ("mmap", pages, BASE), *few)
+    assert "W hiwater_rss" in transfers(Madvise(BASE, pages), *once)
+    again = [("discard", BASE, pages), *touches]
+    assert "W hiwater_rss" not in transfers(Madvise(BASE, pages), *once, *again)
 
 
 def test_does_a_split_look_at_the_limit_only_where_there_is_one_vma_more() -> None:

@@ -37,7 +37,9 @@ def mapped(pages: int, *touched: int, **options: Any) -> Process:
 
 
 def flags(process: Process) -> list[tuple[int, int, VmFlags]]:
-    return [(vma.start - BASE, vma.end - BASE, vma.area.flags) for vma in process.space.tree]
+    return [
+        (vma.start - BASE, vma.end - BASE, vma.area.flags & ~VmFlags.ACCOUNT) for vma in process.space.tree
+    ]
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,7 @@ from sim.mm import (
     Munmap,
     Operation,
     Performer,
+    ReadMaps,
     Rights,
     SegmentationFault,
     Touch,
@@ -316,7 +317,7 @@ class Run:
             return
         anywhere = isinstance(asked, Mmap | MmapFile | MmapShared) and asked.at is None
         chosen = anywhere and not (self.alone and self.rules.area)  # by the kernel, and we shall see
-        chosen = chosen or (isinstance(asked, Mincore) and self.rules.swaps)
+        chosen = chosen or isinstance(asked, ReadMaps) or (isinstance(asked, Mincore) and self.rules.swaps)
         try:
             expected = None if chosen else effect(asked, side.model)
         except Undetermined:
@@ -327,7 +328,7 @@ class Run:
         if isinstance(asked, Mincore) and self.rules.huge and isinstance(told, list):  # more may be there
             expected = [one or other for one, other in zip(told, expected, strict=True)]
         assert told == expected, f"{asked} answers {told}, not {expected}"
-        if type(asked) in self.kernel.operations or isinstance(asked, Brk | UffdClose):
+        if type(asked) in self.kernel.operations or isinstance(asked, Brk | ReadMaps | UffdClose):
             return
         start = told if anywhere else asked.at
         if anywhere and not isinstance(told, Errno):

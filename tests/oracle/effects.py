@@ -36,6 +36,8 @@ from sim.mm import (
     Munmap,
     Operation,
     Prepopulate,
+    ProcessMadvise,
+    ReadMaps,
     UffdClose,
     UffdCopy,
     UffdRegister,
@@ -273,6 +275,31 @@ def madvise(asked: Madvise, process: Process, told: Any = None) -> Errno | None:
             return Errno.EINVAL
         process.pages[page] = replace(process.pages[page], frame=None, dirty=False)
     return None if whole == asked.pages else Errno.ENOMEM
+
+
+@effect.register
+def process_madvise(asked: ProcessMadvise, process: Process, told: Any = None) -> int | Errno:
+    """One range after the other; what has been done counts."""
+    if not process.rules.madvises_itself:
+        return Errno.EINVAL
+    done = 0
+    for part in asked.parts:
+        refused = madvise(Madvise(part.start, len(part), asked.advice), process)
+        if refused is not None:
+            return done or refused
+        done += len(part)
+    return done
+
+
+@effect.register
+def read_maps(asked: ReadMaps, process: Process, told: Any = None) -> Any:
+    """Where lines begin and end is the kernel's choice; what they say of each page is not."""
+    if told is None:
+        raise Undetermined
+    lines = {page: (line.rights, line.shared) for line in told for page in range(line.start, line.end)}
+    if lines != {page: (its.rights, its.shared) for page, its in process.pages.items()}:
+        raise Mismatch("/proc/PID/maps does not say what is mapped")
+    return told
 
 
 @effect.register

@@ -48,6 +48,8 @@ class Rules:
     memory: int | None = None
     """More pages than this in one mapping are refused."""
     max_map_count: int | None = None
+    madvises_itself: bool = True
+    """A process may ask process_madvise for what madvise does."""
     levels: int = 4
     """Levels of tables, the root's included."""
     pool: int = 0

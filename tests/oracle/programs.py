@@ -52,6 +52,8 @@ from sim.mm import (
     Munmap,
     Operation,
     Prepopulate,
+    ProcessMadvise,
+    ReadMaps,
     Shootdown,
     SwitchMm,
     Touch,
@@ -204,10 +206,17 @@ def somewhere(choose: Choose, part: range) -> tuple[int, int]:
 
 def draw_mmap(choose: Choose, part: range) -> Operation:
     at, pages = somewhere(choose, part)
-    how = choose(("replace", "replace", "replace", "populate", "noreplace", "refused"))
+    how = choose(("replace", "replace", "replace", "populate", "noreserve", "noreplace", "refused"))
     if how == "refused":
         return choose(NOWHERE[:2])
-    return Mmap(pages, at, choose(ALL_RIGHTS), replace=how != "noreplace", populate=how == "populate")
+    return Mmap(
+        pages,
+        at,
+        choose(ALL_RIGHTS),
+        replace=how != "noreplace",
+        populate=how == "populate",
+        reserve=how != "noreserve",
+    )
 
 
 def draw_anywhere(choose: Choose, part: range) -> Operation:
@@ -236,6 +245,15 @@ def draw_madvise(choose: Choose, part: range) -> Operation:
     at, pages = somewhere(choose, part)
     advice: Sequence[Advice] = ("dontneed", "dontneed", "dontneed", "hugepage", "nohugepage")
     return Madvise(at, pages, choose(advice) if part in LEAVES else "dontneed")
+
+
+def draw_process_madvise(choose: Choose, part: range) -> Operation:
+    starts = [somewhere(choose, part) for _ in range(choose((1, 2, 3)))]
+    return ProcessMadvise(tuple(range(at, at + max(0, pages)) for at, pages in starts))
+
+
+def draw_read_maps(choose: Choose, part: range) -> Operation:
+    return ReadMaps()
 
 
 def draw_prepopulate(choose: Choose, part: range) -> Operation:
@@ -404,6 +422,8 @@ DRAWN: Mapping[type[Operation], Sequence[Draw]] = {
     Munmap: (draw_munmap,),
     Mprotect: (draw_mprotect, draw_mprotect),
     Madvise: (draw_madvise, draw_pageout, draw_pageout, draw_reclaim),
+    ProcessMadvise: (draw_process_madvise,),
+    ReadMaps: (draw_read_maps,),
     Prepopulate: (draw_prepopulate,),
     Mremap: 3 * (draw_mremap,),
     Brk: 3 * (draw_brk,),
@@ -457,11 +477,11 @@ def draw_program(choose: Choose, kinds: Sequence[str] = KINDS, *, huge: bool = F
     if mode != "alone":
         draws = [draw for draw in draws if draw not in UFFD_DRAWS]
     if mode not in DETERMINED:  # where VMAs end, and the heap, belong to all threads
-        draws = [draw for draw in draws if draw not in (draw_mremap, draw_brk)]
+        draws = [draw for draw in draws if draw not in (draw_mremap, draw_brk, draw_read_maps)]
     if mode != "alone" or "limits" in changes:
         draws = [draw for draw in draws if draw is not draw_huge]
     if mode in RACING:
-        left_out = (draw_anywhere, *choose(((), FILE_DRAWS, FILE_DRAWS)))
+        left_out = (draw_anywhere, draw_process_madvise, *choose(((), FILE_DRAWS, FILE_DRAWS)))
         draws = [draw for draw in draws if draw not in left_out]
 
     at_once = mode == "family" and choose((True, False))

@@ -8,7 +8,7 @@ from typing import Any
 
 from oracle.checking import check
 from oracle.programs import InHeap, InLast, OnFile, Program
-from sim.mm import Operation, Touch
+from sim.mm import Operation, ProcessMadvise, Touch
 
 
 def shrunk(program: Program, budget: int = 600) -> Program:
@@ -75,6 +75,9 @@ def _less(operation: Any) -> Iterator[Operation]:
         if len(operation.pages) > 1:
             yield replace(operation, pages=operation.pages[:1])
             yield replace(operation, pages=operation.pages[1:])
+    elif isinstance(operation, ProcessMadvise):
+        for index in range(len(operation.parts)):
+            yield replace(operation, parts=[*operation.parts[:index], *operation.parts[index + 1 :]])
     elif getattr(operation, "pages", 0) > 1 and 0 < (getattr(operation, "at", None) or 0) < 1 << 34:
         half = operation.pages // 2
         yield replace(operation, pages=half)

@@ -130,6 +130,7 @@ def rules_of(kernel: object) -> Rules:
         swaps=kernel.swap is not None,
         memory=kernel.total_pages,
         max_map_count=kernel.spec.limits.max_map_count,
+        madvises_itself=kernel.spec.switches.process_madvise != "remote",
         levels=kernel.machine.spec.page_tables.levels,
         pool=kernel.spec.huge_pages.pool,
         huge=kernel.spec.huge_pages.thp != "never",

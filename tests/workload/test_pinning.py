@@ -17,7 +17,7 @@ from sim.experiment import load
 from sim.files import load_spec, presets
 from sim.hardware import MachineSpec, Topology
 from sim.workload import order_of
-from sim.workload.pinning import POLICIES
+from sim.workload.pinning import POLICIES, PerSocket
 
 PAIRS = Topology(
     sockets=2, clusters_per_socket=1, cores_per_cluster=2, numa_nodes=2, threads_per_core=2, smt_slowdown=1.5
@@ -43,6 +43,9 @@ machines = pytest.mark.parametrize("machine", presets.names("machine"))
         ("fill-socket", [0, 1, 4, 5, 2, 3, 6, 7]),
         ("siblings-first", [0, 4, 1, 5, 2, 6, 3, 7]),
         ("alternate-nodes", [0, 2, 1, 3, 4, 6, 5, 7]),
+        (PerSocket(per_socket=1), [0, 2]),
+        (PerSocket(per_socket=3), [0, 1, 4, 2, 3, 6]),
+        (PerSocket(per_socket=9), [0, 1, 4, 5, 2, 3, 6, 7]),
         ((7, 0), [7, 0]),
     ],
 )
@@ -58,6 +61,7 @@ def test_which_order_is_it_on_two_sockets_of_two_cores_of_two_siblings(policy: A
         ("fill-socket", [0, 2, 1, 3, 4, 6, 5, 7]),
         ("siblings-first", [0, 1, 2, 3, 4, 5, 6, 7]),
         ("alternate-nodes", [0, 4, 2, 6, 1, 5, 3, 7]),
+        (PerSocket(per_socket=3), [0, 2, 1, 4, 6, 5]),
         ((7, 0), [7, 0]),
     ],
 )
@@ -164,8 +168,10 @@ def test_does_a_kernel_run_wherever_its_threads_sit() -> None:
         ([0, -1], "a whole number from 0 on, not -1"),
         ([0, 1.5], "a whole number from 0 on, not 1.5"),
         ([0, True], "not True"),
-        ([], "the name of a policy or a list of cpu numbers"),
-        (3, "the name of a policy or a list of cpu numbers"),
+        ([], "the name of a policy, per_socket with a number, or a list of cpu numbers"),
+        (3, "the name of a policy, per_socket with a number, or a list of cpu numbers"),
+        ({"per_socket": 0}, "greater than 0"),
+        ({"per_node": 2}, "per_node"),
     ],
 )
 def test_which_pinnings_does_no_file_get_through(pinning: Any, message: str) -> None:
@@ -202,6 +208,11 @@ def experiment(folder: Path, pinning: str, *more: str, threads: str = "[1, 2]") 
         (
             "[3]",
             "w.yaml:4:10: pinning: 1 cpus are listed for 2 threads (got [3]; "
+            "allowed: at least 2 different cpu numbers)",
+        ),
+        (
+            "{per_socket: 1}",
+            "w.yaml:4:10: pinning: 1 cpus are listed for 2 threads (got 'per_socket=1'; "
             "allowed: at least 2 different cpu numbers)",
         ),
         ("[1, 1]", "w.yaml:4:10: pinning: cpu 1 is listed twice: a cpu takes one thread (got [1, 1])"),

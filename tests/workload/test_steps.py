@@ -289,6 +289,33 @@ def test_does_a_thread_note_where_the_heap_ends_and_come_back_to_it() -> None:
     ) == [("brk", 0), ("brk", 500), ("brk", 502), ("brk", 500), ("brk", 0), ("brk", 501)]
 
 
+def test_what_is_a_system_call_that_only_computes() -> None:
+    """The machine's `syscall` and the work, in the kernel."""
+    entry = measure(workload(thread=[{"syscall": "0 ns"}]), "linux").breakdown_ns_per_op["syscall"]
+    point = measure(workload(thread=[{"syscall": "100 ns"}]), "linux")
+    assert point.breakdown_ns_per_op["syscall"] == pytest.approx(entry + 100)
+    assert entry > 0
+    drawn = {"syscall": {"uniform": ["100 ns", "300 ns"]}}
+    some = measure(workload(thread=[drawn], requests=8), "linux").breakdown_ns_per_op["syscall"]
+    assert entry + 150 < some < entry + 250
+
+
+@pytest.mark.parametrize("where", [{"at": "all mapped"}, {"at": "mapped", "every": 2}])
+def test_is_process_madvise_one_call_of_all_its_ranges(where: dict[str, Any]) -> None:
+    """The machine's `syscall` is charged for two mmaps and for it."""
+    steps = [
+        {"mmap": {"at": "anywhere", "size": "16 KiB"}},
+        {"mmap": {"at": "anywhere", "size": "16 KiB", "prot": "r"}},
+    ]
+    without = measure(workload(thread=steps), "linux").breakdown_ns_per_op["syscall"]
+    with_it = [*steps, {"process_madvise": where}]
+    point = measure(workload(thread=with_it), "linux")
+    one = measure(workload(thread=[*steps, {"syscall": "10 cycles"}]), "linux")
+    assert point.breakdown_ns_per_op["syscall"] - without == pytest.approx(
+        one.breakdown_ns_per_op["syscall"] - without
+    )
+
+
 def test_is_a_mark_noted_before_it_is_used() -> None:
     with pytest.raises(ValidationError, match="works at `mark` without a brk step with `mark: true` before"):
         plan(thread=[{"brk": {"at": "mark"}}, {"brk": {"at": "break", "mark": True}}])

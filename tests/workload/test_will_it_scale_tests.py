@@ -84,8 +84,26 @@ def test_is_each_of_them_on_board() -> None:
     assert set(NAMES) <= set(presets.names("workload"))
 
 
+PER_SOCKET = "processes-12-per-socket"
+
+
+@pytest.mark.parametrize("name", ["getppid1", "mmap1", "page_fault1"])
+def test_do_24_tasks_fit_where_12_run_on_each_socket_and_one_more_does_not(name: str) -> None:
+    machine = cast("MachineSpec", load_spec("machine", "skylake-104").spec)
+    assert foresee(machine, spec(name), PER_SOCKET, [1, 24]) is None
+    fault = foresee(machine, spec(name), PER_SOCKET, [25])
+    assert fault is not None
+    assert fault.message == "24 cpus are listed for 25 threads"
+
+
 @pytest.mark.parametrize(
-    ("name", "placement"), [(name, placement) for name in NAMES for placement in spec(name).placement_names]
+    ("name", "placement"),
+    [
+        (name, placement)
+        for name in NAMES
+        for placement in spec(name).placement_names
+        if placement != PER_SOCKET
+    ],
 )
 def test_does_each_run_with_one_task_and_with_two(name: str, placement: str) -> None:
     workload = spec(name)

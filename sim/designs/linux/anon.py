@@ -39,10 +39,11 @@ def do_anonymous_page(
     if not prepared:
         return False
     frame = yield from mm.new_zeroed_page(cpu)
+    yield from mm.charge(cpu, frame)
     cpu.work(mm.cost.anon_page, PAGE_TABLE)
     mapped = yield from _map(mm, cpu, vma, table, page, written_entry(frame, vma))
     if not mapped:
-        yield from mm.pages.free(cpu, frame)
+        yield from mm.give_back(cpu, frame)
     if mapped is None:
         yield from handle_userfault(mm, cpu, vma, table, page, vma_locked=vma_locked)
     return True
@@ -67,7 +68,7 @@ def _map(
     if free:
         if not entry.special:
             yield from add_to_lru(mm, cpu, vma, page, entry.frame)
-            mm.stat.anon_pages += 1
+            yield from mm.stat.count_pages(cpu, anon=1)
         yield from table.line(slot).store(cpu, PAGE_TABLE)
         table.set(slot, entry)
     yield from lock.release(cpu)
@@ -126,13 +127,14 @@ def _copy(
     if not prepared:
         return False
     frame = yield from (mm.new_zeroed_page(cpu) if old.special else mm.new_copy(cpu, old.frame))
+    yield from mm.charge(cpu, frame)
     cpu.work(mm.cost.anon_page, PAGE_TABLE)
     slot = slot_of(page, 1)
     lock = mm.table_lock(table)
     yield from lock.acquire(cpu)
     if table.get(slot) is not old:  # somebody else was faster
         yield from lock.release(cpu)
-        yield from mm.pages.free(cpu, frame)
+        yield from mm.give_back(cpu, frame)
         return True
     yield from table.line(slot).store(cpu, PAGE_TABLE)
     table.set(slot, None)
@@ -141,8 +143,7 @@ def _copy(
     yield from table.line(slot).store(cpu, PAGE_TABLE)
     table.set(slot, written_entry(frame, vma))
     cached = old.frame in mm.kernel.descriptors.of_files
-    mm.stat.anon_pages += old.special or cached
-    mm.stat.file_pages -= cached
+    yield from mm.stat.count_pages(cpu, anon=int(old.special or cached), files=-int(cached))
     if vma.locked and not old.special:
         yield from mm.lru.change_list(cpu, old.frame)  # munlock_vma_folio
     yield from lock.release(cpu)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Final
 
 from sim.designs.linux.activities import VMA_WORK
+from sim.designs.linux.committed import accounted
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.modify import link_new, merge_new_range
 from sim.designs.linux.munmap import unmap
@@ -69,11 +70,12 @@ def _grow(mm: LinuxMm, cpu: Cpu, before: int, at: int) -> Steps[bool]:
     yield from mm.tree.find(cpu, before)
     if mm.tree.overlapping(before, at + GAP):
         return False
-    area = Area(READ_WRITE)
+    area = accounted(Area(READ_WRITE))
     yield from mm.stat.may_expand_vm(cpu, area)
     count = yield from mm.stat.read_map_count(cpu)
     if count > mm.kernel.spec.limits.max_map_count or pages > mm.kernel.total_pages:
         return False
+    yield from mm.kernel.committed.add(cpu, pages)
     cpu.work(mm.cost.brk, VMA_WORK)
     heap, _ = mm.tree.neighbours(before, at)
     merged = None
@@ -84,6 +86,7 @@ def _grow(mm: LinuxMm, cpu: Cpu, before: int, at: int) -> Steps[bool]:
         try:
             yield from link_new(mm, cpu, (yield from mm.new_vma(cpu, before, at, area)))
         except OutOfMemory:
+            yield from mm.kernel.committed.add(cpu, -pages)
             return False
     yield from mm.stat.vm_stat_account(cpu, area, pages)
     return True

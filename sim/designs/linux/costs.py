@@ -37,6 +37,12 @@ class Costs(Spec):
     """MADV_FREE: look at one present entry and clear its accessed and dirty bits."""
     madvise_flags: Cost
     """Advice that is a flag of a VMA: checks and the flag, without joining and cutting."""
+    process_madvise: Cost
+    """process_madvise, beside what it does for each range: the process by its pidfd, the vector."""
+    maps_read: Cost
+    """A read of /proc/PID/maps, beside its lines: the process, the buffer and its copy."""
+    maps_line: Cost
+    """Write the line of a VMA."""
     tree_node: Cost
     """Search in one node of the VMA index: a maple node, or a VMA of the rb-tree or its cache."""
     tree_store: Cost
@@ -62,7 +68,9 @@ class Costs(Spec):
     fault: Cost
     """handle_mm_fault, without allocation, zeroing, locks and exception entry."""
     anon_page: Cost
-    """Make a page anonymous: its charge, rmap and counters."""
+    """Make a page anonymous: its rmap and counters."""
+    memcg_charge: Cost
+    """Charge a page to a memory cgroup: find that, statistics; without the counters."""
     huge_page: Cost
     """The same of a huge page, on top: the descriptors of its 511 other pages."""
     split_huge: Cost
@@ -76,7 +84,7 @@ class Costs(Spec):
     cache_lookup: Cost
     """Find a page in the page cache."""
     cache_add: Cost
-    """Add a page: its charge, the xarray, counters; without zeroing."""
+    """Add a page: the xarray, counters; without its charge and zeroing."""
     i_mmap: Cost
     """Insert a VMA into the interval tree of its file, or remove it."""
     fork: Cost

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
 
     from sim.designs.linux.layout import MmLines
+    from sim.designs.linux.rss_stat import RssStat
     from sim.designs.linux.vma import Area, Vma
 
 _VM = ("total_vm", "data_vm", "exec_vm")
@@ -32,13 +33,15 @@ class MmCounters:
     (hugetlb_usage);
     *hiwater_vm* and *hiwater_rss*, what total_vm and the pages were at most when somebody looked.
 
-    There are no stacks that grow. Pages are counted on each cpu (percpu_counter), on no shared line.
+    There are no stacks that grow. *anon_pages* and *file_pages* are right at any time; what *rss* knows of
+    them lags behind, as in the kernel.
     """
 
-    __slots__ = (*_COUNTED, "_lines", "hiwater_rss", "hiwater_vm", "swap_entries")
+    __slots__ = (*_COUNTED, "_lines", "hiwater_rss", "hiwater_vm", "rss", "swap_entries")
 
-    def __init__(self, lines: MmLines) -> None:
+    def __init__(self, lines: MmLines, rss: RssStat) -> None:
         self._lines = lines
+        self.rss = rss
         self.map_count = 0
         self.total_vm = 0
         self.data_vm = 0
@@ -119,11 +122,28 @@ class MmCounters:
         yield from self._lines["pgtables_bytes"].write(cpu, PAGE_TABLE)
         self.pgtables_bytes -= PAGE_BYTES
 
+    def count_pages(self, cpu: Cpu, *, anon: int = 0, files: int = 0) -> Steps[None]:
+        """A fault has mapped so many pages more."""
+        self.anon_pages += anon
+        self.file_pages += files
+        yield from self.rss.count(cpu, anon, files)
+
+    def add_rss_vec(self, cpu: Cpu, *, anon: int, files: int) -> Steps[None]:
+        """So many more, or fewer, of one table that was copied or zapped."""
+        self.anon_pages += anon
+        self.file_pages += files
+        yield from self.rss.add_vec(cpu, anon, files)
+
+    def add_at_once(self, *, anon: int) -> None:
+        """So many more have long been there. Takes no time."""
+        self.anon_pages += anon
+        self.rss.add_at_once(anon, 0)
+
     def update_hiwater_rss(self, cpu: Cpu) -> Steps[None]:
         """Before pages go: note the peak."""
         yield from self._lines["rss_stat"].read(cpu, PAGE_TABLE)
         yield from self._lines["hiwater_rss"].read(cpu, PAGE_TABLE)
-        rss = self.anon_pages + self.file_pages
+        rss = self.rss.shared
         if self.hiwater_rss < rss:
             yield from self._lines["hiwater_rss"].store(cpu, PAGE_TABLE)
             self.hiwater_rss = rss

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sim.designs.linux.committed import accounted_pages
 from sim.designs.linux.gather import tlb_finish_mmu, tlb_gather_mmu
 from sim.designs.linux.munmap import remove_vma, unlink_files
 from sim.designs.linux.tables import free_pgtables
@@ -57,6 +58,7 @@ def exit_mmap(mm: LinuxMm, cpu: Cpu) -> Steps[None]:
     yield from tlb_finish_mmu(mm, cpu, gather)
     yield from mm.stat.account_unmapped(cpu, vmas)
     yield from mm.stat.add_vmas(cpu, -len(vmas))
+    yield from mm.kernel.committed.add(cpu, -accounted_pages(vmas))
     yield from mm.stat.lock_pages(cpu, -sum(vma.pages for vma in vmas if vma.locked))
     yield from mm.tree.destroy(cpu)
     for vma in vmas:

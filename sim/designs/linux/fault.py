@@ -164,6 +164,7 @@ def _handle(
 
     Raises `FaultRetry` where the lock was let go to sleep; for a page that is read only the *first* time.
     """
+    yield from mm.stat.rss.fault_begins(cpu)
     cpu.work(mm.cost.fault, PAGE_TABLE)
     if vma.hugetlb:
         return (yield from hugetlb_fault(mm, cpu, vma, page, write, vma_locked=vma_locked))

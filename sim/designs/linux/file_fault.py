@@ -96,10 +96,11 @@ def _write_private(
         return False
     kernel = mm.kernel
     frame = yield from mm.pages.allocate(cpu)
+    yield from mm.charge(cpu, frame)
     try:
         cached = yield from _locked_page(mm, cpu, vma, page)
     except (BusError, OutOfMemory):
-        yield from mm.pages.free(cpu, frame)
+        yield from mm.give_back(cpu, frame)
         raise
     yield from mm.copy_into(cpu, frame, cached)
     cpu.work(mm.cost.anon_page, PAGE_TABLE)
@@ -109,11 +110,11 @@ def _write_private(
         yield from add_to_lru(mm, cpu, vma, page, frame)
         yield from table.line(slot).store(cpu, PAGE_TABLE)
         table.set(slot, written_entry(frame, vma))
-        mm.stat.anon_pages += 1
+        yield from mm.stat.count_pages(cpu, anon=1)
         yield from lock.release(cpu)
     else:  # somebody else was faster
         yield from lock.release(cpu)
-        yield from mm.pages.free(cpu, frame)
+        yield from mm.give_back(cpu, frame)
     yield from kernel.descriptors.unlock(cpu, cached)
     yield from kernel.put_page(cpu, cached)
     return True
@@ -162,7 +163,7 @@ def _set_entry(
         yield from mm.lru.change_list(cpu, frame)  # mlock_vma_folio
     yield from table.line(slot).store(cpu, PAGE_TABLE)
     table.set(slot, Present(frame, vma.rights, copy_on_write=not vma.area.shared, dirty=write))
-    mm.stat.file_pages += 1
+    yield from mm.stat.count_pages(cpu, files=1)
 
 
 def _index(vma: Vma, page: int) -> int:

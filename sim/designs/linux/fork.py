@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sim.designs.linux.activities import VMA_WORK
+from sim.designs.linux.committed import accounted_pages
 from sim.designs.linux.exit import mmput
 from sim.designs.linux.fork_run import copy_run
 from sim.designs.linux.huge_pmd import copy_huge_pmd
@@ -113,6 +114,7 @@ def _dup_mmap(mm: LinuxMm, child: LinuxMm, cpu: Cpu) -> Steps[None]:
         yield from store(cpu, copy)
         yield from child.stat.add_vmas(cpu, 1)
         yield from child.stat.vm_stat_account(cpu, area, copy.pages)
+        yield from mm.kernel.committed.add(cpu, accounted_pages([copy]))
         yield from change_file_mappings(child, cpu, copy, new=[copy])
         if vma.anon_vma is not None:  # vma_needs_copy
             yield from _copy_pages(mm, child, cpu, vma)
@@ -155,6 +157,7 @@ def _copy_table(
     yield from outer.acquire(cpu)
     yield from inner.acquire(cpu)
     if stop - page == SLOTS and copy_run(mm, child, cpu, source, target):
+        yield from child.stat.add_rss_vec(cpu, anon=SLOTS, files=0)
         page = stop
     unseen = mm.kernel.contexts.alone(cpu, mm.tlb)
     work, hit, first = mm.cost.fork_page, mm.machine.fabric.hit, slot_of(page, 1)
@@ -187,7 +190,6 @@ def _copy_table(
         else:
             yield from line.store(cpu, PAGE_TABLE)
         target.set(slot, Present(entry.frame, entry.rights, copy_on_write=True, dirty=entry.dirty))
-    child.stat.anon_pages += anon  # add_mm_rss_vec
-    child.stat.file_pages += files
+    yield from child.stat.add_rss_vec(cpu, anon=anon, files=files)
     yield from inner.release(cpu)
     yield from outer.release(cpu)

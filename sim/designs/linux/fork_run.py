@@ -32,7 +32,6 @@ def copy_run(mm: LinuxMm, child: LinuxMm, cpu: Cpu, source: PageTablePage, targe
         return False
     cpu.stall(SLOTS * each, PAGE_TABLE)
     mm.pages.in_use.get_run(frames)
-    child.stat.anon_pages += SLOTS
     run.share()
     target.fill_with(PresentRun(run.frame, run.rights, copy_on_write=True, accessed=False), cpu)
     return True

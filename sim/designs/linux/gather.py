@@ -124,6 +124,7 @@ class Gather:
         if hugetlb:
             yield from mm.kernel.hugetlb.put(cpu, hugetlb)
         for table in tables:
+            yield from mm.kernel.charges.uncharge_kmem(cpu, table.frame)
             yield from mm.pages.free(cpu, table.frame)
 
 

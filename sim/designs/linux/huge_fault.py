@@ -83,6 +83,7 @@ def _anonymous(
     except OutOfMemory:
         yield from _put(mm, cpu, entry)
         raise
+    yield from mm.kernel.charges.charge_kmem(cpu, deposited, mm.memcg)
     lock = mm.table_lock(table)
     yield from lock.acquire(cpu)
     free = table.get(slot_of(page, 2)) is None
@@ -92,6 +93,7 @@ def _anonymous(
         yield from mm.stat.inc_nr_ptes(cpu)
     yield from lock.release(cpu)
     if not free:  # somebody else was faster
+        yield from mm.kernel.charges.uncharge_kmem(cpu, deposited)
         yield from mm.pages.free(cpu, deposited)
         yield from _put(mm, cpu, entry)
     return True
@@ -104,6 +106,7 @@ def _new_folio(mm: LinuxMm, cpu: Cpu, vma: Vma) -> Steps[Present | None]:
     except OutOfMemory:
         return None
     yield from mm.clear_huge_page(cpu, frame)
+    yield from mm.charge(cpu, frame, HUGE_ORDER)
     cpu.work(mm.cost.anon_page + mm.cost.huge_page, PAGE_TABLE)
     return Present(frame, vma.rights, level=2, accessed=True, dirty=True)
 
@@ -111,14 +114,14 @@ def _new_folio(mm: LinuxMm, cpu: Cpu, vma: Vma) -> Steps[Present | None]:
 def _put(mm: LinuxMm, cpu: Cpu, entry: Present) -> Steps[None]:
     """What *entry* would have mapped is not needed."""
     if not entry.special:
-        yield from mm.pages.free(cpu, entry.frame, HUGE_ORDER)
+        yield from mm.give_back(cpu, entry.frame, HUGE_ORDER)
 
 
 def _map(mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, page: int, entry: Present) -> Steps[None]:
     """map_anon_folio_pmd, under the PMD lock."""
     if not entry.special:
         yield from add_to_lru(mm, cpu, vma, page, entry.frame)
-        mm.stat.anon_pages += SLOTS
+        yield from mm.stat.count_pages(cpu, anon=SLOTS)
     yield from table.line(slot_of(page, 2)).store(cpu, PAGE_TABLE)
     table.set(slot_of(page, 2), entry)
 

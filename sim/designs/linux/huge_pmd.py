@@ -142,10 +142,11 @@ def zap_huge_pmd(
     gather.changed_huge(start)
     if not entry.special:
         gather.frames.append(entry.frame)
-        mm.stat.anon_pages -= SLOTS
+        yield from mm.stat.add_rss_vec(cpu, anon=-SLOTS, files=0)
         if vma.locked:
             yield from mm.lru.change_list(cpu, entry.frame)
     deposited = mm.kernel.deposits.withdraw(table)  # zap_deposited_table
+    yield from mm.kernel.charges.uncharge_kmem(cpu, deposited)
     yield from mm.pages.free(cpu, deposited)
     yield from mm.stat.dec_nr_ptes(cpu)
     yield from lock.release(cpu)
@@ -206,6 +207,7 @@ def copy_huge_pmd(mm: LinuxMm, child: LinuxMm, cpu: Cpu, source: PageTablePage, 
     """copy_huge_pmd: fork leaves the folio to both. Raises `OutOfMemory` where there is none for tables."""
     target = yield from ensure_pmd_table(child, cpu, page)
     deposited = yield from child.new_zeroed_page(cpu)  # pte_alloc_one
+    yield from child.kernel.charges.charge_kmem(cpu, deposited, child.memcg)
     outer, inner = child.table_lock(target), mm.table_lock(source)
     yield from outer.acquire(cpu)
     yield from inner.acquire(cpu)
@@ -218,7 +220,7 @@ def copy_huge_pmd(mm: LinuxMm, child: LinuxMm, cpu: Cpu, source: PageTablePage, 
             cpu, entry.frame, times=2
         )  # folio_get, folio_dup_anon_rmap_pmd
         mm.pages.in_use.get(entry.frame)
-        child.stat.anon_pages += SLOTS
+        yield from child.stat.add_rss_vec(cpu, anon=SLOTS, files=0)
     yield from child.stat.inc_nr_ptes(cpu)
     mm.kernel.deposits.deposit(target, deposited)
     if not entry.copy_on_write:

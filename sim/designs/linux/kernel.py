@@ -6,11 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from sim.designs.base import DesignSpec, Kernel
+from sim.designs.linux import committed
+from sim.designs.linux.committed import make_committed
 from sim.designs.linux.descriptors import Descriptors
 from sim.designs.linux.huge_fault import HugeZero
 from sim.designs.linux.huge_pmd import Deposits
 from sim.designs.linux.hugetlb import HugePool
 from sim.designs.linux.lru import Lru
+from sim.designs.linux.memcg import Charges, Memcg
 from sim.designs.linux.page_alloc import PageAllocator
 from sim.designs.linux.page_cache import PageCache
 from sim.designs.linux.percpu_areas import PercpuAreas
@@ -54,6 +57,8 @@ class LinuxKernel(Kernel):
     """Linux of one version on one machine."""
 
     __slots__ = (
+        "charges",
+        "committed",
         "contexts",
         "cost",
         "deposits",
@@ -62,6 +67,7 @@ class LinuxKernel(Kernel):
         "hugetlb",
         "lru",
         "machine",
+        "memcg",
         "nodes",
         "osq_nodes",
         "page_cache",
@@ -102,9 +108,10 @@ class LinuxKernel(Kernel):
             separate_locks=VMA_LOCKS[spec.vma_lock].separate,
             tree_nodes=VMA_INDEXES[spec.vma_index].has_nodes,
         )
+        share = spec.limits.committed_share
+        self.committed = make_committed(machine, self.nodes, self.total_pages, share)
         self.descriptors = Descriptors(machine, self.scheduler, self.pages.node)
         self.percpu = PercpuAreas(machine, self.nodes, self.cost, spec.limits.percpu_areas)
-        self.page_cache = PageCache(self)
         self.deposits = Deposits()
         self.huge_zero = HugeZero()
         self.hugetlb = HugePool(
@@ -116,6 +123,9 @@ class LinuxKernel(Kernel):
             self.scheduler,
             spec.huge_pages.pool,
         )
+        self.memcg = Memcg(machine, spec.memcg)
+        self.charges = Charges(spec.memcg, self.cost.memcg_charge)
+        self.page_cache = PageCache(self)
         self.lru = Lru(
             machine,
             self.pages,
@@ -123,6 +133,8 @@ class LinuxKernel(Kernel):
             spec.limits.lru_batch,
             self.cost,
             self.nodes,
+            self.charges,
+            self.memcg,
             ordered=spec.swap is not None,
         )
         self.rmap = Rmap(self)
@@ -182,11 +194,15 @@ class LinuxKernel(Kernel):
         structures_agree(self.lru.contradictions())
         structures_agree(self.slabs.contradictions())
         structures_agree(self.hugetlb.contradictions(vma for space in loaded for vma in _linux(space).tree))
-        structures_agree(self.page_cache.contradictions(map(_linux, loaded)))
+        spaces = [_linux(space) for space in loaded]
+        structures_agree(self.page_cache.contradictions(spaces))
         if self.swap is not None:
-            structures_agree(self.swap.contradictions(map(_linux, loaded)))
+            structures_agree(self.swap.contradictions(spaces))
         super().verify(loaded, held)
         structures_agree(self._lost_objects(loaded))
+        structures_agree(self.charges.contradictions([self.memcg], self.pages.in_use))
+        vmas = [vma for space in spaces for vma in space.tree]
+        structures_agree(committed.contradictions(self.committed, vmas, self.page_cache.inodes))
 
     def _lost_objects(self, spaces: Iterable[AddressSpace]) -> Iterator[str]:
         """Objects that somebody has are those of VMAs in trees, and nodes of trees."""

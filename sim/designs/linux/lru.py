@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sim.designs.linux.costs import Costs
     from sim.designs.linux.descriptors import Descriptors
     from sim.designs.linux.lru_lists import Which
+    from sim.designs.linux.memcg import Charges, Memcg
     from sim.engine.costs import AtClock
 
 LRU = "lru"
@@ -47,12 +48,14 @@ class Lru:
         "_batch",
         "_batches",
         "_booted",
+        "_charges",
         "_cost",
         "_descriptors",
         "_frames",
         "_lazy",
         "_lazyfrees",
         "_lruvecs",
+        "_memcg",
         "_mlocks",
         "_on_lru",
         "_pages",
@@ -66,12 +69,17 @@ class Lru:
         batch: int,
         cost: AtClock[Costs],
         nodes: QueueNodes,
+        charges: Charges,
+        memcg: Memcg,
         *,
         ordered: bool = False,
     ) -> None:
+        """*charges* are those of all pages; those that are there before the run are *memcg*'s."""
         spec, numa_nodes = machine.spec, machine.spec.topology.numa_nodes
         self._pages = pages
         self._descriptors = descriptors
+        self._charges = charges
+        self._memcg = memcg
         self._batch = batch
         self._cost = cost
         self._frames = spec.memory.size_per_socket * spec.topology.sockets // numa_nodes // PAGE_BYTES
@@ -94,11 +102,13 @@ class Lru:
             self._pages.in_use.get(frame)
 
     def put_on_lists(self, frames: list[int]) -> None:
-        """*frames* have long been on the lists of their nodes. Takes no time."""
+        """*frames* have long been charged, and on the lists of their nodes. Takes no time."""
+        self._charges.charge_at_once(frames, self._memcg)
         self._on_lru.update(frames)
 
     def put_run_on_lists(self, frames: range) -> None:
         """The same of *frames*, which are on none."""
+        self._charges.charge_at_once(frames, self._memcg)
         self._on_lru.add_run(frames)
 
     def add(self, cpu: Cpu, frame: int) -> Steps[None]:
@@ -177,12 +187,14 @@ class Lru:
     def _move(self, cpu: Cpu, batch: list[int]) -> Steps[None]:
         """folio_batch_move_lru, for pages that are on no list: to the one where they belong."""
         yield from self._section(cpu, batch)
+        free: dict[int | range, int] = {}
         for frame in batch:
             order = yield from self._put(cpu, frame)
             if order is not None:
-                yield from self._pages.free_unref(cpu, frame, order)
+                free[frame] = order
             else:
                 self._on_lru.add(frame)
+        yield from self._free(cpu, free)
 
     def release(self, cpu: Cpu, frames: Sequence[int | range]) -> Steps[None]:
         """folios_put_refs: give up the references of entries; pages without any leave the LRU and are free.
@@ -206,7 +218,12 @@ class Lru:
                 listed.append(each)
         yield from self._section(cpu, listed)
         self._on_lru.discard_all(listed)
-        for each, order in last_reference.items():
+        yield from self._free(cpu, last_reference)
+
+    def _free(self, cpu: Cpu, frames: Mapping[int | range, int]) -> Steps[None]:
+        """free_unref_folios, of *frames* with their orders."""
+        yield from self._charges.uncharge(cpu, [*frames])
+        for each, order in frames.items():
             if isinstance(each, range):
                 yield from self._pages.free_run(cpu, each)
             else:
@@ -266,7 +283,7 @@ class Lru:
 
     def put_back(self, cpu: Cpu, node: int, back: Mapping[int, Which]) -> Steps[None]:
         """move_folios_to_lru: each page to its list, without the reference; what has no other is free."""
-        free: dict[int, int] = {}
+        free: dict[int | range, int] = {}
         lruvec = self._lruvecs[node]
         yield from self._lock(cpu, lruvec)
         for frame, which in back.items():
@@ -277,14 +294,13 @@ class Lru:
                 free[frame] = order
         cpu.work(self._cost.lru_move + len(back) * self._cost.lru_page, LRU)
         yield from self._unlock(cpu, lruvec)
-        for frame, order in free.items():
-            yield from self._pages.free_unref(cpu, frame, order)
+        yield from self._free(cpu, free)
 
     def free_isolated(self, cpu: Cpu, frame: int) -> Steps[None]:
         """free_unref_folios, of one that is isolated and that nobody else has."""
         order = yield from self._put(cpu, frame)
         assert order == 0, f"frame {frame} is reclaimed and has other owners"
-        yield from self._pages.free_unref(cpu, frame)
+        yield from self._free(cpu, {frame: 0})
 
     def rotate(self, frame: int) -> None:
         """folio_rotate_reclaimable, in an interrupt: a page has been written, the next scan shall free it."""

@@ -1,4 +1,4 @@
-"""madvise (mm/madvise.c, 6.13.7).
+"""madvise and process_madvise (mm/madvise.c, 6.13.7).
 
 mmap_lock  |------------------- read --------------------|
     dontneed   find, drain, zap, flush + acks, free        read_unlock
@@ -15,12 +15,15 @@ on behind a hole and tell of it in the end.
 Since 6.17 (`dontneed_lock: vma`) the lock of the VMA takes the place of mmap_lock for dontneed and free where
 the range lies in one (try_vma_read_lock of 6.18). There can be no such VMA, or a writer may have it: then it
 is mmap_lock again.
+
+Since 6.16 (`process_madvise: one-flush`) what dontneed and free clear goes to one gather for the whole call,
+not one for each VMA. process_madvise does several ranges in one call, since 6.15 under one mmap_lock.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.fault import fault_in
@@ -37,10 +40,27 @@ from sim.designs.linux.vma import Vma, VmFlags
 from sim.designs.linux.zap import zap
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import PAGE_TABLE, READ, SLOTS, SYSCALL, WRITE, Errno, Madvise, PageTablePage, Present, slot_of
+from sim.mm import (
+    PAGE_TABLE,
+    READ,
+    SLOTS,
+    SYSCALL,
+    WRITE,
+    Advice,
+    Errno,
+    Madvise,
+    PageTablePage,
+    Present,
+    ProcessMadvise,
+    slot_of,
+)
 
-Visit: TypeAlias = Callable[[LinuxMm, Cpu, Vma, int, int], Steps[Errno | None]]
-"""What is done with a part of a VMA. Value: an error that ends the call."""
+Visit: TypeAlias = Callable[[LinuxMm, Cpu, Vma, int, int, Gather | None], Steps[Errno | None]]
+"""What is done with a part of a VMA, what is cleared into the call's gather or one of its own. Value: an
+error that ends the call."""
+
+UIO_MAXIOV: Final = 1024
+"""Parts of one call, at most (include/uapi/linux/uio.h)."""
 
 _FLAGS: Final[Mapping[str, tuple[VmFlags, VmFlags]]] = {
     "hugepage": (VmFlags.HUGEPAGE, VmFlags.NOHUGEPAGE),
@@ -51,36 +71,102 @@ _FLAGS: Final[Mapping[str, tuple[VmFlags, VmFlags]]] = {
 
 def madvise(mm: LinuxMm, cpu: Cpu, asked: Madvise) -> Steps[Errno | None]:
     """do_madvise."""
-    at, end = asked.at, asked.at + asked.pages
     cpu.work(mm._syscall, SYSCALL)
     if asked.pages < 0:
         return Errno.EINVAL
     if asked.pages == 0:
         return None
-    if asked.advice in _FLAGS:
-        yield from mm.write_lock(cpu)
-        refused = yield from _walk_vmas(mm, cpu, at, end, _sets_flags(*_FLAGS[asked.advice]))
-        yield from mm.write_unlock(cpu)
-        return refused
-    visit = _VISITS.get(asked.advice)
-    if visit is not None and asked.advice in _UNDER_VMA_LOCK and mm.switches.dontneed_lock == "vma":
-        vma = yield from mm.lock_vma_under_rcu(cpu, at)
-        if vma is not None:
-            whole = end <= vma.end
-            refused = (yield from visit(mm, cpu, vma, at, end)) if whole else None
-            yield from vma.lock.end_read(cpu)
-            if whole:
-                return refused
-    yield from mm.mmap_lock.read_lock(cpu)
-    if visit is None:
-        refused = yield from _populate(mm, cpu, at, end, write=asked.advice == "populate_write")
-    else:
-        refused = yield from _walk_vmas(mm, cpu, at, end, visit)
-    yield from mm.mmap_lock.read_unlock(cpu)
+    section = Section(mm, asked.advice)
+    yield from section.begin(cpu)
+    refused = yield from section.advise(cpu, asked.at, asked.at + asked.pages)
+    yield from section.end(cpu)
     return refused
 
 
-def _walk_vmas(mm: LinuxMm, cpu: Cpu, at: int, end: int, visit: Visit) -> Steps[Errno | None]:
+def process_madvise(mm: LinuxMm, cpu: Cpu, asked: ProcessMadvise) -> Steps[int | Errno]:
+    """vector_madvise, of the caller's own memory: a section for each part, or one for all."""
+    how, done = mm.switches.process_madvise, 0
+    cpu.work(mm._syscall + mm.cost.process_madvise, SYSCALL)
+    if how == "remote" or len(asked.parts) > UIO_MAXIOV:
+        return Errno.EINVAL
+    refused: Errno | None = None
+    section = Section(mm, asked.advice)
+    if how != "each":
+        yield from section.begin(cpu)
+    for part in asked.parts:
+        if how == "each":
+            yield from section.begin(cpu)
+        refused = (yield from section.advise(cpu, part.start, part.stop)) if part else None
+        if how == "each":
+            yield from section.end(cpu)
+        if refused is not None:
+            break
+        done += len(part)
+    if how != "each":
+        yield from section.end(cpu)
+    return done if done or refused is None else refused
+
+
+class Section:
+    """madvise_lock to madvise_unlock: what is held and gathered while ranges are advised."""
+
+    __slots__ = ("_advice", "_gather", "_held", "_mm")
+
+    def __init__(self, mm: LinuxMm, advice: Advice) -> None:
+        self._mm = mm
+        self._advice = advice
+        self._gather: Gather | None = None
+        self._held: Literal["nothing", "mmap read", "mmap write"] = "nothing"
+
+    def begin(self, cpu: Cpu) -> Steps[None]:
+        """madvise_lock, madvise_init_tlb."""
+        mm, self._held = self._mm, "nothing"
+        if self._advice in _FLAGS:
+            yield from mm.write_lock(cpu)
+            self._held = "mmap write"
+        elif self._advice not in _UNDER_VMA_LOCK or mm.switches.dontneed_lock == "mmap":
+            yield from self._read_lock(cpu)
+        if self._advice in _UNDER_VMA_LOCK and mm.switches.process_madvise == "one-flush":
+            self._gather = yield from tlb_gather_mmu(mm, cpu)
+
+    def _read_lock(self, cpu: Cpu) -> Steps[None]:
+        yield from self._mm.mmap_lock.read_lock(cpu)
+        self._held = "mmap read"
+
+    def advise(self, cpu: Cpu, at: int, end: int) -> Steps[Errno | None]:
+        """madvise_do_behavior."""
+        mm = self._mm
+        if self._advice in _FLAGS:
+            return (yield from _walk_vmas(mm, cpu, at, end, _sets_flags(*_FLAGS[self._advice]), None))
+        visit = _VISITS.get(self._advice)
+        if visit is None:
+            return (yield from _populate(mm, cpu, at, end, write=self._advice == "populate_write"))
+        if self._held == "nothing":  # try_vma_read_lock
+            vma = yield from mm.lock_vma_under_rcu(cpu, at)
+            if vma is not None:
+                whole = end <= vma.end
+                refused = (yield from visit(mm, cpu, vma, at, end, self._gather)) if whole else None
+                yield from vma.lock.end_read(cpu)
+                if whole:
+                    return refused
+            yield from self._read_lock(cpu)
+        return (yield from _walk_vmas(mm, cpu, at, end, visit, self._gather))
+
+    def end(self, cpu: Cpu) -> Steps[None]:
+        """madvise_finish_tlb, madvise_unlock."""
+        mm = self._mm
+        if self._gather is not None:
+            yield from tlb_finish_mmu(mm, cpu, self._gather)
+            self._gather = None
+        if self._held == "mmap write":
+            yield from mm.write_unlock(cpu)
+        elif self._held == "mmap read":
+            yield from mm.mmap_lock.read_unlock(cpu)
+
+
+def _walk_vmas(
+    mm: LinuxMm, cpu: Cpu, at: int, end: int, visit: Visit, gather: Gather | None
+) -> Steps[Errno | None]:
     """madvise_walk_vmas."""
     hole: Errno | None = None
     while at < end:
@@ -93,21 +179,25 @@ def _walk_vmas(mm: LinuxMm, cpu: Cpu, at: int, end: int, visit: Visit) -> Steps[
             hole, at = Errno.ENOMEM, vma.start
         stop = min(vma.end, end)
         yield from vma.line.read(cpu, VMA_WORK)
-        refused = yield from visit(mm, cpu, vma, at, stop)
+        refused = yield from visit(mm, cpu, vma, at, stop, gather)
         if refused is not None:
             return refused
         at = stop
     return hole
 
 
-def _dontneed(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int) -> Steps[Errno | None]:
+def _dontneed(
+    mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, gather: Gather | None
+) -> Steps[Errno | None]:
     """madvise_dontneed_single_vma."""
     if vma.locked:
         return Errno.EINVAL
-    return (yield from _dontneed_locked(mm, cpu, vma, start, end))
+    return (yield from _dontneed_locked(mm, cpu, vma, start, end, gather))
 
 
-def _dontneed_locked(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int) -> Steps[Errno | None]:
+def _dontneed_locked(
+    mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, gather: Gather | None
+) -> Steps[Errno | None]:
     """zap_page_range_single. Of huge pages of the pool whole ones go (madvise_dontneed_free_valid_vma)."""
     if vma.hugetlb:
         if start % SLOTS:
@@ -117,30 +207,34 @@ def _dontneed_locked(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int) -> S
             return None
     if mm.switches.lru_drain_on_zap:
         yield from mm.lru.drain(cpu)
-    gather = yield from tlb_gather_mmu(mm, cpu)
+    own = gather or (yield from tlb_gather_mmu(mm, cpu))
     yield from mm.stat.update_hiwater_rss(cpu)
-    yield from zap(mm, cpu, vma, start, end, gather)
-    yield from tlb_finish_mmu(mm, cpu, gather)
+    yield from zap(mm, cpu, vma, start, end, own)
+    if gather is None:
+        yield from tlb_finish_mmu(mm, cpu, own)
     return None
 
 
-def _free(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int) -> Steps[Errno | None]:
+def _free(
+    mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, gather: Gather | None
+) -> Steps[Errno | None]:
     """madvise_free_single_vma: the pages may be taken away, as long as nobody writes to them again."""
     if vma.area.file is not None or vma.locked or vma.hugetlb:
         return Errno.EINVAL
     yield from mm.lru.drain(cpu)
-    gather = yield from tlb_gather_mmu(mm, cpu)
+    own = gather or (yield from tlb_gather_mmu(mm, cpu))
     yield from mm.stat.update_hiwater_rss(cpu)
     page = start
     while page < end:
         stop = min(end, page - page % SLOTS + SLOTS)
         table = mm.leaf_table(page)
         if table is not None:
-            yield from _free_ptes(mm, cpu, table, page, stop, gather)
+            yield from _free_ptes(mm, cpu, table, page, stop, own)
         elif (huge := mm.huge_table(page)) is not None:
-            yield from free_huge_pmd(mm, cpu, huge, page, stop, gather)
+            yield from free_huge_pmd(mm, cpu, huge, page, stop, own)
         page = stop
-    yield from tlb_finish_mmu(mm, cpu, gather)
+    if gather is None:
+        yield from tlb_finish_mmu(mm, cpu, own)
     return None
 
 
@@ -181,7 +275,7 @@ _VISITS: Final[Mapping[str, Visit]] = {
 """Advice that walks the pages of VMAs."""
 
 _UNDER_VMA_LOCK: Final = frozenset({"dontneed", "dontneed_locked", "free"})
-"""What the lock of one VMA is enough for since 6.17 (get_lock_mode of 6.18)."""
+"""What the lock of one VMA is enough for since 6.17 (get_lock_mode of 6.18), and what shares a gather."""
 
 
 def _populate(mm: LinuxMm, cpu: Cpu, at: int, end: int, *, write: bool) -> Steps[Errno | None]:
@@ -209,7 +303,9 @@ def _populate(mm: LinuxMm, cpu: Cpu, at: int, end: int, *, write: bool) -> Steps
 def _sets_flags(given: VmFlags, taken: VmFlags) -> Visit:
     """madvise_update_vma. One VMA too many is `EAGAIN`."""
 
-    def visit(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int) -> Steps[Errno | None]:
+    def visit(
+        mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, gather: Gather | None
+    ) -> Steps[Errno | None]:
         area = vma.area.with_flags(vma.area.flags & ~taken | given)
         if area == vma.area:
             return None

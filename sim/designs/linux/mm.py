@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.counters import MmCounters
+from sim.designs.linux.rss_stat import make_rss_stat
 from sim.designs.linux.slab import fill
 from sim.designs.linux.swap.entry import SwapEntry
 from sim.designs.linux.vma import AnonVma, Area, Vma
@@ -71,6 +72,7 @@ class LinuxMm(AddressSpace):
         "lines",
         "lru",
         "may_be_huge",
+        "memcg",
         "mmap_lock",
         "page_table_lock",
         "pages",
@@ -90,6 +92,7 @@ class LinuxMm(AddressSpace):
         self.kernel = kernel
         self.pages = kernel.pages
         self.lru = kernel.lru
+        self.memcg = kernel.memcg
         machine = kernel.machine
         self.cost = kernel.cost
         self.switches = kernel.spec.switches
@@ -113,7 +116,7 @@ class LinuxMm(AddressSpace):
                 MmLockSeq(lines["mm_lock_seq"], seqcount=self.switches.mm_lock_seq == "seqcount"),
             )
         )
-        self.stat = MmCounters(lines)
+        self.stat = MmCounters(lines, make_rss_stat(machine, kernel.nodes, kernel.spec, lines["rss_stat"]))
         self.brk_line = line("brk")
         self.start_brk = self.brk = START_BRK
         self.page_table_lock = QueuedSpinLock(
@@ -372,6 +375,15 @@ class LinuxMm(AddressSpace):
         node = self.pages.node(cpu, frame)
         yield from self.machine.memory.copy_page(cpu, node, source=self.pages.node(cpu, source))
         cpu.probe.frame_filled(cpu, frame, source)
+
+    def charge(self, cpu: Cpu, frame: int, order: int = 0) -> Steps[None]:
+        """The folio in *frame* is the process's."""
+        return self.kernel.charges.charge(cpu, frame, self.memcg, 1 << order)
+
+    def give_back(self, cpu: Cpu, frame: int, order: int = 0) -> Steps[None]:
+        """The folio in *frame* was charged for nothing."""
+        yield from self.kernel.charges.uncharge(cpu, [frame])
+        yield from self.pages.free(cpu, frame, order)
 
     # -- page tables ----------------------------------------------------------------------------------------
 

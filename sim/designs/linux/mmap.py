@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sim.designs.linux.activities import VMA_WORK
+from sim.designs.linux.committed import accounted
 from sim.designs.linux.fault import populate
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.modify import link_new, merge_new_range, read_around
 from sim.designs.linux.munmap import unmap_locked
+from sim.designs.linux.page_cache import Inode
 from sim.designs.linux.vma import Area, Reservation, Vma, VmFlags
 from sim.engine import Steps
 from sim.hardware import Cpu
@@ -53,11 +55,20 @@ def mmap(mm: LinuxMm, cpu: Cpu, asked: Asked) -> Steps[int | Errno]:
         cpu.work(mm.cost.mmap_region, VMA_WORK)
         area, pgoff = _area(mm, cpu, asked, start)
         yield from mm.stat.may_expand_vm(cpu, area)
+        is_accounted = VmFlags.ACCOUNT in area.flags
+        if is_accounted:
+            yield from mm.kernel.committed.add(cpu, pages)
+        elif isinstance(asked, MmapShared) and asked.reserve:
+            yield from _unnamed_memory(area).reserve(cpu)
         mapped = yield from _map_region(mm, cpu, start, start + pages, area, pgoff)
         if isinstance(reservation, Reservation):
             yield from mm.kernel.hugetlb.hand_over(cpu, reservation, mapped)
         if isinstance(mapped, Errno):
             start = mapped
+            if is_accounted:
+                yield from mm.kernel.committed.add(cpu, -pages)
+            elif isinstance(asked, MmapShared):
+                yield from _unnamed_memory(area).unreserve(cpu)
         else:
             yield from mm.stat.vm_stat_account(cpu, area, pages)
     yield from mm.write_unlock(cpu)
@@ -69,13 +80,20 @@ def mmap(mm: LinuxMm, cpu: Cpu, asked: Asked) -> Steps[int | Errno]:
 def _area(mm: LinuxMm, cpu: Cpu, asked: Asked, start: int) -> tuple[Area, int]:
     """What is mapped, and the offset of its first page. Shared anonymous memory is a file without a name."""
     if isinstance(asked, Mmap):
-        return Area(asked.rights), start
+        return accounted(Area(asked.rights), reserve=asked.reserve), start
     if isinstance(asked, MmapHuge):
         return Area(asked.rights, flags=VmFlags.HUGETLB), start
     if isinstance(asked, MmapFile):
-        return Area(asked.rights, asked.file, asked.shared), asked.offset
+        area = Area(asked.rights, asked.file, asked.shared)
+        return accounted(area, reserve=asked.reserve), asked.offset
     unnamed = mm.kernel.page_cache.create(cpu, "shared memory", asked.pages, kept=False)
-    return Area(asked.rights, unnamed, shared=True), 0
+    return accounted(Area(asked.rights, unnamed, shared=True), reserve=asked.reserve), 0
+
+
+def _unnamed_memory(area: Area) -> Inode:
+    """The file that stands for shared anonymous memory."""
+    assert isinstance(area.file, Inode)
+    return area.file
 
 
 def _place(mm: LinuxMm, cpu: Cpu, asked: Asked) -> Steps[int | Errno]:

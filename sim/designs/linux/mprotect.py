@@ -11,12 +11,13 @@ what had no rights at all is in no TLB.
 from __future__ import annotations
 
 from sim.designs.linux.activities import VMA_WORK
+from sim.designs.linux.committed import accounted
 from sim.designs.linux.gather import Gather, tlb_finish_mmu, tlb_gather_mmu
 from sim.designs.linux.huge_pmd import change_huge_pmd
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.modify import modify
 from sim.designs.linux.tlb_batch import flush_batched_pending
-from sim.designs.linux.vma import Vma
+from sim.designs.linux.vma import Area, Vma, VmFlags
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import (
@@ -32,6 +33,9 @@ from sim.mm import (
     beyond_user_memory,
     slot_of,
 )
+
+NOT_ACCOUNTED = VmFlags.ACCOUNT | VmFlags.NORESERVE | VmFlags.HUGETLB
+"""What does not become accounted: it is already, or never will be."""
 
 
 def mprotect(mm: LinuxMm, cpu: Cpu, asked: Mprotect) -> Steps[Errno | None]:
@@ -77,8 +81,11 @@ def _fixup(
     after = before.with_rights(rights)
     if rights & WRITE:
         yield from mm.stat.may_expand_vm(cpu, after)
+        after = yield from _account(mm, cpu, vma, end - start, after)
     part = yield from modify(mm, cpu, vma, start, end, after)
     if isinstance(part, Errno):
+        if after.flags != before.flags:
+            yield from mm.kernel.committed.add(cpu, start - end)
         return part
     yield from part.lock.start_write(cpu)
     yield from part.line.store(cpu, VMA_WORK)
@@ -87,6 +94,14 @@ def _fixup(
     yield from mm.stat.vm_stat_account(cpu, before, start - end)
     yield from mm.stat.vm_stat_account(cpu, after, end - start)
     return None
+
+
+def _account(mm: LinuxMm, cpu: Cpu, vma: Vma, pages: int, after: Area) -> Steps[Area]:
+    """Private memory that could not be written and can be now is accounted. Value: *after*, with that."""
+    if vma.rights & WRITE or after.shared or after.flags & NOT_ACCOUNTED:
+        return after
+    yield from mm.kernel.committed.add(cpu, pages)
+    return accounted(after)
 
 
 def _change_protection(

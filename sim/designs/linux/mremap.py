@@ -96,6 +96,8 @@ def _merge_extend(mm: LinuxMm, cpu: Cpu, vma: Vma, at: int, more: int) -> Steps[
     """vma_merge_extend: *vma* takes in the pages behind it, and its next neighbour if that fits then."""
     if more > mm.kernel.total_pages:  # __vm_enough_memory
         return Errno.ENOMEM
+    if VmFlags.ACCOUNT in vma.area.flags:
+        yield from mm.kernel.committed.add(cpu, more)
     end = vma.end
     _, after = mm.tree.neighbours(end, end + more)
     if after is not None:
@@ -143,10 +145,15 @@ def _move_vma(
     if count >= limits.max_map_count - SPARE or new_pages - pages > mm.kernel.total_pages:
         return Errno.ENOMEM
     area, locked = vma.area, vma.locked
+    accounted = VmFlags.ACCOUNT in area.flags
+    if accounted:
+        yield from mm.kernel.committed.add(cpu, new_pages - pages)
     yield from vma.lock.start_write(cpu)
     try:
         vma, copy, rmap_locks = yield from _copy_vma(mm, cpu, vma, old, new, new_pages)
     except OutOfMemory:
+        if accounted:
+            yield from mm.kernel.committed.add(cpu, pages - new_pages)
         return Errno.ENOMEM
     copy.area = copy.area.with_flags(copy.area.flags & ~VmFlags.UFFD_MISSING)  # userfaultfd_reset_ctx
     moved = yield from move_page_tables(mm, cpu, vma, old, copy, new, pages, rmap_locks=rmap_locks)
@@ -156,9 +163,13 @@ def _move_vma(
     if moved < pages:
         back = yield from move_page_tables(mm, cpu, copy, new, vma, old, moved, rmap_locks=True)
         assert back == moved
+        if accounted:
+            yield from mm.kernel.committed.add(cpu, pages - new_pages)
         old, pages, value = new, new_pages, Errno.ENOMEM
     if pages:
-        yield from unmap_locked(mm, cpu, old, pages)  # without memory to cut a VMA the old range stays mapped
+        refused = yield from unmap_locked(mm, cpu, old, pages, unaccount=False)
+        if refused is not None and accounted:  # without memory to cut a VMA the old range stays mapped
+            yield from mm.kernel.committed.add(cpu, pages)
     yield from mm.stat.set_hiwater_vm(cpu, peak)  # both ranges were counted for a moment
     if locked:
         yield from mm.stat.lock_pages(cpu, new_pages)

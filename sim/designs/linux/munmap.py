@@ -10,6 +10,7 @@ mmap_lock  |------------ write -------------|------------- read --------------|
 from __future__ import annotations
 
 from sim.designs.linux.activities import VMA_WORK
+from sim.designs.linux.committed import accounted_pages
 from sim.designs.linux.gather import tlb_finish_mmu, tlb_gather_mmu
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.modify import split
@@ -53,13 +54,18 @@ def unmap(mm: LinuxMm, cpu: Cpu, at: int, pages: int) -> Steps[Errno | None]:
     return None
 
 
-def unmap_locked(mm: LinuxMm, cpu: Cpu, at: int, pages: int) -> Steps[Errno | None]:
-    """do_vmi_munmap without: all of it under the caller's write lock, which he keeps."""
+def unmap_locked(
+    mm: LinuxMm, cpu: Cpu, at: int, pages: int, *, unaccount: bool = True
+) -> Steps[Errno | None]:
+    """do_vmi_munmap without: all of it under the caller's write lock, which he keeps.
+
+    Without *unaccount* it stays in vm_committed_as: it is mapped somewhere else.
+    """
     vmas = yield from _gather(mm, cpu, at, at + pages)
     if isinstance(vmas, Errno):
         return vmas
     if vmas:
-        yield from _complete(mm, cpu, vmas)
+        yield from _complete(mm, cpu, vmas, unaccount=unaccount)
     return None
 
 
@@ -101,7 +107,7 @@ def _gather(mm: LinuxMm, cpu: Cpu, start: int, end: int) -> Steps[list[Vma] | Er
     return vmas
 
 
-def _complete(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> Steps[None]:
+def _complete(mm: LinuxMm, cpu: Cpu, vmas: list[Vma], *, unaccount: bool = True) -> Steps[None]:
     """vms_complete_munmap_vmas: zap, free the tables, flush, free the pages."""
     start, end = vmas[0].start, vmas[-1].end
     if mm.switches.lru_drain_on_zap:
@@ -120,6 +126,8 @@ def _complete(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> Steps[None]:
     yield from mm.stat.account_unmapped(cpu, vmas)
     for vma in vmas:
         yield from remove_vma(mm, cpu, vma)
+    if unaccount and (pages := accounted_pages(vmas)):
+        yield from mm.kernel.committed.add(cpu, -pages)
 
 
 def unlink_files(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> Steps[None]:

@@ -35,13 +35,16 @@ _NODE_PAGES = 64
 class Inode(File):
     """A file of tmpfs: its cached pages by index in *frames*, and the VMAs that map it in *mapped_by*.
 
-    One that is not *kept* has no name and nobody has it open: it goes with the last mapping.
+    One that is not *kept* has no name and nobody has it open: it goes with the last mapping. *committed* of
+    its pages are in vm_committed_as: those that it has, or all if they were reserved.
     """
 
     __slots__ = (
         "_kernel",
         "_nodes",
+        "_reserved",
         "_tree_line",
+        "committed",
         "count_line",
         "frames",
         "i_mmap_rwsem",
@@ -67,6 +70,8 @@ class Inode(File):
             return RwSem(at.name, at, at, kernel.osq_nodes, kernel.scheduler, LOCK_FILE, tuning)
 
         self.frames: dict[int, int] = {}
+        self.committed = 0
+        self._reserved = False
         self.mapped_by: dict[Vma, LinuxMm] = {}
         self.count_line = line("f_count")
         self.xa_lock = QueuedSpinLock(kernel.nodes, line("i_pages"), LOCK_PAGE)
@@ -106,12 +111,14 @@ class Inode(File):
         """shmem_alloc_and_add_folio, and zero it."""
         kernel = self._kernel
         frame = yield from kernel.pages.allocate(cpu)
+        yield from kernel.charges.charge(cpu, frame, kernel.memcg)
         cpu.work(kernel.cost.cache_add, PAGE_CACHE)
         yield from kernel.descriptors.lock(cpu, frame)  # __folio_set_locked: nobody else knows it
         yield from self.xa_lock.acquire(cpu)
         if index in self.frames:  # somebody else was faster
             yield from self.xa_lock.release(cpu)
             yield from kernel.descriptors.unlock(cpu, frame)
+            yield from kernel.charges.uncharge(cpu, [frame])
             yield from kernel.pages.free(cpu, frame)
             kernel.descriptors.forget(frame)
             return (yield from self.find_or_add(cpu, index))
@@ -120,12 +127,28 @@ class Inode(File):
         kernel.descriptors.of_files.add(frame)
         kernel.pages.in_use.get(frame)  # the cache's reference
         yield from self.xa_lock.release(cpu)
+        if not self._reserved:
+            yield from self._commit(cpu, 1)  # shmem_inode_acct_blocks
         yield from self.info_lock.acquire(cpu)  # shmem_recalc_inode
         yield from self.info_lock.release(cpu)
         yield from kernel.lru.add(cpu, frame)
         yield from kernel.machine.memory.clear_page(cpu, kernel.pages.node(cpu, frame))
         cpu.probe.frame_filled(cpu, frame, None)
         return frame, True
+
+    def reserve(self, cpu: Cpu) -> Steps[None]:
+        """shmem_acct_size: account for all its pages, and for none when it is made."""
+        self._reserved = True
+        yield from self._commit(cpu, self.pages)
+
+    def unreserve(self, cpu: Cpu) -> Steps[None]:
+        """shmem_unacct_size: it is gone."""
+        if self._reserved:
+            yield from self._commit(cpu, -self.committed)
+
+    def _commit(self, cpu: Cpu, pages: int) -> Steps[None]:
+        self.committed += pages
+        return self._kernel.committed.add(cpu, pages)
 
     def _node(self, cpu: Cpu, index: int) -> CacheLine:
         number = index // _NODE_PAGES
@@ -191,6 +214,8 @@ class Inode(File):
             yield from descriptors.unlock(cpu, frame)
         yield from self.info_lock.acquire(cpu)  # shmem_recalc_inode
         yield from self.info_lock.release(cpu)
+        if locked and not self._reserved:
+            yield from self._commit(cpu, -len(locked))
         yield from kernel.lru.release(cpu, [*locked.values(), *found.values()])
 
     def references(self) -> Iterator[Reference]:
@@ -237,6 +262,8 @@ class PageCache:
             cpu.probe.frame_allocated(cpu, frame, 0)
             cpu.probe.frame_filled(cpu, frame, None)
         kernel.lru.put_on_lists(frames)
+        inode.committed += inode.pages
+        kernel.committed.add_at_once(inode.pages)
 
     def contradictions(self, spaces: Iterable[LinuxMm]) -> Iterator[str]:
         """Files have pages of files only, none behind their end; they know the VMAs of all *spaces* that map

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from sim.designs.linux.vma import Vma
 
 
-def cold(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int) -> Steps[Errno | None]:
+def cold(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, _: Gather | None) -> Steps[Errno | None]:
     """madvise_cold: the pages are among the next to be scanned, as not used."""
     return _walk(mm, cpu, vma, start, end, pageout=False)
 
 
-def pageout(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int) -> Steps[Errno | None]:
+def pageout(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, _: Gather | None) -> Steps[Errno | None]:
     """madvise_pageout."""
     return _walk(mm, cpu, vma, start, end, pageout=True)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sim.designs.linux.anon import anon_vma_prepare
 from sim.designs.linux.fault import fault_in
+from sim.designs.linux.fault_retry import FaultRetry
 from sim.designs.linux.huge_fault import allows_huge
 from sim.designs.linux.tables import ensure_leaf_table
 from sim.designs.linux.vma import VmFlags
@@ -39,7 +40,11 @@ def prepopulate(mm: LinuxMm, cpu: Cpu, asked: Prepopulate) -> Steps[Errno | None
             refused = Errno.EFAULT
         else:
             stop = min(end, vma.end)
-            refused = yield from _populate(mm, cpu, vma, page, stop)
+            try:
+                refused = yield from _populate(mm, cpu, vma, page, stop)
+            except FaultRetry as retry:
+                stop = retry.page
+                yield from mm.mmap_lock.read_lock(cpu)
             page = stop
     yield from mm.lru.drain(cpu)
     yield from mm.mmap_lock.read_unlock(cpu)
@@ -77,7 +82,7 @@ def _fill_table(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int) -> Steps[bool]:
     if frames is not None:
         table.fill_with(PresentRun(frames.start, vma.rights), cpu)
         mm.lru.put_run_on_lists(frames)
-        mm.stat.anon_pages += SLOTS
+        mm.stat.add_at_once(anon=SLOTS)
         mm.tell_filled(cpu, frames)
     yield from lock.release(cpu)
     return frames is not None

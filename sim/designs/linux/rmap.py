@@ -128,7 +128,7 @@ class Rmap:
             table.set(slot, SwapEntry.of(place, exclusive=not entry.copy_on_write))
             mm.stat.swap_entries += 1
         yield from mm.stat.update_hiwater_rss(cpu)
-        mm.stat.anon_pages -= 1
+        yield from mm.stat.count_pages(cpu, anon=-1)
         yield from kernel.descriptors.write(cpu, frame, activity=RECLAIM)  # folio_remove_rmap_pte
         last = kernel.pages.in_use.put(frame)
         assert not last, "reclaim has a reference of its own"

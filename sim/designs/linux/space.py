@@ -8,7 +8,8 @@ from sim.designs.linux.brk import brk
 from sim.designs.linux.exit import exit_
 from sim.designs.linux.fault import user_fault
 from sim.designs.linux.fork import exec_, fork, vfork
-from sim.designs.linux.madvise import madvise
+from sim.designs.linux.madvise import madvise, process_madvise
+from sim.designs.linux.maps import read_maps
 from sim.designs.linux.mincore import mincore
 from sim.designs.linux.mlock import mlock, munlock
 from sim.designs.linux.mm import LinuxMm
@@ -49,6 +50,8 @@ from sim.mm import (
     Munmap,
     Operation,
     Prepopulate,
+    ProcessMadvise,
+    ReadMaps,
     Touch,
     UffdClose,
     UffdCopy,
@@ -75,12 +78,14 @@ class LinuxSpace(LinuxMm):
         Prepopulate: prepopulate,
         Mprotect: mprotect,
         Madvise: madvise,
+        ProcessMadvise: process_madvise,
         Brk: brk,
         Mremap: mremap,
         Mlock: mlock,
         Munlock: munlock,
         Mincore: mincore,
         Msync: msync,
+        ReadMaps: read_maps,
         Fork: fork,
         Vfork: vfork,
         Exec: exec_,

@@ -9,6 +9,7 @@ from pydantic import NonNegativeInt, PositiveInt, model_validator
 from sim.designs.base import DesignSpec, OneOf
 from sim.designs.linux.costs import BlockCosts, Costs
 from sim.designs.linux.layout import Layout
+from sim.designs.linux.memcg import MemcgSpec
 from sim.designs.linux.rcu import RcuSpec
 from sim.designs.linux.slab.spec import SlabSpec
 from sim.designs.linux.swap.spec import SwapSpec
@@ -33,6 +34,13 @@ class Switches(Spec):
     dontneed_lock: Literal["mmap", "vma"]
     """What MADV_DONTNEED holds: mmap_lock for reading, or the lock of the VMA where the range lies in one
     (since 6.17)."""
+    process_madvise: Literal["remote", "each", "once", "one-flush"]
+    """What process_madvise does for the caller's own memory: nothing that the model has, only what another
+    process might ask for (`remote`, until 6.12); each range like a madvise (6.13, 6.14); all of them under
+    one mmap_lock (`once`, 6.15); with one flush, too, as then madvise has (since 6.16)."""
+    maps_lock: Literal["mmap", "vma"]
+    """What a reader of /proc/PID/maps holds: mmap_lock for reading, or the lock of the VMA that it shows
+    (since 6.17)."""
     anon_vma_early_check: bool
     """A VMA without an anon_vma is faulted in under mmap_lock as a whole (6.4 to 6.9), not only while the
     anon_vma is made."""
@@ -41,6 +49,9 @@ class Switches(Spec):
     length is a multiple of it (since 6.12)."""
     file_fault_vma_lock: bool
     """Faults in files are served under the VMA's lock, too (since 6.7); before, under mmap_lock."""
+    rss_stat: Literal["split", "percpu"]
+    """How a process's pages are counted: `split`, each task on its own (until 6.1), or by a `percpu`
+    counter."""
     fork_tree: Literal["store", "duplicate"]
     """How fork fills the child's maple tree: it stores VMA after VMA, in order (until 6.7), or it duplicates
     the parent's tree node by node."""
@@ -67,6 +78,13 @@ class Limits(Spec):
     """VMAs of one file that munmap takes out of i_mmap under one lock (since 6.10; before, one)."""
     gather_pages: PositiveInt
     """Pages that are unmapped before they are flushed and freed (mmu_gather)."""
+    rss_events: PositiveInt = 64
+    """With `rss_stat: split`: faults of a task before its counts are added to the process's."""
+    committed_share: PositiveInt | None = None
+    """A cpu adds its part of vm_committed_as to the sum when that is the cpu's part of all memory, divided by
+    this. Absent (until 3.10): when it is what other counters add at once."""
+    maps_lines: PositiveInt
+    """VMAs whose lines of /proc/PID/maps fill a page."""
     percpu_areas: NonNegativeInt
     """Per-cpu allocations of a process: one for each kind of page that it counts (since 6.2), or for all of
     them (since 6.6), and one for concurrency ids (since 6.4)."""
@@ -104,6 +122,8 @@ class LinuxSpec(DesignSpec):
     """Which fields share a cache line."""
     flush: FlushSpec
     """How other cpus' TLBs are flushed."""
+    memcg: MemcgSpec
+    """Memory cgroups."""
     limits: Limits
     """Sizes of batches and lists."""
     rwsem: RwSemTuning
@@ -155,6 +175,11 @@ class LinuxSpec(DesignSpec):
             raise RuleError(
                 f"a fault looks for the lock of its VMA without mmap_lock, and may not in a {self.vma_index}",
                 {"vma_lock": "none", "vma_index": "maple"},
+            )
+        if self.switches.maps_lock == "vma" and not VMA_LOCKS[self.vma_lock].serve_faults:
+            raise RuleError(
+                f"a reader of maps locks VMAs for reading, and there is no such lock in {self.vma_lock}",
+                {"vma_lock": "refcount", "switches.maps_lock": "mmap"},
             )
         return self
 

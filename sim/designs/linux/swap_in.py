@@ -84,9 +84,10 @@ def _read_past_cache(mm: LinuxMm, cpu: Cpu, place: int) -> Steps[int | None]:
     """Value: a page of its own, locked and read; None where another reads the slot, who is waited for."""
     swap = _swap(mm)
     frame = yield from mm.pages.allocate(cpu)
+    yield from mm.charge(cpu, frame)  # mem_cgroup_swapin_charge_folio
     mine = yield from swap.slots.set_cache(cpu, place)
     if not mine:
-        yield from mm.pages.free(cpu, frame)
+        yield from mm.give_back(cpu, frame)
         if mine is not None:
             yield from swap.wait_for_reader(cpu, place)
         return None
@@ -107,10 +108,11 @@ def _read_into_cache(mm: LinuxMm, cpu: Cpu, place: int) -> Steps[int | None]:
         if frame is not None:
             return frame
         frame = yield from mm.pages.allocate(cpu)
+        yield from mm.charge(cpu, frame)  # mem_cgroup_swapin_charge_folio
         mine = yield from swap.slots.set_cache(cpu, place)
         if mine:
             break
-        yield from mm.pages.free(cpu, frame)
+        yield from mm.give_back(cpu, frame)
         if mine is None:
             return None
         yield from swap.wait_for_reader(cpu, place)
@@ -149,7 +151,7 @@ def _map(
     if not fresh and (swap.slots.is_full or vma.locked or (write and _owners(mm, frame) == 2)):
         yield from swap.try_to_free(cpu, frame)
     alone = entry.exclusive or fresh or _owners(mm, frame) == 1
-    mm.stat.anon_pages += 1
+    yield from mm.stat.count_pages(cpu, anon=1)
     mm.stat.swap_entries -= 1
     if not kernel.rmap.is_known(frame):
         kernel.rmap.add_new(vma, page, frame)

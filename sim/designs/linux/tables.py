@@ -53,6 +53,7 @@ def _make_table(mm: LinuxMm, cpu: Cpu, parent: PageTablePage, page: int) -> Step
     slot = slot_of(page, parent.level)
     cpu.work(mm.cost.table_alloc, PAGE_TABLE)
     frame = yield from mm.new_zeroed_page(cpu)
+    yield from mm.kernel.charges.charge_kmem(cpu, frame, mm.memcg)
     # Level-1 tables are linked under the level-2 table's split lock, upper ones under page_table_lock.
     lock = mm.table_lock(parent) if parent.level == 2 else mm.page_table_lock
     yield from lock.acquire(cpu)
@@ -67,6 +68,7 @@ def _make_table(mm: LinuxMm, cpu: Cpu, parent: PageTablePage, page: int) -> Step
         return child
     other = parent.child(slot)
     yield from lock.release(cpu)
+    yield from mm.kernel.charges.uncharge_kmem(cpu, frame)
     yield from mm.pages.free(cpu, frame)
     return other
 

@@ -70,6 +70,7 @@ def let_go(kernel: LinuxKernel, cpu: Cpu, inode: Inode) -> Steps[None]:
     """The last mapping of a file without a name is gone: shmem_evict_inode."""
     if not inode.kept and not inode.mapped_by:
         yield from inode.remove(cpu, sorted(inode.frames))
+        yield from inode.unreserve(cpu)
         kernel.page_cache.evict(inode)
 
 

@@ -277,11 +277,13 @@ def _copy(
 def _install(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, frame: int) -> Steps[Errno | None]:
     """mfill_atomic_install_pte, mfill_atomic_pte_zeropage."""
     slot, special = slot_of(page, 1), frame == ZERO_FRAME
+    if not special:
+        yield from mm.charge(cpu, frame)
     try:
         table = yield from ensure_table(mm, cpu, page, 1)
     except OutOfMemory:
         if not special:
-            yield from mm.pages.free(cpu, frame)
+            yield from mm.give_back(cpu, frame)
         raise
     if not special:
         cpu.work(mm.cost.anon_page, PAGE_TABLE)
@@ -292,14 +294,14 @@ def _install(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, frame: int) -> Steps[Er
         if lock is not None:
             yield from lock.release(cpu)
         if not special:
-            yield from mm.pages.free(cpu, frame)
+            yield from mm.give_back(cpu, frame)
         return Errno.EEXIST
     if special:
         entry = Present(ZERO_FRAME, vma.rights, copy_on_write=True)
     else:
         entry = written_entry(frame, vma)
         yield from add_to_lru(mm, cpu, vma, page, frame)
-        mm.stat.anon_pages += 1
+        yield from mm.stat.count_pages(cpu, anon=1)
     yield from table.line(slot).store(cpu, PAGE_TABLE)
     table.set(slot, entry)
     yield from lock.release(cpu)

@@ -46,6 +46,10 @@ class VmFlags(Flag):
     """Huge pages are welcome (MADV_HUGEPAGE)."""
     NOHUGEPAGE = auto()
     """They are not (MADV_NOHUGEPAGE)."""
+    ACCOUNT = auto()
+    """Its pages are in vm_committed_as."""
+    NORESERVE = auto()
+    """They never are (MAP_NORESERVE)."""
     HUGETLB = auto()
     """It has huge pages of the pool, and no others (MAP_HUGETLB)."""
     UFFD_MISSING = auto()

@@ -50,7 +50,7 @@ def _zap_table(
     mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, page: int, stop: int, gather: Gather
 ) -> Steps[tuple[int, bool]]:
     """Value: where to go on, short of *stop* if *gather* is full; and whether TLBs were flushed."""
-    found, folio = False, -1
+    found, folio, anon, files = False, -1, 0, 0
     delayed: list[int] = []
     lock = mm.table_lock(table)
     yield from lock.acquire(cpu)
@@ -60,6 +60,7 @@ def _zap_table(
         if table.run is not None and not vma.locked:
             pages = min(stop - page, gather.room)
             pages = yield from zap_run(mm, cpu, table, slot, pages, gather, unseen=vma.detached)
+            anon += pages
             if pages:
                 page, found = page + pages, True
                 continue
@@ -76,14 +77,14 @@ def _zap_table(
             if entry.special:
                 gather.changed(page)
             elif entry.frame in mm.kernel.descriptors.of_files:
-                mm.stat.file_pages -= 1
+                files += 1
                 gather.cleared(page, entry.frame)
                 if vma.area.shared and entry.dirty:
                     delayed.append(entry.frame)
                 else:
                     yield from mm.kernel.descriptors.write(cpu, entry.frame)  # folio_remove_rmap_ptes
             else:
-                mm.stat.anon_pages -= 1
+                anon += 1
                 gather.cleared(page, entry.frame)
         elif isinstance(entry, SwapEntry):
             yield from table.line(slot).write(cpu, PAGE_TABLE)
@@ -92,6 +93,7 @@ def _zap_table(
         page += 1
     if found:
         cpu.work(mm.cost.zap_table, PAGE_TABLE)
+        yield from mm.stat.add_rss_vec(cpu, anon=-anon, files=-files)
     if delayed:
         yield from gather.flush_tlbs(cpu)
         for frame in delayed:  # tlb_flush_rmaps

@@ -33,6 +33,5 @@ def zap_run(
         table.clear_run(slot, stop, cpu)
         cpu.pay(writing, PAGE_TABLE)
         cpu.stall((stop - slot) * each, PAGE_TABLE)
-        mm.stat.anon_pages -= stop - slot
         gather.cleared_run(table.base + slot, frames[: stop - slot])
     return stop - slot
