@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sim.designs import operations_of, places_memory
 from sim.errors import Fault
-from sim.mm import FIRST_TOUCH, MAX_ORDER, USER_PAGES
+from sim.mm import FIRST_TOUCH, MAX_ORDER, USER_PAGES, Mmap, Munmap
 from sim.mm.policy import Bind
 from sim.quantities import PAGE_BYTES, format_duration, format_size
 from sim.workload.draws import CountDraw, TimeDraw, bounds_of
@@ -68,9 +68,14 @@ def never_works(workload: WorkloadSpec, placement: str) -> Fault | None:
 
 
 def lacking(design: DesignSpec, workload: WorkloadSpec) -> list[str]:
-    """What *workload* needs and *design* does not offer: operations by name, and `placed memory`."""
-    missing = [operation.name for operation in workload.operations - operations_of(design)]
-    plans = map(workload.plan, workload.placements or [""])
+    """What *workload* needs and *design* does not offer: operations by name, `placed memory`, and `mmap at a
+    given address`, which unmaps what is there."""
+    offered = operations_of(design)
+    missing = [operation.name for operation in workload.operations - offered]
+    plans = [workload.plan(placement) for placement in workload.placements or [""]]
+    placed = any(plan.layout and plan.layout.base for plan in plans)
+    if placed and Mmap in offered and Munmap not in offered:
+        missing.append("mmap at a given address")
     if not places_memory(design) and any(plan.memory != FIRST_TOUCH for plan in plans):
         missing.append("placed memory")
     return sorted(missing)
