@@ -264,6 +264,7 @@ def test_has_a_missing_baseline_point_a_note_and_the_others_their_bars(points) -
         assert sum(bar.get_height() > 0 for bar in figure.axes[0].patches) == 8
 
 
+@pytest.mark.ci
 def test_are_all_figures_drawn_when_every_point_of_the_baseline_failed(write_run, points, breakdown) -> None:
     broken = points.copy()
     broken.loc[broken["design"] == "linux-6.13", "status"] = "failed"
@@ -313,6 +314,7 @@ def test_do_colour_blind_readers_tell_the_known_designs_apart(matrix: tuple[tupl
     assert len({style.marker for style in styles.values()}) == len(names)
 
 
+@pytest.mark.ci
 def test_are_a_run_s_figures_written_with_the_main_one_first(write_run, points, breakdown, tmp_path) -> None:
     paths = plot_run(write_run(points, breakdown), tmp_path / "new" / "folder")
     assert [path.name for path in paths] == [

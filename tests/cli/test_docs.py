@@ -13,6 +13,7 @@ from sim.experiment import load
 DOCS = Path(__file__).parents[2] / "docs"
 
 
+@pytest.mark.ci
 def test_is_the_example_of_an_experiment_sound(command: Command, folder: Path) -> None:
     text = (DOCS / "experiments.md").read_text(encoding="utf-8")
     example = re.findall("```yaml\n(.*?)```", text, re.S)[0]

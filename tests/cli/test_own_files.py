@@ -228,6 +228,7 @@ def test_is_a_typo_in_the_file_still_one(command: Command, folder: Path, old: st
 @pytest.mark.parametrize(
     "left_out", ["{design: linux-6.13, threads: 1}", "{design: linux-6.13, machine: desktop-8}"]
 )
+@pytest.mark.ci
 def test_ends_a_run_well_whose_baseline_lacks_points(command: Command, folder: Path, left_out: str) -> None:
     text = EXPERIMENT.replace("machine: ", "machines: [desktop-8, ").replace("guest\n", "guest]\n")
     (folder / "e.yaml").write_text(text.replace("[pf]", "[mmap]") + f"exclude: [{left_out}]\n")

@@ -114,6 +114,7 @@ def test_does_a_package_bring_its_family_and_its_designs(site: Path, command: Co
     assert '"speed"' in json.dumps(schema("design"))
 
 
+@pytest.mark.ci
 def test_does_it_run_in_worker_processes_and_stand_in_the_manifest(site: Path) -> None:
     install(site, "toymm", "toy")
     look_again()

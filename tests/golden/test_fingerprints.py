@@ -21,7 +21,13 @@ from sim.files import from_mapping, load_spec, presets
 from sim.profile import RunReport
 
 GOLDEN = read()
-WORKLOADS = sorted({key.workload for key in GOLDEN})
+EVENTS = Counter[str]()
+for _key, _line in GOLDEN.items():
+    EVENTS[_key.workload] += int(_line.fingerprint["events"])
+WORKLOADS = [
+    pytest.param(name, marks=pytest.mark.ci if EVENTS[name] > 400_000 else ()) for name in sorted(EVENTS)
+]
+"""Those with the most events are for CI."""
 CHEAP = Key("tlb-ipi", "xeon-6252x2", "shootdown-one", "", 2, 2025)
 TIMES = {
     "design": Key("linux-6.13", "epyc-9965-guest", "mmap", "low", 4, 2025),

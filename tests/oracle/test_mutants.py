@@ -458,12 +458,14 @@ def test_is_a_page_that_is_mapped_before_it_is_read_caught(monkeypatch: pytest.M
     assert "zeroed" in caught("linux")
 
 
+@pytest.mark.ci
 def test_is_a_swapped_page_that_a_child_has_to_itself_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever writes first writes for both."""
     monkeypatch.setattr(SwapEntry, "of", classmethod(lambda cls, slot, exclusive: of(slot, exclusive=True)))
     caught("linux")
 
 
+@pytest.mark.ci
 def test_is_a_slot_that_a_child_does_not_count_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     def forgets(slots: SwapSlots, cpu: Cpu, slot: int, change: int) -> Steps[int]:
         value: int = yield from count(slots, cpu, slot, 0 if change > 0 and slots.users[slot] else change)

@@ -55,6 +55,7 @@ def test_does_a_command_answer_as_in_the_checkout(
     )
 
 
+@pytest.mark.ci
 def test_does_the_quickstart_run(installed: Path, tmp_path: Path) -> None:
     python(installed, "run", "quickstart", "--quiet", "--threads", "1", "--no-plots", folder=tmp_path)
     assert (tmp_path / "results/quickstart/points.csv").is_file()

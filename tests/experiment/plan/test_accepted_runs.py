@@ -56,7 +56,7 @@ EXPERIMENT = st.fixed_dictionaries(
 )  # fmt: skip
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(written=EXPERIMENT)
 def test_does_an_experiment_that_is_accepted_run(tmp_path_factory: Any, written: dict[str, Any]) -> None:
     folder: Path = tmp_path_factory.getbasetemp() / "accepted"
