@@ -267,6 +267,16 @@ class ReadMaps(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class Signal(Operation):
+    """The kernel's part in a signal to the calling thread: from the fault to the handler or, if it *returns*,
+    the way back from there (rt_sigreturn)."""
+
+    returns: bool = False
+
+    name = "signal"
+
+
+@dataclass(frozen=True, slots=True)
 class Touch(Operation):
     """User code accesses each of *pages* once, in their order: a byte of it, or the *whole* page."""
 

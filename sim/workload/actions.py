@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ from sim.mm import (
     FreePages,
     Ftruncate,
     ReadMaps,
+    SegmentationFault,
+    Signal,
     SwitchMm,
     Vfork,
 )
@@ -29,6 +32,7 @@ from sim.sync import SCHED, SwitchCosts
 from sim.workload.draws import CountDraw, TimeDraw, drawing
 from sim.workload.objects import Word, Words
 from sim.workload.placed import Action, placed_action
+from sim.workload.thread import ThreadEnds
 
 if TYPE_CHECKING:
     from sim.designs import Kernel
@@ -83,8 +87,7 @@ def sequence(stage: Stage, steps: Sequence[spec.Step]) -> Callable[[Worker], Ste
         (only,) = actions
 
         def run_alone(worker: Worker) -> Steps[object]:
-            body = only(worker)
-            return _nothing() if body is None else body
+            return _or_nothing(only(worker))
 
         return run_alone
 
@@ -109,6 +112,10 @@ def sequence(stage: Stage, steps: Sequence[spec.Step]) -> Callable[[Worker], Ste
 def _nothing() -> Steps[None]:
     return
     yield
+
+
+def _or_nothing(body: Steps[object] | None) -> Steps[object]:
+    return _nothing() if body is None else body
 
 
 def _action(stage: Stage, step: spec.Step) -> Action:
@@ -355,7 +362,12 @@ def _fork(stage: Stage, step: spec.Step) -> Action:
     """The child runs beside its parent, or on its cpu while it waits."""
     what, children = step.fork, stage.children
     assert what is not None
-    inner = sequence(stage, what.steps)
+    steps = sequence(stage, what.steps)
+
+    def inner(worker: Worker) -> Steps[None]:
+        with suppress(ThreadEnds):
+            yield from steps(worker)
+
     if children is None:
         return _fork_and_wait(stage, inner, what)
     if not what.wait:
@@ -409,6 +421,33 @@ def _repeat(stage: Stage, step: spec.Step) -> Action:
         assert isinstance(count, int)
         for _ in range(count):
             yield from inner(worker)
+
+    return run
+
+
+def _signals(stage: Stage, step: spec.Step) -> Action:
+    what = step.signals
+    assert what is not None
+    actions, handler = [_action(stage, each) for each in what.steps], sequence(stage, what.handler)
+
+    def run(worker: Worker) -> Steps[None]:
+        for action in actions:
+            helped = yield from attempt(worker, action)
+            if helped:
+                yield from _or_nothing(action(worker))
+
+    def attempt(worker: Worker, action: Action) -> Steps[bool]:
+        """Value: whether it got a signal and is to be done again."""
+        try:
+            yield from _or_nothing(action(worker))
+        except SegmentationFault as fault:
+            yield from worker.perform(Signal())
+            if what.then == "end":
+                raise ThreadEnds from fault
+            yield from handler(worker)
+            yield from worker.perform(Signal(returns=True))
+            return what.then == "retry"
+        return False
 
     return run
 
@@ -470,6 +509,7 @@ _MAKERS: Mapping[str, Maker] = {
     "switch_mm": _switch_mm,
     "fork": _fork,
     "wait": _wait,
+    "signals": _signals,
     "repeat": _repeat,
     "maybe": _maybe,
     "timed": _timed,

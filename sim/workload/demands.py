@@ -362,6 +362,8 @@ def _least_time(steps: Sequence[Step], clock: int) -> int:
             times = step.repeat.times
             least = bounds_of(times, clock)[0] if isinstance(times, CountDraw) else times
             total += least * _least_time(step.repeat.steps, clock)
+        elif step.signals is not None:
+            total += 0 if step.signals.then == "end" else _least_time(step.signals.steps, clock)
         elif step.maybe is not None:
             total += min(_least_time(part, clock) for part in step.parts.values())
         else:

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from sim.mm import AddressSpace
     from sim.workload.place_spec import PlacedStep
     from sim.workload.plan import Stack, WorkloadPlan
-    from sim.workload.step_spec import ForkStep, Step
+    from sim.workload.step_spec import ForkStep, SignalsStep, Step
 
 MAX_TOUCHES = 200_000
 """After so many touches, or steps, the rehearsal breaks off: it must not take as long as a run."""
@@ -329,6 +329,8 @@ class Rehearsal:
                     self._placed(placed, worker)
             elif step.fork is not None:
                 self._child(place, step.fork, worker)
+            elif step.signals is not None:
+                self._signals(place, step.signals, worker)
             elif step.switch_mm:
                 self._enter(worker, (worker.process + 1) % len(self._ledgers))
             else:
@@ -342,6 +344,24 @@ class Rehearsal:
         self._steps(f"{place}.fork.steps", step.steps, worker)
         worker.space = parent
         del worker.mapped[mapped:]
+
+    def _signals(self, place: str, step: SignalsStep, worker: Worker) -> None:
+        """An access to what is not mapped is a signal; what the rights forbid is not known here."""
+        for index, each in enumerate(step.steps):
+            if each.placed is None:
+                continue
+            self._key = f"{place}.signals.steps[{index}]"
+            try:
+                self._placed(each.placed, worker)
+            except RefusedStepError:
+                if each.touch is None:
+                    raise
+                if step.then == "end":
+                    raise TooLongError from None  # what the others do when it has gone is not known
+                self._steps(f"{place}.signals.handler", step.handler, worker)
+                if step.then == "retry":
+                    self._key = f"{place}.signals.steps[{index}]"
+                    self._placed(each.placed, worker)
 
     def _done_inside(self, step: Step, worker: Worker) -> Iterator[tuple[str, Sequence[Step]]]:
         """The lists of steps inside *step* that are done this time."""

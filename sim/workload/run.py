@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,7 @@ from sim.workload.protocol import most_children
 from sim.workload.result import Run, balanced, whole
 from sim.workload.roles import roles_of, seats_of
 from sim.workload.step_spec import placed_steps
-from sim.workload.thread import Worker
+from sim.workload.thread import ThreadEnds, Worker
 from sim.workload.window import Meter, Record
 
 if TYPE_CHECKING:
@@ -321,7 +322,8 @@ class _Run:
         elif window is not None:
             cpu.stall(int(skew() * window.skew), START)
         if not self._serving[worker.number] or self._served[self._home[worker.number]]:
-            yield from requests(worker)
+            with suppress(ThreadEnds):
+                yield from requests(worker)
         if any(self._serving):
             yield from self._leave_served(worker)
         queues = self._stage.queues

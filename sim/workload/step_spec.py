@@ -29,6 +29,7 @@ from sim.mm import (
     Ftruncate,
     Operation,
     ReadMaps,
+    Signal,
     SwitchMm,
     Vfork,
 )
@@ -194,6 +195,32 @@ class ForkStep(Spec):
         return self
 
 
+class SignalsStep(Spec):
+    """Do *steps*. Where one of them gets a signal (an access to memory that is not mapped, or not for this),
+    the *handler* runs, and *then* says how the thread goes on."""
+
+    steps: tuple[Step, ...] = Field(min_length=1)
+    """What may get signals: steps that work on memory, `compute` and `syscall`."""
+    handler: tuple[Step, ...] = ()
+    """What the handler does: steps of the same kinds."""
+    then: Literal["skip", "retry", "end"] = "skip"
+    """`skip`: the thread leaves the step that got the signal (siglongjmp). `retry`: it does that step again,
+    which the handler must have made possible. `end`: nobody handles the signal, and the thread ends."""
+
+    @model_validator(mode="after")
+    def _works_on_memory(self) -> Self:
+        for step in (*self.steps, *self.handler):
+            if step.placed is None and step.compute is None and step.syscall is None:
+                raise ValueError(
+                    f"signals holds steps that work on memory, compute and syscall, not {step.kind}"
+                )
+        if self.then == "end" and self.handler:
+            raise ValueError("with `then: end` nobody handles the signal: there is no `handler`")
+        if self.then == "retry" and not self.handler:
+            raise ValueError("`then: retry` needs a `handler` that makes the access possible")
+        return self
+
+
 class MaybeStep(Spec):
     """Do *steps* with a probability, else the steps of *otherwise*."""
 
@@ -304,6 +331,8 @@ class Step(Spec):
     """Fork, and let the child do steps and exit."""
     wait: Literal["child", "all"] | None = None
     """Wait until the oldest `child` has exited that runs beside the thread, or `all` of them."""
+    signals: SignalsStep | None = None
+    """Do steps, and handle the signals that their accesses get."""
     repeat: RepeatStep | None = None
     """Do steps several times."""
     maybe: MaybeStep | None = None
@@ -346,6 +375,8 @@ class Step(Spec):
             return {"seq_read.steps": self.seq_read.steps}
         if self.fork is not None:
             return {"fork.steps": self.fork.steps}
+        if self.signals is not None:
+            return {"signals.steps": self.signals.steps, "signals.handler": self.signals.handler}
         if self.repeat is not None:
             return {"repeat.steps": self.repeat.steps}
         if self.maybe is not None:
@@ -361,6 +392,8 @@ class Step(Spec):
             return {SwitchMm}
         if self.read_maps:
             return {ReadMaps}
+        if self.signals:
+            return {Signal}
         if self.fork:
             forks = Vfork if self.fork.vfork else Fork
             return {forks, Exit, SwitchMm} | ({Exec} if self.fork.exec else set())

@@ -23,6 +23,10 @@ class Refused(ModelError):
     """The kernel has refused what a step asks, and the step does not say that it may."""
 
 
+class ThreadEnds(Exception):
+    """A signal that nobody handles ends the thread."""
+
+
 class Worker:
     """Who a thread is, which request it is at, what it has mapped, taken and locked.
 

@@ -55,6 +55,7 @@ from sim.mm import (
     ProcessMadvise,
     ReadMaps,
     Shootdown,
+    Signal,
     SwitchMm,
     Touch,
     UffdClose,
@@ -445,7 +446,7 @@ DRAWN: Mapping[type[Operation], Sequence[Draw]] = {
     Touch: 7 * (draw_touch,),
 }
 """How each operation is drawn; one that stands here more often is drawn more often."""
-NOT_DRAWN = frozenset({AllocatePages, FreePages, CreateFile, Shootdown, UffdRead})
+NOT_DRAWN = frozenset({AllocatePages, FreePages, CreateFile, Shootdown, Signal, UffdRead})
 """What user code cannot ask for, what each program begins with, and what waits for another thread."""
 
 

@@ -2,3 +2,4 @@
 
 VMA_WORK = "vma"
 LOCK_VMA = "lock: vma"
+LOCK_SIGNALS = "lock: signals"

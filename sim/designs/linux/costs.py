@@ -43,6 +43,11 @@ class Costs(Spec):
     """A read of /proc/PID/maps, beside its lines: the process, the buffer and its copy."""
     maps_line: Cost
     """Write the line of a VMA."""
+    signal: Cost
+    """The delivery of a signal for a bad access: siginfo, the handler looked up, its frame with the FPU state
+    written to the stack."""
+    sigreturn: Cost
+    """The way back from the handler: the frame read and the FPU state restored."""
     tree_node: Cost
     """Search in one node of the VMA index: a maple node, or a VMA of the rb-tree or its cache."""
     tree_store: Cost

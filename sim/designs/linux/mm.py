@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sim.designs.linux.activities import VMA_WORK
+from sim.designs.linux.activities import LOCK_SIGNALS, VMA_WORK
 from sim.designs.linux.counters import MmCounters
 from sim.designs.linux.rss_stat import make_rss_stat
 from sim.designs.linux.slab import fill
@@ -76,6 +76,7 @@ class LinuxMm(AddressSpace):
         "mmap_lock",
         "page_table_lock",
         "pages",
+        "siglock",
         "start_brk",
         "stat",
         "switches",
@@ -119,6 +120,9 @@ class LinuxMm(AddressSpace):
         self.stat = MmCounters(lines, make_rss_stat(machine, kernel.nodes, kernel.spec, lines["rss_stat"]))
         self.brk_line = line("brk")
         self.start_brk = self.brk = START_BRK
+        self.siglock = QueuedSpinLock(
+            kernel.nodes, machine.line("sighand_struct", cpu.socket, owner=cpu.id), LOCK_SIGNALS, "siglock"
+        )
         self.page_table_lock = QueuedSpinLock(
             kernel.nodes, lines["page_table_lock"], LOCK_PAGE_TABLE, "page_table_lock"
         )

@@ -19,6 +19,7 @@ from sim.designs.linux.mremap import mremap
 from sim.designs.linux.msync import msync
 from sim.designs.linux.munmap import munmap
 from sim.designs.linux.prepopulate import prepopulate
+from sim.designs.linux.signals import signal
 from sim.designs.linux.userfault import (
     uffd_close,
     uffd_copy,
@@ -52,6 +53,7 @@ from sim.mm import (
     Prepopulate,
     ProcessMadvise,
     ReadMaps,
+    Signal,
     Touch,
     UffdClose,
     UffdCopy,
@@ -86,6 +88,7 @@ class LinuxSpace(LinuxMm):
         Mincore: mincore,
         Msync: msync,
         ReadMaps: read_maps,
+        Signal: signal,
         Fork: fork,
         Vfork: vfork,
         Exec: exec_,
