@@ -104,6 +104,7 @@ def test_does_a_long_row_wrap_evenly(make_points, count: int, shape: list[int]) 
     assert len(scalability_figure(points).axes) == count
 
 
+@pytest.mark.ci
 def test_are_machines_kept_apart(make_points) -> None:
     both = pd.concat([make_points(threads=(1, 4)), make_points(threads=(1, 2), machine="small")])
     axes = scalability_figure(both).axes
@@ -135,6 +136,7 @@ def test_has_a_run_of_one_design_a_figure_too(make_points) -> None:
     assert texts(figure.axes[0]) == ["no finished point beside one of CortenMM adv"]
 
 
+@pytest.mark.ci
 def test_is_each_time_bar_whole_and_its_duration_written(breakdown) -> None:
     figure = time_figure(breakdown)
     ax = figure.axes[0]
@@ -273,6 +275,7 @@ def test_are_all_figures_drawn_when_every_point_of_the_baseline_failed(write_run
     assert texts(one_thread_figure(broken).axes[0]) == ["no finished point beside one of Linux 6.13"]
 
 
+@pytest.mark.ci
 def test_has_a_run_of_one_design_no_ratios_and_all_other_figures(write_run, make_points) -> None:
     points = make_points(designs=("cortenmm-adv",))
     assert [path.stem for path in plot_run(write_run(points))[::2]] == [
@@ -340,6 +343,7 @@ def test_does_a_real_run_draw_under_its_own_title(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "plots" / "scalability.png") == plot_run(tmp_path / "run")[0]
 
 
+@pytest.mark.ci
 def test_are_the_same_figures_the_same_bytes(write_run, make_points, tmp_path) -> None:
     run_dir = write_run(make_points(workloads=("pf",), threads=(1, 2)))
     first = [path.read_bytes() for path in plot_run(run_dir, tmp_path / "a")]
@@ -351,6 +355,7 @@ def test_is_a_run_without_any_finished_point_refused(write_run, points) -> None:
         plot_run(write_run(points.assign(status="failed")))
 
 
+@pytest.mark.ci
 def test_does_drawing_leave_pyplot_alone(write_run, make_points) -> None:
     run_dir = write_run(make_points(workloads=("pf",), threads=(1, 2)))
     program = (

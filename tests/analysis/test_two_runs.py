@@ -155,6 +155,7 @@ RUNS: dict[str, Callable[[Frame], TwoRuns]] = {
 @pytest.mark.parametrize(
     "labels", [("base", "patched"), ("results/a-run-of-mine", "b (linux-6.16 as linux-6.13)")]
 )
+@pytest.mark.ci
 def test_can_both_figures_be_read(name: str, labels: tuple[str, str], make_points: Frame) -> None:
     result = RUNS[name](make_points)
     assert stumbles(pair_figure(result, labels, "A title: one beside the other")) == []

@@ -247,6 +247,7 @@ def chosen(request: pytest.FixtureRequest) -> Choose:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.ci
 def test_is_any_content_answered(
     command: Command, study: Path, here: Path, kind: str, chosen: Choose
 ) -> None:
@@ -275,6 +276,7 @@ def test_is_anything_that_is_no_file_answered(
 
 
 @pytest.mark.parametrize("where", ["init", "schema", "plot", "merge", "list", "show"])
+@pytest.mark.ci
 def test_is_a_path_that_is_no_place_answered(command: Command, here: Path, where: str) -> None:
     """Where a command writes, or looks for a folder, something else stands."""
     arguments = {

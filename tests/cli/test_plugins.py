@@ -217,6 +217,7 @@ def test_does_an_editable_install_count_the_files_of_its_package(site: Path) -> 
         ),
     ],
 )
+@pytest.mark.ci
 def test_does_a_broken_one_harm_only_who_uses_it(
     site: Path, command: Command, module: str, value: str, reason: str
 ) -> None:

@@ -68,6 +68,7 @@ def test_does_json_name_the_tables_of_a_profile(command: Command, folder: Path) 
     assert all(Path(table).exists() for table in summary["tables"])
 
 
+@pytest.mark.ci
 def test_do_shards_of_a_profiled_run_merge_into_the_same_bytes(command: Command, folder: Path) -> None:
     assert command("run", "e.yaml", "--profile", *FAST).code == 0
     for part in ("1/2", "2/2"):
@@ -84,6 +85,7 @@ def test_is_a_plain_run_not_continued_with_a_profile(command: Command, folder: P
     assert "do not belong to this experiment as it is now" in answer.err
 
 
+@pytest.mark.ci
 def test_has_a_data_frame_the_tables_beside_it(folder: Path) -> None:
     experiment = sim.load("e.yaml")
     frame = sim.run(experiment, profile=True, out="out")

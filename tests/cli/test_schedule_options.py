@@ -12,6 +12,7 @@ from answers import Command
 FAST = ("--workers", "1", "--no-plots")
 
 
+@pytest.mark.ci
 def test_is_a_recorded_point_the_same_when_it_is_replayed(command: Command, folder: Path) -> None:
     recording = command("run", "e.yaml", "--schedule", "priority:3", "--record-schedule", "kept", *FAST)
     assert recording.code == 0, recording.err

@@ -15,6 +15,7 @@ from sim.files import KINDS
 FAST = ("--workers", "1", "--no-plots")
 
 
+@pytest.mark.ci
 def test_do_shards_merge_into_the_same_bytes(command: Command, folder: Path) -> None:
     assert command("run", "e.yaml", *FAST).code == 0
     for part in ("1/2", "2/2"):
@@ -31,6 +32,7 @@ def test_does_quick_run_the_quick_profile_in_a_folder_of_its_own(command: Comman
     assert list(pd.read_csv("results/e-quick/points.csv")["threads"]) == [3]
 
 
+@pytest.mark.ci
 def test_is_a_swept_value_in_the_table_that_is_printed(command: Command, folder: Path) -> None:
     (folder / "e.yaml").write_text(EXPERIMENT + "sweep: {machine.tlb.flush: [10 ns, 90 ns]}\n")
     answer = command("run", "e.yaml", "--workers", "1")

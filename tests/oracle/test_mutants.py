@@ -311,6 +311,7 @@ def test_is_a_copy_of_something_else_caught(monkeypatch: pytest.MonkeyPatch) -> 
     assert "version" in caught("linux")
 
 
+@pytest.mark.ci
 def test_is_a_truncate_that_leaves_pages_mapped_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(truncate, "_unmap_behind", nothing)
     assert caught("linux")

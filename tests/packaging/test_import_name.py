@@ -24,6 +24,7 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
         "import sim.analysis.figures, cortensim.analysis.figures",
     ],
 )
+@pytest.mark.ci
 def test_is_there_one_module_object(first: str) -> None:
     done = python(
         "-c",

@@ -170,6 +170,7 @@ def test_does_a_sweep_that_loses_its_cluster_say_what_is_kept_and_go_on(tmp_path
     finished(run(out, "--quiet", "--resume"))
 
 
+@pytest.mark.ci
 def test_is_a_worker_that_cannot_run_points_the_cluster_s_fault_and_not_the_point_s(
     pair: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
