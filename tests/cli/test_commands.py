@@ -47,6 +47,7 @@ def test_does_list_name_every_preset(command: Command, kind: str) -> None:
 
 
 @pytest.mark.parametrize(("kind", "name"), PRESETS)
+@pytest.mark.ci
 def test_is_every_preset_sound(command: Command, kind: str, name: str) -> None:
     (path,) = presets.files_of(kind)[name]  # type: ignore[arg-type]
     assert command("check", path) == Answer(0, f"{path}: {kind} {name} is fine\n", "")

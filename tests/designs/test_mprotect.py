@@ -220,6 +220,7 @@ plans = st.lists(
 @EVERY_KIND
 @pytest.mark.parametrize("ties", ["fifo", "shuffle"])
 @given(plans=plans)
+@pytest.mark.ci
 def test_may_threads_read_what_others_protect(
     kind: str, ties: str, plans: list[list[tuple[str, int]]]
 ) -> None:

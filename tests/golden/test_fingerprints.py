@@ -25,7 +25,7 @@ EVENTS = Counter[str]()
 for _key, _line in GOLDEN.items():
     EVENTS[_key.workload] += int(_line.fingerprint["events"])
 WORKLOADS = [
-    pytest.param(name, marks=pytest.mark.ci if EVENTS[name] > 400_000 else ()) for name in sorted(EVENTS)
+    pytest.param(name, marks=pytest.mark.ci if EVENTS[name] > 200_000 else ()) for name in sorted(EVENTS)
 ]
 """Those with the most events are for CI."""
 CHEAP = Key("tlb-ipi", "xeon-6252x2", "shootdown-one", "", 2, 2025)

@@ -43,6 +43,7 @@ ALL = pytest.mark.parametrize("build", EXCLUSIVE + SHARED, ids=lambda build: bui
 @ALL
 @pytest.mark.parametrize("ties", TIES)
 @given(schedule=schedules(), rule=st.sampled_from(RULES), seed=st.integers(0, 9))
+@pytest.mark.ci
 def test_does_any_schedule_end_without_a_broken_rule(
     build: Build, ties: ScheduleName, schedule: list[list[Turn]], rule: str, seed: int
 ) -> None:

@@ -68,6 +68,7 @@ def run(
 
 
 @pytest.mark.parametrize(("name", "placement"), PLACED)
+@pytest.mark.ci
 def test_does_each_run_alone_and_with_two(name: str, placement: str) -> None:
     """What threads do to each other's memory they do with one lock; processes do not meet."""
     machine = cast("MachineSpec", load_spec("machine", "epyc-9965").spec)
