@@ -83,6 +83,7 @@ _LINUX: dict[str, Any] = {
         "munmap_downgrade": True,
         "dontneed_lock": "mmap",
         "anon_vma_early_check": False,
+        "mmap_layout": "top-down",
         "thp_align": "none",
         "file_fault_vma_lock": True,
         "uffd_lock": "vma",

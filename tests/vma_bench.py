@@ -109,6 +109,15 @@ class Bench:
         """The tree finds the gap that looking from end to end does."""
         found = yield from self.tree.empty_area_rev(self.cpu, pages, floor, top)
         assert found == self.highest_gap(pages, floor, top)
+        lowest = yield from self.tree.empty_area(self.cpu, pages, floor, top)
+        assert lowest == self.lowest_gap(pages, floor, top)
+
+    def lowest_gap(self, pages: int, floor: int, top: int) -> int | None:
+        """Where the lowest gap begins that has room for *pages* pages, looked for from end to end."""
+        for (_, end), (start, _) in pairwise([(0, 0), *self.expected, (END, END)]):
+            if min(start, top) - max(end, floor) >= pages:
+                return max(end, floor)
+        return None
 
     def highest_gap(self, pages: int, floor: int, top: int) -> int | None:
         """Where the last *pages* pages of the highest gap begin, looked for from end to end."""

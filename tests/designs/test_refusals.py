@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from kernels import BASE, KINDS, LEAF, Process
 
+from sim.designs.linux.mmap import LEGACY_BASE
 from sim.mm import (
     NOTHING,
     READ,
@@ -176,6 +177,24 @@ def test_what_is_split_before_the_limit_stays_split() -> None:
 
 
 # -- where the kernel finds room --------------------------------------------------------------------------
+
+
+def test_is_the_lowest_gap_taken_in_the_legacy_layout() -> None:
+    """vm.legacy_va_layout: from a third of user memory on, upwards."""
+    process = Process("linux", changes={"switches": {"mmap_layout": "bottom-up", "thp_align": "multiple"}})
+    (low,) = process.do(("mmap", 100))
+    assert low == LEGACY_BASE
+    process.do(("munmap", low + 50, 4), ("munmap", low + 80, 2))
+    assert process.do(("mmap", 3), ("mmap", 2), ("mmap", 5), ("mmap", 1)) == [
+        low + 50,
+        low + 80,
+        low + 100,
+        low + 53,
+    ]
+    huge, beside = process.do(("mmap", LEAF), ("mmap", 1))
+    assert huge % LEAF == 0
+    assert huge > beside == low + 105
+    process.end()
 
 
 def test_is_the_highest_gap_taken_that_is_large_enough() -> None:

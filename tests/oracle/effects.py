@@ -111,9 +111,9 @@ def _pages(asked: Mmap | MmapFile | MmapShared, process: Process) -> Iterator[Pa
 
 def _free_place(process: Process, pages: int, told: Any) -> int:
     if process.vmas is not None and process.rules.area is not None:
-        highest = process.highest_gap(pages)
-        assert highest is not None
-        return highest
+        place = process.free_gap(pages)
+        assert place is not None
+        return place
     if not isinstance(told, int) or _outside(told, pages):
         raise Mismatch(f"a mapping of {pages} pages is put at {told}")
     taken = next(process.mapped(told, told + pages), None)
@@ -386,7 +386,7 @@ def mremap(asked: Mremap, process: Process, told: Any = None) -> int | Errno:
         return Errno.ENOMEM
     if new_pages >= HUGE:
         raise Undetermined  # it may be put to where a huge page may begin
-    new = process.highest_gap(new_pages)
+    new = process.free_gap(new_pages)
     return Errno.ENOMEM if new is None else _move(process, at, pages, new, new_pages)
 
 

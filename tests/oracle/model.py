@@ -42,6 +42,7 @@ class Rules:
     kernel_dirties: bool | None
     """A page that is faulted in for writing is dirty before user code has written to it; None: either."""
     area: tuple[int, int] | None = None
+    bottom_up: bool = False
     """A mapping without an address gets the highest gap in here that fits; None: any free place."""
     swaps: bool = False
     """Anonymous pages may be swapped out at any time."""
@@ -258,10 +259,17 @@ class Process:
         if gone and self.rules.frees_tables:
             self.tables = {table for table in self.tables if covers(table, self.pages)}
 
-    def highest_gap(self, pages: int) -> int | None:
-        """The first page of the highest free range of so many pages in the area for mappings."""
+    def free_gap(self, pages: int) -> int | None:
+        """Where a mapping of so many pages goes: into the highest room for it in the area for mappings, or
+        into the lowest."""
         assert self.rules.area is not None
         low, ceiling = self.rules.area
+        if self.rules.bottom_up:
+            for page in sorted(page for page in self.pages if low <= page < ceiling):
+                if page - low >= pages:
+                    break
+                low = page + 1
+            return low if low + pages <= ceiling else None
         for page in sorted((page for page in self.pages if page < ceiling), reverse=True):
             if ceiling - page - 1 >= pages:
                 break

@@ -14,7 +14,7 @@ from swapping import DEVICES, swap
 from oracle.model import Rules
 from sim.designs import OneOf, operations_of
 from sim.designs.linux import LinuxKernel
-from sim.designs.linux.mmap import FIRST_PAGE, HIGHEST_PAGE
+from sim.designs.linux.mmap import FIRST_PAGE, HIGHEST_PAGE, LEGACY_BASE
 from sim.designs.linux.spec import LinuxSpec, Switches
 from sim.files import presets
 from sim.hardware import MachineSpec
@@ -121,12 +121,14 @@ def rules_of(kernel: object) -> Rules:
     """What the model has to know of *kernel*."""
     if not isinstance(kernel, LinuxKernel):
         return Rules(zero_page=False, holes_end_mprotect=False, frees_tables=False, kernel_dirties=None)
+    topdown = kernel.spec.switches.mmap_layout == "top-down"
     return Rules(
         zero_page=True,
         holes_end_mprotect=True,
         frees_tables=True,
         kernel_dirties=True,
-        area=(FIRST_PAGE, HIGHEST_PAGE),
+        area=(FIRST_PAGE if topdown else LEGACY_BASE, HIGHEST_PAGE),
+        bottom_up=not topdown,
         swaps=kernel.swap is not None,
         memory=kernel.total_pages,
         max_map_count=kernel.spec.limits.max_map_count,

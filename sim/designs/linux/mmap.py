@@ -30,7 +30,8 @@ HIGHEST_PAGE = (1 << 35) - 256
 """First page above the mmap area of a 47-bit address space: the search for gaps goes down from here."""
 FIRST_PAGE = 16
 """The lowest page that may be mapped without asking for it (64 KiB, mmap_min_addr)."""
-
+LEGACY_BASE = (1 << 35) // 3
+"""TASK_UNMAPPED_BASE: the search goes up from here in the legacy layout."""
 
 Asked = Mmap | MmapShared | MmapFile | MmapHuge
 
@@ -123,31 +124,40 @@ def _place(mm: LinuxMm, cpu: Cpu, asked: Asked) -> Steps[int | Errno]:
 
 
 def unmapped_area(mm: LinuxMm, cpu: Cpu, pages: int, *, anonymous: bool) -> Steps[int | Errno]:
-    """__get_unmapped_area, top-down, of *anonymous* private memory or of other. Value: the first page.
+    """__get_unmapped_area, of *anonymous* private memory or of other. Value: the first page.
 
     Where a huge page may begin with a private anonymous mapping (`thp_align`), room is looked for with 2 MiB
-    to spare and the mapping put to the next multiple of 2 MiB in it (__thp_get_unmapped_area). Room that
-    begins at a multiple is used from its end: so a mapping still meets the one above, and merges with it.
+    to spare and the mapping put to the next multiple of 2 MiB in it (__thp_get_unmapped_area). Top-down, room
+    that begins at one is used from its end: so a mapping still meets the one above, and merges with it.
     """
     align = mm.switches.thp_align
     fits = align == "always" or (align == "multiple" and pages % SLOTS == 0)
     if anonymous and pages >= SLOTS and fits:
-        room = yield from _topdown(mm, cpu, pages + SLOTS)
+        room = yield from _room(mm, cpu, pages + SLOTS)
         if room is not None:
-            return room + (-room % SLOTS or SLOTS)
-    found = yield from _topdown(mm, cpu, pages)
+            return room + (-room % SLOTS or (SLOTS if _is_topdown(mm) else 0))
+    found = yield from _room(mm, cpu, pages)
     return Errno.ENOMEM if found is None else found
 
 
 def _aligned_area(mm: LinuxMm, cpu: Cpu, pages: int) -> Steps[int | Errno]:
-    """hugetlb_get_unmapped_area: the highest place that begins at a multiple of 2 MiB."""
-    room = yield from _topdown(mm, cpu, pages + SLOTS - 1)
-    return Errno.ENOMEM if room is None else room + SLOTS - 1 - (room + SLOTS - 1) % SLOTS
+    """hugetlb_get_unmapped_area: the first place found that begins at a multiple of 2 MiB."""
+    room = yield from _room(mm, cpu, pages + SLOTS - 1)
+    if room is None:
+        return Errno.ENOMEM
+    return room + SLOTS - 1 - (room + SLOTS - 1) % SLOTS if _is_topdown(mm) else room + -room % SLOTS
 
 
-def _topdown(mm: LinuxMm, cpu: Cpu, pages: int) -> Steps[int | None]:
-    """unmapped_area_topdown. Stacks keep a gap: so the VMAs on both sides are looked at."""
-    found = yield from mm.tree.empty_area_rev(cpu, pages, FIRST_PAGE, HIGHEST_PAGE)
+def _is_topdown(mm: LinuxMm) -> bool:
+    return mm.switches.mmap_layout == "top-down"
+
+
+def _room(mm: LinuxMm, cpu: Cpu, pages: int) -> Steps[int | None]:
+    """unmapped_area_topdown, or unmapped_area. Stacks keep a gap: so the VMAs on both sides are looked at."""
+    if _is_topdown(mm):
+        found = yield from mm.tree.empty_area_rev(cpu, pages, FIRST_PAGE, HIGHEST_PAGE)
+    else:
+        found = yield from mm.tree.empty_area(cpu, pages, LEGACY_BASE, HIGHEST_PAGE)
     if found is not None:
         yield from read_around(mm, cpu, found)
     return found

@@ -44,6 +44,9 @@ class Switches(Spec):
     anon_vma_early_check: bool
     """A VMA without an anon_vma is faulted in under mmap_lock as a whole (6.4 to 6.9), not only while the
     anon_vma is made."""
+    mmap_layout: Literal["top-down", "bottom-up"]
+    """Where a mapping at no given place goes: into the highest room for it or, in the legacy layout
+    (vm.legacy_va_layout, or a stack without limit), into the lowest one from a third of user memory on."""
     thp_align: Literal["none", "always", "multiple"]
     """Anonymous mappings at no given place begin at 2 MiB: all from 2 MiB on (6.7 to 6.11), or those whose
     length is a multiple of it (since 6.12)."""

@@ -77,6 +77,22 @@ class VmaIndex(ABC):
         """unmapped_area_topdown: the last *pages* pages of the highest gap between *floor* and *top* that has
         room for them; value: the first of them, None if there is no such gap."""
 
+    def empty_area(self, cpu: Cpu, pages: int, floor: int, top: int) -> Steps[int | None]:
+        """unmapped_area: the beginning of the lowest gap between *floor* and *top* that has room for *pages*
+        pages; value: its first page, None if there is no such gap.
+
+        The kernel goes down by the widest gap below each node. What it reads is taken to be the way to what
+        it finds.
+        """
+        at = floor
+        for vma in self._vmas[max(0, bisect_right(self._starts, floor) - 1) :]:
+            if vma.start - at >= pages:
+                break
+            at = max(at, vma.end)
+        found = at if top - at >= pages else None
+        yield from self.find_place(cpu, floor if found is None else found)
+        return found
+
     def peek(self, page: int) -> Vma | None:
         """`find` where a search has just been."""
         index = bisect_right(self._starts, page) - 1
