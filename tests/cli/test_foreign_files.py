@@ -235,7 +235,9 @@ def test_is_a_good_file_fine(command: Command, here: Path, kind: str) -> None:
         assert code == (2 if refused else good[arguments[0]]), arguments
 
 
-@pytest.fixture(params=["in turn", pytest.param("all", marks=pytest.mark.slow)])
+@pytest.fixture(
+    params=[pytest.param("in turn", marks=pytest.mark.ci), pytest.param("all", marks=pytest.mark.slow)]
+)
 def chosen(request: pytest.FixtureRequest) -> Choose:
     """Which commands meet a case: one, in turn, or in the slow test all of them."""
     count = itertools.count()
@@ -247,7 +249,6 @@ def chosen(request: pytest.FixtureRequest) -> Choose:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.ci
 def test_is_any_content_answered(
     command: Command, study: Path, here: Path, kind: str, chosen: Choose
 ) -> None:
