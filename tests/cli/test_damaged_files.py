@@ -59,7 +59,9 @@ def damaged(text: str, draw: random.Random) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-@pytest.mark.parametrize("files", [50, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "files", [pytest.param(50, marks=pytest.mark.ci), pytest.param(10_000, marks=pytest.mark.slow)]
+)
 def test_is_any_damaged_experiment_answered(command: Command, folder: Path, files: int) -> None:
     path = folder / "e.yaml"
     shipped = [

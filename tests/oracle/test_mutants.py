@@ -291,6 +291,7 @@ def test_is_a_write_to_a_huge_page_that_fork_has_shared_caught(monkeypatch: pyte
 # -- Linux: files ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.ci
 def test_is_a_private_write_to_the_file_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     def shares(frame: int, rights: int, *, copy_on_write: bool, dirty: bool) -> Present:
         return Present(frame, rights, dirty=dirty)
