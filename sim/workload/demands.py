@@ -238,6 +238,10 @@ def _held(plan: WorkloadPlan, machine: MachineSpec, threads: int, swap_pages: in
     for thread in _firsts(plan, threads):
         if (fault := _alone(plan, threads, thread)) is not None:
             return fault
+    if _gives_the_layout_a_size(plan):
+        for thread in _lasts(plan, threads):
+            if (fault := rehearse(plan, threads, (thread,)).fault) is not None:
+                return fault
     total = _totals(plan, threads)
     if total is None:
         return None
@@ -264,6 +268,18 @@ def _firsts(plan: WorkloadPlan, threads: int) -> list[int]:
     """The first thread of each role that some thread takes."""
     roles = roles_of(plan, threads)
     return [roles.index(number) for number in sorted({number for number in roles if number is not None})]
+
+
+def _lasts(plan: WorkloadPlan, threads: int) -> list[int]:
+    """The last thread of each role that some thread takes."""
+    roles = roles_of(plan, threads)
+    return sorted({number: thread for thread, number in enumerate(roles) if number is not None}.values())
+
+
+def _gives_the_layout_a_size(plan: WorkloadPlan) -> bool:
+    """Whether a step maps the layout in another length than its own, so that some windows may be left out."""
+    steps = (step for _, step in plan.all_steps())
+    return any(step.mmap and step.mmap.at == "layout" and step.mmap.size is not None for step in steps)
 
 
 def _rehearsed(plan: WorkloadPlan, threads: int, played: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:

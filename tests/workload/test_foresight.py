@@ -207,6 +207,19 @@ def test_is_nobody_waited_for_whose_window_is_over(meeting: dict[str, Any], thre
     assert 3 * threads <= run.operations <= 6 * threads
 
 
+def test_is_a_layout_too_short_for_the_last_thread_s_window_refused() -> None:
+    """The set-up maps the window of one thread; nobody maps the second one's."""
+    spec = workload(
+        layout={"request": "4 KiB", "stride": "64 KiB"},
+        setup=[{"mmap": {"at": "layout", "size": "64 KiB"}}],
+        thread=[{"touch": {"at": "slot"}}],
+    )
+    assert foresee(machine(), spec, "p", [1]) is None
+    fault = foresee(machine(), spec, "p", [2])
+    assert fault is not None
+    assert fault.key == "thread[0]"
+
+
 def test_does_a_design_that_cannot_place_memory_say_so() -> None:
     placed = bench(("all", [COMPUTE]), memory="interleave")
     assert lacking(design("hardware"), placed) == ["mmap", "placed memory"]
