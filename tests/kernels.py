@@ -105,6 +105,7 @@ _LINUX: dict[str, Any] = {
         "pcp_high": 12,
         "fault_around": 4,
         "unlink_batch": 8,
+        "rss_events": 64,
         "gather_pages": 600,
         "percpu_areas": 2,
         "max_map_count": 65530,

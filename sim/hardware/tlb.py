@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sim.engine.costs import at_clock
+from sim.hardware.memory import HUGE_PAGES
 from sim.hardware.walks import RecentLines, Walker
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ _TAG_SHIFT: Final = 52
 """Page numbers are below: an entry is found by its address space's number (PCID) above its page's."""
 _LARGE: Final = 1 << 50
 """Set in the key of an entry for 2 MiB, beside its first page: so such entries are found by a second look."""
-_LARGE_PAGES: Final = 512
 
 
 class Translation(NamedTuple):
@@ -84,7 +84,7 @@ class Tlb:
         if found is not None:
             self._entries[key] = found
         elif self._large:
-            key += _LARGE - page % _LARGE_PAGES
+            key += _LARGE - page % HUGE_PAGES
             found = self._entries.pop(key, None)
             if found is not None:
                 self._entries[key] = found
@@ -98,7 +98,7 @@ class Tlb:
             return 0
         key = page + self._tag
         if self._large and key not in self._entries:
-            key += _LARGE - page % _LARGE_PAGES
+            key += _LARGE - page % HUGE_PAGES
         there = key in first
         if there:
             del first[key]
@@ -117,7 +117,7 @@ class Tlb:
         key = page + self._tag
         entries = self._entries
         if level > 1:
-            key += _LARGE - page % _LARGE_PAGES
+            key += _LARGE - page % HUGE_PAGES
             self._large += key not in entries
         entries.pop(key, None)
         if len(entries) >= self._capacity:
@@ -136,7 +136,7 @@ class Tlb:
         tag = self._tag if asid is None else asid << _TAG_SHIFT
         if self._large:
             pages = list(pages)
-            self._drop(dict.fromkeys(page + tag + _LARGE - page % _LARGE_PAGES for page in pages))
+            self._drop(dict.fromkeys(page + tag + _LARGE - page % HUGE_PAGES for page in pages))
         entries, first = self._entries, self._first
         if isinstance(pages, range) and len(pages) > len(entries):
             pages = [key - tag for key in entries if key - tag in pages]
@@ -185,11 +185,11 @@ class Tlb:
         if self._large:
             for key in [key for key in found if key & _LARGE]:
                 first, entry = key - _LARGE, found.pop(key)
-                for page in range(first, first + _LARGE_PAGES):
+                for page in range(first, first + HUGE_PAGES):
                     found.setdefault(page, _part(entry, page))
         return found
 
 
 def _part(entry: Translation, page: int) -> Translation:
     """What *entry*, for 2 MiB, makes of *page*; a frame below 0 has all its pages in one."""
-    return entry if entry.frame < 0 else entry._replace(frame=entry.frame + page % _LARGE_PAGES)
+    return entry if entry.frame < 0 else entry._replace(frame=entry.frame + page % HUGE_PAGES)

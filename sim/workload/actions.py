@@ -87,7 +87,8 @@ def sequence(stage: Stage, steps: Sequence[spec.Step]) -> Callable[[Worker], Ste
         (only,) = actions
 
         def run_alone(worker: Worker) -> Steps[object]:
-            return _or_nothing(only(worker))
+            body = only(worker)
+            return _nothing() if body is None else body
 
         return run_alone
 
@@ -112,10 +113,6 @@ def sequence(stage: Stage, steps: Sequence[spec.Step]) -> Callable[[Worker], Ste
 def _nothing() -> Steps[None]:
     return
     yield
-
-
-def _or_nothing(body: Steps[object] | None) -> Steps[object]:
-    return _nothing() if body is None else body
 
 
 def _action(stage: Stage, step: spec.Step) -> Action:
@@ -428,18 +425,19 @@ def _repeat(stage: Stage, step: spec.Step) -> Action:
 def _signals(stage: Stage, step: spec.Step) -> Action:
     what = step.signals
     assert what is not None
-    actions, handler = [_action(stage, each) for each in what.steps], sequence(stage, what.handler)
+    actions = [sequence(stage, [each]) for each in what.steps]
+    handler = sequence(stage, what.handler)
 
     def run(worker: Worker) -> Steps[None]:
         for action in actions:
             helped = yield from attempt(worker, action)
             if helped:
-                yield from _or_nothing(action(worker))
+                yield from action(worker)
 
-    def attempt(worker: Worker, action: Action) -> Steps[bool]:
+    def attempt(worker: Worker, action: Callable[[Worker], Steps[object]]) -> Steps[bool]:
         """Value: whether it got a signal and is to be done again."""
         try:
-            yield from _or_nothing(action(worker))
+            yield from action(worker)
         except SegmentationFault as fault:
             yield from worker.perform(Signal())
             if what.then == "end":

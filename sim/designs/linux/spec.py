@@ -81,7 +81,7 @@ class Limits(Spec):
     """VMAs of one file that munmap takes out of i_mmap under one lock (since 6.10; before, one)."""
     gather_pages: PositiveInt
     """Pages that are unmapped before they are flushed and freed (mmu_gather)."""
-    rss_events: PositiveInt = 64
+    rss_events: PositiveInt
     """With `rss_stat: split`: faults of a task before its counts are added to the process's."""
     committed_share: PositiveInt | None = None
     """A cpu adds its part of vm_committed_as to the sum when that is the cpu's part of all memory, divided by
