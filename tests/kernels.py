@@ -92,6 +92,7 @@ _LINUX: dict[str, Any] = {
         "maps_lock": "mmap",
         "process_madvise": "each",
         "fork_tree": "duplicate",
+        "tree_preallocation": "store",
     },
     "mmap_lock": "rwsem",
     "vma_index": "maple",

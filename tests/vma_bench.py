@@ -24,7 +24,7 @@ Range = tuple[int, int]
 class Bench:
     """*check* holds the nodes against the rules of their kind."""
 
-    def __init__(self, kind: type[VmaIndex]) -> None:
+    def __init__(self, kind: type[VmaIndex], *, worst: bool = False) -> None:
         self.machine = small_machine(online=1)
         self.cpu = self.machine.cpus[0]
         spec = design("linux")
@@ -32,7 +32,8 @@ class Bench:
         kernel = LinuxKernel(self.machine, spec)
         self._vmas = kernel.slabs.vm_area_struct
         root_line = self.machine.line("mm_mt", owner=self.cpu.id)
-        self.tree = kind(IndexSite(self.machine, kernel.cost, root_line, kernel.rcu, kernel.slabs), self.cpu)
+        site = IndexSite(self.machine, kernel.cost, root_line, kernel.rcu, kernel.slabs, worst)
+        self.tree = kind(site, self.cpu)
         self._tuning = spec.rwsem
         self.expected: list[Range] = []
         self._nodes = QueueNodes(self.machine, "osq")

@@ -1,6 +1,6 @@
 """Memory-management designs, one package each."""
 
-from sim.designs.base import DesignSpec, Family, Kernel, OneOf
+from sim.designs.base import DesignSpec, Family, GracePeriods, Kernel, OneOf
 from sim.designs.registry import (
     build,
     families,
@@ -14,6 +14,7 @@ from sim.designs.registry import (
 __all__ = [
     "DesignSpec",
     "Family",
+    "GracePeriods",
     "Kernel",
     "OneOf",
     "build",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from pydantic_core import PydanticCustomError, core_schema
 
@@ -61,6 +61,22 @@ class DesignSpec(Spec):
         return None
 
 
+class GracePeriods(Protocol):
+    """The grace periods of a kernel's RCU, as a window that holds whole ones knows them."""
+
+    on_period: Callable[[], None] | None
+    """Told that a period has just ended."""
+
+    @property
+    def under_way(self) -> bool:
+        """Whether callbacks wait for the end of a period."""
+        ...
+
+    def hasten(self) -> None:
+        """Let the period under way end as soon as nobody holds it up."""
+        ...
+
+
 class Kernel(Performer):
     """A booted kernel of some design: machine-wide state (allocators, locks) and its processes.
 
@@ -83,6 +99,11 @@ class Kernel(Performer):
         """The thread on *cpu* gives it to another (rcu_note_context_switch)."""
         return
         yield
+
+    @property
+    def grace_periods(self) -> GracePeriods | None:
+        """Those after which it frees what its callers let go; None where a run does not depend on them."""
+        return None
 
     @property
     def memory(self) -> PhysicalMemory | None:

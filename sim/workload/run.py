@@ -259,7 +259,8 @@ class _Run:
         self._engine.probe.run_begins(cpus)
         measured = plan.measured
         if plan.window:
-            self._stage.record = Meter(self._engine, plan.window, cpus, len(self._measured))
+            periods, measured_threads = self._kernel.grace_periods, len(self._measured)
+            self._stage.record = Meter(self._engine, plan.window, cpus, measured_threads, periods)
         else:
             self._stage.record = Record(measured.first, measured.last) if measured else Record()
         if self._shared or self._stage.children is not None:

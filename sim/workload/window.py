@@ -6,21 +6,31 @@
 Either part is a time, or so many requests a thread, counted over all threads together: `16 requests` of 8
 threads are over when 128 operations have ended, whichever threads did them. Counted parts suit curves over
 threads: a window of a given time holds ten operations of one design and ten thousand of another.
+
+What a kernel frees after a grace period comes back in bursts, one a period, and a period takes milliseconds.
+A window of *whole grace periods* begins and ends with the end of one:
+
+    threads start | period | period | period, of the window | period, of the window | threads finish
+                                    ^ all cpus run callbacks ^                       ^
+
+Such a window is longer than it was asked to be, or its periods are shorter than they are: one that is not
+over after so many requests is hastened. The bursts are then shorter in proportion, and as often.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, PlainSerializer, PositiveInt, WithJsonSchema, model_validator
 
 from sim.errors import RuleError
 from sim.quantities import Duration, Spec, UnitError, parse_duration
 
 if TYPE_CHECKING:
+    from sim.designs import GracePeriods
     from sim.engine import Engine
     from sim.hardware import Cpu
 
@@ -62,8 +72,39 @@ Extent = Annotated[
 """Picoseconds, written `100 us`, or `Requests`, written `16 requests`."""
 
 
+def _parse_count(text: Any) -> Requests:
+    extent = parse_extent(text)
+    if not isinstance(extent, Requests) or not extent.each:
+        raise UnitError(f"{text!r} is no number of requests such as '16 requests'")
+    return extent
+
+
+CountedExtent = Annotated[
+    Requests,
+    BeforeValidator(_parse_count),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "description": "Requests a thread: 16 requests"}),
+]
+"""`Requests`, written `16 requests`."""
+
+
 Reported = Literal["over-time", "from-latency"]
 """How a benchmark computes its throughput: operations over time, or threads over mean latency."""
+
+
+class WholePeriods(Spec):
+    """Warm-up and window each end with a grace period of the kernel, and contain so many."""
+
+    warm_up: PositiveInt = 2
+    """Periods that end in the warm-up, at least. What is freed during the first comes back at the end of the
+    second."""
+    length: PositiveInt = 1
+    """Periods in the window, at least."""
+    at_most: CountedExtent
+    """Requests a thread after which a period is hastened, over all threads together."""
+    of_all: CountedExtent = Requests(1)
+    """It is not hastened before all threads together have done so many: the bursts of few threads would go no
+    farther than what the kernel keeps at hand for a whole node."""
 
 
 class Window(Spec):
@@ -75,6 +116,9 @@ class Window(Spec):
     """Time, or requests a thread, in which operations count that end in it."""
     skew: Duration = 0
     """Threads start within this time, each at a random moment of it."""
+    grace_periods: WholePeriods | None = None
+    """Warm-up and window end with a grace period. Only where both are counted in requests. Kernels that let
+    nobody wait for one take no notice."""
     staggered: bool = False
     """Each thread begins its first round at a random one of its requests, as in a run that has gone on for
     long: threads do not refill all at once."""
@@ -84,6 +128,11 @@ class Window(Spec):
         empty = self.length == 0 or self.length == Requests(0)
         if empty:
             raise RuleError("nothing can be measured", {"length": "more than nothing"})
+        for name, part in (("warm_up", self.warm_up), ("length", self.length)):
+            if self.grace_periods and not isinstance(part, Requests):
+                raise RuleError(
+                    "whole grace periods need parts that are counted", {name: "such as 16 requests"}
+                )
         return self
 
     @property
@@ -122,6 +171,44 @@ class Record:
             self.latencies.append((ended - begun) // operations)
 
 
+class _PeriodEnds:
+    """Lets a page wait for the end of a grace period, and hastens periods that take too long."""
+
+    def __init__(self, spec: WholePeriods, threads: int, periods: GracePeriods, engine: Engine) -> None:
+        self._enough = spec.warm_up
+        self._length = spec.length
+        self._at_most = max(spec.at_most.each * threads, spec.of_all.each)
+        self._periods = periods
+        self._engine = engine
+        self._operations = 0  # since the last period ended
+        self._ended = 0  # periods, since the page was turned
+        self._turn: Callable[[int], None] | None = None
+        periods.on_period = self._on_period
+
+    def add(self, operations: int) -> None:
+        """So many more have ended."""
+        self._operations += operations
+        if self._operations >= self._at_most:
+            self._periods.hasten()
+
+    def let_wait(self, turn: Callable[[int], None]) -> None:
+        """*turn* the page at the end of a period, when enough have ended; now, if nobody waits for one."""
+        self._turn = turn
+        if not self._periods.under_way:
+            self._go()
+
+    def _on_period(self) -> None:
+        self._operations = 0
+        self._ended += 1
+        if self._turn is not None and self._ended >= self._enough:
+            self._go()
+
+    def _go(self) -> None:
+        assert self._turn is not None
+        turn, self._turn, self._ended, self._enough = self._turn, None, 0, self._length
+        turn(self._engine._now)
+
+
 class Meter(Record):
     """Counts what ends in the window of one run, and turns the pages of the accounts at its ends.
 
@@ -129,8 +216,15 @@ class Meter(Record):
     (ps), None as long as they are not known.
     """
 
-    def __init__(self, engine: Engine, window: Window, cpus: Iterable[Cpu], threads: int) -> None:
-        """The window of a run that starts now; *threads* of them are measured."""
+    def __init__(
+        self,
+        engine: Engine,
+        window: Window,
+        cpus: Iterable[Cpu],
+        threads: int,
+        periods: GracePeriods | None = None,
+    ) -> None:
+        """The window of a run that starts now; *threads* of them are measured. *periods* are the kernel's."""
         super().__init__()
         self.counted = window.counted
         self.begin: int | None = None
@@ -138,9 +232,13 @@ class Meter(Record):
         self._engine = engine
         self._cpus = list(cpus)
         self._warmed = 0
+        self._waits = False  # for the end of a grace period
         self._warm_up = window.warm_up.each * threads if isinstance(window.warm_up, Requests) else None
         self._length = window.length.each * threads if isinstance(window.length, Requests) else None
         self._time = 0 if isinstance(window.length, Requests) else window.length
+        self._periods: _PeriodEnds | None = None
+        if window.grace_periods is not None and periods is not None:
+            self._periods = _PeriodEnds(window.grace_periods, threads, periods, engine)
         if not isinstance(window.warm_up, Requests):
             self._open(engine._now + window.warm_up)
         elif not window.warm_up.each:
@@ -152,20 +250,31 @@ class Meter(Record):
 
     def add(self, begun: int, ended: int, operations: int, request: int = 0) -> None:
         """*operations*, one after the other, from *begun* to *ended* (ps)."""
+        if self._periods is not None:
+            self._periods.add(operations)
         if self.begin is None:
             assert self._warm_up is not None
             self._warmed += operations
             if self._warmed >= self._warm_up:
-                self._open(ended)
+                self._at_period(self._open, ended)
             return
         if begun >= self.begin and not self.over(begun):
             self.latencies.append((ended - begun) // operations)
         if ended >= self.begin and not self.over(ended):
             self.operations += operations
             if self._length is not None and self.operations >= self._length:
-                self._close(ended)
+                self._at_period(self._close, ended)
+
+    def _at_period(self, turn: Callable[[int], None], ended: int) -> None:
+        """So many operations have *ended*: turn the page, now or when a grace period ends."""
+        if self._periods is None:
+            turn(ended)
+        elif not self._waits:
+            self._waits = True
+            self._periods.let_wait(turn)
 
     def _open(self, time: int) -> None:
+        self._waits = False
         self.begin = time
         self._turn_at(time)
         if self._length is None:

@@ -128,6 +128,36 @@ def test_does_a_spinner_hold_it_up_until_it_is_urgent(let_go: int, ends: int) ->
     assert ends <= freed.at[0][1] < ends + 2 * US
 
 
+@pytest.mark.parametrize(("spins_until", "ends"), [(None, 5 * US), (45 * US, 45 * US)])
+def test_does_a_hastened_period_end_when_nobody_holds_it_up(spins_until: int | None, ends: int) -> None:
+    """It began at 0 and would have ended at 20 us; it is asked to hurry at 5 us."""
+    machine, rcu = rcu_on(2)
+    freed, told = Freed(), list[int]()
+    rcu.on_period = lambda: told.append(machine.engine._now)
+
+    def caller(cpu: Cpu) -> Steps[None]:
+        rcu.hasten()  # nothing is under way
+        assert not rcu.under_way
+        rcu.call(cpu, freed)
+        yield from user_loop(rcu, cpu, 5 * US)
+        rcu.hasten()
+        assert rcu.under_way
+        if spins_until is not None:
+            yield from user_loop(rcu, cpu, spins_until)
+            machine.cpus[1].wake()
+        yield from user_loop(rcu, cpu, 70 * US)
+
+    def spinner(cpu: Cpu) -> Steps[None]:
+        yield from rcu.in_kernel(cpu, spinning(cpu))
+        yield from busy(cpu, 30 * US)
+
+    run(machine, {0: caller} if spins_until is None else {0: caller, 1: spinner})
+    assert ends <= freed.at[0][1] < ends + 2 * US
+    assert [time - ends <= TICK // 100 for time in told] == [True]
+    assert rcu.stretch == pytest.approx(max(1, LEAST / told[0]))
+    assert not rcu.under_way
+
+
 def test_do_idle_cpus_and_switches_count() -> None:
     machine, rcu = rcu_on(3, {"preemptible": False})
     freed = Freed()

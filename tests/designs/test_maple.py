@@ -22,8 +22,8 @@ class MapleBench(Bench):
 
     tree: MapleTree
 
-    def __init__(self) -> None:
-        super().__init__(MapleTree)
+    def __init__(self, *, worst: bool = False) -> None:
+        super().__init__(MapleTree, worst=worst)
 
     def check(self) -> None:
         super().check()
@@ -65,9 +65,50 @@ def test_do_random_stores_leave_the_right_vmas_in_well_formed_nodes(
     follow(MapleBench(), steps)
 
 
+@pytest.mark.parametrize("worst", [False, True])
 @pytest.mark.parametrize("seed", range(5))
-def test_do_long_runs_of_stores_that_grow_and_shrink_the_tree(seed: int) -> None:
-    follow(MapleBench(), steps_of(seed))
+def test_do_long_runs_of_stores_that_grow_and_shrink_the_tree(seed: int, worst: bool) -> None:
+    bench = MapleBench(worst=worst)
+    follow(bench, steps_of(seed))
+    assert not bench.tree._spare
+
+
+@pytest.mark.parametrize(
+    ("store", "nodes"),
+    [
+        (lambda bench: bench.insert(12, 15), 1),
+        (lambda bench: bench.insert(10, 20), 0),  # in place
+        (lambda bench: bench.move_boundary(1, 35), 0),
+        (lambda bench: bench.split(1, 25), 1),
+        (lambda bench: bench.remove(0), 1),
+    ],
+)
+def test_how_many_nodes_are_allocated_before_a_store(
+    store: Callable[[MapleBench], Steps[None]], nodes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tree of one node: as many as it needs, or 3 x 1 + 1; but a store that takes a VMA out has not to be
+    safe from failing, so it allocates what it needs (mas_store_gfp)."""
+    asked: list[int] = []
+    take = MapleTree._take_spare
+
+    def counted(tree: MapleTree, cpu: Cpu, count: int) -> Steps[None]:
+        asked.append(count)
+        return take(tree, cpu, count)
+
+    monkeypatch.setattr(MapleTree, "_take_spare", counted)
+    for worst in (False, True):
+        bench = MapleBench(worst=worst)
+
+        def body(cpu: Cpu, bench: MapleBench = bench) -> Steps[None]:
+            for start, end in ((0, 10), (20, 30), (30, 40)):
+                yield from bench.insert(start, end)
+            asked.clear()
+            yield from store(bench)
+
+        run(bench.machine, {0: body})
+        bench.check()
+        removal = len(bench.expected) < 3
+        assert asked == ([4] if worst and not removal else [nodes] if nodes else [])
 
 
 @pytest.mark.parametrize(("vmas", "levels"), [(8, 1), (9, 2), (40, 2), (400, 4)])

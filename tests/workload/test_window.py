@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ COMPUTE = [{"compute": {"time": "990 ns"}}]
 """With the timestamp behind it, a request of 1 us."""
 
 
-def steady(thread: list[dict[str, Any]], window: dict[str, str], **changes: Any) -> Any:
+def steady(thread: list[dict[str, Any]], window: Mapping[str, Any], **changes: Any) -> Any:
     return workload(thread=thread, measured=None, window=window, **changes)
 
 
@@ -141,6 +142,43 @@ def test_are_all_mappings_of_a_round_known_to_refilling() -> None:
     assert point.operations == 80
 
 
+MAP = [{"mmap": {"at": "slot"}}, {"munmap": {"at": "slot"}}]
+PERIODS = {"warm_up": "1 request", "length": "2 requests", "grace_periods": {"at_most": "5 requests"}}
+
+
+@pytest.mark.parametrize(("kind", "operations"), [("linux", range(9, 14)), ("adv", range(4, 5))])
+def test_does_a_window_of_whole_grace_periods_last_as_long_as_one(kind: str, operations: range) -> None:
+    """Two threads: a period is hastened after 10 operations. CortenMM lets nobody wait for one."""
+    point = measure(steady(MAP, PERIODS), kind=kind, threads=2)
+    assert point.operations in operations
+
+
+def test_is_a_period_of_few_threads_as_long_as_its_bursts_need() -> None:
+    periods = {**PERIODS, "grace_periods": {"at_most": "5 requests", "of_all": "15 requests", "length": 2}}
+    point = measure(steady(MAP, periods), kind="linux", threads=2)
+    assert 28 <= point.operations <= 36
+
+
+def test_are_as_many_callbacks_invoked_in_short_periods_as_in_long_ones() -> None:
+    def of_callbacks(at_most: int, length: int) -> float:
+        periods = {"at_most": f"{at_most} requests", "warm_up": 6, "length": length}
+        window = {**PERIODS, "grace_periods": periods}
+        point = measure(steady(MAP, window), kind="linux", threads=2)
+        return point.breakdown_ns_per_op["rcu"]
+
+    assert of_callbacks(5, length=8) == pytest.approx(of_callbacks(1000, length=8), rel=0.05)
+
+
+def test_does_a_placement_overlay_a_window_key_by_key() -> None:
+    spec = workload(
+        measured=None,
+        window={"warm_up": "1 us", "length": "1 us"},
+        placements={"low": {}, "long": {"window": {"length": "2 us"}}},
+    )
+    windows = [spec.window_of(placement) for placement in ("low", "long")]
+    assert [(each.warm_up, each.length) for each in windows if each] == [(10**6, 10**6), (10**6, 2 * 10**6)]
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -152,6 +190,14 @@ def test_are_all_mappings_of_a_round_known_to_refilling() -> None:
             "nothing can be measured",
         ),
         ({"measured": None, "window": {"warm_up": "1 us", "length": "0 s"}}, "nothing can be measured"),
+        (
+            {"measured": None, "window": {**PERIODS, "warm_up": "1 us"}},
+            "whole grace periods need parts that are counted",
+        ),
+        (
+            {"measured": None, "window": {**PERIODS, "grace_periods": {"at_most": "3 us"}}},
+            "'3 us' is no number of requests such as '16 requests'",
+        ),
         (
             {"thread": [{"mmap": {"at": "own slots", "size": "8 KiB"}}]},
             "`size` does not go with `own slots`",

@@ -171,6 +171,10 @@ class LinuxKernel(Kernel):
         return LinuxSpace(self, cpu)
 
     @property
+    def grace_periods(self) -> TreeRcu:
+        return self.rcu
+
+    @property
     def memory(self) -> PhysicalMemory:
         return self.pages
 

@@ -18,6 +18,9 @@ section of a lock, and a cpu that spins has to do them afterwards.)
 
 Ticks come to all cpus at the same time, and none comes when no thread lives: a run ends with its threads.
 
+A period can be *hastened*, for a run that is too short for whole ones (`sim.workload.window`): it need not
+last any longer, and ticks come thick and fast until all cpus have been quiescent.
+
 Source: 6.13, kernel/rcu/tree.c (rcu_sched_clock_irq, rcu_do_batch, adjust_jiffies_till_sched_qs) and
 tree_plugin.h (rcu_flavor_sched_clock_irq). Left out: the tree of rcu_nodes, ksoftirqd, offloaded callbacks.
 """
@@ -39,6 +42,9 @@ if TYPE_CHECKING:
     from sim.hardware import Cpu, Machine, Task
 
 T = TypeVar("T")
+
+_TICKS_OF_HASTE = 100
+"""Ticks of a hastened period in the time of one."""
 
 Callback = Callable[["Cpu"], Steps[None]]
 """Runs on the cpu that deferred it, with all that its lines and locks cost."""
@@ -72,15 +78,19 @@ class TreeRcu:
         "_began",
         "_callback",
         "_done",
+        "_hastened",
         "_holding_up",
         "_in_kernel",
         "_machine",
         "_new",
+        "_next_tick",
         "_spec",
         "_timer",
         "_waiting",
         "call_cost",
+        "on_period",
         "periods",
+        "stretch",
     )
 
     def __init__(self, machine: Machine, spec: RcuSpec) -> None:
@@ -95,7 +105,13 @@ class TreeRcu:
         self._done: list[deque[Callback]] = [deque() for _ in machine.cpus]
         self._holding_up = 0
         self._began: int | None = None  # when the period under way did
+        self._hastened = False
         self._timer: Background | None = None
+        self._next_tick = 0
+        self.on_period: Callable[[], None] | None = None
+        """Told that a period has just ended."""
+        self.stretch = 1.0
+        """The length of the last period, had it not been hastened, over the length that it had."""
 
     def pending(self, cpu: Cpu) -> int:
         """Callbacks of *cpu* that have not run yet."""
@@ -142,26 +158,50 @@ class TreeRcu:
         self._new, self._waiting = self._waiting, self._new
         self._await_tick()
 
+    @property
+    def under_way(self) -> bool:
+        """Whether callbacks wait for the end of a period."""
+        return self._began is not None
+
+    def hasten(self) -> None:
+        """Let the period under way end as soon as each cpu has been quiescent at a tick."""
+        if self._began is not None and not self._hastened:
+            self._hastened = True
+            self._await_tick()
+
     def _await_tick(self) -> None:
         engine, tick = self._machine.engine, self._spec.tick
-        self._timer = engine.call_in_background(tick - engine._now % tick, self._on_tick)
+        if self._hastened:
+            tick //= _TICKS_OF_HASTE
+        self._next_tick = engine._now - engine._now % tick + tick
+        self._timer = engine.call_in_background(self._next_tick - engine._now, self._on_tick)
 
     def _on_tick(self) -> None:
-        assert self._began is not None
-        age = self._machine.engine._now - self._began
+        now = self._machine.engine._now
+        if self._began is None or now != self._next_tick:
+            return  # of a period that was hastened since
+        age = now - self._began
         for cpu in self._machine.cpus:
             if self._holding_up & cpu.bit and (age >= self._spec.urgent or self._is_quiescent(cpu)):
                 self._holding_up &= ~cpu.bit
-        if self._holding_up or age < self._spec.least:
+        if self._holding_up or (age < self._spec.least and not self._hastened):
             self._await_tick()
             return
+        self._end(age)
+
+    def _end(self, age: int) -> None:
         self.periods += 1
         for done, waiting in zip(self._done, self._waiting, strict=True):
             done += waiting
             waiting.clear()
+        full = -(-self._spec.least // self._spec.tick) * self._spec.tick
+        self.stretch = max(1.0, full / age) if self._hastened else 1.0
         self._began = self._timer = None
+        self._hastened = False
         if any(self._new):
             self._begin()
+        if self.on_period is not None:
+            self.on_period()
 
     def _is_quiescent(self, cpu: Cpu) -> bool:
         thread = cpu.thread

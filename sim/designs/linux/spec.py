@@ -58,6 +58,9 @@ class Switches(Spec):
     fork_tree: Literal["store", "duplicate"]
     """How fork fills the child's maple tree: it stores VMA after VMA, in order (until 6.7), or it duplicates
     the parent's tree node by node."""
+    tree_preallocation: Literal["worst", "store"]
+    """How many nodes of the maple tree are allocated before a store that must not fail: as many as the worst
+    store of all needs (until 6.5), or as many as this one."""
     uffd_lock: Literal["mmap", "vma"]
     """What UFFDIO_COPY and UFFDIO_ZEROPAGE hold: mmap_lock for reading, or the lock of the VMA (since
     6.9)."""

@@ -42,7 +42,7 @@ class SlabCaches:
     ) -> None:
         """*separate_locks*: locks of VMAs are objects of their own; *tree_nodes*: nodes are, too."""
         self.cost = at_clock(spec.costs, machine.spec.clock)
-        site = Site(machine, pages, nodes, rcu, spec.rules, self.cost, CoreCaches(machine))
+        site = Site(machine, pages, nodes, rcu, spec.rules, self.cost, CoreCaches(machine, rcu))
         self._all: list[KmemCache] = []
 
         def cache(name: str, its: CacheSpec, units: tuple[int, ...] = ()) -> KmemCache:

@@ -42,17 +42,19 @@ class CoreCaches:
     """What the caches of each core have seen of objects: one that waits for its next use drops out of them
     when as much as they hold has come after it.
 
-    Only objects count, not what else the core does. Without `memory.core_cache` in the machine's file nothing
+    Only objects count, not what else the core does. Of a grace period that was hastened, what would have come
+    in the rest of it is added in proportion. Without `memory.core_cache` in the machine's file nothing
     drops out.
     """
 
-    __slots__ = ("_adjacent", "_lines", "_miss", "seen")
+    __slots__ = ("_adjacent", "_lines", "_miss", "_rcu", "seen")
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, rcu: TreeRcu) -> None:
         spec = machine.spec.memory.core_cache
         self._lines = spec.size // LINE_BYTES if spec else 0
         self._miss = spec.miss.at(machine.spec.clock) if spec else 0
         self._adjacent = machine.fabric.adjacent
+        self._rcu = rcu
         self.seen: dict[int, int] = {}
         """Lines of objects that each core has taken into use."""
 
@@ -65,6 +67,12 @@ class CoreCaches:
     def leaves(self, cpu: Cpu, thing: SlabObject) -> None:
         """*cpu*, which has just used *thing*, gives it up."""
         thing.core, thing.stamp = cpu.core, self.seen.get(cpu.core, 0)
+
+    def waited(self, cpu: Cpu, thing: SlabObject) -> None:
+        """The grace period is over for which *thing* waited."""
+        stretch = self._rcu.stretch
+        if stretch > 1 and thing.core == cpu.core:
+            thing.stamp -= int((self.seen.get(cpu.core, 0) - thing.stamp) * (stretch - 1))
 
     def finds(self, cpu: Cpu, thing: SlabObject) -> None:
         """*cpu* writes a link into *thing*, which was given up some time ago."""
@@ -168,6 +176,7 @@ class KmemCache(ABC):
 
     def free_deferred(self, cpu: Cpu, thing: SlabObject) -> Steps[None]:
         """What the callback does with *thing*."""
+        self.caches.waited(cpu, thing)
         self.caches.finds(cpu, thing)
         self.waiting -= 1
         cpu.work(self.cost.free, SLAB)

@@ -214,6 +214,7 @@ class SheafCache(Slub):
         """rcu_free_sheaf: the callback."""
         self.waiting -= len(sheaf)
         for thing in sheaf:
+            self.caches.waited(cpu, thing)
             thing.slab.give_back(thing.index)
         barn = self._barn(cpu)
         yield from barn.line.read(cpu, SLAB)

@@ -34,6 +34,8 @@ class IndexSite:
     """The line of mm_struct with the root, mm_mt."""
     rcu: TreeRcu
     slabs: SlabCaches
+    worst: bool
+    """Before a store that must not fail, nodes are allocated for the worst one."""
 
 
 class VmaIndex(ABC):

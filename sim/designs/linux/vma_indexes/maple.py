@@ -71,7 +71,7 @@ class MapleTree(VmaIndex):
     Stores change the sorted list at once, when the leaf's copy is published.
     """
 
-    __slots__ = ("_cache", "_rcu", "_root", "_slab_cost", "_spare")
+    __slots__ = ("_cache", "_rcu", "_root", "_slab_cost", "_spare", "_worst")
 
     rcu_safe: ClassVar[bool] = True
     has_nodes: ClassVar[bool] = True
@@ -83,6 +83,7 @@ class MapleTree(VmaIndex):
         self._cache = site.slabs.maple_node
         self._slab_cost = site.slabs.cost
         self._spare: list[SlabObject] = []
+        self._worst = site.worst
         self._root = self._empty_root(cpu)
 
     def _empty_root(self, cpu: Cpu) -> _Node:
@@ -155,9 +156,11 @@ class MapleTree(VmaIndex):
         yield from self._walk(cpu, vma.start)
         below, above = self._around(vma.start)
         if below == vma.start and above == vma.end:  # wr_exact_fit
+            yield from self._preallocate_in_place(cpu, vma.start)
             gaps = self._widest_on_path(vma.start)
             self._link(vma)
             yield from self._change(cpu, vma.start, gaps)
+            yield from self._free_spare(cpu)
             return
         yield from self._preallocate(cpu, vma.start, ranges=2)
         path = self._link(vma)
@@ -231,7 +234,9 @@ class MapleTree(VmaIndex):
         yield from self._walk(cpu, start)
         below, above = self._around(vma.start)
         if not absorbed and (above is None or end < above) and (start == vma.start or below < start):
+            yield from self._preallocate_in_place(cpu, vma.start)
             yield from self._stretch(cpu, vma, start, end)
+            yield from self._free_spare(cpu)
             return
         yield from self._preallocate(cpu, vma.start, ranges=1, gone=1 + len(absorbed))
         left = [self._unlink(each)[-1] for each in (vma, *absorbed)]
@@ -245,6 +250,7 @@ class MapleTree(VmaIndex):
 
     def move_boundary(self, cpu: Cpu, lower: Vma, upper: Vma, at: int) -> Steps[None]:
         yield from self._walk(cpu, min(at, upper.start))
+        yield from self._preallocate_in_place(cpu, lower.start)
         gaps = self._widest_on_path(lower.start)
         for node in self._path(upper.start):
             node.low = min(node.low, at)
@@ -253,6 +259,7 @@ class MapleTree(VmaIndex):
         upper.reach(at, upper.end)
         self._spread(lower)
         yield from self._change(cpu, lower.start, gaps)  # wr_slot_store
+        yield from self._free_spare(cpu)
 
     def split(self, cpu: Cpu, vma: Vma, upper: Vma) -> Steps[None]:
         yield from self._walk(cpu, upper.start)
@@ -372,12 +379,13 @@ class MapleTree(VmaIndex):
         """mas_preallocate: the nodes that a store at *page* may need, before anything is changed.
 
         A leaf with at most *ranges* more is copied, or split if that is too many for it; one that loses
-        *gone* VMAs is copied, or joined with its neighbour if it has no others. The first node is in the cost
-        of the store.
+        *gone* VMAs is copied, or joined with its neighbour if it has no others. Until 6.5 it was as many as a
+        spanning store needs; but a store that takes a VMA out allocated what it needed (mas_store_gfp). The
+        first node is in the cost of the store.
         """
         path = self._path(page)
         height, leaf = len(path), path[-1]
-        if gone > 1:
+        if gone > 1 or (self._worst and ranges):
             count = 3 * height + 1  # a spanning store
         elif leaf.ranges + ranges > LEAF_RANGES:
             count = 2 * height + 1
@@ -385,6 +393,15 @@ class MapleTree(VmaIndex):
             count = max(1, 2 * height - 1)
         else:
             count = 1
+        yield from self._take_spare(cpu, count)
+
+    def _preallocate_in_place(self, cpu: Cpu, page: int) -> Steps[None]:
+        """mas_preallocate before a store in place, which needs no node."""
+        if self._worst:
+            yield from self._take_spare(cpu, 3 * len(self._path(page)) + 1)
+
+    def _take_spare(self, cpu: Cpu, count: int) -> Steps[None]:
+        """mas_alloc_nodes, or `OutOfMemory`."""
         try:
             while len(self._spare) < count:
                 self._spare.append((yield from self._cache.alloc(cpu)))
