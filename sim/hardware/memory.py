@@ -9,7 +9,8 @@ when the cache needs the room. On its way a page passes
 Dirty data stays in the cluster's last-level cache until that is full; from then on each new dirty page pushes
 an old one out over the write link. The servers are first come, first served with a service time that is known
 on arrival, so their queues need no events (`tests/hardware/test_memory.py` compares with a queue that has
-them). What the machine file gives no bandwidth for has no server.
+them). What the machine file gives no bandwidth for has no server. A page that the core filled a moment ago is
+still in its caches (`warm_pages`) and passes none of them.
 
 A single line that is read from DRAM waits for its turn on the channel and then for its bank, which needs a
 full row cycle for each line of a random stream. Memory gets slower long before its buses are full, because
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING
 from sim.engine import Steps
 from sim.engine.costs import at_clock
 from sim.errors import ModelError
+from sim.hardware.warm_pages import WarmPages
 from sim.quantities import LINE_BYTES, PAGE_BYTES, PS_PER_S
 
 if TYPE_CHECKING:
@@ -98,6 +100,8 @@ class MemorySystem:
         "_nodes",
         "_read",
         "_socket_of_node",
+        "_warm",
+        "_warm_clear",
         "_write",
     )
 
@@ -119,6 +123,9 @@ class MemorySystem:
         self._clear_in_huge = self._clear if cost.clear_huge is None else cost.clear_huge // HUGE_PAGES
         self._copy = cost.copy_page
         self._latencies = (memory.local, memory.local_other_node or memory.local, memory.remote)
+        warm = memory.warm_pages
+        self._warm = WarmPages(topology.cores, warm.size // PAGE_BYTES) if warm else None
+        self._warm_clear = warm.clear.at(spec.clock) if warm else 0
         dram = memory.dram
         self._channels = [Channels(dram, dram.channels // parts, draw) for _ in self._nodes] if dram else []
 
@@ -132,10 +139,17 @@ class MemorySystem:
         distance = 0 if node == cpu.node else 1 if self._socket_of_node[node] == cpu.socket else 2
         return self._latencies[distance] + self._channels[node].read_line(cpu.engine._now)
 
-    def clear_page(self, cpu: Cpu, node: int, activity: str = ZERO) -> Steps[None]:
-        """Zero a 4 KiB page whose frame lies on *node*."""
+    def clear_page(
+        self, cpu: Cpu, node: int, frame: int | None = None, *, activity: str = ZERO
+    ) -> Steps[None]:
+        """Zero a 4 KiB page in *frame*, which lies on *node*. A page without a frame is in no cache."""
         if cpu.pending:
             yield cpu.take_pending()  # servers are asked in the order of time
+        if self._warm is not None and frame is not None and self._warm.fill(cpu.core, frame):
+            cpu.work(self._warm_clear, activity)
+            return
+        if frame is None:
+            self._pass(cpu, 1)
         cpu.stall(self._fill(cpu, node, self._clear), activity)
 
     def clear_huge_page(self, cpu: Cpu, node: int, activity: str = ZERO, *, at_once: int = 1) -> Steps[None]:
@@ -143,22 +157,40 @@ class MemorySystem:
         for _ in range(HUGE_PAGES // at_once):
             if cpu.pending:
                 yield cpu.take_pending()
+            self._pass(cpu, at_once)
             cpu.stall(self._fill(cpu, node, at_once * self._clear_in_huge, at_once), activity)
 
     def read_page(self, cpu: Cpu, node: int, activity: str) -> Steps[None]:
         """Read a 4 KiB page whose frame lies on *node*, at the bandwidth that is left on the way."""
         if cpu.pending:
             yield cpu.take_pending()
+        self._pass(cpu, 1)
         cpu.stall(self._fetch(cpu, node), activity)
 
     def copy_page(
-        self, cpu: Cpu, node: int, *, source: int | None = None, activity: str = COPY, pages: int = 1
+        self,
+        cpu: Cpu,
+        node: int,
+        frame: int | None = None,
+        *,
+        source: int | None = None,
+        activity: str = COPY,
+        pages: int = 1,
     ) -> Steps[None]:
-        """Copy so many 4 KiB *pages* from frames on *source* (absent: the same node) into some on *node*."""
+        """Copy so many 4 KiB *pages* from frames on *source* (absent: the same node) into some on *node*; a
+        single one into *frame*."""
         if cpu.pending:
             yield cpu.take_pending()
+        self._pass(cpu, 2 * pages if frame is None else 1)
+        if self._warm is not None and frame is not None:
+            self._warm.fill(cpu.core, frame)
         read = self._fetch(cpu, node if source is None else source, pages)
         cpu.stall(max(read, self._fill(cpu, node, pages * self._copy, pages)), activity)
+
+    def _pass(self, cpu: Cpu, pages: int) -> None:
+        """So many *pages* go through the core's caches, and others leave them."""
+        if self._warm is not None:
+            self._warm.displace(cpu.core, pages)
 
     def _fill(self, cpu: Cpu, node: int, alone: int, pages: int = 1) -> int:
         """Time to write *pages*: the core's own speed *alone*, or the slowest server on the way."""

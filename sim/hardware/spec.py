@@ -94,6 +94,15 @@ class CoreCache(Spec):
     """A load or store that the last-level cache serves."""
 
 
+class WarmPages(Spec):
+    """Pages that a core has filled and that are still in its own caches."""
+
+    size: Size
+    """How much of them the caches keep beside the core's other data."""
+    clear: Cost
+    """Zero one 4 KiB page of them."""
+
+
 class Memory(Spec):
     """DRAM and the links to it. Bandwidths are shared; latencies are unloaded."""
 
@@ -117,6 +126,8 @@ class Memory(Spec):
     """Copy one 4 KiB page that is not in the cache, by one core alone."""
     core_cache: CoreCache | None = None
     """Absent: what a core has used stays in its own caches until another core wants it."""
+    warm_pages: WarmPages | None = None
+    """Absent: a page is zeroed as one that is in no cache, however short ago it was in use."""
     dram: Dram | None = None
     """Absent: the machine's latency under load is not known."""
     local_other_node: Duration | None = None

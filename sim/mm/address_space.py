@@ -142,7 +142,7 @@ class AddressSpace(Performer, ABC):
         if entry is None:
             return  # somebody has unmapped it meanwhile: the next access will fault
         node, memory = self.node_of(cpu, entry.frame_of(page)), self.machine.memory
-        yield from (memory.clear_page if write else memory.read_page)(cpu, node, USER)
+        yield from (memory.clear_page if write else memory.read_page)(cpu, node, activity=USER)
 
     def tell_filled(self, cpu: Cpu, frames: range) -> None:
         """Those who listen hear of *frames* that were given away and zeroed in bulk."""

@@ -18,7 +18,7 @@ def user_fault(mm: CortenMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
     cpu.work(mm.cost.fault, PAGE_TABLE)
     frames = mm.kernel.frames
     frame = yield from frames.allocate(cpu)
-    yield from mm.machine.memory.clear_page(cpu, frames.node(cpu, frame))
+    yield from mm.machine.memory.clear_page(cpu, frames.node(cpu, frame), frame)
     cpu.probe.frame_filled(cpu, frame, None)
     window = page - page % SLOTS
     cursor = yield from mm.lock(cpu, window, window + SLOTS)

@@ -147,7 +147,7 @@ class CortenMm(AddressSpace):
         if len(pool) <= limits.table_pool_low:
             while len(pool) < limits.table_pool_full:
                 frame = yield from frames.allocate(cpu)
-                yield from self.machine.memory.clear_page(cpu, frames.node(cpu, frame))
+                yield from self.machine.memory.clear_page(cpu, frames.node(cpu, frame), frame)
                 pool.append(frame)
 
     def make_table(self, cpu: Cpu, parent: PageTablePage, slot: int, page: int) -> Steps[PageTablePage]:
@@ -159,7 +159,7 @@ class CortenMm(AddressSpace):
             frame = pool.pop()
         else:
             frame = yield from self.kernel.frames.allocate(cpu)
-            yield from self.machine.memory.clear_page(cpu, self.kernel.frames.node(cpu, frame))
+            yield from self.machine.memory.clear_page(cpu, self.kernel.frames.node(cpu, frame), frame)
         if isinstance(status, Status):
             cpu.work(self.cost.fill_table, PAGE_TABLE)
         table = PageTablePage(

@@ -350,7 +350,7 @@ class LinuxMm(AddressSpace):
     def new_zeroed_page(self, cpu: Cpu) -> Steps[int]:
         """A page of zeros; value: its frame. Raises `OutOfMemory`."""
         frame = yield from self.pages.allocate(cpu)
-        yield from self.machine.memory.clear_page(cpu, self.pages.node(cpu, frame))
+        yield from self.machine.memory.clear_page(cpu, self.pages.node(cpu, frame), frame)
         cpu.probe.frame_filled(cpu, frame, None)
         return frame
 
@@ -377,8 +377,8 @@ class LinuxMm(AddressSpace):
 
     def copy_into(self, cpu: Cpu, frame: int, source: int) -> Steps[None]:
         """copy_user_highpage: what is in frame *source* is in *frame*, too."""
-        node = self.pages.node(cpu, frame)
-        yield from self.machine.memory.copy_page(cpu, node, source=self.pages.node(cpu, source))
+        node, there = self.pages.node(cpu, frame), self.pages.node(cpu, source)
+        yield from self.machine.memory.copy_page(cpu, node, frame, source=there)
         cpu.probe.frame_filled(cpu, frame, source)
 
     def charge(self, cpu: Cpu, frame: int, order: int = 0) -> Steps[None]:

@@ -132,7 +132,7 @@ class Inode(File):
         yield from self.info_lock.acquire(cpu)  # shmem_recalc_inode
         yield from self.info_lock.release(cpu)
         yield from kernel.lru.add(cpu, frame)
-        yield from kernel.machine.memory.clear_page(cpu, kernel.pages.node(cpu, frame))
+        yield from kernel.machine.memory.clear_page(cpu, kernel.pages.node(cpu, frame), frame)
         cpu.probe.frame_filled(cpu, frame, None)
         return frame, True
 
