@@ -79,7 +79,6 @@ _SMALL: dict[str, Any] = {
         "deliver_same_socket": "300 ns",
         "deliver_cross_socket": "500 ns",
         "handler": "400 ns",
-        "handler_lines": 3,
         "ack_overlap": 0.5,
     },
     "kernel": {

@@ -178,6 +178,9 @@ class Probe:
     def interrupt(self, cpu: CpuView, begins: int, length: int) -> None:
         """*cpu* runs an interrupt's handler of *length* from *begins* on (an IPI's, a timer's, a softirq)."""
 
+    def interrupt_goes_on(self, cpu: CpuView, begins: int, length: int) -> None:
+        """The handler that ended at *begins* has more to do, for *length* ps."""
+
     def ipi_call(self, call: CallView) -> None:
         """*call* is queued at its targets from now on; one that has an interrupt coming needs no other."""
 

@@ -277,10 +277,21 @@ class Cpu:
             self._held_interrupts.append(handler)
             return
         length, done = handler(self)
+        end = self._steal(length)
+        self.probe.interrupt(self, end - length, length)
+        done(end)
+
+    def prolong_interrupt(self, length: int) -> int:
+        """The handler that ends now goes on for *length* ps; value: its new end."""
+        end = self._steal(length)
+        self.probe.interrupt_goes_on(self, end - length, length)
+        return end
+
+    def _steal(self, length: int) -> int:
+        """A handler takes *length* ps, from now or from the end of the one before it on; value: its end."""
         now = self.engine._now
         end = (now if now > self.irq_until else self.irq_until) + length
         self.irq_until = end
-        self.probe.interrupt(self, end - length, length)
         self.charge(length, INTERRUPT)
         thread = self.thread
         if self.waiting:
@@ -291,7 +302,7 @@ class Cpu:
                 self._wakes_at = end
         elif thread is not None:
             thread.stolen += length
-        done(end)
+        return end
 
     # -- accounting -----------------------------------------------------------------------------------------
 

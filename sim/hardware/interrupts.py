@@ -6,16 +6,25 @@ ICR write reaches up to `targets_per_icr` cpus of one group of APIC ids (x2APIC 
 own part while the targets do theirs, then waits until every descriptor is released:
 
     sender   queue, queue, ICR |-- own part --|...... waits ......| reads the acks
-    target            deliver >|== entry, queue, exit ==| ack
-    target            deliver >...off...|== entry, queue, exit ==| ack
+    target            deliver >|== enter and exit, queue, call ==| ack |== call ==| ack
+    target            deliver >...off...|== enter and exit, queue, call ==| ack
 
-A cpu that has interrupts off or runs a handler takes the next interrupt after that, with the whole queue.
+A handler runs one call after the other, each at its own time, and acknowledges it at once. A cpu that has
+interrupts off or runs a handler takes the next interrupt after that, with the whole queue. Entry and exit are
+one cost, paid before the first call.
 
-Besides the queue's line a call moves the lines of its descriptor and of what it is about, from the sender to
-the target, and the descriptor's back with the ack. Only these two cpus touch a descriptor, so its line never
-queues, and its transfers are priced by the distance of the two (`tests/hardware/test_ipi.py` compares with
-accesses to real lines). The sender reads all acks one after another; `ack_overlap` of it is over by the time
-that the last one comes.
+Three kinds of lines move, as real lines (kernel/smp.c, arch/x86/mm/tlb.c of 6.13.7):
+
+    the queue's   RMW by each sender (llist_add), RMW by the target (llist_del_all)
+    a descriptor  W by the sender, which takes it back from the target's last csd_unlock, and which the locked
+                  llist_add waits for; W by the target (llist_reverse_order, csd_unlock), R by the sender
+    what it is    W by the sender (flush_tlb_info), R by all targets of the call, which have it from each
+    about         other where they are near
+
+Only two cpus touch a descriptor, so its line never queues, and its transfers are priced by the distance of
+the two (`tests/hardware/test_ipi.py` compares with accesses to real lines). The sender reads all acks one
+after another; `ack_overlap` of it is over by the time that the last one comes. Left out: descriptors of two
+senders for one target share a line (32 bytes each, if alloc_percpu lays them side by side).
 """
 
 from __future__ import annotations
@@ -69,13 +78,14 @@ class InterruptController:
 
     __slots__ = (
         "_ack_share",
+        "_at_work",
         "_deliver",
         "_fabric",
         "_group_of",
         "_handler",
-        "_handler_lines",
         "_icr",
         "_icr_target",
+        "_info_lines",
         "_queue_lines",
         "_queues",
         "_send",
@@ -90,11 +100,15 @@ class InterruptController:
         self._icr_target = costs.icr_target
         self._deliver = (costs.deliver_same_socket, costs.deliver_cross_socket)
         self._handler = costs.handler
-        self._handler_lines = costs.handler_lines
         self._ack_share = 1.0 - costs.ack_overlap
         self._group_of = [spec.topology.apic_id(cpu.number) // costs.targets_per_icr for cpu in cpus]
         self.cpus = cpus
         self._queues: list[deque[Round]] = [deque() for _ in cpus]
+        # Cpus that have calls left in their handler: has another interrupt come meanwhile?
+        self._at_work: dict[int, bool] = {}
+        self._info_lines = [
+            fabric.line_class(fabric, f"what {cpu} calls about", cpu.socket, owner=cpu.id) for cpu in cpus
+        ]
         self._queue_lines = [
             fabric.line_class(fabric, f"call queue of {cpu}", cpu.socket, owner=cpu.id) for cpu in cpus
         ]
@@ -105,6 +119,10 @@ class InterruptController:
         round_ = Round(sender, call, chosen)
         sender.probe.ipi_call(round_)
         sender.work(self._send, IPI_SEND)
+        if chosen:
+            info = self._info_lines[sender.id]
+            cost = self._fabric.hit if info.exclusive_to(sender) else info._take(sender.id)
+            sender.stall(cost, IPI_SEND)
         groups: dict[int, list[Cpu]] = {}
         cluster = -1
         for target in chosen:
@@ -115,7 +133,9 @@ class InterruptController:
             # llist_add on the target's queue: the line comes from whoever touched the queue last. These
             # writes hardly ever queue, so they are priced on the spot and the sender's time runs ahead, by
             # one cluster of targets at most: whether a queue is empty depends on when the sender gets to it.
-            cost = self._queue_lines[target.id]._take(sender.id)
+            # Before that its descriptor, which the target has written last (csd_unlock), comes back to be
+            # written: the locked llist_add waits for that store.
+            cost = self._fabric.between(sender.id, target.id) + self._queue_lines[target.id]._take(sender.id)
             sender.stall(cost, IPI_SEND)
             queue = self._queues[target.id]
             if not queue:
@@ -164,25 +184,37 @@ class InterruptController:
         """The interrupt is there. A cpu in a handler takes it, and what is queued by then, when that ends."""
         engine = self._fabric.engine
         for cpu in members:
-            if cpu.irq_until > engine._now:
+            if cpu.id in self._at_work:
+                self._at_work[cpu.id] = True
+            elif cpu.irq_until > engine._now:
                 engine.call_in(cpu.irq_until - engine._now, partial(self._arrive, [cpu]))
             else:
                 cpu.interrupt(self._run_queue)
 
     def _run_queue(self, cpu: Cpu) -> tuple[int, Callable[[int], None]]:
-        """The handler: take the whole queue, run its calls, acknowledge each when the handler ends."""
-        rounds = list(self._queues[cpu.id])
-        self._queues[cpu.id].clear()
-        line = self._queue_lines[cpu.id]
+        """The handler up to the end of its first call: enter, take the whole queue. The rest follows."""
+        rounds, self._queues[cpu.id] = self._queues[cpu.id], deque()
         cpu.probe.ipi_handle(cpu, rounds)
-        length = self._handler + line._take(cpu.id)
-        for round_ in rounds:
-            distance = self._fabric.between(cpu.id, round_.sender.id)
-            length += (self._handler_lines - 1) * distance + round_.call(cpu)
+        length = self._handler + self._queue_lines[cpu.id]._take(cpu.id)
+        return length + self._run(cpu, rounds[0]), partial(self._ran, cpu, rounds)
 
-        def acknowledge(end: int) -> None:
-            for round_ in rounds:
-                cpu.probe.ipi_ack(cpu, round_, end)
-                round_.acknowledge(end)
+    def _run(self, cpu: Cpu, round_: Round) -> int:
+        """One call: its descriptor, what it is about, the function. Value: what that takes."""
+        descriptor = self._fabric.between(cpu.id, round_.sender.id)
+        return descriptor + self._info_lines[round_.sender.id].read_in_handler(cpu) + round_.call(cpu)
 
-        return length, acknowledge
+    def _ran(self, cpu: Cpu, rounds: deque[Round], end: int) -> None:
+        """The first of *rounds* is over at *end*: its sender may go on (csd_unlock), the next one begins."""
+        round_ = rounds.popleft()
+        cpu.probe.ipi_ack(cpu, round_, end)
+        round_.acknowledge(end)
+        engine = self._fabric.engine
+        if rounds:
+            self._at_work.setdefault(cpu.id, False)
+            engine.call_in(end - engine._now, partial(self._go_on, cpu, rounds))
+        elif self._at_work.pop(cpu.id, False):
+            engine.call_in(end - engine._now, partial(self._arrive, [cpu]))
+
+    def _go_on(self, cpu: Cpu, rounds: deque[Round]) -> None:
+        """The next call of the handler."""
+        self._ran(cpu, rounds, cpu.prolong_interrupt(self._run(cpu, rounds[0])))

@@ -286,6 +286,19 @@ class CacheLine:
         self.busy_until = at + cost
         return cost
 
+    def read_in_handler(self, cpu: Cpu) -> int:
+        """A load by an interrupt handler on *cpu*, which begins now; value: what it costs, waiting included.
+
+        The handler pays. It waits for the access under way and goes before those who queue.
+        """
+        if self.held_by(cpu):
+            return self.fabric.hit
+        now = self.fabric.engine._now
+        waits = max(0, self.busy_until - now)
+        latency, occupancy = self._share(cpu.id, queued=waits > 0, waits=waits)
+        self.busy_until = now + waits + occupancy
+        return waits + latency
+
     def describe_wait(self) -> str:
         owner = f"cpu {self.fabric.seats[self.owner].number}" if self.owner >= 0 else "no cache"
         return f"{self!r} (owned by {owner})"
@@ -367,6 +380,9 @@ class CacheLine:
                 return
             cpu, kind, underway = self._probed
             self._probed = None
+        elif self.busy_until > fabric.engine._now:  # a handler's load came before
+            fabric.engine.call_in(self.busy_until - fabric.engine._now, self._grant)
+            return
         else:
             cpu, kind = self._next()
         if kind == _READ:
@@ -433,8 +449,8 @@ class CacheLine:
             return fabric.vary(fabric.same_cluster) + self._burst
         return self._from_owner(cpu, owner) + self._burst
 
-    def _share(self, cpu: int, *, queued: bool = False) -> tuple[int, int]:
-        """Give *cpu* a copy; returns the latency of the load and how long the line is busy with it.
+    def _share(self, cpu: int, *, queued: bool = False, waits: int = 0) -> tuple[int, int]:
+        """Give *cpu* a copy, *waits* ps from now; returns the load's latency and how long the line is busy.
 
         The request of a *queued* reader has travelled while it waited.
         """
@@ -456,7 +472,7 @@ class CacheLine:
         self.sharers = sharers | (1 << cpu)
         if self._lands_at is _NO_COPIES:
             self._lands_at = {}
-        now = fabric.engine._now
+        now = fabric.engine._now + waits
         cluster, inside = fabric.cluster_of[cpu], fabric.shared_read_inside
         if sharers & fabric.cluster_mask[cpu]:
             # The neighbour's copy may still be on its way.
@@ -500,9 +516,9 @@ class HeardLine(CacheLine):
         fabric.engine.probe.line_transfer(self, cpu, source, fabric.distance(cpu, source), cost, True)
         return cost
 
-    def _share(self, cpu: int, *, queued: bool = False) -> tuple[int, int]:
+    def _share(self, cpu: int, *, queued: bool = False, waits: int = 0) -> tuple[int, int]:
         source = self._nearest(cpu)
-        latency, occupancy = super()._share(cpu, queued=queued)
+        latency, occupancy = super()._share(cpu, queued=queued, waits=waits)
         fabric = self.fabric
         fabric.engine.probe.line_transfer(self, cpu, source, fabric.distance(cpu, source), latency, False)
         return latency, occupancy

@@ -264,8 +264,6 @@ class Interrupts(Spec):
     """The same, on a cpu of another socket."""
     handler: Cost
     """Entry and exit at the target."""
-    handler_lines: PositiveInt
-    """Shared lines the handler pulls in for a queued call, the queue's own included."""
     ack_overlap: float = Field(ge=0, le=1)
     """Share of the acknowledgement reads that overlaps with waiting."""
 

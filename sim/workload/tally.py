@@ -87,6 +87,8 @@ class Tally(Paged["Counter[str]"]):
         if cpu.id in self._idle_since:
             self.page[IDLE] -= length
 
+    interrupt_goes_on = interrupt
+
     def flush(self, cpu: CpuView, pages: int) -> None:
         self.page[FLUSHES] += 1
 

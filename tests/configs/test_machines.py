@@ -37,7 +37,7 @@ LAYOUTS = {  # sockets, clusters a socket, cores a cluster, threads a core, cpus
     "sapphire-rapids-aws": (1, 4, 12, 2, 96),
     "sierra-forest-192": (2, 1, 96, 1, 192),
     "skylake-104": (2, 1, 26, 2, 104),
-    "skylake-56": (2, 1, 28, 1, 56),
+    "skylake-56": (2, 1, 14, 2, 56),
     "skylake-client-4": (1, 1, 4, 1, 4),
     "xeon-4210r": (2, 1, 10, 1, 20),
     "xeon-4s56": (4, 1, 14, 2, 112),  # named for its cores

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from machines import CROSS_CLUSTER, CROSS_SOCKET, NS, SAME_CLUSTER, Body, run, small_machine
+from machines import CROSS_CLUSTER, CROSS_SOCKET, HIT, NS, SAME_CLUSTER, Body, run, small_machine
 
-from sim.engine import Steps
+from sim.engine import Probe, Steps
 from sim.hardware import INTERRUPT, IPI_SEND, IPI_WAIT, Cpu, Machine
 
 SEND, ICR, HANDLER, CALL = 50 * NS, 100 * NS, 400 * NS, 40 * NS
 NEAR, FAR = 300 * NS, 500 * NS
 CALL_LINES = 2 * SAME_CLUSTER
-"""Two of the three lines of each call from a neighbour; the third is the queue's own."""
+"""What a call from a neighbour brings with it: its descriptor and what it is about."""
+
+
+def queueing(*distances: int) -> int:
+    """What a sender pays until its calls on targets at such *distances* are queued."""
+    return SEND + HIT + 2 * sum(distances)  # what it is about; each target's descriptor and queue
 
 
 def call_on(machine: Machine, targets: list[int], ends: dict[int, int], own: int = 0, after: int = 0) -> Body:
@@ -43,7 +50,7 @@ def test_is_a_round_trip_the_sum_of_its_parts(target: int, distance: int, delive
     machine = small_machine()
     ends: dict[int, int] = {}
     run(machine, {0: call_on(machine, [target], ends), target: busy})
-    sent = SEND + distance + ICR
+    sent = queueing(distance) + ICR
     handler = HANDLER + 3 * distance + CALL
     acks = distance // 2
     assert ends[0] == sent + deliver + handler + acks
@@ -62,8 +69,8 @@ def test_are_icr_groups_those_of_the_machines_own_numbers() -> None:
         run(machine, {0: call_on(machine, [1, 2, 3], {}), 1: busy, 2: busy, 3: busy})
         return machine.cpus[0].spent[IPI_SEND]
 
-    assert sent([0, 1, 2, 3]) == SEND + 3 * CROSS_CLUSTER + ICR
-    assert sent([0, 4, 8, 12]) == SEND + 3 * CROSS_CLUSTER + 3 * ICR
+    assert sent([0, 1, 2, 3]) == queueing(*[CROSS_CLUSTER] * 3) + ICR
+    assert sent([0, 4, 8, 12]) == queueing(*[CROSS_CLUSTER] * 3) + 3 * ICR
 
 
 def test_does_the_sender_do_its_own_part_meanwhile() -> None:
@@ -74,7 +81,7 @@ def test_does_the_sender_do_its_own_part_meanwhile() -> None:
         return ends[0]
 
     assert end(own=500 * NS) == end(own=0)
-    assert end(own=5000 * NS) == SEND + SAME_CLUSTER + ICR + 5000 * NS + SAME_CLUSTER // 2
+    assert end(own=5000 * NS) == queueing(SAME_CLUSTER) + ICR + 5000 * NS + SAME_CLUSTER // 2
 
 
 def test_does_one_icr_write_reach_a_group() -> None:
@@ -83,8 +90,8 @@ def test_does_one_icr_write_reach_a_group() -> None:
     for targets in ([1, 2, 3, 4, 5, 6, 7], [1, 5, 9, 13]):
         machine = small_machine()
         run(machine, {0: call_on(machine, targets, {})})
-        lines = sum(SAME_CLUSTER if t < 4 else CROSS_CLUSTER if t < 8 else CROSS_SOCKET for t in targets)
-        costs[len(targets)] = machine.cpus[0].spent[IPI_SEND] - SEND - lines
+        lines = [SAME_CLUSTER if t < 4 else CROSS_CLUSTER if t < 8 else CROSS_SOCKET for t in targets]
+        costs[len(targets)] = machine.cpus[0].spent[IPI_SEND] - queueing(*lines)
         assert machine.tally.ipis == machine.tally.calls == len(targets)
     assert costs == {7: 2 * ICR, 4: 4 * ICR}
 
@@ -104,7 +111,7 @@ def test_does_the_slowest_target_end_the_wait() -> None:
         return ends[0] - (SAME_CLUSTER + CROSS_SOCKET) // 2
 
     handler = HANDLER + 3 * CROSS_SOCKET + CALL
-    assert end([1, 8]) == SEND + SAME_CLUSTER + CROSS_SOCKET + 2 * ICR + FAR + handler
+    assert end([1, 8]) == queueing(SAME_CLUSTER, CROSS_SOCKET) + 2 * ICR + FAR + handler
 
 
 def test_does_an_ack_wait_for_a_cpu_with_interrupts_off() -> None:
@@ -144,10 +151,11 @@ def test_does_a_queue_that_is_not_empty_need_no_second_interrupt() -> None:
         {0: call_on(machine, [1], ends), 2: call_on(machine, [1], ends, after=100 * NS), 1: busy},
     )
     assert (machine.tally.calls, machine.tally.ipis) == (2, 1)
-    arrives = SEND + SAME_CLUSTER + ICR + NEAR
-    handler = HANDLER + SAME_CLUSTER + 2 * (CALL_LINES + CALL)
-    assert machine.cpus[1].spent[INTERRUPT] == handler
-    assert ends[0] == ends[2] == arrives + handler + SAME_CLUSTER // 2
+    arrives = queueing(SAME_CLUSTER) + ICR + NEAR
+    first = arrives + HANDLER + SAME_CLUSTER + CALL_LINES + CALL
+    assert machine.cpus[1].spent[INTERRUPT] == HANDLER + SAME_CLUSTER + 2 * (CALL_LINES + CALL)
+    assert ends[0] == first + SAME_CLUSTER // 2
+    assert ends[2] == first + CALL_LINES + CALL + SAME_CLUSTER // 2
 
 
 def test_does_a_call_after_the_handler_has_begun_need_an_interrupt_of_its_own() -> None:
@@ -173,27 +181,58 @@ def test_do_interrupts_that_come_during_a_handler_become_one_with_the_whole_queu
     """Cpu 1's handler for cpu 0 runs for 530 ns; cpus 2, 3 and 4 call meanwhile: one more interrupt."""
     machine = small_machine()
     ends: dict[int, int] = {}
-    calls = {sender: call_on(machine, [1], ends, after=450 * NS) for sender in (2, 3, 4)}
+    calls = {sender: call_on(machine, [1], ends, after=500 * NS) for sender in (2, 3, 4)}
     run(machine, {0: call_on(machine, [1], ends), **calls, 1: busy})
     assert (machine.tally.calls, machine.tally.ipis) == (4, 2)
-    first = SEND + SAME_CLUSTER + ICR + NEAR + HANDLER + SAME_CLUSTER + CALL_LINES + CALL
+    first = queueing(SAME_CLUSTER) + ICR + NEAR + HANDLER + SAME_CLUSTER + CALL_LINES + CALL
     assert ends[0] == first + SAME_CLUSTER // 2
     # The queue's line comes from cpu 4, the last to join; its call's lines too.
-    second = HANDLER + CROSS_CLUSTER + 2 * CALL_LINES + 2 * CROSS_CLUSTER + 3 * CALL
-    assert ends[2] == ends[3] == first + second + SAME_CLUSTER // 2
-    assert ends[4] == first + second + CROSS_CLUSTER // 2
+    second = first + HANDLER + CROSS_CLUSTER + CALL_LINES + CALL
+    assert ends[2] == second + SAME_CLUSTER // 2
+    assert ends[3] == second + CALL_LINES + CALL + SAME_CLUSTER // 2
+    assert ends[4] == second + CALL_LINES + 2 * CROSS_CLUSTER + 2 * CALL + CROSS_CLUSTER // 2
+
+
+def test_does_an_interrupt_that_comes_between_two_calls_wait_for_the_last() -> None:
+    """Cpu 1 has a second call to do when cpu 3's interrupt comes: that is taken after it, not in between."""
+    machine = small_machine()
+    ends: dict[int, int] = {}
+    begun: list[tuple[int, int]] = []
+
+    class Handlers(Probe):
+        def ipi_handle(self, cpu: object, calls: Sequence[object]) -> None:
+            begun.append((machine.engine.now, len(calls)))
+
+    machine = small_machine(listeners=[Handlers()])
+    calls = {2: call_on(machine, [1], ends, after=100 * NS), 3: call_on(machine, [1], ends, after=600 * NS)}
+    run(machine, {0: call_on(machine, [1], ends), **calls, 1: busy})
+    first = queueing(SAME_CLUSTER) + ICR + NEAR
+    both = HANDLER + SAME_CLUSTER + 2 * (CALL_LINES + CALL)
+    assert begun == [(first, 2), (first + both, 1)]
+
+
+def test_do_targets_share_what_a_call_is_about() -> None:
+    """The second of two neighbours has it from the first, as soon as that has it."""
+    machine = small_machine()
+    took: dict[int, int] = {}
+    run(machine, {0: call_on(machine, [8, 9], {}), 8: busy, 9: busy})
+    for target in (8, 9):
+        took[target] = machine.cpus[target].spent[INTERRUPT] - HANDLER - 2 * CROSS_SOCKET - CALL
+    assert took == {8: CROSS_SOCKET, 9: CROSS_SOCKET + SAME_CLUSTER}
 
 
 @pytest.mark.parametrize("target", [1, 4, 8])
 def test_are_descriptors_priced_as_accesses_to_their_lines(target: int) -> None:
-    """A real line: prepared by the sender, read by the target, written with the ack, read by the sender."""
-    machine = small_machine({"interrupts": {"ack_overlap": 0.0, "handler_lines": 2}})
+    """A real line: read and written with the ack by the target, read by the sender, written again by it."""
+    machine = small_machine({"interrupts": {"ack_overlap": 0.0}})
     ends: dict[int, int] = {}
     run(machine, {0: call_on(machine, [target], ends), target: busy})
+    distance = machine.fabric.between(0, target)
     handled = machine.cpus[target].spent[INTERRUPT]
     priced = (
-        handled - HANDLER - CALL - machine.fabric.between(0, target),
+        handled - HANDLER - CALL - 2 * distance,  # the queue's line, and what the call is about
         machine.cpus[0].spent[IPI_WAIT] - handled - (FAR if target > 7 else NEAR),
+        machine.cpus[0].spent[IPI_SEND] - SEND - HIT - distance - ICR,
     )
     machine = small_machine()
     line = machine.line("descriptor", machine.cpus[target].socket, owner=0)
@@ -208,6 +247,9 @@ def test_are_descriptors_priced_as_accesses_to_their_lines(target: int) -> None:
     def sends(cpu: Cpu) -> Steps[None]:
         cpu.work(2000 * NS, "user")
         yield from line.read(cpu, "ack")
+        costs.append(cpu.take_pending())
+        yield costs[-1]
+        yield from line.write(cpu, "next call")
         costs.append(cpu.pending)
 
     run(machine, {0: sends, target: taken})
@@ -238,8 +280,8 @@ def test_do_groups_follow_apic_ids(topology: dict[str, int], groups: list[tuple[
     assert list(found.values()) == [list(range(*group)) for group in groups]
     targets = list(range(1, len(machine.cpus)))
     run(machine, {0: call_on(machine, targets, {})})
-    lines = sum(machine.fabric.between(0, target) for target in targets)
-    assert machine.cpus[0].spent[IPI_SEND] == SEND + lines + len(groups) * ICR
+    lines = [machine.fabric.between(0, target) for target in targets]
+    assert machine.cpus[0].spent[IPI_SEND] == queueing(*lines) + len(groups) * ICR
 
 
 def test_are_siblings_and_interleaved_cores_numbered_by_where_they_sit() -> None:
@@ -287,9 +329,10 @@ def test_does_a_hypervisor_deliver_to_one_target_after_the_other() -> None:
         yield from machine.interrupts.finish(round_)
 
     run(machine, {0: body})
-    first = SEND + 3 * SAME_CLUSTER + ICR + 200 * NS + NEAR
+    sent = queueing(*[SAME_CLUSTER] * 3) + ICR
+    first = sent + 200 * NS + NEAR
     assert began == {1: first, 2: first + 200 * NS, 3: first + 400 * NS}
-    assert machine.cpus[0].spent[IPI_SEND] == SEND + 3 * SAME_CLUSTER + ICR + 3 * 200 * NS
+    assert machine.cpus[0].spent[IPI_SEND] == sent + 3 * 200 * NS
 
 
 def test_does_a_waiting_sender_take_interrupts_for_free() -> None:
@@ -299,7 +342,7 @@ def test_does_a_waiting_sender_take_interrupts_for_free() -> None:
     run(machine, {0: call_on(machine, [1], ends), 1: call_on(machine, [0], ends)})
     handler = HANDLER + SAME_CLUSTER + CALL_LINES + CALL
     for cpu in machine.cpus[:2]:
-        assert ends[cpu.id] == SEND + SAME_CLUSTER + ICR + NEAR + handler + SAME_CLUSTER // 2
+        assert ends[cpu.id] == queueing(SAME_CLUSTER) + ICR + NEAR + handler + SAME_CLUSTER // 2
         assert cpu.spent[INTERRUPT] == handler
         assert cpu.spent[IPI_WAIT] == NEAR + SAME_CLUSTER // 2
 

@@ -48,7 +48,7 @@ DRAM_OF_3 = {
         ({"coherence": {"order": {"streak": 0}}}, "greater than 0"),
         ({"topology": {"sockets": 0}}, "greater than 0"),
         ({"topology": {"hyperthreads": 2}}, "hyperthreads"),
-        ({"interrupts": {"handler_lines": 0}}, "greater than 0"),
+        ({"interrupts": {"targets_per_icr": 0}}, "greater than 0"),
         ({"interrupts": {"ack_overlap": 1.5}}, "less than or equal to 1"),
         ({"clock": "2.25"}, "not a frequency"),
         ({"coherence": {"hit": 4}}, "not a cost"),

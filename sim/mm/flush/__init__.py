@@ -22,7 +22,13 @@ def make_flush(
     refusal = spec.refuses(machine.spec)
     if refusal is not None:
         raise ModelError(refusal)
-    kernel = Ways(spec.concurrent, spec.ranges, spec.skip_lazy, spec.trim_every)
+    kernel = Ways(
+        concurrent=spec.concurrent,
+        ranges=spec.ranges,
+        skip_lazy=spec.skip_lazy,
+        trim_every=spec.trim_every,
+        tlb_gen_read=spec.tlb_gen_read,
+    )
     if spec.broadcasts(machine.spec):
         assert spec.broadcast_from is not None
         return BroadcastFlush(machine, generation_line, kernel, start=spec.broadcast_from, mask=mask)

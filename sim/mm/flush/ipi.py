@@ -4,30 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from sim.engine import Steps
 from sim.hardware import TLB_FLUSH, CacheLine, Cpu, Machine
+
+TlbGenRead: TypeAlias = Literal["never", "always", "if-behind"]
 
 
 @dataclass(frozen=True, slots=True)
 class Ways:
     """What differs between kernel versions (`FlushSpec` says what each means).
 
-    *trim_every* is in ps; None clears the bit of a cpu that leaves at once.
+    *trim_every* is in ps; None clears the bit of a cpu that leaves at once. A kernel without `tlb_gen`, or
+    with another way to tell its cpus, never reads it.
     """
 
     concurrent: bool = True
     ranges: bool = True
     skip_lazy: bool = True
     trim_every: int | None = None
+    tlb_gen_read: TlbGenRead = "never"
 
 
 DEFAULT_WAYS: Final = Ways()
 
 
 class SynchronousFlush:
-    """Shootdown by IPI (Linux arch/x86/mm/tlb.c, 6.13): when it returns, no cpu has the translations.
+    """Shootdown by IPI (Linux arch/x86/mm/tlb.c, 6.13.7): when it returns, no cpu has the translations.
 
     *generation* counts the flushes of the address space. A target that is one behind flushes the range; one
     that is further behind flushes everything and is up to date; one that is up to date does nothing. A cpu in
@@ -35,6 +39,10 @@ class SynchronousFlush:
     to them. Then it leaves the space for the kernel's own (init_mm) and is not asked again until it comes
     back. Until 4.19 (`skip_lazy`) it leaves in any case. With *concurrent* (5.13) the initiator's own TLB is
     flushed while the targets are at it, without it before they are asked.
+
+    A target reads the line that counts, which every flush writes. Until 5.19 (`tlb_gen_read: always`) each
+    call does, and one that finds that others have counted on flushes everything again, though its own flush
+    is done already. Since 6.0 (`if-behind`) such a call returns before it reads.
 
     A cpu that loads another space takes its bit out of mm_cpumask. Since 6.14 (`trim_every`) it leaves it
     there, and saves two writes of a shared line if it comes back. The bit goes with the next interrupt, which
@@ -209,8 +217,12 @@ class SynchronousFlush:
             self._gone[cpu] = False
             self._active[cpu] = max(seen, generation)
             return 0
-        if seen >= generation:  # it is up to date
+        reads = self._ways.tlb_gen_read
+        if seen >= generation and reads != "always":
             return 0
+        cost = 0 if reads == "never" else self._line.read_in_handler(cpu)
+        if seen >= self.generation:  # it is up to date
+            return cost
         if remote and cpu.in_kernel_wait:  # switch_mm_irqs_off(init_mm)
             self._gone[cpu] = self._ways.trim_every is not None
             cpu.tlb.stale = True
@@ -218,8 +230,8 @@ class SynchronousFlush:
             self._active[cpu] = generation
             cpu.probe.tlb_flush(cpu, len(pages), remote)
             cpu.tlb.invalidate(pages)
-            return len(pages) * cpu.tlb.invalidate_cost
+            return cost + len(pages) * cpu.tlb.invalidate_cost
         self._active[cpu] = self.generation
         cpu.probe.tlb_flush(cpu, 0, remote)
         cpu.tlb.flush()
-        return cpu.tlb.flush_cost
+        return cost + cpu.tlb.flush_cost

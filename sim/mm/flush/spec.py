@@ -26,6 +26,9 @@ class FlushSpec(Spec):
     """Short ranges are flushed page by page (3.7); before that everything, unless it is a single page."""
     skip_lazy: bool = True
     """A cpu in lazy-TLB mode flushes when it comes back (4.20); before that it is interrupted, and leaves."""
+    tlb_gen_read: Literal["never", "always", "if-behind"] = "if-behind"
+    """When a cpu that is asked reads the process's `tlb_gen`: there is none (until 4.13); in each call (until
+    5.19); only if it has not yet done what the call asks for (6.0)."""
     mm_cpumask: Literal["eager", "lazy"] = "eager"
     """When the bit of a cpu goes that loads another space: at once, or with a later flush that finds it
     (6.14), which interrupts that cpu."""
