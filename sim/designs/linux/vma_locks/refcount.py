@@ -131,16 +131,25 @@ class VmRefcnt(Lock):
         self.count = count
 
     def _add(self, cpu: Cpu, number: int, limit: int | None = None) -> Steps[bool]:
-        """Add *number* to a count that is not 0 and stays within *limit*. Value: whether it was so."""
+        """Add *number* to a count that is not 0 and stays within *limit*. Value: whether it was so.
+
+        A cmpxchg that comes too late fails, but it has brought the line: the next one follows while the line
+        is still here, as in `RwSem.read_trylock`.
+        """
         yield from self.line.read(cpu, LOCK_VMA)
         seen = self.count
-        while seen and (limit is None or seen + number <= limit):
-            yield from self.line.write(cpu, LOCK_VMA)
-            if self.count == seen:
-                self.count += number
-                return True
-            seen = self.count
-        return False
+        if not self._may_add(number, limit):
+            return False
+        yield from self.line.write(cpu, LOCK_VMA)
+        if self.count != seen:
+            if not self._may_add(number, limit):
+                return False
+            cpu.stall(self.line.fabric.rmw, LOCK_VMA)
+        self.count += number
+        return True
+
+    def _may_add(self, number: int, limit: int | None) -> bool:
+        return self.count > 0 and (limit is None or self.count + number <= limit)
 
 
 class RefcountVmaLocks(VmaLocks):
