@@ -41,6 +41,32 @@ def work(ns: int, ends: list[int]) -> Callable[[Cpu], Steps[None]]:
 
 
 @pytest.mark.parametrize(
+    ("works", "ends"),
+    [
+        (1000, 1900),  # at work all the time
+        (200, 200),  # over before the handler begins
+        (400, 1300),  # the handler begins before its end, and so does what is added
+    ],
+)
+def test_does_a_handler_that_goes_on_steal_that_time_too(works: int, ends: int) -> None:
+    """From 300 to 900 ns, and in another step to 1200."""
+    machine = small_machine()
+    target, thread, added = machine.cpus[0], [], []  # type: ignore[var-annotated]
+
+    def handler(on: Cpu) -> tuple[int, Callable[[int], None]]:
+        def goes_on() -> None:
+            added.append(on.prolong_interrupt(300 * NS))
+
+        return HANDLER, lambda end: machine.engine.call_in(end - machine.engine.now, goes_on)
+
+    machine.engine.call_in(300 * NS, lambda: target.interrupt(handler))
+    run(machine, {0: work(works, thread), 1: work(5000, [])})
+    assert (thread, added) == ([ends * NS], [1200 * NS])
+    assert target.spent[INTERRUPT] == HANDLER + 300 * NS
+    assert machine.tally.interrupts[0] == 1
+
+
+@pytest.mark.parametrize(
     ("arrivals", "thread_ends", "handlers_end"),
     [
         ([300], 1600, [900]),

@@ -123,3 +123,34 @@ def test_is_every_waiter_served(rule: str, ties: str, data: st.DataObject) -> No
 
     run(machine, dict.fromkeys(range(len(plans)), body))
     assert served == sum(map(len, plans))
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("probe", [0.0, 0.5])
+def test_does_a_handlers_load_go_before_those_who_queue_and_make_them_wait(rule: str, probe: float) -> None:
+    """Cpu 2 waits for cpu 1's write. The handler of cpu 3 has a copy before cpu 2 writes, and where requests
+    travel first, before cpu 1 does."""
+
+    def ends(with_handler: bool) -> tuple[dict[int, int], list[int]]:
+        machine = small_machine({"coherence": {"order": {"rule": rule}, "probe": probe}})
+        line = machine.line("line", owner=0)
+        ended: dict[int, int] = {}
+        took: list[int] = []
+
+        def body(cpu: Cpu) -> Steps[None]:
+            cpu.work(cpu.id * 5 * NS, "user")
+            yield from line.write(cpu)
+            ended[cpu.id] = cpu.now
+
+        if with_handler:
+            machine.engine.call_in(20 * NS, lambda: took.append(line.read_in_handler(machine.cpus[3])))
+        run(machine, {1: body, 2: body})
+        assert not line.held_by(machine.cpus[3])  # cpu 2's write came after it
+        return ended, took
+
+    without, _ = ends(with_handler=False)
+    with_it, (took,) = ends(with_handler=True)
+    assert with_it[2] > without[2]
+    if not probe:
+        assert with_it[1] == without[1]
+        assert 20 * NS + took >= with_it[1]
