@@ -220,7 +220,11 @@ class SynchronousFlush:
         reads = self._ways.tlb_gen_read
         if seen >= generation and reads != "always":
             return 0
-        cost = 0 if reads == "never" else self._line.read_in_handler(cpu)
+        cost = 0
+        if reads != "never" and not self._line.exclusive_to(
+            cpu
+        ):  # else it has just counted, with nobody between
+            cost = self._line.read_in_handler(cpu)
         if seen >= self.generation:  # it is up to date
             return cost
         if remote and cpu.in_kernel_wait:  # switch_mm_irqs_off(init_mm)
