@@ -20,7 +20,7 @@ All time is charged here: by `work`, `stall` and `pay`, which also delay the thr
 Where somebody listens to the charges, the cpus are `HeardCpu`s.
 
 Where both siblings of a core are online, their cpus are `SmtCpu`s: one's own work takes longer while the
-other works.
+other works, and a little longer while it spins.
 """
 
 from __future__ import annotations
@@ -201,6 +201,13 @@ class Cpu:
         self.spent[activity] += self.engine._now - since - self._irq_in_wait + granted
         self._irq_in_wait = 0
 
+    @property
+    def spins(self) -> bool:
+        """Whether the thread waits in a loop: it neither sleeps nor stalls on a line that is not here yet."""
+        if not self.waiting or self.in_kernel_wait:
+            return False
+        return not getattr(self.thread.waiting_for, "stalls", False)  # type: ignore[union-attr]
+
     def park(self, what: object, activity: str) -> Steps[None]:
         """Wait until somebody pokes the cpu for *what*. The caller checks its condition before and after."""
         since = self.begin_wait(what)
@@ -349,18 +356,23 @@ class Cpu:
 class SmtCpu(Cpu):
     """A cpu with a sibling that is online: its own work takes *slowdown* times as long while that one works.
 
-    Each further sibling at work adds as much again. A sibling works unless it waits, sleeps or has ended. It
-    is looked at when the work begins, so a piece of work is slowed as a whole or not at all; the pieces
-    between two shared accesses are short. Transfers, memory and interrupt handlers are not slowed.
+    Each further sibling at work adds as much again. One that spins adds *spin_share* of it: its loop of loads
+    and PAUSEs takes slots of the core, too. One that sleeps, has ended, or waits for a cache line adds
+    nothing. Siblings are looked at when the work begins, so a piece of work is slowed as a whole or not at
+    all; the pieces between two shared accesses are short. Transfers, memory and interrupt handlers are not
+    slowed.
     """
 
-    __slots__ = ("_extra", "siblings")
+    __slots__ = ("_extra", "_extra_beside_spinner", "siblings")
 
     steady: ClassVar[bool] = False
 
-    def __init__(self, engine: Engine, cpu_id: int, seat: Seat, slowdown: float) -> None:
+    def __init__(
+        self, engine: Engine, cpu_id: int, seat: Seat, slowdown: float, spin_share: float = 0
+    ) -> None:
         super().__init__(engine, cpu_id, seat)
         self._extra = slowdown - 1
+        self._extra_beside_spinner = self._extra * spin_share
         self.siblings: list[Cpu] = []
 
     def work(self, cost: int, activity: str) -> None:
@@ -377,8 +389,12 @@ class SmtCpu(Cpu):
         """What siblings at work add to each piece of work, relative to it."""
         extra = 0.0
         for sibling in self.siblings:
-            if not sibling.waiting and (thread := sibling.thread) is not None and thread.is_alive:
+            if (thread := sibling.thread) is None or not thread.is_alive:
+                continue
+            if not sibling.waiting:
                 extra += self._extra
+            elif self._extra_beside_spinner and sibling.spins:
+                extra += self._extra_beside_spinner
         return extra
 
 
