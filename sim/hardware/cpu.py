@@ -98,6 +98,7 @@ class Cpu:
         "id",
         "in_kernel_wait",
         "irq_until",
+        "need_resched",
         "node",
         "number",
         "pages",
@@ -105,6 +106,7 @@ class Cpu:
         "probe",
         "socket",
         "spent",
+        "spins_for",
         "thread",
         "tlb",
         "waiting",
@@ -130,6 +132,10 @@ class Cpu:
         self.waiting = False
         self.in_kernel_wait = False
         """The thread sleeps in the kernel: the cpu is idle and in lazy-TLB mode."""
+        self.need_resched = False
+        """The kernel has asked for a context switch, which has not come yet (TIF_NEED_RESCHED)."""
+        self.spins_for: object = None
+        """The sleeping lock for which the thread spins, as long as nobody wants the cpu."""
         self.irq_until = 0
         self._irq_in_wait = 0
         self._irqs_off = 0
@@ -242,6 +248,12 @@ class Cpu:
             self._wakes_at += length
         else:
             self.charge(length, INJECTED_DELAY)
+
+    def set_need_resched(self) -> None:
+        """Ask for a context switch; a spinner that may stop looks at once."""
+        self.need_resched = True
+        if self.spins_for is not None:
+            self.poke(self.spins_for)
 
     def go_idle(self) -> None:
         """The thread sleeps in the kernel, or has ended."""

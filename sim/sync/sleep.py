@@ -30,6 +30,7 @@ class Scheduler:
             sleeper.woken = False
             return
         cpu.probe.sleep(cpu, sleeper.reason)
+        cpu.need_resched = False
         task = sleeper.task
         if isinstance(task, QueuedTask):
             yield from task.queue.block(task, sleeper, activity)
@@ -86,12 +87,16 @@ class Scheduler:
     # -- optimistic spinning --------------------------------------------------------------------------------
 
     def need_resched(self, cpu: Cpu) -> bool:
-        """Whether the thread on *cpu* has used up its slice and others wait, so that it must not spin on."""
+        """Whether the kernel asks for a switch, or the thread has used up its slice and others wait: it must
+        not spin on."""
+        if cpu.need_resched:
+            return True
         task = cpu.current
         return isinstance(task, QueuedTask) and task.queue.need_resched()
 
     def reschedule(self, cpu: Cpu) -> Steps[None]:
         """schedule_preempt_disabled of a spinner that has stopped because of `need_resched`."""
+        cpu.need_resched = False
         task = cpu.current
         if isinstance(task, QueuedTask) and task.queue.need_resched():
             yield from task.queue.give_away(task)
@@ -103,7 +108,9 @@ class Scheduler:
         task = cpu.current
         if isinstance(task, QueuedTask):
             task.queue.spins_for(lock)
+        cpu.spins_for = lock
         yield from cpu.park(lock, activity)
+        cpu.spins_for = None
         if isinstance(task, QueuedTask):
             task.queue.spins_for(None)
         if owner is not None:

@@ -43,9 +43,9 @@ class CnaLock(Spec):
 
 
 class RwSemLock(Spec):
-    """Linux's reader-writer semaphore (since 5.2) with its constants."""
+    """Linux's reader-writer semaphore with its constants: since 5.11, or as of 5.3 to 5.10."""
 
-    kind: Literal["rwsem"]
+    kind: Literal["rwsem", "rwsem-spinning-readers"]
     """Which lock it is."""
     home: NonNegativeInt = 0
     """Socket in whose memory it lies."""

@@ -25,6 +25,7 @@ from sim.sync import (
     RwSem,
     Scheduler,
     SeqLock,
+    SpinningReadersRwSem,
     TasLock,
     TicketLock,
     VisibleReaders,
@@ -118,7 +119,8 @@ def _ttas(shop: Workshop, site: Site, spec: lock_spec.TtasLock) -> NamedLock:
 def _rwsem(shop: Workshop, site: Site, spec: lock_spec.RwSemLock) -> NamedLock:
     # 40 bytes: unlike mm_struct's, a semaphore on its own has its count and its owner in one line.
     line = site.line
-    return _shared(RwSem(site.name, line, line, shop.nodes, shop.scheduler, site.activity, spec.tuning))
+    make = RwSem if spec.kind == "rwsem" else SpinningReadersRwSem
+    return _shared(make(site.name, line, line, shop.nodes, shop.scheduler, site.activity, spec.tuning))
 
 
 def _xadd_rwsem(shop: Workshop, site: Site, spec: lock_spec.XaddRwSemLock) -> NamedLock:
@@ -163,6 +165,7 @@ _MAKERS: Mapping[str, Callable[[Workshop, Site, Any], NamedLock]] = {
         PthreadMutex(shop.machine, shop.nodes, site.line, shop.scheduler, site.activity)
     ),
     "rwsem": _rwsem,
+    "rwsem-spinning-readers": _rwsem,
     "rwsem-xadd": _xadd_rwsem,
     "phase-fair": lambda shop, site, spec: _shared(PhaseFairLock(shop.nodes, site.line, site.activity)),
     "bravo": _bravo,

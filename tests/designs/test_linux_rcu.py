@@ -14,6 +14,7 @@ from sim.designs.linux.rcu import RcuSpec, TreeRcu
 from sim.engine import PARKED, Steps
 from sim.hardware import Cpu
 from sim.mm import Mmap, Munmap
+from sim.sync import Scheduler
 
 US = 1000 * NS
 TICK, LEAST, URGENT = 10 * US, 20 * US, 100 * US
@@ -108,20 +109,34 @@ def spinning(cpu: Cpu) -> Steps[None]:
     cpu.end_wait(since, "spin")
 
 
-@pytest.mark.parametrize(("let_go", "ends"), [(45 * US, 50 * US), (170 * US, URGENT)])
-def test_does_a_spinner_hold_it_up_until_it_is_urgent(let_go: int, ends: int) -> None:
+@pytest.mark.parametrize(
+    ("sleeps", "let_go", "ends"),
+    [
+        (False, 45 * US, 50 * US),
+        (False, 170 * US, 180 * US),  # a spin lock: it cannot be told to stop
+        (True, 170 * US, URGENT + TICK),  # asked at a tick, and asleep at the next
+    ],
+)
+def test_does_a_spinner_hold_it_up_until_it_is_urgent(sleeps: bool, let_go: int, ends: int) -> None:
     machine, rcu = rcu_on(2)
+    scheduler = Scheduler(machine)
     freed = Freed()
 
     def caller(cpu: Cpu) -> Steps[None]:
         rcu.call(cpu, freed)
         yield from user_loop(rcu, cpu, let_go)
-        machine.cpus[1].wake()
+        if not sleeps:
+            machine.cpus[1].wake()
         yield from user_loop(rcu, cpu, 200 * US)
+
+    def spinning_or_asleep(cpu: Cpu) -> Steps[None]:
+        yield from scheduler.spin(cpu, "a lock", "spin")
+        assert cpu.now == URGENT
+        yield from scheduler.nap(cpu, 5 * US, "sleep")
 
     def spinner(cpu: Cpu) -> Steps[None]:
         yield from busy(cpu, US)
-        yield from rcu.in_kernel(cpu, spinning(cpu))
+        yield from rcu.in_kernel(cpu, spinning_or_asleep(cpu) if sleeps else spinning(cpu))
         yield from busy(cpu, 150 * US)
 
     run(machine, {0: caller, 1: spinner})

@@ -9,7 +9,8 @@ Each cpu has a list of its own (rcu_segcblist); nothing of it is shared. A grace
 has passed a *quiescent state*: a timer tick that finds it in user mode or idle, or a context switch. With
 *preemptible* RCU a tick in kernel code counts too, unless preemption is off, as it is for who spins for a
 lock. It lasts *least* at least, because the kernel's thread looks at idle cpus that late. From the age
-*urgent* on the tick asks for a context switch, so that nobody holds it up any longer.
+*urgent* on the tick asks the cpus that still hold it up for a context switch (need_resched). Who spins for a
+sleeping lock then stops and sleeps; everybody else switches on the way back to user mode.
 
 A callback that comes during a period waits for the end of the next one. When it is over, callbacks run on
 their cpu, some at each entry into the kernel, as the softirq does it between two looks at what else there is
@@ -75,6 +76,7 @@ class TreeRcu:
     """Grace periods over all cpus of *machine*; *periods* counts those that have ended."""
 
     __slots__ = (
+        "_asked",
         "_began",
         "_callback",
         "_done",
@@ -104,6 +106,7 @@ class TreeRcu:
         self._waiting: list[list[Callback]] = [[] for _ in machine.cpus]
         self._done: list[deque[Callback]] = [deque() for _ in machine.cpus]
         self._holding_up = 0
+        self._asked = 0
         self._began: int | None = None  # when the period under way did
         self._hastened = False
         self._timer: Background | None = None
@@ -138,6 +141,9 @@ class TreeRcu:
             return (yield from steps)
         finally:
             self._in_kernel.discard(task)
+            if cpu.need_resched:  # exit_to_user_mode_loop: schedule, which goes on with the same thread
+                cpu.need_resched = False
+                self.quiescent(cpu)
 
     def _do_batch(self, cpu: Cpu, done: deque[Callback]) -> Steps[None]:
         """rcu_do_batch."""
@@ -155,6 +161,7 @@ class TreeRcu:
     def _begin(self) -> None:
         self._began = self._machine.engine._now
         self._holding_up = (1 << len(self._machine.cpus)) - 1
+        self._asked = 0
         self._new, self._waiting = self._waiting, self._new
         self._await_tick()
 
@@ -182,8 +189,13 @@ class TreeRcu:
             return  # of a period that was hastened since
         age = now - self._began
         for cpu in self._machine.cpus:
-            if self._holding_up & cpu.bit and (age >= self._spec.urgent or self._is_quiescent(cpu)):
+            if not self._holding_up & cpu.bit:
+                continue
+            if self._is_quiescent(cpu) or (self._asked & cpu.bit and not cpu.need_resched):
                 self._holding_up &= ~cpu.bit
+            elif age >= self._spec.urgent:
+                self._asked |= cpu.bit
+                cpu.set_need_resched()
         if self._holding_up or (age < self._spec.least and not self._hastened):
             self._await_tick()
             return
