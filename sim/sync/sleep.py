@@ -5,6 +5,8 @@ A cpu with one thread idles meanwhile, in lazy-TLB mode; one with several runs t
 
 from __future__ import annotations
 
+from functools import partial
+
 from sim.engine import Steps
 from sim.hardware import Cpu, Machine, Task
 from sim.sync.run_queue import SCHED, QueuedTask, SwitchCosts
@@ -17,12 +19,17 @@ class Scheduler:
     A sleeper pays a context switch to the idle task before its cpu counts as idle; a wake-up that comes
     earlier finds it still running. An idle cpu starts the woken thread after the wake-up latency, which is
     longer for one that has halted meanwhile.
+
+    Where *wakers_wait*, as until 5.7, a waker that comes during the switch waits for the end of it (p->on_cpu
+    in try_to_wake_up), and then wakes the thread from idle. Since then it leaves the thread to the cpu that
+    switches. (Where threads share a cpu no waker waits here.)
     """
 
-    __slots__ = ("_costs",)
+    __slots__ = ("_costs", "_wakers_wait")
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, *, wakers_wait: bool = False) -> None:
         self._costs = SwitchCosts(machine)
+        self._wakers_wait = wakers_wait
 
     def sleep(self, cpu: Cpu, sleeper: Sleeper, activity: str) -> Steps[None]:
         """Block until *sleeper* is woken. *activity* gets the sleep, `sched` the switches."""
@@ -38,11 +45,16 @@ class Scheduler:
             return
         cpu.probe.context_switch(cpu)
         cpu.work(self._costs.switch, SCHED)
+        sleeper.off_at = cpu.now
         yield cpu.take_pending()
-        if not sleeper.woken:
+        called_at, sleeper.called_at = sleeper.called_at, None
+        if not sleeper.woken or called_at is not None:
             cpu.go_idle()
             task.leaves_cpu()
             sleeper.since = cpu.engine._now
+            if called_at is not None:
+                delay = max(0, called_at - sleeper.since) + self._costs.wake_latency(0)
+                cpu.engine.call_in(delay, partial(cpu.poke, sleeper))
             yield from cpu.park(sleeper, activity)
             cpu.leave_idle()
             cpu.tlb_catch_up()
@@ -51,9 +63,18 @@ class Scheduler:
 
     def wake(self, waker: Cpu, sleeper: Sleeper) -> None:
         """Make *sleeper* run; the waker pays for it, unless the sleeper has been woken and has yet to run."""
-        if not sleeper.woken:
+        if sleeper.woken:
+            return
+        off_in = sleeper.off_at - waker.now
+        if not self._wakers_wait or off_in <= 0:
             waker.work(self._costs.send, SCHED)
             self._start(sleeper, waker.pending, waker)
+            return
+        waker.stall(off_in, SCHED)
+        waker.work(self._costs.send, SCHED)
+        sleeper.woken = True
+        sleeper.called_at = waker.now
+        waker.probe.wake(waker, sleeper.cpu, waker.pending)
 
     def wake_from_interrupt(self, sleeper: Sleeper) -> int:
         """`wake` by an interrupt's handler; returns what the handler has to pay (ps)."""

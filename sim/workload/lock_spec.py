@@ -62,6 +62,9 @@ class XaddRwSemLock(Spec):
     """Socket in whose memory it lies."""
     owner_spinning: bool = True
     """Writers spin while the owner runs (since 3.16)."""
+    wakers_wait: bool = False
+    """Who wakes a thread that is just being switched out waits for the end of the whole switch. Kernels up to
+    5.7 wait from the moment on at which it has left its run queue, which is somewhere inside."""
 
 
 class BravoLock(Spec):

@@ -62,6 +62,7 @@ class Workshop:
         self.machine = machine
         self.nodes = QueueNodes(machine, "queue")
         self.scheduler = Scheduler(machine)
+        self.scheduler_whose_wakers_wait = Scheduler(machine, wakers_wait=True)
         self._rcu: dict[int, Rcu] = {}
         self._readers: dict[tuple[int, int, int], VisibleReaders] = {}
         self.locks = 0
@@ -125,8 +126,9 @@ def _rwsem(shop: Workshop, site: Site, spec: lock_spec.RwSemLock) -> NamedLock:
 
 def _xadd_rwsem(shop: Workshop, site: Site, spec: lock_spec.XaddRwSemLock) -> NamedLock:
     spinning = spec.owner_spinning
+    scheduler = shop.scheduler_whose_wakers_wait if spec.wakers_wait else shop.scheduler
     return _shared(
-        XaddRwSem(site.name, site.line, shop.nodes, shop.scheduler, site.activity, owner_spinning=spinning)
+        XaddRwSem(site.name, site.line, shop.nodes, scheduler, site.activity, owner_spinning=spinning)
     )
 
 
