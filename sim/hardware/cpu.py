@@ -103,6 +103,7 @@ class Cpu:
         "number",
         "pages",
         "pending",
+        "preempt_off",
         "probe",
         "socket",
         "spent",
@@ -134,6 +135,8 @@ class Cpu:
         """The thread sleeps in the kernel: the cpu is idle and in lazy-TLB mode."""
         self.need_resched = False
         """The kernel has asked for a context switch, which has not come yet (TIF_NEED_RESCHED)."""
+        self.preempt_off = False
+        """The thread spins for a sleeping lock or is about to take it: it has disabled preemption."""
         self.spins_for: object = None
         """The sleeping lock for which the thread spins, as long as nobody wants the cpu."""
         self.irq_until = 0

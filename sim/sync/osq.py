@@ -10,6 +10,8 @@ three steps, in each of which a neighbour may be leaving as well:
     B   next = my next               or, if I am the last: tail: me -> prev, and that is all
     C   next.prev = prev, prev.next = next
 
+Preemption is off from before a spinner joins until it has left.
+
 Invariant: there is one head at most; *previous* and *following* of a waiter that does not leave agree.
 
 Source: Linux 6.13, kernel/locking/osq_lock.c. Left out: a waiter that leaves because the vcpu before it has
@@ -47,6 +49,7 @@ class SpinnerQueue:
     def lock(self, cpu: Cpu) -> Steps[bool]:
         """Wait until *cpu* is the head. Value: False if it has left the queue, as others want the cpu."""
         activity = self._lock.activity
+        cpu.preempt_off = True
         yield from self._line.write(cpu, activity)  # xchg tail
         previous, self._tail = self._tail, cpu
         if previous is None:
@@ -62,6 +65,7 @@ class SpinnerQueue:
             if self._scheduler.need_resched(cpu):
                 left = yield from self._leave(cpu)
                 if left:
+                    cpu.preempt_off = False
                     return False
             else:
                 yield from self._scheduler.spin(cpu, self._lock, activity)
@@ -75,15 +79,16 @@ class SpinnerQueue:
         yield from self._line.write(cpu, activity)  # cmpxchg tail: self -> empty
         if self._tail is cpu:
             self._tail = self.head = None
+            cpu.preempt_off = False
             return
         yield from self._node(cpu).write(cpu, activity)  # xchg own next
         following = yield from self._take_next(cpu, None)
-        if following is None:  # who followed has left
-            self.head = None
-            return
-        yield from self._node(following).store(cpu, activity)
-        self.head = following
-        following.poke(self._lock, cpu.pending)
+        self.head = None
+        if following is not None:  # or who followed has left
+            yield from self._node(following).store(cpu, activity)
+            self.head = following
+            following.poke(self._lock, cpu.pending)
+        cpu.preempt_off = False
 
     def _leave(self, cpu: Cpu) -> Steps[bool]:
         """Take *cpu* out of the middle. Value: False if it has become the head meanwhile."""

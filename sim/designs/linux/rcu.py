@@ -8,9 +8,10 @@
 Each cpu has a list of its own (rcu_segcblist); nothing of it is shared. A grace period lasts until every cpu
 has passed a *quiescent state*: a timer tick that finds it in user mode or idle, or a context switch. With
 *preemptible* RCU a tick in kernel code counts too, unless preemption is off, as it is for who spins for a
-lock. It lasts *least* at least, because the kernel's thread looks at idle cpus that late. From the age
-*urgent* on the tick asks the cpus that still hold it up for a context switch (need_resched). Who spins for a
-sleeping lock then stops and sleeps; everybody else switches on the way back to user mode.
+lock. (Who holds a spin lock has it off as well; here such a tick counts.) It lasts *least* at least, because
+the kernel's thread looks at idle cpus that late. From the age *urgent* on the tick asks the cpus that still
+hold it up for a context switch (need_resched). Who spins for a sleeping lock then stops and sleeps;
+everybody else switches on the way back to user mode.
 
 A callback that comes during a period waits for the end of the next one. When it is over, callbacks run on
 their cpu, some at each entry into the kernel, as the softirq does it between two looks at what else there is
@@ -221,4 +222,4 @@ class TreeRcu:
             return True
         if cpu.current not in self._in_kernel:
             return True
-        return self._spec.preemptible and not cpu.waiting
+        return self._spec.preemptible and not cpu.preempt_off and not cpu.spins
