@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 
 from sim.engine import Steps
-from sim.hardware import Cpu, Machine, Task
+from sim.hardware import CacheLine, Cpu, Machine, Task
 from sim.sync.run_queue import SCHED, QueuedTask, SwitchCosts
 from sim.sync.sleeper import Sleeper
 
@@ -23,13 +23,19 @@ class Scheduler:
     Where *wakers_wait*, as until 5.7, a waker that comes during the switch waits for the end of it (p->on_cpu
     in try_to_wake_up), and then wakes the thread from idle. Since then it leaves the thread to the cpu that
     switches. (Where threads share a cpu no waker waits here.)
+
+    A cpu that goes idle borrows the address space of the thread that leaves (lazy-TLB mode) and gives it back
+    when one comes: with *mm_count*, the line of its reference count, each sleep writes that twice.
     """
 
-    __slots__ = ("_costs", "_wakers_wait")
+    __slots__ = ("_costs", "_mm_count", "_wakers_wait")
 
-    def __init__(self, machine: Machine, *, wakers_wait: bool = False) -> None:
+    def __init__(
+        self, machine: Machine, *, wakers_wait: bool = False, mm_count: CacheLine | None = None
+    ) -> None:
         self._costs = SwitchCosts(machine)
         self._wakers_wait = wakers_wait
+        self._mm_count = mm_count
 
     def sleep(self, cpu: Cpu, sleeper: Sleeper, activity: str) -> Steps[None]:
         """Block until *sleeper* is woken. *activity* gets the sleep, `sched` the switches."""
@@ -47,6 +53,11 @@ class Scheduler:
         cpu.work(self._costs.switch, SCHED)
         sleeper.off_at = cpu.now
         yield cpu.take_pending()
+        mm_count = self._mm_count
+        if mm_count is not None:  # mmgrab_lazy_tlb
+            yield from mm_count.write(cpu, SCHED)
+            if cpu.pending:
+                yield cpu.take_pending()
         called_at, sleeper.called_at = sleeper.called_at, None
         if not sleeper.woken or called_at is not None:
             cpu.go_idle()
@@ -58,6 +69,8 @@ class Scheduler:
             yield from cpu.park(sleeper, activity)
             cpu.leave_idle()
             cpu.tlb_catch_up()
+        if mm_count is not None:  # finish_task_switch: mmdrop_lazy_tlb_sched
+            yield from mm_count.write(cpu, SCHED)
         cpu.probe.context_switch(cpu)
         sleeper.woken = False
 

@@ -112,7 +112,12 @@ def test_do_threads_begin_asleep_where_the_window_says_so() -> None:
         "steps": [{"lock": "guard"}, {"compute": "1 us"}, {"unlock": "guard"}],
     }
     awake, asleep = (
-        run(threads=4, machine=FOUR_CPUS, window={"warm_up": "0 us", "length": "20 us", "start": start}, **work)
+        run(
+            threads=4,
+            machine=FOUR_CPUS,
+            window={"warm_up": "0 us", "length": "20 us", "start": start},
+            **work,
+        )
         for start in ("awake", "asleep")
     )
     assert (awake.idle_share, awake.context_switches_per_op) == (0, 0)
