@@ -138,6 +138,7 @@ _LINUX: dict[str, Any] = {
         "tick": "10 us",
         "least": "20 us",
         "urgent": "100 us",
+        "restarts": 10,
         "preemptible": True,
         "batch": 10,
         "share": 7,

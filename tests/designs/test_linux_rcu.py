@@ -173,6 +173,33 @@ def test_does_a_hastened_period_end_when_nobody_holds_it_up(spins_until: int | N
     assert not rcu.under_way
 
 
+@pytest.mark.parametrize(("callbacks", "stops"), [(100, False), (101, True)])
+def test_does_a_spinner_make_way_for_ksoftirqd(callbacks: int, stops: bool) -> None:
+    """Ten batches of ten are done in the softirq; with more, ksoftirqd wants the cpu when the period ends."""
+    machine, rcu = rcu_on(2)
+    scheduler = Scheduler(machine)
+    stopped = []
+
+    def spinner(cpu: Cpu) -> Steps[None]:
+        yield from rcu.in_kernel(cpu, nothing())
+        for _ in range(callbacks):
+            rcu.call(cpu, Freed())
+        yield from busy(cpu, US)
+        yield from rcu.in_kernel(cpu, until_told(cpu))
+
+    def until_told(cpu: Cpu) -> Steps[None]:
+        yield from busy(cpu, 34 * US)  # a tick of the second period, with all but the first, finds it so
+        yield from scheduler.spin(cpu, "a lock", "spin")
+        stopped.append((cpu.need_resched, cpu.now))
+
+    def other(cpu: Cpu) -> Steps[None]:
+        yield from user_loop(rcu, cpu, 60 * US)
+        machine.cpus[0].poke("a lock")
+
+    run(machine, {0: spinner, 1: other})
+    assert stopped == ([(True, 2 * LEAST)] if stops else [(False, 60 * US)])
+
+
 def test_do_idle_cpus_and_switches_count() -> None:
     machine, rcu = rcu_on(3, {"preemptible": False})
     freed = Freed()

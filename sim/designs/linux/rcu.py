@@ -18,13 +18,18 @@ their cpu, some at each entry into the kernel, as the softirq does it between tw
 to do. (Linux runs them at the end of any interrupt; here that is the next entry. So they never lengthen the
 section of a lock, and a cpu that spins has to do them afterwards.)
 
+A softirq ends after *restarts* batches and leaves the rest to ksoftirqd, a thread of that cpu: whoever spins
+there for a sleeping lock has to make way for it, and sleeps. (What ksoftirqd does then is done at the next
+entry into the kernel, as above; it makes no wait of up to a slice for the cpu.)
+
 Ticks come to all cpus at the same time, and none comes when no thread lives: a run ends with its threads.
 
 A period can be *hastened*, for a run that is too short for whole ones (`sim.workload.window`): it need not
 last any longer, and ticks come thick and fast until all cpus have been quiescent.
 
 Source: 6.13, kernel/rcu/tree.c (rcu_sched_clock_irq, rcu_do_batch, adjust_jiffies_till_sched_qs) and
-tree_plugin.h (rcu_flavor_sched_clock_irq). Left out: the tree of rcu_nodes, ksoftirqd, offloaded callbacks.
+tree_plugin.h (rcu_flavor_sched_clock_irq); kernel/softirq.c (handle_softirqs). Left out: the tree of
+rcu_nodes, offloaded callbacks.
 """
 
 from __future__ import annotations
@@ -67,6 +72,8 @@ class RcuSpec(Spec):
     """Callbacks that run before the softirq looks at what else there is to do (blimit)."""
     share: NonNegativeInt
     """If more than *batch* times 2**share wait, one of 2**share is a batch (rcu_divisor)."""
+    restarts: PositiveInt
+    """Batches that a softirq does before it leaves the rest to ksoftirqd (MAX_SOFTIRQ_RESTART)."""
     call: Cost
     """call_rcu."""
     callback: Cost
@@ -148,10 +155,14 @@ class TreeRcu:
 
     def _do_batch(self, cpu: Cpu, done: deque[Callback]) -> Steps[None]:
         """rcu_do_batch."""
-        for _ in range(min(len(done), max(self._spec.batch, len(done) >> self._spec.share))):
+        for _ in range(min(len(done), self._batch(len(done)))):
             callback = done.popleft()
             cpu.work(self._callback, RCU)
             yield from callback(cpu)
+
+    def _batch(self, ready: int) -> int:
+        """How many of so many *ready* callbacks the softirq does at a time."""
+        return max(self._spec.batch, ready >> self._spec.share)
 
     # -- grace periods --------------------------------------------------------------------------------------
 
@@ -204,9 +215,11 @@ class TreeRcu:
 
     def _end(self, age: int) -> None:
         self.periods += 1
-        for done, waiting in zip(self._done, self._waiting, strict=True):
+        for cpu, done, waiting in zip(self._machine.cpus, self._done, self._waiting, strict=True):
             done += waiting
             waiting.clear()
+            if len(done) > self._spec.restarts * self._batch(len(done)) and cpu.current in self._in_kernel:
+                self._wake_softirqd(cpu)
         full = -(-self._spec.least // self._spec.tick) * self._spec.tick
         self.stretch = max(1.0, full / age) if self._hastened else 1.0
         self._began = self._timer = None
@@ -215,6 +228,11 @@ class TreeRcu:
             self._begin()
         if self.on_period is not None:
             self.on_period()
+
+    def _wake_softirqd(self, cpu: Cpu) -> None:
+        """wakeup_softirqd, where a thread is in the kernel that may have to make way."""
+        if not cpu.in_kernel_wait:
+            cpu.set_need_resched()
 
     def _is_quiescent(self, cpu: Cpu) -> bool:
         thread = cpu.thread
