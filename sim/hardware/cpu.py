@@ -20,7 +20,7 @@ All time is charged here: by `work`, `stall` and `pay`, which also delay the thr
 Where somebody listens to the charges, the cpus are `HeardCpu`s.
 
 Where both siblings of a core are online, their cpus are `SmtCpu`s: one's own work takes longer while the
-other works.
+other works, and a little longer while it spins.
 """
 
 from __future__ import annotations
@@ -98,13 +98,16 @@ class Cpu:
         "id",
         "in_kernel_wait",
         "irq_until",
+        "need_resched",
         "node",
         "number",
         "pages",
         "pending",
+        "preempt_off",
         "probe",
         "socket",
         "spent",
+        "spins_for",
         "thread",
         "tlb",
         "waiting",
@@ -130,6 +133,12 @@ class Cpu:
         self.waiting = False
         self.in_kernel_wait = False
         """The thread sleeps in the kernel: the cpu is idle and in lazy-TLB mode."""
+        self.need_resched = False
+        """The kernel has asked for a context switch, which has not come yet (TIF_NEED_RESCHED)."""
+        self.preempt_off = False
+        """The thread spins for a sleeping lock or is about to take it: it has disabled preemption."""
+        self.spins_for: object = None
+        """The sleeping lock for which the thread spins, as long as nobody wants the cpu."""
         self.irq_until = 0
         self._irq_in_wait = 0
         self._irqs_off = 0
@@ -201,6 +210,13 @@ class Cpu:
         self.spent[activity] += self.engine._now - since - self._irq_in_wait + granted
         self._irq_in_wait = 0
 
+    @property
+    def spins(self) -> bool:
+        """Whether the thread waits in a loop: it neither sleeps nor stalls on a line that is not here yet."""
+        if not self.waiting or self.in_kernel_wait:
+            return False
+        return not getattr(self.thread.waiting_for, "stalls", False)  # type: ignore[union-attr]
+
     def park(self, what: object, activity: str) -> Steps[None]:
         """Wait until somebody pokes the cpu for *what*. The caller checks its condition before and after."""
         since = self.begin_wait(what)
@@ -235,6 +251,12 @@ class Cpu:
             self._wakes_at += length
         else:
             self.charge(length, INJECTED_DELAY)
+
+    def set_need_resched(self) -> None:
+        """Ask for a context switch; a spinner that may stop looks at once."""
+        self.need_resched = True
+        if self.spins_for is not None:
+            self.poke(self.spins_for)
 
     def go_idle(self) -> None:
         """The thread sleeps in the kernel, or has ended."""
@@ -360,18 +382,23 @@ class Cpu:
 class SmtCpu(Cpu):
     """A cpu with a sibling that is online: its own work takes *slowdown* times as long while that one works.
 
-    Each further sibling at work adds as much again. A sibling works unless it waits, sleeps or has ended. It
-    is looked at when the work begins, so a piece of work is slowed as a whole or not at all; the pieces
-    between two shared accesses are short. Transfers, memory and interrupt handlers are not slowed.
+    Each further sibling at work adds as much again. One that spins adds *spin_share* of it: its loop of loads
+    and PAUSEs takes slots of the core, too. One that sleeps, has ended, or waits for a cache line adds
+    nothing. Siblings are looked at when the work begins, so a piece of work is slowed as a whole or not at
+    all; the pieces between two shared accesses are short. Transfers, memory and interrupt handlers are not
+    slowed.
     """
 
-    __slots__ = ("_extra", "siblings")
+    __slots__ = ("_extra", "_extra_beside_spinner", "siblings")
 
     steady: ClassVar[bool] = False
 
-    def __init__(self, engine: Engine, cpu_id: int, seat: Seat, slowdown: float) -> None:
+    def __init__(
+        self, engine: Engine, cpu_id: int, seat: Seat, slowdown: float, spin_share: float = 0
+    ) -> None:
         super().__init__(engine, cpu_id, seat)
         self._extra = slowdown - 1
+        self._extra_beside_spinner = self._extra * spin_share
         self.siblings: list[Cpu] = []
 
     def work(self, cost: int, activity: str) -> None:
@@ -388,8 +415,12 @@ class SmtCpu(Cpu):
         """What siblings at work add to each piece of work, relative to it."""
         extra = 0.0
         for sibling in self.siblings:
-            if not sibling.waiting and (thread := sibling.thread) is not None and thread.is_alive:
+            if (thread := sibling.thread) is None or not thread.is_alive:
+                continue
+            if not sibling.waiting:
                 extra += self._extra
+            elif self._extra_beside_spinner and sibling.spins:
+                extra += self._extra_beside_spinner
         return extra
 
 

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from sim.engine import PARKED, Engine, Steps
 from sim.engine.costs import at_clock
@@ -170,6 +170,9 @@ class CacheLine:
         "owner",
         "sharers",
     )
+
+    stalls: ClassVar[bool] = True
+    """Who waits for it executes nothing meanwhile (`Cpu.spins`)."""
 
     def __init__(self, fabric: Fabric, name: str, home: int, *, owner: int = MEMORY, lines: int = 1) -> None:
         self.fabric = fabric

@@ -53,7 +53,7 @@ class Machine:
         heard = engine.probe.hears("charge")
         alone, beside = (HeardCpu, HeardSmtCpu) if heard else (Cpu, SmtCpu)
         self.cpus = [
-            beside(engine, index, seat, slowdown)
+            beside(engine, index, seat, slowdown, topology.smt_spin_share)
             if per_core[seat.core] > 1 and slowdown > 1
             else alone(engine, index, seat)
             for index, seat in enumerate(seats)

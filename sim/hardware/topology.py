@@ -53,6 +53,9 @@ class Topology(Spec):
     smt_slowdown: float | None = Field(default=None, ge=1)
     """How many times longer a thread's own work takes while its sibling works too; 1 is not at all. Each
     further sibling adds as much again. Needed where `threads_per_core` is more than 1."""
+    smt_spin_share: float = Field(default=0, ge=0, le=1)
+    """What a sibling that spins (a loop of load, test and PAUSE) counts for beside one that works: 0 if it
+    slows nobody down, 1 if as much as work."""
     interleaved: bool = False
     """The firmware numbers cores across sockets: neighbours in number sit on different sockets."""
     numbering: Numbering = "siblings-last"

@@ -14,6 +14,7 @@ from sim.sync.rcu import RCU, Rcu
 from sim.sync.rcu_sync import RcuSync
 from sim.sync.run_queue import SCHED, RunQueues, SwitchCosts, SwitchSpace
 from sim.sync.rwsem import RwSem, RwSemTuning
+from sim.sync.rwsem_spinning_readers import SpinningReadersRwSem
 from sim.sync.rwsem_xadd import XaddRwSem
 from sim.sync.semaphore import Channel, Semaphore
 from sim.sync.seqlock import SeqLock
@@ -52,6 +53,7 @@ __all__ = [
     "Sequence",
     "Sleeper",
     "SpinnerQueue",
+    "SpinningReadersRwSem",
     "SwitchCosts",
     "SwitchSpace",
     "TasLock",

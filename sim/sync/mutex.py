@@ -57,7 +57,7 @@ class Mutex(Lock):
         self.line = line
         self.holder: Task | None = None
         self._handoff = False
-        self._osq = SpinnerQueue(self, nodes, line)
+        self._osq = SpinnerQueue(self, nodes, line, scheduler)
         self._scheduler = scheduler
         self._waiters: deque[_Waiter] = deque()
 
@@ -132,9 +132,10 @@ class Mutex(Lock):
         yield from self.line.read(cpu, self.activity)
         if self._must_not_spin(cpu):
             return False
-        yield from self._osq.lock(cpu)
-        taken = yield from self._spin(cpu)
-        yield from self._osq.unlock(cpu)
+        taken = yield from self._osq.lock(cpu)
+        if taken:
+            taken = yield from self._spin(cpu)
+            yield from self._osq.unlock(cpu)
         if not taken:
             yield from self._scheduler.reschedule(cpu)
         return taken

@@ -18,6 +18,7 @@ from sim.sync.percpu_rwsem import PercpuRwSem
 from sim.sync.phase_fair import PhaseFairLock
 from sim.sync.pthread_mutex import PthreadMutex
 from sim.sync.rwsem import RwSem
+from sim.sync.rwsem_spinning_readers import SpinningReadersRwSem
 from sim.sync.rwsem_xadd import XaddRwSem
 from sim.sync.seqlock import SeqLock
 from sim.sync.spin import McsLock, QueuedSpinLock
@@ -76,6 +77,7 @@ EXCLUSIVE: Final[Mapping[str, type[Exclusive]]] = {
 }
 READER_WRITER: Final[Mapping[str, type[ReaderWriter]]] = {
     "rwsem": RwSem,
+    "rwsem-spinning-readers": SpinningReadersRwSem,
     "rwsem-xadd": XaddRwSem,
     "phase-fair": PhaseFairLock,
     "bravo": BravoLock,

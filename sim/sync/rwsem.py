@@ -10,13 +10,20 @@ laid out so that they are different lines.
     writer owns, not on a cpu    nobody spins: all go to sleep (owner_on_cpu)
     readers own                  OSQ head spins 10 us + 0.5 us a reader (25 us at most), then all go to sleep
     WAITERS set                  new readers queue and sleep; writers may still steal
-    HANDOFF set (4 ms)           only the first sleeper may take it
+    HANDOFF set (4 ms)           only the first sleeper may take it; the others spin on or sleep on
+
+Who asks for HANDOFF. The first sleeper, a writer, when it wakes in vain 4 ms after it came. From then on it
+does not sleep but watches the owner beside the OSQ head, while that is a writer that runs. If the first
+sleeper is a reader, who wakes it in vain asks for it.
+
+Who spins also stops when its cpu is wanted for something else (need_resched), in the OSQ as at its head, and
+sleeps. Readers do not spin: those of 5.3 to 5.10 do (`rwsem_spinning_readers`).
 
 Invariants: a writer excludes everybody; `readers` counts the holders; a waiter is in the OSQ or in the sleep
 queue, never in both; a reader in the sleep queue is granted the lock by its waker, a writer takes it itself.
 
-Simplifications: an osq spinner leaves the queue only as its head, also where others want its cpu; the
-wait_lock's own contention is the contention of its line.
+Simplifications: the wait_lock's own contention is the contention of its line; a failed attempt to read does
+not count as a reader for the moment until it is taken back.
 """
 
 from __future__ import annotations
@@ -51,14 +58,18 @@ class RwSemTuning(Spec):
 
 
 class _Waiter(Waiter):
-    """A thread in the sleep queue, that may ask for a hand-off from *deadline* on."""
+    """A thread in the sleep queue, that may ask for a hand-off from *deadline* on.
 
-    __slots__ = ("deadline", "handoff")
+    *spinning* is one that has asked for it and watches the owner.
+    """
+
+    __slots__ = ("deadline", "handoff", "spinning")
 
     def __init__(self, cpu: Cpu, reason: str, write: bool, deadline: int) -> None:
         super().__init__(cpu, reason, write)
         self.deadline = deadline
         self.handoff = False
+        self.spinning = False
 
 
 class RwSem(Lock):
@@ -92,7 +103,7 @@ class RwSem(Lock):
         self.owner_line = owner_line
         self.writer: Task | None = None
         self.readers = 0
-        self._osq = SpinnerQueue(self, nodes, owner_line)
+        self._osq = SpinnerQueue(self, nodes, owner_line, scheduler)
         self._scheduler = scheduler
         self._tuning = tuning
         self._handoff = False
@@ -116,6 +127,7 @@ class RwSem(Lock):
         # Slow path: steal from waiting writers unless others already read.
         if self.writer is None and not self._handoff and not self.readers:
             self.readers += 1
+            yield from self.owner_line.store(cpu, self.activity)
             yield from self._wake_readers(cpu)
             return
         waiter = self._join(cpu, write=False)
@@ -161,7 +173,7 @@ class RwSem(Lock):
         """`down_write`."""
         yield from self.count.write(cpu, self.activity)  # cmpxchg 0 -> writer
         if self._is_free() and not self._waiters:
-            self.writer = cpu.current
+            self._set_writer(cpu)
             yield from self.owner_line.store(cpu, self.activity)
             return
         if self._may_spin(cpu):
@@ -205,9 +217,10 @@ class RwSem(Lock):
 
     def _spin(self, cpu: Cpu) -> Steps[bool]:
         """`rwsem_optimistic_spin`: queue in the OSQ, as its head spin for the lock. Returns whether taken."""
-        yield from self._osq.lock(cpu)
-        taken = yield from self._spin_as_head(cpu)
-        yield from self._osq.unlock(cpu)
+        taken = yield from self._osq.lock(cpu)
+        if taken:
+            taken = yield from self._spin_as_head(cpu)
+            yield from self._osq.unlock(cpu)
         return taken
 
     def _spin_as_head(self, cpu: Cpu) -> Steps[bool]:
@@ -217,8 +230,7 @@ class RwSem(Lock):
             if self._is_free():
                 yield from self.count.write(cpu, self.activity)
                 if self._is_free():
-                    self.writer = cpu.current
-                    self._nonspinnable = False
+                    self._set_writer(cpu)
                     yield from self.owner_line.store(cpu, self.activity)
                     return True
                 continue
@@ -241,12 +253,12 @@ class RwSem(Lock):
                     readers = min(self.readers, tuning.spin_readers_max)
                     deadline = now + tuning.spin_on_readers + readers * tuning.spin_per_reader
                 if now >= deadline:
-                    self._nonspinnable = True
+                    self._set_nonspinnable()
                     return False
                 self._alarm(cpu, deadline - now)
                 yield from self._scheduler.spin(cpu, self, self.activity)
-            elif self._handoff:
-                return False
+            elif self._handoff:  # free, but for the first sleeper: OWNER_NULL, which the loop goes on with
+                yield from self._scheduler.spin(cpu, self, self.activity)
 
     def _alarm(self, cpu: Cpu, delay: int) -> None:
         """Poke the spinner when its patience with readers ends (a spinner that went on just looks again)."""
@@ -258,8 +270,22 @@ class RwSem(Lock):
         cpu.engine.call_in(delay, ring)
 
     def _tell_spinner(self, cpu: Cpu) -> None:
+        """The owner word has been written: whoever watches it looks again."""
         if self._osq.head is not None:
             self._osq.head.poke(self, cpu.pending)
+        if self._waiters and self._waiters[0].spinning:
+            self._waiters[0].cpu.poke(self, cpu.pending)
+
+    # -- the owner word -------------------------------------------------------------------------------------
+
+    def _set_writer(self, cpu: Cpu) -> None:
+        """The thread on *cpu* has got the lock; its store of the owner clears the flags beside it."""
+        self.writer = cpu.current
+        self._nonspinnable = False
+
+    def _set_nonspinnable(self) -> None:
+        """rwsem_set_nonspinnable."""
+        self._nonspinnable = True
 
     # -- sleeping -------------------------------------------------------------------------------------------
 
@@ -280,21 +306,33 @@ class RwSem(Lock):
                 yield from self.count.write(cpu, self.activity)
                 if self._may_take(waiter):
                     break
-            elif waiter.handoff and self.writer is not None:
-                # The first waiter has claimed the next grant: it looks at the owner before it sleeps.
-                yield from self.owner_line.read(cpu, self.activity)
             if self._waiters[0] is waiter and not waiter.handoff and cpu.now > waiter.deadline:
                 waiter.handoff = self._handoff = True
                 yield from self.count.write(cpu, self.activity)
-                continue
-            yield from self._scheduler.sleep(cpu, waiter, self.activity)
+            released = waiter.handoff and (yield from self._watch_owner(cpu, waiter))
+            if not released:
+                yield from self._scheduler.sleep(cpu, waiter, self.activity)
             yield from self.owner_line.write(cpu, self.activity)  # wait_lock again
         self._waiters.remove(waiter)
         if waiter.handoff:
             self._handoff = False
-        self.writer = cpu.current
-        self._nonspinnable = False
+        self._set_writer(cpu)
         yield from self.owner_line.store(cpu, self.activity)
+        self._tell_spinner(cpu)
+
+    def _watch_owner(self, cpu: Cpu, waiter: _Waiter) -> Steps[bool]:
+        """rwsem_spin_on_owner of the first sleeper, who has claimed the lock. Value: whether it is free."""
+        waiter.spinning = True
+        while True:
+            yield from self.owner_line.read(cpu, self.activity)
+            if cpu.pending:
+                yield cpu.take_pending()
+            owner = self.writer
+            if owner is None or not owner.on_cpu or self._scheduler.need_resched(cpu):
+                break
+            yield from self._scheduler.spin(cpu, self, self.activity, owner)
+        waiter.spinning = False
+        return owner is None and not self.readers
 
     def _may_take(self, waiter: _Waiter) -> bool:
         return self.writer is None and not self.readers and (not self._handoff or waiter.handoff)
@@ -306,9 +344,14 @@ class RwSem(Lock):
             return
         first = self._waiters[0]
         if first.write:
-            self._scheduler.wake(cpu, first)
+            if not first.spinning:
+                self._scheduler.wake(cpu, first)
         elif self.writer is None:
             yield from self._grant_readers(cpu)
+        else:  # a writer has been faster
+            if cpu.now > first.deadline:
+                first.handoff = self._handoff = True
+            yield from self.count.write(cpu, self.activity, again=1)  # add a reader and take it back
 
     def _wake_readers(self, cpu: Cpu) -> Steps[None]:
         """Wake queued readers because the lock is now read-held; writers stay asleep."""
@@ -322,7 +365,10 @@ class RwSem(Lock):
         for waiter in batch:
             self._waiters.remove(waiter)
             waiter.granted = True
+            if waiter.handoff:
+                self._handoff = False
         self.readers += len(batch)
         yield from self.count.write(cpu, self.activity)
+        self._tell_spinner(cpu)
         for waiter in batch:
             self._scheduler.wake(cpu, waiter)

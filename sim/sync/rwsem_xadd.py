@@ -73,7 +73,7 @@ class XaddRwSem(Lock):
         self.line = line
         self._count = 0
         self._owner: Task | Literal["readers"] | None = None
-        self._osq = SpinnerQueue(self, nodes, line)
+        self._osq = SpinnerQueue(self, nodes, line, scheduler)
         self._wait_lock = QueuedSpinLock(nodes, line, activity, f"{name}: wait_lock")
         self._waiters: deque[Waiter] = deque()
         self._scheduler = scheduler
@@ -173,7 +173,8 @@ class XaddRwSem(Lock):
         yield from self._look(cpu)
         if not self._may_spin(cpu):
             return False
-        yield from self._osq.lock(cpu)
+        if not (yield from self._osq.lock(cpu)):
+            return False
         taken = yield from self._spin_as_head(cpu)
         yield from self._osq.unlock(cpu)
         return taken

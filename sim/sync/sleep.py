@@ -5,8 +5,10 @@ A cpu with one thread idles meanwhile, in lazy-TLB mode; one with several runs t
 
 from __future__ import annotations
 
+from functools import partial
+
 from sim.engine import Steps
-from sim.hardware import Cpu, Machine, Task
+from sim.hardware import CacheLine, Cpu, Machine, Task
 from sim.sync.run_queue import SCHED, QueuedTask, SwitchCosts
 from sim.sync.sleeper import Sleeper
 
@@ -17,12 +19,23 @@ class Scheduler:
     A sleeper pays a context switch to the idle task before its cpu counts as idle; a wake-up that comes
     earlier finds it still running. An idle cpu starts the woken thread after the wake-up latency, which is
     longer for one that has halted meanwhile.
+
+    Where *wakers_wait*, as until 5.7, a waker that comes during the switch waits for the end of it (p->on_cpu
+    in try_to_wake_up), and then wakes the thread from idle. Since then it leaves the thread to the cpu that
+    switches. (Where threads share a cpu no waker waits here.)
+
+    A cpu that goes idle borrows the address space of the thread that leaves (lazy-TLB mode) and gives it back
+    when one comes: with *mm_count*, the line of its reference count, each sleep writes that twice.
     """
 
-    __slots__ = ("_costs",)
+    __slots__ = ("_costs", "_mm_count", "_wakers_wait")
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(
+        self, machine: Machine, *, wakers_wait: bool = False, mm_count: CacheLine | None = None
+    ) -> None:
         self._costs = SwitchCosts(machine)
+        self._wakers_wait = wakers_wait
+        self._mm_count = mm_count
 
     def sleep(self, cpu: Cpu, sleeper: Sleeper, activity: str) -> Steps[None]:
         """Block until *sleeper* is woken. *activity* gets the sleep, `sched` the switches."""
@@ -30,6 +43,7 @@ class Scheduler:
             sleeper.woken = False
             return
         cpu.probe.sleep(cpu, sleeper.reason)
+        cpu.need_resched = False
         task = sleeper.task
         if isinstance(task, QueuedTask):
             yield from task.queue.block(task, sleeper, activity)
@@ -37,22 +51,43 @@ class Scheduler:
             return
         cpu.probe.context_switch(cpu)
         cpu.work(self._costs.switch, SCHED)
+        sleeper.off_at = cpu.now
         yield cpu.take_pending()
-        if not sleeper.woken:
+        mm_count = self._mm_count
+        if mm_count is not None:  # mmgrab_lazy_tlb
+            yield from mm_count.write(cpu, SCHED)
+            if cpu.pending:
+                yield cpu.take_pending()
+        called_at, sleeper.called_at = sleeper.called_at, None
+        if not sleeper.woken or called_at is not None:
             cpu.go_idle()
             task.leaves_cpu()
             sleeper.since = cpu.engine._now
+            if called_at is not None:
+                delay = max(0, called_at - sleeper.since) + self._costs.wake_latency(0)
+                cpu.engine.call_in(delay, partial(cpu.poke, sleeper))
             yield from cpu.park(sleeper, activity)
             cpu.leave_idle()
             cpu.tlb_catch_up()
+        if mm_count is not None:  # finish_task_switch: mmdrop_lazy_tlb_sched
+            yield from mm_count.write(cpu, SCHED)
         cpu.probe.context_switch(cpu)
         sleeper.woken = False
 
     def wake(self, waker: Cpu, sleeper: Sleeper) -> None:
         """Make *sleeper* run; the waker pays for it, unless the sleeper has been woken and has yet to run."""
-        if not sleeper.woken:
+        if sleeper.woken:
+            return
+        off_in = sleeper.off_at - waker.now
+        if not self._wakers_wait or off_in <= 0:
             waker.work(self._costs.send, SCHED)
             self._start(sleeper, waker.pending, waker)
+            return
+        waker.stall(off_in, SCHED)
+        waker.work(self._costs.send, SCHED)
+        sleeper.woken = True
+        sleeper.called_at = waker.now
+        waker.probe.wake(waker, sleeper.cpu, waker.pending)
 
     def wake_from_interrupt(self, sleeper: Sleeper) -> int:
         """`wake` by an interrupt's handler; returns what the handler has to pay (ps)."""
@@ -86,12 +121,16 @@ class Scheduler:
     # -- optimistic spinning --------------------------------------------------------------------------------
 
     def need_resched(self, cpu: Cpu) -> bool:
-        """Whether the thread on *cpu* has used up its slice and others wait, so that it must not spin on."""
+        """Whether the kernel asks for a switch, or the thread has used up its slice and others wait: it must
+        not spin on."""
+        if cpu.need_resched:
+            return True
         task = cpu.current
         return isinstance(task, QueuedTask) and task.queue.need_resched()
 
     def reschedule(self, cpu: Cpu) -> Steps[None]:
         """schedule_preempt_disabled of a spinner that has stopped because of `need_resched`."""
+        cpu.need_resched = False
         task = cpu.current
         if isinstance(task, QueuedTask) and task.queue.need_resched():
             yield from task.queue.give_away(task)
@@ -103,7 +142,9 @@ class Scheduler:
         task = cpu.current
         if isinstance(task, QueuedTask):
             task.queue.spins_for(lock)
+        cpu.spins_for = lock
         yield from cpu.park(lock, activity)
+        cpu.spins_for = None
         if isinstance(task, QueuedTask):
             task.queue.spins_for(None)
         if owner is not None:

@@ -6,9 +6,13 @@ from sim.hardware import Cpu
 
 
 class Sleeper:
-    """The thread that runs on *cpu* now, in a sleep queue, and the reason, for the deadlock report."""
+    """The thread that runs on *cpu* now, in a sleep queue, and the reason, for the deadlock report.
 
-    __slots__ = ("cpu", "reason", "since", "task", "woken")
+    *off_at* is when it has been switched out. *called_at* is when a waker that has waited for that has sent
+    its wake-up, None if there is no such waker (ps).
+    """
+
+    __slots__ = ("called_at", "cpu", "off_at", "reason", "since", "task", "woken")
 
     def __init__(self, cpu: Cpu, reason: str) -> None:
         self.cpu = cpu
@@ -16,6 +20,8 @@ class Sleeper:
         self.reason = reason
         self.woken = False
         self.since = 0
+        self.off_at = 0
+        self.called_at: int | None = None
 
     def describe_wait(self) -> str:
         return f"{self.reason} (asleep)"

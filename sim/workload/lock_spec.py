@@ -43,9 +43,9 @@ class CnaLock(Spec):
 
 
 class RwSemLock(Spec):
-    """Linux's reader-writer semaphore (since 5.2) with its constants."""
+    """Linux's reader-writer semaphore with its constants: since 5.11, or as of 5.3 to 5.10."""
 
-    kind: Literal["rwsem"]
+    kind: Literal["rwsem", "rwsem-spinning-readers"]
     """Which lock it is."""
     home: NonNegativeInt = 0
     """Socket in whose memory it lies."""
@@ -62,6 +62,9 @@ class XaddRwSemLock(Spec):
     """Socket in whose memory it lies."""
     owner_spinning: bool = True
     """Writers spin while the owner runs (since 3.16)."""
+    wakers_wait: bool = False
+    """Who wakes a thread that is just being switched out waits for the end of the whole switch. Kernels up to
+    5.7 wait from the moment on at which it has left its run queue, which is somewhere inside."""
 
 
 class BravoLock(Spec):

@@ -25,6 +25,7 @@ from sim.sync import (
     RwSem,
     Scheduler,
     SeqLock,
+    SpinningReadersRwSem,
     TasLock,
     TicketLock,
     VisibleReaders,
@@ -61,6 +62,7 @@ class Workshop:
         self.machine = machine
         self.nodes = QueueNodes(machine, "queue")
         self.scheduler = Scheduler(machine)
+        self.scheduler_whose_wakers_wait = Scheduler(machine, wakers_wait=True)
         self._rcu: dict[int, Rcu] = {}
         self._readers: dict[tuple[int, int, int], VisibleReaders] = {}
         self.locks = 0
@@ -118,13 +120,15 @@ def _ttas(shop: Workshop, site: Site, spec: lock_spec.TtasLock) -> NamedLock:
 def _rwsem(shop: Workshop, site: Site, spec: lock_spec.RwSemLock) -> NamedLock:
     # 40 bytes: unlike mm_struct's, a semaphore on its own has its count and its owner in one line.
     line = site.line
-    return _shared(RwSem(site.name, line, line, shop.nodes, shop.scheduler, site.activity, spec.tuning))
+    make = RwSem if spec.kind == "rwsem" else SpinningReadersRwSem
+    return _shared(make(site.name, line, line, shop.nodes, shop.scheduler, site.activity, spec.tuning))
 
 
 def _xadd_rwsem(shop: Workshop, site: Site, spec: lock_spec.XaddRwSemLock) -> NamedLock:
     spinning = spec.owner_spinning
+    scheduler = shop.scheduler_whose_wakers_wait if spec.wakers_wait else shop.scheduler
     return _shared(
-        XaddRwSem(site.name, site.line, shop.nodes, shop.scheduler, site.activity, owner_spinning=spinning)
+        XaddRwSem(site.name, site.line, shop.nodes, scheduler, site.activity, owner_spinning=spinning)
     )
 
 
@@ -163,6 +167,7 @@ _MAKERS: Mapping[str, Callable[[Workshop, Site, Any], NamedLock]] = {
         PthreadMutex(shop.machine, shop.nodes, site.line, shop.scheduler, site.activity)
     ),
     "rwsem": _rwsem,
+    "rwsem-spinning-readers": _rwsem,
     "rwsem-xadd": _xadd_rwsem,
     "phase-fair": lambda shop, site, spec: _shared(PhaseFairLock(shop.nodes, site.line, site.activity)),
     "bravo": _bravo,

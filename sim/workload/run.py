@@ -322,6 +322,8 @@ class _Run:
             yield from self._flag.read(cpu, START)
         elif window is not None:
             cpu.stall(int(skew() * window.skew), START)
+            if window.start == "asleep":
+                cpu.set_need_resched()
         if not self._serving[worker.number] or self._served[self._home[worker.number]]:
             with suppress(ThreadEnds):
                 yield from requests(worker)

@@ -122,6 +122,9 @@ class Window(Spec):
     staggered: bool = False
     """Each thread begins its first round at a random one of its requests, as in a run that has gone on for
     long: threads do not refill all at once."""
+    start: Literal["awake", "asleep"] = "awake"
+    """`asleep`: as the threads begin, the kernel asks every cpu for a context switch. Whoever finds the first
+    sleeping lock that it wants taken does not spin for it, but sleeps."""
 
     @model_validator(mode="after")
     def _something_is_measured(self) -> Self:

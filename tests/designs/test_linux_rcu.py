@@ -14,6 +14,7 @@ from sim.designs.linux.rcu import RcuSpec, TreeRcu
 from sim.engine import PARKED, Steps
 from sim.hardware import Cpu
 from sim.mm import Mmap, Munmap
+from sim.sync import Scheduler
 
 US = 1000 * NS
 TICK, LEAST, URGENT = 10 * US, 20 * US, 100 * US
@@ -108,20 +109,34 @@ def spinning(cpu: Cpu) -> Steps[None]:
     cpu.end_wait(since, "spin")
 
 
-@pytest.mark.parametrize(("let_go", "ends"), [(45 * US, 50 * US), (170 * US, URGENT)])
-def test_does_a_spinner_hold_it_up_until_it_is_urgent(let_go: int, ends: int) -> None:
+@pytest.mark.parametrize(
+    ("sleeps", "let_go", "ends"),
+    [
+        (False, 45 * US, 50 * US),
+        (False, 170 * US, 180 * US),  # a spin lock: it cannot be told to stop
+        (True, 170 * US, URGENT + TICK),  # asked at a tick, and asleep at the next
+    ],
+)
+def test_does_a_spinner_hold_it_up_until_it_is_urgent(sleeps: bool, let_go: int, ends: int) -> None:
     machine, rcu = rcu_on(2)
+    scheduler = Scheduler(machine)
     freed = Freed()
 
     def caller(cpu: Cpu) -> Steps[None]:
         rcu.call(cpu, freed)
         yield from user_loop(rcu, cpu, let_go)
-        machine.cpus[1].wake()
+        if not sleeps:
+            machine.cpus[1].wake()
         yield from user_loop(rcu, cpu, 200 * US)
+
+    def spinning_or_asleep(cpu: Cpu) -> Steps[None]:
+        yield from scheduler.spin(cpu, "a lock", "spin")
+        assert cpu.now == URGENT
+        yield from scheduler.nap(cpu, 5 * US, "sleep")
 
     def spinner(cpu: Cpu) -> Steps[None]:
         yield from busy(cpu, US)
-        yield from rcu.in_kernel(cpu, spinning(cpu))
+        yield from rcu.in_kernel(cpu, spinning_or_asleep(cpu) if sleeps else spinning(cpu))
         yield from busy(cpu, 150 * US)
 
     run(machine, {0: caller, 1: spinner})
@@ -156,6 +171,33 @@ def test_does_a_hastened_period_end_when_nobody_holds_it_up(spins_until: int | N
     assert [time - ends <= TICK // 100 for time in told] == [True]
     assert rcu.stretch == pytest.approx(max(1, LEAST / told[0]))
     assert not rcu.under_way
+
+
+@pytest.mark.parametrize(("callbacks", "stops"), [(100, False), (101, True)])
+def test_does_a_spinner_make_way_for_ksoftirqd(callbacks: int, stops: bool) -> None:
+    """Ten batches of ten are done in the softirq; with more, ksoftirqd wants the cpu when the period ends."""
+    machine, rcu = rcu_on(2)
+    scheduler = Scheduler(machine)
+    stopped = []
+
+    def spinner(cpu: Cpu) -> Steps[None]:
+        yield from rcu.in_kernel(cpu, nothing())
+        for _ in range(callbacks):
+            rcu.call(cpu, Freed())
+        yield from busy(cpu, US)
+        yield from rcu.in_kernel(cpu, until_told(cpu))
+
+    def until_told(cpu: Cpu) -> Steps[None]:
+        yield from busy(cpu, 34 * US)  # a tick of the second period, with all but the first, finds it so
+        yield from scheduler.spin(cpu, "a lock", "spin")
+        stopped.append((cpu.need_resched, cpu.now))
+
+    def other(cpu: Cpu) -> Steps[None]:
+        yield from user_loop(rcu, cpu, 60 * US)
+        machine.cpus[0].poke("a lock")
+
+    run(machine, {0: spinner, 1: other})
+    assert stopped == ([(True, 2 * LEAST)] if stops else [(False, 60 * US)])
 
 
 def test_do_idle_cpus_and_switches_count() -> None:

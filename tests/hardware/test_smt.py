@@ -12,6 +12,8 @@ from machines import NS, Body, run, small_machine
 from sim.engine import Steps
 from sim.hardware import Cpu, Machine, SmtCpu
 from sim.mm import Mmap, Munmap
+from sim.sync import Scheduler
+from sim.sync.sleeper import Sleeper
 
 SLOWDOWN = 1.6
 SMT: dict[str, Any] = {"topology": {"threads_per_core": 2, "smt_slowdown": SLOWDOWN}}
@@ -72,6 +74,42 @@ def test_does_a_sibling_that_waits_cost_nothing() -> None:
 
     run(machine, {0: working_then_waking, SIBLING: waiting})
     assert machine.cpus[0].spent["user"] == 1000 * NS + 1
+
+
+@pytest.mark.parametrize(("share", "slower"), [(0, 1.0), (0.5, 1.3), (1, SLOWDOWN)])
+def test_does_a_sibling_that_spins_take_its_share(share: float, slower: float) -> None:
+    """A waiter in a loop of PAUSEs slows work; one that sleeps, or whose load has not come, does not."""
+    topology = {**SMT["topology"], "smt_spin_share": share}
+    machine = small_machine({"topology": topology})
+    scheduler, line = Scheduler(machine), machine.line("line")
+
+    def spinning(cpu: Cpu) -> Steps[None]:
+        yield from cpu.park("a lock", "spin")
+
+    def sleeping(cpu: Cpu) -> Steps[None]:
+        yield from scheduler.sleep(cpu, Sleeper(cpu, "a reason"), "sleep")
+
+    def loading(cpu: Cpu) -> Steps[None]:
+        yield 1000 * NS  # behind somebody who has the line for long
+        yield from line.write(cpu)
+
+    def slowed_by(body: Body) -> float:
+        def worker(cpu: Cpu) -> Steps[None]:
+            yield 5000 * NS  # the sibling waits by now
+            before = cpu.spent["user"]
+            cpu.work(100 * NS, "user")
+            times.append((cpu.spent["user"] - before) / (100 * NS))
+
+        times: list[float] = []
+        machine.engine.process(worker(machine.cpus[0]), "worker")
+        machine.cpus[SIBLING].thread = machine.engine.process(body(machine.cpus[SIBLING]), "sibling")
+        machine.engine.run(until=machine.engine.now + 9000 * NS)
+        return times[0]
+
+    assert slowed_by(spinning) == pytest.approx(slower)
+    assert slowed_by(sleeping) == 1.0
+    line.busy_until = machine.engine.now + 20_000 * NS
+    assert slowed_by(loading) == 1.0
 
 
 @pytest.mark.parametrize(("work", "wait"), [(100, 20), (100, 100), (100, 500)])

@@ -272,8 +272,10 @@ def test_is_a_split_that_mixes_up_the_frames_caught(monkeypatch: pytest.MonkeyPa
 
 
 def test_is_a_huge_page_that_is_zapped_and_not_flushed_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever is seen first: a translation of what is gone, or a right that is."""
     monkeypatch.setattr(Gather, "changed_huge", lambda gather, page: None)
-    assert "translates" in caught(huge=True)
+    found = caught(huge=True)
+    assert "translates" in found or "may still write" in found
 
 
 def test_is_a_write_to_a_huge_page_that_fork_has_shared_caught(monkeypatch: pytest.MonkeyPatch) -> None:

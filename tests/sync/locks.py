@@ -32,6 +32,7 @@ from sim.sync import (
     RwSem,
     RwSemTuning,
     Scheduler,
+    SpinningReadersRwSem,
     TasLock,
     TicketLock,
     VisibleReaders,
@@ -133,6 +134,13 @@ def rwsem(machine: Machine, handoff_after: int = 4_000_000 * NS) -> ReaderWriter
     return RwSem("semaphore", *lines, nodes, Scheduler(machine), LOCK, tuning)
 
 
+def spinning_readers(machine: Machine) -> ReaderWriter:
+    lines = machine.line("count"), machine.line("owner")
+    tuning = RwSemTuning.model_validate({**RWSEM, "handoff_after": "5 us"})
+    nodes = QueueNodes(machine, "osq")
+    return SpinningReadersRwSem("semaphore", *lines, nodes, Scheduler(machine), LOCK, tuning)
+
+
 def xadd_rwsem(machine: Machine, *, owner_spinning: bool = True) -> ReaderWriter:
     nodes = QueueNodes(machine, "osq")
     line = machine.line("semaphore")
@@ -170,6 +178,7 @@ SHARED: list[Callable[[Machine], ReaderWriter]] = [
     eager_bravo,
     rwsem,
     impatient_rwsem,
+    spinning_readers,
     xadd_rwsem,
     sleeping_rwsem,
     percpu_rwsem,

@@ -10,7 +10,7 @@ from machines import NS, RWSEM, SIBLINGS, Body, run, small_machine
 
 from sim.engine import Steps
 from sim.hardware import Cpu, Machine
-from sim.sync import SCHED, QueueNodes, RwSem, RwSemTuning, Scheduler
+from sim.sync import SCHED, QueueNodes, RwSem, RwSemTuning, Scheduler, Sleeper, SpinningReadersRwSem
 
 US = 1000 * NS
 
@@ -18,10 +18,10 @@ US = 1000 * NS
 class Bench:
     """A semaphore, its scheduler, and the order in which threads got the lock."""
 
-    def __init__(self, handoff_after: int = 4000 * US) -> None:
+    def __init__(self, handoff_after: int = 4000 * US, kind: type[RwSem] = RwSem) -> None:
         self.machine = small_machine()
         self.scheduler = Scheduler(self.machine)
-        self.lock = RwSem(
+        self.lock = kind(
             "semaphore",
             self.machine.line("count"),
             self.machine.line("owner"),
@@ -147,10 +147,109 @@ def test_does_a_sleeper_woken_before_it_sleeps_not_sleep() -> None:
         assert len(bench.entered) == 2
 
 
+def test_does_the_first_sleeper_watch_the_owner_once_the_lock_is_reserved_for_it() -> None:
+    """It slept while a reader held the lock. From the hand-off on it needs no wake-up any more."""
+    bench = Bench(handoff_after=60 * US)
+    thieves = {cpu: bench.writer(40 * US, 10 * US, turns=20) for cpu in (2, 3)}
+    bench.run({0: bench.reader(0, 39 * US), 1: bench.writer(1 * US, 0), **thieves})
+    turn = next(place for place, (cpu, _) in enumerate(bench.entered) if cpu == 1)
+    before, mine = bench.entered[turn - 1][1], bench.entered[turn][1]
+    assert mine - before < 11 * US  # 10 us inside and some lines, not the 3 us of a wake-up
+
+
+def test_does_the_head_spin_on_while_a_free_lock_is_reserved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The owner slot is empty for a moment when the sleeper takes over: the spinners stay awake."""
+    slept, sleep = set(), Scheduler.sleep
+
+    def noting(scheduler: Scheduler, cpu: Cpu, sleeper: Sleeper, activity: str) -> Steps[None]:
+        slept.add(cpu.id)
+        return sleep(scheduler, cpu, sleeper, activity)
+
+    monkeypatch.setattr(Scheduler, "sleep", noting)
+    bench = Bench(handoff_after=60 * US)
+    thieves = {cpu: bench.writer(40 * US, 3 * US, turns=60) for cpu in range(2, 6)}
+    bench.run({0: bench.reader(0, 39 * US), 1: bench.writer(1 * US, 0), **thieves})
+    assert slept == {1}
+
+
+def test_does_a_reader_that_sleeps_get_its_turn_among_writers_that_steal() -> None:
+    """Whoever wakes it in vain after `handoff_after` reserves the lock for it."""
+
+    def waited(handoff_after: int) -> int:
+        bench = Bench(handoff_after)
+        thieves = {cpu: bench.writer(0, 3 * US, turns=60) for cpu in range(2, 6)}
+        bench.run({**thieves, 1: bench.reader(5 * US, 0)})
+        return dict(bench.entered)[1]
+
+    assert waited(60 * US) < 80 * US
+
+
+def test_does_a_spinner_whose_cpu_is_wanted_sleep_and_come_back() -> None:
+    """In the middle of the OSQ as at its head; the others do not notice."""
+    bench = Bench()
+    for cpu in (1, 3):
+        bench.machine.engine.call_in(20 * US, bench.machine.cpus[cpu].set_need_resched)
+    order = bench.run({cpu: bench.writer(cpu * US, 30 * US) for cpu in range(5)})
+    assert bench.machine.tally.sleeps >= 2
+    assert sorted(order) == [0, 1, 2, 3, 4]
+    assert [cpu for cpu in order if cpu not in (1, 3)] == [0, 2, 4]
+    assert not any(cpu.need_resched for cpu in bench.machine.cpus)
+
+
+def test_does_a_sleep_write_the_count_of_the_mm_twice() -> None:
+    """Two threads of different sockets that sleep in turn: each write is a transfer from the other one."""
+    machine = small_machine()
+    line = machine.line("mm_count", owner=8)
+    scheduler = Scheduler(machine, mm_count=line)
+
+    def body(cpu: Cpu) -> Steps[None]:
+        before = cpu.now
+        yield from scheduler.nap(cpu, 30 * US, "asleep")
+        spent[cpu.id] = cpu.now - before, cpu.spent[SCHED]
+
+    spent: dict[int, tuple[int, int]] = {}
+    run(machine, {0: body})
+    switch, fetch, again = 1 * US, 200 * NS, 2 * NS
+    assert spent[0][1] == switch + fetch + again
+    assert line.owner == 0
+
+
+def test_do_readers_that_spin_come_in_without_sleeping() -> None:
+    """Since 5.11 they sleep; before, each is the head of the OSQ for a moment."""
+    for kind, sleeps in ((SpinningReadersRwSem, 0), (RwSem, 7)):
+        bench = Bench(kind=kind)
+        bodies = {0: bench.writer(0, 50 * US), **{cpu: bench.reader(cpu * US, 5 * US) for cpu in range(1, 8)}}
+        bench.run(bodies)
+        assert bench.machine.tally.sleeps == sleeps
+        assert len(bench.entered) == 8
+
+
+def test_do_readers_stop_spinning_after_a_writer_had_to_sleep_for_them() -> None:
+    """A writer loses its patience with a reader; when it has the lock, readers that come sleep."""
+    bench = Bench(kind=SpinningReadersRwSem)
+    bench.run({0: bench.reader(0, 40 * US), 1: bench.writer(US, 50 * US), 2: bench.reader(60 * US, 0)})
+    assert [cpu for cpu, _ in bench.entered] == [0, 1, 2]
+    assert bench.machine.tally.sleeps == 2
+    bench = Bench(kind=SpinningReadersRwSem)  # a patient one: the reader spins
+    bench.run({0: bench.reader(0, 8 * US), 1: bench.writer(US, 50 * US), 2: bench.reader(40 * US, 0)})
+    assert bench.machine.tally.sleeps == 0
+
+
+def test_does_a_spinning_reader_let_sleeping_readers_in() -> None:
+    """Cpu 2 has to sleep, as its cpu is wanted; cpu 3 spins, and takes it along."""
+    bench = Bench(kind=SpinningReadersRwSem)
+    bench.machine.engine.call_in(10 * US, bench.machine.cpus[2].set_need_resched)
+    bench.run({0: bench.writer(0, 50 * US), 2: bench.reader(US, 0), 3: bench.reader(2 * US, 100 * US)})
+    entered = dict(bench.entered)
+    assert bench.machine.tally.sleeps == 1
+    assert entered[2] < 60 * US
+
+
 SIDE_BY_SIDE = [*range(8), *range(16, 24)]
 """Eight cores' two threads each, on machines with the changes `SIBLINGS`."""
 
 
+@pytest.mark.parametrize("kind", [RwSem, SpinningReadersRwSem])
 @pytest.mark.parametrize("one_line", [False, True])
 @pytest.mark.parametrize(
     ("change", "cpus"),
@@ -158,22 +257,24 @@ SIDE_BY_SIDE = [*range(8), *range(16, 24)]
     ids=["plain", "probe", "siblings"],
 )
 def test_is_nobody_forgotten_among_writers_that_downgrade(
-    one_line: bool, change: dict[str, Any] | None, cpus: Sequence[int]
+    kind: type[RwSem], one_line: bool, change: dict[str, Any] | None, cpus: Sequence[int]
 ) -> None:
     """As threads map and unmap, beside faults: a release that wakes nobody shows as a deadlock.
 
     Holds are as long as a spinner's patience, so that some sleep and some spin.
     """
-    for seed in range(40):
-        jostle(small_machine(change, ties="shuffle", seed=seed), one_line, cpus)
+    for seed in range(20):
+        jostle(small_machine(change, ties="shuffle", seed=seed), kind, one_line, cpus)
 
 
-def jostle(machine: Machine, one_line: bool, cpus: Sequence[int]) -> None:
+def jostle(machine: Machine, kind: type[RwSem], one_line: bool, cpus: Sequence[int]) -> None:
     draw = machine.engine.stream("what")
     count = machine.line("count")
     owner = count if one_line else machine.line("owner")
     tuning = RwSemTuning.model_validate({**RWSEM, "spin_on_readers": "3 us", "handoff_after": "40 us"})
-    lock = RwSem("semaphore", count, owner, QueueNodes(machine, "osq"), Scheduler(machine), "lock", tuning)
+    lock = kind("semaphore", count, owner, QueueNodes(machine, "osq"), Scheduler(machine), "lock", tuning)
+    for _ in range(20):
+        machine.engine.call_in(draw.randrange(300 * US), draw.choice(machine.cpus).set_need_resched)
 
     def holds(cpu: Cpu) -> Steps[None]:
         cpu.work(draw.choice([0, 1, 4]) * US, "inside")
@@ -181,17 +282,17 @@ def jostle(machine: Machine, one_line: bool, cpus: Sequence[int]) -> None:
 
     def body(cpu: Cpu) -> Steps[None]:
         for _ in range(6):
-            kind = draw.choice(["map", "unmap", "unmap", "fault", "first fault"])
+            what = draw.choice(["map", "unmap", "unmap", "fault", "first fault"])
             yield from count.read(cpu)  # other fields lie on its line
-            if kind in ("map", "unmap"):
+            if what in ("map", "unmap"):
                 yield from lock.write_lock(cpu)
                 yield from holds(cpu)
                 yield from count.store(cpu)
-                if kind == "map":
+                if what == "map":
                     yield from lock.write_unlock(cpu)
                     continue
                 yield from lock.write_downgrade(cpu)
-            elif kind == "fault":
+            elif what == "fault":
                 yield from lock.read_lock(cpu)
             elif not (yield from lock.read_trylock(cpu)):
                 continue

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from machines import NS, Body, run, small_machine, with_order
 
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.sync import QueueNodes, Scheduler, XaddRwSem
+from sim.sync import QueueNodes, Scheduler, Sleeper, XaddRwSem
 
 US = 1000 * NS
 
@@ -177,3 +178,33 @@ def test_does_a_trylock_fail_beside_a_writer_and_beside_sleepers_only() -> None:
         }
     )
     assert results == {1: True, 3: False, 4: False, 5: True}
+
+
+@pytest.mark.parametrize(("wakers_wait", "wakers_time"), [(False, 0), (True, 600 * NS)])
+def test_does_a_waker_wait_for_a_sleeper_that_is_being_switched_out(
+    wakers_wait: bool, wakers_time: int
+) -> None:
+    """The switch takes 1 us, the wake-up comes 0.4 us after its begin: to a thread that goes on at the end,
+    or, as the waker waits for that, to a cpu that idles, which is 2 us from running."""
+    machine = small_machine()
+    scheduler = Scheduler(machine, wakers_wait=wakers_wait)
+    sleepers: list[Sleeper] = []
+    back = []
+
+    def sleeping(cpu: Cpu) -> Steps[None]:
+        sleepers.append(Sleeper(cpu, "a reason"))
+        yield from scheduler.sleep(cpu, sleepers[0], "sleep")
+        back.append(cpu.now)
+
+    def waking(cpu: Cpu) -> Steps[None]:
+        yield 400 * NS
+        cpu.charge(400 * NS, "user")
+        scheduler.wake(cpu, sleepers[0])
+        assert cpu.pending == wakers_time + machine.spec.kernel.wake_send.at(machine.spec.clock)
+        yield cpu.take_pending()
+        sent.append(cpu.now)
+
+    sent: list[int] = []
+    run(machine, {0: sleeping, 1: waking})
+    wake_idle = machine.spec.kernel.wake_idle.at(machine.spec.clock)
+    assert back == [sent[0] + wake_idle] if wakers_wait else [1000 * NS]

@@ -100,6 +100,7 @@ TURN = [{"who": "all", "steps": [{"turn": "x"}]}]
 OPTIONS: dict[str, dict[str, Any]] = {
     "ttas": {"pause": "20 ns"},
     "rwsem": {"tuning": RWSEM},
+    "rwsem-spinning-readers": {"tuning": RWSEM},
     "cna": {"threshold": "10 us"},
     "bravo": {"slots": 1021, "scan_line": "1 ns", "inhibit": "5 us"},
     "percpu-rwsem": {"tick": "2 us"},
@@ -282,7 +283,7 @@ def test_do_pages_of_an_allocator_come_from_the_bound_node() -> None:
                 "locks": {"l": {"kind": "mcs"}},
                 "roles": [{"who": "all", "steps": [{"read_lock": "l"}]}],
             },
-            "only rwsem, rwsem-xadd, phase-fair",
+            "only rwsem, rwsem-spinning-readers, rwsem-xadd, phase-fair",
         ),
     ],
 )

@@ -105,6 +105,31 @@ def test_do_staggered_threads_refill_at_different_times() -> None:
     assert 0.1 < apart.idle_share < 0.6
 
 
+def test_do_threads_begin_asleep_where_the_window_says_so() -> None:
+    """Four threads want one mutex all the time: three of them spin for it, or go to sleep first."""
+    work: dict[str, Any] = {
+        "locks": {"guard": {"kind": "mutex"}},
+        "steps": [{"lock": "guard"}, {"compute": "1 us"}, {"unlock": "guard"}],
+    }
+    awake, asleep = (
+        run(
+            threads=4,
+            machine=FOUR_CPUS,
+            window={"warm_up": "0 us", "length": "20 us", "start": start},
+            **work,
+        )
+        for start in ("awake", "asleep")
+    )
+    assert (awake.idle_share, awake.context_switches_per_op) == (0, 0)
+    assert asleep.idle_share is not None
+    assert asleep.idle_share > 0.05
+
+
+def test_is_no_other_start_accepted() -> None:
+    with pytest.raises(ValueError, match="'awake' or 'asleep'"):
+        run([{"compute": "1 us"}], window={"warm_up": "0 us", "length": "9 us", "start": "drowsy"})
+
+
 def test_is_each_process_set_up_once_where_each_thread_has_one() -> None:
     """The set-up maps the layout of each process: two threads touch the same page of two spaces."""
     roles = [{"who": "all", "process": "own", "steps": [{"touch": {"at": "slot"}}]}]

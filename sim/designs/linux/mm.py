@@ -35,7 +35,7 @@ from sim.mm import (
     new_root,
     slot_of,
 )
-from sim.sync import QueuedSpinLock, RwSem, XaddRwSem
+from sim.sync import QueuedSpinLock, RwSem, Scheduler, SpinningReadersRwSem, XaddRwSem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -423,10 +423,13 @@ class LinuxMm(AddressSpace):
 
 def _make_mmap_lock(kernel: LinuxKernel, lines: MmLines) -> RwSem | XaddRwSem:
     """init_rwsem, of the kernel's kind. Until 5.1 count and owner are not told apart."""
-    kind, nodes, scheduler = kernel.spec.mmap_lock, kernel.osq_nodes, kernel.scheduler
+    kind, nodes = kernel.spec.mmap_lock, kernel.osq_nodes
+    wakers_wait = kernel.spec.switches.wakers_wait
+    scheduler = Scheduler(kernel.machine, wakers_wait=wakers_wait, mm_count=lines["mm_count"])
     count = lines["mmap_lock.count"]
-    if kind == "rwsem":
-        owner = lines["mmap_lock.owner"]
-        return RwSem("mmap_lock", count, owner, nodes, scheduler, LOCK_MMAP, kernel.spec.rwsem)
+    if kind in ("rwsem", "rwsem-spinning-readers"):
+        owner, tuning = lines["mmap_lock.owner"], kernel.spec.rwsem
+        make = RwSem if kind == "rwsem" else SpinningReadersRwSem
+        return make("mmap_lock", count, owner, nodes, scheduler, LOCK_MMAP, tuning)
     spinning = kind == "rwsem-xadd"
     return XaddRwSem("mmap_lock", count, nodes, scheduler, LOCK_MMAP, owner_spinning=spinning)

@@ -8,13 +8,19 @@
 Each cpu has a list of its own (rcu_segcblist); nothing of it is shared. A grace period lasts until every cpu
 has passed a *quiescent state*: a timer tick that finds it in user mode or idle, or a context switch. With
 *preemptible* RCU a tick in kernel code counts too, unless preemption is off, as it is for who spins for a
-lock. It lasts *least* at least, because the kernel's thread looks at idle cpus that late. From the age
-*urgent* on the tick asks for a context switch, so that nobody holds it up any longer.
+lock. (Who holds a spin lock has it off as well; here such a tick counts.) It lasts *least* at least, because
+the kernel's thread looks at idle cpus that late. From the age *urgent* on the tick asks the cpus that still
+hold it up for a context switch (need_resched). Who spins for a sleeping lock then stops and sleeps;
+everybody else switches on the way back to user mode.
 
 A callback that comes during a period waits for the end of the next one. When it is over, callbacks run on
 their cpu, some at each entry into the kernel, as the softirq does it between two looks at what else there is
 to do. (Linux runs them at the end of any interrupt; here that is the next entry. So they never lengthen the
 section of a lock, and a cpu that spins has to do them afterwards.)
+
+A softirq ends after *restarts* batches and leaves the rest to ksoftirqd, a thread of that cpu: whoever spins
+there for a sleeping lock has to make way for it, and sleeps. (What ksoftirqd does then is done at the next
+entry into the kernel, as above; it makes no wait of up to a slice for the cpu.)
 
 Ticks come to all cpus at the same time, and none comes when no thread lives: a run ends with its threads.
 
@@ -22,7 +28,8 @@ A period can be *hastened*, for a run that is too short for whole ones (`sim.wor
 last any longer, and ticks come thick and fast until all cpus have been quiescent.
 
 Source: 6.13, kernel/rcu/tree.c (rcu_sched_clock_irq, rcu_do_batch, adjust_jiffies_till_sched_qs) and
-tree_plugin.h (rcu_flavor_sched_clock_irq). Left out: the tree of rcu_nodes, ksoftirqd, offloaded callbacks.
+tree_plugin.h (rcu_flavor_sched_clock_irq); kernel/softirq.c (handle_softirqs). Left out: the tree of
+rcu_nodes, offloaded callbacks.
 """
 
 from __future__ import annotations
@@ -65,6 +72,8 @@ class RcuSpec(Spec):
     """Callbacks that run before the softirq looks at what else there is to do (blimit)."""
     share: NonNegativeInt
     """If more than *batch* times 2**share wait, one of 2**share is a batch (rcu_divisor)."""
+    restarts: PositiveInt
+    """Batches that a softirq does before it leaves the rest to ksoftirqd (MAX_SOFTIRQ_RESTART)."""
     call: Cost
     """call_rcu."""
     callback: Cost
@@ -75,6 +84,7 @@ class TreeRcu:
     """Grace periods over all cpus of *machine*; *periods* counts those that have ended."""
 
     __slots__ = (
+        "_asked",
         "_began",
         "_callback",
         "_done",
@@ -104,6 +114,7 @@ class TreeRcu:
         self._waiting: list[list[Callback]] = [[] for _ in machine.cpus]
         self._done: list[deque[Callback]] = [deque() for _ in machine.cpus]
         self._holding_up = 0
+        self._asked = 0
         self._began: int | None = None  # when the period under way did
         self._hastened = False
         self._timer: Background | None = None
@@ -138,13 +149,20 @@ class TreeRcu:
             return (yield from steps)
         finally:
             self._in_kernel.discard(task)
+            if cpu.need_resched:  # exit_to_user_mode_loop: schedule, which goes on with the same thread
+                cpu.need_resched = False
+                self.quiescent(cpu)
 
     def _do_batch(self, cpu: Cpu, done: deque[Callback]) -> Steps[None]:
         """rcu_do_batch."""
-        for _ in range(min(len(done), max(self._spec.batch, len(done) >> self._spec.share))):
+        for _ in range(min(len(done), self._batch(len(done)))):
             callback = done.popleft()
             cpu.work(self._callback, RCU)
             yield from callback(cpu)
+
+    def _batch(self, ready: int) -> int:
+        """How many of so many *ready* callbacks the softirq does at a time."""
+        return max(self._spec.batch, ready >> self._spec.share)
 
     # -- grace periods --------------------------------------------------------------------------------------
 
@@ -155,6 +173,7 @@ class TreeRcu:
     def _begin(self) -> None:
         self._began = self._machine.engine._now
         self._holding_up = (1 << len(self._machine.cpus)) - 1
+        self._asked = 0
         self._new, self._waiting = self._waiting, self._new
         self._await_tick()
 
@@ -182,8 +201,13 @@ class TreeRcu:
             return  # of a period that was hastened since
         age = now - self._began
         for cpu in self._machine.cpus:
-            if self._holding_up & cpu.bit and (age >= self._spec.urgent or self._is_quiescent(cpu)):
+            if not self._holding_up & cpu.bit:
+                continue
+            if self._is_quiescent(cpu) or (self._asked & cpu.bit and not cpu.need_resched):
                 self._holding_up &= ~cpu.bit
+            elif age >= self._spec.urgent:
+                self._asked |= cpu.bit
+                cpu.set_need_resched()
         if self._holding_up or (age < self._spec.least and not self._hastened):
             self._await_tick()
             return
@@ -191,9 +215,11 @@ class TreeRcu:
 
     def _end(self, age: int) -> None:
         self.periods += 1
-        for done, waiting in zip(self._done, self._waiting, strict=True):
+        for cpu, done, waiting in zip(self._machine.cpus, self._done, self._waiting, strict=True):
             done += waiting
             waiting.clear()
+            if len(done) > self._spec.restarts * self._batch(len(done)) and cpu.current in self._in_kernel:
+                self._wake_softirqd(cpu)
         full = -(-self._spec.least // self._spec.tick) * self._spec.tick
         self.stretch = max(1.0, full / age) if self._hastened else 1.0
         self._began = self._timer = None
@@ -203,10 +229,15 @@ class TreeRcu:
         if self.on_period is not None:
             self.on_period()
 
+    def _wake_softirqd(self, cpu: Cpu) -> None:
+        """wakeup_softirqd, where a thread is in the kernel that may have to make way."""
+        if not cpu.in_kernel_wait:
+            cpu.set_need_resched()
+
     def _is_quiescent(self, cpu: Cpu) -> bool:
         thread = cpu.thread
         if thread is None or not thread.is_alive or cpu.in_kernel_wait:
             return True
         if cpu.current not in self._in_kernel:
             return True
-        return self._spec.preemptible and not cpu.waiting
+        return self._spec.preemptible and not cpu.preempt_off and not cpu.spins

@@ -67,6 +67,9 @@ class Switches(Spec):
     mm_lock_seq: Literal["end", "seqcount"]
     """Where a write section counts the sequence of VMA locks: at its `end` only (until 6.13), or as a
     `seqcount` at its beginning too."""
+    wakers_wait: bool
+    """Who wakes a thread that is just being switched out waits until it is. So it was until 5.7, from the
+    moment on at which the thread has left its run queue; here it is the whole switch, and off on board."""
 
 
 class Limits(Spec):
@@ -115,9 +118,9 @@ class LinuxSpec(DesignSpec):
 
     switches: Switches
     """What differs between kernel versions."""
-    mmap_lock: Literal["rwsem", "rwsem-xadd", "rwsem-xadd-sleeping"]
-    """The kind of mmap_lock: `rwsem` (since 5.2), before that `rwsem-xadd`, and until 3.15 one for which
-    writers do not spin."""
+    mmap_lock: Literal["rwsem", "rwsem-spinning-readers", "rwsem-xadd", "rwsem-xadd-sleeping"]
+    """The kind of mmap_lock: `rwsem` (since 5.11), before that one for which readers spin, too; until 5.1
+    `rwsem-xadd`, and until 3.15 one for which nobody spins."""
     vma_index: Annotated[str, OneOf(VMA_INDEXES)]
     """What VMAs are found in: a `maple` tree (since 6.1), before that an `rbtree` with a cache of four VMAs a
     thread, and until 3.14 `rbtree-mmap-cache`, with one for all threads."""
