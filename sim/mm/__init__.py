@@ -9,6 +9,7 @@ from sim.mm.address_space import (
     AddressSpace,
     BusError,
     SegmentationFault,
+    tell_filled,
 )
 from sim.mm.allocators import Allocator, Llfree, LlfreeSpec
 from sim.mm.contexts import Contexts, ContextTable
@@ -212,6 +213,7 @@ __all__ = [
     "rights_text",
     "size_of",
     "slot_of",
+    "tell_filled",
     "writable_quietly",
     "write_quietly",
     "zonelists",

@@ -24,6 +24,15 @@ PAGE_TABLE = "page table"
 LOCK_PAGE_TABLE = "lock: page table"
 
 
+def tell_filled(cpu: Cpu, frames: Sequence[int], sources: Sequence[int] | None = None) -> None:
+    """Those who listen hear of *frames* that were given away in bulk, and of what is in them: zeros, or what
+    is in the frames of *sources*."""
+    if cpu.probe.hears("frame_allocated", "frame_filled"):
+        for number, frame in enumerate(frames):
+            cpu.probe.frame_allocated(cpu, frame, 0)
+            cpu.probe.frame_filled(cpu, frame, None if sources is None else sources[number])
+
+
 class SegmentationFault(ModelError):
     """A thread touched a page that it may not touch: the workload or the design is wrong."""
 
@@ -143,13 +152,6 @@ class AddressSpace(Performer, ABC):
             return  # somebody has unmapped it meanwhile: the next access will fault
         node, memory = self.node_of(cpu, entry.frame_of(page)), self.machine.memory
         yield from (memory.clear_page if write else memory.read_page)(cpu, node, activity=USER)
-
-    def tell_filled(self, cpu: Cpu, frames: range) -> None:
-        """Those who listen hear of *frames* that were given away and zeroed in bulk."""
-        if cpu.probe.hears("frame_allocated", "frame_filled"):
-            for frame in frames:
-                cpu.probe.frame_allocated(cpu, frame, 0)
-                cpu.probe.frame_filled(cpu, frame, None)
 
     operations: ClassVar[Handlers] = {Touch: _touch}
 

@@ -28,27 +28,28 @@ class Slots:
         self.base = None if layout.base is None else layout.base // PAGE_BYTES
         if (fault := crowding(plan, threads)) is not None:
             raise InputError(fault)
-        total, shuffled = threads * plan.slots, layout.order == "shuffled"
-        per_leaf = -(-total // _windows(plan, threads))
         self.span = span(plan, threads)
-        offsets = [k // per_leaf * self._stride + k % per_leaf * self.pages for k in range(total)]
-        if shuffled:
-            for last in range(total - 1, 0, -1):  # Fisher-Yates
-                other = int(random.random() * (last + 1))
-                offsets[last], offsets[other] = offsets[other], offsets[last]
-        self._offsets = offsets
+        self._offsets = _dealt(plan, threads, random) if layout.order == "shuffled" else None
 
     def at(self, thread: int, request: int) -> int:
         """First page of the slot."""
-        return self._start + self._offsets[thread * self.slots + request % self.slots]
+        return self._start + self._offset(thread, request % self.slots)
 
     def all(self) -> list[int]:
         """First page of every slot, in thread order."""
-        return [self._start + offset for offset in self._offsets]
+        slots = range(self.slots)
+        return [self._start + self._offset(thread, slot) for thread in range(self.threads) for slot in slots]
 
-    def own(self, thread: int) -> list[range]:
-        """The pages of all slots of *thread*, by address; slots side by side are one range."""
-        mine = sorted(self._offsets[thread * self.slots : (thread + 1) * self.slots])
+    def own(self, thread: int, requests: int | None = None) -> list[range]:
+        """The pages of all slots of *thread*, or of those of its first *requests*, by address; slots side by
+        side are one range."""
+        slots = self.slots if requests is None else min(requests, self.slots)
+        if not slots:
+            return []
+        if self._offsets is None:
+            start = self._start + self._offset(thread, 0)
+            return [range(start, start + slots * self.pages)]
+        mine = sorted(self._offset(thread, slot) for slot in range(slots))
         found: list[range] = []
         for offset in mine:
             start = self._start + offset
@@ -58,11 +59,30 @@ class Slots:
                 found.append(range(start, start + self.pages))
         return found
 
+    def _offset(self, thread: int, slot: int) -> int:
+        """Pages from the layout's beginning to the slot."""
+        if self._offsets is None:
+            return thread * self._stride + slot * self.pages
+        return self._offsets[thread * self.slots + slot]
+
     @property
     def _start(self) -> int:
         if self.base is None:
             raise ModelError("the layout has no base: give layout.base, or map it in the set-up")
         return self.base
+
+
+def _dealt(plan: WorkloadPlan, threads: int, random: Random) -> list[int]:
+    """Where each slot lies, in thread order, when all are dealt out at random."""
+    layout = plan.layout
+    assert layout is not None
+    total = threads * plan.slots
+    per_leaf, stride, pages = -(-total // _windows(plan, threads)), layout.stride, layout.request
+    offsets = [(k // per_leaf * stride + k % per_leaf * pages) // PAGE_BYTES for k in range(total)]
+    for last in range(total - 1, 0, -1):  # Fisher-Yates
+        other = int(random.random() * (last + 1))
+        offsets[last], offsets[other] = offsets[other], offsets[last]
+    return offsets
 
 
 def span(plan: WorkloadPlan, threads: int) -> int:

@@ -44,11 +44,22 @@ from sim.mm import (
 from sim.quantities import PAGE_BYTES, Size, Spec
 from sim.workload.draws import STREAM, AnyCount, AnySize
 
-At = Literal["anywhere", "slot", "mapped", "layout", "every slot", "own slots", "all mapped", "break", "mark"]
+At = Literal[
+    "anywhere",
+    "slot",
+    "mapped",
+    "layout",
+    "every slot",
+    "own slots",
+    "earlier slots",
+    "all mapped",
+    "break",
+    "mark",
+]
 """Where a step works: wherever the kernel likes; a slot; what this thread's last mmap returned; the whole
-layout; each slot of all threads in turn; all slots of this thread, those side by side as one range; each
-range that this thread's mmaps have returned since the last `refill`; where the heap of the process ends;
-where this thread has seen it end and noted it."""
+layout; each slot of all threads in turn; all slots of this thread, those side by side as one range; the same
+of the slots of the requests before this one; each range that this thread's mmaps have returned since the last
+`refill`; where the heap of the process ends; where this thread has seen it end and noted it."""
 
 HUGE_BYTES: Final = PAGE_BYTES << HUGE_ORDER
 
@@ -89,7 +100,7 @@ class PlacedStep(Spec):
 
     @model_validator(mode="after")
     def _fits_the_place(self) -> Self:
-        if self.size is not None and self.at in ("own slots", "all mapped"):
+        if self.size is not None and self.at in ("own slots", "earlier slots", "all mapped"):
             raise ValueError(f"`size` does not go with `{self.at}`, which has ranges of several sizes")
         if self.at != "slot" and (self.of, self.which) != ("own", "this"):
             raise ValueError("`of` and `which` choose a slot: they go with `at: slot`")
@@ -171,9 +182,10 @@ class MmapStep(PlacedStep):
 class RangeStep(PlacedStep):
     """A step over a range of existing memory. *size* defaults to the place's own."""
 
-    at: Literal["slot", "mapped", "layout", "every slot", "own slots", "all mapped"]
+    at: Literal["slot", "mapped", "layout", "every slot", "own slots", "earlier slots", "all mapped"]
     """A `slot`; what this thread's last mmap returned (`mapped`); the whole `layout`; `every slot` of all
-    threads in turn; all of this thread's `own slots`; `all mapped` ranges since the refill."""
+    threads in turn; all of this thread's `own slots`; those of requests before this one (`earlier slots`, in
+    `past`); `all mapped` ranges since the refill."""
     every: PositiveInt = 1
     """Only every so many pages of the range, from its first on. System calls are then one for each."""
     pages: AnyCount | None = None
@@ -191,6 +203,15 @@ class MunmapStep(RangeStep):
 
     def operation(self, place: range) -> Munmap:
         return Munmap(place.start, len(place))
+
+
+class PopulateStep(RangeStep):
+    """All pages of a range have been written, before anything is measured: in bulk."""
+
+    asks = Prepopulate
+
+    def operation(self, place: range) -> Prepopulate:
+        return Prepopulate(place.start, len(place))
 
 
 class TouchStep(RangeStep):

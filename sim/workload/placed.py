@@ -289,6 +289,7 @@ def _ranges(step: RangeStep) -> Places:
         "mapped": mapped,
         "layout": layout,
         "own slots": lambda worker: worker.slots.own(worker.index),
+        "earlier slots": lambda worker: worker.slots.own(worker.index, worker.request),
         "all mapped": lambda worker: list(worker.mapped),
     }[step.at]
 

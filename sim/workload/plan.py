@@ -159,6 +159,10 @@ class Role(Spec):
     """On which cpus they run, one after the other. Absent: those that the workload's pinning has left."""
     prepare: tuple[Step, ...] = ()
     """What each of them does once before all of them start; in each process, if they go round these."""
+    past: tuple[Step, ...] = ()
+    """With a window in which threads begin in the middle of their round (`staggered`, `pilot`): what each
+    then does once, after `prepare`, to make up for the requests before it. At `earlier slots` it finds
+    theirs."""
     steps: tuple[Step, ...] = Field(min_length=1)
     """What they repeat: one request."""
     refill: tuple[Step, ...] = ()
@@ -194,6 +198,12 @@ class Role(Spec):
         }[self.who]
 
 
+_NOT_IN_A_PILOT = frozenset(
+    {"barrier", "turn", "send", "receive", "lock", "read_lock", "seq_read", "timed", "serve", "fork", "wait"}
+)
+"""Steps that count on other threads, or on the run's record."""
+
+
 class Part(NamedTuple):
     """A role and the keys at which its lists of steps stand in the file."""
 
@@ -202,11 +212,13 @@ class Part(NamedTuple):
     """Of the role."""
     steps: str
     prepare: str
+    past: str
     refill: str
 
     def lists(self) -> Iterator[tuple[str, tuple[Step, ...]]]:
         """Its lists of steps, each with its key, in the order in which a thread does them."""
         yield self.prepare, self.role.prepare
+        yield self.past, self.role.past
         yield self.steps, self.role.steps
         yield self.refill, self.role.refill
 
@@ -270,10 +282,10 @@ class WorkloadPlan(Spec):
         if self.roles is None:
             assert self.thread is not None
             role = Role(who="all", steps=self.thread, refill=self.refill)
-            return [Part(role, "thread", "thread", "prepare", "refill")]
+            return [Part(role, "thread", "thread", "prepare", "past", "refill")]
         keys = [f"roles[{number}]" for number in range(len(self.roles))]
         return [
-            Part(role, key, f"{key}.steps", f"{key}.prepare", f"{key}.refill")
+            Part(role, key, f"{key}.steps", f"{key}.prepare", f"{key}.past", f"{key}.refill")
             for key, role in zip(keys, self.roles, strict=True)
         ]
 
@@ -353,6 +365,37 @@ class WorkloadPlan(Spec):
                         raise RuleError(
                             "`populated` belongs to a set-up", {where: "`populate`, which takes its time"}
                         )
+                    if step.populate is not None:
+                        message = "`populate` belongs to what is done before anything is measured"
+                        raise RuleError(message, {place: "`touch`, which takes its time"})
+        return self
+
+    @model_validator(mode="after")
+    def _begins_in_the_middle(self) -> Self:
+        window, middle = self.window, "a window that is `staggered` or has a `pilot`"
+        begins = window is not None and (window.staggered or window.pilot is not None)
+        for part in self.parts:
+            if part.role.past and not begins:
+                raise RuleError("`past` belongs to a run that begins in the middle", {part.past: middle})
+        for key, step in self.all_steps():
+            if step.placed is not None and step.placed.at == "earlier slots" and ".past" not in key:
+                raise RuleError(
+                    "`earlier slots` are those of requests before the first", {key: "a step of `past`"}
+                )
+        if window is None or window.pilot is None:
+            return self
+        if window.pilot.requests > self.round:
+            allowed = {"window.pilot.requests": f"at most {self.round}"}
+            raise RuleError("a round of the pilot has no more requests than a round", allowed)
+        if self.cpus is not None or self.visits:
+            message = "a `pilot` is for threads that each have a cpu and a process"
+            raise RuleError(message, {"window.pilot": "no `cpus` and no `switch_mm`"})
+        for part in self.parts:
+            for key, steps in part.lists():
+                for place, step in placed_steps(steps, key):
+                    if step.kind in _NOT_IN_A_PILOT:
+                        message = f"`{step.kind}` may wait for a thread whose pilot is over"
+                        raise RuleError(message, {place: "no such step, or no `window.pilot`"})
         return self
 
     @model_validator(mode="after")
@@ -370,7 +413,7 @@ class WorkloadPlan(Spec):
 
     @model_validator(mode="after")
     def _places_exist_when_they_are_used(self) -> Self:
-        in_layout = {"slot", "every slot", "own slots", "layout"}
+        in_layout = {"slot", "every slot", "own slots", "earlier slots", "layout"}
         mapped = {"mapped", "all mapped"}
         always = {"anywhere", "break"}
         always |= in_layout if self.layout is not None and self.layout.base is not None else set()
@@ -384,7 +427,7 @@ class WorkloadPlan(Spec):
     def _places_after(self, key: str, steps: tuple[Step, ...], known: set[str]) -> set[str]:
         """The places that exist after *steps*. Raises `RuleError` for one that does not when it is used."""
         known = set(known)
-        in_layout = {"slot", "every slot", "own slots", "layout"}
+        in_layout = {"slot", "every slot", "own slots", "earlier slots", "layout"}
         mapped = {"mapped", "all mapped"}
         for where, step in placed_steps(steps, key):
             action = step.placed

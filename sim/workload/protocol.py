@@ -70,7 +70,7 @@ def _alone_before(plan: WorkloadPlan, parts: Sequence[Part]) -> Fault | None:
     """Waiting for other threads where these need not come: in a set-up, while they prepare or refill."""
     lists = [("setup", plan.setup)]
     for part in parts:
-        lists += [(part.prepare, part.role.prepare), (part.refill, part.role.refill)]
+        lists += [(key, steps) for key, steps in part.lists() if key != part.steps]
     for key, steps in lists:
         for place, step in placed_steps(steps, key):
             children = step.wait or (step.fork is not None and not step.fork.wait)

@@ -296,6 +296,9 @@ class Rehearsal:
             if plan.visits:
                 self._enter(worker, (worker.process + 1) % len(self._ledgers))
         worker.keep_mapped()
+        if part.role.past:
+            worker.request = plan.round
+            self._steps(part.past, part.role.past, worker)
         for round_ in range(2 if plan.window else 1):
             if round_:
                 self._steps(part.refill, part.role.refill, worker)

@@ -30,6 +30,7 @@ from sim.workload.boot import boot
 from sim.workload.children import Children
 from sim.workload.collection import no_collection
 from sim.workload.files import Files
+from sim.workload.midway import PilotRun, Shares, Start, spread
 from sim.workload.objects import Objects
 from sim.workload.pinning import order_of
 from sim.workload.processes import Processes, homes
@@ -143,6 +144,8 @@ class _Run:
             if role.measured and (_has_timed(role) or not self._timed)
         ]
         self._costs = at_clock(machine.spec.kernel, machine.spec.clock)
+        self._starts: dict[Worker, Start] = {}
+        """Where threads begin, if in the middle of a round."""
         self._flag: CacheLine | None = machine.line("start flag", owner=0) if plan.stack else None
 
     # -- before the threads start ---------------------------------------------------------------------------
@@ -160,6 +163,7 @@ class _Run:
             if role.prepare or self._plan.stack is None
         }
         self._all_at_once(prepare, "set-up of")
+        self._go_to_the_middle()
 
     def _make_files(self) -> None:
         """The files of the run, those of each process, and those of each thread."""
@@ -249,6 +253,40 @@ class _Run:
             yield from prepare(worker)
         worker.keep_mapped()
 
+    def _go_to_the_middle(self) -> None:
+        """Where threads begin in the middle of their rounds: find out where, and make up for what lies
+        before."""
+        plan, window = self._plan, self._plan.window
+        if window is None or (window.pilot is None and not any(role.past for role in self._roles)):
+            return
+        random = self._engine.stream("stagger")
+        if window.pilot is None:
+            self._starts = {worker: Start(int(random.random() * plan.round)) for worker in self._workers}
+        else:
+            numbers = sorted(set(self._numbers))
+            parts = {number: Shares(len(plan.parts[number].role.refill)) for number in numbers}
+            for requests in window.pilot.sizes:
+                run, bodies = PilotRun(self._engine, requests, window.pilot.rounds, len(self._workers)), {}
+                for number, shares in parts.items():
+                    role = plan.parts[number].role
+                    refill = [sequence(self._stage, [step]) for step in role.refill]
+                    bodies[number] = run.body(shares, sequence(self._stage, role.steps), refill)
+                lives = zip(self._workers, self._numbers, strict=True)
+                self._all_at_once({worker: bodies[number] for worker, number in lives}, "pilot of")
+            for number, shares in parts.items():
+                workers = [worker for worker in self._workers if self._numbers[worker.number] == number]
+                self._starts |= spread(workers, shares, plan.round, random)
+        self._all_at_once(dict.fromkeys(self._workers, self._make_up), "past of")
+
+    def _make_up(self, worker: Worker) -> Steps[None]:
+        """What lies before the point at which *worker* begins."""
+        role, start = self._roles[worker.number], self._starts[worker]
+        if start.refill:
+            yield from sequence(self._stage, role.refill[: start.refill])(worker)
+        else:
+            worker.request = start.request
+            yield from sequence(self._stage, role.past)(worker)
+
     # -- the run --------------------------------------------------------------------------------------------
 
     def release(self) -> None:
@@ -259,8 +297,14 @@ class _Run:
         self._engine.probe.run_begins(cpus)
         measured = plan.measured
         if plan.window:
-            periods, measured_threads = self._kernel.grace_periods, len(self._measured)
-            self._stage.record = Meter(self._engine, plan.window, cpus, measured_threads, periods)
+            self._stage.record = Meter(
+                self._engine,
+                plan.window,
+                cpus,
+                len(self._measured),
+                self._kernel.grace_periods,
+                round_=plan.round,
+            )
         else:
             self._stage.record = Record(measured.first, measured.last) if measured else Record()
         if self._shared or self._stage.children is not None:
@@ -378,8 +422,19 @@ class _Run:
 
         staggered = plan.window is not None and plan.window.staggered
 
+        def begin(worker: Worker) -> Steps[int]:
+            """Value: the request at which *worker* begins."""
+            start = self._starts.get(worker)
+            if start is None:
+                return int(self._engine.stream("stagger").random() * plan.round) if staggered else 0
+            if start.refill is None:
+                return start.request
+            yield from sequence(self._stage, role.refill[start.refill :])(worker)
+            worker.forget_mapped()
+            return 0
+
         def until_over(worker: Worker) -> Steps[None]:
-            first = int(self._engine.stream("stagger").random() * plan.round) if staggered else 0
+            first = yield from begin(worker)
             while (yield from one_round(worker, first)):
                 yield from refill(worker)
                 worker.forget_mapped()

@@ -47,6 +47,7 @@ from sim.workload.place_spec import (
     MunlockStep,
     MunmapStep,
     PlacedStep,
+    PopulateStep,
     ProcessMadviseStep,
     ServeStep,
     ShootdownStep,
@@ -246,6 +247,8 @@ class Step(Spec):
     """Map memory: private and anonymous, shared, or a file."""
     munmap: MunmapStep | None = None
     """Unmap a range."""
+    populate: PopulateStep | None = None
+    """All pages of a range have been written, before anything is measured."""
     touch: TouchStep | None = None
     """Access each page of a range once."""
     mprotect: MprotectStep | None = None
@@ -363,7 +366,7 @@ class Step(Spec):
         """The step as one that works somewhere in an address space, if it is one."""
         kinds = (self.mmap, self.munmap, self.touch, self.mprotect, self.madvise, self.mremap, self.brk)
         others = (self.process_madvise, self.mlock, self.munlock, self.mincore, self.msync)
-        more = (self.userfault, self.serve, self.shootdown)
+        more = (self.populate, self.userfault, self.serve, self.shootdown)
         return next((step for step in (*kinds, *others, *more) if step is not None), None)
 
     @property

@@ -24,7 +24,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, PlainSerializer, PositiveInt, WithJsonSchema, model_validator
+from pydantic import (
+    BeforeValidator,
+    NonNegativeInt,
+    PlainSerializer,
+    PositiveInt,
+    WithJsonSchema,
+    model_validator,
+)
 
 from sim.errors import RuleError
 from sim.quantities import Duration, Spec, UnitError, parse_duration
@@ -107,6 +114,24 @@ class WholePeriods(Spec):
     farther than what the kernel keeps at hand for a whole node."""
 
 
+class Pilot(Spec):
+    """A small run before the warm-up, after which threads begin in the middle of their rounds (`midway`).
+
+    Its rounds have the first *requests* of a round only, and then the refill; there are *rounds* of them a
+    thread, over all threads together. As many with a quarter of the requests come before.
+    """
+
+    requests: PositiveInt
+    """How many requests a round of it has."""
+    rounds: PositiveInt = 2
+    """How many rounds there are of each size, the first half of them until it is steady."""
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many requests a round has, first and then."""
+        return sorted({max(1, self.requests // 4), self.requests})
+
+
 class Window(Spec):
     """What counts: operations that end within *length* after *warm_up*. Threads start within *skew*."""
 
@@ -121,10 +146,17 @@ class Window(Spec):
     nobody wait for one take no notice."""
     staggered: bool = False
     """Each thread begins its first round at a random one of its requests, as in a run that has gone on for
-    long: threads do not refill all at once."""
+    long: threads do not refill all at once. The requests that it passes over are made up for by its role's
+    `past`."""
     start: Literal["awake", "asleep"] = "awake"
     """`asleep`: as the threads begin, the kernel asks every cpu for a context switch. Whoever finds the first
     sleeping lock that it wants taken does not spin for it, but sleeps."""
+    pilot: Pilot | None = None
+    """Each thread begins at its own point of its first round, or of the refill after it, as threads stand in
+    a run that has gone on for long. A small run finds out which points those are. Instead of `staggered`."""
+    whole_rounds: NonNegativeInt = 0
+    """If not 0, a counted `length` is rounded up to a whole number of rounds over all threads together, which
+    has the refills that belong to its requests: to so many at least, or one a thread where that is less."""
 
     @model_validator(mode="after")
     def _something_is_measured(self) -> Self:
@@ -136,6 +168,12 @@ class Window(Spec):
                 raise RuleError(
                     "whole grace periods need parts that are counted", {name: "such as 16 requests"}
                 )
+        if self.whole_rounds and not isinstance(self.length, Requests):
+            message = "`whole_rounds` is for a window that is so many requests long"
+            raise RuleError(message, {"whole_rounds": "a `length` in requests"})
+        if self.pilot is not None and self.staggered:
+            message = "a `pilot` says where threads begin, and so does `staggered`"
+            raise RuleError(message, {"staggered": "false, or no `pilot`"})
         return self
 
     @property
@@ -226,8 +264,11 @@ class Meter(Record):
         cpus: Iterable[Cpu],
         threads: int,
         periods: GracePeriods | None = None,
+        *,
+        round_: int = 1,
     ) -> None:
-        """The window of a run that starts now; *threads* of them are measured. *periods* are the kernel's."""
+        """The window of a run that starts now; *threads* of them are measured, each *round_* requests a
+        round. *periods* are the kernel's."""
         super().__init__()
         self.counted = window.counted
         self.begin: int | None = None
@@ -238,6 +279,9 @@ class Meter(Record):
         self._waits = False  # for the end of a grace period
         self._warm_up = window.warm_up.each * threads if isinstance(window.warm_up, Requests) else None
         self._length = window.length.each * threads if isinstance(window.length, Requests) else None
+        if self._length is not None and window.whole_rounds:
+            rounds = max(-(-self._length // round_), min(window.whole_rounds, threads))
+            self._length = rounds * round_
         self._time = 0 if isinstance(window.length, Requests) else window.length
         self._periods: _PeriodEnds | None = None
         if window.grace_periods is not None and periods is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,11 +15,15 @@ from sim.designs.linux.descriptors import Descriptors
 from sim.engine import Engine, Steps
 from sim.hardware import Cpu
 from sim.mm import (
+    CreateFile,
+    Errno,
     Exit,
     Fork,
     FrameTable,
+    Ftruncate,
     Madvise,
     Mmap,
+    MmapFile,
     Munmap,
     PhysicalMemory,
     Prepopulate,
@@ -64,6 +69,91 @@ def test_is_the_end_state_of_bulk_that_of_faults(kind: str) -> None:
     assert any(table.run is not None for table in bulk.space.root.tables())
     assert end_state(bulk) == end_state(faults)
     bulk.verify()
+
+
+@pytest.mark.parametrize("kind", ["linux", "linux-6.15"])
+@pytest.mark.parametrize(("shared", "resident"), [(False, True), (True, True), (False, False)])
+def test_are_pages_of_a_file_written_in_bulk_as_by_faults(kind: str, shared: bool, resident: bool) -> None:
+    """A hole of the file is filled by a fault. The mapping begins and ends inside a table and in the file."""
+    pages, first, at = LEAF + 100, 30, BASE + LEAF - 50
+    faults, bulk = Process(kind), Process(kind)
+    for process in (faults, bulk):
+        process.run({0: partial(map_file, process, pages, first, at, shared=shared, resident=resident)})
+    faults.do(*(("touch", page) for page in range(at, at + pages)))
+    process_bulk(bulk, at, pages)
+    runs = [table for table in bulk.space.root.tables() if table.run is not None]
+    assert bool(runs) == (resident and not shared)
+    assert end_state(bulk) == end_state(faults)
+    assert bulk.space.stat.file_pages == faults.space.stat.file_pages == (pages if shared else 0)
+    bulk.verify()
+    for process in (faults, bulk):
+        process.do(("munmap", at, pages))
+        process.verify()
+    assert free_frames(memory_of(bulk)) == free_frames(memory_of(faults))
+
+
+def map_file(
+    process: Process, pages: int, first: int, at: int, cpu: Cpu, *, shared: bool, resident: bool
+) -> Steps[None]:
+    """Map so many pages of a file a little longer from its page *first* on."""
+    file = yield from process.kernel.perform(cpu, CreateFile("file", first + pages + 7, resident=resident))
+    yield from process.space.perform(cpu, MmapFile(file, pages, first, shared, at))
+
+
+def process_bulk(process: Process, at: int, pages: int) -> None:
+    process.run({0: lambda cpu: process.space.perform(cpu, Prepopulate(at, pages))})
+
+
+def memory_of(process: Process) -> PhysicalMemory:
+    assert process.kernel.memory is not None
+    return process.kernel.memory
+
+
+def test_is_what_another_cpu_has_used_of_a_shared_file_faulted_in() -> None:
+    """Its page descriptors have to come from there."""
+    process = Process("linux")
+    process.run({0: partial(map_file, process, 20, 0, BASE, shared=True, resident=True)})
+    process.do(("touch", BASE + 3), cpu=1)
+    begun = process.machine.engine.events
+    process_bulk(process, BASE, 20)
+    assert process.machine.engine.events - begun > 20
+    assert len(list(entries(process))) == 20
+    process.verify()
+
+
+def test_is_nothing_lost_where_memory_ends_while_it_is_populated() -> None:
+    process = Process("linux", machine={"memory": {"size_per_socket": "16 MiB"}})
+    free = free_frames(memory_of(process))
+    process.do(("mmap", 10_000, BASE))
+    refused: list[Any] = []
+
+    def body(cpu: Cpu) -> Steps[None]:
+        refused.append((yield from process.space.perform(cpu, Prepopulate(BASE + 7, 9_000))))
+
+    process.run({0: body})
+    assert refused == [Errno.ENOMEM]
+    process.verify()
+    process.do(("munmap", BASE, 10_000))
+    assert free_frames(memory_of(process)) >= free - 8  # tables of upper levels, and what slabs keep
+    process.verify()
+
+
+@pytest.mark.parametrize("cut", [100, 600, 0])
+def test_are_pages_of_a_resident_file_taken_out_one_by_one(cut: int) -> None:
+    process = Process("linux")
+    free = free_frames(memory_of(process))
+    made: list[Any] = []
+
+    def body(cpu: Cpu) -> Steps[None]:
+        file = yield from process.kernel.perform(cpu, CreateFile("file", 2 * LEAF + 5, resident=True))
+        made.append(file)
+        yield from process.kernel.perform(cpu, Ftruncate(file, cut))
+
+    process.run({0: body})
+    (file,) = made
+    assert len(file.frames) == cut == len(set(file.frames)) == len(set(file.frames.values()))
+    assert free_frames(memory_of(process)) == free - cut
+    process.verify()
 
 
 def end_state(process: Process) -> list[Any]:

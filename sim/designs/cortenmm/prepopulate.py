@@ -10,7 +10,17 @@ from sim.designs.cortenmm.fault import user_fault
 from sim.designs.cortenmm.mm import CortenMm
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import SLOTS, Errno, Kind, OutOfMemory, Prepopulate, PresentRun, SegmentationFault, slot_of
+from sim.mm import (
+    SLOTS,
+    Errno,
+    Kind,
+    OutOfMemory,
+    Prepopulate,
+    PresentRun,
+    SegmentationFault,
+    slot_of,
+    tell_filled,
+)
 
 _ORDER = SLOTS.bit_length() - 1
 
@@ -67,6 +77,6 @@ def _fill_table(mm: CortenMm, cpu: Cpu, page: int) -> Steps[bool]:
         frames = mm.kernel.frames.take_run(cpu, _ORDER)
         if frames is not None:
             table.fill_with(PresentRun(frames.start, status.rights), cpu)
-            mm.tell_filled(cpu, frames)
+            tell_filled(cpu, frames)
     yield from mm.unlock(cursor)
     return frames is not None

@@ -134,10 +134,11 @@ class MmCounters:
         self.file_pages += files
         yield from self.rss.add_vec(cpu, anon, files)
 
-    def add_at_once(self, *, anon: int) -> None:
+    def add_at_once(self, *, anon: int = 0, files: int = 0) -> None:
         """So many more have long been there. Takes no time."""
         self.anon_pages += anon
-        self.rss.add_at_once(anon, 0)
+        self.file_pages += files
+        self.rss.add_at_once(anon, files)
 
     def update_hiwater_rss(self, cpu: Cpu) -> Steps[None]:
         """Before pages go: note the peak."""

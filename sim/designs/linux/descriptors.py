@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu, Machine
-from sim.mm import Runs
+from sim.mm import FrameSet, Runs
 from sim.sync import Scheduler, Sleeper
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Descriptors:
         self._runs = Runs()
         self._locked: dict[int, deque[Sleeper]] = {}
         self._waiters: dict[int, list[Sleeper]] = {}
-        self.of_files: set[int] = set()
+        self.of_files = FrameSet()
         self.mapping: dict[int, tuple[AnonVma, int]] = {}
         """With swap: the anon_vma and the offset of each anonymous page (folio->mapping, folio->index)."""
         self.referenced: set[int] = set()
@@ -85,6 +85,13 @@ class Descriptors:
             return False
         cpu.work(times * self._rmw, activity)
         return True
+
+    def is_own(self, cpu: Cpu, frame: int) -> bool:
+        """Whether no other cpu has used the descriptor of *frame*."""
+        used_by = self._lines.get(frame)
+        if used_by is None and self._runs:
+            used_by = self._runs.value(frame)
+        return used_by is None or used_by == cpu.id
 
     def write_run(self, cpu: Cpu, frames: range, *, times: int = 1) -> bool:
         """`write` of each of *frames*, which is work where nobody else has used one; value: whether so."""

@@ -152,10 +152,12 @@ class PageAllocator(Allocator):
         taken: list[int] = []
         for zone in allowed:
             taken += zone.buddy.take(frames - len(taken))
+        if len(taken) < frames:
+            for frame in taken:
+                self._zone_of(frame).buddy.free(frame)
+            raise self._exhausted(cpu, 0, allowed)
         for frame in taken:
             self.in_use.add(frame)
-        if len(taken) < frames:
-            raise self._exhausted(cpu, 0, allowed)
         return taken
 
     def reserve(self, cpu: Cpu, order: int) -> int:

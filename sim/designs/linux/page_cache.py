@@ -13,10 +13,11 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING
 
+from sim.designs.linux.cached_pages import CachedPages
 from sim.designs.linux.descriptors import LOCK_PAGE, PAGE_CACHE
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu
-from sim.mm import File, Reference
+from sim.mm import SLOTS, File, Reference, tell_filled
 from sim.sync import QueuedSpinLock, RwSem
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Inode(File):
             tuning = kernel.spec.rwsem
             return RwSem(at.name, at, at, kernel.osq_nodes, kernel.scheduler, LOCK_FILE, tuning)
 
-        self.frames: dict[int, int] = {}
+        self.frames = CachedPages()
         self.committed = 0
         self._reserved = False
         self.mapped_by: dict[Vma, LinuxMm] = {}
@@ -85,7 +86,8 @@ class Inode(File):
         """filemap_get_entry without its reference: value is the frame of page *index*, if it is cached."""
         cpu.work(self._kernel.cost.cache_lookup, PAGE_CACHE)
         yield from self._node(cpu, index).read(cpu, PAGE_CACHE)
-        return self.frames.get(index)
+        frame: int | None = self.frames.get(index)
+        return frame
 
     def find_or_add(self, cpu: Cpu, index: int) -> Steps[tuple[int, bool]]:
         """shmem_get_folio: the frame of page *index*, locked and with a reference for the caller.
@@ -220,8 +222,11 @@ class Inode(File):
 
     def references(self) -> Iterator[Reference]:
         """The pages that the cache owns."""
-        for index, frame in self.frames.items():
-            yield Reference(frame, f"the page cache of {self.name}, page", index)
+        owner = f"the page cache of {self.name}, page"
+        for index, frame in self.frames.singles:
+            yield Reference(frame, owner, index)
+        for run in self.frames.runs:
+            yield Reference(run.frames.start, owner, run.first, len(run.frames))
 
 
 def inode_of(vma: Vma) -> Inode:
@@ -254,13 +259,22 @@ class PageCache:
     def fill(self, cpu: Cpu, inode: Inode) -> None:
         """All pages of *inode* are there, on the LRU lists, in no time. Raises `OutOfMemory`."""
         kernel = self._kernel
-        frames = kernel.pages.take(cpu, inode.pages)
-        for index, frame in enumerate(frames):
+        whole = 0
+        while inode.pages - whole >= SLOTS and kernel.swap is None:
+            run = kernel.pages.take_run(cpu, SLOTS.bit_length() - 1)
+            if run is None:
+                break
+            inode.frames.add_run(whole, run)
+            kernel.descriptors.of_files.add_run(run)
+            kernel.lru.put_run_on_lists(run)
+            tell_filled(cpu, run)
+            whole += SLOTS
+        frames = kernel.pages.take(cpu, inode.pages - whole)
+        for index, frame in enumerate(frames, whole):
             inode.frames[index] = frame
             kernel.descriptors.of_files.add(frame)
             kernel.pages.node(cpu, frame)  # who touches it first decides where a guest's memory lies
-            cpu.probe.frame_allocated(cpu, frame, 0)
-            cpu.probe.frame_filled(cpu, frame, None)
+        tell_filled(cpu, frames)
         kernel.lru.put_on_lists(frames)
         inode.committed += inode.pages
         kernel.committed.add_at_once(inode.pages)
@@ -274,9 +288,17 @@ class PageCache:
             if mapping.get(vma) is not known.get(vma) or vma not in inode_of(vma).mapped_by:
                 yield f"{vma} and its file do not agree that it maps it"
         for inode in self.inodes:
-            for frame in sorted(set(inode.frames.values()) - self._kernel.descriptors.of_files):
+            of_files = self._kernel.descriptors.of_files
+            found = sorted(frame for _, frame in inode.frames.singles if frame not in of_files)
+            for run in inode.frames.runs:
+                within = of_files.runs.within(run.frames.start, run.frames.stop)
+                if sum(part.end - part.start for part in within) < len(run.frames):
+                    found += [frame for frame in run.frames if frame not in of_files]
+            for frame in found:
                 yield f"{inode} has frame {frame}, which is no page of a file"
-            if any(index >= inode.pages for index in inode.frames):
+            ends = [index + 1 for index, _ in inode.frames.singles]
+            ends += [run.first + len(run.frames) for run in inode.frames.runs]
+            if max(ends, default=0) > inode.pages:
                 yield f"{inode} is {inode.pages} pages long and has pages behind its end"
             if not inode.kept and not inode.mapped_by and inode.frames:
                 yield f"{inode} is mapped by nobody and still there"

@@ -1,26 +1,43 @@
 """Memory that was written before anything is measured: the end state of populate_vma_page_range, in bulk.
 
-The page tables are made as a fault makes them, under their locks; the entries of a whole new table then cost
-one step. Its frames are a block of the buddy, and long on the LRU. What is no such case (the ends of a range,
-files, locked memory, huge pages, memory of a userfaultfd or where swap is, frames from several nodes, memory
-in small pieces) is faulted in.
-"""
+The page tables are made as a fault makes them, under their locks; the entries of a table then cost one step:
+
+    private memory, a whole new table    a block of the buddy, and one entry for all (`PresentRun`)
+    private memory, a part of a table    single frames, an entry each
+    shared memory                        the file's pages, an entry each
+
+The pages have long been on the LRU. What is no such case (locked memory, huge pages, memory of a userfaultfd
+or where swap is, frames from several nodes, memory that is partly there, holes of a file, pages that other
+cpus have used) is faulted in."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.designs.linux.anon import anon_vma_prepare
+from sim.designs.linux.anon import anon_vma_prepare, written_entry
 from sim.designs.linux.fault import fault_in
 from sim.designs.linux.fault_retry import FaultRetry
 from sim.designs.linux.huge_fault import allows_huge
+from sim.designs.linux.page_cache import inode_of
 from sim.designs.linux.tables import ensure_leaf_table
 from sim.designs.linux.vma import VmFlags
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import SLOTS, WRITE, Errno, OutOfMemory, Prepopulate, PresentRun
+from sim.mm import (
+    SLOTS,
+    WRITE,
+    Errno,
+    OutOfMemory,
+    PageTablePage,
+    Prepopulate,
+    PresentRun,
+    slot_of,
+    tell_filled,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sim.designs.linux.mm import LinuxMm
     from sim.designs.linux.vma import Vma
 
@@ -54,14 +71,14 @@ def prepopulate(mm: LinuxMm, cpu: Cpu, asked: Prepopulate) -> Steps[Errno | None
 def _populate(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, end: int) -> Steps[Errno | None]:
     """A part of *vma*, one level-1 table after the other."""
     plain = mm.kernel.swap is None and VmFlags.UFFD_MISSING not in vma.area.flags
-    in_bulk = plain and vma.area.file is None and not vma.locked and not vma.hugetlb
+    in_bulk = plain and not vma.locked and not vma.hugetlb and mm.pages.policy.steady
     while page < end:
         stop = min(end, page - page % SLOTS + SLOTS)
         filled = False
         huge = mm.huge_table(page) is not None or (mm.thp != "never" and allows_huge(mm, vma, page))
-        if in_bulk and not huge and stop - page == SLOTS:
+        if in_bulk and not huge:
             try:
-                filled = yield from _fill_table(mm, cpu, vma, page)
+                filled = yield from _fill(mm, cpu, vma, page, stop)
             except OutOfMemory:
                 return Errno.ENOMEM
         if not filled:
@@ -72,17 +89,70 @@ def _populate(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, end: int) -> Steps[Err
     return None
 
 
-def _fill_table(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int) -> Steps[bool]:
-    """The 512 pages from *page* on; value: False where their table has been used before."""
+def _fill(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, stop: int) -> Steps[bool]:
+    """Pages [*page*, *stop*) of one level-1 table; value: whether that could be done in bulk."""
     table = yield from ensure_leaf_table(mm, cpu, page)
-    yield from anon_vma_prepare(mm, cpu, vma, vma_locked=False)
+    if not vma.area.shared:
+        yield from anon_vma_prepare(mm, cpu, vma, vma_locked=False)
     lock = mm.table_lock(table)
     yield from lock.acquire(cpu)
-    frames = mm.pages.take_run(cpu, _ORDER) if table.untouched else None
-    if frames is not None:
+    first, pages = slot_of(page, 1), stop - page
+    cached = _cached(vma, page, pages)
+    filled = all(table.entry_of(each) is None for each in range(page, stop))
+    if cached is None or not filled:
+        filled = False
+    elif vma.area.shared:
+        filled = _map_cached(mm, cpu, vma, table, first, cached)
+    else:
+        yield from _give_pages(mm, cpu, vma, table, first, pages, cached)
+    yield from lock.release(cpu)
+    return filled
+
+
+def _cached(vma: Vma, page: int, pages: int) -> list[int] | None:
+    """The frames of the file's pages that are mapped there, none for anonymous memory; None: not all are
+    there."""
+    if vma.area.file is None:
+        return []
+    inode, index = inode_of(vma), vma.pgoff + page - vma.start
+    found = [inode.frames.get(each) for each in range(index, min(index + pages, inode.pages))]
+    frames = [frame for frame in found if frame is not None]
+    return frames if len(frames) == pages else None
+
+
+def _map_cached(mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, first: int, frames: list[int]) -> bool:
+    """Shared memory: *frames* are mapped from slot *first* on, unless other cpus have used them."""
+    descriptors = mm.kernel.descriptors
+    if not all(descriptors.is_own(cpu, frame) for frame in frames):
+        return False
+    for slot, frame in enumerate(frames, first):
+        descriptors.write_own(cpu, frame, times=0)
+        mm.pages.in_use.get(frame)
+        table.set(slot, written_entry(frame, vma))
+    mm.stat.add_at_once(files=len(frames))
+    return True
+
+
+def _give_pages(
+    mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, first: int, pages: int, sources: list[int]
+) -> Steps[None]:
+    """Private memory: pages of its own, with zeros or with what is in *sources*. Raises `OutOfMemory`, and
+    lets the table's lock go then."""
+    frames: Sequence[int] | None = None
+    if pages == SLOTS and table.untouched:
+        frames = mm.pages.take_run(cpu, _ORDER)
+    if isinstance(frames, range):
         table.fill_with(PresentRun(frames.start, vma.rights), cpu)
         mm.lru.put_run_on_lists(frames)
-        mm.stat.add_at_once(anon=SLOTS)
-        mm.tell_filled(cpu, frames)
-    yield from lock.release(cpu)
-    return frames is not None
+    else:
+        try:
+            frames = mm.pages.take(cpu, pages)
+        except OutOfMemory:
+            yield from mm.table_lock(table).release(cpu)
+            raise
+        for slot, frame in enumerate(frames, first):
+            mm.pages.node(cpu, frame)
+            table.set(slot, written_entry(frame, vma))
+        mm.lru.put_on_lists([*frames])
+    mm.stat.add_at_once(anon=pages)
+    tell_filled(cpu, frames, sources or None)

@@ -22,7 +22,7 @@ from sim.engine.costs import at_clock
 from sim.hardware import CacheLine, Cpu, Machine
 from sim.mm.allocators.base import Allocator
 from sim.mm.frame_table import Pool
-from sim.mm.frames import Buddy, FrameMap, Room, out_of_memory
+from sim.mm.frames import Buddy, FrameMap, OutOfMemory, Room, out_of_memory
 from sim.mm.policy import FirstTouch, NodePolicy
 from sim.mm.zonelists import distances, zonelists
 from sim.quantities import PAGE_BYTES, Cost, Spec
@@ -107,15 +107,19 @@ class Llfree(Allocator):
         return taken
 
     def take(self, cpu: Cpu, frames: int) -> list[int]:
-        taken: list[int] = []
-        while len(taken) < frames:
-            node = self._node_with(cpu, 0)
-            there = self._pools[node].take(frames - len(taken))
-            self._taken_from.update(dict.fromkeys(there, self._trees[cpu.id][node]))
-            taken += there
-        for frame in taken:
+        taken: dict[int, int] = {}  # frame -> the node that it is of
+        try:
+            while len(taken) < frames:
+                node = self._node_with(cpu, 0)
+                taken.update(dict.fromkeys(self._pools[node].take(frames - len(taken)), node))
+        except OutOfMemory:
+            for frame, node in taken.items():
+                self._pools[node].free(frame)
+            raise
+        for frame, node in taken.items():
+            self._taken_from[frame] = self._trees[cpu.id][node]
             self.in_use.add(frame)
-        return taken
+        return [*taken]
 
     def reserve(self, cpu: Cpu, order: int) -> int:
         node = self.policy.node(cpu)
