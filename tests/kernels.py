@@ -8,6 +8,7 @@ ranges to themselves.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from machines import RWSEM, run, small_machine
@@ -178,15 +179,20 @@ _CORTENMM: dict[str, Any] = {
 }
 
 
+@cache
+def _shipped(name: str) -> DesignSpec:
+    spec = load_spec("design", name).spec
+    assert isinstance(spec, DesignSpec)
+    return spec
+
+
 def design(kind: str, changes: Mapping[str, Any] | None = None) -> DesignSpec:
     """`linux`, or CortenMM's `rw` or `adv`, with *changes* merged into what its file would say.
 
     Any other *kind* is a design file that comes with the simulator, as it is.
     """
     if kind not in KINDS:
-        spec = load_spec("design", kind).spec
-        assert isinstance(spec, DesignSpec)
-        return spec
+        return _shipped(kind)
     raw = _LINUX if kind == "linux" else {**_CORTENMM, "name": f"cortenmm-{kind}", "protocol": kind}
     return spec_model(raw["family"]).model_validate(_merged(raw, changes or {}))
 

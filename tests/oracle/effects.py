@@ -305,6 +305,8 @@ def read_maps(asked: ReadMaps, process: Process, told: Any = None) -> Any:
 @effect.register
 def prepopulate(asked: Prepopulate, process: Process, told: Any = None) -> Errno | None:
     """All are there, up to the first that cannot be written; those that come have been written."""
+    if process.asks(range(asked.at, asked.at + asked.pages)):
+        raise Undetermined
     for page in range(asked.at, asked.at + asked.pages):
         if page not in process.pages:
             return Errno.ENOMEM

@@ -172,11 +172,12 @@ class SwapSlots:
 
     def contradictions(self) -> Iterator[str]:
         """Each slot is free, in a cache of a cpu or in use, and no two of these."""
-        places = [*self._free, *range(self._fresh, self._size), *self.users]
+        places = [*self._free, *self.users]
         for cached in (*self._ready, *self._back):
             places += cached
-        if len(places) != self._size or len(set(places)) != self._size:
-            yield f"{self._size} swap slots are in {len(places)} places, {len(set(places))} of them different"
+        if sorted(places) != list(range(self._fresh)):
+            different = len(set(places))
+            yield f"{self._fresh} swap slots were ever taken; they are in {len(places)} places, {different} different"
         for slot in sorted(self.has_cache - self.users.keys()):
             yield f"swap slot {slot} is free and the swap cache has its page"
         for slot, users in self.users.items():
