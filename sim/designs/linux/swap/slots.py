@@ -176,8 +176,8 @@ class SwapSlots:
         for cached in (*self._ready, *self._back):
             places += cached
         if sorted(places) != list(range(self._fresh)):
-            different = len(set(places))
-            yield f"{self._fresh} swap slots were ever taken; they are in {len(places)} places, {different} different"
+            found = f"{len(places)} places, {len(set(places))} of them different"
+            yield f"{self._fresh} swap slots were ever taken; they are in {found}"
         for slot in sorted(self.has_cache - self.users.keys()):
             yield f"swap slot {slot} is free and the swap cache has its page"
         for slot, users in self.users.items():
