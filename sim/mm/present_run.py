@@ -41,7 +41,7 @@ class PresentRun(dict[int, Any]):
     Such pages have been written, so they are dirty, and *accessed* unless another process has done that.
     """
 
-    __slots__ = ("accessed", "copy_on_write", "frame", "rights")
+    __slots__ = ("_refilled", "accessed", "copy_on_write", "frame", "rights")
 
     def __init__(
         self, frame: int, rights: Rights, *, copy_on_write: bool = False, accessed: bool = True
@@ -51,6 +51,12 @@ class PresentRun(dict[int, Any]):
         self.frame = frame
         self.rights = rights
         self.copy_on_write = copy_on_write
+        self._refilled: set[int] = set()  # empty for a while: another page, even if it has the frame again
+
+    def __setitem__(self, slot: int, entry: Any) -> None:
+        if entry is not None and dict.get(self, slot, _ABSENT) is None:
+            self._refilled.add(slot)
+        dict.__setitem__(self, slot, entry)
 
     def get(self, slot: int, default: Any = None) -> Any:
         """The entry in *slot*, which stands for itself from now on."""
@@ -70,12 +76,14 @@ class PresentRun(dict[int, Any]):
             entry = dict.get(self, slot, _ABSENT)
             if not start <= slot < stop or entry is _ABSENT:
                 continue
-            if entry.__class__ is not Present or entry.frame != self.frame + slot:
+            if entry.__class__ is not Present or entry.frame != self.frame + slot or slot in self._refilled:
                 return None
         return range(self.frame + start, self.frame + stop)
 
     def is_whole(self) -> bool:
         """Whether every slot still says what the run says."""
+        if self._refilled:
+            return False
         return all(entry == self.said(slot) and entry.dirty for slot, entry in self.items())
 
     def share(self) -> None:

@@ -24,6 +24,7 @@ from sim.mm import (
     Madvise,
     Mmap,
     MmapFile,
+    MmapShared,
     Munmap,
     PhysicalMemory,
     Prepopulate,
@@ -176,6 +177,24 @@ def end_state(process: Process) -> list[Any]:
         len(memory.in_use),
         {space.node_of(process.cpus[0], entry.frame) for _, entry in entries(process)},
     ]
+
+
+@pytest.mark.parametrize("kind", ["linux", "linux-7.0"])
+def test_is_a_page_that_gets_the_frame_of_the_one_before_it_another_page(kind: str) -> None:
+    """Shared memory over the first page of a run: its page is the frame that the run has just lost there. It
+    is counted as what it is when all goes."""
+    process = populated(kind, LEAF)
+    stat = process.space.stat
+
+    def body(cpu: Cpu) -> Steps[None]:
+        first = process.space.root.walk(BASE).frame
+        yield from process.space.perform(cpu, MmapShared(1, BASE, populate=True, replace=True))
+        assert process.space.root.walk(BASE).frame == first
+        assert (stat.anon_pages, stat.file_pages) == (LEAF - 1, 1)
+        yield from process.space.perform(cpu, Munmap(BASE, LEAF))
+
+    process.run({0: body})
+    assert (stat.anon_pages, stat.file_pages) == (0, 0)
 
 
 def test_is_interleaved_memory_not_taken_in_bulk() -> None:
