@@ -362,7 +362,9 @@ class Run:
     def _access(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:
         side, stamp = self._side(cpu), None
         its = side.model.pages.get(page)
-        if its is not None and side.model.asks([page]) and its.rights & (WRITE if write else READ):
+        brought = self.rules.huge and side.space.root.walk(page) is not None  # with others, as a huge page
+        allowed = its is not None and its.rights & (WRITE if write else READ)
+        if allowed and side.model.asks([page]) and not brought:
             yield from self._perform(cpu, UffdZeropage(page))  # the answer comes before the question
         if write:
             self.stamps += 1
