@@ -82,7 +82,6 @@ _LINUX: dict[str, Any] = {
         "prefetchw_mmap_lock": True,
         "lru_drain_on_zap": True,
         "munmap_downgrade": True,
-        "wakers_wait": False,
         "dontneed_lock": "mmap",
         "anon_vma_early_check": False,
         "mmap_layout": "top-down",

@@ -92,7 +92,7 @@ class LinuxKernel(Kernel):
         self.spec = spec
         self.nodes = QueueNodes(machine, "qspinlock")
         self.osq_nodes = QueueNodes(machine, "osq")
-        self.scheduler = Scheduler(machine, wakers_wait=spec.switches.wakers_wait)
+        self.scheduler = Scheduler(machine)
         self.contexts = ContextTable(machine, spec.flush.asids)
         self.cost = at_clock(spec.costs, machine.spec.clock)
         self.pages = self._make_allocator()

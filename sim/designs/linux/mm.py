@@ -424,8 +424,7 @@ class LinuxMm(AddressSpace):
 def _make_mmap_lock(kernel: LinuxKernel, lines: MmLines) -> RwSem | XaddRwSem:
     """init_rwsem, of the kernel's kind. Until 5.1 count and owner are not told apart."""
     kind, nodes = kernel.spec.mmap_lock, kernel.osq_nodes
-    wakers_wait = kernel.spec.switches.wakers_wait
-    scheduler = Scheduler(kernel.machine, wakers_wait=wakers_wait, mm_count=lines["mm_count"])
+    scheduler = Scheduler(kernel.machine, mm_count=lines["mm_count"])
     count = lines["mmap_lock.count"]
     if kind in ("rwsem", "rwsem-spinning-readers"):
         owner, tuning = lines["mmap_lock.owner"], kernel.spec.rwsem

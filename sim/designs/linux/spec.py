@@ -67,9 +67,6 @@ class Switches(Spec):
     mm_lock_seq: Literal["end", "seqcount"]
     """Where a write section counts the sequence of VMA locks: at its `end` only (until 6.13), or as a
     `seqcount` at its beginning too."""
-    wakers_wait: bool
-    """Who wakes a thread that is just being switched out waits until it is. So it was until 5.7, from the
-    moment on at which the thread has left its run queue; here it is the whole switch, and off on board."""
 
 
 class Limits(Spec):
