@@ -257,6 +257,7 @@ def test_is_a_gather_that_frees_before_the_flush_caught(monkeypatch: pytest.Monk
     assert "is freed while cpu" in caught("linux")
 
 
+@pytest.mark.ci
 def test_is_a_writer_that_locks_no_vma_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault beside it brings in a page with the rights of before, or behind the zap."""
     monkeypatch.setattr(RwSemVmaLock, "start_write", nothing)
@@ -278,6 +279,7 @@ def test_is_a_huge_page_that_is_zapped_and_not_flushed_caught(monkeypatch: pytes
     assert "translates" in found or "may still write" in found
 
 
+@pytest.mark.ci
 def test_is_a_write_to_a_huge_page_that_fork_has_shared_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """It makes it writable, as if nobody else had it."""
 

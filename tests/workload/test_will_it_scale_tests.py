@@ -74,6 +74,10 @@ def run(
     **options: Any,
 ) -> Measurement:
     shorter = SOMEWHERE if name.startswith("page_fault") else {}
+    window = spec(name).window_of(placement)
+    if window is not None and window.grace_periods is not None:
+        periods = f"workload.placements.{placement}.window.grace_periods"
+        shorter = {f"{periods}.at_most": "40 requests", f"{periods}.of_all": "1 requests"}
     workload = spec(name, shorter | (changes or {}))
     return simulate(
         cast("MachineSpec", load_spec("machine", machine).spec),
