@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from sim.designs.linux.costs import Costs
-    from sim.designs.linux.spec import LinuxSpec
+    from sim.designs.linux.spec import Limits, LinuxSpec
     from sim.engine.costs import AtClock
 
 COSTLY_ORDER = 3
@@ -64,6 +64,59 @@ class Reclaims(Protocol):
         """Value: how many are free now that were not."""
 
 
+class _Tuning:
+    """How large one cpu's list of single pages may get, and how many move at once, by what the cpu does.
+
+    Since 6.7 (nr_pcp_alloc, nr_pcp_free and nr_pcp_high of mm/page_alloc.c, 6.13): a refill doubles the next
+    one, and the list may be longer by what it took; frees in a row go back together, and the list may be so
+    much longer. *least* and *most* are the bounds of its length *high*; where they are one, nothing changes.
+    """
+
+    __slots__ = ("_batch", "_factor", "_freed", "_least", "_most", "_scale", "high")
+
+    def __init__(self, batch: int, scale: int, least: int, most: int) -> None:
+        self.high = least
+        self._batch = batch
+        self._scale = scale
+        self._least = least
+        self._most = max(least, most)
+        self._factor = 0  # alloc_factor
+        self._freed = 0  # free_count
+
+    def took(self) -> None:
+        """One page was taken from the list."""
+        self._freed >>= 1
+
+    def refill(self) -> int:
+        """nr_pcp_alloc: how many pages the empty list gets."""
+        batch = self._batch << self._factor
+        if self._least < self._most:
+            self.high = min(self.high + batch, self._most)
+        most = max(self.high - self._batch, self._batch)
+        if batch <= most and self._factor < self._scale:
+            self._factor += 1
+        return min(batch, most)
+
+    def gave(self, pages: int) -> None:
+        """So many pages were put on the list."""
+        self._factor >>= pages
+        self._freed = min(self._freed + pages, max(self._freed, self._batch << self._scale))
+
+    def surplus(self, count: int) -> int:
+        """nr_pcp_high, nr_pcp_free: how many of the list's *count* pages go back to the buddy."""
+        high = self.high
+        if count < high:
+            return 0
+        if self._least < self._most:
+            self.high = max(high, min(self._freed + self._batch, self._most))
+        return min(count, max(self._batch, min(self._freed, high - self._batch)))
+
+    def came_in_bulk(self, pages: int) -> None:
+        """So many pages came without steps: the list may be as long as after their refills."""
+        if self._least < self._most:
+            self.high = min(self.high + pages, self._most)
+
+
 class Zone:
     """Frames of one node: the buddy, its lock, and each cpu's list."""
 
@@ -77,11 +130,12 @@ class Zone:
         "memory",
         "name",
         "pcp",
+        "tuning",
         "wmark_low",
         "wmark_min",
     )
 
-    def __init__(self, machine: Machine, index: int, nodes: QueueNodes) -> None:
+    def __init__(self, machine: Machine, index: int, nodes: QueueNodes, limits: Limits) -> None:
         spec = machine.spec
         sockets = spec.topology.sockets
         self.frames = spec.memory.size_per_socket * sockets // spec.topology.numa_nodes // PAGE_BYTES
@@ -94,6 +148,10 @@ class Zone:
         self.lock = QueuedSpinLock(nodes, machine.line(f"zone {index} lock", home), LOCK_ZONE)
         self.free_lists = machine.line(f"zone {index} free lists", home, lines=2)
         self.pcp: list[list[int]] = [[] for _ in machine.cpus]
+        least, fraction = limits.pcp_high, limits.pcp_high_fraction
+        cpus = spec.cpus // spec.topology.numa_nodes
+        most = least if fraction is None else self.frames // fraction // cpus
+        self.tuning = [_Tuning(limits.pcp_batch, limits.pcp_batch_scale, least, most) for _ in machine.cpus]
         self._larger: dict[tuple[int, int], list[int]] = {}  # (cpu, order > 0)
 
     def blocks(self, cpu: Cpu, order: int) -> list[int]:
@@ -132,7 +190,7 @@ class PageAllocator(Allocator):
         self._per_freed = blocks.zone_free if blocks else cost.zone_page
         self._zone_check = blocks.zone_check if blocks else 0
         self._free_check = blocks.free_check if blocks else 0
-        self.zones = [Zone(machine, index, nodes) for index in range(topology.numa_nodes)]
+        self.zones = [Zone(machine, index, nodes, spec.limits) for index in range(topology.numa_nodes)]
         orders = zonelists(distances(machine.spec, topology.numa_nodes))
         self._zonelists = [[self.zones[node] for node in order] for order in orders]
         self.policy: NodePolicy = FirstTouch(topology)
@@ -151,7 +209,9 @@ class PageAllocator(Allocator):
         allowed = self._allowed(cpu)
         taken: list[int] = []
         for zone in allowed:
-            taken += zone.buddy.take(frames - len(taken))
+            part = zone.buddy.take(frames - len(taken))
+            zone.tuning[cpu.id].came_in_bulk(len(part))
+            taken += part
         if len(taken) < frames:
             for frame in taken:
                 self._zone_of(frame).buddy.free(frame)
@@ -174,6 +234,7 @@ class PageAllocator(Allocator):
         first = zone.buddy.allocate(order)
         frames = range(first, first + (1 << order))
         self.in_use.add_run(frames)
+        zone.tuning[cpu.id].came_in_bulk(len(frames))
         self.frames.touch(frames, cpu.node)
         return frames
 
@@ -240,8 +301,11 @@ class PageAllocator(Allocator):
                 if not zone.buddy.has(order):  # zone_watermark_fast
                     yield from zone.free_lists.read(cpu, ALLOCATE)
                     continue
-                yield from self._move(cpu, zone, pcp, self._batch(order), order)
+                batch = self._larger_batch(order) if order else zone.tuning[cpu.id].refill()
+                yield from self._move(cpu, zone, pcp, batch, order)
             if pcp:  # else others were faster
+                if not order:
+                    zone.tuning[cpu.id].took()
                 return pcp.pop()
         return None
 
@@ -265,28 +329,34 @@ class PageAllocator(Allocator):
         zone = self._zone_of(frame)
         pcp = zone.blocks(cpu, order)
         pcp.append(frame)
-        if len(pcp) << order > self._spec.limits.pcp_high:
-            yield from self._move(cpu, zone, pcp, -self._batch(order), order)
+        if order:
+            if len(pcp) << order > self._spec.limits.pcp_high:
+                yield from self._move(cpu, zone, pcp, -self._larger_batch(order), order)
+            return
+        tuning = zone.tuning[cpu.id]
+        tuning.gave(1)
+        if surplus := tuning.surplus(len(pcp)):
+            yield from self._move(cpu, zone, pcp, -surplus, order)
 
     def free_run(self, cpu: Cpu, frames: range) -> Steps[None]:
         """The same of single *frames* of one zone: work on the cpu's own data, until the list is full."""
         if cpu.probe.hears("frame_freed"):
             for frame in frames:
                 cpu.probe.frame_freed(cpu, frame, 0)
-        zone, high = self._zone_of(frames.start), self._spec.limits.pcp_high
-        pcp = zone.blocks(cpu, 0)
+        zone = self._zone_of(frames.start)
+        pcp, tuning = zone.blocks(cpu, 0), zone.tuning[cpu.id]
         while frames:
-            room = max(1, high + 1 - len(pcp))
+            room = max(1, tuning.high - len(pcp))
             now, frames = frames[:room], frames[room:]
             cpu.stall(len(now) * cpu.work_time(self._cost.page_free), ALLOCATE)
             pcp.extend(now)
-            if len(pcp) > high:
-                yield from self._move(cpu, zone, pcp, -self._batch(0), 0)
+            tuning.gave(len(now))
+            if surplus := tuning.surplus(len(pcp)):
+                yield from self._move(cpu, zone, pcp, -surplus, 0)
 
-    def _batch(self, order: int) -> int:
-        """How many blocks are moved at once (rmqueue_bulk is asked for max(batch >> order, 2) large ones)."""
-        batch = self._spec.limits.pcp_batch
-        return max(batch >> order, 2) if order else batch
+    def _larger_batch(self, order: int) -> int:
+        """How many blocks are moved at once: rmqueue_bulk is asked for max(batch >> order, 2)."""
+        return max(self._spec.limits.pcp_batch >> order, 2)
 
     def node(self, cpu: Cpu, frame: int) -> int:
         """The node of *frame*; *cpu* touches it."""
