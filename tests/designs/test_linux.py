@@ -563,7 +563,7 @@ def test_does_a_cpu_refill_from_the_zone_and_spill_into_it() -> None:
 
     process.run({0: body})
     assert moved[0] == (16, 2)  # four refills of 4
-    assert moved[1] == (16 - 4, 12)  # above 12 pages, 4 go back
+    assert moved[1] == (16 - 8, 8)  # at 12 pages 4 go back, twice
     assert process.cpus[0].spent["lock: zone"] > 0
 
 

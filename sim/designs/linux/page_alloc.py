@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from sim.designs.linux.pcp import PcpTuning
 from sim.engine import Steps
 from sim.engine.costs import at_clock
 from sim.hardware import Cpu, Machine
@@ -64,59 +65,6 @@ class Reclaims(Protocol):
         """Value: how many are free now that were not."""
 
 
-class _Tuning:
-    """How large one cpu's list of single pages may get, and how many move at once, by what the cpu does.
-
-    Since 6.7 (nr_pcp_alloc, nr_pcp_free and nr_pcp_high of mm/page_alloc.c, 6.13): a refill doubles the next
-    one, and the list may be longer by what it took; frees in a row go back together, and the list may be so
-    much longer. *least* and *most* are the bounds of its length *high*; where they are one, nothing changes.
-    """
-
-    __slots__ = ("_batch", "_factor", "_freed", "_least", "_most", "_scale", "high")
-
-    def __init__(self, batch: int, scale: int, least: int, most: int) -> None:
-        self.high = least
-        self._batch = batch
-        self._scale = scale
-        self._least = least
-        self._most = max(least, most)
-        self._factor = 0  # alloc_factor
-        self._freed = 0  # free_count
-
-    def took(self) -> None:
-        """One page was taken from the list."""
-        self._freed >>= 1
-
-    def refill(self) -> int:
-        """nr_pcp_alloc: how many pages the empty list gets."""
-        batch = self._batch << self._factor
-        if self._least < self._most:
-            self.high = min(self.high + batch, self._most)
-        most = max(self.high - self._batch, self._batch)
-        if batch <= most and self._factor < self._scale:
-            self._factor += 1
-        return min(batch, most)
-
-    def gave(self, pages: int) -> None:
-        """So many pages were put on the list."""
-        self._factor >>= pages
-        self._freed = min(self._freed + pages, max(self._freed, self._batch << self._scale))
-
-    def surplus(self, count: int) -> int:
-        """nr_pcp_high, nr_pcp_free: how many of the list's *count* pages go back to the buddy."""
-        high = self.high
-        if count < high:
-            return 0
-        if self._least < self._most:
-            self.high = max(high, min(self._freed + self._batch, self._most))
-        return min(count, max(self._batch, min(self._freed, high - self._batch)))
-
-    def came_in_bulk(self, pages: int) -> None:
-        """So many pages came without steps: the list may be as long as after their refills."""
-        if self._least < self._most:
-            self.high = min(self.high + pages, self._most)
-
-
 class Zone:
     """Frames of one node: the buddy, its lock, and each cpu's list."""
 
@@ -151,7 +99,7 @@ class Zone:
         least, fraction = limits.pcp_high, limits.pcp_high_fraction
         cpus = spec.cpus // spec.topology.numa_nodes
         most = least if fraction is None else self.frames // fraction // cpus
-        self.tuning = [_Tuning(limits.pcp_batch, limits.pcp_batch_scale, least, most) for _ in machine.cpus]
+        self.tuning = [PcpTuning(limits.pcp_batch, limits.pcp_batch_scale, least, most) for _ in machine.cpus]
         self._larger: dict[tuple[int, int], list[int]] = {}  # (cpu, order > 0)
 
     def blocks(self, cpu: Cpu, order: int) -> list[int]:

@@ -79,8 +79,8 @@ class Limits(Spec):
     pcp_high: PositiveInt
     """Pages in a cpu's list from which on frees go back to the buddy allocator."""
     pcp_high_fraction: PositiveInt | None = None
-    """The list may grow to one part in so many of its zone, divided by the zone's cpus. Absent (until 6.6): it
-    does not grow."""
+    """The list may grow to one part in so many of its zone, divided by the zone's cpus. Absent (until 6.6):
+    it does not grow."""
     pcp_batch_scale: NonNegativeInt = 0
     """How often a batch doubles at most while a cpu only takes, or only frees."""
     fault_around: PositiveInt

@@ -1,0 +1,81 @@
+"""Does a cpu's list of free pages grow with what the cpu takes and gives?"""
+
+from __future__ import annotations
+
+import pytest
+
+from sim.designs.linux.pcp import PcpTuning
+
+BATCH, LEAST, MOST = 63, 512, 10_000
+
+
+def taken(tuning: PcpTuning, refills: int) -> list[int]:
+    """How much each refill brings; all of it is taken from the list."""
+    sizes = []
+    for _ in range(refills):
+        sizes.append(tuning.refill())
+        for _ in range(sizes[-1]):
+            tuning.took()
+    return sizes
+
+
+def given(tuning: PcpTuning, pages: int, count: int = 0) -> list[int]:
+    """How much goes back at a time while so many *pages* come to a list of *count*, one by one."""
+    back = []
+    for _ in range(pages):
+        count += 1
+        tuning.gave(1)
+        if surplus := tuning.surplus(count):
+            back.append(surplus)
+            count -= surplus
+    return back
+
+
+def test_does_a_refill_double_while_nothing_is_given() -> None:
+    tuning = PcpTuning(BATCH, 5, LEAST, MOST)
+    assert taken(tuning, 7) == [63, 126, 252, 504, 1008, 2016, 2016]
+    tuning.gave(1)  # alloc_factor, the power of two, is halved
+    assert tuning.refill() == 252
+    tuning.gave(3)
+    assert tuning.refill() == 63
+
+
+def test_may_a_list_be_longer_by_what_refills_brought() -> None:
+    tuning = PcpTuning(BATCH, 5, LEAST, MOST)
+    brought = sum(taken(tuning, 6))
+    assert tuning.high == LEAST + brought
+    taken(tuning, 100)
+    assert tuning.high == MOST
+
+
+def test_do_pages_given_in_a_row_go_back_together() -> None:
+    tuning = PcpTuning(BATCH, 5, LEAST, MOST)
+    back = given(tuning, 8000)
+    assert back[0] == LEAST - BATCH  # all that came, but for a batch
+    assert max(back) == 2016
+    assert tuning.high == 2016 + BATCH
+
+
+def test_does_who_takes_and_gives_the_same_pages_keep_them() -> None:
+    tuning = PcpTuning(BATCH, 5, LEAST, MOST)
+    pages = sum(taken(tuning, 8))
+    assert given(tuning, pages) == []
+
+
+@pytest.mark.parametrize("pages", [3, 512, 5000])
+def test_are_pages_given_at_once_given_as_one_by_one(pages: int) -> None:
+    one, all_ = (PcpTuning(BATCH, 5, LEAST, MOST) for _ in range(2))
+    taken(one, 3)
+    taken(all_, 3)
+    for _ in range(pages):
+        one.gave(1)
+    all_.gave(pages)
+    assert (one.surplus(600), one.refill()) == (all_.surplus(600), all_.refill())
+
+
+def test_does_a_list_of_a_kernel_before_6_7_stay_as_long_as_it_is() -> None:
+    tuning = PcpTuning(BATCH, 0, LEAST, LEAST)
+    assert taken(tuning, 3) == [63, 63, 63]
+    assert set(given(tuning, 3000)) == {63}
+    tuning.came_in_bulk(5000)
+    assert tuning.high == LEAST
