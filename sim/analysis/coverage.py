@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from sim.hardware import MachineSpec
     from sim.workload import Reported, WorkloadSpec
 
+    Loading = Callable[[Kind, str], Resolved[BaseModel]]
+    """The file of a kind that has this name."""
+
 _GROUP = re.compile(r"\((smallest|largest|all)(?: of)? (\w+)\)\Z")
 _NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
@@ -118,10 +121,12 @@ class FileCatalogue:
         """The file with this name, with *overrides* in place of values."""
         return load_spec(kind, self._known[kind, name], [o for o in overrides if o.target == kind])
 
-    def points(self, cells: Sequence[CellName], overrides: Sequence[Override] = ()) -> list[Point]:
-        """The points at *cells*, with *overrides* in place of values in the files and the seed that
-        experiments have by default. Raises `InputError` where one does not fit."""
-        load = cache(partial(self.load, overrides=overrides))
+    def points(
+        self, cells: Sequence[CellName], overrides: Sequence[Override] = (), load: Loading | None = None
+    ) -> list[Point]:
+        """The points at *cells*, with *overrides* in place of values in the files, or of files as *load* has
+        them; and the seed that experiments have by default. Raises `InputError` where one does not fit."""
+        load = load or cache(partial(self.load, overrides=overrides))
         seed = ExperimentSpec.model_fields["seed"].default
         return [
             make_point(

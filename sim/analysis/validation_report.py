@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from sim.analysis.activities import grouped
+from sim.analysis.bands import WIDEST, Band, band_key, read_bands
 from sim.analysis.metrics import KNEE_GAIN, CellName
 from sim.analysis.tables import FROM_LATENCY, POINT_KEYS, THROUGHPUT
 from sim.analysis.validation import MISS, OK, RESULT_COLUMNS, SHOWN, Judgement, ValidationResult
@@ -77,9 +78,10 @@ def write_csv(result: ValidationResult, directory: Path) -> Path:
 
 
 def write_report(result: ValidationResult, path: Path, misses: Path | None = None) -> Path:
-    """Write the page at *path*, with the explanations of *misses* (by default `misses.yaml` beside it)."""
+    """Write the page at *path*, with the explanations of *misses* (by default `misses.yaml` beside it), and
+    the bands that stand in `bands.csv` beside it."""
     explanations = read_explanations(misses or path.with_name("misses.yaml"))
-    _write(path, markdown(result, explanations))
+    _write(path, markdown(result, explanations, read_bands(path.with_name("bands.csv"))))
     return path
 
 
@@ -100,12 +102,16 @@ def read_explanations(path: Path) -> dict[str, str]:
     return {key: value.strip() for key, value in tree.items()}
 
 
-def markdown(result: ValidationResult, explanations: Mapping[str, str]) -> str:
+def markdown(
+    result: ValidationResult, explanations: Mapping[str, str], bands: Mapping[str, Band] | None = None
+) -> str:
     """The whole page."""
-    return "\n".join(_page(result, explanations)) + "\n"
+    return "\n".join(_page(result, explanations, bands or {})) + "\n"
 
 
-def _page(result: ValidationResult, explanations: Mapping[str, str]) -> Iterator[str]:
+def _page(
+    result: ValidationResult, explanations: Mapping[str, str], bands: Mapping[str, Band]
+) -> Iterator[str]:
     yield from (
         "# The model beside published measurements",
         "",
@@ -125,15 +131,21 @@ def _page(result: ValidationResult, explanations: Mapping[str, str]) -> Iterator
         "## Summary",
         "",
     )
-    header = ("dataset", "use", "rows", "ok", "miss", "not covered", "median error", "worst error")
-    rows = [(_escaped(name), *cells) for name, *cells in _summary_cells(result)]
-    yield from _table(header, rows, numbers_from=2)
+    summary = [(_escaped(name), *numbers) for name, *numbers in _summary_cells(result)]
+    sums = ("dataset", "use", "rows", "ok", "miss", "not covered", "median error", "worst error")
+    yield from _table(sums, summary, numbers_from=2)
+    yield from _bands_summary(result, bands)
     yield from _two_throughputs(result)
     for dataset, judgements in _covered_by_dataset(result):
         yield from ("", f"## {_escaped(dataset)}", "")
-        header = ("machine", "system", "workload", "placement", "metric", "use", "verdict", "tasks")
-        rows = [_cells(judgement) for judgement in judgements]
-        yield from _table((*header, "published", "simulated", "error", "allowed"), rows, numbers_from=7)
+        header: tuple[str, ...] = ("machine", "system", "workload", "placement", "metric", "use", "verdict")
+        header += ("tasks", "published", "simulated", "error", "allowed")
+        cells: list[tuple[str, ...]] = [_cells(judgement) for judgement in judgements]
+        if any(band_key(judgement.observation) in bands for judgement in judgements):
+            header += ("band", "by the band")
+            pairs = zip(cells, judgements, strict=True)
+            cells = [(*own, *_band_cells(judgement, bands)) for own, judgement in pairs]
+        yield from _table(header, cells, numbers_from=7)
     if result.misses:
         yield from ("", "## Misses")
         for judgement in result.misses:
@@ -149,6 +161,44 @@ def _page(result: ValidationResult, explanations: Mapping[str, str]) -> Iterator
     if stale:
         yield from ("", "## Explained, and not a miss", "")
         yield from (f"- `{plain(key)}`" for key in stale)
+
+
+def _bands_summary(result: ValidationResult, bands: Mapping[str, Band]) -> Iterator[str]:
+    """How many rows lie in their bands, a dataset."""
+    known = [
+        (j.observation.dataset, bands[band_key(j.observation)].verdict(j.observation.value))
+        for j in result.judgements
+        if j.covered and band_key(j.observation) in bands
+    ]
+    if not known:
+        return
+    yield from (
+        "",
+        "## Bands",
+        "",
+        "Costs are known so well and no better: measured ones within 5 %, derived and recalled ones within",
+        "15 %, estimates within 30 %, or within the range that their file gives. A band is what the model",
+        "answers when all costs are drawn at random from these intervals, some times over",
+        "(`cortensim validate --bands`). A row is *predicted* if the published value lies in its band and",
+        f"the band is no wider than a factor of {WIDEST:g}. In a wider one the model *cannot tell*.",
+        "Some bands may be older than the model: they are not drawn anew for each page.",
+        "",
+    )
+    kinds = ("predicted", "cannot tell", "outside")
+    counts = Counter(known)
+    rows = [
+        (_escaped(dataset), *(str(counts[dataset, kind]) for kind in kinds))
+        for dataset in dict.fromkeys(dataset for dataset, _ in known)
+    ]
+    yield from _table(("dataset", *kinds), rows, numbers_from=1)
+
+
+def _band_cells(judgement: Judgement, bands: Mapping[str, Band]) -> tuple[str, str]:
+    band = bands.get(band_key(judgement.observation))
+    if band is None:
+        return "-", "-"
+    ends = f"{plain_number(band.low)} to {plain_number(band.high)}"
+    return ends, band.verdict(judgement.observation.value)
 
 
 def _two_throughputs(result: ValidationResult) -> Iterator[str]:

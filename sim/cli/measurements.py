@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sim.cli.arguments import DONE, FAILED, complain, make_folder, workers
+from sim.errors import Fault, InputError
 from sim.plaintext import say
 
 if TYPE_CHECKING:
@@ -30,6 +31,11 @@ def add(commands: Commands) -> None:
     validate.add_argument(
         "--report", metavar="FILE.md", type=Path,
         help="write the page with breakdowns and, from misses.yaml beside it, the explanations",
+    )  # fmt: skip
+    validate.add_argument(
+        "--bands", metavar="N", type=int, nargs="?", const=8, default=0,
+        help="draw all costs N times (default: 8) from what their quality allows, and write between which "
+        "values the rows marked `check` lie to bands.csv beside the page or the table",
     )  # fmt: skip
     validate.add_argument("--workers", metavar="N", type=workers, help="processes (default: one a cpu)")
 
@@ -65,6 +71,8 @@ def _validate(options: argparse.Namespace) -> int:
         make_folder(options.report.parent)
     if options.out is not None:
         make_folder(options.out)
+    if options.bands:
+        _draw_bands(options)
     with meter(console(sys.stderr)) as progress:
         result = validate(options.data, options.dataset, options.workers or available_cpus(), progress)
     render(result, console(sys.stdout))
@@ -78,6 +86,27 @@ def _validate(options: argparse.Namespace) -> int:
         complain("no row could be compared: the table above says why")
     good = result.ok and result.answered and (result.complete or not options.strict)
     return DONE if good else FAILED
+
+
+def _draw_bands(options: argparse.Namespace) -> None:
+    from sim.analysis.bands import bands, write_bands
+    from sim.experiment import available_cpus, meter
+    from sim.terminal import console
+
+    places = [path for path in (options.out, options.report and options.report.parent) if path]
+    if not places:
+        raise InputError(Fault("bands have no place to go", "--bands", allowed="with --report or --out"))
+    with meter(console(sys.stderr)) as progress:
+        found = bands(
+            options.data,
+            options.dataset,
+            options.workers or available_cpus(),
+            progress,
+            samples=options.bands,
+        )
+    for place in places:
+        write_bands(place / "bands.csv", found)
+        say(f"bands: {place / 'bands.csv'}")
 
 
 def _fit(options: argparse.Namespace) -> int:

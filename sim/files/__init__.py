@@ -10,7 +10,7 @@ from sim.files.disk import (
     reason,
     write_atomically,
 )
-from sim.files.document import Document, KeyPath, dotted, parse_path
+from sim.files.document import Document, KeyPath, Position, Provenance, dotted, parse_path
 from sim.files.experiment import POINT_KEYS, BudgetSpec, ExperimentSpec
 from sim.files.explain import distinct
 from sim.files.inheritance import SourceFile, read_inherited
@@ -45,6 +45,8 @@ __all__ = [
     "KeyPath",
     "Kind",
     "Override",
+    "Position",
+    "Provenance",
     "RangeError",
     "Resolved",
     "ScheduleSpec",
