@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from sim.analysis.coverage import FileCatalogue, Question, questions
 from sim.analysis.metrics import PointFailedError
 from sim.analysis.published import default_files, read_published, select_datasets
-from sim.analysis.uncertainty import drawn
+from sim.analysis.uncertainty import drawn, uncertain
 from sim.analysis.validation import by_cell, with_reported
 from sim.errors import Fault, InputError
 from sim.experiment import Progress, run_points
@@ -88,7 +88,7 @@ def bands(
     cells = list(dict.fromkeys(point for _, question in pairs for point in question.points()))
     variants: list[Point] = []
     for sample in (None, *range(samples)):
-        variants += files.points(cells, load=_drawn_files(files, sample, samples, seed))
+        variants += files.points(cells, load=drawn_files(files, sample, samples, seed))
     frame = with_reported(run_points(variants, workers, progress), files)
     answers: dict[str, list[float]] = {band_key(row): [] for row, _ in pairs}
     for number in range(samples + 1):
@@ -110,21 +110,24 @@ def band_key(row: Observation) -> str:
     return f"{row.machine}/{row.key}"
 
 
-def _drawn_files(files: FileCatalogue, sample: int | None, samples: int, seed: int) -> Loading:
+def drawn_files(files: FileCatalogue, sample: int | None, samples: int, seed: int) -> Loading:
     """How the files of one sample are loaded; those of None are as they are."""
 
     @cache
     def load(kind: Kind, name: str) -> Resolved[BaseModel]:
         plain = files.load(kind, name)
-        if sample is None or kind == "workload":
+        costs = [] if sample is None or kind == "workload" else list(uncertain(plain))
+        if sample is None or not costs:
             return plain
-        reach = 1.0
-        while reach > _LEAST_REACH:  # some costs must keep an order (same_cluster below cross_cluster)
+        reach = {cost.section: 1.0 for cost in costs}
+        while True:  # some costs must keep an order (same_cluster below cross_cluster)
             try:
-                return files.load(kind, name, drawn(plain, sample, samples, seed, reach))
-            except InputError:
-                reach /= 2
-        return plain
+                return files.load(kind, name, drawn(costs, kind, sample, samples, seed, reach))
+            except InputError as error:
+                wrong = {fault.key.split(".")[0] for fault in error.faults if fault.key} & set(reach)
+                if not wrong or min(reach[section] for section in wrong) < _LEAST_REACH:
+                    raise
+                reach |= {section: reach[section] / 2 for section in wrong}
 
     return load
 

@@ -5,7 +5,8 @@
 
 Costs are durations, cycles, clocks and bandwidths; and numbers without a unit, if they have a range.
 Counts, sizes and switches are what they are. What was fitted counts as measured: where other costs are
-wrong the fit is as well, and the rows that it was made for do not tell.
+wrong the fit is as well, and the rows that it was made for do not tell. Two costs of one section that are
+written alike are one cost, such as both distances of a machine with one cluster a socket.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import hashlib
 import math
 import random
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from sim.quantities import UnitError, parse_bandwidth, parse_cost, parse_frequen
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from sim.files import Provenance, Resolved
+    from sim.files import Kind, Provenance, Resolved
 
 SPREADS: Mapping[str, float] = {
     "measured": 0.05,
@@ -49,8 +50,13 @@ class Uncertain:
     value: str | float
     low: float
     high: float
-    position: Position
-    """Where it was written: files that inherit it have one and the same cost."""
+    identity: str
+    """Its file and path where it was first written: files that inherit it have one and the same cost."""
+
+    @property
+    def section(self) -> str:
+        """The part of the file that it is in."""
+        return str(self.path[0])
 
     def at(self, share: float) -> str | float:
         """The value at a *share* of the way from low to high, in logarithms; 0 is low."""
@@ -67,36 +73,36 @@ class Uncertain:
 
 def uncertain(resolved: Resolved[BaseModel]) -> Iterator[Uncertain]:
     """The costs of a machine's or a design's file that may be off, in the order of the file."""
+    alike: dict[tuple[KeyPath, str], Uncertain] = {}
     for path, origin in resolved.document.provenance.items():
         if resolved.document.at(path) != origin.value:
             continue  # replaced by a file that says nothing of its quality
         if (factors := _factors(origin)) is not None and factors[0] < factors[1]:
-            yield Uncertain(path, origin.value, *factors, origin.position)
+            identity = f"{Path(origin.position.file).stem} {dotted(path)}"
+            cost = Uncertain(path, origin.value, *factors, identity)
+            yield replace(alike.setdefault((path[:-1], str(origin.value)), cost), path=path)
 
 
 def drawn(
-    resolved: Resolved[BaseModel], sample: int, samples: int, seed: int, reach: float = 1.0
+    costs: Iterable[Uncertain], kind: Kind, sample: int, samples: int, seed: int, reach: Mapping[str, float]
 ) -> list[Override]:
-    """All costs of a file in one of so many *samples* (0, 1, ...), each somewhere in its interval.
+    """All *costs* of a file in one of so many *samples* (0, 1, ...), each somewhere in its interval.
 
     A Latin hypercube: over the samples each cost is once in each of *samples* equal parts of its interval.
-    What a cost gets depends on itself and the seed alone. *reach* below 1 takes it so much less far from the
-    file's value.
+    What a cost gets depends on itself and the seed alone. A *reach* below 1 of a section takes its costs so
+    much less far from the file's values.
     """
-    return [
-        Override(
-            (resolved.kind, *cost.path),
-            cost.at(cost.neutral + reach * (_share(cost, sample, samples, seed) - cost.neutral)),
-            cost.position,
-            f"{resolved.kind}.{dotted(cost.path)}",
-        )
-        for cost in uncertain(resolved)
-    ]
+    changes = []
+    for cost in costs:
+        far = reach.get(cost.section, 1.0)
+        share = cost.neutral + far * (_share(cost, sample, samples, seed) - cost.neutral)
+        place = Position(f"sample {sample}")
+        changes.append(Override((kind, *cost.path), cost.at(share), place, f"{kind}.{dotted(cost.path)}"))
+    return changes
 
 
 def _share(cost: Uncertain, sample: int, samples: int, seed: int) -> float:
-    words = f"{seed} {samples} {Path(cost.position.file).stem} {dotted(cost.path)}"
-    draw = random.Random(hashlib.sha256(words.encode()).digest())
+    draw = random.Random(hashlib.sha256(f"{seed} {samples} {cost.identity}".encode()).digest())
     parts = list(range(samples))
     draw.shuffle(parts)
     places = [draw.random() for _ in parts]

@@ -6,15 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from sim.analysis.bands import Band, bands, read_bands, write_bands
+from sim.analysis.bands import Band, bands, drawn_files, read_bands, write_bands
+from sim.analysis.coverage import FileCatalogue
 from sim.analysis.published import COLUMNS
 from sim.analysis.uncertainty import Uncertain, drawn, uncertain
 from sim.analysis.wording import plain_number
 from sim.cli import main
 from sim.errors import InputError
-from sim.files import Position, dotted, load_spec
-
-HERE = Position("x.yaml", 1)
+from sim.files import dotted, load_spec
 
 
 def of(kind: str, name: str) -> dict[str, Uncertain]:
@@ -42,15 +41,17 @@ def test_a_number_without_a_unit_needs_a_range() -> None:
 
 
 def test_both_parts_of_a_cost_are_scaled() -> None:
-    assert Uncertain(("a",), "110 cycles + 98 ns", 0.5, 2.0, HERE).at(1) == "220 cycles + 196 ns"
+    assert Uncertain(("a",), "110 cycles + 98 ns", 0.5, 2.0, "a").at(1) == "220 cycles + 196 ns"
 
 
 def test_samples_are_spread_over_each_interval() -> None:
-    machine = load_spec("machine", "epyc-9965")
-    send = of("machine", "epyc-9965")["interrupts.send"]
+    costs = of("machine", "epyc-9965")
+    send = costs["interrupts.send"]
     values = []
     for sample in range(8):
-        changes = {change.written: change.value for change in drawn(machine, sample, 8, seed=1)}
+        changes = {
+            change.written: change.value for change in drawn(costs.values(), "machine", sample, 8, 1, {})
+        }
         values.append(float(str(changes["machine.interrupts.send"]).split()[0]))
     bounds = [float(str(send.at(part / 8)).split()[0]) for part in range(9)]
     for value, low, high in zip(sorted(values), bounds, bounds[1:], strict=False):
@@ -60,15 +61,34 @@ def test_samples_are_spread_over_each_interval() -> None:
 
 def test_what_is_inherited_is_one_cost() -> None:
     def value(design: str) -> object:
-        changes = drawn(load_spec("design", design), 0, 4, seed=1)
+        changes = drawn(of("design", design).values(), "design", 0, 4, 1, {})
         return next(change.value for change in changes if change.written == "design.costs.lru_add")
 
     assert value("linux-6.13") == value("linux-6.1")
 
 
 def test_no_reach_is_the_file_itself() -> None:
-    send = next(c for c in drawn(load_spec("machine", "epyc-9965"), 0, 4, 1, reach=0) if "send" in c.written)
-    assert send.value == "200 ns"
+    send = of("machine", "epyc-9965")["interrupts.send"]
+    assert drawn([send], "machine", 0, 4, 1, {"interrupts": 0})[0].value == "200 ns"
+
+
+def test_costs_of_a_section_that_are_written_alike_are_one() -> None:
+    costs = [
+        c
+        for path, c in of("machine", "xeon-5320").items()
+        if path.endswith(("same_cluster", "cross_cluster"))
+    ]
+    assert len(costs) == 2
+    first, second = drawn(costs, "machine", 0, 4, 1, {})
+    assert first.value == second.value
+
+
+@pytest.mark.parametrize("machine", ["xeon-5320", "desktop-8", "epyc-9965-nps4", "sapphire-rapids-224"])
+def test_distances_keep_their_order(machine: str) -> None:
+    files = FileCatalogue()
+    assert files.name("machine", machine) == machine
+    spec = drawn_files(files, 0, 4, 1)("machine", machine).spec
+    assert spec != files.load("machine", machine).spec
 
 
 @pytest.mark.parametrize(
