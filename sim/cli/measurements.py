@@ -39,6 +39,25 @@ def add(commands: Commands) -> None:
     )  # fmt: skip
     validate.add_argument("--workers", metavar="N", type=workers, help="processes (default: one a cpu)")
 
+    ablate = commands.add_parser(
+        "ablate",
+        help="switch mechanisms of the model off, and see what becomes of its predictions",
+        description="Simulates the published rows marked `check` with the model as it is, and again without "
+        "each mechanism of configs/ablations.yaml, one at a time. What is used everywhere takes as long as "
+        "`validate`.",
+    )
+    ablate.set_defaults(command=_ablate)
+    ablate.add_argument("mechanisms", metavar="MECHANISM", nargs="*", help="these only (default: all)")
+    ablate.add_argument(
+        "--data", metavar="FILE.csv", nargs="+", action="extend", type=Path, default=[],
+        help="measurements (default: the published ones that come with the program)",
+    )  # fmt: skip
+    ablate.add_argument(
+        "--dataset", metavar="NAME", nargs="+", action="extend", default=[], help="these only"
+    )
+    ablate.add_argument("--report", metavar="FILE.md", type=Path, help="write the table as a page")
+    ablate.add_argument("--workers", metavar="N", type=workers, help="processes (default: one a cpu)")
+
     fit = commands.add_parser(
         "fit",
         help="try values against the published rows that costs may be fitted to",
@@ -107,6 +126,24 @@ def _draw_bands(options: argparse.Namespace) -> None:
     for place in places:
         write_bands(place / "bands.csv", found)
         say(f"bands: {place / 'bands.csv'}")
+
+
+def _ablate(options: argparse.Namespace) -> int:
+    from sim.analysis.ablation import ablate, report
+    from sim.experiment import available_cpus, meter
+    from sim.files import write_atomically
+    from sim.terminal import console
+
+    page: Path | None = options.report
+    if page is not None:
+        make_folder(page.parent)
+    number = options.workers or available_cpus()
+    with meter(console(sys.stderr)) as progress:
+        found = ablate(options.mechanisms, options.data, options.dataset, number, progress)
+    say(report(found))
+    if page is not None:
+        write_atomically(page, lambda temporary: temporary.write_text(report(found), encoding="utf-8"))
+    return DONE
 
 
 def _fit(options: argparse.Namespace) -> int:

@@ -1,0 +1,236 @@
+"""Ablation: what becomes of the predictions when one mechanism of the model is switched off.
+
+    configs/ablations.yaml   a mechanism -> values that switch it off, by path
+    for each mechanism       load the files of all points with these values, where they have the keys
+                             simulate anew the points whose files changed; the others are as before
+    a dataset's answer       its median error over rows marked `check`, with and without
+
+A mechanism without which no dataset is worse is questioned: it costs code and time, and explains nothing that
+was measured. It may still be true.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+from sim.analysis.coverage import FileCatalogue, Question, questions
+from sim.analysis.metrics import SHARES
+from sim.analysis.published import default_files, read_published, select_datasets
+from sim.analysis.validation import Judgement, by_cell, judge, with_reported
+from sim.errors import Fault, InputError, nearest
+from sim.experiment import Progress, run_points
+from sim.files import from_mapping, presets, read_document
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from sim.analysis.coverage import Loading
+    from sim.analysis.metrics import CellName, Simulated
+    from sim.analysis.published import Observation
+    from sim.files import Kind, Override, Resolved
+
+CHECK = "check"
+WORSE = 0.005
+"""Points of a median error from which on a dataset counts as better or worse."""
+MOVED = 0.01
+"""Relative change of an answer from which on its row counts as moved."""
+
+
+@dataclass(frozen=True)
+class Mechanism:
+    """A part of the model that can be switched off, and how."""
+
+    name: str
+    title: str
+    off: tuple[Override, ...]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a dataset's check rows do without a mechanism: the median absolute error, and how many moved."""
+
+    rows: int
+    moved: int
+    before: float
+    after: float
+
+    @property
+    def helps(self) -> bool:
+        """Whether the dataset is worse without."""
+        return self.after - self.before > WORSE
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """The effects of one mechanism, by dataset. Datasets of which no row moved are not there."""
+
+    mechanism: Mechanism
+    effects: Mapping[str, Effect]
+
+    @property
+    def questioned(self) -> bool:
+        """Whether datasets use it, and none is worse without it."""
+        return bool(self.effects) and not any(effect.helps for effect in self.effects.values())
+
+
+def read_mechanisms(path: Path | None = None) -> dict[str, Mechanism]:
+    """The mechanisms of a file, by default those on board. Raises `InputError`."""
+    path = path or presets.root() / "configs" / "ablations.yaml"
+    faults: list[Fault] = []
+    document = read_document(path, faults)
+    found: dict[str, Mechanism] = {}
+    for name, entry in (document.tree if document else {}).items():
+        if (
+            not isinstance(entry, dict)
+            or set(entry) != {"title", "off"}
+            or not isinstance(entry["off"], dict)
+        ):
+            assert document is not None
+            faults.append(document.fault((name,), "must have a title, and values under `off`"))
+            continue
+        found[name] = Mechanism(name, str(entry["title"]), tuple(from_mapping(entry["off"])))
+    if faults:
+        raise InputError(faults)
+    return found
+
+
+def ablate(
+    names: Sequence[str] = (),
+    paths: Sequence[Path] = (),
+    datasets: Sequence[str] = (),
+    workers: int = 1,
+    progress: Progress | None = None,
+    *,
+    mechanisms: Mapping[str, Mechanism] | None = None,
+) -> list[Ablation]:
+    """Switch off the mechanisms with these *names* (by default each), one at a time.
+
+    Raises `InputError` for files that cannot be read, unknown datasets and mechanisms.
+    """
+    known = read_mechanisms() if mechanisms is None else mechanisms
+    for name in names:
+        if name not in known:
+            fault = Fault(
+                "unknown mechanism",
+                value=name,
+                allowed=", ".join(known),
+                suggestion=nearest(name, list(known)),
+            )
+            raise InputError(fault)
+    observations = select_datasets(read_published(list(paths) or default_files()), datasets)
+    files = FileCatalogue()
+    asked = zip(observations, questions(observations, files), strict=True)
+    pairs = [(row, asks) for row, asks in asked if row.use == CHECK and isinstance(asks, Question)]
+    cells = list(dict.fromkeys(point for _, question in pairs for point in question.points()))
+
+    def simulate(cells: Sequence[CellName], load: Loading | None = None) -> dict[CellName, Simulated]:
+        return by_cell(with_reported(run_points(files.points(cells, load=load), workers, progress), files))
+
+    whole = simulate(cells)
+    judged = _judged(pairs, whole)
+    effects = []
+    for mechanism in (known[name] for name in names or known):
+        without = _without(files, mechanism)
+        changed = [cell for cell in cells if _changes(without, cell)]
+        anew = simulate(changed, without.file) if changed else {}
+        effects.append(Ablation(mechanism, _effects(judged, _judged(pairs, {**whole, **anew}))))
+    return effects
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The files of a model without a mechanism: *file* loads one, *changed* says whether it is another."""
+
+    file: Callable[[Kind, str], Resolved[BaseModel]]
+    changed: Callable[[Kind, str], bool]
+
+
+def _without(files: FileCatalogue, mechanism: Mechanism) -> _Files:
+    @cache
+    def values(kind: Kind, name: str) -> tuple[Override, ...]:
+        document = files.load(kind, name).document
+        return tuple(
+            change
+            for change in mechanism.off
+            if change.target == kind and document.at(change.inner) not in (None, change.value)
+        )
+
+    @cache
+    def load(kind: Kind, name: str) -> Resolved[BaseModel]:
+        return files.load(kind, name, values(kind, name))
+
+    return _Files(load, lambda kind, name: bool(values(kind, name)))
+
+
+def _changes(files: _Files, cell: CellName) -> bool:
+    named: Sequence[tuple[Kind, str]] = (
+        ("machine", cell.machine),
+        ("design", cell.design),
+        ("workload", cell.workload),
+    )
+    return any(files.changed(kind, name) for kind, name in named)
+
+
+def _judged(
+    pairs: Sequence[tuple[Observation, Question]], found: Mapping[CellName, Simulated]
+) -> list[Judgement]:
+    return [judge(row, question, found) for row, question in pairs]
+
+
+def _effects(before: Sequence[Judgement], after: Sequence[Judgement]) -> dict[str, Effect]:
+    effects = {}
+    for dataset in dict.fromkeys(judgement.observation.dataset for judgement in before):
+        rows = [
+            (old, new)
+            for old, new in zip(before, after, strict=True)
+            if old.observation.dataset == dataset and old.observation.metric not in SHARES
+        ]
+        told = [
+            (a.relative_error, b.relative_error)
+            for a, b in rows
+            if not math.isnan(a.relative_error + b.relative_error)
+        ]
+        moved = sum(abs((new + 1) / (old + 1) - 1) > MOVED for old, new in told)
+        if moved:
+            medians = (median(abs(error) for error in errors) for errors in zip(*told, strict=True))
+            effects[dataset] = Effect(len(told), moved, *medians)
+    return effects
+
+
+def report(ablations: Sequence[Ablation]) -> str:
+    """The page in markdown."""
+    lines = [
+        "# The model without one of its mechanisms",
+        "",
+        "Generated by `cortensim ablate --report docs/ablation.md`; do not edit. What is switched off, and",
+        "how, is in `configs/ablations.yaml`.",
+        "",
+        "Each mechanism is switched off, alone, and the published rows marked `check` are simulated again.",
+        "A dataset is in a mechanism's line if one of its rows moved by more than 1 %: the median of the",
+        "absolute errors with the mechanism, and without. A mechanism that datasets use, and without which",
+        "none is worse by half a point, is *questioned*: the measurements that are here do not need it.",
+        "It may be true all the same.",
+        "",
+        "| mechanism | what it is | dataset | rows moved | median error | without | |",
+        "|---|---|---|---:|---:|---:|---|",
+    ]
+    for ablation in ablations:
+        first = f"| `{ablation.mechanism.name}` | {ablation.mechanism.title} "
+        if not ablation.effects:
+            lines.append(f"{first}| - | 0 | | | |")
+        for dataset, effect in ablation.effects.items():
+            verdict = "helps" if effect.helps else "hurts" if effect.before - effect.after > WORSE else ""
+            if ablation.questioned:
+                verdict = f"{verdict}, questioned" if verdict else "questioned"
+            counts = f"{effect.moved} of {effect.rows}"
+            lines.append(
+                f"{first}| {dataset} | {counts} | {effect.before:.1%} | {effect.after:.1%} | {verdict} |"
+            )
+            first = "| | "
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,99 @@
+"""Does switching a mechanism off change what it is for, and nothing else?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sim.analysis.ablation import Ablation, Effect, Mechanism, ablate, read_mechanisms, report
+from sim.analysis.published import COLUMNS
+from sim.cli import main
+from sim.errors import InputError
+from sim.files import from_mapping, load_spec, presets
+
+ROWS = (
+    "lines,icelake-client-4,hardware,atomic-add,,1,throughput,164,Mops/s,exact,0.2,check,me",
+    "lines,icelake-client-4,hardware,atomic-add,,2,throughput,61,Mops/s,exact,0.2,check,me",
+    "lines,icelake-client-4,hardware,atomic-add,,2,throughput,61,Mops/s,exact,0.2,calibrate,me",
+    "calls,guest-1,linux-6.13,null-syscall,,1,latency,100,ns,exact,0.5,check,me",
+)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "rows.csv"
+    path.write_text("\n".join([",".join(COLUMNS), *ROWS, ""]), encoding="utf-8")
+    return path
+
+
+def mechanism(**off: object) -> dict[str, Mechanism]:
+    values = {path.replace("__", "."): value for path, value in off.items()}
+    return {"it": Mechanism("it", "a mechanism", tuple(from_mapping(values)))}
+
+
+def test_without_its_burst_an_owner_loses_a_line_that_others_want(data: Path) -> None:
+    (ablation,) = ablate(paths=[data], mechanisms=mechanism(machine__coherence__probe=0.0))
+    (effect,) = ablation.effects.values()
+    assert list(ablation.effects) == ["lines"]  # calls share no line
+    assert (effect.rows, effect.moved) == (2, 1)  # of check rows, and of one thread nothing changes
+    assert effect.before < 0.05 < effect.after
+    assert effect.helps
+    assert not ablation.questioned
+
+
+def test_what_no_file_has_changes_nothing(data: Path) -> None:
+    (ablation,) = ablate(paths=[data], mechanisms=mechanism(machine__interrupts__no_such_key=1))
+    assert ablation.effects == {}
+    assert not ablation.questioned
+
+
+def test_what_helps_no_dataset_is_questioned() -> None:
+    known = mechanism(machine__turbo=[])["it"]
+    assert Ablation(known, {"a": Effect(3, 1, 0.1, 0.102), "b": Effect(3, 3, 0.2, 0.1)}).questioned
+    page = report([Ablation(known, {"b": Effect(3, 3, 0.2, 0.1)})])
+    assert "| `it` | a mechanism | b | 3 of 3 | 20.0% | 10.0% | hurts, questioned |" in page
+
+
+def test_each_mechanism_on_board_switches_something_off() -> None:
+    """A path that no file has any more would make its mechanism look useless."""
+    specs = [load_spec(kind, name) for kind in ("machine", "design") for name in presets.files_of(kind)]
+    specs += [load_spec("workload", name) for name in presets.files_of("workload")]
+    for known in read_mechanisms().values():
+        for change in known.off:
+            places = [s for s in specs if s.kind == change.target and s.document.at(change.inner) is not None]
+            assert any(spec.document.at(change.inner) != change.value for spec in places), change.written
+
+
+@pytest.mark.parametrize("text", ["a: 1\n", "a: {title: x}\n", "a: {title: x, off: 3}\n"])
+def test_no_mechanism(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match="must have a title, and values under `off`"):
+        read_mechanisms(tmp_path / "x.yaml")
+
+
+def test_the_command_writes_a_page(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "out" / "ablation.md"
+    arguments = [
+        "ablate",
+        "owner-burst",
+        "turbo",
+        "--data",
+        str(data),
+        "--report",
+        str(page),
+        "--workers",
+        "1",
+    ]
+    assert main(arguments) == 0
+    text = page.read_text(encoding="utf-8")
+    assert text in capsys.readouterr().out
+    assert (
+        "| `owner-burst` | an owner goes on with its line until a request arrives | lines | 1 of 2 |" in text
+    )
+    assert "| `turbo` |" in text
+
+
+def test_an_unknown_mechanism(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ablate", "owner-brust", "--data", str(data)]) == 2
+    assert "did you mean 'owner-burst'" in capsys.readouterr().err
