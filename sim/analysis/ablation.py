@@ -203,8 +203,8 @@ def _effects(before: Sequence[Judgement], after: Sequence[Judgement]) -> dict[st
     return effects
 
 
-def report(ablations: Sequence[Ablation]) -> str:
-    """The page in markdown."""
+def report(ablations: Sequence[Ablation], datasets: Sequence[str] = ()) -> str:
+    """The page in markdown; *datasets* are those that were asked for, if not all."""
     lines = [
         "# The model without one of its mechanisms",
         "",
@@ -216,6 +216,7 @@ def report(ablations: Sequence[Ablation]) -> str:
         "absolute errors with the mechanism, and without. A mechanism that datasets use, and without which",
         "none is worse by half a point, is *questioned*: the measurements that are here do not need it.",
         "It may be true all the same.",
+        *(["", f"Datasets that were simulated: {', '.join(datasets)}."] if datasets else []),
         "",
         "| mechanism | what it is | dataset | rows moved | median error | without | |",
         "|---|---|---|---:|---:|---:|---|",

@@ -140,9 +140,10 @@ def _ablate(options: argparse.Namespace) -> int:
     number = options.workers or available_cpus()
     with meter(console(sys.stderr)) as progress:
         found = ablate(options.mechanisms, options.data, options.dataset, number, progress)
-    say(report(found))
+    text = report(found, options.dataset)
+    say(text)
     if page is not None:
-        write_atomically(page, lambda temporary: temporary.write_text(report(found), encoding="utf-8"))
+        write_atomically(page, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     return DONE
 
 
