@@ -59,11 +59,13 @@ class Effect:
     moved: int
     before: float
     after: float
+    failed: int = 0
+    """Rows that cannot be simulated without the mechanism: their workload asks for it."""
 
     @property
     def helps(self) -> bool:
-        """Whether the dataset is worse without."""
-        return self.after - self.before > WORSE
+        """Whether the dataset is worse without, or cannot be simulated."""
+        return self.failed > 0 or self.after - self.before > WORSE
 
 
 @dataclass(frozen=True)
@@ -192,15 +194,20 @@ def _effects(before: Sequence[Judgement], after: Sequence[Judgement]) -> dict[st
             if old.observation.dataset == dataset and old.observation.metric not in SHARES
         ]
         told = [
-            (a.relative_error, b.relative_error)
-            for a, b in rows
-            if not math.isnan(a.relative_error + b.relative_error)
+            (old.relative_error, new.relative_error)
+            for old, new in rows
+            if not math.isnan(old.relative_error + new.relative_error)
         ]
+        failed = sum(not math.isnan(old.relative_error) for old, _ in rows) - len(told)
         moved = sum(abs((new + 1) / (old + 1) - 1) > MOVED for old, new in told)
-        if moved:
-            medians = (median(abs(error) for error in errors) for errors in zip(*told, strict=True))
-            effects[dataset] = Effect(len(told), moved, *medians)
+        if moved or failed:
+            medians = [_median([abs(errors[which]) for errors in told]) for which in (0, 1)]
+            effects[dataset] = Effect(len(told) + failed, moved, medians[0], medians[1], failed)
     return effects
+
+
+def _median(values: Sequence[float]) -> float:
+    return median(values) if values else math.nan
 
 
 def report(ablations: Sequence[Ablation], datasets: Sequence[str] = ()) -> str:

@@ -49,6 +49,15 @@ def test_what_no_file_has_changes_nothing(data: Path) -> None:
     assert not ablation.questioned
 
 
+def test_a_row_whose_workload_asks_for_the_mechanism_needs_it(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    row = "dram,xeon-6240x2,hardware,loaded-latency-2.19GBps,,36,latency,88,ns,exact,0.2,check,me"
+    path.write_text("\n".join([",".join(COLUMNS), row, ""]), encoding="utf-8")
+    (ablation,) = ablate(paths=[path], mechanisms=mechanism(machine__memory__dram=None))
+    assert (ablation.effects["dram"].rows, ablation.effects["dram"].failed) == (1, 1)
+    assert "| dram | 0 of 1, 1 need it |  |  | helps |" in report([ablation])
+
+
 def test_what_helps_no_dataset_is_questioned() -> None:
     known = mechanism(machine__turbo=[])["it"]
     assert Ablation(known, {"a": Effect(3, 1, 0.1, 0.102), "b": Effect(3, 3, 0.2, 0.1)}).questioned
