@@ -237,8 +237,9 @@ def report(ablations: Sequence[Ablation], datasets: Sequence[str] = ()) -> str:
             if ablation.questioned:
                 verdict = f"{verdict}, questioned" if verdict else "questioned"
             counts = f"{effect.moved} of {effect.rows}"
-            lines.append(
-                f"{first}| {dataset} | {counts} | {effect.before:.1%} | {effect.after:.1%} | {verdict} |"
-            )
+            if effect.failed:
+                counts += f", {effect.failed} need it"
+            medians = " | ".join("" if math.isnan(x) else f"{x:.1%}" for x in (effect.before, effect.after))
+            lines.append(f"{first}| {dataset} | {counts} | {medians} | {verdict} |")
             first = "| | "
     return "\n".join(lines) + "\n"
