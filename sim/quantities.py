@@ -34,6 +34,7 @@ _FREQUENCY = {"Hz": 1, "kHz": 10**3, "MHz": 10**6, "GHz": 10**9}
 _BANDWIDTH = {"B/s": 1, "MB/s": 10**6, "GB/s": 10**9, "GiB/s": 1 << 30}
 _CYCLES = {"cycles": 1, "cycle": 1}
 
+_RELEASE = re.compile(r"[1-9]\d{0,2}(\.\d{1,3}){1,2}")
 _PLUS = re.compile(r"(?<!\d[eE])\+")
 _QUANTITY = re.compile(r"\s*([+-]?\d[\d_]*(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*([A-Za-zµ/]+)\s*\Z")
 
@@ -126,6 +127,18 @@ def parse_cost(text: Any) -> CycleCost:
     return CycleCost(cycles, fixed)
 
 
+def parse_release(text: Any) -> tuple[int, ...]:
+    """`'6.13'` -> (6, 13). Raises `UnitError`; a number is one, as 6.10 would be 6.1."""
+    if not isinstance(text, str) or _RELEASE.fullmatch(text) is None:
+        raise UnitError("not a release of Linux: write two or three numbers in quotes, such as '6.13'")
+    return tuple(int(part) for part in text.split("."))
+
+
+def format_release(release: tuple[int, ...]) -> str:
+    """A release as people write it: `6.13`."""
+    return ".".join(map(str, release))
+
+
 def format_duration(ps: float) -> str:
     """A duration for people: `1.25 us`."""
     for unit in ("s", "ms", "us", "ns"):
@@ -192,3 +205,10 @@ Cost = Annotated[
     _text(rf"{_TERM}(\s*\+\s*{_TERM})*", "110 cycles + 98 ns"),
 ]
 """Cycles that follow the clock plus time that does not, written `110 cycles + 98 ns`."""
+Release = Annotated[
+    tuple[int, ...],
+    BeforeValidator(parse_release),
+    PlainSerializer(format_release, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": f"^{_RELEASE.pattern}$", "examples": ["6.13"]}),
+]
+"""Release of Linux, written `'6.13'`; a later one is greater."""

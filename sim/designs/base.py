@@ -14,7 +14,7 @@ from sim.hardware import Cpu, Machine, MachineSpec
 from sim.mm import AddressSpace, NodePolicy, Operation, Performer, PhysicalMemory, Reference
 from sim.mm.invariants import check
 from sim.plugins import Registry
-from sim.quantities import Spec
+from sim.quantities import Release, Spec
 
 
 class OneOf:
@@ -50,6 +50,8 @@ class DesignSpec(Spec):
     """One line for lists and figures."""
     family: str
     """The package that builds the design, such as `linux` or `cortenmm`."""
+    release: Release | None = None
+    """Release of Linux whose mitigations it takes. Absent: all that the machine needs."""
 
     @property
     def swap_pages(self) -> int:

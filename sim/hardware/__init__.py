@@ -1,5 +1,6 @@
 """Machine, cache lines, DRAM, TLBs, interrupts. Every number comes from a machine file."""
 
+from sim.hardware.boot import booted
 from sim.hardware.broadcast import TlbBroadcast
 from sim.hardware.cpu import IDLE, INTERRUPT, TLB_FLUSH, Cpu, HeardCpu, SmtCpu, Task
 from sim.hardware.interrupts import IPI_SEND, IPI_WAIT, InterruptController, Round
@@ -40,4 +41,5 @@ __all__ = [
     "TlbBroadcast",
     "Topology",
     "Translation",
+    "booted",
 ]

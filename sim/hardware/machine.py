@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from sim.engine import Engine, Thread
 from sim.hardware.broadcast import TlbBroadcast
 from sim.hardware.cpu import Cpu, HeardCpu, HeardSmtCpu, SmtCpu
+from sim.hardware.entry import KernelEntry
 from sim.hardware.interrupts import InterruptController
 from sim.hardware.line import MEMORY, CacheLine, Fabric
 from sim.hardware.memory import MemorySystem
@@ -28,6 +29,7 @@ class Machine:
         "broadcast",
         "cpus",
         "engine",
+        "entry",
         "fabric",
         "interrupts",
         "memory",
@@ -68,6 +70,7 @@ class Machine:
                 cpu.siblings = [other for other in self.cpus if other.core == cpu.core and other is not cpu]
         self.broadcast = TlbBroadcast(spec.tlb.broadcast, spec.clock) if spec.tlb.broadcast else None
         self.interrupts = InterruptController(self.fabric, spec, self.cpus)
+        self.entry = KernelEntry(spec)
         engine.on_injected_delay = self._inject_delay
 
     def line(self, name: str, home: int = 0, *, owner: int = MEMORY, lines: int = 1) -> CacheLine:

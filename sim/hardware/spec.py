@@ -11,8 +11,18 @@ from numpy import interp
 from pydantic import Field, PositiveInt, model_validator
 
 from sim.errors import RuleError
+from sim.hardware.mitigations import Mitigation, in_force, slower_code
 from sim.hardware.topology import Seat, Topology
-from sim.quantities import Bandwidth, Cost, CycleCost, Duration, Frequency, Size, Spec, format_duration
+from sim.quantities import (
+    Bandwidth,
+    Cost,
+    CycleCost,
+    Duration,
+    Frequency,
+    Size,
+    Spec,
+    format_duration,
+)
 
 
 class LineOrder(Spec):
@@ -269,12 +279,16 @@ class Interrupts(Spec):
 
 
 class KernelSpec(Spec):
-    """Costs of entering the kernel and of the scheduler, for the mitigations in force."""
+    """Costs of entering the kernel and of the scheduler."""
 
     syscall: Cost
-    """Enter and leave the kernel by a system call."""
+    """Enter and leave the kernel by a system call, without `mitigations`."""
     exception: Cost
-    """Enter and leave the kernel by a page fault."""
+    """Enter and leave the kernel by a page fault, without `mitigations`."""
+    mitigations: list[Mitigation] = Field(default_factory=list)
+    """Defences against attacks on speculation that Linux takes on this processor by default."""
+    mitigations_off: bool = False
+    """The kernel is booted with `mitigations=off`: it takes none of them."""
     context_switch: Cost
     """Switch from one thread to another, or to the idle loop."""
     wake_idle: Cost
@@ -299,6 +313,17 @@ class KernelSpec(Spec):
     tick after that. Absent: the machine cannot have more threads than cpus."""
     tick: Duration | None = Field(default=None, gt=0)
     """Time between two timer ticks (1 / HZ), as *slice* needs it."""
+
+    @model_validator(mode="after")
+    def _mitigations_have_names(self) -> Self:
+        names = [each.name for each in self.mitigations]
+        for number, name in enumerate(names):
+            if name in names[:number]:
+                raise RuleError(
+                    f"two mitigations have the name {name!r}",
+                    {f"mitigations[{number}].name": "another name"},
+                )
+        return self
 
     @model_validator(mode="after")
     def _slices_end_with_ticks(self) -> Self:
@@ -382,6 +407,26 @@ class MachineSpec(Spec):
         cores, clocks = zip(*steps, strict=True)
         total = sum(number * float(interp(number, cores, clocks)) for number in busy.values())
         return self.model_copy(update={"clock": round(total / busy.total())})
+
+    @property
+    def mitigations_in_force(self) -> list[Mitigation]:
+        """What the kernel takes: all where none has booted (`sim.hardware.boot`)."""
+        kernel = self.kernel
+        return in_force(kernel.mitigations, None, switched_off=kernel.mitigations_off)
+
+    @property
+    def kernel_clock(self) -> int:
+        """The clock at which kernel code takes as long as it does with its mitigations at `clock`."""
+        return round(self.clock / slower_code(self.mitigations_in_force))
+
+    @model_validator(mode="after")
+    def _own_tables_are_of_a_mitigation(self) -> Self:
+        if self.tlb.invalidate_user is None or any(each.own_tables for each in self.kernel.mitigations):
+            return self
+        raise RuleError(
+            "`invalidate_user` is for page-table isolation, which is none of `kernel.mitigations`",
+            {"tlb.invalidate_user": "nothing", "kernel.mitigations": "one with `own_tables: true`"},
+        )
 
     @model_validator(mode="after")
     def _farther_is_dearer(self) -> Self:

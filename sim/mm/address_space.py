@@ -49,8 +49,6 @@ class AddressSpace(Performer, ABC):
     """
 
     __slots__ = (
-        "_exception",
-        "_syscall",
         "_user_access",
         "machine",
         "root",
@@ -61,9 +59,6 @@ class AddressSpace(Performer, ABC):
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
-        kernel = at_clock(machine.spec.kernel, machine.spec.clock)
-        self._syscall: int = kernel.syscall
-        self._exception: int = kernel.exception
         self._user_access: int = at_clock(machine.spec.coherence, machine.spec.clock).hit
 
     @abstractmethod
@@ -129,7 +124,7 @@ class AddressSpace(Performer, ABC):
                 writable = entry.dirty and entry.writable
                 cost = tlb.fill(page, entry.frame, writable, None if near else line, entry.level)
                 break
-            cpu.work(self._exception, FAULT_ENTRY)
+            self.machine.entry.exception(cpu, FAULT_ENTRY)
             yield from self.fault(cpu, page, write)
             near = True
         else:

@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable
 
 from sim.engine import Steps
-from sim.engine.costs import at_clock
 from sim.hardware import CacheLine, Cpu, Machine
 from sim.sync.nodes import QueueNodes
 from sim.sync.sleep import Scheduler
@@ -24,7 +23,7 @@ from sim.sync.spin import QueuedSpinLock
 class Futex:
     """Those who wait for the word on *line*. All but the scheduler's part is charged to *activity*."""
 
-    __slots__ = ("_activity", "_line", "_scheduler", "_syscall", "bucket", "waiters")
+    __slots__ = ("_activity", "_entry", "_line", "_scheduler", "bucket", "waiters")
 
     def __init__(
         self,
@@ -40,11 +39,11 @@ class Futex:
         self._line = line
         self._scheduler = scheduler
         self._activity = activity
-        self._syscall = at_clock(machine.spec.kernel, machine.spec.clock).syscall
+        self._entry = machine.entry
 
     def wait(self, cpu: Cpu, expected: Callable[[], bool], reason: str) -> Steps[None]:
         """Sleep until woken, unless the word is no longer as *expected*."""
-        cpu.work(self._syscall, self._activity)
+        self._entry.syscall(cpu, self._activity)
         yield from self.bucket.acquire(cpu)
         yield from self._line.read(cpu, self._activity)
         if not expected():
@@ -57,7 +56,7 @@ class Futex:
 
     def wake(self, cpu: Cpu) -> Steps[None]:
         """Wake the first who waits, if anybody does (futex_hb_waiters_pending)."""
-        cpu.work(self._syscall, self._activity)
+        self._entry.syscall(cpu, self._activity)
         if self.waiters:
             yield from self.wake_first(cpu)
 

@@ -9,7 +9,6 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from sim.engine import Steps
-from sim.engine.costs import at_clock
 from sim.hardware import HUGE_PAGES, Cpu
 from sim.mm import (
     SYSCALL,
@@ -139,14 +138,13 @@ def _compute(stage: Stage, step: spec.Step) -> Action:
 
 def _syscall(stage: Stage, step: spec.Step) -> Action:
     """Private work, and nobody interrupts it to let others run, as in other system calls."""
-    machine, asked = stage.machine.spec, step.syscall
+    entry, clock, asked = stage.machine.entry, stage.machine.spec.clock, step.syscall
     assert asked is not None
-    entry = at_clock(machine.kernel, machine.clock).syscall
     if isinstance(asked, TimeDraw):
-        draw, name = drawing(asked, machine.clock), asked.stream
-        return lambda worker: worker.cpu.work(entry + draw(worker.stream(name)), SYSCALL)
-    cost = entry + asked.at(machine.clock)
-    return lambda worker: worker.cpu.work(cost, SYSCALL)
+        draw, name = drawing(asked, clock), asked.stream
+        return lambda worker: entry.syscall(worker.cpu, SYSCALL, draw(worker.stream(name)))
+    cost = asked.at(clock)
+    return lambda worker: entry.syscall(worker.cpu, SYSCALL, cost)
 
 
 def _sleep(stage: Stage, step: spec.Step) -> Action:

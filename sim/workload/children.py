@@ -18,7 +18,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from sim.engine import Steps
-from sim.engine.costs import at_clock
 from sim.mm import SYSCALL, Exec, Exit, Fork, SwitchMm, Vfork
 from sim.sync import SCHED, Scheduler, Sleeper, SwitchCosts
 from sim.workload.thread import Child, Event, Worker
@@ -53,7 +52,6 @@ class Children:
         self._free = list(free)
         self._taken: set[Cpu] = set()
         self._send = SwitchCosts(machine).send
-        self._syscall: int = at_clock(machine.spec.kernel, machine.spec.clock).syscall
         self._queues: RunQueues | None = None
 
     def queue_on(self, queues: RunQueues) -> None:
@@ -93,7 +91,7 @@ class Children:
         """wait4 for the oldest child of *parent*, the *newest*, or *everybody*."""
         while parent.children:
             cpu, child = parent.cpu, parent.children.pop(-1 if newest else 0)
-            cpu.work(self._syscall, SYSCALL)
+            self._machine.entry.syscall(cpu, SYSCALL)
             yield from self._await(cpu, child.ends, f"the end of {child.worker.title}")
             if not everybody:
                 break

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from sim.engine import QUIET, Engine, Probe, Schedule, ScheduleName, Steps
 from sim.engine.costs import at_clock
 from sim.errors import ModelError
-from sim.hardware import Cpu, Machine, MachineSpec
+from sim.hardware import Cpu, Machine, MachineSpec, booted
 from sim.mm import USER, Mmap, Reference, UffdClose
 from sim.quantities import PAGE_BYTES
 from sim.sync import RunQueues, SwitchSpace
@@ -79,7 +79,7 @@ def run_once(
     others = [cpu for cpu in order_of(plan.pinning, machine.topology) if cpu not in used]
     busy = machine.under_load(machine.topology.seat(number) for number in used)
     free = others[: most_children(plan, roles)] if plan.cpus is None else []
-    hardware = Machine(engine, busy, len(used) + len(free), used + others)
+    hardware = Machine(engine, booted(busy, design.release), len(used) + len(free), used + others)
     workers = [Worker(thread, hardware.cpus[used.index(seat)], engine) for thread, seat in enumerate(seats)]
     free_cpus = hardware.cpus[len(used) :]
     run = _Run(hardware, boot(hardware, design, plan.memory), plan, workers, roles, free_cpus)

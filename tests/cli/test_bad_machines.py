@@ -31,6 +31,31 @@ FILES = {
         HEAD + "coherence: {cross_socket: -138 ns}\n",
         "m.yaml:3:27: coherence.cross_socket: a cost cannot be negative (got '-138 ns')",
     ),
+    "release that is a number": (
+        HEAD + "kernel:\n  mitigations:\n    - {name: bhi, since: 6.10}\n",
+        "m.yaml:5:26: kernel.mitigations[0].since: not a release of Linux: write two or three numbers in "
+        "quotes, such as '6.13' (got 6.1)",
+    ),
+    "release that is none": (
+        HEAD + "kernel:\n  mitigations:\n    - {name: bhi, since: v6.9-rc1}\n",
+        "m.yaml:5:26: kernel.mitigations[0].since: not a release of Linux: write two or three numbers in "
+        "quotes, such as '6.13' (got 'v6.9-rc1')",
+    ),
+    "end before the beginning": (
+        HEAD + "kernel:\n  mitigations:\n    - {name: bhi, since: '6.9', until: '6.8'}\n",
+        "m.yaml:5:40: kernel.mitigations[0].until: `until` must be a later release than `since` "
+        "(got '6.8'; allowed: later than 6.9)",
+    ),
+    "defence twice": (
+        HEAD + "kernel:\n  mitigations:\n    - {name: bhi, since: '6.9'}\n    - {name: bhi, since: '6.9'}\n",
+        "m.yaml:6:14: kernel.mitigations[1].name: two mitigations have the name 'bhi' "
+        "(got 'bhi'; allowed: another name)",
+    ),
+    "isolation without isolation": (
+        HEAD + "tlb: {invalidate_user: 100 ns}\n",
+        "m.yaml:3:24: tlb.invalidate_user: `invalidate_user` is for page-table isolation, which is none of "
+        "`kernel.mitigations` (got '100 ns'; allowed: nothing)",
+    ),
     "no cores": (
         HEAD + "topology: {cores_per_cluster: 0}\n",
         "m.yaml:3:31: topology.cores_per_cluster: too small (got 0; allowed: more than 0)",

@@ -39,7 +39,7 @@ class CortenKernel(Kernel):
         assert isinstance(spec, CortenSpec)
         self.machine = machine
         self.spec = spec
-        clock = machine.spec.clock
+        clock = machine.spec.kernel_clock
         self.cost = at_clock(spec.costs, clock)
         self.nodes = QueueNodes(machine, "mcs")
         self.frames = FrameAllocator(machine, spec, self.cost, self.nodes)

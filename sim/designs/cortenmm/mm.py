@@ -110,7 +110,7 @@ class CortenMm(AddressSpace):
     def enter(self, cpu: Cpu) -> None:
         """Enter the kernel for a system call."""
         self.tlb.catch_up(cpu)
-        cpu.work(self._syscall + self.cost.syscall, SYSCALL)
+        self.machine.entry.syscall(cpu, SYSCALL, self.cost.syscall)
 
     def lock(self, cpu: Cpu, start: int, end: int) -> Steps[Cursor]:
         """`AddrSpace.lock(range)`: fill the table pool, then lock. Value: the cursor."""

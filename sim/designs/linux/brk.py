@@ -29,7 +29,7 @@ GAP: Final = 1
 
 def brk(mm: LinuxMm, cpu: Cpu, asked: Brk) -> Steps[int]:
     """brk(2). Value: the break after it, which is the one before where the new one is refused."""
-    cpu.work(mm._syscall, SYSCALL)
+    mm.machine.entry.syscall(cpu, SYSCALL)
     yield from mm.write_lock(cpu)
     yield from mm.brk_line.read(cpu, VMA_WORK)
     before = mm.brk

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def exit_(mm: LinuxMm, cpu: Cpu, asked: Exit) -> Steps[None]:
     """do_exit of the last thread, as far as its memory."""
-    cpu.work(mm._syscall, SYSCALL)
+    mm.machine.entry.syscall(cpu, SYSCALL)
     cpu.work(mm.cost.exit, SYSCALL)
     yield from mmput(mm, cpu)
 

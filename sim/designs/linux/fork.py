@@ -50,7 +50,7 @@ _NOT_INHERITED: Final = VmFlags.LOCKED | VmFlags.LOCKONFAULT | VmFlags.UFFD_MISS
 
 def fork(mm: LinuxMm, cpu: Cpu, asked: Fork) -> Steps[AddressSpace | Errno]:
     """copy_process, as far as its memory: value is the child, or `ENOMEM` with nothing left of it."""
-    cpu.work(mm._syscall, SYSCALL)
+    mm.machine.entry.syscall(cpu, SYSCALL)
     cpu.work(mm.cost.fork, SYSCALL)
     child = mm.kernel.new_process(cpu)
     yield from mm.kernel.percpu.allocate(cpu)  # mm_init
@@ -73,7 +73,7 @@ def fork(mm: LinuxMm, cpu: Cpu, asked: Fork) -> Steps[AddressSpace | Errno]:
 
 def vfork(mm: LinuxMm, cpu: Cpu, asked: Vfork) -> Steps[AddressSpace]:
     """copy_process with CLONE_VM: nothing is copied, the process has one user more (copy_mm, mmget)."""
-    cpu.work(mm._syscall, SYSCALL)
+    mm.machine.entry.syscall(cpu, SYSCALL)
     cpu.work(mm.cost.fork, SYSCALL)
     yield from mm.lines["pgtables_bytes"].write(cpu, SYSCALL)  # mm_users lies beside it
     mm.users += 1
@@ -86,7 +86,7 @@ def exec_(mm: LinuxMm, cpu: Cpu, asked: Exec) -> Steps[AddressSpace]:
 
     The caller is the process's only thread. Value: the new space, which *cpu* has loaded.
     """
-    cpu.work(mm._syscall, SYSCALL)
+    mm.machine.entry.syscall(cpu, SYSCALL)
     cpu.work(mm.cost.execve, SYSCALL)
     fresh = mm.kernel.new_process(cpu)
     yield from mm.kernel.percpu.allocate(cpu)

@@ -80,7 +80,6 @@ class LinuxKernel(Kernel):
         "slabs",
         "spec",
         "swap",
-        "syscall",
         "total_pages",
     )
 
@@ -94,10 +93,9 @@ class LinuxKernel(Kernel):
         self.osq_nodes = QueueNodes(machine, "osq")
         self.scheduler = Scheduler(machine)
         self.contexts = ContextTable(machine, spec.flush.asids)
-        self.cost = at_clock(spec.costs, machine.spec.clock)
+        self.cost = at_clock(spec.costs, machine.spec.kernel_clock)
         self.pages = self._make_allocator()
         self.total_pages = sum(pool.buddy.managed for pool in self.pages.buddies())
-        self.syscall: int = at_clock(machine.spec.kernel, machine.spec.clock).syscall
         self.rcu = TreeRcu(machine, spec.rcu)
         self.slabs = SlabCaches(
             machine,
@@ -245,7 +243,7 @@ class LinuxKernel(Kernel):
         if asked.resident:
             self.page_cache.fill(cpu, inode)
         else:
-            cpu.work(self.syscall, SYSCALL)
+            self.machine.entry.syscall(cpu, SYSCALL)
         return inode
         yield
 

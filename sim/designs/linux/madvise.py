@@ -71,7 +71,7 @@ _FLAGS: Final[Mapping[str, tuple[VmFlags, VmFlags]]] = {
 
 def madvise(mm: LinuxMm, cpu: Cpu, asked: Madvise) -> Steps[Errno | None]:
     """do_madvise."""
-    cpu.work(mm._syscall, SYSCALL)
+    mm.machine.entry.syscall(cpu, SYSCALL)
     if asked.pages < 0:
         return Errno.EINVAL
     if asked.pages == 0:
@@ -86,7 +86,7 @@ def madvise(mm: LinuxMm, cpu: Cpu, asked: Madvise) -> Steps[Errno | None]:
 def process_madvise(mm: LinuxMm, cpu: Cpu, asked: ProcessMadvise) -> Steps[int | Errno]:
     """vector_madvise, of the caller's own memory: a section for each part, or one for all."""
     how, done = mm.switches.process_madvise, 0
-    cpu.work(mm._syscall + mm.cost.process_madvise, SYSCALL)
+    mm.machine.entry.syscall(cpu, SYSCALL, mm.cost.process_madvise)
     if how == "remote" or len(asked.parts) > UIO_MAXIOV:
         return Errno.EINVAL
     refused: Errno | None = None

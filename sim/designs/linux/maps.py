@@ -30,9 +30,9 @@ def read_maps(mm: LinuxMm, cpu: Cpu, asked: ReadMaps) -> Steps[list[Mapped]]:
     fill = _fill_by_vma_locks if mm.switches.maps_lock == "vma" else _fill_under_mmap_lock
     at: int | None = 0
     while at is not None:
-        cpu.work(mm._syscall + mm.cost.maps_read, SYSCALL)
+        mm.machine.entry.syscall(cpu, SYSCALL, mm.cost.maps_read)
         at = yield from fill(mm, cpu, at, lines)
-    cpu.work(mm._syscall, SYSCALL)  # the read that finds nothing more
+    mm.machine.entry.syscall(cpu, SYSCALL)  # the read that finds nothing more
     return lines
 
 

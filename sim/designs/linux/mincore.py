@@ -33,7 +33,7 @@ from sim.quantities import PAGE_BYTES
 
 def mincore(mm: LinuxMm, cpu: Cpu, asked: Mincore) -> Steps[list[bool] | Errno]:
     """mincore(2)."""
-    cpu.work(mm._syscall, SYSCALL)
+    mm.machine.entry.syscall(cpu, SYSCALL)
     if beyond_user_memory(asked.at, asked.pages):
         return Errno.ENOMEM
     try:

@@ -39,7 +39,7 @@ def munlock(mm: LinuxMm, cpu: Cpu, asked: Munlock) -> Steps[Errno | None]:
 
 def _lock(mm: LinuxMm, cpu: Cpu, asked: Mlock | Munlock, flags: VmFlags) -> Steps[Errno | None]:
     """apply_vma_lock_flags under the write lock."""
-    cpu.work(mm._syscall, SYSCALL)
+    mm.machine.entry.syscall(cpu, SYSCALL)
     yield from mm.write_lock(cpu)
     refused = yield from _apply(mm, cpu, asked.at, asked.at + asked.pages, flags)
     yield from mm.write_unlock(cpu)

@@ -41,7 +41,7 @@ def mmap(mm: LinuxMm, cpu: Cpu, asked: Asked) -> Steps[int | Errno]:
     if isinstance(asked, MmapHuge):
         asked = replace(asked, pages=-(-asked.pages // SLOTS) * SLOTS)
     pages = asked.pages
-    cpu.work(mm._syscall, SYSCALL)
+    mm.machine.entry.syscall(cpu, SYSCALL)
     if pages <= 0 or (isinstance(asked, MmapFile) and asked.offset < 0):
         return Errno.EINVAL
     cpu.work(mm.cost.mmap_enter, SYSCALL)

@@ -41,7 +41,7 @@ NOT_ACCOUNTED = VmFlags.ACCOUNT | VmFlags.NORESERVE | VmFlags.HUGETLB
 def mprotect(mm: LinuxMm, cpu: Cpu, asked: Mprotect) -> Steps[Errno | None]:
     """do_mprotect_pkey. Where the range has a hole, what lies before it is changed all the same (ENOMEM)."""
     end = asked.at + asked.pages
-    cpu.work(mm._syscall, SYSCALL)
+    mm.machine.entry.syscall(cpu, SYSCALL)
     if asked.pages == 0:
         return None
     if beyond_user_memory(asked.at, asked.pages):

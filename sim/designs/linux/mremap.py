@@ -30,7 +30,7 @@ SPARE = 3
 def mremap(mm: LinuxMm, cpu: Cpu, asked: Mremap) -> Steps[int | Errno]:
     """mremap(2). Value: the first page of the range afterwards."""
     at, pages, new_pages = asked.at, asked.pages, asked.new_pages
-    cpu.work(mm._syscall, SYSCALL)
+    mm.machine.entry.syscall(cpu, SYSCALL)
     if new_pages <= 0 or pages < 0 or (asked.to is not None and not asked.may_move):
         return Errno.EINVAL
     yield from mm.write_lock(cpu)

@@ -17,7 +17,7 @@ from sim.mm import SYSCALL, Errno, Msync
 def msync(mm: LinuxMm, cpu: Cpu, asked: Msync) -> Steps[Errno | None]:
     """msync(2)."""
     page, end = asked.at, asked.at + asked.pages
-    cpu.work(mm._syscall, SYSCALL)
+    mm.machine.entry.syscall(cpu, SYSCALL)
     if end < page:
         return Errno.ENOMEM
     if end == page:

@@ -26,7 +26,7 @@ from sim.mm import SYSCALL, Errno, Munmap, OutOfMemory, beyond_user_memory
 
 def munmap(mm: LinuxMm, cpu: Cpu, asked: Munmap) -> Steps[Errno | None]:
     """munmap(2). It is no error that nothing is mapped there."""
-    cpu.work(mm._syscall, SYSCALL)
+    mm.machine.entry.syscall(cpu, SYSCALL)
     if asked.pages <= 0 or beyond_user_memory(asked.at, asked.pages):
         return Errno.EINVAL
     yield from mm.write_lock(cpu)

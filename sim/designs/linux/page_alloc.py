@@ -134,7 +134,7 @@ class PageAllocator(Allocator):
         self._spec = spec
         topology = machine.spec.topology
         self._cost = cost
-        blocks = at_clock(spec.blocks, machine.spec.clock) if spec.blocks else None
+        blocks = at_clock(spec.blocks, machine.spec.kernel_clock) if spec.blocks else None
         self._per_freed = blocks.zone_free if blocks else cost.zone_page
         self._zone_check = blocks.zone_check if blocks else 0
         self._free_check = blocks.free_check if blocks else 0

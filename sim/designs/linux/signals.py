@@ -22,7 +22,10 @@ _DELIVERY, _RETURN = 3, 1
 
 def signal(mm: LinuxMm, cpu: Cpu, asked: Signal) -> Steps[None]:
     """Its delivery, or the return from its handler."""
-    cpu.work(mm._syscall + mm.cost.sigreturn if asked.returns else mm.cost.signal, SYSCALL)
+    if asked.returns:
+        mm.machine.entry.syscall(cpu, SYSCALL, mm.cost.sigreturn)
+    else:
+        cpu.work(mm.cost.signal, SYSCALL)
     for _ in range(_RETURN if asked.returns else _DELIVERY):
         yield from mm.siglock.acquire(cpu)
         yield from mm.siglock.release(cpu)

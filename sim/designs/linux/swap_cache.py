@@ -57,7 +57,7 @@ class Swap:
     def __init__(self, kernel: LinuxKernel, spec: SwapSpec) -> None:
         machine = kernel.machine
         self._kernel = kernel
-        self.cost = at_clock(spec.costs, machine.spec.clock)
+        self.cost = at_clock(spec.costs, machine.spec.kernel_clock)
         self.slots = SwapSlots(machine, spec, self.cost, kernel.nodes)
         self.device = SwapDevice(machine, spec)
         self._space = spec.slots.cache_space

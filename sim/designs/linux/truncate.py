@@ -26,7 +26,7 @@ def fallocate(kernel: LinuxKernel, cpu: Cpu, asked: Fallocate) -> Steps[Errno | 
     """shmem_fallocate: one page after another; what was made goes again if memory runs out."""
     inode = asked.file
     assert isinstance(inode, Inode)
-    cpu.work(kernel.syscall, SYSCALL)
+    kernel.machine.entry.syscall(cpu, SYSCALL)
     if asked.at < 0 or asked.pages <= 0:
         return Errno.EINVAL
     yield from inode.i_rwsem.write_lock(cpu)
@@ -53,7 +53,7 @@ def ftruncate(kernel: LinuxKernel, cpu: Cpu, asked: Ftruncate) -> Steps[Errno | 
     """shmem_setattr: cut the file off, or make it longer by a hole."""
     inode = asked.file
     assert isinstance(inode, Inode)
-    cpu.work(kernel.syscall, SYSCALL)
+    kernel.machine.entry.syscall(cpu, SYSCALL)
     if asked.pages < 0:
         return Errno.EINVAL
     yield from inode.i_rwsem.write_lock(cpu)

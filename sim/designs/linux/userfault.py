@@ -69,7 +69,7 @@ def uffd_unregister(mm: LinuxMm, cpu: Cpu, asked: UffdUnregister) -> Steps[Errno
 def uffd_close(mm: LinuxMm, cpu: Cpu, asked: UffdClose) -> Steps[None]:
     """userfaultfd_release: no VMA is registered any more, who waits faults again, readers find it closed."""
     uffd = mm.uffd or _open(mm, cpu)
-    cpu.work(mm._syscall, SYSCALL)
+    mm.machine.entry.syscall(cpu, SYSCALL)
     if uffd.closed:
         return
     uffd.closed = True
@@ -86,7 +86,7 @@ def uffd_close(mm: LinuxMm, cpu: Cpu, asked: UffdClose) -> Steps[None]:
 
 def _open(mm: LinuxMm, cpu: Cpu) -> Userfaultfd:
     """userfaultfd(2)."""
-    cpu.work(mm._syscall, SYSCALL)
+    mm.machine.entry.syscall(cpu, SYSCALL)
     mm.uffd = Userfaultfd(mm.kernel, cpu)
     return mm.uffd
 
@@ -102,7 +102,7 @@ def forget(vma: Vma) -> None:
 
 def _change(mm: LinuxMm, cpu: Cpu, at: int, pages: int, flag: VmFlags) -> Steps[Errno | None]:
     """userfaultfd_register_range. Holes are passed over, but the range may not be one hole."""
-    cpu.work(mm._syscall, SYSCALL)
+    mm.machine.entry.syscall(cpu, SYSCALL)
     if not _is_open(mm) or pages <= 0 or beyond_user_memory(at, pages):
         return Errno.EINVAL
     end = at + pages
@@ -145,13 +145,13 @@ def uffd_read(mm: LinuxMm, cpu: Cpu, asked: UffdRead) -> Steps[int | None]:
     """userfaultfd_read_iter: the page of the oldest message that nobody has taken; asleep until there is
     one. None if the file is closed."""
     uffd = mm.uffd or _open(mm, cpu)
-    cpu.work(mm._syscall, SYSCALL)
+    mm.machine.entry.syscall(cpu, SYSCALL)
     return (yield from uffd.read(cpu, mm.cost.uffd_read))
 
 
 def uffd_wake(mm: LinuxMm, cpu: Cpu, asked: UffdWake) -> Steps[Errno | None]:
     """userfaultfd_wake."""
-    cpu.work(mm._syscall, SYSCALL)
+    mm.machine.entry.syscall(cpu, SYSCALL)
     if not _is_open(mm) or asked.pages <= 0 or beyond_user_memory(asked.at, asked.pages):
         return Errno.EINVAL
     assert mm.uffd is not None
@@ -162,7 +162,7 @@ def uffd_wake(mm: LinuxMm, cpu: Cpu, asked: UffdWake) -> Steps[Errno | None]:
 def uffd_copy(mm: LinuxMm, cpu: Cpu, asked: UffdCopy) -> Steps[Errno | None]:
     """userfaultfd_copy."""
     if beyond_user_memory(asked.source, asked.pages):
-        cpu.work(mm._syscall, SYSCALL)
+        mm.machine.entry.syscall(cpu, SYSCALL)
         return Errno.EINVAL
     sources = range(asked.source, asked.source + asked.pages)
     return (yield from _fill(mm, cpu, range(asked.at, asked.at + asked.pages), sources))
@@ -179,7 +179,7 @@ def _fill(mm: LinuxMm, cpu: Cpu, pages: range, sources: Iterable[int] | None) ->
     Value: `ENOENT` where it is not registered, `EEXIST` where a page is already, `EFAULT` where its source
     is not mapped; `EAGAIN` where that comes after some pages that were filled.
     """
-    cpu.work(mm._syscall, SYSCALL)
+    mm.machine.entry.syscall(cpu, SYSCALL)
     uffd = mm.uffd
     if uffd is None or uffd.closed or not pages or beyond_user_memory(pages.start, len(pages)):
         return Errno.EINVAL

@@ -76,7 +76,7 @@ class Llfree(Allocator):
         super().__init__()
         topology = machine.spec.topology
         nodes = range(topology.numa_nodes)
-        self._cost = at_clock(spec, machine.spec.clock)
+        self._cost = at_clock(spec, machine.spec.kernel_clock)
         self._frames = machine.spec.memory.size_per_socket * topology.sockets // len(nodes) // PAGE_BYTES
         self._pools = [Buddy(node * self._frames, self._frames) for node in nodes]
         homes = [node * topology.sockets // len(nodes) for node in nodes]
