@@ -75,6 +75,7 @@ _SMALL: dict[str, Any] = {
     "interrupts": {
         "send": "50 ns",
         "icr_write": "100 ns",
+        "mode": "paravirtual",
         "targets_per_icr": 4,
         "deliver_same_socket": "300 ns",
         "deliver_cross_socket": "500 ns",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from numpy import interp
 from pydantic import Field, PositiveInt, model_validator
@@ -23,6 +23,11 @@ from sim.quantities import (
     Spec,
     format_duration,
 )
+
+FLAT_CPUS: Final = 8
+"""Cpus that the bits of a logical xAPIC destination can name."""
+XAPIC_IDS: Final = 255
+"""APIC ids that xAPIC can name; the last that 8 bits hold is the broadcast."""
 
 
 class LineOrder(Spec):
@@ -265,9 +270,12 @@ class Interrupts(Spec):
     """One write of the interrupt command register; in a guest, with its VM exit."""
     icr_target: Cost = CycleCost(0, 0)
     """Each target of a write on top: a hypervisor delivers to one virtual cpu after the other."""
-    targets_per_icr: PositiveInt
-    """Cpus that one write reaches, of one aligned group of so many APIC ids: 16 in x2APIC cluster mode, 1 in
-    physical mode."""
+    mode: Literal["flat", "physical flat", "cluster x2apic", "physical x2apic", "paravirtual"]
+    """How Linux addresses interrupts (`Switched APIC routing to` in its log), and so how many cpus one write
+    reaches: all of up to 8 (flat), one (physical), or those of 16 aligned APIC ids (cluster). Or a guest asks
+    its hypervisor."""
+    targets_per_icr: PositiveInt | None = None
+    """With `mode: paravirtual`: cpus that one call reaches, of so many aligned APIC ids."""
     deliver_same_socket: Cost
     """From the write of the register until the handler begins, on a cpu of the sender's socket."""
     deliver_cross_socket: Cost
@@ -276,6 +284,15 @@ class Interrupts(Spec):
     """Entry and exit at the target."""
     ack_overlap: float = Field(ge=0, le=1)
     """Share of the acknowledgement reads that overlaps with waiting."""
+
+    @model_validator(mode="after")
+    def _a_hypervisor_says_how_many(self) -> Self:
+        if (self.targets_per_icr is None) != (self.mode != "paravirtual"):
+            raise RuleError(
+                "`targets_per_icr` is for `mode: paravirtual`, which needs it",
+                {"mode": "paravirtual", "targets_per_icr": "a number with that mode, else none"},
+            )
+        return self
 
 
 class KernelSpec(Spec):
@@ -467,6 +484,23 @@ class MachineSpec(Spec):
                 f"the {dram.channels} channels of a socket cannot be dealt out to its "
                 f"{topology.nodes_per_socket} nodes",
                 {"memory.dram.channels": f"a multiple of {topology.nodes_per_socket}"},
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _apics_can_name_all_cpus(self) -> Self:
+        topology, mode = self.topology, self.interrupts.mode
+        x2apic = "`cluster x2apic` or `physical x2apic`"
+        if mode == "flat" and self.cpus > FLAT_CPUS:
+            allowed = f"`physical flat`, {x2apic} for {self.cpus} cpus"
+            raise RuleError(
+                f"a flat APIC names at most {FLAT_CPUS} cpus by their bits", {"interrupts.mode": allowed}
+            )
+        ids = 1 + max(map(topology.apic_id, range(self.cpus)))
+        if mode == "physical flat" and ids > XAPIC_IDS:
+            raise RuleError(
+                f"APIC ids without x2APIC have 8 bits, and these cpus have {ids} ids",
+                {"interrupts.mode": x2apic},
             )
         return self
 

@@ -49,6 +49,16 @@ DRAM_OF_3 = {
         ({"topology": {"sockets": 0}}, "greater than 0"),
         ({"topology": {"hyperthreads": 2}}, "hyperthreads"),
         ({"interrupts": {"targets_per_icr": 0}}, "greater than 0"),
+        ({"interrupts": {"mode": "cluster"}}, "cluster x2apic"),
+        ({"interrupts": {"mode": "cluster x2apic"}}, "`targets_per_icr` is for `mode: paravirtual`"),
+        ({"interrupts": {"mode": "flat", "targets_per_icr": None}}, "at most 8 cpus"),
+        (
+            {
+                "topology": {"clusters_per_socket": 32},
+                "interrupts": {"mode": "physical flat", "targets_per_icr": None},
+            },
+            "8 bits, and these cpus have 256 ids",
+        ),
         ({"interrupts": {"ack_overlap": 1.5}}, "less than or equal to 1"),
         ({"clock": "2.25"}, "not a frequency"),
         ({"coherence": {"hit": 4}}, "not a cost"),

@@ -28,6 +28,7 @@ def make_flush(
         skip_lazy=spec.skip_lazy,
         trim_every=spec.trim_every,
         tlb_gen_read=spec.tlb_gen_read,
+        shorthand=spec.shorthand,
     )
     if spec.broadcasts(machine.spec):
         assert spec.broadcast_from is not None

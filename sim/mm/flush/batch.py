@@ -36,6 +36,8 @@ def flush_batch(machine: Machine, cpu: Cpu, spaces: Sequence[SynchronousFlush]) 
     if not targets:
         cpu.work(flush_here(cpu), TLB_FLUSH)
         return
-    round_ = yield from machine.interrupts.start(cpu, list(targets), flush_here)
+    round_ = yield from machine.interrupts.start(
+        cpu, list(targets), flush_here, shorthand=by_interrupt[0].shorthand
+    )
     cpu.work(flush_here(cpu), TLB_FLUSH)
     yield from machine.interrupts.finish(round_)

@@ -25,6 +25,7 @@ class Ways:
     skip_lazy: bool = True
     trim_every: int | None = None
     tlb_gen_read: TlbGenRead = "never"
+    shorthand: bool = False
 
 
 DEFAULT_WAYS: Final = Ways()
@@ -47,7 +48,8 @@ class SynchronousFlush:
     A cpu that loads another space takes its bit out of mm_cpumask. Since 6.14 (`trim_every`) it leaves it
     there, and saves two writes of a shared line if it comes back. The bit goes with the next interrupt, which
     finds another space loaded: that of the first flush after *trim_every*, or of one that frees tables. Left
-    out: the line of the mask in these handlers.
+    out: the line of the mask in these handlers; and that a sender then reads which space each target has
+    loaded (should_flush_tlb), from a line that the target's flushes write if the space has asid 0 or 1.
     """
 
     __slots__ = (
@@ -141,6 +143,11 @@ class SynchronousFlush:
         """Whether it takes no interrupts any more."""
         return False
 
+    @property
+    def shorthand(self) -> bool:
+        """Whether one write interrupts everybody."""
+        return self._ways.shorthand
+
     def runs_elsewhere(self, cpu: Cpu) -> bool:
         """Whether another cpu than *cpu* has it loaded, so that it pays to put a flush off."""
         return any(other is not cpu for other in self._active)
@@ -178,7 +185,7 @@ class SynchronousFlush:
         if not targets:
             return
         interrupts = self._machine.interrupts
-        round_ = yield from interrupts.start(cpu, targets, flush_here)
+        round_ = yield from interrupts.start(cpu, targets, flush_here, shorthand=self.shorthand)
         if self._ways.concurrent:
             cpu.work(flush_here(cpu), TLB_FLUSH)
         yield from interrupts.finish(round_)

@@ -29,6 +29,8 @@ class FlushSpec(Spec):
     tlb_gen_read: Literal["never", "always", "if-behind"] = "if-behind"
     """When a cpu that is asked reads the process's `tlb_gen`: there is none (until 4.13); in each call (until
     5.19); only if it has not yet done what the call asks for (6.0)."""
+    shorthand: bool = False
+    """One write interrupts everybody where everybody is to be interrupted ("all but self", since 5.4)."""
     mm_cpumask: Literal["eager", "lazy"] = "eager"
     """When the bit of a cpu goes that loads another space: at once, or with a later flush that finds it
     (6.14), which interrupts that cpu."""
