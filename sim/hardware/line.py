@@ -67,6 +67,7 @@ class Fabric:
         "hit",
         "home_aware",
         "line_class",
+        "prefetch_ordered",
         "request",
         "rmw",
         "rule",
@@ -98,6 +99,7 @@ class Fabric:
         self.via_home_contended = int(self.via_home * costs.contended)
         self.request = costs.probe
         self.home_aware = costs.home_aware
+        self.prefetch_ordered = costs.prefetch_ordered
         draw = engine.stream("line transfers").random
         least, width = 1 - costs.spread, 2 * costs.spread
         self.vary: Callable[[int], int] = (
@@ -158,6 +160,7 @@ class CacheLine:
         "_burst",
         "_granting",
         "_lands_at",
+        "_prefetching",
         "_probe_arrives",
         "_probed",
         "_run",
@@ -187,6 +190,7 @@ class CacheLine:
         self._waiting = _NOBODY
         self._waiting_in = _NO_QUEUES
         self._run = 0
+        self._prefetching = 0  # bit set of the cpus whose prefetch waits for its turn
         self._probe_arrives = 0
         self._probed: tuple[Cpu, int, int] | None = None  # whose request is on its way, its kind, the rest
 
@@ -267,16 +271,32 @@ class CacheLine:
         return not self._granting
 
     def prefetch_write(self, cpu: Cpu) -> Steps[None]:
-        """Ask for ownership without waiting for it (PREFETCHW); a request under way is not repeated."""
+        """Ask for ownership without waiting for it (PREFETCHW); a request under way is not repeated.
+
+        A load or store before it is served joins it: one miss of a core is one request (`_queue`).
+        """
         if cpu.pending:
             yield cpu.take_pending()
         if self.owner == cpu.id and not self.sharers:
             return
         if self._must_queue(cpu):
-            if not any(waiter is cpu for waiter, _ in self._everyone()):
+            if not self._prefetching & cpu.bit:
+                self._prefetching |= cpu.bit
                 self._enqueue(cpu, _PREFETCH)
         else:
             self.busy_until = cpu.engine._now + self._take(cpu.id)
+
+    def serialize(self, cpu: Cpu, activity: str) -> Steps[None]:
+        """A serializing instruction after `prefetch_write`: on machines where it does (`prefetch_ordered`),
+        it waits until the line is here."""
+        if not self.fabric.prefetch_ordered:
+            return
+        if self._prefetching & cpu.bit and cpu.pending:
+            yield cpu.take_pending()
+        if self._prefetching & cpu.bit:
+            yield from self._queue(cpu, _WRITE, activity)
+        elif self.owner == cpu.id and (rest := self.busy_until - cpu.now) > 0:
+            cpu.stall(rest, activity)
 
     def take_at_once(self, cpu: Cpu, at: int) -> int | None:
         """A `write` that begins at time *at*, before which nothing else happens; value: what it costs.
@@ -317,7 +337,10 @@ class CacheLine:
     # -- who is next ----------------------------------------------------------------------------------------
 
     def _queue(self, cpu: Cpu, kind: int, activity: str) -> Steps[None]:
-        self._enqueue(cpu, kind)
+        if self._prefetching & cpu.bit:
+            self._join_prefetch(cpu, kind)
+        else:
+            self._enqueue(cpu, kind)
         since = cpu.begin_wait(self)
         yield PARKED
         cpu.end_wait(since, activity, cpu.pending)
@@ -340,17 +363,19 @@ class CacheLine:
             engine = self.fabric.engine
             engine.call_in(max(0, self.busy_until - engine._now), self._grant)
 
+    def _join_prefetch(self, cpu: Cpu, kind: int) -> None:
+        """What *cpu* does is done when its prefetch, which waits for its turn, is served."""
+        self._prefetching &= ~cpu.bit
+        joined = cpu, max(kind, _WRITE)
+        if self._probed and self._probed[0] is cpu:
+            self._probed = *joined, self._probed[2]
+            return
+        queue = self._waiting_in[cpu.cluster] if self._waiting_in else self._waiting
+        queue[queue.index((cpu, _PREFETCH))] = joined
+
     def _wanted(self) -> bool:
         """Whether others wait for the line."""
         return bool(self._waiting or self._waiting_in)
-
-    def _everyone(self) -> list[tuple[Cpu, int]]:
-        probing = [self._probed[:2]] if self._probed else []
-        return [
-            *probing,
-            *self._waiting,
-            *(waiter for queue in self._waiting_in.values() for waiter in queue),
-        ]
 
     def _next(self) -> tuple[Cpu, int]:
         """Take the waiter who gets the line now out of the queue."""
@@ -403,7 +428,9 @@ class CacheLine:
         else:
             self._granting = False
             self._run = 0
-        if kind != _PREFETCH:
+        if kind == _PREFETCH:
+            self._prefetching &= ~cpu.bit
+        else:
             cpu.grant(latency)
 
     def _send_probe(self) -> None:

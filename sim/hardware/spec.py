@@ -72,6 +72,9 @@ class Coherence(Spec):
     probe: float = Field(default=0, ge=0, lt=1)
     """Share of a transfer that passes until the request reaches the owner. Until then the owner's own
     read-modify-writes go on; 0 hands the line over at once."""
+    prefetch_ordered: bool = False
+    """A serializing instruction, such as the IRET that ends a fault, waits for a line that was prefetched for
+    writing. Absent: nothing waits for it."""
     shared_read: Duration
     """Time a line is busy for each further reader from outside the cluster."""
     shared_read_inside: Duration | None = None

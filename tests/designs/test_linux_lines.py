@@ -21,6 +21,7 @@ from sim.hardware import Cpu
 from sim.mm import READ, Madvise, Mmap, Mprotect, Munmap
 
 APART: dict[str, Any] = {"layout": {"mm_struct": ()}}
+FAR = ("same_cluster", "cross_cluster", "cross_socket")
 
 
 class Transfers(Probe):
@@ -221,3 +222,33 @@ def test_does_linux_take_every_layout_of_the_documentation() -> None:
     shipped = load_spec("design", "linux-6.13").spec
     assert isinstance(shipped, LinuxSpec)
     assert shipped.layout.mm_struct == tuple(map(tuple, found[2]))
+
+
+@pytest.mark.parametrize(
+    ("prefetches", "ordered", "waits"), [(True, True, True), (True, False, False), (False, True, False)]
+)
+def test_does_a_fault_end_when_the_line_that_it_prefetches_is_here(
+    prefetches: bool, ordered: bool, waits: bool
+) -> None:
+    """Cpus 1 to 7 write the line of mmap_lock's count all the time: IRET has to wait for cpu 0's turn."""
+    process = Process(
+        "linux",
+        cpus=8,
+        changes={"switches": {"prefetchw_mmap_lock": prefetches}},
+        machine={"coherence": {"prefetch_ordered": ordered, **dict.fromkeys(FAR, "3 us")}},
+    )
+    process.do(("mmap", 4, BASE), ("touch", BASE))
+    count, entry = process.space.mmap_lock.count, {}
+
+    def write(cpu: Cpu) -> Steps[None]:
+        for _ in range(3):
+            yield from count.write(cpu)
+
+    def fault(cpu: Cpu) -> Steps[None]:
+        cpu.work(10_000, "user")
+        before = cpu.spent["fault entry"]
+        yield from process.space.access(cpu, BASE + 1)
+        entry["took"] = cpu.spent["fault entry"] - before
+
+    process.run({0: fault, **dict.fromkeys(range(1, 8), write)})
+    assert (entry["took"] > 6 * 3_000_000) == waits

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from machines import (
     ADJACENT,
@@ -269,3 +271,100 @@ def test_does_a_queued_prefetch_take_its_turn_once() -> None:
         machine.cpus[number].thread = machine.engine.process(body(machine.cpus[number]))
     machine.engine.run()
     assert done == {1: SAME_CLUSTER, 4: 1 * NS, 8: SAME_CLUSTER + CROSS_CLUSTER + CROSS_SOCKET}
+
+
+ORDERED: dict[str, Any] = {"coherence": {"prefetch_ordered": True}}
+
+
+@pytest.mark.parametrize("probe", [0.0, 0.25])
+@pytest.mark.parametrize("rule", ["fifo", "cluster-first"])
+def test_does_a_serializing_instruction_wait_for_a_prefetch_that_queues(rule: str, probe: float) -> None:
+    """Cpu 0 prefetches while cpu 8 has the line: its turn comes at 200 ns, and takes as long."""
+    machine = small_machine(
+        {"coherence": {"prefetch_ordered": True, "probe": probe, "order": {"rule": rule}}}
+    )
+    line = machine.line("line", owner=1)
+    at = {}
+
+    def writer(cpu: Cpu) -> Steps[None]:
+        yield from line.write(cpu)
+
+    def body(cpu: Cpu) -> Steps[None]:
+        cpu.work(10 * NS, "user")
+        yield from line.prefetch_write(cpu)
+        cpu.work(5 * NS, "user")
+        yield from line.serialize(cpu, "fault entry")
+        at["back"] = cpu.now
+        assert line.exclusive_to(cpu)
+        yield from line.serialize(cpu, "fault entry")  # nothing to wait for any more
+        at["again"] = cpu.now
+
+    run(machine, {8: writer, 0: body})
+    assert at == {"back": 2 * CROSS_SOCKET, "again": 2 * CROSS_SOCKET}
+    assert machine.cpus[0].spent["fault entry"] == 2 * CROSS_SOCKET - 15 * NS
+
+
+def test_does_a_serializing_instruction_wait_for_the_rest_of_a_transfer() -> None:
+    def back(changes: dict[str, Any]) -> int:
+        machine = small_machine(changes)
+        line = machine.line("line", owner=8)
+        at = []
+
+        def body(cpu: Cpu) -> Steps[None]:
+            yield from line.serialize(cpu, "fault entry")
+            yield from line.prefetch_write(cpu)
+            cpu.work(50 * NS, "user")
+            yield from line.serialize(cpu, "fault entry")
+            at.append(cpu.now)
+
+        run(machine, {0: body})
+        return at[0]
+
+    assert back(ORDERED) == CROSS_SOCKET
+    assert back({}) == 50 * NS
+
+
+def test_is_a_prefetch_limited_by_the_line_where_all_wait_for_it() -> None:
+    """Threads that have other work to do: without the wait they are as fast as one, with it the line is."""
+
+    def takes(changes: dict[str, Any]) -> int:
+        machine = small_machine(changes)
+        line = machine.line("line")
+
+        def body(cpu: Cpu) -> Steps[None]:
+            for _ in range(20):
+                yield from line.prefetch_write(cpu)
+                cpu.work(100 * NS, "user")
+                yield from line.serialize(cpu, "fault entry")
+
+        run(machine, dict.fromkeys((0, 4, 8, 12), body))
+        return machine.engine.now
+
+    assert takes({}) < 20 * 100 * NS + 4 * CROSS_SOCKET
+    assert takes(ORDERED) > 20 * 4 * CROSS_CLUSTER
+
+
+@pytest.mark.parametrize("probe", [0.0, 0.25])
+@pytest.mark.parametrize("access", ["write", "read"])
+def test_does_an_access_join_the_prefetch_that_waits_for_its_turn(access: str, probe: float) -> None:
+    """Cpu 0's access takes no turn of its own behind cpu 4, which came between prefetch and access."""
+    machine = small_machine({"coherence": {"probe": probe}})
+    line = machine.line("line", owner=1)
+    done = {}
+
+    def writer(cpu: Cpu) -> Steps[None]:
+        yield (0 if cpu.id == 8 else 20) * NS
+        yield from line.write(cpu)
+        done[cpu.id] = cpu.now
+
+    def body(cpu: Cpu) -> Steps[None]:
+        yield 10 * NS
+        yield from line.prefetch_write(cpu)
+        yield 20 * NS
+        yield from getattr(line, access)(cpu)
+        done[cpu.id] = cpu.now
+
+    for number, each in {8: writer, 0: body, 4: writer}.items():
+        machine.cpus[number].thread = machine.engine.process(each(machine.cpus[number]))
+    machine.engine.run()
+    assert done == {8: CROSS_SOCKET, 0: 2 * CROSS_SOCKET, 4: 2 * CROSS_SOCKET + CROSS_CLUSTER}

@@ -101,10 +101,14 @@ def test_is_there_a_cost_for_each_visit() -> None:
 @pytest.mark.parametrize("ties", ["fifo", "shuffle"])
 @given(data=st.data())
 def test_is_every_waiter_served(rule: str, ties: str, data: st.DataObject) -> None:
-    """Writers, readers and prefetches in any order: nobody is lost (a lost one would be a deadlock)."""
-    steps = st.tuples(st.sampled_from(["write", "read", "prefetch"]), st.sampled_from([0, 1, 30, 100, 170]))
+    """Writers, readers, prefetches and waits for those: nobody is lost, which would be a deadlock."""
+    steps = st.tuples(
+        st.sampled_from(["write", "read", "prefetch", "serialize"]), st.sampled_from([0, 1, 30, 100, 170])
+    )
     plans = data.draw(st.lists(st.lists(steps, min_size=1, max_size=4), min_size=2, max_size=10))
-    machine = small_machine(with_order(rule, 2), ties=ties, seed=data.draw(st.integers(0, 99)))  # type: ignore[arg-type]
+    changes = with_order(rule, 2)
+    changes["coherence"] |= {"prefetch_ordered": True, "probe": data.draw(st.sampled_from([0.0, 0.3]))}
+    machine = small_machine(changes, ties=ties, seed=data.draw(st.integers(0, 99)))  # type: ignore[arg-type]
     line = machine.line("line")
     served = 0
 
@@ -117,8 +121,10 @@ def test_is_every_waiter_served(rule: str, ties: str, data: st.DataObject) -> No
                 assert line.owner == cpu.id
             elif kind == "read":
                 yield from line.read(cpu)
-            else:
+            elif kind == "prefetch":
                 yield from line.prefetch_write(cpu)
+            else:
+                yield from line.serialize(cpu, "line")
             served += 1
 
     run(machine, dict.fromkeys(range(len(plans)), body))

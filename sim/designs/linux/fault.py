@@ -1,6 +1,6 @@
 """A page fault, up to what has to be done about its page (arch/x86/mm/fault.c, mm/mmap_lock.c; 6.13).
 
-exception | prefetchw mmap_lock | VMA lock, or mmap_lock for reading | tables | the page (`anon`) | unlock
+exception | prefetchw mmap_lock | VMA lock, or mmap_lock to read | tables | the page (`anon`) | unlock | IRET
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from sim.designs.linux.vma import Vma, VmFlags
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import (
+    FAULT_ENTRY,
     PAGE_TABLE,
     READ,
     SLOTS,
@@ -33,13 +34,24 @@ from sim.mm import (
 
 
 def user_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
-    """do_user_addr_fault: under the VMA's lock if that works, else under mmap_lock.
+    """exc_page_fault: with the prefetch of mmap_lock where the kernel has it. Raises what the fault raises.
+
+    IRET, the way back, is a serializing instruction: what was asked for has to come first.
+    """
+    if not mm.switches.prefetchw_mmap_lock:
+        yield from _do_user_addr_fault(mm, cpu, page, write)
+        return
+    yield from mm.mmap_lock.count.prefetch_write(cpu)
+    yield from _do_user_addr_fault(mm, cpu, page, write)
+    yield from mm.mmap_lock.count.serialize(cpu, FAULT_ENTRY)
+
+
+def _do_user_addr_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
+    """Under the VMA's lock if that works, else under mmap_lock.
 
     Raises `SegmentationFault` for what the VMA does not allow, `BusError` behind the end of a file, and
     `OutOfMemory`, with no lock held.
     """
-    if mm.switches.prefetchw_mmap_lock:
-        yield from mm.mmap_lock.count.prefetch_write(cpu)
     first = True
     vma = yield from mm.lock_vma_under_rcu(cpu, page)
     if vma is not None and mm.switches.anon_vma_early_check and vma.area.file is None and not vma.anon_vma:
@@ -71,7 +83,7 @@ def user_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
 
 
 def _fault_under_mmap_lock(mm: LinuxMm, cpu: Cpu, page: int, write: bool, *, first: bool) -> Steps[None]:
-    """lock_mm_and_find_vma, and the fault. Raises what `user_fault` raises, and `FaultRetry`."""
+    """lock_mm_and_find_vma, and the fault. Raises what `_do_user_addr_fault` raises, and `FaultRetry`."""
     yield from mm.mmap_lock.read_lock(cpu)
     vma = yield from mm.tree.find(cpu, page)
     if vma is None:
