@@ -12,6 +12,7 @@ from machines import run, small_machine
 from sim.designs.linux import IndexSite, LinuxKernel, VmaIndex
 from sim.designs.linux.spec import LinuxSpec
 from sim.designs.linux.vma import Area, Vma
+from sim.designs.linux.vma_indexes.base import Preallocation
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import READ_WRITE
@@ -24,7 +25,7 @@ Range = tuple[int, int]
 class Bench:
     """*check* holds the nodes against the rules of their kind."""
 
-    def __init__(self, kind: type[VmaIndex], *, worst: bool = False) -> None:
+    def __init__(self, kind: type[VmaIndex], *, preallocation: Preallocation = "store") -> None:
         self.machine = small_machine(online=1)
         self.cpu = self.machine.cpus[0]
         spec = design("linux")
@@ -32,7 +33,7 @@ class Bench:
         kernel = LinuxKernel(self.machine, spec)
         self._vmas = kernel.slabs.vm_area_struct
         root_line = self.machine.line("mm_mt", owner=self.cpu.id)
-        site = IndexSite(self.machine, kernel.cost, root_line, kernel.rcu, kernel.slabs, worst)
+        site = IndexSite(self.machine, kernel.cost, root_line, kernel.rcu, kernel.slabs, preallocation)
         self.tree = kind(site, self.cpu)
         self._tuning = spec.rwsem
         self.expected: list[Range] = []

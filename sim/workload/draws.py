@@ -97,6 +97,12 @@ AnyCount = Annotated[
 ]
 """`16`, or a count to be drawn each time: `{uniform: [1, 16]}`."""
 
+AnyTimes = Annotated[
+    Annotated[NonNegativeInt, Tag("value")] | Annotated[CountDraw, Tag("draw")],
+    Discriminator(_form),
+]
+"""The same, and 0."""
+
 
 def _plain(value: int | CycleCost, clock: int) -> int:
     return value.at(clock) if isinstance(value, CycleCost) else value

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, PlainSerializer, PositiveInt, WithJsonSchema, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    PlainSerializer,
+    PositiveInt,
+    WithJsonSchema,
+    model_validator,
+)
 
 from sim.mm import (
     HUGE_ORDER,
@@ -55,11 +63,14 @@ At = Literal[
     "all mapped",
     "break",
     "mark",
+    "image",
+    "stack",
 ]
 """Where a step works: wherever the kernel likes; a slot; what this thread's last mmap returned; the whole
 layout; each slot of all threads in turn; all slots of this thread, those side by side as one range; the same
 of the slots of the requests before this one; each range that this thread's mmaps have returned since the last
-`refill`; where the heap of the process ends; where this thread has seen it end and noted it."""
+`refill`; where the heap of the process ends; where this thread has seen it end and noted it; below where the
+heap of a program begins, where its image lies; below the end of user memory, where its stack lies."""
 
 HUGE_BYTES: Final = PAGE_BYTES << HUGE_ORDER
 
@@ -87,6 +98,11 @@ class PlacedStep(Spec):
     """At a slot, which one of that thread's: that of `this` request, always the `first` one, or `any`."""
     size: AnySize | None = None
     """Bytes from there on. Absent: all of the place; for an mmap one request's, at `layout` all windows."""
+    back: NonNegativeInt = 0
+    """At `mapped`: what the mmap returned that was so many before the last one."""
+    skip: Size = 0
+    """At `mapped`: so many bytes of it are left out at its beginning. At `image` and `stack`: it ends so far
+    below that place."""
     stream: str = STREAM
     """Random stream of `any` and of a random order."""
     may_fail: bool = False
@@ -104,19 +120,27 @@ class PlacedStep(Spec):
             raise ValueError(f"`size` does not go with `{self.at}`, which has ranges of several sizes")
         if self.at != "slot" and (self.of, self.which) != ("own", "this"):
             raise ValueError("`of` and `which` choose a slot: they go with `at: slot`")
+        if self.back and self.at != "mapped":
+            raise ValueError("`back` chooses an earlier mmap: it goes with `at: mapped`")
+        if self.skip and self.at not in ("mapped", "image", "stack"):
+            raise ValueError("`skip` goes with `mapped`, `image` and `stack`")
+        if self.skip % PAGE_BYTES:
+            raise ValueError("`skip` must be a whole number of pages")
         return self
 
 
 class MmapStep(PlacedStep):
-    """mmap memory, private and anonymous unless it says otherwise; at slots it is MAP_FIXED.
+    """mmap memory, private and anonymous unless it says otherwise; MAP_FIXED anywhere but `anywhere`.
 
     *size* defaults to the place's own.
     """
 
     asks = Mmap
 
-    at: Literal["anywhere", "slot", "layout", "own slots"]
-    """`anywhere` the kernel likes, at a `slot`, all of the thread's `own slots`, or the whole `layout`."""
+    at: Literal["anywhere", "slot", "layout", "own slots", "mapped", "image", "stack"]
+    """`anywhere` the kernel likes, at a `slot`, all of the thread's `own slots`, the whole `layout`, over a
+    part of what an mmap has returned (`mapped`, which stays what it was), or where the `image` or the `stack`
+    of a program lies."""
     prot: Prot = READ_WRITE
     """What may be done with it: `none`, or letters of `rwx`."""
     replace: bool = True

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import singledispatch
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sim.engine import Steps
-from sim.mm import Operation, Prepopulate, Shootdown, Touch, UffdRead, UffdWake
+from sim.mm import USER_PAGES, Operation, Prepopulate, Shootdown, Touch, UffdRead, UffdWake
 from sim.quantities import PAGE_BYTES
 from sim.workload.draws import CountDraw, SizeDraw, drawing
 from sim.workload.place_spec import (
@@ -24,6 +24,9 @@ from sim.workload.place_spec import (
 
 if TYPE_CHECKING:
     from sim.workload.thread import Worker
+
+_IMAGE_END: Final = USER_PAGES // 3 * 2
+"""The page below which a program's image lies: two thirds of the user addresses (ELF_ET_DYN_BASE)."""
 
 Action = Callable[["Worker"], "Steps[object] | None"]
 """Does a step for a thread. None where that is private work, which takes no generator."""
@@ -72,8 +75,23 @@ def _mmap(step: MmapStep) -> Action:
         for place in worker.slots.own(worker.index):
             yield from mapped(worker, len(place), place.start)
 
+    def over(worker: Worker) -> Steps[object]:
+        place = _part(step, worker, size(worker))
+        file = None if name is None else worker.file(name)
+        return worker.perform(step.operation(len(place), place.start, file), may_fail=may_fail)
+
+    def below(end: int) -> Action:
+        def run(worker: Worker) -> Steps[int | None]:
+            pages = _or(size(worker), 1)
+            return mapped(worker, pages, end - _pages(step.skip) - pages)
+
+        return run
+
     actions: dict[str, Action] = {
         "anywhere": anywhere,
+        "mapped": over,
+        "image": below(_IMAGE_END),
+        "stack": below(USER_PAGES),
         "slot": slot,
         "layout": layout,
         "own slots": own_slots,
@@ -194,6 +212,13 @@ def _shootdown(step: ShootdownStep) -> Action:
     return _each(_places(step), shootdown)
 
 
+def _part(step: PlacedStep, worker: Worker, pages: int | None) -> range:
+    """So many *pages* of what the mmap returned that *step* means; None: all, what it skips aside."""
+    whole = worker.mapped[-1 - step.back]
+    start = whole.start + _pages(step.skip)
+    return range(start, start + (whole.stop - start if pages is None else pages))
+
+
 def _each(places: Places, ask: Callable[[Worker, range], Operation]) -> Action:
     """An operation on each of *places*. One on a single place has no generator around its own."""
 
@@ -275,8 +300,7 @@ def _ranges(step: RangeStep) -> Places:
         return ranges(worker.slots.all(), _or(size(worker), worker.slots.pages))
 
     def mapped(worker: Worker) -> Sequence[range]:
-        last = worker.mapped[-1]
-        return ranges([last.start], _or(size(worker), len(last)))
+        return [_part(step, worker, size(worker))]
 
     def layout(worker: Worker) -> Sequence[range]:
         base = worker.slots.base

@@ -3,9 +3,9 @@
 *Roles* each have a list of steps that their threads repeat as their requests, and there is what they work on:
 processes with a layout of slots, named cache lines, locks and channels.
 
-    program with `stack`     main thread: setup | maps stacks, creates threads | start flag
+    program with `stack`     main thread: program, setup | maps stacks, creates threads | start flag
                              thread i:            prepare .................... | request 0 | request 1 | ...
-    without                  thread 0: setup
+    without                  thread 0: program, setup
                              thread i:          | prepare | request 0 | request 1 | ...
 """
 
@@ -253,6 +253,12 @@ class WorkloadPlan(Spec):
     """Name -> a channel that steps send into and receive from."""
     files: dict[str, FileSpec] = Field(default_factory=dict)
     """Name -> a file that steps map, fill and cut off."""
+    program: tuple[Step, ...] = ()
+    """What the program has mapped when it begins, which each process is an instance of: done before
+    `setup`."""
+    forked: bool = False
+    """The program runs once, and each process is forked from it, on the cpu of the thread that sets it up.
+    Where the kernel cannot fork each process does `program` itself."""
     setup: tuple[Step, ...] = ()
     """What the first thread of each process does before the others start."""
     thread: tuple[Step, ...] | None = Field(default=None, min_length=1)
@@ -274,7 +280,9 @@ class WorkloadPlan(Spec):
     """From which node pages come."""
 
     def __hash__(self) -> int:
-        return hash((self.requests, self.window, self.layout, self.setup, self.thread, self.roles))
+        return hash(
+            (self.requests, self.window, self.layout, self.program, self.setup, self.thread, self.roles)
+        )
 
     @property
     def parts(self) -> list[Part]:
@@ -331,6 +339,7 @@ class WorkloadPlan(Spec):
 
     def all_steps(self) -> Iterator[tuple[str, Step]]:
         """All steps with the keys at which they stand, each before those inside it."""
+        yield from placed_steps(self.program, "program")
         yield from placed_steps(self.setup, "setup")
         for part in self.parts:
             for key, steps in part.lists():
@@ -415,7 +424,8 @@ class WorkloadPlan(Spec):
     def _places_exist_when_they_are_used(self) -> Self:
         in_layout = {"slot", "every slot", "own slots", "earlier slots", "layout"}
         mapped = {"mapped", "all mapped"}
-        always = {"anywhere", "break"}
+        always = {"anywhere", "break", "image", "stack"}
+        self._places_after("program", self.program, always)
         always |= in_layout if self.layout is not None and self.layout.base is not None else set()
         known = self._places_after("setup", self.setup, always) - mapped - {"mark"}
         for part in self.parts:
@@ -433,10 +443,14 @@ class WorkloadPlan(Spec):
             action = step.placed
             if action is None:
                 continue
-            if self.layout is None and (action.at in in_layout or (step.mmap and action.size is None)):
+            if key == "program" and action.at in in_layout:
+                message = f"a program knows no slots, and a step of it works at `{action.at}`"
+                raise RuleError(message, {where: "another place, or a step of `setup`"})
+            sized = action.size is not None or action.at == "mapped"
+            if self.layout is None and (action.at in in_layout or (step.mmap and not sized)):
                 what = f"works at `{action.at}`" if action.at in in_layout else "maps memory of no `size`"
                 raise RuleError(f"a step {what} without a `layout`", {where: "a `layout` in the workload"})
-            if step.mmap is not None:
+            if step.mmap is not None and action.at != "mapped":
                 known |= in_layout if action.at == "layout" else set()
                 known |= mapped
             if action.at not in known:

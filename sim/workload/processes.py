@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.engine import Steps
-from sim.mm import SwitchMm
+from sim.mm import Fork, SwitchMm
 from sim.workload.layout import Slots
 
 if TYPE_CHECKING:
@@ -56,7 +56,13 @@ class Processes:
         self._home = home
         self.members = members(plan, home)
         self.set_up_by = [threads[0] if threads and not plan.visits else 0 for threads in self.members]
-        self.spaces: list[AddressSpace] = [kernel.new_process(workers[first].cpu) for first in self.set_up_by]
+        space = kernel.space
+        forks = plan.forked and space is not None and Fork in space.operations
+        self.program = kernel.new_process(workers[self.set_up_by[0]].cpu) if forks else None
+        """The process that all others are forked from, where the plan says so and the kernel can."""
+        self.spaces: list[AddressSpace] = [
+            self.program or kernel.new_process(workers[first].cpu) for first in self.set_up_by
+        ]
         random = machine.engine.stream("layout")
         self._slots = (
             [Slots(plan, len(threads), random) if threads else None for threads in self.members]
@@ -92,6 +98,14 @@ class Processes:
         if self._slots is not None and (slots := self._slots[process]) is not None:
             worker.slots = slots
 
+    def fork(self, worker: Worker, process: int) -> Steps[None]:
+        """The program becomes *process*, too, on the cpu of *worker*; it has bound itself there before."""
+        assert self.program is not None
+        self.program.activate(worker.cpu)
+        worker.space = self.program
+        self.spaces[process] = yield from worker.perform(Fork())
+        self.spaces[process].activate(worker.cpu)
+
     def load(self, cpu: Cpu, process: int) -> Steps[None]:
         """*cpu* runs *process* from now on."""
         self.loaded[cpu] = process
@@ -108,7 +122,7 @@ class Processes:
 
     def by_cpus(self) -> dict[AddressSpace, list[Cpu]]:
         """All address spaces, each with the cpus that have it loaded."""
-        return {
-            space: [cpu for cpu in self._cpus if self.loaded.get(cpu) == number]
-            for number, space in enumerate(self.spaces)
-        }
+        found: dict[AddressSpace, list[Cpu]] = {} if self.program is None else {self.program: []}
+        for number, space in enumerate(self.spaces):
+            found[space] = [cpu for cpu in self._cpus if self.loaded.get(cpu) == number]
+        return found

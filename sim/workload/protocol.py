@@ -68,7 +68,7 @@ def _measures(role: Role) -> bool:
 
 def _alone_before(plan: WorkloadPlan, parts: Sequence[Part]) -> Fault | None:
     """Waiting for other threads where these need not come: in a set-up, while they prepare or refill."""
-    lists = [("setup", plan.setup)]
+    lists = [("program", plan.program), ("setup", plan.setup)]
     for part in parts:
         lists += [(key, steps) for key, steps in part.lists() if key != part.steps]
     for key, steps in lists:

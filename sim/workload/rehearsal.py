@@ -284,6 +284,8 @@ class Rehearsal:
             self._set_up.add(process)
             worker = self._worker(0)
             self._enter(worker, process)
+            self._steps("program", self._plan.program, worker)
+            worker.forget_mapped()
             self._steps("setup", self._plan.setup, worker)
 
     def _thread(self, thread: int) -> None:

@@ -156,6 +156,8 @@ class _Run:
             return
         if self._plan.files:
             self._make_files()
+        if self._processes.program is not None:
+            self._run_program(self._processes)
         self._all_at_once({self._workers[first]: self._main for first in self._processes.set_up_by}, "main")
         prepare = {
             worker: self._prepare
@@ -164,6 +166,30 @@ class _Run:
         }
         self._all_at_once(prepare, "set-up of")
         self._go_to_the_middle()
+
+    def _run_program(self, processes: Processes) -> None:
+        """The program maps what it has, and forks each process where that will run, one after the other."""
+        firsts = [self._workers[first] for first in processes.set_up_by]
+
+        def run() -> Steps[None]:
+            main, program = firsts[0], processes.program
+            assert program is not None
+            program.activate(main.cpu)
+            main.space = program
+            yield from sequence(self._stage, self._plan.program)(main)
+            main.forget_mapped()
+            for process, worker in enumerate(firsts):
+                if main.cpu.pending:
+                    yield main.cpu.take_pending()
+                yield from processes.fork(worker, process)
+                main = worker
+            if main.cpu.pending:
+                yield main.cpu.take_pending()
+
+        thread = self._engine.process(run(), "program")
+        for worker in firsts:
+            worker.cpu.thread = thread
+        self._engine.run()
 
     def _make_files(self) -> None:
         """The files of the run, those of each process, and those of each thread."""
@@ -199,12 +225,16 @@ class _Run:
         """The first thread of a process: its set-up and its threads; the same for processes without one."""
         processes = self._processes
         assert processes is not None
+        program = sequence(self._stage, self._plan.program)
         setup = sequence(self._stage, self._plan.setup)
         for process, first in enumerate(processes.set_up_by):
             if first != worker.number:
                 continue
             processes.enter_to_set_up(worker, process)
             yield from processes.load(worker.cpu, process)
+            if processes.program is None and self._plan.program:
+                yield from program(worker)
+                worker.forget_mapped()
             yield from setup(worker)
             worker.forget_mapped()
             if self._plan.stack is not None:

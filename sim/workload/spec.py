@@ -52,6 +52,12 @@ class WorkloadSpec(Spec):
     """Name -> a file that steps map, fill and cut off."""
     channels: dict[str, ChannelSpec] = Field(default_factory=dict)
     """Name -> a channel that steps send into and receive from."""
+    program: tuple[dict[str, Any], ...] = ()
+    """What the program has mapped when it begins, which each process is an instance of: done before
+    `setup`."""
+    forked: bool = False
+    """The program runs once, and each process is forked from it, on the cpu of the thread that sets it up.
+    Where the kernel cannot fork each process does `program` itself."""
     setup: tuple[dict[str, Any], ...] = ()
     """What the first thread of each process does before the others start."""
     thread: tuple[dict[str, Any], ...] | None = None
@@ -127,7 +133,7 @@ class WorkloadSpec(Spec):
 
 
 _PARAMETER = re.compile(r"\$(\w+)")
-_WITH_PARAMETERS = ("layout", "setup", "thread", "refill", "roles")
+_WITH_PARAMETERS = ("layout", "program", "setup", "thread", "refill", "roles")
 
 
 def _filled(value: Any, parameters: Mapping[str, Any], place: str) -> Any:

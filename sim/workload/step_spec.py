@@ -34,7 +34,7 @@ from sim.mm import (
     Vfork,
 )
 from sim.quantities import PAGE_BYTES, Bandwidth, Cost, Duration, Size, Spec
-from sim.workload.draws import STREAM, AnyCount, AnyTime
+from sim.workload.draws import STREAM, AnyTime, AnyTimes
 from sim.workload.place_spec import (
     BrkStep,
     MadviseStep,
@@ -169,8 +169,8 @@ class PagesStep(Spec):
 class RepeatStep(Spec):
     """Do *steps* so many times."""
 
-    times: AnyCount
-    """How often; a count that is drawn may be 0."""
+    times: AnyTimes
+    """How often; it may be 0."""
     steps: tuple[Step, ...] = Field(min_length=1)
     """What is repeated."""
 

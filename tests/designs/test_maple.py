@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -12,50 +11,20 @@ from machines import HIT, NS, run
 from vma_bench import END, Bench, fill, follow, step, steps_of
 
 from sim.designs.linux.activities import VMA_WORK
-from sim.designs.linux.vma_indexes.maple import INNER_CHILDREN, LEAF_RANGES, MapleTree, _Node
+from sim.designs.linux.vma_indexes.base import Preallocation
+from sim.designs.linux.vma_indexes.maple import MapleTree
+from sim.designs.linux.vma_indexes.maple_nodes import Node, path_to
 from sim.engine import Steps
 from sim.hardware import Cpu
 
 
 class MapleBench(Bench):
-    """A maple tree, whose nodes are held against its rules."""
+    """A maple tree, whose nodes are held against its rules (`MapleTree.contradictions`)."""
 
     tree: MapleTree
 
-    def __init__(self, *, worst: bool = False) -> None:
-        super().__init__(MapleTree, worst=worst)
-
-    def check(self) -> None:
-        super().check()
-        leaves = check_nodes(self.tree._root)
-        assert [(vma.start, vma.end) for leaf in leaves for vma in leaf.vmas] == self.expected
-        for start, end in self.expected:
-            for page in (start, end - 1):
-                assert self.tree.peek(page) in self.tree._path(page)[-1].vmas
-
-
-def check_nodes(root: _Node) -> list[_Node]:
-    """Walk the tree, hold every node against the rules; returns the leaves in order."""
-    leaves: list[tuple[int, _Node]] = []
-
-    def visit(node: _Node, depth: int, low: int, high: int) -> None:
-        assert node.low == low
-        if node.children:
-            assert not node.vmas
-            assert (2 if node is root else 1) <= len(node.children) <= INNER_CHILDREN
-            lows = [child.low for child in node.children] + [high]
-            assert all(a < b for a, b in pairwise(lows))
-            for child, (begin, stop) in zip(node.children, pairwise(lows), strict=True):
-                visit(child, depth + 1, begin, stop)
-        else:
-            assert node.vmas or node is root
-            assert node.ranges <= LEAF_RANGES
-            assert all(low <= vma.start < vma.end <= high for vma in node.vmas)
-            leaves.append((depth, node))
-
-    visit(root, 0, 0, END)
-    assert len({depth for depth, _ in leaves}) == 1
-    return [leaf for _, leaf in leaves]
+    def __init__(self, preallocation: Preallocation = "store") -> None:
+        super().__init__(MapleTree, preallocation=preallocation)
 
 
 @given(st.lists(step, max_size=60))
@@ -65,10 +34,12 @@ def test_do_random_stores_leave_the_right_vmas_in_well_formed_nodes(
     follow(MapleBench(), steps)
 
 
-@pytest.mark.parametrize("worst", [False, True])
-@pytest.mark.parametrize("seed", range(5))
-def test_do_long_runs_of_stores_that_grow_and_shrink_the_tree(seed: int, worst: bool) -> None:
-    bench = MapleBench(worst=worst)
+@pytest.mark.parametrize("preallocation", ["worst", "estimate", "store"])
+@pytest.mark.parametrize("seed", range(3))
+def test_do_long_runs_of_stores_that_grow_and_shrink_the_tree(
+    seed: int, preallocation: Preallocation
+) -> None:
+    bench = MapleBench(preallocation)
     follow(bench, steps_of(seed))
     assert not bench.tree._spare
 
@@ -96,8 +67,9 @@ def test_how_many_nodes_are_allocated_before_a_store(
         return take(tree, cpu, count)
 
     monkeypatch.setattr(MapleTree, "_take_spare", counted)
-    for worst in (False, True):
-        bench = MapleBench(worst=worst)
+    preallocations: tuple[Preallocation, ...] = ("worst", "estimate", "store")
+    for preallocation in preallocations:
+        bench = MapleBench(preallocation)
 
         def body(cpu: Cpu, bench: MapleBench = bench) -> Steps[None]:
             for start, end in ((0, 10), (20, 30), (30, 40)):
@@ -108,16 +80,16 @@ def test_how_many_nodes_are_allocated_before_a_store(
         run(bench.machine, {0: body})
         bench.check()
         removal = len(bench.expected) < 3
-        assert asked == ([4] if worst and not removal else [nodes] if nodes else [])
+        assert asked == [4 if preallocation == "worst" and not removal else nodes]
 
 
-@pytest.mark.parametrize(("vmas", "levels"), [(8, 1), (9, 2), (40, 2), (400, 4)])
+@pytest.mark.parametrize(("vmas", "levels"), [(8, 1), (9, 2), (40, 2), (400, 3)])
 def test_how_deep_is_a_tree_of_vmas_with_gaps(vmas: int, levels: int) -> None:
-    """The first leaf holds 8 VMAs and 8 gaps; filled upwards, leaves stay half full, as a B-tree's do."""
+    """A leaf holds 8 VMAs and 8 gaps; filled upwards, a full one gives what it has to the one before it."""
     bench = MapleBench()
     run(bench.machine, {0: fill(bench, vmas)})
     bench.check()
-    assert len(bench.tree._path(0)) == levels
+    assert len(path_to(bench.tree._root, 0)) == levels
 
 
 def test_does_a_search_read_every_node_on_the_way_down() -> None:
@@ -193,7 +165,7 @@ def test_is_the_parent_told_of_another_widest_gap() -> None:
         yield from bench.insert(0, 5)
         for number in range(1, 12):
             yield from bench.insert(10 * number + 5, 10 * number + 10)  # the widest gap is the first one
-        assert len(bench.tree._path(0)) == 2
+        assert len(path_to(bench.tree._root, 0)) == 2
         times = []
         for index, start in ((2, 24), (1, 14)):
             before = cpu.spent[VMA_WORK]
@@ -213,3 +185,25 @@ def test_does_a_store_leave_readers_of_the_old_leaf_a_dead_line() -> None:
     run(bench.machine, {0: lambda cpu: bench.insert(500, 501)})
     assert bench.tree._root.line is not before
     assert bench.tree._root.line.held_by(bench.cpu)
+
+
+@pytest.mark.parametrize(
+    ("break_", "told"),
+    [
+        (lambda leaves: setattr(leaves[0], "gap", 1), "keeps a gap of 1 pages"),
+        (lambda leaves: leaves[0].slots.__setitem__(-1, None), "ends with a gap"),
+        (lambda leaves: leaves[0].ends.__setitem__(0, leaves[0].ends[1]), "where it begins or before"),
+        (lambda leaves: leaves[0].ends.__setitem__(-1, leaves[0].ends[-1] - 1), "hangs where"),
+        (lambda leaves: (leaves[0].slots.pop(0), leaves[0].ends.pop(0)), "not the 20 of the list"),
+        (
+            lambda leaves: (leaves[0].slots.__delitem__(slice(12)), leaves[0].ends.__delitem__(slice(12))),
+            "slots",
+        ),
+    ],
+)
+def test_is_a_broken_tree_told(break_: Callable[[list[Node]], object], told: str) -> None:
+    bench = MapleBench()
+    run(bench.machine, {0: fill(bench, 20)})
+    bench.check()
+    break_([node for node in bench.tree._root.below() if node.leaf])
+    assert any(told in flaw for flaw in bench.tree.contradictions())

@@ -53,9 +53,14 @@ def test_which_action_is_a_step() -> None:
         ({"thread": [{}]}, "timed; this one has 0"),
         ({"thread": [{"mmap": {"at": "slot"}, "touch": {"at": "slot"}}]}, "this one has 2"),
         ({"thread": []}, "at least 1 item"),
+        ({"thread": [{"mmap": {"at": "mapped"}}]}, "works at `mapped` without an mmap step before it"),
+        ({"program": [{"mmap": {"at": "slot"}}]}, "a program knows no slots"),
+        ({"thread": [{"touch": {"at": "slot", "back": 1}}]}, "`back` chooses an earlier mmap"),
+        ({"thread": [{"touch": {"at": "slot", "skip": "4 KiB"}}]}, "`skip` goes with `mapped`"),
+        ({"thread": [{"mmap": {"at": "stack", "skip": "5 KiB"}}]}, "`skip` must be a whole number of pages"),
         (
-            {"thread": [{"mmap": {"at": "mapped"}}]},
-            "Input should be 'anywhere', 'slot', 'layout' or 'own slots'",
+            {"thread": [{"mmap": {"at": "every slot"}}]},
+            "Input should be 'anywhere', 'slot', 'layout', 'own slots', 'mapped', 'image' or 'stack'",
         ),
         ({"thread": [{"touch": {"at": "mapped"}}]}, "at `mapped` without an mmap step before it"),
         (

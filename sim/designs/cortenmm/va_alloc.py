@@ -59,11 +59,14 @@ class PerCoreAllocator:
         return start
 
     def claim(self, cpu: Cpu, start: int, pages: int) -> Steps[None]:
-        """`allocate_fixed`: look at every slice, compare-and-swap the pointer of the one with *start*."""
+        """`allocate_fixed`: look at every slice, compare-and-swap the pointer of the one with *start*, if
+        there is one: what lies above all of them, as a stack does, is nobody's."""
         owner = self._slice_of(start)
         cpu.work(self._scan * len(self._lines), VA_ALLOC)
         for line in self._changed_for(cpu):
             yield from line.read(cpu, VA_ALLOC)
+        if start >= LAST_PAGE:
+            return
         yield from self._write(cpu, owner)
         self._next[owner] = max(self._next[owner], start + pages)
 
@@ -77,6 +80,8 @@ class PerCoreAllocator:
                 stop = min(mapping.end, FIRST_PAGE + (owner + 1) * self._slice)
                 if owner == len(given) - 1:
                     stop = mapping.end
+                if page >= LAST_PAGE:
+                    break
                 if stop > given[owner]:
                     yield f"{mapping} is mapped, but nobody got addresses from {given[owner]:#x} on"
                 page = stop
@@ -125,10 +130,12 @@ class GlobalAllocator:
     def claim(self, cpu: Cpu, start: int, pages: int) -> Steps[None]:
         yield from self._lock.acquire(cpu)
         cpu.work(self._alloc, VA_ALLOC)
-        self._next = max(self._next, start + pages)
+        if start < LAST_PAGE:
+            self._next = max(self._next, start + pages)
         yield from self._lock.release(cpu)
 
     def contradictions(self, mappings: Sequence[Mapped]) -> Iterator[str]:
         """Mappings that reach beyond the pointer."""
-        if mappings and mappings[-1].end > self._next:
-            yield f"{mappings[-1]} is mapped, but nobody got addresses from {self._next:#x} on"
+        for mapping in mappings:
+            if self._next < mapping.end and mapping.start < LAST_PAGE:
+                yield f"{mapping} is mapped, but nobody got addresses from {self._next:#x} on"

@@ -102,6 +102,8 @@ def _dup_mmap(mm: LinuxMm, child: LinuxMm, cpu: Cpu) -> Steps[None]:
     if mm.switches.fork_tree == "duplicate":
         yield from tree.duplicate(cpu, mm.tree)
         store = tree.replace
+    else:
+        yield from tree.expect(cpu, len(list(mm.tree)))
     for vma in list(mm.tree):
         yield from vma.lock.start_write(cpu)
         yield from vma.line.read(cpu, VMA_WORK)
@@ -118,6 +120,7 @@ def _dup_mmap(mm: LinuxMm, child: LinuxMm, cpu: Cpu) -> Steps[None]:
         yield from change_file_mappings(child, cpu, copy, new=[copy])
         if vma.anon_vma is not None:  # vma_needs_copy
             yield from _copy_pages(mm, child, cpu, vma)
+    yield from tree.settle(cpu)
 
 
 def _fork_anon_vma(child: LinuxMm, cpu: Cpu, copy: Vma) -> Steps[None]:

@@ -128,8 +128,8 @@ class LinuxMm(AddressSpace):
         )
         self.gathers = 0  # mm->tlb_flush_pending
         self.users = 1  # mm->mm_users, less those who look at it for a moment
-        worst = kernel.spec.switches.tree_preallocation == "worst"
-        index = IndexSite(machine, self.cost, lines["mm_mt"], kernel.rcu, kernel.slabs, worst)
+        preallocation = kernel.spec.switches.tree_preallocation
+        index = IndexSite(machine, self.cost, lines["mm_mt"], kernel.rcu, kernel.slabs, preallocation)
         self.tree = VMA_INDEXES[kernel.spec.vma_index](index, cpu)
         self.flush_pending = 0  # mm->tlb_flush_batched: entries that reclaim has cleared
         self.uffd: Userfaultfd | None = None

@@ -14,6 +14,7 @@ from sim.designs.linux.rcu import RcuSpec
 from sim.designs.linux.slab.spec import SlabSpec
 from sim.designs.linux.swap.spec import SwapSpec
 from sim.designs.linux.vma_indexes import VMA_INDEXES
+from sim.designs.linux.vma_indexes.base import Preallocation
 from sim.designs.linux.vma_locks import VMA_LOCKS
 from sim.errors import RuleError
 from sim.hardware import MachineSpec
@@ -58,9 +59,9 @@ class Switches(Spec):
     fork_tree: Literal["store", "duplicate"]
     """How fork fills the child's maple tree: it stores VMA after VMA, in order (until 6.7), or it duplicates
     the parent's tree node by node."""
-    tree_preallocation: Literal["worst", "store"]
+    tree_preallocation: Preallocation
     """How many nodes of the maple tree are allocated before a store that must not fail: as many as the worst
-    store of all needs (until 6.5), or as many as this one."""
+    store of all needs (until 6.5), as this one is estimated to need (6.6 to 6.11), or as its kind needs."""
     uffd_lock: Literal["mmap", "vma"]
     """What UFFDIO_COPY and UFFDIO_ZEROPAGE hold: mmap_lock for reading, or the lock of the VMA (since
     6.9)."""

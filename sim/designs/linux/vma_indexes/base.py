@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu, Machine
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from sim.designs.linux.slab import SlabCaches
     from sim.designs.linux.vma import Vma
     from sim.engine.costs import AtClock
+
+Preallocation = Literal["worst", "estimate", "store"]
+"""For the worst store of all (until 6.5), by an estimate for this one (6.6 to 6.11), or as its kind needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +37,8 @@ class IndexSite:
     """The line of mm_struct with the root, mm_mt."""
     rcu: TreeRcu
     slabs: SlabCaches
-    worst: bool
-    """Before a store that must not fail, nodes are allocated for the worst one."""
+    preallocation: Preallocation
+    """How many nodes are allocated before a store that must not fail."""
 
 
 class VmaIndex(ABC):
@@ -150,6 +153,16 @@ class VmaIndex(ABC):
     def replace(self, cpu: Cpu, vma: Vma) -> Steps[None]:
         """After `duplicate`: *vma* takes the place of the one that it is a copy of."""
         return self.append(cpu, vma)
+
+    def expect(self, cpu: Cpu, count: int) -> Steps[None]:
+        """fork is about to `append` so many VMAs."""
+        return
+        yield
+
+    def settle(self, cpu: Cpu) -> Steps[None]:
+        """It has appended them all."""
+        return
+        yield
 
     def append(self, cpu: Cpu, vma: Vma) -> Steps[None]:
         """fork stores the copy of a VMA behind all others, in an index that nobody else knows yet."""

@@ -1,27 +1,33 @@
-"""The maple tree that indexes VMAs (lib/maple_tree.c, 6.13): nodes that are copied where their ranges change.
+"""The maple tree that indexes VMAs (lib/maple_tree.c, 6.13): what its searches and stores do on a cpu.
 
-A leaf holds up to 16 ranges, gaps included; an inner node up to 10 children. In RCU mode a store
-(mas_wr_store_type)
+`maple_store` says what becomes of the nodes. While others may look (RCU mode) a store either writes slots and
+pivots of a leaf in place, or fills new nodes, swings one slot of the node above, and marks the old ones dead,
+which RCU frees.
 
-    leaves as many ranges as there were     writes them in place: a gap filled, a boundary moved
-    makes more of them, or fewer            writes a new copy of the leaf and swings the parent's slot
-    overfills the leaf, or empties it       splits it, or joins its neighbour; the parent is copied, too
-
-Each node is 256 bytes, four cache lines that move together.
-
-The tree here has the nodes, their lines and their occupancy. The order of VMAs is one sorted list beside it.
+Each node is 256 bytes, four cache lines that move together. The order of VMAs is one sorted list beside it.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
-from itertools import zip_longest
-from math import inf
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.vma_indexes.base import IndexSite, VmaIndex
+from sim.designs.linux.vma_indexes.maple_balance import split
+from sim.designs.linux.vma_indexes.maple_nodes import (
+    END,
+    INNER_CHILDREN,
+    LEAF_RANGES,
+    LEAST_CHILDREN,
+    LEAST_RANGES,
+    Change,
+    Node,
+    Path,
+    path_to,
+)
+from sim.designs.linux.vma_indexes.maple_store import Kind, Store
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import OutOfMemory
@@ -30,48 +36,16 @@ if TYPE_CHECKING:
     from sim.designs.linux.slab import Lines, SlabObject
     from sim.designs.linux.vma import Vma
 
-LEAF_RANGES = 16
-INNER_CHILDREN = 10
-LEAST_RANGES = 6
-LEAST_CHILDREN = 4
-"""What a node has to have (mt_min_slots)."""
 _NODE_LINES = 4
-
-
-class _Node:
-    """A leaf: *low* is the first page it covers, *vmas* those that start in it. An inner node: *children*.
-
-    *gap* is the widest gap before one of the VMAs below, None until it is asked for. *memory* is the object
-    that it lies in; the first node of a process has none, for nobody waits for a process to be made.
-    """
-
-    __slots__ = ("children", "gap", "line", "low", "memory", "vmas")
-
-    def __init__(self, line: Lines, low: int, memory: SlabObject | None) -> None:
-        self.line = line
-        self.memory = memory
-        self.low = low
-        self.vmas: list[Vma] = []
-        self.children: list[_Node] = []
-        self.gap: int | None = None
-
-    @property
-    def ranges(self) -> int:
-        """Slots in use: VMAs and the gaps between them."""
-        used, at = 0, self.low
-        for vma in self.vmas:
-            used += 1 + (vma.start > at)
-            at = vma.end
-        return used + 1
 
 
 class MapleTree(VmaIndex):
     """VMAs by address. What walks nodes is a generator that runs on the calling cpu.
 
-    Stores change the sorted list at once, when the leaf's copy is published.
+    Stores change the sorted list at once, when the new nodes are published.
     """
 
-    __slots__ = ("_cache", "_rcu", "_root", "_slab_cost", "_spare", "_worst")
+    __slots__ = ("_cache", "_preallocation", "_rcu", "_root", "_slab_cost", "_spare")
 
     rcu_safe: ClassVar[bool] = True
     has_nodes: ClassVar[bool] = True
@@ -83,18 +57,17 @@ class MapleTree(VmaIndex):
         self._cache = site.slabs.maple_node
         self._slab_cost = site.slabs.cost
         self._spare: list[SlabObject] = []
-        self._worst = site.worst
+        self._preallocation = site.preallocation
         self._root = self._empty_root(cpu)
 
-    def _empty_root(self, cpu: Cpu) -> _Node:
-        line = self._machine.line("maple node", cpu.socket, owner=cpu.id, lines=_NODE_LINES)
-        return _Node(line, 0, None)
+    def _empty_root(self, cpu: Cpu) -> Node:
+        """The first node of a process lies in no object, for nobody waits for a process to be made."""
+        root = Node(leaf=True, entries=[(None, END)])
+        root.line = self._machine.line("maple node", cpu.socket, owner=cpu.id, lines=_NODE_LINES)
+        return root
 
     def nodes(self) -> int:
-        def count(node: _Node) -> int:
-            return (node.memory is not None) + sum(map(count, node.children))
-
-        return count(self._root)
+        return sum(node.memory is not None for node in self._root.below())
 
     # -- searching ------------------------------------------------------------------------------------------
 
@@ -111,98 +84,220 @@ class MapleTree(VmaIndex):
 
         The kernel goes down by the widest gap below each node, which inner nodes keep; so does this.
         """
-        start = self._highest(self._root, pages, floor, top)
-        above = max(self._vmas[-1].end if self._vmas else 0, floor)
-        if top - above >= pages:
-            start = top - pages
+        start = self._highest(self._root, 0, pages, floor, top)
         yield from self._walk(cpu, floor if start is None else start)
         return start
 
-    def _highest(self, node: _Node, pages: int, floor: int, top: int) -> int | None:
-        if self._widest(node) < pages:
+    def _highest(self, node: Node, low: int, pages: int, floor: int, top: int) -> int | None:
+        if _widest(node, low) < pages:
             return None
-        for child in reversed(node.children):
-            if (start := self._highest(child, pages, floor, top)) is not None:
-                return start
-        for vma in reversed(node.vmas):
-            end = min(vma.start, top)
-            if end - max(self._end_before(vma), floor) >= pages:
+        for slot in range(len(node.slots) - 1, -1, -1):
+            start = node.ends[slot - 1] if slot else low
+            if start >= top:
+                continue
+            end = min(node.ends[slot], top)
+            if end - floor < pages:
+                break
+            if not node.leaf:
+                found = self._highest(node.slots[slot], start, pages, floor, top)
+                if found is not None:
+                    return found
+            elif node.slots[slot] is None and end - max(start, floor) >= pages:
                 return end - pages
         return None
 
-    def _widest(self, node: _Node) -> int:
-        if node.gap is None:
-            if node.children:
-                node.gap = max(map(self._widest, node.children))
-            else:
-                node.gap = max((vma.start - self._end_before(vma) for vma in node.vmas), default=0)
-        return node.gap
-
-    def _end_before(self, vma: Vma) -> int:
-        """Where the VMA below *vma* ends."""
-        index = bisect_right(self._starts, vma.start) - 2
-        return self._vmas[index].end if index >= 0 else 0
-
-    def _gaps_changed(self, page: int) -> None:
-        """mas_update_gap: what lies around *page* has changed, up to the VMA behind it."""
-        behind = bisect_right(self._starts, page)
-        for each in (page, *self._starts[behind : behind + 1]):
-            for node in self._path(each):
-                node.gap = None
+    def _walk(self, cpu: Cpu, page: int) -> Steps[None]:
+        """Read the nodes from the root to the leaf of *page*."""
+        yield from self.root_line.read(cpu, VMA_WORK)
+        node = self._root
+        while True:
+            cpu.work(self._cost.tree_node, VMA_WORK)
+            yield from node.line.read(cpu, VMA_WORK)
+            if node.leaf:
+                return
+            node = node.slots[node.find(page)]
 
     # -- storing --------------------------------------------------------------------------------------------
 
     def insert(self, cpu: Cpu, vma: Vma) -> Steps[None]:
         yield from self._walk(cpu, vma.start)
-        below, above = self._around(vma.start)
-        if below == vma.start and above == vma.end:  # wr_exact_fit
-            yield from self._preallocate_in_place(cpu, vma.start)
-            gaps = self._widest_on_path(vma.start)
-            self._link(vma)
-            yield from self._change(cpu, vma.start, gaps)
+        yield from self._store(cpu, vma.start, vma.end, vma, lambda: self._list(vma))
+
+    def remove(self, cpu: Cpu, vma: Vma) -> Steps[None]:
+        yield from self._walk(cpu, vma.start)
+        yield from self._store(cpu, vma.start, vma.end, None, lambda: self._unlist(vma))
+
+    def extend(self, cpu: Cpu, vma: Vma, start: int, end: int, *absorbed: Vma) -> Steps[None]:
+        yield from self._walk(cpu, start)
+
+        def reach() -> None:
+            for each in (vma, *absorbed):
+                self._unlist(each)
+            vma.reach(start, end)
+            self._list(vma)
+
+        yield from self._store(cpu, start, end, vma, reach)
+
+    def move_boundary(self, cpu: Cpu, lower: Vma, upper: Vma, at: int) -> Steps[None]:
+        """The one that grows is stored over a part of the other."""
+        yield from self._walk(cpu, min(at, upper.start))
+        grows, start, end = (lower, lower.start, at) if at > upper.start else (upper, at, upper.end)
+
+        def move() -> None:
+            self._starts[bisect_right(self._starts, upper.start) - 1] = at
+            lower.end = at
+            upper.reach(at, upper.end)
+
+        yield from self._store(cpu, start, end, grows, move)
+
+    def split(self, cpu: Cpu, vma: Vma, upper: Vma) -> Steps[None]:
+        yield from self._walk(cpu, upper.start)
+
+        def part() -> None:
+            vma.end = upper.start
+            self._list(upper)
+
+        yield from self._store(cpu, upper.start, upper.end, upper, part)
+
+    def _store(
+        self, cpu: Cpu, start: int, end: int, entry: Vma | None, publish: Callable[[], object]
+    ) -> Steps[None]:
+        """mas_preallocate, mas_store_prealloc and mas_destroy: *entry*, or nothing, over [start, end).
+
+        *publish* tells the sorted list of it. Raises `OutOfMemory`, with nothing changed.
+        """
+        store = Store(self._root, start, end, entry)
+        yield from self._take_spare(cpu, self._needed(store, entry))
+        gaps = [_widest(place.node, place.low) for place in store.path]
+        if store.kind is Kind.SLOT:
+            leaf = store.path[-1].node
+            entries = store.entries()
+            cpu.work(self._cost.tree_slot, VMA_WORK)
+            yield from leaf.line.store(cpu, VMA_WORK)
+            leaf.slots, leaf.ends = [slot for slot, _ in entries], [at for _, at in entries]
+            publish()
+            self._forget_gaps(store.path)
+            yield from self._tell_gaps(cpu, store.path, gaps)
+        else:
+            cpu.work(self._cost.tree_store, VMA_WORK)
+            yield from self._replace(cpu, store.path, store.change(), publish, gaps)
+        if self._spare:
             yield from self._free_spare(cpu)
-            return
-        yield from self._preallocate(cpu, vma.start, ranges=2)
-        path = self._link(vma)
-        self._spread(vma)
-        yield from self._publish(cpu, path)
+
+    def _needed(self, store: Store, entry: Vma | None) -> int:
+        """How many nodes are allocated before anything is changed.
+
+        A store that takes a VMA out is none that must not fail (vma_iter_clear_gfp): it allocates what it
+        needs, in all releases.
+        """
+        if entry is not None and self._preallocation == "worst":
+            return 3 * len(store.path) + 1
+        if entry is not None and self._preallocation == "estimate":
+            return store.nodes_estimated()
+        return store.nodes()
+
+    def _replace(
+        self, cpu: Cpu, path: Path, change: Change, publish: Callable[[], object], gaps: list[int]
+    ) -> Steps[None]:
+        """Fill the new nodes, make the tree point to them, mark the old ones dead."""
+        cpu.work(change.levels * self._cost.tree_split, VMA_WORK)
+        for node in change.old:
+            if node is not path[-1].node:
+                yield from node.line.read(cpu, VMA_WORK)
+        for node in change.new:
+            node.memory = yield from self._memory(cpu)
+            node.line = node.memory.whole
+        above = path[: change.depth]
+        self._point_to(change.top, above)
+        publish()
+        self._forget_gaps(above)
+        yield from (above[-1].node.line if above else self.root_line).store(cpu, VMA_WORK)
+        made = set(map(id, change.new))
+        for node in change.new:
+            for child in node.children:
+                if id(child) not in made:  # mas_adopt_children: each knows its parent
+                    yield from child.line.store(cpu, VMA_WORK)
+        for node in change.old:
+            yield from self._bury(cpu, node.line, node.memory)
+        if len(above) > 1:
+            yield from self._tell_gaps(cpu, above, gaps)
+
+    def _point_to(self, top: Node, above: Path) -> None:
+        if above:
+            above[-1].node.slots[above[-1].slot] = top
+        else:
+            self._root = top
+
+    def _forget_gaps(self, path: Path) -> None:
+        for place in path:
+            place.node.gap = None
+
+    def _tell_gaps(self, cpu: Cpu, path: Path, before: list[int]) -> Steps[None]:
+        """mas_update_gap: the nodes above the last of *path* keep the widest gap below them, which has
+        changed from *before* up to some height."""
+        for depth in range(len(path) - 1, 0, -1):
+            if _widest(path[depth].node, path[depth].low) == before[depth]:
+                break
+            yield from path[depth - 1].node.line.store(cpu, VMA_WORK)
+
+    # -- fork and exit --------------------------------------------------------------------------------------
+
+    def expect(self, cpu: Cpu, count: int) -> Steps[None]:
+        """mas_expected_entries: nodes for so many VMAs with gaps between, and leaves that are not full."""
+        leaves = -(-(2 * count + 1) // (LEAF_RANGES - 2))
+        yield from self._take_spare(cpu, leaves + -(-leaves // (INNER_CHILDREN - 2)) + 3)
 
     def append(self, cpu: Cpu, vma: Vma) -> Steps[None]:
         """vma_iter_bulk_store (until 6.7): nodes are changed in place, nobody reads them (mt_clear_in_rcu).
 
-        A full node keeps as much as it can when it splits (MA_STATE_BULK): the next VMAs come behind it.
+        What is split is old at once, and serves again.
         """
-        if self._path(vma.start)[-1].ranges + 2 > LEAF_RANGES:
-            yield from self._preallocate(cpu, vma.start, ranges=2)
-        path = self._link(vma)
-        self._spread(vma)
+        store = Store(self._root, vma.start, vma.end, vma, readers=False)
+        entries = store.entries()
         cpu.work(self._cost.tree_append, VMA_WORK)
-        if path[-1].ranges > LEAF_RANGES:
-            yield from self._divide(cpu, path, in_order=True)
+        self._list(vma)
+        self._forget_gaps(store.path)
+        if store.kind is not Kind.SPLIT:
+            leaf = store.path[-1].node
+            leaf.slots, leaf.ends = [slot for slot, _ in entries], [at for _, at in entries]
+            return
+        change = split(store.path, entries, in_order=True)
+        cpu.work(change.levels * self._cost.tree_split, VMA_WORK)
+        for node in change.new:
+            node.memory = yield from self._memory(cpu)
+            node.line = node.memory.whole
+        self._point_to(change.top, store.path[: change.depth])
+        self._spare += [node.memory for node in change.old if node.memory is not None]
+        yield from self.root_line.store(cpu, VMA_WORK)
+
+    def settle(self, cpu: Cpu) -> Steps[None]:
+        """mas_destroy. The last leaf has enough: six ranges stay in it when the one before is split off."""
         yield from self._free_spare(cpu)
 
     def duplicate(self, cpu: Cpu, other: VmaIndex) -> Steps[None]:
         """__mt_dup (since 6.8): each node is copied as it is, so it stays as full as it was."""
         assert isinstance(other, MapleTree)
         yield from other.root_line.read(cpu, VMA_WORK)
-        yield from self._duplicate(cpu, other._root, None)
+        self._root = yield from self._copy(cpu, other._root)
         yield from self.root_line.store(cpu, VMA_WORK)
 
-    def _duplicate(self, cpu: Cpu, node: _Node, parent: _Node | None) -> Steps[None]:
-        """mas_dup_build: *node* below *parent*, and all below it. Its VMAs are put in by `replace`."""
+    def _copy(self, cpu: Cpu, node: Node) -> Steps[Node]:
+        """mas_dup_build: *node* and all below it. Its VMAs are put in by `replace`."""
         yield from node.line.read(cpu, VMA_WORK)
         cpu.work(self._cost.tree_copy, VMA_WORK)
-        copy = yield from self._new_node(cpu, node.low)
-        if parent is None:
-            self._root = copy
-        else:
-            parent.children.append(copy)
-        for child in node.children:
-            yield from self._duplicate(cpu, child, copy)
+        copy = Node(node.leaf, [(None, end) for end in node.ends])
+        copy.memory = yield from self._memory(cpu)
+        copy.line = copy.memory.whole
+        for slot, child in enumerate(node.children):
+            copy.slots[slot] = yield from self._copy(cpu, child)
+        return copy
 
     def replace(self, cpu: Cpu, vma: Vma) -> Steps[None]:
         """mas_store over the same range: one slot of the leaf is written, in place."""
-        self._link(vma)
+        self._list(vma)
+        path = path_to(self._root, vma.start)
+        path[-1].node.slots[path[-1].slot] = vma
+        self._forget_gaps(path)
         cpu.work(self._cost.tree_replace, VMA_WORK)
         return
         yield
@@ -211,197 +306,17 @@ class MapleTree(VmaIndex):
         """__mt_destroy, when no reader is left (mt_clear_in_rcu)."""
         self._starts.clear()
         self._vmas.clear()
-        going, self._root = [self._root], self._empty_root(cpu)
-        while going:
-            node = going.pop()
-            going += node.children
+        going, self._root = list(self._root.below()), self._empty_root(cpu)
+        yield from self._free_spare(cpu)
+        for node in going:
             if node.memory is not None:
                 cpu.work(self._slab_cost.free, VMA_WORK)
                 yield from self._cache.release(cpu, node.memory, now=True)
 
-    def remove(self, cpu: Cpu, vma: Vma) -> Steps[None]:
-        yield from self._walk(cpu, vma.start)
-        below, above = self._around(vma.start)
-        if below == vma.start and above == vma.end:  # wr_exact_fit
-            gaps = self._widest_on_path(vma.start)
-            self._unlink(vma)
-            yield from self._change(cpu, vma.start, gaps)
-            return
-        yield from self._preallocate(cpu, vma.start, gone=1)
-        yield from self._publish(cpu, self._unlink(vma))
-
-    def extend(self, cpu: Cpu, vma: Vma, start: int, end: int, *absorbed: Vma) -> Steps[None]:
-        yield from self._walk(cpu, start)
-        below, above = self._around(vma.start)
-        if not absorbed and (above is None or end < above) and (start == vma.start or below < start):
-            yield from self._preallocate_in_place(cpu, vma.start)
-            yield from self._stretch(cpu, vma, start, end)
-            yield from self._free_spare(cpu)
-            return
-        yield from self._preallocate(cpu, vma.start, ranges=1, gone=1 + len(absorbed))
-        left = [self._unlink(each)[-1] for each in (vma, *absorbed)]
-        vma.reach(start, end)
-        self._link(vma)
-        for leaf in dict.fromkeys(left):
-            if not leaf.vmas:
-                yield from self._unite(cpu, self._path(leaf.low))
-        self._spread(vma)
-        yield from self._publish(cpu, self._path(start))
-
-    def move_boundary(self, cpu: Cpu, lower: Vma, upper: Vma, at: int) -> Steps[None]:
-        yield from self._walk(cpu, min(at, upper.start))
-        yield from self._preallocate_in_place(cpu, lower.start)
-        gaps = self._widest_on_path(lower.start)
-        for node in self._path(upper.start):
-            node.low = min(node.low, at)
-        self._starts[bisect_right(self._starts, upper.start) - 1] = at
-        lower.end = at
-        upper.reach(at, upper.end)
-        self._spread(lower)
-        yield from self._change(cpu, lower.start, gaps)  # wr_slot_store
-        yield from self._free_spare(cpu)
-
-    def split(self, cpu: Cpu, vma: Vma, upper: Vma) -> Steps[None]:
-        yield from self._walk(cpu, upper.start)
-        yield from self._preallocate(cpu, vma.start, ranges=1)
-        vma.end = upper.start
-        yield from self._publish(cpu, self._link(upper))
-
-    def _stretch(self, cpu: Cpu, vma: Vma, start: int, end: int) -> Steps[None]:
-        """wr_slot_store: *vma* takes a part of the gap before or behind it."""
-        gaps = self._widest_on_path(vma.start)
-        self._unlink(vma)
-        vma.reach(start, end)
-        self._link(vma)
-        self._spread(vma)
-        yield from self._change(cpu, start, gaps)
-
-    def _around(self, page: int) -> tuple[int, int | None]:
-        """In the leaf of *page*: where the VMA before the one that begins there ends, or the leaf begins, and
-        where the one behind it begins; None: there is none."""
-        leaf = self._path(page)[-1]
-        starts = [vma.start for vma in leaf.vmas]
-        first, behind = bisect_left(starts, page), bisect_right(starts, page)
-        return (
-            leaf.vmas[first - 1].end if first else leaf.low,
-            leaf.vmas[behind].start if behind < len(leaf.vmas) else None,
-        )
-
-    def _link(self, vma: Vma) -> list[_Node]:
-        """Put *vma* into the leaf of its first page; returns the path."""
-        self._list(vma)
-        path = self._path(vma.start)
-        leaf = path[-1]
-        leaf.vmas.insert(bisect_right([other.start for other in leaf.vmas], vma.start), vma)
-        self._gaps_changed(vma.start)
-        return path
-
-    def _spread(self, vma: Vma) -> None:
-        """Let what comes behind the leaf of *vma* begin where *vma* ends, at the earliest."""
-        for node in self._path(vma.end - 1):
-            if node.low > vma.start:
-                node.low = vma.end
-
-    def _unlink(self, vma: Vma) -> list[_Node]:
-        """Take *vma* out of its leaf; returns the path, the leaf may be empty now."""
-        self._unlist(vma)
-        path = self._path(vma.start)
-        path[-1].vmas.remove(vma)
-        self._gaps_changed(vma.start)
-        return path
-
-    def _change(self, cpu: Cpu, page: int, gaps: list[int]) -> Steps[None]:
-        """Write slots and pivots of the leaf of *page* in place, and in the nodes above it the widest gap
-        below them, as far as it has changed from *gaps* (mas_update_gap)."""
-        path = self._path(page)
-        cpu.work(self._cost.tree_slot, VMA_WORK)
-        yield from path[-1].line.store(cpu, VMA_WORK)
-        for parent, child, before in zip(path[-2::-1], path[:0:-1], gaps[:0:-1], strict=True):
-            if self._widest(child) == before:
-                break
-            yield from parent.line.store(cpu, VMA_WORK)
-
-    def _widest_on_path(self, page: int) -> list[int]:
-        return [self._widest(node) for node in self._path(page)]
-
-    def _publish(self, cpu: Cpu, path: list[_Node]) -> Steps[None]:
-        """Write the leaf's copy, make the tree point to it, mark the old leaf dead."""
-        leaf = path[-1]
-        cpu.work(self._cost.tree_store, VMA_WORK)
-        yield from self._replace(cpu, leaf)
-        if leaf.ranges > LEAF_RANGES:
-            yield from self._divide(cpu, path)
-        elif not leaf.vmas and len(path) > 1:
-            yield from self._unite(cpu, path)
-        elif len(path) > 1:
-            yield from path[-2].line.store(cpu, VMA_WORK)
-        else:
-            yield from self.root_line.store(cpu, VMA_WORK)
-        if self._spare:
-            yield from self._free_spare(cpu)
-
-    # -- the end state --------------------------------------------------------------------------------------
-
-    def contradictions(self) -> Iterator[str]:
-        """The nodes hold the VMAs of the list, each in its leaf, are not overfull and know their gaps."""
-        yield from super().contradictions()
-        held: list[Vma] = []
-        depths: set[int] = set()
-
-        def visit(node: _Node, depth: int, low: int, high: float) -> Iterator[str]:
-            gap, node.gap = node.gap, None
-            if gap is not None and gap != self._widest(node):
-                yield f"a maple node at {low:#x} keeps a gap of {gap} pages and has one of {node.gap}"
-            if node.low != low:
-                yield f"a maple node covers {node.low:#x} on and hangs where {low:#x} begins"
-            if not node.children:
-                depths.add(depth)
-                held.extend(node.vmas)
-                if not all(low <= vma.start and vma.end <= high for vma in node.vmas):
-                    yield f"the leaf at {low:#x} has VMAs outside of its range: {node.vmas}"
-                if node.ranges > LEAF_RANGES:
-                    yield f"the leaf at {low:#x} has {node.ranges} ranges"
-                return
-            if len(node.children) > INNER_CHILDREN:
-                yield f"the maple node at {low:#x} has {len(node.children)} children"
-            for child, following in zip_longest(node.children, node.children[1:]):
-                yield from visit(child, depth + 1, child.low, high if following is None else following.low)
-
-        yield from visit(self._root, 0, 0, inf)
-        if held != self._vmas:
-            yield f"the leaves hold {len(held)} VMAs, and these are not the {len(self._vmas)} of the list"
-        if len(depths) > 1:
-            yield f"leaves lie {sorted(depths)} nodes deep"
-
-    # -- nodes ----------------------------------------------------------------------------------------------
-
-    def _preallocate(self, cpu: Cpu, page: int, *, ranges: int = 0, gone: int = 0) -> Steps[None]:
-        """mas_preallocate: the nodes that a store at *page* may need, before anything is changed.
-
-        A leaf with at most *ranges* more is copied, or split if that is too many for it; one that loses
-        *gone* VMAs is copied, or joined with its neighbour if it has no others. Until 6.5 it was as many as a
-        spanning store needs; but a store that takes a VMA out allocated what it needed (mas_store_gfp). The
-        first node is in the cost of the store.
-        """
-        path = self._path(page)
-        height, leaf = len(path), path[-1]
-        if gone > 1 or (self._worst and ranges):
-            count = 3 * height + 1  # a spanning store
-        elif leaf.ranges + ranges > LEAF_RANGES:
-            count = 2 * height + 1
-        elif gone and len(leaf.vmas) <= gone:
-            count = max(1, 2 * height - 1)
-        else:
-            count = 1
-        yield from self._take_spare(cpu, count)
-
-    def _preallocate_in_place(self, cpu: Cpu, page: int) -> Steps[None]:
-        """mas_preallocate before a store in place, which needs no node."""
-        if self._worst:
-            yield from self._take_spare(cpu, 3 * len(self._path(page)) + 1)
+    # -- memory ---------------------------------------------------------------------------------------------
 
     def _take_spare(self, cpu: Cpu, count: int) -> Steps[None]:
-        """mas_alloc_nodes, or `OutOfMemory`."""
+        """mas_alloc_nodes, or `OutOfMemory`. The first node is in the cost of the store."""
         try:
             while len(self._spare) < count:
                 self._spare.append((yield from self._cache.alloc(cpu)))
@@ -423,18 +338,6 @@ class MapleTree(VmaIndex):
         yield from memory.whole.store(cpu, VMA_WORK)
         return memory
 
-    def _new_node(self, cpu: Cpu, low: int) -> Steps[_Node]:
-        memory = yield from self._memory(cpu)
-        return _Node(memory.whole, low, memory)
-
-    def _replace(self, cpu: Cpu, node: _Node) -> Steps[None]:
-        """A new copy stands for *node*; the old one is marked dead, for readers that are still in it, and
-        goes."""
-        memory = yield from self._memory(cpu)
-        old_line, old = node.line, node.memory
-        node.line, node.memory = memory.whole, memory
-        yield from self._bury(cpu, old_line, old)
-
     def _bury(self, cpu: Cpu, line: Lines, memory: SlabObject | None) -> Steps[None]:
         """mte_set_node_dead, mas_free: readers may still be in the node, so RCU frees it."""
         if memory is None:
@@ -444,96 +347,57 @@ class MapleTree(VmaIndex):
         cpu.work(self._rcu.call_cost, VMA_WORK)
         yield from self._cache.release(cpu, memory)
 
-    def _path(self, page: int) -> list[_Node]:
-        node = self._root
-        path = [node]
-        while node.children:
-            node = node.children[max(0, bisect_right([child.low for child in node.children], page) - 1)]
-            path.append(node)
-        return path
+    # -- the end state --------------------------------------------------------------------------------------
 
-    def _walk(self, cpu: Cpu, page: int) -> Steps[None]:
-        """Read the nodes from the root to the leaf of *page*."""
-        yield from self.root_line.read(cpu, VMA_WORK)
-        for node in self._path(page):
-            cpu.work(self._cost.tree_node, VMA_WORK)
-            yield from node.line.read(cpu, VMA_WORK)
+    def contradictions(self) -> Iterator[str]:
+        """The nodes hold the VMAs of the list, each over its range, are as full as they should be, and know
+        their gaps (mt_validate)."""
+        yield from super().contradictions()
+        held: list[tuple[int, int, Vma]] = []
+        depths: set[int] = set()
 
-    def _divide(self, cpu: Cpu, path: list[_Node], *, in_order: bool = False) -> Steps[None]:
-        """Split a full leaf, and full nodes above it; *in_order*: more will come behind (mab_calc_split)."""
-        for depth in range(len(path) - 1, -1, -1):
-            node = path[depth]
-            if (node.children and len(node.children) <= INNER_CHILDREN) or (
-                not node.children and node.ranges <= LEAF_RANGES
-            ):
-                break
-            cpu.work(self._cost.tree_split, VMA_WORK)
-            root = None if depth else (yield from self._new_node(cpu, 0))
-            right = yield from self._cut(cpu, node, _last(node) if in_order else _half(node))
-            node.gap = None
-            if root is None:
-                parent = path[depth - 1]
-                parent.children.insert(parent.children.index(node) + 1, right)
-                yield from (parent.line.store(cpu, VMA_WORK) if in_order else self._replace(cpu, parent))
-            else:
-                root.children = [node, right]
-                self._root = root
-        yield from self.root_line.store(cpu, VMA_WORK)
+        def visit(node: Node, depth: int, low: int) -> Iterator[str]:
+            gap, node.gap = node.gap, None
+            if gap is not None and gap != _widest(node, low):
+                yield f"a maple node at {low:#x} keeps a gap of {gap} pages and has one of {node.gap}"
+            root, last = node is self._root, node.ends[-1] == END
+            least = 2 if root and not node.leaf else 1
+            if not root and not last:
+                least = LEAST_RANGES if node.leaf else LEAST_CHILDREN
+            if not least <= len(node.slots) <= node.room:
+                yield f"the maple node at {low:#x} has {len(node.slots)} slots, not {least} to {node.room}"
+            if node.leaf and node.slots[-1] is None and not last:
+                yield f"the leaf at {low:#x} ends with a gap"
+            if node.leaf:
+                depths.add(depth)
+            start = low
+            for slot, end in node.entries:
+                if end <= start:
+                    yield f"a slot of the maple node at {low:#x} ends at {end:#x}, where it begins or before"
+                if not node.leaf:
+                    if slot.ends[-1] != end:
+                        yield f"a maple node ends at {slot.ends[-1]:#x} and hangs where {end:#x} is the end"
+                    yield from visit(slot, depth + 1, start)
+                elif slot is not None:
+                    held.append((start, end, slot))
+                start = end
 
-    def _cut(self, cpu: Cpu, node: _Node, at: int) -> Steps[_Node]:
-        """Take what *node* has from *at* on into a new one."""
-        right = yield from self._new_node(cpu, 0)
-        if node.children:
-            right.low = node.children[at].low
-            right.children, node.children = node.children[at:], node.children[:at]
-        else:
-            right.low = node.vmas[at].start
-            right.vmas, node.vmas = node.vmas[at:], node.vmas[:at]
-        return right
-
-    def _unite(self, cpu: Cpu, path: list[_Node]) -> Steps[None]:
-        """Remove an empty leaf; the one before takes its range, or the first leaf of all the one after."""
-        cpu.work(self._cost.tree_split, VMA_WORK)
-        for depth in range(len(path) - 1, 0, -1):
-            node, parent = path[depth], path[depth - 1]
-            if node.vmas or node.children:
-                break
-            index = parent.children.index(node)
-            parent.children.remove(node)
-            parent.gap = None
-            if index == 0 and parent.children:
-                parent.children[0].low = node.low
-                _lower(parent.children[0])
-            yield from self._bury(cpu, node.line, node.memory)
-            yield from self._replace(cpu, parent)
-        old = self._root
-        if len(path) > 1 and not old.children:
-            self._root = yield from self._new_node(cpu, 0)
-            yield from self._bury(cpu, old.line, old.memory)
-        while len(self._root.children) == 1:
-            old = self._root
-            self._root = old.children[0]
-            yield from self._bury(cpu, old.line, old.memory)
-        yield from self.root_line.store(cpu, VMA_WORK)
+        yield from visit(self._root, 0, 0)
+        if held != [(vma.start, vma.end, vma) for vma in self._vmas]:
+            yield f"the leaves hold {len(held)} VMAs, and these are not the {len(self._vmas)} of the list"
+        if len(depths) > 1:
+            yield f"leaves lie {sorted(depths)} nodes deep"
 
 
-def _half(node: _Node) -> int:
-    return len(node.children or node.vmas) // 2
-
-
-def _last(node: _Node) -> int:
-    """Where a full node is cut so that what comes behind has the least that a node may have."""
-    if node.children:
-        return len(node.children) - LEAST_CHILDREN
-    ranges, at = 1, len(node.vmas)
-    while ranges < LEAST_RANGES:
-        at -= 1
-        ranges += 1 + (at > 0 and node.vmas[at].start > node.vmas[at - 1].end)
-    return at
-
-
-def _lower(node: _Node) -> None:
-    """Carry a node's new lower bound to its first descendants."""
-    while node.children:
-        node.children[0].low = node.low
-        node = node.children[0]
+def _widest(node: Node, low: int) -> int:
+    """The widest gap below *node*, which begins at *low*."""
+    if node.gap is None:
+        widest, start = 0, low
+        for slot, end in node.entries:
+            if not node.leaf:
+                widest = max(widest, _widest(slot, start))
+            elif slot is None:
+                widest = max(widest, end - start)
+            start = end
+        node.gap = widest
+    return node.gap
