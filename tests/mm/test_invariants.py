@@ -236,11 +236,13 @@ def _index_differs(process: Process) -> None:
 
 
 def _leaf_forgets(process: Process) -> None:
-    process.space.tree._root.vmas.pop()
+    root = process.space.tree._root
+    last = max(place for place, vma in enumerate(root.slots) if vma is not None)
+    del root.slots[last], root.ends[last - 1]
 
 
-def _node_begins_elsewhere(process: Process) -> None:
-    process.space.tree._root.low = 5
+def _range_ends_before_it_begins(process: Process) -> None:
+    process.space.tree._root.ends[1] = 5
 
 
 def _detached(process: Process) -> None:
@@ -268,7 +270,10 @@ def _listed_twice(process: Process) -> None:
     ("breaks", "what"),
     [
         (_leaf_forgets, "the leaves hold 1 VMAs, and these are not the 2 of the list"),
-        (_node_begins_elsewhere, "a maple node covers 0x5 on and hangs where 0x0 begins"),
+        (
+            _range_ends_before_it_begins,
+            "a slot of the maple node at 0x0 ends at 0x5, where it begins or before",
+        ),
         (_detached, "is in the tree and detached"),
         (_no_anon_vma, f"has page {BASE + LEAF:#x} and no anon_vma"),
         (_marked_by_nobody, "is marked by writer"),
@@ -296,40 +301,39 @@ def tree_of(vmas: int) -> tuple[Process, Any]:
 
 
 def leaves_of(node: Any) -> list[Any]:
-    return [leaf for child in node.children for leaf in leaves_of(child)] if node.children else [node]
+    return [below for below in node.below() if below.leaf]
 
 
 def test_is_a_vma_in_the_leaf_of_others_found() -> None:
     process, root = tree_of(20)
-    left, right = root.children[:2]
-    right.vmas.insert(0, left.vmas.pop())
-    finds(process, "structures agree", "has VMAs outside of its range")
-    right.low = right.vmas[0].start
-    process.verify()
+    left, right = root.slots[:2]
+    place = next(place for place, vma in enumerate(right.slots) if vma is not None)
+    left.slots[-1], right.slots[place] = right.slots[place], left.slots[-1]
+    finds(process, "structures agree", "the leaves hold 20 VMAs, and these are not the 20 of the list")
 
 
 def test_is_a_leaf_with_too_many_ranges_found() -> None:
-    process, root = tree_of(20)
-    first, *others = root.children
-    first.vmas += [vma for leaf in others for vma in leaf.vmas]
-    root.children = [first]
-    finds(process, "structures agree", "the leaf at 0x0 has 41 ranges")
+    process, root = tree_of(40)
+    first, *others, last = root.slots
+    for leaf in others:
+        first.slots += leaf.slots
+        first.ends += leaf.ends
+    root.slots, root.ends = [first, last], [first.ends[-1], last.ends[-1]]
+    finds(process, "structures agree", rf"the maple node at 0x0 has {len(first.slots)} slots, not 6 to 16")
 
 
 def test_is_a_node_with_too_many_children_found() -> None:
-    process, root = tree_of(60)
-    root.children = leaves_of(root)
-    count = len(root.children)
-    assert count > 10
-    finds(process, "structures agree", f"the maple node at 0x0 has {count} children")
+    process, root = tree_of(80)
+    leaves = leaves_of(root)
+    root.slots, root.ends = leaves, [leaf.ends[-1] for leaf in leaves]
+    assert len(leaves) > 10
+    finds(process, "structures agree", f"the maple node at 0x0 has {len(leaves)} slots, not 2 to 10")
 
 
 def test_are_leaves_at_different_depths_found() -> None:
-    process, root = tree_of(20)
-    leaf = root.children[0]
-    above = type(leaf)(leaf.line, leaf.low, None)
-    above.children = [leaf]
-    root.children[0] = above
+    process, root = tree_of(50)
+    below = root.entries[:4]
+    root.slots[:4], root.ends[:4] = [type(root)(False, below)], [below[-1][1]]
     finds(process, "structures agree", r"leaves lie \[1, 2\] nodes deep")
 
 
