@@ -157,6 +157,9 @@ class Window(Spec):
     whole_rounds: NonNegativeInt = 0
     """If not 0, a counted `length` is rounded up to a whole number of rounds over all threads together, which
     has the refills that belong to its requests: to so many at least, or one a thread where that is less."""
+    threads_per_round: PositiveInt | None = None
+    """With `whole_rounds`: at least one round for so many threads. Where most threads wait for another one's refill,
+    few rounds are what the pilot lets begin in one."""
 
     @model_validator(mode="after")
     def _something_is_measured(self) -> Self:
@@ -281,6 +284,8 @@ class Meter(Record):
         self._length = window.length.each * threads if isinstance(window.length, Requests) else None
         if self._length is not None and window.whole_rounds:
             rounds = max(-(-self._length // round_), min(window.whole_rounds, threads))
+            if window.threads_per_round is not None:
+                rounds = max(rounds, threads // window.threads_per_round)
             self._length = rounds * round_
         self._time = 0 if isinstance(window.length, Requests) else window.length
         self._periods: _PeriodEnds | None = None

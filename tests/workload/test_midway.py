@@ -80,6 +80,8 @@ def test_does_a_window_of_whole_rounds_have_their_unmaps_at_full_size() -> None:
     assert pages.frames >= LOOP * pages.calls["munmap"]
     assert measure(loop(window), "linux", threads=4).operations == 40
     assert measure(loop(window | {"whole_rounds": 3}), "linux", threads=2).operations == 2 * LOOP
+    more = window | {"whole_rounds": 1, "threads_per_round": 2}
+    assert measure(loop(more), "linux", threads=4).operations == 2 * LOOP
 
 
 def test_are_earlier_pages_there_with_a_stagger_and_a_past() -> None:
