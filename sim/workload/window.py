@@ -158,8 +158,8 @@ class Window(Spec):
     """If not 0, a counted `length` is rounded up to a whole number of rounds over all threads together, which
     has the refills that belong to its requests: to so many at least, or one a thread where that is less."""
     threads_per_round: PositiveInt | None = None
-    """With `whole_rounds`: at least one round for so many threads. Where most threads wait for another one's refill,
-    few rounds are what the pilot lets begin in one."""
+    """With `whole_rounds`: at least one round for so many threads. Where most threads wait for another one's
+    refill, few rounds are what the pilot lets begin in one."""
 
     @model_validator(mode="after")
     def _something_is_measured(self) -> Self:
