@@ -83,8 +83,14 @@ def _do_user_addr_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> Steps[
 
 
 def _fault_under_mmap_lock(mm: LinuxMm, cpu: Cpu, page: int, write: bool, *, first: bool) -> Steps[None]:
-    """lock_mm_and_find_vma, and the fault. Raises what `_do_user_addr_fault` raises, and `FaultRetry`."""
-    yield from mm.mmap_lock.read_lock(cpu)
+    """lock_mm_and_find_vma, and the fault. Raises what `_do_user_addr_fault` raises, and `FaultRetry`.
+
+    All releases try mmap_lock first (do_user_addr_fault of 5.12, get_mmap_lock_carefully of 6.13), because a
+    fault of the kernel itself must not wait for it.
+    """
+    taken = yield from mm.mmap_lock.read_trylock(cpu)
+    if not taken:
+        yield from mm.mmap_lock.read_lock(cpu)
     vma = yield from mm.tree.find(cpu, page)
     if vma is None:
         yield from mm.mmap_lock.read_unlock(cpu)
