@@ -189,7 +189,9 @@ def _workload() -> tuple[Schema, dict[str, Schema]]:
 
     body, definitions = _models(spec_types.of("workload"), WorkloadPlan)
     plan = definitions.pop("WorkloadPlan")
-    spelt = {key: plan["properties"][key] for key in ("layout", "setup", "thread", "refill", "roles")}
+    spelt = {
+        key: plan["properties"][key] for key in ("layout", "program", "setup", "thread", "refill", "roles")
+    }
     definitions |= {name: _parametric(part) for name, part in _referred(spelt, definitions).items()}
     overlaid = {**plan["properties"], "parameters": body["properties"]["parameters"]}
     overlay = {"type": "object", "additionalProperties": False, "properties": overlaid}
