@@ -288,6 +288,7 @@ def test_is_a_chosen_baseline_that_is_not_there_refused(points) -> None:
         one_thread_figure(points, baseline="nros")
 
 
+@pytest.mark.ci
 def test_has_each_machine_bars_at_its_own_thread_counts(make_points, make_breakdown) -> None:
     runs = [make_points(threads=(1, 64, 384)), make_points(threads=(2, 8), machine="small")]
     figure = time_figure(make_breakdown(pd.concat(runs)))

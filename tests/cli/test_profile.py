@@ -22,6 +22,7 @@ TABLES = ("points.csv", "breakdown.csv", "points.parquet")
 MORE = ("counters.csv", "locks.csv")
 
 
+@pytest.mark.ci
 def test_are_the_tables_of_a_run_the_same_with_a_profile(command: Command, folder: Path) -> None:
     assert command("run", "e.yaml", "--out", "plain", *FAST).code == 0
     assert command("run", "e.yaml", "--out", "profiled", "--profile", *FAST).code == 0

@@ -114,6 +114,7 @@ def test_is_there_a_page_for_the_answers() -> None:
 
 @pytest.mark.parametrize("ties", ["fifo", "shuffle"])
 @given(pages=st.lists(st.integers(0, 60), max_size=8))
+@pytest.mark.ci
 def test_do_they_look_beside_faults_and_unmapping(ties: str, pages: list[int]) -> None:
     """What was touched before and is not unmapped is there whenever somebody looks."""
     process = mapped(64, *range(0, 64, 2), cpus=3, ties=ties)

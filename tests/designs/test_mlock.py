@@ -234,6 +234,7 @@ plans = st.lists(
 
 @pytest.mark.parametrize("ties", ["fifo", "shuffle"])
 @given(plans=plans)
+@pytest.mark.ci
 def test_do_threads_lock_and_unlock_beside_faults(ties: str, plans: list[list[tuple[str, int]]]) -> None:
     process = Process("linux", cpus=len(plans) + 1, ties=ties)  # type: ignore[arg-type]
     process.do(("mmap", 64, BASE))

@@ -349,6 +349,7 @@ plans = st.lists(
 
 @pytest.mark.parametrize("ties", ["fifo", "shuffle"])
 @given(plans=plans)
+@pytest.mark.ci
 def test_do_threads_move_their_memory_beside_faults(ties: str, plans: list[list[tuple[int, int]]]) -> None:
     """Each thread moves a range of its own to and fro and finds its own pages there, while one faults pages
     in that share tables with all of them."""

@@ -405,11 +405,13 @@ def test_is_a_duplicated_tree_without_one_vma_caught(monkeypatch: pytest.MonkeyP
     assert caught("linux")
 
 
+@pytest.mark.ci
 def test_is_a_child_that_inherits_locked_memory_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fork, "_NOT_INHERITED", VmFlags.UFFD_MISSING)
     assert caught("linux")
 
 
+@pytest.mark.ci
 def test_is_a_fork_that_lets_others_map_meanwhile_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     duplicate = fork._dup_mmap
 

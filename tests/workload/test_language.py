@@ -225,6 +225,7 @@ def test_has_every_pair_a_channel_of_its_own() -> None:
     assert latency(swapped) < 25_000
 
 
+@pytest.mark.ci
 def test_does_a_full_channel_hold_its_sender_up() -> None:
     """Room for three: the producer sends three and is then as slow as the consumer."""
     roles = [

@@ -47,6 +47,7 @@ def test_does_the_shuffle_depend_on_the_seed_alone() -> None:
     assert slots(9, 1, order="shuffled").all() != slots(9, 2, order="shuffled").all()
 
 
+@pytest.mark.ci
 def test_is_every_slot_as_likely_for_every_request() -> None:
     """Over many seeds the mean slot of a request is the middle one."""
     first = [slots(8, seed, order="shuffled").at(0, 0) - BASE for seed in range(2000)]

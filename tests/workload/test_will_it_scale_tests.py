@@ -99,6 +99,7 @@ PER_SOCKET = "processes-12-per-socket"
 
 
 @pytest.mark.parametrize("name", ["getppid1", "mmap1", "page_fault1"])
+@pytest.mark.ci
 def test_do_24_tasks_fit_where_12_run_on_each_socket_and_one_more_does_not(name: str) -> None:
     machine = cast("MachineSpec", load_spec("machine", "skylake-104").spec)
     assert foresee(machine, spec(name), PER_SOCKET, [1, 24]) is None
@@ -116,6 +117,7 @@ def test_do_24_tasks_fit_where_12_run_on_each_socket_and_one_more_does_not(name:
         if placement != PER_SOCKET
     ],
 )
+@pytest.mark.ci
 def test_does_each_run_with_one_task_and_with_two(name: str, placement: str) -> None:
     workload = spec(name)
     machine = cast("MachineSpec", load_spec("machine", "skylake-104").spec)
@@ -184,6 +186,7 @@ def test_do_flushes_of_many_threads_share_interrupts() -> None:
     assert 2 < found.interrupts_per_flush < 9
 
 
+@pytest.mark.ci
 def test_are_mappings_of_all_tasks_of_mmap1_one_after_the_other_in_their_process() -> None:
     """Threads wait for one mmap_lock, processes each have their own."""
     threads, processes = (

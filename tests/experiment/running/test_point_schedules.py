@@ -120,6 +120,7 @@ def test_are_the_decisions_of_a_failed_point_kept_and_its_failure_repeated(tmp_p
     assert run_point(again).row == outcome.row
 
 
+@pytest.mark.ci
 def test_does_a_whole_run_record_and_replay(tmp_path: Path) -> None:
     experiment = small("shuffle")
     frame = run(experiment, workers=2, task=partial(run_point, record=tmp_path))
