@@ -19,23 +19,22 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from sim.analysis.coverage import FileCatalogue, Question, questions
+from sim.analysis.coverage import FileCatalogue, covered, points_of
 from sim.analysis.metrics import SHARES
-from sim.analysis.published import default_files, read_published, select_datasets
+from sim.analysis.published import CHECK, default_files, read_published, select_datasets
 from sim.analysis.validation import Judgement, by_cell, judge, with_reported
 from sim.errors import Fault, InputError, nearest
 from sim.experiment import Progress, run_points
-from sim.files import from_mapping, presets, read_document
+from sim.files import MEMBERS, from_mapping, presets, read_document
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from sim.analysis.coverage import Loading
+    from sim.analysis.coverage import Loading, Question
     from sim.analysis.metrics import CellName, Simulated
     from sim.analysis.published import Observation
     from sim.files import Kind, Override, Resolved
 
-CHECK = "check"
 WORSE = 0.005
 """Points of a median error from which on a dataset counts as better or worse."""
 MOVED = 0.01
@@ -86,17 +85,20 @@ def read_mechanisms(path: Path | None = None) -> dict[str, Mechanism]:
     path = path or presets.root() / "configs" / "ablations.yaml"
     faults: list[Fault] = []
     document = read_document(path, faults)
+    if document is None:
+        raise InputError(faults)
     found: dict[str, Mechanism] = {}
-    for name, entry in (document.tree if document else {}).items():
-        if (
-            not isinstance(entry, dict)
-            or set(entry) != {"title", "off"}
-            or not isinstance(entry["off"], dict)
-        ):
-            assert document is not None
+    for name, entry in document.tree.items():
+        off = entry.get("off") if isinstance(entry, dict) else None
+        if not isinstance(off, dict) or set(entry) != {"title", "off"}:
             faults.append(document.fault((name,), "must have a title, and values under `off`"))
             continue
-        found[name] = Mechanism(name, str(entry["title"]), tuple(from_mapping(entry["off"])))
+        found[name] = Mechanism(name, str(entry["title"]), tuple(from_mapping(off)))
+        allowed = " or ".join(f"{kind}.<key>" for kind in MEMBERS)
+        for change in found[name].off:
+            if change.target not in MEMBERS:
+                place = (name, "off", change.written)
+                faults.append(document.fault(place, "no value of a file", at_key=True, allowed=allowed))
     if faults:
         raise InputError(faults)
     return found
@@ -127,9 +129,8 @@ def ablate(
             raise InputError(fault)
     observations = select_datasets(read_published(list(paths) or default_files()), datasets)
     files = FileCatalogue()
-    asked = zip(observations, questions(observations, files), strict=True)
-    pairs = [(row, asks) for row, asks in asked if row.use == CHECK and isinstance(asks, Question)]
-    cells = list(dict.fromkeys(point for _, question in pairs for point in question.points()))
+    pairs = covered(observations, files, CHECK)
+    cells = points_of(question for _, question in pairs)
 
     def simulate(cells: Sequence[CellName], load: Loading | None = None) -> dict[CellName, Simulated]:
         return by_cell(with_reported(run_points(files.points(cells, load=load), workers, progress), files))

@@ -19,9 +19,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sim.analysis.coverage import FileCatalogue, Question, questions
+from sim.analysis.coverage import FileCatalogue, covered, points_of
 from sim.analysis.metrics import PointFailedError
-from sim.analysis.published import default_files, read_published, select_datasets
+from sim.analysis.published import CHECK, default_files, read_published, select_datasets
 from sim.analysis.uncertainty import drawn, uncertain
 from sim.analysis.validation import by_cell, with_reported
 from sim.errors import Fault, InputError
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from sim.experiment import Point
     from sim.files import Kind, Resolved
 
-CHECK = "check"
-SAMPLES = 8
 WIDEST = 2.0
 """The factor between its ends that a band may have to tell anything."""
 _COLUMNS = ("row", "low", "high", "samples")
@@ -72,7 +70,7 @@ def bands(
     workers: int = 1,
     progress: Progress | None = None,
     *,
-    samples: int = SAMPLES,
+    samples: int,
     seed: int = 1,
 ) -> dict[str, Band]:
     """The bands of the covered rows marked `check`, by `band_key`.
@@ -83,9 +81,8 @@ def bands(
         raise InputError(Fault("a band needs samples", value=samples, allowed="1 or more"))
     observations = select_datasets(read_published(list(paths) or default_files()), datasets)
     files = FileCatalogue()
-    asked = zip(observations, questions(observations, files), strict=True)
-    pairs = [(row, asks) for row, asks in asked if row.use == CHECK and isinstance(asks, Question)]
-    cells = list(dict.fromkeys(point for _, question in pairs for point in question.points()))
+    pairs = covered(observations, files, CHECK)
+    cells = points_of(question for _, question in pairs)
     variants: list[Point] = []
     for sample in (None, *range(samples)):
         variants += files.points(cells, load=drawn_files(files, sample, samples, seed))

@@ -12,7 +12,7 @@ reason in words.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cache, partial
@@ -208,6 +208,19 @@ def questions(observations: Sequence[Observation], catalogue: Catalogue) -> list
             return str(reason)
 
     return [question(row) for row in observations]
+
+
+def covered(
+    observations: Sequence[Observation], catalogue: Catalogue, use: str
+) -> list[tuple[Observation, Question]]:
+    """The rows of one *use* that the model can be asked about, each with its question."""
+    asked = zip(observations, questions(observations, catalogue), strict=True)
+    return [(row, asks) for row, asks in asked if row.use == use and isinstance(asks, Question)]
+
+
+def points_of(asked: Iterable[Question]) -> list[CellName]:
+    """The points to simulate for all of these questions, each once."""
+    return list(dict.fromkeys(point for question in asked for point in question.points()))
 
 
 def _question(row: Observation, named: Sequence[str], catalogue: Catalogue) -> Question:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from sim.analysis.coverage import Catalogue, FileCatalogue, Question, questions
-from sim.analysis.published import Observation, default_files, read_published, select_datasets
+from sim.analysis.coverage import Catalogue, FileCatalogue, Question, points_of, questions
+from sim.analysis.published import CALIBRATE, Observation, default_files, read_published, select_datasets
 from sim.analysis.validation import Judgement, by_cell, judge, with_reported
 from sim.errors import Fault, InputError
 from sim.experiment import Progress, run_points
@@ -25,8 +25,6 @@ from sim.files import Override, presets
 
 if TYPE_CHECKING:
     from sim.terminal import Console
-
-CALIBRATE = "calibrate"
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,7 @@ def fit(
         message = ": ".join([f"no row marked {CALIBRATE} that the model covers", *reasons])
         raise InputError(Fault(message, value=machine, allowed=machines or None))
     choices = list(itertools.product(*candidates))
-    cells = list(dict.fromkeys(cell for _, question in pairs for cell in question.points()))
+    cells = points_of(question for _, question in pairs)
     points = [point for choice in choices for point in files.points(cells, choice)]
     frame = with_reported(run_points(points, workers, progress), catalogue or files)
     tried = []

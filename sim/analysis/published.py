@@ -33,7 +33,8 @@ COLUMNS = (
     "source",
 )
 EXACTNESS = ("exact", "approx", "derived")
-USES = ("calibrate", "check", "shown")
+CALIBRATE, CHECK = "calibrate", "check"
+USES = (CALIBRATE, CHECK, "shown")
 _MAY_BE_EMPTY = ("placement",)
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from sim.analysis.coverage import Catalogue, FileCatalogue, Question, questions
+from sim.analysis.coverage import Catalogue, FileCatalogue, Question, points_of, questions
 from sim.analysis.metrics import SHARES, CellName, PointFailedError, Simulated
 from sim.analysis.published import COLUMNS, Observation, default_files, read_published, select_datasets
 from sim.analysis.tables import FROM_LATENCY, THROUGHPUT
@@ -149,8 +149,7 @@ def validate(
     files = FileCatalogue()
     known = catalogue or files
     asked = questions(observations, known)
-    answerable = [question for question in asked if isinstance(question, Question)]
-    cells = list(dict.fromkeys(point for question in answerable for point in question.points()))
+    cells = points_of(question for question in asked if isinstance(question, Question))
 
     def simulate(cells: Sequence[CellName], workers: int, progress: Progress | None) -> pd.DataFrame:
         return run_points(files.points(cells), workers, progress)

@@ -19,13 +19,7 @@ def add(commands: Commands) -> None:
     """Add the commands of this group."""
     validate = commands.add_parser("validate", help="hold the model against published measurements")
     validate.set_defaults(command=_validate)
-    validate.add_argument(
-        "--data", metavar="FILE.csv", nargs="+", action="extend", type=Path, default=[],
-        help="measurements (default: the published ones that come with the program)",
-    )  # fmt: skip
-    validate.add_argument(
-        "--dataset", metavar="NAME", nargs="+", action="extend", default=[], help="these datasets only"
-    )
+    _add_rows(validate)
     validate.add_argument("--strict", action="store_true", help="a row that is not covered fails, too")
     validate.add_argument("--out", metavar="DIR", type=Path, help="write validation.csv there")
     validate.add_argument(
@@ -33,11 +27,10 @@ def add(commands: Commands) -> None:
         help="write the page with breakdowns and, from misses.yaml beside it, the explanations",
     )  # fmt: skip
     validate.add_argument(
-        "--bands", metavar="N", type=int, nargs="?", const=8, default=0,
+        "--bands", metavar="N", type=int, nargs="?", const=8,
         help="draw all costs N times (default: 8) from what their quality allows, and write between which "
         "values the rows marked `check` lie to bands.csv beside the page or the table",
     )  # fmt: skip
-    validate.add_argument("--workers", metavar="N", type=workers, help="processes (default: one a cpu)")
 
     ablate = commands.add_parser(
         "ablate",
@@ -48,15 +41,8 @@ def add(commands: Commands) -> None:
     )
     ablate.set_defaults(command=_ablate)
     ablate.add_argument("mechanisms", metavar="MECHANISM", nargs="*", help="these only (default: all)")
-    ablate.add_argument(
-        "--data", metavar="FILE.csv", nargs="+", action="extend", type=Path, default=[],
-        help="measurements (default: the published ones that come with the program)",
-    )  # fmt: skip
-    ablate.add_argument(
-        "--dataset", metavar="NAME", nargs="+", action="extend", default=[], help="these only"
-    )
+    _add_rows(ablate)
     ablate.add_argument("--report", metavar="FILE.md", type=Path, help="write the table as a page")
-    ablate.add_argument("--workers", metavar="N", type=workers, help="processes (default: one a cpu)")
 
     fit = commands.add_parser(
         "fit",
@@ -71,13 +57,20 @@ def add(commands: Commands) -> None:
         "--try", metavar="KEY=[A,B,...]", action="append", default=[], dest="tries", required=True,
         help="a value's path and what to try, e.g. machine.coherence.probe=[0,0.1,0.2]",
     )  # fmt: skip
-    fit.add_argument(
+    _add_rows(fit)
+    fit.add_argument("--workload", metavar="NAME", nargs="+", action="extend", default=[], help="these only")
+
+
+def _add_rows(command: argparse.ArgumentParser) -> None:
+    """Which rows, and how many processes simulate them."""
+    command.add_argument(
         "--data", metavar="FILE.csv", nargs="+", action="extend", type=Path, default=[],
         help="measurements (default: the published ones that come with the program)",
     )  # fmt: skip
-    fit.add_argument("--dataset", metavar="NAME", nargs="+", action="extend", default=[], help="these only")
-    fit.add_argument("--workload", metavar="NAME", nargs="+", action="extend", default=[], help="these only")
-    fit.add_argument("--workers", metavar="N", type=workers, help="processes (default: one a cpu)")
+    command.add_argument(
+        "--dataset", metavar="NAME", nargs="+", action="extend", default=[], help="these datasets only"
+    )
+    command.add_argument("--workers", metavar="N", type=workers, help="processes (default: one a cpu)")
 
 
 def _validate(options: argparse.Namespace) -> int:
@@ -90,7 +83,7 @@ def _validate(options: argparse.Namespace) -> int:
         make_folder(options.report.parent)
     if options.out is not None:
         make_folder(options.out)
-    if options.bands:
+    if options.bands is not None:
         _draw_bands(options)
     with meter(console(sys.stderr)) as progress:
         result = validate(options.data, options.dataset, options.workers or available_cpus(), progress)

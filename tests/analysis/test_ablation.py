@@ -92,6 +92,13 @@ def test_no_mechanism(tmp_path: Path, text: str) -> None:
         read_mechanisms(tmp_path / "x.yaml")
 
 
+@pytest.mark.parametrize("path", ["seed", "machnie.turbo", "threads"])
+def test_only_values_of_files_are_switched_off(tmp_path: Path, path: str) -> None:
+    (tmp_path / "x.yaml").write_text(f"a: {{title: x, off: {{{path}: 1}}}}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"x\.yaml:1:.*no value of a file.*machine\.<key>"):
+        read_mechanisms(tmp_path / "x.yaml")
+
+
 def test_the_command_writes_a_page(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "out" / "ablation.md"
     arguments = [

@@ -157,3 +157,10 @@ def test_bands_must_go_somewhere(tmp_path: Path, capsys: pytest.CaptureFixture[s
     data = str(rows(tmp_path, CALL.format(use="check")))
     assert main(["validate", "--data", data, "--bands"]) == 2
     assert "with --report or --out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", ["0", "-1"])
+def test_no_bands_are_no_answer(tmp_path: Path, number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    data = str(rows(tmp_path, CALL.format(use="check")))
+    assert main(["validate", "--data", data, "--bands", number, "--out", str(tmp_path)]) == 2
+    assert "a band needs samples" in capsys.readouterr().err

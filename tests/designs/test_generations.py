@@ -294,3 +294,42 @@ def test_has_every_kernel_that_was_measured_a_design() -> None:
 def test_is_a_search_without_mmap_lock_refused_in_a_tree_that_does_not_bear_it() -> None:
     with pytest.raises(ValidationError, match="without mmap_lock"):
         design("linux", {"vma_index": "rbtree"})
+
+
+# -- limits.pcp_high_fraction, pcp_batch_scale -------------------------------------------------------------
+
+
+def test_do_lists_of_free_pages_tune_themselves_since_6_7_and_in_no_release_before() -> None:
+    for name in presets.files_of("design"):
+        spec = cast(Any, load_spec("design", name).spec)
+        if spec.family == "linux" and spec.page_allocator == "buddy":
+            new = spec.release >= (6, 7)
+            assert (spec.limits.pcp_high_fraction is not None, spec.limits.pcp_batch_scale > 0) == (
+                new,
+                new,
+            ), name
+
+
+# -- a fault under mmap_lock ---------------------------------------------------------------------------------
+
+
+def test_does_a_fault_try_mmap_lock_before_it_waits_for_it() -> None:
+    """get_mmap_lock_carefully: one cmpxchg where nobody reads, and two where somebody does. Then up_read."""
+    process = Process("linux", cpus=3, changes={**RB, "switches": {"prefetchw_mmap_lock": False}})
+    process.do(("mmap", 4, BASE), ("touch", BASE))
+    count = process.space.mmap_lock.count
+    written: list[int] = []
+    write = count.write
+
+    def counted(cpu: Cpu, activity: str = "line", *, again: int = 0) -> Steps[None]:
+        written.append(1 + again)
+        return write(cpu, activity, again=again)
+
+    process.space.mmap_lock.count = cast(Any, type("Spied", (), {"write": staticmethod(counted)})())
+    process.do(("touch", BASE + 1))
+    assert written == [1, 1]
+    process.space.mmap_lock.readers += 1
+    written.clear()
+    process.do(("touch", BASE + 2))
+    process.space.mmap_lock.readers -= 1
+    assert written == [2, 1]

@@ -153,14 +153,18 @@ class Store:
         if self.kind is Kind.SPANNING:
             return self._span()
         if self.kind is Kind.NEW_ROOT:
-            fresh = Node(leaf=True, entries=[(self._entry, END)])
-            return Change([fresh], list(self._root.below()), fresh, 0, 1)
+            return self._new_root()
         if self.kind is Kind.SPLIT:
             return split(self.path, self.entries())
         if self.kind is Kind.REBALANCE:
             return rebalance(self.path, self.entries())
         fresh = Node(leaf=True, entries=self.entries())
         return Change([fresh], [self.path[-1].node], fresh, len(self.path) - 1, 0)
+
+    def _new_root(self) -> Change:
+        """mas_new_root: one range is all that is left."""
+        fresh = Node(leaf=True, entries=[(self._entry, END)])
+        return Change([fresh], list(self._root.below()), fresh, 0, 1)
 
     def _span(self) -> Change:
         """mas_wr_spanning_store: what is left of two leaves, put together and divided again."""
@@ -177,8 +181,7 @@ class Store:
                 self.end = right.end
                 rest += 1
         if (self.start, self.end) == (0, END):
-            fresh = Node(leaf=True, entries=[(self._entry, END)])
-            return Change([fresh], list(self._root.below()), fresh, 0, 1)
+            return self._new_root()
         entries = left.node.entries[: left.slot]
         if left.start < self.start:
             entries.append((left.node.slots[left.slot], self.start))
