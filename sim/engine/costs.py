@@ -10,6 +10,7 @@ them: `tools/typed_costs.py` gives each its type and refuses one that the spec d
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
@@ -39,6 +40,14 @@ def at_clock(spec: S, clock: int) -> AtClock[S]:
     for name in type(spec).model_fields:
         value = getattr(spec, name)
         object.__setattr__(resolved, name, value.at(clock) if isinstance(value, CycleCost) else value)
+    return resolved
+
+
+def at_clocks(spec: S, clock: int, others: Collection[str], other: int) -> AtClock[S]:
+    """The same, with the costs named *others* on a core of *other* Hz."""
+    resolved, rest = at_clock(spec, clock), at_clock(spec, other)
+    for name in others:
+        object.__setattr__(resolved, name, getattr(rest, name))
     return resolved
 
 

@@ -103,8 +103,8 @@ class Dram(Spec):
 
 
 class CoreCache(Spec):
-    """The caches that a core has for itself. Lines that drop out of them are taken to stay in the last-level
-    cache of its cluster."""
+    """The caches that a core has for itself. Lines that drop out of them stay in the last-level cache of its
+    cluster, as long as that holds them."""
 
     size: Size
     """What they hold (L2)."""
@@ -309,6 +309,9 @@ class KernelSpec(Spec):
     """Defences against attacks on speculation that Linux takes on this processor by default."""
     mitigations_off: bool = False
     """The kernel is booted with `mitigations=off`: it takes none of them."""
+    plain_code: float = Field(default=1, ge=0.5)
+    """How many cycles this core takes for plain code where the designs' costs say one: code of system calls
+    that has branches, loads and stores in the caches, and neither locks nor exceptions."""
     context_switch: Cost
     """Switch from one thread to another, or to the idle loop."""
     wake_idle: Cost
@@ -438,6 +441,11 @@ class MachineSpec(Spec):
     def kernel_clock(self) -> int:
         """The clock at which kernel code takes as long as it does with its mitigations at `clock`."""
         return round(self.clock / slower_code(self.mitigations_in_force))
+
+    @property
+    def plain_clock(self) -> int:
+        """The same for plain code (`kernel.plain_code`)."""
+        return round(self.kernel_clock / self.kernel.plain_code)
 
     @model_validator(mode="after")
     def _own_tables_are_of_a_mitigation(self) -> Self:

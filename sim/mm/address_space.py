@@ -56,6 +56,8 @@ class AddressSpace(Performer, ABC):
 
     root: PageTablePage
     walk_retries: ClassVar[int] = 8
+    vvar_vclock: bool = False
+    """Whether the kernel maps the pages of virtual clocks apart from the other data of its vdso."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine

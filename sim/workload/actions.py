@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sim.engine import Steps
 from sim.hardware import HUGE_PAGES, Cpu
 from sim.mm import (
+    NOTHING,
     SYSCALL,
     USER,
     AllocatePages,
@@ -20,6 +21,7 @@ from sim.mm import (
     Fork,
     FreePages,
     Ftruncate,
+    Mmap,
     ReadMaps,
     SegmentationFault,
     Signal,
@@ -344,6 +346,14 @@ def _read_maps(stage: Stage, step: spec.Step) -> Action:
     return lambda worker: worker.perform(ReadMaps())
 
 
+def _vvar_vclock(stage: Stage, step: spec.Step) -> Action:
+    """No mapping of the program's own: `back` does not count it. It has no rights, for want of a name that
+    would keep it from joining its neighbours."""
+    assert step.vvar_vclock is not None
+    asked = Mmap(-(-step.vvar_vclock // PAGE_BYTES), None, NOTHING)
+    return lambda worker: worker.perform(asked) if worker.space.vvar_vclock else _nothing()
+
+
 def _switch_mm(stage: Stage, step: spec.Step) -> Action:
     processes = stage.processes
     assert processes is not None  # the file was refused otherwise
@@ -502,6 +512,7 @@ _MAKERS: Mapping[str, Maker] = {
     "fallocate": _fallocate,
     "ftruncate": _ftruncate,
     "read_maps": _read_maps,
+    "vvar_vclock": _vvar_vclock,
     "switch_mm": _switch_mm,
     "fork": _fork,
     "wait": _wait,

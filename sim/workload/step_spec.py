@@ -27,6 +27,7 @@ from sim.mm import (
     Fork,
     FreePages,
     Ftruncate,
+    Mmap,
     Operation,
     ReadMaps,
     Signal,
@@ -271,6 +272,9 @@ class Step(Spec):
     """Read /proc/PID/maps of the thread's own process from beginning to end."""
     brk: BrkStep | None = None
     """Move the end of the heap."""
+    vvar_vclock: Size | None = None
+    """In a `program`: where the kernel maps the pages of virtual clocks apart ([vvar_vclock]), so many bytes
+    of them, below what it has mapped last."""
     userfault: UserfaultStep | None = None
     """Let threads that `serve` bring in the missing pages of a range (userfaultfd)."""
     serve: ServeStep | None = None
@@ -395,6 +399,8 @@ class Step(Spec):
             return {SwitchMm}
         if self.read_maps:
             return {ReadMaps}
+        if self.vvar_vclock:
+            return {Mmap}
         if self.signals:
             return {Signal}
         if self.fork:

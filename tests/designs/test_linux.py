@@ -142,6 +142,22 @@ def test_does_munmap_cross_page_tables() -> None:
     assert vmas(process) == [(-LEAF - 5, -LEAF - 3), (LEAF + 1, LEAF + 5)]
 
 
+@pytest.mark.parametrize(("touched", "entries"), [(False, 1), (True, 64)])
+def test_does_munmap_go_past_each_empty_entry(touched: bool, entries: int) -> None:
+    """128 MiB are 64 entries of a table that has a page below it, or a part of one entry above that."""
+
+    def time_of(cost: str) -> int:
+        process = linux(changes={"costs": {"empty_entry": cost, "cond_resched": "0 ns"}})
+        process.do(("mmap", 64 * LEAF, GIB), ("mmap", 1, GIB + 100 * LEAF))
+        if touched:
+            process.do(("touch", GIB + 100 * LEAF))
+        began = process.machine.engine.now
+        process.do(("munmap", GIB, 64 * LEAF))
+        return process.machine.engine.now - began
+
+    assert time_of("7 ns") - time_of("0 ns") == 7 * NS * entries
+
+
 def test_is_nothing_flushed_where_nothing_was_touched() -> None:
     process = mapped((0, 9), touch=(8,))
     process.do(("munmap", BASE, 5))

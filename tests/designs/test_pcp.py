@@ -79,3 +79,48 @@ def test_does_a_list_of_a_kernel_before_6_7_stay_as_long_as_it_is() -> None:
     assert set(given(tuning, 3000)) == {63}
     tuning.came_in_bulk(5000)
     assert tuning.high == LEAST
+
+
+def blocks_given(tuning: PcpTuning, blocks: int, count: int = 0) -> list[int]:
+    """How many pages each of so many blocks of 2 pages makes go back."""
+    back = []
+    for _ in range(blocks):
+        count += 2
+        back.append(tuning.gave_block(1, count))
+        count -= back[-1]
+    return back
+
+
+def test_do_blocks_in_a_row_empty_the_list_and_then_go_back_one_by_one() -> None:
+    """free_unref_page_commit: the 33rd finds 64 pages given, a batch and more, and a block before it."""
+    tuning = PcpTuning(BATCH, 5, LEAST, MOST, "in a row")
+    assert blocks_given(tuning, 35) == [0] * 32 + [66, 2, 2]
+    tuning.took()  # free_count is halved
+    assert blocks_given(tuning, 2) == [0, 0]
+
+
+def test_does_a_single_page_end_the_row() -> None:
+    tuning = PcpTuning(BATCH, 5, LEAST, MOST, "in a row")
+    blocks_given(tuning, 33)
+    tuning.gave(1)
+    assert blocks_given(tuning, 2, 1) == [0, 5]
+
+
+def test_does_a_batch_of_blocks_stay_where_the_cache_is_large() -> None:
+    tuning = PcpTuning(BATCH, 5, LEAST, MOST, "in a row", roomy=True)
+    assert blocks_given(tuning, 66) == [0] * 32 + [66] + [0] * 31 + [64, 0]
+
+
+def test_does_a_full_list_let_the_next_block_empty_it() -> None:
+    """5.18 to 6.6: free_factor is 1 when the list has been full, and is halved by whoever takes."""
+    tuning = PcpTuning(BATCH, 0, LEAST, LEAST, "when full")
+    back = blocks_given(tuning, 257)
+    assert back == [0] * 255 + [63, 512 - 63 + 2]
+    assert blocks_given(tuning, 1, 100) == [102]
+    tuning.took()
+    assert blocks_given(tuning, 1, 100) == [0]
+
+
+def test_do_blocks_count_as_pages_where_nothing_empties_the_list() -> None:
+    tuning = PcpTuning(BATCH, 0, LEAST, LEAST)
+    assert blocks_given(tuning, 300) == [0] * 255 + [63] + [0] * 31 + [63] + [0] * 12

@@ -167,14 +167,18 @@ def reused(cpu: Cpu, cache: KmemCache) -> Steps[SlabObject]:
     return thing
 
 
-@pytest.mark.parametrize(("others", "cold"), [(30, False), (31, True)])
-def test_is_an_object_cold_that_waited_for_a_grace_period(others: int, cold: bool) -> None:
+@pytest.mark.parametrize(
+    ("others", "llc", "cold"), [(30, "1 MiB", 0), (31, "1 MiB", MISS), (31, "8 KiB", 80 * NS)]
+)
+def test_is_an_object_cold_that_waited_for_a_grace_period(others: int, llc: str, cold: int) -> None:
     """The core's caches hold 128 lines, and nodes have four: 32 others take the first one's place. It is
-    fetched from the last-level cache when the callback links it and when it is filled again.
+    fetched from the last-level cache when the callback links it and when it is filled again, or from memory
+    where that has seen as much as it holds, too.
 
     A slab has 32 nodes: after as many others the first one's slab is no longer the cpu's.
     """
-    machine, kernel, _ = booted(machine=CORE_CACHE)
+    sizes = {"memory": {**CORE_CACHE["memory"], "llc": llc, "local": "80 ns"}}
+    machine, kernel, _ = booted(machine=sizes)
     cache = emptied(slub(kernel.slabs.maple_node))
 
     def body(cpu: Cpu) -> Steps[None]:
@@ -185,13 +189,13 @@ def test_is_an_object_cold_that_waited_for_a_grace_period(others: int, cold: boo
         assert kernel.rcu.pending(cpu) == 1
         yield from pause(cpu, 50_000 * NS)  # the grace period
         _, time = yield from taken_for(cpu, kernel.rcu.in_kernel(cpu, nothing()))
-        assert time == 10 * NS + HIT + (MISS + RMW if cold else 0)  # callback, link, cmpxchg16
+        assert time == 10 * NS + HIT + (cold + RMW if cold else 0)  # callback, link, cmpxchg16
         while True:
             again, time = yield from taken_for(cpu, reused(cpu, cache))
             if again is thing:
                 break
         # Found in what others freed to the cpu's slab, or in the next slab.
-        assert time == HIT + (MISS + 3 * ADJACENT + 2 * RMW if cold else 0)
+        assert time == HIT + (cold + 3 * ADJACENT + 2 * RMW if cold else 0)
 
     on(machine, body)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sim.engine.costs import at_clock
+from sim.engine.costs import at_clock, at_clocks
 from sim.quantities import Cost, Duration, Spec
 
 
@@ -23,6 +23,11 @@ def test_is_each_cost_that_of_the_clock(clock: int, cycle: int) -> None:
     cost = at_clock(COSTS, clock)
     assert (cost.private, cost.mixed) == (10 * cycle, 10 * cycle + 3000)
     assert (cost.tick, cost.absent) == (1_000_000, None)
+
+
+def test_have_some_costs_a_clock_of_their_own() -> None:
+    cost = at_clocks(COSTS, 1_000_000_000, {"private"}, 500_000_000)
+    assert (cost.private, cost.mixed, cost.tick) == (20_000, 13_000, 1_000_000)
 
 
 def test_can_it_be_changed() -> None:

@@ -9,10 +9,10 @@ from sim.designs.base import DesignSpec, Kernel
 from sim.designs.cortenmm.cursor import FreeTables
 from sim.designs.cortenmm.frame_alloc import FrameAllocator
 from sim.designs.cortenmm.space import CortenSpace
-from sim.designs.cortenmm.spec import CortenSpec
+from sim.designs.cortenmm.spec import CortenSpec, Costs
 from sim.designs.cortenmm.va_alloc import GlobalAllocator, PerCoreAllocator
 from sim.engine import Steps
-from sim.engine.costs import at_clock
+from sim.engine.costs import at_clock, at_clocks
 from sim.hardware import Cpu, Machine
 from sim.mm import ContextTable, Handlers, NodePolicy, PhysicalMemory, Reference, SwitchMm
 from sim.sync import QueueNodes, Rcu, VisibleReaders
@@ -40,7 +40,7 @@ class CortenKernel(Kernel):
         self.machine = machine
         self.spec = spec
         clock = machine.spec.kernel_clock
-        self.cost = at_clock(spec.costs, clock)
+        self.cost = at_clocks(spec.costs, clock, Costs.plain, machine.spec.plain_clock)
         self.nodes = QueueNodes(machine, "mcs")
         self.frames = FrameAllocator(machine, spec, self.cost, self.nodes)
         self.table_pool: list[list[int]] = [[] for _ in machine.cpus]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -57,7 +57,30 @@ class Bravo(Spec):
 
 
 class Costs(Spec):
-    """Cpu work of one step each, with its data in the cpu's own cache."""
+    """Cpu work of one step each, with its data in the cpu's own cache.
+
+    What is `plain` depends on how fast the core runs plain code (`kernel.plain_code` of a machine).
+    """
+
+    plain: ClassVar[frozenset[str]] = frozenset(
+        {
+            "syscall",
+            "va_alloc",
+            "va_scan",
+            "cursor",
+            "walk_level",
+            "read_lock",
+            "lock_node",
+            "query",
+            "mark",
+            "unmap",
+            "protect",
+            "fill_table",
+            "latr_search",
+            "latr_publish",
+            "latr_sweep",
+        }
+    )
 
     syscall: Cost
     """Dispatch, argument checks and address-space look-up of one system call."""

@@ -5,11 +5,46 @@ What a cache line or a lock costs on top is simulated.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from sim.quantities import Cost, Spec
 
 
 class Costs(Spec):
-    """Cpu work of one step each."""
+    """Cpu work of one step each.
+
+    What is `plain` depends on how fast the core runs plain code (`kernel.plain_code` of a machine).
+    """
+
+    plain: ClassVar[frozenset[str]] = frozenset(
+        {
+            "mmap_enter",
+            "mmap_region",
+            "munmap_gather",
+            "munmap_complete",
+            "brk",
+            "mremap",
+            "move_page",
+            "move_table",
+            "mlock",
+            "madvise_flags",
+            "mprotect",
+            "tree_node",
+            "tree_store",
+            "tree_slot",
+            "tree_split",
+            "tree_append",
+            "tree_copy",
+            "tree_replace",
+            "vma_alloc",
+            "vma_free",
+            "vma_merge",
+            "anon_vma_link",
+            "i_mmap",
+            "empty_entry",
+            "cond_resched",
+        }
+    )
 
     mmap_enter: Cost
     """Checks before the lock."""
@@ -126,6 +161,12 @@ class Costs(Spec):
     """Zap pages of one level-1 table: map it, set up and finish the batch of its pages."""
     zap_page: Cost
     """Clear one PTE: rmap, counters, gather."""
+    empty_entry: Cost
+    """Go past an empty entry of an upper table, in unmap_page_range and again in free_pgd_range, without
+    cond_resched."""
+    cond_resched: Cost
+    """Look whether somebody else wants the cpu, after each such entry; nothing where the kernel can be
+    preempted (PREEMPT_LAZY, since 7.0)."""
     mprotect: Cost
     """Checks and flags of one VMA (do_mprotect_pkey, mprotect_fixup), without joining, cutting and PTEs."""
     uffd_register: Cost

@@ -8,6 +8,7 @@ from typing import ClassVar
 from sim.designs.base import DesignSpec, Kernel
 from sim.designs.linux import committed
 from sim.designs.linux.committed import make_committed
+from sim.designs.linux.costs import Costs
 from sim.designs.linux.descriptors import Descriptors
 from sim.designs.linux.huge_fault import HugeZero
 from sim.designs.linux.huge_pmd import Deposits
@@ -29,7 +30,7 @@ from sim.designs.linux.vma_indexes import VMA_INDEXES
 from sim.designs.linux.vma_locks import VMA_LOCKS
 from sim.designs.linux.vmscan import Reclaimer
 from sim.engine import Steps
-from sim.engine.costs import at_clock
+from sim.engine.costs import at_clocks
 from sim.hardware import Cpu, Machine
 from sim.mm import (
     SYSCALL,
@@ -93,7 +94,8 @@ class LinuxKernel(Kernel):
         self.osq_nodes = QueueNodes(machine, "osq")
         self.scheduler = Scheduler(machine)
         self.contexts = ContextTable(machine, spec.flush.asids)
-        self.cost = at_clock(spec.costs, machine.spec.kernel_clock)
+        clock, plain = machine.spec.kernel_clock, machine.spec.plain_clock
+        self.cost = at_clocks(spec.costs, clock, Costs.plain, plain)
         self.pages = self._make_allocator()
         self.total_pages = sum(pool.buddy.managed for pool in self.pages.buddies())
         self.rcu = TreeRcu(machine, spec.rcu)

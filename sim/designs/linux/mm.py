@@ -86,6 +86,7 @@ class LinuxMm(AddressSpace):
         "uffd",
         "users",
         "vma_locks",
+        "vvar_vclock",
     )
 
     def __init__(self, kernel: LinuxKernel, cpu: Cpu) -> None:
@@ -97,6 +98,7 @@ class LinuxMm(AddressSpace):
         machine = kernel.machine
         self.cost = kernel.cost
         self.switches = kernel.spec.switches
+        self.vvar_vclock = self.switches.vvar_vclock
         self.thp = kernel.spec.huge_pages.thp
         self.may_be_huge = self.thp != "never" or kernel.spec.huge_pages.pool > 0
 

@@ -99,17 +99,26 @@ class Zone:
         least, fraction = limits.pcp_high, limits.pcp_high_fraction
         cpus = spec.cpus // spec.topology.numa_nodes
         most = least if fraction is None else self.frames // fraction // cpus
-        self.tuning = [PcpTuning(limits.pcp_batch, limits.pcp_batch_scale, least, most) for _ in machine.cpus]
-        self._larger: dict[tuple[int, int], list[int]] = {}  # (cpu, order > 0)
+        in_cluster = spec.topology.cores_per_cluster * spec.topology.threads_per_core
+        roomy = spec.memory.llc // in_cluster // PAGE_BYTES > 3 * limits.pcp_batch  # per_cpu_data_slice_size
+        self.tuning = [
+            PcpTuning(limits.pcp_batch, limits.pcp_batch_scale, least, most, limits.pcp_drain, roomy=roomy)
+            for _ in machine.cpus
+        ]
+        self._larger: list[dict[int, list[int]]] = [{} for _ in machine.cpus]  # by order, from 1 on
 
     def blocks(self, cpu: Cpu, order: int) -> list[int]:
         """The cpu's list of free blocks of 2**order."""
-        return self._larger.setdefault((cpu.id, order), []) if order else self.pcp[cpu.id]
+        return self._larger[cpu.id].setdefault(order, []) if order else self.pcp[cpu.id]
 
     def lists(self, cpu: Cpu) -> list[tuple[int, list[int]]]:
         """All lists of the cpu that are not empty, with their orders."""
-        larger = [(order, blocks) for (owner, order), blocks in self._larger.items() if owner == cpu.id]
+        larger = self._larger[cpu.id].items()
         return [(order, blocks) for order, blocks in ((0, self.pcp[cpu.id]), *larger) if blocks]
+
+    def listed(self, cpu: Cpu) -> int:
+        """Pages on all lists of the cpu (pcp->count)."""
+        return sum(len(blocks) << order for order, blocks in self.lists(cpu))
 
 
 class PageAllocator(Allocator):
@@ -252,8 +261,7 @@ class PageAllocator(Allocator):
                 batch = self._larger_batch(order) if order else zone.tuning[cpu.id].refill()
                 yield from self._move(cpu, zone, pcp, batch, order)
             if pcp:  # else others were faster
-                if not order:
-                    zone.tuning[cpu.id].took()
+                zone.tuning[cpu.id].took()
                 return pcp.pop()
         return None
 
@@ -277,14 +285,23 @@ class PageAllocator(Allocator):
         zone = self._zone_of(frame)
         pcp = zone.blocks(cpu, order)
         pcp.append(frame)
-        if order:
-            if len(pcp) << order > self._spec.limits.pcp_high:
-                yield from self._move(cpu, zone, pcp, -self._larger_batch(order), order)
-            return
         tuning = zone.tuning[cpu.id]
+        if order:
+            yield from self._free_block(cpu, zone, pcp, order)
+            return
         tuning.gave(1)
         if surplus := tuning.surplus(len(pcp)):
             yield from self._move(cpu, zone, pcp, -surplus, order)
+
+    def _free_block(self, cpu: Cpu, zone: Zone, pcp: list[int], order: int) -> Steps[None]:
+        """What goes back to the buddy when a block of several pages has been put on its list, *pcp*."""
+        if order > COSTLY_ORDER:
+            if len(pcp) << order > self._spec.limits.pcp_high:
+                yield from self._move(cpu, zone, pcp, -self._larger_batch(order), order)
+        elif not self._spec.limits.pcp_blocks:
+            yield from self._move(cpu, zone, pcp, -1, order)
+        elif surplus := zone.tuning[cpu.id].gave_block(order, zone.listed(cpu)):
+            yield from self._give_back(cpu, zone, surplus, order)
 
     def free_run(self, cpu: Cpu, frames: range) -> Steps[None]:
         """The same of single *frames* of one zone: work on the cpu's own data, until the list is full."""
@@ -304,6 +321,8 @@ class PageAllocator(Allocator):
 
     def _larger_batch(self, order: int) -> int:
         """How many blocks are moved at once: rmqueue_bulk is asked for max(batch >> order, 2)."""
+        if order <= COSTLY_ORDER and not self._spec.limits.pcp_blocks:
+            return 1
         return max(self._spec.limits.pcp_batch >> order, 2)
 
     def node(self, cpu: Cpu, frame: int) -> int:
@@ -319,11 +338,7 @@ class PageAllocator(Allocator):
         Under zone->lock with interrupts off.
         """
         blocks = max(blocks, -len(pcp))
-        if cpu.pending:
-            yield cpu.take_pending()
-        cpu.disable_interrupts()
-        yield from zone.lock.acquire(cpu)
-        yield from zone.free_lists.write(cpu, LOCK_ZONE)
+        yield from self._lock(cpu, zone)
         if blocks > 0:
             taken = zone.buddy.take(blocks, order)
             cost = len(taken) * (self._cost.zone_page + ((1 << order) - 1) * self._zone_check)
@@ -335,12 +350,33 @@ class PageAllocator(Allocator):
         if blocks > 0:
             pcp.extend(reversed(taken))
         else:
-            if order:
-                for frame in pcp[:-blocks]:
-                    zone.buddy.free(frame, order)
-            else:
-                zone.buddy.free_all(pcp[:-blocks])
-            del pcp[:-blocks]
+            _to_buddy(zone, pcp, -blocks, order)
+        yield from self._unlock(cpu, zone)
+
+    def _give_back(self, cpu: Cpu, zone: Zone, pages: int, order: int) -> Steps[None]:
+        """free_pcppages_bulk of so many *pages*: first blocks of 2**order, then of the other lists."""
+        yield from self._lock(cpu, zone)
+        gone: list[tuple[list[int], int, int]] = []
+        for each, blocks in sorted(zone.lists(cpu), key=lambda listed: listed[0] != order):
+            if pages > 0:
+                number = min(len(blocks), -(-pages >> each))
+                gone.append((blocks, number, each))
+                pages -= number << each
+        cpu.work(self._cost.zone_refill + sum(number for _, number, _ in gone) * self._per_freed, ALLOCATE)
+        if cpu.pending:
+            yield cpu.take_pending()
+        for blocks, number, each in gone:
+            _to_buddy(zone, blocks, number, each)
+        yield from self._unlock(cpu, zone)
+
+    def _lock(self, cpu: Cpu, zone: Zone) -> Steps[None]:
+        if cpu.pending:
+            yield cpu.take_pending()
+        cpu.disable_interrupts()
+        yield from zone.lock.acquire(cpu)
+        yield from zone.free_lists.write(cpu, LOCK_ZONE)
+
+    def _unlock(self, cpu: Cpu, zone: Zone) -> Steps[None]:
         yield from zone.lock.release(cpu)
         cpu.enable_interrupts()
 
@@ -357,3 +393,13 @@ class PageAllocator(Allocator):
             for cpu in self._machine.cpus:
                 for order, blocks in zone.lists(cpu):
                     yield FreeList(f"the list of {cpu} for {zone.name}", zone.memory, order, blocks)
+
+
+def _to_buddy(zone: Zone, pcp: list[int], blocks: int, order: int) -> None:
+    """The first *blocks* blocks of *pcp* are the buddy's again."""
+    if order:
+        for frame in pcp[:blocks]:
+            zone.buddy.free(frame, order)
+    else:
+        zone.buddy.free_all(pcp[:blocks])
+    del pcp[:blocks]

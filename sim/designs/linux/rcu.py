@@ -106,8 +106,8 @@ class TreeRcu:
     def __init__(self, machine: Machine, spec: RcuSpec) -> None:
         self._machine = machine
         self._spec = spec
-        self._callback = spec.callback.at(machine.spec.kernel_clock)
-        self.call_cost = spec.call.at(machine.spec.kernel_clock)
+        self._callback = spec.callback.at(machine.spec.plain_clock)
+        self.call_cost = spec.call.at(machine.spec.plain_clock)
         self.periods = 0
         self._in_kernel: set[Task] = set()
         self._new: list[list[Callback]] = [[] for _ in machine.cpus]

@@ -10,6 +10,7 @@ from sim.designs.base import DesignSpec, OneOf
 from sim.designs.linux.costs import BlockCosts, Costs
 from sim.designs.linux.layout import Layout
 from sim.designs.linux.memcg import MemcgSpec
+from sim.designs.linux.pcp import Drain
 from sim.designs.linux.rcu import RcuSpec
 from sim.designs.linux.slab.spec import SlabSpec
 from sim.designs.linux.swap.spec import SwapSpec
@@ -62,6 +63,9 @@ class Switches(Spec):
     tree_preallocation: Preallocation
     """How many nodes of the maple tree are allocated before a store that must not fail: as many as the worst
     store of all needs (until 6.5), as this one is estimated to need (6.6 to 6.11), or as its kind needs."""
+    vvar_vclock: bool
+    """The pages of virtual clocks are a mapping of their own in each process (since 6.13), not a part of
+    [vvar]."""
     uffd_lock: Literal["mmap", "vma"]
     """What UFFDIO_COPY and UFFDIO_ZEROPAGE hold: mmap_lock for reading, or the lock of the VMA (since
     6.9)."""
@@ -82,6 +86,11 @@ class Limits(Spec):
     pcp_high_fraction: PositiveInt | None = None
     """The list may grow to one part in so many of its zone, divided by the zone's cpus. Absent (until 6.6):
     it does not grow."""
+    pcp_blocks: bool
+    """A cpu's lists have blocks of 2, 4 and 8 pages, too (since 5.14); before, each of them is taken and
+    given back under zone->lock."""
+    pcp_drain: Drain
+    """When such a block makes a cpu's lists go back."""
     pcp_batch_scale: NonNegativeInt = 0
     """How often a batch doubles at most while a cpu only takes, or only frees."""
     fault_around: PositiveInt

@@ -39,6 +39,7 @@ def zap(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, gather: Gather) -
                 continue
             if huge:
                 yield from zap_hugetlb(mm, cpu, table, page, gather)
+            cpu.work(mm.cost.empty_entry + mm.cost.cond_resched, PAGE_TABLE)
             page = stop
             continue
         page, flushed = yield from _zap_table(mm, cpu, vma, table, page, stop, gather)

@@ -41,7 +41,7 @@ class SlabCaches:
         tree_nodes: bool,
     ) -> None:
         """*separate_locks*: locks of VMAs are objects of their own; *tree_nodes*: nodes are, too."""
-        self.cost = at_clock(spec.costs, machine.spec.kernel_clock)
+        self.cost = at_clock(spec.costs, machine.spec.plain_clock)
         site = Site(machine, pages, nodes, rcu, spec.rules, self.cost, CoreCaches(machine, rcu))
         self._all: list[KmemCache] = []
 

@@ -39,51 +39,62 @@ class Site(NamedTuple):
 
 
 class CoreCaches:
-    """What the caches of each core have seen of objects: one that waits for its next use drops out of them
-    when as much as they hold has come after it.
+    """What the caches of each core, and of each cluster, have seen of objects: one that waits for its next
+    use drops out of them when as much as they hold has come after it, and then lies in memory.
 
-    Only objects count, not what else the core does. Of a grace period that was hastened, what would have come
+    Only objects count, not what else the cores do. Of a grace period that was hastened, what would have come
     in the rest of it is added in proportion. Without `memory.core_cache` in the machine's file nothing
     drops out.
     """
 
-    __slots__ = ("_adjacent", "_lines", "_miss", "_rcu", "seen")
+    __slots__ = ("_adjacent", "_cluster_lines", "_core_lines", "_memory", "_miss", "_rcu", "_seen", "_shared")
 
     def __init__(self, machine: Machine, rcu: TreeRcu) -> None:
-        spec = machine.spec.memory.core_cache
-        self._lines = spec.size // LINE_BYTES if spec else 0
-        self._miss = spec.miss.at(machine.spec.clock) if spec else 0
+        spec = machine.spec.memory
+        own = spec.core_cache
+        self._core_lines = own.size // LINE_BYTES if own else 0
+        self._miss = own.miss.at(machine.spec.clock) if own else 0
+        self._cluster_lines = spec.llc // LINE_BYTES
+        self._memory = spec.local
         self._adjacent = machine.fabric.adjacent
         self._rcu = rcu
-        self.seen: dict[int, int] = {}
-        """Lines of objects that each core has taken into use."""
+        self._seen: dict[int, int] = {}  # by core: lines of objects that were taken into use
+        self._shared: dict[int, int] = {}  # the same by cluster
 
     def uses(self, cpu: Cpu, thing: SlabObject, lines: int) -> None:
         """*cpu* has just got *thing* and is about to write all of it."""
-        if self._dropped(cpu, thing):
-            cpu.stall(self._miss + (lines - 1) * self._adjacent, SLAB)
-        self.seen[cpu.core] = self.seen.get(cpu.core, 0) + lines
+        if miss := self._latency(cpu, thing):
+            cpu.stall(miss + (lines - 1) * self._adjacent, SLAB)
+        self._seen[cpu.core] = self._seen.get(cpu.core, 0) + lines
+        self._shared[cpu.cluster] = self._shared.get(cpu.cluster, 0) + lines
 
     def leaves(self, cpu: Cpu, thing: SlabObject) -> None:
         """*cpu*, which has just used *thing*, gives it up."""
-        thing.core, thing.stamp = cpu.core, self.seen.get(cpu.core, 0)
+        thing.core = cpu.core
+        thing.seen, thing.shared = self._seen.get(cpu.core, 0), self._shared.get(cpu.cluster, 0)
 
     def waited(self, cpu: Cpu, thing: SlabObject) -> None:
         """The grace period is over for which *thing* waited."""
-        stretch = self._rcu.stretch
-        if stretch > 1 and thing.core == cpu.core:
-            thing.stamp -= int((self.seen.get(cpu.core, 0) - thing.stamp) * (stretch - 1))
+        more = self._rcu.stretch - 1
+        if more > 0 and thing.core == cpu.core:
+            thing.seen -= int((self._seen.get(cpu.core, 0) - thing.seen) * more)
+            thing.shared -= int((self._shared.get(cpu.cluster, 0) - thing.shared) * more)
 
     def finds(self, cpu: Cpu, thing: SlabObject) -> None:
-        """*cpu* writes a link into *thing*, which was given up some time ago."""
-        if self._dropped(cpu, thing):
-            cpu.stall(self._miss, SLAB)
+        """*cpu* writes a link into *thing*, which was given up some time ago, and has it again."""
+        if miss := self._latency(cpu, thing):
+            cpu.stall(miss, SLAB)
 
-    def _dropped(self, cpu: Cpu, thing: SlabObject) -> bool:
-        """Whether *thing*, which a cpu of this core had, has left the core's caches."""
-        if not self._lines or thing.core != cpu.core:
-            return False
-        return self.seen.get(cpu.core, 0) - thing.stamp >= self._lines
+    def _latency(self, cpu: Cpu, thing: SlabObject) -> int:
+        """What it takes to get the first line of *thing*, which a cpu of this core had; 0 if it is still in
+        the core's caches."""
+        if not self._core_lines or thing.core != cpu.core:
+            return 0
+        if self._seen.get(cpu.core, 0) - thing.seen < self._core_lines:
+            return 0
+        if self._shared.get(cpu.cluster, 0) - thing.shared < self._cluster_lines:
+            return self._miss
+        return self._memory
 
 
 class KmemCache(ABC):

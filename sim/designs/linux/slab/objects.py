@@ -143,18 +143,19 @@ def fill(cpu: Cpu, activity: str, *things: SlabObject) -> Steps[None]:
 class SlabObject:
     """Object *index* of *slab*. *head* are the lines that a look-up reads, *whole* are all of its lines.
 
-    *core* and *stamp* say whose caches it was in when it was freed, and how much they had seen by then.
+    *core* is the one in whose caches it was when it was given up; *seen* is how many lines of objects these
+    had seen by then, *shared* how many those of the core's cluster had.
     *tenant* is what lay in it last, where somebody may still look at it after it was freed
     (SLAB_TYPESAFE_BY_RCU).
     """
 
-    __slots__ = ("core", "head", "index", "slab", "stamp", "tenant", "whole")
+    __slots__ = ("core", "head", "index", "seen", "shared", "slab", "tenant", "whole")
 
     def __init__(self, slab: Slab, index: int) -> None:
         self.slab = slab
         self.index = index
         self.core = -1
-        self.stamp = 0
+        self.seen = self.shared = 0
         self.tenant: object = None
         cache = slab.cache
         start = index * cache.stride
