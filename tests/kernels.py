@@ -15,6 +15,7 @@ from machines import RWSEM, run, small_machine
 
 from sim.designs import DesignSpec, build, spec_model
 from sim.designs.linux.slab.spec import SlabCosts
+from sim.designs.linux.vfs.spec import CallCosts
 from sim.engine import Probe, ScheduleName, Steps
 from sim.engine.probe import CpuView
 from sim.files import load_spec
@@ -119,6 +120,7 @@ _LINUX: dict[str, Any] = {
     },
     "rwsem": RWSEM,
     "costs": _each_cost("linux"),
+    "calls": {"d_lockref": "apart", "costs": dict.fromkeys(CallCosts.model_fields, "10 cycles")},
     "slab": {
         "kind": "slub",
         "caches": {

@@ -21,14 +21,17 @@ class Errno(Enum):
 
     EACCES = "permission denied"
     EAGAIN = "try again"
+    EBADF = "no such open file"
     EBUSY = "device or resource busy"
     EEXIST = "something is mapped there"
     EFAULT = "bad address"
     EINVAL = "invalid argument"
+    EISDIR = "is a directory"
     ENOENT = "nothing of that kind is there"
     ENODEV = "no such device"
     ENOMEM = "cannot allocate memory, or nothing is mapped there"
     ENOSPC = "no space left"
+    ENOTDIR = "not a directory"
 
     def __str__(self) -> str:
         return f"{self.name} ({self.value})"

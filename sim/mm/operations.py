@@ -269,9 +269,10 @@ class ReadMaps(Operation):
 @dataclass(frozen=True, slots=True)
 class Signal(Operation):
     """The kernel's part in a signal to the calling thread: from the fault to the handler or, if it *returns*,
-    the way back from there (rt_sigreturn)."""
+    the way back from there (rt_sigreturn). *sent*: no fault has brought it but `Kill`."""
 
     returns: bool = False
+    sent: bool = False
 
     name = "signal"
 

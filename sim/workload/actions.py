@@ -30,6 +30,7 @@ from sim.mm import (
 )
 from sim.quantities import LINE_BYTES, PAGE_BYTES, PS_PER_S
 from sim.sync import SCHED, SwitchCosts
+from sim.workload.calls import CALLS, kill
 from sim.workload.draws import CountDraw, TimeDraw, drawing
 from sim.workload.objects import Word, Words
 from sim.workload.placed import Action, placed_action
@@ -396,6 +397,7 @@ def _fork_and_wait(stage: Stage, inner: Callable[[Worker], Steps[object]], what:
 
     def run(worker: Worker) -> Steps[None]:
         cpu, parent, mapped = worker.cpu, worker.space, len(worker.mapped)
+        descriptors = list(worker.descriptors)
         worker.space = yield from worker.perform(Vfork() if what.vfork else Fork())
         yield from load(cpu, worker.space)
         if what.exec:
@@ -403,7 +405,7 @@ def _fork_and_wait(stage: Stage, inner: Callable[[Worker], Steps[object]], what:
         yield from inner(worker)
         yield from worker.perform(Exit())
         yield from load(cpu, parent)
-        worker.space = parent
+        worker.space, worker.descriptors = parent, descriptors
         del worker.mapped[mapped:]
 
     return run
@@ -458,6 +460,11 @@ def _signals(stage: Stage, step: spec.Step) -> Action:
     return run
 
 
+def _kill(stage: Stage, step: spec.Step) -> Action:
+    assert step.kill is not None
+    return kill(step.kill, sequence(stage, step.kill.handler))
+
+
 def _maybe(stage: Stage, step: spec.Step) -> Action:
     what = step.maybe
     assert what is not None
@@ -473,15 +480,19 @@ def _maybe(stage: Stage, step: spec.Step) -> Action:
 def _timed(stage: Stage, step: spec.Step) -> Action:
     assert step.timed is not None
     inner, per = sequence(stage, step.timed), step.per or 1
+    less = None if step.less is None else sequence(stage, step.less)
 
     def run(worker: Worker) -> Steps[None]:
         cpu, record = worker.cpu, stage.record
         assert record is not None
         begun = cpu.now
+        if less is not None:
+            yield from less(worker)
+            begun = 2 * cpu.now - begun  # later by what they took
         yield from inner(worker)
         if record.counted and cpu.pending:
             yield cpu.take_pending()
-        record.add(begun, cpu.now, per, worker.request)
+        record.add(begun if less is None else min(begun, cpu.now - 1), cpu.now, per, worker.request)
 
     return run
 
@@ -517,6 +528,8 @@ _MAKERS: Mapping[str, Maker] = {
     "fork": _fork,
     "wait": _wait,
     "signals": _signals,
+    "kill": _kill,
+    **CALLS,
     "repeat": _repeat,
     "maybe": _maybe,
     "timed": _timed,

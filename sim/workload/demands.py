@@ -363,7 +363,7 @@ def _takes_time(step: Step, clock: int) -> bool:
     """Whether *step*, those inside it aside, takes time, at least now and then."""
     if (asked := step.compute) is not None:
         return (bounds_of(asked, clock)[1] if isinstance(asked, TimeDraw) else asked.at(clock)) > 0
-    if step.fork is not None:
+    if step.fork is not None or step.kill is not None:
         return True
     return bool(step.sleep) or not (step.sleep is not None or step.barrier is not None or step.parts)
 

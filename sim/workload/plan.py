@@ -21,6 +21,7 @@ from sim.mm import FIRST_TOUCH, MemoryPolicy
 from sim.quantities import PAGE_BYTES, Size, Spec
 from sim.sync import READER_WRITER
 from sim.workload.lock_spec import LockSpec
+from sim.workload.opened import check_opened
 from sim.workload.pinning import Pinning
 from sim.workload.step_spec import Step, placed_steps
 from sim.workload.window import Reported, Window
@@ -324,7 +325,8 @@ class WorkloadPlan(Spec):
         if self.stack is not None or self.layout is not None or self.processes > 1 or self.files:
             return True
         return any(
-            step.placed is not None or step.switch_mm or step.fork is not None for _, step in self.all_steps()
+            step.placed is not None or step.switch_mm or step.fork is not None or step.calls
+            for _, step in self.all_steps()
         )
 
     @property
@@ -498,6 +500,13 @@ class WorkloadPlan(Spec):
             if seq_read and self.locks[seq_read].kind != "seqlock":
                 message = f"`seq_read` is for `kind: seqlock`, {seq_read!r} is none"
                 raise RuleError(message, {key: "a seqlock"})
+        return self
+
+    @model_validator(mode="after")
+    def _files_are_open(self) -> Self:
+        check_opened((("program", self.program), ("setup", self.setup)))
+        for part in self.parts:
+            check_opened(part.lists(), part.prepare)
         return self
 
     @model_validator(mode="after")

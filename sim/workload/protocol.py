@@ -138,7 +138,8 @@ class Track:
             elif step.repeat is not None:
                 self._repeat(step, place)
             elif step.timed:
-                self._follow(step.timed, f"{place}.timed")
+                for inner, inside in step.parts.items():
+                    self._follow(inside, f"{place}.{inner}")
             else:
                 self._step(step, place)
 

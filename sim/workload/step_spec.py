@@ -20,21 +20,31 @@ from pydantic import (
 from sim.mm import (
     MAX_ORDER,
     AllocatePages,
+    Close,
     CreateFile,
     Exec,
     Exit,
     Fallocate,
     Fork,
     FreePages,
+    Fstat,
     Ftruncate,
+    Kill,
     Mmap,
+    Open,
     Operation,
+    ReadByte,
     ReadMaps,
+    Sigaction,
     Signal,
+    Stat,
     SwitchMm,
+    Unlink,
     Vfork,
+    WriteByte,
 )
 from sim.quantities import PAGE_BYTES, Bandwidth, Cost, Duration, Size, Spec
+from sim.workload.call_spec import AnyFile, AnyOpen
 from sim.workload.draws import STREAM, AnyTime, AnyTimes
 from sim.workload.place_spec import (
     BrkStep,
@@ -223,6 +233,26 @@ class SignalsStep(Spec):
         return self
 
 
+class KillStep(Spec):
+    """kill of the thread's own process. With *deliver* it gets the signal at once: the *handler* runs."""
+
+    deliver: bool = True
+    """False: signal 0, which only asks."""
+    handler: tuple[Step, ...] = ()
+    """What the handler does: steps that work on memory, `compute` and `syscall`."""
+
+    @model_validator(mode="after")
+    def _is_handled(self) -> Self:
+        for step in self.handler:
+            if step.placed is None and step.compute is None and step.syscall is None:
+                raise ValueError(
+                    f"a handler holds steps that work on memory, compute and syscall, not {step.kind}"
+                )
+        if self.handler and not self.deliver:
+            raise ValueError("with `deliver: false` no handler runs")
+        return self
+
+
 class MaybeStep(Spec):
     """Do *steps* with a probability, else the steps of *otherwise*."""
 
@@ -340,6 +370,24 @@ class Step(Spec):
     """Wait until the oldest `child` has exited that runs beside the thread, or `all` of them."""
     signals: SignalsStep | None = None
     """Do steps, and handle the signals that their accesses get."""
+    kill: KillStep | None = None
+    """Send the own process a signal, and handle it."""
+    sigaction: Literal[True] | None = None
+    """Set the handler of a signal."""
+    open: AnyOpen | None = None
+    """Open a file."""
+    close: Literal[True] | None = None
+    """Close the file that the thread has opened last."""
+    unlink: AnyFile | None = None
+    """Take a file's name away."""
+    stat: AnyFile | None = None
+    """Ask what a file is, by its path."""
+    fstat: Literal[True] | None = None
+    """Ask what the file is that the thread has opened last."""
+    read: Literal["byte"] | None = None
+    """Read a byte of it."""
+    write: Literal["byte"] | None = None
+    """Write a byte to it."""
     repeat: RepeatStep | None = None
     """Do steps several times."""
     maybe: MaybeStep | None = None
@@ -348,14 +396,17 @@ class Step(Spec):
     """These steps are what is measured; where no role has any, each request is."""
     per: PositiveInt | None = None
     """With `timed`: so many operations were timed together."""
+    less: tuple[Step, ...] | None = Field(default=None, min_length=1)
+    """With `timed`: steps that are done right before, and whose time is subtracted, as lmbench does with what
+    it cannot leave out."""
 
     @model_validator(mode="after")
     def _one_action(self) -> Self:
         given = [key for name, key in _KINDS.items() if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"a step is one of {', '.join(_KINDS.values())}; this one has {len(given)}")
-        if self.per is not None and self.timed is None:
-            raise ValueError("`per` belongs to `timed`")
+        if self.timed is None and (self.per is not None or self.less is not None):
+            raise ValueError(f"`{'less' if self.per is None else 'per'}` belongs to `timed`")
         if self.node is not None and self.read_dram is None:
             raise ValueError("`node` belongs to `read_dram`")
         return self
@@ -374,10 +425,17 @@ class Step(Spec):
         return next((step for step in (*kinds, *others, *more) if step is not None), None)
 
     @property
+    def calls(self) -> bool:
+        """Whether it is a plain system call of a process."""
+        return self.kill is not None or self.kind in _CALLS
+
+    @property
     def parts(self) -> dict[str, tuple[Step, ...]]:
         """The lists of steps inside it, by where they stand."""
         if self.timed is not None:
-            return {"timed": self.timed}
+            return {"timed": self.timed} if self.less is None else {"less": self.less, "timed": self.timed}
+        if self.kill is not None:
+            return {"kill.handler": self.kill.handler}
         if self.seq_read is not None:
             return {"seq_read.steps": self.seq_read.steps}
         if self.fork is not None:
@@ -403,6 +461,10 @@ class Step(Spec):
             return {Mmap}
         if self.signals:
             return {Signal}
+        if self.kill:
+            return {Kill, Signal} if self.kill.deliver else {Kill}
+        if (call := next((name for name in _CALLS if getattr(self, name)), None)) is not None:
+            return {_CALLS[call]}
         if self.fork:
             forks = Vfork if self.fork.vfork else Fork
             return {forks, Exit, SwitchMm} | ({Exec} if self.fork.exec else set())
@@ -411,8 +473,22 @@ class Step(Spec):
         return {AllocatePages, FreePages} if self.allocate or self.free else set()
 
 
+_CALLS: dict[str, type[Operation]] = {
+    "sigaction": Sigaction,
+    "open": Open,
+    "close": Close,
+    "unlink": Unlink,
+    "stat": Stat,
+    "fstat": Fstat,
+    "read": ReadByte,
+    "write": WriteByte,
+}
+"""Key of a step -> the plain system call that it is."""
+
 _KINDS = {
-    name: field.alias or name for name, field in Step.model_fields.items() if name not in ("per", "node")
+    name: field.alias or name
+    for name, field in Step.model_fields.items()
+    if name not in ("per", "less", "node")
 }
 """Attribute -> key of a file, for all keys that say what is done."""
 

@@ -44,6 +44,7 @@ class Worker:
         "blocks",
         "children",
         "cpu",
+        "descriptors",
         "done",
         "file",
         "index",
@@ -74,6 +75,8 @@ class Worker:
         self.mapped: list[range] = []
         self.blocks: list[int] = []
         """First frames of the blocks that it has taken from the page allocator, oldest first."""
+        self.descriptors: list[int] = []
+        """Of the files that it has open, the last one last."""
         self.locks = 0
         """How many locks of the workload it holds."""
         self.children: list[Child] = []
@@ -101,6 +104,7 @@ class Worker:
         child = Worker(self.number, cpu, self._engine, f"child {self._forks} of {self.title}")
         child.request, child.process, child.index = self.request, self.process, self.index
         child.space = space
+        child.descriptors = list(self.descriptors)
         child.mapped = list(self.mapped) if keeps_ranges else []
         for name in ("slots", "mark", "file"):
             if hasattr(self, name):

@@ -161,6 +161,8 @@ class Process:
     brk: int = 0
     moved: bool = False
     uffd: bool = False
+    names: Any = None
+    """Names and descriptors (`naming`), once there are any."""
     vmas: Callable[[], Sequence[tuple[int, int]]] | None = None
     huge: dict[int, str] = field(default_factory=dict)
     """The huge pages of the pool that are mapped, by their first page: `reserved`, `present`, or `lost` where

@@ -31,13 +31,16 @@ from sim.mm import (
     Advice,
     AllocatePages,
     Brk,
+    Close,
     CreateFile,
     Exec,
     Exit,
     Fallocate,
     Fork,
     FreePages,
+    Fstat,
     Ftruncate,
+    Kill,
     Madvise,
     Mincore,
     Mlock,
@@ -50,12 +53,16 @@ from sim.mm import (
     Msync,
     Munlock,
     Munmap,
+    Open,
     Operation,
     Prepopulate,
     ProcessMadvise,
+    ReadByte,
     ReadMaps,
     Shootdown,
+    Sigaction,
     Signal,
+    Stat,
     SwitchMm,
     Touch,
     UffdClose,
@@ -65,7 +72,9 @@ from sim.mm import (
     UffdUnregister,
     UffdWake,
     UffdZeropage,
+    Unlink,
     Vfork,
+    WriteByte,
 )
 
 Mode = Literal["alone", "apart", "shared", "processes", "family", "forking"]
@@ -413,6 +422,43 @@ FAMILY_DRAWS: Sequence[Draw] = (draw_fork, draw_vfork, draw_exec, draw_exit, dra
 FILE_DRAWS: Sequence[Draw] = (draw_mmap_shared, draw_mmap_file, draw_fallocate, draw_ftruncate)
 """In mode shared pages of files are only held against what must hold of every kernel, so they come seldom."""
 
+PATHS = ("/dev/zero", "/dev/null", "/tmp/a", "/tmp/b", "/tmp/a", "/tmp/a/c", "/tmp")
+
+
+def draw_open(choose: Choose, part: range) -> Operation:
+    return Open(choose(PATHS), create=choose((True, False)))
+
+
+def drawing_path(kind: type[Stat | Unlink]) -> Draw:
+    return lambda choose, part: kind(choose(PATHS))
+
+
+def drawing_descriptor(kind: type[Close | Fstat | ReadByte | WriteByte]) -> Draw:
+    return lambda choose, part: kind(choose((0, 0, 1, 1, 2, 3)))
+
+
+def draw_kill(choose: Choose, part: range) -> Operation:
+    return Kill(deliver=choose((True, False)))
+
+
+def draw_sigaction(choose: Choose, part: range) -> Operation:
+    return Sigaction()
+
+
+CALLS: Mapping[type[Operation], Sequence[Draw]] = {
+    Open: 3 * (draw_open,),
+    Stat: (drawing_path(Stat),),
+    Unlink: (drawing_path(Unlink),),
+    Close: (drawing_descriptor(Close),),
+    Fstat: (drawing_descriptor(Fstat),),
+    ReadByte: (drawing_descriptor(ReadByte),),
+    WriteByte: (drawing_descriptor(WriteByte),),
+    Sigaction: (draw_sigaction,),
+    Kill: (draw_kill,),
+}
+CALL_DRAWS: Sequence[Draw] = tuple(draw for draws in CALLS.values() for draw in draws)
+"""Only for a thread alone: descriptors are those of a process, names those of all."""
+
 DRAWN: Mapping[type[Operation], Sequence[Draw]] = {
     Mmap: (draw_mmap, draw_mmap, draw_anywhere),
     MmapHuge: 6 * (draw_huge,),
@@ -444,6 +490,7 @@ DRAWN: Mapping[type[Operation], Sequence[Draw]] = {
     Exit: (draw_exit,),
     SwitchMm: 3 * (draw_onto,),
     Touch: 7 * (draw_touch,),
+    **CALLS,
 }
 """How each operation is drawn; one that stands here more often is drawn more often."""
 NOT_DRAWN = frozenset({AllocatePages, FreePages, CreateFile, Shootdown, Signal, UffdRead})
@@ -476,7 +523,7 @@ def draw_program(choose: Choose, kinds: Sequence[str] = KINDS, *, huge: bool = F
         left_out = FAMILY_DRAWS if mode != "forking" else FAMILY_DRAWS[1:]
         draws = [draw for draw in draws if draw not in left_out]
     if mode != "alone":
-        draws = [draw for draw in draws if draw not in UFFD_DRAWS]
+        draws = [draw for draw in draws if draw not in (*UFFD_DRAWS, *CALL_DRAWS)]
     if mode not in DETERMINED:  # where VMAs end, and the heap, belong to all threads
         draws = [draw for draw in draws if draw not in (draw_mremap, draw_brk, draw_read_maps)]
     if mode != "alone" or "limits" in changes:

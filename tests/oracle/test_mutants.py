@@ -36,6 +36,7 @@ from sim.designs.linux.lru import Lru
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.space import LinuxSpace
 from sim.designs.linux.swap import SwapDevice, SwapEntry, SwapSlots
+from sim.designs.linux.vfs.open_files import OpenFiles
 from sim.designs.linux.vma import VmFlags
 from sim.designs.linux.vma_indexes.maple import MapleTree
 from sim.designs.linux.vma_locks.rwsem import RwSemVmaLock
@@ -569,3 +570,11 @@ def test_is_a_mark_that_skips_the_last_page_caught(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(cortenmm_cursor.Cursor, "mark", short)
     assert caught("rw", "adv")
+
+
+# -- Linux: names and descriptors -----------------------------------------------------------------------
+
+
+def test_is_a_descriptor_that_nobody_gives_back_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OpenFiles, "give_back", nothing)
+    assert caught("linux", saying="answers")

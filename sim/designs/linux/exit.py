@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.designs.linux.committed import accounted_pages
+from sim.designs.linux.file_calls import exit_files
 from sim.designs.linux.gather import tlb_finish_mmu, tlb_gather_mmu
 from sim.designs.linux.munmap import remove_vma, unlink_files
 from sim.designs.linux.tables import free_pgtables
@@ -27,6 +28,7 @@ def exit_(mm: LinuxMm, cpu: Cpu, asked: Exit) -> Steps[None]:
     """do_exit of the last thread, as far as its memory."""
     mm.machine.entry.syscall(cpu, SYSCALL)
     cpu.work(mm.cost.exit, SYSCALL)
+    yield from exit_files(mm, cpu)
     yield from mmput(mm, cpu)
 
 

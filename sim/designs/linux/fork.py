@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.committed import accounted_pages
 from sim.designs.linux.exit import mmput
+from sim.designs.linux.file_calls import copy_files, keep_files
 from sim.designs.linux.fork_run import copy_run
 from sim.designs.linux.huge_pmd import copy_huge_pmd
 from sim.designs.linux.hugetlb import copy_hugetlb
@@ -66,6 +67,7 @@ def fork(mm: LinuxMm, cpu: Cpu, asked: Fork) -> Steps[AddressSpace | Errno]:
     yield from mm.tlb.flush(cpu, range(0), whole=True)  # flush_tlb_mm
     yield from mm.write_unlock(cpu)
     if refused is None:
+        yield from copy_files(mm, child, cpu)
         return child
     yield from mmput(child, cpu)
     return refused
@@ -89,6 +91,7 @@ def exec_(mm: LinuxMm, cpu: Cpu, asked: Exec) -> Steps[AddressSpace]:
     mm.machine.entry.syscall(cpu, SYSCALL)
     cpu.work(mm.cost.execve, SYSCALL)
     fresh = mm.kernel.new_process(cpu)
+    yield from keep_files(mm, fresh, cpu)
     yield from mm.kernel.percpu.allocate(cpu)
     yield from mm.kernel.contexts.switch(cpu, fresh.tlb)  # exec_mmap
     yield from mmput(mm, cpu)

@@ -25,6 +25,7 @@ from sim.designs.linux.space import LinuxSpace
 from sim.designs.linux.spec import LinuxSpec
 from sim.designs.linux.swap_cache import Swap
 from sim.designs.linux.truncate import fallocate, ftruncate
+from sim.designs.linux.vfs import Dentries
 from sim.designs.linux.vma import AnonVma
 from sim.designs.linux.vma_indexes import VMA_INDEXES
 from sim.designs.linux.vma_locks import VMA_LOCKS
@@ -62,6 +63,7 @@ class LinuxKernel(Kernel):
         "committed",
         "contexts",
         "cost",
+        "dentries",
         "deposits",
         "descriptors",
         "huge_zero",
@@ -82,6 +84,7 @@ class LinuxKernel(Kernel):
         "spec",
         "swap",
         "total_pages",
+        "ucounts",
     )
 
     space = LinuxSpace
@@ -126,6 +129,8 @@ class LinuxKernel(Kernel):
         self.memcg = Memcg(machine, spec.memcg)
         self.charges = Charges(spec.memcg, self.cost.memcg_charge)
         self.page_cache = PageCache(self)
+        self.dentries = Dentries(self)
+        self.ucounts = machine.line("ucounts")
         self.lru = Lru(
             machine,
             self.pages,
@@ -200,6 +205,8 @@ class LinuxKernel(Kernel):
         structures_agree(self.hugetlb.contradictions(vma for space in loaded for vma in _linux(space).tree))
         spaces = [_linux(space) for space in loaded]
         structures_agree(self.page_cache.contradictions(spaces))
+        opened = {file: None for space in spaces if space.files for file in space.files.open_now()}
+        structures_agree(self.dentries.contradictions(file.dentry.inode for file in opened))
         if self.swap is not None:
             structures_agree(self.swap.contradictions(spaces))
         super().verify(loaded, held)

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from sim.designs.linux.layout import MmLines
     from sim.designs.linux.slab import SlabObject
     from sim.designs.linux.uffd import Userfaultfd
+    from sim.designs.linux.vfs import OpenFiles
 
 LOCK_MMAP = "lock: mmap_lock"
 
@@ -66,6 +67,7 @@ class LinuxMm(AddressSpace):
         "brk",
         "brk_line",
         "cost",
+        "files",
         "flush_pending",
         "gathers",
         "kernel",
@@ -135,6 +137,7 @@ class LinuxMm(AddressSpace):
         self.tree = VMA_INDEXES[kernel.spec.vma_index](index, cpu)
         self.flush_pending = 0  # mm->tlb_flush_batched: entries that reclaim has cleared
         self.uffd: Userfaultfd | None = None
+        self.files: OpenFiles | None = None  # made with the first
         self.tlb = make_flush(machine, lines["context.tlb_gen"], kernel.spec.flush, mask=lines["mm_cpumask"])
         self.root = new_root(machine, cpu.socket, cpu.id)
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from sim.designs.linux.brk import brk
 from sim.designs.linux.exit import exit_
 from sim.designs.linux.fault import user_fault
+from sim.designs.linux.file_calls import close, fstat, open_, read_byte, stat, unlink, write_byte
 from sim.designs.linux.fork import exec_, fork, vfork
 from sim.designs.linux.madvise import madvise, process_madvise
 from sim.designs.linux.maps import read_maps
@@ -19,7 +20,7 @@ from sim.designs.linux.mremap import mremap
 from sim.designs.linux.msync import msync
 from sim.designs.linux.munmap import munmap
 from sim.designs.linux.prepopulate import prepopulate
-from sim.designs.linux.signals import signal
+from sim.designs.linux.signals import kill, sigaction, signal
 from sim.designs.linux.userfault import (
     uffd_close,
     uffd_copy,
@@ -33,10 +34,13 @@ from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import (
     Brk,
+    Close,
     Exec,
     Exit,
     Fork,
+    Fstat,
     Handlers,
+    Kill,
     Madvise,
     Mincore,
     Mlock,
@@ -49,11 +53,15 @@ from sim.mm import (
     Msync,
     Munlock,
     Munmap,
+    Open,
     Operation,
     Prepopulate,
     ProcessMadvise,
+    ReadByte,
     ReadMaps,
+    Sigaction,
     Signal,
+    Stat,
     Touch,
     UffdClose,
     UffdCopy,
@@ -62,7 +70,9 @@ from sim.mm import (
     UffdUnregister,
     UffdWake,
     UffdZeropage,
+    Unlink,
     Vfork,
+    WriteByte,
 )
 
 
@@ -89,6 +99,15 @@ class LinuxSpace(LinuxMm):
         Msync: msync,
         ReadMaps: read_maps,
         Signal: signal,
+        Kill: kill,
+        Sigaction: sigaction,
+        Open: open_,
+        Close: close,
+        Unlink: unlink,
+        Stat: stat,
+        Fstat: fstat,
+        ReadByte: read_byte,
+        WriteByte: write_byte,
         Fork: fork,
         Vfork: vfork,
         Exec: exec_,

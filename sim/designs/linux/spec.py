@@ -14,6 +14,7 @@ from sim.designs.linux.pcp import Drain
 from sim.designs.linux.rcu import RcuSpec
 from sim.designs.linux.slab.spec import SlabSpec
 from sim.designs.linux.swap.spec import SwapSpec
+from sim.designs.linux.vfs.spec import CallSpec
 from sim.designs.linux.vma_indexes import VMA_INDEXES
 from sim.designs.linux.vma_indexes.base import Preallocation
 from sim.designs.linux.vma_locks import VMA_LOCKS
@@ -151,6 +152,8 @@ class LinuxSpec(DesignSpec):
     """Constants of the reader-writer semaphore (mmap_lock)."""
     costs: Costs
     """Cpu work of each step, in cycles with its data in the cpu's own cache."""
+    calls: CallSpec
+    """System calls that concern no memory."""
     slab: SlabSpec
     """Where the kernel's own objects come from."""
     rcu: RcuSpec
