@@ -52,6 +52,9 @@ class DesignSpec(Spec):
     """The package that builds the design, such as `linux` or `cortenmm`."""
     release: Release | None = None
     """Release of Linux whose mitigations it takes. Absent: all that the machine needs."""
+    virtual_ipis: bool = False
+    """In a guest: whether its hypervisor lets the processor send interrupts between virtual cpus by itself,
+    where it can (`interrupts.virtual_icr_write` of the machine)."""
 
     @property
     def swap_pages(self) -> int:

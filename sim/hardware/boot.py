@@ -11,9 +11,11 @@ from sim.quantities import CycleCost, Release
 _KERNEL_CODE = ("context_switch", "create_thread", "wake_send")
 
 
-def booted(spec: MachineSpec, release: Release | None) -> MachineSpec:
+def booted(spec: MachineSpec, release: Release | None, *, virtual_ipis: bool = False) -> MachineSpec:
     """*spec* under a Linux of *release*, which takes the mitigations that it has; None, any other kernel,
     takes all that the machine needs.
+
+    *virtual_ipis*: where the processor can send interrupts of virtual cpus by itself, the hypervisor lets it.
 
     Costs of kernel code in a machine file are scaled with all other kernel code; those that are mostly the
     hardware's (delivery and handler of an interrupt, waking from idle states) stay.
@@ -25,10 +27,14 @@ def booted(spec: MachineSpec, release: Release | None) -> MachineSpec:
         "mitigations": [each.model_copy(update={"until": None}) for each in taken],  # whatever comes later
     }
     parts: dict[str, Any] = {}
+    interrupts: dict[str, Any] = {}
     if factor != 1:
         changes |= {name: _times(getattr(kernel, name), factor) for name in _KERNEL_CODE}
-        send = _times(spec.interrupts.send, factor)
-        parts["interrupts"] = spec.interrupts.model_copy(update={"send": send})
+        interrupts["send"] = _times(spec.interrupts.send, factor)
+    if virtual_ipis and spec.interrupts.virtual_icr_write is not None:
+        interrupts |= {"icr_write": spec.interrupts.virtual_icr_write, "icr_target": CycleCost(0, 0)}
+    if interrupts:
+        parts["interrupts"] = spec.interrupts.model_copy(update=interrupts)
     if spec.tlb.invalidate_user is not None and not any(each.own_tables for each in taken):
         parts["tlb"] = spec.tlb.model_copy(update={"invalidate_user": None})
     return spec.model_copy(update={"kernel": kernel.model_copy(update=changes), **parts})

@@ -271,6 +271,9 @@ class Interrupts(Spec):
     """Fixed cost of preparing a send."""
     icr_write: Cost
     """One write of the interrupt command register; in a guest, with its VM exit."""
+    virtual_icr_write: Cost | None = None
+    """The same in a guest whose hypervisor lets the processor send interrupts between virtual cpus (Intel's
+    IPI virtualization), so that there is no exit. Absent: the processor cannot."""
     icr_target: Cost = CycleCost(0, 0)
     """Each target of a write on top: a hypervisor delivers to one virtual cpu after the other."""
     mode: Literal["flat", "physical flat", "cluster x2apic", "physical x2apic", "paravirtual"]

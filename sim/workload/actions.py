@@ -31,6 +31,7 @@ from sim.mm import (
 from sim.quantities import LINE_BYTES, PAGE_BYTES, PS_PER_S
 from sim.sync import SCHED, SwitchCosts
 from sim.workload.calls import CALLS, kill
+from sim.workload.cross_calls import call_function
 from sim.workload.draws import CountDraw, TimeDraw, drawing
 from sim.workload.objects import Word, Words
 from sim.workload.placed import Action, placed_action
@@ -465,6 +466,11 @@ def _kill(stage: Stage, step: spec.Step) -> Action:
     return kill(step.kill, sequence(stage, step.kill.handler))
 
 
+def _call_function(stage: Stage, step: spec.Step) -> Action:
+    assert step.call_function is not None
+    return call_function(stage.machine, step.call_function)
+
+
 def _maybe(stage: Stage, step: spec.Step) -> Action:
     what = step.maybe
     assert what is not None
@@ -492,7 +498,8 @@ def _timed(stage: Stage, step: spec.Step) -> Action:
         yield from inner(worker)
         if record.counted and cpu.pending:
             yield cpu.take_pending()
-        record.add(begun if less is None else min(begun, cpu.now - 1), cpu.now, per, worker.request)
+        ended, worker.noted = worker.noted or cpu.now, None
+        record.add(begun if less is None else min(begun, ended - 1), ended, per, worker.request)
 
     return run
 
@@ -529,6 +536,7 @@ _MAKERS: Mapping[str, Maker] = {
     "wait": _wait,
     "signals": _signals,
     "kill": _kill,
+    "call_function": _call_function,
     **CALLS,
     "repeat": _repeat,
     "maybe": _maybe,

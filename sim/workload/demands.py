@@ -86,7 +86,7 @@ def _misfit(machine: MachineSpec, plan: WorkloadPlan, threads: int) -> Fault | N
         _nodes(plan, machine)
         or _pinning(plan, machine, threads)
         or _memory(plan.memory, machine)
-        or _instruments(plan, machine)
+        or _instruments(plan, machine, threads)
         or flaw(plan, threads)
         or _places(plan, threads)
         or _blocks(plan, machine, threads)
@@ -164,12 +164,15 @@ def _nodes(plan: WorkloadPlan, machine: MachineSpec) -> Fault | None:
     return None
 
 
-def _instruments(plan: WorkloadPlan, machine: MachineSpec) -> Fault | None:
-    """Steps that ask for what the machine's file does not describe."""
+def _instruments(plan: WorkloadPlan, machine: MachineSpec, threads: int) -> Fault | None:
+    """Steps that ask for what the machine's file does not describe, or for others who are not there."""
     for place, step in plan.all_steps():
         if (step.read_dram or step.stream_dram) and machine.memory.dram is None:
             message = f"the file of {machine.name} does not describe its DRAM channels (memory.dram)"
             return Fault(message, key=f"{place}.{step.kind}", allowed="a machine whose file does")
+        if step.call_function is not None and threads == 1:
+            message = "calls a function on others, and there is one thread"
+            return Fault(message, key=f"{place}.call_function", allowed="two threads or more")
     return None
 
 

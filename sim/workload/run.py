@@ -79,7 +79,8 @@ def run_once(
     others = [cpu for cpu in order_of(plan.pinning, machine.topology) if cpu not in used]
     busy = machine.under_load(machine.topology.seat(number) for number in used)
     free = others[: most_children(plan, roles)] if plan.cpus is None else []
-    hardware = Machine(engine, booted(busy, design.release), len(used) + len(free), used + others)
+    ready = booted(busy, design.release, virtual_ipis=design.virtual_ipis)
+    hardware = Machine(engine, ready, len(used) + len(free), used + others)
     workers = [Worker(thread, hardware.cpus[used.index(seat)], engine) for thread, seat in enumerate(seats)]
     free_cpus = hardware.cpus[len(used) :]
     run = _Run(hardware, boot(hardware, design, plan.memory), plan, workers, roles, free_cpus)
@@ -441,12 +442,13 @@ class _Run:
                 if worker.done if serving else record.over(begun):
                     return False
                 worker.request = request
+                before = self._engine._now
                 yield from steps(worker)
                 if timestamp:
                     cpu.work(timestamp, USER)
+                if record.counted and cpu.pending and (counts or self._engine._now == before):
+                    yield cpu.take_pending()  # others must come to the end of a window that is counted
                 if counts:
-                    if record.counted and cpu.pending:
-                        yield cpu.take_pending()
                     record.add(begun, cpu.now, 1, request)
             return True
 

@@ -45,6 +45,7 @@ from sim.mm import (
 )
 from sim.quantities import PAGE_BYTES, Bandwidth, Cost, Duration, Size, Spec
 from sim.workload.call_spec import AnyFile, AnyOpen
+from sim.workload.cross_calls import CallFunctionStep
 from sim.workload.draws import STREAM, AnyTime, AnyTimes
 from sim.workload.place_spec import (
     BrkStep,
@@ -388,6 +389,8 @@ class Step(Spec):
     """Read a byte of it."""
     write: Literal["byte"] | None = None
     """Write a byte to it."""
+    call_function: CallFunctionStep | None = None
+    """Call a function on other cpus, by interrupts."""
     repeat: RepeatStep | None = None
     """Do steps several times."""
     maybe: MaybeStep | None = None

@@ -51,6 +51,7 @@ class Worker:
         "locks",
         "mapped",
         "mark",
+        "noted",
         "number",
         "process",
         "request",
@@ -77,6 +78,8 @@ class Worker:
         """First frames of the blocks that it has taken from the page allocator, oldest first."""
         self.descriptors: list[int] = []
         """Of the files that it has open, the last one last."""
+        self.noted: int | None = None
+        """When what it does has ended for whoever times it, if not now."""
         self.locks = 0
         """How many locks of the workload it holds."""
         self.children: list[Child] = []
