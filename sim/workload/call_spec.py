@@ -1,12 +1,12 @@
-"""Steps that are plain system calls, typed: files by name, and signals that a thread sends itself."""
+"""Steps that call, typed: files by name for plain system calls, and functions on other cpus."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, PositiveInt
 
-from sim.quantities import Spec
+from sim.quantities import Cost, CycleCost, Spec
 
 
 def _absolute(path: str) -> str:
@@ -45,3 +45,15 @@ def _in_full(value: Any) -> Any:
 
 AnyOpen = Annotated[OpenStep, BeforeValidator(_in_full)]
 AnyFile = Annotated[NamedFile, BeforeValidator(_in_full)]
+
+
+class CallFunctionStep(Spec):
+    """Call a function on other cpus of the run, and wait until all have called it."""
+
+    targets: Literal["all", "next"] | PositiveInt
+    """`all` others, the `next` one in number, or so many next ones."""
+    function: Cost = CycleCost(0, 0)
+    """What it takes there."""
+    until: Literal["over", "called"] = "over"
+    """With `called` an operation that is timed ends when the last target has called the function, which reads
+    the clock there. The thread waits in any case."""

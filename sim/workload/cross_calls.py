@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
-
-from pydantic import PositiveInt
+from typing import TYPE_CHECKING
 
 from sim.engine import Steps
-from sim.quantities import Cost, CycleCost, Spec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sim.hardware import Cpu, Machine
+    from sim.workload.call_spec import CallFunctionStep
     from sim.workload.placed import Action
     from sim.workload.thread import Worker
-
-
-class CallFunctionStep(Spec):
-    """Call a function on other cpus of the run, and wait until all have called it."""
-
-    targets: Literal["all", "next"] | PositiveInt
-    """`all` others, the `next` one in number, or so many next ones."""
-    function: Cost = CycleCost(0, 0)
-    """What it takes there."""
-    until: Literal["over", "called"] = "over"
-    """With `called` an operation that is timed ends when the last target has called the function, which reads
-    the clock there. The thread waits in any case."""
 
 
 def call_function(machine: Machine, step: CallFunctionStep) -> Action:

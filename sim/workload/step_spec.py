@@ -44,8 +44,7 @@ from sim.mm import (
     WriteByte,
 )
 from sim.quantities import PAGE_BYTES, Bandwidth, Cost, Duration, Size, Spec
-from sim.workload.call_spec import AnyFile, AnyOpen
-from sim.workload.cross_calls import CallFunctionStep
+from sim.workload.call_spec import AnyFile, AnyOpen, CallFunctionStep
 from sim.workload.draws import STREAM, AnyTime, AnyTimes
 from sim.workload.place_spec import (
     BrkStep,
