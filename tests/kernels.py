@@ -94,6 +94,7 @@ _LINUX: dict[str, Any] = {
         "maps_lock": "mmap",
         "process_madvise": "each",
         "fork_tree": "duplicate",
+        "fork_batch": True,
         "tree_preallocation": "store",
         "vvar_vclock": True,
     },

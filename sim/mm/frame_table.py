@@ -30,11 +30,13 @@ class FrameTable:
     is free, or on its way to a free list. An entry that maps a frame of a huge page is an owner of all of it.
     """
 
-    __slots__ = ("orders", "refcount", "runs")
+    __slots__ = ("_sizes", "orders", "refcount", "runs")
 
     def __init__(self) -> None:
         self.refcount: dict[int, int] = {}
         self.orders: dict[int, int] = {}
+        self._sizes: list[int] = [HUGE_ORDER]
+        """Orders of blocks whose frames may be mapped one by one."""
         self.runs = Runs()
 
     def __contains__(self, frame: int) -> bool:
@@ -55,12 +57,20 @@ class FrameTable:
         if order:
             self.orders[frame] = order
 
+    def add_folio(self, frame: int) -> None:
+        """The block that begins with *frame* is a folio: entries may map its frames one by one."""
+        if (order := self.orders[frame]) not in self._sizes:
+            self._sizes.append(order)
+
     def head(self, frame: int) -> int:
-        """The first frame of the block in which *frame* lies: of a huge page, or itself (page_folio)."""
+        """The first frame of the block in which *frame* lies: of a large folio, or itself (page_folio)."""
         if frame in self.refcount or frame < 0:
             return frame
-        first = frame & -(1 << HUGE_ORDER)
-        return first if self.orders.get(first) == HUGE_ORDER else frame
+        for order in self._sizes:
+            first = frame & -(1 << order)
+            if self.orders.get(first) == order:
+                return first
+        return frame
 
     def get(self, frame: int, owners: int = 1) -> None:
         """One owner more, or so many (get_page). Raises `ModelError` for a frame that is free."""

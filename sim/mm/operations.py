@@ -107,6 +107,20 @@ class Prepopulate(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class PrepopulateFolios(Operation):
+    """The same of private anonymous memory, in folios of *folio* pages each (a power of two, up to 512).
+
+    They are mapped page by page. `EINVAL` where the range is no whole number of them, or they do not begin at
+    a multiple of their size.
+    """
+
+    name = "prepopulate in folios"
+    at: int
+    pages: int
+    folio: int
+
+
+@dataclass(frozen=True, slots=True)
 class Munmap(Operation):
     """munmap(2) of *pages* pages from *at* on."""
 

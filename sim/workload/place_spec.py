@@ -36,6 +36,7 @@ from sim.mm import (
     Munmap,
     Operation,
     Prepopulate,
+    PrepopulateFolios,
     ProcessMadvise,
     Rights,
     Shootdown,
@@ -152,6 +153,9 @@ class MmapStep(PlacedStep):
     populated: bool = False
     """Whether all pages have been written before anything is measured. Belongs to a set-up: how long that
     takes is not the question, so it is done in bulk."""
+    folio: Size | None = None
+    """With `populated`: the pages belong to folios of this size, up to 2 MiB, each of which is mapped page by
+    page. Absent: to folios of one page."""
     file: str | None = None
     """Which of the workload's `files` is mapped. Absent: anonymous memory."""
     offset: Size = 0
@@ -165,7 +169,9 @@ class MmapStep(PlacedStep):
 
     @property
     def operations(self) -> set[type[Operation]]:
-        needed: set[type[Operation]] = {Prepopulate} if self.populated else set()
+        needed: set[type[Operation]] = set()
+        if self.populated:
+            needed = {Prepopulate if self.folio is None else PrepopulateFolios}
         if self.file is not None:
             return {MmapFile, CreateFile} | needed
         if self.huge is not None:
@@ -192,6 +198,17 @@ class MmapStep(PlacedStep):
             raise ValueError("`huge` must be 2 MiB: no other huge pages are modelled")
         if self.huge is not None and (self.file is not None or self.shared):
             raise ValueError("`huge` does not go with `file` or `shared`: such pages are private memory here")
+        return self
+
+    @model_validator(mode="after")
+    def _folios_are_blocks(self) -> Self:
+        if self.folio is None:
+            return self
+        pages, rest = divmod(self.folio, PAGE_BYTES)
+        if rest or not 1 < pages <= HUGE_BYTES // PAGE_BYTES or pages & (pages - 1):
+            raise ValueError("`folio` must be 8 KiB, 16 KiB and so on up to 2 MiB")
+        if not self.populated or self.huge is not None or self.file is not None or self.shared:
+            raise ValueError("`folio` belongs to `populated: true`, of private anonymous memory")
         return self
 
     @model_validator(mode="after")

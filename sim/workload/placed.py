@@ -7,7 +7,7 @@ from functools import singledispatch
 from typing import TYPE_CHECKING, Final
 
 from sim.engine import Steps
-from sim.mm import USER_PAGES, Operation, Prepopulate, Shootdown, Touch, UffdRead, UffdWake
+from sim.mm import USER_PAGES, Operation, Prepopulate, PrepopulateFolios, Shootdown, Touch, UffdRead, UffdWake
 from sim.quantities import PAGE_BYTES
 from sim.workload.draws import CountDraw, SizeDraw, drawing
 from sim.workload.place_spec import (
@@ -46,7 +46,7 @@ def placed_action(step: PlacedStep) -> Action:
 
 @placed_action.register(MmapStep)
 def _mmap(step: MmapStep) -> Action:
-    size, may_fail, name = _size(step), step.may_fail, step.file
+    size, may_fail, name, folio = _size(step), step.may_fail, step.file, step.folio
 
     def mapped(worker: Worker, pages: int, at: int | None) -> Steps[int | None]:
         file = None if name is None else worker.file(name)
@@ -56,7 +56,9 @@ def _mmap(step: MmapStep) -> Action:
     def populated(worker: Worker, pages: int, steps: Steps[int | None]) -> Steps[int | None]:
         start = yield from steps
         if start is not None:
-            yield from worker.perform(Prepopulate(start, pages), may_fail=may_fail)
+            whole = Prepopulate(start, pages)
+            asked = whole if folio is None else PrepopulateFolios(start, pages, folio // PAGE_BYTES)
+            yield from worker.perform(asked, may_fail=may_fail)
         return start
 
     def anywhere(worker: Worker) -> Steps[int | None]:

@@ -32,6 +32,7 @@ from sim.mm import (
     Munmap,
     Operation,
     Prepopulate,
+    PrepopulateFolios,
     ProcessMadvise,
     Touch,
 )
@@ -57,7 +58,7 @@ MAX_TOUCHES = 200_000
 """After so many touches, or steps, the rehearsal breaks off: it must not take as long as a run."""
 
 
-_OverRange = Prepopulate | Munmap | Mprotect | Madvise | Mlock | Munlock | Mincore | Msync
+_OverRange = Prepopulate | PrepopulateFolios | Munmap | Mprotect | Madvise | Mlock | Munlock | Mincore | Msync
 
 
 def _brings_in(operation: Operation) -> bool:
@@ -123,7 +124,7 @@ class Ledger:
             pages = range(operation.at, operation.at + operation.pages)
             if not isinstance(operation, Munmap) and not self._covers(pages):
                 raise RefusedStepError("works on pages that are not mapped")
-            if isinstance(operation, Prepopulate):
+            if isinstance(operation, Prepopulate | PrepopulateFolios):
                 self.populated.cut(pages.start, pages.stop)
                 self.touched -= {page for page in self.touched if page in pages}
                 self.populated.add(pages.start, pages.stop, 1)

@@ -28,6 +28,7 @@ from sim.mm import (
     Munmap,
     PhysicalMemory,
     Prepopulate,
+    PrepopulateFolios,
     Present,
     node_policy,
 )
@@ -376,6 +377,71 @@ def test_is_each_entry_a_step_of_its_own_where_the_schedule_is_asked() -> None:
     for process in (few, many):
         process.do(("munmap", BASE, SIZE))
     assert many.machine.engine.events > few.machine.engine.events + SIZE // 2
+
+
+def in_folios(pages: int, folio: int, *, batch: bool = True, at: int = BASE) -> Process:
+    process = Process("linux", changes={"switches": {"fork_batch": batch}})
+    process.do(("mmap", SIZE, BASE))
+    asked = PrepopulateFolios(at, pages, folio)
+    told: list[Any] = []
+
+    def body(cpu: Cpu) -> Steps[None]:
+        told.append((yield from process.space.perform(cpu, asked)))
+
+    process.run({0: body})
+    assert told == [None if at % folio == 0 == pages % folio else Errno.EINVAL]
+    return process
+
+
+@pytest.mark.parametrize("folio", [2, 16, LEAF])
+def test_is_a_folio_one_block_of_which_each_entry_is_an_owner(folio: int) -> None:
+    """It is free when the last of them has gone, of whichever process."""
+    process = in_folios(2 * LEAF, folio)
+    memory = process.kernel.memory
+    assert memory is not None
+    first = next(entry.frame for page, entry in entries(process) if page == BASE)
+    assert memory.in_use.owners(first) == folio
+    assert memory.in_use.head(first + folio - 1) == first
+
+    def body(cpu: Cpu) -> Steps[None]:
+        child = yield from process.space.perform(cpu, Fork())
+        yield from process.space.perform(cpu, Munmap(BASE, 2 * LEAF))
+        assert memory.in_use.owners(first) == folio
+        yield from process.load(cpu, child)
+        yield from child.perform(cpu, Exit())
+        yield from process.load(cpu, process.space)
+
+    process.run({0: body})
+    assert first not in memory.in_use.orders
+    process.end()
+
+
+def test_do_batches_make_a_fork_shorter() -> None:
+    """Half of the work of each page, and one of its two atomics, but for the first page of a folio."""
+
+    def took(folio: int, *, batch: bool) -> int:
+        process = in_folios(LEAF, folio, batch=batch)
+        begun = process.machine.engine.now
+
+        def body(cpu: Cpu) -> Steps[None]:
+            child = yield from process.space.perform(cpu, Fork())
+            if cpu.pending:
+                yield cpu.take_pending()
+            spent.append(process.machine.engine.now - begun)
+            yield from process.load(cpu, child)
+            yield from child.perform(cpu, Exit())
+            yield from process.load(cpu, process.space)
+
+        spent: list[int] = []
+        process.run({0: body})
+        return spent[0]
+
+    assert took(LEAF, batch=True) < took(2, batch=True) < took(2, batch=False) == took(LEAF, batch=False)
+
+
+def test_is_a_range_of_half_a_folio_refused() -> None:
+    in_folios(24, 16).end()
+    in_folios(16, 16, at=BASE + 8).end()
 
 
 # -- CortenMM ---------------------------------------------------------------------------------------------

@@ -56,6 +56,7 @@ from sim.mm import (
     Open,
     Operation,
     Prepopulate,
+    PrepopulateFolios,
     ProcessMadvise,
     ReadByte,
     ReadMaps,
@@ -493,7 +494,7 @@ DRAWN: Mapping[type[Operation], Sequence[Draw]] = {
     **CALLS,
 }
 """How each operation is drawn; one that stands here more often is drawn more often."""
-NOT_DRAWN = frozenset({AllocatePages, FreePages, CreateFile, Shootdown, Signal, UffdRead})
+NOT_DRAWN = frozenset({AllocatePages, FreePages, CreateFile, PrepopulateFolios, Shootdown, Signal, UffdRead})
 """What user code cannot ask for, what each program begins with, and what waits for another thread."""
 
 

@@ -135,6 +135,8 @@ class Costs(Spec):
     """Zero or sum up the part of one cpu in such an area."""
     fork_page: Cost
     """Copy one PTE: write-protect, counters."""
+    fork_further: Cost
+    """The same of one more page of the folio, in a batch (`fork_batch`)."""
     execve: Cost
     """execve, without the address spaces: the program's file, its header, the stack with its arguments."""
     exit: Cost

@@ -169,17 +169,21 @@ def _copy_table(
     work, hit, first = mm.cost.fork_page, mm.machine.fabric.hit, slot_of(page, 1)
     descriptors, in_use = mm.kernel.descriptors, mm.pages.in_use
     anon = files = 0
+    batched, folio, follower = mm.switches.fork_batch, -1, -1
     for slot in range(first, first + stop - page):
         entry = source.get(slot)
         if entry.__class__ is SwapEntry:
             yield from copy_swapped(mm, child, cpu, source, target, slot, entry)
         if entry.__class__ is not Present:
             continue
-        cpu.work(work, PAGE_TABLE)
-        if not entry.special:  # folio_get, folio_dup_anon_rmap_pte
-            folio = in_use.head(entry.frame)
-            if not descriptors.write_own(cpu, folio, times=2):
-                yield from descriptors.write(cpu, folio, times=2)
+        before, follows = folio, batched and entry.frame == follower and not entry.special
+        folio, follower = in_use.head(entry.frame), entry.frame + 1
+        follows = follows and folio == before  # folio_pte_batch
+        cpu.work(mm.cost.fork_further if follows else work, PAGE_TABLE)
+        if not entry.special:  # folio_get or folio_ref_add of all, folio_dup_anon_rmap_pte of each
+            times = 1 if follows else 2
+            if not descriptors.write_own(cpu, folio, times=times):
+                yield from descriptors.write(cpu, folio, times=times)
             in_use.get(entry.frame)
             cached = entry.frame in descriptors.of_files
             anon, files = anon + (not cached), files + cached

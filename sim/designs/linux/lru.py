@@ -106,6 +106,10 @@ class Lru:
         self._charges.charge_at_once(frames, self._memcg)
         self._on_lru.update(frames)
 
+    def put_folio_on_lists(self, frame: int) -> None:
+        """The same of a large folio, which has been charged."""
+        self._on_lru.update([frame])
+
     def put_run_on_lists(self, frames: range) -> None:
         """The same of *frames*, which are on none."""
         self._charges.charge_at_once(frames, self._memcg)

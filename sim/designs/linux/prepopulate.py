@@ -30,6 +30,7 @@ from sim.mm import (
     OutOfMemory,
     PageTablePage,
     Prepopulate,
+    PrepopulateFolios,
     PresentRun,
     slot_of,
     tell_filled,
@@ -66,6 +67,47 @@ def prepopulate(mm: LinuxMm, cpu: Cpu, asked: Prepopulate) -> Steps[Errno | None
     yield from mm.lru.drain(cpu)
     yield from mm.mmap_lock.read_unlock(cpu)
     return refused
+
+
+def prepopulate_folios(mm: LinuxMm, cpu: Cpu, asked: PrepopulateFolios) -> Steps[Errno | None]:
+    """The same in folios that are mapped page by page, as after a huge entry was split or with mTHP."""
+    page, end, folio = asked.at, asked.at + asked.pages, asked.folio
+    vma = mm.tree.peek(page)
+    if vma is None or end > vma.end:
+        return Errno.ENOMEM
+    anonymous = vma.area.file is None and not vma.area.shared and vma.rights & WRITE
+    if not anonymous or page % folio or asked.pages % folio or not 1 < folio <= SLOTS or folio & (folio - 1):
+        return Errno.EINVAL
+    yield from mm.mmap_lock.read_lock(cpu)
+    yield from anon_vma_prepare(mm, cpu, vma, vma_locked=False)
+    refused: Errno | None = None
+    while page < end and refused is None:
+        table = yield from ensure_leaf_table(mm, cpu, page)
+        try:
+            yield from _give_folio(mm, cpu, vma, table, page, folio)
+        except OutOfMemory:
+            refused = Errno.ENOMEM
+        page += folio
+    yield from mm.mmap_lock.read_unlock(cpu)
+    return refused
+
+
+def _give_folio(mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, page: int, folio: int) -> Steps[None]:
+    """One folio, an owner of which each of its entries is. Raises `OutOfMemory`."""
+    order = folio.bit_length() - 1
+    head = yield from mm.pages.allocate(cpu, order)
+    yield from mm.charge(cpu, head, order)
+    mm.pages.in_use.add_folio(head)
+    mm.pages.in_use.get(head, folio - 1)
+    lock = mm.table_lock(table)
+    yield from lock.acquire(cpu)
+    for slot in range(folio):
+        table.set(slot_of(page, 1) + slot, written_entry(head + slot, vma))
+    yield from lock.release(cpu)
+    mm.lru.put_folio_on_lists(head)
+    mm.stat.add_at_once(anon=folio)
+    for frame in range(head, head + folio):
+        cpu.probe.frame_filled(cpu, frame, None)
 
 
 def _populate(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, end: int) -> Steps[Errno | None]:

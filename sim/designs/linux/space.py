@@ -19,7 +19,7 @@ from sim.designs.linux.mprotect import mprotect
 from sim.designs.linux.mremap import mremap
 from sim.designs.linux.msync import msync
 from sim.designs.linux.munmap import munmap
-from sim.designs.linux.prepopulate import prepopulate
+from sim.designs.linux.prepopulate import prepopulate, prepopulate_folios
 from sim.designs.linux.signals import kill, sigaction, signal
 from sim.designs.linux.userfault import (
     uffd_close,
@@ -56,6 +56,7 @@ from sim.mm import (
     Open,
     Operation,
     Prepopulate,
+    PrepopulateFolios,
     ProcessMadvise,
     ReadByte,
     ReadMaps,
@@ -88,6 +89,7 @@ class LinuxSpace(LinuxMm):
         MmapHuge: mmap,
         Munmap: munmap,
         Prepopulate: prepopulate,
+        PrepopulateFolios: prepopulate_folios,
         Mprotect: mprotect,
         Madvise: madvise,
         ProcessMadvise: process_madvise,

@@ -61,6 +61,8 @@ class Switches(Spec):
     fork_tree: Literal["store", "duplicate"]
     """How fork fills the child's maple tree: it stores VMA after VMA, in order (until 6.7), or it duplicates
     the parent's tree node by node."""
+    fork_batch: bool
+    """fork copies the entries of a large folio that map pages one after the other together (since 6.9)."""
     tree_preallocation: Preallocation
     """How many nodes of the maple tree are allocated before a store that must not fail: as many as the worst
     store of all needs (until 6.5), as this one is estimated to need (6.6 to 6.11), or as its kind needs."""
