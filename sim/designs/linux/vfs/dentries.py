@@ -96,7 +96,7 @@ class Dentries:
     def __init__(self, kernel: LinuxKernel) -> None:
         self._kernel = kernel
         self.spec = kernel.spec.calls
-        self.cost = at_clock(self.spec.costs, kernel.machine.spec.kernel_clock)
+        self.cost = at_clock(self.spec.costs, kernel.machine.spec.plain_clock)
         self._root: Dentry | None = None
         self._list_lock: QueuedSpinLock | None = None
         self._inodes: list[VfsInode] = []

@@ -12,7 +12,7 @@ from sim.quantities import Cost, Spec
 
 
 class CallCosts(Spec):
-    """Cpu work of one step each."""
+    """Cpu work of one step each. It depends on how fast the core runs plain code (`kernel.plain_code`)."""
 
     fdget: Cost
     """Find an open file by its descriptor, without its reference."""
