@@ -67,6 +67,7 @@ class Fabric:
         "hit",
         "home_aware",
         "line_class",
+        "migratory",
         "prefetch_ordered",
         "request",
         "rmw",
@@ -100,6 +101,7 @@ class Fabric:
         self.request = costs.probe
         self.home_aware = costs.home_aware
         self.prefetch_ordered = costs.prefetch_ordered
+        self.migratory = costs.migratory
         draw = engine.stream("line transfers").random
         least, width = 1 - costs.spread, 2 * costs.spread
         self.vary: Callable[[int], int] = (
@@ -216,6 +218,11 @@ class CacheLine:
             self.busy_until = cpu.engine._now + cost
             cpu.pay(cost, activity)
 
+    def write_again(self, cpu: Cpu, activity: str) -> None:
+        """One RMW more, right behind a `write` of *cpu* that has just returned: nobody comes between."""
+        self.busy_until += self.fabric.rmw
+        cpu.stall(self.fabric.rmw, activity)
+
     def store(self, cpu: Cpu, activity: str = LINE) -> Steps[None]:
         """A plain store: like `write`, but on a line that is *cpu*'s alone it costs no more than a hit."""
         exclusive = self.exclusive_to(cpu)
@@ -242,6 +249,15 @@ class CacheLine:
             latency, occupancy = self._share(cpu.id)
             self.busy_until = cpu.engine._now + occupancy
             cpu.pay(latency, activity)
+
+    def read_to_write(self, cpu: Cpu, activity: str) -> Steps[bool]:
+        """A load by *cpu*, which writes the line next; value: whether that write is a request of its own, so
+        that others may come in between. On a `migratory` machine it is not: the line is here for writing."""
+        if self.fabric.migratory:
+            yield from self.write(cpu, activity)
+            return False
+        yield from self.read(cpu, activity)
+        return True
 
     def came_along(self, cpu: Cpu, activity: str, *, write: bool) -> bool:
         """Try a load or store by *cpu* that left together with one to the line next to it, which is over.

@@ -75,6 +75,9 @@ class Coherence(Spec):
     prefetch_ordered: bool = False
     """A serializing instruction, such as the IRET that ends a fault, waits for a line that was prefetched for
     writing. Absent: nothing waits for it."""
+    migratory: bool = False
+    """A load of a line that another core has written takes it over for writing, so that a write right behind
+    is no request of its own. Absent: the load gets a copy."""
     shared_read: Duration
     """Time a line is busy for each further reader from outside the cluster."""
     shared_read_inside: Duration | None = None

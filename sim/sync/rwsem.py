@@ -23,12 +23,14 @@ Invariants: a writer excludes everybody; `readers` counts the holders; a waiter 
 queue, never in both; a reader in the sleep queue is granted the lock by its waker, a writer takes it itself.
 
 Simplifications: the wait_lock's own contention is the contention of its line; a failed attempt to read does
-not count as a reader for the moment until it is taken back.
+not count as a reader for the moment until it is taken back; a trylock for reading loses the line once at
+most between its look at the count and the cmpxchg that changes it.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from typing import Literal
 
 from pydantic import NonNegativeInt, PositiveInt
 
@@ -55,6 +57,9 @@ class RwSemTuning(Spec):
     """The first sleeper may ask for the lock after so long (RWSEM_WAIT_TIMEOUT)."""
     batch: PositiveInt
     """Readers that one release lets in (MAX_READERS_WAKEUP)."""
+    read_trylock: Literal["load", "cmpxchg"] = "load"
+    """What down_read_trylock begins with: a `load` of the count (since 5.16), or a `cmpxchg` that bets on a
+    free lock (5.2 to 5.15)."""
 
 
 class _Waiter(Waiter):
@@ -120,7 +125,7 @@ class RwSem(Lock):
     def read_lock(self, cpu: Cpu) -> Steps[None]:
         """`down_read`."""
         yield from self.count.write(cpu, self.activity)  # atomic add of a reader
-        if not (self.writer or self._waiters or self._handoff):
+        if self._admits_readers():
             self.readers += 1
             yield from self.owner_line.store(cpu, self.activity)  # rwsem_set_reader_owned
             return
@@ -143,17 +148,37 @@ class RwSem(Lock):
     def read_trylock(self, cpu: Cpu) -> Steps[bool]:
         """`down_read_trylock`; the generator's value tells whether the lock was taken.
 
-        The first cmpxchg bets on no readers; with readers inside it fails and is repeated while the line is
-        still here. The store of the owner follows, at once if it lies on the same line.
+        It looks at the count, by a load or by a cmpxchg that fails unless the lock is free, and then changes
+        it by a cmpxchg. These are two requests for the line: others who want it may come in between
+        (`CacheLine.read_to_write`). A cmpxchg that then finds another count is repeated while the line is
+        still here.
+
+            5.16   load ==| test, cmpxchg ==|                5.13   cmpxchg 0 ==| 0: done, else cmpxchg ==|
         """
-        one_line = self.owner_line is self.count
-        yield from self.count.write(cpu, self.activity, again=(self.readers > 0) + one_line)
-        if self.writer is not None or self._waiters or self._handoff:
+        if self._tuning.read_trylock == "cmpxchg":
+            yield from self.count.write(cpu, self.activity)
+            changes = self.readers > 0
+        else:
+            changes = yield from self.count.read_to_write(cpu, self.activity)
+        if not self._admits_readers():
             return False
+        if changes:
+            seen = self.readers
+            yield from self.count.write(cpu, self.activity)
+            if not self._admits_readers():
+                return False
+            if self.readers != seen:
+                self.count.write_again(cpu, self.activity)
         self.readers += 1
-        if not one_line:
+        if self.owner_line is self.count:  # rwsem_set_reader_owned, before the line can go
+            self.count.write_again(cpu, self.activity)
+        else:
             yield from self.owner_line.store(cpu, self.activity)
         return True
+
+    def _admits_readers(self) -> bool:
+        """Nothing of RWSEM_READ_FAILED_MASK is set."""
+        return self.writer is None and not self._waiters and not self._handoff
 
     @releases("read")
     def read_unlock(self, cpu: Cpu) -> Steps[None]:

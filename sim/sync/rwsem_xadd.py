@@ -107,10 +107,17 @@ class XaddRwSem(Lock):
 
     @tries("read")
     def read_trylock(self, cpu: Cpu) -> Steps[bool]:
-        """`down_read_trylock`: a cmpxchg that bets on nobody, and then on those who are there."""
-        yield from self.line.write(cpu, self.activity, again=self._count != 0)
-        if self._count < 0:
+        """`down_read_trylock`: a load, and a cmpxchg that bets on what it has found (as in `RwSem`)."""
+        apart = yield from self.line.read_to_write(cpu, self.activity)
+        seen = self._count
+        if seen < 0:
             return False
+        if apart:
+            yield from self.line.write(cpu, self.activity)
+            if self._count < 0:
+                return False
+            if self._count != seen:
+                self.line.write_again(cpu, self.activity)
         self._count += _READ
         self._tell(cpu)
         yield from self._set_owner(cpu, _READERS)

@@ -313,23 +313,33 @@ def test_do_lists_of_free_pages_tune_themselves_since_6_7_and_in_no_release_befo
 # -- a fault under mmap_lock ---------------------------------------------------------------------------------
 
 
-def test_does_a_fault_try_mmap_lock_before_it_waits_for_it() -> None:
-    """get_mmap_lock_carefully: one cmpxchg where nobody reads, and two where somebody does. Then up_read."""
-    process = Process("linux", cpus=3, changes={**RB, "switches": {"prefetchw_mmap_lock": False}})
+@pytest.mark.parametrize(
+    ("begins", "alone", "beside_a_reader"), [("load", "RW", "RW"), ("cmpxchg", "W", "WW")]
+)
+def test_does_a_fault_try_mmap_lock_before_it_waits_for_it(
+    begins: str, alone: str, beside_a_reader: str
+) -> None:
+    """get_mmap_lock_carefully: a load and a cmpxchg, or up to 5.15 a cmpxchg, and another one where somebody
+    reads. Then up_read."""
+    changes = {**RB, "switches": {"prefetchw_mmap_lock": False}, "rwsem": {"read_trylock": begins}}
+    process = Process("linux", cpus=3, changes=changes)
     process.do(("mmap", 4, BASE), ("touch", BASE))
     count = process.space.mmap_lock.count
-    written: list[int] = []
-    write = count.write
+    seen: list[str] = []
 
-    def counted(cpu: Cpu, activity: str = "line", *, again: int = 0) -> Steps[None]:
-        written.append(1 + again)
-        return write(cpu, activity, again=again)
+    def spied(kind: str, access: Callable[[Cpu, str], Steps[Any]]) -> Callable[[Cpu, str], Steps[Any]]:
+        def accessed(cpu: Cpu, activity: str) -> Steps[Any]:
+            seen.append(kind)
+            return access(cpu, activity)
 
-    process.space.mmap_lock.count = cast(Any, type("Spied", (), {"write": staticmethod(counted)})())
+        return staticmethod(accessed)
+
+    spy = {"read_to_write": spied("R", count.read_to_write), "write": spied("W", count.write)}
+    process.space.mmap_lock.count = cast(Any, type("Spied", (), spy)())
     process.do(("touch", BASE + 1))
-    assert written == [1, 1]
+    assert "".join(seen) == alone + "W"
     process.space.mmap_lock.readers += 1
-    written.clear()
+    seen.clear()
     process.do(("touch", BASE + 2))
     process.space.mmap_lock.readers -= 1
-    assert written == [2, 1]
+    assert "".join(seen) == beside_a_reader + "W"

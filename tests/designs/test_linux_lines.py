@@ -131,6 +131,18 @@ def test_what_does_a_first_touch_touch() -> None:
     assert transfers((BASE + 1,), ("mmap", 4, BASE), ("touch", BASE)) == looked
 
 
+def test_does_a_fault_read_pgd_where_others_write_its_line() -> None:
+    """pgd_offset: beside mmap_lock's count, which cpu 1 has written. Alone it is always here."""
+
+    def touched(*groups: tuple[str, ...]) -> list[str]:
+        changes = {"layout": {"mm_struct": groups}, "switches": {"prefetchw_mmap_lock": False}}
+        return transfers((BASE + 1,), ("mmap", 4, BASE), ("touch", BASE), changes=changes)
+
+    tree = ["R mm_mt", "R mm_lock_seq"]
+    assert touched() == tree
+    assert touched(("pgd", "mmap_lock.count")) == [*tree, "R pgd+mmap_lock.count"]
+
+
 def test_what_does_discarding_touch() -> None:
     found = transfers(Madvise(BASE, 4), ("mmap", 4, BASE))
     assert found == [*DOWN, "R mm_mt", *GATHER, *UNGATHER, *UP]

@@ -230,10 +230,10 @@ def of_lock(lock: Changes, verb: str) -> list[str]:
 
 
 def test_which_lines_does_a_vma_lock_touch() -> None:
-    """The rwsem: its own line. The count: load and cmpxchg, one RMW back; a writer also writes where it would
-    sleep. The seqcount: a store before all else."""
+    """Both: load and cmpxchg, one RMW back. The rwsem has its own line. A writer of the count also writes
+    where it would sleep. The seqcount: a store before all else."""
     rwsem, count = "vma_lock", "vm_area_struct"
-    assert of_lock(RWSEM_LOCK, "fault") == ["R mm_lock_seq", f"W {rwsem}", f"W {rwsem}"]
+    assert of_lock(RWSEM_LOCK, "fault") == ["R mm_lock_seq", f"R {rwsem}", f"W {rwsem}", f"W {rwsem}"]
     assert of_lock(RWSEM_LOCK, "write") == ["R mm_lock_seq", f"W {rwsem}", f"W {rwsem}", "W mm_lock_seq"]
     both = {**RWSEM_LOCK, **seqcount}
     assert of_lock(both, "write") == ["W mm_lock_seq", f"W {rwsem}", f"W {rwsem}"]

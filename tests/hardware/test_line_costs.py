@@ -273,6 +273,24 @@ def test_does_a_queued_prefetch_take_its_turn_once() -> None:
     assert done == {1: SAME_CLUSTER, 4: 1 * NS, 8: SAME_CLUSTER + CROSS_CLUSTER + CROSS_SOCKET}
 
 
+@pytest.mark.parametrize("migratory", [True, False])
+def test_is_a_write_behind_a_load_a_request_of_its_own(migratory: bool) -> None:
+    """Cpu 1 has written. Where lines do not migrate the load gets a copy, which the write takes back."""
+    machine = small_machine({"coherence": {"migratory": migratory}})
+    line = machine.line("line", owner=1)
+    found = {}
+
+    def body(cpu: Cpu) -> Steps[None]:
+        found["apart"] = yield from line.read_to_write(cpu, LINE)
+        found["alone"] = line.exclusive_to(cpu)
+        if found["apart"]:
+            yield from line.write(cpu)
+
+    run(machine, {0: body})
+    assert found == {"apart": not migratory, "alone": migratory}
+    assert machine.cpus[0].spent[LINE] == SAME_CLUSTER * (1 if migratory else 2)
+
+
 ORDERED: dict[str, Any] = {"coherence": {"prefetch_ordered": True}}
 
 

@@ -9,7 +9,7 @@ import pytest
 from machines import NS, RWSEM, SIBLINGS, Body, run, small_machine
 
 from sim.engine import Steps
-from sim.hardware import Cpu, Machine
+from sim.hardware import CacheLine, Cpu, Machine
 from sim.sync import SCHED, QueueNodes, RwSem, RwSemTuning, Scheduler, Sleeper, SpinningReadersRwSem
 
 US = 1000 * NS
@@ -104,6 +104,28 @@ def test_does_a_trylock_fail_beside_a_writer_only() -> None:
     assert results == {1: False}
     bench.run({0: bench.reader(0, 20 * US), 1: attempt})
     assert results == {1: True}
+
+
+def test_does_a_trylock_that_was_overtaken_repeat_its_cmpxchg(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two that look at the count together, one finds another count when it changes it."""
+    repeated: list[int] = []
+    once_more = CacheLine.write_again
+
+    def heard(line: CacheLine, cpu: Cpu, activity: str) -> None:
+        repeated.append(cpu.id)
+        once_more(line, cpu, activity)
+
+    monkeypatch.setattr(CacheLine, "write_again", heard)
+    bench = Bench()
+    taken = []
+
+    def attempt(cpu: Cpu) -> Steps[None]:
+        taken.append((yield from bench.lock.read_trylock(cpu)))
+
+    bench.run({0: attempt})
+    assert (taken, repeated) == ([True], [])
+    bench.run({1: attempt, 2: attempt})
+    assert (taken, len(repeated), bench.lock.readers) == ([True] * 3, 1, 3)
 
 
 def test_does_a_downgrade_let_readers_in_and_keep_writers_out() -> None:

@@ -183,6 +183,8 @@ def _handle(
     Raises `FaultRetry` where the lock was let go to sleep; for a page that is read only the *first* time.
     """
     yield from mm.stat.rss.fault_begins(cpu)
+    if mm.pgd_line is not None:  # pgd_offset
+        yield from mm.pgd_line.read(cpu, PAGE_TABLE)
     cpu.work(mm.cost.fault, PAGE_TABLE)
     if vma.hugetlb:
         return (yield from hugetlb_fault(mm, cpu, vma, page, write, vma_locked=vma_locked))

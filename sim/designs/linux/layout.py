@@ -17,6 +17,7 @@ from sim.quantities import Spec
 MmField = Literal[
     "mm_count",
     "mm_mt",
+    "pgd",
     "mmap_lock.count",
     "mmap_lock.owner",
     "mm_lock_seq",
@@ -36,9 +37,9 @@ MmField = Literal[
 ]
 """A field of mm_struct whose line matters.
 
-`mm_mt` is the root of the VMAs' tree, also where it is an rb-tree; `mmap_lock.owner` has osq, wait_lock and
-wait_list beside it; `data_vm` has exec_vm and stack_vm; `rss_stat` stands for the counts of all kinds of
-pages, also where they reach over several lines.
+`mm_mt` is the root of the VMAs' tree, also where it is an rb-tree; `pgd` points to the top page table;
+`mmap_lock.owner` has osq, wait_lock and wait_list beside it; `data_vm` has exec_vm and stack_vm; `rss_stat`
+stands for the counts of all kinds of pages, also where they reach over several lines.
 """
 
 MM_FIELDS: Final[tuple[MmField, ...]] = get_args(MmField)
@@ -67,6 +68,10 @@ class Layout(Spec):
                     )
                 seen.add(name)
         return self
+
+    def shares(self, field: MmField) -> bool:
+        """Whether *field* lies with others, who may write its line."""
+        return any(field in group and len(group) > 1 for group in self.mm_struct)
 
     def lay_out(self, machine: Machine, cpu: Cpu) -> MmLines:
         """The lines of an mm_struct that *cpu* has just made, so that they are in its cache."""

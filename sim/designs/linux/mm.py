@@ -60,7 +60,8 @@ class LinuxMm(AddressSpace):
     """What the operations on one process work on.
 
     *lines* are the fields of mm_struct that are written while others look on, as the design file lays them
-    out; the values of the counters are in *stat*. The heap lies between the pages *start_brk* and *brk*.
+    out, and *pgd_line* is that of pgd, where others write it; the values of the counters are in *stat*. The
+    heap lies between the pages *start_brk* and *brk*.
     """
 
     __slots__ = (
@@ -78,6 +79,7 @@ class LinuxMm(AddressSpace):
         "mmap_lock",
         "page_table_lock",
         "pages",
+        "pgd_line",
         "siglock",
         "start_brk",
         "stat",
@@ -108,6 +110,7 @@ class LinuxMm(AddressSpace):
             return machine.line(f"mm.{name}", cpu.socket, owner=cpu.id)
 
         self.lines = lines = kernel.spec.layout.lay_out(machine, cpu)
+        self.pgd_line = lines["pgd"] if kernel.spec.layout.shares("pgd") else None
         self.mmap_lock = _make_mmap_lock(kernel, lines)
         self.vma_locks = VMA_LOCKS[kernel.spec.vma_lock](
             Site(

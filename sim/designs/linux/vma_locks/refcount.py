@@ -136,11 +136,12 @@ class VmRefcnt(Lock):
         A cmpxchg that comes too late fails, but it has brought the line: the next one follows while the line
         is still here, as in `RwSem.read_trylock`.
         """
-        yield from self.line.read(cpu, LOCK_VMA)
+        apart = yield from self.line.read_to_write(cpu, LOCK_VMA)
         seen = self.count
         if not self._may_add(number, limit):
             return False
-        yield from self.line.write(cpu, LOCK_VMA)
+        if apart:
+            yield from self.line.write(cpu, LOCK_VMA)
         if self.count != seen:
             if not self._may_add(number, limit):
                 return False
