@@ -61,9 +61,9 @@ class Pages(Probe):
 @pytest.mark.parametrize(("kind", "threads"), [("linux", 1), ("linux", 4), ("adv", 4)])
 def test_is_the_rate_of_a_short_window_that_of_a_long_run(kind: str, threads: int) -> None:
     """Four threads of Linux wait for mmap_lock; those of CortenMM do not."""
-    long = loop({"warm_up": f"{LOOP} requests", "length": f"{8 * LOOP} requests", "staggered": True})
+    long = loop({"warm_up": f"{LOOP} requests", "length": f"{16 * LOOP} requests", "staggered": True})
     short = loop(
-        {"warm_up": "8 requests", "length": "16 requests", "pilot": {"requests": 16}, "whole_rounds": 1}
+        {"warm_up": "8 requests", "length": "16 requests", "pilot": {"requests": 16}, "whole_rounds": 2}
     )
     rates = [measure(short, kind, threads=threads, seed=seed).throughput_ops_per_us for seed in range(8)]
     expected = measure(long, kind, threads=threads).throughput_ops_per_us

@@ -111,12 +111,14 @@ def test_does_refilling_take_time_and_count_no_operation() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_is_a_loop_over_slots_the_same_round_after_round(kind: str) -> None:
-    """munmap has something to unmap in every round, because refilling maps and touches all own slots."""
+    """munmap has something to unmap in every round, because refilling maps and touches all own slots.
+
+    The window's ends cut a refill, which is less than 2 % of so many requests."""
     early, late = (
         measure(
             steady(
                 [{"munmap": {"at": "slot"}}],
-                {"warm_up": warm_up, "length": "40 requests"},
+                {"warm_up": warm_up, "length": "120 requests"},
                 setup=[{"mmap": {"at": "layout"}}, {"touch": {"at": "every slot"}}],
                 refill=[{"mmap": {"at": "own slots"}}, {"touch": {"at": "own slots"}}],
             ),
@@ -125,7 +127,7 @@ def test_is_a_loop_over_slots_the_same_round_after_round(kind: str) -> None:
         )
         for warm_up in ("8 requests", "88 requests")
     )
-    assert early.operations == late.operations == 80
+    assert early.operations == late.operations == 240
     assert early.breakdown_ns_per_op["zero"] > 2 * 200  # 2 pages a slot
     assert late.breakdown_ns_per_op["zero"] == pytest.approx(early.breakdown_ns_per_op["zero"], rel=0.05)
 
