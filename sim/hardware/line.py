@@ -325,6 +325,14 @@ class CacheLine:
         self.busy_until = at + cost
         return cost
 
+    def take_between(self, cpu: Cpu, at: int) -> int:
+        """An atomic instruction that begins at time *at*, in code that does nothing else for others to see
+        meanwhile; value: what it costs, waiting for the access before it included. The caller pays."""
+        waits = max(0, self.busy_until - at)
+        cost = waits + self._take(cpu.id)
+        self.busy_until = at + cost
+        return cost
+
     def read_in_handler(self, cpu: Cpu) -> int:
         """A load by an interrupt handler on *cpu*, which begins now; value: what it costs, waiting included.
 

@@ -9,6 +9,7 @@ from sim.engine import Engine, Thread
 from sim.hardware.broadcast import TlbBroadcast
 from sim.hardware.cpu import Cpu, HeardCpu, HeardSmtCpu, SmtCpu
 from sim.hardware.entry import KernelEntry
+from sim.hardware.idle import IdleStates
 from sim.hardware.interrupts import InterruptController
 from sim.hardware.line import MEMORY, CacheLine, Fabric
 from sim.hardware.memory import MemorySystem
@@ -31,9 +32,11 @@ class Machine:
         "engine",
         "entry",
         "fabric",
+        "idle",
         "interrupts",
         "memory",
         "spec",
+        "wake_lines",
     )
 
     def __init__(
@@ -71,6 +74,9 @@ class Machine:
         self.broadcast = TlbBroadcast(spec.tlb.broadcast, spec.clock) if spec.tlb.broadcast else None
         self.interrupts = InterruptController(self.fabric, spec, self.cpus)
         self.entry = KernelEntry(spec)
+        self.idle = IdleStates(spec, len(self.cpus))
+        self.wake_lines: dict[object, CacheLine] = {}
+        """Lines of the scheduler, made when they are first used (`sim.sync.wake_lines`)."""
         engine.on_injected_delay = self._inject_delay
 
     def line(self, name: str, home: int = 0, *, owner: int = MEMORY, lines: int = 1) -> CacheLine:

@@ -304,6 +304,17 @@ class Interrupts(Spec):
         return self
 
 
+class IdleState(Spec):
+    """A state in which a cpu idles (cpuidle), deeper than that of which `wake_idle` speaks."""
+
+    name: str
+    """Of the state, such as `C6`."""
+    exit: Cost
+    """What leaving it takes, on top of `wake_idle`."""
+    residency: Duration
+    """It is chosen for idle periods that are expected to be as long as this, or longer (target residency)."""
+
+
 class KernelSpec(Spec):
     """Costs of entering the kernel and of the scheduler."""
 
@@ -319,18 +330,30 @@ class KernelSpec(Spec):
     """How many cycles this core takes for plain code where the designs' costs say one: code of system calls
     that has branches, loads and stores in the caches, and neither locks nor exceptions."""
     context_switch: Cost
-    """Switch from one thread to another, or to the idle loop."""
+    """Code of a switch from one thread to another, or to the idle loop (schedule)."""
+    before_switch: Cost = CycleCost(0, 0)
+    """From a sleeper's last look at what it waits for until it has its run queue's lock, on top of
+    `context_switch`. A wake-up that comes meanwhile keeps it running. Absent: no such time."""
     wake_idle: Cost
-    """From the waker's decision until the woken thread runs on a cpu that has just gone idle."""
-    wake_halted: Cost
-    """The same for one that has been idle for *halt_after*: a deep idle state, or a guest's cpu that the host
-    has taken away."""
-    halt_after: Duration
-    """Idle time after which a cpu is in that state."""
+    """From the moment at which an idle cpu hears of a wake-up until the woken thread runs: it leaves the idle
+    loop in its lightest state, and switches. Lines that come from the waker are not in it."""
+    idle_states: list[IdleState] = Field(default_factory=list)
+    """Deeper idle states, lightest first. Absent: cpus have none."""
+    wake_halted: Cost | None = None
+    """As `wake_idle`, for a cpu that has been idle for *halt_after*: the hypervisor has taken it away."""
+    halt_after: Duration | None = None
+    """Idle time after which a cpu is in that state. Absent: it never is."""
+    wake_by: Literal["flag", "interrupt"] = "flag"
+    """How an idle cpu hears of a wake-up: it watches a `flag` (MWAIT, polling), or is sent an `interrupt`,
+    which costs the waker `icr_write` (HLT). What the cpu does until it runs again is in `wake_idle`."""
     wake_spread: float = Field(ge=0, lt=1)
-    """Half-width, relative, of both: how deep the cpu idles and what the scheduler has to do first."""
+    """Half-width, relative, of what a wake-up takes: how deep the cpu idles and what the scheduler has to do
+    first."""
     wake_send: Cost
-    """What one wake-up costs the waker."""
+    """Code of one wake-up, which the waker runs (try_to_wake_up). The lines that it needs are not in it."""
+    wake_in_vain: Cost = CycleCost(0, 0)
+    """The same for a thread that runs still, or has been woken and has yet to run. Absent: its lines are
+    all."""
     create_thread: Cost
     """clone, scheduling in and setting the affinity of one thread, as its creator sees it."""
     timestamp: Cost
@@ -351,6 +374,25 @@ class KernelSpec(Spec):
                 raise RuleError(
                     f"two mitigations have the name {name!r}",
                     {f"mitigations[{number}].name": "another name"},
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _cpus_halt_after_a_time(self) -> Self:
+        if (self.wake_halted is None) != (self.halt_after is None):
+            raise RuleError(
+                "`wake_halted` and `halt_after` go together",
+                {"wake_halted": "a cost, with `halt_after`", "halt_after": "a time, with `wake_halted`"},
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _deeper_states_are_worth_less_often(self) -> Self:
+        for number, (lighter, deeper) in enumerate(pairwise(self.idle_states), 1):
+            if deeper.residency < lighter.residency:
+                raise RuleError(
+                    "`idle_states` begins with the lightest, whose `residency` is the shortest",
+                    {f"idle_states[{number}].residency": f"at least {format_duration(lighter.residency)}"},
                 )
         return self
 

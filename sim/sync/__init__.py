@@ -8,6 +8,7 @@ from sim.sync.nodes import QueueNodes
 from sim.sync.osq import SpinnerQueue
 from sim.sync.percpu_rwsem import PercpuRwSem
 from sim.sync.phase_fair import PhaseFairLock
+from sim.sync.pipe import Pipe
 from sim.sync.protocols import EXCLUSIVE, READER_WRITER, SEQUENCE, Exclusive, ReaderWriter, Sequence, Writer
 from sim.sync.pthread_mutex import PthreadMutex
 from sim.sync.rcu import RCU, Rcu
@@ -21,6 +22,7 @@ from sim.sync.seqlock import SeqLock
 from sim.sync.sleep import Scheduler
 from sim.sync.sleeper import Sleeper
 from sim.sync.spin import McsLock, QueuedSpinLock
+from sim.sync.stream_socket import StreamSocket
 from sim.sync.word import TasLock, TicketLock
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "Mutex",
     "PercpuRwSem",
     "PhaseFairLock",
+    "Pipe",
     "PthreadMutex",
     "QueueNodes",
     "QueuedSpinLock",
@@ -54,6 +57,7 @@ __all__ = [
     "Sleeper",
     "SpinnerQueue",
     "SpinningReadersRwSem",
+    "StreamSocket",
     "SwitchCosts",
     "SwitchSpace",
     "TasLock",

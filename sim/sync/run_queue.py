@@ -55,23 +55,37 @@ NoteSwitch = Callable[[Cpu], Steps[None]]
 
 
 class SwitchCosts:
-    """What switches and wake-ups cost on one machine (ps)."""
+    """What switches and wake-ups cost on one machine (ps): *interrupt* is what a waker pays on top for a cpu
+    that idles and watches no flag."""
 
-    __slots__ = ("_draw", "_halt_after", "_wake_halted", "_wake_idle", "_wake_spread", "send", "switch")
+    __slots__ = (
+        "_draw",
+        "_idle",
+        "_wake_idle",
+        "_wake_spread",
+        "before_switch",
+        "in_vain",
+        "interrupt",
+        "send",
+        "switch",
+    )
 
     def __init__(self, machine: Machine) -> None:
-        costs = at_clock(machine.spec.kernel, machine.spec.clock)
+        spec = machine.spec
+        costs = at_clock(spec.kernel, spec.clock)
         self.switch = costs.context_switch
         self.send = costs.wake_send
+        self.in_vain = costs.wake_in_vain
+        self.before_switch = costs.before_switch
+        self.interrupt = spec.interrupts.icr_write.at(spec.clock) if costs.wake_by == "interrupt" else 0
         self._wake_idle = costs.wake_idle
-        self._wake_halted = costs.wake_halted
-        self._halt_after = costs.halt_after
         self._wake_spread = costs.wake_spread
+        self._idle = machine.idle
         self._draw = machine.engine.stream("wake-ups").random
 
-    def wake_latency(self, idle: int) -> int:
-        """How long a cpu that has been *idle* for so long takes to run a woken thread."""
-        latency = self._wake_halted if idle > self._halt_after else self._wake_idle
+    def wake_latency(self, cpu: Cpu, idle: int) -> int:
+        """How long *cpu*, which has been *idle* for so long, takes to run a woken thread."""
+        latency = self._wake_idle + self._idle.leave(cpu.id, idle)
         return int(latency * (1 + self._wake_spread * (2 * self._draw() - 1)))
 
 
@@ -195,8 +209,10 @@ class RunQueue:
         """*task* sleeps until *sleeper* is woken and the cpu is free. Idle time goes to *activity*."""
         task.awaits = sleeper
         yield from self._switch_away()
-        if sleeper.woken and not self.ready:  # woken meanwhile: it has never left
+        if sleeper.woken and not self.ready:  # woken meanwhile: the idle task finds it on its list
             task.awaits = None
+            self.cpu.stall(self._costs.wake_latency(self.cpu, 0), SCHED)
+            yield self.cpu.take_pending()
         else:
             yield from self._wait(task, sleeper, activity)
 
@@ -276,7 +292,7 @@ class RunQueue:
         cpu = self.cpu
         if self._idle:
             self._idle = False
-            delay = after + self._costs.wake_latency(cpu.engine._now - self._idle_since)
+            delay = after + self._costs.wake_latency(cpu, cpu.engine._now - self._idle_since)
             cpu.probe.wake(waker, cpu, delay)
             cpu.current = task
             cpu.thread = task.thread

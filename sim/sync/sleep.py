@@ -11,29 +11,35 @@ from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu, Machine, Task
 from sim.sync.run_queue import SCHED, QueuedTask, SwitchCosts
 from sim.sync.sleeper import Sleeper
+from sim.sync.wake_lines import WakeLines
 
 
 class Scheduler:
     """What sleeping and waking cost (Linux kernel/sched).
 
-    A sleeper pays a context switch to the idle task before its cpu counts as idle; a wake-up that comes
-    earlier finds it still running. An idle cpu starts the woken thread after the wake-up latency, which is
-    longer for one that has halted meanwhile.
+    A sleeper looks once more under its run queue's lock before it gives the cpu away. Then it pays a context
+    switch to the idle task before its cpu counts as idle. A wake-up that comes during the switch waits on the
+    cpu's list until the idle task looks, and the thread comes back from idle at once (WF_ON_CPU in
+    ttwu_queue_wakelist); one that comes earlier finds it still running. An idle cpu starts the woken thread
+    after the wake-up latency, which depends on how deep it idles. Both sides pay for the lines that come from
+    the other (`wake_lines`).
 
-    Where *wakers_wait*, as until 5.7, a waker that comes during the switch waits for the end of it (p->on_cpu
-    in try_to_wake_up), and then wakes the thread from idle. Since then it leaves the thread to the cpu that
-    switches. (Where threads share a cpu no waker waits here.)
+    Where *wakers_wait*, as until 5.7, a waker that comes during the switch waits for the end of it, and then
+    wakes the thread from idle: for the run queue's lock, which __schedule holds until the next thread has it
+    (ttwu_remote, while the sleeper is on_rq), or for p->on_cpu, once it has left the queue. Since then it
+    leaves the thread to the cpu that switches. (Where threads share a cpu no waker waits here.)
 
     A cpu that goes idle borrows the address space of the thread that leaves (lazy-TLB mode) and gives it back
     when one comes: with *mm_count*, the line of its reference count, each sleep writes that twice.
     """
 
-    __slots__ = ("_costs", "_mm_count", "_wakers_wait")
+    __slots__ = ("_costs", "_lines", "_mm_count", "_wakers_wait")
 
     def __init__(
         self, machine: Machine, *, wakers_wait: bool = False, mm_count: CacheLine | None = None
     ) -> None:
         self._costs = SwitchCosts(machine)
+        self._lines = WakeLines(machine)
         self._wakers_wait = wakers_wait
         self._mm_count = mm_count
 
@@ -45,53 +51,66 @@ class Scheduler:
         cpu.probe.sleep(cpu, sleeper.reason)
         cpu.need_resched = False
         task = sleeper.task
+        cpu.work(self._costs.before_switch, SCHED)
+        cpu.stall(self._lines.sleep(cpu, task), SCHED)
+        yield cpu.take_pending()
+        if sleeper.woken:
+            sleeper.woken = False
+            return
+        sleeper.on_rq = False
         if isinstance(task, QueuedTask):
             yield from task.queue.block(task, sleeper, activity)
-            sleeper.woken = False
+            cpu.stall(self._lines.runs(task), SCHED)
+            sleeper.woken, sleeper.on_rq = False, True
             return
         cpu.probe.context_switch(cpu)
         cpu.work(self._costs.switch, SCHED)
         sleeper.off_at = cpu.now
+        sleeper.leaving = True
         yield cpu.take_pending()
         mm_count = self._mm_count
         if mm_count is not None:  # mmgrab_lazy_tlb
             yield from mm_count.write(cpu, SCHED)
             if cpu.pending:
                 yield cpu.take_pending()
-        called_at, sleeper.called_at = sleeper.called_at, None
-        if not sleeper.woken or called_at is not None:
-            cpu.go_idle()
-            task.leaves_cpu()
-            sleeper.since = cpu.engine._now
-            if called_at is not None:
-                delay = max(0, called_at - sleeper.since) + self._costs.wake_latency(0)
-                cpu.engine.call_in(delay, partial(cpu.poke, sleeper))
-            yield from cpu.park(sleeper, activity)
-            cpu.leave_idle()
-            cpu.tlb_catch_up()
+        cpu.go_idle()
+        task.leaves_cpu()
+        sleeper.leaving = False
+        sleeper.since = cpu.engine._now
+        if sleeper.woken:
+            delay = max(0, sleeper.called_at - sleeper.since)
+            delay += self._lines.run(task, cpu.engine._now + delay) + self._costs.wake_latency(cpu, 0)
+            cpu.engine.call_in(delay, partial(cpu.poke, sleeper))
+        yield from cpu.park(sleeper, activity)
+        cpu.leave_idle()
+        cpu.stall(self._lines.runs(task), SCHED)
+        cpu.tlb_catch_up()
         if mm_count is not None:  # finish_task_switch: mmdrop_lazy_tlb_sched
             yield from mm_count.write(cpu, SCHED)
         cpu.probe.context_switch(cpu)
-        sleeper.woken = False
+        sleeper.woken, sleeper.on_rq = False, True
 
     def wake(self, waker: Cpu, sleeper: Sleeper) -> None:
-        """Make *sleeper* run; the waker pays for it, unless the sleeper has been woken and has yet to run."""
-        if sleeper.woken:
+        """Make *sleeper* run; the waker pays for it, and for little more than a look at a sleeper that has
+        been woken and has yet to run, or has yet to give its cpu away."""
+        task = sleeper.task
+        if sleeper.woken or sleeper.on_rq:
+            sleeper.woken = True
+            waker.work(self._costs.in_vain, SCHED)
+            waker.stall(self._lines.wake_in_vain(waker, task), SCHED)
             return
-        off_in = sleeper.off_at - waker.now
-        if not self._wakers_wait or off_in <= 0:
-            waker.work(self._costs.send, SCHED)
-            self._start(sleeper, waker.pending, waker)
-            return
-        waker.stall(off_in, SCHED)
+        if self._wakers_wait and sleeper.leaving:
+            waker.stall(max(0, sleeper.off_at - waker.now), SCHED)
         waker.work(self._costs.send, SCHED)
-        sleeper.woken = True
-        sleeper.called_at = waker.now
-        waker.probe.wake(waker, sleeper.cpu, waker.pending)
+        waker.stall(self._lines.wake(waker, task), SCHED)
+        if task.cpu.in_kernel_wait:
+            waker.stall(self._costs.interrupt, SCHED)
+        self._start(sleeper, waker.pending, waker)
 
     def wake_from_interrupt(self, sleeper: Sleeper) -> int:
         """`wake` by an interrupt's handler; returns what the handler has to pay (ps)."""
-        if sleeper.woken:
+        if sleeper.woken or sleeper.on_rq:
+            sleeper.woken = True
             return 0
         self._start(sleeper, self._costs.send, None)
         return self._costs.send
@@ -99,10 +118,16 @@ class Scheduler:
     def _start(self, sleeper: Sleeper, after: int, waker: Cpu | None) -> None:
         sleeper.woken = True
         cpu, task = sleeper.cpu, sleeper.task
+        if sleeper.leaving:
+            sleeper.called_at = cpu.engine._now + after
+            cpu.probe.wake(waker, cpu, after)
+            return
+        if waker is not None and cpu.in_kernel_wait:
+            after += self._lines.run(task, cpu.engine._now + after)
         if isinstance(task, QueuedTask):
             task.queue.wake(task, sleeper, after, waker)
             return
-        delay = after + self._costs.wake_latency(cpu.engine._now - sleeper.since)
+        delay = after + self._costs.wake_latency(cpu, cpu.engine._now - sleeper.since)
         cpu.probe.wake(waker, cpu, delay)
         cpu.poke(sleeper, delay)
 
@@ -117,6 +142,15 @@ class Scheduler:
             yield cpu.take_pending()
         cpu.engine.call_in(time, ring)
         yield from self.sleep(cpu, sleeper, activity)
+
+    def give_way(self, cpu: Cpu, code: int) -> Steps[None]:
+        """schedule() of sched_yield, *code* ps where nobody else is there: others of this cpu run first."""
+        cpu.stall(self._lines.look(cpu), SCHED)
+        task = cpu.current
+        if isinstance(task, QueuedTask) and task.queue.ready:
+            yield from task.queue.give_away(task)
+        else:
+            cpu.work(code, SCHED)
 
     # -- optimistic spinning --------------------------------------------------------------------------------
 

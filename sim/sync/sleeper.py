@@ -8,11 +8,11 @@ from sim.hardware import Cpu
 class Sleeper:
     """The thread that runs on *cpu* now, in a sleep queue, and the reason, for the deadlock report.
 
-    *off_at* is when it has been switched out. *called_at* is when a waker that has waited for that has sent
-    its wake-up, None if there is no such waker (ps).
+    It is *on_rq* until it gives its cpu away, and from when it runs again. While it is *leaving* its cpu,
+    *off_at* is when it will have been switched out, and *called_at* when its waker's wake-up has come (ps).
     """
 
-    __slots__ = ("called_at", "cpu", "off_at", "reason", "since", "task", "woken")
+    __slots__ = ("called_at", "cpu", "leaving", "off_at", "on_rq", "reason", "since", "task", "woken")
 
     def __init__(self, cpu: Cpu, reason: str) -> None:
         self.cpu = cpu
@@ -21,7 +21,9 @@ class Sleeper:
         self.woken = False
         self.since = 0
         self.off_at = 0
-        self.called_at: int | None = None
+        self.leaving = False
+        self.on_rq = True
+        self.called_at = 0
 
     def describe_wait(self) -> str:
         return f"{self.reason} (asleep)"

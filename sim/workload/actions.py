@@ -157,6 +157,18 @@ def _sleep(stage: Stage, step: spec.Step) -> Action:
     return lambda worker: scheduler.nap(worker.cpu, time, ASLEEP)
 
 
+def _sched_yield(stage: Stage, step: spec.Step) -> Action:
+    asked, entry, scheduler = step.sched_yield, stage.machine.entry, stage.objects.scheduler
+    assert asked is not None
+    cost = asked.at(stage.machine.spec.clock)
+
+    def run(worker: Worker) -> Steps[None]:
+        entry.syscall(worker.cpu, SYSCALL)
+        yield from scheduler.give_way(worker.cpu, cost)
+
+    return run
+
+
 # -- lines, locks, channels ---------------------------------------------------------------------------------
 
 
@@ -508,6 +520,7 @@ _MAKERS: Mapping[str, Maker] = {
     "compute": _compute,
     "syscall": _syscall,
     "sleep": _sleep,
+    "sched_yield": _sched_yield,
     "load": _load,
     "store": _store,
     "add": _add,

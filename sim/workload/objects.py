@@ -6,9 +6,10 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from sim.engine import Steps
+from sim.engine.costs import at_clock
 from sim.hardware import LINE, CacheLine, Cpu, Machine
 from sim.quantities import LINE_BYTES
-from sim.sync import Channel, Scheduler, Sleeper
+from sim.sync import Channel, Pipe, Scheduler, Sleeper, StreamSocket
 from sim.workload.locks import NamedLock, Workshop, make_lock
 
 if TYPE_CHECKING:
@@ -96,12 +97,10 @@ class Channels:
 
     def __init__(self, shop: Workshop, name: str, spec: ChannelSpec, threads: int) -> None:
         self._spec = spec
-        self._channels = [
-            Channel(shop.machine, name, spec.home, shop.nodes, shop.scheduler, spec.tokens, spec.capacity)
-            for _ in range(spec.group(threads - 1) + 1)
-        ]
+        make = make_pipe if spec.pipe else make_socket if spec.socket else make_channel
+        self._channels = [make(shop, name, spec) for _ in range(spec.group(threads - 1) + 1)]
 
-    def of(self, worker: Worker) -> Channel:
+    def of(self, worker: Worker) -> Channel | Pipe | StreamSocket:
         """The channel of *worker*."""
         return self._channels[self._spec.group(worker.number)]
 
@@ -109,6 +108,33 @@ class Channels:
         """The run is over: nobody waits any more."""
         for channel in self._channels:
             yield from channel.close(cpu)
+
+
+def make_channel(shop: Workshop, name: str, spec: ChannelSpec) -> Channel:
+    return Channel(shop.machine, name, spec.home, shop.nodes, shop.scheduler, spec.tokens, spec.capacity)
+
+
+def make_pipe(shop: Workshop, name: str, spec: ChannelSpec) -> Pipe:
+    assert spec.pipe is not None
+    assert spec.capacity is not None
+    cost = at_clock(spec.pipe, shop.machine.spec.clock)
+    return Pipe(
+        shop.machine,
+        name,
+        spec.home,
+        shop.nodes,
+        shop.scheduler,
+        messages=spec.tokens,
+        capacity=spec.capacity,
+        code=(cost.write, cost.read) if cost.system_calls else None,
+    )
+
+
+def make_socket(shop: Workshop, name: str, spec: ChannelSpec) -> StreamSocket:
+    assert spec.socket is not None
+    cost = at_clock(spec.socket, shop.machine.spec.clock)
+    machine, nodes, scheduler, code = shop.machine, shop.nodes, shop.scheduler, (cost.write, cost.read)
+    return StreamSocket(machine, name, spec.home, nodes, scheduler, messages=spec.tokens, code=code)
 
 
 class Barrier:

@@ -12,13 +12,13 @@ processes with a layout of slots, named cache lines, locks and channels.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Final, Literal, NamedTuple, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from sim.errors import RuleError
 from sim.mm import FIRST_TOUCH, MemoryPolicy
-from sim.quantities import PAGE_BYTES, Size, Spec
+from sim.quantities import PAGE_BYTES, Cost, CycleCost, Size, Spec
 from sim.sync import READER_WRITER
 from sim.workload.lock_spec import LockSpec
 from sim.workload.opened import check_opened
@@ -78,8 +78,29 @@ class LineSpec(Spec):
     """Bytes from one thread's word to the next. Absent: one word that all share."""
 
 
+PIPE_BUFFERS: Final = 16
+"""Buffers of a pipe (PIPE_DEF_BUFFERS)."""
+
+
+class CallsSpec(Spec):
+    """What the system calls on a socket or pipe cost, without what moves between cpus."""
+
+    write: Cost = CycleCost(0, 0)
+    """Code of one write of a message, its system call aside."""
+    read: Cost = CycleCost(0, 0)
+    """Code of one read of a message, its system call aside."""
+
+
+class PipeSpec(CallsSpec):
+    """The same of a pipe."""
+
+    system_calls: bool = True
+    """False: neither the system calls nor that code are paid, for benchmarks that subtract them."""
+
+
 class ChannelSpec(Spec):
-    """A counter of tokens on a cache line, as a semaphore has it: threads that find none go to sleep."""
+    """A counter of tokens on a cache line, as a semaphore has it: threads that find none go to sleep. Or a
+    pipe of the kernel, whose tokens are messages."""
 
     home: NonNegativeInt = 0
     """Socket in whose memory it lies."""
@@ -91,6 +112,18 @@ class ChannelSpec(Spec):
     """So many threads, one after the other in number, share a channel of their own: with 2, threads 0 and 1
     have one, 2 and 3 another. Absent: all threads share one."""
 
+    pipe: PipeSpec | None = None
+    """The channel is a pipe, whose `capacity` is 16 messages where none is given."""
+    socket: CallsSpec | None = None
+    """The channel is a stream socket of the same machine (AF_UNIX). Absent, and no pipe: a semaphore."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _pipes_have_buffers(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("pipe") is not None:
+            return {"capacity": PIPE_BUFFERS} | data
+        return data
+
     def group(self, thread: int) -> int:
         """The number of the channel that *thread* has under this name."""
         return 0 if self.shared_by is None else thread // self.shared_by
@@ -99,6 +132,8 @@ class ChannelSpec(Spec):
     def _fits(self) -> Self:
         if self.capacity is not None and self.tokens > self.capacity:
             raise ValueError("`tokens` must fit into `capacity`")
+        if self.socket is not None and (self.pipe is not None or self.capacity is not None):
+            raise ValueError("a `socket` is no `pipe` and has no `capacity`")
         return self
 
 

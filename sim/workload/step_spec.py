@@ -323,6 +323,9 @@ class Step(Spec):
     """A system call that only computes: so long, beside entering the kernel and leaving it."""
     sleep: Duration | None = None
     """Block for so long, as for a device or a timer: the cpu idles and an interrupt wakes the thread."""
+    sched_yield: Cost | None = None
+    """Let others of the same cpu run first: what the call's code takes, beside entering the kernel, where
+    nobody else is there."""
     load: str | None = None
     """Load from a line, by its name."""
     store: str | None = None

@@ -10,6 +10,8 @@ from sim.hardware import Cpu
 from sim.sync import QueueNodes, Scheduler, Sleeper, XaddRwSem
 
 US = 1000 * NS
+LINE, BURST = 30 * NS, 5 * NS
+"""A line from a neighbour, and the second one of a task beside it."""
 
 
 class Bench:
@@ -180,12 +182,13 @@ def test_does_a_trylock_fail_beside_a_writer_and_beside_sleepers_only() -> None:
     assert results == {1: True, 3: False, 4: False, 5: True}
 
 
-@pytest.mark.parametrize(("wakers_wait", "wakers_time"), [(False, 0), (True, 600 * NS)])
+@pytest.mark.parametrize(("wakers_wait", "wakers_time"), [(False, 0), (True, 604 * NS)])
 def test_does_a_waker_wait_for_a_sleeper_that_is_being_switched_out(
     wakers_wait: bool, wakers_time: int
 ) -> None:
-    """The switch takes 1 us, the wake-up comes 0.4 us after its begin: to a thread that goes on at the end,
-    or, as the waker waits for that, to a cpu that idles, which is 2 us from running."""
+    """The switch takes 1 us, after 4 ns for lines of the sleeper's own, and the wake-up comes 0.4 us after
+    its begin. The cpu is 2 us from running the thread from when it idles and has the wake-up and its
+    lines."""
     machine = small_machine()
     scheduler = Scheduler(machine, wakers_wait=wakers_wait)
     sleepers: list[Sleeper] = []
@@ -200,11 +203,16 @@ def test_does_a_waker_wait_for_a_sleeper_that_is_being_switched_out(
         yield 400 * NS
         cpu.charge(400 * NS, "user")
         scheduler.wake(cpu, sleepers[0])
-        assert cpu.pending == wakers_time + machine.spec.kernel.wake_send.at(machine.spec.clock)
+        assert (
+            cpu.pending
+            == wakers_time + machine.spec.kernel.wake_send.at(machine.spec.clock) + 5 * LINE + BURST
+        )
         yield cpu.take_pending()
         sent.append(cpu.now)
 
     sent: list[int] = []
     run(machine, {0: sleeping, 1: waking})
     wake_idle = machine.spec.kernel.wake_idle.at(machine.spec.clock)
-    assert back == [sent[0] + wake_idle] if wakers_wait else [1000 * NS]
+    begins = max(sent[0], 1004 * NS)
+    assert sent[0] > 1004 * NS
+    assert back == [begins + 4 * LINE + BURST + wake_idle]
