@@ -65,3 +65,21 @@ def test_has_a_pipe_room_for_sixteen_messages_unless_it_says_otherwise() -> None
     assert spec.channels["p"].capacity == 16
     with pytest.raises(ValidationError, match="`tokens` must fit into `capacity`"):
         WorkloadSpec.model_validate({**raw, "channels": {"p": {"pipe": {}, "tokens": 17}}}, strict=False)
+
+
+@pytest.mark.parametrize("other", [{"pipe": {}}, {"capacity": 4}])
+def test_is_a_socket_that_is_something_else_too_refused(other: dict[str, Any]) -> None:
+    raw = {"name": "p", "title": "p", "requests": 1, "thread": [{"send": "p"}]}
+    with pytest.raises(ValidationError, match="a `socket` is no `pipe` and has no `capacity`"):
+        WorkloadSpec.model_validate({**raw, "channels": {"p": {"socket": {}, **other}}}, strict=False)
+
+
+def test_does_a_byte_go_to_and_fro_through_sockets() -> None:
+    roles = [
+        {"who": "even", "steps": [{"timed": [{"send": "ping"}, {"receive": "pong"}]}]},
+        {"who": "odd", "measured": False, "steps": [{"receive": "ping"}, {"send": "pong"}]},
+    ]
+    channels = {name: {"shared_by": 2, "socket": CODE} for name in ("ping", "pong")}
+    measured = measure(2, channels=channels, roles=roles)
+    assert measured.context_switches_per_op == pytest.approx(4, abs=0.2)
+    assert measured.latency_mean_ns > to_and_fro(CODE).latency_mean_ns
