@@ -73,37 +73,3 @@ def test_does_a_reader_sleep_until_somebody_writes() -> None:
     assert read[0] < 200 * US < read[1]
     assert there.messages == 0
     assert machine.tally.sleeps == 3  # both are woken, and one sleeps again
-
-
-def test_are_no_messages_lost_where_many_write_and_read() -> None:
-    for seed in range(5):
-        machine = small_machine(seed=seed, ties="shuffle")
-        there, got = socket(machine), []
-
-        def reader(cpu: Cpu, there: StreamSocket = there, got: list[int] = got) -> Steps[None]:
-            for _ in range(20):
-                yield from there.receive(cpu)
-                got.append(cpu.id)
-
-        def writer(cpu: Cpu, there: StreamSocket = there) -> Steps[None]:
-            for _ in range(20):
-                yield from there.send(cpu)
-
-        run(machine, {0: writer, 1: reader, 4: writer, 5: reader, 8: writer, 9: reader})
-        assert sorted(got) == [1] * 20 + [5] * 20 + [9] * 20
-        assert there.messages == 0
-
-
-def test_does_nobody_wait_for_a_socket_that_is_closed() -> None:
-    machine = small_machine()
-    there = socket(machine)
-
-    def reader(cpu: Cpu) -> Steps[None]:
-        yield from there.receive(cpu)
-
-    def closing(cpu: Cpu) -> Steps[None]:
-        cpu.work(50 * US, "user")
-        yield from there.close(cpu)
-
-    run(machine, {0: closing, 1: reader, 2: reader})
-    assert there.messages == 0
