@@ -661,6 +661,7 @@ def test_does_a_space_that_was_flushed_while_its_cpu_idled_begin_anew_after_anot
         yield from contexts.switch(here)
         fill(cpu, 1, 2)
         sleeper = Sleeper(cpu, "a while")
+        sleeper.on_rq = False
         cpu.engine.call_in(20 * US, lambda: scheduler.wake_from_interrupt(sleeper) and None)
         cpu.go_idle()
         yield from cpu.park(sleeper, "asleep")
