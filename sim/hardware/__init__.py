@@ -3,8 +3,9 @@
 from sim.hardware.boot import booted
 from sim.hardware.broadcast import TlbBroadcast
 from sim.hardware.cpu import IDLE, INTERRUPT, TLB_FLUSH, Cpu, HeardCpu, SmtCpu, Task
+from sim.hardware.fabric import Fabric
 from sim.hardware.interrupts import IPI_SEND, IPI_WAIT, InterruptController, Round
-from sim.hardware.line import LINE, MEMORY, CacheLine, Fabric
+from sim.hardware.line import LINE, MEMORY, CacheLine, make_line
 from sim.hardware.line_span import LineSpan
 from sim.hardware.machine import Machine
 from sim.hardware.memory import COPY, HUGE_PAGES, ZERO, MemorySystem
@@ -42,4 +43,5 @@ __all__ = [
     "Topology",
     "Translation",
     "booted",
+    "make_line",
 ]

@@ -39,7 +39,8 @@ from sim.engine import PARKED, Steps
 from sim.engine.costs import at_clock
 from sim.hardware.apic import Addressing
 from sim.hardware.cpu import Cpu
-from sim.hardware.line import Fabric
+from sim.hardware.fabric import Fabric
+from sim.hardware.line import make_line
 
 if TYPE_CHECKING:
     from sim.hardware.spec import MachineSpec
@@ -113,10 +114,10 @@ class InterruptController:
         # Cpus that have calls left in their handler: has another interrupt come meanwhile?
         self._at_work: dict[int, bool] = {}
         self._info_lines = [
-            fabric.line_class(fabric, f"what {cpu} calls about", cpu.socket, owner=cpu.id) for cpu in cpus
+            make_line(fabric, f"what {cpu} calls about", cpu.socket, owner=cpu.id) for cpu in cpus
         ]
         self._queue_lines = [
-            fabric.line_class(fabric, f"call queue of {cpu}", cpu.socket, owner=cpu.id) for cpu in cpus
+            make_line(fabric, f"call queue of {cpu}", cpu.socket, owner=cpu.id) for cpu in cpus
         ]
 
     def start(

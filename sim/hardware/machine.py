@@ -9,9 +9,10 @@ from sim.engine import Engine, Thread
 from sim.hardware.broadcast import TlbBroadcast
 from sim.hardware.cpu import Cpu, HeardCpu, HeardSmtCpu, SmtCpu
 from sim.hardware.entry import KernelEntry
+from sim.hardware.fabric import Fabric
 from sim.hardware.idle import IdleStates
 from sim.hardware.interrupts import InterruptController
-from sim.hardware.line import MEMORY, CacheLine, Fabric
+from sim.hardware.line import MEMORY, CacheLine, make_line
 from sim.hardware.memory import MemorySystem
 from sim.hardware.spec import MachineSpec
 from sim.hardware.tlb import Tlb
@@ -82,7 +83,7 @@ class Machine:
     def line(self, name: str, home: int = 0, *, owner: int = MEMORY, lines: int = 1) -> CacheLine:
         """A new cache line (or *lines* adjacent ones used together) in the memory of socket *home*."""
         fabric = self.fabric
-        return fabric.line_class(fabric, name, home, owner=owner, lines=lines)
+        return make_line(fabric, name, home, owner=owner, lines=lines)
 
     def _inject_delay(self, thread: Thread, length: int) -> None:
         for cpu in self.cpus:

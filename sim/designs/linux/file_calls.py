@@ -38,6 +38,13 @@ def _files(mm: LinuxMm, cpu: Cpu) -> OpenFiles:
     return mm.files
 
 
+def _opened(mm: LinuxMm, cpu: Cpu, descriptor: int) -> Steps[OpenFile | None]:
+    """Enter the kernel, and fdget."""
+    files = _files(mm, cpu)
+    mm.machine.entry.syscall(cpu, SYSCALL)
+    return files.get(cpu, descriptor)
+
+
 def open_(mm: LinuxMm, cpu: Cpu, asked: Open) -> Steps[int | Errno]:
     """do_sys_openat2."""
     dentries, files = mm.kernel.dentries, _files(mm, cpu)
@@ -103,13 +110,11 @@ def stat(mm: LinuxMm, cpu: Cpu, asked: Stat) -> Steps[Errno | None]:
 
 def fstat(mm: LinuxMm, cpu: Cpu, asked: Fstat) -> Steps[Errno | None]:
     """vfs_fstat."""
-    files = _files(mm, cpu)
-    mm.machine.entry.syscall(cpu, SYSCALL)
-    file = yield from files.get(cpu, asked.descriptor)
+    file = yield from _opened(mm, cpu, asked.descriptor)
     if file is None:
         return Errno.EBADF
     yield from _getattr(mm, cpu, file.dentry)
-    yield from files.put(cpu, file)
+    yield from _files(mm, cpu).put(cpu, file)
     return None
 
 
@@ -131,31 +136,29 @@ def unlink(mm: LinuxMm, cpu: Cpu, asked: Unlink) -> Steps[Errno | None]:
 
 def read_byte(mm: LinuxMm, cpu: Cpu, asked: ReadByte) -> Steps[int | Errno]:
     """ksys_read."""
-    files, cost = _files(mm, cpu), mm.kernel.dentries.cost
-    mm.machine.entry.syscall(cpu, SYSCALL)
-    file = yield from files.get(cpu, asked.descriptor)
+    file = yield from _opened(mm, cpu, asked.descriptor)
     if file is None:
         return Errno.EBADF
+    cost = mm.kernel.dentries.cost
     cpu.work(cost.rw_checks, VFS)
     read = int(file.dentry.path == ZERO_DEVICE)
     if read:
         cpu.work(cost.read_zero, VFS)
-    yield from files.put(cpu, file)
+    yield from _files(mm, cpu).put(cpu, file)
     return read
 
 
 def write_byte(mm: LinuxMm, cpu: Cpu, asked: WriteByte) -> Steps[int | Errno]:
     """ksys_write."""
-    files, cost = _files(mm, cpu), mm.kernel.dentries.cost
-    mm.machine.entry.syscall(cpu, SYSCALL)
-    file = yield from files.get(cpu, asked.descriptor)
+    file = yield from _opened(mm, cpu, asked.descriptor)
     if file is None:
         return Errno.EBADF
+    cost = mm.kernel.dentries.cost
     cpu.work(cost.rw_checks, VFS)
     taken = file.dentry.path in (NULL_DEVICE, ZERO_DEVICE)
     if taken:
         cpu.work(cost.write_null, VFS)
-    yield from files.put(cpu, file)
+    yield from _files(mm, cpu).put(cpu, file)
     return 1 if taken else Errno.EINVAL
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from sim.errors import ModelError
-from sim.hardware import MEMORY, CacheLine, LineSpan
+from sim.hardware import MEMORY, CacheLine, LineSpan, make_line
 from sim.quantities import LINE_BYTES
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Slab:
         if line is None:
             fabric = self.cache.machine.fabric
             owner = self._first_owner(first)
-            line = fabric.line_class(fabric, self.cache.name, self.home, owner=owner, lines=lines)
+            line = make_line(fabric, self.cache.name, self.home, owner=owner, lines=lines)
             self._lines[first] = line
         return line
 

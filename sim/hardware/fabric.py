@@ -1,0 +1,117 @@
+"""What all cache lines of a machine share: where cpus sit, and what a transfer between them costs.
+
+Source: the costs are the machine file's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from sim.engine import Engine
+from sim.engine.costs import at_clock
+
+if TYPE_CHECKING:
+    from sim.engine.probe import Distance
+    from sim.hardware.spec import MachineSpec
+    from sim.hardware.topology import Seat
+
+
+class Fabric:
+    """What all lines of a machine share: distances, costs, the order of waiters. Cpu i sits at *seats*[i]."""
+
+    __slots__ = (
+        "adjacent",
+        "cluster_mask",
+        "cluster_of",
+        "core_mask",
+        "core_of",
+        "cross_cluster",
+        "cross_socket",
+        "cross_socket_contended",
+        "dram",
+        "engine",
+        "heard",
+        "hit",
+        "home_aware",
+        "migratory",
+        "prefetch_ordered",
+        "request",
+        "rmw",
+        "rule",
+        "same_cluster",
+        "seats",
+        "shared_read",
+        "shared_read_inside",
+        "sibling",
+        "socket_mask",
+        "socket_of",
+        "streak",
+        "uniform",
+        "vary",
+        "via_home",
+        "via_home_contended",
+    )
+
+    def __init__(self, engine: Engine, spec: MachineSpec, seats: Sequence[Seat]) -> None:
+        costs = at_clock(spec.coherence, spec.clock)
+        self.engine = engine
+        self.hit = costs.hit
+        self.rmw = costs.rmw
+        self.sibling = self.rmw if costs.sibling is None else costs.sibling
+        self.same_cluster = costs.same_cluster
+        self.cross_cluster = costs.cross_cluster
+        self.cross_socket = costs.cross_socket
+        self.via_home = self.cross_socket if costs.via_home is None else costs.via_home
+        self.cross_socket_contended = int(self.cross_socket * costs.contended)
+        self.via_home_contended = int(self.via_home * costs.contended)
+        self.request = costs.probe
+        self.home_aware = costs.home_aware
+        self.prefetch_ordered = costs.prefetch_ordered
+        self.migratory = costs.migratory
+        draw = engine.stream("line transfers").random
+        least, width = 1 - costs.spread, 2 * costs.spread
+        self.vary: Callable[[int], int] = (
+            (lambda cost: int(cost * (least + width * draw()))) if width else (lambda cost: cost)
+        )
+        self.shared_read = costs.shared_read
+        self.shared_read_inside = costs.shared_read_inside
+        self.adjacent = costs.adjacent_line
+        self.dram = (spec.memory.local, spec.memory.remote)
+        self.rule = costs.order.rule
+        self.streak = costs.order.streak
+        self.uniform = engine.stream("line order").random
+        self.seats = seats
+        self.heard = engine.probe.hears("line_transfer")
+        self.core_of = [seat.core for seat in seats]
+        self.cluster_of = [seat.cluster for seat in seats]
+        self.socket_of = [seat.socket for seat in seats]
+        self.core_mask = _masks(self.core_of)
+        self.cluster_mask = _masks(self.cluster_of)
+        self.socket_mask = _masks(self.socket_of)
+
+    def distance(self, cpu: int, other: int) -> Distance:
+        """Where the cache of *other* is, seen from *cpu*."""
+        if cpu == other:
+            return "same cpu"
+        if other < 0:
+            return "memory"
+        if self.core_of[cpu] == self.core_of[other]:
+            return "same core"
+        if self.cluster_of[cpu] == self.cluster_of[other]:
+            return "same cluster"
+        return "same socket" if self.socket_of[cpu] == self.socket_of[other] else "other socket"
+
+    def between(self, cpu: int, other: int) -> int:
+        """The mean cost of a transfer between the caches of two cpus."""
+        if self.cluster_of[cpu] == self.cluster_of[other]:
+            return self.sibling if self.core_of[cpu] == self.core_of[other] else self.same_cluster
+        return self.cross_cluster if self.socket_of[cpu] == self.socket_of[other] else self.cross_socket
+
+
+def _masks(group_of: list[int]) -> list[int]:
+    """For each cpu the bit set of its group."""
+    members: dict[int, int] = {}
+    for cpu, group in enumerate(group_of):
+        members[group] = members.get(group, 0) | 1 << cpu
+    return [members[group] for group in group_of]
