@@ -83,9 +83,12 @@ class SwitchCosts:
         self._idle = machine.idle
         self._draw = machine.engine.stream("wake-ups").random
 
-    def wake_latency(self, cpu: Cpu, idle: int) -> int:
-        """How long *cpu*, which has been *idle* for so long, takes to run a woken thread."""
-        latency = self._wake_idle + self._idle.leave(cpu.id, idle)
+    def wake_latency(self, cpu: Cpu, idle: int | None) -> int:
+        """How long *cpu*, which has been *idle* for so long, takes to run a woken thread. None: its idle loop
+        has found need_resched set before it has chosen a state (do_idle)."""
+        latency = self._wake_idle
+        if idle is not None:
+            latency += self._idle.leave(cpu.id, idle)
         return int(latency * (1 + self._wake_spread * (2 * self._draw() - 1)))
 
 
@@ -211,7 +214,7 @@ class RunQueue:
         yield from self._switch_away()
         if sleeper.woken and not self.ready:  # woken meanwhile: the idle task finds it on its list
             task.awaits = None
-            self.cpu.stall(self._costs.wake_latency(self.cpu, 0), SCHED)
+            self.cpu.stall(self._costs.wake_latency(self.cpu, None), SCHED)
             yield self.cpu.take_pending()
         else:
             yield from self._wait(task, sleeper, activity)

@@ -79,7 +79,7 @@ class Scheduler:
         sleeper.since = cpu.engine._now
         if sleeper.woken:
             delay = max(0, sleeper.called_at - sleeper.since)
-            delay += self._lines.run(task, cpu.engine._now + delay) + self._costs.wake_latency(cpu, 0)
+            delay += self._lines.run(task, cpu.engine._now + delay) + self._costs.wake_latency(cpu, None)
             cpu.engine.call_in(delay, partial(cpu.poke, sleeper))
         yield from cpu.park(sleeper, activity)
         cpu.leave_idle()

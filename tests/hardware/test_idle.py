@@ -52,6 +52,33 @@ def test_does_a_cpu_learn_how_long_it_idles() -> None:
     assert latencies([30, 30]) == [WAKE, WAKE + 3 * US]
 
 
+@pytest.mark.parametrize(("called_after", "extra"), [(900, 0), (1500, 40 * US)])
+def test_does_a_cpu_that_is_called_while_it_switches_enter_no_state(called_after: int, extra: int) -> None:
+    """It expects a long idle period. The switch to the idle task takes 1 us: a wake-up that comes before its end
+    is found by the idle loop before it chooses."""
+    machine = small_machine(STATES)
+    scheduler = Scheduler(machine)
+    sleeper = Sleeper(machine.cpus[0], "a test")
+    woken: list[int] = []
+
+    def sleeping(cpu: Cpu) -> Steps[None]:
+        for _ in range(3):
+            yield from scheduler.nap(cpu, 300 * US, "asleep")
+        cpu.work(2000 * US - cpu.now, "user")
+        yield cpu.take_pending()
+        yield from scheduler.sleep(cpu, sleeper, "asleep")
+        woken.append(cpu.now)
+
+    def waking(cpu: Cpu) -> Steps[None]:
+        cpu.work(2000 * US + called_after * NS, "user")
+        yield cpu.take_pending()
+        scheduler.wake(cpu, sleeper)
+
+    run(machine, {0: sleeping, 4: waking})
+    plain = 2000 * US + called_after * NS + WAKE
+    assert plain + extra <= woken[0] < plain + extra + 3 * US
+
+
 def test_does_a_cpu_that_was_wrong_once_stay_as_it_was() -> None:
     """Eight short periods, a long one among them: the seven that are alike count."""
     assert latencies([5] * 7 + [900, 5, 5])[-3:] == [WAKE] * 3
