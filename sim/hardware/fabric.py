@@ -35,6 +35,7 @@ class Fabric:
         "hit",
         "home_aware",
         "migratory",
+        "next_look",
         "prefetch_ordered",
         "request",
         "rmw",
@@ -74,6 +75,10 @@ class Fabric:
         self.vary: Callable[[int], int] = (
             (lambda cost: int(cost * (least + width * draw()))) if width else (lambda cost: cost)
         )
+        turn = 0 if costs.spin_turn is None else costs.spin_turn
+        look = engine.stream("looks of spinners").random
+        self.next_look: Callable[[], int] = (lambda: int(turn * look())) if turn else (lambda: 0)
+        """How long it takes from some moment on until who spins on a line looks at it again (ps)."""
         self.shared_read = costs.shared_read
         self.shared_read_inside = costs.shared_read_inside
         self.adjacent = costs.adjacent_line

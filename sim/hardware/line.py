@@ -39,6 +39,7 @@ MEMORY = -1
 _NO_COPIES: Final[dict[int, int]] = {}
 _NOBODY: Final[deque[tuple[Cpu, int]]] = deque()
 _NO_QUEUES: Final[dict[int, deque[tuple[Cpu, int]]]] = {}
+_NO_WATCHERS: Final[dict[Cpu, object]] = {}
 
 _PREFETCH, _READ, _WRITE = range(3)  # a write of kind _WRITE + n is followed by n more
 
@@ -60,6 +61,7 @@ class CacheLine:
         "_run",
         "_waiting",
         "_waiting_in",
+        "_watchers",
         "busy_until",
         "fabric",
         "home",
@@ -83,6 +85,7 @@ class CacheLine:
         self._lands_at = _NO_COPIES  # cluster -> when its first copy is there
         self._waiting = _NOBODY
         self._waiting_in = _NO_QUEUES
+        self._watchers = _NO_WATCHERS
         self._run = 0
         self._prefetching = 0  # bit set of the cpus whose prefetch waits for its turn
         self._probe_arrives = 0
@@ -109,6 +112,8 @@ class CacheLine:
             cost = self._take(cpu.id) + again * self.fabric.rmw
             self.busy_until = cpu.engine._now + cost
             cpu.pay(cost, activity)
+            if self._watchers:
+                self._disturb(cpu, cost)
 
     def write_again(self, cpu: Cpu, activity: str) -> None:
         """One RMW more, right behind a `write` of *cpu* that has just returned: nobody comes between."""
@@ -164,6 +169,8 @@ class CacheLine:
             self._share(cpu.id)
         cpu.stall(self.fabric.adjacent, activity)
         self.busy_until = cpu.now
+        if write and self._watchers:
+            self._disturb(cpu, self.fabric.adjacent)
         return True
 
     def held_by(self, cpu: Cpu) -> bool:
@@ -237,6 +244,25 @@ class CacheLine:
         latency, occupancy = self._share(cpu.id, queued=waits > 0, waits=waits)
         self.busy_until = now + waits + occupancy
         return waits + latency
+
+    # -- who spins on a copy --------------------------------------------------------------------------------
+
+    def watch(self, cpu: Cpu, what: object) -> None:
+        """*cpu*, which waits for *what*, spins on its copy from now on, until `unwatch`. Whoever writes to the
+        line takes the copy away: then *cpu* is poked, at its next look, to fetch another."""
+        if self._watchers is _NO_WATCHERS:
+            self._watchers = {}
+        self._watchers[cpu] = what
+
+    def unwatch(self, cpu: Cpu) -> None:
+        """*cpu* does not spin on it any more."""
+        del self._watchers[cpu]
+
+    def _disturb(self, writer: Cpu, cost: int) -> None:
+        """*writer* has the line from now on, for *cost*."""
+        for cpu, what in self._watchers.items():
+            if cpu is not writer:
+                cpu.poke(what, cost + self.fabric.next_look())
 
     def describe_wait(self) -> str:
         owner = f"cpu {self.fabric.seats[self.owner].number}" if self.owner >= 0 else "no cache"
@@ -339,6 +365,8 @@ class CacheLine:
             latency, occupancy = max(0, latency - underway), max(0, occupancy - underway)
         engine = fabric.engine
         self.busy_until = engine._now + occupancy
+        if kind != _READ and self._watchers:
+            self._disturb(cpu, latency)
         if self._waiting or self._waiting_in:
             engine.call_in(occupancy, self._grant)
         else:

@@ -78,6 +78,9 @@ class Coherence(Spec):
     migratory: bool = False
     """A load of a line that another core has written takes it over for writing, so that a write right behind
     is no request of its own. Absent: the load gets a copy."""
+    spin_turn: Cost | None = None
+    """A turn of the loop of who spins on a copy of a line: a load, a test and a PAUSE. The load that misses
+    once the copy has been taken away is half a turn late in the mean. Absent: it is not late."""
     shared_read: Duration
     """Time a line is busy for each further reader from outside the cluster."""
     shared_read_inside: Duration | None = None

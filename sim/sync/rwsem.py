@@ -201,6 +201,7 @@ class RwSem(Lock):
             self._set_writer(cpu)
             yield from self.owner_line.store(cpu, self.activity)
             return
+        yield from self.owner_line.read(cpu, self.activity)
         if self._may_spin(cpu):
             taken = yield from self._spin(cpu)
             if taken:
@@ -253,7 +254,11 @@ class RwSem(Lock):
         while True:
             yield from self.owner_line.read(cpu, self.activity)
             if self._is_free():
-                yield from self.count.write(cpu, self.activity)
+                apart = yield from self.count.read_to_write(cpu, self.activity)
+                if not self._is_free():
+                    continue
+                if apart:
+                    yield from self.count.write(cpu, self.activity)
                 if self._is_free():
                     self._set_writer(cpu)
                     yield from self.owner_line.store(cpu, self.activity)
@@ -268,7 +273,7 @@ class RwSem(Lock):
                 deadline = None
                 if not owner.on_cpu:
                     return False
-                yield from self._scheduler.spin(cpu, self, self.activity, owner)
+                yield from self._watch(cpu, owner)
             elif self.readers:
                 if self._nonspinnable:
                     return False
@@ -281,9 +286,15 @@ class RwSem(Lock):
                     self._set_nonspinnable()
                     return False
                 self._alarm(cpu, deadline - now)
-                yield from self._scheduler.spin(cpu, self, self.activity)
+                yield from self._watch(cpu)
             elif self._handoff:  # free, but for the first sleeper: OWNER_NULL, which the loop goes on with
-                yield from self._scheduler.spin(cpu, self, self.activity)
+                yield from self._watch(cpu)
+
+    def _watch(self, cpu: Cpu, owner: Task | None = None) -> Steps[None]:
+        """Spin on the line of the owner word until somebody writes to that line, or *owner* leaves its cpu."""
+        self.owner_line.watch(cpu, self)
+        yield from self._scheduler.spin(cpu, self, self.activity, owner)
+        self.owner_line.unwatch(cpu)
 
     def _alarm(self, cpu: Cpu, delay: int) -> None:
         """Poke the spinner when its patience with readers ends (a spinner that went on just looks again)."""
@@ -296,10 +307,11 @@ class RwSem(Lock):
 
     def _tell_spinner(self, cpu: Cpu) -> None:
         """The owner word has been written: whoever watches it looks again."""
+        look = self.owner_line.fabric.next_look
         if self._osq.head is not None:
-            self._osq.head.poke(self, cpu.pending)
+            self._osq.head.poke(self, cpu.pending + look())
         if self._waiters and self._waiters[0].spinning:
-            self._waiters[0].cpu.poke(self, cpu.pending)
+            self._waiters[0].cpu.poke(self, cpu.pending + look())
 
     # -- the owner word -------------------------------------------------------------------------------------
 
@@ -355,7 +367,7 @@ class RwSem(Lock):
             owner = self.writer
             if owner is None or not owner.on_cpu or self._scheduler.need_resched(cpu):
                 break
-            yield from self._scheduler.spin(cpu, self, self.activity, owner)
+            yield from self._watch(cpu, owner)
         waiter.spinning = False
         return owner is None and not self.readers
 

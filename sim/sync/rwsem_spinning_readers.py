@@ -119,11 +119,11 @@ class SpinningReadersRwSem(RwSem):
                 if self._scheduler.need_resched(cpu):
                     return False
                 if self.writer is None and self._handoff:
-                    yield from self._scheduler.spin(cpu, self, self.activity)
+                    yield from self._watch(cpu)
             elif not owner.on_cpu or self._scheduler.need_resched(cpu):
                 return False
             else:
-                yield from self._scheduler.spin(cpu, self, self.activity, owner)
+                yield from self._watch(cpu, owner)
 
     def _try_read(self, cpu: Cpu) -> Steps[bool]:
         """rwsem_try_read_lock_unqueued: others may wait, but nobody may have claimed the lock."""

@@ -69,6 +69,26 @@ def test_do_writers_spin_for_a_writer() -> None:
     assert all(cpu.spent[SCHED] == 0 for cpu in bench.machine.cpus)
 
 
+@pytest.mark.parametrize(("back_after", "second"), [(100, 0), (400, 8)])
+def test_does_a_holder_that_comes_back_win_against_the_two_loads_of_a_far_head(
+    back_after: int, second: int
+) -> None:
+    """Both need the count's line first. From then on the head loads the owner word and the count, 200 ns each,
+    before it asks for the line to write it."""
+    bench = Bench()
+
+    def holder(cpu: Cpu) -> Steps[None]:
+        for _ in range(2):
+            yield from bench.lock.write_lock(cpu)
+            bench.entered.append((cpu.id, cpu.now))
+            cpu.work(5 * US, "user")
+            yield from bench.lock.write_unlock(cpu)
+            cpu.work(back_after * NS, "user")
+
+    order = bench.run({0: holder, 8: bench.writer(1 * US, 0)})
+    assert order[:2] == [0, second]
+
+
 def test_do_readers_sleep_for_a_writer_and_come_in_together() -> None:
     bench = Bench()
     bench.run({0: bench.writer(0, 50 * US), **{cpu: bench.reader(cpu * US, 5 * US) for cpu in range(1, 8)}})
