@@ -248,8 +248,11 @@ class CacheLine:
     # -- who spins on a copy --------------------------------------------------------------------------------
 
     def watch(self, cpu: Cpu, what: object) -> None:
-        """*cpu*, which waits for *what*, spins on its copy from now on, until `unwatch`. Whoever writes to the
-        line takes the copy away: then *cpu* is poked, at its next look, to fetch another."""
+        """*cpu*, which waits for *what*, spins on its copy from now on, until `unwatch`.
+
+        Whoever writes to the line takes the copy away: then *cpu* is poked, at its next look, to fetch
+        another.
+        """
         if self._watchers is _NO_WATCHERS:
             self._watchers = {}
         self._watchers[cpu] = what

@@ -291,7 +291,7 @@ class RwSem(Lock):
                 yield from self._watch(cpu)
 
     def _watch(self, cpu: Cpu, owner: Task | None = None) -> Steps[None]:
-        """Spin on the line of the owner word until somebody writes to that line, or *owner* leaves its cpu."""
+        """Spin on the owner word until somebody writes to its line, or *owner* leaves its cpu."""
         self.owner_line.watch(cpu, self)
         yield from self._scheduler.spin(cpu, self, self.activity, owner)
         self.owner_line.unwatch(cpu)

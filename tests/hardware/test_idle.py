@@ -54,8 +54,8 @@ def test_does_a_cpu_learn_how_long_it_idles() -> None:
 
 @pytest.mark.parametrize(("called_after", "extra"), [(900, 0), (1500, 40 * US)])
 def test_does_a_cpu_that_is_called_while_it_switches_enter_no_state(called_after: int, extra: int) -> None:
-    """It expects a long idle period. The switch to the idle task takes 1 us: a wake-up that comes before its end
-    is found by the idle loop before it chooses."""
+    """It expects a long idle period. The switch to the idle task takes 1 us: the idle loop finds a wake-up
+    that comes before its end, and chooses none."""
     machine = small_machine(STATES)
     scheduler = Scheduler(machine)
     sleeper = Sleeper(machine.cpus[0], "a test")

@@ -1,4 +1,4 @@
-"""Who spins on a copy of a line: what do the writes of others to that line cost, and when does it look again?"""
+"""Who spins on a copy of a line: what do the writes of others cost, and when does it look again?"""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_does_each_store_take_the_copy_of_who_spins_away() -> None:
 
 
 def test_does_a_store_right_behind_another_mostly_come_before_the_next_look() -> None:
-    """A turn of the loop is 1000 ns: the look comes some time in it, and the second store 10 ns after the first."""
+    """A turn of the loop is 1000 ns, the look some time in it, and the second store comes 10 ns later."""
     costs = stores([5000 * NS, 10 * NS] * 40, {"coherence": {"spin_turn": "1000 ns"}})
     assert costs[::2] == [CROSS_CLUSTER] * 40
     assert costs[1::2].count(HIT) >= 35
@@ -65,7 +65,7 @@ def test_is_a_look_half_a_turn_late_in_the_mean(turn: str) -> None:
     machine = small_machine({"coherence": {"spin_turn": turn}})
     looks = [machine.fabric.next_look() for _ in range(2000)]
     length = int(turn.split()[0]) * NS
-    assert 0 <= min(looks)
+    assert min(looks) >= 0
     assert max(looks) < length
     assert sum(looks) / len(looks) == pytest.approx(length / 2, rel=0.05)
     assert small_machine().fabric.next_look() == 0

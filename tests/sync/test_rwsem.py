@@ -73,8 +73,8 @@ def test_do_writers_spin_for_a_writer() -> None:
 def test_does_a_holder_that_comes_back_win_against_the_two_loads_of_a_far_head(
     back_after: int, second: int
 ) -> None:
-    """Both need the count's line first. From then on the head loads the owner word and the count, 200 ns each,
-    before it asks for the line to write it."""
+    """Both need the count's line first. From then on the head loads the owner word and the count, 200 ns
+    each, before it asks for the line to write it."""
     bench = Bench()
 
     def holder(cpu: Cpu) -> Steps[None]:
