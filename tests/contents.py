@@ -33,9 +33,11 @@ class Contents(Probe):
 class Files:
     """A process, the contents of its frames, and short ways to say what threads do."""
 
-    def __init__(self, cpus: int = 2, listeners: tuple[Probe, ...] = (), **options: Any) -> None:
+    def __init__(
+        self, cpus: int = 2, listeners: tuple[Probe, ...] = (), *, kind: str = "linux", **options: Any
+    ) -> None:
         self.contents = Contents()
-        self.process = Process("linux", cpus=cpus, listeners=(self.contents, *listeners), **options)
+        self.process = Process(kind, cpus=cpus, listeners=(self.contents, *listeners), **options)
         self.space = self.process.space
         self.kernel: Any = self.process.kernel
         self._writes = 0

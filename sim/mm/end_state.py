@@ -46,43 +46,47 @@ class Walk(NamedTuple):
 
 
 def marked(root: PageTablePage) -> list[Mapped]:
-    """What a table says of its pages, present ones and marks alike; neighbours with equal rights are one."""
+    """What a table says of its pages, present ones and marks alike; neighbours that may be used in the same
+    way are one."""
     runs: list[Mapped] = []
     start = end = 0
-    its = NOTHING
+    its = (NOTHING, False)
 
-    def add(page: int, stop: int, rights: Rights) -> None:
+    def add(page: int, stop: int, rights: Rights, shared: bool) -> None:
         nonlocal start, end, its
-        if page != end or rights != its:
+        if page != end or (rights, shared) != its:
             if start < end:
-                runs.append(Mapped(start, end, its))
-            start, its = page, rights
+                runs.append(Mapped(start, end, *its))
+            start, its = page, (rights, shared)
         end = stop
 
     def visit(table: PageTablePage) -> None:
         base, span, entries, fill = table.base, PAGES_PER_ENTRY[table.level], table.entries, table.fill
-        if len(entries) == SLOTS and set(map(type, entries.values())) <= {Present, Status}:
+        if len(entries) == SLOTS and not table.metadata and set(map(type, entries.values())) == {Present}:
             everywhere = set(map(attrgetter("rights"), entries.values()))
             if len(everywhere) == 1:
-                add(base, base + SLOTS * span, everywhere.pop())
+                add(base, base + SLOTS * span, everywhere.pop(), False)
                 return
         if table.run is not None and all(entry == table.run.said(slot) for slot, entry in entries.items()):
-            add(base, base + SLOTS * span, table.run.rights)
+            add(base, base + SLOTS * span, table.run.rights, False)
             return
         following = base
         for slot in sorted(entries) if table.run is None else range(SLOTS):
             entry, page = entries.get(slot), base + slot * span
             if fill is not None and following < page:
-                add(following, page, fill.rights)
+                add(following, page, fill.rights, fill.shared)
             following = page + span
             if isinstance(entry, PageTablePage):
                 visit(entry)
+            elif isinstance(entry, Status):
+                add(page, following, entry.rights, entry.shared)
             elif entry is not None:
-                add(page, following, entry.rights)
+                was = table.metadata.get(slot)
+                add(page, following, entry.rights, was is not None and was.shared)
         if fill is not None and following < base + SLOTS * span:
-            add(following, base + SLOTS * span, fill.rights)
+            add(following, base + SLOTS * span, fill.rights, fill.shared)
 
     visit(root)
     if start < end:
-        runs.append(Mapped(start, end, its))
+        runs.append(Mapped(start, end, *its))
     return runs

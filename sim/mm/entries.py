@@ -93,6 +93,7 @@ class Kind(Enum):
 
     PRIVATE_ANONYMOUS = "private anonymous memory"
     PRIVATE_FILE = "a private file mapping"
+    SHARED_FILE = "a shared file mapping"
     SHARED_ANONYMOUS = "shared anonymous memory"
     SWAPPED = "swapped"
 
@@ -101,18 +102,24 @@ class Kind(Enum):
 class Status:
     """An entry that is not present and says what its range is (CortenMM's metadata, SOSP'25, section 4).
 
-    A fault on private anonymous memory brings in a zeroed page. *slot* is where a page that is swapped out
-    lies; such an entry stands for one page, so in a table of level 1 only. Raises `ValueError` for a swapped
-    page without a slot, and for a slot of anything else.
+    A fault on private anonymous memory brings in a zeroed page, on a file one of those that *backing* has.
+    *slot* is where a page that is swapped out lies; such an entry stands for one page, so in a table of level
+    1 only. Raises `ValueError` for a swapped page without a slot, and for a slot of anything else.
     """
 
     rights: Rights
     kind: Kind = Kind.PRIVATE_ANONYMOUS
     slot: int | None = None
+    backing: Any = field(default=None, repr=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if (self.slot is not None) != (self.kind is Kind.SWAPPED):
             raise ValueError("a swapped page has a slot, and nothing else has")
+
+    @property
+    def shared(self) -> bool:
+        """Whether a write is seen by all who map the same."""
+        return self.kind is Kind.SHARED_FILE or self.kind is Kind.SHARED_ANONYMOUS
 
     def allows(self, write: bool) -> bool:
         """Whether a fault for this access may bring a page in."""

@@ -37,6 +37,7 @@ class PageTablePage:
     of it. *meta* is the line of the page's descriptor (lock word, counters); lines of entries are made on
     first use. *stray* says that the page has been unlinked and must not be used. A table that was filled in
     bulk has a `PresentRun` as *entries*; *lines_owner* is the cpu that wrote them, and has their lines.
+    *metadata* says of some slots what a present entry cannot: what its page was before it came.
     """
 
     __slots__ = (
@@ -51,6 +52,7 @@ class PageTablePage:
         "lines_owner",
         "lock",
         "meta",
+        "metadata",
         "present",
         "stray",
     )
@@ -79,6 +81,7 @@ class PageTablePage:
         self._machine = machine
         self._lines: dict[int, CacheLine] = {}
         self.lines_owner: int | None = None
+        self.metadata: dict[int, Status] = {}
 
     @property
     def fabric(self) -> Fabric:

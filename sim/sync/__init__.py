@@ -24,6 +24,7 @@ from sim.sync.sleeper import Sleeper
 from sim.sync.spin import McsLock, QueuedSpinLock
 from sim.sync.stream_socket import StreamSocket
 from sim.sync.word import TasLock, TicketLock
+from sim.sync.word_rw import WordRwLock
 
 __all__ = [
     "EXCLUSIVE",
@@ -63,6 +64,7 @@ __all__ = [
     "TasLock",
     "TicketLock",
     "VisibleReaders",
+    "WordRwLock",
     "Writer",
     "XaddRwSem",
     "downgrades",

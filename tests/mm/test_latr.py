@@ -34,7 +34,7 @@ def idle_until(end: int) -> Body:
     return body
 
 
-def nothing() -> None:
+def nothing(_: Cpu) -> None:
     pass
 
 
@@ -62,7 +62,7 @@ def test_is_nothing_asked_of_a_cpu_that_has_left_the_space() -> None:
     def unmaps(cpu: Cpu) -> Steps[None]:
         cpu.work(31 * US, "user")
         yield cpu.take_pending()
-        yield from flush.flush_lazily(cpu, [(7, 70)], lambda: freed.append(cpu.now))
+        yield from flush.flush_lazily(cpu, [(7, 70)], lambda _: freed.append(cpu.now))
         published = machine.engine._now
         # Of the next turn cpu 1 sweeps at tick 4 and cpu 2 would at tick 5.
         assert flush._records[cpu][0].free_at == 4 * TICK > published
@@ -144,7 +144,7 @@ def test_is_a_frame_released_only_when_all_others_have_swept() -> None:
     machine = small_machine(online=4)
     flush = latr(machine, slots=1)
 
-    def note(cpu: Cpu, frame: int) -> None:
+    def note(frame: int, cpu: Cpu) -> None:
         released.append((frame, cpu.engine.now // US))
 
     def publisher(cpu: Cpu) -> Steps[None]:
@@ -152,7 +152,7 @@ def test_is_a_frame_released_only_when_all_others_have_swept() -> None:
             cpu.work(8 * US, "user")
             yield cpu.take_pending()
             machine.cpus[3].tlb.fill(frame, frame=frame, writable=True)
-            yield from flush.flush_lazily(cpu, [(frame, frame)], partial(note, cpu, frame))
+            yield from flush.flush_lazily(cpu, [(frame, frame)], partial(note, frame))
             stale = [page for page, entry in machine.cpus[3].tlb.frames().items() if page == entry.frame]
             assert all(flush.is_pinned(page, page) for page in stale)
 
@@ -227,7 +227,7 @@ def test_do_stale_translations_lead_to_pinned_frames_only(
             if not flushing:
                 check()
 
-    def release(gone: list[int]) -> None:
+    def release(gone: list[int], _: Cpu) -> None:
         for cpu in machine.cpus:
             held = {entry.frame for entry in cpu.tlb.frames().values()} if not cpu.tlb.stale else set()
             assert not held & set(gone)

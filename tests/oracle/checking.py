@@ -72,6 +72,10 @@ AWHILE = 1_000_000
 """Ps between two looks whether a child has been forked."""
 
 
+LARGEST = 1 << 16
+"""Pages of the largest mapping that the model takes down, page by page."""
+
+
 def check(program: Program) -> None:
     """Run *program*. Raises whatever is found, with the program as a note: to paste, and run again."""
     try:
@@ -116,10 +120,9 @@ class Run:
         self.files: list[Any] = []
         if CreateFile in self.kernel.operations:
             self._create_files(2 * program.threads)
-        if isinstance(self.kernel.spec, CortenSpec):
+        if self._anchored:
             for side in self.sides:
-                for anchor in ANCHORS:
-                    effect(anchor, side.model)
+                self._anchor_model(side)
             self.process.run({cpu.id: self._anchor for cpu in self.process.cpus[: len(self.sides)]})
 
     def run(self) -> None:
@@ -158,10 +161,19 @@ class Run:
         side = Side(space, model)
         if Brk in space.operations and not model.brk:
             model.start_brk = model.brk = space.start_brk
+        model.alone = self.alone
         if self.alone and self.rules.max_map_count is not None:
             model.vmas = side.vmas
         self.sides.append(side)
         return side
+
+    @property
+    def _anchored(self) -> bool:
+        return isinstance(self.kernel.spec, CortenSpec)
+
+    def _anchor_model(self, side: Side) -> None:
+        for anchor in ANCHORS:
+            effect(anchor, side.model)
 
     def _anchor(self, cpu: Cpu) -> Steps[None]:
         for anchor in ANCHORS:
@@ -233,10 +245,14 @@ class Run:
                 if isinstance(asked, Touch):
                     for page in asked.pages:
                         yield from self._access(cpu, page, asked.write)
-                elif asked is not None:
+                elif asked is not None and not self._is_too_large(asked):
                     yield from (self._perform if self.history is None else self._race)(cpu, asked)
 
         return body
+
+    def _is_too_large(self, asked: Any) -> bool:
+        """Whether *asked* maps more than the model can take down, where the kernel would let it."""
+        return isinstance(asked, MmapShared) and self.rules.memory is None and asked.pages > LARGEST
 
     def _await_child(self, cpu: Cpu) -> Steps[None]:
         """*cpu* takes the first child that another thread forks, if one does: it runs beside its parent."""
@@ -446,6 +462,8 @@ class Run:
         pages = sorted({*SHARED, *history.pages})
         for space, since, until in self.forks:
             child = self._begin(space, Model(self.rules))
+            if self._anchored:
+                self._anchor_model(child)
             for page in pages:
                 state, version = self._take_over(child, page, frames)
                 history.was(page, state, version, since, until)

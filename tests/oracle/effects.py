@@ -424,14 +424,16 @@ def _extend(process: Process, like: Page, at: int, start: int, end: int) -> None
 
 @effect.register
 def brk(asked: Brk, process: Process, told: Any = None) -> int:
-    """Refused where it would touch another mapping, with one page between them."""
-    at, before, limit = asked.at, process.brk, process.rules.max_map_count
-    if process.vmas is None or limit is None or limit < 100:
+    """Refused where it would touch another mapping, with a gap between them if the kernel keeps one; such a
+    kernel also refuses to give back what is not mapped."""
+    at, before, rules = asked.at, process.brk, process.rules
+    if not process.alone or (rules.max_map_count is not None and rules.max_map_count < 100):
         raise Undetermined
-    if process.start_brk <= at < before and any(process.mapped(at, before)):
+    room = at + rules.heap_gap
+    if process.start_brk <= at < before and (not rules.heap_gap or any(process.mapped(at, before))):
         process.unmap(at, before)
         process.brk = at
-    elif at > before and not _outside(before, at - before) and not any(process.mapped(before, at + 1)):
+    elif at > before and not _outside(before, at - before) and not any(process.mapped(before, room)):
         process.pages.update((page, Page(READ_WRITE)) for page in range(before, at))
         process.brk = at
     return process.brk
@@ -579,7 +581,8 @@ def fork(asked: Fork, process: Process, told: Any = None) -> Process:
         if its.private:
             its.forked = copy.forked = True
         else:
-            copy.frame, copy.dirty, copy.perhaps_zeros = None, False, its.frame is ZEROS
+            copy.frame, copy.perhaps_zeros = None, its.frame is ZEROS
+            copy.dirty = None if process.rules.fork_copies_files else False
         if its.file is not None and child not in its.file.users:
             its.file.users.append(child)
         child.pages[page] = copy

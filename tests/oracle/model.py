@@ -49,6 +49,10 @@ class Rules:
     memory: int | None = None
     """More pages than this in one mapping are refused."""
     max_map_count: int | None = None
+    heap_gap: int = 1
+    """Pages that stay free between the heap and what is mapped above it."""
+    fork_copies_files: bool = False
+    """A child has the pages of files and shared memory that its parent has, else it finds them itself."""
     madvises_itself: bool = True
     """A process may ask process_madvise for what madvise does."""
     levels: int = 4
@@ -164,6 +168,8 @@ class Process:
     names: Any = None
     """Names and descriptors (`naming`), once there are any."""
     vmas: Callable[[], Sequence[tuple[int, int]]] | None = None
+    alone: bool = True
+    """Nobody else runs in it."""
     huge: dict[int, str] = field(default_factory=dict)
     """The huge pages of the pool that are mapped, by their first page: `reserved`, `present`, or `lost` where
     madvise has given one back."""

@@ -151,7 +151,7 @@ def tables(side: Side, *, exactly: bool) -> None:
 
 def forked(parent: Side, child: Side) -> None:
     """The child has tables for its pages, and no others than the parent; the model takes them over."""
-    if parent.model.moved or parent.model.rules.huge:
+    if parent.model.moved or parent.model.rules.huge or not parent.model.rules.frees_tables:
         return
     model, root = child.model, child.space.root
     present = [page for page, its in model.pages.items() if its.frame]

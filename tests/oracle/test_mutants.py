@@ -16,6 +16,9 @@ from kernels import BASE, LEAF, Process
 from oracle import Program, draw_program, failure
 from oracle.programs import Mode
 from sim.designs.cortenmm import cursor as cortenmm_cursor
+from sim.designs.cortenmm import fork as cortenmm_fork
+from sim.designs.cortenmm import madvise as cortenmm_madvise
+from sim.designs.cortenmm.frame_alloc import FrameAllocator
 from sim.designs.linux import (
     anon,
     fault,
@@ -519,8 +522,8 @@ def lazily(monkeypatch: pytest.MonkeyPatch, mutant: Callable[..., Steps[None]]) 
 
 @pytest.mark.parametrize("kind", ["rw", "adv"])
 def test_is_a_munmap_without_lazy_flush_caught(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    def release_only(flush: LazyFlush, cpu: Cpu, removed: Any, release: Callable[[], None]) -> Steps[None]:
-        release()
+    def release_only(flush: LazyFlush, cpu: Cpu, removed: Any, release: Callable[[Cpu], None]) -> Steps[None]:
+        release(cpu)
         return
         yield
 
@@ -534,9 +537,11 @@ def test_is_a_frame_that_is_freed_before_the_lazy_flush_caught(
 ) -> None:
     flush = LazyFlush.flush_lazily
 
-    def releases_first(lazy: LazyFlush, cpu: Cpu, removed: Any, release: Callable[[], None]) -> Steps[None]:
-        release()
-        yield from flush(lazy, cpu, removed, lambda: None)
+    def releases_first(
+        lazy: LazyFlush, cpu: Cpu, removed: Any, release: Callable[[Cpu], None]
+    ) -> Steps[None]:
+        release(cpu)
+        yield from flush(lazy, cpu, removed, lambda _: None)
 
     lazily(monkeypatch, releases_first)
     assert "is freed while cpu" in caught(kind)
@@ -547,8 +552,8 @@ def test_is_a_record_that_is_released_too_early_caught(monkeypatch: pytest.Monke
     flush = LazyFlush.flush_lazily
 
     def frees_when_published(lazy: LazyFlush, cpu: Cpu, removed: Any, release: Any) -> Steps[None]:
-        yield from flush(lazy, cpu, removed, lambda: None)
-        release()
+        yield from flush(lazy, cpu, removed, lambda _: None)
+        release(cpu)
 
     lazily(monkeypatch, frees_when_published)
     assert caught("adv")
@@ -578,3 +583,45 @@ def test_is_a_mark_that_skips_the_last_page_caught(monkeypatch: pytest.MonkeyPat
 def test_is_a_descriptor_that_nobody_gives_back_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(OpenFiles, "give_back", nothing)
     assert caught("linux", saying="answers")
+
+
+# -- CortenMM: fork, files, what is given back ------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("unaided")
+def test_is_a_last_owner_that_is_none_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    def alone(frames: FrameAllocator, cpu: Cpu, frame: int) -> Steps[int]:
+        return 1
+        yield
+
+    monkeypatch.setattr(FrameAllocator, "look_at", alone)
+    assert "version" in caught("adv")
+
+
+@pytest.mark.usefixtures("unaided")
+def test_is_shared_memory_that_a_fork_copies_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cortenmm_fork, "_is_shared", lambda table, slot: False)
+    assert caught("rw")
+
+
+def test_is_a_fork_without_flush_caught_in_cortenmm(monkeypatch: pytest.MonkeyPatch) -> None:
+    flush = LazyFlush.flush
+
+    def forgets(lazy: LazyFlush, cpu: Cpu, pages: Any, *, whole: bool = False, **named: Any) -> Steps[None]:
+        return nothing() if whole else flush(lazy, cpu, pages, **named)
+
+    monkeypatch.setattr(LazyFlush, "flush", forgets)
+    assert "write page" in caught("adv")
+
+
+@pytest.mark.usefixtures("unaided")
+def test_is_memory_that_is_given_back_without_flush_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    advise = cortenmm_madvise._advise
+
+    def forgets(mm: Any, *asked: Any) -> Steps[Any]:
+        with monkeypatch.context() as without:
+            without.setattr(LazyFlush, "flush", nothing)
+            return (yield from advise(mm, *asked))
+
+    monkeypatch.setattr(cortenmm_madvise, "_advise", forgets)
+    assert caught("adv", "rw")

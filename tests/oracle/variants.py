@@ -120,7 +120,14 @@ def shipped() -> list[str]:
 def rules_of(kernel: object) -> Rules:
     """What the model has to know of *kernel*."""
     if not isinstance(kernel, LinuxKernel):
-        return Rules(zero_page=False, holes_end_mprotect=False, frees_tables=False, kernel_dirties=None)
+        return Rules(
+            zero_page=False,
+            holes_end_mprotect=False,
+            frees_tables=False,
+            kernel_dirties=None,
+            heap_gap=0,
+            fork_copies_files=True,
+        )
     topdown = kernel.spec.switches.mmap_layout == "top-down"
     return Rules(
         zero_page=True,

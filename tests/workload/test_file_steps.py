@@ -133,5 +133,5 @@ def test_are_files_refused_that_are_not_there_and_designs_that_have_none() -> No
         workload(thread=[{"mmap": {"at": "slot", "offset": "4 KiB"}}])
     with pytest.raises(ValidationError, match="whole number of pages"):
         with_files("run", files={"data": {"size": "5 KiB"}})
-    assert lacking(design("adv"), with_files("run")) == ["create a file", "mmap of a file"]
+    assert {"create a file", "mmap of a file"} <= set(lacking(design("tlb-ipi"), with_files("run")))
     assert lacking(design("linux"), with_files("run")) == []

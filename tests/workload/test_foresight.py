@@ -231,9 +231,9 @@ def test_is_an_operation_without_a_handler_named() -> None:
     several = bench(("all", [COMPUTE, {"switch_mm": "next"}]), processes=2)
     assert lacking(design("linux-6.13"), several) == []
     assert lacking(design("lock"), several) == ["mmap", "switch_mm"]
-    give_back = workload(thread=[{"mmap": {"at": "anywhere"}}, {"madvise": {"at": "mapped"}}])
-    assert lacking(design("cortenmm-adv"), give_back) == ["madvise"]
-    assert lacking(design("linux-6.13"), give_back) == []
+    locks = workload(thread=[{"mmap": {"at": "anywhere"}}, {"mlock": {"at": "mapped"}}])
+    assert lacking(design("cortenmm-adv"), locks) == ["mlock"]
+    assert lacking(design("linux-6.13"), locks) == []
 
 
 @pytest.mark.parametrize(("who", "never"), [("others", True), ("alone", False), ("even", False)])

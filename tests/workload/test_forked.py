@@ -7,9 +7,11 @@ from typing import Any, cast
 import pytest
 
 from sim.designs import DesignSpec
+from sim.designs.cortenmm.space import CortenSpace
 from sim.engine import Probe
 from sim.files import load_spec
 from sim.hardware import MachineSpec
+from sim.mm import Fork
 from sim.workload import Budget, WorkloadSpec, simulate
 from sim.workload.processes import Processes
 from sim.workload.run import _Run
@@ -116,6 +118,11 @@ def test_is_the_program_where_nothing_is_forked(
     design: str, placement: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Threads have one process; a kernel that cannot fork lets each process do all that the program does."""
+    monkeypatch.setattr(
+        CortenSpace,
+        "operations",
+        {kind: how for kind, how in CortenSpace.operations.items() if kind is not Fork},
+    )
     processes, probe = set_up(design, placement, monkeypatch)
     assert processes.program is None
     assert probe.by == []

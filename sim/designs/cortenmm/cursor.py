@@ -103,11 +103,12 @@ class Cursor:
     def unmap(self) -> Steps[list[Piece]]:
         """Clear the whole range. Value: the mappings that were in it."""
         removed: list[Piece] = []
+        self.cpu.work(self.space.cost.unmap_range, PAGE_TABLE)
         yield from self._set_range(self.covering, self.start, self.end, None, self.space.cost.unmap, removed)
         return removed
 
-    def map(self, page: int, entry: Present) -> Steps[None]:
-        """Make *page* present."""
+    def map(self, page: int, entry: Present, *, was: Status | None = None) -> Steps[None]:
+        """Make *page* present. *was* is what its mark said, where that is more than its rights."""
         table = self.covering
         while table.level > 1:
             slot = slot_of(page, table.level)
@@ -117,6 +118,53 @@ class Cursor:
         yield from table.line(slot).store(self.cpu, PAGE_TABLE)
         self.cpu.work(self.space.cost.map, PAGE_TABLE)
         table.set(slot, entry)
+        if was is not None:
+            table.metadata[slot] = was
+
+    def protect(self, page: int) -> Steps[None]:
+        """Write the present entry of *page* again; what changes in it is the caller's."""
+        table = self.covering.deepest(page)
+        yield from table.line(slot_of(page, 1)).store(self.cpu, PAGE_TABLE)
+        self.cpu.work(self.space.cost.protect, PAGE_TABLE)
+
+    def discard(self) -> Steps[tuple[list[tuple[int, Present]], bool]]:
+        """Each present page of the range is again what its mark said.
+
+        Value: the entries that were there, and whether something of the range is not mapped.
+        """
+        removed: list[tuple[int, Present]] = []
+        holes = yield from self._discard(self.covering, self.start, self.end, removed)
+        return removed, holes
+
+    def has_holes(self) -> Steps[bool]:
+        """Value: whether something of the range is not mapped."""
+        return (yield from self._discard(self.covering, self.start, self.end, None))
+
+    def _discard(
+        self, table: PageTablePage, start: int, end: int, removed: list[tuple[int, Present]] | None
+    ) -> Steps[bool]:
+        """The same below *table*. Value: whether there is a hole. Without *removed* it only looks."""
+        span = PAGES_PER_ENTRY[table.level]
+        page, holes = start, False
+        while page < end:
+            slot, stop = slot_of(page, table.level), min(end, page - page % span + span)
+            line = table.line(slot)
+            if slot % PTES_PER_LINE == 0 or page == start:
+                yield from line.read(self.cpu, PAGE_TABLE)
+            self.cpu.work(self.space.cost.query, PAGE_TABLE)
+            entry = table.get(slot)
+            if isinstance(entry, PageTablePage):
+                holes |= yield from self._discard(entry, page, stop, removed)
+            elif entry is None:
+                holes = True
+            elif isinstance(entry, Present) and removed is not None:
+                yield from line.store(self.cpu, PAGE_TABLE)
+                self.cpu.work(self.space.cost.unmap, PAGE_TABLE)
+                was = table.metadata.pop(slot, None) or Status(entry.rights)
+                table.set(slot, was.with_rights(entry.rights))
+                removed.append((page, entry))
+            page = stop
+        return holes
 
     # -- entries --------------------------------------------------------------------------------------------
 
@@ -187,6 +235,7 @@ class Cursor:
                 before = table.get(each)
                 if isinstance(before, Present):
                     removed.append((table.base + each, before))
+                    table.metadata.pop(each, None)
                 if entry is not None or before is not None:
                     written.append(each)
             if written:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sim.designs.cortenmm.frame_meta import FrameMeta
 from sim.engine import Steps
 from sim.hardware import Cpu, Machine
 from sim.mm import (
@@ -57,6 +58,7 @@ class FrameAllocator(PhysicalMemory):
         "_limits",
         "_lock",
         "_machine",
+        "_meta",
         "_orders",
         "_part",
         "_policy",
@@ -72,6 +74,7 @@ class FrameAllocator(PhysicalMemory):
         self._total = machine.spec.memory.size_per_socket * machine.spec.topology.sockets // PAGE_BYTES
         self._lock = QueuedSpinLock(nodes, machine.line("global frame allocator"), LOCK_FRAMES)
         self.frames = FrameMap(machine.spec)
+        self._meta = FrameMeta(machine)
         self._policy: NodePolicy | None = None
         self._orders = zonelists(distances(machine.spec, machine.spec.topology.numa_nodes))
         self._split(1)
@@ -122,6 +125,21 @@ class FrameAllocator(PhysicalMemory):
                 return None
         return None
 
+    def take(self, cpu: Cpu, count: int) -> list[int]:
+        """So many frames for *cpu*, in no time. Raises `OutOfMemory`, and has taken none then."""
+        taken: list[int] = []
+        for part in self._parts(cpu):
+            for buddy in (self._buddies[cpu.id][part], self._global[part]):
+                taken += buddy.take(count - len(taken))
+        if len(taken) < count:
+            for frame in taken:
+                self._global[frame // self._part].free(frame)
+            raise self._exhausted(cpu, self._parts(cpu))
+        for frame in taken:
+            self.in_use.add(frame)
+            self.node(cpu, frame)
+        return taken
+
     def _parts(self, cpu: Cpu) -> Sequence[int]:
         """The parts of the memory that the next frame may come from, in order."""
         if self._policy is None:
@@ -137,10 +155,24 @@ class FrameAllocator(PhysicalMemory):
             yield from self._fetch_chunk(cpu, buddy, self._global[part])
         self._caches[cpu.id][part].extend(buddy.take(self._limits.frame_refill))
 
+    def share(self, cpu: Cpu, frame: int) -> Steps[None]:
+        """One owner more (`clone` of a frame)."""
+        socket = self._machine.spec.topology.socket_of_node(self.node(cpu, frame))
+        yield from self._meta.write(cpu, frame, socket)
+        self.in_use.get(frame)
+
+    def look_at(self, cpu: Cpu, frame: int) -> Steps[int]:
+        """Value: how many owners *frame* has. Whoever asks is one more meanwhile (`query` clones it)."""
+        socket = self._machine.spec.topology.socket_of_node(self.node(cpu, frame))
+        yield from self._meta.write(cpu, frame, socket)
+        return self.in_use.owners(frame)
+
     def free(self, cpu: Cpu, frame: int) -> None:
         """Give up one reference; the last puts the frame into this cpu's cache, an overflow in its buddy."""
+        self._meta.write_at_once(cpu, frame)
         if not self.in_use.put(frame):
             return
+        self._meta.forget(frame)
         cpu.probe.frame_freed(cpu, frame, 0)
         cpu.work(self._cost.frame_free, ALLOCATE)
         part = frame // self._part
@@ -156,6 +188,7 @@ class FrameAllocator(PhysicalMemory):
         limits, part = self._limits, frames.start // self._part
         cache, buddy = self._caches[cpu.id][part], self._buddies[cpu.id][part]
         for last in self.in_use.put_run(frames):
+            self._meta.forget_run(last)
             if cpu.probe.hears("frame_freed"):
                 for frame in last:
                     cpu.probe.frame_freed(cpu, frame, 0)

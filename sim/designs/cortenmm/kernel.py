@@ -10,11 +10,22 @@ from sim.designs.cortenmm.cursor import FreeTables
 from sim.designs.cortenmm.frame_alloc import FrameAllocator
 from sim.designs.cortenmm.space import CortenSpace
 from sim.designs.cortenmm.spec import CortenSpec, Costs
-from sim.designs.cortenmm.va_alloc import GlobalAllocator, PerCoreAllocator
+from sim.designs.cortenmm.va_alloc import GlobalAllocator, PerCoreAllocator, VaAllocator
+from sim.designs.cortenmm.vmo import Vmos
 from sim.engine import Steps
 from sim.engine.costs import at_clock, at_clocks
 from sim.hardware import Cpu, Machine
-from sim.mm import ContextTable, Handlers, NodePolicy, PhysicalMemory, Reference, SwitchMm
+from sim.mm import (
+    SYSCALL,
+    ContextTable,
+    CreateFile,
+    File,
+    Handlers,
+    NodePolicy,
+    PhysicalMemory,
+    Reference,
+    SwitchMm,
+)
 from sim.sync import QueueNodes, Rcu, VisibleReaders
 
 
@@ -31,6 +42,7 @@ class CortenKernel(Kernel):
         "spec",
         "table_pool",
         "visible_readers",
+        "vmos",
     )
 
     space = CortenSpace
@@ -44,6 +56,7 @@ class CortenKernel(Kernel):
         self.nodes = QueueNodes(machine, "mcs")
         self.frames = FrameAllocator(machine, spec, self.cost, self.nodes)
         self.table_pool: list[list[int]] = [[] for _ in machine.cpus]
+        self.vmos = Vmos(self)
         self.rcu = Rcu(machine, global_list=True, idle_counts=False)
         self.contexts = ContextTable(machine, asids=1)  # no PCID: a CR3 write drops what was loaded
         bravo = at_clock(spec.bravo, clock)
@@ -62,7 +75,8 @@ class CortenKernel(Kernel):
         return self.frames
 
     def references(self) -> Iterator[Reference]:
-        """The zeroed pages that are kept for tables, and the tables that wait for a grace period."""
+        """The zeroed pages that are kept for tables, the tables that wait for a grace period, and the pages
+        of files and shared memory."""
         for cpu, pool in enumerate(self.table_pool):
             for frame in pool:
                 yield Reference(frame, "the table pool of cpu", cpu)
@@ -70,11 +84,12 @@ class CortenKernel(Kernel):
             if isinstance(callback, FreeTables):
                 for table in callback.tables:
                     yield Reference(table.frame, "a grace period for the table of page", table.base)
+        yield from self.vmos.references()
 
     def place_memory(self, policy: NodePolicy) -> None:
         self.frames.place(policy)
 
-    def new_va_allocator(self) -> PerCoreAllocator | GlobalAllocator:
+    def new_va_allocator(self) -> VaAllocator:
         """The virtual-address allocator of a new process."""
         if self.spec.va_allocator == "per-core":
             return PerCoreAllocator(self.machine, alloc=self.cost.va_alloc, scan=self.cost.va_scan)
@@ -84,4 +99,13 @@ class CortenKernel(Kernel):
         assert isinstance(asked.space, CortenSpace)
         return self.contexts.switch(cpu, asked.space.tlb)
 
-    operations: ClassVar[Handlers] = {SwitchMm: _switch}
+    def _create_file(self, cpu: Cpu, asked: CreateFile) -> Steps[File]:
+        vmo = self.vmos.create(cpu, asked.title, asked.pages, pager=True)
+        if asked.resident:
+            vmo.fill(cpu)
+        else:
+            self.machine.entry.syscall(cpu, SYSCALL)
+        return vmo
+        yield
+
+    operations: ClassVar[Handlers] = {SwitchMm: _switch, CreateFile: _create_file}

@@ -6,9 +6,11 @@ The operations are in modules of their own; `space` puts them together. Source: 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from sim.designs.cortenmm.cursor import AdvProtocol, Cursor, Protocol, RwProtocol
+from sim.designs.cortenmm.file_maps import FileMaps
+from sim.designs.cortenmm.va_alloc import START_BRK
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import (
@@ -28,6 +30,7 @@ from sim.mm import (
     marked,
     new_root,
 )
+from sim.sync import QueuedSpinLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,17 +38,30 @@ if TYPE_CHECKING:
     from sim.designs.cortenmm.kernel import CortenKernel
 
 
+LOCK_BRK = "lock: program break"
+
+
 class CortenMm(AddressSpace):
-    """The state of one process. The page table is the only record of what is mapped."""
+    """The state of one process. The page table is the only record of what is mapped.
+
+    *users* are the processes that run in it: two between a vfork and the program of the child. The heap lies
+    between *start_brk* and *brk*.
+    """
 
     __slots__ = (
         "_active_line",
+        "brk",
+        "brk_lock",
         "cost",
         "kernel",
+        "maps",
         "protocol",
         "tlb",
+        "users",
         "va",
     )
+
+    start_brk: ClassVar = START_BRK
 
     def __init__(self, kernel: CortenKernel, cpu: Cpu) -> None:
         super().__init__(kernel.machine)
@@ -55,6 +71,11 @@ class CortenMm(AddressSpace):
         self.root = new_root(kernel.machine, cpu.socket, cpu.id)
         self.root.lock = self.protocol.make_lock(self.root)
         self.va = kernel.new_va_allocator()
+        self.maps = FileMaps(kernel, cpu)
+        self.users = 1
+        line = kernel.machine.line("program break", cpu.socket, owner=cpu.id)
+        self.brk_lock = QueuedSpinLock(kernel.nodes, line, LOCK_BRK)
+        self.brk = START_BRK
         cost = self.cost
         self._active_line = kernel.machine.line("active cpu set", cpu.socket, owner=cpu.id)
         self.tlb = LazyFlush(
@@ -134,7 +155,7 @@ class CortenMm(AddressSpace):
             cpu = cursor.cpu
             yield from self._active_line.read(cpu, PAGE_TABLE)
 
-            release = FreeAfterFlush(self, cpu, removed, cursor.unlinked)
+            release = FreeAfterFlush(self, removed, cursor.unlinked)
             translations = [
                 piece if isinstance(piece, Alike) else (piece[0], piece[1].frame) for piece in removed
             ]
@@ -174,6 +195,16 @@ class CortenMm(AddressSpace):
         table.lock = self.protocol.make_lock(table)
         return table
 
+    def free_removed(self, cpu: Cpu, removed: list[Piece], tables: list[PageTablePage]) -> None:
+        """No TLB can reach them any more: give the frames of mappings and unlinked tables back."""
+        frames = self.kernel.frames
+        for piece in removed:
+            if isinstance(piece, Alike):
+                frames.free_run(cpu, piece.frames)
+            else:
+                frames.free(cpu, piece[1].frame)
+        self.free_tables(cpu, tables)
+
     def free_tables(self, cpu: Cpu, tables: list[PageTablePage]) -> None:
         """Give the frames of unlinked tables back."""
         for table in tables:
@@ -181,30 +212,17 @@ class CortenMm(AddressSpace):
 
 
 class FreeAfterFlush:
-    """What a transaction has removed, freed on *cpu* when no TLB can reach it any more."""
+    """What a transaction has removed, to be freed when no TLB can reach it any more."""
 
-    __slots__ = ("_cpu", "_removed", "_space", "_tables")
+    __slots__ = ("_removed", "_space", "_tables")
 
-    def __init__(
-        self,
-        space: CortenMm,
-        cpu: Cpu,
-        removed: list[Piece],
-        tables: list[PageTablePage],
-    ) -> None:
+    def __init__(self, space: CortenMm, removed: list[Piece], tables: list[PageTablePage]) -> None:
         self._space = space
-        self._cpu = cpu
         self._removed = removed
         self._tables = tables
 
-    def __call__(self) -> None:
-        frames = self._space.kernel.frames
-        for piece in self._removed:
-            if isinstance(piece, Alike):
-                frames.free_run(self._cpu, piece.frames)
-            else:
-                frames.free(self._cpu, piece[1].frame)
-        self._space.free_tables(self._cpu, self._tables)
+    def __call__(self, cpu: Cpu) -> None:
+        self._space.free_removed(cpu, self._removed, self._tables)
 
     def references(self) -> Iterator[Reference]:
         for piece in self._removed:

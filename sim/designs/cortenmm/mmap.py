@@ -1,24 +1,45 @@
-"""mmap as a transaction (SOSP'25, figure 8; artifact, kernel/src/vm/vmar)."""
+"""mmap as a transaction (SOSP'25, figure 8; artifact, kernel/src/vm/vmar/mod.rs VmarMapOptions::build)."""
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
+from sim.designs.cortenmm.cursor import Cursor
 from sim.designs.cortenmm.fault import user_fault
+from sim.designs.cortenmm.file_maps import FileMapping
 from sim.designs.cortenmm.mm import CortenMm
+from sim.designs.cortenmm.vmo import PAGE_CACHE, Vmo
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import WRITE, Errno, Mmap, OutOfMemory, SegmentationFault, Status, beyond_user_memory
+from sim.mm import (
+    WRITE,
+    Errno,
+    Kind,
+    Mmap,
+    MmapFile,
+    MmapShared,
+    OutOfMemory,
+    SegmentationFault,
+    Status,
+    beyond_user_memory,
+)
+
+Asked: TypeAlias = Mmap | MmapShared | MmapFile
 
 
-def mmap(mm: CortenMm, cpu: Cpu, asked: Mmap) -> Steps[int | Errno]:
+def mmap(mm: CortenMm, cpu: Cpu, asked: Asked) -> Steps[int | Errno]:
     """Allocate addresses, then one transaction: check the range, mark it. No page is mapped.
 
     With MAP_POPULATE each page is faulted in afterwards, in a transaction of its own.
     """
     mm.enter(cpu)
-    if asked.pages <= 0:
+    if asked.pages <= 0 or (isinstance(asked, MmapFile) and asked.offset < 0):
         return Errno.EINVAL
     if asked.at is None:
-        at = yield from mm.va.allocate(cpu, asked.pages)
+        found = yield from mm.va.allocate(cpu, asked.pages)
+        if found is None:
+            return Errno.ENOMEM
+        at = found
     elif beyond_user_memory(asked.at, asked.pages):
         return Errno.ENOMEM
     else:
@@ -32,19 +53,40 @@ def mmap(mm: CortenMm, cpu: Cpu, asked: Mmap) -> Steps[int | Errno]:
             return Errno.EEXIST
     else:
         yield from cursor.query(at)
-    replaced = yield from cursor.mark(Status(asked.rights))
+    status = Status(asked.rights) if isinstance(asked, Mmap) else (yield from _map_object(cursor, asked))
+    replaced = yield from cursor.mark(status)
+    mm.maps.unmapped(cpu, cursor.start, cursor.end, but=status.backing)
     yield from mm.unlock_and_flush(cursor, replaced)
     if asked.populate and asked.rights:
-        yield from _populate(mm, cpu, at, asked.pages, write=bool(asked.rights & WRITE))
+        yield from populate(mm, cpu, range(at, at + asked.pages), status)
     return at
 
 
-def _populate(mm: CortenMm, cpu: Cpu, at: int, pages: int, *, write: bool) -> Steps[None]:
+def _map_object(cursor: Cursor, asked: MmapShared | MmapFile) -> Steps[Status]:
+    """Enter a file, or new shared memory, into vma_map. Value: the mark that means it."""
+    mm, cpu = cursor.space, cursor.cpu
+    if isinstance(asked, MmapFile):
+        assert isinstance(asked.file, Vmo)
+        kind = Kind.SHARED_FILE if asked.shared else Kind.PRIVATE_FILE
+        mapping = FileMapping(asked.file, cursor.start, asked.offset, shared=asked.shared, around=True)
+    else:
+        kind = Kind.SHARED_ANONYMOUS
+        vmo = mm.kernel.vmos.create(cpu, "shared memory", asked.pages, pager=False)
+        mapping = FileMapping(vmo, cursor.start, 0, shared=True, around=False)
+    yield from mm.maps.lock.write_lock(cpu)
+    cpu.work(mm.cost.vma_map, PAGE_CACHE)
+    mm.maps.add(mapping, asked.pages)
+    yield from mm.maps.lock.write_unlock(cpu)
+    return Status(asked.rights, kind, backing=mapping)
+
+
+def populate(mm: CortenMm, cpu: Cpu, pages: range, status: Status) -> Steps[None]:
     """Nobody is told of pages that cannot be had: the mapping is there, and whoever touches one will see.
 
     Other threads may meanwhile have unmapped some, or changed their rights.
     """
-    for page in range(at, at + pages):
+    write = bool(status.rights & WRITE) and not status.shared
+    for page in pages:
         try:
             yield from user_fault(mm, cpu, page, write)
         except SegmentationFault:

@@ -9,11 +9,17 @@ from sim.mm import Errno, Munmap, beyond_user_memory
 
 
 def munmap(mm: CortenMm, cpu: Cpu, asked: Munmap) -> Steps[Errno | None]:
-    """One transaction: clear the range. Remote TLBs are flushed lazily, frames stay pinned until then."""
+    """munmap(2)."""
     mm.enter(cpu)
     if asked.pages <= 0 or beyond_user_memory(asked.at, asked.pages):
         return Errno.EINVAL
-    cursor = yield from mm.lock(cpu, asked.at, asked.at + asked.pages)
-    removed = yield from cursor.unmap()
-    yield from mm.unlock_and_flush(cursor, removed)
+    yield from unmap(mm, cpu, asked.at, asked.at + asked.pages)
     return None
+
+
+def unmap(mm: CortenMm, cpu: Cpu, start: int, end: int) -> Steps[None]:
+    """One transaction: clear the range. Remote TLBs are flushed lazily, frames stay pinned until then."""
+    cursor = yield from mm.lock(cpu, start, end)
+    removed = yield from cursor.unmap()
+    mm.maps.unmapped(cpu, start, end)
+    yield from mm.unlock_and_flush(cursor, removed)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from sim.designs.cortenmm.brk import brk
+from sim.designs.cortenmm.exit import exit_
 from sim.designs.cortenmm.fault import user_fault
+from sim.designs.cortenmm.fork import exec_, fork, vfork
+from sim.designs.cortenmm.madvise import madvise, mincore, msync, process_madvise
 from sim.designs.cortenmm.mm import CortenMm
 from sim.designs.cortenmm.mmap import mmap
 from sim.designs.cortenmm.mprotect import mprotect
@@ -12,7 +16,24 @@ from sim.designs.cortenmm.munmap import munmap
 from sim.designs.cortenmm.prepopulate import prepopulate
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import Handlers, Mmap, Mprotect, Munmap, Prepopulate
+from sim.mm import (
+    Brk,
+    Exec,
+    Exit,
+    Fork,
+    Handlers,
+    Madvise,
+    Mincore,
+    Mmap,
+    MmapFile,
+    MmapShared,
+    Mprotect,
+    Msync,
+    Munmap,
+    Prepopulate,
+    ProcessMadvise,
+    Vfork,
+)
 
 
 class CortenSpace(CortenMm):
@@ -22,8 +43,19 @@ class CortenSpace(CortenMm):
 
     operations: ClassVar[Handlers] = {
         Mmap: mmap,
+        MmapShared: mmap,
+        MmapFile: mmap,
         Munmap: munmap,
         Mprotect: mprotect,
+        Madvise: madvise,
+        ProcessMadvise: process_madvise,
+        Brk: brk,
+        Msync: msync,
+        Mincore: mincore,
+        Fork: fork,
+        Vfork: vfork,
+        Exec: exec_,
+        Exit: exit_,
         Prepopulate: prepopulate,
     }
 

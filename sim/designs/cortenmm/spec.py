@@ -74,8 +74,17 @@ class Costs(Spec):
             "query",
             "mark",
             "unmap",
+            "unmap_range",
             "protect",
             "fill_table",
+            "cache_lookup",
+            "cache_add",
+            "vma_map",
+            "fork",
+            "fork_page",
+            "fork_mark",
+            "execve",
+            "exit",
             "latr_search",
             "latr_publish",
             "latr_sweep",
@@ -102,6 +111,8 @@ class Costs(Spec):
     """Write one status entry."""
     map: Cost
     """Write one present entry: reference counts, counters."""
+    unmap_range: Cost
+    """What clearing a range takes beside its entries."""
     unmap: Cost
     """Clear one entry."""
     protect: Cost
@@ -110,6 +121,22 @@ class Costs(Spec):
     """Write the status into all 512 entries of a new table (4 KiB of stores)."""
     table_alloc: Cost
     """Take a zeroed table from the cpu's pool and set up its descriptor."""
+    cache_lookup: Cost
+    """Find a page of a file or of shared memory."""
+    cache_add: Cost
+    """Enter a page there."""
+    vma_map: Cost
+    """Enter a mapping of a file or of shared memory into the table of them."""
+    fork: Cost
+    """What a fork does beside copying entries: the process, its thread, an empty space."""
+    fork_page: Cost
+    """Copy one present entry: look at it, take the right to write, map it in the child."""
+    fork_mark: Cost
+    """Copy one mark."""
+    execve: Cost
+    """What a new program takes beside an empty space."""
+    exit: Cost
+    """What the end of a process takes beside its memory, and its parent, which waits for it."""
     fault: Cost
     """Fault dispatch, permission checks, counters."""
     frame_alloc: Cost
@@ -132,6 +159,10 @@ class CortenSpec(DesignSpec):
     protocol: Literal["rw", "adv"]
     """`rw`: reader-writer locks on the way down; `adv`: RCU walk, then locks of the covering page and
     below."""
+    source: Literal["paper", "artifact"] = "paper"
+    """Where the artifact has a stub and the paper a design: what the kernel does. The artifact does nothing
+    for msync and for MADV_DONTNEED, takes MADV_FREE for munmap, does not shrink a heap, maps zeros behind the
+    end of a private file, and forgets what is mapped of files only with the process."""
     va_allocator: Literal["per-core", "global"]
     """Virtual addresses from a slice of each cpu's own, or from one pointer under a lock."""
     latr_tick: Duration = Field(gt=0)

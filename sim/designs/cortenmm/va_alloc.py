@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from typing import Final, TypeAlias
 
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu, Machine
-from sim.mm import Mapped
+from sim.mm import USER_PAGES, Mapped
 from sim.sync import QueuedSpinLock, QueueNodes
 
 VA_ALLOC = "va allocator"
@@ -22,6 +23,13 @@ FIRST_PAGE = 16
 """64 KiB, the lowest user address."""
 LAST_PAGE = (1 << 35) - (1 << 18)
 """128 TiB less 1 GiB."""
+START_BRK: Final = USER_PAGES // 3 * 2
+"""Where a heap begins: behind a program at a fixed address, as Linux has it."""
+HEAP_CLEARANCE: Final = 1 << 24
+"""Pages behind it that are kept free for it: 64 GiB (USER_HEAP_VM_CLEARANCE)."""
+
+
+VaAllocator: TypeAlias = "PerCoreAllocator | GlobalAllocator"
 
 
 class PerCoreAllocator:
@@ -50,13 +58,16 @@ class PerCoreAllocator:
         self._written: dict[int, int] = {}  # line -> number of its last write, oldest first
         self._looked = [-1] * len(machine.cpus)
 
-    def allocate(self, cpu: Cpu, pages: int) -> Steps[int]:
-        """Value is the first page of a fresh range."""
-        cpu.work(self._alloc, VA_ALLOC)
-        yield from self._write(cpu, cpu.id)
-        start = self._next[cpu.id]
-        self._next[cpu.id] = start + pages
-        return start
+    def allocate(self, cpu: Cpu, pages: int) -> Steps[int | None]:
+        """Value is the first page of a fresh range: of the cpu's slice, or of the first that has room."""
+        for index in (cpu.id, *range(len(self._next))):
+            cpu.work(self._alloc, VA_ALLOC)
+            yield from self._write(cpu, index)
+            start: int = self._next[index]
+            if start + pages < FIRST_PAGE + (index + 1) * self._slice:
+                self._next[index] = start + pages
+                return start
+        return None
 
     def claim(self, cpu: Cpu, start: int, pages: int) -> Steps[None]:
         """`allocate_fixed`: look at every slice, compare-and-swap the pointer of the one with *start*, if
@@ -69,6 +80,15 @@ class PerCoreAllocator:
             return
         yield from self._write(cpu, owner)
         self._next[owner] = max(self._next[owner], start + pages)
+
+    def copy(self, other: VaAllocator) -> None:
+        """A fork gives addresses away from where its parent would."""
+        assert isinstance(other, PerCoreAllocator)
+        self._next = list(other._next)
+
+    def clear(self) -> None:
+        """Nothing is mapped any more."""
+        self._next = [FIRST_PAGE + cpu * self._slice for cpu in range(len(self._next))]
 
     def contradictions(self, mappings: Sequence[Mapped]) -> Iterator[str]:
         """Mappings that reach beyond the pointer of their slice, and of those below."""
@@ -110,32 +130,49 @@ class PerCoreAllocator:
 
 
 class GlobalAllocator:
-    """The variant without per-core slices: one bump pointer under a spin lock."""
+    """The variant without per-core slices: one free range, taken from its low end, under a spin lock."""
 
-    __slots__ = ("_alloc", "_lock", "_next")
+    __slots__ = ("_alloc", "_end", "_lock", "_next")
 
     def __init__(self, machine: Machine, nodes: QueueNodes, *, alloc: int) -> None:
         self._alloc = alloc
-        self._next = FIRST_PAGE
+        self._next, self._end = FIRST_PAGE, LAST_PAGE
         self._lock = QueuedSpinLock(nodes, machine.line("va allocator"), LOCK_VA)
 
-    def allocate(self, cpu: Cpu, pages: int) -> Steps[int]:
+    def allocate(self, cpu: Cpu, pages: int) -> Steps[int | None]:
+        """Value is the first page of a fresh range, None where none is so long."""
         yield from self._lock.acquire(cpu)
         cpu.work(self._alloc, VA_ALLOC)
-        start = self._next
-        self._next += pages
+        start: int | None = None
+        if self._next + pages <= self._end:
+            start = self._next
+            self._next += pages
         yield from self._lock.release(cpu)
         return start
 
     def claim(self, cpu: Cpu, start: int, pages: int) -> Steps[None]:
+        """The range ends before what is mapped in it, or begins behind it: whichever takes less."""
         yield from self._lock.acquire(cpu)
         cpu.work(self._alloc, VA_ALLOC)
-        if start < LAST_PAGE:
-            self._next = max(self._next, start + pages)
+        end = start + pages
+        if end >= self._next and start <= self._end:
+            if max(0, start - self._next) < max(0, self._end - end):
+                self._next = max(self._next, min(end, self._end))
+            else:
+                self._end = min(self._end, max(start, self._next))
         yield from self._lock.release(cpu)
 
+    def copy(self, other: VaAllocator) -> None:
+        """A fork gives addresses away from where its parent would."""
+        assert isinstance(other, GlobalAllocator)
+        self._next, self._end = other._next, other._end
+
+    def clear(self) -> None:
+        """Nothing is mapped any more."""
+        self._next, self._end = FIRST_PAGE, LAST_PAGE
+
     def contradictions(self, mappings: Sequence[Mapped]) -> Iterator[str]:
-        """Mappings that reach beyond the pointer."""
+        """Mappings that lie in the free range."""
         for mapping in mappings:
-            if self._next < mapping.end and mapping.start < LAST_PAGE:
+            if mapping.start < self._end and self._next < mapping.end:
                 yield f"{mapping} is mapped, but nobody got addresses from {self._next:#x} on"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,6 +16,9 @@ from sim.mm.present_run import Alike
 Translations: TypeAlias = tuple[int, int] | Alike
 """A page and its frame, or many side by side."""
 
+Release: TypeAlias = Callable[[Cpu], None]
+"""Frees what a flush was about, on the given cpu."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Record:
@@ -23,7 +26,7 @@ class _Record:
 
     pages: Sequence[int]
     removed: Sequence[Translations]
-    release: Callable[[], None]
+    release: Release
     free_at: int
 
 
@@ -77,7 +80,7 @@ class LazyFlush:
         self._loaded: dict[Cpu, None] = {}
         self._records: dict[Cpu, deque[_Record]] = {}
         self._lines: dict[Cpu, CacheLine] = {}
-        self._pinned: dict[int, int] = {}
+        self._pinned: Counter[tuple[int, int]] = Counter()
 
     def activate(self, cpu: Cpu) -> None:
         """The address space is loaded on *cpu*: it sweeps from now on."""
@@ -125,9 +128,7 @@ class LazyFlush:
 
     # -- flushing -------------------------------------------------------------------------------------------
 
-    def flush_lazily(
-        self, cpu: Cpu, removed: Sequence[Translations], release: Callable[[], None]
-    ) -> Steps[None]:
+    def flush_lazily(self, cpu: Cpu, removed: Sequence[Translations], release: Release) -> Steps[None]:
         """Flush the pages of *removed* here and publish them for the others.
 
         *release* is called when no cpu can translate them any more.
@@ -135,17 +136,17 @@ class LazyFlush:
         pages = _pages(removed)
         records = self._records[cpu]
         while len(records) >= self._slots and records[0].free_at <= cpu.engine._now:
-            self._recycle(records.popleft())
+            self._recycle(records.popleft(), cpu)
         cpu.work(self._search, TLB_FLUSH)
         if len(records) >= self._slots:
             yield from self._shootdown.flush(cpu, pages)
-            release()
+            release(cpu)
             return
         cpu.probe.flush(cpu, len(pages))
         cpu.probe.tlb_flush(cpu, len(pages), remote=False)
         cpu.tlb.invalidate(pages)
         cpu.work(len(pages) * cpu.tlb.invalidate_cost, TLB_FLUSH)
-        self._pinned.update((each[1], each[0]) for each in removed if not isinstance(each, Alike))
+        self._pinned.update((each[0], each[1]) for each in removed if not isinstance(each, Alike))
         yield from self._lines[cpu].write(cpu, TLB_FLUSH)
         cpu.work(self._publish, TLB_FLUSH)
         records.append(_Record(pages, removed, release, self._swept_by_all(cpu, cpu.engine._now)))
@@ -171,11 +172,17 @@ class LazyFlush:
 
     def settle(self) -> None:
         """No thread runs: let every record be swept."""
+        for cpu, records in self._records.items():
+            while records:
+                self._recycle(records.popleft(), cpu)
+
+    def abandon(self, cpu: Cpu) -> None:
+        """The space is gone from all TLBs: *cpu* frees what was kept for the sake of those who had it."""
         for records in self._records.values():
             while records:
-                self._recycle(records.popleft())
+                self._recycle(records.popleft(), cpu)
 
-    def releases(self) -> Iterator[Callable[[], None]]:
+    def releases(self) -> Iterator[Release]:
         """What is to be called for the records that not all have swept."""
         for records in self._records.values():
             for record in records:
@@ -183,7 +190,7 @@ class LazyFlush:
 
     def is_pinned(self, page: int, frame: int) -> bool:
         """Whether a record keeps *frame*, which *page* was mapped to, because TLBs may still hold it."""
-        return self._pinned.get(frame) == page or any(
+        return (page, frame) in self._pinned or any(
             frame in each.frames and page == each.page + frame - each.frames.start
             for records in self._records.values()
             for record in records
@@ -191,13 +198,15 @@ class LazyFlush:
             if isinstance(each, Alike)
         )
 
-    def _recycle(self, record: _Record) -> None:
-        for cpu in self._loaded:
-            cpu.tlb.invalidate(record.pages)
+    def _recycle(self, record: _Record, cpu: Cpu) -> None:
+        for loaded in self._loaded:
+            loaded.tlb.invalidate(record.pages)
         for each in record.removed:
             if not isinstance(each, Alike):
-                del self._pinned[each[1]]
-        record.release()
+                self._pinned[each] -= 1
+                if not self._pinned[each]:
+                    del self._pinned[each]
+        record.release(cpu)
 
     def _next_sweep(self, cpu: Cpu, after: int) -> int:
         """First time after *after* at which *cpu* sweeps: tick number k with k mod cpus == cpu."""

@@ -1,0 +1,89 @@
+"""What an address space has mapped of files and shared memory (artifact, kernel/src/vm/vmar/vm_mapping.rs).
+
+A mark in the page table has room for rights and a number. The number stands for an entry of a table that the
+space has, `vma_map`: which object is mapped, and where. Its lock is one word: each fault on such memory reads
+under it, each mmap of such memory writes, and a fork has it for all of its copying.
+
+The artifact forgets an entry only with the space. Here it goes with the last page that it is about; who
+knows that is kept in *left*, which costs the kernel nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sim.hardware import Cpu
+from sim.mm import Runs
+from sim.sync import WordRwLock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sim.designs.cortenmm.kernel import CortenKernel
+    from sim.designs.cortenmm.vmo import Vmo
+
+LOCK_VMA_MAP = "lock: vma_map"
+
+FAULT_AROUND: Final = 16
+"""Pages that a fault on a file looks at (handle_file_backed_pf_under_cursor)."""
+
+
+class FileMapping:
+    """VmoBackedVMA: pages of *vmo* from *offset* on, the first of them at page *at*. *around*: a fault brings
+    in its neighbours that are there."""
+
+    __slots__ = ("around", "at", "offset", "shared", "vmo")
+
+    def __init__(self, vmo: Vmo, at: int, offset: int, *, shared: bool, around: bool) -> None:
+        self.vmo = vmo
+        self.at = at
+        self.offset = offset
+        self.shared = shared
+        self.around = around
+
+    def index(self, page: int) -> int:
+        """The page of the object that is mapped at *page*."""
+        return self.offset + page - self.at
+
+
+class FileMaps:
+    """The table and its lock."""
+
+    __slots__ = ("_keeps", "left", "lock")
+
+    def __init__(self, kernel: CortenKernel, cpu: Cpu) -> None:
+        self.lock = WordRwLock(kernel.machine.line("vma_map", cpu.socket, owner=cpu.id), LOCK_VMA_MAP)
+        self.left: dict[FileMapping, Runs] = {}
+        self._keeps = kernel.spec.source == "artifact"
+
+    def add(self, mapping: FileMapping, pages: int) -> None:
+        """*pages* pages are mapped."""
+        mapping.vmo.users += 1
+        self.left[mapping] = Runs()
+        self.left[mapping].add(mapping.at, mapping.at + pages, 1)
+
+    def copy(self, other: FileMaps) -> None:
+        """A fork has mapped the same."""
+        for mapping, pages in other.left.items():
+            mapping.vmo.users += 1
+            self.left[mapping] = pages.copy()
+
+    def unmapped(self, cpu: Cpu, start: int, end: int, *, but: FileMapping | None = None) -> None:
+        """Nothing of what was mapped in [*start*, *end*) is there any more, *but* this."""
+        if self._keeps:
+            return
+        for mapping in self._over(start, end):
+            if mapping is not but:
+                self.left[mapping].cut(start, end)
+                if not self.left[mapping]:
+                    del self.left[mapping]
+                    mapping.vmo.release(cpu)
+
+    def clear(self, cpu: Cpu) -> None:
+        """Nothing is mapped any more."""
+        for mapping in self.left:
+            mapping.vmo.release(cpu)
+        self.left.clear()
+
+    def _over(self, start: int, end: int) -> Iterator[FileMapping]:
+        yield from [mapping for mapping, pages in self.left.items() if pages.within(start, end)]

@@ -1,0 +1,56 @@
+"""A reader-writer spin lock that is one word, as ostd has it (Asterinas, ostd/src/sync/rwlock.rs).
+
+    reader   fetch_add: no writer? in.  Else fetch_sub, and again
+    writer   compare-and-swap of a word that says nobody is in, until it succeeds
+
+Every attempt takes the line, whoever holds the lock; nobody is in a queue, so it is not fair.
+"""
+
+from __future__ import annotations
+
+from sim.engine import Steps
+from sim.hardware import CacheLine, Cpu
+from sim.sync.lock import Lock, releases, takes
+
+
+class WordRwLock(Lock):
+    """*readers* and *writer* are the holders."""
+
+    __slots__ = ("line", "readers", "writer")
+
+    def __init__(self, line: CacheLine, activity: str) -> None:
+        super().__init__(line.name, activity)
+        self.line = line
+        self.readers = 0
+        self.writer: Cpu | None = None
+
+    def describe_wait(self) -> str:
+        holder = f"written by {self.writer}" if self.writer else f"{self.readers} readers"
+        return f"{self.line.name} ({holder})"
+
+    @takes("read")
+    def read_lock(self, cpu: Cpu) -> Steps[None]:
+        while True:
+            yield from self.line.write(cpu, self.activity)
+            if self.writer is None:
+                self.readers += 1
+                return
+            yield from self.line.write(cpu, self.activity)
+
+    @releases("read")
+    def read_unlock(self, cpu: Cpu) -> Steps[None]:
+        yield from self.line.write(cpu, self.activity)
+        self.readers -= 1
+
+    @takes("write")
+    def write_lock(self, cpu: Cpu) -> Steps[None]:
+        while True:
+            yield from self.line.write(cpu, self.activity)
+            if self.writer is None and not self.readers:
+                self.writer = cpu
+                return
+
+    @releases("write")
+    def write_unlock(self, cpu: Cpu) -> Steps[None]:
+        yield from self.line.write(cpu, self.activity)
+        self.writer = None
