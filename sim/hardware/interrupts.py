@@ -6,12 +6,13 @@ many writes of the ICR the interrupts take is the affair of `sim.hardware.apic`;
 off. The sender does its own part while the targets do theirs, then waits until every descriptor is released:
 
     sender   queue, queue |= ICR =|-- own part --|... waits ...| reads the acks
-    target            deliver >|== enter and exit, queue, call ==| ack |== call ==| ack
-    target            deliver >...off...|== enter and exit, queue, call ==| ack
+    target            deliver >|== enter and exit, queue, descriptors, call ==| ack |== call ==| ack
+    target            deliver >...off...|== enter and exit, queue, descriptors, call ==| ack
 
-A handler runs one call after the other, each at its own time, and acknowledges it at once. A cpu that has
+A handler goes through all descriptors of its queue (llist_reverse_order), then runs one call after the other,
+each at its own time, and acknowledges it at once. A cpu that has
 interrupts off or runs a handler takes the next interrupt after that, with the whole queue. Entry and exit are
-one cost, paid before the first call.
+one cost, paid before the first call. A busy sibling makes it longer, as it does any kernel entry.
 
 Three kinds of lines move, as real lines (kernel/smp.c, arch/x86/mm/tlb.c of 6.13.7):
 
@@ -121,11 +122,18 @@ class InterruptController:
         ]
 
     def start(
-        self, sender: Cpu, targets: Iterable[Cpu], call: Call, *, shorthand: bool = False
+        self,
+        sender: Cpu,
+        targets: Iterable[Cpu],
+        call: Call,
+        *,
+        shorthand: bool = False,
+        code: int = 0,
     ) -> Steps[Round]:
         """Queue *call* on every target and raise the interrupts. Returns the `Round` to finish.
 
-        With *shorthand* one write interrupts everybody, if everybody is to be interrupted.
+        With *shorthand* one write interrupts everybody, if everybody is to be interrupted. *code* is what the
+        sender executes for each target (ps).
         """
         chosen = list(targets)
         round_ = Round(sender, call, chosen)
@@ -143,13 +151,13 @@ class InterruptController:
                 cluster, ahead = target.cluster, 0
                 if sender.pending:
                     yield sender.take_pending()
-            # llist_add on the target's queue: the line comes from whoever touched the queue last. These
-            # writes hardly ever queue, so they are priced on the spot and the sender's time runs ahead, by
-            # a few targets at most: whether a queue is empty depends on when the sender gets to it.
-            # Before that its descriptor, which the target has written last (csd_unlock), comes back to be
-            # written: the locked llist_add waits for that store.
-            cost = self._fabric.between(sender.id, target.id) + self._queue_lines[target.id]._take(sender.id)
-            sender.stall(cost, IPI_SEND)
+            # Its descriptor, which the target has written last (csd_unlock), comes back to be written: the
+            # locked llist_add on the target's queue waits for that store. The queue's line comes from whoever
+            # touched it last, and after whoever asks the same target at the moment. The sender's time runs
+            # ahead by a few targets at most: whether a queue is empty depends on when it gets to it.
+            sender.work(code, IPI_SEND)
+            sender.stall(self._fabric.between(sender.id, target.id), IPI_SEND)
+            sender.stall(self._queue_lines[target.id].take_between(sender, sender.now), IPI_SEND)
             queue = self._queues[target.id]
             if not queue:
                 to_interrupt.append(target)
@@ -212,13 +220,15 @@ class InterruptController:
         """The handler up to the end of its first call: enter, take the whole queue. The rest follows."""
         rounds, self._queues[cpu.id] = self._queues[cpu.id], deque()
         cpu.probe.ipi_handle(cpu, rounds)
-        length = self._handler + self._queue_lines[cpu.id]._take(cpu.id)
+        length = cpu.work_time(self._handler)
+        length += self._queue_lines[cpu.id].take_between(cpu, cpu.engine._now)
+        # llist_reverse_order goes through all descriptors before the first call, from each to the next.
+        length += sum(self._fabric.between(cpu.id, round_.sender.id) for round_ in rounds)
         return length + self._run(cpu, rounds[0]), partial(self._ran, cpu, rounds)
 
     def _run(self, cpu: Cpu, round_: Round) -> int:
-        """One call: its descriptor, what it is about, the function. Value: what that takes."""
-        descriptor = self._fabric.between(cpu.id, round_.sender.id)
-        return descriptor + self._info_lines[round_.sender.id].read_in_handler(cpu) + round_.call(cpu)
+        """One call: what it is about, the function. Value: what that takes."""
+        return self._info_lines[round_.sender.id].read_in_handler(cpu) + round_.call(cpu)
 
     def _ran(self, cpu: Cpu, rounds: deque[Round], end: int) -> None:
         """The first of *rounds* is over at *end*: its sender may go on (csd_unlock), the next one begins."""

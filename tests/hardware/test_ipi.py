@@ -152,10 +152,11 @@ def test_does_a_queue_that_is_not_empty_need_no_second_interrupt() -> None:
     )
     assert (machine.tally.calls, machine.tally.ipis) == (2, 1)
     arrives = queueing(SAME_CLUSTER) + ICR + NEAR
-    first = arrives + HANDLER + SAME_CLUSTER + CALL_LINES + CALL
+    descriptors = 2 * SAME_CLUSTER  # the handler has gone through both before the first call
+    first = arrives + HANDLER + SAME_CLUSTER + descriptors + SAME_CLUSTER + CALL
     assert machine.cpus[1].spent[INTERRUPT] == HANDLER + SAME_CLUSTER + 2 * (CALL_LINES + CALL)
     assert ends[0] == first + SAME_CLUSTER // 2
-    assert ends[2] == first + CALL_LINES + CALL + SAME_CLUSTER // 2
+    assert ends[2] == first + SAME_CLUSTER + CALL + SAME_CLUSTER // 2
 
 
 def test_does_a_call_after_the_handler_has_begun_need_an_interrupt_of_its_own() -> None:
@@ -187,10 +188,11 @@ def test_do_interrupts_that_come_during_a_handler_become_one_with_the_whole_queu
     first = queueing(SAME_CLUSTER) + ICR + NEAR + HANDLER + SAME_CLUSTER + CALL_LINES + CALL
     assert ends[0] == first + SAME_CLUSTER // 2
     # The queue's line comes from cpu 4, the last to join; its call's lines too.
-    second = first + HANDLER + CROSS_CLUSTER + CALL_LINES + CALL
+    descriptors = 2 * SAME_CLUSTER + CROSS_CLUSTER
+    second = first + HANDLER + CROSS_CLUSTER + descriptors + SAME_CLUSTER + CALL
     assert ends[2] == second + SAME_CLUSTER // 2
-    assert ends[3] == second + CALL_LINES + CALL + SAME_CLUSTER // 2
-    assert ends[4] == second + CALL_LINES + 2 * CROSS_CLUSTER + 2 * CALL + CROSS_CLUSTER // 2
+    assert ends[3] == second + SAME_CLUSTER + CALL + SAME_CLUSTER // 2
+    assert ends[4] == second + SAME_CLUSTER + CROSS_CLUSTER + 2 * CALL + CROSS_CLUSTER // 2
 
 
 def test_does_an_interrupt_that_comes_between_two_calls_wait_for_the_last() -> None:
@@ -209,6 +211,40 @@ def test_does_an_interrupt_that_comes_between_two_calls_wait_for_the_last() -> N
     first = queueing(SAME_CLUSTER) + ICR + NEAR
     both = HANDLER + SAME_CLUSTER + 2 * (CALL_LINES + CALL)
     assert begun == [(first, 2), (first + both, 1)]
+
+
+def test_do_senders_wait_for_each_other_at_the_queue_of_one_target() -> None:
+    """Three cpus that ask a fourth at the same moment have its queue's line one after the other."""
+
+    def sent(senders: Sequence[int]) -> list[int]:
+        machine = small_machine()
+        run(machine, {sender: call_on(machine, [3], {}) for sender in senders} | {3: busy})
+        return [machine.cpus[sender].spent[IPI_SEND] for sender in senders]
+
+    alone, *_ = sent([0])
+    assert sent([0, 1, 2]) == [alone, alone + SAME_CLUSTER - ICR, alone + 2 * SAME_CLUSTER - ICR]
+
+
+def test_do_busy_siblings_make_code_at_both_ends_longer() -> None:
+    """1.5 times: what the sender executes for each of two targets, and entry and exit of a handler."""
+
+    def spent(code: int, *, busy_siblings: bool) -> tuple[int, int]:
+        machine = small_machine({"topology": {"threads_per_core": 2, "smt_slowdown": 1.5}})
+        sender, target, second = (machine.cpus[core * 2] for core in range(3))
+        siblings = [other.id for cpu in (sender, target) for other in cpu.siblings]
+
+        def body(cpu: Cpu) -> Steps[None]:
+            round_ = yield from machine.interrupts.start(cpu, [target, second], lambda cpu: CALL, code=code)
+            yield from machine.interrupts.finish(round_)
+
+        run(machine, {sender.id: body} | dict.fromkeys(siblings if busy_siblings else [], busy))
+        return sender.spent[IPI_SEND], target.spent[INTERRUPT]
+
+    bare, handled = spent(0, busy_siblings=False)
+    assert spent(100 * NS, busy_siblings=False) == (bare + 2 * 100 * NS, handled)
+    bare, slowed = spent(0, busy_siblings=True)
+    assert spent(100 * NS, busy_siblings=True) == (bare + 2 * 150 * NS, slowed)
+    assert slowed - handled == HANDLER // 2
 
 
 def test_do_targets_share_what_a_call_is_about() -> None:

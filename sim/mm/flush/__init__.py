@@ -29,6 +29,8 @@ def make_flush(
         trim_every=spec.trim_every,
         tlb_gen_read=spec.tlb_gen_read,
         shorthand=spec.shorthand,
+        ask=spec.ask.at(machine.spec.plain_clock),
+        answer=spec.answer.at(machine.spec.plain_clock),
     )
     if spec.broadcasts(machine.spec):
         assert spec.broadcast_from is not None

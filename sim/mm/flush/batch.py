@@ -37,7 +37,11 @@ def flush_batch(machine: Machine, cpu: Cpu, spaces: Sequence[SynchronousFlush]) 
         cpu.work(flush_here(cpu), TLB_FLUSH)
         return
     round_ = yield from machine.interrupts.start(
-        cpu, list(targets), flush_here, shorthand=by_interrupt[0].shorthand
+        cpu,
+        list(targets),
+        flush_here,
+        shorthand=by_interrupt[0].shorthand,
+        code=by_interrupt[0].asking,
     )
     cpu.work(flush_here(cpu), TLB_FLUSH)
     yield from machine.interrupts.finish(round_)

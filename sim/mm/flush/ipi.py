@@ -16,8 +16,8 @@ TlbGenRead: TypeAlias = Literal["never", "always", "if-behind"]
 class Ways:
     """What differs between kernel versions (`FlushSpec` says what each means).
 
-    *trim_every* is in ps; None clears the bit of a cpu that leaves at once. A kernel without `tlb_gen`, or
-    with another way to tell its cpus, never reads it.
+    *trim_every*, *ask* and *answer* are in ps. None clears the bit of a cpu that leaves at once. A kernel
+    without `tlb_gen`, or with another way to tell its cpus, never reads it.
     """
 
     concurrent: bool = True
@@ -26,6 +26,8 @@ class Ways:
     trim_every: int | None = None
     tlb_gen_read: TlbGenRead = "never"
     shorthand: bool = False
+    ask: int = 0
+    answer: int = 0
 
 
 DEFAULT_WAYS: Final = Ways()
@@ -49,7 +51,9 @@ class SynchronousFlush:
     there, and saves two writes of a shared line if it comes back. The bit goes with the next interrupt, which
     finds another space loaded: that of the first flush after *trim_every*, or of one that frees tables. Left
     out: the line of the mask in these handlers; and that a sender then reads which space each target has
-    loaded (should_flush_tlb), from a line that the target's flushes write if the space has asid 0 or 1.
+    loaded (should_flush_tlb), from a line that the target's flushes write if the space has asid 0 or 1. Where
+    several threads unmap or discard at a time, which is where that line would be hot, hardly any flush looks:
+    each counts as one that frees tables (tlb_finish_mmu, mm_tlb_flush_nested).
     """
 
     __slots__ = (
@@ -148,6 +152,11 @@ class SynchronousFlush:
         """Whether one write interrupts everybody."""
         return self._ways.shorthand
 
+    @property
+    def asking(self) -> int:
+        """What the initiator executes for each target (ps)."""
+        return self._ways.ask
+
     def runs_elsewhere(self, cpu: Cpu) -> bool:
         """Whether another cpu than *cpu* has it loaded, so that it pays to put a flush off."""
         return any(other is not cpu for other in self._active)
@@ -185,7 +194,9 @@ class SynchronousFlush:
         if not targets:
             return
         interrupts = self._machine.interrupts
-        round_ = yield from interrupts.start(cpu, targets, flush_here, shorthand=self.shorthand)
+        round_ = yield from interrupts.start(
+            cpu, targets, flush_here, shorthand=self.shorthand, code=self.asking
+        )
         if self._ways.concurrent:
             cpu.work(flush_here(cpu), TLB_FLUSH)
         yield from interrupts.finish(round_)
@@ -216,22 +227,22 @@ class SynchronousFlush:
 
     def _flush_local(self, cpu: Cpu, pages: Sequence[int] | None, generation: int, *, remote: bool) -> int:
         """`flush_tlb_func`, of everything where *pages* is None: returns its cost."""
+        cost = cpu.work_time(self._ways.answer) if remote else 0
         seen = self._active.get(cpu)
         if seen is None:  # the cpu has left the space: cpumask_clear_cpu
             self._left.pop(cpu, None)
-            return 0
+            return cost
         if remote and cpu.in_kernel_wait and cpu in self._gone:  # the same
             self._gone[cpu] = False
             self._active[cpu] = max(seen, generation)
-            return 0
+            return cost
         reads = self._ways.tlb_gen_read
         if seen >= generation and reads != "always":
-            return 0
-        cost = 0
+            return cost
         if reads != "never" and not self._line.exclusive_to(
             cpu
         ):  # else it has just counted, with nobody between
-            cost = self._line.read_in_handler(cpu)
+            cost += self._line.read_in_handler(cpu)
         if seen >= self.generation:  # it is up to date
             return cost
         if remote and cpu.in_kernel_wait:  # switch_mm_irqs_off(init_mm)

@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import PositiveInt, model_validator
 
 from sim.hardware import MachineSpec
-from sim.quantities import Duration, Spec
+from sim.quantities import Cost, CycleCost, Duration, Spec
 
 
 class FlushSpec(Spec):
@@ -36,6 +36,11 @@ class FlushSpec(Spec):
     (6.14), which interrupts that cpu."""
     trim_every: Duration | None = None
     """With `mm_cpumask: lazy`: a flush looks for such bits if the last that did is so long ago."""
+
+    ask: Cost = CycleCost(0, 0)
+    """Code of the initiator for each target (smp_call_function_many_cond), without the lines it moves."""
+    answer: Cost = CycleCost(0, 0)
+    """Code of a target for each call: the loop over its queue, and flush_tlb_func without the flush."""
 
     @model_validator(mode="after")
     def _broadcast_has_a_start(self) -> Self:
