@@ -9,6 +9,8 @@ off. The sender does its own part while the targets do theirs, then waits until 
     target            deliver >|== enter and exit, queue, descriptors, call ==| ack |== call ==| ack
     target            deliver >...off...|== enter and exit, queue, descriptors, call ==| ack
 
+Where a machine says so (`carry`), interrupts pass one after the other through what carries them.
+
 A handler goes through all descriptors of its queue (llist_reverse_order), then runs one call after the other,
 each at its own time, and acknowledges it at once. A cpu that has
 interrupts off or runs a handler takes the next interrupt after that, with the whole queue. Entry and exit are
@@ -88,6 +90,8 @@ class InterruptController:
         "_ack_share",
         "_addressing",
         "_at_work",
+        "_carried_at",
+        "_carry",
         "_deliver",
         "_fabric",
         "_handler",
@@ -107,6 +111,8 @@ class InterruptController:
         self._icr = costs.icr_write
         self._icr_target = costs.icr_target
         self._deliver = (costs.deliver_same_socket, costs.deliver_cross_socket)
+        self._carry = costs.carry
+        self._carried_at = 0  # until then the interrupts that were sent occupy what carries them
         self._handler = costs.handler
         self._ack_share = 1.0 - costs.ack_overlap
         self._addressing = Addressing(spec, cpus)
@@ -192,18 +198,25 @@ class InterruptController:
         sender.stall(round(acks * self._ack_share), IPI_WAIT)
 
     def _deliver_to(self, sender: Cpu, members: Sequence[Cpu]) -> None:
-        """The interrupts of one write: together, or one after another where each costs the sender time."""
+        """The interrupts of one write: together, or one after another where each costs the sender time or
+        occupies what carries them."""
         call_in = self._fabric.engine.call_in
-        if self._icr_target:
+        if self._icr_target or self._carry:
             for target in members:
                 sender.stall(self._icr_target, IPI_SEND)
-                delay = self._deliver[target.socket != sender.socket]
+                delay = self._wait_for_carrier(sender) + self._deliver[target.socket != sender.socket]
                 call_in(sender.pending + delay, partial(self._arrive, [target]))
             return
         for elsewhere, delay in enumerate(self._deliver):
             there = [target for target in members if (target.socket != sender.socket) == elsewhere]
             if there:
                 call_in(sender.pending + delay, partial(self._arrive, there))
+
+    def _wait_for_carrier(self, sender: Cpu) -> int:
+        """How long one interrupt, sent now, waits for those that others and *sender* have sent before."""
+        waits = max(0, self._carried_at - sender.now)
+        self._carried_at = sender.now + waits + self._carry
+        return waits
 
     def _arrive(self, members: Sequence[Cpu]) -> None:
         """The interrupt is there. A cpu in a handler takes it, and what is queued by then, when that ends."""

@@ -292,6 +292,9 @@ class Interrupts(Spec):
     """From the write of the register until the handler begins, on a cpu of the sender's socket."""
     deliver_cross_socket: Cost
     """The same, on a cpu of another socket."""
+    carry: Cost = CycleCost(0, 0)
+    """For how long an interrupt occupies what carries all of them: they pass one after the other. Absent: any
+    number passes at a time."""
     handler: Cost
     """Entry and exit at the target."""
     ack_overlap: float = Field(ge=0, le=1)

@@ -225,6 +225,32 @@ def test_do_senders_wait_for_each_other_at_the_queue_of_one_target() -> None:
     assert sent([0, 1, 2]) == [alone, alone + SAME_CLUSTER - ICR, alone + 2 * SAME_CLUSTER - ICR]
 
 
+def test_does_what_carries_interrupts_take_one_after_the_other() -> None:
+    """Four cpus interrupt one each at the same moment: each interrupt has to wait for those before it."""
+
+    def waits(carry: str) -> list[int]:
+        machine = small_machine({"interrupts": {"carry": carry}})
+        pairs = {0: 1, 2: 3, 4: 5, 6: 7}
+        run(machine, {sender: call_on(machine, [target], {}) for sender, target in pairs.items()})
+        return [machine.cpus[sender].spent[IPI_WAIT] for sender in pairs]
+
+    free, *others = waits("0 ns")
+    assert others == [free] * 3
+    assert waits("700 ns") == [free + turn * 700 * NS for turn in range(4)]
+
+
+def test_does_an_interrupt_that_is_not_sent_occupy_nothing() -> None:
+    """Cpu 2's call finds a queue that is not empty: the next interrupt waits for cpu 0's only."""
+    machine = small_machine({"interrupts": {"carry": "200 ns"}})
+    ends: dict[int, int] = {}
+    calls = {2: call_on(machine, [1], ends, after=20 * NS), 4: call_on(machine, [5], ends, after=30 * NS)}
+    run(machine, {0: call_on(machine, [1], ends), **calls})
+    assert machine.tally.ipis == 2
+    sent = queueing(SAME_CLUSTER) + ICR
+    arrives = sent + 200 * NS + NEAR
+    assert ends[4] == arrives + HANDLER + SAME_CLUSTER + CALL_LINES + CALL + SAME_CLUSTER // 2
+
+
 def test_do_busy_siblings_make_code_at_both_ends_longer() -> None:
     """1.5 times: what the sender executes for each of two targets, and entry and exit of a handler."""
 
