@@ -12,9 +12,9 @@ off. The sender does its own part while the targets do theirs, then waits until 
 Where a machine says so (`carry`), interrupts pass one after the other through what carries them.
 
 A handler goes through all descriptors of its queue (llist_reverse_order), then runs one call after the other,
-each at its own time, and acknowledges it at once. A cpu that has
-interrupts off or runs a handler takes the next interrupt after that, with the whole queue. Entry and exit are
-one cost, paid before the first call. A busy sibling makes it longer, as it does any kernel entry.
+each at its own time, and acknowledges it at once. A cpu that has interrupts off or runs a handler takes the
+next interrupt after that, with the whole queue. Entry and exit are one cost, paid before the first call. A
+busy sibling makes it longer, as it does any kernel entry.
 
 Three kinds of lines move, as real lines (kernel/smp.c, arch/x86/mm/tlb.c of 6.13.7):
 
