@@ -51,6 +51,7 @@ from sim.mm.flush import (
     SwitchedFlush,
     SynchronousFlush,
     TrackedFlush,
+    Ways,
     flush_batch,
     make_flush,
 )
@@ -226,6 +227,7 @@ __all__ = [
     "Unlink",
     "Vfork",
     "Walk",
+    "Ways",
     "WriteByte",
     "beyond_user_memory",
     "distances",

@@ -27,6 +27,7 @@ from sim.mm import (
     Status,
     SynchronousFlush,
     Walk,
+    Ways,
     marked,
     new_root,
 )
@@ -80,7 +81,12 @@ class CortenMm(AddressSpace):
         self._active_line = kernel.machine.line("active cpu set", cpu.socket, owner=cpu.id)
         self.tlb = LazyFlush(
             kernel.machine,
-            SynchronousFlush(kernel.machine, self._active_line, mask=self._active_line),
+            SynchronousFlush(
+                kernel.machine,
+                self._active_line,
+                Ways(ask=cost.flush_ask, answer=cost.flush_answer),
+                mask=self._active_line,
+            ),
             slots=kernel.spec.limits.latr_slots,
             tick=kernel.spec.latr_tick,
             publish=cost.latr_publish,

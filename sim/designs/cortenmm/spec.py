@@ -85,6 +85,8 @@ class Costs(Spec):
             "fork_mark",
             "execve",
             "exit",
+            "flush_ask",
+            "flush_answer",
             "latr_search",
             "latr_publish",
             "latr_sweep",
@@ -145,6 +147,11 @@ class Costs(Spec):
     """Put a frame into the cpu's cache."""
     frame_refill: Cost
     """Fixed part of a move between the cpu's cache and its buddy."""
+    flush_ask: Cost
+    """Instructions of a sender for each cpu that it asks to flush: the operation and the call are put into
+    that cpu's queues."""
+    flush_answer: Cost
+    """Those of a cpu that is asked, for each call."""
     latr_search: Cost
     """Find a free record for a lazy shootdown."""
     latr_publish: Cost
