@@ -106,6 +106,7 @@ _LINUX: dict[str, Any] = {
     "memcg": {"levels": 0, "charge_batch": 4, "uncharge_batch": 3},
     "limits": {
         "lru_batch": 4,
+        "lru_release_batch": 3,
         "pcp_batch": 4,
         "pcp_high": 12,
         "pcp_blocks": True,

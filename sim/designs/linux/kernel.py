@@ -136,6 +136,7 @@ class LinuxKernel(Kernel):
             self.pages,
             self.descriptors,
             spec.limits.lru_batch,
+            spec.limits.lru_release_batch,
             self.cost,
             self.nodes,
             self.charges,

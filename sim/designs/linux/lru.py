@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.designs.linux.lru_lists import LruLists, LruSet
+from sim.designs.linux.page_batches import batches, count_pages
 from sim.engine import Steps
 from sim.hardware import Cpu, Machine
 from sim.mm import Allocator, Reference
@@ -42,7 +43,8 @@ class Lruvec:
 
 
 class Lru:
-    """Batches of up to *batch* pages, lruvecs, and who of the pages is where. Frees pages to *pages*."""
+    """Batches of up to *batch* pages, lruvecs, and who of the pages is where. Frees pages to *pages*, and
+    takes *release_batch* of them at most off their lists at a time."""
 
     __slots__ = (
         "_batch",
@@ -59,6 +61,7 @@ class Lru:
         "_mlocks",
         "_on_lru",
         "_pages",
+        "_release_batch",
     )
 
     def __init__(
@@ -67,6 +70,7 @@ class Lru:
         pages: Allocator,
         descriptors: Descriptors,
         batch: int,
+        release_batch: int,
         cost: AtClock[Costs],
         nodes: QueueNodes,
         charges: Charges,
@@ -81,6 +85,7 @@ class Lru:
         self._charges = charges
         self._memcg = memcg
         self._batch = batch
+        self._release_batch = release_batch
         self._cost = cost
         self._frames = spec.memory.size_per_socket * spec.topology.sockets // numa_nodes // PAGE_BYTES
         self._lruvecs = [Lruvec(machine, index, nodes) for index in range(numa_nodes)]
@@ -201,10 +206,16 @@ class Lru:
         yield from self._free(cpu, free)
 
     def release(self, cpu: Cpu, frames: Sequence[int | range]) -> Steps[None]:
-        """folios_put_refs: give up the references of entries; pages without any leave the LRU and are free.
+        """free_pages_and_swap_cache: give up references; pages without any leave the LRU and are free.
 
         A page that still waits in some cpu's batch is freed when that batch is drained.
         """
+        for batch in batches(frames, self._charges.batch):
+            yield from self._put_refs(cpu, batch)
+
+    def _put_refs(self, cpu: Cpu, frames: Sequence[int | range]) -> Steps[None]:
+        """folios_put_refs of a folio batch; until 6.8 release_pages of a batch of mmu_gather, which lets the
+        lock go each time that a number of pages has gone."""
         last_reference: dict[int | range, int] = {}
         for each in frames:
             if isinstance(each, range):
@@ -220,8 +231,9 @@ class Lru:
                 listed += self._on_lru.part(each)
             elif each in self._on_lru:
                 listed.append(each)
-        yield from self._section(cpu, listed)
-        self._on_lru.discard_all(listed)
+        for part in batches(listed, self._release_batch):
+            yield from self._section(cpu, part)
+            self._on_lru.discard_all(part)
         yield from self._free(cpu, last_reference)
 
     def _free(self, cpu: Cpu, frames: Mapping[int | range, int]) -> Steps[None]:
@@ -348,7 +360,7 @@ class Lru:
     def _section(self, cpu: Cpu, frames: Sequence[int | range]) -> Steps[None]:
         """Work on the lruvecs that *frames* belong to, one after the other, with interrupts off."""
         for lruvec in self._lruvecs:
-            pages = sum(_pages(frame) for frame in frames if self._lruvec_of(frame) is lruvec)
+            pages = sum(count_pages(frame) for frame in frames if self._lruvec_of(frame) is lruvec)
             if not pages:
                 continue
             yield from self._lock(cpu, lruvec)
@@ -396,7 +408,3 @@ class Lru:
             for frame in batch:
                 if frame in self._on_lru:
                     yield f"frame {frame} is on the LRU and in a batch of cpu {cpu}"
-
-
-def _pages(frames: int | range) -> int:
-    return len(frames) if isinstance(frames, range) else 1

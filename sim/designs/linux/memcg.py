@@ -41,7 +41,7 @@ class MemcgSpec(Spec):
     charge_batch: PositiveInt
     """Pages that a cpu takes from the counters at once (MEMCG_CHARGE_BATCH)."""
     uncharge_batch: PositiveInt
-    """Freed pages that are taken out of the counters at once, at most."""
+    """Pages that are given up together, and those of them that are free taken out of the counters at once."""
 
 
 class PageCounter:
@@ -123,13 +123,14 @@ class Memcg:
 
 
 class Charges:
-    """Which page is charged to which cgroup. *cost* is the work of a charge beside the counters."""
+    """Which page is charged to which cgroup. *cost* is the work of a charge beside the counters; so many
+    pages as a *batch* has are freed and uncharged together."""
 
-    __slots__ = ("_batch", "_cost", "_of", "_off")
+    __slots__ = ("_cost", "_of", "_off", "batch")
 
     def __init__(self, spec: MemcgSpec, cost: int) -> None:
         self._off = spec.levels == "none"
-        self._batch = spec.uncharge_batch
+        self.batch = spec.uncharge_batch
         self._cost = cost
         self._of: dict[int, tuple[Memcg, int]] = {}
 
@@ -159,9 +160,9 @@ class Charges:
         if not self._of:
             return
         frames = [frame for each in freed for frame in (each if isinstance(each, range) else (each,))]
-        for first in range(0, len(frames), self._batch):
+        for first in range(0, len(frames), self.batch):
             pages: dict[Memcg, int] = {}
-            for frame in frames[first : first + self._batch]:
+            for frame in frames[first : first + self.batch]:
                 memcg, number = self._of.pop(frame, (None, 0))
                 if memcg is not None:
                     pages[memcg] = pages.get(memcg, 0) + number

@@ -82,6 +82,8 @@ class Limits(Spec):
 
     lru_batch: PositiveInt
     """Pages in a cpu's LRU batch before it is emptied (folio batch)."""
+    lru_release_batch: PositiveInt
+    """Pages that are given up and leave their lists before lru_lock is let go once."""
     pcp_batch: PositiveInt
     """Pages moved at once between a cpu's page list and the buddy allocator."""
     pcp_high: PositiveInt
