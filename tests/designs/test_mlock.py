@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kernels import BASE, LEAF, Process
 
-from sim.designs.linux.lru import LOCK_LRU
+from sim.designs.linux.lruvec import LOCK_LRU
 from sim.engine import Probe, Steps
 from sim.engine.probe import CpuView, LockView, Mode
 from sim.hardware import Cpu

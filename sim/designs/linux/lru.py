@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.designs.linux.lru_lists import LruLists, LruSet
+from sim.designs.linux.lruvec import Lruvec
 from sim.designs.linux.page_batches import batches, count_pages
 from sim.engine import Steps
 from sim.hardware import Cpu, Machine
 from sim.mm import Allocator, Reference
 from sim.quantities import PAGE_BYTES
-from sim.sync import QueuedSpinLock, QueueNodes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -25,21 +25,9 @@ if TYPE_CHECKING:
     from sim.designs.linux.lru_lists import Which
     from sim.designs.linux.memcg import Charges, Memcg
     from sim.engine.costs import AtClock
+    from sim.sync import QueueNodes
 
 LRU = "lru"
-LOCK_LRU = "lock: lru"
-
-
-class Lruvec:
-    """The lists of one node."""
-
-    __slots__ = ("lists", "lock")
-
-    def __init__(self, machine: Machine, index: int, nodes: QueueNodes) -> None:
-        topology = machine.spec.topology
-        home = index * topology.sockets // topology.numa_nodes
-        self.lock = QueuedSpinLock(nodes, machine.line(f"lruvec {index} lock", home), LOCK_LRU)
-        self.lists = machine.line(f"lruvec {index} lists", home, lines=2)
 
 
 class Lru:
@@ -277,31 +265,31 @@ class Lru:
         """isolate_lru_folios: take up to *count* pages from the tail of a list, each with a reference."""
         frames: list[int] = []
         lruvec = self._lruvecs[node]
-        yield from self._lock(cpu, lruvec)
+        yield from lruvec.lock(cpu)
         frames += self._on_lru.isolate(node, which, count)
         for frame in frames:
             self._pages.in_use.get(frame)
         cpu.work(self._cost.lru_move + len(frames) * self._cost.lru_page, LRU)
-        yield from self._unlock(cpu, lruvec)
+        yield from lruvec.unlock(cpu)
         return frames
 
     def isolate_page(self, cpu: Cpu, frame: int) -> Steps[bool]:
         """folio_isolate_lru: this page; value: whether it was on a list."""
         lruvec = self._lruvec_of(frame)
-        yield from self._lock(cpu, lruvec)
+        yield from lruvec.lock(cpu)
         found = frame in self._on_lru
         if found:
             self._on_lru.discard(frame)
             self._pages.in_use.get(frame)
         cpu.work(self._cost.lru_page, LRU)
-        yield from self._unlock(cpu, lruvec)
+        yield from lruvec.unlock(cpu)
         return found
 
     def put_back(self, cpu: Cpu, node: int, back: Mapping[int, Which]) -> Steps[None]:
         """move_folios_to_lru: each page to its list, without the reference; what has no other is free."""
         free: dict[int | range, int] = {}
         lruvec = self._lruvecs[node]
-        yield from self._lock(cpu, lruvec)
+        yield from lruvec.lock(cpu)
         for frame, which in back.items():
             order = yield from self._put(cpu, frame)
             if order is None:
@@ -309,7 +297,7 @@ class Lru:
             else:
                 free[frame] = order
         cpu.work(self._cost.lru_move + len(back) * self._cost.lru_page, LRU)
-        yield from self._unlock(cpu, lruvec)
+        yield from lruvec.unlock(cpu)
         yield from self._free(cpu, free)
 
     def free_isolated(self, cpu: Cpu, frame: int) -> Steps[None]:
@@ -332,17 +320,6 @@ class Lru:
         """folio_set_swapbacked: it has been written again, or somebody holds it."""
         self._lazy.discard(frame)
 
-    def _lock(self, cpu: Cpu, lruvec: Lruvec) -> Steps[None]:
-        if cpu.pending:
-            yield cpu.take_pending()
-        cpu.disable_interrupts()
-        yield from lruvec.lock.acquire(cpu)
-        yield from lruvec.lists.write(cpu, LOCK_LRU)
-
-    def _unlock(self, cpu: Cpu, lruvec: Lruvec) -> Steps[None]:
-        yield from lruvec.lock.release(cpu)
-        cpu.enable_interrupts()
-
     def _put(self, cpu: Cpu, frame: int) -> Steps[int | None]:
         """folio_put_testzero: where others may have used the page, its descriptor is fetched.
 
@@ -363,9 +340,9 @@ class Lru:
             pages = sum(count_pages(frame) for frame in frames if self._lruvec_of(frame) is lruvec)
             if not pages:
                 continue
-            yield from self._lock(cpu, lruvec)
+            yield from lruvec.lock(cpu)
             cpu.work(self._cost.lru_move + pages * self._cost.lru_page, LRU)
-            yield from self._unlock(cpu, lruvec)
+            yield from lruvec.unlock(cpu)
 
     def _lruvec_of(self, frame: int | range) -> Lruvec:
         return self._lruvecs[self.node_of(frame.start if isinstance(frame, range) else frame)]
