@@ -14,7 +14,7 @@ class KernelEntry:
     slots of the core, which are what siblings take from each other.
     """
 
-    __slots__ = ("_exception", "_exception_stall", "_syscall", "_syscall_stall")
+    __slots__ = ("_exception", "_exception_stall", "_syscall", "_syscall_stall", "way_out")
 
     def __init__(self, spec: MachineSpec) -> None:
         kernel, clock = spec.kernel, spec.clock
@@ -23,6 +23,8 @@ class KernelEntry:
         taken = spec.mitigations_in_force
         self._syscall_stall = sum(each.syscall.at(clock) for each in taken)
         self._exception_stall = sum(each.exception.at(clock) for each in taken)
+        self.way_out = int((self._syscall + self._syscall_stall) * kernel.way_out)
+        """Ps that a system call takes on the way out, on a core of its own."""
 
     def syscall(self, cpu: Cpu, activity: str, work: int = 0) -> None:
         """A system call, there and back, with *work* ps of private work in it."""

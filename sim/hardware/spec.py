@@ -332,6 +332,11 @@ class KernelSpec(Spec):
     """Defences against attacks on speculation that Linux takes on this processor by default."""
     mitigations_off: bool = False
     """The kernel is booted with `mitigations=off`: it takes none of them."""
+    way_out: float = Field(default=0.5, ge=0, le=1)
+    """Part of a system call, with its mitigations, that is the way out: interrupts are off, so that a tick is
+    taken when user mode is reached."""
+    preempt_rcu: bool | None = None
+    """Whether the kernel is built with CONFIG_PREEMPT_RCU, where that is known. Absent: as the design says."""
     plain_code: float = Field(default=1, ge=0.5)
     """How many cycles this core takes for plain code where the designs' costs say one: code of system calls
     that has branches, loads and stores in the caches, and neither locks nor exceptions."""

@@ -173,6 +173,77 @@ def test_does_a_hastened_period_end_when_nobody_holds_it_up(spins_until: int | N
     assert not rcu.under_way
 
 
+def without_preempt_rcu(cpus: int, way_out: float = 0.5) -> tuple[SmallMachine, TreeRcu]:
+    """A kernel without preemptible RCU whose system calls take 1 us to cross the border."""
+    spec = design("linux", {"rcu": {"call": "0 cycles", "callback": "0 cycles"}})
+    assert isinstance(spec, LinuxSpec)
+    kernel = {"preempt_rcu": False, "syscall": "1 us", "way_out": way_out}
+    machine = small_machine({"kernel": kernel}, online=cpus)
+    return machine, TreeRcu(machine, spec.rcu)
+
+
+@pytest.mark.parametrize(("phase", "counts"), [(0.2, True), (0.7, False)])
+def test_does_a_tick_on_the_way_out_find_user_mode(phase: float, counts: bool) -> None:
+    """A cpu that enters the kernel again and again: ticks come *phase* us after it has entered."""
+    machine, rcu = without_preempt_rcu(2)
+    freed = Freed()
+
+    def caller(cpu: Cpu) -> Steps[None]:
+        rcu.call(cpu, freed)
+        yield from user_loop(rcu, cpu, 120 * US)
+
+    def in_calls(cpu: Cpu) -> Steps[None]:
+        yield from busy(cpu, int((1 - phase) * US))
+        while cpu.now < 80 * US:
+            yield from rcu.in_kernel(cpu, busy(cpu, US))
+
+    run(machine, {0: caller, 1: in_calls})
+    assert (freed.at[0][1] < LEAST + 2 * US) == counts
+
+
+def test_does_work_that_a_call_leaves_to_its_end_count_as_kernel_code() -> None:
+    machine, rcu = without_preempt_rcu(2)
+    freed = Freed()
+
+    def work(cpu: Cpu) -> Steps[None]:
+        cpu.work(5 * US, "work")
+        return
+        yield
+
+    def caller(cpu: Cpu) -> Steps[None]:
+        rcu.call(cpu, freed)
+        yield from user_loop(rcu, cpu, 90 * US)
+
+    def late(cpu: Cpu) -> Steps[None]:
+        yield from busy(cpu, 6 * US)
+        while cpu.now < 65 * US:
+            yield from rcu.in_kernel(cpu, work(cpu))  # each tick finds its last microsecond
+            yield from busy(cpu, 0)
+
+    run(machine, {0: caller, 1: late})
+    assert freed.at[0][1] >= 65 * US
+
+
+def test_do_ticks_say_how_long_a_hastened_period_would_have_lasted() -> None:
+    """A cpu is in user mode every seventh time; each tick of haste stands for one of a whole period."""
+    machine, rcu = without_preempt_rcu(2, way_out=0)
+    freed = Freed()
+
+    def caller(cpu: Cpu) -> Steps[None]:
+        rcu.call(cpu, freed)
+        yield from user_loop(rcu, cpu, 2 * US)
+        rcu.hasten()
+        yield from user_loop(rcu, cpu, 9 * US)
+
+    def mostly_in_calls(cpu: Cpu) -> Steps[None]:
+        yield from rcu.in_kernel(cpu, busy(cpu, 2 * US + 6 * TICK // 100 + 1))
+        yield from busy(cpu, 20 * US)
+
+    run(machine, {0: caller, 1: mostly_in_calls})
+    assert rcu.periods == 1
+    assert rcu.stretch == pytest.approx(7 * TICK / (2 * US + 7 * TICK // 100), rel=0.05)
+
+
 @pytest.mark.parametrize(("callbacks", "stops"), [(100, False), (101, True)])
 def test_does_a_spinner_make_way_for_ksoftirqd(callbacks: int, stops: bool) -> None:
     """Ten batches of ten are done in the softirq; with more, ksoftirqd wants the cpu when the period ends."""

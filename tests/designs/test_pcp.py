@@ -124,3 +124,14 @@ def test_does_a_full_list_let_the_next_block_empty_it() -> None:
 def test_do_blocks_count_as_pages_where_nothing_empties_the_list() -> None:
     tuning = PcpTuning(BATCH, 0, LEAST, LEAST)
     assert blocks_given(tuning, 300) == [0] * 255 + [63] + [0] * 31 + [63] + [0] * 12
+
+
+def test_does_a_block_that_stands_for_ten_count_as_ten() -> None:
+    """In a burst that is a tenth of what it would be, the fifth of ten blocks finds a batch and more given."""
+    tuning = PcpTuning(BATCH, 5, LEAST, MOST, "in a row")
+    back, count = [], 0
+    for _ in range(6):
+        count += 2
+        back.append(tuning.gave_block(1, count, 10))
+        count -= back[-1]
+    assert back == [0, 0, 0, 0, 10, 2]

@@ -339,6 +339,28 @@ def test_do_empty_slabs_beyond_the_least_go_back_to_the_page_allocator() -> None
     assert list(cache.contradictions()) == []
 
 
+@pytest.mark.parametrize(("stretch", "kept"), [(2, 1), (10, 0)])
+def test_does_a_cpu_keep_little_of_a_burst_that_stands_for_a_long_one(stretch: float, kept: int) -> None:
+    """Of the three empty slabs on its list, one in *stretch*; a slab that has an object in use stays."""
+    machine, kernel, locks = booted(cpus=1)
+    cache = emptied(slub(kernel.slabs.anon_vma_chain))
+    name = cache.nodes[0].lock.name
+
+    def body(cpu: Cpu) -> Steps[None]:
+        things = yield from many(cpu, cache, 6 * cache.per_slab)
+        for thing in things[: 3 * cache.per_slab + 1]:
+            yield from cache.free(cpu, thing)
+        assert [bool(slab.inuse) for slab in cache.own[0].partial] == [False] * 3 + [True]
+        taken = locks.taken[name]
+        yield from cache.trim(cpu, stretch)
+        assert len(cache.own[0].partial) == kept + 1
+        assert cache.own[0].partial[-1].inuse
+        assert locks.taken[name] == taken + 1
+
+    on(machine, body)
+    assert list(cache.contradictions()) == []
+
+
 # -- nothing is lost ---------------------------------------------------------------------------------------
 
 

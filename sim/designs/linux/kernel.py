@@ -99,9 +99,9 @@ class LinuxKernel(Kernel):
         self.contexts = ContextTable(machine, spec.flush.asids)
         clock, plain = machine.spec.kernel_clock, machine.spec.plain_clock
         self.cost = at_clocks(spec.costs, clock, Costs.plain, plain)
+        self.rcu = TreeRcu(machine, spec.rcu)
         self.pages = self._make_allocator()
         self.total_pages = sum(pool.buddy.managed for pool in self.pages.buddies())
-        self.rcu = TreeRcu(machine, spec.rcu)
         self.slabs = SlabCaches(
             machine,
             self.pages,
@@ -157,7 +157,7 @@ class LinuxKernel(Kernel):
         if self.spec.page_allocator == "llfree":
             assert self.spec.llfree is not None
             return Llfree(self.machine, self.spec.llfree)
-        return PageAllocator(self.machine, self.spec, self.cost, self.nodes)
+        return PageAllocator(self.machine, self.spec, self.cost, self.nodes, self.rcu)
 
     def _boot(self) -> None:
         """The state a running kernel is in: what each cpu keeps is at some random level."""

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from sim.designs.linux.costs import Costs
+    from sim.designs.linux.rcu import TreeRcu
     from sim.designs.linux.spec import Limits, LinuxSpec
     from sim.engine.costs import AtClock
 
@@ -129,6 +130,7 @@ class PageAllocator(Allocator):
         "_free_check",
         "_machine",
         "_per_freed",
+        "_rcu",
         "_spec",
         "_zone_check",
         "_zonelists",
@@ -137,8 +139,17 @@ class PageAllocator(Allocator):
         "zones",
     )
 
-    def __init__(self, machine: Machine, spec: LinuxSpec, cost: AtClock[Costs], nodes: QueueNodes) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        spec: LinuxSpec,
+        cost: AtClock[Costs],
+        nodes: QueueNodes,
+        rcu: TreeRcu,
+    ) -> None:
+        """*rcu* says how much shorter than they would be the bursts are in which blocks come back."""
         super().__init__()
+        self._rcu = rcu
         self._machine = machine
         self._spec = spec
         topology = machine.spec.topology
@@ -300,7 +311,7 @@ class PageAllocator(Allocator):
                 yield from self._move(cpu, zone, pcp, -self._larger_batch(order), order)
         elif not self._spec.limits.pcp_blocks:
             yield from self._move(cpu, zone, pcp, -1, order)
-        elif surplus := zone.tuning[cpu.id].gave_block(order, zone.listed(cpu)):
+        elif surplus := zone.tuning[cpu.id].gave_block(order, zone.listed(cpu), self._rcu.stretch):
             yield from self._give_back(cpu, zone, surplus, order)
 
     def free_run(self, cpu: Cpu, frames: range) -> Steps[None]:

@@ -82,13 +82,17 @@ class PcpTuning:
         self._factor >>= pages
         self._count(pages)
 
-    def gave_block(self, order: int, count: int) -> int:
+    def gave_block(self, order: int, count: int, each: float = 1) -> int:
         """A block of 2**order pages was put on the list, which has *count* pages now. Value: how many of them
-        go back to the buddy (free_unref_page_commit)."""
+        go back to the buddy (free_unref_page_commit).
+
+        *each* is how many of its like it stands for, in a burst that is shorter than it would be
+        (`TreeRcu.stretch`).
+        """
         drains = self._drains(count)
         self._row = True
         self._factor >>= 1
-        self._count(1 << order)
+        self._count(int(each * (1 << order)))
         if not drains:
             return self.surplus(count)
         self.high = max(self.high - (self._batch << self._scale), self._least)

@@ -8,7 +8,8 @@
 Each cpu has a list of its own (rcu_segcblist); nothing of it is shared. A grace period lasts until every cpu
 has passed a *quiescent state*: a timer tick that finds it in user mode or idle, or a context switch. With
 *preemptible* RCU a tick in kernel code counts too, unless preemption is off, as it is for who spins for a
-lock. (Who holds a spin lock has it off as well; here such a tick counts.) It lasts *least* at least, because
+lock. (Who holds a spin lock has it off as well; here such a tick counts.) The border is crossed with
+interrupts off: a tick that comes on the way out is taken in user mode. It lasts *least* at least, because
 the kernel's thread looks at idle cpus that late. From the age *urgent* on the tick asks the cpus that still
 hold it up for a context switch (need_resched). Who spins for a sleeping lock then stops and sleeps;
 everybody else switches on the way back to user mode.
@@ -25,11 +26,14 @@ entry into the kernel, as above; it makes no wait of up to a slice for the cpu.)
 Ticks come to all cpus at the same time, and none comes when no thread lives: a run ends with its threads.
 
 A period can be *hastened*, for a run that is too short for whole ones (`sim.workload.window`): it need not
-last any longer, and ticks come thick and fast until all cpus have been quiescent.
+last any longer, and ticks come thick and fast until all cpus have been quiescent. How many times as long it
+would have lasted is its *stretch*. Without preemptible RCU it is the ticks that say how long: each of them
+stands for one of those that are a *tick* apart.
 
 Source: 6.13, kernel/rcu/tree.c (rcu_sched_clock_irq, rcu_do_batch, adjust_jiffies_till_sched_qs) and
 tree_plugin.h (rcu_flavor_sched_clock_irq); kernel/softirq.c (handle_softirqs). Left out: the tree of
-rcu_nodes, offloaded callbacks.
+rcu_nodes, offloaded callbacks; that a cpu with 20,000 callbacks makes the others hurry (qovld); that a switch
+to ksoftirqd is a quiescent state.
 """
 
 from __future__ import annotations
@@ -67,7 +71,8 @@ class RcuSpec(Spec):
     urgent: Duration
     """From this age on a tick forces a context switch (jiffies_to_sched_qs)."""
     preemptible: bool
-    """Kernel code that has preemption enabled is no read section (CONFIG_PREEMPT_RCU)."""
+    """Kernel code that has preemption enabled is no read section (CONFIG_PREEMPT_RCU). A machine whose kernel is
+    known to be built otherwise says so (`kernel.preempt_rcu`)."""
     batch: PositiveInt
     """Callbacks that run before the softirq looks at what else there is to do (blimit)."""
     share: NonNegativeInt
@@ -88,15 +93,20 @@ class TreeRcu:
         "_began",
         "_callback",
         "_done",
+        "_entered",
         "_hastened",
         "_holding_up",
         "_in_kernel",
+        "_left",
         "_machine",
         "_new",
         "_next_tick",
+        "_preemptible",
         "_spec",
+        "_ticks",
         "_timer",
         "_waiting",
+        "after_burst",
         "call_cost",
         "on_period",
         "periods",
@@ -109,7 +119,11 @@ class TreeRcu:
         self._callback = spec.callback.at(machine.spec.plain_clock)
         self.call_cost = spec.call.at(machine.spec.plain_clock)
         self.periods = 0
+        built = machine.spec.kernel.preempt_rcu
+        self._preemptible = spec.preemptible if built is None else built
         self._in_kernel: set[Task] = set()
+        self._entered = [0] * len(machine.cpus)  # when its thread did last
+        self._left = [0] * len(machine.cpus)
         self._new: list[list[Callback]] = [[] for _ in machine.cpus]
         self._waiting: list[list[Callback]] = [[] for _ in machine.cpus]
         self._done: list[deque[Callback]] = [deque() for _ in machine.cpus]
@@ -117,12 +131,15 @@ class TreeRcu:
         self._asked = 0
         self._began: int | None = None  # when the period under way did
         self._hastened = False
+        self._ticks = 0  # of the period under way
         self._timer: Background | None = None
         self._next_tick = 0
         self.on_period: Callable[[], None] | None = None
         """Told that a period has just ended."""
         self.stretch = 1.0
         """The length of the last period, had it not been hastened, over the length that it had."""
+        self.after_burst: Callable[[Cpu], Steps[None]] | None = None
+        """What a cpu does when it has run the last callback of a period that was hastened."""
 
     def pending(self, cpu: Cpu) -> int:
         """Callbacks of *cpu* that have not run yet."""
@@ -145,10 +162,12 @@ class TreeRcu:
             yield from self._do_batch(cpu, done)
         task = cpu.current
         self._in_kernel.add(task)
+        self._entered[cpu.id] = cpu.now
         try:
             return (yield from steps)
         finally:
             self._in_kernel.discard(task)
+            self._left[cpu.id] = cpu.now
             if cpu.need_resched:  # exit_to_user_mode_loop: schedule, which goes on with the same thread
                 cpu.need_resched = False
                 self.quiescent(cpu)
@@ -159,6 +178,8 @@ class TreeRcu:
             callback = done.popleft()
             cpu.work(self._callback, RCU)
             yield from callback(cpu)
+        if not done and self.stretch > 1 and self.after_burst is not None:
+            yield from self.after_burst(cpu)
 
     def _batch(self, ready: int) -> int:
         """How many of so many *ready* callbacks the softirq does at a time."""
@@ -174,6 +195,7 @@ class TreeRcu:
         self._began = self._machine.engine._now
         self._holding_up = (1 << len(self._machine.cpus)) - 1
         self._asked = 0
+        self._ticks = 0
         self._new, self._waiting = self._waiting, self._new
         self._await_tick()
 
@@ -200,6 +222,7 @@ class TreeRcu:
         if self._began is None or now != self._next_tick:
             return  # of a period that was hastened since
         age = now - self._began
+        self._ticks += 1
         for cpu in self._machine.cpus:
             if not self._holding_up & cpu.bit:
                 continue
@@ -218,10 +241,9 @@ class TreeRcu:
         for cpu, done, waiting in zip(self._machine.cpus, self._done, self._waiting, strict=True):
             done += waiting
             waiting.clear()
-            if len(done) > self._spec.restarts * self._batch(len(done)) and cpu.current in self._in_kernel:
+            if len(done) > self._spec.restarts * self._batch(len(done)):
                 self._wake_softirqd(cpu)
-        full = -(-self._spec.least // self._spec.tick) * self._spec.tick
-        self.stretch = max(1.0, full / age) if self._hastened else 1.0
+        self.stretch = max(1.0, self._whole() / age) if self._hastened else 1.0
         self._began = self._timer = None
         self._hastened = False
         if any(self._new):
@@ -229,15 +251,28 @@ class TreeRcu:
         if self.on_period is not None:
             self.on_period()
 
+    def _whole(self) -> int:
+        """How long (ps) the period that ends now would have lasted without haste."""
+        tick = self._spec.tick
+        ticks = -(-self._spec.least // tick)
+        if not self._preemptible:
+            ticks = max(ticks, min(self._ticks, self._spec.urgent // tick))
+        return ticks * tick
+
     def _wake_softirqd(self, cpu: Cpu) -> None:
         """wakeup_softirqd, where a thread is in the kernel that may have to make way."""
-        if not cpu.in_kernel_wait:
+        makes_way = cpu.spins or self._preemptible
+        if makes_way and cpu.current in self._in_kernel and not cpu.in_kernel_wait:
             cpu.set_need_resched()
 
     def _is_quiescent(self, cpu: Cpu) -> bool:
         thread = cpu.thread
         if thread is None or not thread.is_alive or cpu.in_kernel_wait:
             return True
-        if cpu.current not in self._in_kernel:
-            return True
-        return self._spec.preemptible and not cpu.preempt_off and not cpu.spins
+        in_kernel = cpu.current in self._in_kernel
+        if self._preemptible:
+            return not in_kernel or (not cpu.preempt_off and not cpu.spins)
+        now = self._machine.engine._now
+        if in_kernel:  # both ways across the border are paid for on the way in: here comes the way out
+            return now < self._entered[cpu.id] + self._machine.entry.way_out
+        return now >= self._left[cpu.id]

@@ -27,7 +27,7 @@ class SlabCaches:
     """All caches of one kernel, by the names that Linux gives them; *vma_lock* is None where
     locks are parts of VMAs, *maple_node* where VMAs themselves are the nodes of their tree."""
 
-    __slots__ = ("_all", "anon_vma", "anon_vma_chain", "cost", "maple_node", "vm_area_struct", "vma_lock")
+    __slots__ = ("_all", "_rcu", "anon_vma", "anon_vma_chain", "cost", "maple_node", "vm_area_struct", "vma_lock")
 
     def __init__(
         self,
@@ -63,9 +63,16 @@ class SlabCaches:
             self.maple_node = cache("maple_node", caches.maple_node, (caches.maple_node.head,))
         self.anon_vma = cache("anon_vma", caches.anon_vma)
         self.anon_vma_chain = cache("anon_vma_chain", caches.anon_vma_chain)
+        self._rcu = rcu
+        rcu.after_burst = self._trim
 
     def __iter__(self) -> Iterator[KmemCache]:
         return iter(self._all)
+
+    def _trim(self, cpu: Cpu) -> Steps[None]:
+        """*cpu* has freed all objects that a hastened grace period held back."""
+        for cache in self._all:
+            yield from cache.trim(cpu, self._rcu.stretch)
 
     def boot(self, draw: Callable[[], float], ended: Cpu) -> None:
         """Before anything runs: every cache comes to a state of every day."""

@@ -193,6 +193,12 @@ class KmemCache(ABC):
         cpu.work(self.cost.free, SLAB)
         yield from self.free(cpu, thing)
 
+    def trim(self, cpu: Cpu, stretch: float) -> Steps[None]:
+        """*cpu* has freed the last object of a burst that would have been *stretch* times as long: keep for the
+        next ones in proportion."""
+        return
+        yield
+
     @abstractmethod
     def boot(self, draw: Callable[[], float], ended: Cpu) -> None:
         """Before anything runs: come to a state of every day, at levels that *draw* chooses.

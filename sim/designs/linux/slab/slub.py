@@ -224,6 +224,18 @@ class Slub(KmemCache):
         own.partial.append(slab)
         yield from self._put_partials(cpu, full)
 
+    def trim(self, cpu: Cpu, stretch: float) -> Steps[None]:
+        """Put the slabs that are empty off the cpu's list as if it were full, but for one in *stretch*.
+
+        A list holds as many slabs after a long burst as after a short one, which are a smaller part of it.
+        """
+        own = self.own[cpu.id]
+        empty = [slab for slab in own.partial if not slab.inuse]
+        del empty[: int(len(empty) / stretch)]
+        if empty:
+            own.partial = [slab for slab in own.partial if slab not in empty]
+            yield from self._put_partials(cpu, empty)
+
     def _put_partials(self, cpu: Cpu, slabs: list[Slab]) -> Steps[None]:
         """__put_partials: the slab that was put last first."""
         held: NodeSlabs | None = None
