@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Final, Literal, Self
 
 from numpy import interp
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from sim.errors import RuleError
 from sim.hardware.mitigations import Mitigation, in_force, slower_code
@@ -333,10 +333,16 @@ class KernelSpec(Spec):
     mitigations_off: bool = False
     """The kernel is booted with `mitigations=off`: it takes none of them."""
     way_out: float = Field(default=0.5, ge=0, le=1)
-    """Part of a system call, with its mitigations, that is the way out: interrupts are off, so that a tick is
-    taken when user mode is reached."""
+    """Part of a system call, with its mitigations, that is the way out: interrupts are off, so that a tick
+    is taken when user mode is reached."""
     preempt_rcu: bool | None = None
-    """Whether the kernel is built with CONFIG_PREEMPT_RCU, where that is known. Absent: as the design says."""
+    """Whether the kernel is built with CONFIG_PREEMPT_RCU, if that is known. Absent: as the design says."""
+    cgroup_levels: NonNegativeInt = 0
+    """How many levels below the root of memory cgroups benchmarks run on this machine. 0: in the root, if
+    the design does not say otherwise (`memcg.levels`)."""
+    perf_mmap: Cost = CycleCost(0, 0)
+    """What each new mapping takes longer, in plain code, because somebody records with perf
+    (perf_event_mmap). Absent: nobody does."""
     plain_code: float = Field(default=1, ge=0.5)
     """How many cycles this core takes for plain code where the designs' costs say one: code of system calls
     that has branches, loads and stores in the caches, and neither locks nor exceptions."""

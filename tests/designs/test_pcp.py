@@ -127,7 +127,7 @@ def test_do_blocks_count_as_pages_where_nothing_empties_the_list() -> None:
 
 
 def test_does_a_block_that_stands_for_ten_count_as_ten() -> None:
-    """In a burst that is a tenth of what it would be, the fifth of ten blocks finds a batch and more given."""
+    """In a burst that is a tenth of what it would be, the fifth block finds a batch and more given."""
     tuning = PcpTuning(BATCH, 5, LEAST, MOST, "in a row")
     back, count = [], 0
     for _ in range(6):

@@ -88,5 +88,6 @@ def _grow(mm: LinuxMm, cpu: Cpu, before: int, at: int) -> Steps[bool]:
         except OutOfMemory:
             yield from mm.kernel.committed.add(cpu, -pages)
             return False
+    mm.perf_event_mmap(cpu)
     yield from mm.stat.vm_stat_account(cpu, area, pages)
     return True

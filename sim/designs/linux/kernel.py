@@ -15,6 +15,7 @@ from sim.designs.linux.huge_pmd import Deposits
 from sim.designs.linux.hugetlb import HugePool
 from sim.designs.linux.lru import Lru
 from sim.designs.linux.memcg import Charges, Memcg
+from sim.designs.linux.objcg import ObjectCharges
 from sim.designs.linux.page_alloc import PageAllocator
 from sim.designs.linux.page_cache import PageCache
 from sim.designs.linux.percpu_areas import PercpuAreas
@@ -31,7 +32,7 @@ from sim.designs.linux.vma_indexes import VMA_INDEXES
 from sim.designs.linux.vma_locks import VMA_LOCKS
 from sim.designs.linux.vmscan import Reclaimer
 from sim.engine import Steps
-from sim.engine.costs import at_clocks
+from sim.engine.costs import at_clock, at_clocks
 from sim.hardware import Cpu, Machine
 from sim.mm import (
     SYSCALL,
@@ -76,6 +77,7 @@ class LinuxKernel(Kernel):
         "page_cache",
         "pages",
         "percpu",
+        "perf_mmap",
         "rcu",
         "reclaimer",
         "rmap",
@@ -99,15 +101,18 @@ class LinuxKernel(Kernel):
         self.contexts = ContextTable(machine, spec.flush.asids)
         clock, plain = machine.spec.kernel_clock, machine.spec.plain_clock
         self.cost = at_clocks(spec.costs, clock, Costs.plain, plain)
+        self.perf_mmap = machine.spec.kernel.perf_mmap.at(plain)
         self.rcu = TreeRcu(machine, spec.rcu)
         self.pages = self._make_allocator()
         self.total_pages = sum(pool.buddy.managed for pool in self.pages.buddies())
+        self.memcg = Memcg(machine, spec.memcg)
         self.slabs = SlabCaches(
             machine,
             self.pages,
             self.nodes,
             self.rcu,
             spec.slab,
+            self._object_charges(),
             separate_locks=VMA_LOCKS[spec.vma_lock].separate,
             tree_nodes=VMA_INDEXES[spec.vma_index].has_nodes,
         )
@@ -126,7 +131,6 @@ class LinuxKernel(Kernel):
             self.scheduler,
             spec.huge_pages.pool,
         )
-        self.memcg = Memcg(machine, spec.memcg)
         self.charges = Charges(spec.memcg, self.cost.memcg_charge)
         self.page_cache = PageCache(self)
         self.dentries = Dentries(self)
@@ -158,6 +162,12 @@ class LinuxKernel(Kernel):
             assert self.spec.llfree is not None
             return Llfree(self.machine, self.spec.llfree)
         return PageAllocator(self.machine, self.spec, self.cost, self.nodes, self.rcu)
+
+    def _object_charges(self) -> ObjectCharges | None:
+        costs = self.spec.memcg.objects
+        if costs is None or not self.memcg.counters:
+            return None
+        return ObjectCharges(self.machine, self.memcg, at_clock(costs, self.machine.spec.plain_clock))
 
     def _boot(self) -> None:
         """The state a running kernel is in: what each cpu keeps is at some random level."""

@@ -3,9 +3,9 @@
     charge     from the cpu's stock |-- 64 pages --| empty: 64 more from each counter up to the root's
     uncharge   a batch of freed pages at once, from all counters; the pages of tables go back to the stock
 
-In the root cgroup a page has an owner all the same, and no counter. Limits, reclaim and the objects of slabs
-are left out: a cpu keeps the charge of the objects that it frees for those that it allocates. The statistics
-are counted on each cpu; what they tell others is saturated between two flushes, every two seconds.
+In the root cgroup a page has an owner all the same, and no counter. Limits and reclaim are left out. The
+statistics are counted on each cpu; what they tell others is saturated between two flushes, every two seconds.
+Objects of slabs are charged as well (`sim.designs.linux.objcg`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, NonNegativeInt, PositiveInt
 from sim.engine import Steps
 from sim.hardware import Cpu, Machine
 from sim.mm import PAGE_TABLE
-from sim.quantities import Spec
+from sim.quantities import Cost, Spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -33,11 +33,23 @@ def _none_or_number(value: Any) -> Any:
     return value
 
 
+class ObjectCosts(Spec):
+    """Work for an object of a cache that is `accounted`, with the statistics, in a cgroup below the root."""
+
+    charge: Cost
+    """When it is allocated (__memcg_slab_post_alloc_hook)."""
+    uncharge: Cost
+    """When it is freed (__memcg_slab_free_hook)."""
+
+
 class MemcgSpec(Spec):
     """Memory cgroups. All processes are in one."""
 
     levels: Annotated[Literal["none"] | NonNegativeInt, BeforeValidator(_none_or_number)]
-    """How many levels below the root that is: 0 is the root itself; `none`: there are no memory cgroups."""
+    """How many levels below the root that is: 0 is the root itself, if the machine does not say otherwise
+    (`kernel.cgroup_levels`); `none`: there are no memory cgroups."""
+    objects: ObjectCosts | None = None
+    """Objects of slabs are charged one by one (since 5.9). Absent: they are not charged."""
     charge_batch: PositiveInt
     """Pages that a cpu takes from the counters at once (MEMCG_CHARGE_BATCH)."""
     uncharge_batch: PositiveInt
@@ -78,10 +90,12 @@ class PageCounter:
 class Memcg:
     """A cgroup: *counters* are its own and its parents', up to the root's; none in the root itself."""
 
-    __slots__ = ("_batch", "_stock", "counters")
+    __slots__ = ("_batch", "_stock", "counters", "objects")
 
     def __init__(self, machine: Machine, spec: MemcgSpec) -> None:
-        depth = 0 if spec.levels == "none" else spec.levels
+        depth = 0 if spec.levels == "none" else spec.levels or machine.spec.kernel.cgroup_levels
+        self.objects = 0
+        """Pages that are charged for objects of slabs, or for those that a cpu will allocate."""
         self._batch = spec.charge_batch
         self._stock = [0] * len(machine.cpus)
         self.counters = [PageCounter(machine, f"cgroup {level}") for level in range(depth, 0, -1)]
@@ -181,7 +195,8 @@ class Charges:
             if frame not in in_use:
                 yield f"frame {frame} is charged and free"
         for memcg in memcgs:
-            charged = sum(pages for each, pages in self._of.values() if each is memcg) + memcg.stocked
+            charged = sum(pages for each, pages in self._of.values() if each is memcg)
+            charged += memcg.stocked + memcg.objects
             for counter in memcg.counters:
                 if counter.usage != charged:
                     yield f"a cgroup's counter says {counter.usage} pages, and {charged} are charged"

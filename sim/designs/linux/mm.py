@@ -389,6 +389,10 @@ class LinuxMm(AddressSpace):
         yield from self.machine.memory.copy_page(cpu, node, frame, source=there)
         cpu.probe.frame_filled(cpu, frame, source)
 
+    def perf_event_mmap(self, cpu: Cpu) -> None:
+        """Somebody who records with perf is told of a mapping that is new or has changed."""
+        cpu.work(self.kernel.perf_mmap, VMA_WORK)
+
     def charge(self, cpu: Cpu, frame: int, order: int = 0) -> Steps[None]:
         """The folio in *frame* is the process's."""
         return self.kernel.charges.charge(cpu, frame, self.memcg, 1 << order)

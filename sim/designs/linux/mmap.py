@@ -71,6 +71,7 @@ def mmap(mm: LinuxMm, cpu: Cpu, asked: Asked) -> Steps[int | Errno]:
             elif isinstance(asked, MmapShared):
                 yield from _unnamed_memory(area).unreserve(cpu)
         else:
+            mm.perf_event_mmap(cpu)
             yield from mm.stat.vm_stat_account(cpu, area, pages)
     yield from mm.write_unlock(cpu)
     if asked.populate and not isinstance(start, Errno):

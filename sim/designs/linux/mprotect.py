@@ -93,6 +93,7 @@ def _fixup(
     yield from _change_protection(mm, cpu, start, end, rights, gather)
     yield from mm.stat.vm_stat_account(cpu, before, start - end)
     yield from mm.stat.vm_stat_account(cpu, after, end - start)
+    mm.perf_event_mmap(cpu)
     return None
 
 

@@ -71,8 +71,8 @@ class RcuSpec(Spec):
     urgent: Duration
     """From this age on a tick forces a context switch (jiffies_to_sched_qs)."""
     preemptible: bool
-    """Kernel code that has preemption enabled is no read section (CONFIG_PREEMPT_RCU). A machine whose kernel is
-    known to be built otherwise says so (`kernel.preempt_rcu`)."""
+    """Kernel code that has preemption enabled is no read section (CONFIG_PREEMPT_RCU). A machine whose kernel
+    is known to be built otherwise says so (`kernel.preempt_rcu`)."""
     batch: PositiveInt
     """Callbacks that run before the softirq looks at what else there is to do (blimit)."""
     share: NonNegativeInt

@@ -14,8 +14,10 @@ from sim.engine.costs import at_clock
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from sim.designs.linux.objcg import ObjectCharges
     from sim.designs.linux.rcu import TreeRcu
     from sim.designs.linux.slab.spec import CacheSpec
+    from sim.engine import Steps
     from sim.hardware import Cpu, Machine
     from sim.mm import Allocator, Reference
     from sim.sync import QueueNodes
@@ -27,7 +29,16 @@ class SlabCaches:
     """All caches of one kernel, by the names that Linux gives them; *vma_lock* is None where
     locks are parts of VMAs, *maple_node* where VMAs themselves are the nodes of their tree."""
 
-    __slots__ = ("_all", "_rcu", "anon_vma", "anon_vma_chain", "cost", "maple_node", "vm_area_struct", "vma_lock")
+    __slots__ = (
+        "_all",
+        "_rcu",
+        "anon_vma",
+        "anon_vma_chain",
+        "cost",
+        "maple_node",
+        "vm_area_struct",
+        "vma_lock",
+    )
 
     def __init__(
         self,
@@ -36,13 +47,17 @@ class SlabCaches:
         nodes: QueueNodes,
         rcu: TreeRcu,
         spec: SlabSpec,
+        charges: ObjectCharges | None,
         *,
         separate_locks: bool,
         tree_nodes: bool,
     ) -> None:
-        """*separate_locks*: locks of VMAs are objects of their own; *tree_nodes*: nodes are, too."""
+        """*charges*: who pays for accounted objects.
+
+        *separate_locks*: locks of VMAs are objects of their own; *tree_nodes*: nodes are, too.
+        """
         self.cost = at_clock(spec.costs, machine.spec.plain_clock)
-        site = Site(machine, pages, nodes, rcu, spec.rules, self.cost, CoreCaches(machine, rcu))
+        site = Site(machine, pages, nodes, rcu, spec.rules, self.cost, CoreCaches(machine, rcu), charges)
         self._all: list[KmemCache] = []
 
         def cache(name: str, its: CacheSpec, units: tuple[int, ...] = ()) -> KmemCache:

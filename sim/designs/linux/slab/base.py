@@ -13,6 +13,7 @@ from sim.quantities import LINE_BYTES, PAGE_BYTES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from sim.designs.linux.objcg import ObjectCharges
     from sim.designs.linux.rcu import TreeRcu
     from sim.designs.linux.slab.objects import Slab, SlabObject
     from sim.designs.linux.slab.spec import CacheSpec, SlabCosts, SlabRules
@@ -36,6 +37,7 @@ class Site(NamedTuple):
     rules: SlabRules
     cost: AtClock[SlabCosts]
     caches: CoreCaches
+    charges: ObjectCharges | None
 
 
 class CoreCaches:
@@ -109,6 +111,7 @@ class KmemCache(ABC):
     __slots__ = (
         "booted",
         "caches",
+        "charges",
         "cost",
         "cpu_partial",
         "lines",
@@ -133,6 +136,7 @@ class KmemCache(ABC):
         self.pages = site.pages
         self.rcu = site.rcu
         self.caches = site.caches
+        self.charges = site.charges if spec.accounted else None
         self.cost = site.cost
         self.name = name
         self.spec = spec
@@ -164,6 +168,11 @@ class KmemCache(ABC):
     def free(self, cpu: Cpu, thing: SlabObject) -> Steps[None]:
         """kmem_cache_free: *thing* may be handed out again."""
 
+    def charge(self, cpu: Cpu) -> Steps[None]:
+        """memcg_slab_post_alloc_hook, of one object."""
+        if self.charges is not None:
+            yield from self.charges.charge(cpu, self.spec.size)
+
     def release(self, cpu: Cpu, *things: SlabObject, now: bool = False) -> Steps[None]:
         """Free *things*, the first of which is of this cache, as it says: now, or after a grace period.
 
@@ -173,6 +182,7 @@ class KmemCache(ABC):
             self.caches.leaves(cpu, thing)
         if now or self.spec.free == "at once":
             for thing in things:
+                yield from _uncharge(cpu, thing)
                 yield from thing.slab.cache.free(cpu, thing)
         else:
             yield from self.release_later(cpu, things)
@@ -191,11 +201,12 @@ class KmemCache(ABC):
         self.caches.finds(cpu, thing)
         self.waiting -= 1
         cpu.work(self.cost.free, SLAB)
+        yield from _uncharge(cpu, thing)
         yield from self.free(cpu, thing)
 
     def trim(self, cpu: Cpu, stretch: float) -> Steps[None]:
-        """*cpu* has freed the last object of a burst that would have been *stretch* times as long: keep for the
-        next ones in proportion."""
+        """*cpu* has freed the last object of a burst that would have been *stretch* times as long: keep for
+        the next ones in proportion."""
         return
         yield
 
@@ -222,6 +233,13 @@ class KmemCache(ABC):
     @abstractmethod
     def contradictions(self) -> Iterator[str]:
         """No thread runs: what in its lists and counts does not fit together."""
+
+
+def _uncharge(cpu: Cpu, thing: SlabObject) -> Steps[None]:
+    """memcg_slab_free_hook."""
+    cache = thing.slab.cache
+    if cache.charges is not None:
+        yield from cache.charges.uncharge(cpu, cache.spec.size)
 
 
 def _free_all(things: Sequence[SlabObject], cpu: Cpu) -> Steps[None]:

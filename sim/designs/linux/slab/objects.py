@@ -18,6 +18,7 @@ from sim.quantities import LINE_BYTES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sim.designs.linux.objcg import ObjectCharges
     from sim.designs.linux.slab.spec import CacheSpec
     from sim.engine import Steps
     from sim.hardware import Cpu, Machine
@@ -29,6 +30,7 @@ class Cache(Protocol):
     """What a slab knows of its cache, and who has an object may ask of it (`KmemCache`)."""
 
     machine: Machine
+    charges: ObjectCharges | None
     name: str
     spec: CacheSpec
     per_slab: int

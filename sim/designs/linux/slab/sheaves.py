@@ -80,7 +80,9 @@ class SheafCache(Slub):
         own = self.sheaves[cpu.id]
         if not own.main:
             yield from self._replace_empty_main(cpu, own)
-        return self.hand_out(cpu, own.main.pop())
+        thing = own.main.pop()
+        yield from self.charge(cpu)
+        return self.hand_out(cpu, thing)
 
     def _replace_empty_main(self, cpu: Cpu, own: CpuSheaves) -> Steps[None]:
         """__pcs_replace_empty_main."""

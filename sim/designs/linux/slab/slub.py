@@ -75,6 +75,7 @@ class Slub(KmemCache):
 
     def alloc(self, cpu: Cpu) -> Steps[SlabObject]:
         thing = yield from self.from_slab(cpu)
+        yield from self.charge(cpu)
         return self.hand_out(cpu, thing)
 
     def free(self, cpu: Cpu, thing: SlabObject) -> Steps[None]:

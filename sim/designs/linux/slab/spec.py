@@ -22,6 +22,8 @@ class CacheSpec(Spec):
     free: Literal["at once", "rcu"]
     """When a freed object may be used again: `at once` (with or without SLAB_TYPESAFE_BY_RCU), or `rcu`, when
     a grace period is over."""
+    accounted: bool = False
+    """Its objects are charged to the memory cgroup of who allocates them (SLAB_ACCOUNT)."""
     sheaf: NonNegativeInt = 0
     """With `kind: sheaves`: objects in a sheaf. 0: the cache has no sheaves."""
 
