@@ -19,9 +19,10 @@ their cpu, some at each entry into the kernel, as the softirq does it between tw
 to do. (Linux runs them at the end of any interrupt; here that is the next entry. So they never lengthen the
 section of a lock, and a cpu that spins has to do them afterwards.)
 
-A softirq ends after *restarts* batches and leaves the rest to ksoftirqd, a thread of that cpu: whoever spins
-there for a sleeping lock has to make way for it, and sleeps. (What ksoftirqd does then is done at the next
-entry into the kernel, as above; it makes no wait of up to a slice for the cpu.)
+A softirq ends after *restarts* batches and leaves the rest to ksoftirqd, a thread of that cpu, which does it
+in one go. So a cpu with more callbacks than that does a batch at its next entry and all others at the one
+after, as do all cpus, for whom the period has ended at the same time. Whoever spins there for a sleeping
+lock has to make way, and sleeps. (Neither waits for a slice of the other.)
 
 Ticks come to all cpus at the same time, and none comes when no thread lives: a run ends with its threads.
 
@@ -102,6 +103,7 @@ class TreeRcu:
         "_new",
         "_next_tick",
         "_preemptible",
+        "_softirqd",
         "_spec",
         "_ticks",
         "_timer",
@@ -131,6 +133,7 @@ class TreeRcu:
         self._asked = 0
         self._began: int | None = None  # when the period under way did
         self._hastened = False
+        self._softirqd = 0  # cpus on which ksoftirqd comes next
         self._ticks = 0  # of the period under way
         self._timer: Background | None = None
         self._next_tick = 0
@@ -173,13 +176,23 @@ class TreeRcu:
                 self.quiescent(cpu)
 
     def _do_batch(self, cpu: Cpu, done: deque[Callback]) -> Steps[None]:
-        """rcu_do_batch."""
-        for _ in range(min(len(done), self._batch(len(done)))):
+        """rcu_do_batch: one batch in the softirq, or all that is left in ksoftirqd."""
+        ready = len(done)
+        in_softirqd = self._softirqd & cpu.bit
+        if not in_softirqd and self._is_too_much(ready):
+            self._softirqd |= cpu.bit
+        for _ in range(ready if in_softirqd else min(ready, self._batch(ready))):
             callback = done.popleft()
             cpu.work(self._callback, RCU)
             yield from callback(cpu)
-        if not done and self.stretch > 1 and self.after_burst is not None:
-            yield from self.after_burst(cpu)
+        if not done:
+            self._softirqd &= ~cpu.bit
+            if self.stretch > 1 and self.after_burst is not None:
+                yield from self.after_burst(cpu)
+
+    def _is_too_much(self, ready: int) -> bool:
+        """Whether a softirq leaves so many callbacks to ksoftirqd."""
+        return ready > self._spec.restarts * self._batch(ready)
 
     def _batch(self, ready: int) -> int:
         """How many of so many *ready* callbacks the softirq does at a time."""
@@ -241,7 +254,7 @@ class TreeRcu:
         for cpu, done, waiting in zip(self._machine.cpus, self._done, self._waiting, strict=True):
             done += waiting
             waiting.clear()
-            if len(done) > self._spec.restarts * self._batch(len(done)):
+            if self._is_too_much(len(done)):
                 self._wake_softirqd(cpu)
         self.stretch = max(1.0, self._whole() / age) if self._hastened else 1.0
         self._began = self._timer = None
