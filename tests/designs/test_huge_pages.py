@@ -31,6 +31,7 @@ from sim.mm import (
     Munmap,
     Present,
     Touch,
+    UffdRegister,
 )
 from sim.workload.place_spec import MmapStep
 
@@ -134,6 +135,17 @@ def test_do_reads_share_the_huge_page_of_zeros_until_somebody_writes() -> None:
     assert sizes(files) == [(0, LEAF), (LEAF, LEAF)]  # 512 small ones
     files.do(Munmap(BASE, 2 * LEAF))
     files.end()
+
+
+def test_is_a_huge_page_of_zeros_written_to_although_others_bring_in_what_is_missing() -> None:
+    """It is there, so nobody is asked (wp_huge_pmd); what is missing beside it is not huge."""
+    files = thp()
+    files.do(Mmap(2 * LEAF, BASE))
+    files.run(files.read(3))
+    files.do(UffdRegister(BASE, 2 * LEAF))
+    (stamp,) = files.run(files.write(5))
+    assert files.run(files.read(5), files.read(3)) == [stamp, 0]
+    assert sizes(files) == [(0, LEAF)]
 
 
 def test_is_a_shared_huge_page_split_by_the_first_write_and_copied_page_by_page() -> None:

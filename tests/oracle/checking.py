@@ -85,6 +85,12 @@ def check(program: Program) -> None:
         raise
 
 
+def _is_being_unmapped(space: Any) -> bool:
+    """Whether reclaim, on another cpu, has the lock of one of its tables: entries may be neither here nor
+    there."""
+    return any(space.table_lock(table).holder for table in space.root.tables() if table.level == 1)
+
+
 class Run:
     """The processes under test beside their models."""
 
@@ -304,6 +310,9 @@ class Run:
         told = yield from side.space.perform(cpu, asked)
         if isinstance(asked, Fork):
             self.process.spaces.append(told)
+            while self.rules.swaps and _is_being_unmapped(told):
+                cpu.work(AWHILE, "idle")
+                yield cpu.take_pending()
             child = self._begin(told, result)
             resting.mappings(child)
             resting.entries(child, self.contents)

@@ -188,7 +188,7 @@ def _handle(
     cpu.work(mm.cost.fault, PAGE_TABLE)
     if vma.hugetlb:
         return (yield from hugetlb_fault(mm, cpu, vma, page, write, vma_locked=vma_locked))
-    if mm.thp != "never" and VmFlags.UFFD_MISSING not in vma.area.flags:
+    if mm.thp != "never":
         served = yield from handle_huge(mm, cpu, vma, page, write, vma_locked=vma_locked)
         if served is not None:
             return served

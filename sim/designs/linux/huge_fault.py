@@ -29,8 +29,11 @@ if TYPE_CHECKING:
 
 
 def allows_huge(mm: LinuxMm, vma: Vma, page: int) -> bool:
-    """thp_vma_allowable_order, thp_vma_suitable_order: whether the 2 MiB around *page* may be one page."""
-    if vma.area.file is not None or VmFlags.NOHUGEPAGE in vma.area.flags:
+    """thp_vma_allowable_order, thp_vma_suitable_order: whether the 2 MiB around *page* may be one page.
+
+    What another thread is to bring in (userfaultfd) comes page by page.
+    """
+    if vma.area.file is not None or vma.area.flags & (VmFlags.NOHUGEPAGE | VmFlags.UFFD_MISSING):
         return False
     if mm.thp == "madvise" and VmFlags.HUGEPAGE not in vma.area.flags:
         return False
