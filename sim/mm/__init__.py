@@ -54,6 +54,7 @@ from sim.mm.flush import (
     Ways,
     flush_batch,
     make_flush,
+    pages_of,
 )
 from sim.mm.frame_table import HUGE_ORDER, FrameTable, FreeList, PhysicalMemory, Pool, Reference
 from sim.mm.frames import MAX_ORDER, Buddy, FrameMap, OutOfMemory, Room, out_of_memory, size_of
@@ -237,6 +238,7 @@ __all__ = [
     "new_root",
     "node_policy",
     "out_of_memory",
+    "pages_of",
     "parse_rights",
     "rights_text",
     "size_of",

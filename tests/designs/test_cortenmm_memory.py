@@ -250,3 +250,29 @@ def test_is_nothing_left_of_a_process(kind: str) -> None:
     files.space.settle()
     left = {each.frame for each in files.kernel.references()}
     assert len(files.kernel.memory.in_use) == len(left)
+
+
+# -- flushes -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("munmap_flush", "calls"), [("lazy", 0), ("synchronous", 1)])
+def test_does_munmap_wait_for_other_tlbs(munmap_flush: str, calls: int) -> None:
+    files = Files(kind="adv", changes={"munmap_flush": munmap_flush})
+    files.do(Mmap(2, BASE))
+    files.run(files.write(1))
+    files.run(files.read(1), cpu=1)
+    in_use, frame = files.kernel.memory.in_use, entry(files, 1).frame
+    (stale,) = (cpu.tlb for cpu in files.process.machine.cpus if cpu.id == 1)
+    gone: list[bool] = []
+
+    def unmaps(cpu: Cpu) -> Steps[None]:
+        yield from files.space.perform(cpu, Munmap(BASE, 2))
+        gone.append(frame not in in_use and BASE + 1 not in stale.frames())
+
+    def waits(cpu: Cpu) -> Steps[None]:
+        cpu.work(100_000_000, "user")
+        yield cpu.take_pending()
+
+    files.process.run({0: unmaps, 1: waits})
+    assert gone == [bool(calls)]
+    assert files.process.machine.tally.calls == calls

@@ -30,6 +30,7 @@ from sim.mm import (
     Ways,
     marked,
     new_root,
+    pages_of,
 )
 from sim.sync import QueuedSpinLock
 
@@ -155,17 +156,20 @@ class CortenMm(AddressSpace):
 
     def unlock_and_flush(self, cursor: Cursor, removed: list[Piece]) -> Steps[None]:
         """End the transaction. Data frames and unlinked tables that no TLB may walk to are freed after the
-        flush."""
+        flush, which is over by then or put off."""
+        cpu = cursor.cpu
+        gone = [piece if isinstance(piece, Alike) else (piece[0], piece[1].frame) for piece in removed]
+        something = bool(removed or cursor.unlinked)
+        lazy = self.kernel.spec.munmap_flush == "lazy"
+        if something and not lazy:
+            freed_tables = bool(cursor.unlinked)
+            yield from self.tlb.flush(cpu, pages_of(gone), freed_tables=freed_tables, whole=freed_tables)
         yield from self.unlock(cursor)
-        if removed or cursor.unlinked:
-            cpu = cursor.cpu
+        if something and lazy:
             yield from self._active_line.read(cpu, PAGE_TABLE)
-
-            release = FreeAfterFlush(self, removed, cursor.unlinked)
-            translations = [
-                piece if isinstance(piece, Alike) else (piece[0], piece[1].frame) for piece in removed
-            ]
-            yield from self.tlb.flush_lazily(cpu, translations, release)
+            yield from self.tlb.flush_lazily(cpu, gone, FreeAfterFlush(self, removed, cursor.unlinked))
+        elif something:
+            self.free_removed(cpu, removed, cursor.unlinked)
 
     def _prefill(self, cpu: Cpu) -> Steps[None]:
         """Keep zeroed pages for tables at hand, so that none is zeroed inside a transaction."""

@@ -172,6 +172,9 @@ class CortenSpec(DesignSpec):
     end of a private file, and forgets what is mapped of files only with the process."""
     va_allocator: Literal["per-core", "global"]
     """Virtual addresses from a slice of each cpu's own, or from one pointer under a lock."""
+    munmap_flush: Literal["lazy", "synchronous"] = "lazy"
+    """`lazy`: munmap publishes what other TLBs have to drop, and they do at a tick (LATR); `synchronous`: by
+    interrupts, inside the transaction."""
     latr_tick: Duration = Field(gt=0)
     """Time between two timer ticks, at which a cpu does the lazy TLB flushes it was asked for."""
     limits: Limits

@@ -6,7 +6,7 @@ from sim.mm.flush.base import FlushMethod, SwitchedFlush
 from sim.mm.flush.batch import flush_batch
 from sim.mm.flush.broadcast import BroadcastFlush
 from sim.mm.flush.ipi import SynchronousFlush, Ways
-from sim.mm.flush.latr import LazyFlush
+from sim.mm.flush.latr import LazyFlush, pages_of
 from sim.mm.flush.spec import FlushSpec
 from sim.mm.flush.tracked import TrackedFlush
 
@@ -49,4 +49,5 @@ __all__ = [
     "Ways",
     "flush_batch",
     "make_flush",
+    "pages_of",
 ]

@@ -133,7 +133,7 @@ class LazyFlush:
 
         *release* is called when no cpu can translate them any more.
         """
-        pages = _pages(removed)
+        pages = pages_of(removed)
         records = self._records[cpu]
         while len(records) >= self._slots and records[0].free_at <= cpu.engine._now:
             self._recycle(records.popleft(), cpu)
@@ -225,7 +225,7 @@ class LazyFlush:
         return tick * self._tick
 
 
-def _pages(removed: Sequence[Translations]) -> Sequence[int]:
+def pages_of(removed: Sequence[Translations]) -> Sequence[int]:
     """All pages of *removed*: a range where they lie side by side, as those of a large mapping do."""
     if not any(isinstance(each, Alike) for each in removed):
         return [each[0] for each in removed]
