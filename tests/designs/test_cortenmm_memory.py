@@ -27,6 +27,7 @@ from sim.mm import (
     Mprotect,
     Msync,
     Munmap,
+    Prepopulate,
     Present,
     Status,
     SwitchMm,
@@ -276,3 +277,19 @@ def test_does_munmap_wait_for_other_tlbs(munmap_flush: str, calls: int) -> None:
     files.process.run({0: unmaps, 1: waits})
     assert gone == [bool(calls)]
     assert files.process.machine.tally.calls == calls
+
+
+@BOTH
+def test_is_a_table_that_was_filled_in_bulk_forked_as_one(kind: str) -> None:
+    files = Files(kind=kind)
+    files.do(Mmap(2 * LEAF, BASE), Prepopulate(BASE, LEAF))
+    child = forked(files)
+    leaf, in_use = table_of(child.root, BASE, 1), files.kernel.memory.in_use
+    assert leaf is not None
+    assert leaf.run is not None
+    frames = [entry(files, page).frame for page in range(LEAF)]
+    assert {in_use.owners(frame) for frame in frames} == {2}
+    files.run(files.write(5))
+    assert entry(files, 5).frame != frames[5] == entry_of(child.root, BASE + 5).frame
+    assert [entry_of(child.root, BASE + page).frame for page in range(LEAF)] == frames
+    assert (in_use.owners(frames[5]), in_use.owners(frames[6])) == (1, 2)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.designs.cortenmm.frame_meta import FrameMeta
+from sim.designs.cortenmm.frame_meta import FRAME_META, FrameMeta
 from sim.engine import Steps
 from sim.hardware import Cpu, Machine
 from sim.mm import (
@@ -160,6 +160,12 @@ class FrameAllocator(PhysicalMemory):
         socket = self._machine.spec.topology.socket_of_node(self.node(cpu, frame))
         yield from self._meta.write(cpu, frame, socket)
         self.in_use.get(frame)
+
+    def share_run(self, cpu: Cpu, frames: range | None) -> None:
+        """`share` of each of *frames*, which one cpu has used."""
+        assert frames is not None
+        cpu.stall(len(frames) * self._machine.fabric.rmw, FRAME_META)
+        self.in_use.get_run(frames)
 
     def look_at(self, cpu: Cpu, frame: int) -> Steps[int]:
         """Value: how many owners *frame* has. Whoever asks is one more meanwhile (`query` clones it)."""
