@@ -14,6 +14,7 @@ from sim.designs import DesignSpec
 from sim.errors import BudgetExceeded, InputError
 from sim.files import load_spec, parse_override
 from sim.hardware import MachineSpec
+from sim.mm import SegmentationFault
 from sim.workload import Budget, WorkloadSpec, foresee, lacking, never_works, simulate
 
 BUDGET = Budget(events=200_000, simulated_ps=10**11)
@@ -264,6 +265,7 @@ def test_is_a_lock_refused_whose_clock_does_not_tick() -> None:
 # -- whatever is accepted runs ------------------------------------------------------------------------------
 
 AT = st.sampled_from(["slot", "mapped", "layout", "every slot"])
+OF_OTHERS = ("layout", "every slot")
 MAP_AT = st.sampled_from(["anywhere", "slot", "layout"])
 SIZE = st.sampled_from([None, "4 KiB", "16 KiB", "40 KiB"])
 
@@ -331,6 +333,12 @@ def test_does_a_workload_that_is_accepted_run(raw: dict[str, Any], threads: int,
     try:
         run = simulate(machine(), DESIGNS[name], spec, placement="p", threads=threads, seed=1, budget=BUDGET)
     except BudgetExceeded:
+        return
+    except (
+        SegmentationFault
+    ):  # who unmaps what others are about to touch may come between: nobody foresees when
+        assert threads > 1
+        assert any(step.get("munmap", {}).get("at") in OF_OTHERS for step in raw["thread"])
         return
     assert run.operations
 
