@@ -12,7 +12,18 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TABLES = ("points.csv", "breakdown.csv", "points.parquet")
-RUN = [sys.executable, "-m", "sim", "run", "quickstart", "--threads", "1,2,4", "--workers", "1", "--no-plots"]
+RUN = [
+    sys.executable,
+    "-m",
+    "sim",
+    "run",
+    "quickstart",
+    "--threads",
+    "1,2,3,4",
+    "--workers",
+    "1",
+    "--no-plots",
+]
 
 
 def run(out: Path, *options: str, largest_file: int | None = None) -> subprocess.CompletedProcess[str]:
