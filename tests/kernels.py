@@ -178,6 +178,7 @@ _CORTENMM: dict[str, Any] = {
         "frame_chunk": 1024,
         "table_pool_low": 1,
         "table_pool_full": 4,
+        "fault_around": 16,
         "latr_slots": 4,
     },
     "bravo": {"slots": 1021, "inhibit": "20 us", "scan_line": "1 cycles", "frame_metadata": 96},

@@ -3,7 +3,8 @@
     reader   fetch_add: no writer? in.  Else fetch_sub, and again
     writer   compare-and-swap of a word that says nobody is in, until it succeeds
 
-Every attempt takes the line, whoever holds the lock; nobody is in a queue, so it is not fair.
+Every attempt takes the line, whoever holds the lock; nobody is in a queue, so it is not fair. Left out: a
+reader that has counted itself in vain makes a writer's attempt fail until it has taken that back.
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ from sim.sync import (
     TasLock,
     TicketLock,
     VisibleReaders,
+    WordRwLock,
     XaddRwSem,
 )
 
@@ -117,6 +118,10 @@ def phase_fair(machine: Machine) -> PhaseFairLock:
     return PhaseFairLock(QueueNodes(machine, "phase-fair"), machine.line("phase-fair lock"), LOCK)
 
 
+def word_rw(machine: Machine) -> WordRwLock:
+    return WordRwLock(machine.line("rwlock"), LOCK)
+
+
 def bravo(machine: Machine, inhibit: int = 2000 * NS, address: int = 0) -> BravoLock:
     table = VisibleReaders(machine, slots=1021, scan_line=1 * NS, inhibit=inhibit)
     return BravoLock(table, phase_fair(machine), address)
@@ -182,6 +187,7 @@ SHARED: list[Callable[[Machine], ReaderWriter]] = [
     xadd_rwsem,
     sleeping_rwsem,
     percpu_rwsem,
+    word_rw,
 ]
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.designs.cortenmm.file_maps import FAULT_AROUND, FileMapping
+from sim.designs.cortenmm.file_maps import FileMapping
 from sim.engine import Steps
 from sim.mm import BusError, Present, Status
 
@@ -40,7 +40,7 @@ def file_fault(
         if frame is None:
             frame = yield from mapping.vmo.commit(cpu, mapping.index(page))
             assert frame is not None
-        if write and not mapping.shared:
+        if write and not status.shared:
             yield from copy_into(cursor, spare, frame)
             yield from cursor.map(page, Present(spare, status.rights, dirty=True), was=status)
             return True, None
@@ -61,8 +61,9 @@ def _behind_the_end(cursor: Cursor, page: int, status: Status, spare: int) -> St
 def _map_around(cursor: Cursor, page: int, status: Status, frame: int, *, write: bool) -> Steps[None]:
     """Map *frame* at *page*, and neighbours that are there and may be touched in the same way."""
     mapping: FileMapping = status.backing
-    end = mapping.at + mapping.vmo.pages - mapping.offset
-    for each in _around(page, end) if mapping.around else (page,):
+    size = cursor.space.kernel.spec.limits.fault_around if mapping.around else 1
+    first, end = page - page % size, mapping.at + mapping.vmo.pages - mapping.offset
+    for each in range(first, min(first + size, end)):
         if each == page:
             yield from _map_cached(cursor, each, status, frame, dirty=write)
             continue
@@ -71,11 +72,6 @@ def _map_around(cursor: Cursor, page: int, status: Status, frame: int, *, write:
             there = yield from mapping.vmo.find(cursor.cpu, mapping.index(each))
             if there is not None:
                 yield from _map_cached(cursor, each, its, there, dirty=False)
-
-
-def _around(page: int, end: int) -> range:
-    first = page - page % FAULT_AROUND
-    return range(first, min(first + FAULT_AROUND, end))
 
 
 def _map_cached(cursor: Cursor, page: int, status: Status, frame: int, *, dirty: bool) -> Steps[None]:

@@ -10,7 +10,7 @@ knows that is kept in *left*, which costs the kernel nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sim.hardware import Cpu
 from sim.mm import Runs
@@ -24,21 +24,17 @@ if TYPE_CHECKING:
 
 LOCK_VMA_MAP = "lock: vma_map"
 
-FAULT_AROUND: Final = 16
-"""Pages that a fault on a file looks at (handle_file_backed_pf_under_cursor)."""
-
 
 class FileMapping:
     """VmoBackedVMA: pages of *vmo* from *offset* on, the first of them at page *at*. *around*: a fault brings
     in its neighbours that are there."""
 
-    __slots__ = ("around", "at", "offset", "shared", "vmo")
+    __slots__ = ("around", "at", "offset", "vmo")
 
-    def __init__(self, vmo: Vmo, at: int, offset: int, *, shared: bool, around: bool) -> None:
+    def __init__(self, vmo: Vmo, at: int, offset: int, *, around: bool) -> None:
         self.vmo = vmo
         self.at = at
         self.offset = offset
-        self.shared = shared
         self.around = around
 
     def index(self, page: int) -> int:

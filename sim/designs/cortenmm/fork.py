@@ -37,6 +37,8 @@ from sim.mm import (
 
 if TYPE_CHECKING:
     from sim.designs.cortenmm.mm import CortenMm
+    from sim.designs.cortenmm.spec import Costs
+    from sim.engine.costs import AtClock
 
 
 def fork(mm: CortenMm, cpu: Cpu, asked: Fork) -> Steps[AddressSpace | Errno]:
@@ -101,7 +103,7 @@ def _copy(source: Cursor, target: Cursor, table: PageTablePage, copy: PageTableP
             below = yield from target.push_down(copy, slot, child.base)
             yield from _copy(source, target, child, below)
         elif isinstance(status := table.get(slot), Status):
-            cpu.work(cost.fork_mark, PAGE_TABLE)
+            cpu.work(_per_mark(cost), PAGE_TABLE)
             yield from copy.line(slot).store(cpu, PAGE_TABLE)
             copy.set(slot, status)
 
@@ -126,7 +128,7 @@ def _copy_leaf(source: Cursor, target: Cursor, table: PageTablePage, copy: PageT
         else:
             yield from table.line(first).read(cpu, PAGE_TABLE)
         yield from copy.line(first).store(cpu, PAGE_TABLE)
-        cpu.work(len(present) * cost.fork_page + len(marks) * cost.fork_mark, PAGE_TABLE)
+        cpu.work(len(present) * _per_page(cost) + len(marks) * _per_mark(cost), PAGE_TABLE)
         for slot, mark in marks.items():
             copy.set(slot, mark)
         for slot, entry in present.items():
@@ -145,10 +147,20 @@ def _copy_run(source: Cursor, table: PageTablePage, copy: PageTablePage) -> bool
         return False
     run.share()
     source.space.kernel.frames.share_run(cpu, run.frames(0, SLOTS))
-    cpu.work(SLOTS * source.space.cost.fork_page, PAGE_TABLE)
+    cpu.work(SLOTS * _per_page(source.space.cost), PAGE_TABLE)
     cpu.stall(2 * SLOTS // PTES_PER_LINE * machine.fabric.hit, PAGE_TABLE)
     copy.fill_with(PresentRun(run.frame, run.rights, copy_on_write=True, accessed=False), cpu)
     return True
+
+
+def _per_page(cost: AtClock[Costs]) -> int:
+    """Look at a present entry, take the right to write, map it in the child."""
+    return int(cost.query + cost.protect + cost.map)
+
+
+def _per_mark(cost: AtClock[Costs]) -> int:
+    """The same of a mark."""
+    return int(cost.query + cost.protect + cost.mark)
 
 
 def _is_shared(table: PageTablePage, slot: int) -> bool:

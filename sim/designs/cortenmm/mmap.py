@@ -68,11 +68,11 @@ def _map_object(cursor: Cursor, asked: MmapShared | MmapFile) -> Steps[Status]:
     if isinstance(asked, MmapFile):
         assert isinstance(asked.file, Vmo)
         kind = Kind.SHARED_FILE if asked.shared else Kind.PRIVATE_FILE
-        mapping = FileMapping(asked.file, cursor.start, asked.offset, shared=asked.shared, around=True)
+        mapping = FileMapping(asked.file, cursor.start, asked.offset, around=True)
     else:
         kind = Kind.SHARED_ANONYMOUS
         vmo = mm.kernel.vmos.create(cpu, "shared memory", asked.pages, pager=False)
-        mapping = FileMapping(vmo, cursor.start, 0, shared=True, around=False)
+        mapping = FileMapping(vmo, cursor.start, 0, around=False)
     yield from mm.maps.lock.write_lock(cpu)
     cpu.work(mm.cost.vma_map, PAGE_CACHE)
     mm.maps.add(mapping, asked.pages)

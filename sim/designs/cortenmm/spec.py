@@ -25,6 +25,8 @@ class Limits(Spec):
     """Zeroed page-table pages in a cpu's pool at or below which it is filled up."""
     table_pool_full: PositiveInt
     """Zeroed page-table pages in a full pool."""
+    fault_around: PositiveInt
+    """Aligned pages of a file that a fault looks at."""
     latr_slots: PositiveInt
     """Records of lazy TLB shootdowns that a cpu keeps until all others have seen them."""
 
@@ -81,8 +83,6 @@ class Costs(Spec):
             "cache_add",
             "vma_map",
             "fork",
-            "fork_page",
-            "fork_mark",
             "execve",
             "exit",
             "flush_ask",
@@ -131,10 +131,6 @@ class Costs(Spec):
     """Enter a mapping of a file or of shared memory into the table of them."""
     fork: Cost
     """What a fork does beside copying entries: the process, its thread, an empty space."""
-    fork_page: Cost
-    """Copy one present entry: look at it, take the right to write, map it in the child."""
-    fork_mark: Cost
-    """Copy one mark."""
     execve: Cost
     """What a new program takes beside an empty space."""
     exit: Cost
