@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING
 from sim.analysis.coverage import FileCatalogue, covered, points_of
 from sim.analysis.metrics import SHARES
 from sim.analysis.published import CHECK, default_files, read_published, select_datasets
-from sim.analysis.validation import Judgement, by_cell, judge, with_reported
+from sim.analysis.validation import Judgement, affordable, by_cell, judge, with_reported
 from sim.errors import Fault, InputError, nearest
 from sim.experiment import Progress, run_points
 from sim.files import MEMBERS, from_mapping, presets, read_document
 
 if TYPE_CHECKING:
+    import pandas as pd
     from pydantic import BaseModel
 
     from sim.analysis.coverage import Loading, Question
@@ -112,10 +113,12 @@ def ablate(
     progress: Progress | None = None,
     *,
     mechanisms: Mapping[str, Mechanism] | None = None,
+    events: int | None = None,
 ) -> list[Ablation]:
     """Switch off the mechanisms with these *names* (by default each), one at a time.
 
-    Raises `InputError` for files that cannot be read, unknown datasets and mechanisms.
+    With *events*, rows that need a point of more events are left out. Raises `InputError` for files that
+    cannot be read, unknown datasets and mechanisms.
     """
     known = read_mechanisms() if mechanisms is None else mechanisms
     for name in names:
@@ -130,18 +133,20 @@ def ablate(
     observations = select_datasets(read_published(list(paths) or default_files()), datasets)
     files = FileCatalogue()
     pairs = covered(observations, files, CHECK)
+
+    def simulate(cells: Sequence[CellName], load: Loading | None = None) -> pd.DataFrame:
+        return with_reported(run_points(files.points(cells, load=load), workers, progress), files)
+
+    frame = simulate(points_of(question for _, question in pairs))
+    pairs = [(row, asked) for row, asked in pairs if affordable(frame, events).issuperset(asked.points())]
     cells = points_of(question for _, question in pairs)
-
-    def simulate(cells: Sequence[CellName], load: Loading | None = None) -> dict[CellName, Simulated]:
-        return by_cell(with_reported(run_points(files.points(cells, load=load), workers, progress), files))
-
-    whole = simulate(cells)
+    whole = by_cell(frame)
     judged = _judged(pairs, whole)
     effects = []
     for mechanism in (known[name] for name in names or known):
         without = _without(files, mechanism)
         changed = [cell for cell in cells if _changes(without, cell)]
-        anew = simulate(changed, without.file) if changed else {}
+        anew = by_cell(simulate(changed, without.file)) if changed else {}
         effects.append(Ablation(mechanism, _effects(judged, _judged(pairs, {**whole, **anew}))))
     return effects
 
@@ -211,7 +216,7 @@ def _median(values: Sequence[float]) -> float:
     return median(values) if values else math.nan
 
 
-def report(ablations: Sequence[Ablation], datasets: Sequence[str] = ()) -> str:
+def report(ablations: Sequence[Ablation], datasets: Sequence[str] = (), events: int | None = None) -> str:
     """The page in markdown; *datasets* are those that were asked for, if not all."""
     lines = [
         "# The model without one of its mechanisms",
@@ -225,6 +230,7 @@ def report(ablations: Sequence[Ablation], datasets: Sequence[str] = ()) -> str:
         "none is worse by half a point, is *questioned*: the measurements that are here do not need it.",
         "It may be true all the same.",
         *(["", f"Datasets that were simulated: {', '.join(datasets)}."] if datasets else []),
+        *(["", f"Rows that need a point of more than {events:,} events are left out."] if events else []),
         "",
         "| mechanism | what it is | dataset | rows moved | median error | without | |",
         "|---|---|---|---:|---:|---:|---|",

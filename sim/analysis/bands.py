@@ -23,12 +23,13 @@ from sim.analysis.coverage import FileCatalogue, covered, points_of
 from sim.analysis.metrics import PointFailedError
 from sim.analysis.published import CHECK, default_files, read_published, select_datasets
 from sim.analysis.uncertainty import drawn, uncertain
-from sim.analysis.validation import by_cell, with_reported
+from sim.analysis.validation import affordable, by_cell, with_reported
 from sim.errors import Fault, InputError
 from sim.experiment import Progress, run_points
 from sim.files import write_atomically
 
 if TYPE_CHECKING:
+    import pandas as pd
     from pydantic import BaseModel
 
     from sim.analysis.coverage import Loading
@@ -72,24 +73,32 @@ def bands(
     *,
     samples: int,
     seed: int = 1,
+    events: int | None = None,
 ) -> dict[str, Band]:
     """The bands of the covered rows marked `check`, by `band_key`.
 
-    Raises `InputError` for files that cannot be read, unknown datasets and less than one sample.
+    With *events*, rows that need a point of more events have none. Raises `InputError` for files that
+    cannot be read, unknown datasets and less than one sample.
     """
     if samples < 1:
         raise InputError(Fault("a band needs samples", value=samples, allowed="1 or more"))
     observations = select_datasets(read_published(list(paths) or default_files()), datasets)
     files = FileCatalogue()
     pairs = covered(observations, files, CHECK)
+
+    def simulate(points: Sequence[Point]) -> pd.DataFrame:
+        return with_reported(run_points(points, workers, progress), files)
+
+    plain = simulate(files.points(points_of(question for _, question in pairs)))
+    pairs = [(row, asked) for row, asked in pairs if affordable(plain, events).issuperset(asked.points())]
     cells = points_of(question for _, question in pairs)
     variants: list[Point] = []
-    for sample in (None, *range(samples)):
+    for sample in range(samples):
         variants += files.points(cells, load=drawn_files(files, sample, samples, seed))
-    frame = with_reported(run_points(variants, workers, progress), files)
+    varied = simulate(variants)
+    runs = [varied.iloc[n * len(cells) : (n + 1) * len(cells)] for n in range(samples)]
     answers: dict[str, list[float]] = {band_key(row): [] for row, _ in pairs}
-    for number in range(samples + 1):
-        found = by_cell(frame.iloc[number * len(cells) : (number + 1) * len(cells)])
+    for found in map(by_cell, (plain, *runs)):
         for row, question in pairs:
             try:
                 answers[band_key(row)].append(question.fold(list(question.answer(found).values())))
@@ -107,14 +116,14 @@ def band_key(row: Observation) -> str:
     return f"{row.machine}/{row.key}"
 
 
-def drawn_files(files: FileCatalogue, sample: int | None, samples: int, seed: int) -> Loading:
-    """How the files of one sample are loaded; those of None are as they are."""
+def drawn_files(files: FileCatalogue, sample: int, samples: int, seed: int) -> Loading:
+    """How the files of one sample are loaded."""
 
     @cache
     def load(kind: Kind, name: str) -> Resolved[BaseModel]:
         plain = files.load(kind, name)
-        costs = [] if sample is None or kind == "workload" else list(uncertain(plain))
-        if sample is None or not costs:
+        costs = [] if kind == "workload" else list(uncertain(plain))
+        if not costs:
             return plain
         reach = {cost.section: 1.0 for cost in costs}
         while True:  # some costs must keep an order (same_cluster below cross_cluster)

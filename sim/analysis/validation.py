@@ -14,7 +14,7 @@ Rows marked `calibrate` may have been fitted; rows marked `check` are prediction
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -186,11 +186,9 @@ def with_reported(frame: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:
 
 def by_cell(frame: pd.DataFrame) -> dict[CellName, Simulated]:
     """What the points in *frame*, one a row, gave; throughput as their benchmarks report it."""
-    names = [field.name for field in fields(CellName)]
     found = {}
     for row in frame.to_dict("records"):
-        cell = CellName(**{name: row[name] for name in names})
-        found[cell] = Simulated(
+        found[_cell(row)] = Simulated(
             float(row[FROM_LATENCY if row["reported"] == "from-latency" else THROUGHPUT]),
             float(row["latency_mean_ns"]),
             str(row["error"]) or "failed" if row["status"] == "failed" else "",
@@ -198,3 +196,14 @@ def by_cell(frame: pd.DataFrame) -> dict[CellName, Simulated]:
             float(row.get("interrupts_per_flush", math.nan)),
         )
     return found
+
+
+def affordable(frame: pd.DataFrame, events: int | None) -> set[CellName]:
+    """The points in *frame*, one a row, that took at most so many *events* (None: all)."""
+    return {
+        _cell(row) for row in frame.to_dict("records") if events is None or float(row["events"]) <= events
+    }
+
+
+def _cell(row: Mapping[Hashable, object]) -> CellName:
+    return CellName(**{field.name: row[field.name] for field in fields(CellName)})  # type: ignore[arg-type]

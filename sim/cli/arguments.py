@@ -26,8 +26,17 @@ class Parser(argparse.ArgumentParser):
 
 def workers(text: str) -> int:
     """A number of processes, as the type of an argument."""
+    return _number(text, "processes")
+
+
+def events(text: str) -> int:
+    """A number of events, as the type of an argument."""
+    return _number(text, "events")
+
+
+def _number(text: str, what: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"not a number of processes: {text!r}")
+        raise argparse.ArgumentTypeError(f"not a number of {what}: {text!r}")
     return int(text)
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sim.cli.arguments import DONE, FAILED, complain, make_folder, workers
+from sim.cli.arguments import DONE, FAILED, complain, events, make_folder, workers
 from sim.errors import Fault, InputError
 from sim.plaintext import say
 
@@ -31,6 +31,7 @@ def add(commands: Commands) -> None:
         help="draw all costs N times (default: 8) from what their quality allows, and write between which "
         "values the rows marked `check` lie to bands.csv beside the page or the table",
     )  # fmt: skip
+    _add_events(validate, "with --bands: no band")
 
     ablate = commands.add_parser(
         "ablate",
@@ -43,6 +44,7 @@ def add(commands: Commands) -> None:
     ablate.add_argument("mechanisms", metavar="MECHANISM", nargs="*", help="these only (default: all)")
     _add_rows(ablate)
     ablate.add_argument("--report", metavar="FILE.md", type=Path, help="write the table as a page")
+    _add_events(ablate, "no part")
 
     fit = commands.add_parser(
         "fit",
@@ -71,6 +73,12 @@ def _add_rows(command: argparse.ArgumentParser) -> None:
         "--dataset", metavar="NAME", nargs="+", action="extend", default=[], help="these datasets only"
     )
     command.add_argument("--workers", metavar="N", type=workers, help="processes (default: one a cpu)")
+
+
+def _add_events(command: argparse.ArgumentParser, without: str) -> None:
+    command.add_argument(
+        "--events", metavar="N", type=events, help=f"{without} for rows that need a point of more events"
+    )
 
 
 def _validate(options: argparse.Namespace) -> int:
@@ -115,6 +123,7 @@ def _draw_bands(options: argparse.Namespace) -> None:
             options.workers or available_cpus(),
             progress,
             samples=options.bands,
+            events=options.events,
         )
     for place in places:
         write_bands(place / "bands.csv", found)
@@ -132,8 +141,10 @@ def _ablate(options: argparse.Namespace) -> int:
         make_folder(page.parent)
     number = options.workers or available_cpus()
     with meter(console(sys.stderr)) as progress:
-        found = ablate(options.mechanisms, options.data, options.dataset, number, progress)
-    text = report(found, options.dataset)
+        found = ablate(
+            options.mechanisms, options.data, options.dataset, number, progress, events=options.events
+        )
+    text = report(found, options.dataset, options.events)
     say(text)
     if page is not None:
         write_atomically(page, lambda temporary: temporary.write_text(text, encoding="utf-8"))

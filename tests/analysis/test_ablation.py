@@ -11,7 +11,7 @@ from sim.analysis.ablation import Ablation, Effect, Mechanism, ablate, read_mech
 from sim.analysis.published import COLUMNS
 from sim.cli import main
 from sim.errors import InputError
-from sim.files import KeyPath, Kind, from_mapping, presets
+from sim.files import KeyPath, Kind, from_mapping, load_spec, presets
 
 ROWS = (
     "lines,icelake-client-4,hardware,atomic-add,,1,throughput,164,Mops/s,exact,0.2,check,me",
@@ -43,6 +43,14 @@ def test_without_its_burst_an_owner_loses_a_line_that_others_want(data: Path) ->
     assert not ablation.questioned
 
 
+def test_rows_that_take_many_events_are_left_out(data: Path) -> None:
+    off = mechanism(machine__coherence__probe=0.0)
+    assert ablate(paths=[data], mechanisms=off, events=1)[0].effects == {}
+    (ablation,) = ablate(paths=[data], mechanisms=off, events=1_000_000)
+    assert ablation.effects["lines"].rows == 2
+    assert "of more than 1,000,000 events are left out" in report([ablation], events=1_000_000)
+
+
 def test_what_no_file_has_changes_nothing(data: Path) -> None:
     (ablation,) = ablate(paths=[data], mechanisms=mechanism(machine__interrupts__no_such_key=1))
     assert ablation.effects == {}
@@ -68,11 +76,14 @@ def test_what_helps_no_dataset_is_questioned() -> None:
 def test_each_mechanism_on_board_switches_something_off() -> None:
     """A path that no file has any more would make its mechanism look useless."""
     kinds: tuple[Kind, ...] = ("machine", "design", "workload")
-    texts = {
-        kind: [path.read_text() for file in presets.files_of(kind).values() for path in file]
+    trees = {
+        kind: {
+            name: yaml.load(path.read_text(), yaml.CSafeLoader)
+            for name, file in presets.files_of(kind).items()
+            for path in file
+        }
         for kind in kinds
     }
-    trees = {kind: [yaml.load(text, yaml.CSafeLoader) for text in texts[kind]] for kind in kinds}
 
     def said(tree: object, path: KeyPath) -> object:
         for part in path:
@@ -81,8 +92,10 @@ def test_each_mechanism_on_board_switches_something_off() -> None:
 
     for known in read_mechanisms().values():
         for change in known.off:
-            values = [said(tree, change.inner) for tree in trees[change.target]]
-            assert any(value not in (None, change.value) for value in values), change.written
+            values = {name: said(tree, change.inner) for name, tree in trees[change.target].items()}
+            has = [name for name, value in values.items() if value not in (None, change.value)]
+            assert has, change.written
+            load_spec(change.target, has[0], [change])  # and this is a value that it may have
 
 
 @pytest.mark.parametrize("text", ["a: 1\n", "a: {title: x}\n", "a: {title: x, off: 3}\n"])

@@ -123,6 +123,13 @@ def test_only_predictions_have_bands(tmp_path: Path) -> None:
     assert bands([rows(tmp_path, CALL.format(use="calibrate"))], samples=1) == {}
 
 
+def test_rows_that_take_many_events_have_no_band(tmp_path: Path) -> None:
+    path = rows(tmp_path, CALL.format(use="check"))
+    (key,) = bands([path], samples=1)
+    assert list(bands([path], samples=1, events=10_000)) == [key]
+    assert bands([path], samples=1, events=1) == {}
+
+
 def test_a_band_needs_samples(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="1 or more"):
         bands([rows(tmp_path, CALL.format(use="check"))], samples=0)
