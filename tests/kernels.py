@@ -48,6 +48,16 @@ LEAF = 512
 
 KINDS = ["linux", "rw", "adv"]
 
+VARIANTS: dict[str, dict[str, Any]] = {
+    "coarse": {},
+    "nontransactional": {},
+    "optimistic": {"metadata": "array", "metadata_entry": 16},
+    "arrays": {"protocol": "adv", "metadata": "array"},
+}
+"""Further CortenMMs: what their files say beside the protocol, which is their name unless it stands here."""
+
+EVERY_CORTENMM = ["rw", "adv", *VARIANTS]
+
 _RECORDS = {
     "mmap": Mmap,
     "munmap": Munmap,
@@ -194,13 +204,15 @@ def _shipped(name: str) -> DesignSpec:
 
 
 def design(kind: str, changes: Mapping[str, Any] | None = None) -> DesignSpec:
-    """`linux`, or CortenMM's `rw` or `adv`, with *changes* merged into what its file would say.
+    """`linux`, or a CortenMM, by its protocol, with *changes* merged into what its file would say.
 
     Any other *kind* is a design file that comes with the simulator, as it is.
     """
-    if kind not in KINDS:
+    if kind not in (*KINDS, *VARIANTS):
         return _shipped(kind)
-    raw = _LINUX if kind == "linux" else {**_CORTENMM, "name": f"cortenmm-{kind}", "protocol": kind}
+    raw = _LINUX
+    if kind != "linux":
+        raw = {**_CORTENMM, "name": f"cortenmm-{kind}", "protocol": kind, **VARIANTS.get(kind, {})}
     return spec_model(raw["family"]).model_validate(_merged(raw, changes or {}))
 
 

@@ -37,12 +37,14 @@ class PageTablePage:
     of it. *meta* is the line of the page's descriptor (lock word, counters); lines of entries are made on
     first use. *stray* says that the page has been unlinked and must not be used. A table that was filled in
     bulk has a `PresentRun` as *entries*; *lines_owner* is the cpu that wrote them, and has their lines.
-    *metadata* says of some slots what a present entry cannot: what its page was before it came.
+    *metadata* says of some slots what a present entry cannot: what its page was before it came. *array* is
+    the memory for such things beside the table, in designs that have it.
     """
 
     __slots__ = (
         "_lines",
         "_machine",
+        "array",
         "base",
         "entries",
         "fill",
@@ -82,6 +84,7 @@ class PageTablePage:
         self._lines: dict[int, CacheLine] = {}
         self.lines_owner: int | None = None
         self.metadata: dict[int, Status] = {}
+        self.array: Any = None
 
     @property
     def fabric(self) -> Fabric:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from kernels import BASE, GIB, LEAF, Process, entry_of, table_of
 from machines import NS
 
-from sim.designs.cortenmm.cursor import AdvProtocol, Cursor
+from sim.designs.cortenmm.cursor import Cursor
+from sim.designs.cortenmm.protocols.adv import AdvProtocol
 from sim.designs.cortenmm.va_alloc import FIRST_PAGE, LAST_PAGE
 from sim.engine import Steps
 from sim.hardware import Cpu

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernels import BASE, KINDS
+from kernels import BASE, KINDS, VARIANTS
 
 from oracle import (
     InLast,
@@ -30,7 +30,7 @@ from oracle.programs import DRAWN, NOT_DRAWN
 from oracle.variants import offered
 from sim.mm import READ, READ_WRITE
 
-EVERY_KIND = pytest.mark.parametrize("kind", KINDS)
+EVERY_KIND = pytest.mark.parametrize("kind", [*KINDS, *VARIANTS])
 
 
 @st.composite
@@ -38,7 +38,7 @@ def programs(draw: Any, kinds: list[str]) -> Program:
     return draw_program(lambda things: draw(st.sampled_from(things)), kinds)
 
 
-@given(program=programs(KINDS))
+@given(program=programs([*KINDS, *VARIANTS]))
 @settings(max_examples=60)
 def test_do_programs_leave_what_the_model_predicts(program: Program) -> None:
     check(program)
@@ -61,7 +61,7 @@ def test_is_every_operation_of_a_design_known_to_the_oracle(kind: str) -> None:
 
 @EVERY_KIND
 def test_do_some_hundred_programs_agree(kind: str) -> None:
-    agree(range(80), [kind])
+    agree(range(80 if kind in KINDS else 25), [kind])
 
 
 def test_do_programs_on_huge_pages_agree() -> None:
@@ -82,7 +82,7 @@ def test_do_a_hundred_thousand_programs_agree(block: int) -> None:
     """Many on Linux with its switches thrown at random, a tenth of all with huge pages, the others on all
     designs that are shipped."""
     seeds = range(block * BLOCK, (block + 1) * BLOCK)
-    agree(seeds, [*6 * ["linux"], *2 * ["rw", "adv"], *shipped()], huge=block % 10 == 9)
+    agree(seeds, [*6 * ["linux"], *2 * ["rw", "adv"], *VARIANTS, *shipped()], huge=block % 10 == 9)
 
 
 def test_can_a_program_that_failed_be_pasted_and_run_again() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Literal, Protocol, TypeVar, get_args, get_origin
 
-from kernels import KINDS, design
+from kernels import KINDS, VARIANTS, design
 from machines import raw_spec
 from pydantic import ValidationError
 from swapping import DEVICES, swap
@@ -106,7 +106,7 @@ def offered(kind: str) -> frozenset[type[Operation]]:
 @cache
 def needed(kind: str) -> Mapping[str, Any]:
     """What the machine has to have for a design: memory for the large chunks of shipped ones, broadcasts."""
-    if kind in KINDS:
+    if kind in (*KINDS, *VARIANTS):
         return {}
     small = MachineSpec.model_validate(raw_spec())
     return LARGE if design(kind).refuses(small) is None else LARGE | BROADCAST

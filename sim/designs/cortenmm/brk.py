@@ -37,9 +37,8 @@ def _grow(mm: CortenMm, cpu: Cpu, before: int, at: int) -> Steps[bool]:
     if beyond_user_memory(before, at - before) or at - START_BRK > HEAP_CLEARANCE:
         return False
     yield from mm.va.claim(cpu, before, HEAP_CLEARANCE if before == START_BRK else at - before)
-    cursor = yield from mm.lock(cpu, before, at)
+    cursor = yield from mm.lock_range(cpu, before, at)
     clear = yield from cursor.is_clear()
-    if clear:
-        yield from cursor.mark(Status(READ_WRITE))
-    yield from mm.unlock(cursor)
+    replaced = (yield from cursor.mark(Status(READ_WRITE))) if clear else []
+    yield from mm.unlock_and_flush(cursor, replaced)
     return clear

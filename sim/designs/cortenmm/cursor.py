@@ -1,53 +1,52 @@
 """The transactional cursor: lock what covers a range, change it, unlock.
 
 The *covering page* of a range is the deepest page-table page that contains it and has to be locked: the page
-where the range leaves a single slot, or a leaf. The two protocols differ in how they get there.
+where the range leaves a single slot, or a leaf. How it is found and locked is the protocol's (`protocols`).
 
-adv: walk down without locks (under RCU), lock the covering page, restart if it has become stray, then lock
-all page-table pages below it that the range touches, parents before children, low slots before high ones.
-Missing children are made on the way down under their parent's lock, and the child is born locked.
-
-rw: read-lock every page on the way down, write-lock the covering page. A missing child makes its parent the
-covering page. Nothing below needs a lock: whoever goes there must pass the write lock.
+All stores to entries go through `store`, all looks at them through `load`: there the layout of metadata and
+the protocols that count versions have their lines.
 
 Source: SOSP'25, section 4; artifact, ostd/src/mm/page_table/cursor/locking.rs (adv and rw trees).
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
+from sim.designs.cortenmm.file_maps import FileMapping
+from sim.designs.cortenmm.metadata import Entry, lines_of, made_for
 from sim.engine import Steps
-from sim.errors import ModelError
 from sim.hardware import Cpu
 from sim.mm import (
-    LOCK_PAGE_TABLE,
     PAGE_TABLE,
     PAGES_PER_ENTRY,
     PTES_PER_LINE,
-    SLOTS,
     PageTablePage,
     Piece,
     Present,
     Status,
     slot_of,
 )
-from sim.sync import BravoLock, McsLock, PhaseFairLock
 
 if TYPE_CHECKING:
     from sim.designs.cortenmm.mm import CortenMm
+
+T = TypeVar("T")
 
 
 class Cursor:
     """A locked range [start, end) in pages.
 
     *covering* is the covering page; *locked* are the pages whose locks this cursor holds, in the order taken
-    (adv), and *path* the read-locked ancestors (rw). *unlinked* are tables to be freed after the TLB flush.
-    Operations stay inside the range.
+    (adv), and *path* the read-locked ancestors (rw). *unlinked* are tables to be freed after the TLB flush,
+    *written* the entries whose versions count as being changed. Operations stay inside the range.
     """
 
-    __slots__ = ("covering", "cpu", "end", "locked", "path", "space", "start", "unlinked")
+    __slots__ = ("covering", "cpu", "end", "locked", "path", "space", "start", "unlinked", "written")
+
+    whole: ClassVar[bool] = True
+    """Whether it has its range to itself from its lock to its unlock."""
 
     def __init__(self, space: CortenMm, cpu: Cpu, start: int, end: int) -> None:
         self.space = space
@@ -58,6 +57,47 @@ class Cursor:
         self.locked: list[PageTablePage] = []
         self.path: list[PageTablePage] = []
         self.unlinked: list[PageTablePage] = []
+        self.written: dict[tuple[PageTablePage, int], None] = {}
+
+    # -- lines of entries -----------------------------------------------------------------------------------
+
+    def load(self, table: PageTablePage, slot: int) -> Steps[None]:
+        """Read the entry in *slot*: its line, and that of its metadata where it is kept apart."""
+        yield from table.line(slot).read(self.cpu, PAGE_TABLE)
+        if table.array is not None and (
+            self.space.protocol.versioned or not isinstance(table.get(slot), Present | PageTablePage)
+        ):
+            yield from table.array.line(slot).read(self.cpu, PAGE_TABLE)
+
+    def store(self, table: PageTablePage, slot: int, entry: Entry) -> Steps[None]:
+        """The lines are here to make what is in *slot* to *entry*, which the caller does at once."""
+        return self.store_all(table, {slot: entry})
+
+    def store_all(
+        self, table: PageTablePage, entries: dict[int, Entry], *, quiet: bool = False
+    ) -> Steps[None]:
+        """The same of several slots, which lie on one line. *quiet*: nobody looks at them without the lock,
+        so a line that the cpu has to itself costs nothing."""
+        space, cpu = self.space, self.cpu
+        if space.kernel.arrays is None:
+            line = table.line(next(iter(entries)))
+            if not quiet or not line.exclusive_to(cpu):
+                yield from line.store(cpu, PAGE_TABLE)
+            return
+        yield from made_for(space, cpu, table, entries.values())
+        for line in lines_of(table, entries, versioned=space.protocol.versioned):
+            if not quiet or not line.exclusive_to(cpu):
+                yield from line.store(cpu, PAGE_TABLE)
+        if space.protocol.versioned:
+            space.protocol.change(self, table, entries)
+
+    # -- parts of the range ---------------------------------------------------------------------------------
+
+    def apart(self, body: Callable[[Cursor], Steps[T]]) -> Steps[list[T]]:
+        """Do *body* in the transactions that the range has: this one. Value: what each of them gave."""
+        return [(yield from body(self))]
+
+    # -- what is there --------------------------------------------------------------------------------------
 
     def query(self, page: int) -> Steps[PageTablePage | Present | Status | None]:
         """Value: what stands for *page*: a present entry, a status or None."""
@@ -65,7 +105,7 @@ class Cursor:
         while True:
             slot = slot_of(page, table.level)
             self.cpu.work(space.cost.walk_level, PAGE_TABLE)
-            yield from table.line(slot).read(self.cpu, PAGE_TABLE)
+            yield from self.load(table, slot)
             child = table.child(slot)
             if child is None:
                 self.cpu.work(space.cost.query, PAGE_TABLE)
@@ -82,7 +122,7 @@ class Cursor:
         while page < end:
             slot, stop = slot_of(page, table.level), min(end, page - page % span + span)
             self.cpu.work(self.space.cost.query, PAGE_TABLE)
-            yield from table.line(slot).read(self.cpu, PAGE_TABLE)
+            yield from self.load(table, slot)
             child = table.child(slot)
             if child is None:
                 if table.get(slot) is not None:
@@ -98,13 +138,21 @@ class Cursor:
         yield from self._set_range(
             self.covering, self.start, self.end, status, self.space.cost.mark, replaced
         )
+        self.space.maps.unmapped(self.cpu, self.start, self.end)
+        if isinstance(status.backing, FileMapping):
+            self.space.maps.marked(status.backing, self.start, self.end)
         return replaced
 
     def unmap(self) -> Steps[list[Piece]]:
         """Clear the whole range. Value: the mappings that were in it."""
-        removed: list[Piece] = []
         self.cpu.work(self.space.cost.unmap_range, PAGE_TABLE)
+        return (yield from self.clear())
+
+    def clear(self) -> Steps[list[Piece]]:
+        """The same, without what the call takes beside its entries."""
+        removed: list[Piece] = []
         yield from self._set_range(self.covering, self.start, self.end, None, self.space.cost.unmap, removed)
+        self.space.maps.unmapped(self.cpu, self.start, self.end)
         return removed
 
     def map(self, page: int, entry: Present, *, was: Status | None = None) -> Steps[None]:
@@ -115,7 +163,7 @@ class Cursor:
             child = table.child(slot)
             table = child if child is not None else (yield from self.push_down(table, slot, page))
         slot = slot_of(page, 1)
-        yield from table.line(slot).store(self.cpu, PAGE_TABLE)
+        yield from self.store(table, slot, entry)
         self.cpu.work(self.space.cost.map, PAGE_TABLE)
         table.set(slot, entry)
         if was is not None:
@@ -124,16 +172,18 @@ class Cursor:
     def protect(self, page: int) -> Steps[None]:
         """Write the present entry of *page* again; what changes in it is the caller's."""
         table = self.covering.deepest(page)
-        yield from table.line(slot_of(page, 1)).store(self.cpu, PAGE_TABLE)
+        yield from self.store(table, slot_of(page, 1), table.entry_of(page))
         self.cpu.work(self.space.cost.protect, PAGE_TABLE)
 
     def discard(self) -> Steps[tuple[list[tuple[int, Present]], bool]]:
-        """Each present page of the range is again what its mark said.
+        """Each present page of the range is again what its mark said, and no TLB knows better.
 
         Value: the entries that were there, and whether something of the range is not mapped.
         """
         removed: list[tuple[int, Present]] = []
         holes = yield from self._discard(self.covering, self.start, self.end, removed)
+        if removed:
+            yield from self.space.tlb.flush(self.cpu, [page for page, _ in removed])
         return removed, holes
 
     def has_holes(self) -> Steps[bool]:
@@ -148,9 +198,8 @@ class Cursor:
         page, holes = start, False
         while page < end:
             slot, stop = slot_of(page, table.level), min(end, page - page % span + span)
-            line = table.line(slot)
-            if slot % PTES_PER_LINE == 0 or page == start:
-                yield from line.read(self.cpu, PAGE_TABLE)
+            if slot % PTES_PER_LINE == 0 or page == start or table.array is not None or not self.whole:
+                yield from self.load(table, slot)
             self.cpu.work(self.space.cost.query, PAGE_TABLE)
             entry = table.get(slot)
             if isinstance(entry, PageTablePage):
@@ -158,9 +207,10 @@ class Cursor:
             elif entry is None:
                 holes = True
             elif isinstance(entry, Present) and removed is not None:
-                yield from line.store(self.cpu, PAGE_TABLE)
+                was = table.metadata.get(slot) or Status(entry.rights)
+                yield from self.store(table, slot, was)
                 self.cpu.work(self.space.cost.unmap, PAGE_TABLE)
-                was = table.metadata.pop(slot, None) or Status(entry.rights)
+                table.metadata.pop(slot, None)
                 table.set(slot, was.with_rights(entry.rights))
                 removed.append((page, entry))
             page = stop
@@ -192,7 +242,7 @@ class Cursor:
                     removed.extend(child.present_pieces())
                     yield from self._detach(table, slot, child)
                 if entry is not None or table.get(slot) is not None:
-                    yield from table.line(slot).store(self.cpu, PAGE_TABLE)
+                    yield from self.store(table, slot, entry)
                     self.cpu.work(cost, PAGE_TABLE)
                     table.set(slot, entry)
             else:
@@ -223,9 +273,7 @@ class Cursor:
             stop = min(slot - slot % PTES_PER_LINE + PTES_PER_LINE, slot + end - page)
             page += stop - slot
             if entry is not None and table.is_new(slot, stop):  # as below, for many marks side by side
-                line = table.line(slot)
-                if not line.exclusive_to(self.cpu):
-                    yield from line.store(self.cpu, PAGE_TABLE)
+                yield from self.store_all(table, dict.fromkeys(range(slot, stop), entry), quiet=True)
                 self.cpu.work((stop - slot) * cost, PAGE_TABLE)
                 table.set_new(slot, stop, entry)
                 continue
@@ -239,9 +287,8 @@ class Cursor:
                 if entry is not None or before is not None:
                     written.append(each)
             if written:
-                line = table.line(slot)
-                if len(removed) > mapped or not line.exclusive_to(self.cpu):
-                    yield from line.store(self.cpu, PAGE_TABLE)
+                marks_only = len(removed) == mapped
+                yield from self.store_all(table, dict.fromkeys(written, entry), quiet=marks_only)
                 self.cpu.work(len(written) * cost, PAGE_TABLE)
                 for each in written:
                     table.set(each, entry)
@@ -250,209 +297,12 @@ class Cursor:
         """Make the child of *slot* inside the locked subtree; a status there becomes the child's content."""
         child = yield from self.space.make_table(self.cpu, table, slot, page)
         yield from self.space.protocol.adopt(self, child)
-        yield from table.line(slot).store(self.cpu, PAGE_TABLE)
+        yield from self.store(table, slot, child)
         table.set(slot, child)
         return child
 
     def _detach(self, table: PageTablePage, slot: int, child: PageTablePage) -> Steps[None]:
         """Unlink a whole subtree; its pages are stray from now on."""
-        yield from table.line(slot).store(self.cpu, PAGE_TABLE)
+        yield from self.store(table, slot, None)
         table.set(slot, None)
         yield from self.space.protocol.disown(self, child)
-
-
-class Protocol(ABC):
-    """How cursors lock. One object for an address space's kernel."""
-
-    __slots__ = ()
-
-    @abstractmethod
-    def make_lock(self, table: PageTablePage) -> object:
-        """The lock of a new page-table page, on its descriptor's line."""
-
-    @abstractmethod
-    def lock(self, cursor: Cursor) -> Steps[None]:
-        """Find and lock the covering page of the cursor's range."""
-
-    @abstractmethod
-    def unlock(self, cursor: Cursor) -> Steps[None]:
-        """Release everything, in reverse order."""
-
-    @abstractmethod
-    def adopt(self, cursor: Cursor, child: PageTablePage) -> Steps[None]:
-        """A page that the cursor has made below its covering page, not linked yet."""
-
-    @abstractmethod
-    def disown(self, cursor: Cursor, child: PageTablePage) -> Steps[None]:
-        """A subtree that the cursor has unlinked: hand it over for freeing."""
-
-
-class AdvProtocol(Protocol):
-    """Lock-free walk, MCS locks, stray pages, RCU."""
-
-    def __init__(self, space: CortenMm) -> None:
-        self._space = space
-
-    def make_lock(self, table: PageTablePage) -> McsLock:
-        return McsLock(self._space.kernel.nodes, table.meta, LOCK_PAGE_TABLE)
-
-    def lock(self, cursor: Cursor) -> Steps[None]:
-        cpu = cursor.cpu
-        self._space.kernel.rcu.read_lock(cpu)
-        while True:
-            covering = yield from self._walk_and_lock(cursor)
-            if covering is not None:
-                break
-        cursor.covering = covering
-        yield from self._lock_below(cursor, covering)
-
-    def unlock(self, cursor: Cursor) -> Steps[None]:
-        while cursor.locked:
-            yield from cursor.locked.pop().lock.release(cursor.cpu)
-        self._space.kernel.rcu.read_unlock(cursor.cpu)
-
-    def adopt(self, cursor: Cursor, child: PageTablePage) -> Steps[None]:
-        yield from self._acquire(cursor, child)
-
-    def disown(self, cursor: Cursor, child: PageTablePage) -> Steps[None]:
-        """Status the subtree stray, unlock it (its pages were locked by this cursor), free it after RCU."""
-        cpu, space = cursor.cpu, self._space
-        tables = list(child.tables())
-        for table in reversed(tables):
-            table.stray = True
-            cursor.locked.remove(table)
-            yield from table.lock.release(cpu)
-        yield from space.kernel.rcu.defer(cpu, FreeTables(space, tables))
-
-    def _walk_and_lock(self, cursor: Cursor) -> Steps[PageTablePage | None]:
-        """One attempt; value is the locked covering page, or None if it had become stray."""
-        cpu, space = cursor.cpu, self._space
-        table = space.root
-        held = False
-        while table.level > 1:
-            slot = slot_of(cursor.start, table.level)
-            if slot != slot_of(cursor.end - 1, table.level):
-                break
-            cpu.work(space.cost.walk_level, PAGE_TABLE)
-            yield from table.line(slot).read(cpu, PAGE_TABLE)
-            child = table.child(slot)
-            if child is not None:
-                if held:
-                    yield from self._drop(cursor, table)
-                    held = False
-                table = child
-                continue
-            if not held:
-                yield from self._acquire(cursor, table)
-                if table.stray:
-                    yield from self._drop(cursor, table)
-                    return None
-            child = table.child(slot)
-            if child is not None:  # lost the race: somebody has just made it
-                yield from self._drop(cursor, table)
-                held = False
-                table = child
-                continue
-            child = yield from space.make_table(cpu, table, slot, cursor.start)
-            yield from self._acquire(cursor, child)
-            yield from table.line(slot).store(cpu, PAGE_TABLE)
-            table.set(slot, child)
-            yield from self._drop(cursor, table)
-            table, held = child, True
-        if not held:
-            yield from self._acquire(cursor, table)
-            if table.stray:
-                yield from self._drop(cursor, table)
-                return None
-        return table
-
-    def _lock_below(self, cursor: Cursor, table: PageTablePage) -> Steps[None]:
-        """Phase 2: the page-table pages below that the range touches, in pre-order."""
-        if table.level == 1:
-            return
-        span = PAGES_PER_ENTRY[table.level]
-        first = max(cursor.start, table.base)
-        last = min(cursor.end - 1, table.base + SLOTS * span - 1)
-        for slot in range(slot_of(first, table.level), slot_of(last, table.level) + 1):
-            child = table.child(slot)
-            if child is not None:
-                yield from self._acquire(cursor, child)
-                yield from self._lock_below(cursor, child)
-
-    def _acquire(self, cursor: Cursor, table: PageTablePage) -> Steps[None]:
-        cursor.cpu.work(self._space.cost.lock_node, LOCK_PAGE_TABLE)
-        yield from table.lock.acquire(cursor.cpu)
-        cursor.locked.append(table)
-
-    def _drop(self, cursor: Cursor, table: PageTablePage) -> Steps[None]:
-        cursor.locked.remove(table)
-        yield from table.lock.release(cursor.cpu)
-
-
-class FreeTables:
-    """Frees unlinked tables after a grace period."""
-
-    __slots__ = ("_space", "tables")
-
-    def __init__(self, space: CortenMm, tables: list[PageTablePage]) -> None:
-        self._space = space
-        self.tables = tables
-
-    def __call__(self, cpu: Cpu) -> int:
-        self._space.free_tables(cpu, self.tables)
-        return 0  # charged as it was done
-
-
-class RwProtocol(Protocol):
-    """BRAVO over a phase-fair lock on every page-table page."""
-
-    def __init__(self, space: CortenMm) -> None:
-        self._space = space
-
-    def make_lock(self, table: PageTablePage) -> BravoLock:
-        kernel = self._space.kernel
-        underlying = PhaseFairLock(kernel.nodes, table.meta, LOCK_PAGE_TABLE)
-        address = max(table.frame, 0) * kernel.spec.bravo.frame_metadata
-        return BravoLock(kernel.visible_readers, underlying, address)
-
-    def lock(self, cursor: Cursor) -> Steps[None]:
-        cpu, space = cursor.cpu, self._space
-        table = space.root
-        while table.level > 1:
-            slot = slot_of(cursor.start, table.level)
-            if slot != slot_of(cursor.end - 1, table.level):
-                break
-            cpu.work(space.cost.read_lock, LOCK_PAGE_TABLE)
-            yield from table.lock.read_lock(cpu)
-            cpu.work(space.cost.walk_level, PAGE_TABLE)
-            yield from table.line(slot).read(cpu, PAGE_TABLE)
-            child = table.child(slot)
-            if child is None:
-                yield from table.lock.read_unlock(cpu)
-                break
-            cursor.path.append(table)
-            table = child
-        cpu.work(space.cost.lock_node, LOCK_PAGE_TABLE)
-        yield from table.lock.write_lock(cpu)
-        if table.stray:
-            raise ModelError(f"{cpu} has locked the stray {table!r}")
-        cursor.covering = table
-        cursor.locked.append(table)
-
-    def unlock(self, cursor: Cursor) -> Steps[None]:
-        yield from cursor.locked.pop().lock.write_unlock(cursor.cpu)
-        while cursor.path:
-            yield from cursor.path.pop().lock.read_unlock(cursor.cpu)
-
-    def adopt(self, cursor: Cursor, child: PageTablePage) -> Steps[None]:
-        """Nothing to lock: the covering page's write lock covers the child."""
-        return
-        yield
-
-    def disown(self, cursor: Cursor, child: PageTablePage) -> Steps[None]:
-        """Nobody else can be inside, but TLBs may still walk it: it is freed after the flush."""
-        for table in child.tables():
-            table.stray = True
-            cursor.unlinked.append(table)
-        return
-        yield

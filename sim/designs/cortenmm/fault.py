@@ -37,6 +37,10 @@ def user_fault(mm: CortenMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
     """
     mm.tlb.catch_up(cpu)
     cpu.work(mm.cost.fault, PAGE_TABLE)
+    if mm.protocol.versioned:
+        there = yield from mm.protocol.look(cpu, page, page + 1, lambda cursor: cursor.query(page))
+        if isinstance(there, Present) and there.allows(write):
+            return
     frames = mm.kernel.frames
     spare = yield from frames.allocate(cpu)
     yield from mm.machine.memory.clear_page(cpu, frames.node(cpu, spare), spare)

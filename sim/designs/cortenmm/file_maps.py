@@ -52,11 +52,20 @@ class FileMaps:
         self.left: dict[FileMapping, Runs] = {}
         self._keeps = kernel.spec.source == "artifact"
 
-    def add(self, mapping: FileMapping, pages: int) -> None:
-        """*pages* pages are mapped."""
+    def enter(self, mapping: FileMapping) -> None:
+        """A call begins to map it: until it has left, the object stays, whatever others unmap."""
         mapping.vmo.users += 1
-        self.left[mapping] = Runs()
-        self.left[mapping].add(mapping.at, mapping.at + pages, 1)
+
+    def leave(self, cpu: Cpu, mapping: FileMapping) -> None:
+        """That call is done with it."""
+        mapping.vmo.release(cpu)
+
+    def marked(self, mapping: FileMapping, start: int, end: int) -> None:
+        """Pages [*start*, *end*), where nothing is mapped, are of *mapping* from now on."""
+        if mapping not in self.left:
+            mapping.vmo.users += 1
+            self.left[mapping] = Runs()
+        self.left[mapping].add(start, end, 1)
 
     def copy(self, other: FileMaps) -> None:
         """A fork has mapped the same."""
@@ -64,16 +73,15 @@ class FileMaps:
             mapping.vmo.users += 1
             self.left[mapping] = pages.copy()
 
-    def unmapped(self, cpu: Cpu, start: int, end: int, *, but: FileMapping | None = None) -> None:
-        """Nothing of what was mapped in [*start*, *end*) is there any more, *but* this."""
+    def unmapped(self, cpu: Cpu, start: int, end: int) -> None:
+        """Nothing of what was mapped in [*start*, *end*) is there any more."""
         if self._keeps:
             return
         for mapping in self._over(start, end):
-            if mapping is not but:
-                self.left[mapping].cut(start, end)
-                if not self.left[mapping]:
-                    del self.left[mapping]
-                    mapping.vmo.release(cpu)
+            self.left[mapping].cut(start, end)
+            if not self.left[mapping]:
+                del self.left[mapping]
+                mapping.vmo.release(cpu)
 
     def clear(self, cpu: Cpu) -> None:
         """Nothing is mapped any more."""

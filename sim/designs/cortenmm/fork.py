@@ -104,7 +104,7 @@ def _copy(source: Cursor, target: Cursor, table: PageTablePage, copy: PageTableP
             yield from _copy(source, target, child, below)
         elif isinstance(status := table.get(slot), Status):
             cpu.work(_per_mark(cost), PAGE_TABLE)
-            yield from copy.line(slot).store(cpu, PAGE_TABLE)
+            yield from target.store(copy, slot, status)
             copy.set(slot, status)
 
 
@@ -122,12 +122,12 @@ def _copy_leaf(source: Cursor, target: Cursor, table: PageTablePage, copy: PageT
         marks = {slot: entry for slot, entry in entries.items() if isinstance(entry, Status)}
         private = [entry for slot, entry in present.items() if not _is_shared(table, slot)]
         if any(not entry.copy_on_write for entry in private):
-            yield from table.line(first).store(cpu, PAGE_TABLE)  # protect_next
+            yield from source.store_all(table, dict(present))  # protect_next
             for entry in private:
                 entry.copy_on_write = True
         else:
             yield from table.line(first).read(cpu, PAGE_TABLE)
-        yield from copy.line(first).store(cpu, PAGE_TABLE)
+        yield from target.store_all(copy, {**present, **marks})
         cpu.work(len(present) * _per_page(cost) + len(marks) * _per_mark(cost), PAGE_TABLE)
         for slot, mark in marks.items():
             copy.set(slot, mark)
@@ -143,6 +143,8 @@ def _copy_run(source: Cursor, table: PageTablePage, copy: PageTablePage) -> bool
     """The same in one step, of a table that was filled in bulk and that nobody else has used: the end state
     and the work are those of its 512 entries. Value: whether it is such a table."""
     run, cpu, machine = table.run, source.cpu, source.space.machine
+    if source.space.protocol.versioned:
+        return False
     if run is None or not run.is_whole() or table.written_alone(0, SLOTS, cpu) < SLOTS:
         return False
     run.share()

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from sim.designs.base import DesignSpec, Kernel
-from sim.designs.cortenmm.cursor import FreeTables
 from sim.designs.cortenmm.frame_alloc import FrameAllocator
+from sim.designs.cortenmm.metadata import MetadataArray
+from sim.designs.cortenmm.protocols import FreeTables
 from sim.designs.cortenmm.space import CortenSpace
 from sim.designs.cortenmm.spec import CortenSpec, Costs
 from sim.designs.cortenmm.va_alloc import GlobalAllocator, PerCoreAllocator, VaAllocator
@@ -33,6 +34,7 @@ class CortenKernel(Kernel):
     """CortenMM of one variant on one machine."""
 
     __slots__ = (
+        "arrays",
         "contexts",
         "cost",
         "frames",
@@ -56,6 +58,7 @@ class CortenKernel(Kernel):
         self.nodes = QueueNodes(machine, "mcs")
         self.frames = FrameAllocator(machine, spec, self.cost, self.nodes)
         self.table_pool: list[list[int]] = [[] for _ in machine.cpus]
+        self.arrays: dict[MetadataArray, None] | None = {} if spec.metadata == "array" else None
         self.vmos = Vmos(self)
         self.rcu = Rcu(machine, global_list=True, idle_counts=False)
         self.contexts = ContextTable(machine, asids=1)  # no PCID: a CR3 write drops what was loaded
@@ -84,7 +87,17 @@ class CortenKernel(Kernel):
             if isinstance(callback, FreeTables):
                 for table in callback.tables:
                     yield Reference(table.frame, "a grace period for the table of page", table.base)
+        for array in self.arrays or ():
+            for frame in array.frames:
+                yield Reference(frame, "metadata of the table of page", array.table.base)
         yield from self.vmos.references()
+
+    def free_array(self, cpu: Cpu, array: MetadataArray) -> None:
+        """Its table is gone."""
+        assert self.arrays is not None
+        del self.arrays[array]
+        for frame in array.frames:
+            self.frames.free(cpu, frame)
 
     def place_memory(self, policy: NodePolicy) -> None:
         self.frames.place(policy)

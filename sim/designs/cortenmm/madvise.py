@@ -66,14 +66,11 @@ def _advise(mm: CortenMm, cpu: Cpu, start: int, end: int, advice: Advice) -> Ste
         if advice == "free":
             yield from unmap(mm, cpu, start, end)
         return None
-    cursor = yield from mm.lock(cpu, start, end)
-    removed: list[tuple[int, Present]] = []
-    if advice in ("dontneed", "dontneed_locked", "free"):
-        removed, holes = yield from cursor.discard()
-    else:
-        holes = yield from cursor.has_holes()
-    if removed:
-        yield from mm.tlb.flush(cpu, [page for page, _ in removed])
+    if advice not in ("dontneed", "dontneed_locked", "free"):
+        holes = yield from mm.protocol.look(cpu, start, end, lambda part: part.has_holes())
+        return Errno.ENOMEM if holes else None
+    cursor = yield from mm.lock_range(cpu, start, end)
+    removed, holes = yield from cursor.discard()
     yield from mm.unlock(cursor)
     for _, entry in removed:
         mm.kernel.frames.free(cpu, entry.frame)
@@ -100,9 +97,7 @@ def msync(mm: CortenMm, cpu: Cpu, asked: Msync) -> Steps[Errno | None]:
         return None
     if beyond_user_memory(asked.at, asked.pages):
         return Errno.ENOMEM
-    cursor = yield from mm.lock(cpu, asked.at, asked.at + asked.pages)
-    holes = yield from cursor.has_holes()
-    yield from mm.unlock(cursor)
+    holes = yield from mm.protocol.look(cpu, asked.at, asked.at + asked.pages, lambda part: part.has_holes())
     return Errno.ENOMEM if holes else None
 
 
@@ -113,15 +108,19 @@ def mincore(mm: CortenMm, cpu: Cpu, asked: Mincore) -> Steps[list[bool] | Errno]
         return Errno.ENOMEM
     if asked.pages == 0:
         return []
-    cursor = yield from mm.lock(cpu, asked.at, asked.at + asked.pages)
+    there = yield from mm.protocol.look(cpu, asked.at, asked.at + asked.pages, _pages_there)
+    return there if len(there) == asked.pages else Errno.ENOMEM
+
+
+def _pages_there(cursor: Cursor) -> Steps[list[bool]]:
+    """Whether each page of the range is in memory, up to the first that is not mapped."""
     there: list[bool] = []
-    for page in range(asked.at, asked.at + asked.pages):
+    for page in range(cursor.start, cursor.end):
         entry = yield from cursor.query(page)
         if entry is None:
             break
         there.append(isinstance(entry, Present) or (yield from _is_cached(cursor, page, entry)))
-    yield from mm.unlock(cursor)
-    return there if len(there) == asked.pages else Errno.ENOMEM
+    return there
 
 
 def _is_cached(cursor: Cursor, page: int, entry: object) -> Steps[bool]:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from sim.designs.cortenmm.cursor import AdvProtocol, Cursor, Protocol, RwProtocol
+from sim.designs.cortenmm.cursor import Cursor
+from sim.designs.cortenmm.entry_cursor import EntryCursor
 from sim.designs.cortenmm.file_maps import FileMaps
+from sim.designs.cortenmm.metadata import add_array
+from sim.designs.cortenmm.protocols import PROTOCOLS
 from sim.designs.cortenmm.va_alloc import START_BRK
 from sim.engine import Steps
 from sim.hardware import Cpu
@@ -69,7 +72,7 @@ class CortenMm(AddressSpace):
         super().__init__(kernel.machine)
         self.kernel = kernel
         self.cost = kernel.cost
-        self.protocol: Protocol = AdvProtocol(self) if kernel.spec.protocol == "adv" else RwProtocol(self)
+        self.protocol = PROTOCOLS[kernel.spec.protocol](self)
         self.root = new_root(kernel.machine, cpu.socket, cpu.id)
         self.root.lock = self.protocol.make_lock(self.root)
         self.va = kernel.new_va_allocator()
@@ -149,8 +152,16 @@ class CortenMm(AddressSpace):
         cpu.probe.range_locked(self, cpu, start, end)
         return cursor
 
+    def lock_range(self, cpu: Cpu, start: int, end: int) -> Steps[Cursor]:
+        """The same for a range that the protocol may take entry by entry."""
+        if self.protocol.entry_by_entry:
+            return EntryCursor(self, cpu, start, end)
+        return (yield from self.lock(cpu, start, end))
+
     def unlock(self, cursor: Cursor) -> Steps[None]:
         """End the transaction."""
+        if not cursor.whole:
+            return
         cursor.cpu.probe.range_unlocked(self, cursor.cpu, cursor.start, cursor.end)
         yield from self.protocol.unlock(cursor)
 
@@ -185,12 +196,7 @@ class CortenMm(AddressSpace):
         """A table for *slot* of *parent*, not linked yet; a status in the slot fills it."""
         status = parent.get(slot)
         cpu.work(self.cost.table_alloc, PAGE_TABLE)
-        pool = self.kernel.table_pool[cpu.id]
-        if pool:
-            frame = pool.pop()
-        else:
-            frame = yield from self.kernel.frames.allocate(cpu)
-            yield from self.machine.memory.clear_page(cpu, self.kernel.frames.node(cpu, frame), frame)
+        frame = yield from self.take_zeroed(cpu)
         if isinstance(status, Status):
             cpu.work(self.cost.fill_table, PAGE_TABLE)
         table = PageTablePage(
@@ -203,7 +209,18 @@ class CortenMm(AddressSpace):
             fill=status if isinstance(status, Status) else None,
         )
         table.lock = self.protocol.make_lock(table)
+        if table.fill is not None and self.kernel.arrays is not None:
+            yield from add_array(self, cpu, table)
         return table
+
+    def take_zeroed(self, cpu: Cpu) -> Steps[int]:
+        """A zeroed page from the cpu's pool, or made now. Raises `OutOfMemory`."""
+        pool = self.kernel.table_pool[cpu.id]
+        if pool:
+            return pool.pop()
+        frame = yield from self.kernel.frames.allocate(cpu)
+        yield from self.machine.memory.clear_page(cpu, self.kernel.frames.node(cpu, frame), frame)
+        return frame
 
     def free_removed(self, cpu: Cpu, removed: list[Piece], tables: list[PageTablePage]) -> None:
         """No TLB can reach them any more: give the frames of mappings and unlinked tables back."""
@@ -219,6 +236,8 @@ class CortenMm(AddressSpace):
         """Give the frames of unlinked tables back."""
         for table in tables:
             self.kernel.frames.free(cpu, table.frame)
+            if table.array is not None:
+                self.kernel.free_array(cpu, table.array)
 
 
 class FreeAfterFlush:

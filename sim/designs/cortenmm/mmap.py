@@ -45,7 +45,7 @@ def mmap(mm: CortenMm, cpu: Cpu, asked: Asked) -> Steps[int | Errno]:
     else:
         at = asked.at
         yield from mm.va.claim(cpu, at, asked.pages)
-    cursor = yield from mm.lock(cpu, at, at + asked.pages)
+    cursor = yield from mm.lock_range(cpu, at, at + asked.pages)
     if not asked.replace:
         clear = yield from cursor.is_clear()
         if not clear:
@@ -55,7 +55,8 @@ def mmap(mm: CortenMm, cpu: Cpu, asked: Asked) -> Steps[int | Errno]:
         yield from cursor.query(at)
     status = Status(asked.rights) if isinstance(asked, Mmap) else (yield from _map_object(cursor, asked))
     replaced = yield from cursor.mark(status)
-    mm.maps.unmapped(cpu, cursor.start, cursor.end, but=status.backing)
+    if isinstance(status.backing, FileMapping):
+        mm.maps.leave(cpu, status.backing)
     yield from mm.unlock_and_flush(cursor, replaced)
     if asked.populate and asked.rights:
         yield from populate(mm, cpu, range(at, at + asked.pages), status)
@@ -75,7 +76,7 @@ def _map_object(cursor: Cursor, asked: MmapShared | MmapFile) -> Steps[Status]:
         mapping = FileMapping(vmo, cursor.start, 0, around=False)
     yield from mm.maps.lock.write_lock(cpu)
     cpu.work(mm.cost.vma_map, PAGE_CACHE)
-    mm.maps.add(mapping, asked.pages)
+    mm.maps.enter(mapping)
     yield from mm.maps.lock.write_unlock(cpu)
     return Status(asked.rights, kind, backing=mapping)
 

@@ -35,13 +35,17 @@ def mprotect(mm: CortenMm, cpu: Cpu, asked: Mprotect) -> Steps[Errno | None]:
         return None
     if beyond_user_memory(asked.at, asked.pages):
         return Errno.ENOMEM
-    cursor = yield from mm.lock(cpu, asked.at, asked.at + asked.pages)
-    changed: list[int] = []
-    yield from _protect(cursor, cursor.covering, cursor.start, cursor.end, asked.rights, changed)
-    if changed:
-        yield from mm.tlb.flush(cpu, changed)
+    cursor = yield from mm.lock_range(cpu, asked.at, asked.at + asked.pages)
+    yield from cursor.apart(lambda part: _protect_and_flush(part, asked.rights))
     yield from mm.unlock(cursor)
     return None
+
+
+def _protect_and_flush(cursor: Cursor, rights: Rights) -> Steps[None]:
+    changed: list[int] = []
+    yield from _protect(cursor, cursor.covering, cursor.start, cursor.end, rights, changed)
+    if changed:
+        yield from cursor.space.tlb.flush(cursor.cpu, changed)
 
 
 def _protect(
@@ -60,7 +64,7 @@ def _protect(
         status = table.get(slot)
         if child is None and isinstance(status, Status):
             if stop - page == span:
-                yield from table.line(slot).store(cursor.cpu, PAGE_TABLE)
+                yield from cursor.store(table, slot, status)
                 cursor.cpu.work(cursor.space.cost.protect, PAGE_TABLE)
                 table.set(slot, status.with_rights(rights))
             else:
@@ -81,7 +85,7 @@ def _protect_leaf(
         there = {each: table.get(slot_of(each, 1)) for each in range(page, stop)}
         written = {each: entry for each, entry in there.items() if entry is not None}
         if written:
-            yield from table.line(slot).store(cursor.cpu, PAGE_TABLE)
+            yield from cursor.store_all(table, {slot_of(each, 1): entry for each, entry in written.items()})
             cursor.cpu.work(len(written) * cursor.space.cost.protect, PAGE_TABLE)
         for each, entry in written.items():
             assert not isinstance(entry, PageTablePage)

@@ -19,7 +19,6 @@ def munmap(mm: CortenMm, cpu: Cpu, asked: Munmap) -> Steps[Errno | None]:
 
 def unmap(mm: CortenMm, cpu: Cpu, start: int, end: int) -> Steps[None]:
     """One transaction: clear the range. Remote TLBs are flushed lazily, frames stay pinned until then."""
-    cursor = yield from mm.lock(cpu, start, end)
+    cursor = yield from mm.lock_range(cpu, start, end)
     removed = yield from cursor.unmap()
-    mm.maps.unmapped(cpu, start, end)
     yield from mm.unlock_and_flush(cursor, removed)

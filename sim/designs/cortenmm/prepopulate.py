@@ -60,7 +60,10 @@ def _fault_in(mm: CortenMm, cpu: Cpu, page: int) -> Steps[None]:
 
 
 def _fill_table(mm: CortenMm, cpu: Cpu, page: int) -> Steps[bool]:
-    """The 512 pages from *page* on; value: False where their table has been used before."""
+    """The 512 pages from *page* on; value: False where their table has been used before, and where
+    each change of an entry has to be counted."""
+    if mm.protocol.versioned:
+        return False
     cursor = yield from mm.lock(cpu, page, page + SLOTS)
     table = cursor.covering
     while table.level > 1:

@@ -159,9 +159,14 @@ class Costs(Spec):
 class CortenSpec(DesignSpec):
     """One variant of CortenMM."""
 
-    protocol: Literal["rw", "adv"]
+    protocol: Literal["rw", "adv", "coarse", "nontransactional", "optimistic"]
     """`rw`: reader-writer locks on the way down; `adv`: RCU walk, then locks of the covering page and
-    below."""
+    below; `coarse`: one lock for the whole tree; `nontransactional`: adv's locks, for one entry after the
+    other; `optimistic`: adv's locks for who writes, a version of each entry for who looks."""
+    metadata: Literal["in-entry", "array"] = "in-entry"
+    """Where the status of a page is: in its page-table entry, or in an array beside the table."""
+    metadata_entry: Literal[8, 16] = 8
+    """Bytes of an entry of that array. `optimistic` has 8 more for the version, so 16."""
     source: Literal["paper", "artifact"] = "paper"
     """Where the artifact has a stub and the paper a design: what the kernel does. The artifact does nothing
     for msync and for MADV_DONTNEED, takes MADV_FREE for munmap, does not shrink a heap, maps zeros behind the
@@ -179,3 +184,12 @@ class CortenSpec(DesignSpec):
     """The reader-biased locks of the `rw` protocol."""
     costs: Costs
     """Cpu work of each step, with its data in the cpu's own cache."""
+
+    @model_validator(mode="after")
+    def _versions_have_room(self) -> Self:
+        if self.protocol == "optimistic" and (self.metadata, self.metadata_entry) != ("array", 16):
+            raise RuleError(
+                "versions are in the metadata array, beside the status",
+                {"metadata": "array", "metadata_entry": "16"},
+            )
+        return self
