@@ -87,6 +87,7 @@ class Measurement:
     interrupts_per_flush: float | None
     context_switches_per_op: float
     breakdown_ns_per_op: dict[str, float]
+    memory: None = None
 
 
 FILES = {

@@ -7,7 +7,8 @@ that nothing global changes and nothing leaks. `plot_run` writes all of them for
 - `scalability` and `latency` over threads, or, where there is one thread count, `workloads`;
 - `measured`: beside what others measured at the same places;
 - `one-thread`: work done relative to the baseline design at the smallest thread count;
-- `where-time-goes`.
+- `where-time-goes`;
+- `memory`, what memory management takes for itself.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from sim.analysis.curves import (
     swept_figure,
     workloads_figure,
 )
+from sim.analysis.memory import memory_figure
 from sim.analysis.published import Observation, default_files, read_published
 from sim.analysis.ratios import one_thread_figure
 from sim.analysis.sweeping import parted
@@ -38,6 +40,7 @@ from sim.errors import Fault, InputError
 __all__ = [
     "latency_figure",
     "measured_figure",
+    "memory_figure",
     "one_thread_figure",
     "plot_run",
     "run_figures",
@@ -85,6 +88,8 @@ def run_figures(run: RunTables, published: list[Observation]) -> Iterator[tuple[
         yield "one-thread", one_thread_figure(points, default_baseline(designs), published, title)
     if not run.breakdown.empty:
         yield "where-time-goes", time_figure(run.breakdown, f"{title}: where the time goes")
+    if (memory := memory_figure(points, f"{title}: memory of memory management")) is not None:
+        yield "memory", memory
 
 
 def _has_latency(points: pd.DataFrame) -> bool:

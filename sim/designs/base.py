@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError, core_schema
 from sim.engine import Steps
 from sim.errors import InputError, ModelError
 from sim.hardware import Cpu, Machine, MachineSpec
-from sim.mm import AddressSpace, NodePolicy, Operation, Performer, PhysicalMemory, Reference
+from sim.mm import AddressSpace, Footprint, NodePolicy, Operation, Performer, PhysicalMemory, Reference
 from sim.mm.invariants import check
 from sim.plugins import Registry
 from sim.quantities import Release, Spec
@@ -108,6 +108,11 @@ class Kernel(Performer):
     @property
     def grace_periods(self) -> GracePeriods | None:
         """Those after which it frees what its callers let go; None where a run does not depend on them."""
+        return None
+
+    @property
+    def footprint(self) -> Footprint | None:
+        """What it has of memory for itself; None where nobody counts it."""
         return None
 
     @property

@@ -56,6 +56,7 @@ from sim.mm.flush import (
     make_flush,
     pages_of,
 )
+from sim.mm.footprint import STRUCTURES, Footprint
 from sim.mm.frame_table import HUGE_ORDER, FrameTable, FreeList, PhysicalMemory, Pool, Reference
 from sim.mm.frames import MAX_ORDER, Buddy, FrameMap, OutOfMemory, Room, out_of_memory, size_of
 from sim.mm.invariants import BrokenInvariant
@@ -130,6 +131,7 @@ __all__ = [
     "READ",
     "READ_WRITE",
     "SLOTS",
+    "STRUCTURES",
     "SYSCALL",
     "USER",
     "USER_PAGES",
@@ -158,6 +160,7 @@ __all__ = [
     "FirstTouch",
     "FlushMethod",
     "FlushSpec",
+    "Footprint",
     "Fork",
     "FrameMap",
     "FrameSet",

@@ -11,6 +11,7 @@ from sim.errors import AccountingError
 
 if TYPE_CHECKING:
     from sim.hardware import Cpu
+    from sim.mm import Footprint
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Run:
     these spent their time.
 
     *latencies* are of measured operations, *spent* is by activity. *span* is the window; without one it is
-    all of *elapsed*, from the start of the threads to the end of the last one.
+    all of *elapsed*, from the start of the threads to the end of the last one. *footprint* is the kernel's.
     """
 
     operations: int
@@ -30,6 +31,7 @@ class Run:
     spent: Mapping[str, float]
     elapsed: int
     events: int
+    footprint: Footprint | None = None
 
 
 def balanced(run: Run) -> Run:

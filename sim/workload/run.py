@@ -378,7 +378,17 @@ class _Run:
         else:
             span, spent = elapsed, whole(cpus)
         threads = len(self._measured)
-        return Run(record.operations, record.latencies, threads, len(cpus), span, spent, elapsed, events)
+        return Run(
+            record.operations,
+            record.latencies,
+            threads,
+            len(cpus),
+            span,
+            spent,
+            elapsed,
+            events,
+            self._kernel.footprint,
+        )
 
     def verify(self) -> None:
         """Raises `BrokenInvariant` where the end state breaks a rule."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sim.engine import QUIET, Probe, listen
 from sim.errors import InputError, ModelError
+from sim.mm import STRUCTURES, Footprint
 from sim.quantities import PS_PER_NS, PS_PER_US
 from sim.workload.demands import misfit
 from sim.workload.result import Run
@@ -43,7 +44,7 @@ class Measurement:
 
     The rest is of all cpus. `idle_share` is over the whole machine, cpus that no thread runs on included.
     `interrupts_per_flush` is how many cpus were interrupted, for whatever call, by TLB flush that a thread
-    began; None without a flush.
+    began; None without a flush. `memory` is None where no kernel manages any.
     """
 
     operations: int
@@ -59,6 +60,19 @@ class Measurement:
     interrupts_per_flush: float | None
     context_switches_per_op: float
     breakdown_ns_per_op: dict[str, float]
+    memory: Memory | None = None
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What memory management had of memory itself, in bytes by structure (`Footprint`), from boot on.
+
+    *peak* is the most that each structure had in any of the point's runs, *end* the most at the end of one.
+    """
+
+    peak: dict[str, int]
+    end: dict[str, int]
+    frame_descriptors: int
 
 
 def simulate(
@@ -131,6 +145,17 @@ def _measurement(runs: Sequence[Run], tally: Tally, cpus: int) -> Measurement:
         breakdown_ns_per_op={
             activity: time / operations / PS_PER_NS for activity, time in sorted(spent.items()) if time
         },
+        memory=_memory([run.footprint for run in runs if run.footprint is not None]),
+    )
+
+
+def _memory(footprints: Sequence[Footprint]) -> Memory | None:
+    if not footprints:
+        return None
+    return Memory(
+        {each: max(footprint.peak[each] for footprint in footprints) for each in STRUCTURES},
+        {each: max(footprint.now[each] for footprint in footprints) for each in STRUCTURES},
+        footprints[0].frame_descriptors,
     )
 
 

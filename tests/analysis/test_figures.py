@@ -19,6 +19,7 @@ from sim.analysis.activities import MOST_GROUPS
 from sim.analysis.curves import nearest_threads
 from sim.analysis.figures import (
     latency_figure,
+    memory_figure,
     one_thread_figure,
     plot_run,
     scalability_figure,
@@ -364,3 +365,18 @@ def test_does_drawing_leave_pyplot_alone(write_run, make_points) -> None:
         f"plot_run(Path({str(run_dir)!r})); assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_does_the_memory_of_each_design_have_a_bar(points) -> None:
+    assert memory_figure(points) is None  # a run of before
+    sizes = {"page_table": 40960.0, "metadata": 4096.0, "vma": 1024.0}
+    for number, (name, size) in enumerate(sizes.items()):
+        points[f"{name}_bytes_peak"] = size * (number + 1)
+    figure = memory_figure(points)
+    assert figure is not None
+    ax = figure.axes[0]
+    assert legend_of(figure) == ["page tables", "metadata of entries", "VMAs"]
+    designs = list(dict.fromkeys(points["design"]))
+    assert [label.get_text() for label in ax.get_yticklabels()] == [design_title(name) for name in designs]
+    ends = {round(bar.get_x() + bar.get_width(), 3) for bar in ax.patches}
+    assert ends == {40.0, 48.0, 51.0}

@@ -210,28 +210,30 @@ def test_is_a_reader_that_asks_no_version_caught(monkeypatch: pytest.MonkeyPatch
         test_does_a_reader_see_a_transaction_as_a_whole()
 
 
-def test_does_a_fault_that_comes_too_late_take_neither_frame_nor_lock() -> None:
-    """Another cpu has mapped the page between this one's walk and its fault."""
-    taken = {}
-    for kind in ("adv", "optimistic"):
-        process = Process(kind)
-        kernel: Any = process.kernel
-        process.do(("mmap", 1, BASE), ("touch", BASE))
-        seen, before = locked(process), len(kernel.frames.in_use)
-        frames: list[int] = []
+def late_fault(kind: str, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
+    """A fault on a page that has been mapped meanwhile: how many frames it takes, and how many locks."""
+    process = Process(kind)
+    frames: Any = process.kernel.memory
+    process.do(("mmap", 1, BASE), ("touch", BASE))
+    seen, before, taken = locked(process), len(frames.in_use), list[int]()
+    allocate = type(frames).allocate
 
-        def faults(cpu: Cpu) -> Steps[None]:
-            yield from process.space.fault(cpu, BASE, True)
+    def allocates(self: Any, cpu: Cpu) -> Steps[int]:
+        taken.append((yield from allocate(self, cpu)))
+        return taken[-1]
 
-        allocate = kernel.frames.allocate
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(
-                type(kernel.frames), "allocate", lambda self, cpu: (frames.append(1), allocate(cpu))[1]
-            )
-            process.run({0: faults})
-        assert len(kernel.frames.in_use) == before
-        taken[kind] = len(frames), len(seen)
-    assert taken == {"adv": (1, 1), "optimistic": (0, 0)}
+    monkeypatch.setattr(type(frames), "allocate", allocates)
+    process.run({0: lambda cpu: process.space.fault(cpu, BASE, True)})
+    monkeypatch.undo()
+    assert len(frames.in_use) == before
+    return len(taken), len(seen)
+
+
+def test_does_a_late_fault_take_neither_frame_nor_lock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert late_fault("adv", monkeypatch) == (1, 1)
+    assert late_fault("optimistic", monkeypatch) == (0, 0)
 
 
 # -- where the status is ---------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from sim.designs.cortenmm.va_alloc import START_BRK
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import SYSCALL, USER_PAGES, Exit
+from sim.quantities import PAGE_BYTES
 
 if TYPE_CHECKING:
     from sim.designs.cortenmm.mm import CortenMm
@@ -36,5 +37,9 @@ def put_space(mm: CortenMm, cpu: Cpu) -> Steps[None]:
     mm.tlb.abandon(cpu)
     mm.maps.clear(cpu)
     mm.free_removed(cpu, removed, cursor.unlinked)
+    mm.kernel.footprint.add("page_table", -PAGE_BYTES)  # the root
+    if (array := mm.root.array) is not None:
+        mm.root.array = None
+        mm.kernel.free_array(cpu, array)
     mm.va.clear()
     mm.brk = START_BRK

@@ -79,6 +79,11 @@ class FrameAllocator(PhysicalMemory):
         self._orders = zonelists(distances(machine.spec, machine.spec.topology.numa_nodes))
         self._split(1)
 
+    @property
+    def total(self) -> int:
+        """Frames of the machine."""
+        return self._total
+
     def place(self, policy: NodePolicy) -> None:
         """Take frames from the nodes that *policy* chooses. To be called before the first frame is taken."""
         self._policy = policy

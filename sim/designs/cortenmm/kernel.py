@@ -21,12 +21,14 @@ from sim.mm import (
     ContextTable,
     CreateFile,
     File,
+    Footprint,
     Handlers,
     NodePolicy,
     PhysicalMemory,
     Reference,
     SwitchMm,
 )
+from sim.quantities import PAGE_BYTES
 from sim.sync import QueueNodes, Rcu, VisibleReaders
 
 
@@ -37,6 +39,7 @@ class CortenKernel(Kernel):
         "arrays",
         "contexts",
         "cost",
+        "footprint",
         "frames",
         "machine",
         "nodes",
@@ -57,6 +60,7 @@ class CortenKernel(Kernel):
         self.cost = at_clocks(spec.costs, clock, Costs.plain, machine.spec.plain_clock)
         self.nodes = QueueNodes(machine, "mcs")
         self.frames = FrameAllocator(machine, spec, self.cost, self.nodes)
+        self.footprint = Footprint(self.frames.total * spec.bravo.frame_metadata)
         self.table_pool: list[list[int]] = [[] for _ in machine.cpus]
         self.arrays: dict[MetadataArray, None] | None = {} if spec.metadata == "array" else None
         self.vmos = Vmos(self)
@@ -96,6 +100,7 @@ class CortenKernel(Kernel):
         """Its table is gone."""
         assert self.arrays is not None
         del self.arrays[array]
+        self.footprint.add("metadata", -len(array.frames) * PAGE_BYTES)
         for frame in array.frames:
             self.frames.free(cpu, frame)
 

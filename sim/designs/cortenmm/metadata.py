@@ -74,6 +74,7 @@ def add_array(space: CortenMm, cpu: Cpu, table: PageTablePage) -> Steps[None]:
         frames.append((yield from space.take_zeroed(cpu)))
     table.array = MetadataArray(kernel.machine, table, frames, kernel.spec.metadata_entry, cpu.id)
     kernel.arrays[table.array] = None
+    kernel.footprint.add("metadata", len(frames) * PAGE_BYTES)
 
 
 def made_for(space: CortenMm, cpu: Cpu, table: PageTablePage, entries: Iterable[Entry]) -> Steps[None]:

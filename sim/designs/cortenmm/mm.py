@@ -35,6 +35,7 @@ from sim.mm import (
     new_root,
     pages_of,
 )
+from sim.quantities import PAGE_BYTES
 from sim.sync import QueuedSpinLock
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class CortenMm(AddressSpace):
         self.protocol = PROTOCOLS[kernel.spec.protocol](self)
         self.root = new_root(kernel.machine, cpu.socket, cpu.id)
         self.root.lock = self.protocol.make_lock(self.root)
+        kernel.footprint.add("page_table", PAGE_BYTES)
         self.va = kernel.new_va_allocator()
         self.maps = FileMaps(kernel, cpu)
         self.users = 1
@@ -209,6 +211,7 @@ class CortenMm(AddressSpace):
             fill=status if isinstance(status, Status) else None,
         )
         table.lock = self.protocol.make_lock(table)
+        self.kernel.footprint.add("page_table", PAGE_BYTES)
         if table.fill is not None and self.kernel.arrays is not None:
             yield from add_array(self, cpu, table)
         return table
@@ -236,6 +239,7 @@ class CortenMm(AddressSpace):
         """Give the frames of unlinked tables back."""
         for table in tables:
             self.kernel.frames.free(cpu, table.frame)
+            self.kernel.footprint.add("page_table", -PAGE_BYTES)
             if table.array is not None:
                 self.kernel.free_array(cpu, table.array)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sim.designs.linux.activities import VMA_WORK
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import EXECUTE, PAGE_TABLE, WRITE, Kept, Walk
+from sim.mm import EXECUTE, PAGE_TABLE, WRITE, Footprint, Kept, Walk
 from sim.quantities import PAGE_BYTES
 
 if TYPE_CHECKING:
@@ -37,9 +37,10 @@ class MmCounters:
     them lags behind, as in the kernel.
     """
 
-    __slots__ = (*_COUNTED, "_lines", "hiwater_rss", "hiwater_vm", "rss", "swap_entries")
+    __slots__ = (*_COUNTED, "_footprint", "_lines", "hiwater_rss", "hiwater_vm", "rss", "swap_entries")
 
-    def __init__(self, lines: MmLines, rss: RssStat) -> None:
+    def __init__(self, lines: MmLines, rss: RssStat, footprint: Footprint) -> None:
+        self._footprint = footprint
         self._lines = lines
         self.rss = rss
         self.map_count = 0
@@ -116,11 +117,13 @@ class MmCounters:
         """mm_inc_nr_ptes, mm_inc_nr_pmds, mm_inc_nr_puds: a table more."""
         yield from self._lines["pgtables_bytes"].write(cpu, PAGE_TABLE)
         self.pgtables_bytes += PAGE_BYTES
+        self._footprint.add("page_table", PAGE_BYTES)
 
     def dec_nr_ptes(self, cpu: Cpu) -> Steps[None]:
         """mm_dec_nr_ptes and its brothers: a table less."""
         yield from self._lines["pgtables_bytes"].write(cpu, PAGE_TABLE)
         self.pgtables_bytes -= PAGE_BYTES
+        self._footprint.add("page_table", -PAGE_BYTES)
 
     def count_pages(self, cpu: Cpu, *, anon: int = 0, files: int = 0) -> Steps[None]:
         """A fault has mapped so many pages more."""

@@ -19,6 +19,7 @@ from sim.designs.linux.zap import zap
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import PAGES_PER_ENTRY, SYSCALL, USER_PAGES, Exit
+from sim.quantities import PAGE_BYTES
 
 if TYPE_CHECKING:
     from sim.designs.linux.mm import LinuxMm
@@ -39,6 +40,7 @@ def mmput(mm: LinuxMm, cpu: Cpu) -> Steps[None]:
     if not mm.users:
         yield from exit_mmap(mm, cpu)
         yield from mm.kernel.percpu.free(cpu)
+        mm.kernel.footprint.add("page_table", -PAGE_BYTES)
 
 
 def exit_mmap(mm: LinuxMm, cpu: Cpu) -> Steps[None]:

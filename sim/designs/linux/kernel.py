@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from sim.designs.base import DesignSpec, Kernel
 from sim.designs.linux import committed
@@ -43,6 +43,7 @@ from sim.mm import (
     CreateFile,
     Fallocate,
     File,
+    Footprint,
     FreePages,
     Ftruncate,
     Handlers,
@@ -54,6 +55,9 @@ from sim.mm import (
 )
 from sim.mm.invariants import structures_agree
 from sim.sync import QueueNodes, Scheduler
+
+STRUCT_PAGE: Final = 64
+"""Bytes of a struct page (include/linux/mm_types.h)."""
 
 
 class LinuxKernel(Kernel):
@@ -67,6 +71,7 @@ class LinuxKernel(Kernel):
         "dentries",
         "deposits",
         "descriptors",
+        "footprint",
         "huge_zero",
         "hugetlb",
         "lru",
@@ -105,8 +110,10 @@ class LinuxKernel(Kernel):
         self.rcu = TreeRcu(machine, spec.rcu)
         self.pages = self._make_allocator()
         self.total_pages = sum(pool.buddy.managed for pool in self.pages.buddies())
+        self.footprint = Footprint(self.total_pages * STRUCT_PAGE)
         self.memcg = Memcg(machine, spec.memcg)
         self.slabs = SlabCaches(
+            self.footprint,
             machine,
             self.pages,
             self.nodes,

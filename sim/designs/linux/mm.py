@@ -35,6 +35,7 @@ from sim.mm import (
     new_root,
     slot_of,
 )
+from sim.quantities import PAGE_BYTES
 from sim.sync import QueuedSpinLock, RwSem, Scheduler, SpinningReadersRwSem, XaddRwSem
 
 if TYPE_CHECKING:
@@ -124,7 +125,9 @@ class LinuxMm(AddressSpace):
                 MmLockSeq(lines["mm_lock_seq"], seqcount=self.switches.mm_lock_seq == "seqcount"),
             )
         )
-        self.stat = MmCounters(lines, make_rss_stat(machine, kernel.nodes, kernel.spec, lines["rss_stat"]))
+        rss = make_rss_stat(machine, kernel.nodes, kernel.spec, lines["rss_stat"])
+        self.stat = MmCounters(lines, rss, kernel.footprint)
+        kernel.footprint.add("page_table", PAGE_BYTES)  # the root
         self.brk_line = line("brk")
         self.start_brk = self.brk = START_BRK
         self.siglock = QueuedSpinLock(

@@ -44,6 +44,13 @@ class Row:
     idle_share: float | None = None
     interrupts_per_flush: float | None = None
     context_switches_per_op: float | None = None
+    page_table_bytes_peak: int | None = None
+    page_table_bytes_end: int | None = None
+    metadata_bytes_peak: int | None = None
+    metadata_bytes_end: int | None = None
+    vma_bytes_peak: int | None = None
+    vma_bytes_end: int | None = None
+    frame_descriptor_bytes: int | None = None
     simulated_ns: float | None = None
     operations: int | None = None
     events: int | None = None
@@ -98,12 +105,23 @@ def measured(point: Point, measurement: Measurement) -> Outcome:
         idle_share=_maybe(measurement.idle_share),
         interrupts_per_flush=_maybe(measurement.interrupts_per_flush),
         context_switches_per_op=float(measurement.context_switches_per_op),
+        **_memory(measurement),
         simulated_ns=float(measurement.simulated_ns),
         operations=int(measurement.operations),
         events=int(measurement.events),
     )
     breakdown = {activity: float(ns) for activity, ns in measurement.breakdown_ns_per_op.items()}
     return Outcome(point.id, row, breakdown, dict(point.swept))
+
+
+def _memory(measurement: Measurement) -> dict[str, Any]:
+    """The columns of `Memory`."""
+    memory = measurement.memory
+    if memory is None:
+        return {}
+    columns = {f"{name}_bytes_peak": size for name, size in memory.peak.items()}
+    columns |= {f"{name}_bytes_end": size for name, size in memory.end.items()}
+    return columns | {"frame_descriptor_bytes": memory.frame_descriptors}
 
 
 def _maybe(value: float | None) -> float | None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sim.designs.linux.slab.spec import CacheSpec
     from sim.engine import Steps
     from sim.hardware import Cpu, Machine
-    from sim.mm import Allocator, Reference
+    from sim.mm import Allocator, Footprint, Reference
     from sim.sync import QueueNodes
 
 __all__ = ["SLAB", "KmemCache", "Lines", "SlabCaches", "SlabObject", "SlabSpec", "fill"]
@@ -42,6 +42,7 @@ class SlabCaches:
 
     def __init__(
         self,
+        footprint: Footprint,
         machine: Machine,
         pages: Allocator,
         nodes: QueueNodes,
@@ -52,12 +53,14 @@ class SlabCaches:
         separate_locks: bool,
         tree_nodes: bool,
     ) -> None:
-        """*charges*: who pays for accounted objects.
+        """*footprint* counts the objects, *charges* says who pays for accounted ones.
 
         *separate_locks*: locks of VMAs are objects of their own; *tree_nodes*: nodes are, too.
         """
         self.cost = at_clock(spec.costs, machine.spec.plain_clock)
-        site = Site(machine, pages, nodes, rcu, spec.rules, self.cost, CoreCaches(machine, rcu), charges)
+        site = Site(
+            machine, pages, nodes, rcu, spec.rules, self.cost, CoreCaches(machine, rcu), charges, footprint
+        )
         self._all: list[KmemCache] = []
 
         def cache(name: str, its: CacheSpec, units: tuple[int, ...] = ()) -> KmemCache:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sim.engine import Steps
     from sim.engine.costs import AtClock
     from sim.hardware import Cpu, Machine
-    from sim.mm import Allocator
+    from sim.mm import Allocator, Footprint
     from sim.sync import QueueNodes
 
 SLAB = "slab"
@@ -38,6 +38,7 @@ class Site(NamedTuple):
     cost: AtClock[SlabCosts]
     caches: CoreCaches
     charges: ObjectCharges | None
+    footprint: Footprint
 
 
 class CoreCaches:
@@ -114,6 +115,7 @@ class KmemCache(ABC):
         "charges",
         "cost",
         "cpu_partial",
+        "footprint",
         "lines",
         "machine",
         "min_partial",
@@ -137,6 +139,7 @@ class KmemCache(ABC):
         self.rcu = site.rcu
         self.caches = site.caches
         self.charges = site.charges if spec.accounted else None
+        self.footprint = site.footprint
         self.cost = site.cost
         self.name = name
         self.spec = spec
@@ -170,6 +173,7 @@ class KmemCache(ABC):
 
     def charge(self, cpu: Cpu) -> Steps[None]:
         """memcg_slab_post_alloc_hook, of one object."""
+        self.footprint.add("vma", self.spec.size)
         if self.charges is not None:
             yield from self.charges.charge(cpu, self.spec.size)
 
@@ -238,6 +242,7 @@ class KmemCache(ABC):
 def _uncharge(cpu: Cpu, thing: SlabObject) -> Steps[None]:
     """memcg_slab_free_hook."""
     cache = thing.slab.cache
+    cache.footprint.add("vma", -cache.spec.size)
     if cache.charges is not None:
         yield from cache.charges.uncharge(cpu, cache.spec.size)
 
