@@ -54,7 +54,8 @@ def panel_bytes(points: pd.DataFrame, panel: Panel) -> pd.DataFrame:
     """The bytes of one panel at its largest thread count, indexed (design, variant), in order."""
     here = panel.of(points)
     here = here.loc[here["threads"] == here["threads"].max()].dropna(subset=list(PEAKS))
-    return here.groupby(["design", "variant"], sort=False)[list(PEAKS)].mean()
+    table: pd.DataFrame = here.groupby(["design", "variant"], sort=False)[list(PEAKS)].mean()
+    return table
 
 
 def _draw(ax: Axes, table: pd.DataFrame) -> None:

@@ -92,6 +92,8 @@ class Kernel(Performer):
     __slots__ = ()
 
     space: ClassVar[type[AddressSpace] | None] = None
+    footprint: Footprint | None = None
+    """What it has of memory for itself; None where nobody counts it."""
 
     def __init__(self, machine: Machine, spec: DesignSpec) -> None:
         raise NotImplementedError
@@ -108,11 +110,6 @@ class Kernel(Performer):
     @property
     def grace_periods(self) -> GracePeriods | None:
         """Those after which it frees what its callers let go; None where a run does not depend on them."""
-        return None
-
-    @property
-    def footprint(self) -> Footprint | None:
-        """What it has of memory for itself; None where nobody counts it."""
         return None
 
     @property

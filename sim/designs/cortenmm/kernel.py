@@ -51,6 +51,7 @@ class CortenKernel(Kernel):
     )
 
     space = CortenSpace
+    footprint: Footprint
 
     def __init__(self, machine: Machine, spec: DesignSpec) -> None:
         assert isinstance(spec, CortenSpec)

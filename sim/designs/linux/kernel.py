@@ -95,6 +95,7 @@ class LinuxKernel(Kernel):
     )
 
     space = LinuxSpace
+    footprint: Footprint
 
     def __init__(self, machine: Machine, spec: DesignSpec) -> None:
         assert isinstance(spec, LinuxSpec)

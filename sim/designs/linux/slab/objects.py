@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sim.designs.linux.slab.spec import CacheSpec
     from sim.engine import Steps
     from sim.hardware import Cpu, Machine
+    from sim.mm import Footprint
 
 Lines = CacheLine | LineSpan
 
@@ -31,6 +32,7 @@ class Cache(Protocol):
 
     machine: Machine
     charges: ObjectCharges | None
+    footprint: Footprint
     name: str
     spec: CacheSpec
     per_slab: int
