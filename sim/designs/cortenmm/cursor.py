@@ -92,8 +92,29 @@ class Cursor:
             page = stop
         return True
 
+    def cut(self, *, empty: bool) -> Steps[None]:
+        """Make the tables that both ends of the range need where they lie inside an entry, or, with *empty*,
+        inside a slot that has none. What is done to the range afterwards needs no memory.
+
+        Raises `OutOfMemory`; nobody can see then what has been done.
+        """
+        for page in (self.start, self.end):
+            table = self.covering
+            while table.level > 1 and page % PAGES_PER_ENTRY[table.level]:
+                slot = slot_of(page, table.level)
+                child = table.child(slot)
+                if child is None:
+                    if not empty and table.get(slot) is None:
+                        break
+                    child = yield from self.push_down(table, slot, page)
+                table = child
+
     def mark(self, status: Status) -> Steps[list[Piece]]:
-        """Give the whole range a status, in the largest aligned pieces. Value: the entries it replaced."""
+        """Give the whole range a status, in the largest aligned pieces. Value: the entries it replaced.
+
+        Raises `OutOfMemory`, with all as it was.
+        """
+        yield from self.cut(empty=True)
         replaced: list[Piece] = []
         yield from self._set_range(
             self.covering, self.start, self.end, status, self.space.cost.mark, replaced
@@ -101,14 +122,21 @@ class Cursor:
         return replaced
 
     def unmap(self) -> Steps[list[Piece]]:
-        """Clear the whole range. Value: the mappings that were in it."""
+        """Clear the whole range. Value: the mappings that were in it.
+
+        Raises `OutOfMemory`, with all as it was.
+        """
         removed: list[Piece] = []
         self.cpu.work(self.space.cost.unmap_range, PAGE_TABLE)
+        yield from self.cut(empty=False)
         yield from self._set_range(self.covering, self.start, self.end, None, self.space.cost.unmap, removed)
         return removed
 
     def map(self, page: int, entry: Present, *, was: Status | None = None) -> Steps[None]:
-        """Make *page* present. *was* is what its mark said, where that is more than its rights."""
+        """Make *page* present. *was* is what its mark said, where that is more than its rights.
+
+        Raises `OutOfMemory`, with all as it was.
+        """
         table = self.covering
         while table.level > 1:
             slot = slot_of(page, table.level)
@@ -177,7 +205,7 @@ class Cursor:
         cost: int,
         removed: list[Piece],
     ) -> Steps[None]:
-        """Write *entry* over [start, end) below *table*, at *cost* each."""
+        """Write *entry* over [start, end) below *table*, at *cost* each; both ends have been `cut`."""
         if table.level == 1:
             yield from self._set_leaf(table, start, end, entry, cost, removed)
             return
@@ -196,8 +224,6 @@ class Cursor:
                     self.cpu.work(cost, PAGE_TABLE)
                     table.set(slot, entry)
             else:
-                if child is None and (entry is not None or table.get(slot) is not None):
-                    child = yield from self.push_down(table, slot, page)
                 if child is not None:
                     yield from self._set_range(child, page, min(end, slot_end), entry, cost, removed)
             page = slot_end
@@ -247,7 +273,10 @@ class Cursor:
                     table.set(each, entry)
 
     def push_down(self, table: PageTablePage, slot: int, page: int) -> Steps[PageTablePage]:
-        """Make the child of *slot* inside the locked subtree; a status there becomes the child's content."""
+        """Make the child of *slot* inside the locked subtree; a status there becomes the child's content.
+
+        Raises `OutOfMemory`.
+        """
         child = yield from self.space.make_table(self.cpu, table, slot, page)
         yield from self.space.protocol.adopt(self, child)
         yield from table.line(slot).store(self.cpu, PAGE_TABLE)

@@ -45,10 +45,8 @@ def user_fault(mm: CortenMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
     try:
         while True:
             cursor = yield from mm.lock(cpu, window, window + SLOTS)
-            try:
-                used, missing = yield from _bring_in(cursor, page, write, spare)
-            finally:
-                yield from mm.unlock(cursor)
+            used, missing = yield from mm.within(cursor, _bring_in(cursor, page, write, spare))
+            yield from mm.unlock(cursor)
             if missing is None:
                 break
             yield from missing.vmo.commit(cpu, missing.index(page))

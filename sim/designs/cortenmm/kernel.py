@@ -22,6 +22,7 @@ from sim.mm import (
     File,
     Handlers,
     NodePolicy,
+    OutOfMemory,
     PhysicalMemory,
     Reference,
     SwitchMm,
@@ -102,7 +103,11 @@ class CortenKernel(Kernel):
     def _create_file(self, cpu: Cpu, asked: CreateFile) -> Steps[File]:
         vmo = self.vmos.create(cpu, asked.title, asked.pages, pager=True)
         if asked.resident:
-            vmo.fill(cpu)
+            try:
+                vmo.fill(cpu)
+            except OutOfMemory:
+                self.vmos.pop(vmo)
+                raise
         else:
             self.machine.entry.syscall(cpu, SYSCALL)
         return vmo

@@ -63,10 +63,11 @@ def _advise(mm: CortenMm, cpu: Cpu, start: int, end: int, advice: Advice) -> Ste
     if advice in ("populate_read", "populate_write"):
         return (yield from _populate(mm, cpu, range(start, end), write=advice == "populate_write"))
     if mm.kernel.spec.source == "artifact":
-        if advice == "free":
-            yield from unmap(mm, cpu, start, end)
-        return None
-    cursor = yield from mm.lock(cpu, start, end)
+        return (yield from unmap(mm, cpu, start, end)) if advice == "free" else None
+    try:
+        cursor = yield from mm.lock(cpu, start, end)
+    except OutOfMemory:
+        return Errno.EAGAIN
     removed: list[tuple[int, Present]] = []
     if advice in ("dontneed", "dontneed_locked", "free"):
         removed, holes = yield from cursor.discard()
@@ -100,7 +101,10 @@ def msync(mm: CortenMm, cpu: Cpu, asked: Msync) -> Steps[Errno | None]:
         return None
     if beyond_user_memory(asked.at, asked.pages):
         return Errno.ENOMEM
-    cursor = yield from mm.lock(cpu, asked.at, asked.at + asked.pages)
+    try:
+        cursor = yield from mm.lock(cpu, asked.at, asked.at + asked.pages)
+    except OutOfMemory:
+        return Errno.ENOMEM
     holes = yield from cursor.has_holes()
     yield from mm.unlock(cursor)
     return Errno.ENOMEM if holes else None
@@ -113,7 +117,10 @@ def mincore(mm: CortenMm, cpu: Cpu, asked: Mincore) -> Steps[list[bool] | Errno]
         return Errno.ENOMEM
     if asked.pages == 0:
         return []
-    cursor = yield from mm.lock(cpu, asked.at, asked.at + asked.pages)
+    try:
+        cursor = yield from mm.lock(cpu, asked.at, asked.at + asked.pages)
+    except OutOfMemory:
+        return Errno.EAGAIN
     there: list[bool] = []
     for page in range(asked.at, asked.at + asked.pages):
         entry = yield from cursor.query(page)

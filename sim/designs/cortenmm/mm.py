@@ -6,7 +6,7 @@ The operations are in modules of their own; `space` puts them together. Source: 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from sim.designs.cortenmm.cursor import AdvProtocol, Cursor, Protocol, RwProtocol
 from sim.designs.cortenmm.file_maps import FileMaps
@@ -20,10 +20,12 @@ from sim.mm import (
     Alike,
     LazyFlush,
     Mapped,
+    OutOfMemory,
     PageTablePage,
     Piece,
     Reference,
     Rights,
+    SegmentationFault,
     Status,
     SynchronousFlush,
     Walk,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
     from sim.designs.cortenmm.kernel import CortenKernel
 
+T = TypeVar("T")
 
 LOCK_BRK = "lock: program break"
 
@@ -141,13 +144,28 @@ class CortenMm(AddressSpace):
         self.machine.entry.syscall(cpu, SYSCALL, self.cost.syscall)
 
     def lock(self, cpu: Cpu, start: int, end: int) -> Steps[Cursor]:
-        """`AddrSpace.lock(range)`: fill the table pool, then lock. Value: the cursor."""
+        """`AddrSpace.lock(range)`: fill the table pool, then lock. Value: the cursor.
+
+        Raises `OutOfMemory` where there is none for a table on the way; nothing is locked then.
+        """
         cpu.work(self.cost.cursor, PAGE_TABLE)
         yield from self._prefill(cpu)
         cursor = Cursor(self, cpu, start, end)
-        yield from self.protocol.lock(cursor)
+        try:
+            yield from self.protocol.lock(cursor)
+        except OutOfMemory:
+            yield from self.protocol.unlock(cursor)
+            raise
         cpu.probe.range_locked(self, cpu, start, end)
         return cursor
+
+    def within(self, cursor: Cursor, steps: Steps[T]) -> Steps[T]:
+        """*steps* inside the transaction; where they fail it ends. Raises what they raise."""
+        try:
+            return (yield from steps)
+        except (OutOfMemory, SegmentationFault):
+            yield from self.unlock(cursor)
+            raise
 
     def unlock(self, cursor: Cursor) -> Steps[None]:
         """End the transaction."""
@@ -172,17 +190,24 @@ class CortenMm(AddressSpace):
             self.free_removed(cpu, removed, cursor.unlinked)
 
     def _prefill(self, cpu: Cpu) -> Steps[None]:
-        """Keep zeroed pages for tables at hand, so that none is zeroed inside a transaction."""
+        """Keep zeroed pages for tables at hand, so that none is zeroed inside a transaction: as many as there
+        is memory for, as not every transaction needs one."""
         limits, frames = self.kernel.spec.limits, self.kernel.frames
         pool = self.kernel.table_pool[cpu.id]
         if len(pool) <= limits.table_pool_low:
             while len(pool) < limits.table_pool_full:
-                frame = yield from frames.allocate(cpu)
+                try:
+                    frame = yield from frames.allocate(cpu)
+                except OutOfMemory:
+                    return
                 yield from self.machine.memory.clear_page(cpu, frames.node(cpu, frame), frame)
                 pool.append(frame)
 
     def make_table(self, cpu: Cpu, parent: PageTablePage, slot: int, page: int) -> Steps[PageTablePage]:
-        """A table for *slot* of *parent*, not linked yet; a status in the slot fills it."""
+        """A table for *slot* of *parent*, not linked yet; a status in the slot fills it.
+
+        Raises `OutOfMemory`.
+        """
         status = parent.get(slot)
         cpu.work(self.cost.table_alloc, PAGE_TABLE)
         pool = self.kernel.table_pool[cpu.id]

@@ -45,6 +45,19 @@ def mmap(mm: CortenMm, cpu: Cpu, asked: Asked) -> Steps[int | Errno]:
     else:
         at = asked.at
         yield from mm.va.claim(cpu, at, asked.pages)
+    try:
+        status = yield from _map(mm, cpu, at, asked)
+    except OutOfMemory:
+        return Errno.ENOMEM
+    if isinstance(status, Errno):
+        return status
+    if asked.populate and asked.rights:
+        yield from populate(mm, cpu, range(at, at + asked.pages), status)
+    return at
+
+
+def _map(mm: CortenMm, cpu: Cpu, at: int, asked: Asked) -> Steps[Status | Errno]:
+    """The transaction; value: the mark. Raises `OutOfMemory`, with all as it was."""
     cursor = yield from mm.lock(cpu, at, at + asked.pages)
     if not asked.replace:
         clear = yield from cursor.is_clear()
@@ -53,13 +66,12 @@ def mmap(mm: CortenMm, cpu: Cpu, asked: Asked) -> Steps[int | Errno]:
             return Errno.EEXIST
     else:
         yield from cursor.query(at)
+    yield from mm.within(cursor, cursor.cut(empty=True))
     status = Status(asked.rights) if isinstance(asked, Mmap) else (yield from _map_object(cursor, asked))
     replaced = yield from cursor.mark(status)
     mm.maps.unmapped(cpu, cursor.start, cursor.end, but=status.backing)
     yield from mm.unlock_and_flush(cursor, replaced)
-    if asked.populate and asked.rights:
-        yield from populate(mm, cpu, range(at, at + asked.pages), status)
-    return at
+    return status
 
 
 def _map_object(cursor: Cursor, asked: MmapShared | MmapFile) -> Steps[Status]:

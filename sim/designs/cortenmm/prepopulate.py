@@ -6,6 +6,7 @@ one step. What is no such case is faulted in page by page.
 
 from __future__ import annotations
 
+from sim.designs.cortenmm.cursor import Cursor
 from sim.designs.cortenmm.fault import user_fault
 from sim.designs.cortenmm.mm import CortenMm
 from sim.engine import Steps
@@ -15,6 +16,7 @@ from sim.mm import (
     Errno,
     Kind,
     OutOfMemory,
+    PageTablePage,
     Prepopulate,
     PresentRun,
     SegmentationFault,
@@ -32,18 +34,17 @@ def prepopulate(mm: CortenMm, cpu: Cpu, asked: Prepopulate) -> Steps[Errno | Non
     while page < end:
         stop = min(end, page - page % SLOTS + SLOTS)
         filled = False
-        if stop - page == SLOTS and mm.status(page):
-            filled = yield from _fill_table(mm, cpu, page)
-        if not filled:
-            try:
-                for each in range(page, stop):
-                    if mm.status(each) is None:
-                        return Errno.ENOMEM
-                    yield from _fault_in(mm, cpu, each)
-            except SegmentationFault:
-                return Errno.EFAULT
-            except OutOfMemory:
-                return Errno.ENOMEM
+        try:
+            if stop - page == SLOTS and mm.status(page):
+                filled = yield from _fill_table(mm, cpu, page)
+            for each in () if filled else range(page, stop):
+                if mm.status(each) is None:
+                    return Errno.ENOMEM
+                yield from _fault_in(mm, cpu, each)
+        except SegmentationFault:
+            return Errno.EFAULT
+        except OutOfMemory:
+            return Errno.ENOMEM
         page = stop
     return None
 
@@ -60,13 +61,10 @@ def _fault_in(mm: CortenMm, cpu: Cpu, page: int) -> Steps[None]:
 
 
 def _fill_table(mm: CortenMm, cpu: Cpu, page: int) -> Steps[bool]:
-    """The 512 pages from *page* on; value: False where their table has been used before."""
+    """The 512 pages from *page* on; value: False where their table has been used before. Raises
+    `OutOfMemory`."""
     cursor = yield from mm.lock(cpu, page, page + SLOTS)
-    table = cursor.covering
-    while table.level > 1:
-        slot = slot_of(page, table.level)
-        child = table.child(slot)
-        table = child if child is not None else (yield from cursor.push_down(table, slot, page))
+    table = yield from mm.within(cursor, _leaf(cursor, page))
     status, frames = table.fill, None
     if (
         table.untouched
@@ -80,3 +78,13 @@ def _fill_table(mm: CortenMm, cpu: Cpu, page: int) -> Steps[bool]:
             tell_filled(cpu, frames)
     yield from mm.unlock(cursor)
     return frames is not None
+
+
+def _leaf(cursor: Cursor, page: int) -> Steps[PageTablePage]:
+    """The level-1 table of *page*, made if it has to be."""
+    table = cursor.covering
+    while table.level > 1:
+        slot = slot_of(page, table.level)
+        child = table.child(slot)
+        table = child if child is not None else (yield from cursor.push_down(table, slot, page))
+    return table
