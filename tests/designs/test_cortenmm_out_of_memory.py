@@ -26,14 +26,18 @@ from sim.mm import (
     Madvise,
     Mapped,
     Mincore,
+    Mlock,
     Mmap,
     MmapFile,
     MmapShared,
     Mprotect,
+    Mremap,
     Msync,
+    Munlock,
     Munmap,
     OutOfMemory,
     Prepopulate,
+    Present,
     Touch,
 )
 
@@ -55,6 +59,14 @@ OPERATIONS: dict[str, Asked] = {
     "mincore": lambda files: Mincore(BASE + 3 * GIB + 9, 5),
     "msync": lambda files: Msync(BASE + 3 * GIB + 9, 5),
     "brk": lambda files: Brk(START_BRK + LEAF + 3),
+    "mremap that grows": lambda files: Mremap(BASE, 9, 2 * LEAF + 3, may_move=False),
+    "mremap that moves": lambda files: Mremap(BASE, 9, 2 * LEAF, to=AT + 3),
+    "mremap of marks": lambda files: Mremap(BASE + 3 * GIB + 9, LEAF + 7, LEAF + 7, to=AT + 3),
+    "mremap of a file": lambda files: Mremap(BASE + 6 * GIB, 20, 20, to=AT + LEAF - 3),
+    "mremap that keeps": lambda files: Mremap(BASE, 9, 9, to=AT + 3, keep=True),
+    "mlock": lambda files: Mlock(BASE + 3 * GIB + 9, LEAF + 5, on_fault=True),
+    "mlock of a page": lambda files: Mlock(BASE + 3 * GIB + 9, 1),
+    "munlock": lambda files: Munlock(BASE + 3 * GIB + 9, LEAF + 5),
     "fork": lambda files: Fork(),
     "prepopulate": lambda files: Prepopulate(BASE + 3 * GIB, LEAF),
     "a write": lambda files: Touch([BASE + 3 * GIB + 2 * LEAF]),
@@ -109,13 +121,14 @@ class Short(Files):
         (answer,) = self.run(step)
         return answer
 
-    def mappings(self) -> list[Mapped]:
-        return list(self.space.mappings())
+    def mappings(self) -> tuple[list[Mapped], dict[int, Present]]:
+        """What is mapped, and what is there of it."""
+        return list(self.space.mappings()), dict(self.space.root.present_entries())
 
     def use(self) -> None:
         """Another cpu finds nothing locked: all of the memory is one transaction."""
         self.do(Mprotect(0, 1 << 35, READ_WRITE), Munmap(0, 1 << 35), cpu=1)
-        assert not self.mappings()
+        assert not list(self.space.mappings())
         self.do(Mmap(8, BASE), Touch([BASE]), cpu=1)
         self.end()
 

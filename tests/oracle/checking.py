@@ -56,6 +56,7 @@ from sim.mm import (
     Mmap,
     MmapFile,
     MmapShared,
+    Mremap,
     Munmap,
     Operation,
     Performer,
@@ -343,6 +344,7 @@ class Run:
             return
         anywhere = isinstance(asked, Mmap | MmapFile | MmapShared) and asked.at is None
         chosen = anywhere and not (self.alone and self.rules.area)  # by the kernel, and we shall see
+        chosen = chosen or (isinstance(asked, Mremap) and self.rules.area is None)
         chosen = chosen or isinstance(asked, ReadMaps) or (isinstance(asked, Mincore) and self.rules.swaps)
         try:
             expected = None if chosen else effect(asked, side.model)

@@ -126,6 +126,7 @@ def rules_of(kernel: object) -> Rules:
             frees_tables=False,
             kernel_dirties=None,
             heap_gap=0,
+            alike=True,
             fork_copies_files=True,
         )
     topdown = kernel.spec.switches.mmap_layout == "top-down"

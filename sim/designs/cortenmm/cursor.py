@@ -16,8 +16,10 @@ Source: SOSP'25, section 4; artifact, ostd/src/mm/page_table/cursor/locking.rs (
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from sim.designs.cortenmm.marks import mark_of
 from sim.engine import Steps
 from sim.errors import ModelError
 from sim.hardware import Cpu
@@ -27,6 +29,8 @@ from sim.mm import (
     PAGES_PER_ENTRY,
     PTES_PER_LINE,
     SLOTS,
+    Errno,
+    Kind,
     PageTablePage,
     Piece,
     Present,
@@ -37,6 +41,16 @@ from sim.sync import BravoLock, McsLock, PhaseFairLock
 
 if TYPE_CHECKING:
     from sim.designs.cortenmm.mm import CortenMm
+
+Entry: TypeAlias = Present | Status | None
+"""What stands for a page that has no table below."""
+
+Change: TypeAlias = Callable[[int, Any, Status | None], tuple[Entry, Status | None]]
+"""A page, what stands for it, and what is kept beside a present entry -> the two afterwards."""
+
+
+class LockedMemory(Exception):
+    """A walk has met memory that is locked."""
 
 
 class Cursor:
@@ -72,9 +86,10 @@ class Cursor:
                 return table.get(slot)
             table = child
 
-    def is_clear(self) -> Steps[bool]:
-        """Value: whether nothing is mapped or marked in the whole range."""
-        return (yield from self._is_clear(self.covering, self.start, self.end))
+    def is_clear(self, part: range | None = None) -> Steps[bool]:
+        """Value: whether nothing is mapped or marked in *part*, or in the whole range."""
+        where = range(self.start, self.end) if part is None else part
+        return (yield from self._is_clear(self.covering, where.start, where.stop))
 
     def _is_clear(self, table: PageTablePage, start: int, end: int) -> Steps[bool]:
         span = PAGES_PER_ENTRY[table.level]
@@ -92,13 +107,13 @@ class Cursor:
             page = stop
         return True
 
-    def cut(self, *, empty: bool) -> Steps[None]:
-        """Make the tables that both ends of the range need where they lie inside an entry, or, with *empty*,
-        inside a slot that has none. What is done to the range afterwards needs no memory.
+    def cut(self, part: range | None = None, *, empty: bool) -> Steps[None]:
+        """Make the tables that both ends of *part*, or of the whole range, need where they lie inside an
+        entry, or, with *empty*, inside a slot that has none. What is done to it afterwards needs no memory.
 
         Raises `OutOfMemory`; nobody can see then what has been done.
         """
-        for page in (self.start, self.end):
+        for page in (self.start, self.end) if part is None else (part.start, part.stop):
             table = self.covering
             while table.level > 1 and page % PAGES_PER_ENTRY[table.level]:
                 slot = slot_of(page, table.level)
@@ -109,27 +124,32 @@ class Cursor:
                     child = yield from self.push_down(table, slot, page)
                 table = child
 
-    def mark(self, status: Status) -> Steps[list[Piece]]:
-        """Give the whole range a status, in the largest aligned pieces. Value: the entries it replaced.
+    def mark(self, status: Status, part: range | None = None) -> Steps[list[Piece]]:
+        """Give *part*, or the whole range, a status, in the largest aligned pieces. Value: the entries it
+        replaced.
 
         Raises `OutOfMemory`, with all as it was.
         """
-        yield from self.cut(empty=True)
+        where = range(self.start, self.end) if part is None else part
+        yield from self.cut(where, empty=True)
         replaced: list[Piece] = []
         yield from self._set_range(
-            self.covering, self.start, self.end, status, self.space.cost.mark, replaced
+            self.covering, where.start, where.stop, status, self.space.cost.mark, replaced
         )
         return replaced
 
-    def unmap(self) -> Steps[list[Piece]]:
-        """Clear the whole range. Value: the mappings that were in it.
+    def unmap(self, part: range | None = None) -> Steps[list[Piece]]:
+        """Clear *part*, or the whole range. Value: the mappings that were in it.
 
         Raises `OutOfMemory`, with all as it was.
         """
+        where = range(self.start, self.end) if part is None else part
         removed: list[Piece] = []
         self.cpu.work(self.space.cost.unmap_range, PAGE_TABLE)
-        yield from self.cut(empty=False)
-        yield from self._set_range(self.covering, self.start, self.end, None, self.space.cost.unmap, removed)
+        yield from self.cut(where, empty=False)
+        yield from self._set_range(
+            self.covering, where.start, where.stop, None, self.space.cost.unmap, removed
+        )
         return removed
 
     def map(self, page: int, entry: Present, *, was: Status | None = None) -> Steps[None]:
@@ -155,23 +175,40 @@ class Cursor:
         yield from table.line(slot_of(page, 1)).store(self.cpu, PAGE_TABLE)
         self.cpu.work(self.space.cost.protect, PAGE_TABLE)
 
-    def discard(self) -> Steps[tuple[list[tuple[int, Present]], bool]]:
-        """Each present page of the range is again what its mark said.
+    def discard(self, *, locked: bool) -> Steps[tuple[list[tuple[int, Present | Status]], Errno | None]]:
+        """Each page of the range is again what its mark said, up to the first that is locked, or those as
+        well.
 
-        Value: the entries that were there, and whether something of the range is not mapped.
+        Value: the entries that were there, of pages that are present or swapped out, and `EINVAL` for locked
+        memory, else `ENOMEM` where something of the range is not mapped.
         """
-        removed: list[tuple[int, Present]] = []
-        holes = yield from self._discard(self.covering, self.start, self.end, removed)
-        return removed, holes
+        removed: list[tuple[int, Present | Status]] = []
+        try:
+            holes = yield from self._discard(self.covering, self.start, self.end, removed, locked=locked)
+        except LockedMemory:
+            return removed, Errno.EINVAL
+        return removed, Errno.ENOMEM if holes else None
 
-    def has_holes(self) -> Steps[bool]:
-        """Value: whether something of the range is not mapped."""
-        return (yield from self._discard(self.covering, self.start, self.end, None))
+    def lacks(self, *, unlocked: bool) -> Steps[Errno | None]:
+        """Value: `ENOMEM` where something of the range is not mapped, `EINVAL` where something of it is
+        locked and all should be *unlocked*."""
+        try:
+            holes = yield from self._discard(self.covering, self.start, self.end, None, locked=not unlocked)
+        except LockedMemory:
+            return Errno.EINVAL
+        return Errno.ENOMEM if holes else None
 
     def _discard(
-        self, table: PageTablePage, start: int, end: int, removed: list[tuple[int, Present]] | None
+        self,
+        table: PageTablePage,
+        start: int,
+        end: int,
+        removed: list[tuple[int, Present | Status]] | None,
+        *,
+        locked: bool = True,
     ) -> Steps[bool]:
-        """The same below *table*. Value: whether there is a hole. Without *removed* it only looks."""
+        """The same below *table*. Value: whether there is a hole. Without *removed* it only looks. Raises
+        `LockedMemory` unless *locked*."""
         span = PAGES_PER_ENTRY[table.level]
         page, holes = start, False
         while page < end:
@@ -182,17 +219,66 @@ class Cursor:
             self.cpu.work(self.space.cost.query, PAGE_TABLE)
             entry = table.get(slot)
             if isinstance(entry, PageTablePage):
-                holes |= yield from self._discard(entry, page, stop, removed)
+                holes |= yield from self._discard(entry, page, stop, removed, locked=locked)
             elif entry is None:
                 holes = True
-            elif isinstance(entry, Present) and removed is not None:
-                yield from line.store(self.cpu, PAGE_TABLE)
-                self.cpu.work(self.space.cost.unmap, PAGE_TABLE)
-                was = table.metadata.pop(slot, None) or Status(entry.rights)
-                table.set(slot, was.with_rights(entry.rights))
-                removed.append((page, entry))
+            else:
+                was = table.metadata.get(slot) if isinstance(entry, Present) else entry
+                if was is not None and was.locked and not locked:
+                    raise LockedMemory
+                if removed is not None and (isinstance(entry, Present) or entry.kind is Kind.SWAPPED):
+                    yield from line.store(self.cpu, PAGE_TABLE)
+                    self.cpu.work(self.space.cost.unmap, PAGE_TABLE)
+                    table.set(slot, mark_of(entry, table.metadata.pop(slot, None)))
+                    removed.append((page, entry))
             page = stop
         return holes
+
+    def make_leaves(self, pages: Iterable[int]) -> Steps[None]:
+        """Each of *pages* has a level-1 table. Raises `OutOfMemory`; nobody can see then what was done."""
+        for page in sorted({page - page % SLOTS for page in pages}):
+            table = self.covering
+            while table.level > 1:
+                slot = slot_of(max(page, self.start), table.level)
+                child = table.child(slot)
+                table = child if child is not None else (yield from self.push_down(table, slot, page))
+
+    def rewrite(self, part: range, change: Change, cost: int) -> Steps[None]:
+        """Look at each entry of *part*, whose ends have been `cut`, in order; what *change* makes of it
+        stands there from now on, at *cost* each. Raises what *change* raises."""
+        yield from self._rewrite(self.covering, part.start, part.stop, change, cost)
+
+    def _rewrite(self, table: PageTablePage, start: int, end: int, change: Change, cost: int) -> Steps[None]:
+        """The same below *table*; entries side by side on a line fetch it once."""
+        span = PAGES_PER_ENTRY[table.level]
+        page = start
+        while page < end:
+            slot = slot_of(page, table.level)
+            child = table.child(slot)
+            if child is not None:
+                stop = min(end, page - page % span + span)
+                yield from self._rewrite(child, page, stop, change, cost)
+                page = stop
+                continue
+            line = table.line(slot)
+            yield from line.read(self.cpu, PAGE_TABLE)
+            beside = slot - slot % PTES_PER_LINE + PTES_PER_LINE
+            stored = False
+            while slot < beside and page < end and table.child(slot) is None:
+                self.cpu.work(self.space.cost.query, PAGE_TABLE)
+                entry, was = table.get(slot), table.metadata.get(slot)
+                after = change(page, entry, was)
+                if after != (entry, was):
+                    if not stored:
+                        yield from line.store(self.cpu, PAGE_TABLE)
+                        stored = True
+                    self.cpu.work(cost, PAGE_TABLE)
+                    table.set(slot, after[0])
+                    if after[1] is None:
+                        table.metadata.pop(slot, None)
+                    else:
+                        table.metadata[slot] = after[1]
+                page, slot = page - page % span + span, slot + 1
 
     # -- entries --------------------------------------------------------------------------------------------
 

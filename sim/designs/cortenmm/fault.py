@@ -12,6 +12,7 @@ from __future__ import annotations
 from sim.designs.cortenmm.cursor import Cursor
 from sim.designs.cortenmm.file_fault import copy_into, file_fault
 from sim.designs.cortenmm.file_maps import FileMapping
+from sim.designs.cortenmm.marks import beside
 from sim.designs.cortenmm.mm import CortenMm
 from sim.engine import Steps
 from sim.errors import ModelError
@@ -65,7 +66,7 @@ def _bring_in(cursor: Cursor, page: int, write: bool, spare: int) -> Steps[tuple
             return (yield from file_fault(cursor, page, entry, write, spare))
         if entry.kind is not Kind.PRIVATE_ANONYMOUS:
             raise ModelError(f"{cursor.cpu} touched page {page:#x}: a fault brings in no page of {entry}")
-        yield from cursor.map(page, Present(spare, entry.rights))
+        yield from cursor.map(page, Present(spare, entry.rights, dirty=write), was=beside(entry))
         return True, None
     if isinstance(entry, Present) and entry.allows(write):
         return False, None
@@ -87,7 +88,7 @@ def _copy_on_write(cursor: Cursor, page: int, entry: Present, spare: int) -> Ste
         entry.copy_on_write, entry.dirty = False, True
     else:
         yield from copy_into(cursor, spare, old)
-        yield from cursor.map(page, Present(spare, entry.rights))
+        yield from cursor.map(page, Present(spare, entry.rights, dirty=True))
     yield from space.tlb.flush(cpu, [page])
     if owners > 1:
         frames.free(cpu, old)

@@ -58,6 +58,10 @@ class FileMaps:
         self.left[mapping] = Runs()
         self.left[mapping].add(mapping.at, mapping.at + pages, 1)
 
+    def extend(self, mapping: FileMapping, start: int, end: int) -> None:
+        """The pages [*start*, *end*) belong to it, too."""
+        self.left[mapping].add(start, end, 1)
+
     def copy(self, other: FileMaps) -> None:
         """A fork has mapped the same."""
         for mapping, pages in other.left.items():

@@ -11,10 +11,12 @@ level. Memory that is private is shared until one of the two writes to it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sim.designs.cortenmm.cursor import Cursor
 from sim.designs.cortenmm.exit import put_space
+from sim.designs.cortenmm.marks import Moving, beside
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import (
@@ -41,30 +43,49 @@ if TYPE_CHECKING:
     from sim.engine.costs import AtClock
 
 
+class OnTheWay(Exception):
+    """A fork has met pages that an mremap has taken out of one place and not yet put in another."""
+
+
 def fork(mm: CortenMm, cpu: Cpu, asked: Fork) -> Steps[AddressSpace | Errno]:
-    """Value: the child, or `ENOMEM` with nothing left of it."""
+    """Value: the child, or `ENOMEM` with nothing left of it.
+
+    Where an mremap has pages on their way the child is given up, and the fork begins again: a child has them
+    at the one place or at the other.
+    """
     mm.enter(cpu)
     cpu.work(mm.cost.fork, SYSCALL)
+    while True:
+        try:
+            return (yield from _fork(mm, cpu))
+        except OnTheWay:
+            continue
+
+
+def _fork(mm: CortenMm, cpu: Cpu) -> Steps[AddressSpace | Errno]:
+    """Raises `OnTheWay`, with nothing left of the child."""
     child = mm.kernel.new_process(cpu)
-    child.va.copy(mm.va)
     child.brk = mm.brk
     target = yield from child.lock(cpu, 0, USER_PAGES)
     source = yield from mm.lock(cpu, 0, USER_PAGES)
-    refused: Errno | None = None
+    failed: OutOfMemory | OnTheWay | None = None
     yield from mm.maps.lock.read_lock(cpu)
     child.maps.copy(mm.maps)
     try:
         yield from _copy(source, target, mm.root, child.root)
-    except OutOfMemory:
-        refused = Errno.ENOMEM
+    except (OutOfMemory, OnTheWay) as error:
+        failed = error
     yield from mm.tlb.flush(cpu, range(0), whole=True)
     yield from mm.maps.lock.read_unlock(cpu)
     yield from mm.unlock(source)
     yield from child.unlock(target)
-    if refused is None:
+    if failed is None:
+        child.va.copy(mm.va)  # after all that is mapped: what it gives away is mapped nowhere
         return child
     yield from put_space(child, cpu)
-    return refused
+    if isinstance(failed, OnTheWay):
+        raise failed
+    return Errno.ENOMEM
 
 
 def vfork(mm: CortenMm, cpu: Cpu, asked: Vfork) -> Steps[AddressSpace]:
@@ -105,7 +126,7 @@ def _copy(source: Cursor, target: Cursor, table: PageTablePage, copy: PageTableP
         elif isinstance(status := table.get(slot), Status):
             cpu.work(_per_mark(cost), PAGE_TABLE)
             yield from copy.line(slot).store(cpu, PAGE_TABLE)
-            copy.set(slot, status)
+            copy.set(slot, _inherited(source, status))
 
 
 def _copy_leaf(source: Cursor, target: Cursor, table: PageTablePage, copy: PageTablePage) -> Steps[None]:
@@ -130,13 +151,13 @@ def _copy_leaf(source: Cursor, target: Cursor, table: PageTablePage, copy: PageT
         yield from copy.line(first).store(cpu, PAGE_TABLE)
         cpu.work(len(present) * _per_page(cost) + len(marks) * _per_mark(cost), PAGE_TABLE)
         for slot, mark in marks.items():
-            copy.set(slot, mark)
+            copy.set(slot, _inherited(source, mark))
         for slot, entry in present.items():
             yield from frames.share(cpu, entry.frame)
             its = Present(entry.frame, entry.rights, copy_on_write=entry.copy_on_write, dirty=entry.dirty)
             copy.set(slot, its)
-            if (was := table.metadata.get(slot)) is not None:
-                copy.metadata[slot] = was
+            if (was := table.metadata.get(slot)) is not None and (mine := beside(_unlocked(was))) is not None:
+                copy.metadata[slot] = mine
 
 
 def _copy_run(source: Cursor, table: PageTablePage, copy: PageTablePage) -> bool:
@@ -151,6 +172,18 @@ def _copy_run(source: Cursor, table: PageTablePage, copy: PageTablePage) -> bool
     cpu.stall(2 * SLOTS // PTES_PER_LINE * machine.fabric.hit, PAGE_TABLE)
     copy.fill_with(PresentRun(run.frame, run.rights, copy_on_write=True, accessed=False), cpu)
     return True
+
+
+def _inherited(source: Cursor, mark: Status) -> Status:
+    """The child's mark. Raises `OnTheWay` where the parent is just moving what is meant."""
+    if isinstance(mark.backing, Moving):
+        raise OnTheWay
+    return _unlocked(mark)
+
+
+def _unlocked(mark: Status) -> Status:
+    """A child's memory is not locked."""
+    return replace(mark, locked=False, on_fault=False) if mark.locked else mark
 
 
 def _per_page(cost: AtClock[Costs]) -> int:

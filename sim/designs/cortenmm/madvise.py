@@ -68,17 +68,19 @@ def _advise(mm: CortenMm, cpu: Cpu, start: int, end: int, advice: Advice) -> Ste
         cursor = yield from mm.lock(cpu, start, end)
     except OutOfMemory:
         return Errno.EAGAIN
-    removed: list[tuple[int, Present]] = []
+    removed: list[tuple[int, Present | Status]] = []
+    refused: Errno | None
     if advice in ("dontneed", "dontneed_locked", "free"):
-        removed, holes = yield from cursor.discard()
+        removed, refused = yield from cursor.discard(locked=advice == "dontneed_locked")
     else:
-        holes = yield from cursor.has_holes()
-    if removed:
-        yield from mm.tlb.flush(cpu, [page for page, _ in removed])
+        refused = yield from cursor.lacks(unlocked=advice in ("cold", "pageout"))
+    present = {page: entry.frame for page, entry in removed if isinstance(entry, Present)}
+    if present:
+        yield from mm.tlb.flush(cpu, list(present))
     yield from mm.unlock(cursor)
-    for _, entry in removed:
-        mm.kernel.frames.free(cpu, entry.frame)
-    return Errno.ENOMEM if holes else None
+    for frame in present.values():
+        mm.kernel.frames.free(cpu, frame)
+    return refused
 
 
 def _populate(mm: CortenMm, cpu: Cpu, pages: range, *, write: bool) -> Steps[Errno | None]:
@@ -95,7 +97,8 @@ def _populate(mm: CortenMm, cpu: Cpu, pages: range, *, write: bool) -> Steps[Err
 
 
 def msync(mm: CortenMm, cpu: Cpu, asked: Msync) -> Steps[Errno | None]:
-    """msync(2): all who map a file have its pages, and files are in memory: only holes are looked for."""
+    """msync(2): all who map a file have its pages, and files are in memory: holes are looked for, and locked
+    memory where it may not be."""
     mm.enter(cpu)
     if asked.pages == 0 or mm.kernel.spec.source == "artifact":
         return None
@@ -105,9 +108,9 @@ def msync(mm: CortenMm, cpu: Cpu, asked: Msync) -> Steps[Errno | None]:
         cursor = yield from mm.lock(cpu, asked.at, asked.at + asked.pages)
     except OutOfMemory:
         return Errno.ENOMEM
-    holes = yield from cursor.has_holes()
+    refused = yield from cursor.lacks(unlocked=asked.invalidate)
     yield from mm.unlock(cursor)
-    return Errno.ENOMEM if holes else None
+    return Errno.EBUSY if refused is Errno.EINVAL else refused
 
 
 def mincore(mm: CortenMm, cpu: Cpu, asked: Mincore) -> Steps[list[bool] | Errno]:

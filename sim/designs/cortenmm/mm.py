@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from sim.designs.cortenmm.cursor import AdvProtocol, Cursor, Protocol, RwProtocol
 from sim.designs.cortenmm.file_maps import FileMaps
+from sim.designs.cortenmm.marks import mark_of
 from sim.designs.cortenmm.va_alloc import START_BRK
 from sim.engine import Steps
 from sim.hardware import Cpu
@@ -33,6 +34,7 @@ from sim.mm import (
     marked,
     new_root,
     pages_of,
+    slot_of,
 )
 from sim.sync import QueuedSpinLock
 
@@ -114,6 +116,12 @@ class CortenMm(AddressSpace):
     def status(self, page: int) -> Rights | None:
         entry = self.root.deepest(page).entry_of(page)
         return None if entry is None else entry.rights
+
+    def mark(self, page: int) -> Status | None:
+        """What *page* is, whether its contents are there or not."""
+        table = self.root.deepest(page)
+        entry = table.entry_of(page)
+        return None if entry is None else mark_of(entry, table.metadata.get(slot_of(page, table.level)))
 
     def settle(self) -> None:
         self.tlb.settle()

@@ -70,6 +70,7 @@ def _fill_table(mm: CortenMm, cpu: Cpu, page: int) -> Steps[bool]:
         table.untouched
         and status is not None
         and status.kind is Kind.PRIVATE_ANONYMOUS
+        and not status.locked
         and status.allows(True)
     ):
         frames = mm.kernel.frames.take_run(cpu, _ORDER)
