@@ -35,6 +35,7 @@ def put_space(mm: CortenMm, cpu: Cpu) -> Steps[None]:
     yield from mm.tlb.flush(cpu, range(0), whole=True, freed_tables=True)
     mm.tlb.abandon(cpu)
     mm.maps.clear(cpu)
+    yield from mm.maps.leave(cpu)
     mm.free_removed(cpu, removed, cursor.unlinked)
     mm.va.clear()
     mm.brk = START_BRK

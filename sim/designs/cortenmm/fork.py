@@ -71,6 +71,8 @@ def _fork(mm: CortenMm, cpu: Cpu) -> Steps[AddressSpace | Errno]:
     failed: OutOfMemory | OnTheWay | None = None
     yield from mm.maps.lock.read_lock(cpu)
     child.maps.copy(mm.maps)
+    for mapping in list(mm.maps.left):
+        yield from child.maps.enter(cpu, mapping.vmo)
     try:
         yield from _copy(source, target, mm.root, child.root)
     except (OutOfMemory, OnTheWay) as error:

@@ -8,8 +8,9 @@ from typing import ClassVar
 from sim.designs.base import DesignSpec, Kernel
 from sim.designs.cortenmm.cursor import FreeTables
 from sim.designs.cortenmm.frame_alloc import FrameAllocator
-from sim.designs.cortenmm.space import CortenSpace
+from sim.designs.cortenmm.space import ArtifactSpace, CortenSpace
 from sim.designs.cortenmm.spec import CortenSpec, Costs
+from sim.designs.cortenmm.truncate import fallocate, ftruncate
 from sim.designs.cortenmm.va_alloc import GlobalAllocator, PerCoreAllocator, VaAllocator
 from sim.designs.cortenmm.vmo import Vmos
 from sim.engine import Steps
@@ -19,7 +20,9 @@ from sim.mm import (
     SYSCALL,
     ContextTable,
     CreateFile,
+    Fallocate,
     File,
+    Ftruncate,
     Handlers,
     NodePolicy,
     OutOfMemory,
@@ -46,7 +49,7 @@ class CortenKernel(Kernel):
         "vmos",
     )
 
-    space = CortenSpace
+    space: ClassVar[type[CortenSpace]] = CortenSpace
 
     def __init__(self, machine: Machine, spec: DesignSpec) -> None:
         assert isinstance(spec, CortenSpec)
@@ -66,7 +69,7 @@ class CortenKernel(Kernel):
         )
 
     def new_process(self, cpu: Cpu) -> CortenSpace:
-        return CortenSpace(self, cpu)
+        return self.space(self, cpu)
 
     def note_switch(self, cpu: Cpu) -> Steps[None]:
         return self.rcu.quiescent(cpu)
@@ -113,4 +116,23 @@ class CortenKernel(Kernel):
         return vmo
         yield
 
-    operations: ClassVar[Handlers] = {SwitchMm: _switch, CreateFile: _create_file}
+    operations: ClassVar[Handlers] = {
+        SwitchMm: _switch,
+        CreateFile: _create_file,
+        Fallocate: fallocate,
+        Ftruncate: ftruncate,
+    }
+
+
+class ArtifactKernel(CortenKernel):
+    """As the artifact has it."""
+
+    __slots__ = ()
+
+    space = ArtifactSpace
+
+
+def kernel_of(spec: DesignSpec) -> type[CortenKernel]:
+    """The kernel that a design file means."""
+    assert isinstance(spec, CortenSpec)
+    return ArtifactKernel if spec.source == "artifact" else CortenKernel

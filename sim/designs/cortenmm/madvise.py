@@ -74,12 +74,7 @@ def _advise(mm: CortenMm, cpu: Cpu, start: int, end: int, advice: Advice) -> Ste
         removed, refused = yield from cursor.discard(locked=advice == "dontneed_locked")
     else:
         refused = yield from cursor.lacks(unlocked=advice in ("cold", "pageout"))
-    present = {page: entry.frame for page, entry in removed if isinstance(entry, Present)}
-    if present:
-        yield from mm.tlb.flush(cpu, list(present))
-    yield from mm.unlock(cursor)
-    for frame in present.values():
-        mm.kernel.frames.free(cpu, frame)
+    yield from mm.end_discard(cursor, removed)
     return refused
 
 

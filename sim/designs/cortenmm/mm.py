@@ -24,6 +24,7 @@ from sim.mm import (
     OutOfMemory,
     PageTablePage,
     Piece,
+    Present,
     Reference,
     Rights,
     SegmentationFault,
@@ -78,7 +79,7 @@ class CortenMm(AddressSpace):
         self.root = new_root(kernel.machine, cpu.socket, cpu.id)
         self.root.lock = self.protocol.make_lock(self.root)
         self.va = kernel.new_va_allocator()
-        self.maps = FileMaps(kernel, cpu)
+        self.maps = FileMaps(kernel, cpu, self)
         self.users = 1
         line = kernel.machine.line("program break", cpu.socket, owner=cpu.id)
         self.brk_lock = QueuedSpinLock(kernel.nodes, line, LOCK_BRK)
@@ -196,6 +197,16 @@ class CortenMm(AddressSpace):
             yield from self.tlb.flush_lazily(cpu, gone, FreeAfterFlush(self, removed, cursor.unlinked))
         elif something:
             self.free_removed(cpu, removed, cursor.unlinked)
+
+    def end_discard(self, cursor: Cursor, removed: list[tuple[int, Present | Status]]) -> Steps[None]:
+        """Flush what `Cursor.discard` has *removed*, end the transaction, and give it back."""
+        cpu = cursor.cpu
+        present = {page: entry.frame for page, entry in removed if isinstance(entry, Present)}
+        if present:
+            yield from self.tlb.flush(cpu, list(present))
+        yield from self.unlock(cursor)
+        for frame in present.values():
+            self.kernel.frames.free(cpu, frame)
 
     def _prefill(self, cpu: Cpu) -> Steps[None]:
         """Keep zeroed pages for tables at hand, so that none is zeroed inside a transaction: as many as there

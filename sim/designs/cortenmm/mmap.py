@@ -85,6 +85,7 @@ def _map_object(cursor: Cursor, asked: MmapShared | MmapFile) -> Steps[Status]:
         kind = Kind.SHARED_ANONYMOUS
         vmo = mm.kernel.vmos.create(cpu, "shared memory", asked.pages, pager=False)
         mapping = FileMapping(vmo, cursor.start, 0, around=False)
+    yield from mm.maps.enter(cpu, mapping.vmo)
     yield from mm.maps.lock.write_lock(cpu)
     cpu.work(mm.cost.vma_map, PAGE_CACHE)
     mm.maps.add(mapping, asked.pages)

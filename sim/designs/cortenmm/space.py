@@ -69,3 +69,15 @@ class CortenSpace(CortenMm):
 
     def fault(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:
         return user_fault(self, cpu, page, write)
+
+
+class ArtifactSpace(CortenSpace):
+    """One process of the artifact's kernel, which has no mremap (ENOSYS) and no calls to lock memory."""
+
+    __slots__ = ()
+
+    operations: ClassVar[Handlers] = {
+        kind: handler
+        for kind, handler in CortenSpace.operations.items()
+        if kind not in (Mremap, Mlock, Munlock)
+    }
