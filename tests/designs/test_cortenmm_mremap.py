@@ -1,4 +1,4 @@
-"""Does CortenMM's mremap take all along, in transactions of which each holds one range?"""
+"""Does CortenMM move memory with all that is in it, keep it in memory, and find room without an allocator?"""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from contents import Files
 from kernels import BASE, GIB, LEAF, entry_of
+from machines import NS
 
+from sim.designs.cortenmm.va_alloc import FIRST_PAGE, LAST_PAGE
 from sim.engine import Probe, Steps
 from sim.engine.probe import CpuView
 from sim.hardware import Cpu
@@ -250,3 +252,66 @@ def test_is_what_locked_memory_grows_by_brought_in() -> None:
     files = Files(kind="adv")
     files.do(Mmap(4, BASE), Mlock(BASE, 4), Mremap(BASE, 4, 9))
     assert len(list(files.space.root.present_entries())) == 9
+
+
+# -- without an allocator of addresses (RFC-0003) -----------------------------------------------------------
+
+RFC: dict[str, Any] = {"source": "rfc"}
+
+
+@BOTH
+def test_is_room_looked_for_in_the_cpus_part_of_the_address_space(kind: str) -> None:
+    ranges = Ranges()
+    files = Files(kind=kind, changes=RFC, listeners=(ranges,))
+    part = (LAST_PAGE - FIRST_PAGE) // 2  # for each cpu
+    ranges.heard.clear()
+    assert files.do(Mmap(4), Mmap(LEAF)) == [FIRST_PAGE, FIRST_PAGE + 4]
+    (other,) = files.do(Mmap(4), cpu=1)
+    assert other == FIRST_PAGE + part
+    locked = [(start + BASE, end - start) for start, end in ranges.heard[::2]]
+    assert locked == [(FIRST_PAGE, part), (FIRST_PAGE, part), (FIRST_PAGE + part, part)]
+    files.do(Munmap(FIRST_PAGE + 2, 2))
+    assert files.do(Mmap(3), Mmap(2)) == [
+        FIRST_PAGE + 4 + LEAF,
+        FIRST_PAGE + 2,
+    ]  # the lowest room that is enough
+    files.end()
+
+
+@BOTH
+def test_is_room_looked_for_elsewhere_where_the_part_has_none(kind: str) -> None:
+    files = Files(kind=kind, changes=RFC)
+    part = (LAST_PAGE - FIRST_PAGE) // 2  # for each cpu
+    files.do(Mmap(part - 2, FIRST_PAGE), Mmap(part - 9, FIRST_PAGE + part + 3))
+    assert files.do(Mmap(6)) == [FIRST_PAGE + 2 * part - 6]
+    assert files.do(Mmap(5)) == [FIRST_PAGE + part - 2]  # in no single part
+    assert files.do(Mmap(1)) == [Errno.ENOMEM]
+
+
+def test_does_a_search_cost_a_look_for_each_piece_that_is_alike() -> None:
+    """Not for each page: nothing, 300 pages that may be written, as many that may be read, nothing."""
+
+    def looks(query: str) -> int:
+        files = Files(kind="adv", cpus=1, changes={**RFC, "costs": {"query": query}})
+        files.do(Mmap(300, FIRST_PAGE + 100), Mmap(300, FIRST_PAGE + 400, READ))
+        before = files.process.cpus[0].now
+        files.do(Mmap(GIB))
+        return files.process.cpus[0].now - before
+
+    # in the first leaf nothing, rw, r; in the second r, nothing; nothing in the tables of level 2 and 3
+    assert looks("1010 cycles") - looks("10 cycles") == 7 * 1000 * NS
+
+
+def test_does_a_thread_that_maps_anywhere_wait_for_one_whose_part_has_the_same_covering_page() -> None:
+    """Parts of sixteen slots of the root: all of them have the root itself."""
+
+    def two_together(changes: dict[str, Any]) -> int:
+        files = Files(kind="adv", changes={**changes, "costs": {"mark": "5 us"}})
+
+        def maps(cpu: Cpu) -> Steps[None]:
+            yield from files.space.perform(cpu, Mmap(4))
+
+        files.process.run({0: maps, 1: maps})
+        return max(cpu.now for cpu in files.process.cpus)
+
+    assert two_together(RFC) - two_together({"va_allocator": "per-core"}) > 3 * 5000 * NS

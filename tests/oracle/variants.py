@@ -73,6 +73,15 @@ def draw_variant(choose: Choose, *, huge: bool = False) -> tuple[dict[str, Any],
     return {}, {}
 
 
+def draw_corten_variant(choose: Choose) -> dict[str, Any]:
+    """A CortenMM with some position of each switch; what the artifact leaves undone no model predicts."""
+    return {
+        "source": choose(("paper", "paper", "rfc")),
+        "va_allocator": choose(("per-core", "global")),
+        "munmap_flush": choose(("lazy", "synchronous")),
+    }
+
+
 def _draw_huge(choose: Choose, changes: dict[str, Any], machine: dict[str, Any]) -> None:
     changes["huge_pages"] = {
         "thp": choose(("never", "madvise", "always", "always")),

@@ -53,6 +53,18 @@ class LockedMemory(Exception):
     """A walk has met memory that is locked."""
 
 
+class _Search:
+    """For *pages* free pages: there is nothing from *start* on."""
+
+    def __init__(self, pages: int, start: int) -> None:
+        self.pages = pages
+        self.start = start
+
+    def is_over(self, page: int) -> bool:
+        """Whether there is room, as nothing lies below *page* either."""
+        return page - self.start >= self.pages
+
+
 class Cursor:
     """A locked range [start, end) in pages.
 
@@ -123,6 +135,35 @@ class Cursor:
                         break
                     child = yield from self.push_down(table, slot, page)
                 table = child
+
+    def find_room(self, pages: int) -> Steps[int | None]:
+        """Value: the first page of the lowest room for so many pages in the range in which nothing is mapped.
+
+        It is read in the tables' metadata, piece by piece: what lies side by side and is alike is one.
+        """
+        search = _Search(pages, self.start)
+        yield from self._find_room(self.covering, self.start, self.end, search)
+        return search.start if search.is_over(self.end) else None
+
+    def _find_room(self, table: PageTablePage, start: int, end: int, search: _Search) -> Steps[None]:
+        """The same below *table*, up to where the search is over."""
+        span = PAGES_PER_ENTRY[table.level]
+        self.cpu.work(self.space.cost.walk_level, PAGE_TABLE)
+        yield from table.meta.read(self.cpu, PAGE_TABLE)
+        page, before = start, object()
+        while page < end and not search.is_over(page):
+            slot, stop = slot_of(page, table.level), min(end, page - page % span + span)
+            entry = table.get(slot)
+            if isinstance(entry, PageTablePage):
+                yield from self._find_room(entry, page, stop, search)
+                page, before = stop, entry
+                continue
+            mark = None if entry is None else mark_of(entry, table.metadata.get(slot))
+            if mark != before:
+                self.cpu.work(self.space.cost.query, PAGE_TABLE)
+            if mark is not None:
+                search.start = stop
+            page, before = stop, mark
 
     def mark(self, status: Status, part: range | None = None) -> Steps[list[Piece]]:
         """Give *part*, or the whole range, a status, in the largest aligned pieces. Value: the entries it
@@ -239,7 +280,7 @@ class Cursor:
         for page in sorted({page - page % SLOTS for page in pages}):
             table = self.covering
             while table.level > 1:
-                slot = slot_of(max(page, self.start), table.level)
+                slot = slot_of(page, table.level)
                 child = table.child(slot)
                 table = child if child is not None else (yield from self.push_down(table, slot, page))
 

@@ -11,7 +11,7 @@ from sim.designs.cortenmm.frame_alloc import FrameAllocator
 from sim.designs.cortenmm.space import ArtifactSpace, CortenSpace
 from sim.designs.cortenmm.spec import CortenSpec, Costs
 from sim.designs.cortenmm.truncate import fallocate, ftruncate
-from sim.designs.cortenmm.va_alloc import GlobalAllocator, PerCoreAllocator, VaAllocator
+from sim.designs.cortenmm.va_alloc import GlobalAllocator, PerCoreAllocator, SearchedTables, VaAllocator
 from sim.designs.cortenmm.vmo import Vmos
 from sim.engine import Steps
 from sim.engine.costs import at_clock, at_clocks
@@ -95,6 +95,8 @@ class CortenKernel(Kernel):
 
     def new_va_allocator(self) -> VaAllocator:
         """The virtual-address allocator of a new process."""
+        if self.spec.source == "rfc":
+            return SearchedTables(self.machine)
         if self.spec.va_allocator == "per-core":
             return PerCoreAllocator(self.machine, alloc=self.cost.va_alloc, scan=self.cost.va_scan)
         return GlobalAllocator(self.machine, self.nodes, alloc=self.cost.va_alloc)

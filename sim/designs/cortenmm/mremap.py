@@ -24,6 +24,7 @@ from sim.designs.cortenmm.marks import Moving, beside, mark_of
 from sim.designs.cortenmm.mm import CortenMm
 from sim.designs.cortenmm.mmap import populate
 from sim.designs.cortenmm.munmap import unmap
+from sim.designs.cortenmm.place import Place, lock_new
 from sim.designs.cortenmm.vmo import PAGE_CACHE
 from sim.engine import Steps
 from sim.hardware import Cpu
@@ -171,25 +172,28 @@ def _move_to(mm: CortenMm, cpu: Cpu, asked: Mremap, to: int) -> Steps[int | Errn
 
 def _move_anywhere(mm: CortenMm, cpu: Cpu, asked: Mremap) -> Steps[int | Errno]:
     """Raises `OutOfMemory`, with the pages where they were."""
-    new = yield from mm.va.allocate(cpu, asked.new_pages)
-    if new is None:
-        return Errno.ENOMEM
-    return (yield from _move(mm, cpu, asked, asked.pages, new)) or Errno.EFAULT
+    return (yield from _move(mm, cpu, asked, asked.pages, None)) or Errno.EFAULT
 
 
-def _move(mm: CortenMm, cpu: Cpu, asked: Mremap, pages: int, new: int) -> Steps[int | Errno | None]:
-    """*pages* of the range go to *new*, and are as many as they are to be there. Value: None if nothing is
-    mapped at the first of them. Raises `OutOfMemory`, with the pages where they were."""
+def _move(mm: CortenMm, cpu: Cpu, asked: Mremap, pages: int, to: int | None) -> Steps[int | Errno | None]:
+    """*pages* of the range go to *to*, or anywhere, and are as many as they are to be there. Value: None if
+    nothing is mapped at the first of them. Raises `OutOfMemory`, with the pages where they were."""
     old, keeper = range(asked.at, asked.at + pages), Status(NOTHING, backing=Moving())
     taken = yield from _take(mm, cpu, old, keeper)
     if not isinstance(taken, _Taken):
         return taken
+    put: tuple[int, Status] | None = None
     try:
-        mark = yield from _put(mm, cpu, taken, old, range(new, new + asked.new_pages))
+        place = yield from lock_new(mm, cpu, asked.new_pages, to)
+        if place is not None:
+            put = place.pages.start, (yield from _put(place, taken, old))
     except OutOfMemory:
+        put = None
+    if put is None:
         if pages:
             yield from _fill(mm, cpu, old, keeper, taken)
-        raise
+        return Errno.ENOMEM
+    new, mark = put
     if asked.keep:
         left = replace(taken.mark, locked=False, on_fault=False)
         yield from _fill(mm, cpu, old, keeper, _Taken(left, {}))
@@ -224,11 +228,12 @@ def _take(mm: CortenMm, cpu: Cpu, old: range, keeper: Status) -> Steps[_Taken | 
     return _Taken(mark, found)
 
 
-def _put(mm: CortenMm, cpu: Cpu, taken: _Taken, old: range, new: range) -> Steps[Status]:
-    """What was taken from *old* is in *new*; value: the mark there. Raises `OutOfMemory`; what was there has
-    gone then."""
-    cursor = yield from mm.lock(cpu, new.start, new.stop)
-    yield from mm.within(cursor, cursor.cut(empty=True))
+def _put(place: Place, taken: _Taken, old: range) -> Steps[Status]:
+    """What was taken from *old* is in *place*, which is unlocked then; value: the mark there. Raises
+    `OutOfMemory`; what was there has gone then."""
+    cursor, new = place
+    mm, cpu = cursor.space, cursor.cpu
+    yield from mm.within(cursor, cursor.cut(new, empty=True))
     mark, backing = taken.mark, taken.mark.backing
     if isinstance(backing, FileMapping):
         mapping = FileMapping(backing.vmo, new.start, backing.index(old.start), around=backing.around)
@@ -237,41 +242,40 @@ def _put(mm: CortenMm, cpu: Cpu, taken: _Taken, old: range, new: range) -> Steps
         mm.maps.add(mapping, len(new))
         yield from mm.maps.lock.write_unlock(cpu)
         mark = replace(mark, backing=mapping)
-    replaced = yield from cursor.mark(mark)
+    replaced = yield from cursor.mark(mark, new)
     mm.maps.unmapped(cpu, new.start, new.stop, but=mark.backing)
     try:
         yield from cursor.make_leaves({new.start + number for number in taken.pages})
     except OutOfMemory:
-        yield from cursor.unmap()
+        yield from cursor.unmap(new)
         mm.maps.unmapped(cpu, new.start, new.stop)
         yield from mm.unlock_and_flush(cursor, replaced)
         raise
-    lost = yield from _place(cursor, new.start, mark, _Taken(mark, taken.pages))
+    last = max(taken.pages, default=-1) + 1
+    lost = yield from _place(cursor, new[:last], mark, _Taken(mark, taken.pages))
     yield from mm.unlock_and_flush(cursor, replaced)
     _free(mm, cpu, lost)
     return mark
 
 
-def _place(cursor: Cursor, start: int, instead: Status, taken: _Taken) -> Steps[list[Present | Status]]:
-    """The pages that were taken stand behind *start*, where *instead* or a part of it keeps their places, and
-    the mark for those that were not there. Value: the pages that have no place: others have mapped something
-    there, or their file has lost them."""
+def _place(cursor: Cursor, part: range, instead: Status, taken: _Taken) -> Steps[list[Present | Status]]:
+    """The pages that were taken stand in *part*, where *instead* keeps their places, and the mark for those
+    that were not there. Value: the pages that have no place: others have mapped something there, or their
+    file has lost them."""
     left, mark = dict(taken.pages), taken.mark
     backing = mark.backing
 
     def put(page: int, entry: Entry, was: Status | None) -> tuple[Entry, Status | None]:
         if not isinstance(entry, Status) or entry.backing is not instead.backing or entry.slot is not None:
             return entry, was
-        its = left.get(page - start)
+        its = left.get(page - part.start)
         if its is None or (isinstance(backing, FileMapping) and backing.index(page) >= backing.vmo.pages):
             return mark, None
-        del left[page - start]
+        del left[page - part.start]
         if isinstance(its, Present):
             return its, beside(mark)
         return replace(its, backing=backing), None
 
-    last = max(taken.pages, default=-1) + 1
-    part = range(cursor.start, cursor.start + last) if instead is mark else range(cursor.start, cursor.end)
     yield from cursor.rewrite(part, put, cursor.space.cost.map)
     return list(left.values())
 
@@ -279,7 +283,7 @@ def _place(cursor: Cursor, start: int, instead: Status, taken: _Taken) -> Steps[
 def _fill(mm: CortenMm, cpu: Cpu, old: range, keeper: Status, taken: _Taken) -> Steps[None]:
     """What was taken is where it was, in tables that are still there."""
     cursor = yield from mm.lock(cpu, old.start, old.stop)
-    lost = yield from _place(cursor, old.start, keeper, taken)
+    lost = yield from _place(cursor, old, keeper, taken)
     yield from mm.unlock(cursor)
     _free(mm, cpu, lost)
 

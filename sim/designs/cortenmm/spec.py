@@ -162,12 +162,16 @@ class CortenSpec(DesignSpec):
     protocol: Literal["rw", "adv"]
     """`rw`: reader-writer locks on the way down; `adv`: RCU walk, then locks of the covering page and
     below."""
-    source: Literal["paper", "artifact"] = "paper"
+    source: Literal["paper", "artifact", "rfc"] = "paper"
     """Where the artifact has a stub and the paper a design: what the kernel does. The artifact does nothing
     for msync and for MADV_DONTNEED, takes MADV_FREE for munmap, does not shrink a heap, maps zeros behind the
-    end of a private file, and forgets what is mapped of files only with the process."""
+    end of a private file, forgets what is mapped of files only with the process, has no mremap and no mlock,
+    leaves pages mapped that a file has lost, and brings none into memory for fallocate. With `rfc`
+    (Asterinas, RFC-0003) all is as in the paper, but no address is allocated: a mapping that may lie anywhere
+    locks one part of the address space for each cpu and looks for room in it."""
     va_allocator: Literal["per-core", "global"]
-    """Virtual addresses from a slice of each cpu's own, or from one pointer under a lock."""
+    """Virtual addresses from a slice of each cpu's own, or from one pointer under a lock. Nobody asks with
+    `source: rfc`."""
     munmap_flush: Literal["lazy", "synchronous"] = "lazy"
     """`lazy`: munmap publishes what other TLBs have to drop, and they do at a tick (LATR); `synchronous`: by
     interrupts, inside the transaction."""
