@@ -113,6 +113,7 @@ from sim.mm.policy import FIRST_TOUCH, FirstTouch, MemoryPolicy, NodePolicy, nod
 from sim.mm.present_run import Alike, Piece, PresentRun
 from sim.mm.quiet_writes import writable_quietly, write_quietly
 from sim.mm.runs import FrameSet, Runs
+from sim.mm.swap import LOCK_SWAP, SWAP, SwapDevice, SwapSlots, SwapSpace
 from sim.mm.zonelists import distances, zonelists
 
 __all__ = [
@@ -121,6 +122,7 @@ __all__ = [
     "FIRST_TOUCH",
     "HUGE_ORDER",
     "LOCK_PAGE_TABLE",
+    "LOCK_SWAP",
     "MAX_ORDER",
     "NOTHING",
     "NULL_DEVICE",
@@ -130,6 +132,7 @@ __all__ = [
     "READ",
     "READ_WRITE",
     "SLOTS",
+    "SWAP",
     "SYSCALL",
     "USER",
     "USER_PAGES",
@@ -213,6 +216,9 @@ __all__ = [
     "Signal",
     "Stat",
     "Status",
+    "SwapDevice",
+    "SwapSlots",
+    "SwapSpace",
     "SwitchMm",
     "SwitchedFlush",
     "SynchronousFlush",

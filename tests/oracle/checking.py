@@ -273,6 +273,10 @@ class Run:
             self.own[cpu.id] = self.born.pop(0)
 
     def _reclaim(self, cpu: Cpu) -> Steps[None]:
+        if isinstance(self.kernel.spec, CortenSpec):
+            if self.kernel.swap is not None:
+                yield from self.kernel.swap.reclaim(cpu)
+            return
         reclaimer = getattr(self.kernel, "reclaimer", None)
         if reclaimer is not None:
             yield from reclaimer.try_to_free_pages(cpu, self.kernel.pages.zones)
@@ -311,7 +315,7 @@ class Run:
         told = yield from side.space.perform(cpu, asked)
         if isinstance(asked, Fork):
             self.process.spaces.append(told)
-            while self.rules.swaps and _is_being_unmapped(told):
+            while self.rules.swaps and not self._anchored and _is_being_unmapped(told):
                 cpu.work(AWHILE, "idle")
                 yield cpu.take_pending()
             child = self._begin(told, result)

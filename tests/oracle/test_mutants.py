@@ -38,7 +38,7 @@ from sim.designs.linux.gather import Gather
 from sim.designs.linux.lru import Lru
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.space import LinuxSpace
-from sim.designs.linux.swap import SwapDevice, SwapEntry, SwapSlots
+from sim.designs.linux.swap import SwapEntry
 from sim.designs.linux.vfs.open_files import OpenFiles
 from sim.designs.linux.vma import VmFlags
 from sim.designs.linux.vma_indexes.maple import MapleTree
@@ -55,6 +55,8 @@ from sim.mm import (
     Prepopulate,
     Present,
     PresentRun,
+    SwapDevice,
+    SwapSlots,
     SynchronousFlush,
     Touch,
     UffdCopy,

@@ -19,7 +19,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sim.designs.cortenmm.marks import mark_of
+from sim.designs.cortenmm.marks import mark_of, slots_of
 from sim.engine import Steps
 from sim.errors import ModelError
 from sim.hardware import Cpu
@@ -69,11 +69,11 @@ class Cursor:
     """A locked range [start, end) in pages.
 
     *covering* is the covering page; *locked* are the pages whose locks this cursor holds, in the order taken
-    (adv), and *path* the read-locked ancestors (rw). *unlinked* are tables to be freed after the TLB flush.
-    Operations stay inside the range.
+    (adv), and *path* the read-locked ancestors (rw). *unlinked* are tables to be freed after the TLB flush,
+    *slots* the swap slots that marks said which are gone. Operations stay inside the range.
     """
 
-    __slots__ = ("covering", "cpu", "end", "locked", "path", "space", "start", "unlinked")
+    __slots__ = ("covering", "cpu", "end", "locked", "path", "slots", "space", "start", "unlinked")
 
     def __init__(self, space: CortenMm, cpu: Cpu, start: int, end: int) -> None:
         self.space = space
@@ -84,6 +84,7 @@ class Cursor:
         self.locked: list[PageTablePage] = []
         self.path: list[PageTablePage] = []
         self.unlinked: list[PageTablePage] = []
+        self.slots: list[int] = []
 
     def query(self, page: int) -> Steps[PageTablePage | Present | Status | None]:
         """Value: what stands for *page*: a present entry, a status or None."""
@@ -216,6 +217,14 @@ class Cursor:
         yield from table.line(slot_of(page, 1)).store(self.cpu, PAGE_TABLE)
         self.cpu.work(self.space.cost.protect, PAGE_TABLE)
 
+    def set_mark(self, page: int, mark: Status) -> Steps[None]:
+        """*mark* stands where the present entry of *page* was."""
+        table, slot = self.covering.deepest(page), slot_of(page, 1)
+        yield from table.line(slot).store(self.cpu, PAGE_TABLE)
+        self.cpu.work(self.space.cost.unmap, PAGE_TABLE)
+        table.set(slot, mark)
+        table.metadata.pop(slot, None)
+
     def discard(self, *, locked: bool) -> Steps[tuple[list[tuple[int, Present | Status]], Errno | None]]:
         """Each page of the range is again what its mark said, up to the first that is locked, or those as
         well.
@@ -272,6 +281,8 @@ class Cursor:
                     self.cpu.work(self.space.cost.unmap, PAGE_TABLE)
                     table.set(slot, mark_of(entry, table.metadata.pop(slot, None)))
                     removed.append((page, entry))
+                    if isinstance(entry, Status) and entry.slot is not None:
+                        self.slots.append(entry.slot)
             page = stop
         return holes
 
@@ -345,6 +356,8 @@ class Cursor:
             if page % span == 0 and slot_end <= end:
                 if child is not None:
                     removed.extend(child.present_pieces())
+                    if self.space.kernel.swap is not None:
+                        self.slots += slots_of(child.tables())
                     yield from self._detach(table, slot, child)
                 if entry is not None or table.get(slot) is not None:
                     yield from table.line(slot).store(self.cpu, PAGE_TABLE)
@@ -389,6 +402,8 @@ class Cursor:
                 if isinstance(before, Present):
                     removed.append((table.base + each, before))
                     table.metadata.pop(each, None)
+                elif isinstance(before, Status) and before.slot is not None:
+                    self.slots.append(before.slot)
                 if entry is not None or before is not None:
                     written.append(each)
             if written:

@@ -37,5 +37,7 @@ def put_space(mm: CortenMm, cpu: Cpu) -> Steps[None]:
     mm.maps.clear(cpu)
     yield from mm.maps.leave(cpu)
     mm.free_removed(cpu, removed, cursor.unlinked)
+    if mm.kernel.swap is not None:
+        yield from mm.kernel.swap.leave(cpu, mm)
     mm.va.clear()
     mm.brk = START_BRK

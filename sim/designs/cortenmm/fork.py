@@ -66,6 +66,10 @@ def _fork(mm: CortenMm, cpu: Cpu) -> Steps[AddressSpace | Errno]:
     """Raises `OnTheWay`, with nothing left of the child."""
     child = mm.kernel.new_process(cpu)
     child.brk = mm.brk
+    if mm.kernel.swap is not None and mm.family is not None:
+        yield from mm.prefill(cpu)  # as no page may be taken away under the first of the two locks
+        yield from mm.kernel.swap.leave(cpu, child)
+        yield from mm.kernel.swap.join(cpu, child, mm.family)
     target = yield from child.lock(cpu, 0, USER_PAGES)
     source = yield from mm.lock(cpu, 0, USER_PAGES)
     failed: OutOfMemory | OnTheWay | None = None
@@ -154,6 +158,9 @@ def _copy_leaf(source: Cursor, target: Cursor, table: PageTablePage, copy: PageT
         cpu.work(len(present) * _per_page(cost) + len(marks) * _per_mark(cost), PAGE_TABLE)
         for slot, mark in marks.items():
             copy.set(slot, _inherited(source, mark))
+            if mark.slot is not None:
+                assert source.space.kernel.swap is not None
+                yield from source.space.kernel.swap.slots.count(cpu, mark.slot, 1)
         for slot, entry in present.items():
             yield from frames.share(cpu, entry.frame)
             its = Present(entry.frame, entry.rights, copy_on_write=entry.copy_on_write, dirty=entry.dirty)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from sim.designs.base import DesignSpec, Kernel
@@ -10,6 +10,7 @@ from sim.designs.cortenmm.cursor import FreeTables
 from sim.designs.cortenmm.frame_alloc import FrameAllocator
 from sim.designs.cortenmm.space import ArtifactSpace, CortenSpace
 from sim.designs.cortenmm.spec import CortenSpec, Costs
+from sim.designs.cortenmm.swap import Swap
 from sim.designs.cortenmm.truncate import fallocate, ftruncate
 from sim.designs.cortenmm.va_alloc import GlobalAllocator, PerCoreAllocator, SearchedTables, VaAllocator
 from sim.designs.cortenmm.vmo import Vmos
@@ -18,6 +19,7 @@ from sim.engine.costs import at_clock, at_clocks
 from sim.hardware import Cpu, Machine
 from sim.mm import (
     SYSCALL,
+    AddressSpace,
     ContextTable,
     CreateFile,
     Fallocate,
@@ -30,6 +32,7 @@ from sim.mm import (
     Reference,
     SwitchMm,
 )
+from sim.mm.invariants import structures_agree
 from sim.sync import QueueNodes, Rcu, VisibleReaders
 
 
@@ -44,6 +47,7 @@ class CortenKernel(Kernel):
         "nodes",
         "rcu",
         "spec",
+        "swap",
         "table_pool",
         "visible_readers",
         "vmos",
@@ -59,6 +63,9 @@ class CortenKernel(Kernel):
         self.cost = at_clocks(spec.costs, clock, Costs.plain, machine.spec.plain_clock)
         self.nodes = QueueNodes(machine, "mcs")
         self.frames = FrameAllocator(machine, spec, self.cost, self.nodes)
+        self.swap = None if spec.swap is None else Swap(self, spec.swap)
+        if self.swap is not None:
+            self.frames.on_free = self.swap.forget
         self.table_pool: list[list[int]] = [[] for _ in machine.cpus]
         self.vmos = Vmos(self)
         self.rcu = Rcu(machine, global_list=True, idle_counts=False)
@@ -89,6 +96,23 @@ class CortenKernel(Kernel):
                 for table in callback.tables:
                     yield Reference(table.frame, "a grace period for the table of page", table.base)
         yield from self.vmos.references()
+        if self.swap is not None:
+            yield from self.swap.references()
+
+    def verify(self, loaded: Mapping[AddressSpace, Sequence[Cpu]], held: Iterable[Reference] = ()) -> None:
+        if self.swap is not None:
+            structures_agree(self.swap.contradictions(loaded))
+        super().verify(loaded, held)
+
+    def new_frame(self, cpu: Cpu) -> Steps[int]:
+        """A frame for somebody who is in no transaction: pages are taken away for it if none is left. Raises
+        `OutOfMemory`."""
+        while True:
+            try:
+                return (yield from self.frames.allocate(cpu))
+            except OutOfMemory:
+                if self.swap is None or not (yield from self.swap.reclaim(cpu)):
+                    raise
 
     def place_memory(self, policy: NodePolicy) -> None:
         self.frames.place(policy)

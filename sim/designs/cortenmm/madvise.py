@@ -19,6 +19,7 @@ from sim.designs.cortenmm.munmap import unmap
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import (
+    SLOTS,
     Advice,
     Errno,
     Madvise,
@@ -75,6 +76,10 @@ def _advise(mm: CortenMm, cpu: Cpu, start: int, end: int, advice: Advice) -> Ste
     else:
         refused = yield from cursor.lacks(unlocked=advice in ("cold", "pageout"))
     yield from mm.end_discard(cursor, removed)
+    if advice == "pageout" and refused is not Errno.EINVAL and mm.kernel.swap is not None:
+        for page in range(start - start % SLOTS, end, SLOTS):
+            part = range(max(page, start), min(page + SLOTS, end))
+            yield from mm.kernel.swap.page_out(cpu, mm, part)
     return refused
 
 
@@ -131,6 +136,9 @@ def mincore(mm: CortenMm, cpu: Cpu, asked: Mincore) -> Steps[list[bool] | Errno]
 
 def _is_cached(cursor: Cursor, page: int, entry: object) -> Steps[bool]:
     assert isinstance(entry, Status)
+    if entry.slot is not None:
+        assert cursor.space.kernel.swap is not None
+        return (yield from cursor.space.kernel.swap.has(cursor.cpu, entry.slot))
     mapping = entry.backing
     if not isinstance(mapping, FileMapping):
         return False

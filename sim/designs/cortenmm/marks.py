@@ -6,9 +6,10 @@ the page was before it came is kept beside the entry (`PageTablePage.metadata`).
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from sim.mm import Kind, Present, Status
+from sim.mm import Kind, PageTablePage, Present, Status
 
 
 class Moving:
@@ -36,3 +37,12 @@ def beside(mark: Status) -> Status | None:
 def swapped(mark: Status, slot: int) -> Status:
     """The entry of a page with this *mark* whose contents are in *slot*."""
     return replace(mark, kind=Kind.SWAPPED, slot=slot)
+
+
+def slots_of(tables: Iterable[PageTablePage]) -> Iterator[int]:
+    """The swap slots that marks in *tables* say."""
+    for table in tables:
+        if table.level == 1:
+            for entry in table.entries.values():
+                if isinstance(entry, Status) and entry.slot is not None:
+                    yield entry.slot

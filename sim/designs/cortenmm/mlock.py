@@ -89,14 +89,18 @@ def _bring_in(mm: CortenMm, cpu: Cpu, pages: range) -> Steps[Errno | None]:
         if mark.on_fault:
             continue
         write = bool(mark.rights & WRITE) and not mark.shared
-        cpu.work(mm.cost.query, PAGE_TABLE)
-        entry = mm.root.walk(page)
-        if entry is not None and entry.allows(write):
-            continue
         try:
-            yield from user_fault(mm, cpu, page, write)
+            while not _may_be_used(mm, cpu, page, write):
+                yield from user_fault(mm, cpu, page, write)
         except SegmentationFault:
             return Errno.ENOMEM
         except OutOfMemory:
             return Errno.EAGAIN
     return None
+
+
+def _may_be_used(mm: CortenMm, cpu: Cpu, page: int, write: bool) -> bool:
+    """Whether no fault is needed. A page that others share needs two: it comes from swap, and is copied."""
+    cpu.work(mm.cost.query, PAGE_TABLE)
+    entry = mm.root.walk(page)
+    return entry is not None and entry.allows(write)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from sim.designs.cortenmm.cursor import AdvProtocol, Cursor, Protocol, RwProtocol
+from sim.designs.cortenmm.family import Family
 from sim.designs.cortenmm.file_maps import FileMaps
 from sim.designs.cortenmm.marks import mark_of
 from sim.designs.cortenmm.va_alloc import START_BRK
@@ -52,7 +53,8 @@ LOCK_BRK = "lock: program break"
 class CortenMm(AddressSpace):
     """The state of one process. The page table is the only record of what is mapped.
 
-    *users* are the processes that run in it: two between a vfork and the program of the child. The heap lies
+    *users* are the processes that run in it, two between a vfork and the program of the child, and whoever
+    comes by a reverse map. *family* is where its private pages may be; only swapping asks. The heap lies
     between *start_brk* and *brk*.
     """
 
@@ -61,6 +63,7 @@ class CortenMm(AddressSpace):
         "brk",
         "brk_lock",
         "cost",
+        "family",
         "kernel",
         "maps",
         "protocol",
@@ -81,6 +84,7 @@ class CortenMm(AddressSpace):
         self.va = kernel.new_va_allocator()
         self.maps = FileMaps(kernel, cpu, self)
         self.users = 1
+        self.family: Family | None = None if kernel.swap is None else kernel.swap.new_family(cpu, self)
         line = kernel.machine.line("program break", cpu.socket, owner=cpu.id)
         self.brk_lock = QueuedSpinLock(kernel.nodes, line, LOCK_BRK)
         self.brk = START_BRK
@@ -158,7 +162,7 @@ class CortenMm(AddressSpace):
         Raises `OutOfMemory` where there is none for a table on the way; nothing is locked then.
         """
         cpu.work(self.cost.cursor, PAGE_TABLE)
-        yield from self._prefill(cpu)
+        yield from self.prefill(cpu)
         cursor = Cursor(self, cpu, start, end)
         try:
             yield from self.protocol.lock(cursor)
@@ -180,6 +184,9 @@ class CortenMm(AddressSpace):
         """End the transaction."""
         cursor.cpu.probe.range_unlocked(self, cursor.cpu, cursor.start, cursor.end)
         yield from self.protocol.unlock(cursor)
+        if cursor.slots:
+            assert self.kernel.swap is not None
+            yield from self.kernel.swap.release(cursor.cpu, cursor.slots)
 
     def unlock_and_flush(self, cursor: Cursor, removed: list[Piece]) -> Steps[None]:
         """End the transaction. Data frames and unlinked tables that no TLB may walk to are freed after the
@@ -208,7 +215,7 @@ class CortenMm(AddressSpace):
         for frame in present.values():
             self.kernel.frames.free(cpu, frame)
 
-    def _prefill(self, cpu: Cpu) -> Steps[None]:
+    def prefill(self, cpu: Cpu) -> Steps[None]:
         """Keep zeroed pages for tables at hand, so that none is zeroed inside a transaction: as many as there
         is memory for, as not every transaction needs one."""
         limits, frames = self.kernel.spec.limits, self.kernel.frames
@@ -216,7 +223,7 @@ class CortenMm(AddressSpace):
         if len(pool) <= limits.table_pool_low:
             while len(pool) < limits.table_pool_full:
                 try:
-                    frame = yield from frames.allocate(cpu)
+                    frame = yield from self.kernel.new_frame(cpu)
                 except OutOfMemory:
                     return
                 yield from self.machine.memory.clear_page(cpu, frames.node(cpu, frame), frame)

@@ -32,8 +32,9 @@ from sim.mm import NOTHING, Errno, Mremap, OutOfMemory, Present, Status, beyond_
 
 
 class _Taken(NamedTuple):
-    """What has been taken out of a range: the mark of its first page, and what was at which place in it."""
+    """What has been taken out of a range: the first page, its mark, and what was at which place behind it."""
 
+    start: int
     mark: Status
     pages: dict[int, Present | Status]
 
@@ -196,7 +197,7 @@ def _move(mm: CortenMm, cpu: Cpu, asked: Mremap, pages: int, to: int | None) -> 
     new, mark = put
     if asked.keep:
         left = replace(taken.mark, locked=False, on_fault=False)
-        yield from _fill(mm, cpu, old, keeper, _Taken(left, {}))
+        yield from _fill(mm, cpu, old, keeper, _Taken(old.start, left, {}))
     elif pages:
         yield from unmap(mm, cpu, old.start, old.stop)
     yield from _bring_in(mm, cpu, mark, range(new + pages, new + asked.new_pages))
@@ -212,7 +213,7 @@ def _take(mm: CortenMm, cpu: Cpu, old: range, keeper: Status) -> Steps[_Taken | 
     mark = yield from _look(cursor, old.start, len(old))
     if not isinstance(mark, Status) or not old:
         yield from mm.unlock(cursor)
-        return _Taken(mark, {}) if isinstance(mark, Status) else mark
+        return _Taken(old.start, mark, {}) if isinstance(mark, Status) else mark
     found: dict[int, Present | Status] = {}
 
     def take(page: int, entry: Entry, was: Status | None) -> tuple[Entry, Status | None]:
@@ -225,7 +226,7 @@ def _take(mm: CortenMm, cpu: Cpu, old: range, keeper: Status) -> Steps[_Taken | 
     if present:
         yield from mm.tlb.flush(cpu, present)
     yield from mm.unlock(cursor)
-    return _Taken(mark, found)
+    return _Taken(old.start, mark, found)
 
 
 def _put(place: Place, taken: _Taken, old: range) -> Steps[Status]:
@@ -252,9 +253,9 @@ def _put(place: Place, taken: _Taken, old: range) -> Steps[Status]:
         yield from mm.unlock_and_flush(cursor, replaced)
         raise
     last = max(taken.pages, default=-1) + 1
-    lost = yield from _place(cursor, new[:last], mark, _Taken(mark, taken.pages))
+    lost = yield from _place(cursor, new[:last], mark, taken._replace(mark=mark))
     yield from mm.unlock_and_flush(cursor, replaced)
-    _free(mm, cpu, lost)
+    yield from _free(mm, cpu, lost)
     return mark
 
 
@@ -262,8 +263,9 @@ def _place(cursor: Cursor, part: range, instead: Status, taken: _Taken) -> Steps
     """The pages that were taken stand in *part*, where *instead* keeps their places, and the mark for those
     that were not there. Value: the pages that have no place: others have mapped something there, or their
     file has lost them."""
-    left, mark = dict(taken.pages), taken.mark
-    backing = mark.backing
+    left, mark, source = dict(taken.pages), taken.mark, taken.start
+    backing, space = mark.backing, cursor.space
+    swap = space.kernel.swap
 
     def put(page: int, entry: Entry, was: Status | None) -> tuple[Entry, Status | None]:
         if not isinstance(entry, Status) or entry.backing is not instead.backing or entry.slot is not None:
@@ -273,6 +275,8 @@ def _place(cursor: Cursor, part: range, instead: Status, taken: _Taken) -> Steps
             return mark, None
         del left[page - part.start]
         if isinstance(its, Present):
+            if swap is not None and swap.origins.get(its.frame) == (space.family, source + page - part.start):
+                swap.maps(space, page, its.frame)
             return its, beside(mark)
         return replace(its, backing=backing), None
 
@@ -285,13 +289,17 @@ def _fill(mm: CortenMm, cpu: Cpu, old: range, keeper: Status, taken: _Taken) -> 
     cursor = yield from mm.lock(cpu, old.start, old.stop)
     lost = yield from _place(cursor, old, keeper, taken)
     yield from mm.unlock(cursor)
-    _free(mm, cpu, lost)
+    yield from _free(mm, cpu, lost)
 
 
-def _free(mm: CortenMm, cpu: Cpu, lost: list[Present | Status]) -> None:
+def _free(mm: CortenMm, cpu: Cpu, lost: list[Present | Status]) -> Steps[None]:
+    """Pages that have no place any more, in memory or swapped out."""
     for entry in lost:
         if isinstance(entry, Present):
             mm.kernel.frames.free(cpu, entry.frame)
+        elif entry.slot is not None:
+            assert mm.kernel.swap is not None
+            yield from mm.kernel.swap.release(cpu, [entry.slot])
 
 
 def _bring_in(mm: CortenMm, cpu: Cpu, mark: Status, more: range) -> Steps[None]:

@@ -50,13 +50,13 @@ def prepopulate(mm: CortenMm, cpu: Cpu, asked: Prepopulate) -> Steps[Errno | Non
 
 
 def _fault_in(mm: CortenMm, cpu: Cpu, page: int) -> Steps[None]:
-    """*page* alone, if it is not there. Raises what a fault raises."""
-    entry = mm.root.walk(page)
-    if entry is not None and entry.writable:
-        return
-    yield from user_fault(mm, cpu, page, write=True)
-    entry = mm.root.walk(page)
-    if entry is not None:
+    """*page* alone, until it may be written: one that others share comes from swap first, and is copied then.
+    Raises what a fault raises."""
+    entry, faulted = mm.root.walk(page), False
+    while entry is None or not entry.writable:
+        yield from user_fault(mm, cpu, page, write=True)
+        entry, faulted = mm.root.walk(page), True
+    if faulted:
         entry.accessed = entry.dirty = True
 
 
@@ -77,6 +77,9 @@ def _fill_table(mm: CortenMm, cpu: Cpu, page: int) -> Steps[bool]:
         if frames is not None:
             table.fill_with(PresentRun(frames.start, status.rights), cpu)
             tell_filled(cpu, frames)
+            if mm.kernel.swap is not None:
+                for number, frame in enumerate(frames):
+                    mm.kernel.swap.maps(mm, page + number, frame)
     yield from mm.unlock(cursor)
     return frames is not None
 

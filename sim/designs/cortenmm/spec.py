@@ -8,8 +8,8 @@ from pydantic import Field, PositiveInt, model_validator
 
 from sim.designs.base import DesignSpec
 from sim.errors import RuleError
-from sim.mm import MAX_ORDER
-from sim.quantities import Cost, Duration, Spec
+from sim.mm import MAX_ORDER, SwapSpace
+from sim.quantities import PAGE_BYTES, Cost, Duration, Spec
 
 
 class Limits(Spec):
@@ -156,6 +156,34 @@ class Costs(Spec):
     """Per cpu whose records a sweep reads."""
 
 
+class SwapCosts(Spec):
+    """Cpu work of one step each, without lines, locks, flushes and the device."""
+
+    scan_page: Cost
+    """Look at the descriptor of one frame."""
+    link: Cost
+    """Enter a space into the family that its private pages are looked for in, or take it out."""
+    slot: Cost
+    """Take a swap slot from the cpu's cache, or put it back."""
+    refill_slot: Cost
+    """Find one free slot, or free it, under the lock of the swap device."""
+    count_slot: Cost
+    """Count one user of a slot more or less."""
+    cache_page: Cost
+    """Add a page to the swap cache, or remove it, under its lock."""
+    swap_in: Cost
+    """Ask the device for a page."""
+
+
+class SwapSpec(SwapSpace):
+    """A swap device, and reclaim, which fills it. A kernel without runs until memory is out."""
+
+    batch: PositiveInt
+    """Frames that a reclaim looks at at a time, and is content with."""
+    costs: SwapCosts
+    """Cpu work of each step."""
+
+
 class CortenSpec(DesignSpec):
     """One variant of CortenMM."""
 
@@ -181,5 +209,20 @@ class CortenSpec(DesignSpec):
     """Sizes of caches and tables."""
     bravo: Bravo
     """The reader-biased locks of the `rw` protocol."""
+    swap: SwapSpec | None = None
+    """Swap space in memory that compresses; absent: none. Neither the artifact nor the RFC has any."""
     costs: Costs
     """Cpu work of each step, with its data in the cpu's own cache."""
+
+    @model_validator(mode="after")
+    def _swap_is_the_papers(self) -> Self:
+        if self.swap is not None and (self.source != "paper" or self.swap.compressed is None):
+            raise RuleError(
+                "only the paper's CortenMM swaps, and only to memory that compresses",
+                {"source": "paper", "swap.compressed": "its costs", "swap": "nothing"},
+            )
+        return self
+
+    @property
+    def swap_pages(self) -> int:
+        return 0 if self.swap is None else self.swap.size // PAGE_BYTES
