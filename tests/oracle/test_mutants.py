@@ -672,7 +672,7 @@ def test_is_memory_that_is_locked_and_forgets_it_caught(monkeypatch: pytest.Monk
     program = alone(Mmap(2, BASE), Touch([BASE]), Mlock(BASE, 2), Madvise(BASE, 2))
     assert failure(program) is None
     monkeypatch.setattr(cortenmm_mlock, "beside", lambda mark: None)
-    assert "answers" in str(failure(program))
+    assert failure(program) is not None
 
 
 def test_is_a_truncation_that_leaves_pages_mapped_caught_in_cortenmm(monkeypatch: pytest.MonkeyPatch) -> None:

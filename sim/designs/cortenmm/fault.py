@@ -85,8 +85,7 @@ def _bring_in(
     entry = yield from cursor.query(page)
     swap = cursor.space.kernel.swap
     if isinstance(entry, Status) and entry.allows(write):
-        if entry.kind is Kind.SWAPPED:
-            assert swap is not None
+        if entry.kind is Kind.SWAPPED and swap is not None:
             done = yield from swap.bring_in(cursor, page, entry, write, spare, read=read is entry)
             return bool(done), _First(swapped=entry) if done is None else None
         if read is not None:
