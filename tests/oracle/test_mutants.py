@@ -15,7 +15,7 @@ from kernels import BASE, LEAF, Process
 from swapping import corten_swap
 
 from oracle import Program, draw_program, failure
-from oracle.programs import Mode
+from oracle.programs import Mode, Onto
 from sim.designs.cortenmm import cursor as cortenmm_cursor
 from sim.designs.cortenmm import fork as cortenmm_fork
 from sim.designs.cortenmm import madvise as cortenmm_madvise
@@ -59,6 +59,7 @@ from sim.mm import (
     Madvise,
     Mlock,
     Mmap,
+    MmapShared,
     Mprotect,
     Mremap,
     Munmap,
@@ -609,10 +610,12 @@ def test_is_a_last_owner_that_is_none_caught(monkeypatch: pytest.MonkeyPatch) ->
     assert "version" in caught("adv")
 
 
-@pytest.mark.usefixtures("unaided")
 def test_is_shared_memory_that_a_fork_copies_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = MmapShared(2, BASE), Touch([BASE]), Fork(), Touch([BASE]), Onto(1), Touch([BASE], write=False)
+    program = Program("rw", "family", [[asked]])
+    assert failure(program) is None
     monkeypatch.setattr(cortenmm_fork, "_is_shared", lambda table, slot: False)
-    assert caught("rw")
+    assert failure(program) is not None
 
 
 def test_is_a_fork_without_flush_caught_in_cortenmm(monkeypatch: pytest.MonkeyPatch) -> None:
