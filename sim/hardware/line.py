@@ -245,6 +245,23 @@ class CacheLine:
         self.busy_until = now + waits + occupancy
         return waits + latency
 
+    def turn_of_handler(self, had_it: int) -> bool:
+        """Whether an interrupt handler that wants the line is next to have it. It is not as long as cpu
+        *had_it* has it and others want it; each time that it has gone on, any of them may be."""
+        waiting = len(self._waiting) + sum(map(len, self._waiting_in.values()))
+        waiting += self._probed is not None
+        if waiting and self.owner == had_it:
+            return False
+        return not waiting or self.fabric.uniform() * (waiting + 1) < 1
+
+    def fetch_back(self, cpu: Cpu) -> None:
+        """*cpu*, which polls the line, takes a copy as soon as the accesses under way are over. It waits
+        anyway; who wants the line next waits for that, too."""
+        now = self.fabric.engine._now
+        waits = max(0, self.busy_until - now)
+        _, occupancy = self._share(cpu.id, queued=True, waits=waits)
+        self.busy_until = now + waits + occupancy
+
     # -- who spins on a copy --------------------------------------------------------------------------------
 
     def watch(self, cpu: Cpu, what: object) -> None:

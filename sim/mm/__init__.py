@@ -45,6 +45,7 @@ from sim.mm.errno import USER_PAGES, Errno, beyond_user_memory
 from sim.mm.file import File
 from sim.mm.flush import (
     BroadcastFlush,
+    Calls,
     FlushMethod,
     FlushSpec,
     LazyFlush,
@@ -53,6 +54,7 @@ from sim.mm.flush import (
     TrackedFlush,
     Ways,
     flush_batch,
+    make_calls,
     make_flush,
     pages_of,
 )
@@ -149,6 +151,7 @@ __all__ = [
     "BrokenInvariant",
     "Buddy",
     "BusError",
+    "Calls",
     "Close",
     "ContextTable",
     "Contexts",
@@ -239,6 +242,7 @@ __all__ = [
     "beyond_user_memory",
     "distances",
     "flush_batch",
+    "make_calls",
     "make_flush",
     "marked",
     "new_root",

@@ -198,6 +198,12 @@ class LinuxSpec(DesignSpec):
         return self
 
     @model_validator(mode="after")
+    def _calls_are_those_of_linux(self) -> Self:
+        if self.flush.calls != "linux":
+            raise RuleError("Linux asks other cpus in its own way", {"flush.calls": "linux"})
+        return self
+
+    @model_validator(mode="after")
     def _vma_locks_are_found_without_mmap_lock(self) -> Self:
         if VMA_LOCKS[self.vma_lock].serve_faults and not VMA_INDEXES[self.vma_index].rcu_safe:
             raise RuleError(
