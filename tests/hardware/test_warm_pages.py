@@ -72,7 +72,7 @@ def test_does_zeroing_in_the_cache_take_no_bandwidth() -> None:
 
 
 def test_does_a_copy_into_a_page_that_is_in_the_cache_fetch_only_its_source() -> None:
-    """Each page takes 400 ns of the cluster's link: a cold copy fetches two of them, a warm one the source."""
+    """Each page takes 400 ns of the cluster's link: a cold copy fetches two pages, a warm one one."""
 
     def taken(machine: Machine, frames: list[int]) -> list[int]:
         def body(cpu: Cpu) -> Steps[None]:
