@@ -2,7 +2,7 @@
 
 from sim.hardware.boot import booted
 from sim.hardware.broadcast import TlbBroadcast
-from sim.hardware.cpu import IDLE, INTERRUPT, TLB_FLUSH, Cpu, HeardCpu, SmtCpu, Task
+from sim.hardware.cpu import IDLE, INTERRUPT, TLB_FLUSH, Cpu, HeardCpu, Lent, SmtCpu, Task
 from sim.hardware.fabric import Fabric
 from sim.hardware.interrupts import IPI_SEND, IPI_WAIT, Call, InterruptController, Round
 from sim.hardware.line import LINE, MEMORY, CacheLine, make_line
@@ -30,6 +30,7 @@ __all__ = [
     "Fabric",
     "HeardCpu",
     "InterruptController",
+    "Lent",
     "LineSpan",
     "Machine",
     "MachineSpec",
