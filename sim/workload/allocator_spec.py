@@ -88,8 +88,12 @@ def _named(value: Any) -> Any:
     return {"kind": value} if isinstance(value, str) else value
 
 
+_Options = Annotated[Ptmalloc | Tcmalloc | Jemalloc | Units, Field(discriminator="kind")]
+
 AllocatorSpec = Annotated[
-    Annotated[Ptmalloc | Tcmalloc | Jemalloc | Units, Field(discriminator="kind")],
-    BeforeValidator(_named),
+    _Options,
+    BeforeValidator(
+        _named, json_schema_input_type=Literal["ptmalloc", "tcmalloc", "jemalloc", "units"] | _Options
+    ),
 ]
 """`ptmalloc`, or with options: `{kind: ptmalloc, trim_threshold: 256 KiB}`."""
