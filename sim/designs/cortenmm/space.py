@@ -35,6 +35,7 @@ from sim.mm import (
     Msync,
     Munlock,
     Munmap,
+    Operation,
     Prepopulate,
     ProcessMadvise,
     Vfork,
@@ -76,8 +77,4 @@ class ArtifactSpace(CortenSpace):
 
     __slots__ = ()
 
-    operations: ClassVar[Handlers] = {
-        kind: handler
-        for kind, handler in CortenSpace.operations.items()
-        if kind not in (Mremap, Mlock, Munlock)
-    }
+    without: ClassVar[frozenset[type[Operation]]] = frozenset((Mremap, Mlock, Munlock))
