@@ -99,6 +99,7 @@ _LINUX: dict[str, Any] = {
         "thp_align": "none",
         "file_fault_vma_lock": True,
         "uffd_lock": "vma",
+        "mm_cid": "none",
         "mm_lock_seq": "end",
         "rss_stat": "percpu",
         "maps_lock": "mmap",

@@ -7,6 +7,7 @@ from typing import Any
 from contents import Files
 from kernels import BASE
 
+from sim.designs.cortenmm.spec import SwapCosts
 from sim.designs.linux.swap.spec import ReclaimCosts
 from sim.mm import Status
 
@@ -47,6 +48,20 @@ def swap(device: dict[str, Any], size: str = "32 MiB", **reclaim: Any) -> dict[s
                 **reclaim,
             },
             "costs": dict.fromkeys(ReclaimCosts.model_fields, "10 cycles"),
+        }
+    }
+
+
+def corten_swap(size: str = "32 MiB", **changes: Any) -> dict[str, Any]:
+    """The same for CortenMM."""
+    return {
+        "swap": {
+            "size": size,
+            **ZRAM,
+            "slots": {"cache": 8, "cluster": 64, "cache_space": 256},
+            "batch": 32,
+            "costs": dict.fromkeys(SwapCosts.model_fields, "10 cycles"),
+            **changes,
         }
     }
 

@@ -72,9 +72,17 @@ class GracePeriods(Protocol):
     on_period: Callable[[], None] | None
     """Told that a period has just ended."""
 
+    called: int
+    """Callbacks that have been queued since the kernel was booted."""
+
     @property
     def under_way(self) -> bool:
         """Whether callbacks wait for the end of a period."""
+        ...
+
+    @property
+    def backlog(self) -> int:
+        """Callbacks that have not run yet, on all cpus."""
         ...
 
     def hasten(self) -> None:

@@ -2,9 +2,9 @@
 
 from sim.hardware.boot import booted
 from sim.hardware.broadcast import TlbBroadcast
-from sim.hardware.cpu import IDLE, INTERRUPT, TLB_FLUSH, Cpu, HeardCpu, SmtCpu, Task
+from sim.hardware.cpu import IDLE, INTERRUPT, TLB_FLUSH, Cpu, HeardCpu, Lent, SmtCpu, Task
 from sim.hardware.fabric import Fabric
-from sim.hardware.interrupts import IPI_SEND, IPI_WAIT, InterruptController, Round
+from sim.hardware.interrupts import IPI_SEND, IPI_WAIT, Call, InterruptController, Round
 from sim.hardware.line import LINE, MEMORY, CacheLine, make_line
 from sim.hardware.line_span import LineSpan
 from sim.hardware.machine import Machine
@@ -25,10 +25,12 @@ __all__ = [
     "TLB_FLUSH",
     "ZERO",
     "CacheLine",
+    "Call",
     "Cpu",
     "Fabric",
     "HeardCpu",
     "InterruptController",
+    "Lent",
     "LineSpan",
     "Machine",
     "MachineSpec",

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from sim.engine import PARKED, Engine, Steps, Thread
 from sim.errors import AccountingError
@@ -75,6 +75,18 @@ class Task:
             spinner.poke(lock)
 
 
+class Lent(Protocol):
+    """The address space of a thread, as the cpu sees it that keeps it while it idles (lazy-TLB mode)."""
+
+    def borrow(self, cpu: Cpu) -> Steps[None]:
+        """The thread on *cpu* has left it, and the idle thread comes."""
+        ...
+
+    def give_back(self, cpu: Cpu) -> Steps[None]:
+        """A thread has *cpu* again."""
+        ...
+
+
 class Cpu:
     """One hardware thread of the machine and the simulated thread that runs on it, *current*.
 
@@ -90,6 +102,7 @@ class Cpu:
         "_turned_at",
         "_turned_in_wait",
         "_wakes_at",
+        "active_mm",
         "bit",
         "cluster",
         "core",
@@ -133,6 +146,8 @@ class Cpu:
         self.waiting = False
         self.in_kernel_wait = False
         """The thread sleeps in the kernel: the cpu is idle and in lazy-TLB mode."""
+        self.active_mm: Lent | None = None
+        """What its thread runs in, where a cpu that idles counts as a user of that."""
         self.need_resched = False
         """The kernel has asked for a context switch, which has not come yet (TIF_NEED_RESCHED)."""
         self.preempt_off = False

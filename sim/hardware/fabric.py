@@ -34,6 +34,7 @@ class Fabric:
         "heard",
         "hit",
         "home_aware",
+        "joins",
         "migratory",
         "next_look",
         "prefetch_ordered",
@@ -66,6 +67,7 @@ class Fabric:
         self.via_home = self.cross_socket if costs.via_home is None else costs.via_home
         self.cross_socket_contended = int(self.cross_socket * costs.contended)
         self.via_home_contended = int(self.via_home * costs.contended)
+        self.joins = costs.siblings_join and len({seat.core for seat in seats}) < len(seats)
         self.request = costs.probe
         self.home_aware = costs.home_aware
         self.prefetch_ordered = costs.prefetch_ordered

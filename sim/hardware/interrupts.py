@@ -144,7 +144,7 @@ class InterruptController:
         chosen = list(targets)
         round_ = Round(sender, call, chosen)
         sender.probe.ipi_call(round_)
-        sender.work(self._send, IPI_SEND)
+        self.prepare(sender)
         if chosen:
             info = self._info_lines[sender.id]
             cost = self._fabric.hit if info.exclusive_to(sender) else info._take(sender.id)
@@ -175,13 +175,37 @@ class InterruptController:
             for members in self._addressing.writes(to_interrupt, shorthand=shorthand):
                 sender.work(self._icr, IPI_SEND)
                 sender.probe.ipi_send(sender, members)
-                self._deliver_to(sender, members)
+                self._deliver_to(sender, members, self._arrive)
             yield sender.take_pending()
             sender.enable_interrupts()
         return round_
 
     def finish(self, round_: Round) -> Steps[None]:
         """Wait until all targets have acknowledged, then read their descriptors."""
+        yield from self.await_acks(round_)
+        sender = round_.sender
+        between = self._fabric.between
+        acks = sum(between(sender.id, target.id) for target in round_.targets)
+        sender.stall(round(acks * self._ack_share), IPI_WAIT)
+
+    # -- parts that other kernels' calls have too -----------------------------------------------------------
+
+    def prepare(self, sender: Cpu) -> None:
+        """What *sender* executes once before it asks the first cpu."""
+        sender.work(self._send, IPI_SEND)
+
+    def interrupt(self, sender: Cpu, target: Cpu, arrive: Callable[[Sequence[Cpu]], None]) -> None:
+        """One write of the ICR for *target*; *arrive* is called with it when the interrupt is there."""
+        sender.work(self._icr, IPI_SEND)
+        sender.probe.ipi_send(sender, [target])
+        self._deliver_to(sender, [target], arrive)
+
+    def entry(self, cpu: Cpu) -> int:
+        """What the way into a handler on *cpu*, and out of it, takes."""
+        return cpu.work_time(self._handler)
+
+    def await_acks(self, round_: Round) -> Steps[None]:
+        """Wait until all targets have acknowledged."""
         sender = round_.sender
         if sender.pending:
             yield sender.take_pending()
@@ -193,11 +217,10 @@ class InterruptController:
                 sender.wake(round_.finished_at - engine._now)
             yield PARKED
             sender.end_wait(since, IPI_WAIT)
-        between = self._fabric.between
-        acks = sum(between(sender.id, target.id) for target in round_.targets)
-        sender.stall(round(acks * self._ack_share), IPI_WAIT)
 
-    def _deliver_to(self, sender: Cpu, members: Sequence[Cpu]) -> None:
+    def _deliver_to(
+        self, sender: Cpu, members: Sequence[Cpu], arrive: Callable[[Sequence[Cpu]], None]
+    ) -> None:
         """The interrupts of one write: together, or one after another where each costs the sender time or
         occupies what carries them."""
         call_in = self._fabric.engine.call_in
@@ -205,12 +228,12 @@ class InterruptController:
             for target in members:
                 sender.stall(self._icr_target, IPI_SEND)
                 delay = self._wait_for_carrier(sender) + self._deliver[target.socket != sender.socket]
-                call_in(sender.pending + delay, partial(self._arrive, [target]))
+                call_in(sender.pending + delay, partial(arrive, [target]))
             return
         for elsewhere, delay in enumerate(self._deliver):
             there = [target for target in members if (target.socket != sender.socket) == elsewhere]
             if there:
-                call_in(sender.pending + delay, partial(self._arrive, there))
+                call_in(sender.pending + delay, partial(arrive, there))
 
     def _wait_for_carrier(self, sender: Cpu) -> int:
         """How long one interrupt, sent now, waits for those that others and *sender* have sent before."""
@@ -233,7 +256,7 @@ class InterruptController:
         """The handler up to the end of its first call: enter, take the whole queue. The rest follows."""
         rounds, self._queues[cpu.id] = self._queues[cpu.id], deque()
         cpu.probe.ipi_handle(cpu, rounds)
-        length = cpu.work_time(self._handler)
+        length = self.entry(cpu)
         length += self._queue_lines[cpu.id].take_between(cpu, cpu.engine._now)
         # llist_reverse_order goes through all descriptors before the first call, from each to the next.
         length += sum(self._fabric.between(cpu.id, round_.sender.id) for round_ in rounds)

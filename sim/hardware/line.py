@@ -10,7 +10,12 @@ who is next. An access takes effect when the line is granted and is paid for aft
                                       ^ granted: B's write is done in program order from here on
 
 The threads of one core share its caches. Between them a line does not travel (`sibling`), and against others
-they count as one holder: a write takes nothing away from the writer's own core.
+they count as one holder: a write takes nothing away from the writer's own core. They share the buffers of
+misses, too: where one waits for a line, the other's access is no further request (`joins`). It is served
+right after the first one:
+
+    cpu A   ^ queues        |===== transfer =====|
+    sibling       ^ joins                        |= rmw =|
 
 On a machine with a `probe` share the request first travels to the owner, which goes on using the line:
 
@@ -39,6 +44,7 @@ MEMORY = -1
 _NO_COPIES: Final[dict[int, int]] = {}
 _NOBODY: Final[deque[tuple[Cpu, int]]] = deque()
 _NO_QUEUES: Final[dict[int, deque[tuple[Cpu, int]]]] = {}
+_NO_MISSES: Final[dict[int, list[tuple[Cpu, int]]]] = {}
 _NO_WATCHERS: Final[dict[Cpu, object]] = {}
 
 _PREFETCH, _READ, _WRITE = range(3)  # a write of kind _WRITE + n is followed by n more
@@ -54,7 +60,9 @@ class CacheLine:
     __slots__ = (
         "_burst",
         "_granting",
+        "_joined",
         "_lands_at",
+        "_misses",
         "_prefetching",
         "_probe_arrives",
         "_probed",
@@ -83,6 +91,10 @@ class CacheLine:
         self._burst = (lines - 1) * fabric.adjacent
         self._granting = False
         self._lands_at = _NO_COPIES  # cluster -> when its first copy is there
+        self._joined = _NOBODY
+        self._misses = (
+            _NO_MISSES  # 2 * core, + 1 for writing -> whose miss is under way, and who has joined it
+        )
         self._waiting = _NOBODY
         self._waiting_in = _NO_QUEUES
         self._watchers = _NO_WATCHERS
@@ -245,6 +257,23 @@ class CacheLine:
         self.busy_until = now + waits + occupancy
         return waits + latency
 
+    def turn_of_handler(self, had_it: int) -> bool:
+        """Whether an interrupt handler that wants the line is next to have it. It is not as long as cpu
+        *had_it* has it and others want it; each time that it has gone on, any of them may be."""
+        waiting = len(self._waiting) + sum(map(len, self._waiting_in.values()))
+        waiting += self._probed is not None
+        if waiting and self.owner == had_it:
+            return False
+        return not waiting or self.fabric.uniform() * (waiting + 1) < 1
+
+    def fetch_back(self, cpu: Cpu) -> None:
+        """*cpu*, which polls the line, takes a copy as soon as the accesses under way are over. It waits
+        anyway; who wants the line next waits for that, too."""
+        now = self.fabric.engine._now
+        waits = max(0, self.busy_until - now)
+        _, occupancy = self._share(cpu.id, queued=True, waits=waits)
+        self.busy_until = now + waits + occupancy
+
     # -- who spins on a copy --------------------------------------------------------------------------------
 
     def watch(self, cpu: Cpu, what: object) -> None:
@@ -291,6 +320,8 @@ class CacheLine:
         cpu.end_wait(since, activity, cpu.pending)
 
     def _enqueue(self, cpu: Cpu, kind: int) -> None:
+        if self.fabric.joins and self._joins(cpu, kind):
+            return
         if self.fabric.rule == "cluster-first":
             if self._waiting_in is _NO_QUEUES:
                 self._waiting_in = {}
@@ -308,6 +339,32 @@ class CacheLine:
             engine = self.fabric.engine
             engine.call_in(max(0, self.busy_until - engine._now), self._grant)
 
+    def _joins(self, cpu: Cpu, kind: int) -> bool:
+        """Whether a sibling's miss is under way that brings what this one needs; else it is one from now on.
+
+        A miss for reading does not bring the line for a write.
+        """
+        writes = kind != _READ
+        for miss in (2 * cpu.core + 1, 2 * cpu.core)[: 1 if writes else 2]:
+            if (joined := self._misses.get(miss)) is not None:
+                joined.append((cpu, kind))
+                return True
+        if self._misses is _NO_MISSES:
+            self._misses = {}
+        self._misses[2 * cpu.core + writes] = [(cpu, kind)]
+        return False
+
+    def _ends_miss(self, cpu: Cpu, kind: int) -> None:
+        """The line is granted to *cpu*; if it has asked for its core, those who have joined are next."""
+        miss = 2 * cpu.core + (kind != _READ)
+        joined = self._misses.get(miss)
+        if joined is not None and joined[0][0] is cpu:
+            del self._misses[miss]
+            if len(joined) > 1:
+                if self._joined is _NOBODY:
+                    self._joined = deque()
+                self._joined.extend(joined[1:])
+
     def _join_prefetch(self, cpu: Cpu, kind: int) -> None:
         """What *cpu* does is done when its prefetch, which waits for its turn, is served."""
         self._prefetching &= ~cpu.bit
@@ -315,16 +372,23 @@ class CacheLine:
         if self._probed and self._probed[0] is cpu:
             self._probed = *joined, self._probed[2]
             return
-        queue = self._waiting_in[cpu.cluster] if self._waiting_in else self._waiting
-        queue[queue.index((cpu, _PREFETCH))] = joined
+        asked, queues = (
+            (cpu, _PREFETCH),
+            (self._joined, self._waiting, self._waiting_in.get(cpu.cluster, _NOBODY)),
+        )
+        for queue in (*queues, self._misses.get(2 * cpu.core + 1, [])):
+            if asked in queue:
+                queue[queue.index(asked)] = joined
 
     def _wanted(self) -> bool:
         """Whether others wait for the line."""
-        return bool(self._waiting or self._waiting_in)
+        return bool(self._waiting or self._waiting_in or self._joined)
 
     def _next(self) -> tuple[Cpu, int]:
         """Take the waiter who gets the line now out of the queue."""
         fabric = self.fabric
+        if self._joined:
+            return self._joined.popleft()
         if fabric.rule == "fifo":
             return self._waiting.popleft()
         if fabric.rule == "random":
@@ -358,6 +422,8 @@ class CacheLine:
             return
         else:
             cpu, kind = self._next()
+        if fabric.joins:
+            self._ends_miss(cpu, kind)
         if kind == _READ:
             latency, occupancy = self._share(cpu.id, queued=True)
         else:
@@ -370,7 +436,7 @@ class CacheLine:
         self.busy_until = engine._now + occupancy
         if kind != _READ and self._watchers:
             self._disturb(cpu, latency)
-        if self._waiting or self._waiting_in:
+        if self._waiting or self._waiting_in or self._joined:
             engine.call_in(occupancy, self._grant)
         else:
             self._granting = False

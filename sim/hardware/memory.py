@@ -99,6 +99,7 @@ class MemorySystem:
         "_llc_pages",
         "_nodes",
         "_read",
+        "_read_alone",
         "_socket_of_node",
         "_warm",
         "_warm_clear",
@@ -122,6 +123,7 @@ class MemorySystem:
         self._clear = cost.clear_page
         self._clear_in_huge = self._clear if cost.clear_huge is None else cost.clear_huge // HUGE_PAGES
         self._copy = cost.copy_page
+        self._read_alone = max(0, self._copy - self._clear)
         self._latencies = (memory.local, memory.local_other_node or memory.local, memory.remote)
         warm = memory.warm_pages
         self._warm = WarmPages(topology.cores, warm.size // PAGE_BYTES) if warm else None
@@ -178,13 +180,17 @@ class MemorySystem:
         pages: int = 1,
     ) -> Steps[None]:
         """Copy so many 4 KiB *pages* from frames on *source* (absent: the same node) into some on *node*; a
-        single one into *frame*."""
+        single one into *frame*.
+
+        What a core takes for a copy beyond zeroing is taken to be for its source.
+        """
         if cpu.pending:
             yield cpu.take_pending()
         self._pass(cpu, 2 * pages if frame is None else 1)
-        if self._warm is not None and frame is not None:
-            self._warm.fill(cpu.core, frame)
         read = self._fetch(cpu, node if source is None else source, pages)
+        if self._warm is not None and frame is not None and self._warm.fill(cpu.core, frame):
+            cpu.stall(max(read, self._read_alone, self._warm_clear), activity)
+            return
         cpu.stall(max(read, self._fill(cpu, node, pages * self._copy, pages)), activity)
 
     def _pass(self, cpu: Cpu, pages: int) -> None:

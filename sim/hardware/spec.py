@@ -78,6 +78,9 @@ class Coherence(Spec):
     migratory: bool = False
     """A load of a line that another core has written takes it over for writing, so that a write right behind
     is no request of its own. Absent: the load gets a copy."""
+    siblings_join: bool = True
+    """Where one thread of a core waits for a line, another's access to it joins that miss and is served right
+    after it: they share the core's buffers for misses. False: each waits for its turn."""
     spin_turn: Cost | None = None
     """A turn of the loop of who spins on a copy of a line: a load, a test and a PAUSE. The load that misses
     once the copy has been taken away is half a turn late in the mean. Absent: it is not late."""

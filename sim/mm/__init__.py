@@ -45,6 +45,7 @@ from sim.mm.errno import USER_PAGES, Errno, beyond_user_memory
 from sim.mm.file import File
 from sim.mm.flush import (
     BroadcastFlush,
+    Calls,
     FlushMethod,
     FlushSpec,
     LazyFlush,
@@ -53,6 +54,7 @@ from sim.mm.flush import (
     TrackedFlush,
     Ways,
     flush_batch,
+    make_calls,
     make_flush,
     pages_of,
 )
@@ -114,6 +116,7 @@ from sim.mm.policy import FIRST_TOUCH, FirstTouch, MemoryPolicy, NodePolicy, nod
 from sim.mm.present_run import Alike, Piece, PresentRun
 from sim.mm.quiet_writes import writable_quietly, write_quietly
 from sim.mm.runs import FrameSet, Runs
+from sim.mm.swap import LOCK_SWAP, SWAP, SwapDevice, SwapSlots, SwapSpace
 from sim.mm.zonelists import distances, zonelists
 
 __all__ = [
@@ -122,6 +125,7 @@ __all__ = [
     "FIRST_TOUCH",
     "HUGE_ORDER",
     "LOCK_PAGE_TABLE",
+    "LOCK_SWAP",
     "MAX_ORDER",
     "NOTHING",
     "NULL_DEVICE",
@@ -132,6 +136,7 @@ __all__ = [
     "READ_WRITE",
     "SLOTS",
     "STRUCTURES",
+    "SWAP",
     "SYSCALL",
     "USER",
     "USER_PAGES",
@@ -148,6 +153,7 @@ __all__ = [
     "BrokenInvariant",
     "Buddy",
     "BusError",
+    "Calls",
     "Close",
     "ContextTable",
     "Contexts",
@@ -216,6 +222,9 @@ __all__ = [
     "Signal",
     "Stat",
     "Status",
+    "SwapDevice",
+    "SwapSlots",
+    "SwapSpace",
     "SwitchMm",
     "SwitchedFlush",
     "SynchronousFlush",
@@ -236,6 +245,7 @@ __all__ = [
     "beyond_user_memory",
     "distances",
     "flush_batch",
+    "make_calls",
     "make_flush",
     "marked",
     "new_root",

@@ -104,13 +104,16 @@ class Status:
 
     A fault on private anonymous memory brings in a zeroed page, on a file one of those that *backing* has.
     *slot* is where a page that is swapped out lies; such an entry stands for one page, so in a table of level
-    1 only. Raises `ValueError` for a swapped page without a slot, and for a slot of anything else.
+    1 only. Of *locked* memory what is in memory stays there, and with *on_fault* it is not brought in for
+    that. Raises `ValueError` for a swapped page without a slot, and for a slot of anything else.
     """
 
     rights: Rights
     kind: Kind = Kind.PRIVATE_ANONYMOUS
     slot: int | None = None
     backing: Any = field(default=None, repr=False, kw_only=True)
+    locked: bool = field(default=False, kw_only=True)
+    on_fault: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if (self.slot is not None) != (self.kind is Kind.SWAPPED):

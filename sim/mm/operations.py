@@ -198,8 +198,9 @@ class Mremap(Operation):
     """mremap(2): the *pages* pages from *at* on, a part of one mapping, become *new_pages*.
 
     They stay where they are if there is room. Else they move if they *may_move* (MREMAP_MAYMOVE), with all
-    that is in them; with *to* they move there, whatever is mapped there (MREMAP_FIXED). Value: the first
-    page.
+    that is in them; with *to* they move there, whatever is mapped there (MREMAP_FIXED). With *keep* they move
+    in any case, are as many as before, and where they were stays mapped, without its pages
+    (MREMAP_DONTUNMAP). Value: the first page.
     """
 
     name = "mremap"
@@ -208,6 +209,7 @@ class Mremap(Operation):
     new_pages: int
     may_move: bool = True
     to: int | None = None
+    keep: bool = False
 
 
 @dataclass(frozen=True, slots=True)

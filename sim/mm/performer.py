@@ -17,18 +17,20 @@ Handlers: TypeAlias = Mapping[type[Operation], Handler]
 
 
 class Performer:
-    """*operations* says what is offered and how; a subclass names its own and inherits the rest."""
+    """*operations* says what is offered and how; a subclass names its own and inherits the rest, save for
+    those that it has *without*."""
 
     __slots__ = ()
 
     operations: ClassVar[Handlers] = {}
+    without: ClassVar[frozenset[type[Operation]]] = frozenset()
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         inherited: dict[type[Operation], Handler] = {}
         for parent in reversed(cls.__mro__):
             inherited |= parent.__dict__.get("operations", {})
-        cls.operations = inherited
+        cls.operations = {kind: handler for kind, handler in inherited.items() if kind not in cls.without}
 
     def perform(self, cpu: Cpu, operation: Operation) -> Steps[Any]:
         """Do *operation* on *cpu*; the value is what its record says.

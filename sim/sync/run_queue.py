@@ -39,7 +39,7 @@ from typing import Any, Final
 from sim.engine import PARKED, Steps, Thread
 from sim.engine.costs import at_clock
 from sim.errors import ModelError
-from sim.hardware import IDLE, Cpu, Machine, Task
+from sim.hardware import IDLE, Cpu, Lent, Machine, Task
 from sim.sync.sleeper import Sleeper
 
 SCHED = "sched"
@@ -118,6 +118,7 @@ class RunQueue:
     __slots__ = (
         "_alarmed",
         "_alive",
+        "_borrowed",
         "_costs",
         "_idle",
         "_idle_since",
@@ -151,6 +152,7 @@ class RunQueue:
         self._switch_mm = switch_mm
         self._note_switch = note
         self._alive = 0
+        self._borrowed: Lent | None = None
         self._idle = False
         self._idle_since = 0
         self.slice_ends = 0
@@ -214,8 +216,13 @@ class RunQueue:
         yield from self._switch_away()
         if sleeper.woken and not self.ready:  # woken meanwhile: the idle task finds it on its list
             task.awaits = None
+            if (mm := self.cpu.active_mm) is not None:
+                yield from mm.borrow(self.cpu)
             self.cpu.stall(self._costs.wake_latency(self.cpu, None), SCHED)
-            yield self.cpu.take_pending()
+            if mm is not None:
+                yield from mm.give_back(self.cpu)
+            if self.cpu.pending:
+                yield self.cpu.take_pending()
         else:
             yield from self._wait(task, sleeper, activity)
 
@@ -236,6 +243,11 @@ class RunQueue:
 
     def _wait(self, task: QueuedTask, what: object, activity: str) -> Steps[None]:
         """Run somebody else, or idle, until it is *task*'s turn again."""
+        if not self.ready and (mm := self.cpu.active_mm) is not None:
+            yield from mm.borrow(self.cpu)
+            self._borrowed = mm
+            if self.cpu.pending:
+                yield self.cpu.take_pending()
         following = self.ready.popleft() if self.ready else None
         if following is not task:
             task.leaves_cpu()
@@ -271,6 +283,9 @@ class RunQueue:
             yield from self._switch_mm(cpu, task.process)
         else:
             cpu.tlb_catch_up()
+        if (mm := self._borrowed) is not None:
+            self._borrowed = None
+            yield from mm.give_back(cpu)
 
     # -- waking ---------------------------------------------------------------------------------------------
 

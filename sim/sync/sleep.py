@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 
 from sim.engine import Steps
-from sim.hardware import CacheLine, Cpu, Machine, Task
+from sim.hardware import Cpu, Machine, Task
 from sim.sync.run_queue import SCHED, QueuedTask, SwitchCosts
 from sim.sync.sleeper import Sleeper
 from sim.sync.wake_lines import WakeLines
@@ -30,18 +30,15 @@ class Scheduler:
     leaves the thread to the cpu that switches. (Where threads share a cpu no waker waits here.)
 
     A cpu that goes idle borrows the address space of the thread that leaves (lazy-TLB mode) and gives it back
-    when one comes: with *mm_count*, the line of its reference count, each sleep writes that twice.
+    when one comes (`Cpu.active_mm`).
     """
 
-    __slots__ = ("_costs", "_lines", "_mm_count", "_wakers_wait")
+    __slots__ = ("_costs", "_lines", "_wakers_wait")
 
-    def __init__(
-        self, machine: Machine, *, wakers_wait: bool = False, mm_count: CacheLine | None = None
-    ) -> None:
+    def __init__(self, machine: Machine, *, wakers_wait: bool = False) -> None:
         self._costs = SwitchCosts(machine)
         self._lines = WakeLines(machine)
         self._wakers_wait = wakers_wait
-        self._mm_count = mm_count
 
     def sleep(self, cpu: Cpu, sleeper: Sleeper, activity: str) -> Steps[None]:
         """Block until *sleeper* is woken. *activity* gets the sleep, `sched` the switches."""
@@ -68,9 +65,9 @@ class Scheduler:
         sleeper.off_at = cpu.now
         sleeper.leaving = True
         yield cpu.take_pending()
-        mm_count = self._mm_count
-        if mm_count is not None:  # mmgrab_lazy_tlb
-            yield from mm_count.write(cpu, SCHED)
+        mm = cpu.active_mm
+        if mm is not None:
+            yield from mm.borrow(cpu)
             if cpu.pending:
                 yield cpu.take_pending()
         cpu.go_idle()
@@ -85,8 +82,8 @@ class Scheduler:
         cpu.leave_idle()
         cpu.stall(self._lines.runs(task), SCHED)
         cpu.tlb_catch_up()
-        if mm_count is not None:  # finish_task_switch: mmdrop_lazy_tlb_sched
-            yield from mm_count.write(cpu, SCHED)
+        if mm is not None:
+            yield from mm.give_back(cpu)
         cpu.probe.context_switch(cpu)
         sleeper.woken, sleeper.on_rq = False, True
 

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from sim.sync import RunQueues
     from sim.workload import step_spec as spec
     from sim.workload.children import Children
+    from sim.workload.heaps import Heaps
     from sim.workload.objects import Objects
     from sim.workload.processes import Processes
     from sim.workload.thread import Worker
@@ -59,7 +60,8 @@ class Stage:
     """What the steps of one run work on. *streams* is how many threads make memory traffic.
 
     *queues* are there where threads share cpus or have children beside them, *processes* where the workload
-    has any, *children* where a child is a task that queues. *record* is set when the threads begin.
+    has any, *heaps* where it has an allocator, *children* where a child is a task that queues. *record* is
+    set when the threads begin.
     """
 
     machine: Machine
@@ -70,6 +72,7 @@ class Stage:
     queues: RunQueues | None = None
     children: Children | None = None
     record: Record | None = None
+    heaps: Heaps | None = None
 
     def __post_init__(self) -> None:
         self.gaps: Random = self.machine.engine.stream("memory traffic")
@@ -336,6 +339,24 @@ def _free(stage: Stage, step: spec.Step) -> Action:
     return run
 
 
+def _malloc(stage: Stage, step: spec.Step) -> Action:
+    assert step.malloc is not None
+    assert stage.heaps is not None  # the file was refused otherwise
+    return stage.heaps.malloc(step.malloc)
+
+
+def _mfree(stage: Stage, step: spec.Step) -> Action:
+    assert step.mfree is not None
+    assert stage.heaps is not None
+    return stage.heaps.mfree(step.mfree)
+
+
+def _realloc(stage: Stage, step: spec.Step) -> Action:
+    assert step.realloc is not None
+    assert stage.heaps is not None
+    return stage.heaps.realloc(step.realloc)
+
+
 def _fallocate(stage: Stage, step: spec.Step) -> Action:
     what, kernel = step.fallocate, stage.kernel
     assert what is not None
@@ -540,6 +561,9 @@ _MAKERS: Mapping[str, Maker] = {
     "copy": _copy,
     "allocate": _allocate,
     "free": _free,
+    "malloc": _malloc,
+    "mfree": _mfree,
+    "realloc": _realloc,
     "fallocate": _fallocate,
     "ftruncate": _ftruncate,
     "read_maps": _read_maps,

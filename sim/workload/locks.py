@@ -92,10 +92,10 @@ class Site(NamedTuple):
     activity: str
 
 
-def make_lock(shop: Workshop, name: str, spec: LockSpec) -> NamedLock:
-    """The lock *name* of a workload."""
+def make_lock(shop: Workshop, name: str, spec: LockSpec, activity: str = "") -> NamedLock:
+    """The lock *name* of a workload. Its time is charged to *activity*, or to the lock by its name."""
     line = shop.machine.line(name, spec.home, owner=0)
-    site = Site(name, line, shop.locks * LINE_BYTES, f"lock: {name}")
+    site = Site(name, line, shop.locks * LINE_BYTES, activity or f"lock: {name}")
     shop.locks += 1
     return _MAKERS[spec.kind](shop, site, spec)
 

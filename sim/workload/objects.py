@@ -192,7 +192,7 @@ class Objects:
 
     def __init__(self, machine: Machine, plan: WorkloadPlan, threads: int, *, sharing: bool) -> None:
         """For so many *threads*; *sharing*: some of them share a cpu."""
-        workshop = Workshop(machine)
+        workshop = self.workshop = Workshop(machine)
         self.words: dict[str, Word | Words] = {
             name: Words(machine, name, line.home, line.each_thread, threads)
             if line.each_thread

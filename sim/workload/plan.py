@@ -20,6 +20,7 @@ from sim.errors import RuleError
 from sim.mm import FIRST_TOUCH, MemoryPolicy
 from sim.quantities import PAGE_BYTES, Cost, CycleCost, Size, Spec
 from sim.sync import READER_WRITER
+from sim.workload.allocator_spec import AllocatorSpec
 from sim.workload.lock_spec import LockSpec
 from sim.workload.opened import check_opened
 from sim.workload.pinning import Pinning
@@ -289,6 +290,8 @@ class WorkloadPlan(Spec):
     """Name -> a channel that steps send into and receive from."""
     files: dict[str, FileSpec] = Field(default_factory=dict)
     """Name -> a file that steps map, fill and cut off."""
+    allocator: AllocatorSpec | None = None
+    """What `malloc` and `mfree` steps ask, one for each process."""
     program: tuple[Step, ...] = ()
     """What the program has mapped when it begins, which each process is an instance of: done before
     `setup`."""
@@ -356,8 +359,10 @@ class WorkloadPlan(Spec):
 
     @property
     def has_processes(self) -> bool:
-        """Whether anything needs an address space: lines, locks and an allocator do not."""
+        """Whether anything needs an address space: lines, locks and blocks of pages do not."""
         if self.stack is not None or self.layout is not None or self.processes > 1 or self.files:
+            return True
+        if self.allocator is not None:
             return True
         return any(
             step.placed is not None or step.switch_mm or step.fork is not None or step.calls
@@ -535,6 +540,24 @@ class WorkloadPlan(Spec):
             if seq_read and self.locks[seq_read].kind != "seqlock":
                 message = f"`seq_read` is for `kind: seqlock`, {seq_read!r} is none"
                 raise RuleError(message, {key: "a seqlock"})
+        return self
+
+    @model_validator(mode="after")
+    def _blocks_are_allocated(self) -> Self:
+        steps = [step for _, step in self.all_steps()]
+        allocated = {(step.malloc.name, step.malloc.shared) for step in steps if step.malloc}
+        allocated |= {(step.realloc.name, True) for step in steps if step.realloc and step.realloc.hand_over}
+        for key, step in self.all_steps():
+            used = step.mfree or step.realloc
+            if (step.malloc or used) and self.allocator is None:
+                message = f"a step does `{step.kind}` without an `allocator`"
+                raise RuleError(message, {key: "an `allocator` in the workload"})
+            if (step.malloc or used) and key.startswith("program"):
+                raise RuleError(f"a program does not `{step.kind}`", {key: "a step of `setup`"})
+            if used and (used.name, used.shared) not in allocated:
+                shared = "shared by all threads " if used.shared else ""
+                message = f"nothing {shared}is allocated as {used.name!r}"
+                raise RuleError(message, {key: "a `malloc` step of that name"})
         return self
 
     @model_validator(mode="after")

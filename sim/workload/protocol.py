@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from sim.workload.plan import Part, Role, WorkloadPlan
     from sim.workload.step_spec import Step
 
-_NOT_OF_CHILDREN = ("barrier", "turn", "timed", "receive", "allocate", "free", "switch_mm")
+_NOT_OF_CHILDREN = (
+    *("barrier", "turn", "timed", "receive", "allocate", "free", "switch_mm"),
+    *("malloc", "mfree", "realloc"),
+)
 """Steps that belong to the threads of the workload: others count on them, or know them by their number."""
 
 MOST_REPEATS = 1000

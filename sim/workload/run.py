@@ -30,6 +30,7 @@ from sim.workload.boot import boot
 from sim.workload.children import Children
 from sim.workload.collection import no_collection
 from sim.workload.files import Files
+from sim.workload.heaps import Heaps
 from sim.workload.midway import PilotRun, Shares, Start, spread
 from sim.workload.objects import Objects
 from sim.workload.pinning import order_of
@@ -129,6 +130,8 @@ class _Run:
         )
         objects = Objects(machine, plan, len(workers), sharing=self._shared)
         self._stage = Stage(machine, kernel, objects, self._processes, streams)
+        if plan.allocator is not None:
+            self._stage.heaps = Heaps(plan.allocator, objects.workshop)
         forks = plan.forks_beside or (self._shared and plan.forks)
         if forks and self._processes is not None:
             scheduler = objects.scheduler

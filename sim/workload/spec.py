@@ -15,6 +15,7 @@ from pydantic import Field, PositiveInt, model_validator
 from sim.errors import RuleError
 from sim.mm import FIRST_TOUCH, MemoryPolicy, Mmap, Munmap, Operation, SwitchMm, Touch
 from sim.quantities import Spec
+from sim.workload.allocator_spec import AllocatorSpec
 from sim.workload.lock_spec import LockSpec
 from sim.workload.pinning import Pinning
 from sim.workload.plan import ChannelSpec, FileSpec, LineSpec, MeasuredRequests, Stack, WorkloadPlan
@@ -52,6 +53,9 @@ class WorkloadSpec(Spec):
     """Name -> a file that steps map, fill and cut off."""
     channels: dict[str, ChannelSpec] = Field(default_factory=dict)
     """Name -> a channel that steps send into and receive from."""
+    allocator: AllocatorSpec | None = None
+    """Which allocator `malloc` steps use: `ptmalloc`, `tcmalloc`, `jemalloc` or `units`, by its name or with
+    options. Each process has one."""
     program: tuple[dict[str, Any], ...] = ()
     """What the program has mapped when it begins, which each process is an instance of: done before
     `setup`."""
@@ -101,6 +105,8 @@ class WorkloadSpec(Spec):
             asked |= {SwitchMm} if plan.visits else set()
             for _, step in plan.all_steps():
                 asked |= step.asks
+                if step.malloc and plan.allocator is not None:
+                    asked |= plan.allocator.asks
         return asked
 
     def window_of(self, placement: str) -> Window | None:

@@ -46,6 +46,7 @@ from sim.mm import (
 from sim.quantities import PAGE_BYTES, Bandwidth, Cost, Duration, Size, Spec
 from sim.workload.call_spec import AnyFile, AnyOpen, CallFunctionStep
 from sim.workload.draws import STREAM, AnyTime, AnyTimes
+from sim.workload.heap_spec import MallocStep, MfreeStep, ReallocStep
 from sim.workload.place_spec import (
     BrkStep,
     MadviseStep,
@@ -367,6 +368,12 @@ class Step(Spec):
     """Take blocks of pages from the design's page allocator."""
     free: PagesStep | None = None
     """Give back blocks taken before."""
+    malloc: MallocStep | None = None
+    """Allocate memory in user space and write it: what the workload's `allocator` asks of the kernel."""
+    mfree: MfreeStep | None = None
+    """Give allocated memory back to the allocator (free)."""
+    realloc: ReallocStep | None = None
+    """Make allocated memory longer or shorter."""
     fork: ForkStep | None = None
     """Fork, and let the child do steps and exit."""
     wait: Literal["child", "all"] | None = None

@@ -106,7 +106,10 @@ class WholePeriods(Spec):
     """Periods that end in the warm-up, at least. What is freed during the first comes back at the end of the
     second."""
     length: PositiveInt = 1
-    """Periods in the window, at least."""
+    """Periods in the window, at least. It goes on until as many callbacks have run in it as were queued, give
+    or take a tenth."""
+    at_longest: PositiveInt | None = None
+    """Periods in the window at most, balanced or not. Absent: four times `length`."""
     at_most: CountedExtent
     """Requests a thread after which a period is hastened, over all threads together."""
     of_all: CountedExtent = Requests(1)
@@ -215,18 +218,29 @@ class Record:
             self.latencies.append((ended - begun) // operations)
 
 
+_BALANCED = 0.1
+"""By how much the callbacks that ran in a window may differ from those that were queued in it, as a part of
+these."""
+
+
 class _PeriodEnds:
-    """Lets a page wait for the end of a grace period, and hastens periods that take too long."""
+    """Lets a page wait for the end of a grace period, and hastens periods that take too long.
+
+    Bursts are not alike: during a long one less is queued, so that a later one is short. A window of two long
+    ones would have all the work of four. So it is over only when the backlog is what it was at its begin.
+    """
 
     def __init__(self, spec: WholePeriods, threads: int, periods: GracePeriods, engine: Engine) -> None:
         self._enough = spec.warm_up
         self._length = spec.length
+        self._at_longest = max(spec.length, spec.at_longest or 4 * spec.length)
         self._at_most = max(spec.at_most.each * threads, spec.of_all.each)
         self._periods = periods
         self._engine = engine
         self._operations = 0  # since the last period ended
         self._ended = 0  # periods, since the page was turned
         self._turn: Callable[[int], None] | None = None
+        self._at_begin: tuple[int, int] | None = None  # backlog, and callbacks queued until then
         periods.on_period = self._on_period
 
     def add(self, operations: int) -> None:
@@ -244,12 +258,20 @@ class _PeriodEnds:
     def _on_period(self) -> None:
         self._operations = 0
         self._ended += 1
-        if self._turn is not None and self._ended >= self._enough:
+        if self._turn is None or self._ended < self._enough:
+            return
+        if self._at_begin is None or self._ended >= self._at_longest or self._balanced(*self._at_begin):
             self._go()
+
+    def _balanced(self, backlog: int, called: int) -> bool:
+        """Whether about as many callbacks have run as were queued since there were so many of them."""
+        more = abs(self._periods.backlog - backlog)
+        return more <= _BALANCED * (self._periods.called - called)
 
     def _go(self) -> None:
         assert self._turn is not None
         turn, self._turn, self._ended, self._enough = self._turn, None, 0, self._length
+        self._at_begin = self._periods.backlog, self._periods.called
         turn(self._engine._now)
 
 

@@ -18,7 +18,9 @@ from sim.mm import (
     BusError,
     Errno,
     Exit,
+    Fallocate,
     Fork,
+    Ftruncate,
     Kind,
     Madvise,
     Mmap,
@@ -123,6 +125,54 @@ def test_does_the_artifact_map_zeros_behind_the_end_of_private_memory() -> None:
     files.do(MmapFile(files.file(4), 8, at=BASE))
     (stamp,) = files.run(files.write(6))
     assert files.run(files.read(6), files.read(5)) == [stamp, 0]
+
+
+@BOTH
+@pytest.mark.parametrize("source", ["paper", "artifact"])
+def test_does_a_file_that_is_cut_off_take_its_pages_out_of_all_mappings(kind: str, source: str) -> None:
+    """Of the parent, of the child, and private copies; the artifact leaves them."""
+    files = Files(kind=kind, changes={"source": source})
+    file: Any = files.file(8, resident=True)
+    files.do(MmapFile(file, 8, at=BASE, shared=True), MmapFile(file, 6, 2, at=BASE + LEAF))
+    files.run(*(files.read(page) for page in range(8)), files.write(LEAF + 3), files.read(LEAF))
+    child = forked(files)
+    assert files.do(Ftruncate(file, 3)) == [None]
+    left = 3 if source == "paper" else 8
+    for space in (files.space, child):
+        there = [page - BASE for page, _ in space.root.present_entries()]
+        assert [page for page in there if page < LEAF] == list(range(left))
+        assert [page - LEAF for page in there if page >= LEAF] == list(range(1 if source == "paper" else 6))
+        assert space.mark(BASE + 7).kind is Kind.SHARED_FILE
+    assert list(file.frames) == [0, 1, 2]
+    if source == "paper":
+        with pytest.raises(BusError):
+            files.run(files.read(3))
+
+
+def test_is_a_space_that_ends_no_mapper_any_more() -> None:
+    files = Files(kind="adv")
+    file: Any = files.file(8, resident=True)
+    files.do(MmapFile(file, 8, at=BASE, shared=True))
+    child = forked(files)
+    assert [maps.space for maps in file.mappers] == [files.space, child]
+
+    def ends(cpu: Cpu) -> Steps[None]:
+        yield from files.kernel.perform(cpu, SwitchMm(child))
+        yield from child.perform(cpu, Exit())
+        yield from files.kernel.perform(cpu, SwitchMm(files.space))
+
+    files.run(ends)
+    assert [maps.space for maps in file.mappers] == [files.space]
+
+
+@pytest.mark.parametrize(("source", "there"), [("paper", [0, 3, 4]), ("artifact", [0])])
+def test_does_fallocate_bring_pages_into_memory_but_in_the_artifact(source: str, there: list[int]) -> None:
+    files = Files(kind="adv", changes={"source": source})
+    file: Any = files.file(2)
+    files.do(MmapFile(file, 8, at=BASE, shared=True))
+    files.run(files.write(0))
+    assert files.do(Fallocate(file, 3, 2), Fallocate(file, 3, 0)) == [None, Errno.EINVAL]
+    assert (file.pages, sorted(file.frames)) == (5, there)
 
 
 # -- what is given back -----------------------------------------------------------------------------------

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from kernels import BASE, EVERY_CORTENMM, GIB, LEAF, Process
+from kernels import BASE, EVERY_CORTENMM, GIB, LEAF, Process, design
 from machines import NS
+from pydantic import ValidationError
 
 from sim.designs.cortenmm.cursor import Cursor
 from sim.designs.cortenmm.protocols import optimistic
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu
-from sim.mm import READ, READ_WRITE, Mmap, Munmap, Rights
+from sim.mm import READ, READ_WRITE, Errno, Mmap, Mremap, Munmap, Rights
 
 US = 1000 * NS
 SLOW = {"costs": {"query": "1 us", "mark": "1 us"}}
@@ -129,6 +130,37 @@ def test_does_one_of_two_operations_on_a_range_come_last(kind: str) -> None:
     left = {pages_left(kind, delay) for delay in range(0, 20 * US, US // 2)}
     assert {0, 8} <= left
     assert (left == {0, 8}) == (kind != "nontransactional")
+
+
+def test_does_a_mapping_below_not_grow_into_one_that_is_just_made() -> None:
+    """The place of an mmap is free when it is chosen; whoever marks its first page first has it."""
+    for delay in range(0, 4 * US, US // 8):
+        process = Process("nontransactional", changes={"costs": {"mark": "300 ns"}})
+        space = process.space
+        (at,) = process.do(("mmap", 4))
+        found: list[Any] = []
+
+        def maps(cpu: Cpu, delay: int = delay, found: list[Any] = found, space: Any = space) -> Steps[None]:
+            cpu.work(delay, "user")
+            found.append((yield from space.perform(cpu, Mmap(4, None, READ))))
+
+        def grows(cpu: Cpu, at: int = at, found: list[Any] = found, space: Any = space) -> Steps[None]:
+            cpu.work(2 * US, "user")
+            grown = yield from space.perform(cpu, Mremap(at, 4, 8, may_move=False))
+            found.append(None if grown == at else grown)
+
+        process.run({0: maps, 1: grows})
+        new = next(each for each in found if isinstance(each, int) and not isinstance(each, Errno))
+        rights = [space.status(page) for page in range(new, new + 4)]
+        assert rights == [READ] * 4
+        if None in found:
+            assert [space.status(page) for page in range(at, at + 8)] == [READ_WRITE] * 8
+        process.end()
+
+
+def test_is_there_no_search_for_room_entry_by_entry() -> None:
+    with pytest.raises(ValidationError, match="one transaction"):
+        design("nontransactional", {"source": "rfc"})
 
 
 # -- versions ------------------------------------------------------------------------------------------
@@ -284,3 +316,4 @@ def test_is_a_mark_a_store_to_the_array_and_a_page_one_to_the_table(monkeypatch:
     assert lines_of(1, "touch", BASE + 1) == ["table"]
     assert lines_of(0, "mprotect", BASE + 1, 1, READ) == ["table"]
     assert lines_of(1, "munmap", BASE + 3, 1) == ["array"]
+    assert lines_of(0, "mlock", BASE + 1, 1) == ["array"]  # what is kept beside a page

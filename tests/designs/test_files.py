@@ -11,6 +11,7 @@ from sim.engine import Probe, Steps
 from sim.engine.probe import CpuView, LockView, Mode
 from sim.hardware import Cpu
 from sim.mm import (
+    PAGE_TABLE,
     READ,
     READ_WRITE,
     BusError,
@@ -153,6 +154,24 @@ def test_does_a_read_map_what_is_cached_around_it_and_nothing_else() -> None:
     files.run(files.read(5))
     assert present() == [5]  # a hole is made one page at a time
     files.end()
+
+
+def test_does_a_page_that_is_mapped_for_a_neighbour_cost_less_than_the_one_that_was_asked_for() -> None:
+    """Four pages are mapped: one at `file_page` and three at `file_around`; both are work on tables."""
+    costs = {"file_page": "0 ns", "file_around": "0 ns"}
+
+    def spent(page: int, **changed: str) -> int:
+        files = Files(changes={"costs": {**costs, **changed}})
+        file = files.file(16, resident=True)
+        files.do(MmapFile(file, 16, at=BASE))
+        cpu = files.process.cpus[0]
+        before = cpu.spent.get(PAGE_TABLE, 0)
+        files.run(files.read(page))
+        return cpu.spent[PAGE_TABLE] - before
+
+    nothing = spent(5)
+    assert spent(5, file_page="7 us") - nothing == 7 * US
+    assert spent(5, file_around="1 us") - nothing == 3 * US
 
 
 def test_is_a_page_behind_the_end_of_a_file_a_bus_error() -> None:

@@ -296,6 +296,11 @@ def test_is_a_search_without_mmap_lock_refused_in_a_tree_that_does_not_bear_it()
         design("linux", {"vma_index": "rbtree"})
 
 
+def test_are_calls_of_another_kernel_refused() -> None:
+    with pytest.raises(ValidationError, match="in its own way"):
+        design("linux", {"flush": {"calls": "sv6"}})
+
+
 # -- limits.pcp_high_fraction, pcp_batch_scale -------------------------------------------------------------
 
 

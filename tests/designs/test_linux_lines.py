@@ -225,7 +225,7 @@ def test_does_linux_take_every_layout_of_the_documentation() -> None:
     text = (Path(__file__).parents[2] / "docs" / "linux.md").read_text(encoding="utf-8")
     blocks = [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```$", text, re.M | re.S)]
     found = [block["layout"]["mm_struct"]["value"] for block in blocks if "layout" in block]
-    assert len(found) == len({str(groups) for groups in found}) == 6
+    assert len(found) == len({str(groups) for groups in found}) == 8
     for groups in found:
         spec = design("linux", {"layout": {"mm_struct": tuple(map(tuple, groups))}})
         assert isinstance(spec, LinuxSpec)

@@ -243,6 +243,30 @@ def test_does_work_that_a_call_leaves_to_its_end_count_as_kernel_code() -> None:
     assert freed.at[0][1] >= 65 * US
 
 
+@pytest.mark.parametrize("preemptible", [False, True])
+def test_does_a_tick_that_finds_callbacks_find_no_user_mode(preemptible: bool) -> None:
+    """Those of cpu 1 take from 41 to 71 us, before a call. The third period began at 40 us."""
+    machine, rcu = (rcu_on if preemptible else without_preempt_rcu)(2)
+    third = Freed()
+
+    def long(cpu: Cpu) -> Steps[None]:
+        yield from busy(cpu, 30 * US)
+
+    def callers(cpu: Cpu) -> Steps[None]:
+        rcu.call(cpu, Freed())
+        yield from busy(cpu, US)
+        rcu.call(cpu, long if cpu.id else Freed())
+        yield from busy(cpu, 24 * US)
+        if not cpu.id:
+            rcu.call(cpu, third)
+        yield from busy(cpu, 16 * US)
+        yield from rcu.in_kernel(cpu, nothing())
+        yield from user_loop(rcu, cpu, 120 * US)
+
+    run(machine, {0: callers, 1: callers})
+    assert third.at[0][1] >= 71 * US
+
+
 def test_do_ticks_say_how_long_a_hastened_period_would_have_lasted() -> None:
     """A cpu is in user mode every seventh time; each tick of haste stands for one of a whole period."""
     machine, rcu = without_preempt_rcu(2, way_out=0)

@@ -51,8 +51,8 @@ def booted(
     hardware = small_machine(machine, online=cpus, ties=ties, seed=seed, listeners=(locks,))
     changes = {"slab": {"costs": dict.fromkeys(FREE_OF_CHARGE, "0 cycles"), **(slab or {})}}
     if "sheaf" in changes["slab"]:
-        size = changes["slab"].pop("sheaf")
-        changes["slab"]["caches"] = {name: {"sheaf": size} for name in ("vm_area_struct", "maple_node")}
+        its = {key: changes["slab"].pop(key) for key in ("sheaf", "rcu_sheaf") if key in changes["slab"]}
+        changes["slab"]["caches"] = dict.fromkeys(("vm_area_struct", "maple_node"), its)
     return hardware, LinuxKernel(hardware, design("linux", changes)), locks
 
 
@@ -490,15 +490,17 @@ def test_does_an_object_of_another_node_go_to_its_slab() -> None:
     assert list(cache.contradictions()) == []
 
 
-def test_does_one_callback_free_a_sheaf_of_nodes() -> None:
-    machine, kernel, _ = booted(1, {**SHEAVES, "sheaf": 8})
+@pytest.mark.parametrize(("rcu_sheaf", "callbacks"), [(True, 2), (False, 17)])
+def test_does_one_callback_free_a_sheaf_of_nodes(rcu_sheaf: bool, callbacks: int) -> None:
+    """Or has each node one of its own, which puts it into the main sheaf?"""
+    machine, kernel, _ = booted(1, {**SHEAVES, "sheaf": 8, "rcu_sheaf": rcu_sheaf})
     cache = kernel.slabs.maple_node
 
     def body(cpu: Cpu) -> Steps[None]:
         things = yield from many(cpu, cache, 17)
         for thing in things:
             yield from cache.release(cpu, thing)
-        assert kernel.rcu.pending(cpu) == 2
+        assert kernel.rcu.pending(cpu) == callbacks
         assert cache.waiting == 17
 
     on(machine, body)

@@ -2,8 +2,9 @@
 
 The oracle knows nothing of `pending`, `busy_until` or `resume`. An access that cannot be served by the cpu's
 own copy requests the resource; when it is granted, the access finds out who has copies (a set of cpus), takes
-the cost from a table of its own, and holds the resource while the line is busy. 16 cpus are 16 cores, or 8
-cores of two threads.
+the cost from a table of its own, and holds the resource while the line is busy. One whose sibling waits for
+the resource requests it when that is granted, before all others. 16 cpus are 16 cores, or 8 cores of two
+threads.
 """
 
 from __future__ import annotations
@@ -73,7 +74,10 @@ class PlainLine:
     def __init__(self, env: simpy.Environment, layout: Layout) -> None:
         self.env = env
         self.at = layout
-        self.server = simpy.Resource(env)
+        self.server = simpy.PriorityResource(env)
+        self.misses: dict[
+            tuple[int, bool], list[simpy.Event]
+        ] = {}  # core, whether for writing -> who has joined
         self.copies = {0}
         self.lands: dict[int, int] = {}  # cluster -> when its copy is there
         self.arrivals: list[int] = []
@@ -85,8 +89,18 @@ class PlainLine:
         if not write and cpu in self.copies:
             yield self.env.timeout(HIT)
             return
-        with self.server.request() as granted:
+        miss = self.at.core(cpu), write
+        under_way = next((self.misses[it] for it in ((miss[0], True), miss) if it in self.misses), None)
+        leads = under_way is None and self.server.count > 0
+        if under_way is not None:
+            under_way.append(self.env.event())
+            yield under_way[-1]
+        elif leads:
+            self.misses[miss] = []
+        with self.server.request(priority=0 if under_way is not None else 1) as granted:
             yield granted
+            for sibling in self.misses.pop(miss) if leads else ():
+                sibling.succeed()
             if self.env.now > came:
                 self.grants.append(self.env.now)
             latency, busy = self.written(cpu) if write else self.read(cpu)

@@ -223,3 +223,51 @@ def test_does_every_design_run_on_siblings(kind: str) -> None:
         yield from process.space.perform(cpu, Munmap(at, 4))
 
     process.run(dict.fromkeys(range(8), body))
+
+
+def _order(joins: bool, kinds: dict[int, str]) -> list[int]:
+    """Who gets a line in which order: they come to it one after the other while another core has it."""
+    machine = small_machine({**SMT, "coherence": {"siblings_join": joins, "sibling": "3 ns", "spread": 0}})
+    line = machine.line("line", owner=1)
+    order: list[int] = []
+
+    def body(number: int) -> Body:
+        def takes(cpu: Cpu) -> Steps[None]:
+            yield 1 + list(kinds).index(cpu.id) * NS
+            cpu.spent["user"] += machine.engine.now
+            yield from (line.read if kinds[cpu.id] == "R" else line.write)(cpu)
+            order.append(cpu.id)
+
+        return takes
+
+    run(machine, {number: body(number) for number in kinds})
+    return order
+
+
+def test_does_a_sibling_join_a_miss_of_its_core() -> None:
+    """Cpu 2 comes first and takes its time; 0 queues, then 3, then the sibling of 0."""
+    come = dict.fromkeys((2, 0, 3, SIBLING), "W")
+    assert _order(joins=True, kinds=come) == [2, 0, SIBLING, 3]
+    assert _order(joins=False, kinds=come) == [2, 0, 3, SIBLING]
+
+
+def test_does_a_miss_for_reading_not_bring_a_line_for_writing() -> None:
+    """A write beside a read that waits is a miss of its own; a read joins a write."""
+    assert _order(joins=True, kinds={2: "W", 0: "R", 3: "W", SIBLING: "W"}) == [2, 0, 3, SIBLING]
+    assert _order(joins=True, kinds={2: "W", 0: "W", 3: "W", SIBLING: "R"}) == [2, 0, SIBLING, 3]
+
+
+def test_does_each_miss_let_siblings_in_once() -> None:
+    """Two siblings that want a line again and again do not keep it from a third cpu."""
+    machine = small_machine({**SMT, "coherence": {"siblings_join": True, "sibling": "3 ns", "spread": 0}})
+    line = machine.line("line", owner=1)
+    counts = dict.fromkeys((0, SIBLING, 3), 0)
+
+    def body(cpu: Cpu) -> Steps[None]:
+        while machine.engine.now < 20_000 * NS:
+            yield from line.write(cpu)
+            counts[cpu.id] += 1
+
+    run(machine, dict.fromkeys(counts, body))
+    assert counts[0] == pytest.approx(counts[SIBLING], rel=0.05)
+    assert counts[3] == pytest.approx(counts[0], rel=0.05)

@@ -71,6 +71,38 @@ def test_does_zeroing_in_the_cache_take_no_bandwidth() -> None:
     assert second == [HOT] * 4
 
 
+def test_does_a_copy_into_a_page_that_is_in_the_cache_fetch_only_its_source() -> None:
+    """Each page takes 400 ns of the cluster's link: a cold copy fetches two pages, a warm one one."""
+
+    def taken(machine: Machine, frames: list[int]) -> list[int]:
+        def body(cpu: Cpu) -> Steps[None]:
+            for frame in frames:
+                yield from machine.memory.copy_page(cpu, 0, frame)
+                found.append(cpu.pending)
+                yield cpu.take_pending()
+
+        found: list[int] = []
+        run(machine, {0: body})
+        return found
+
+    assert taken(small_machine(WARM), [7, 7, 8, 7]) == [2 * COLD, COLD, 2 * COLD, COLD]
+    assert taken(small_machine(), [7, 7]) == [2 * COLD, 2 * COLD]
+
+
+def test_does_a_copy_take_the_core_as_long_as_reading_a_page_however_fast_the_links_are() -> None:
+    """300 cycles for a copy and 200 for a page that is only written: 100 are for the source, at 1 GHz."""
+    fast = {"cluster_read": "4000 GB/s", "socket_bandwidth": "4000 GB/s", "clear_page": "200 cycles"}
+    machine = small_machine({"memory": {**WARM["memory"], **fast}})
+
+    def body(cpu: Cpu) -> Steps[None]:
+        for cost in (300, 100):
+            yield from machine.memory.copy_page(cpu, 0, 7)
+            assert cpu.pending == cost * NS
+            yield cpu.take_pending()
+
+    run(machine, {0: body})
+
+
 def test_do_other_pages_that_pass_push_frames_out() -> None:
     """Copies bring their source and their target, huge pages all of themselves."""
 

@@ -512,6 +512,11 @@ def test_does_broadcast_need_to_know_from_how_many_cpus_on(fields: dict[str, obj
         FlushSpec.model_validate({**KINDS["ipi"], **fields})
 
 
+def test_are_calls_of_sv6_refused_beside_a_broadcast() -> None:
+    with pytest.raises(ValueError, match="`calls: sv6` are interrupts"):
+        FlushSpec.model_validate({**KINDS["broadcast"], "calls": "sv6"})
+
+
 # -- switching address spaces -------------------------------------------------------------------------------
 
 

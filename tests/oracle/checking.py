@@ -56,6 +56,7 @@ from sim.mm import (
     Mmap,
     MmapFile,
     MmapShared,
+    Mremap,
     Munmap,
     Operation,
     Performer,
@@ -272,6 +273,10 @@ class Run:
             self.own[cpu.id] = self.born.pop(0)
 
     def _reclaim(self, cpu: Cpu) -> Steps[None]:
+        if isinstance(self.kernel.spec, CortenSpec):
+            if self.kernel.swap is not None:
+                yield from self.kernel.swap.reclaim(cpu)
+            return
         reclaimer = getattr(self.kernel, "reclaimer", None)
         if reclaimer is not None:
             yield from reclaimer.try_to_free_pages(cpu, self.kernel.pages.zones)
@@ -310,7 +315,7 @@ class Run:
         told = yield from side.space.perform(cpu, asked)
         if isinstance(asked, Fork):
             self.process.spaces.append(told)
-            while self.rules.swaps and _is_being_unmapped(told):
+            while self.rules.swaps and not self._anchored and _is_being_unmapped(told):
                 cpu.work(AWHILE, "idle")
                 yield cpu.take_pending()
             child = self._begin(told, result)
@@ -343,6 +348,7 @@ class Run:
             return
         anywhere = isinstance(asked, Mmap | MmapFile | MmapShared) and asked.at is None
         chosen = anywhere and not (self.alone and self.rules.area)  # by the kernel, and we shall see
+        chosen = chosen or (isinstance(asked, Mremap) and self.rules.area is None)
         chosen = chosen or isinstance(asked, ReadMaps) or (isinstance(asked, Mincore) and self.rules.swaps)
         try:
             expected = None if chosen else effect(asked, side.model)

@@ -355,13 +355,14 @@ def mremap(asked: Mremap, process: Process, told: Any = None) -> int | Errno:
     at, pages, new_pages = asked.at, asked.pages, asked.new_pages
     if any(page.registered for page in process.pages.values()):
         raise Undetermined  # a moved VMA is not registered any more, and neither is one that it has joined
-    if process.vmas is None or process.rules.max_map_count is None or process.rules.max_map_count < 100:
+    mappings = process.mappings()
+    if mappings is None:
         raise Undetermined
     if new_pages <= 0 or pages < 0 or (asked.to is not None and not asked.may_move):
         return Errno.EINVAL
     if at not in process.pages:
         return Errno.EFAULT
-    end = next(stop for start, stop in process.vmas() if start <= at < stop)
+    end = next(stop for start, stop in mappings if start <= at < stop)
     longer = _too_long(process, at, pages, end)
     if asked.to is not None:
         if _outside(asked.to, new_pages) or (at + pages > asked.to and asked.to + new_pages > at):
@@ -386,6 +387,8 @@ def mremap(asked: Mremap, process: Process, told: Any = None) -> int | Errno:
         return at
     if not asked.may_move:
         return Errno.ENOMEM
+    if process.rules.area is None:
+        return _move(process, at, pages, _free_place(process, new_pages, told), new_pages)
     if new_pages >= HUGE:
         raise Undetermined  # it may be put to where a huge page may begin
     new = process.free_gap(new_pages)

@@ -41,6 +41,8 @@ class Rules:
     """A table goes with the last mapping in what it covers."""
     kernel_dirties: bool | None
     """A page that is faulted in for writing is dirty before user code has written to it; None: either."""
+    alike: bool = False
+    """There are no VMAs: one mapping is what is alike, page after page."""
     area: tuple[int, int] | None = None
     bottom_up: bool = False
     """A mapping without an address gets the highest gap in here that fits; None: any free place."""
@@ -284,11 +286,37 @@ class Process:
             ceiling = page
         return ceiling - pages if ceiling - pages >= low else None
 
+    def mappings(self) -> Sequence[tuple[int, int]] | None:
+        """Where mappings begin and end; None where only the kernel could tell."""
+        if not self.rules.alike:
+            limit = self.rules.max_map_count
+            return None if self.vmas is None or limit is None or limit < 100 else self.vmas()
+        ends: list[tuple[int, int]] = []
+        for page, its in sorted(self.pages.items()):
+            before = self.pages.get(page - 1)
+            if before is not None and _are_alike(before, its):
+                ends[-1] = ends[-1][0], page + 1
+            else:
+                ends.append((page, page + 1))
+        return ends
+
     # -- what is counted ------------------------------------------------------------------------------------
 
     def frames(self) -> set[Frame]:
         """The frames of its pages, the page of zeros left out."""
         return {page.frame for page in self.pages.values() if page.frame is not None} - {ZEROS}
+
+
+def _are_alike(one: Page, other: Page) -> bool:
+    """Whether two pages, one behind the other, belong to one mapping."""
+    if one.file is not other.file or (one.file is not None and one.index + 1 != other.index):
+        return False
+    return (one.rights, one.shared, one.locked, one.on_fault) == (
+        other.rights,
+        other.shared,
+        other.locked,
+        other.on_fault,
+    )
 
 
 def tables_over(page: int, levels: int) -> list[Table]:

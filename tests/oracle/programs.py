@@ -21,7 +21,7 @@ from typing import Any, Literal, get_args
 
 from kernels import BASE, KINDS, LEAF
 
-from oracle.variants import PCID, Choose, draw_variant, needed, offered
+from oracle.variants import PCID, Choose, draw_corten_variant, draw_variant, needed, offered
 from sim.engine import ScheduleName
 from sim.mm import (
     EXECUTE,
@@ -508,6 +508,8 @@ def draw_program(choose: Choose, kinds: Sequence[str] = KINDS, *, huge: bool = F
     if mode in ("family", "forking") and Fork not in offered(kind):
         mode = choose(("alone", "shared"))
     changes, machine = draw_variant(choose, huge=huge) if kind == "linux" else ({}, needed(kind))
+    if kind in ("rw", "adv"):
+        changes = draw_corten_variant(choose)
     threads = 1 if mode == "alone" else choose((2, 3, 4))
     if mode in ("family", "forking") and "tlb" not in machine and choose((False, True)):
         machine = {**machine, **PCID}

@@ -28,7 +28,9 @@ class Side:
             return {}
         leaves = (table for table in self.space.root.tables() if table.level == 1)
         entries = ((table.base + slot, each) for table in leaves for slot, each in table.entries.items())
-        return {page: each.slot for page, each in entries if isinstance(each, Status)}
+        return {
+            page: each.slot for page, each in entries if isinstance(each, Status) and each.slot is not None
+        }
 
     @property
     def swap(self) -> Any:

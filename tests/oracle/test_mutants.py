@@ -12,13 +12,19 @@ from typing import Any
 
 import pytest
 from kernels import BASE, LEAF, Process
+from swapping import corten_swap
 
 from oracle import Program, draw_program, failure
-from oracle.programs import Mode
+from oracle.programs import Mode, Onto
 from sim.designs.cortenmm import cursor as cortenmm_cursor
 from sim.designs.cortenmm import fork as cortenmm_fork
 from sim.designs.cortenmm import madvise as cortenmm_madvise
+from sim.designs.cortenmm import mlock as cortenmm_mlock
+from sim.designs.cortenmm import mremap as cortenmm_mremap
+from sim.designs.cortenmm import truncate as cortenmm_truncate
 from sim.designs.cortenmm.frame_alloc import FrameAllocator
+from sim.designs.cortenmm.swap import Swap
+from sim.designs.cortenmm.va_alloc import FIRST_PAGE
 from sim.designs.linux import (
     anon,
     fault,
@@ -38,7 +44,7 @@ from sim.designs.linux.gather import Gather
 from sim.designs.linux.lru import Lru
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.space import LinuxSpace
-from sim.designs.linux.swap import SwapDevice, SwapEntry, SwapSlots
+from sim.designs.linux.swap import SwapEntry
 from sim.designs.linux.vfs.open_files import OpenFiles
 from sim.designs.linux.vma import VmFlags
 from sim.designs.linux.vma_indexes.maple import MapleTree
@@ -46,15 +52,23 @@ from sim.designs.linux.vma_locks.rwsem import RwSemVmaLock
 from sim.engine import Probe, Steps
 from sim.hardware import Cpu
 from sim.mm import (
+    READ,
     WRITE,
     Fork,
     LazyFlush,
+    Madvise,
+    Mlock,
     Mmap,
+    MmapShared,
+    Mprotect,
+    Mremap,
     Munmap,
     Operation,
     Prepopulate,
     Present,
     PresentRun,
+    SwapDevice,
+    SwapSlots,
     SynchronousFlush,
     Touch,
     UffdCopy,
@@ -567,11 +581,9 @@ def test_is_an_mprotect_without_a_flush_caught(monkeypatch: pytest.MonkeyPatch) 
 def test_is_a_mark_that_skips_the_last_page_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     mark = cortenmm_cursor.Cursor.mark
 
-    def short(cursor: Any, status: Any) -> Any:
-        cursor.end -= 1
-        removed = yield from mark(cursor, status)
-        cursor.end += 1
-        return removed
+    def short(cursor: Any, status: Any, part: range | None = None) -> Any:
+        where = range(cursor.start, cursor.end) if part is None else part
+        return (yield from mark(cursor, status, where[:-1]))
 
     monkeypatch.setattr(cortenmm_cursor.Cursor, "mark", short)
     assert caught("rw", "adv")
@@ -598,10 +610,12 @@ def test_is_a_last_owner_that_is_none_caught(monkeypatch: pytest.MonkeyPatch) ->
     assert "version" in caught("adv")
 
 
-@pytest.mark.usefixtures("unaided")
 def test_is_shared_memory_that_a_fork_copies_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = MmapShared(2, BASE), Touch([BASE]), Fork(), Touch([BASE]), Onto(1), Touch([BASE], write=False)
+    program = Program("rw", "family", [[asked]])
+    assert failure(program) is None
     monkeypatch.setattr(cortenmm_fork, "_is_shared", lambda table, slot: False)
-    assert caught("rw")
+    assert failure(program) is not None
 
 
 def test_is_a_fork_without_flush_caught_in_cortenmm(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -625,3 +639,90 @@ def test_is_memory_that_is_given_back_without_flush_caught(monkeypatch: pytest.M
 
     monkeypatch.setattr(cortenmm_madvise, "_advise", forgets)
     assert caught("adv", "rw")
+
+
+def alone(*operations: Operation, **changes: Any) -> Program:
+    """What one thread asks of adv; where random programs seldom come to it."""
+    return Program("adv", "alone", [[operations]], changes=changes)
+
+
+def test_is_a_move_without_a_flush_caught_in_cortenmm(monkeypatch: pytest.MonkeyPatch) -> None:
+    take, flush = cortenmm_mremap._take, SynchronousFlush.flush
+    moving: list[Cpu] = []
+
+    def takes(mm: Any, cpu: Cpu, *arguments: Any) -> Any:
+        moving.append(cpu)
+        taken = yield from take(mm, cpu, *arguments)
+        moving.remove(cpu)
+        return taken
+
+    def flushes(self: Any, cpu: Cpu, *arguments: Any, **named: Any) -> Steps[None]:
+        return nothing() if cpu in moving else flush(self, cpu, *arguments, **named)
+
+    monkeypatch.setattr(cortenmm_mremap, "_take", takes)
+    monkeypatch.setattr(SynchronousFlush, "flush", flushes)
+    assert caught("rw", "adv")
+
+
+def test_is_a_move_that_asks_not_whether_all_is_one_mapping_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = alone(Mmap(4, BASE), Mprotect(BASE + 2, 2, READ), Mremap(BASE, 4, 4, to=BASE + LEAF))
+    assert failure(program) is None
+    monkeypatch.setattr(cortenmm_mremap, "_is_same", lambda *_: True)
+    assert "answers" in str(failure(program))
+
+
+def test_is_memory_that_is_locked_and_forgets_it_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = alone(Mmap(2, BASE), Touch([BASE]), Mlock(BASE, 2), Madvise(BASE, 2))
+    assert failure(program) is None
+    monkeypatch.setattr(cortenmm_mlock, "beside", lambda mark: None)
+    assert failure(program) is not None
+
+
+def test_is_a_truncation_that_leaves_pages_mapped_caught_in_cortenmm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cortenmm_truncate, "_unmap", nothing)
+    assert caught("rw", "adv")
+
+
+def test_is_room_that_is_one_page_too_small_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = alone(Mmap(2), Mmap(1, FIRST_PAGE + 3), Mmap(2), source="rfc")
+    assert failure(program) is None
+    monkeypatch.setattr(
+        cortenmm_cursor._Search, "is_over", lambda self, page: page - self.start >= self.pages - 1
+    )
+    assert "is mapped" in str(failure(program))
+
+
+def test_is_a_page_that_is_swapped_out_and_not_written_caught_in_cortenmm(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = Mmap(2, BASE), Touch([BASE]), Madvise(BASE, 2, "pageout"), Touch([BASE], write=False)
+    program = alone(*asked, **corten_swap())
+    assert failure(program) is None
+
+    def forgets(swap: Swap, cpu: Cpu, frame: int, slot: int) -> Steps[None]:
+        swap._true.add(slot)
+        return
+        yield
+
+    monkeypatch.setattr(Swap, "_write_out", forgets)
+    assert failure(program) is not None
+
+
+def test_is_a_page_of_the_swap_cache_that_may_be_written_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process has its slot."""
+    bring_in = Swap.bring_in
+
+    def maps(self: Any, cursor: Any, page: int, *arguments: Any, **named: Any) -> Any:
+        used = yield from bring_in(self, cursor, page, *arguments, **named)
+        entry = cursor.space.root.walk(page)
+        if entry is not None:
+            entry.copy_on_write = False
+        return used
+
+    monkeypatch.setattr(Swap, "bring_in", maps)
+    assert caught("rw", "adv")
+
+
+def test_is_a_slot_that_a_munmap_forgets_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Swap, "release", nothing)
+    assert "swap slot" in caught("rw", "adv", saying="swap slot")

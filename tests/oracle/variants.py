@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, TypeVar, get_args, get_origin
 from kernels import KINDS, VARIANTS, design
 from machines import raw_spec
 from pydantic import ValidationError
-from swapping import DEVICES, swap
+from swapping import DEVICES, corten_swap, swap
 
 from oracle.model import Rules
 from sim.designs import OneOf, operations_of
@@ -73,6 +73,18 @@ def draw_variant(choose: Choose, *, huge: bool = False) -> tuple[dict[str, Any],
     return {}, {}
 
 
+def draw_corten_variant(choose: Choose) -> dict[str, Any]:
+    """A CortenMM with some position of each switch; what the artifact leaves undone no model predicts."""
+    changes = {
+        "source": choose(("paper", "paper", "rfc")),
+        "va_allocator": choose(("per-core", "global")),
+        "munmap_flush": choose(("lazy", "synchronous")),
+    }
+    if changes["source"] == "paper" and choose((True, False)):
+        return {**changes, **corten_swap()}
+    return changes
+
+
 def _draw_huge(choose: Choose, changes: dict[str, Any], machine: dict[str, Any]) -> None:
     changes["huge_pages"] = {
         "thp": choose(("never", "madvise", "always", "always")),
@@ -126,6 +138,8 @@ def rules_of(kernel: object) -> Rules:
             frees_tables=False,
             kernel_dirties=None,
             heap_gap=0,
+            alike=True,
+            swaps=getattr(kernel, "swap", None) is not None,
             fork_copies_files=True,
         )
     topdown = kernel.spec.switches.mmap_layout == "top-down"

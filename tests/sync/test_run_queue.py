@@ -591,3 +591,41 @@ def test_do_accounts_balance_beside_siblings(programs: list[list[int]]) -> None:
         bench.thread(number % 4, f"thread {number}", body(program))
     bench.run()
     assert len(bench.ended) == len(programs)
+
+
+class _Mm:
+    """An address space that notes who borrows it, and takes *time* for that."""
+
+    def __init__(self, time: int) -> None:
+        self.time = time
+        self.seen: list[tuple[str, int]] = []
+
+    def borrow(self, cpu: Cpu) -> Steps[None]:
+        yield self.time
+        cpu.charge(self.time, SCHED)
+        self.seen.append(("borrow", cpu.engine._now))
+
+    def give_back(self, cpu: Cpu) -> Steps[None]:
+        yield self.time
+        cpu.charge(self.time, SCHED)
+        self.seen.append(("give back", cpu.engine._now))
+
+
+@pytest.mark.parametrize("nap", [50 * US, 4 * US])
+def test_does_a_cpu_borrow_only_when_it_idles(nap: int) -> None:
+    """Two threads nap, one after the other: only the second leaves the cpu idle. The first that wakes gives
+    back, also where that is while the cpu still borrows."""
+    bench, mm = Bench(), _Mm(5 * US)
+    bench.cpus[0].active_mm = mm
+
+    def napping(cpu: Cpu) -> Steps[None]:
+        yield from bench.scheduler.nap(cpu, nap, "asleep")
+
+    bench.thread(0, "a", napping)
+    bench.thread(0, "b", napping)
+    bench.run()
+    kinds = [kind for kind, _ in mm.seen]
+    assert kinds == ["borrow", "give back"] * (len(kinds) // 2)
+    assert kinds
+    first = mm.seen[0][1]
+    assert 2 * SWITCH + mm.time <= first <= 2 * (SWITCH + SEND) + mm.time + 8 * OWN

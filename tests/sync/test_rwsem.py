@@ -239,24 +239,6 @@ def test_does_a_spinner_whose_cpu_is_wanted_sleep_and_come_back() -> None:
     assert not any(cpu.need_resched for cpu in bench.machine.cpus)
 
 
-def test_does_a_sleep_write_the_count_of_the_mm_twice() -> None:
-    """Two threads of different sockets that sleep in turn: each write is a transfer from the other one."""
-    machine = small_machine()
-    line = machine.line("mm_count", owner=8)
-    scheduler = Scheduler(machine, mm_count=line)
-
-    def body(cpu: Cpu) -> Steps[None]:
-        before = cpu.now
-        yield from scheduler.nap(cpu, 30 * US, "asleep")
-        spent[cpu.id] = cpu.now - before, cpu.spent[SCHED]
-
-    spent: dict[int, tuple[int, int]] = {}
-    run(machine, {0: body})
-    switch, fetch, again, own_lines = 1 * US, 200 * NS, 2 * NS, 4 * NS
-    assert spent[0][1] == switch + fetch + again + own_lines
-    assert line.owner == 0
-
-
 def test_do_readers_that_spin_come_in_without_sleeping() -> None:
     """Since 5.11 they sleep; before, each is the head of the OSQ for a moment."""
     for kind, sleeps in ((SpinningReadersRwSem, 0), (RwSem, 7)):

@@ -233,7 +233,9 @@ def test_is_an_operation_without_a_handler_named() -> None:
     assert lacking(design("linux-6.13"), several) == []
     assert lacking(design("lock"), several) == ["mmap", "switch_mm"]
     locks = workload(thread=[{"mmap": {"at": "anywhere"}}, {"mlock": {"at": "mapped"}}])
-    assert lacking(design("cortenmm-adv"), locks) == ["mlock"]
+    artifact = design("cortenmm-adv").model_copy(update={"source": "artifact"})
+    assert lacking(artifact, locks) == ["mlock"]
+    assert lacking(design("cortenmm-adv"), locks) == []
     assert lacking(design("linux-6.13"), locks) == []
 
 

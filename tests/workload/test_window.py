@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -12,10 +12,11 @@ from pydantic import ValidationError
 from test_bench import bench
 from test_bench import measure as measure_bench
 
+from sim.engine import Engine
 from sim.profile import Counters
 from sim.quantities import UnitError
 from sim.workload import Measurement
-from sim.workload.window import Requests, parse_extent
+from sim.workload.window import Requests, WholePeriods, _PeriodEnds, parse_extent
 
 COMPUTE = [{"compute": {"time": "990 ns"}}]
 """With the timestamp behind it, a request of 1 us."""
@@ -169,6 +170,52 @@ def test_are_as_many_callbacks_invoked_in_short_periods_as_in_long_ones() -> Non
         return point.breakdown_ns_per_op["rcu"]
 
     assert of_callbacks(5, length=24) == pytest.approx(of_callbacks(1000, length=24), rel=0.05)
+
+
+class Bursts:
+    """Grace periods that a test ends: after each, how many callbacks wait, and how many have been queued."""
+
+    under_way = True
+
+    def __init__(self) -> None:
+        self.on_period: Callable[[], None] | None = None
+        self.backlog = self.called = 0
+
+    def hasten(self) -> None: ...
+
+    def end(self, backlog: int, called: int) -> None:
+        self.backlog, self.called = backlog, called
+        assert self.on_period is not None
+        self.on_period()
+
+
+@pytest.mark.parametrize(
+    ("backlogs", "at_longest", "periods"),
+    [
+        ([40, 105], None, 2),  # of 200 that were queued 195 have run
+        ([40, 160, 129, 90], None, 3),  # 60 of 200 are left over, then 29 of 300
+        ([40, 160, 140, 110], None, 4),
+        ([200, 300, 400, 500, 600], 3, 3),
+        ([200] * 9, None, 8),  # 100 more of 1000 would do, but four times the length is enough
+    ],
+)
+def test_does_a_window_of_whole_periods_end_when_as_much_has_run_as_was_queued(
+    backlogs: list[int], at_longest: int | None, periods: int
+) -> None:
+    bursts, engine, turned = Bursts(), Engine(), list[int]()
+    whole = WholePeriods.model_validate(
+        {"at_most": "5 requests", "warm_up": 1, "length": 2, "at_longest": at_longest}
+    )
+    ends = _PeriodEnds(whole, 1, bursts, engine)
+    ends.let_wait(turned.append)
+    bursts.end(100, 1000)
+    assert len(turned) == 1
+    ends.let_wait(turned.append)
+    for number, backlog in enumerate(backlogs, 1):
+        bursts.end(backlog, 1000 + 100 * number)
+        if len(turned) == 2:
+            break
+    assert number == periods
 
 
 def test_does_a_placement_overlay_a_window_key_by_key() -> None:

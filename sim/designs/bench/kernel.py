@@ -19,6 +19,7 @@ from sim.mm import (
     Llfree,
     PhysicalMemory,
     SwitchMm,
+    make_calls,
 )
 
 
@@ -58,6 +59,7 @@ class TlbKernel(Kernel):
     """Address spaces of pages that are always present, switched and flushed when a bench asks for it."""
 
     __slots__ = (
+        "_calls",
         "_contexts",
         "_flush",
         "_frames",
@@ -71,11 +73,12 @@ class TlbKernel(Kernel):
         assert spec.flush is not None
         self._machine = machine
         self._flush = spec.flush
+        self._calls = make_calls(machine, spec.flush)
         self._frames = count()
         self._contexts = ContextTable(machine, spec.flush.asids)
 
     def new_process(self, cpu: Cpu) -> BareSpace:
-        return BareSpace(self._machine, cpu, self._flush, self._frames, self._contexts)
+        return BareSpace(self._machine, cpu, self._flush, self._calls, self._frames, self._contexts)
 
     def _switch(self, cpu: Cpu, asked: SwitchMm) -> Steps[None]:
         assert isinstance(asked.space, BareSpace)

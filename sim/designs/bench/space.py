@@ -14,6 +14,7 @@ from sim.mm import (
     PAGES_PER_ENTRY,
     READ_WRITE,
     AddressSpace,
+    Calls,
     ContextTable,
     FlushSpec,
     Handlers,
@@ -44,18 +45,31 @@ class BareSpace(AddressSpace):
     __slots__ = (
         "_contexts",
         "_frames",
+        "_knows_holders",
         "_next",
         "_tracked",
         "tlb",
     )
 
     def __init__(
-        self, machine: Machine, cpu: Cpu, spec: FlushSpec, frames: count[int], contexts: ContextTable
+        self,
+        machine: Machine,
+        cpu: Cpu,
+        spec: FlushSpec,
+        calls: Calls,
+        frames: count[int],
+        contexts: ContextTable,
     ) -> None:
         super().__init__(machine)
         self.root = new_root(machine, cpu.socket, cpu.id)
         self.tlb = make_flush(machine, machine.line("tlb_gen", cpu.socket, owner=cpu.id), spec)
-        self._tracked = TrackedFlush(machine)
+        self._knows_holders = spec.calls == "sv6"
+        self._tracked = TrackedFlush(
+            machine,
+            calls,
+            own_first=self._knows_holders,
+            code=spec.ask.at(machine.spec.plain_clock) if self._knows_holders else 0,
+        )
         self._frames = frames
         self._contexts = contexts
         self._next = _FIRST_PAGE
@@ -100,9 +114,12 @@ class BareSpace(AddressSpace):
     def _shoot_down(self, cpu: Cpu, asked: Shootdown) -> Steps[None]:
         for page in asked.pages:
             self.root.deepest(page).set(slot_of(page, 1), Present(next(self._frames), READ_WRITE))
-        if asked.holders is None:
+        holders = asked.holders
+        if holders is None and self._knows_holders:
+            holders = [other for other in self.tlb.loaded_on if other is not cpu]
+        if holders is None:
             yield from self.tlb.flush(cpu, asked.pages)
         else:
-            yield from self._tracked.flush(cpu, asked.pages, asked.holders)
+            yield from self._tracked.flush(cpu, asked.pages, holders)
 
     operations: ClassVar[Handlers] = {Mmap: _mmap, Shootdown: _shoot_down}

@@ -12,7 +12,7 @@ from sim.designs.cortenmm.munmap import unmap
 from sim.designs.cortenmm.va_alloc import HEAP_CLEARANCE, START_BRK
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import READ_WRITE, Brk, Status, beyond_user_memory
+from sim.mm import READ_WRITE, Brk, OutOfMemory, Piece, Status, beyond_user_memory
 
 
 def brk(mm: CortenMm, cpu: Cpu, asked: Brk) -> Steps[int]:
@@ -24,8 +24,9 @@ def brk(mm: CortenMm, cpu: Cpu, asked: Brk) -> Steps[int]:
         if (yield from _grow(mm, cpu, before, asked.at)):
             mm.brk = asked.at
     elif START_BRK <= asked.at < before and mm.kernel.spec.source != "artifact":
-        yield from unmap(mm, cpu, asked.at, before)
-        mm.brk = asked.at
+        refused = yield from unmap(mm, cpu, asked.at, before)
+        if refused is None:
+            mm.brk = asked.at
     value = mm.brk
     yield from mm.brk_lock.release(cpu)
     return value
@@ -37,8 +38,13 @@ def _grow(mm: CortenMm, cpu: Cpu, before: int, at: int) -> Steps[bool]:
     if beyond_user_memory(before, at - before) or at - START_BRK > HEAP_CLEARANCE:
         return False
     yield from mm.va.claim(cpu, before, HEAP_CLEARANCE if before == START_BRK else at - before)
-    cursor = yield from mm.lock_range(cpu, before, at)
-    clear = yield from cursor.is_clear()
-    replaced = (yield from cursor.mark(Status(READ_WRITE))) if clear else []
+    try:
+        cursor = yield from mm.lock_range(cpu, before, at)
+        clear = yield from cursor.is_clear()
+        replaced: list[Piece] = []
+        if clear:
+            replaced = yield from mm.within(cursor, cursor.mark(Status(READ_WRITE)))
+    except OutOfMemory:
+        return False
     yield from mm.unlock_and_flush(cursor, replaced)
     return clear

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from sim.designs.cortenmm.cursor import Cursor
 from sim.engine import Steps
-from sim.mm import PAGE_TABLE, PAGES_PER_ENTRY, PageTablePage, Piece, Present, Status, slot_of
+from sim.mm import (
+    PAGE_TABLE,
+    PAGES_PER_ENTRY,
+    Errno,
+    OutOfMemory,
+    PageTablePage,
+    Piece,
+    Present,
+    Status,
+    slot_of,
+)
 
 if TYPE_CHECKING:
     from sim.designs.cortenmm.mm import CortenMm
@@ -16,38 +26,57 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class Taken(Exception):
+    """Somebody else has mapped the first page of a place that was free when it was chosen."""
+
+
 class EntryCursor(Cursor):
     """Nothing is locked while it exists: each operation locks and unlocks one entry after the other.
 
-    What is empty is seen without a lock and passed over, but by `mark`.
+    What is empty is seen without a lock and passed over, but by `mark`. Where there is no memory for a table
+    on the way to an entry, what has been done to those before stays done, but for `mark`, which clears them.
+    *fresh*: its pages were free when they were chosen.
     """
 
-    __slots__ = ("_holes",)
+    __slots__ = ("_holes", "fresh")
 
     whole: ClassVar[bool] = False
 
     def __init__(self, space: CortenMm, cpu: Cpu, start: int, end: int) -> None:
         super().__init__(space, cpu, start, end)
+        self.fresh = False
         self._holes = False
 
     def apart(self, body: Callable[[Cursor], Steps[T]]) -> Steps[list[T]]:
-        return self._each(body, holes_too=False)
+        return self._each(body)
 
-    def _each(self, body: Callable[[Cursor], Steps[T]], *, holes_too: bool) -> Steps[list[T]]:
-        values = []
-        page = self.start
-        while page < self.end:
+    def _each(
+        self,
+        body: Callable[[Cursor], Steps[T]],
+        part: range | None = None,
+        *,
+        holes_too: bool = False,
+        until: Callable[[T], bool] = lambda _: False,
+    ) -> Steps[list[T]]:
+        """Do *body* in a transaction for each entry of *part*, *until* one gives such a value.
+
+        Raises `OutOfMemory`.
+        """
+        where = range(self.start, self.end) if part is None else part
+        values: list[T] = []
+        page = where.start
+        while page < where.stop and not (values and until(values[-1])):
             table = self.space.root.deepest(page)
             if not holes_too and (yield from self._is_hole(table, page)):
                 self._holes = True
                 span = PAGES_PER_ENTRY[table.level]
                 page += span - page % span
                 continue
-            stop = page + self._pages_of_entry(self.space.root.deepest(page), page)
-            part = yield from self.space.lock(self.cpu, page, stop)
-            values.append((yield from body(part)))
-            if part.locked:
-                yield from self.space.unlock(part)
+            stop = page + _pages_of_entry(self.space.root.deepest(page), page, where.stop)
+            cursor = yield from self.space.lock(self.cpu, page, stop)
+            values.append((yield from self.space.within(cursor, body(cursor))))
+            if cursor.locked:
+                yield from self.space.unlock(cursor)
             page = stop
         return values
 
@@ -60,45 +89,88 @@ class EntryCursor(Cursor):
         yield from self.load(table, slot)
         return table.get(slot) is None
 
-    def _pages_of_entry(self, table: PageTablePage, page: int) -> int:
-        """How many pages, from *page* on, an entry of *table* stands for and the range has."""
-        return max(
-            pages
-            for level, pages in PAGES_PER_ENTRY.items()
-            if level <= table.level and page % pages == 0 and page + pages <= self.end
-        )
-
     def query(self, page: int) -> Steps[PageTablePage | Present | Status | None]:
         if (yield from self._is_hole(self.space.root.deepest(page), page)):
             return None
-        part = yield from self.space.lock(self.cpu, page, page + 1)
-        entry = yield from part.query(page)
-        yield from self.space.unlock(part)
+        cursor = yield from self.space.lock(self.cpu, page, page + 1)
+        entry = yield from cursor.query(page)
+        yield from self.space.unlock(cursor)
         return entry
 
-    def is_clear(self) -> Steps[bool]:
-        return all((yield from self.apart(Cursor.is_clear)))
+    def is_clear(self, part: range | None = None) -> Steps[bool]:
+        return all((yield from self._each(Cursor.is_clear, part)))
 
-    def mark(self, status: Status) -> Steps[list[Piece]]:
-        """What was replaced has been flushed, entry by entry: nothing is left for the caller."""
-        yield from self._each(lambda part: self._ending(part, part.mark(status)), holes_too=True)
+    def cut(self, part: range | None = None, *, empty: bool) -> Steps[None]:
+        """An entry has no ends inside another one."""
+        return
+        yield
+
+    def mark(self, status: Status, part: range | None = None) -> Steps[list[Piece]]:
+        """What was replaced has been flushed, entry by entry: nothing is left for the caller.
+
+        Raises `Taken` where it is `fresh` and the first page is not free any more, and `OutOfMemory`, with
+        nothing mapped where it has been.
+        """
+        where = range(self.start, self.end) if part is None else part
+        done = where.start
+
+        def body(cursor: Cursor) -> Steps[None]:
+            nonlocal done
+            if (
+                self.fresh
+                and cursor.start == where.start
+                and (yield from cursor.query(where.start)) is not None
+            ):
+                yield from self.space.unlock(cursor)
+                raise Taken
+            yield from self._ending(cursor, cursor.mark(status))
+            done = cursor.end
+
+        try:
+            yield from self._each(body, where, holes_too=True)
+        except OutOfMemory:
+            yield from self.clear(range(where.start, done))
+            raise
         return []
 
-    def unmap(self) -> Steps[list[Piece]]:
-        """As `mark`."""
-        self.cpu.work(self.space.cost.unmap_range, PAGE_TABLE)
-        yield from self.apart(lambda part: self._ending(part, part.clear()))
+    def clear(self, part: range | None = None) -> Steps[list[Piece]]:
+        """As `mark`, but what has been done stays."""
+        yield from self._each(lambda cursor: self._ending(cursor, cursor.clear()), part)
         return []
 
-    def _ending(self, part: Cursor, change: Steps[list[Piece]]) -> Steps[None]:
+    def _ending(self, cursor: Cursor, change: Steps[list[Piece]]) -> Steps[None]:
         removed = yield from change
-        yield from self.space.unlock_and_flush(part, removed)
+        yield from self.space.unlock_and_flush(cursor, removed)
 
-    def discard(self) -> Steps[tuple[list[tuple[int, Present]], bool]]:
-        parts = yield from self.apart(Cursor.discard)
-        holes = self._holes or any(holes for _, holes in parts)
-        return [each for removed, _ in parts for each in removed], holes
+    def discard(self, *, locked: bool) -> Steps[tuple[list[tuple[int, Present | Status]], Errno | None]]:
+        """What was there has been given back, entry by entry."""
 
-    def has_holes(self) -> Steps[bool]:
-        parts = yield from self.apart(Cursor.has_holes)
-        return self._holes or any(parts)
+        def body(cursor: Cursor) -> Steps[Errno | None]:
+            removed, refused = yield from cursor.discard(locked=locked)
+            yield from self.space.end_discard(cursor, removed)
+            return refused
+
+        return [], self._first_refusal((yield from self._each(body, until=_is_locked)))
+
+    def lacks(self, *, unlocked: bool) -> Steps[Errno | None]:
+        parts = yield from self._each(lambda cursor: cursor.lacks(unlocked=unlocked), until=_is_locked)
+        return self._first_refusal(parts)
+
+    def _first_refusal(self, parts: list[Errno | None]) -> Errno | None:
+        if parts and _is_locked(parts[-1]):
+            return Errno.EINVAL
+        return Errno.ENOMEM if self._holes or any(parts) else None
+
+
+def _is_locked(refused: Errno | None) -> bool:
+    """Whether an entry was refused as locked memory: nothing that follows is looked at."""
+    return refused is Errno.EINVAL
+
+
+def _pages_of_entry(table: PageTablePage, page: int, end: int) -> int:
+    """How many pages, from *page* on and up to *end*, an entry of *table* stands for."""
+    return max(
+        pages
+        for level, pages in PAGES_PER_ENTRY.items()
+        if level <= table.level and page % pages == 0 and page + pages <= end
+    )

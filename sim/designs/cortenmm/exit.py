@@ -36,10 +36,13 @@ def put_space(mm: CortenMm, cpu: Cpu) -> Steps[None]:
     yield from mm.tlb.flush(cpu, range(0), whole=True, freed_tables=True)
     mm.tlb.abandon(cpu)
     mm.maps.clear(cpu)
+    yield from mm.maps.leave(cpu)
     mm.free_removed(cpu, removed, cursor.unlinked)
     mm.kernel.footprint.add("page_table", -PAGE_BYTES)  # the root
     if (array := mm.root.array) is not None:
         mm.root.array = None
         mm.kernel.free_array(cpu, array)
+    if mm.kernel.swap is not None:
+        yield from mm.kernel.swap.leave(cpu, mm)
     mm.va.clear()
     mm.brk = START_BRK

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sim.designs.cortenmm.file_maps import FileMapping
 from sim.engine import Steps
-from sim.mm import BusError, Present, Status
+from sim.mm import BusError, OutOfMemory, Present, Status
 
 if TYPE_CHECKING:
     from sim.designs.cortenmm.cursor import Cursor
@@ -76,9 +76,14 @@ def _map_around(cursor: Cursor, page: int, status: Status, frame: int, *, write:
 
 def _map_cached(cursor: Cursor, page: int, status: Status, frame: int, *, dirty: bool) -> Steps[None]:
     """A page of the object; who writes to private memory gets a copy later."""
-    yield from cursor.space.kernel.frames.share(cursor.cpu, frame)
+    frames = cursor.space.kernel.frames
+    yield from frames.share(cursor.cpu, frame)
     entry = Present(frame, status.rights, copy_on_write=not status.shared, dirty=dirty)
-    yield from cursor.map(page, entry, was=status)
+    try:
+        yield from cursor.map(page, entry, was=status)
+    except OutOfMemory:
+        frames.free(cursor.cpu, frame)
+        raise
 
 
 def copy_into(cursor: Cursor, frame: int, source: int) -> Steps[None]:

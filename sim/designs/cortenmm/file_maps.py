@@ -12,8 +12,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sim.designs.cortenmm.vmo import LOCK_MAPPERS
+from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import Runs
+from sim.mm import AddressSpace, Runs
 from sim.sync import WordRwLock
 
 if TYPE_CHECKING:
@@ -43,22 +45,46 @@ class FileMapping:
 
 
 class FileMaps:
-    """The table and its lock."""
+    """The table of *space* and its lock. *known* are the files that have the space among their mappers: each
+    that it has ever mapped, so a walk from a file may come to spaces in which nothing of it is mapped now."""
 
-    __slots__ = ("_keeps", "left", "lock")
+    __slots__ = ("_cost", "_keeps", "known", "left", "lock", "space")
 
-    def __init__(self, kernel: CortenKernel, cpu: Cpu) -> None:
+    def __init__(self, kernel: CortenKernel, cpu: Cpu, space: AddressSpace) -> None:
+        self.space = space
+        self.known: dict[Vmo, None] = {}
+        self._cost = kernel.cost.vma_map
         self.lock = WordRwLock(kernel.machine.line("vma_map", cpu.socket, owner=cpu.id), LOCK_VMA_MAP)
         self.left: dict[FileMapping, Runs] = {}
         self._keeps = kernel.spec.source == "artifact"
 
-    def enter(self, mapping: FileMapping) -> None:
-        """A call begins to map it: until it has left, the object stays, whatever others unmap."""
-        mapping.vmo.users += 1
+    def enter(self, cpu: Cpu, vmo: Vmo) -> Steps[None]:
+        """The space is among the mappers of *vmo* from now on. For memory without a name nobody asks."""
+        if self._keeps or not vmo.pager or vmo in self.known:
+            return
+        yield from vmo.mappers_lock.acquire(cpu)
+        cpu.work(self._cost, LOCK_MAPPERS)
+        vmo.mappers[self] = self.known[vmo] = None
+        yield from vmo.mappers_lock.release(cpu)
 
-    def leave(self, cpu: Cpu, mapping: FileMapping) -> None:
-        """That call is done with it."""
-        mapping.vmo.release(cpu)
+    def leave(self, cpu: Cpu) -> Steps[None]:
+        """The space has ended."""
+        while self.known:
+            vmo, _ = self.known.popitem()
+            yield from vmo.mappers_lock.acquire(cpu)
+            cpu.work(self._cost, LOCK_MAPPERS)
+            del vmo.mappers[self]
+            yield from vmo.mappers_lock.release(cpu)
+
+    def of(self, vmo: Vmo, index: int) -> list[range]:
+        """What is mapped of *vmo* from its page *index* on."""
+        return [
+            range(max(run.start, mapping.at + index - mapping.offset), run.end)
+            for mapping, pages in self.left.items()
+            if mapping.vmo is vmo
+            for run in pages
+            if mapping.index(run.end - 1) >= index
+        ]
 
     def marked(self, mapping: FileMapping, start: int, end: int) -> None:
         """Pages [*start*, *end*), where nothing is mapped, are of *mapping* from now on."""

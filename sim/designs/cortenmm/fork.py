@@ -11,10 +11,13 @@ level. Memory that is private is shared until one of the two writes to it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sim.designs.cortenmm.cursor import Cursor
 from sim.designs.cortenmm.exit import put_space
+from sim.designs.cortenmm.marks import Moving, beside
+from sim.designs.cortenmm.metadata import add_array
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import (
@@ -41,30 +44,55 @@ if TYPE_CHECKING:
     from sim.engine.costs import AtClock
 
 
+class OnTheWay(Exception):
+    """A fork has met pages that an mremap has taken out of one place and not yet put in another."""
+
+
 def fork(mm: CortenMm, cpu: Cpu, asked: Fork) -> Steps[AddressSpace | Errno]:
-    """Value: the child, or `ENOMEM` with nothing left of it."""
+    """Value: the child, or `ENOMEM` with nothing left of it.
+
+    Where an mremap has pages on their way the child is given up, and the fork begins again: a child has them
+    at the one place or at the other.
+    """
     mm.enter(cpu)
     cpu.work(mm.cost.fork, SYSCALL)
+    while True:
+        try:
+            return (yield from _fork(mm, cpu))
+        except OnTheWay:
+            continue
+
+
+def _fork(mm: CortenMm, cpu: Cpu) -> Steps[AddressSpace | Errno]:
+    """Raises `OnTheWay`, with nothing left of the child."""
     child = mm.kernel.new_process(cpu)
-    child.va.copy(mm.va)
     child.brk = mm.brk
+    if mm.kernel.swap is not None and mm.family is not None:
+        yield from mm.prefill(cpu)  # as no page may be taken away under the first of the two locks
+        yield from mm.kernel.swap.leave(cpu, child)
+        yield from mm.kernel.swap.join(cpu, child, mm.family)
     target = yield from child.lock(cpu, 0, USER_PAGES)
     source = yield from mm.lock(cpu, 0, USER_PAGES)
-    refused: Errno | None = None
+    failed: OutOfMemory | OnTheWay | None = None
     yield from mm.maps.lock.read_lock(cpu)
     child.maps.copy(mm.maps)
+    for mapping in list(mm.maps.left):
+        yield from child.maps.enter(cpu, mapping.vmo)
     try:
         yield from _copy(source, target, mm.root, child.root)
-    except OutOfMemory:
-        refused = Errno.ENOMEM
+    except (OutOfMemory, OnTheWay) as error:
+        failed = error
     yield from mm.tlb.flush(cpu, range(0), whole=True)
     yield from mm.maps.lock.read_unlock(cpu)
     yield from mm.unlock(source)
     yield from child.unlock(target)
-    if refused is None:
+    if failed is None:
+        child.va.copy(mm.va)  # after all that is mapped: what it gives away is mapped nowhere
         return child
     yield from put_space(child, cpu)
-    return refused
+    if isinstance(failed, OnTheWay):
+        raise failed
+    return Errno.ENOMEM
 
 
 def vfork(mm: CortenMm, cpu: Cpu, asked: Vfork) -> Steps[AddressSpace]:
@@ -90,7 +118,10 @@ def exec_(mm: CortenMm, cpu: Cpu, asked: Exec) -> Steps[AddressSpace]:
 
 
 def _copy(source: Cursor, target: Cursor, table: PageTablePage, copy: PageTablePage) -> Steps[None]:
-    """cow_copy_pt: what is in *table* is in *copy*, too. Raises `OutOfMemory`."""
+    """cow_copy_pt: what is in *table* is in *copy*, too, which has an array if *table* has one. Raises
+    `OutOfMemory`."""
+    if table.array is not None and copy.array is None:
+        yield from add_array(target.space, target.cpu, copy)
     if table.level == 1:
         yield from _copy_leaf(source, target, table, copy)
         return
@@ -104,8 +135,9 @@ def _copy(source: Cursor, target: Cursor, table: PageTablePage, copy: PageTableP
             yield from _copy(source, target, child, below)
         elif isinstance(status := table.get(slot), Status):
             cpu.work(_per_mark(cost), PAGE_TABLE)
-            yield from target.store(copy, slot, status)
-            copy.set(slot, status)
+            its = _inherited(source, status)
+            yield from target.store(copy, slot, its)
+            copy.set(slot, its)
 
 
 def _copy_leaf(source: Cursor, target: Cursor, table: PageTablePage, copy: PageTablePage) -> Steps[None]:
@@ -122,20 +154,25 @@ def _copy_leaf(source: Cursor, target: Cursor, table: PageTablePage, copy: PageT
         marks = {slot: entry for slot, entry in entries.items() if isinstance(entry, Status)}
         private = [entry for slot, entry in present.items() if not _is_shared(table, slot)]
         if any(not entry.copy_on_write for entry in private):
-            yield from source.store_all(table, dict(present))  # protect_next
+            yield from source.store_all(table, present)  # protect_next
             for entry in private:
                 entry.copy_on_write = True
         else:
-            yield from table.line(first).read(cpu, PAGE_TABLE)
-        yield from target.store_all(copy, {**present, **marks})
+            yield from source.load_all(table, [*present, *marks])
+        besides = {slot: _kept(table, slot) for slot in present}
+        statuses = [slot for slot, was in besides.items() if was is not None]
+        yield from target.store_all(copy, {**present, **marks}, statuses=statuses)
         cpu.work(len(present) * _per_page(cost) + len(marks) * _per_mark(cost), PAGE_TABLE)
         for slot, mark in marks.items():
-            copy.set(slot, mark)
+            copy.set(slot, _inherited(source, mark))
+            if mark.slot is not None:
+                assert source.space.kernel.swap is not None
+                yield from source.space.kernel.swap.slots.count(cpu, mark.slot, 1)
         for slot, entry in present.items():
             yield from frames.share(cpu, entry.frame)
             its = Present(entry.frame, entry.rights, copy_on_write=entry.copy_on_write, dirty=entry.dirty)
             copy.set(slot, its)
-            if (was := table.metadata.get(slot)) is not None:
+            if (was := besides[slot]) is not None:
                 copy.metadata[slot] = was
 
 
@@ -153,6 +190,24 @@ def _copy_run(source: Cursor, table: PageTablePage, copy: PageTablePage) -> bool
     cpu.stall(2 * SLOTS // PTES_PER_LINE * machine.fabric.hit, PAGE_TABLE)
     copy.fill_with(PresentRun(run.frame, run.rights, copy_on_write=True, accessed=False), cpu)
     return True
+
+
+def _inherited(source: Cursor, mark: Status) -> Status:
+    """The child's mark. Raises `OnTheWay` where the parent is just moving what is meant."""
+    if isinstance(mark.backing, Moving):
+        raise OnTheWay
+    return _unlocked(mark)
+
+
+def _kept(table: PageTablePage, slot: int) -> Status | None:
+    """What the child keeps beside the present page in *slot*."""
+    was = table.metadata.get(slot)
+    return None if was is None else beside(_unlocked(was))
+
+
+def _unlocked(mark: Status) -> Status:
+    """A child's memory is not locked."""
+    return replace(mark, locked=False, on_fault=False) if mark.locked else mark
 
 
 def _per_page(cost: AtClock[Costs]) -> int:

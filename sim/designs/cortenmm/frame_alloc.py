@@ -37,7 +37,7 @@ from sim.quantities import PAGE_BYTES
 from sim.sync import QueuedSpinLock, QueueNodes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from sim.designs.cortenmm.spec import CortenSpec, Costs
     from sim.engine.costs import AtClock
@@ -64,6 +64,7 @@ class FrameAllocator(PhysicalMemory):
         "_policy",
         "_total",
         "frames",
+        "on_free",
     )
 
     def __init__(self, machine: Machine, spec: CortenSpec, cost: AtClock[Costs], nodes: QueueNodes) -> None:
@@ -75,6 +76,8 @@ class FrameAllocator(PhysicalMemory):
         self._lock = QueuedSpinLock(nodes, machine.line("global frame allocator"), LOCK_FRAMES)
         self.frames = FrameMap(machine.spec)
         self._meta = FrameMeta(machine)
+        self.on_free: Callable[[int], None] | None = None
+        """Told of each frame that nobody has any more."""
         self._policy: NodePolicy | None = None
         self._orders = zonelists(distances(machine.spec, machine.spec.topology.numa_nodes))
         self._split(1)
@@ -184,6 +187,8 @@ class FrameAllocator(PhysicalMemory):
         if not self.in_use.put(frame):
             return
         self._meta.forget(frame)
+        if self.on_free is not None:
+            self.on_free(frame)
         cpu.probe.frame_freed(cpu, frame, 0)
         cpu.work(self._cost.frame_free, ALLOCATE)
         part = frame // self._part
@@ -200,6 +205,9 @@ class FrameAllocator(PhysicalMemory):
         cache, buddy = self._caches[cpu.id][part], self._buddies[cpu.id][part]
         for last in self.in_use.put_run(frames):
             self._meta.forget_run(last)
+            if self.on_free is not None:
+                for frame in last:
+                    self.on_free(frame)
             if cpu.probe.hears("frame_freed"):
                 for frame in last:
                     cpu.probe.frame_freed(cpu, frame, 0)

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from sim.designs.base import DesignSpec, Kernel
 from sim.designs.cortenmm.frame_alloc import FrameAllocator
 from sim.designs.cortenmm.metadata import MetadataArray
 from sim.designs.cortenmm.protocols import FreeTables
-from sim.designs.cortenmm.space import CortenSpace
+from sim.designs.cortenmm.space import ArtifactSpace, CortenSpace
 from sim.designs.cortenmm.spec import CortenSpec, Costs
-from sim.designs.cortenmm.va_alloc import GlobalAllocator, PerCoreAllocator, VaAllocator
+from sim.designs.cortenmm.swap import Swap
+from sim.designs.cortenmm.truncate import fallocate, ftruncate
+from sim.designs.cortenmm.va_alloc import GlobalAllocator, PerCoreAllocator, SearchedTables, VaAllocator
 from sim.designs.cortenmm.vmo import Vmos
 from sim.engine import Steps
 from sim.engine.costs import at_clock, at_clocks
 from sim.hardware import Cpu, Machine
 from sim.mm import (
     SYSCALL,
+    AddressSpace,
     ContextTable,
     CreateFile,
+    Fallocate,
     File,
     Footprint,
+    Ftruncate,
     Handlers,
     NodePolicy,
+    OutOfMemory,
     PhysicalMemory,
     Reference,
     SwitchMm,
 )
+from sim.mm.invariants import structures_agree
 from sim.quantities import PAGE_BYTES
 from sim.sync import QueueNodes, Rcu, VisibleReaders
 
@@ -45,12 +52,13 @@ class CortenKernel(Kernel):
         "nodes",
         "rcu",
         "spec",
+        "swap",
         "table_pool",
         "visible_readers",
         "vmos",
     )
 
-    space = CortenSpace
+    space: ClassVar[type[CortenSpace]] = CortenSpace
     footprint: Footprint
 
     def __init__(self, machine: Machine, spec: DesignSpec) -> None:
@@ -62,6 +70,9 @@ class CortenKernel(Kernel):
         self.nodes = QueueNodes(machine, "mcs")
         self.frames = FrameAllocator(machine, spec, self.cost, self.nodes)
         self.footprint = Footprint(self.frames.total * spec.bravo.frame_metadata)
+        self.swap = None if spec.swap is None else Swap(self, spec.swap)
+        if self.swap is not None:
+            self.frames.on_free = self.swap.forget
         self.table_pool: list[list[int]] = [[] for _ in machine.cpus]
         self.arrays: dict[MetadataArray, None] | None = {} if spec.metadata == "array" else None
         self.vmos = Vmos(self)
@@ -73,7 +84,7 @@ class CortenKernel(Kernel):
         )
 
     def new_process(self, cpu: Cpu) -> CortenSpace:
-        return CortenSpace(self, cpu)
+        return self.space(self, cpu)
 
     def note_switch(self, cpu: Cpu) -> Steps[None]:
         return self.rcu.quiescent(cpu)
@@ -96,6 +107,23 @@ class CortenKernel(Kernel):
             for frame in array.frames:
                 yield Reference(frame, "metadata of the table of page", array.table.base)
         yield from self.vmos.references()
+        if self.swap is not None:
+            yield from self.swap.references()
+
+    def verify(self, loaded: Mapping[AddressSpace, Sequence[Cpu]], held: Iterable[Reference] = ()) -> None:
+        if self.swap is not None:
+            structures_agree(self.swap.contradictions(loaded))
+        super().verify(loaded, held)
+
+    def new_frame(self, cpu: Cpu) -> Steps[int]:
+        """A frame for somebody who is in no transaction: pages are taken away for it if none is left. Raises
+        `OutOfMemory`."""
+        while True:
+            try:
+                return (yield from self.frames.allocate(cpu))
+            except OutOfMemory:
+                if self.swap is None or not (yield from self.swap.reclaim(cpu)):
+                    raise
 
     def free_array(self, cpu: Cpu, array: MetadataArray) -> None:
         """Its table is gone."""
@@ -110,6 +138,8 @@ class CortenKernel(Kernel):
 
     def new_va_allocator(self) -> VaAllocator:
         """The virtual-address allocator of a new process."""
+        if self.spec.source == "rfc":
+            return SearchedTables(self.machine)
         if self.spec.va_allocator == "per-core":
             return PerCoreAllocator(self.machine, alloc=self.cost.va_alloc, scan=self.cost.va_scan)
         return GlobalAllocator(self.machine, self.nodes, alloc=self.cost.va_alloc)
@@ -121,10 +151,33 @@ class CortenKernel(Kernel):
     def _create_file(self, cpu: Cpu, asked: CreateFile) -> Steps[File]:
         vmo = self.vmos.create(cpu, asked.title, asked.pages, pager=True)
         if asked.resident:
-            vmo.fill(cpu)
+            try:
+                vmo.fill(cpu)
+            except OutOfMemory:
+                self.vmos.pop(vmo)
+                raise
         else:
             self.machine.entry.syscall(cpu, SYSCALL)
         return vmo
         yield
 
-    operations: ClassVar[Handlers] = {SwitchMm: _switch, CreateFile: _create_file}
+    operations: ClassVar[Handlers] = {
+        SwitchMm: _switch,
+        CreateFile: _create_file,
+        Fallocate: fallocate,
+        Ftruncate: ftruncate,
+    }
+
+
+class ArtifactKernel(CortenKernel):
+    """As the artifact has it."""
+
+    __slots__ = ()
+
+    space = ArtifactSpace
+
+
+def kernel_of(spec: DesignSpec) -> type[CortenKernel]:
+    """The kernel that a design file means."""
+    assert isinstance(spec, CortenSpec)
+    return ArtifactKernel if spec.source == "artifact" else CortenKernel

@@ -19,6 +19,7 @@ from sim.designs.cortenmm.munmap import unmap
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import (
+    SLOTS,
     Advice,
     Errno,
     Madvise,
@@ -63,18 +64,23 @@ def _advise(mm: CortenMm, cpu: Cpu, start: int, end: int, advice: Advice) -> Ste
     if advice in ("populate_read", "populate_write"):
         return (yield from _populate(mm, cpu, range(start, end), write=advice == "populate_write"))
     if mm.kernel.spec.source == "artifact":
-        if advice == "free":
-            yield from unmap(mm, cpu, start, end)
-        return None
-    if advice not in ("dontneed", "dontneed_locked", "free"):
-        holes = yield from mm.protocol.look(cpu, start, end, lambda part: part.has_holes())
-        return Errno.ENOMEM if holes else None
-    cursor = yield from mm.lock_range(cpu, start, end)
-    removed, holes = yield from cursor.discard()
-    yield from mm.unlock(cursor)
-    for _, entry in removed:
-        mm.kernel.frames.free(cpu, entry.frame)
-    return Errno.ENOMEM if holes else None
+        return (yield from unmap(mm, cpu, start, end)) if advice == "free" else None
+    refused: Errno | None
+    try:
+        if advice in ("dontneed", "dontneed_locked", "free"):
+            cursor = yield from mm.lock_range(cpu, start, end)
+            removed, refused = yield from cursor.discard(locked=advice == "dontneed_locked")
+            yield from mm.end_discard(cursor, removed)
+        else:
+            unlocked = advice in ("cold", "pageout")
+            refused = yield from mm.protocol.look(cpu, start, end, lambda part: part.lacks(unlocked=unlocked))
+    except OutOfMemory:
+        return Errno.EAGAIN
+    if advice == "pageout" and refused is not Errno.EINVAL and mm.kernel.swap is not None:
+        for page in range(start - start % SLOTS, end, SLOTS):
+            part = range(max(page, start), min(page + SLOTS, end))
+            yield from mm.kernel.swap.page_out(cpu, mm, part)
+    return refused
 
 
 def _populate(mm: CortenMm, cpu: Cpu, pages: range, *, write: bool) -> Steps[Errno | None]:
@@ -91,14 +97,21 @@ def _populate(mm: CortenMm, cpu: Cpu, pages: range, *, write: bool) -> Steps[Err
 
 
 def msync(mm: CortenMm, cpu: Cpu, asked: Msync) -> Steps[Errno | None]:
-    """msync(2): all who map a file have its pages, and files are in memory: only holes are looked for."""
+    """msync(2): all who map a file have its pages, and files are in memory: holes are looked for, and locked
+    memory where it may not be."""
     mm.enter(cpu)
     if asked.pages == 0 or mm.kernel.spec.source == "artifact":
         return None
     if beyond_user_memory(asked.at, asked.pages):
         return Errno.ENOMEM
-    holes = yield from mm.protocol.look(cpu, asked.at, asked.at + asked.pages, lambda part: part.has_holes())
-    return Errno.ENOMEM if holes else None
+    start, end = asked.at, asked.at + asked.pages
+    try:
+        refused = yield from mm.protocol.look(
+            cpu, start, end, lambda part: part.lacks(unlocked=asked.invalidate)
+        )
+    except OutOfMemory:
+        return Errno.ENOMEM
+    return Errno.EBUSY if refused is Errno.EINVAL else refused
 
 
 def mincore(mm: CortenMm, cpu: Cpu, asked: Mincore) -> Steps[list[bool] | Errno]:
@@ -108,7 +121,10 @@ def mincore(mm: CortenMm, cpu: Cpu, asked: Mincore) -> Steps[list[bool] | Errno]
         return Errno.ENOMEM
     if asked.pages == 0:
         return []
-    there = yield from mm.protocol.look(cpu, asked.at, asked.at + asked.pages, _pages_there)
+    try:
+        there = yield from mm.protocol.look(cpu, asked.at, asked.at + asked.pages, _pages_there)
+    except OutOfMemory:
+        return Errno.EAGAIN
     return there if len(there) == asked.pages else Errno.ENOMEM
 
 
@@ -125,6 +141,9 @@ def _pages_there(cursor: Cursor) -> Steps[list[bool]]:
 
 def _is_cached(cursor: Cursor, page: int, entry: object) -> Steps[bool]:
     assert isinstance(entry, Status)
+    if entry.slot is not None:
+        assert cursor.space.kernel.swap is not None
+        return (yield from cursor.space.kernel.swap.has(cursor.cpu, entry.slot))
     mapping = entry.backing
     if not isinstance(mapping, FileMapping):
         return False

@@ -9,22 +9,27 @@ the paper the second (SOSP'25, section 4.3: an array for each table, on demand, 
 With an array a mark is a store to the array's line, a page that comes one to the table's, and a page that
 goes one to each. An array of 8-byte entries is a page as large as the table, one with versions (`optimistic`)
 two.
+
+No store has to make one, as memory may be missing for it: it comes with a table that is made of a mark or
+of one that has an array (at a fork), with the cut before a range is marked, and, with versions, with each
+table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu, Machine
-from sim.mm import PAGE_TABLE, SLOTS, PageTablePage, Present, Status
+from sim.mm import PAGE_TABLE, SLOTS, OutOfMemory, PageTablePage, Present, Status
 from sim.quantities import PAGE_BYTES
 
 if TYPE_CHECKING:
     from sim.designs.cortenmm.mm import CortenMm
 
-Entry: TypeAlias = PageTablePage | Present | Status | None
+Entry: TypeAlias = Present | Status | None
+"""What stands for a page that has no table below."""
 
 _LINE_BYTES: Final = 64
 
@@ -65,28 +70,35 @@ def pages_of_array(entry_bytes: int) -> int:
 
 
 def add_array(space: CortenMm, cpu: Cpu, table: PageTablePage) -> Steps[None]:
-    """Give *table* its array, of zeroed pages from the cpu's pool. Raises `OutOfMemory`."""
+    """Give *table* its array, of zeroed pages from the cpu's pool.
+
+    Raises `OutOfMemory`, with all as it was.
+    """
     kernel = space.kernel
     assert kernel.arrays is not None
-    frames = []
+    frames: list[int] = []
     for _ in range(pages_of_array(kernel.spec.metadata_entry)):
         cpu.work(space.cost.table_alloc, PAGE_TABLE)
-        frames.append((yield from space.take_zeroed(cpu)))
+        try:
+            frames.append((yield from space.take_zeroed(cpu)))
+        except OutOfMemory:
+            for frame in frames:
+                kernel.frames.free(cpu, frame)
+            raise
     table.array = MetadataArray(kernel.machine, table, frames, kernel.spec.metadata_entry, cpu.id)
     kernel.arrays[table.array] = None
     kernel.footprint.add("metadata", len(frames) * PAGE_BYTES)
 
 
-def made_for(space: CortenMm, cpu: Cpu, table: PageTablePage, entries: Iterable[Entry]) -> Steps[None]:
-    """Before *entries* are stored in *table*: it has an array if one of them needs it."""
-    if table.array is None and (
-        space.protocol.versioned or any(isinstance(entry, Status) for entry in entries)
-    ):
-        yield from add_array(space, cpu, table)
-
-
-def lines_of(table: PageTablePage, entries: Mapping[int, Entry], *, versioned: bool) -> list[CacheLine]:
-    """The lines that are written when *entries* replace what is in their slots of *table*.
+def lines_of(
+    table: PageTablePage,
+    entries: Mapping[int, Entry | PageTablePage],
+    statuses: Collection[int],
+    *,
+    versioned: bool,
+) -> list[CacheLine]:
+    """The lines that are written when *entries* replace what is in their slots of *table*, and what is kept
+    beside the present pages in the slots *statuses*.
 
     *versioned*: each change is counted in the array, before the entry is touched.
     """
@@ -94,13 +106,21 @@ def lines_of(table: PageTablePage, entries: Mapping[int, Entry], *, versioned: b
     array = table.array
     for slot, after in entries.items():
         before = table.get(slot)
-        if array is not None and (versioned or isinstance(after, Status) or _had_status(before, after)):
+        status = slot in statuses
+        if (
+            versioned
+            or status
+            or isinstance(after, Status)
+            or (array is not None and _had_status(before, after))
+        ):
             lines[array.line(slot)] = None
+        if status and after == before:
+            continue
         if isinstance(before, Present | PageTablePage) or isinstance(after, Present | PageTablePage):
             lines[table.line(slot)] = None
     return list(lines)
 
 
-def _had_status(before: Entry, after: Entry) -> bool:
+def _had_status(before: object, after: object) -> bool:
     """Whether a status goes: a mark, or that of a page that goes."""
     return after is None and isinstance(before, Status | Present)

@@ -6,11 +6,13 @@ The operations are in modules of their own; `space` puts them together. Source: 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from sim.designs.cortenmm.cursor import Cursor
 from sim.designs.cortenmm.entry_cursor import EntryCursor
+from sim.designs.cortenmm.family import Family
 from sim.designs.cortenmm.file_maps import FileMaps
+from sim.designs.cortenmm.marks import mark_of
 from sim.designs.cortenmm.metadata import add_array
 from sim.designs.cortenmm.protocols import PROTOCOLS
 from sim.designs.cortenmm.va_alloc import START_BRK
@@ -23,10 +25,13 @@ from sim.mm import (
     Alike,
     LazyFlush,
     Mapped,
+    OutOfMemory,
     PageTablePage,
     Piece,
+    Present,
     Reference,
     Rights,
+    SegmentationFault,
     Status,
     SynchronousFlush,
     Walk,
@@ -34,6 +39,7 @@ from sim.mm import (
     marked,
     new_root,
     pages_of,
+    slot_of,
 )
 from sim.quantities import PAGE_BYTES
 from sim.sync import QueuedSpinLock
@@ -43,6 +49,7 @@ if TYPE_CHECKING:
 
     from sim.designs.cortenmm.kernel import CortenKernel
 
+T = TypeVar("T")
 
 LOCK_BRK = "lock: program break"
 
@@ -50,7 +57,8 @@ LOCK_BRK = "lock: program break"
 class CortenMm(AddressSpace):
     """The state of one process. The page table is the only record of what is mapped.
 
-    *users* are the processes that run in it: two between a vfork and the program of the child. The heap lies
+    *users* are the processes that run in it, two between a vfork and the program of the child, and whoever
+    comes by a reverse map. *family* is where its private pages may be; only swapping asks. The heap lies
     between *start_brk* and *brk*.
     """
 
@@ -59,6 +67,7 @@ class CortenMm(AddressSpace):
         "brk",
         "brk_lock",
         "cost",
+        "family",
         "kernel",
         "maps",
         "protocol",
@@ -78,8 +87,9 @@ class CortenMm(AddressSpace):
         self.root.lock = self.protocol.make_lock(self.root)
         kernel.footprint.add("page_table", PAGE_BYTES)
         self.va = kernel.new_va_allocator()
-        self.maps = FileMaps(kernel, cpu)
+        self.maps = FileMaps(kernel, cpu, self)
         self.users = 1
+        self.family: Family | None = None if kernel.swap is None else kernel.swap.new_family(cpu, self)
         line = kernel.machine.line("program break", cpu.socket, owner=cpu.id)
         self.brk_lock = QueuedSpinLock(kernel.nodes, line, LOCK_BRK)
         self.brk = START_BRK
@@ -117,6 +127,12 @@ class CortenMm(AddressSpace):
         entry = self.root.deepest(page).entry_of(page)
         return None if entry is None else entry.rights
 
+    def mark(self, page: int) -> Status | None:
+        """What *page* is, whether its contents are there or not."""
+        table = self.root.deepest(page)
+        entry = table.entry_of(page)
+        return None if entry is None else mark_of(entry, table.metadata.get(slot_of(page, table.level)))
+
     def settle(self) -> None:
         self.tlb.settle()
         self.kernel.rcu.settle()
@@ -146,11 +162,18 @@ class CortenMm(AddressSpace):
         self.machine.entry.syscall(cpu, SYSCALL, self.cost.syscall)
 
     def lock(self, cpu: Cpu, start: int, end: int) -> Steps[Cursor]:
-        """`AddrSpace.lock(range)`: fill the table pool, then lock. Value: the cursor."""
+        """`AddrSpace.lock(range)`: fill the table pool, then lock. Value: the cursor.
+
+        Raises `OutOfMemory` where there is none for a table on the way; nothing is locked then.
+        """
         cpu.work(self.cost.cursor, PAGE_TABLE)
-        yield from self._prefill(cpu)
+        yield from self.prefill(cpu)
         cursor = Cursor(self, cpu, start, end)
-        yield from self.protocol.lock(cursor)
+        try:
+            yield from self.protocol.lock(cursor)
+        except OutOfMemory:
+            yield from self.protocol.unlock(cursor)
+            raise
         cpu.probe.range_locked(self, cpu, start, end)
         return cursor
 
@@ -160,12 +183,23 @@ class CortenMm(AddressSpace):
             return EntryCursor(self, cpu, start, end)
         return (yield from self.lock(cpu, start, end))
 
+    def within(self, cursor: Cursor, steps: Steps[T]) -> Steps[T]:
+        """*steps* inside the transaction; where they fail it ends. Raises what they raise."""
+        try:
+            return (yield from steps)
+        except (OutOfMemory, SegmentationFault):
+            yield from self.unlock(cursor)
+            raise
+
     def unlock(self, cursor: Cursor) -> Steps[None]:
         """End the transaction."""
         if not cursor.whole:
             return
         cursor.cpu.probe.range_unlocked(self, cursor.cpu, cursor.start, cursor.end)
         yield from self.protocol.unlock(cursor)
+        if cursor.slots:
+            assert self.kernel.swap is not None
+            yield from self.kernel.swap.release(cursor.cpu, cursor.slots)
 
     def unlock_and_flush(self, cursor: Cursor, removed: list[Piece]) -> Steps[None]:
         """End the transaction. Data frames and unlinked tables that no TLB may walk to are freed after the
@@ -184,19 +218,39 @@ class CortenMm(AddressSpace):
         elif something:
             self.free_removed(cpu, removed, cursor.unlinked)
 
-    def _prefill(self, cpu: Cpu) -> Steps[None]:
-        """Keep zeroed pages for tables at hand, so that none is zeroed inside a transaction."""
+    def end_discard(self, cursor: Cursor, removed: list[tuple[int, Present | Status]]) -> Steps[None]:
+        """Flush what `Cursor.discard` has *removed*, end the transaction, and give it back."""
+        cpu = cursor.cpu
+        present = {page: entry.frame for page, entry in removed if isinstance(entry, Present)}
+        if present:
+            yield from self.tlb.flush(cpu, list(present))
+        yield from self.unlock(cursor)
+        for frame in present.values():
+            self.kernel.frames.free(cpu, frame)
+
+    def prefill(self, cpu: Cpu) -> Steps[None]:
+        """Keep zeroed pages for tables at hand, so that none is zeroed inside a transaction: as many as there
+        is memory for, as not every transaction needs one."""
         limits, frames = self.kernel.spec.limits, self.kernel.frames
         pool = self.kernel.table_pool[cpu.id]
         if len(pool) <= limits.table_pool_low:
             while len(pool) < limits.table_pool_full:
-                frame = yield from frames.allocate(cpu)
+                try:
+                    frame = yield from self.kernel.new_frame(cpu)
+                except OutOfMemory:
+                    return
                 yield from self.machine.memory.clear_page(cpu, frames.node(cpu, frame), frame)
                 pool.append(frame)
 
     def make_table(self, cpu: Cpu, parent: PageTablePage, slot: int, page: int) -> Steps[PageTablePage]:
-        """A table for *slot* of *parent*, not linked yet; a status in the slot fills it."""
+        """A table for *slot* of *parent*, not linked yet; a status in the slot fills it.
+
+        Raises `OutOfMemory`.
+        """
         status = parent.get(slot)
+        versioned = self.protocol.versioned
+        if versioned and parent.array is None:
+            yield from add_array(self, cpu, parent)
         cpu.work(self.cost.table_alloc, PAGE_TABLE)
         frame = yield from self.take_zeroed(cpu)
         if isinstance(status, Status):
@@ -211,9 +265,13 @@ class CortenMm(AddressSpace):
             fill=status if isinstance(status, Status) else None,
         )
         table.lock = self.protocol.make_lock(table)
+        if versioned or (table.fill is not None and self.kernel.arrays is not None):
+            try:
+                yield from add_array(self, cpu, table)
+            except OutOfMemory:
+                self.kernel.frames.free(cpu, frame)
+                raise
         self.kernel.footprint.add("page_table", PAGE_BYTES)
-        if table.fill is not None and self.kernel.arrays is not None:
-            yield from add_array(self, cpu, table)
         return table
 
     def take_zeroed(self, cpu: Cpu) -> Steps[int]:

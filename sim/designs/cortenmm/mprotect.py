@@ -16,6 +16,7 @@ from sim.mm import (
     PTES_PER_LINE,
     Errno,
     Mprotect,
+    OutOfMemory,
     PageTablePage,
     Present,
     Rights,
@@ -28,20 +29,26 @@ from sim.mm import (
 def mprotect(mm: CortenMm, cpu: Cpu, asked: Mprotect) -> Steps[Errno | None]:
     """One transaction: rewrite every entry and every status of the range, then flush what was present.
 
-    Holes are passed over, as in the artifact; Linux refuses at the first.
+    Holes are passed over, as in the artifact; Linux refuses at the first. `ENOMEM`, with all as it was, where
+    there is no memory for a table.
     """
     mm.enter(cpu)
     if asked.pages == 0:
         return None
     if beyond_user_memory(asked.at, asked.pages):
         return Errno.ENOMEM
-    cursor = yield from mm.lock_range(cpu, asked.at, asked.at + asked.pages)
-    yield from cursor.apart(lambda part: _protect_and_flush(part, asked.rights))
+    try:
+        cursor = yield from mm.lock_range(cpu, asked.at, asked.at + asked.pages)
+        yield from mm.within(cursor, cursor.apart(lambda part: _protect_and_flush(part, asked.rights)))
+    except OutOfMemory:
+        return Errno.ENOMEM
     yield from mm.unlock(cursor)
     return None
 
 
 def _protect_and_flush(cursor: Cursor, rights: Rights) -> Steps[None]:
+    """All of the range. Raises `OutOfMemory`, with all as it was."""
+    yield from cursor.cut(empty=False)
     changed: list[int] = []
     yield from _protect(cursor, cursor.covering, cursor.start, cursor.end, rights, changed)
     if changed:
@@ -51,7 +58,8 @@ def _protect_and_flush(cursor: Cursor, rights: Rights) -> Steps[None]:
 def _protect(
     cursor: Cursor, table: PageTablePage, start: int, end: int, rights: Rights, changed: list[int]
 ) -> Steps[None]:
-    """Give the entries of [start, end) below *table* other *rights*; present pages go to *changed*."""
+    """Give the entries of [start, end) below *table* other *rights*; present pages go to *changed*. Both ends
+    have been `cut`."""
     if table.level == 1:
         yield from _protect_leaf(cursor, table, start, end, rights, changed)
         return
@@ -60,17 +68,13 @@ def _protect(
     while page < end:
         slot = slot_of(page, table.level)
         stop = min(end, page - page % span + span)
-        child = table.child(slot)
-        status = table.get(slot)
-        if child is None and isinstance(status, Status):
-            if stop - page == span:
-                yield from cursor.store(table, slot, status)
-                cursor.cpu.work(cursor.space.cost.protect, PAGE_TABLE)
-                table.set(slot, status.with_rights(rights))
-            else:
-                child = yield from cursor.push_down(table, slot, page)
-        if child is not None:
-            yield from _protect(cursor, child, page, stop, rights, changed)
+        entry = table.get(slot)
+        if isinstance(entry, PageTablePage):
+            yield from _protect(cursor, entry, page, stop, rights, changed)
+        elif isinstance(entry, Status):
+            yield from cursor.store(table, slot, entry)
+            cursor.cpu.work(cursor.space.cost.protect, PAGE_TABLE)
+            table.set(slot, entry.with_rights(rights))
         page = stop
 
 

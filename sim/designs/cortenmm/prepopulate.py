@@ -6,6 +6,7 @@ one step. What is no such case is faulted in page by page.
 
 from __future__ import annotations
 
+from sim.designs.cortenmm.cursor import Cursor
 from sim.designs.cortenmm.fault import user_fault
 from sim.designs.cortenmm.mm import CortenMm
 from sim.engine import Steps
@@ -15,6 +16,7 @@ from sim.mm import (
     Errno,
     Kind,
     OutOfMemory,
+    PageTablePage,
     Prepopulate,
     PresentRun,
     SegmentationFault,
@@ -32,54 +34,63 @@ def prepopulate(mm: CortenMm, cpu: Cpu, asked: Prepopulate) -> Steps[Errno | Non
     while page < end:
         stop = min(end, page - page % SLOTS + SLOTS)
         filled = False
-        if stop - page == SLOTS and mm.status(page):
-            filled = yield from _fill_table(mm, cpu, page)
-        if not filled:
-            try:
-                for each in range(page, stop):
-                    if mm.status(each) is None:
-                        return Errno.ENOMEM
-                    yield from _fault_in(mm, cpu, each)
-            except SegmentationFault:
-                return Errno.EFAULT
-            except OutOfMemory:
-                return Errno.ENOMEM
+        try:
+            if stop - page == SLOTS and mm.status(page):
+                filled = yield from _fill_table(mm, cpu, page)
+            for each in () if filled else range(page, stop):
+                if mm.status(each) is None:
+                    return Errno.ENOMEM
+                yield from _fault_in(mm, cpu, each)
+        except SegmentationFault:
+            return Errno.EFAULT
+        except OutOfMemory:
+            return Errno.ENOMEM
         page = stop
     return None
 
 
 def _fault_in(mm: CortenMm, cpu: Cpu, page: int) -> Steps[None]:
-    """*page* alone, if it is not there. Raises what a fault raises."""
-    entry = mm.root.walk(page)
-    if entry is not None and entry.writable:
-        return
-    yield from user_fault(mm, cpu, page, write=True)
-    entry = mm.root.walk(page)
-    if entry is not None:
+    """*page* alone, until it may be written: one that others share comes from swap first, and is copied then.
+    Raises what a fault raises."""
+    entry, faulted = mm.root.walk(page), False
+    while entry is None or not entry.writable:
+        yield from user_fault(mm, cpu, page, write=True)
+        entry, faulted = mm.root.walk(page), True
+    if faulted:
         entry.accessed = entry.dirty = True
 
 
 def _fill_table(mm: CortenMm, cpu: Cpu, page: int) -> Steps[bool]:
     """The 512 pages from *page* on; value: False where their table has been used before, and where
-    each change of an entry has to be counted."""
+    each change of an entry has to be counted. Raises `OutOfMemory`."""
     if mm.protocol.versioned:
         return False
     cursor = yield from mm.lock(cpu, page, page + SLOTS)
-    table = cursor.covering
-    while table.level > 1:
-        slot = slot_of(page, table.level)
-        child = table.child(slot)
-        table = child if child is not None else (yield from cursor.push_down(table, slot, page))
+    table = yield from mm.within(cursor, _leaf(cursor, page))
     status, frames = table.fill, None
     if (
         table.untouched
         and status is not None
         and status.kind is Kind.PRIVATE_ANONYMOUS
+        and not status.locked
         and status.allows(True)
     ):
         frames = mm.kernel.frames.take_run(cpu, _ORDER)
         if frames is not None:
             table.fill_with(PresentRun(frames.start, status.rights), cpu)
             tell_filled(cpu, frames)
+            if mm.kernel.swap is not None:
+                for number, frame in enumerate(frames):
+                    mm.kernel.swap.maps(mm, page + number, frame)
     yield from mm.unlock(cursor)
     return frames is not None
+
+
+def _leaf(cursor: Cursor, page: int) -> Steps[PageTablePage]:
+    """The level-1 table of *page*, made if it has to be."""
+    table = cursor.covering
+    while table.level > 1:
+        slot = slot_of(page, table.level)
+        child = table.child(slot)
+        table = child if child is not None else (yield from cursor.push_down(table, slot, page))
+    return table

@@ -9,9 +9,11 @@ from sim.designs.cortenmm.exit import exit_
 from sim.designs.cortenmm.fault import user_fault
 from sim.designs.cortenmm.fork import exec_, fork, vfork
 from sim.designs.cortenmm.madvise import madvise, mincore, msync, process_madvise
+from sim.designs.cortenmm.mlock import mlock, munlock
 from sim.designs.cortenmm.mm import CortenMm
 from sim.designs.cortenmm.mmap import mmap
 from sim.designs.cortenmm.mprotect import mprotect
+from sim.designs.cortenmm.mremap import mremap
 from sim.designs.cortenmm.munmap import munmap
 from sim.designs.cortenmm.prepopulate import prepopulate
 from sim.engine import Steps
@@ -24,12 +26,16 @@ from sim.mm import (
     Handlers,
     Madvise,
     Mincore,
+    Mlock,
     Mmap,
     MmapFile,
     MmapShared,
     Mprotect,
+    Mremap,
     Msync,
+    Munlock,
     Munmap,
+    Operation,
     Prepopulate,
     ProcessMadvise,
     Vfork,
@@ -47,6 +53,9 @@ class CortenSpace(CortenMm):
         MmapFile: mmap,
         Munmap: munmap,
         Mprotect: mprotect,
+        Mremap: mremap,
+        Mlock: mlock,
+        Munlock: munlock,
         Madvise: madvise,
         ProcessMadvise: process_madvise,
         Brk: brk,
@@ -61,3 +70,11 @@ class CortenSpace(CortenMm):
 
     def fault(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:
         return user_fault(self, cpu, page, write)
+
+
+class ArtifactSpace(CortenSpace):
+    """One process of the artifact's kernel, which has no mremap (ENOSYS) and no calls to lock memory."""
+
+    __slots__ = ()
+
+    without: ClassVar[frozenset[type[Operation]]] = frozenset((Mremap, Mlock, Munlock))

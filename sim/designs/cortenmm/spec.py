@@ -8,8 +8,8 @@ from pydantic import Field, PositiveInt, model_validator
 
 from sim.designs.base import DesignSpec
 from sim.errors import RuleError
-from sim.mm import MAX_ORDER
-from sim.quantities import Cost, Duration, Spec
+from sim.mm import MAX_ORDER, SwapSpace
+from sim.quantities import PAGE_BYTES, Cost, Duration, Spec
 
 
 class Limits(Spec):
@@ -156,6 +156,34 @@ class Costs(Spec):
     """Per cpu whose records a sweep reads."""
 
 
+class SwapCosts(Spec):
+    """Cpu work of one step each, without lines, locks, flushes and the device."""
+
+    scan_page: Cost
+    """Look at the descriptor of one frame."""
+    link: Cost
+    """Enter a space into the family that its private pages are looked for in, or take it out."""
+    slot: Cost
+    """Take a swap slot from the cpu's cache, or put it back."""
+    refill_slot: Cost
+    """Find one free slot, or free it, under the lock of the swap device."""
+    count_slot: Cost
+    """Count one user of a slot more or less."""
+    cache_page: Cost
+    """Add a page to the swap cache, or remove it, under its lock."""
+    swap_in: Cost
+    """Ask the device for a page."""
+
+
+class SwapSpec(SwapSpace):
+    """A swap device, and reclaim, which fills it. A kernel without runs until memory is out."""
+
+    batch: PositiveInt
+    """Frames that a reclaim looks at at a time, and is content with."""
+    costs: SwapCosts
+    """Cpu work of each step."""
+
+
 class CortenSpec(DesignSpec):
     """One variant of CortenMM."""
 
@@ -167,12 +195,16 @@ class CortenSpec(DesignSpec):
     """Where the status of a page is: in its page-table entry, or in an array beside the table."""
     metadata_entry: Literal[8, 16] = 8
     """Bytes of an entry of that array. `optimistic` has 8 more for the version, so 16."""
-    source: Literal["paper", "artifact"] = "paper"
+    source: Literal["paper", "artifact", "rfc"] = "paper"
     """Where the artifact has a stub and the paper a design: what the kernel does. The artifact does nothing
     for msync and for MADV_DONTNEED, takes MADV_FREE for munmap, does not shrink a heap, maps zeros behind the
-    end of a private file, and forgets what is mapped of files only with the process."""
+    end of a private file, forgets what is mapped of files only with the process, has no mremap and no mlock,
+    leaves pages mapped that a file has lost, and brings none into memory for fallocate. With `rfc`
+    (Asterinas, RFC-0003) all is as in the paper, but no address is allocated: a mapping that may lie anywhere
+    locks one part of the address space for each cpu and looks for room in it."""
     va_allocator: Literal["per-core", "global"]
-    """Virtual addresses from a slice of each cpu's own, or from one pointer under a lock."""
+    """Virtual addresses from a slice of each cpu's own, or from one pointer under a lock. Nobody asks with
+    `source: rfc`."""
     munmap_flush: Literal["lazy", "synchronous"] = "lazy"
     """`lazy`: munmap publishes what other TLBs have to drop, and they do at a tick (LATR); `synchronous`: by
     interrupts, inside the transaction."""
@@ -182,6 +214,8 @@ class CortenSpec(DesignSpec):
     """Sizes of caches and tables."""
     bravo: Bravo
     """The reader-biased locks of the `rw` protocol."""
+    swap: SwapSpec | None = None
+    """Swap space in memory that compresses; absent: none. Neither the artifact nor the RFC has any."""
     costs: Costs
     """Cpu work of each step, with its data in the cpu's own cache."""
 
@@ -193,3 +227,25 @@ class CortenSpec(DesignSpec):
                 {"metadata": "array", "metadata_entry": "16"},
             )
         return self
+
+    @model_validator(mode="after")
+    def _search_is_a_transaction(self) -> Self:
+        if self.protocol == "nontransactional" and self.source == "rfc":
+            raise RuleError(
+                "without an address allocator one transaction looks for room and maps there",
+                {"source": "paper", "protocol": "adv"},
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _swap_is_the_papers(self) -> Self:
+        if self.swap is not None and (self.source != "paper" or self.swap.compressed is None):
+            raise RuleError(
+                "only the paper's CortenMM swaps, and only to memory that compresses",
+                {"source": "paper", "swap.compressed": "its costs", "swap": "nothing"},
+            )
+        return self
+
+    @property
+    def swap_pages(self) -> int:
+        return 0 if self.swap is None else self.swap.size // PAGE_BYTES

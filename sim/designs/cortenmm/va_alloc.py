@@ -29,7 +29,7 @@ HEAP_CLEARANCE: Final = 1 << 24
 """Pages behind it that are kept free for it: 64 GiB (USER_HEAP_VM_CLEARANCE)."""
 
 
-VaAllocator: TypeAlias = "PerCoreAllocator | GlobalAllocator"
+VaAllocator: TypeAlias = "PerCoreAllocator | GlobalAllocator | SearchedTables"
 
 
 class PerCoreAllocator:
@@ -176,3 +176,28 @@ class GlobalAllocator:
         for mapping in mappings:
             if mapping.start < self._end and self._next < mapping.end:
                 yield f"{mapping} is mapped, but nobody got addresses from {self._next:#x} on"
+
+
+class SearchedTables:
+    """No allocator: room is looked for in the page table (`place`), in one of *slices* for each cpu first."""
+
+    __slots__ = ("slices",)
+
+    def __init__(self, machine: Machine) -> None:
+        size = (LAST_PAGE - FIRST_PAGE) // len(machine.cpus)
+        self.slices = [range(start, start + size) for start in range(FIRST_PAGE, LAST_PAGE - size + 1, size)]
+
+    def claim(self, cpu: Cpu, start: int, pages: int) -> Steps[None]:
+        """The mark is enough."""
+        return
+        yield
+
+    def copy(self, other: VaAllocator) -> None:
+        """The tables are copied."""
+
+    def clear(self) -> None:
+        """Nothing is mapped any more."""
+
+    def contradictions(self, mappings: Sequence[Mapped]) -> Iterator[str]:
+        """There is nothing that could contradict."""
+        yield from ()

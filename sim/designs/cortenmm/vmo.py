@@ -2,6 +2,7 @@
 
     pages     an XArray of frames: looked up under RCU, changed under its spin lock
     pager     a file's pages come from it, which may sleep: never inside a transaction
+    mappers   the spaces that have mapped a file: where its pages are looked for (SOSP'25, section 4.5)
 
 A page belongs to its object as long as that exists: it is one of the frame's owners.
 """
@@ -17,12 +18,14 @@ from sim.mm import File, Reference, tell_filled
 from sim.sync import QueuedSpinLock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from sim.designs.cortenmm.file_maps import FileMaps
     from sim.designs.cortenmm.kernel import CortenKernel
 
 PAGE_CACHE = "page cache"
 LOCK_VMO = "lock: page cache"
+LOCK_MAPPERS = "lock: reverse map"
 
 _NODE_PAGES = 64
 """Pages of one node of the XArray."""
@@ -31,10 +34,21 @@ _NODE_PAGES = 64
 class Vmo(File):
     """*frames* by index. With a *pager* it is a file; without, shared memory that nobody has a name for.
 
-    *users* are the mappings of it, in all spaces.
+    *users* are the mappings of it, in all spaces, and calls that are about to map it. Who changes how long it
+    is has the *size_lock*. The artifact has no *mappers*.
     """
 
-    __slots__ = ("_kernel", "_lock", "_nodes", "frames", "pager", "users")
+    __slots__ = (
+        "_kernel",
+        "_lock",
+        "_nodes",
+        "frames",
+        "mappers",
+        "mappers_lock",
+        "pager",
+        "size_lock",
+        "users",
+    )
 
     def __init__(self, kernel: CortenKernel, cpu: Cpu, name: str, pages: int, *, pager: bool) -> None:
         super().__init__(name, pages)
@@ -45,6 +59,13 @@ class Vmo(File):
         line = kernel.machine.line(f"{name}: pages", cpu.socket, owner=cpu.id)
         self._lock = QueuedSpinLock(kernel.nodes, line, LOCK_VMO)
         self._nodes: dict[int, CacheLine] = {}
+        self.size_lock = self._own_lock(cpu, "size", LOCK_VMO)
+        self.mappers: dict[FileMaps, None] = {}
+        self.mappers_lock = self._own_lock(cpu, "mappers", LOCK_MAPPERS)
+
+    def _own_lock(self, cpu: Cpu, what: str, activity: str) -> QueuedSpinLock:
+        line = self._kernel.machine.line(f"{self.name}: {what}", cpu.socket, owner=cpu.id)
+        return QueuedSpinLock(self._kernel.nodes, line, activity)
 
     def find(self, cpu: Cpu, index: int) -> Steps[int | None]:
         """The frame of page *index*, if it is there; it stays there while the caller's read section lasts."""
@@ -72,14 +93,30 @@ class Vmo(File):
             kernel.frames.free(cpu, frame)
         return there
 
+    def decommit(self, cpu: Cpu, indices: Sequence[int]) -> Steps[None]:
+        """`decommit_pages`: these pages are no more the object's."""
+        yield from self._lock.acquire(cpu)
+        gone = []
+        for index in sorted(indices):
+            cpu.work(self._kernel.cost.cache_add, PAGE_CACHE)
+            yield from self._node(cpu, index).store(cpu, PAGE_CACHE)
+            gone.append(self.frames.pop(index))
+        yield from self._lock.release(cpu)
+        for frame in gone:
+            self._kernel.frames.free(cpu, frame)
+
     def fill(self, cpu: Cpu) -> None:
         """All pages are there, in no time. Raises `OutOfMemory`."""
         frames = self._kernel.frames.take(cpu, self.pages)
         self.frames = dict(enumerate(frames))
         tell_filled(cpu, frames)
 
+    def hold(self) -> None:
+        """A call begins with it: until it calls `release`, the object stays, whatever others unmap."""
+        self.users += 1
+
     def release(self, cpu: Cpu) -> None:
-        """One mapping less. Memory without a name goes with the last."""
+        """One mapping less, or a call that is over. Memory without a name goes with the last."""
         self.users -= 1
         if not self.users and not self.pager:
             frames, self.frames = self.frames, {}

@@ -120,7 +120,9 @@ class Costs(Spec):
     anon_vma_link: Cost
     """anon_vma_clone or unlink_anon_vmas of one VMA."""
     file_page: Cost
-    """Map a page of a file: its rmap and counters."""
+    """Map a page of a file that was asked for: its rmap and counters."""
+    file_around: Cost
+    """Map one of the pages around it as well (`fault_around`)."""
     cache_lookup: Cost
     """Find a page in the page cache."""
     cache_add: Cost
@@ -162,7 +164,7 @@ class Costs(Spec):
     zap_table: Cost
     """Zap pages of one level-1 table: map it, set up and finish the batch of its pages."""
     zap_page: Cost
-    """Clear one PTE: rmap, counters, gather."""
+    """Clear one PTE of a row: rmap, counters, gather."""
     empty_entry: Cost
     """Go past an empty entry of an upper table, in unmap_page_range and again in free_pgd_range, without
     cond_resched."""

@@ -70,7 +70,8 @@ def _fault_around(mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, page: i
         mm.pages.in_use.get(frame)
         locked = yield from descriptors.try_lock(cpu, frame)
         if locked and inode.frames.get(_index(vma, each)) == frame:
-            yield from _set_entry(mm, cpu, vma, table, each, frame, write=False)
+            cost = mm.cost.file_page if each == page else mm.cost.file_around
+            yield from _set_entry(mm, cpu, vma, table, each, frame, cost, write=False)
             yield from descriptors.unlock(cpu, frame)
             continue
         if locked:
@@ -145,7 +146,7 @@ def _map_cached(
     lock = mm.table_lock(table)
     yield from lock.acquire(cpu)
     if table.get(slot_of(page, 1)) is None:
-        yield from _set_entry(mm, cpu, vma, table, page, frame, write=write)
+        yield from _set_entry(mm, cpu, vma, table, page, frame, mm.cost.file_page, write=write)
         yield from lock.release(cpu)
     else:
         yield from lock.release(cpu)
@@ -153,11 +154,12 @@ def _map_cached(
 
 
 def _set_entry(
-    mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, page: int, frame: int, *, write: bool
+    mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, page: int, frame: int, cost: int, *, write: bool
 ) -> Steps[None]:
-    """set_pte_range, under the PTL. Shared memory of tmpfs is writable at once, a private page is copied."""
+    """set_pte_range at *cost*, under the PTL. Shared memory of tmpfs is writable at once, a private page is
+    copied."""
     slot = slot_of(page, 1)
-    cpu.work(mm.cost.file_page, PAGE_TABLE)
+    cpu.work(cost, PAGE_TABLE)
     yield from mm.kernel.descriptors.write(cpu, frame)  # folio_add_file_rmap_ptes
     if vma.locked:
         yield from mm.lru.change_list(cpu, frame)  # mlock_vma_folio

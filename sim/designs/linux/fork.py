@@ -94,6 +94,7 @@ def exec_(mm: LinuxMm, cpu: Cpu, asked: Exec) -> Steps[AddressSpace]:
     yield from keep_files(mm, fresh, cpu)
     yield from mm.kernel.percpu.allocate(cpu)
     yield from mm.kernel.contexts.switch(cpu, fresh.tlb)  # exec_mmap
+    cpu.active_mm = fresh.lazy
     yield from mmput(mm, cpu)
     return fresh
 

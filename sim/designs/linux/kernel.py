@@ -283,7 +283,8 @@ class LinuxKernel(Kernel):
 
     def _switch(self, cpu: Cpu, asked: SwitchMm) -> Steps[None]:
         assert isinstance(asked.space, LinuxSpace)
-        return self.contexts.switch(cpu, asked.space.tlb)
+        yield from self.contexts.switch(cpu, asked.space.tlb)
+        cpu.active_mm = asked.space.lazy
 
     operations: ClassVar[Handlers] = {
         AllocatePages: _allocate,

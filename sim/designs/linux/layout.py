@@ -16,6 +16,9 @@ from sim.quantities import Spec
 
 MmField = Literal[
     "mm_count",
+    "membarrier_state",
+    "pcpu_cid",
+    "cid_lock",
     "mm_mt",
     "pgd",
     "mmap_lock.count",

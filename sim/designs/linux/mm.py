@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from sim.designs.linux.activities import LOCK_SIGNALS, VMA_WORK
 from sim.designs.linux.counters import MmCounters
+from sim.designs.linux.lazy_mm import LazyMm
 from sim.designs.linux.rss_stat import make_rss_stat
 from sim.designs.linux.slab import fill
 from sim.designs.linux.swap.entry import SwapEntry
@@ -36,7 +37,7 @@ from sim.mm import (
     slot_of,
 )
 from sim.quantities import PAGE_BYTES
-from sim.sync import QueuedSpinLock, RwSem, Scheduler, SpinningReadersRwSem, XaddRwSem
+from sim.sync import QueuedSpinLock, RwSem, SpinningReadersRwSem, XaddRwSem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -73,6 +74,7 @@ class LinuxMm(AddressSpace):
         "flush_pending",
         "gathers",
         "kernel",
+        "lazy",
         "lines",
         "lru",
         "may_be_huge",
@@ -113,6 +115,7 @@ class LinuxMm(AddressSpace):
         self.lines = lines = kernel.spec.layout.lay_out(machine, cpu)
         self.pgd_line = lines["pgd"] if kernel.spec.layout.shares("pgd") else None
         self.mmap_lock = _make_mmap_lock(kernel, lines)
+        self.lazy = LazyMm(lines, kernel.spec.layout, kernel.nodes, self.switches.mm_cid, line("cid mask"))
         self.vma_locks = VMA_LOCKS[kernel.spec.vma_lock](
             Site(
                 machine,
@@ -149,6 +152,7 @@ class LinuxMm(AddressSpace):
 
     def activate(self, cpu: Cpu) -> None:
         self.kernel.contexts.activate(cpu, self.tlb)
+        cpu.active_mm = self.lazy
 
     def asid_left_on(self, cpu: Cpu) -> int | None:
         return self.kernel.contexts.asid_of(cpu, self.tlb)
@@ -439,7 +443,7 @@ class LinuxMm(AddressSpace):
 def _make_mmap_lock(kernel: LinuxKernel, lines: MmLines) -> RwSem | XaddRwSem:
     """init_rwsem, of the kernel's kind. Until 5.1 count and owner are not told apart."""
     kind, nodes = kernel.spec.mmap_lock, kernel.osq_nodes
-    scheduler = Scheduler(kernel.machine, mm_count=lines["mm_count"])
+    scheduler = kernel.scheduler
     count = lines["mmap_lock.count"]
     if kind in ("rwsem", "rwsem-spinning-readers"):
         owner, tuning = lines["mmap_lock.owner"], kernel.spec.rwsem

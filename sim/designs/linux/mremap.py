@@ -6,7 +6,8 @@ mmap_lock  |------------------------------- write ------------------------------
            |------ write ------|------- read -------|
     shrink   find, as munmap     ^ downgrade          read_unlock
 
-What is locked (mlock) and has grown is faulted in afterwards.
+What is locked (mlock) and has grown is faulted in afterwards. Left out: MREMAP_DONTUNMAP (5.7), which is
+refused as by a kernel before that.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def mremap(mm: LinuxMm, cpu: Cpu, asked: Mremap) -> Steps[int | Errno]:
     """mremap(2). Value: the first page of the range afterwards."""
     at, pages, new_pages = asked.at, asked.pages, asked.new_pages
     mm.machine.entry.syscall(cpu, SYSCALL)
-    if new_pages <= 0 or pages < 0 or (asked.to is not None and not asked.may_move):
+    if new_pages <= 0 or pages < 0 or (asked.to is not None and not asked.may_move) or asked.keep:
         return Errno.EINVAL
     yield from mm.write_lock(cpu)
     cpu.work(mm.cost.mremap, VMA_WORK)

@@ -98,6 +98,7 @@ class TreeRcu:
         "_hastened",
         "_holding_up",
         "_in_kernel",
+        "_in_softirq",
         "_left",
         "_machine",
         "_new",
@@ -110,6 +111,7 @@ class TreeRcu:
         "_waiting",
         "after_burst",
         "call_cost",
+        "called",
         "on_period",
         "periods",
         "stretch",
@@ -121,6 +123,7 @@ class TreeRcu:
         self._callback = spec.callback.at(machine.spec.plain_clock)
         self.call_cost = spec.call.at(machine.spec.plain_clock)
         self.periods = 0
+        self.called = 0
         built = machine.spec.kernel.preempt_rcu
         self._preemptible = spec.preemptible if built is None else built
         self._in_kernel: set[Task] = set()
@@ -133,6 +136,7 @@ class TreeRcu:
         self._asked = 0
         self._began: int | None = None  # when the period under way did
         self._hastened = False
+        self._in_softirq = 0  # cpus that run callbacks
         self._softirqd = 0  # cpus on which ksoftirqd comes next
         self._ticks = 0  # of the period under way
         self._timer: Background | None = None
@@ -148,11 +152,17 @@ class TreeRcu:
         """Callbacks of *cpu* that have not run yet."""
         return len(self._new[cpu.id]) + len(self._waiting[cpu.id]) + len(self._done[cpu.id])
 
+    @property
+    def backlog(self) -> int:
+        """Callbacks of all cpus that have not run yet."""
+        return sum(self.pending(cpu) for cpu in self._machine.cpus)
+
     # -- callbacks ------------------------------------------------------------------------------------------
 
     def call(self, cpu: Cpu, callback: Callback) -> None:
         """call_rcu: run *callback* on *cpu* when all that may look at its object now have gone."""
         self._new[cpu.id].append(callback)
+        self.called += 1
         if self._began is None:
             self._begin()
         elif self._timer is None or self._timer.dropped:
@@ -181,10 +191,14 @@ class TreeRcu:
         in_softirqd = self._softirqd & cpu.bit
         if not in_softirqd and self._is_too_much(ready):
             self._softirqd |= cpu.bit
+        self._in_softirq |= cpu.bit
         for _ in range(ready if in_softirqd else min(ready, self._batch(ready))):
             callback = done.popleft()
             cpu.work(self._callback, RCU)
             yield from callback(cpu)
+        if cpu.pending:
+            yield cpu.take_pending()
+        self._in_softirq &= ~cpu.bit
         if not done:
             self._softirqd &= ~cpu.bit
             if self.stretch > 1 and self.after_burst is not None:
@@ -282,6 +296,8 @@ class TreeRcu:
         thread = cpu.thread
         if thread is None or not thread.is_alive or cpu.in_kernel_wait:
             return True
+        if self._in_softirq & cpu.bit:
+            return False
         in_kernel = cpu.current in self._in_kernel
         if self._preemptible:
             return not in_kernel or (not cpu.preempt_off and not cpu.spins)

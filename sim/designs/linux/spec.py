@@ -9,6 +9,7 @@ from pydantic import NonNegativeInt, PositiveInt, model_validator
 from sim.designs.base import DesignSpec, OneOf
 from sim.designs.linux.costs import BlockCosts, Costs
 from sim.designs.linux.layout import Layout
+from sim.designs.linux.lazy_mm import MmCid
 from sim.designs.linux.memcg import MemcgSpec
 from sim.designs.linux.pcp import Drain
 from sim.designs.linux.rcu import RcuSpec
@@ -72,6 +73,10 @@ class Switches(Spec):
     uffd_lock: Literal["mmap", "vma"]
     """What UFFDIO_COPY and UFFDIO_ZEROPAGE hold: mmap_lock for reading, or the lock of the VMA (since
     6.9)."""
+    mm_cid: MmCid
+    """How threads get their concurrency ids, which a cpu that goes idle gives back: there are `none` (until
+    6.2), each switch takes one and gives one back under a lock of the process (`locked`, 6.3), or each cpu
+    keeps one of the process (`per cpu`, since 6.4)."""
     mm_lock_seq: Literal["end", "seqcount"]
     """Where a write section counts the sequence of VMA locks: at its `end` only (until 6.13), or as a
     `seqcount` at its beginning too."""
@@ -195,6 +200,12 @@ class LinuxSpec(DesignSpec):
     def _swap_needs_watermarks(self) -> Self:
         if self.swap is not None and self.page_allocator != "buddy":
             raise RuleError("reclaim needs zones with watermarks", {"page_allocator": "buddy"})
+        return self
+
+    @model_validator(mode="after")
+    def _calls_are_those_of_linux(self) -> Self:
+        if self.flush.calls != "linux":
+            raise RuleError("Linux asks other cpus in its own way", {"flush.calls": "linux"})
         return self
 
     @model_validator(mode="after")

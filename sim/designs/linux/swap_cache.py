@@ -14,12 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from sim.designs.linux.swap.device import SWAP, SwapDevice
-from sim.designs.linux.swap.slots import LOCK_SWAP, SwapSlots
 from sim.engine import Steps
 from sim.engine.costs import at_clock
 from sim.hardware import CacheLine, Cpu
-from sim.mm import Reference
+from sim.mm import LOCK_SWAP, SWAP, Reference, SwapDevice, SwapSlots
 from sim.sync import QueuedSpinLock, Sleeper
 
 if TYPE_CHECKING:

@@ -13,11 +13,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.designs.linux.fault_retry import FaultRetry, release_fault_lock
-from sim.designs.linux.swap.device import SWAP
 from sim.designs.linux.swap.entry import SwapEntry
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import PAGE_TABLE, WRITE, PageTablePage, Present, slot_of
+from sim.mm import PAGE_TABLE, SWAP, WRITE, PageTablePage, Present, slot_of
 
 if TYPE_CHECKING:
     from sim.designs.linux.mm import LinuxMm

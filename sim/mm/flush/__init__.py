@@ -5,6 +5,7 @@ from sim.hardware import CacheLine, Machine
 from sim.mm.flush.base import FlushMethod, SwitchedFlush
 from sim.mm.flush.batch import flush_batch
 from sim.mm.flush.broadcast import BroadcastFlush
+from sim.mm.flush.calls import Calls, LockedCalls
 from sim.mm.flush.ipi import SynchronousFlush, Ways
 from sim.mm.flush.latr import LazyFlush, pages_of
 from sim.mm.flush.spec import FlushSpec
@@ -38,16 +39,26 @@ def make_flush(
     return SynchronousFlush(machine, generation_line, kernel, mask=mask)
 
 
+def make_calls(machine: Machine, spec: FlushSpec) -> Calls:
+    """How *spec* has other cpus asked."""
+    if spec.calls == "sv6":
+        return LockedCalls(machine, answer=spec.answer.at(machine.spec.plain_clock))
+    return machine.interrupts
+
+
 __all__ = [
     "BroadcastFlush",
+    "Calls",
     "FlushMethod",
     "FlushSpec",
     "LazyFlush",
+    "LockedCalls",
     "SwitchedFlush",
     "SynchronousFlush",
     "TrackedFlush",
     "Ways",
     "flush_batch",
+    "make_calls",
     "make_flush",
     "pages_of",
 ]

@@ -157,6 +157,11 @@ class SynchronousFlush:
         """What the initiator executes for each target (ps)."""
         return self._ways.ask
 
+    @property
+    def loaded_on(self) -> list[Cpu]:
+        """The cpus that have the space loaded."""
+        return list(self._active)
+
     def runs_elsewhere(self, cpu: Cpu) -> bool:
         """Whether another cpu than *cpu* has it loaded, so that it pays to put a flush off."""
         return any(other is not cpu for other in self._active)

@@ -29,6 +29,9 @@ class FlushSpec(Spec):
     tlb_gen_read: Literal["never", "always", "if-behind"] = "if-behind"
     """When a cpu that is asked reads the process's `tlb_gen`: there is none (until 4.13); in each call (until
     5.19); only if it has not yet done what the call asks for (6.0)."""
+    calls: Literal["linux", "sv6"] = "linux"
+    """How other cpus are asked: kernel/smp.c, or kernel/ipi.cc of sv6, for benches alone. sv6 has no
+    generations and flushes only what was asked for, its own TLB first."""
     shorthand: bool = False
     """One write interrupts everybody where everybody is to be interrupted ("all but self", since 5.4)."""
     mm_cpumask: Literal["eager", "lazy"] = "eager"
@@ -48,6 +51,8 @@ class FlushSpec(Spec):
             raise ValueError("`broadcast_from` is for `method: broadcast`, which needs it")
         if (self.trim_every is None) != (self.mm_cpumask == "eager"):
             raise ValueError("`trim_every` is for `mm_cpumask: lazy`, which needs it")
+        if self.calls == "sv6" and self.method != "ipi":
+            raise ValueError("`calls: sv6` are interrupts, so `method` is `ipi`")
         return self
 
     def broadcasts(self, machine: MachineSpec) -> bool:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from sim.engine import Steps
 
 if TYPE_CHECKING:
     from sim.designs.cortenmm.cursor import Cursor
-    from sim.designs.cortenmm.metadata import Entry
     from sim.designs.cortenmm.mm import CortenMm
     from sim.hardware import Cpu
     from sim.mm import PageTablePage
@@ -58,9 +57,9 @@ class Protocol(ABC):
         yield from self._space.unlock(cursor)
         return value
 
-    def change(self, cursor: Cursor, table: PageTablePage, entries: Mapping[int, Entry]) -> None:
-        """The cursor, which has the lines, changes these entries of *table* now. Only asked where they are
-        `versioned`."""
+    def change(self, cursor: Cursor, table: PageTablePage, slots: Collection[int]) -> None:
+        """The cursor, which has the lines, changes what is in these *slots* of *table* now. Only asked where
+        they are `versioned`."""
         raise NotImplementedError
 
 

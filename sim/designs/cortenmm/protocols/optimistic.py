@@ -16,7 +16,7 @@ entries of the array have 16 and lie next to their version.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
 from sim.designs.cortenmm.cursor import Cursor
@@ -26,7 +26,6 @@ from sim.mm import LOCK_PAGE_TABLE, PAGE_TABLE, PageTablePage
 from sim.sync import McsLock
 
 if TYPE_CHECKING:
-    from sim.designs.cortenmm.metadata import Entry
     from sim.designs.cortenmm.mm import CortenMm
     from sim.hardware import CacheLine, Cpu
     from sim.sync import QueueNodes
@@ -58,9 +57,10 @@ class Reader(Cursor):
         super().__init__(space, cpu, start, end)
         self._seen: dict[tuple[PageTablePage, int], int] = {}
 
-    def load(self, table: PageTablePage, slot: int) -> Steps[None]:
-        yield from super().load(table, slot)
-        self._seen.setdefault((table, slot), table.lock.versions.get(slot, 0))
+    def load_all(self, table: PageTablePage, slots: Collection[int]) -> Steps[None]:
+        yield from super().load_all(table, slots)
+        for slot in slots:
+            self._seen.setdefault((table, slot), table.lock.versions.get(slot, 0))
 
     def is_valid(self) -> Steps[bool]:
         """Value: whether all that was seen was there at one moment."""
@@ -93,9 +93,9 @@ class OptimisticProtocol(AdvProtocol):
                 return value
         return (yield from super().look(cpu, start, end, body))
 
-    def change(self, cursor: Cursor, table: PageTablePage, entries: Mapping[int, Entry]) -> None:
+    def change(self, cursor: Cursor, table: PageTablePage, slots: Collection[int]) -> None:
         versions = table.lock.versions
-        for slot in entries:
+        for slot in slots:
             if (table, slot) not in cursor.written:
                 cursor.written[table, slot] = None
                 versions[slot] = versions.get(slot, 0) + 1

@@ -195,6 +195,9 @@ class SheafCache(Slub):
 
     def release_later(self, cpu: Cpu, things: Sequence[SlabObject]) -> Steps[None]:
         """kfree_rcu: into the rcu_free sheaf, and call_rcu for the sheaf when it is full."""
+        if not self.spec.rcu_sheaf:
+            yield from super().release_later(cpu, things)
+            return
         own = self.sheaves[cpu.id]
         for thing in things:
             if thing.slab.cache is not self:

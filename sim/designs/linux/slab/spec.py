@@ -26,6 +26,9 @@ class CacheSpec(Spec):
     """Its objects are charged to the memory cgroup of who allocates them (SLAB_ACCOUNT)."""
     sheaf: NonNegativeInt = 0
     """With `kind: sheaves`: objects in a sheaf. 0: the cache has no sheaves."""
+    rcu_sheaf: bool = True
+    """With sheaves and `free: rcu`: objects wait for a grace period in a sheaf, with one callback for all of
+    them (kfree_rcu). Otherwise each has a callback of its own, which frees it (call_rcu)."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

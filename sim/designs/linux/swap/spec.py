@@ -5,52 +5,10 @@ The rules of reclaim (how much is scanned, when it gives up) are those of mm/vms
 
 from __future__ import annotations
 
-from typing import Self
+from pydantic import PositiveInt
 
-from pydantic import PositiveInt, model_validator
-
-from sim.errors import RuleError
-from sim.quantities import PAGE_BYTES, Bandwidth, Cost, Duration, Size, Spec
-
-
-class CompressedDevice(Spec):
-    """A block device in memory that compresses (zram): who reads or writes a page does it itself.
-
-    The memory that the compressed pages take is not taken here.
-    """
-
-    compress: Cost
-    """Write a page."""
-    decompress: Cost
-    """Read a page."""
-
-
-class BlockDevice(Spec):
-    """A device that works on its own and interrupts when it is done (an NVMe drive)."""
-
-    submit: Cost
-    """What a request costs who makes it: the bio, the queue, the doorbell."""
-    complete: Cost
-    """What the interrupt costs that says it is done."""
-    read_latency: Duration
-    """From the request until a page is read, on a device with nothing else to do."""
-    write_latency: Duration
-    """Until it is written."""
-    read_bandwidth: Bandwidth
-    """Of all reads together."""
-    write_bandwidth: Bandwidth
-    """Of all writes together."""
-
-
-class SlotSpec(Spec):
-    """How swap slots are handed out (mm/swap_slots.c, mm/swapfile.c)."""
-
-    cache: PositiveInt
-    """Slots that a cpu takes at once, and gives back at once (SWAP_SLOTS_CACHE_SIZE)."""
-    cluster: PositiveInt
-    """Slots whose counts one lock guards (SWAPFILE_CLUSTER)."""
-    cache_space: PositiveInt
-    """Slots whose part of the swap cache one lock guards (SWAP_ADDRESS_SPACE_PAGES)."""
+from sim.mm import SwapSpace
+from sim.quantities import Cost, Duration, Size, Spec
 
 
 class ReclaimSpec(Spec):
@@ -96,33 +54,10 @@ class ReclaimCosts(Spec):
     """Zap one swap entry."""
 
 
-class SwapSpec(Spec):
+class SwapSpec(SwapSpace):
     """A swap device, and reclaim, which fills it. A kernel without runs until memory is out."""
 
-    size: Size
-    """How much memory fits onto the device."""
-    compressed: CompressedDevice | None = None
-    """The device is memory (zram)."""
-    block: BlockDevice | None = None
-    """It is a drive. One of the two."""
-    slots: SlotSpec
-    """How swap slots are handed out."""
     reclaim: ReclaimSpec
     """When pages are taken away."""
     costs: ReclaimCosts
     """Cpu work of each step."""
-
-    @model_validator(mode="after")
-    def _one_device(self) -> Self:
-        if (self.compressed is None) == (self.block is None):
-            raise RuleError(
-                "a swap device is either `compressed` memory or a `block` device",
-                {"compressed": "its costs, or nothing", "block": "its latencies, or nothing"},
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _whole_pages(self) -> Self:
-        if not self.size or self.size % PAGE_BYTES:
-            raise ValueError("`size` must be a whole number of pages of 4 KiB")
-        return self

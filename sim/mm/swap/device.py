@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sim.designs.linux.swap.spec import SwapSpec
 from sim.engine import Steps
 from sim.engine.costs import at_clock
 from sim.hardware import Cpu, Machine
+from sim.mm.swap.spec import SwapSpace
 from sim.quantities import PAGE_BYTES, PS_PER_S
 
 SWAP = "swap"
@@ -45,7 +45,7 @@ class SwapDevice:
 
     __slots__ = ("_complete", "_read", "_read_cost", "_write", "_write_cost", "synchronous")
 
-    def __init__(self, machine: Machine, spec: SwapSpec) -> None:
+    def __init__(self, machine: Machine, spec: SwapSpace) -> None:
         clock = machine.spec.clock
         self.synchronous = spec.compressed is not None
         self._read: _Queue | None = None

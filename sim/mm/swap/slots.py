@@ -14,15 +14,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from sim.designs.linux.swap.device import SWAP
 from sim.engine import Steps
 from sim.hardware import Cpu, Machine
+from sim.mm.swap.device import SWAP
 from sim.quantities import PAGE_BYTES
 from sim.sync import QueuedSpinLock, QueueNodes
 
 if TYPE_CHECKING:
-    from sim.designs.linux.swap.spec import ReclaimCosts, SwapSpec
-    from sim.engine.costs import AtClock
+    from sim.mm.swap.spec import SlotCosts, SwapSpace
 
 LOCK_SWAP = "lock: swap"
 
@@ -47,9 +46,7 @@ class SwapSlots:
         "users",
     )
 
-    def __init__(
-        self, machine: Machine, spec: SwapSpec, cost: AtClock[ReclaimCosts], nodes: QueueNodes
-    ) -> None:
+    def __init__(self, machine: Machine, spec: SwapSpace, cost: SlotCosts, nodes: QueueNodes) -> None:
         self._machine = machine
         self._nodes = nodes
         self._cost = cost
