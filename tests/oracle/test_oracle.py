@@ -12,13 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernels import BASE, KINDS
+from swapping import corten_swap
 
 from oracle import (
+    Fork,
     InLast,
+    Mlock,
     Mmap,
     Mprotect,
     Munmap,
     Program,
+    Reclaim,
     Touch,
     check,
     draw_program,
@@ -27,8 +31,8 @@ from oracle import (
     shrunk,
 )
 from oracle.programs import DRAWN, NOT_DRAWN
-from oracle.variants import offered
-from sim.mm import READ, READ_WRITE
+from oracle.variants import PCID, offered
+from sim.mm import NOTHING, READ, READ_WRITE
 
 EVERY_KIND = pytest.mark.parametrize("kind", KINDS)
 
@@ -70,6 +74,26 @@ def test_do_programs_on_huge_pages_agree() -> None:
 
 def test_do_shipped_designs_agree() -> None:
     agree(range(1000, 1040), shipped())
+
+
+@EVERY_KIND
+def test_does_a_page_that_a_populating_mmap_copies_keep_its_dirty_bit(kind: str) -> None:
+    """Another thread writes to the page before mmap comes to populate it, and forks: so mmap copies it."""
+    opening = [Mmap(1, BASE - 1), Touch([BASE - 1])]
+    maps = [Fork(), Mmap(1, BASE + 1, populate=True)]
+    writes = [Mprotect(BASE - 1, 1, READ_WRITE), Touch(range(BASE - 1, BASE + 2)), Fork()]
+    check(Program(kind, "forking", [[opening], [maps, writes]]))
+
+
+@pytest.mark.parametrize("kind", ["rw", "adv"])
+def test_is_a_page_that_children_have_swapped_out_written_although_reclaim_goes_on(kind: str) -> None:
+    """The hand of reclaim comes by between the faults of a write, if that needs more than one."""
+    opening = [Mmap(6, BASE - 3)]
+    writes = [Fork(), Fork(), Mprotect(BASE + 1, 1, NOTHING), Touch([BASE + 2])]
+    takes = [Mlock(BASE - 1, 1), Reclaim()]
+    rounds = [[opening], [[Touch([BASE - 2])], [Touch([BASE + 2], write=False)]], [writes, takes]]
+    changes = {"va_allocator": "global", "munmap_flush": "synchronous", **corten_swap()}
+    check(Program(kind, "forking", rounds, seed=803, changes=changes, machine=PCID))
 
 
 BLOCK = 1000

@@ -42,7 +42,8 @@ def file_fault(
             assert frame is not None
         if write and not status.shared:
             yield from copy_into(cursor, spare, frame)
-            yield from cursor.map(page, Present(spare, status.rights, dirty=True), was=status)
+            its = Present(spare, status.rights, accessed=True, dirty=True)
+            yield from cursor.map(page, its, was=status)
             return True, None
         yield from _map_around(cursor, page, status, frame, write=write)
         return False, None
