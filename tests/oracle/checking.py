@@ -418,7 +418,9 @@ class Run:
             if stamp is not None:
                 self.contents.write(frame, stamp)
             found = self.contents.read(frame)
-            if side.space.may_be_stale(page, frame):
+            entry = side.space.root.walk(page)
+            mapped = entry is not None and entry.frame_of(page) == frame
+            if not mapped and side.space.may_be_stale(page, frame):
                 return  # a lazy flush has not come round yet, and lets this happen
             if self.history:
                 if page not in self.of_files:

@@ -19,8 +19,10 @@ from oracle import (
     InLast,
     Mlock,
     Mmap,
+    MmapFile,
     Mprotect,
     Munmap,
+    OnFile,
     Program,
     Reclaim,
     Touch,
@@ -32,7 +34,7 @@ from oracle import (
 )
 from oracle.programs import DRAWN, NOT_DRAWN
 from oracle.variants import PCID, offered
-from sim.mm import NOTHING, READ, READ_WRITE
+from sim.mm import NOTHING, READ, READ_WRITE, Operation
 
 EVERY_KIND = pytest.mark.parametrize("kind", KINDS)
 
@@ -94,6 +96,17 @@ def test_is_a_page_that_children_have_swapped_out_written_although_reclaim_goes_
     rounds = [[opening], [[Touch([BASE - 2])], [Touch([BASE + 2], write=False)]], [writes, takes]]
     changes = {"va_allocator": "global", "munmap_flush": "synchronous", **corten_swap()}
     check(Program(kind, "forking", rounds, seed=803, changes=changes, machine=PCID))
+
+
+@EVERY_KIND
+def test_is_a_page_of_a_file_that_is_mapped_where_it_was_before_the_same_page(kind: str) -> None:
+    """A lazy flush of the first mapping is still to come; what is written is written to the second one."""
+    unknown: Any = None
+
+    def maps(pages: int, offset: int, **how: bool) -> list[Operation]:
+        return [OnFile(MmapFile(unknown, pages, offset, True, BASE + 4 - pages, **how), 1)]
+
+    check(Program(kind, "apart", [[maps(1, 3, populate=True), []], [maps(3, 1)], [[Touch([BASE + 3])]]]))
 
 
 BLOCK = 1000
