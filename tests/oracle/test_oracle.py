@@ -109,6 +109,15 @@ def test_is_a_page_of_a_file_that_is_mapped_where_it_was_before_the_same_page(ki
     check(Program(kind, "apart", [[maps(1, 3, populate=True), []], [maps(3, 1)], [[Touch([BASE + 3])]]]))
 
 
+@pytest.mark.parametrize("kind", ["rw", "adv"])
+def test_is_a_private_copy_that_is_swapped_out_left_there_by_a_fault_on_its_neighbour(kind: str) -> None:
+    unknown: Any = None
+    maps = OnFile(MmapFile(unknown, 3, 0, False, BASE + 5), 1)
+    reads = Touch([BASE + 6, BASE + 7], write=False)
+    rounds = [[[maps, Touch([BASE + 7]), Reclaim(), reads]]]
+    check(Program(kind, "alone", rounds, changes=corten_swap()))
+
+
 BLOCK = 1000
 PROGRAMS = 100_000
 
