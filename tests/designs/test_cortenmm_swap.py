@@ -211,6 +211,53 @@ def test_is_a_page_found_in_all_spaces_that_a_fork_has_made(kind: str) -> None:
 
 
 @BOTH
+@pytest.mark.parametrize("cached", [False, True])
+def test_is_one_fault_enough_to_write_a_page_that_is_swapped_out_of_a_child_too(
+    kind: str, cached: bool
+) -> None:
+    heard = Heard()
+    files = written(kind, heard)
+
+    def forks(cpu: Cpu) -> Steps[Any]:
+        child = yield from files.space.perform(cpu, Fork())
+        files.process.spaces.append(child)
+        return child
+
+    def reads(cpu: Cpu) -> Steps[int]:
+        yield from files.kernel.perform(cpu, SwitchMm(child))
+        yield from child.access(cpu, BASE + 2, write=False)
+        seen = files.contents.of[cpu.tlb.lookup(BASE + 2).frame]  # type: ignore[union-attr]
+        yield from files.kernel.perform(cpu, SwitchMm(files.space))
+        return seen
+
+    (child,) = files.run(forks)
+    assert files.reclaim() == 8
+    if cached:
+        assert files.run(reads) == [3]
+    heard.since()
+    (stamp,) = files.run(files.write(2))
+    assert heard.since().count("lock") == (1 if cached else 2)  # or once more, as it has to be read
+    own = entry_of(files.space.root, BASE + 2)
+    assert (own.writable, own.accessed, own.dirty) == (True, True, True)
+    assert not files.kernel.swap.slot_of  # the child has the page alone, or the slot
+    assert files.run(reads) == [3]
+    assert files.run(files.read(2)) == [stamp]
+    files.end()
+
+
+@BOTH
+def test_does_a_populated_page_stay_once_as_one_that_was_used(kind: str) -> None:
+    files = Swapping(kind)
+    files.do(Mmap(8, BASE, populate=True))
+    entries = [entry_of(files.space.root, BASE + page) for page in range(8)]
+    assert all(entry.accessed and entry.dirty for entry in entries)
+    files.kernel.swap._spec = files.kernel.swap._spec.model_copy(update={"batch": 1})
+    entries[5].accessed = False
+    assert files.reclaim() == 1
+    assert files.swapped() == [5]
+
+
+@BOTH
 def test_does_a_swapped_page_take_part_in_all_that_happens_to_its_mapping(kind: str) -> None:
     files = written(kind)
     files.page_out()

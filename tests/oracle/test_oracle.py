@@ -12,13 +12,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernels import BASE, KINDS, VARIANTS
+from swapping import corten_swap
 
 from oracle import (
+    Fork,
     InLast,
+    Mlock,
     Mmap,
+    MmapFile,
     Mprotect,
     Munmap,
+    OnFile,
     Program,
+    Reclaim,
     Touch,
     check,
     draw_program,
@@ -27,8 +33,8 @@ from oracle import (
     shrunk,
 )
 from oracle.programs import DRAWN, NOT_DRAWN
-from oracle.variants import offered
-from sim.mm import READ, READ_WRITE
+from oracle.variants import PCID, offered
+from sim.mm import NOTHING, READ, READ_WRITE, Operation
 
 EVERY_KIND = pytest.mark.parametrize("kind", [*KINDS, *VARIANTS])
 
@@ -70,6 +76,46 @@ def test_do_programs_on_huge_pages_agree() -> None:
 
 def test_do_shipped_designs_agree() -> None:
     agree(range(1000, 1040), shipped())
+
+
+@EVERY_KIND
+def test_does_a_page_that_a_populating_mmap_copies_keep_its_dirty_bit(kind: str) -> None:
+    """Another thread writes to the page before mmap comes to populate it, and forks: so mmap copies it."""
+    opening = [Mmap(1, BASE - 1), Touch([BASE - 1])]
+    maps = [Fork(), Mmap(1, BASE + 1, populate=True)]
+    writes = [Mprotect(BASE - 1, 1, READ_WRITE), Touch(range(BASE - 1, BASE + 2)), Fork()]
+    check(Program(kind, "forking", [[opening], [maps, writes]]))
+
+
+@pytest.mark.parametrize("kind", ["rw", "adv"])
+def test_is_a_page_that_children_have_swapped_out_written_although_reclaim_goes_on(kind: str) -> None:
+    """The hand of reclaim comes by between the faults of a write, if that needs more than one."""
+    opening = [Mmap(6, BASE - 3)]
+    writes = [Fork(), Fork(), Mprotect(BASE + 1, 1, NOTHING), Touch([BASE + 2])]
+    takes = [Mlock(BASE - 1, 1), Reclaim()]
+    rounds = [[opening], [[Touch([BASE - 2])], [Touch([BASE + 2], write=False)]], [writes, takes]]
+    changes = {"va_allocator": "global", "munmap_flush": "synchronous", **corten_swap()}
+    check(Program(kind, "forking", rounds, seed=803, changes=changes, machine=PCID))
+
+
+@EVERY_KIND
+def test_is_a_page_of_a_file_that_is_mapped_where_it_was_before_the_same_page(kind: str) -> None:
+    """A lazy flush of the first mapping is still to come; what is written is written to the second one."""
+    unknown: Any = None
+
+    def maps(pages: int, offset: int, **how: bool) -> list[Operation]:
+        return [OnFile(MmapFile(unknown, pages, offset, True, BASE + 4 - pages, **how), 1)]
+
+    check(Program(kind, "apart", [[maps(1, 3, populate=True), []], [maps(3, 1)], [[Touch([BASE + 3])]]]))
+
+
+@pytest.mark.parametrize("kind", ["rw", "adv"])
+def test_is_a_private_copy_that_is_swapped_out_left_there_by_a_fault_on_its_neighbour(kind: str) -> None:
+    unknown: Any = None
+    maps = OnFile(MmapFile(unknown, 3, 0, False, BASE + 5), 1)
+    reads = Touch([BASE + 6, BASE + 7], write=False)
+    rounds = [[[maps, Touch([BASE + 7]), Reclaim(), reads]]]
+    check(Program(kind, "alone", rounds, changes=corten_swap()))
 
 
 BLOCK = 1000

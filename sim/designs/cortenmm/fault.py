@@ -6,6 +6,9 @@ allocate and zero a frame | lock the leaf's 2 MiB | what is there?
     a mark, swapped out     read it into the frame, outside of the transaction, and begin again (`swap`)
     a page to be copied     the last owner may write it as it is, else a copy in the frame; flush + acks
     a page that is allowed  somebody else was faster
+
+The handler writes the bits that the hardware would set at once afterwards: a page is accessed, and dirty
+after a write. So a page that is populated or copied is so before user code comes to it, as in Linux.
 """
 
 from __future__ import annotations
@@ -108,7 +111,8 @@ def _bring_in(
             return used, None if missing is None else _First(mapping=missing)
         if entry.kind is not Kind.PRIVATE_ANONYMOUS:
             raise ModelError(f"{cursor.cpu} touched page {page:#x}: a fault brings in no page of {entry}")
-        yield from cursor.map(page, Present(spare, entry.rights, dirty=write), was=beside(entry))
+        its = Present(spare, entry.rights, accessed=True, dirty=write)
+        yield from cursor.map(page, its, was=beside(entry))
         if swap is not None:
             swap.maps(cursor.space, page, spare)
         return True, None
@@ -136,10 +140,10 @@ def _copy_on_write(cursor: Cursor, page: int, entry: Present, spare: int) -> Ste
     owners = yield from frames.look_at(cpu, old)
     if owners == 1:
         yield from cursor.protect(page)
-        entry.copy_on_write, entry.dirty = False, True
+        entry.copy_on_write, entry.accessed, entry.dirty = False, True, True
     else:
         yield from copy_into(cursor, spare, old)
-        yield from cursor.map(page, Present(spare, entry.rights, dirty=True))
+        yield from cursor.map(page, Present(spare, entry.rights, accessed=True, dirty=True))
     yield from space.tlb.flush(cpu, [page])
     if owners > 1:
         frames.free(cpu, old)

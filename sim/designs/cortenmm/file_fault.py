@@ -42,7 +42,8 @@ def file_fault(
             assert frame is not None
         if write and not status.shared:
             yield from copy_into(cursor, spare, frame)
-            yield from cursor.map(page, Present(spare, status.rights, dirty=True), was=status)
+            its = Present(spare, status.rights, accessed=True, dirty=True)
+            yield from cursor.map(page, its, was=status)
             return True, None
         yield from _map_around(cursor, page, status, frame, write=write)
         return False, None
@@ -59,7 +60,8 @@ def _behind_the_end(cursor: Cursor, page: int, status: Status, spare: int) -> St
 
 
 def _map_around(cursor: Cursor, page: int, status: Status, frame: int, *, write: bool) -> Steps[None]:
-    """Map *frame* at *page*, and neighbours that are there and may be touched in the same way."""
+    """Map *frame* at *page*, and neighbours that are there and may be touched in the same way. A private copy
+    that is swapped out is none of them."""
     mapping: FileMapping = status.backing
     size = cursor.space.kernel.spec.limits.fault_around if mapping.around else 1
     first, end = page - page % size, mapping.at + mapping.vmo.pages - mapping.offset
@@ -68,7 +70,7 @@ def _map_around(cursor: Cursor, page: int, status: Status, frame: int, *, write:
             yield from _map_cached(cursor, each, status, frame, dirty=write)
             continue
         its = yield from cursor.query(each)
-        if isinstance(its, Status) and its.backing is mapping and its.allows(write):
+        if isinstance(its, Status) and its.backing is mapping and its.slot is None and its.allows(write):
             there = yield from mapping.vmo.find(cursor.cpu, mapping.index(each))
             if there is not None:
                 yield from _map_cached(cursor, each, its, there, dirty=False)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from sim.designs.cortenmm.exit import put_space
 from sim.designs.cortenmm.family import Family
+from sim.designs.cortenmm.file_fault import copy_into
 from sim.designs.cortenmm.marks import beside, mark_of, slots_of, swapped
 from sim.engine import Steps
 from sim.engine.costs import at_clock
@@ -227,7 +228,9 @@ class Swap:
     ) -> Steps[bool | None]:
         """Map *page*, which *entry* says is swapped out: from the cache, or *spare*, if that has been *read*.
 
-        Value: whether *spare* is mapped now; None if it has to be read first.
+        Who writes has it to himself at once, as a fault on a page that is there would leave it: what was read
+        nobody else gets, and what others have is copied. Value: whether *spare* is mapped now; None if it has
+        to be read first.
         """
         cpu, slot, frames = cursor.cpu, entry.slot, self._kernel.frames
         assert slot is not None
@@ -235,17 +238,22 @@ class Swap:
         if found is None and not read:
             return None
         users = yield from self.slots.count(cpu, slot, -1)
-        if found is None and users:
+        if found is None and users and not write:
             yield from self._add(cpu, slot, spare)
             self._true.add(slot)
         elif not users:
             yield from self._settle(cpu, slot)
         mark, frame = mark_of(entry, None), spare if found is None else found
+        if write and found is not None and frames.in_use.owners(found) > 1:
+            yield from copy_into(cursor, spare, found)
+            frames.free(cpu, found)
+            yield from self._settle(cpu, slot)
+            frame = spare
         alone = frames.in_use.owners(frame) == 1
-        its = Present(frame, mark.rights, copy_on_write=not alone, dirty=write and alone)
+        its = Present(frame, mark.rights, copy_on_write=not alone, accessed=True, dirty=write)
         yield from cursor.map(page, its, was=beside(mark))
         self.maps(cursor.space, page, frame)
-        return found is None
+        return frame == spare
 
     # -- taking pages away ----------------------------------------------------------------------------------
 
