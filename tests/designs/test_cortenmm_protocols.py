@@ -11,9 +11,10 @@ from pydantic import ValidationError
 
 from sim.designs.cortenmm.cursor import Cursor
 from sim.designs.cortenmm.protocols import optimistic
+from sim.designs.cortenmm.va_alloc import PerCoreAllocator
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu
-from sim.mm import READ, READ_WRITE, Errno, Mmap, Mremap, Munmap, Rights
+from sim.mm import READ, READ_WRITE, Mmap, Mremap, Munmap, Rights
 
 US = 1000 * NS
 SLOW = {"costs": {"query": "1 us", "mark": "1 us"}}
@@ -132,30 +133,31 @@ def test_does_one_of_two_operations_on_a_range_come_last(kind: str) -> None:
     assert (left == {0, 8}) == (kind != "nontransactional")
 
 
-def test_does_a_mapping_below_not_grow_into_one_that_is_just_made() -> None:
-    """The place of an mmap is free when it is chosen; whoever marks its first page first has it."""
-    for delay in range(0, 4 * US, US // 8):
-        process = Process("nontransactional", changes={"costs": {"mark": "300 ns"}})
-        space = process.space
-        (at,) = process.do(("mmap", 4))
-        found: list[Any] = []
+def test_does_a_mapping_below_not_grow_into_one_that_is_just_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The place of an mmap is free when it is chosen, and no more when it is marked: it gets another one."""
+    process = Process("nontransactional", cpus=2)
+    space, allocate = process.space, PerCoreAllocator.allocate
+    (at,) = process.do(("mmap", 4))
 
-        def maps(cpu: Cpu, delay: int = delay, found: list[Any] = found, space: Any = space) -> Steps[None]:
-            cpu.work(delay, "user")
-            found.append((yield from space.perform(cpu, Mmap(4, None, READ))))
+    def slow(va: PerCoreAllocator, cpu: Cpu, pages: int) -> Steps[int | None]:
+        start = yield from allocate(va, cpu, pages)
+        cpu.work(50 * US, "user")
+        return start
 
-        def grows(cpu: Cpu, at: int = at, found: list[Any] = found, space: Any = space) -> Steps[None]:
-            cpu.work(2 * US, "user")
-            grown = yield from space.perform(cpu, Mremap(at, 4, 8, may_move=False))
-            found.append(None if grown == at else grown)
+    monkeypatch.setattr(PerCoreAllocator, "allocate", slow)
+    found: dict[int, Any] = {}
 
-        process.run({0: maps, 1: grows})
-        new = next(each for each in found if isinstance(each, int) and not isinstance(each, Errno))
-        rights = [space.status(page) for page in range(new, new + 4)]
-        assert rights == [READ] * 4
-        if None in found:
-            assert [space.status(page) for page in range(at, at + 8)] == [READ_WRITE] * 8
-        process.end()
+    def maps(cpu: Cpu) -> Steps[None]:
+        found[0] = yield from space.perform(cpu, Mmap(4, None, READ))
+
+    def grows(cpu: Cpu) -> Steps[None]:
+        cpu.work(10 * US, "user")
+        found[1] = yield from space.perform(cpu, Mremap(at, 4, 8, may_move=False))
+
+    process.run({0: maps, 1: grows})
+    assert found == {0: at + 8, 1: at}
+    assert [space.status(page) for page in range(at, at + 12)] == 8 * [READ_WRITE] + 4 * [READ]
+    process.end()
 
 
 def test_is_there_no_search_for_room_entry_by_entry() -> None:
