@@ -42,13 +42,18 @@ class Protocol(ABC):
     def unlock(self, cursor: Cursor) -> Steps[None]:
         """Release everything, in reverse order."""
 
-    @abstractmethod
     def adopt(self, cursor: Cursor, child: PageTablePage) -> Steps[None]:
-        """A page that the cursor has made below its covering page, not linked yet."""
+        """A page that the cursor has made below its covering page, not linked yet. Nothing has to be locked
+        where the lock of the covering page covers what is below."""
+        return
+        yield
 
-    @abstractmethod
     def disown(self, cursor: Cursor, child: PageTablePage) -> Steps[None]:
-        """A subtree that the cursor has unlinked: hand it over for freeing."""
+        """A subtree that the cursor has unlinked: hand it over for freeing. Where nobody else can be inside,
+        only TLBs may still walk it, so it is freed after the flush."""
+        cursor.unlinked += stray_below(child)
+        return
+        yield
 
     def look(self, cpu: Cpu, start: int, end: int, body: Callable[[Cursor], Steps[T]]) -> Steps[T]:
         """What *body*, which changes nothing, finds in the range."""

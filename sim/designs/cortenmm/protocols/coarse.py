@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.designs.cortenmm.protocols.base import Protocol, stray_below
+from sim.designs.cortenmm.protocols.base import Protocol
 from sim.engine import Steps
 from sim.mm import LOCK_PAGE_TABLE, PAGE_TABLE, PageTablePage, slot_of
 from sim.sync import McsLock
@@ -53,14 +53,3 @@ class CoarseProtocol(Protocol):
 
     def unlock(self, cursor: Cursor) -> Steps[None]:
         yield from cursor.locked.pop().lock.release(cursor.cpu)
-
-    def adopt(self, cursor: Cursor, child: PageTablePage) -> Steps[None]:
-        """Nothing to lock."""
-        return
-        yield
-
-    def disown(self, cursor: Cursor, child: PageTablePage) -> Steps[None]:
-        """TLBs may still walk it: it is freed after the flush."""
-        cursor.unlinked += stray_below(child)
-        return
-        yield

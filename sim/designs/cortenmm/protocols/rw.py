@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.designs.cortenmm.protocols.base import Protocol, stray_below
+from sim.designs.cortenmm.protocols.base import Protocol
 from sim.engine import Steps
 from sim.errors import ModelError
 from sim.mm import LOCK_PAGE_TABLE, PAGE_TABLE, PageTablePage, slot_of
@@ -57,14 +57,3 @@ class RwProtocol(Protocol):
         yield from cursor.locked.pop().lock.write_unlock(cursor.cpu)
         while cursor.path:
             yield from cursor.path.pop().lock.read_unlock(cursor.cpu)
-
-    def adopt(self, cursor: Cursor, child: PageTablePage) -> Steps[None]:
-        """Nothing to lock: the covering page's write lock covers the child."""
-        return
-        yield
-
-    def disown(self, cursor: Cursor, child: PageTablePage) -> Steps[None]:
-        """Nobody else can be inside, but TLBs may still walk it: it is freed after the flush."""
-        cursor.unlinked += stray_below(child)
-        return
-        yield
