@@ -112,13 +112,15 @@ def ablate(
     workers: int = 1,
     progress: Progress | None = None,
     *,
+    keep: Path | None = None,
     mechanisms: Mapping[str, Mechanism] | None = None,
     events: int | None = None,
 ) -> list[Ablation]:
     """Switch off the mechanisms with these *names* (by default each), one at a time.
 
-    With *events*, rows that need a point of more events are left out. Raises `InputError` for files that
-    cannot be read, unknown datasets and mechanisms.
+    With *events*, rows that need a point of more events are left out. Points are kept in the folder *keep*,
+    and those that are there are not run again. Raises `InputError` for files that cannot be read, unknown
+    datasets and mechanisms, and a folder that cannot be used.
     """
     known = read_mechanisms() if mechanisms is None else mechanisms
     for name in names:
@@ -135,7 +137,7 @@ def ablate(
     pairs = covered(observations, files, CHECK)
 
     def simulate(cells: Sequence[CellName], load: Loading | None = None) -> pd.DataFrame:
-        return with_reported(run_points(files.points(cells, load=load), workers, progress), files)
+        return with_reported(run_points(files.points(cells, load=load), workers, progress, keep=keep), files)
 
     frame = simulate(points_of(question for _, question in pairs))
     pairs = [(row, asked) for row, asked in pairs if affordable(frame, events).issuperset(asked.points())]

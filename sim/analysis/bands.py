@@ -71,14 +71,16 @@ def bands(
     workers: int = 1,
     progress: Progress | None = None,
     *,
+    keep: Path | None = None,
     samples: int,
     seed: int = 1,
     events: int | None = None,
 ) -> dict[str, Band]:
     """The bands of the covered rows marked `check`, by `band_key`.
 
-    With *events*, rows that need a point of more events have none. Raises `InputError` for files that
-    cannot be read, unknown datasets and less than one sample.
+    With *events*, rows that need a point of more events have none. Points are kept in the folder *keep*, and
+    those that are there are not run again. Raises `InputError` for files that cannot be read, unknown
+    datasets, less than one sample, and a folder that cannot be used.
     """
     if samples < 1:
         raise InputError(Fault("a band needs samples", value=samples, allowed="1 or more"))
@@ -87,7 +89,7 @@ def bands(
     pairs = covered(observations, files, CHECK)
 
     def simulate(points: Sequence[Point]) -> pd.DataFrame:
-        return with_reported(run_points(points, workers, progress), files)
+        return with_reported(run_points(points, workers, progress, keep=keep), files)
 
     plain = simulate(files.points(points_of(question for _, question in pairs)))
     pairs = [(row, asked) for row, asked in pairs if affordable(plain, events).issuperset(asked.points())]

@@ -94,13 +94,16 @@ def fit(
     workers: int = 1,
     progress: Progress | None = None,
     *,
+    keep: Path | None = None,
     catalogue: Catalogue | None = None,
 ) -> Fit:
     """Try every combination of the *candidates* (for each parameter its values, as overrides).
 
     The rows are those of *machine* (a name, or the path of a file that has it) marked `calibrate`, of these
     *datasets* and *workloads* if any are named.
-    Raises `InputError` where there is no such row or a value does not fit its file.
+    Points are kept in the folder *keep*, and those that are there are not run again.
+    Raises `InputError` where there is no such row, a value does not fit its file, or the folder cannot be
+    used.
     """
     files = FileCatalogue()
     if presets.is_path(machine):
@@ -123,7 +126,7 @@ def fit(
     choices = list(itertools.product(*candidates))
     cells = points_of(question for _, question in pairs)
     points = [point for choice in choices for point in files.points(cells, choice)]
-    frame = with_reported(run_points(points, workers, progress), catalogue or files)
+    frame = with_reported(run_points(points, workers, progress, keep=keep), catalogue or files)
     tried = []
     for number, choice in enumerate(choices):
         found = by_cell(frame.iloc[number * len(cells) : (number + 1) * len(cells)])

@@ -136,14 +136,16 @@ def validate(
     workers: int = 1,
     progress: Progress | None = None,
     *,
+    keep: Path | None = None,
     catalogue: Catalogue | None = None,
     run: Runner | None = None,
 ) -> ValidationResult:
     """Hold the model against the published rows in *paths* (by default those that come with the program).
 
     *datasets* picks some of them by name. *catalogue* and *run* are what the model knows and how it is
-    simulated; the defaults are the files beside the data and the presets, and the executor. Raises
-    `InputError` for files that cannot be read and for unknown datasets.
+    simulated; the defaults are the files beside the data and the presets, and the executor, which keeps the
+    points in the folder *keep* and finds there those of an earlier call. Raises `InputError` for files that
+    cannot be read, for unknown datasets, and for a folder that cannot be used.
     """
     observations = select_datasets(read_published(list(paths) or default_files()), datasets)
     files = FileCatalogue()
@@ -152,7 +154,7 @@ def validate(
     cells = points_of(question for question in asked if isinstance(question, Question))
 
     def simulate(cells: Sequence[CellName], workers: int, progress: Progress | None) -> pd.DataFrame:
-        return run_points(files.points(cells), workers, progress)
+        return run_points(files.points(cells), workers, progress, keep=keep)
 
     frame = (run or simulate)(cells, workers, progress) if cells else pd.DataFrame()
     frame = with_reported(frame, known)

@@ -73,6 +73,10 @@ def _add_rows(command: argparse.ArgumentParser) -> None:
         "--dataset", metavar="NAME", nargs="+", action="extend", default=[], help="these datasets only"
     )
     command.add_argument("--workers", metavar="N", type=workers, help="processes (default: one a cpu)")
+    command.add_argument(
+        "--keep", metavar="DIR", type=Path,
+        help="keep each simulated point there as it finishes, and run none again that is there",
+    )  # fmt: skip
 
 
 def _add_events(command: argparse.ArgumentParser, without: str) -> None:
@@ -94,7 +98,8 @@ def _validate(options: argparse.Namespace) -> int:
     if options.bands is not None:
         _draw_bands(options)
     with meter(console(sys.stderr)) as progress:
-        result = validate(options.data, options.dataset, options.workers or available_cpus(), progress)
+        number = options.workers or available_cpus()
+        result = validate(options.data, options.dataset, number, progress, keep=options.keep)
     render(result, console(sys.stdout))
     if options.out is not None:
         written = write_csv(result, options.out)
@@ -122,6 +127,7 @@ def _draw_bands(options: argparse.Namespace) -> None:
             options.dataset,
             options.workers or available_cpus(),
             progress,
+            keep=options.keep,
             samples=options.bands,
             events=options.events,
         )
@@ -142,7 +148,13 @@ def _ablate(options: argparse.Namespace) -> int:
     number = options.workers or available_cpus()
     with meter(console(sys.stderr)) as progress:
         found = ablate(
-            options.mechanisms, options.data, options.dataset, number, progress, events=options.events
+            options.mechanisms,
+            options.data,
+            options.dataset,
+            number,
+            progress,
+            keep=options.keep,
+            events=options.events,
         )
     text = report(found, options.dataset, options.events)
     say(text)
@@ -167,6 +179,7 @@ def _fit(options: argparse.Namespace) -> int:
             options.workload,
             options.workers or available_cpus(),
             progress,
+            keep=options.keep,
         )
     result.render(console(sys.stdout))
     return DONE

@@ -41,7 +41,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[CellName]:
         cells.extend(wanted)
         return [(cell, float(choice[0].value)) for cell in wanted]
 
-    def run(chosen: Sequence[tuple[CellName, float]], *_: object) -> pd.DataFrame:
+    def run(chosen: Sequence[tuple[CellName, float]], *_: object, **__: object) -> pd.DataFrame:
         frame = toy_frame([cell for cell, _ in chosen])
         frame["throughput_ops_per_us"] = [value for _, value in chosen]
         frame["throughput_from_latency_ops_per_us"] = frame["throughput_ops_per_us"]

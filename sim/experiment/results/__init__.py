@@ -1,5 +1,6 @@
 """Results: what became of the points, on the disk and as tables."""
 
+from sim.experiment.results.kept import Keeper, KeptPoints
 from sim.experiment.results.manifest import (
     Manifest,
     WrittenTable,
@@ -15,6 +16,8 @@ from sim.experiment.results.tables import frame
 __all__ = [
     "COLUMNS",
     "KEY",
+    "Keeper",
+    "KeptPoints",
     "Manifest",
     "Outcome",
     "PointStatus",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sim.errors import Fault, InputError
 from sim.experiment.plan import Experiment, Point, Shard
-from sim.experiment.results import Outcome, RunFolder, describe_run, frame
+from sim.experiment.results import Keeper, KeptPoints, Outcome, RunFolder, describe_run, frame
 from sim.experiment.running import cluster
 from sim.experiment.running.executor import Task, execute
 from sim.experiment.running.interrupts import Stop, never
@@ -63,17 +63,26 @@ def run(
 
 
 def run_points(
-    points: Sequence[Point], workers: int = 1, progress: Progress | None = None, task: Task = run_point
+    points: Sequence[Point],
+    workers: int = 1,
+    progress: Progress | None = None,
+    task: Task = run_point,
+    keep: Path | None = None,
 ) -> DataFrame:
-    """Run any points and return their rows in the same order, as `run` does."""
-    return frame(finish(points, workers, progress, None, task))
+    """Run any points and return their rows in the same order, as `run` does.
+
+    With *keep* each goes to that folder as it finishes, and those that are there already are not run again.
+    Raises `InputError` if the folder cannot be used.
+    """
+    with nullcontext() if keep is None else KeptPoints(keep) as kept:
+        return frame(finish(points, workers, progress, kept, task))
 
 
 def finish(
     points: Sequence[Point],
     workers: int = 1,
     progress: Progress | None = None,
-    folder: RunFolder | None = None,
+    folder: Keeper | None = None,
     task: Task = run_point,
     scheduler: str | None = None,
     patience: float = cluster.SECONDS_FOR_WORKERS,
@@ -83,7 +92,8 @@ def finish(
     if workers < 1:
         raise InputError(Fault("workers must be at least 1", value=workers))
     wanted = {point.id: point for point in points}
-    known = {} if folder is None else dict(folder.known)
+    there = {} if folder is None else folder.known
+    known = {key: there[key] for key in wanted if key in there}
     kept = len(known)
     failed = sum(outcome.failed for outcome in known.values())
     todo = [point for key, point in wanted.items() if key not in known]
