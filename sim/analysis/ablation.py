@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sim.analysis.coverage import Loading, Question
     from sim.analysis.metrics import CellName, Simulated
     from sim.analysis.published import Observation
-    from sim.files import Kind, Override, Resolved
+    from sim.files import KeyPath, Kind, Override, Resolved
 
 WORSE = 0.005
 """Points of a median error from which on a dataset counts as better or worse."""
@@ -164,11 +164,11 @@ class _Files:
 def _without(files: FileCatalogue, mechanism: Mechanism) -> _Files:
     @cache
     def values(kind: Kind, name: str) -> tuple[Override, ...]:
-        document = files.load(kind, name).document
+        resolved = files.load(kind, name)
         return tuple(
             change
             for change in mechanism.off
-            if change.target == kind and document.at(change.inner) not in (None, change.value)
+            if change.target == kind and said(resolved, change.inner) not in (None, change.value)
         )
 
     @cache
@@ -176,6 +176,16 @@ def _without(files: FileCatalogue, mechanism: Mechanism) -> _Files:
         return files.load(kind, name, values(kind, name))
 
     return _Files(load, lambda kind, name: bool(values(kind, name)))
+
+
+def said(resolved: Resolved[BaseModel], path: KeyPath) -> object:
+    """What a file has at *path*: as it is written, or else by default."""
+    if (written := resolved.document.at(path)) is not None:
+        return written
+    value: object = resolved.spec
+    for part in path:
+        value = getattr(value, str(part), None)
+    return value
 
 
 def _changes(files: _Files, cell: CellName) -> bool:
