@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sim.designs.asterinas import FAMILY as ASTERINAS
 from sim.designs.base import DesignSpec, Family, Kernel, OneOf
 from sim.designs.bench import FAMILY as BENCH
 from sim.designs.cortenmm import FAMILY as CORTENMM
@@ -24,7 +25,7 @@ def _flaw(name: str, thing: object) -> str | None:
     return None
 
 
-_ON_BOARD = {family.name: family for family in (LINUX, CORTENMM, BENCH)}
+_ON_BOARD = {family.name: family for family in (LINUX, CORTENMM, ASTERINAS, BENCH)}
 _FAMILIES: Registry[Family] = Registry("cortensim.designs", _ON_BOARD, _flaw)
 
 

@@ -25,6 +25,7 @@ from sim.sync.spin import McsLock, QueuedSpinLock
 from sim.sync.stream_socket import StreamSocket
 from sim.sync.word import TasLock, TicketLock
 from sim.sync.word_rw import WordRwLock
+from sim.sync.word_rwmutex import WordRwMutex
 
 __all__ = [
     "EXCLUSIVE",
@@ -65,6 +66,7 @@ __all__ = [
     "TicketLock",
     "VisibleReaders",
     "WordRwLock",
+    "WordRwMutex",
     "Writer",
     "XaddRwSem",
     "downgrades",

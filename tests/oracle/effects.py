@@ -90,7 +90,7 @@ def mmap(asked: Mmap | MmapFile | MmapShared, process: Process, told: Any = None
         process.unmap(start, start + pages)
     for page, what in enumerate(_pages(asked, process), start):
         process.pages[page] = what
-    if asked.populate:
+    if asked.populate and rules.populates:
         process.populate(start, start + pages)
     return start
 
@@ -245,6 +245,8 @@ def madvise(asked: Madvise, process: Process, told: Any = None) -> Errno | None:
 
     It ends where memory is locked. Whether pages may be huge nobody can see.
     """
+    if asked.advice in process.rules.unknown_advice:
+        return Errno.EINVAL
     if asked.pages == 0:
         return None
     if asked.pages < 0:
@@ -359,6 +361,8 @@ def mremap(asked: Mremap, process: Process, told: Any = None) -> int | Errno:
     if mappings is None:
         raise Undetermined
     if new_pages <= 0 or pages < 0 or (asked.to is not None and not asked.may_move):
+        return Errno.EINVAL
+    if pages == 0 and not process.rules.maps_twice:
         return Errno.EINVAL
     if at not in process.pages:
         return Errno.EFAULT

@@ -55,6 +55,20 @@ class Rules:
     """Pages that stay free between the heap and what is mapped above it."""
     fork_copies_files: bool = False
     """A child has the pages of files and shared memory that its parent has, else it finds them itself."""
+    populates: bool = True
+    """MAP_POPULATE is known."""
+    unknown_advice: Sequence[str] = ()
+    """What madvise is refused for."""
+    cuts_private: bool = True
+    """A private mapping of a file loses what lies behind the end, and has a signal there; else it keeps what
+    it has, and finds zeros."""
+    writes_fault: bool = False
+    """A page of shared memory that was only read is not to be written without a fault."""
+    around: int = 0
+    """A read of a file's page brings in all of so many about it, of the mapping and the file, as far as
+    nothing is there."""
+    maps_twice: bool = True
+    """mremap of no pages of shared memory maps it once more."""
     madvises_itself: bool = True
     """A process may ask process_madvise for what madvise does."""
     levels: int = 4
@@ -101,8 +115,12 @@ class File:
         """The file ends at *size*: nobody has a page behind that any more, private copies too."""
         for process in self.users:
             for page in process.pages.values():
-                if page.file is self and page.index >= size:
+                if page.file is not self or page.index < size:
+                    continue
+                if process.rules.cuts_private or page.shared:
                     page.frame, page.dirty = None, False
+                elif page.frame is not None and page.frame is self.frames.get(page.index):
+                    page.forked = True  # others that have mapped it have the same frame
         self.frames = {index: frame for index, frame in self.frames.items() if index < size}
         self.size = size
 
@@ -205,8 +223,10 @@ class Process:
             return self._fault_huge(page)
         if its.frame is None:
             self.tables.update(tables_over(page, self.rules.levels))
-            if its.file is not None:
+            if its.file is not None and (its.shared or self.rules.cuts_private or its.index < its.file.size):
                 its.frame = its.file.page(its.index)
+                if self.rules.around and its.frame is not None and its.file.kept and not write:
+                    self._fault_around(page, its.file)
             else:
                 its.frame = ZEROS if self.rules.zero_page else Frame()
             its.dirty = self.rules.kernel_dirties if write else False
@@ -214,7 +234,19 @@ class Process:
             assert its.frame is not None
             its.frame, its.dirty = Frame(its.frame.version), self.rules.kernel_dirties
             its.forked = False
+        elif write and self.rules.writes_fault and its.shared and not its.dirty:
+            its.dirty = None
         return its.frame
+
+    def _fault_around(self, page: int, file: File) -> None:
+        mappings = self.mappings()
+        assert mappings is not None
+        start, end = next(ends for ends in mappings if ends[0] <= page < ends[1])
+        size = min(max(0, file.size - self.pages[start].index), end - start)
+        first = max(page - page % self.rules.around, start)
+        for each in range(first, min(first + self.rules.around, start + size)):
+            if self.pages[each].frame is None:
+                self.pages[each].frame, self.pages[each].dirty = file.page(self.pages[each].index), False
 
     def _fault_huge(self, page: int) -> Frame | None:
         first = page - page % HUGE

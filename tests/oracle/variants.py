@@ -13,6 +13,8 @@ from swapping import DEVICES, corten_swap, swap
 
 from oracle.model import Rules
 from sim.designs import OneOf, operations_of
+from sim.designs.asterinas import AsterinasKernel
+from sim.designs.asterinas.fault import AROUND
 from sim.designs.linux import LinuxKernel
 from sim.designs.linux.mmap import FIRST_PAGE, HIGHEST_PAGE, LEGACY_BASE
 from sim.designs.linux.spec import LinuxSpec, Switches
@@ -129,18 +131,29 @@ def shipped() -> list[str]:
     return [name for name in presets.names("design") if Mprotect in offered(name)]
 
 
+_ASTERINAS: dict[str, Any] = {
+    "populates": False,
+    "unknown_advice": ("cold", "pageout"),
+    "cuts_private": False,
+    "writes_fault": True,
+    "around": AROUND,
+    "maps_twice": False,
+}
+
+
 def rules_of(kernel: object) -> Rules:
     """What the model has to know of *kernel*."""
     if not isinstance(kernel, LinuxKernel):
         return Rules(
             zero_page=False,
-            holes_end_mprotect=False,
+            holes_end_mprotect=isinstance(kernel, AsterinasKernel),
             frees_tables=False,
             kernel_dirties=None,
             heap_gap=0,
             alike=True,
             swaps=getattr(kernel, "swap", None) is not None,
             fork_copies_files=True,
+            **(_ASTERINAS if isinstance(kernel, AsterinasKernel) else {}),
         )
     topdown = kernel.spec.switches.mmap_layout == "top-down"
     return Rules(

@@ -37,6 +37,7 @@ from sim.sync import (
     TicketLock,
     VisibleReaders,
     WordRwLock,
+    WordRwMutex,
     XaddRwSem,
 )
 
@@ -122,6 +123,10 @@ def word_rw(machine: Machine) -> WordRwLock:
     return WordRwLock(machine.line("rwlock"), LOCK)
 
 
+def word_rwmutex(machine: Machine) -> WordRwMutex:
+    return WordRwMutex(machine.line("rwmutex"), Scheduler(machine), LOCK)
+
+
 def bravo(machine: Machine, inhibit: int = 2000 * NS, address: int = 0) -> BravoLock:
     table = VisibleReaders(machine, slots=1021, scan_line=1 * NS, inhibit=inhibit)
     return BravoLock(table, phase_fair(machine), address)
@@ -188,6 +193,7 @@ SHARED: list[Callable[[Machine], ReaderWriter]] = [
     sleeping_rwsem,
     percpu_rwsem,
     word_rw,
+    word_rwmutex,
 ]
 
 

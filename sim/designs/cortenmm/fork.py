@@ -144,7 +144,7 @@ def _copy_leaf(source: Cursor, target: Cursor, table: PageTablePage, copy: PageT
     """The same of a level-1 table; entries side by side on a line fetch it once."""
     cpu, cost = source.cpu, source.space.cost
     frames = source.space.kernel.frames
-    if _copy_run(source, table, copy):
+    if copy_run(source, table, copy):
         return
     for first in range(0, SLOTS, PTES_PER_LINE):
         entries = {slot: table.get(slot) for slot in range(first, first + PTES_PER_LINE)}
@@ -176,7 +176,7 @@ def _copy_leaf(source: Cursor, target: Cursor, table: PageTablePage, copy: PageT
                 copy.metadata[slot] = was
 
 
-def _copy_run(source: Cursor, table: PageTablePage, copy: PageTablePage) -> bool:
+def copy_run(source: Cursor, table: PageTablePage, copy: PageTablePage) -> bool:
     """The same in one step, of a table that was filled in bulk and that nobody else has used: the end state
     and the work are those of its 512 entries. Value: whether it is such a table."""
     run, cpu, machine = table.run, source.cpu, source.space.machine

@@ -8,6 +8,7 @@ from typing import ClassVar
 from sim.designs.base import DesignSpec, Kernel
 from sim.designs.cortenmm.frame_alloc import FrameAllocator
 from sim.designs.cortenmm.metadata import MetadataArray
+from sim.designs.cortenmm.mm import CortenMm
 from sim.designs.cortenmm.protocols import FreeTables
 from sim.designs.cortenmm.space import ArtifactSpace, CortenSpace
 from sim.designs.cortenmm.spec import CortenSpec, Costs
@@ -58,7 +59,7 @@ class CortenKernel(Kernel):
         "vmos",
     )
 
-    space: ClassVar[type[CortenSpace]] = CortenSpace
+    space: ClassVar[type[CortenMm]] = CortenSpace
     footprint: Footprint
 
     def __init__(self, machine: Machine, spec: DesignSpec) -> None:
@@ -83,7 +84,7 @@ class CortenKernel(Kernel):
             machine, slots=bravo.slots, scan_line=bravo.scan_line, inhibit=bravo.inhibit
         )
 
-    def new_process(self, cpu: Cpu) -> CortenSpace:
+    def new_process(self, cpu: Cpu) -> CortenMm:
         return self.space(self, cpu)
 
     def note_switch(self, cpu: Cpu) -> Steps[None]:
@@ -145,7 +146,7 @@ class CortenKernel(Kernel):
         return GlobalAllocator(self.machine, self.nodes, alloc=self.cost.va_alloc)
 
     def _switch(self, cpu: Cpu, asked: SwitchMm) -> Steps[None]:
-        assert isinstance(asked.space, CortenSpace)
+        assert isinstance(asked.space, CortenMm)
         return self.contexts.switch(cpu, asked.space.tlb)
 
     def _create_file(self, cpu: Cpu, asked: CreateFile) -> Steps[File]:

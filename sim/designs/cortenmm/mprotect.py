@@ -50,12 +50,12 @@ def _protect_and_flush(cursor: Cursor, rights: Rights) -> Steps[None]:
     """All of the range. Raises `OutOfMemory`, with all as it was."""
     yield from cursor.cut(empty=False)
     changed: list[int] = []
-    yield from _protect(cursor, cursor.covering, cursor.start, cursor.end, rights, changed)
+    yield from protect_entries(cursor, cursor.covering, cursor.start, cursor.end, rights, changed)
     if changed:
         yield from cursor.space.tlb.flush(cursor.cpu, changed)
 
 
-def _protect(
+def protect_entries(
     cursor: Cursor, table: PageTablePage, start: int, end: int, rights: Rights, changed: list[int]
 ) -> Steps[None]:
     """Give the entries of [start, end) below *table* other *rights*; present pages go to *changed*. Both ends
@@ -70,7 +70,7 @@ def _protect(
         stop = min(end, page - page % span + span)
         entry = table.get(slot)
         if isinstance(entry, PageTablePage):
-            yield from _protect(cursor, entry, page, stop, rights, changed)
+            yield from protect_entries(cursor, entry, page, stop, rights, changed)
         elif isinstance(entry, Status):
             yield from cursor.store(table, slot, entry)
             cursor.cpu.work(cursor.space.cost.protect, PAGE_TABLE)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from sim.designs.cortenmm.protocols.base import Protocol, stray_below
 from sim.engine import Steps
 from sim.mm import LOCK_PAGE_TABLE, PAGE_TABLE, PAGES_PER_ENTRY, SLOTS, PageTablePage, slot_of
-from sim.sync import McsLock
+from sim.sync import Exclusive, McsLock
 
 if TYPE_CHECKING:
     from sim.designs.cortenmm.cursor import Cursor
@@ -41,7 +41,7 @@ class FreeTables:
 class AdvProtocol(Protocol):
     """Lock-free walk, MCS locks, stray pages, RCU."""
 
-    def make_lock(self, table: PageTablePage) -> McsLock:
+    def make_lock(self, table: PageTablePage) -> Exclusive:
         return McsLock(self._space.kernel.nodes, table.meta, LOCK_PAGE_TABLE)
 
     def lock(self, cursor: Cursor) -> Steps[None]:
