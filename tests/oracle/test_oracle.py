@@ -36,7 +36,7 @@ from oracle.programs import DRAWN, NOT_DRAWN
 from oracle.variants import PCID, offered
 from sim.mm import NOTHING, READ, READ_WRITE, Operation
 
-EVERY_KIND = pytest.mark.parametrize("kind", [*KINDS, *VARIANTS])
+EVERY_KIND = pytest.mark.parametrize("kind", [*KINDS, *VARIANTS, "asterinas-0.18"])
 
 
 @st.composite
