@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-_WORDS = {"linux": "Linux", "asterinas": "Asterinas", "cortenmm": "CortenMM", "nros": "NrOS", "radixvm": "RadixVM"}
+_WORDS = {
+    "linux": "Linux",
+    "asterinas": "Asterinas",
+    "cortenmm": "CortenMM",
+    "nros": "NrOS",
+    "radixvm": "RadixVM",
+}
 _SIZES = ((1e9, " G"), (1e6, " M"), (1e3, " k"))
 _TIMES = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
 _TIME_NAMES = {"ns": 1.0, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9}

@@ -176,5 +176,6 @@ class AddressSpace(Performer, ABC):
         return ()
 
     def may_be_stale(self, page: int, frame: int) -> bool:
-        """Whether TLBs may hold the translation of *page* to *frame*, which the table has no more."""
+        """Whether TLBs may hold a translation of *page* to *frame* which the table has no more, or with a
+        right to write that it has not."""
         return False

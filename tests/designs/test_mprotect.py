@@ -71,6 +71,22 @@ def test_may_a_page_be_written_after_its_right_came_back(kind: str) -> None:
     process.end()
 
 
+@pytest.mark.parametrize("kind", ["rw", "adv"])
+def test_are_rights_that_no_tlb_was_told_of_gone_where_no_tlb_has_them(kind: str) -> None:
+    """`undispatched`: no interrupt, not even the own TLB is flushed; who walks the table finds them gone."""
+    process = Process(kind, cpus=3, changes={"mprotect_flush": "undispatched"})
+    process.do(("mmap", 8, BASE))
+    for cpu in range(2):
+        process.do(("touch", BASE), cpu=cpu)
+    for cpu in process.cpus:
+        cpu.spent.clear()
+    process.do(("mprotect", BASE, 1, READ), ("touch", BASE))
+    process.do(("touch", BASE), cpu=1)
+    assert not any(cpu.spent[each] for cpu in process.cpus for each in ("ipi send", "ipi wait", "interrupt"))
+    with pytest.raises(SegmentationFault):
+        process.do(("touch", BASE), cpu=2)
+
+
 # -- Linux's VMAs ----------------------------------------------------------------------------------------
 
 

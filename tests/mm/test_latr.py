@@ -17,9 +17,17 @@ TICK = 10 * US
 SEARCH, PUBLISH, SWEEP = 5 * NS, 7 * NS, 11 * NS
 
 
-def latr(machine: Machine, active: set[int] | None = None, slots: int = 4, tick: int = TICK) -> LazyFlush:
+def latr(
+    machine: Machine,
+    active: set[int] | None = None,
+    slots: int = 4,
+    tick: int = TICK,
+    *,
+    as_coded: bool = False,
+) -> LazyFlush:
     shootdown = SynchronousFlush(machine, machine.line("active cpu set"))
-    flush = LazyFlush(machine, shootdown, slots=slots, tick=tick, publish=PUBLISH, search=SEARCH, sweep=SWEEP)
+    costs = {"publish": PUBLISH, "search": SEARCH, "sweep": SWEEP}
+    flush = LazyFlush(machine, shootdown, slots=slots, tick=tick, as_coded=as_coded, **costs)
     for cpu in machine.cpus:
         if active is None or cpu.id in active:
             flush.activate(cpu)
@@ -244,3 +252,39 @@ def _check_tlbs(machine: Machine, flush: LazyFlush, table: dict[int, int], in_us
             for page, entry in cpu.tlb.frames().items():
                 assert entry.frame in in_use
                 assert entry.frame == table[page] or flush.is_pinned(page, entry.frame)
+
+
+def three_flushes(*, as_coded: bool) -> tuple[LazyFlush, Machine, list[int]]:
+    """With two records, the third after all have swept."""
+    machine = small_machine(online=2)
+    flush, freed = latr(machine, slots=2, as_coded=as_coded), list[int]()
+    for cpu in machine.cpus:
+        for page in (5, 6, 7):
+            cpu.tlb.fill(page, frame=10 * page, writable=True)
+
+    def unmaps(cpu: Cpu) -> Steps[None]:
+        for page in (5, 6):
+            yield from flush.flush_lazily(cpu, [(page, 10 * page)], lambda _, page=page: freed.append(page))
+        cpu.work(10 * TICK, "user")
+        yield cpu.take_pending()
+        yield from flush.flush_lazily(cpu, [(7, 70)], lambda _: freed.append(7))
+
+    def sweeps_twice(cpu: Cpu) -> Steps[None]:
+        cpu.work(5 * TICK, "user")
+        yield cpu.take_pending()
+        flush.catch_up(cpu)
+
+    run(machine, {0: unmaps, 1: sweeps_twice})
+    return flush, machine, freed
+
+
+def test_does_latr_as_coded_never_free_a_record_and_tell_nobody_of_the_next() -> None:
+    flush, machine, freed = three_flushes(as_coded=False)
+    assert freed == [5]
+    assert flush.is_pinned(7, 70)
+    flush, machine, freed = three_flushes(as_coded=True)
+    assert freed == [7]
+    assert flush.is_pinned(5, 50)
+    assert list(machine.cpus[1].tlb.frames()) == [7]
+    assert flush.is_left_behind(7, 70)
+    assert not machine.cpus[1].spent["interrupt"]

@@ -43,6 +43,8 @@ class AsterinasSpec(CortenSpec):
     """There is no other."""
     munmap_flush: Literal["synchronous"] = "synchronous"
     """By interrupts, inside the transaction and under the Vmar's lock."""
+    mprotect_flush: Literal["synchronous"] = "synchronous"
+    """As munmap's."""
     swap: None = None
     """None."""
     table_lock: Literal["word", "mcs"] = "word"

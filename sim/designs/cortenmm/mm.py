@@ -58,7 +58,8 @@ class CortenMm(AddressSpace):
     """The state of one process. The page table is the only record of what is mapped.
 
     *users* are the processes that run in it, two between a vfork and the program of the child, and whoever
-    comes by a reverse map. *family* is where its private pages may be; only swapping asks. The heap lies
+    comes by a reverse map. *unflushed* are pages, with their frames, of which an mprotect has told no TLB.
+    *family* is where its private pages may be; only swapping asks. The heap lies
     between *start_brk* and *brk*.
     """
 
@@ -72,6 +73,7 @@ class CortenMm(AddressSpace):
         "maps",
         "protocol",
         "tlb",
+        "unflushed",
         "users",
         "va",
     )
@@ -108,7 +110,9 @@ class CortenMm(AddressSpace):
             publish=cost.latr_publish,
             search=cost.latr_search,
             sweep=cost.latr_sweep,
+            as_coded=kernel.spec.munmap_flush == "lazy-as-coded",
         )
+        self.unflushed: set[tuple[int, int]] = set()
 
     def activate(self, cpu: Cpu) -> None:
         self.kernel.contexts.activate(cpu, self.tlb)
@@ -152,7 +156,8 @@ class CortenMm(AddressSpace):
                 yield from release.references()
 
     def may_be_stale(self, page: int, frame: int) -> bool:
-        return self.tlb.is_pinned(page, frame)
+        left = self.tlb.is_left_behind(page, frame) or (page, frame) in self.unflushed
+        return left or self.tlb.is_pinned(page, frame)
 
     # -- parts ----------------------------------------------------------------------------------------------
 
@@ -207,7 +212,7 @@ class CortenMm(AddressSpace):
         cpu = cursor.cpu
         gone = [piece if isinstance(piece, Alike) else (piece[0], piece[1].frame) for piece in removed]
         something = bool(removed or cursor.unlinked)
-        lazy = self.kernel.spec.munmap_flush == "lazy"
+        lazy = self.kernel.spec.munmap_flush != "synchronous"
         if something and not lazy:
             freed_tables = bool(cursor.unlinked)
             yield from self.tlb.flush(cpu, pages_of(gone), freed_tables=freed_tables, whole=freed_tables)

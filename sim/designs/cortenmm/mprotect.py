@@ -1,7 +1,7 @@
 """mprotect as a transaction (SOSP'25, section 4; artifact, kernel/src/vm/vmar and ostd/src/mm).
 
 The flush is synchronous, unlike munmap's, and happens inside the transaction: a right that is taken away must
-be gone when the call returns.
+be gone when the call returns. With `mprotect_flush: undispatched` there is none.
 """
 
 from __future__ import annotations
@@ -51,8 +51,16 @@ def _protect_and_flush(cursor: Cursor, rights: Rights) -> Steps[None]:
     yield from cursor.cut(empty=False)
     changed: list[int] = []
     yield from protect_entries(cursor, cursor.covering, cursor.start, cursor.end, rights, changed)
-    if changed:
-        yield from cursor.space.tlb.flush(cursor.cpu, changed)
+    if not changed:
+        return
+    space = cursor.space
+    if space.kernel.spec.mprotect_flush == "synchronous":
+        yield from space.tlb.flush(cursor.cpu, changed)
+        return
+    for page in changed:
+        entry = space.root.walk(page)
+        assert entry is not None
+        space.unflushed.add((page, entry.frame))
 
 
 def protect_entries(

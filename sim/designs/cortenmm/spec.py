@@ -205,9 +205,13 @@ class CortenSpec(DesignSpec):
     va_allocator: Literal["per-core", "global"]
     """Virtual addresses from a slice of each cpu's own, or from one pointer under a lock. Nobody asks with
     `source: rfc`."""
-    munmap_flush: Literal["lazy", "synchronous"] = "lazy"
+    munmap_flush: Literal["lazy", "lazy-as-coded", "synchronous"] = "lazy"
     """`lazy`: munmap publishes what other TLBs have to drop, and they do at a tick (LATR); `synchronous`: by
-    interrupts, inside the transaction."""
+    interrupts, inside the transaction. `lazy-as-coded`: as the artifact does, whose records are never free
+    again; when all are used nobody else is told, so other threads may still reach frames that are freed."""
+    mprotect_flush: Literal["synchronous", "undispatched"] = "synchronous"
+    """`synchronous`: by interrupts, inside the transaction; `undispatched`: no TLB is told, not even the own
+    one, so rights that were taken away go on (`mprotect_async_tlb` of the artifact, for JVM and dedup)."""
     latr_tick: Duration = Field(gt=0)
     """Time between two timer ticks, at which a cpu does the lazy TLB flushes it was asked for."""
     limits: Limits

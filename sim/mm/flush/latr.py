@@ -39,12 +39,19 @@ class LazyFlush:
     is looked at instead of being events; the cost of a sweep is charged to the next kernel entry of its cpu.
     A cpu whose records are all in use sends a *shootdown* instead.
 
+    With *as_coded* it is what CortenMM's artifact does (ostd/src/mm/tlb/latr.rs, mod.rs latr_with): a record
+    names its publisher too, who never sweeps it, so it is never free; and where all are in use the flush that
+    is to take its place is issued and not dispatched. So from then on only the cpu's own TLB is flushed, the
+    frames are freed at once, and others may still translate to them (`is_left_behind`).
+
     A cpu that loads another space has swept what it will ever sweep: without PCID, as in CortenMM's kernel,
     its entries go, and when it loads the space again it begins without any.
     """
 
     __slots__ = (
+        "_as_coded",
         "_last_sweep",
+        "_left_behind",
         "_lines",
         "_loaded",
         "_machine",
@@ -68,7 +75,10 @@ class LazyFlush:
         publish: int,
         search: int,
         sweep: int,
+        as_coded: bool = False,
     ) -> None:
+        self._as_coded = as_coded
+        self._left_behind: set[tuple[int, int]] = set()
         self._machine = machine
         self._shootdown = shootdown
         self._slots = slots
@@ -135,10 +145,11 @@ class LazyFlush:
         """
         pages = pages_of(removed)
         records = self._records[cpu]
-        while len(records) >= self._slots and records[0].free_at <= cpu.engine._now:
+        while not self._as_coded and len(records) >= self._slots and records[0].free_at <= cpu.engine._now:
             self._recycle(records.popleft(), cpu)
         cpu.work(self._search, TLB_FLUSH)
-        if len(records) >= self._slots:
+        full = len(records) >= self._slots
+        if full and not self._as_coded:
             yield from self._shootdown.flush(cpu, pages)
             release(cpu)
             return
@@ -146,6 +157,10 @@ class LazyFlush:
         cpu.probe.tlb_flush(cpu, len(pages), remote=False)
         cpu.tlb.invalidate(pages)
         cpu.work(len(pages) * cpu.tlb.invalidate_cost, TLB_FLUSH)
+        if full:
+            self._leave_behind(removed)
+            release(cpu)
+            return
         self._pinned.update((each[0], each[1]) for each in removed if not isinstance(each, Alike))
         yield from self._lines[cpu].write(cpu, TLB_FLUSH)
         cpu.work(self._publish, TLB_FLUSH)
@@ -197,6 +212,17 @@ class LazyFlush:
             for each in record.removed
             if isinstance(each, Alike)
         )
+
+    def is_left_behind(self, page: int, frame: int) -> bool:
+        """Whether nobody has told other TLBs that *page* is not *frame* any more."""
+        return (page, frame) in self._left_behind
+
+    def _leave_behind(self, removed: Sequence[Translations]) -> None:
+        for each in removed:
+            if isinstance(each, Alike):
+                self._left_behind.update(zip(each.pages, each.frames, strict=True))
+            else:
+                self._left_behind.add((each[0], each[1]))
 
     def _recycle(self, record: _Record, cpu: Cpu) -> None:
         for loaded in self._loaded:
