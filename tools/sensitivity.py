@@ -219,8 +219,8 @@ Some numbers of the applications nobody has published: their files mark them `in
 and doubled, one at a time, and everything else stays. *Ratio* is the throughput of `{CORTENMM}` over that of
 `{LINUX}`, on `{MACHINE}`. *Growth* is Linux's throughput over its own with fewer threads: where it is near 1,
 its curve has bent before. The last column names what moves by more than {MATTERS:.0%}; one point has one
-draw of the random numbers. A dash is a point that does not run: the stack of a thread of `jvm-threads` has no
-room for twice the pages.
+draw of the random numbers. A dash is a point that does not run. Steps that would go beyond their place end
+there: of twice the pages a thread of `jvm-threads` writes those that its stack has.
 
 """
 
