@@ -30,6 +30,7 @@ most between its look at the count and the cmpxchg that changes it.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import NonNegativeInt, PositiveInt
@@ -42,6 +43,7 @@ from sim.sync.nodes import QueueNodes
 from sim.sync.osq import SpinnerQueue
 from sim.sync.sleep import Scheduler
 from sim.sync.sleeper import Waiter
+from sim.sync.spin import QueuedSpinLock
 
 
 class RwSemTuning(Spec):
@@ -60,6 +62,9 @@ class RwSemTuning(Spec):
     read_trylock: Literal["load", "cmpxchg"] = "load"
     """What down_read_trylock begins with: a `load` of the count (since 5.16), or a `cmpxchg` that bets on a
     free lock (5.2 to 5.15)."""
+    wait_list: Literal["line", "locked"] = "line"
+    """What guards the queue of sleepers: one access to its `line` each time, or a spin lock (wait_lock) that
+    is held while the count is changed, and while those who are let in are marked, each on its own stack."""
 
 
 class _Waiter(Waiter):
@@ -85,7 +90,9 @@ class RwSem(Lock):
         "_nonspinnable",
         "_osq",
         "_scheduler",
+        "_trying",
         "_tuning",
+        "_wait_lock",
         "_waiters",
         "count",
         "owner_line",
@@ -114,6 +121,11 @@ class RwSem(Lock):
         self._handoff = False
         self._nonspinnable = False
         self._waiters: deque[_Waiter] = deque()
+        self._trying = 0
+        """Readers that are counted, and on their way into the list (with wait_lock only)."""
+        self._wait_lock: QueuedSpinLock | None = None
+        if tuning.wait_list == "locked":
+            self._wait_lock = QueuedSpinLock(nodes, owner_line, activity, f"{name}: wait_lock")
 
     def describe_wait(self) -> str:
         holder = f"written by {self.writer}" if self.writer else f"held by {self.readers} readers"
@@ -135,14 +147,43 @@ class RwSem(Lock):
             yield from self.owner_line.store(cpu, self.activity)
             yield from self._wake_readers(cpu)
             return
-        waiter = self._join(cpu, write=False)
-        yield from self.owner_line.write(cpu, self.activity)  # wait_lock, list_add
-        yield from self.count.write(cpu, self.activity)  # take the reader back, set WAITERS
-        if self.writer is None and not self.readers:
-            yield from self._wake(cpu)
+        if self._wait_lock is None:
+            waiter = self._join(cpu, write=False)
+            yield from self._open_list(cpu)  # list_add
+            yield from self.count.write(cpu, self.activity)  # take the reader back, set WAITERS
+            if self.writer is None and not self.readers:
+                yield from self._wake(cpu)
+        else:
+            joined = yield from self._join_under_lock(cpu)
+            if joined is None:
+                return
+            waiter = joined
         while not waiter.granted:
             yield from self._scheduler.sleep(cpu, waiter, self.activity)
         waiter.woken = False
+
+    def _join_under_lock(self, cpu: Cpu) -> Steps[_Waiter | None]:
+        """A reader's way into the list under wait_lock. Until it is there it counts as a reader, so that no
+        writer takes the lock. Value: None if the writer has gone, and the lock is taken."""
+        self._trying += 1
+        yield from self._open_list(cpu)
+        if not self._waiters and self.writer is None and not self._handoff:
+            self._trying -= 1
+            self.readers += 1
+            yield from self._close_list(cpu)
+            yield from self.owner_line.store(cpu, self.activity)
+            return None
+        waiter = self._join(cpu, write=False)
+        yield from self.count.write(cpu, self.activity)
+        self._trying -= 1
+        woken: list[_Waiter] = []
+        if self.writer is None and (self._waiters[0] is waiter or not (self.readers or self._trying)):
+            woken = yield from self._mark(cpu)
+        if not self._trying:
+            self._tell_spinner(cpu)
+        yield from self._close_list(cpu)
+        self._wake_all(cpu, woken)
+        return waiter
 
     @tries("read")
     def read_trylock(self, cpu: Cpu) -> Steps[bool]:
@@ -231,7 +272,7 @@ class RwSem(Lock):
             yield from self._wake_readers(cpu)
 
     def _is_free(self) -> bool:
-        return self.writer is None and not self.readers and not self._handoff
+        return self.writer is None and not self.readers and not self._handoff and not self._trying
 
     # -- optimistic spinning --------------------------------------------------------------------------------
 
@@ -287,7 +328,9 @@ class RwSem(Lock):
                     return False
                 self._alarm(cpu, deadline - now)
                 yield from self._watch(cpu)
-            elif self._handoff:  # free, but for the first sleeper: OWNER_NULL, which the loop goes on with
+            elif (
+                self._handoff or self._trying
+            ):  # free, but for others: OWNER_NULL, with which the loop goes on
                 yield from self._watch(cpu)
 
     def _watch(self, cpu: Cpu, owner: Task | None = None) -> Steps[None]:
@@ -326,18 +369,42 @@ class RwSem(Lock):
 
     # -- sleeping -------------------------------------------------------------------------------------------
 
+    def _open_list(self, cpu: Cpu) -> Steps[None]:
+        """Take wait_lock, or only its line."""
+        if self._wait_lock is None:
+            return self.owner_line.write(cpu, self.activity)
+        return self._wait_lock.acquire(cpu)
+
+    def _close_list(self, cpu: Cpu) -> Steps[None]:
+        """Release wait_lock, if it is one."""
+        if self._wait_lock is not None:
+            yield from self._wait_lock.release(cpu)
+
     def _join(self, cpu: Cpu, *, write: bool) -> _Waiter:
         deadline = cpu.now + self._tuning.handoff_after
         waiter = _Waiter(cpu, self.name, write, deadline)
+        if self._wait_lock is not None:  # list_add_tail
+            self._scheduler.link_waiter(cpu, self._waiters[-1].task if self._waiters else None)
         self._waiters.append(waiter)
         return waiter
 
     def _sleep_for_write(self, cpu: Cpu) -> Steps[None]:
-        waiter = self._join(cpu, write=True)
-        yield from self.owner_line.write(cpu, self.activity)  # wait_lock, list_add
-        yield from self.count.write(cpu, self.activity)  # set WAITERS
-        if self._is_free() and self._waiters[0] is not waiter:
-            yield from self._wake(cpu)
+        if self._wait_lock is None:
+            waiter = self._join(cpu, write=True)
+            yield from self._open_list(cpu)  # list_add
+            yield from self.count.write(cpu, self.activity)  # set WAITERS
+            if self._is_free() and self._waiters[0] is not waiter:
+                yield from self._wake(cpu)
+        else:
+            yield from self._open_list(cpu)
+            waiter = self._join(cpu, write=True)
+            yield from self.count.write(cpu, self.activity)
+            if self.writer is None and self._waiters[0] is not waiter:
+                woken = yield from self._mark(cpu, readers_only=self.readers > 0)
+                if woken:
+                    yield from self._close_list(cpu)
+                    self._wake_all(cpu, woken)
+                    yield from self._open_list(cpu)
         while True:
             if self._may_take(waiter):
                 yield from self.count.write(cpu, self.activity)
@@ -346,14 +413,16 @@ class RwSem(Lock):
             if self._waiters[0] is waiter and not waiter.handoff and cpu.now > waiter.deadline:
                 waiter.handoff = self._handoff = True
                 yield from self.count.write(cpu, self.activity)
+            yield from self._close_list(cpu)
             released = waiter.handoff and (yield from self._watch_owner(cpu, waiter))
             if not released:
                 yield from self._scheduler.sleep(cpu, waiter, self.activity)
-            yield from self.owner_line.write(cpu, self.activity)  # wait_lock again
+            yield from self._open_list(cpu)  # again
         self._waiters.remove(waiter)
         if waiter.handoff:
             self._handoff = False
         self._set_writer(cpu)
+        yield from self._close_list(cpu)
         yield from self.owner_line.store(cpu, self.activity)
         self._tell_spinner(cpu)
 
@@ -372,32 +441,40 @@ class RwSem(Lock):
         return owner is None and not self.readers
 
     def _may_take(self, waiter: _Waiter) -> bool:
-        return self.writer is None and not self.readers and (not self._handoff or waiter.handoff)
+        if self.writer is not None or self.readers or self._trying:
+            return False
+        return not self._handoff or waiter.handoff
 
     def _wake(self, cpu: Cpu) -> Steps[None]:
         """`rwsem_wake`: the first waiter decides who is woken."""
-        yield from self.owner_line.write(cpu, self.activity)  # wait_lock
-        if not self._waiters:
-            return
+        yield from self._open_list(cpu)
+        woken = (yield from self._mark(cpu)) if self._waiters else []
+        yield from self._close_list(cpu)
+        self._wake_all(cpu, woken)
+
+    def _mark(self, cpu: Cpu, *, readers_only: bool = False) -> Steps[list[_Waiter]]:
+        """`rwsem_mark_wake`. Value: who is to be woken."""
         first = self._waiters[0]
         if first.write:
-            if not first.spinning:
-                self._scheduler.wake(cpu, first)
-        elif self.writer is None:
-            yield from self._grant_readers(cpu)
-        else:  # a writer has been faster
-            if cpu.now > first.deadline:
-                first.handoff = self._handoff = True
-            yield from self.count.write(cpu, self.activity, again=1)  # add a reader and take it back
+            return [] if first.spinning or readers_only else [first]
+        if self.writer is None:
+            return (yield from self._grant_readers(cpu))
+        if cpu.now > first.deadline:  # a writer has been faster
+            first.handoff = self._handoff = True
+        yield from self.count.write(cpu, self.activity, again=1)  # add a reader and take it back
+        return []
 
     def _wake_readers(self, cpu: Cpu) -> Steps[None]:
         """Wake queued readers because the lock is now read-held; writers stay asleep."""
-        yield from self.owner_line.write(cpu, self.activity)
+        woken: list[_Waiter] = []
+        yield from self._open_list(cpu)
         if self._waiters and not self._waiters[0].write:
-            yield from self._grant_readers(cpu)
+            woken = yield from self._grant_readers(cpu)
+        yield from self._close_list(cpu)
+        self._wake_all(cpu, woken)
 
-    def _grant_readers(self, cpu: Cpu) -> Steps[None]:
-        """Give the lock to all queued readers (a batch at most), passing over writers, then wake them."""
+    def _grant_readers(self, cpu: Cpu) -> Steps[list[_Waiter]]:
+        """Give the lock to all queued readers (a batch at most), passing over writers. Value: these."""
         batch = [waiter for waiter in self._waiters if not waiter.write][: self._tuning.batch]
         for waiter in batch:
             self._waiters.remove(waiter)
@@ -407,5 +484,11 @@ class RwSem(Lock):
         self.readers += len(batch)
         yield from self.count.write(cpu, self.activity)
         self._tell_spinner(cpu)
-        for waiter in batch:
+        if self._wait_lock is not None:
+            for waiter in batch:
+                self._scheduler.mark_waiter(cpu, waiter.task)
+        return batch
+
+    def _wake_all(self, cpu: Cpu, woken: Sequence[_Waiter]) -> None:
+        for waiter in woken:
             self._scheduler.wake(cpu, waiter)

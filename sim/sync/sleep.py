@@ -104,6 +104,14 @@ class Scheduler:
             waker.stall(self._costs.interrupt, SCHED)
         self._start(sleeper, waker.pending, waker)
 
+    def link_waiter(self, cpu: Cpu, behind: Task | None) -> None:
+        """The thread on *cpu* joins a list of waiters, each of which lies on the stack of its thread."""
+        cpu.stall(self._lines.link(cpu, behind), SCHED)
+
+    def mark_waiter(self, cpu: Cpu, task: Task) -> None:
+        """*task*, a waiter on a list, is taken off, counted and noted for its wake-up (wake_q_add)."""
+        cpu.stall(self._lines.mark(cpu, task), SCHED)
+
     def wake_from_interrupt(self, sleeper: Sleeper) -> int:
         """`wake` by an interrupt's handler; returns what the handler has to pay (ps)."""
         if sleeper.woken or sleeper.on_rq:

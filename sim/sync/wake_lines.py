@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sim.hardware import CacheLine, Cpu, Machine, Task
 
 _PI_LOCK, _STATE, _RUN_QUEUE, _WAKE_LIST, _FLAGS = "pi_lock", "state", "run queue", "wake list", "idle flags"
+_WAITER = "waiter"
 
 
 class WakeLines:
@@ -54,6 +55,17 @@ class WakeLines:
     def wake_in_vain(self, waker: Cpu, task: Task) -> int:
         """The same for one that has been woken and has yet to run."""
         return self._take(waker, waker.now, self._line(_PI_LOCK, task), self._line(_STATE, task))
+
+    def link(self, cpu: Cpu, behind: Task | None) -> int:
+        """The thread on *cpu* is linked behind the last waiter of a list."""
+        last = () if behind is None else (self._line(_WAITER, behind),)
+        assert cpu.current is not None
+        return self._take(cpu, cpu.now, *last, self._line(_WAITER, cpu.current))
+
+    def mark(self, waker: Cpu, task: Task) -> int:
+        """A waiter is taken off a list, and its thread noted for a wake-up."""
+        lines = (self._line(name, task) for name in (_WAITER, _STATE, _PI_LOCK))
+        return self._take(waker, waker.now, *lines)
 
     def run(self, task: Task, at: int) -> int:
         """The target's side up to its run queue, from time *at* on, when the waker has written the flags."""

@@ -161,6 +161,12 @@ def sleeping_rwsem(machine: Machine) -> ReaderWriter:
     return xadd_rwsem(machine, owner_spinning=False)
 
 
+def locked_rwsem(machine: Machine) -> ReaderWriter:
+    lines, nodes = [machine.line("count"), machine.line("owner")], QueueNodes(machine, "osq")
+    tuning = RwSemTuning.model_validate({**RWSEM, "handoff_after": "20 us", "wait_list": "locked"})
+    return RwSem("semaphore", *lines, nodes, Scheduler(machine), LOCK, tuning)
+
+
 def impatient_rwsem(machine: Machine) -> ReaderWriter:
     return rwsem(machine, handoff_after=5000 * NS)
 
@@ -188,6 +194,7 @@ SHARED: list[Callable[[Machine], ReaderWriter]] = [
     eager_bravo,
     rwsem,
     impatient_rwsem,
+    locked_rwsem,
     spinning_readers,
     xadd_rwsem,
     sleeping_rwsem,

@@ -18,7 +18,9 @@ US = 1000 * NS
 class Bench:
     """A semaphore, its scheduler, and the order in which threads got the lock."""
 
-    def __init__(self, handoff_after: int = 4000 * US, kind: type[RwSem] = RwSem) -> None:
+    def __init__(
+        self, handoff_after: int = 4000 * US, kind: type[RwSem] = RwSem, wait_list: str = "line"
+    ) -> None:
         self.machine = small_machine()
         self.scheduler = Scheduler(self.machine)
         self.lock = kind(
@@ -28,7 +30,9 @@ class Bench:
             QueueNodes(self.machine, "osq"),
             self.scheduler,
             "lock",
-            RwSemTuning.model_validate({**RWSEM, "handoff_after": f"{handoff_after} ps"}),
+            RwSemTuning.model_validate(
+                {**RWSEM, "handoff_after": f"{handoff_after} ps", "wait_list": wait_list}
+            ),
         )
         self.entered: list[tuple[int, int]] = []
 
@@ -98,6 +102,68 @@ def test_do_readers_sleep_for_a_writer_and_come_in_together() -> None:
     assert max(times) - min(times) < 7 * US  # the waker wakes one after another
     lines = 2 * 2 * NS + 35 * NS  # two of its own, and two in a burst from its waker
     assert bench.machine.cpus[1].spent[SCHED] == 1 * US + lines  # to switch away; coming back is the wake-up
+
+
+@pytest.mark.parametrize("sleepers", [1, 2])
+def test_does_the_waker_fetch_the_stack_of_each_reader_that_it_marks(sleepers: int) -> None:
+    """One line more of each: what else it takes under wait_lock it has at hand for the wake-up."""
+    spent = []
+    for wait_list in ("line", "locked"):
+        bench = Bench(wait_list=wait_list)
+        bench.run(
+            {
+                0: bench.writer(0, 50 * US),
+                **{cpu: bench.reader(cpu * US, 0) for cpu in range(1, sleepers + 1)},
+            }
+        )
+        assert bench.machine.tally.sleeps == sleepers
+        spent.append(bench.machine.cpus[0].spent[SCHED])
+    assert spent[1] - spent[0] == pytest.approx(sleepers * 35 * NS, abs=2 * sleepers * NS)
+
+
+def test_do_readers_that_come_at_once_wait_for_each_others_turn_at_the_list() -> None:
+    """Seven of them while a writer is inside: the last one is in the list when all before have linked
+    themselves behind each other, 35 ns, and changed the count. Else only the lines serve them in turn."""
+
+    def asleep(wait_list: str) -> int:
+        bench = Bench(wait_list=wait_list)
+        times: list[int] = []
+        sleep = bench.scheduler.sleep
+
+        def noted(cpu: Cpu, sleeper: Any, activity: str) -> Steps[None]:
+            times.append(cpu.now)
+            return sleep(cpu, sleeper, activity)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Scheduler, "sleep", lambda _, *given: noted(*given))
+            bench.run({0: bench.writer(0, 50 * US), **{n: bench.reader(1 * US, 0) for n in range(1, 8)}})
+        return times[-1]
+
+    assert asleep("locked") - asleep("line") > 6 * 35 * NS
+
+
+def test_does_a_reader_on_its_way_into_the_list_keep_writers_out() -> None:
+    """It counts as a reader until it has wait_lock, which another one has (cpu 7). So a writer that comes
+    meanwhile, though nobody has the semaphore, waits for it."""
+    bench = Bench(wait_list="locked")
+    wait_lock = bench.lock._wait_lock
+    assert wait_lock is not None
+
+    def blocks(cpu: Cpu) -> Steps[None]:
+        yield from wait_lock.acquire(cpu)
+        cpu.work(20 * US, "user")
+        yield from wait_lock.release(cpu)
+
+    order = bench.run(
+        {
+            7: blocks,
+            0: bench.writer(0, 10 * US),  # gives it back while the reader waits for wait_lock
+            1: bench.reader(5 * US, 1 * US),
+            2: bench.writer(12 * US, 1 * US),
+        }
+    )
+    assert order == [0, 1, 2]
+    assert dict(bench.entered)[1] > 20 * US
 
 
 def test_does_a_writer_lose_its_patience_with_readers_that_stay() -> None:
