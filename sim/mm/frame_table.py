@@ -79,6 +79,14 @@ class FrameTable:
             raise ModelError(f"frame {frame} gets an owner and is free")
         self.refcount[frame] += owners
 
+    def try_get(self, frame: int) -> bool:
+        """One owner more, of a frame that has any (folio_try_get); value: it has."""
+        frame = self.head(frame)
+        found = frame in self.refcount or self._single_out(frame)
+        if found:
+            self.refcount[frame] += 1
+        return found
+
     def put(self, frame: int, order: int = 0) -> bool:
         """One owner less (put_page_testzero); value: it was the last, and the block is nobody's now.
 

@@ -286,6 +286,24 @@ def test_does_munmap_flush_what_reclaim_has_put_off() -> None:
     assert not swapping.space.flush_pending
 
 
+def test_does_a_scan_leave_a_page_alone_that_is_being_freed() -> None:
+    """Its last owner has gone, and waits for lru_lock to take it off the list (folio_try_get)."""
+    swapping = paged_out("zram", 1)
+    lru = swapping.kernel.lru
+    free = next(frame for frame in range(2048) if frame not in swapping.kernel.pages.in_use.refcount)
+    lru.lists.add(free)
+
+    def body(cpu: Cpu) -> Steps[None]:
+        others = yield from lru.isolate(cpu, 0, "inactive", 8)
+        assert others
+        assert free not in others
+        assert free in lru.lists
+        lru.lists.discard(free)
+        yield from lru.put_back(cpu, 0, dict.fromkeys(others, "inactive"))
+
+    swapping.process.run({0: body})
+
+
 # -- bookkeeping ------------------------------------------------------------------------------------------
 
 

@@ -50,3 +50,12 @@ def test_has_a_free_frame_no_owners_to_gain_or_lose() -> None:
         table.get(7)
     with pytest.raises(ModelError, match="frame 7 loses an owner and is free"):
         table.put(7)
+
+
+def test_does_a_frame_that_is_being_freed_refuse_an_owner() -> None:
+    table = FrameTable()
+    assert not table.try_get(7)
+    table.add(7)
+    assert table.try_get(7)
+    assert not table.put(7)
+    assert table.put(7)

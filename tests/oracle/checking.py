@@ -65,6 +65,7 @@ from sim.mm import (
     SegmentationFault,
     Touch,
     UffdClose,
+    UffdCopy,
     UffdZeropage,
     Vfork,
 )
@@ -350,6 +351,8 @@ class Run:
         chosen = anywhere and not (self.alone and self.rules.area)  # by the kernel, and we shall see
         chosen = chosen or (isinstance(asked, Mremap) and self.rules.area is None)
         chosen = chosen or isinstance(asked, ReadMaps) or (isinstance(asked, Mincore) and self.rules.swaps)
+        if isinstance(asked, UffdCopy | UffdZeropage):
+            resting.huge_pages(side)  # may have brought the page already
         try:
             expected = None if chosen else effect(asked, side.model)
         except Undetermined:

@@ -26,6 +26,8 @@ from oracle import (
     Program,
     Reclaim,
     Touch,
+    UffdCopy,
+    UffdRegister,
     check,
     draw_program,
     failure,
@@ -129,6 +131,13 @@ def test_do_a_hundred_thousand_programs_agree(block: int) -> None:
     designs that are shipped."""
     seeds = range(block * BLOCK, (block + 1) * BLOCK)
     agree(seeds, [*6 * ["linux"], *2 * ["rw", "adv"], *VARIANTS, *shipped()], huge=block % 10 == 9)
+
+
+def test_is_a_page_that_a_huge_one_has_brought_not_filled_by_a_userfaultfd() -> None:
+    """The fault on another page of the 2 MiB was before anybody registered this one."""
+    start = BASE - 1024
+    fills = [Touch([start + 87]), UffdRegister(start + 415, 1), UffdCopy(start + 415, start + 328, 1)]
+    check(Program("linux-6.12-thp-always-aligned", "alone", [[[Mmap(700, start)]], [fills]]))
 
 
 def test_can_a_program_that_failed_be_pasted_and_run_again() -> None:

@@ -262,14 +262,20 @@ class Lru:
         return len(self._lazy)
 
     def isolate(self, cpu: Cpu, node: int, which: Which, count: int) -> Steps[list[int]]:
-        """isolate_lru_folios: take up to *count* pages from the tail of a list, each with a reference."""
+        """isolate_lru_folios: take up to *count* pages from the tail of a list, each with a reference.
+
+        One whose last owner has just gone stays: who frees it waits for the lock, to take it off the list.
+        """
         frames: list[int] = []
         lruvec = self._lruvecs[node]
         yield from lruvec.lock(cpu)
-        frames += self._on_lru.isolate(node, which, count)
-        for frame in frames:
-            self._pages.in_use.get(frame)
-        cpu.work(self._cost.lru_move + len(frames) * self._cost.lru_page, LRU)
+        found = self._on_lru.isolate(node, which, count)
+        for frame in found:
+            if self._pages.in_use.try_get(frame):
+                frames.append(frame)
+            else:
+                self._on_lru.add(frame, which)
+        cpu.work(self._cost.lru_move + len(found) * self._cost.lru_page, LRU)
         yield from lruvec.unlock(cpu)
         return frames
 
