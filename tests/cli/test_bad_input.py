@@ -67,7 +67,7 @@ FILES = {
     "ordinary workload on bare hardware": (
         EXPERIMENT.replace("cortenmm-adv", "hardware"),
         "e.yaml:3:23: designs[1]: hardware offers no mmap, no munmap, no touch, which pf needs",
-        "(allowed: cortenmm-adv, cortenmm-adv-array, cortenmm-adv-base, cortenmm-adv-vpa,",
+        "(allowed: asterinas-0.18, cortenmm-adv, cortenmm-adv-array, cortenmm-adv-base,",
     ),
     "bench of an allocator on a design without": (
         EXPERIMENT.replace("[pf]", "[bulk]").replace("[low]", "[order-0-get]"),

@@ -27,7 +27,7 @@ OWN: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 CHANGES = {
-    "workload.layout.request": ["8 KiB", "32 KiB", "1 MiB", "16 MiB"],
+    "workload.layout.request": ["8 KiB", "32 KiB", "1 MiB", "4 MiB"],
     "workload.layout.stride": ["64 KiB", "128 MiB"],
     "workload.requests": [3, 4, 40],
     "workload.stack.touched": ["1 page", "20 pages"],
