@@ -292,7 +292,7 @@ def _rehearsed(plan: WorkloadPlan, threads: int, played: tuple[int, ...]) -> tup
 
 def _alone(plan: WorkloadPlan, threads: int, thread: int) -> Fault | None:
     """What goes wrong when *thread* runs alone."""
-    return rehearse(plan, *_rehearsed(plan, threads, (thread,))).fault
+    return rehearse(plan, *_rehearsed(plan, threads, (thread,)), ends=True).fault
 
 
 def _totals(plan: WorkloadPlan, threads: int) -> tuple[int, int, int] | None:

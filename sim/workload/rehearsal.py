@@ -6,11 +6,11 @@ Threads come one after the other, so only what holds for every order of threads 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from functools import lru_cache
 from random import Random
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from sim.engine import Steps
 from sim.errors import Fault
@@ -56,7 +56,8 @@ if TYPE_CHECKING:
 
 MAX_TOUCHES = 200_000
 """After so many touches, or steps, the rehearsal breaks off: it must not take as long as a run."""
-
+END: Final = 512
+"""So many requests at either end of a round show what goes wrong in it."""
 
 _OverRange = Prepopulate | PrepopulateFolios | Munmap | Mprotect | Madvise | Mlock | Munlock | Mincore | Msync
 
@@ -225,7 +226,8 @@ class Rehearsal:
     at slots of other threads are left out: what they find depends on what those have done.
     """
 
-    def __init__(self, plan: WorkloadPlan, threads: int, played: tuple[int, ...]) -> None:
+    def __init__(self, plan: WorkloadPlan, threads: int, played: tuple[int, ...], ends: bool = False) -> None:
+        self._ends = ends
         self.fault: Fault | None = None
         self.held: int | None = None
         self.mapped = 0
@@ -272,6 +274,14 @@ class Rehearsal:
     def _touched(self) -> int:
         return sum(ledger.held for ledger in self._ledgers)
 
+    @property
+    def _requests(self) -> Iterable[int]:
+        """Those of a round that are played."""
+        whole = range(self._plan.round)
+        if self._ends and len(whole) > 2 * END:
+            return [*whole[:END], *whole[-END:]]
+        return whole
+
     def _play(self, played: tuple[int, ...]) -> None:
         for process in range(self._plan.numbered):
             if self._members[process]:
@@ -306,7 +316,7 @@ class Rehearsal:
             if round_:
                 self._steps(part.refill, part.role.refill, worker)
                 worker.forget_mapped()
-            for request in range(plan.round):
+            for request in self._requests:
                 worker.request = request
                 self._steps(part.steps, part.role.steps, worker)
 
@@ -405,9 +415,13 @@ class Rehearsal:
 
 
 @lru_cache(maxsize=256)
-def rehearse(plan: WorkloadPlan, threads: int, played: tuple[int, ...]) -> Rehearsal:
-    """The rehearsal of some of so many threads; one of the same plan is not repeated."""
-    return Rehearsal(plan, threads, played)
+def rehearse(plan: WorkloadPlan, threads: int, played: tuple[int, ...], ends: bool = False) -> Rehearsal:
+    """The rehearsal of some of so many threads; one of the same plan is not repeated.
+
+    *ends*: only the first and the last requests of a long round. What a step finds is the same in between,
+    but nobody may ask then how much memory there is at the end.
+    """
+    return Rehearsal(plan, threads, played, ends)
 
 
 class _IdleCpu:
