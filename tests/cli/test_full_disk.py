@@ -44,8 +44,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.ci
-@pytest.mark.parametrize("room", [0, 100, 3000])
+@pytest.mark.parametrize(
+    "room",
+    [
+        pytest.param(0, marks=pytest.mark.slow),
+        pytest.param(100, marks=pytest.mark.ci),
+        pytest.param(3000, marks=pytest.mark.slow),
+    ],
+)
 def test_is_what_was_finished_kept_when_a_file_cannot_grow(tmp_path: Path, whole: Path, room: int) -> None:
     """The limit of a file's size stands for the end of the disk: the write stops within a record."""
     out = tmp_path / "run"
