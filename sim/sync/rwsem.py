@@ -67,7 +67,7 @@ class RwSemTuning(Spec):
     is held while the count is changed, and while those who are let in are marked, each on its own stack."""
 
 
-class _Waiter(Waiter):
+class RwSemWaiter(Waiter):
     """A thread in the sleep queue, that may ask for a hand-off from *deadline* on.
 
     *spinning* is one that has asked for it and watches the owner.
@@ -120,7 +120,7 @@ class RwSem(Lock):
         self._tuning = tuning
         self._handoff = False
         self._nonspinnable = False
-        self._waiters: deque[_Waiter] = deque()
+        self._waiters: deque[RwSemWaiter] = deque()
         self._trying = 0
         """Readers that are counted, and on their way into the list (with wait_lock only)."""
         self._wait_lock: QueuedSpinLock | None = None
@@ -162,7 +162,7 @@ class RwSem(Lock):
             yield from self._scheduler.sleep(cpu, waiter, self.activity)
         waiter.woken = False
 
-    def _join_under_lock(self, cpu: Cpu) -> Steps[_Waiter | None]:
+    def _join_under_lock(self, cpu: Cpu) -> Steps[RwSemWaiter | None]:
         """A reader's way into the list under wait_lock. Until it is there it counts as a reader, so that no
         writer takes the lock. Value: None if the writer has gone, and the lock is taken."""
         self._trying += 1
@@ -176,7 +176,7 @@ class RwSem(Lock):
         waiter = self._join(cpu, write=False)
         yield from self.count.write(cpu, self.activity)
         self._trying -= 1
-        woken: list[_Waiter] = []
+        woken: list[RwSemWaiter] = []
         if self.writer is None and (self._waiters[0] is waiter or not (self.readers or self._trying)):
             woken = yield from self._mark(cpu)
         if not self._trying:
@@ -328,9 +328,7 @@ class RwSem(Lock):
                     return False
                 self._alarm(cpu, deadline - now)
                 yield from self._watch(cpu)
-            elif (
-                self._handoff or self._trying
-            ):  # free, but for others: OWNER_NULL, with which the loop goes on
+            elif self._handoff or self._trying:  # free, but for others: OWNER_NULL, and the loop goes on
                 yield from self._watch(cpu)
 
     def _watch(self, cpu: Cpu, owner: Task | None = None) -> Steps[None]:
@@ -380,9 +378,9 @@ class RwSem(Lock):
         if self._wait_lock is not None:
             yield from self._wait_lock.release(cpu)
 
-    def _join(self, cpu: Cpu, *, write: bool) -> _Waiter:
+    def _join(self, cpu: Cpu, *, write: bool) -> RwSemWaiter:
         deadline = cpu.now + self._tuning.handoff_after
-        waiter = _Waiter(cpu, self.name, write, deadline)
+        waiter = RwSemWaiter(cpu, self.name, write, deadline)
         if self._wait_lock is not None:  # list_add_tail
             self._scheduler.link_waiter(cpu, self._waiters[-1].task if self._waiters else None)
         self._waiters.append(waiter)
@@ -426,7 +424,7 @@ class RwSem(Lock):
         yield from self.owner_line.store(cpu, self.activity)
         self._tell_spinner(cpu)
 
-    def _watch_owner(self, cpu: Cpu, waiter: _Waiter) -> Steps[bool]:
+    def _watch_owner(self, cpu: Cpu, waiter: RwSemWaiter) -> Steps[bool]:
         """rwsem_spin_on_owner of the first sleeper, who has claimed the lock. Value: whether it is free."""
         waiter.spinning = True
         while True:
@@ -440,7 +438,7 @@ class RwSem(Lock):
         waiter.spinning = False
         return owner is None and not self.readers
 
-    def _may_take(self, waiter: _Waiter) -> bool:
+    def _may_take(self, waiter: RwSemWaiter) -> bool:
         if self.writer is not None or self.readers or self._trying:
             return False
         return not self._handoff or waiter.handoff
@@ -452,7 +450,7 @@ class RwSem(Lock):
         yield from self._close_list(cpu)
         self._wake_all(cpu, woken)
 
-    def _mark(self, cpu: Cpu, *, readers_only: bool = False) -> Steps[list[_Waiter]]:
+    def _mark(self, cpu: Cpu, *, readers_only: bool = False) -> Steps[list[RwSemWaiter]]:
         """`rwsem_mark_wake`. Value: who is to be woken."""
         first = self._waiters[0]
         if first.write:
@@ -466,14 +464,14 @@ class RwSem(Lock):
 
     def _wake_readers(self, cpu: Cpu) -> Steps[None]:
         """Wake queued readers because the lock is now read-held; writers stay asleep."""
-        woken: list[_Waiter] = []
+        woken: list[RwSemWaiter] = []
         yield from self._open_list(cpu)
         if self._waiters and not self._waiters[0].write:
             woken = yield from self._grant_readers(cpu)
         yield from self._close_list(cpu)
         self._wake_all(cpu, woken)
 
-    def _grant_readers(self, cpu: Cpu) -> Steps[list[_Waiter]]:
+    def _grant_readers(self, cpu: Cpu) -> Steps[list[RwSemWaiter]]:
         """Give the lock to all queued readers (a batch at most), passing over writers. Value: these."""
         batch = [waiter for waiter in self._waiters if not waiter.write][: self._tuning.batch]
         for waiter in batch:
@@ -489,6 +487,6 @@ class RwSem(Lock):
                 self._scheduler.mark_waiter(cpu, waiter.task)
         return batch
 
-    def _wake_all(self, cpu: Cpu, woken: Sequence[_Waiter]) -> None:
+    def _wake_all(self, cpu: Cpu, woken: Sequence[RwSemWaiter]) -> None:
         for waiter in woken:
             self._scheduler.wake(cpu, waiter)

@@ -26,7 +26,7 @@ from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu, Task
 from sim.sync.lock import takes
 from sim.sync.nodes import QueueNodes
-from sim.sync.rwsem import RwSem, RwSemTuning, _Waiter
+from sim.sync.rwsem import RwSem, RwSemTuning, RwSemWaiter
 from sim.sync.sleep import Scheduler
 from sim.sync.sleeper import Waiter
 
@@ -161,7 +161,7 @@ class SpinningReadersRwSem(RwSem):
             yield from self._scheduler.sleep(cpu, waiter, self.activity)
         waiter.woken = False
 
-    def _grant_readers(self, cpu: Cpu) -> Steps[list[_Waiter]]:
+    def _grant_readers(self, cpu: Cpu) -> Steps[list[RwSemWaiter]]:
         first = self._waiters[0]
         self._reader = first.task
         if first in self._flagged:

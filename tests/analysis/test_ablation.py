@@ -135,6 +135,17 @@ def test_the_command_writes_a_page(data: Path, tmp_path: Path, capsys: pytest.Ca
     assert "| `turbo` |" in text
 
 
+def test_what_is_kept_is_not_simulated_again(data: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    again = ["--data", str(data), "--workers", "1", "--keep", str(kept)]
+    main(["ablate", "owner-burst", *again])
+    journal = (kept / "journal.jsonl").read_bytes()
+    assert journal.count(b"\n") == 5  # three points of check rows, two of them without the mechanism
+    main(["ablate", "owner-burst", *again])
+    main(["validate", *again])
+    assert (kept / "journal.jsonl").read_bytes() == journal
+
+
 def test_an_unknown_mechanism(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ablate", "owner-brust", "--data", str(data)]) == 2
     assert "did you mean 'owner-burst'" in capsys.readouterr().err

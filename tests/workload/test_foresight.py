@@ -367,3 +367,18 @@ def test_does_a_bench_that_is_accepted_run(
         raise AssertionError(f"refused too late: {error}") from error
     except BudgetExceeded:
         return
+
+
+def test_is_the_end_of_a_long_round_looked_at() -> None:
+    """The layout is mapped but for its last slot."""
+    changes = {
+        "layout": {"request": "4 KiB", "stride": "20000 KiB", "order": "own"},
+        "requests": 5000,
+        "setup": [{"mmap": {"at": "layout", "size": "4999 pages"}}],
+        "thread": [{"touch": {"at": "slot"}}],
+    }
+    fault = never_works(workload(**changes), "p")
+    assert fault is not None
+    assert (fault.key, "not mapped" in fault.message) == ("thread[0]", True)
+    whole = {**changes, "setup": [{"mmap": {"at": "layout"}}]}
+    assert never_works(workload(**whole), "p") is None

@@ -1,4 +1,4 @@
-"""fork, vfork, exec and exit (vmar_impls/fork.rs, unmap.rs clear, handle.rs).
+"""fork, and what exec and exit leave (vmar_impls/fork.rs, unmap.rs clear, handle.rs).
 
     parent  read lock |- for each mapping: into the child's set | cursors over it in child and parent:
     child   write lock |                   take the right to write, share, copy | the last: flush + acks -|
@@ -25,8 +25,6 @@ from sim.mm import (
     USER_PAGES,
     AddressSpace,
     Errno,
-    Exec,
-    Exit,
     Fork,
     OutOfMemory,
     PageTablePage,
@@ -65,25 +63,8 @@ def fork(mm: Vmar, cpu: Cpu, asked: Fork) -> Steps[AddressSpace | Errno]:
     return Errno.ENOMEM
 
 
-def exec_(mm: Vmar, cpu: Cpu, asked: Exec) -> Steps[AddressSpace]:
-    """A new space, which *cpu* loads, and the old one goes, unless others use it. Value: the new space."""
-    mm.enter(cpu)
-    cpu.work(mm.cost.execve, SYSCALL)
-    fresh = mm.kernel.new_process(cpu)
-    yield from mm.kernel.contexts.switch(cpu, fresh.tlb)
-    yield from put_space(mm, cpu)
-    return fresh
-
-
-def exit_(mm: Vmar, cpu: Cpu, asked: Exit) -> Steps[None]:
-    """The process's last thread ends, as far as its memory."""
-    mm.enter(cpu)
-    cpu.work(mm.cost.exit, SYSCALL)
-    yield from put_space(mm, cpu)
-
-
 def put_space(mm: Vmar, cpu: Cpu) -> Steps[None]:
-    """One user less; with the last one all that is mapped goes."""
+    """`AsterinasSpace.put`."""
     mm.users -= 1
     if mm.users:
         return

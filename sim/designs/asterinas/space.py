@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from sim.designs.asterinas.brk import brk
 from sim.designs.asterinas.fault import user_fault
-from sim.designs.asterinas.fork import exec_, exit_, fork
+from sim.designs.asterinas.fork import fork, put_space
 from sim.designs.asterinas.madvise import madvise, msync
 from sim.designs.asterinas.mmap import mmap
 from sim.designs.asterinas.mprotect import mprotect
@@ -17,7 +17,8 @@ from sim.designs.asterinas.mremap import mremap
 from sim.designs.asterinas.munmap import munmap
 from sim.designs.asterinas.prepopulate import prepopulate
 from sim.designs.asterinas.vmar import Vmar
-from sim.designs.cortenmm.fork import vfork
+from sim.designs.cortenmm.exit import exit_
+from sim.designs.cortenmm.fork import exec_, vfork
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import (
@@ -60,6 +61,9 @@ class AsterinasSpace(Vmar):
         Exit: exit_,
         Prepopulate: prepopulate,
     }
+
+    def put(self, cpu: Cpu) -> Steps[None]:
+        return put_space(self, cpu)
 
     def fault(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:
         return user_fault(self, cpu, page, write)

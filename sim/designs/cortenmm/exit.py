@@ -22,11 +22,11 @@ def exit_(mm: CortenMm, cpu: Cpu, asked: Exit) -> Steps[None]:
     """The process's last thread ends, as far as its memory."""
     mm.enter(cpu)
     cpu.work(mm.cost.exit, SYSCALL)
-    yield from put_space(mm, cpu)
+    yield from mm.put(cpu)
 
 
 def put_space(mm: CortenMm, cpu: Cpu) -> Steps[None]:
-    """One user less; with the last one all that is mapped goes."""
+    """`CortenSpace.put`."""
     mm.users -= 1
     if mm.users:
         return

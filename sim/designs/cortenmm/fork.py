@@ -15,7 +15,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sim.designs.cortenmm.cursor import Cursor
-from sim.designs.cortenmm.exit import put_space
 from sim.designs.cortenmm.marks import Moving, beside
 from sim.designs.cortenmm.metadata import add_array
 from sim.engine import Steps
@@ -89,7 +88,7 @@ def _fork(mm: CortenMm, cpu: Cpu) -> Steps[AddressSpace | Errno]:
     if failed is None:
         child.va.copy(mm.va)  # after all that is mapped: what it gives away is mapped nowhere
         return child
-    yield from put_space(child, cpu)
+    yield from child.put(cpu)
     if isinstance(failed, OnTheWay):
         raise failed
     return Errno.ENOMEM
@@ -113,7 +112,7 @@ def exec_(mm: CortenMm, cpu: Cpu, asked: Exec) -> Steps[AddressSpace]:
     cpu.work(mm.cost.execve, SYSCALL)
     fresh = mm.kernel.new_process(cpu)
     yield from mm.kernel.contexts.switch(cpu, fresh.tlb)
-    yield from put_space(mm, cpu)
+    yield from mm.put(cpu)
     return fresh
 
 

@@ -6,6 +6,7 @@ The operations are in modules of their own; `space` puts them together. Source: 
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from sim.designs.cortenmm.cursor import Cursor
@@ -154,6 +155,10 @@ class CortenMm(AddressSpace):
         for release in self.tlb.releases():
             if isinstance(release, FreeAfterFlush):
                 yield from release.references()
+
+    @abstractmethod
+    def put(self, cpu: Cpu) -> Steps[None]:
+        """One user less (mmput); with the last one all that is mapped goes."""
 
     def may_be_stale(self, page: int, frame: int) -> bool:
         left = self.tlb.is_left_behind(page, frame) or (page, frame) in self.unflushed

@@ -6,6 +6,9 @@ one step. What is no such case is faulted in page by page.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from sim.designs.cortenmm.cursor import Cursor
 from sim.designs.cortenmm.fault import user_fault
 from sim.designs.cortenmm.mm import CortenMm
@@ -24,23 +27,35 @@ from sim.mm import (
     tell_filled,
 )
 
-_ORDER = SLOTS.bit_length() - 1
+M = TypeVar("M", bound=CortenMm)
+
+ORDER = SLOTS.bit_length() - 1
+"""Of the block of frames for a whole table."""
 
 
 def prepopulate(mm: CortenMm, cpu: Cpu, asked: Prepopulate) -> Steps[Errno | None]:
     """All pages of the range."""
+    return table_by_table(mm, cpu, asked, _fill_table, _fault_in)
+
+
+def table_by_table(
+    mm: M,
+    cpu: Cpu,
+    asked: Prepopulate,
+    fill_table: Callable[[M, Cpu, int], Steps[bool]],
+    fault_in: Callable[[M, Cpu, int], Steps[bool]],
+) -> Steps[Errno | None]:
+    """All pages of the range: 512 at once where *fill_table* can (its value), and else each by *fault_in*,
+    whose value is False where nothing is mapped."""
     page, end = asked.at, asked.at + asked.pages
     mm.enter(cpu)
     while page < end:
         stop = min(end, page - page % SLOTS + SLOTS)
-        filled = False
         try:
-            if stop - page == SLOTS and mm.status(page):
-                filled = yield from _fill_table(mm, cpu, page)
+            filled = stop - page == SLOTS and (yield from fill_table(mm, cpu, page))
             for each in () if filled else range(page, stop):
-                if mm.status(each) is None:
+                if not (yield from fault_in(mm, cpu, each)):
                     return Errno.ENOMEM
-                yield from _fault_in(mm, cpu, each)
         except SegmentationFault:
             return Errno.EFAULT
         except OutOfMemory:
@@ -49,21 +64,24 @@ def prepopulate(mm: CortenMm, cpu: Cpu, asked: Prepopulate) -> Steps[Errno | Non
     return None
 
 
-def _fault_in(mm: CortenMm, cpu: Cpu, page: int) -> Steps[None]:
+def _fault_in(mm: CortenMm, cpu: Cpu, page: int) -> Steps[bool]:
     """*page* alone, until it may be written: one that others share comes from swap first, and is copied then.
     Raises what a fault raises."""
+    if mm.status(page) is None:
+        return False
     entry, faulted = mm.root.walk(page), False
     while entry is None or not entry.writable:
         yield from user_fault(mm, cpu, page, write=True)
         entry, faulted = mm.root.walk(page), True
     if faulted:
         entry.accessed = entry.dirty = True
+    return True
 
 
 def _fill_table(mm: CortenMm, cpu: Cpu, page: int) -> Steps[bool]:
-    """The 512 pages from *page* on; value: False where their table has been used before, and where
-    each change of an entry has to be counted. Raises `OutOfMemory`."""
-    if mm.protocol.versioned:
+    """The 512 pages from *page* on; value: False where their table has been used before, where nothing is
+    mapped, and where each change of an entry has to be counted. Raises `OutOfMemory`."""
+    if mm.protocol.versioned or not mm.status(page):
         return False
     cursor = yield from mm.lock(cpu, page, page + SLOTS)
     table = yield from mm.within(cursor, _leaf(cursor, page))
@@ -75,7 +93,7 @@ def _fill_table(mm: CortenMm, cpu: Cpu, page: int) -> Steps[bool]:
         and not status.locked
         and status.allows(True)
     ):
-        frames = mm.kernel.frames.take_run(cpu, _ORDER)
+        frames = mm.kernel.frames.take_run(cpu, ORDER)
         if frames is not None:
             table.fill_with(PresentRun(frames.start, status.rights), cpu)
             tell_filled(cpu, frames)

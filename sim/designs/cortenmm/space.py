@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from sim.designs.cortenmm.brk import brk
-from sim.designs.cortenmm.exit import exit_
+from sim.designs.cortenmm.exit import exit_, put_space
 from sim.designs.cortenmm.fault import user_fault
 from sim.designs.cortenmm.fork import exec_, fork, vfork
 from sim.designs.cortenmm.madvise import madvise, mincore, msync, process_madvise
@@ -67,6 +67,9 @@ class CortenSpace(CortenMm):
         Exit: exit_,
         Prepopulate: prepopulate,
     }
+
+    def put(self, cpu: Cpu) -> Steps[None]:
+        return put_space(self, cpu)
 
     def fault(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:
         return user_fault(self, cpu, page, write)

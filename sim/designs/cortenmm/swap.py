@@ -22,7 +22,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from sim.designs.cortenmm.exit import put_space
 from sim.designs.cortenmm.family import Family
 from sim.designs.cortenmm.file_fault import copy_into
 from sim.designs.cortenmm.marks import beside, mark_of, slots_of, swapped
@@ -306,7 +305,7 @@ class Swap:
         for space in spaces:
             with suppress(OutOfMemory):
                 yield from self._unmap(cpu, space, pages, used=False)
-            yield from put_space(space, cpu)
+            yield from space.put(cpu)
         return (yield from self._write(cpu, pages))
 
     def page_out(self, cpu: Cpu, space: CortenMm, part: range) -> Steps[None]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.designs.cortenmm.exit import put_space
 from sim.designs.cortenmm.mm import CortenMm
 from sim.designs.cortenmm.vmo import Vmo
 from sim.engine import Steps
@@ -82,7 +81,7 @@ def _cut(cpu: Cpu, vmo: Vmo, pages: int) -> Steps[None]:
         yield from space.maps.lock.read_unlock(cpu)
         for part in behind:
             yield from _unmap(space, cpu, part)
-        yield from put_space(space, cpu)
+        yield from space.put(cpu)
     yield from vmo.decommit(cpu, [index for index in vmo.frames if index >= pages])
 
 

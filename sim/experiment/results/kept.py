@@ -15,6 +15,7 @@ from sim.errors import Fault, InputError
 from sim.experiment.results import journal as journals
 from sim.experiment.results import manifest as manifests
 from sim.experiment.results.outcome import Outcome
+from sim.experiment.results.store import refuse_foreign
 from sim.files import display, reason
 
 
@@ -40,7 +41,10 @@ class KeptPoints:
     def __init__(self, folder: Path) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _refuse_others(folder)
+            if (folder / manifests.NAME).exists():
+                what, remedy = "this folder holds a run, whose points are its own", "another folder"
+                raise InputError(Fault(what, display(folder), allowed=remedy))
+            refuse_foreign(folder)
             self._journal = journals.Journal(folder)
         except OSError as error:
             message = f"cannot keep points here: {reason(error)}"
@@ -60,15 +64,3 @@ class KeptPoints:
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
         self._journal.close()
-
-
-def _refuse_others(folder: Path) -> None:
-    entries = {entry.name for entry in folder.iterdir()} - {journals.LOCK}
-    if manifests.NAME in entries:
-        what = "this folder holds a run, whose points are its own"
-    elif entries and journals.NAME not in entries:
-        what = "this folder holds other files"
-    else:
-        return
-    remedy = "an empty or new one, or one that points are kept in"
-    raise InputError(Fault(what, display(folder), allowed=remedy))

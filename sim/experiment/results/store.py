@@ -57,7 +57,7 @@ class RunFolder:
         self._started = time.monotonic()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _refuse_foreign(folder)
+            refuse_foreign(folder)
             self.journal = journals.Journal(folder)
             try:
                 self.known = self._claim(manifest["experiment"]["name"], points, resume, retry_failed)
@@ -137,7 +137,7 @@ class RunFolder:
             _LOG.warning("%s: damaged at %s: a point that is lost there is run again", path, places)
 
 
-def _refuse_foreign(folder: Path) -> None:
+def refuse_foreign(folder: Path) -> None:
     """A folder with files and without a journal is somebody else's, or what is left of a run."""
     entries = sorted(entry.name for entry in folder.iterdir() if entry.name != journals.LOCK)
     if not entries or journals.NAME in entries:
