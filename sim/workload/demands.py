@@ -241,7 +241,7 @@ def _held(plan: WorkloadPlan, machine: MachineSpec, threads: int, swap_pages: in
     for thread in _firsts(plan, threads):
         if (fault := _alone(plan, threads, thread)) is not None:
             return fault
-    if _gives_the_layout_a_size(plan):
+    if _differs_by_thread(plan):
         for thread in _lasts(plan, threads):
             if (fault := rehearse(plan, threads, (thread,)).fault) is not None:
                 return fault
@@ -279,10 +279,14 @@ def _lasts(plan: WorkloadPlan, threads: int) -> list[int]:
     return sorted({number: thread for thread, number in enumerate(roles) if number is not None}.values())
 
 
-def _gives_the_layout_a_size(plan: WorkloadPlan) -> bool:
-    """Whether a step maps the layout in another length than its own, so that some windows may be left out."""
-    steps = (step for _, step in plan.all_steps())
-    return any(step.mmap and step.mmap.at == "layout" and step.mmap.size is not None for step in steps)
+def _differs_by_thread(plan: WorkloadPlan) -> bool:
+    """Whether a step maps the layout in another length than its own, or the set-up a slot, which is then that
+    of the first thread: so that some windows may be left out."""
+    mmaps = [(place, step.mmap) for place, step in plan.all_steps() if step.mmap]
+    return any(
+        (mmap.at == "layout" and mmap.size is not None) or (mmap.at == "slot" and place.startswith("setup"))
+        for place, mmap in mmaps
+    )
 
 
 def _rehearsed(plan: WorkloadPlan, threads: int, played: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:

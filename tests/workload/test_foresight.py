@@ -382,3 +382,15 @@ def test_is_the_end_of_a_long_round_looked_at() -> None:
     assert (fault.key, "not mapped" in fault.message) == ("thread[0]", True)
     whole = {**changes, "setup": [{"mmap": {"at": "layout"}}]}
     assert never_works(workload(**whole), "p") is None
+
+
+def test_is_a_slot_that_the_set_up_maps_that_of_the_first_thread_alone() -> None:
+    changes = {
+        "layout": {"request": "4 KiB", "stride": "16 KiB", "order": "own", "base": "4 GiB"},
+        "setup": [{"mmap": {"at": "slot", "size": "16 KiB"}}],
+        "thread": [{"touch": {"at": "slot"}}],
+    }
+    assert foresee(machine(), workload(**changes), "p", [1]) is None
+    fault = foresee(machine(), workload(**changes), "p", [2])
+    assert fault is not None
+    assert (fault.key, "not mapped" in fault.message) == ("thread[0]", True)
