@@ -68,9 +68,8 @@ def test_is_any_damaged_experiment_answered(command: Command, folder: Path, file
         path.read_text().replace(f"name: {path.stem}", "name: e")
         for path in sorted(presets.folder("experiment").rglob("*.yaml"))
     ]
-    for text in (RICH, *shipped):
-        path.write_text(text)
-        assert command("check", "./e.yaml").code == 0
+    path.write_text(RICH)  # test_is_every_preset_sound looks at the others
+    assert command("check", "./e.yaml").code == 0
     draw = random.Random(files)
     slowest, codes = 0.0, {0: 0, 2: 0}
     for number in range(files):

@@ -319,7 +319,7 @@ def test_is_a_private_write_to_the_file_caught(monkeypatch: pytest.MonkeyPatch) 
         return Present(frame, rights, dirty=dirty)
 
     monkeypatch.setattr(file_fault, "Present", shares)
-    assert caught("linux")
+    assert caught("linux", first=410)
 
 
 def test_is_a_copy_of_something_else_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,7 +337,7 @@ def test_is_a_copy_of_something_else_caught(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.ci
 def test_is_a_truncate_that_leaves_pages_mapped_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(truncate, "_unmap_behind", nothing)
-    assert caught("linux")
+    assert caught("linux", first=200)
 
 
 def test_is_a_file_that_forgets_who_maps_it_caught(monkeypatch: pytest.MonkeyPatch) -> None:
