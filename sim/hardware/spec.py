@@ -365,7 +365,8 @@ class KernelSpec(Spec):
     """Idle time after which a cpu is in that state. Absent: it never is."""
     wake_by: Literal["flag", "interrupt"] = "flag"
     """How an idle cpu hears of a wake-up: it watches a `flag` (MWAIT, polling), or is sent an `interrupt`,
-    which costs the waker `icr_write` (HLT). What the cpu does until it runs again is in `wake_idle`."""
+    which costs the waker `icr_write` and `icr_target` (HLT). What the cpu does until it runs again is in
+    `wake_idle`."""
     wake_spread: float = Field(ge=0, lt=1)
     """Half-width, relative, of what a wake-up takes: how deep the cpu idles and what the scheduler has to do
     first."""

@@ -77,7 +77,9 @@ class SwitchCosts:
         self.send = costs.wake_send
         self.in_vain = costs.wake_in_vain
         self.before_switch = costs.before_switch
-        self.interrupt = spec.interrupts.icr_write.at(spec.clock) if costs.wake_by == "interrupt" else 0
+        icr = spec.interrupts
+        one_target = icr.icr_write.at(spec.clock) + icr.icr_target.at(spec.clock)
+        self.interrupt = one_target if costs.wake_by == "interrupt" else 0
         self._wake_idle = costs.wake_idle
         self._wake_spread = costs.wake_spread
         self._idle = machine.idle

@@ -22,9 +22,10 @@ sleeps. Readers do not spin: those of 5.3 to 5.10 do (`rwsem_spinning_readers`).
 Invariants: a writer excludes everybody; `readers` counts the holders; a waiter is in the OSQ or in the sleep
 queue, never in both; a reader in the sleep queue is granted the lock by its waker, a writer takes it itself.
 
-Simplifications: the wait_lock's own contention is the contention of its line; a failed attempt to read does
-not count as a reader for the moment until it is taken back; a trylock for reading loses the line once at
-most between its look at the count and the cmpxchg that changes it.
+A reader that has to sleep counts as one until wait_lock is its own, so no writer takes the lock meanwhile.
+
+Simplification: a trylock for reading loses the line once at most between its look at the count and the
+cmpxchg that changes it.
 """
 
 from __future__ import annotations
@@ -62,9 +63,10 @@ class RwSemTuning(Spec):
     read_trylock: Literal["load", "cmpxchg"] = "load"
     """What down_read_trylock begins with: a `load` of the count (since 5.16), or a `cmpxchg` that bets on a
     free lock (5.2 to 5.15)."""
-    wait_list: Literal["line", "locked"] = "line"
-    """What guards the queue of sleepers: one access to its `line` each time, or a spin lock (wait_lock) that
-    is held while the count is changed, and while those who are let in are marked, each on its own stack."""
+    wait_list: Literal["line", "locked"] = "locked"
+    """What guards the queue of sleepers: a spin lock (wait_lock) that is held while the count is changed, and
+    while those who are let in are marked, each on its own stack; or, so that its part can be seen, only one
+    access to its `line` each time."""
 
 
 class RwSemWaiter(Waiter):
@@ -122,7 +124,7 @@ class RwSem(Lock):
         self._nonspinnable = False
         self._waiters: deque[RwSemWaiter] = deque()
         self._trying = 0
-        """Readers that are counted, and on their way into the list (with wait_lock only)."""
+        """Readers that are counted, and on their way into the list."""
         self._wait_lock: QueuedSpinLock | None = None
         if tuning.wait_list == "locked":
             self._wait_lock = QueuedSpinLock(nodes, owner_line, activity, f"{name}: wait_lock")

@@ -140,10 +140,14 @@ class SpinningReadersRwSem(RwSem):
 
     def _sleep_for_read(self, cpu: Cpu, *, counted: bool, flagged: bool) -> Steps[None]:
         """Queue and sleep. `count` has a *counted* reader already; a *flagged* one has seen the flag."""
-        yield from self.owner_line.write(cpu, self.activity)  # wait_lock
+        if counted:
+            self._trying += 1
+        yield from self._open_list(cpu)
         first = not self._waiters
         if first and counted and self.writer is None and not self._handoff:
+            self._trying -= 1
             self.readers += 1
+            yield from self._close_list(cpu)
             yield from self._set_reader(cpu)
             return
         waiter = self._join(cpu, write=False)
@@ -153,10 +157,17 @@ class SpinningReadersRwSem(RwSem):
             yield from self.count.write(cpu, self.activity)  # take the reader back, set WAITERS
         else:
             yield from self.count.read(cpu, self.activity)
-        if self.writer is None and (first or not self.readers):
+        if counted:
+            self._trying -= 1
+        woken: list[RwSemWaiter] = []
+        if self.writer is None and (first or not (self.readers or self._trying)):
             if not self.readers:
                 self._nonspinnable = False
-            yield from self._wake(cpu)
+            woken = yield from self._mark(cpu)
+        if not self._trying:
+            self._tell_spinner(cpu)
+        yield from self._close_list(cpu)
+        self._wake_all(cpu, woken)
         while not waiter.granted:
             yield from self._scheduler.sleep(cpu, waiter, self.activity)
         waiter.woken = False

@@ -161,9 +161,9 @@ def sleeping_rwsem(machine: Machine) -> ReaderWriter:
     return xadd_rwsem(machine, owner_spinning=False)
 
 
-def locked_rwsem(machine: Machine) -> ReaderWriter:
+def rwsem_without_wait_lock(machine: Machine) -> ReaderWriter:
     lines, nodes = [machine.line("count"), machine.line("owner")], QueueNodes(machine, "osq")
-    tuning = RwSemTuning.model_validate({**RWSEM, "handoff_after": "20 us", "wait_list": "locked"})
+    tuning = RwSemTuning.model_validate({**RWSEM, "handoff_after": "20 us", "wait_list": "line"})
     return RwSem("semaphore", *lines, nodes, Scheduler(machine), LOCK, tuning)
 
 
@@ -194,7 +194,7 @@ SHARED: list[Callable[[Machine], ReaderWriter]] = [
     eager_bravo,
     rwsem,
     impatient_rwsem,
-    locked_rwsem,
+    rwsem_without_wait_lock,
     spinning_readers,
     xadd_rwsem,
     sleeping_rwsem,

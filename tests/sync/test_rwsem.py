@@ -142,10 +142,14 @@ def test_do_readers_that_come_at_once_wait_for_each_others_turn_at_the_list() ->
     assert asleep("locked") - asleep("line") > 6 * 35 * NS
 
 
-def test_does_a_reader_on_its_way_into_the_list_keep_writers_out() -> None:
+@pytest.mark.parametrize("kind", [RwSem, SpinningReadersRwSem])
+def test_does_a_reader_on_its_way_into_the_list_keep_writers_out(kind: type[RwSem]) -> None:
     """It counts as a reader until it has wait_lock, which another one has (cpu 7). So a writer that comes
-    meanwhile, though nobody has the semaphore, waits for it."""
-    bench = Bench(wait_list="locked")
+    meanwhile, though nobody has the semaphore, waits for it. Before 5.11 readers go to the list if they may
+    not spin."""
+    bench = Bench(wait_list="locked", kind=kind)
+    if kind is SpinningReadersRwSem:
+        bench.machine.engine.call_in(4 * US, bench.machine.cpus[1].set_need_resched)
     wait_lock = bench.lock._wait_lock
     assert wait_lock is not None
 
