@@ -15,7 +15,7 @@ from sim.files.experiment import POINT_KEYS, BudgetSpec, ExperimentSpec
 from sim.files.explain import distinct
 from sim.files.inheritance import SourceFile, read_inherited
 from sim.files.kinds import find_any, kind_of
-from sim.files.loader import read_document
+from sim.files.loader import parse_value, read_document
 from sim.files.overrides import (
     MEMBERS,
     Override,
@@ -69,6 +69,7 @@ __all__ = [
     "parse_override",
     "parse_path",
     "parse_range",
+    "parse_value",
     "presets",
     "read_document",
     "read_inherited",

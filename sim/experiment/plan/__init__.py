@@ -5,6 +5,7 @@ from sim.experiment.plan.dry_run import preview
 from sim.experiment.plan.experiment import Experiment, make_point
 from sim.experiment.plan.loading import load
 from sim.experiment.plan.points import Point, StoredSchedule, Swept, derive_seed
+from sim.experiment.plan.selection import choose
 from sim.experiment.plan.shards import Shard, parse_shard
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "StoredSchedule",
     "Swept",
     "check_file",
+    "choose",
     "derive_seed",
     "load",
     "make_point",

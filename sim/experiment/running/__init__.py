@@ -1,5 +1,6 @@
 """Running: points to worker processes or a cluster, and their outcomes back."""
 
+from sim.experiment.running.again import experiment_of, is_of_this_model
 from sim.experiment.running.cluster import SECONDS_FOR_WORKERS, ClusterLost
 from sim.experiment.running.executor import Task, available_cpus, execute
 from sim.experiment.running.interrupts import patient
@@ -17,7 +18,9 @@ __all__ = [
     "Tick",
     "available_cpus",
     "execute",
+    "experiment_of",
     "finish",
+    "is_of_this_model",
     "meter",
     "patient",
     "replaying",
