@@ -1,4 +1,4 @@
-"""`cortensim compare`: the comparison on a terminal, and as `compare.csv`."""
+"""`cortensim compare`: the comparison on a terminal, and as tables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sim.experiment import Manifest
 from sim.files import write_atomically
 from sim.terminal import Console, TextTable, styled
 
-TABLE = "compare.csv"
+TABLE, WHY = "compare.csv", "why.csv"
 _CLOSE, _FAR = 0.2, 0.4
 """Errors up to the first are printed green, those above the second red."""
 
@@ -139,9 +139,9 @@ def _ratio(value: float) -> str:
 # -- both ---------------------------------------------------------------------------------------------------
 
 
-def write_table(table: pd.DataFrame, folder: Path) -> Path:
-    """Write `compare.csv`. Raises `OSError`."""
-    path = folder / TABLE
+def write_table(table: pd.DataFrame, folder: Path, name: str) -> Path:
+    """Write `compare.csv` or `why.csv`. Raises `OSError`."""
+    path = folder / name
     write_atomically(path, lambda temporary: table.to_csv(temporary, index=False, lineterminator="\n"))
     return path
 

@@ -31,7 +31,7 @@ from sim.errors import Fault, InputError
 from sim.experiment import COLUMNS, KEY, Manifest, PointStatus, WrittenTable
 from sim.files import read_regular, reason
 
-POINTS, BREAKDOWN, PARQUET = "points.csv", "breakdown.csv", "points.parquet"
+POINTS, BREAKDOWN, PARQUET, LOCKS = "points.csv", "breakdown.csv", "points.parquet", "locks.csv"
 _MOST_FAULTS = 20
 _MEASURED = Rule(finite(least=0), "a finite number from 0")
 _REMEDY = (

@@ -7,6 +7,7 @@ the baseline design's point with the same machine, workload, placement, threads 
 
 from __future__ import annotations
 
+import io
 import math
 import os
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sim.analysis.stored import BREAKDOWN, PARQUET, POINTS, read_table, refuse_changed, swept, typed
+from sim.analysis.stored import BREAKDOWN, LOCKS, PARQUET, POINTS, read_table, refuse_changed, swept, typed
 from sim.errors import Fault, InputError
 from sim.experiment import Manifest, read_manifest
 
@@ -80,6 +81,15 @@ def read_run(run_dir: Path, *, as_is: bool = False) -> RunTables:
         breakdown=labelled(typed(breakdown, BREAKDOWN_COLUMNS)),
         manifest=manifest,
     )
+
+
+def read_locks(run_dir: Path, run: RunTables) -> pd.DataFrame | None:
+    """`locks.csv` of a *run*; None if it has no profile. Raises `InputError` if the table was changed."""
+    if run.manifest is None or not (run_dir / LOCKS).exists():
+        return None
+    table = read_table(run_dir, LOCKS)
+    refuse_changed([table], run.manifest)
+    return labelled(pd.read_csv(io.BytesIO(table.data), keep_default_na=False))
 
 
 def swept_columns(frame: pd.DataFrame) -> list[str]:

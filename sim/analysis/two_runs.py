@@ -46,7 +46,7 @@ def two_runs(first: pd.DataFrame, second: pd.DataFrame, names: Mapping[str, str]
     """
     refuse_unknown(names, names_in(parted(second)))
     refuse_strangers(names, names_in(parted(first)))
-    first, second = parted(first), _renamed(parted(second), names)
+    first, second = parted(first), renamed(parted(second), names)
     ours, theirs = _by_place(first), _by_place(second)
     rows = []
     for place, one in ours.items():
@@ -79,11 +79,11 @@ def ratio_interval(first: pd.DataFrame, second: pd.DataFrame) -> tuple[float, fl
         gains = [theirs - ours for ours, theirs in zip(logs, other_logs, strict=True)]
         mean, low, high = mean_interval(gains)
     else:
-        mean, low, high = _welch(logs, other_logs)
+        mean, low, high = welch(logs, other_logs)
     return math.exp(mean), math.exp(low), math.exp(high)
 
 
-def _welch(one: Sequence[float], other: Sequence[float]) -> tuple[float, float, float]:
+def welch(one: Sequence[float], other: Sequence[float]) -> tuple[float, float, float]:
     """Mean of *other* less mean of *one*, and its 95 % interval, with Welch's degrees of freedom."""
     difference = math.fsum(other) / len(other) - math.fsum(one) / len(one)
     if min(len(one), len(other)) < 2:
@@ -113,7 +113,8 @@ def _idle(points: pd.DataFrame) -> float:
     return float(points["idle_share"].mean()) if "idle_share" in points else math.nan
 
 
-def _renamed(points: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
+def renamed(points: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
+    """*points* of the second run with the names of the first."""
     for column in ("machine", "design", "workload", "placement"):
         here = {old: new for old, new in names.items() if (points[column] == old).any()}
         replaced = set(here.values()) - set(here)

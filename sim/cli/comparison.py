@@ -64,10 +64,11 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _two_runs(run: Path, other: Path, names: dict[str, str], out: Path, as_is: bool) -> int:
-    from sim.analysis.comparison import render_two
+    from sim.analysis.comparison import TABLE, WHY, render_two
     from sim.analysis.run_pair import labels_of, pair_figure, ratio_figure
-    from sim.analysis.tables import read_run
+    from sim.analysis.tables import read_locks, read_run
     from sim.analysis.two_runs import two_runs
+    from sim.analysis.why import reasons, summary
     from sim.terminal import console
 
     first, second = read_run(run, as_is=as_is), read_run(other, as_is=as_is)
@@ -79,18 +80,22 @@ def _two_runs(run: Path, other: Path, names: dict[str, str], out: Path, as_is: b
             "no place has a finished point in both runs: `--as NAME=OTHER` says what is called otherwise"
         )
         return FAILED
+    locks = [read_locks(folder, tables) for folder, tables in ((run, first), (other, second))]
+    why = reasons(first, second, locks, names, result)
+    for line in summary(why):
+        say(line)
     figures = {
         "compare": pair_figure(result, labels, f"{first.title}: {labels[0]} beside {labels[1]}"),
         "ratio": ratio_figure(result, labels, first.title),
     }
-    _write(result.table, out, figures)
+    _write({TABLE: result.table, WHY: why}, out, figures)
     return DONE
 
 
 def _against(run: Path, files: list[Path], names: dict[str, str], out: Path, as_is: bool) -> int:
     from sim.analysis.against import against, read_measured
     from sim.analysis.beside import clocks, measured_figure
-    from sim.analysis.comparison import render_against, reported_by
+    from sim.analysis.comparison import TABLE, render_against, reported_by
     from sim.analysis.tables import read_run
     from sim.terminal import console
 
@@ -103,7 +108,7 @@ def _against(run: Path, files: list[Path], names: dict[str, str], out: Path, as_
         return FAILED
     title = f"{tables.title}: simulated beside measured"
     figure = measured_figure(tables.points, result.observations, title)
-    _write(result.table, out, {"compare": figure} if figure else {})
+    _write({TABLE: result.table}, out, {"compare": figure} if figure else {})
     if figure is None:
         say("no figure: measured was what is, and no line of a sweep is more that than the others")
     return DONE
@@ -117,17 +122,18 @@ def _found(path: Path) -> Path:
     raise InputError(Fault("no such run, and no such file", str(path)))
 
 
-def _write(table: DataFrame, out: Path, figures: Mapping[str, Figure]) -> None:
+def _write(tables: Mapping[str, DataFrame], out: Path, figures: Mapping[str, Figure]) -> None:
     from sim.analysis.comparison import write_table
     from sim.analysis.figures import write_figure
 
     make_folder(out)
     try:
-        written = write_table(table, out)
+        written = [write_table(table, out, name) for name, table in tables.items()]
         paths = [write_figure(figure, out, name)[0] for name, figure in figures.items()]
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise InputError(Fault(f"cannot be written: {reason}", str(out))) from None
-    say(f"table: {written}")
+    for table in written:
+        say(f"table: {table}")
     for path in paths:
         say(f"figure: {path}")
