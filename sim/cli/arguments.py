@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -38,6 +39,14 @@ def _number(text: str, what: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"not a number of {what}: {text!r}")
     return int(text)
+
+
+def found(path: Path) -> Path:
+    """A run or file at *path*, or the run of this name under results/. Raises `InputError`."""
+    for place in (path, Path("results") / path):
+        if os.path.exists(place):
+            return place
+    raise InputError(Fault("no such run, and no such file", str(path)))
 
 
 def make_folder(folder: Path) -> None:

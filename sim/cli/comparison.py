@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sim.cli.arguments import DONE, FAILED, complain, make_folder
+from sim.cli.arguments import DONE, FAILED, complain, found, make_folder
 from sim.errors import Fault, InputError
 from sim.plaintext import say
 
@@ -50,8 +49,8 @@ def _compare(options: argparse.Namespace) -> int:
     from sim.analysis.names import parse_names
 
     names = parse_names(options.names)
-    run = _found(options.run)
-    others = [_found(path) for path in options.others]
+    run = found(options.run)
+    others = [found(path) for path in options.others]
     folders = [path for path in others if path.is_dir()]
     if folders and len(others) > 1:
         raise InputError(Fault("one run can be compared with one other", value=str(folders[-1])))
@@ -112,14 +111,6 @@ def _against(run: Path, files: list[Path], names: dict[str, str], out: Path, as_
     if figure is None:
         say("no figure: measured was what is, and no line of a sweep is more that than the others")
     return DONE
-
-
-def _found(path: Path) -> Path:
-    """A run or file at *path*, or the run of this name. Raises `InputError`."""
-    for place in (path, Path("results") / path):
-        if os.path.exists(place):
-            return place
-    raise InputError(Fault("no such run, and no such file", str(path)))
 
 
 def _write(tables: Mapping[str, DataFrame], out: Path, figures: Mapping[str, Figure]) -> None:
