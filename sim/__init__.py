@@ -5,6 +5,7 @@
     experiment = sim.load("quickstart")
     points = sim.run(experiment, workers=2)      # a tidy DataFrame, one row a point
     sim.plot.scalability(points)                 # a matplotlib Axes
+    sim.trace("quickstart", "threads=64", out="trace")    # timelines and flame graphs of some points
 
 Nothing is loaded before it is used.
 """
@@ -15,11 +16,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sim.analysis.tracing import trace
     from sim.experiment import load, run
 
     from . import plot
 
-__all__ = ["load", "plot", "run"]
+__all__ = ["load", "plot", "run", "trace"]
 
 
 def __getattr__(name: str) -> Any:
@@ -27,6 +29,8 @@ def __getattr__(name: str) -> Any:
         return import_module("sim.plot")
     if name in ("load", "run"):
         return getattr(import_module("sim.experiment"), name)
+    if name == "trace":
+        return import_module("sim.analysis.tracing").trace
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

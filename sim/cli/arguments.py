@@ -35,6 +35,16 @@ def events(text: str) -> int:
     return _number(text, "events")
 
 
+def slices(text: str) -> int:
+    """A number of slices, as the type of an argument."""
+    return _number(text, "slices")
+
+
+def cpus(text: str) -> int:
+    """A number of cpus, as the type of an argument."""
+    return _number(text, "cpus")
+
+
 def _number(text: str, what: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"not a number of {what}: {text!r}")

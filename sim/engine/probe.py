@@ -18,11 +18,11 @@ engine's by what it has yet to spend, so the times of two cpus' hooks need not b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 if TYPE_CHECKING:
-    from sim.engine.core import Engine
+    from sim.engine.core import Engine, Thread
 
 Mode = Literal["read", "write"]
 """How a lock is held: shared, or by one alone (as every lock without readers is)."""
@@ -53,6 +53,28 @@ class CpuView(Protocol):
 
     @property
     def now(self) -> int: ...
+    @property
+    def pending(self) -> int:
+        """What of its time it has yet to spend: `now` is ahead of the engine by it."""
+
+    @property
+    def thread(self) -> Thread | None: ...
+    @property
+    def waiting(self) -> bool: ...
+    @property
+    def in_kernel_wait(self) -> bool:
+        """Whether it has no thread to run."""
+
+    @property
+    def irq_until(self) -> int:
+        """When the last handler that has begun ends."""
+
+    @property
+    def spent(self) -> Mapping[str, int]:
+        """The open page of its account, and *pages* those before it."""
+
+    @property
+    def pages(self) -> Sequence[Mapping[str, int]]: ...
 
 
 class LineView(Protocol):
@@ -100,6 +122,9 @@ class Probe:
 
     def run_begins(self, cpus: Sequence[CpuView]) -> None:
         """What is set up is set up; the threads of the workload start now, and the accounts of *cpus*."""
+
+    def measures(self, cpus: Sequence[CpuView]) -> None:
+        """The accounts of *cpus* make the breakdown: threads that are measured run there."""
 
     def turn_page(self) -> None:
         """The measured window begins (the first time) or ends (the second). A run may have none."""
@@ -157,6 +182,10 @@ class Probe:
         A write to a line with several holders comes from the farthest of them, a load from the nearest. A
         load or store that finds the line in the right state is no transfer and not told.
         """
+
+    def line_prefetched(self, line: LineView, cpu: CpuView) -> None:
+        """*cpu* has asked for the line and does not wait: if that was a transfer, it has been told and is not
+        charged."""
 
     def frame_allocated(self, cpu: CpuView, frame: int, order: int) -> None:
         """The kernel gives away the 2**order frames from *frame* on."""

@@ -566,6 +566,10 @@ class HeardLine(CacheLine):
         fabric.engine.probe.line_transfer(self, cpu, source, fabric.distance(cpu, source), latency, False)
         return latency, occupancy
 
+    def prefetch_write(self, cpu: Cpu) -> Steps[None]:
+        yield from super().prefetch_write(cpu)
+        self.fabric.engine.probe.line_prefetched(self, cpu)
+
     def _farthest(self, cpu: int) -> int:
         """Who gives the line to *cpu* for good: its owner, or the farthest of those who have a copy."""
         sharers = self.sharers

@@ -147,6 +147,7 @@ class _Run:
             for worker, role in zip(workers, self._roles, strict=True)
             if role.measured and (_has_timed(role) or not self._timed)
         ]
+        self._measured_cpus = list(dict.fromkeys(worker.cpu for worker in self._measured))
         self._costs = at_clock(machine.spec.kernel, machine.spec.clock)
         self._starts: dict[Worker, Start] = {}
         """Where threads begin, if in the middle of a round."""
@@ -329,6 +330,7 @@ class _Run:
         for cpu in cpus:
             cpu.open_account()
         self._engine.probe.run_begins(cpus)
+        self._engine.probe.measures(self._measured_cpus)
         measured = plan.measured
         if plan.window:
             self._stage.record = Meter(
@@ -374,7 +376,7 @@ class _Run:
     def result(self, elapsed: int) -> Run:
         """What the run gave, after the accounts have been closed."""
         record, events = self._stage.record, self._engine.events
-        cpus = list(dict.fromkeys(worker.cpu for worker in self._measured))
+        cpus = self._measured_cpus
         assert record is not None
         if isinstance(record, Meter):
             span, spent = record.length, record.spent(cpus)
