@@ -97,7 +97,7 @@ def flame_graph(panels: Sequence[tuple[str, str, Stacks]], title: str) -> str:
         body += _draw(root, root, MARGIN, base, scale)
         body += _axis(MARGIN, base + 3, root.total, scale)
         width = root.total * scale
-        if width < _NARROW * inside:
+        if 0 < width < _NARROW * inside:
             body += _wider(root, MARGIN + width, base, width)
         top = base + 52
     body += _legend({kind: None for _, root in trees for kind in root.kinds()}, top - 10)
@@ -126,7 +126,7 @@ def _wider(root: Block, right: float, base: float, width: float) -> list[str]:
     ]
     drawn += _draw(root, root, left, base, scale)
     drawn += _axis(left, base + 3, root.total, scale)
-    times = f"the same, {room / width:.3g} times as wide" if width else "the same, wider"
+    times = f"the same, {room / width:.3g} times as wide"
     return [*drawn, _label(left, base + 34, times, _SMALL, fill=_FAINT)]
 
 

@@ -3,7 +3,7 @@
     linux-6.13;munmap;holding mmap_lock;tlb flush;[line from the other socket] 1840331
 
 One stack a line: the design or the cpu, what is asked for, what is held, the activity, and in brackets how
-its time was spent, unless it was work. The number is in ps, so that the sums are the accounts' to the last digit.
+its time was spent, unless it was work. The number is in ps, so that sums are the accounts' to the last digit.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 from sim.errors import AccountingError
 from sim.hardware import INTERRUPT
 from sim.timeline.scope import Scope
-from sim.timeline.spans import Event, Handler, Leaf, Moment, Node, Notes, Path, Piece
+from sim.timeline.spans import Event, Flows, Handler, Leaf, Moment, Node, Notes, Path, Piece
 
 if TYPE_CHECKING:
     from sim.engine.probe import CpuView
@@ -57,9 +57,7 @@ class Lane:
 
     # -- what the model tells -------------------------------------------------------------------------------
 
-    def add(
-        self, node: Node, activity: str, how: str, cost: int, notes: Notes | None, flows: list[int]
-    ) -> None:
+    def add(self, node: Node, activity: str, how: str, cost: int, notes: Notes | None, flows: Flows) -> None:
         """*cost* of the thread's time, after all that it has had."""
         self.settle()
         if self._pieces and not flows:
@@ -74,11 +72,11 @@ class Lane:
         turns, self._turns = self._turns, []
         self._pieces.append(Piece(node, activity, how, cost, self.page - len(turns), notes, turns))
 
-    def add_moment(self, node: Node, name: str, notes: Notes, flows: list[int]) -> None:
+    def add_moment(self, node: Node, name: str) -> None:
         """Something happens on the cpu now."""
-        self._pieces.append(Piece(node, "", name, 0, self.page, notes, [], flows))
+        self._pieces.append(Piece(node, "", name, 0, self.page))
 
-    def add_handler(self, begin: int, length: int, notes: Notes, flows: list[int]) -> None:
+    def add_handler(self, begin: int, length: int, notes: Notes, flows: Flows) -> None:
         """A handler takes *length* from *begin* on."""
         self._handlers.append(Handler(begin, begin + length, self.page, notes, flows))
 
@@ -101,7 +99,7 @@ class Lane:
             if handler.begin >= now:
                 handler.page = self.page
             elif handler.end > now:
-                rest = Handler(now, handler.end, self.page, handler.notes, [])
+                rest = Handler(now, handler.end, self.page, handler.notes, ())
                 handler.end = now
                 self._handlers.insert(self._handlers.index(handler) + 1, rest)
 
@@ -201,7 +199,7 @@ class Lane:
         if not goes_on:
             self._move_to(piece.node, shown[0])
             self._leaf = leaf = Leaf(piece.activity, piece.how, piece.notes or {}, piece.flows)
-            piece.flows = []
+            piece.flows = ()
             self.events.append(Event(shown[0], leaf))
             self._scope.drawn += 1
         assert leaf is not None
@@ -212,7 +210,7 @@ class Lane:
         if not self.drawn or (shown := self._scope.clip(self._at, self._at, piece.page)) is None:
             return
         self._move_to(piece.node, shown[0])
-        self.events.append(Event(shown[0], Moment(piece.how, piece.notes or {}, piece.flows)))
+        self.events.append(Event(shown[0], Moment(piece.how)))
         self._scope.drawn += 1
 
     def _count(self, leaf: Leaf, length: int, page: int) -> None:

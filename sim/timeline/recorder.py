@@ -25,7 +25,7 @@ from sim.timeline.held import Locks, Release, Wait
 from sim.timeline.lane import HANDLER, Lane
 from sim.timeline.scope import Asked, Scope
 from sim.timeline.shown import Call, Shown, shown_of
-from sim.timeline.spans import Frame, Node, Notes
+from sim.timeline.spans import Flows, Frame, Node, Notes
 
 if TYPE_CHECKING:
     from sim.engine import Engine
@@ -84,7 +84,7 @@ class Timeline(Probe):
         self._lines: list[list[tuple[str, Distance, int]]] = [[] for _ in cpus]  # transfers to be charged
         self._queued: list[str | None] = [None for _ in cpus]  # the line that a wait was for
         self._stolen = [False for _ in cpus]  # a handler is charged and its begin is not told yet
-        self._handled: list[tuple[Notes, list[int]]] = [({}, []) for _ in cpus]  # of the next handler
+        self._handled: list[tuple[Notes, Flows]] = [({}, ()) for _ in cpus]  # of the next handler
         self._inline = [False for _ in cpus]  # the next handler is charged to the thread
         self._gives: list[list[int]] = [[] for _ in cpus]  # arrows that begin with what comes next
         self._locks = Locks()
@@ -164,9 +164,10 @@ class Timeline(Probe):
         if not cost:
             return
         lane, node = self._lanes[number], self._node(cpu)
-        gives = self._gives[number]
-        if gives:
-            self._gives[number] = []
+        gives: Flows = ()
+        if self._gives[number]:
+            gives = tuple(self._gives[number])
+            self._gives[number].clear()
         waited = cost - cpu.pending
         if waited > 0 and activity != INJECTED_DELAY:
             line = self._queued[number]
@@ -184,7 +185,7 @@ class Timeline(Probe):
             if came:
                 notes = {"line": name} if len(lines) == 1 else {"line": f"{name} and {len(lines) - 1} more"}
                 lane.add(node, activity, FROM[distance], came, notes, gives)
-                gives = []
+                gives = ()
                 cost -= came
         if cost:
             lane.add(node, activity, "", cost, None, gives)
@@ -194,7 +195,7 @@ class Timeline(Probe):
         if self._inline[number]:
             self._inline[number] = False
             notes, flows = self._handled[number]
-            self._handled[number] = {}, []
+            self._handled[number] = {}, ()
             self._lines[number].clear()  # the handler's own
             if cost:
                 self._lanes[number].add(self._node(cpu), INTERRUPT, HANDLER, cost, notes, flows)
@@ -212,13 +213,13 @@ class Timeline(Probe):
             return
         self._stolen[number] = False
         notes, flows = self._handled[number]
-        self._handled[number] = {}, []
+        self._handled[number] = {}, ()
         self._lanes[number].add_handler(begins, length, notes, flows)
 
     def interrupt_goes_on(self, cpu: CpuView, begins: int, length: int) -> None:
         if self._lanes:
             self._stolen[cpu.id] = False
-            self._lanes[cpu.id].add_handler(begins, length, {}, [])
+            self._lanes[cpu.id].add_handler(begins, length, {}, ())
 
     def line_transfer(
         self, line: LineView, cpu: int, source: int, distance: Distance, cost: int, write: bool
@@ -265,7 +266,7 @@ class Timeline(Probe):
             frame.notes["after"] = f"{given.cpu} ({given.mode})"
             self._locks.waits.append(Wait(lock.name, since, cpu.now, cpu))
             if given.flow is not None:
-                frame.flows.append(given.flow)
+                frame.flows = (given.flow,)
                 given.flow = None
         state.holding[cpu.current, mode] = cpu
         self._open(cpu, frame)
@@ -314,7 +315,7 @@ class Timeline(Probe):
             return
         known = [self._calls[call] for call in calls if call in self._calls]
         senders = ", ".join(dict.fromkeys(str(call.sender) for call in known))
-        flows = [call.flows[cpu.id] for call in known if cpu.id in call.flows]
+        flows = tuple(call.flows[cpu.id] for call in known if cpu.id in call.flows)
         self._handled[cpu.id] = {"called by": senders} if senders else {}, flows
 
     def ipi_ack(self, cpu: CpuView, call: CallView, at: int) -> None:
@@ -325,11 +326,11 @@ class Timeline(Probe):
     def flush(self, cpu: CpuView, pages: int) -> None:
         if self._lanes:
             what = f"{pages} pages" if pages > 1 else "1 page" if pages else "all pages"
-            self._lanes[cpu.id].add_moment(self._node(cpu), f"TLB flush of {what}", {}, [])
+            self._lanes[cpu.id].add_moment(self._node(cpu), f"TLB flush of {what}")
 
     def context_switch(self, cpu: CpuView) -> None:
         if self._lanes:
-            self._lanes[cpu.id].add_moment(self._node(cpu), "context switch", {}, [])
+            self._lanes[cpu.id].add_moment(self._node(cpu), "context switch")
 
     def idle_begins(self, cpu: CpuView) -> None:
         self._counts.runs(self._engine._now, -1)

@@ -8,10 +8,13 @@ stack of the piece before them, and two stacks have in common what they share fr
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 Notes: TypeAlias = "dict[str, str | int]"
 """What a slice says besides its name."""
+
+Flows: TypeAlias = "tuple[int, ...]"
+"""The numbers of arrows that begin or end somewhere."""
 
 Path: TypeAlias = "tuple[str, ...]"
 """The names of a stack's frames in a flame graph, from the root on."""
@@ -21,7 +24,7 @@ class Frame:
     """Something that is open on a track for a while.
 
     *fold* is its name in a flame graph, in which it stands for all of its kind; None leaves it out. *key* is
-    what it is found by when it ends. *flows* are the numbers of arrows that begin or end where it begins.
+    what it is found by when it ends. *flows* begin or end where it begins.
     """
 
     __slots__ = ("category", "flows", "fold", "key", "name", "notes", "shown")
@@ -39,7 +42,7 @@ class Frame:
         self.fold = fold
         self.key = key
         self.notes: Notes = {} if notes is None else notes
-        self.flows: list[int] = []
+        self.flows: Flows = ()
         self.shown = False
 
 
@@ -109,7 +112,7 @@ class Piece:
     page: int
     notes: Notes | None = None
     turns: list[int] = field(default_factory=list)
-    flows: list[int] = field(default_factory=list)
+    flows: Flows = ()
 
     def continues(self, node: Node, activity: str, how: str, page: int, notes: Notes | None) -> bool:
         """Whether what comes next is more of the same."""
@@ -131,7 +134,7 @@ class Handler:
     end: int
     page: int
     notes: Notes
-    flows: list[int]
+    flows: Flows
 
 
 @dataclass(slots=True)
@@ -144,7 +147,7 @@ class Leaf:
     activity: str
     how: str
     notes: Notes
-    flows: list[int]
+    flows: Flows
     counted: int = 0
     other: int = 0
 
@@ -158,8 +161,8 @@ class Moment:
     """A slice without length: something has happened."""
 
     name: str
-    notes: Notes
-    flows: list[int]
+    flows: ClassVar[Flows] = ()
+    notes: ClassVar[Notes] = {}
 
 
 @dataclass(slots=True)
