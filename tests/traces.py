@@ -25,17 +25,20 @@ WORKLOAD = {
 }
 
 
-def point(folder: Path, design: str, threads: int, **changes: Any) -> Point:
-    """A point of `WORKLOAD` with *changes* of its keys."""
+def point(
+    folder: Path, design: str, threads: int, *, experiment: dict[str, Any] | None = None, **changes: Any
+) -> Point:
+    """A point of `WORKLOAD` with *changes* of its keys; *experiment* has further keys of that."""
     (folder / "w.yaml").write_text(json.dumps({**WORKLOAD, **changes}))
-    experiment = {
+    written = {
         "name": "e",
         "machine": "epyc-9965-guest",
         "designs": [design],
         "workloads": ["w.yaml"],
         "threads": [threads],
+        **(experiment or {}),
     }
-    (folder / "e.yaml").write_text(json.dumps(experiment))
+    (folder / "e.yaml").write_text(json.dumps(written))
     (found,) = load(str(folder / "e.yaml")).points
     return found
 

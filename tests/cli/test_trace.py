@@ -76,11 +76,8 @@ def test_is_a_finished_run_traced_from_its_folder(command: Command, small: Path)
     answer = command("trace", "results/e", "--point", "design=cortenmm-adv,threads=4")
     assert answer.code == 0, answer.err
     assert names(small / "results/e/trace")[-1] == "cortenmm-adv-w-4.svg"
-    assert command("run", "--help").code == 0
     refused = command("trace", "results/e", "--set", "seed=7")
-    assert refused == Answer(
-        2, "", "--set: results/e is a finished run, which is traced as it was\n".replace("--set: ", "--set: ")
-    )
+    assert refused == Answer(2, "", "--set: results/e is a finished run, which is traced as it was\n")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from traces import Accounts, Read, listened, point, read_folded
 from sim.engine import Steps
 from sim.errors import AccountingError
 from sim.experiment import make_point, run_point
-from sim.files import load_spec
+from sim.files import MEMBERS, load_spec
 from sim.hardware import Cpu
 from sim.timeline import Asked, Timeline, by_activity, encode, lines
 from sim.timeline.lane import Lane
@@ -27,7 +27,7 @@ WINDOW = {"warm_up": "1 requests", "length": "2 requests"}
 def test_does_a_trace_of_64_cpus_have_each_ps_of_the_breakdown(tmp_path: Path) -> None:
     """Without a window the breakdown is the whole account, an integer number of ps."""
     accounts = Accounts()
-    small = point(tmp_path, "cortenmm-adv", 64)
+    small = point(tmp_path, "cortenmm-adv", 64, requests=1)
     timeline, outcome = listened(small, listeners=[accounts])
     assert outcome == run_point(small)
     read = Read(encode(timeline.shown, "64 cpus"))
@@ -60,21 +60,41 @@ def test_is_a_window_traced_to_the_last_ps(design: str, tmp_path: Path) -> None:
 
 
 GOLDEN = [
-    Key("linux-6.13", "epyc-9965-guest", "mmap", "low", 4, 2025),
     Key("tlb-ipi", "xeon-6252x2", "shootdown-one", "", 2, 2025),
+    *(
+        pytest.param(Key(*key, 2025), marks=pytest.mark.ci)
+        for key in (
+            ("linux-6.13", "epyc-9965-guest", "mmap", "low", 4),
+            ("hardware", "epyc-9965", "shared-cpus", "", 130),
+            ("lock", "xeon-4s56", "rwsem-writer", "", 4),
+            ("tlb-broadcast", "epyc-9965", "context_switch1", "threads", 2),
+            ("cortenmm-adv-zram", "desktop-8", "swap-in", "", 1),
+            ("cortenmm-adv", "desktop-8", "lmbench-shell", "", 1),
+            ("linux-5.1", "desktop-8", "mem-usage", "", 2),
+            ("linux-5.1", "desktop-8", "userfault", "", 2),
+            ("linux-5.1", "epyc-9965-guest", "fault-beside-unmap", "", 4),
+        )
+    ),
 ]
 
 
 @pytest.mark.parametrize("key", GOLDEN, ids=str)
 def test_is_the_row_the_same_with_a_timeline(key: Key) -> None:
-    """Closing a timeline holds it against the accounts, and raises."""
-    specs = (
-        load_spec("machine", key.machine),
-        load_spec("design", key.design),
-        load_spec("workload", key.workload),
+    """Threads that share cpus, children, devices: closing a timeline holds it against the accounts."""
+    machine, design, workload = (
+        load_spec(kind, name)
+        for kind, name in zip(MEMBERS, (key.machine, key.design, key.workload), strict=True)
     )
-    chosen = make_point(*specs, key.placement, key.threads, key.seed)
+    chosen = make_point(machine, design, workload, key.placement, key.threads, key.seed)
     assert listened(chosen)[1] == run_point(chosen)
+
+
+def test_are_delays_that_the_schedule_injects_in_the_timeline(tmp_path: Path) -> None:
+    delays = {"kind": "fifo", "delays": {"chance": 0.02, "up_to": "1 us"}}
+    chosen = point(tmp_path, "linux-6.13", 4, experiment={"schedule": delays})
+    timeline, outcome = listened(chosen)
+    assert outcome == run_point(chosen)
+    assert by_activity(timeline.folded.measured)["injected delay"] > 0
 
 
 # -- the layout -------------------------------------------------------------------------------------------
