@@ -152,6 +152,7 @@ def panel(traced: Traced) -> tuple[str, str, dict[tuple[tuple[str, ...], str, st
 
 def _write_point(traced: Traced, folder: Path, stem: str) -> list[Path]:
     from sim.analysis.flame import flame_graph
+    from sim.analysis.tracks import fits, tracks_picture
     from sim.timeline import encode, lines
 
     folded, one = traced.folded, traced.folded.first_cpu
@@ -166,7 +167,11 @@ def _write_point(traced: Traced, folder: Path, stem: str) -> list[Path]:
     write_atomically(timeline, lambda path: path.write_bytes(encoded))
     stacks = [_write(folder / name, "".join(f"{line}\n" for line in text)) for name, text in texts.items()]
     flame = flame_graph([panel(traced)], "Where the time of an operation goes")
-    return [timeline, *stacks, _write(folder / f"{stem}.svg", flame)]
+    pictures = [_write(folder / f"{stem}.svg", flame)]
+    if fits(traced.shown):
+        picture = tracks_picture(traced.shown, traced.title)
+        pictures.append(_write(folder / f"{stem}.timeline.svg", picture))
+    return [timeline, *stacks, *pictures]
 
 
 def _write(path: Path, text: str) -> Path:

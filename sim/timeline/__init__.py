@@ -5,11 +5,14 @@ from sim.timeline.perfetto import encode
 from sim.timeline.recorder import HOWS, Timeline
 from sim.timeline.scope import Asked, parse_window
 from sim.timeline.shown import Shown, Sight, Track
+from sim.timeline.spans import Frame, Leaf
 
 __all__ = [
     "HOWS",
     "Asked",
     "Folded",
+    "Frame",
+    "Leaf",
     "Shown",
     "Sight",
     "Timeline",

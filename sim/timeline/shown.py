@@ -122,14 +122,22 @@ def _most_waited(waits: Sequence[Wait]) -> list[str]:
 def _sights(waits: Sequence[Wait], calls: Sequence[Call], zero: int, begin: int, end: int) -> list[Sight]:
     """What is drawn from begin to end: the longest shootdown, one of median length, and the longest wait."""
     whole = [
-        Sight(f"call by IPI on {call.targets} cpus", str(call.sender), call.began - zero, call.ended - zero)
+        Sight(
+            f"call by IPI on {call.targets} cpu{'s' * (call.targets > 1)}",
+            str(call.sender),
+            call.began - zero,
+            call.ended - zero,
+        )
         for call in calls
         if call.acknowledged == call.targets and begin <= call.began - zero and call.ended - zero <= end
     ]
-    longest = max(whole, key=lambda sight: sight.end - sight.begin, default=None)
-    median = sorted(whole, key=lambda sight: (sight.end - sight.begin, sight.begin))[len(whole) // 2 :][:1]
-    found = [Sight(f"longest {longest.what}", longest.cpu, longest.begin, longest.end)] if longest else []
-    found += [Sight(f"median {sight.what}", sight.cpu, sight.begin, sight.end) for sight in median]
+    whole.sort(key=lambda sight: (sight.end - sight.begin, sight.begin))
+    chosen = [("longest", whole[-1:]), ("median", whole[:-1][len(whole) // 2 :][:1])]
+    found = [
+        Sight(f"{which} {sight.what}", sight.cpu, sight.begin, sight.end)
+        for which, sights in chosen
+        for sight in sights
+    ]
     inside = [wait for wait in waits if begin <= wait.since - zero and wait.until - zero <= end]
     if wait := max(inside, key=lambda wait: wait.until - wait.since, default=None):
         what = f"longest wait for a lock: {wait.lock}"

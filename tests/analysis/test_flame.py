@@ -7,7 +7,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from sim.analysis.flame import MARGIN, WIDTH, Stacks, flame_graph, tree
+from sim.analysis.flame import Stacks, flame_graph, tree
+from sim.analysis.svg import MARGIN, WIDTH
 
 SVG = "{http://www.w3.org/2000/svg}"
 ONE: Stacks = {

@@ -27,9 +27,7 @@ WINDOW = {"warm_up": "1 requests", "length": "2 requests"}
 def test_does_a_trace_of_64_cpus_have_each_ps_of_the_breakdown(tmp_path: Path) -> None:
     """Without a window the breakdown is the whole account, an integer number of ps."""
     accounts = Accounts()
-    small = point(tmp_path, "cortenmm-adv", 64, requests=1)
-    timeline, outcome = listened(small, listeners=[accounts])
-    assert outcome == run_point(small)
+    timeline, outcome = listened(point(tmp_path, "cortenmm-adv", 64, requests=1), listeners=[accounts])
     read = Read(encode(timeline.shown, "64 cpus"))
     assert len(timeline.shown.tracks) == 64
     assert not timeline.shown.cut
