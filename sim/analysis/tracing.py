@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sim.errors import CortensimError, Fault, InputError
 from sim.experiment import choose, experiment_of, is_of_this_model, load, run_point
-from sim.files import write_atomically
+from sim.files import presets, write_atomically
 from sim.quantities import PS_PER_NS
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def points_of(
 
     Raises `InputError` for a source that is neither, and for *overrides* or *quick* of a run.
     """
-    if not source.is_dir():
+    if not is_run(source):
         return load(str(source), overrides, quick=quick).points, ""
     if overrides or quick:
         option = "--set" if overrides else "--quick"
@@ -104,6 +104,12 @@ def points_of(
         experiment.points,
         f"{source} was made by another version of the model: rows may differ from its own",
     )
+
+
+def is_run(source: Path) -> bool:
+    """Whether *source* means a folder: a run, or one that has the name of no experiment."""
+    known = source.name == str(source) and str(source) in presets.names("experiment")
+    return source.is_dir() and ((source / "manifest.json").is_file() or not known)
 
 
 def few(points: Sequence[Point]) -> Sequence[Point]:

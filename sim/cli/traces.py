@@ -64,7 +64,7 @@ def add(commands: Commands) -> None:
 
 def _trace(options: argparse.Namespace) -> int:
     asked = _asked(options)
-    from sim.analysis.tracing import NotTraced, few, points_of, trace_point, write
+    from sim.analysis.tracing import NotTraced, few, is_run, points_of, trace_point, write
     from sim.experiment import choose
     from sim.files import parse_override
 
@@ -73,7 +73,7 @@ def _trace(options: argparse.Namespace) -> int:
     points, warning = points_of(source, overrides, quick=options.quick)
     chosen = few(choose(points, options.point))
     out: Path = options.out or (
-        source / "trace" if source.is_dir() else Path("results") / f"trace-{source.stem}"
+        source / "trace" if is_run(source) else Path("results") / f"trace-{source.stem}"
     )
     make_folder(out)
     if warning:

@@ -78,6 +78,13 @@ def test_is_a_finished_run_traced_from_its_folder(command: Command, small: Path)
     assert refused == Answer(2, "", "--set: results/e is a finished run, which is traced as it was\n")
 
 
+def test_is_a_folder_with_the_name_of_an_experiment_no_run(command: Command, small: Path) -> None:
+    for name in ("quickstart", "mine"):
+        (small / name).mkdir()
+    assert "threads=3" in command("trace", "quickstart", "--point", "threads=3").err
+    assert "mine: no run: it has no manifest.json" in command("trace", "mine").err
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
