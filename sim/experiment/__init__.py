@@ -2,6 +2,7 @@
 
 from sim.experiment import model
 from sim.experiment.plan import (
+    Cell,
     Experiment,
     Point,
     Shard,
@@ -36,6 +37,7 @@ from sim.experiment.running import (
     experiment_of,
     is_of_this_model,
     meter,
+    outcomes_of,
     patient,
     replaying,
     run,
@@ -47,6 +49,7 @@ __all__ = [
     "COLUMNS",
     "KEY",
     "SECONDS_FOR_WORKERS",
+    "Cell",
     "ClusterLost",
     "Experiment",
     "Manifest",
@@ -71,6 +74,7 @@ __all__ = [
     "merge",
     "meter",
     "model",
+    "outcomes_of",
     "package_version",
     "parse_shard",
     "patient",

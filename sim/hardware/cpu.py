@@ -27,12 +27,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from sim.engine import PARKED, Engine, Steps, Thread
 from sim.errors import AccountingError
 
 if TYPE_CHECKING:
+    from sim.engine.probe import LockView, Mode
     from sim.hardware.tlb import Tlb
     from sim.hardware.topology import Seat
 
@@ -87,6 +88,22 @@ class Lent(Protocol):
         ...
 
 
+LockVerb = Literal["takes", "tries", "releases", "downgrades"]
+"""What a method of a lock does to it."""
+
+
+class LockRule(Protocol):
+    """What a cpu does instead of a lock's own steps, in a run without some locks (`sim.sync.without`)."""
+
+    def is_absent(self, lock: LockView) -> bool:
+        """Whether *lock* does not exist."""
+        ...
+
+    def instead(self, lock: LockView, cpu: Cpu, verb: LockVerb, mode: Mode) -> Steps[Any] | None:
+        """Other steps, or None for the lock's own."""
+        ...
+
+
 class Cpu:
     """One hardware thread of the machine and the simulated thread that runs on it, *current*.
 
@@ -111,6 +128,7 @@ class Cpu:
         "id",
         "in_kernel_wait",
         "irq_until",
+        "locks",
         "need_resched",
         "node",
         "number",
@@ -132,6 +150,7 @@ class Cpu:
     def __init__(self, engine: Engine, cpu_id: int, seat: Seat) -> None:
         self.engine = engine
         self.probe = engine.probe
+        self.locks: LockRule | None = None
         self.id = cpu_id
         self.bit = 1 << cpu_id
         self.number, self.core, self.cluster, self.node, self.socket = seat

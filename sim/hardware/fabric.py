@@ -32,6 +32,7 @@ class Fabric:
         "dram",
         "engine",
         "heard",
+        "here",
         "hit",
         "home_aware",
         "joins",
@@ -55,7 +56,9 @@ class Fabric:
         "via_home_contended",
     )
 
-    def __init__(self, engine: Engine, spec: MachineSpec, seats: Sequence[Seat]) -> None:
+    def __init__(
+        self, engine: Engine, spec: MachineSpec, seats: Sequence[Seat], here: Sequence[str] = ()
+    ) -> None:
         costs = at_clock(spec.coherence, spec.clock)
         self.engine = engine
         self.hit = costs.hit
@@ -89,6 +92,8 @@ class Fabric:
         self.streak = costs.order.streak
         self.uniform = engine.stream("line order").random
         self.seats = seats
+        self.here = here
+        """Patterns: lines with such names are in every cache at once, for the question what would be if."""
         self.heard = engine.probe.hears("line_transfer")
         self.core_of = [seat.core for seat in seats]
         self.cluster_of = [seat.cluster for seat in seats]

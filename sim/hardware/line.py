@@ -29,6 +29,7 @@ Sources: the costs are the machine file's; the server model and AMD's home rule 
 from __future__ import annotations
 
 from collections import deque
+from fnmatch import fnmatchcase
 from typing import ClassVar, Final
 
 from sim.engine import PARKED, Steps
@@ -589,9 +590,80 @@ class HeardLine(CacheLine):
         return _first(next((sharers & mask for mask in near if sharers & mask), sharers))
 
 
+class LineHere(CacheLine):
+    """A line that is in every cache at once, for the question what would be if it did not travel.
+
+    A load is a hit, an atomic access one in the own cache, and nobody waits for anybody. Who spins on it
+    still looks again when somebody writes.
+    """
+
+    __slots__ = ()
+
+    def write(self, cpu: Cpu, activity: str = LINE, *, again: int = 0) -> Steps[None]:
+        if cpu.pending:
+            yield cpu.take_pending()
+        cost = (1 + again) * self.fabric.rmw
+        cpu.pay(cost, activity)
+        if self._watchers:
+            self._disturb(cpu, cost)
+
+    def write_again(self, cpu: Cpu, activity: str) -> None:
+        cpu.stall(self.fabric.rmw, activity)
+
+    def store(self, cpu: Cpu, activity: str = LINE) -> Steps[None]:
+        if cpu.pending:
+            yield cpu.take_pending()
+        cpu.pay(self.fabric.hit, activity)
+        if self._watchers:
+            self._disturb(cpu, self.fabric.hit)
+
+    def read(self, cpu: Cpu, activity: str = LINE) -> Steps[None]:
+        if cpu.pending:
+            yield cpu.take_pending()
+        cpu.pay(self.fabric.hit, activity)
+
+    def came_along(self, cpu: Cpu, activity: str, *, write: bool) -> bool:
+        cpu.stall(self.fabric.hit, activity)
+        if write and self._watchers:
+            self._disturb(cpu, self.fabric.hit)
+        return True
+
+    def held_by(self, cpu: Cpu) -> bool:
+        return True
+
+    def exclusive_to(self, cpu: Cpu) -> bool:
+        return True
+
+    def prefetch_write(self, cpu: Cpu) -> Steps[None]:
+        return
+        yield
+
+    def serialize(self, cpu: Cpu, activity: str) -> Steps[None]:
+        return
+        yield
+
+    def take_at_once(self, cpu: Cpu, at: int) -> int | None:
+        return self.fabric.rmw
+
+    def take_between(self, cpu: Cpu, at: int) -> int:
+        return self.fabric.rmw
+
+    def read_in_handler(self, cpu: Cpu) -> int:
+        return self.fabric.hit
+
+    def turn_of_handler(self, had_it: int) -> bool:
+        return True
+
+    def fetch_back(self, cpu: Cpu) -> None:
+        pass
+
+
 def make_line(fabric: Fabric, name: str, home: int, *, owner: int = MEMORY, lines: int = 1) -> CacheLine:
-    """A line, or *lines* that move together: one that tells of its transfers where somebody listens."""
+    """A line, or *lines* that move together: one that tells of its transfers where somebody listens, and one
+    that has none where the run is without them."""
     kind = HeardLine if fabric.heard else CacheLine
+    if fabric.here and any(fnmatchcase(name, pattern) for pattern in fabric.here):
+        kind = LineHere
     return kind(fabric, name, home, owner=owner, lines=lines)
 
 

@@ -46,12 +46,14 @@ class Machine:
         spec: MachineSpec,
         online: int | None = None,
         order: Sequence[int] | None = None,
+        lines_here: Sequence[str] = (),
     ) -> None:
+        """Lines whose names match one of the patterns *lines_here* are always here (`LineHere`)."""
         self.engine = engine
         self.spec = spec
         topology = spec.topology
         seats = [topology.seat(number) for number in (range(spec.cpus) if order is None else order)]
-        self.fabric = Fabric(engine, spec, seats)
+        self.fabric = Fabric(engine, spec, seats, lines_here)
         self.memory = MemorySystem(spec, engine.stream("dram banks").random)
         seats = seats[:online]
         per_core = Counter(seat.core for seat in seats)

@@ -23,12 +23,14 @@ from sim.sync.sleep import Scheduler
 from sim.sync.sleeper import Sleeper
 from sim.sync.spin import McsLock, QueuedSpinLock
 from sim.sync.stream_socket import StreamSocket
+from sim.sync.without import NOTHING, LocksWithout, Without
 from sim.sync.word import TasLock, TicketLock
 from sim.sync.word_rw import WordRwLock
 from sim.sync.word_rwmutex import WordRwMutex
 
 __all__ = [
     "EXCLUSIVE",
+    "NOTHING",
     "RCU",
     "READER_WRITER",
     "SCHED",
@@ -38,6 +40,7 @@ __all__ = [
     "CnaLock",
     "Exclusive",
     "Lock",
+    "LocksWithout",
     "McsLock",
     "Mutex",
     "PercpuRwSem",
@@ -65,6 +68,7 @@ __all__ = [
     "TasLock",
     "TicketLock",
     "VisibleReaders",
+    "Without",
     "WordRwLock",
     "WordRwMutex",
     "Writer",

@@ -14,6 +14,8 @@ Source: Linux 6.13, include/linux/seqlock.h (`seqlock_t`, read_seqbegin, read_se
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu
 from sim.sync.lock import Lock, releases, takes
@@ -25,6 +27,8 @@ class SeqLock(Lock):
     """A sequence number and the queued spin lock of its writers on one *line*."""
 
     __slots__ = ("_lock", "_spinning", "line", "sequence")
+
+    removable: ClassVar[bool] = False
 
     def __init__(self, nodes: QueueNodes, line: CacheLine, activity: str) -> None:
         super().__init__(line.name, activity)

@@ -24,7 +24,7 @@ from sim.errors import ModelError
 from sim.hardware import Cpu, Machine, MachineSpec, booted
 from sim.mm import USER, Mmap, Reference, UffdClose
 from sim.quantities import PAGE_BYTES
-from sim.sync import RunQueues, SwitchSpace
+from sim.sync import NOTHING, LocksWithout, RunQueues, SwitchSpace, Without
 from sim.workload.actions import Stage, sequence
 from sim.workload.boot import boot
 from sim.workload.children import Children
@@ -65,8 +65,11 @@ def run_once(
     max_events: int,
     max_time_ps: int,
     probe: Probe = QUIET,
+    without: Without = NOTHING,
 ) -> Run:
     """Run *plan* once with so many *threads*, pinned as it says, on a machine with their cpus online.
+
+    Some locks and lines are not what they were where it is *without* them.
 
     Raises `AccountingError` unless the activities of all cpus sum to cpus x elapsed, to the picosecond, and
     `BrokenInvariant` where the end state breaks a rule.
@@ -81,7 +84,11 @@ def run_once(
     busy = machine.under_load(machine.topology.seat(number) for number in used)
     free = others[: most_children(plan, roles)] if plan.cpus is None else []
     ready = booted(busy, design.release, virtual_ipis=design.virtual_ipis)
-    hardware = Machine(engine, ready, len(used) + len(free), used + others)
+    hardware = Machine(engine, ready, len(used) + len(free), used + others, without.lines)
+    if without:
+        rule = LocksWithout(without)
+        for cpu in hardware.cpus:
+            cpu.locks = rule
     workers = [Worker(thread, hardware.cpus[used.index(seat)], engine) for thread, seat in enumerate(seats)]
     free_cpus = hardware.cpus[len(used) :]
     run = _Run(hardware, boot(hardware, design, plan.memory), plan, workers, roles, free_cpus)

@@ -12,6 +12,7 @@ from sim.engine import QUIET, Probe, listen
 from sim.errors import InputError, ModelError
 from sim.mm import STRUCTURES, Footprint
 from sim.quantities import PS_PER_NS, PS_PER_US
+from sim.sync import NOTHING, Without
 from sim.workload.demands import misfit
 from sim.workload.result import Run
 from sim.workload.run import run_once
@@ -86,11 +87,12 @@ def simulate(
     budget: Budget,
     schedule: Schedule | ScheduleName = "fifo",
     probe: Probe = QUIET,
+    without: Without = NOTHING,
 ) -> Measurement:
     """Run *workload* with *threads* threads; runs are repeated until `pooled_threads` have been measured.
 
     *schedule* is the rule for what happens at the same instant. *probe* is told of all runs, one after the
-    other.
+    other. Some locks and lines are not what they were where it is *without* them.
 
     Raises `InputError` where the workload cannot run on this machine, `BudgetExceeded` where *budget* is
     passed and `ModelError` where the model breaks a rule or nothing was measured.
@@ -113,6 +115,7 @@ def simulate(
             max_events=budget.events - sum(run.events for run in runs),
             max_time_ps=budget.simulated_ps,
             probe=listen(tally, probe),
+            without=without,
         )
         runs.append(run)
     if not all(run.latencies and run.operations for run in runs):

@@ -38,7 +38,8 @@ def user_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
 
     IRET, the way back, is a serializing instruction: what was asked for has to come first.
     """
-    if not mm.switches.prefetchw_mmap_lock:
+    absent = cpu.locks is not None and cpu.locks.is_absent(mm.mmap_lock)
+    if absent or not mm.switches.prefetchw_mmap_lock:
         yield from _do_user_addr_fault(mm, cpu, page, write)
         return
     yield from mm.mmap_lock.count.prefetch_write(cpu)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from sim.files import FIFO, BudgetSpec, ScheduleSpec
 if TYPE_CHECKING:
     from sim.designs import DesignSpec
     from sim.hardware import MachineSpec
+    from sim.sync import Without
     from sim.workload import WorkloadSpec
 
 
@@ -61,6 +62,8 @@ class Point:
     schedule: ScheduleSpec | StoredSchedule = FIFO
     profile: bool = False
     """With a run report: counters and locks beside the row, which is the same."""
+    without: Without | None = None
+    """Locks and lines that the run is without, for the question what would be gained (`whatif`)."""
 
     @cached_property
     def id(self) -> str:
@@ -79,6 +82,8 @@ class Point:
         }
         if self.profile:
             identity["profile"] = True
+        if self.without is not None:
+            identity["without"] = asdict(self.without)
         if self.swept:
             identity["swept"] = self.swept
         if (schedule := self.schedule.identity) is not None:

@@ -7,7 +7,7 @@ from sim.experiment.running.interrupts import patient
 from sim.experiment.running.progress import Progress, Style, Tick, meter
 from sim.experiment.running.schedule_file import replaying
 from sim.experiment.running.simulation import run_point
-from sim.experiment.running.sweep import finish, run, run_points
+from sim.experiment.running.sweep import finish, outcomes_of, run, run_points
 
 __all__ = [
     "SECONDS_FOR_WORKERS",
@@ -22,6 +22,7 @@ __all__ = [
     "finish",
     "is_of_this_model",
     "meter",
+    "outcomes_of",
     "patient",
     "replaying",
     "run",

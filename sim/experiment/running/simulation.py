@@ -56,6 +56,7 @@ def run_point(point: Point, record: Path | None = None, listeners: Sequence[Prob
 def simulate(point: Point, schedule: Schedule, *listeners: Probe) -> Measurement:
     """Simulate one point under *schedule*, the rule of its own or what records that, and tell *listeners*."""
     from sim import workload
+    from sim.sync import NOTHING
 
     return workload.simulate(
         point.machine_spec,
@@ -67,4 +68,5 @@ def simulate(point: Point, schedule: Schedule, *listeners: Probe) -> Measurement
         schedule=schedule,
         budget=workload.Budget(events=point.budget.events, simulated_ps=point.budget.simulated_time),
         probe=listen(*listeners),
+        without=point.without or NOTHING,
     )

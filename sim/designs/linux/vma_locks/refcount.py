@@ -73,6 +73,8 @@ class VmRefcnt(Lock):
 
     __slots__ = ("count", "line", "wait")
 
+    removable: ClassVar[bool] = False
+
     def __init__(self, name: str, line: CacheLine, wait: WriterWait) -> None:
         super().__init__(name, LOCK_VMA)
         self.line = line
