@@ -21,11 +21,19 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, cast
 
-from sim.analysis.changes import Change, Way, candidates, changed_point, together
+from sim.analysis.changes import (
+    Change,
+    Way,
+    candidates,
+    changed_point,
+    parse_change,
+    read_catalogue,
+    together,
+)
 from sim.analysis.stored import BREAKDOWN, read_table, swept, typed
 from sim.analysis.tables import BREAKDOWN_COLUMNS, mean_interval
 from sim.errors import Fault, InputError
-from sim.experiment import Point, Progress, choose, make_point, outcomes_of
+from sim.experiment import Point, Progress, choose, experiment_of, make_point, outcomes_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,13 +49,13 @@ TOP = 5
 PLACE = ("machine", "design", "workload", "placement", "threads")
 COLUMNS = (
     *PLACE, "swept", "without", "title", "kind", "share", "replicates", "with_ops_per_us",
-    "without_ops_per_us", "gain", "gain_low", "gain_high", "largest", "largest_share", "product", "interaction_low",
-    "interaction_high", "remark",
+    "without_ops_per_us", "gain", "gain_low", "gain_high", "largest", "largest_share", "product",
+    "interaction_low", "interaction_high", "remark",
 )  # fmt: skip
-"""Of the table. *share* is what the activities that the thing is a part of had of an operation's time: all of it
-is the lock's, but a cost may be a part only. *gain* is a ratio of throughputs less 1, with its 95 % interval,
-*largest* the activity that takes most of an operation then. Two things at once have the *product* of their
-gains, less 1, and the interval of what they gain beyond it (a ratio less 1)."""
+"""Of the table. *share* is what the activities that the thing is a part of had of an operation's time: all of
+it is the lock's, but a cost may be a part only. *gain* is a ratio of throughputs less 1, with its 95 %
+interval, *largest* the activity that takes most of an operation then. Two things at once have the *product*
+of their gains, less 1, and the interval of what they gain beyond it (a ratio less 1)."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +111,28 @@ class Trial:
     def failed(self) -> str:
         """What the first replicate that failed says; "" if none did."""
         return next((outcome.row.error for outcome in self.outcomes if outcome.failed), "")
+
+
+def gains(
+    folder: Path,
+    points: Sequence[str] = (),
+    without: Sequence[str] = (),
+    *,
+    replicates: int = 3,
+    top: int = TOP,
+    workers: int = 1,
+    progress: Progress | None = None,
+    keep: Path | None = None,
+) -> pd.DataFrame:
+    """`cortensim whatif` in Python: the table (`COLUMNS`) of the run in *folder*.
+
+    *points* and *without* are what `--point` and `--without` say. Raises `InputError` for what is not there.
+    """
+    experiment, _ = experiment_of(folder)
+    catalogue = read_catalogue()
+    asked = [parse_change(text, catalogue) for text in without]
+    wanted = plan(experiment, breakdowns(folder), catalogue, points, asked, replicates, top)
+    return carry_out(wanted, workers, progress, keep)
 
 
 def plan(

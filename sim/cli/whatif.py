@@ -25,7 +25,7 @@ def add(commands: Commands) -> None:
         "switches that other kernels have otherwise.",
     )
     whatif.set_defaults(command=_whatif)
-    whatif.add_argument("run", metavar="RUN", type=Path, help="the folder of a finished run")
+    whatif.add_argument("run", metavar="RUN", type=Path, help="the folder of a finished run, or its name")
     whatif.add_argument(
         "--point", metavar="KEY=VALUE,...", action="append", default=[],
         help="these points only, such as design=linux-6.13,threads=64 (default: the most threads of each "
@@ -67,18 +67,20 @@ def _whatif(options: argparse.Namespace) -> int:
     from sim.experiment import available_cpus, experiment_of, is_of_this_model, meter
     from sim.terminal import console
 
-    experiment, manifest = experiment_of(options.run)
+    named = Path("results") / options.run
+    run: Path = named if not options.run.exists() and named.exists() else options.run
+    experiment, manifest = experiment_of(run)
     catalogue = read_catalogue()
     asked = [parse_change(text, catalogue) for text in options.without]
     wanted = plan(
-        experiment, breakdowns(options.run), catalogue, options.point, asked, options.replicates, options.top
+        experiment, breakdowns(run), catalogue, options.point, asked, options.replicates, options.top
     )
     if not is_of_this_model(manifest):
         complain("the run was made by another version of the model: its points are simulated anew")
     if options.dry_run:
         render_plan(wanted, console(sys.stdout))
         return DONE
-    out: Path = options.out or options.run / "whatif"
+    out: Path = options.out or run / "whatif"
     make_folder(out)
     with meter(console(sys.stderr)) as progress:
         table = carry_out(wanted, options.workers or available_cpus(), progress, options.keep)
