@@ -1,6 +1,7 @@
 """What can be taken away from a run, one thing at a time: a lock, a line, a cost, a switch.
 
     lock: mmap_lock                      a kind of lock, or a name of one with * and ?
+    handover: mmap_lock                  what that lock itself costs: its owners wait for each other alone
     line: mmap_lock.*                    lines by their names
     transfers, zeroing, ...              what configs/whatif.yaml makes free, by values of files
     machine.memory.clear_page            one number or cost of a file: 0; `=half`, `=120 ns` for another value
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
     from sim.files import Document, KeyPath, Kind, Resolved
     from sim.sync import Without
 
-FORMS = "`lock: NAME`, `line: NAME`, a name of configs/whatif.yaml, or the path of a value in a file"
-LOCK, LINE = "lock: ", "line: "
+FORMS = "`lock: NAME`, `handover: NAME`, `line: NAME`, a name of configs/whatif.yaml, or the path of a value in a file"
+LOCK, HANDOVER, LINE = "lock: ", "handover: ", "line: "
 _NUMBER = re.compile(r"\d[\d_]*(?:\.\d+)?(?:[eE][+-]?\d+)?")
 
 
@@ -52,6 +53,8 @@ class Way(StrEnum):
 
     EXACT = "exact"
     """The lock does not exist in the run."""
+    ESTIMATE = "estimate"
+    """The lock is there, and what threads wait for it is given back to them."""
     BOUND = "bound"
     """The lock is there and costs nothing: its gain is a lower bound."""
     LINE = "line"
@@ -77,11 +80,11 @@ class Change:
     both: tuple[Change, ...] = field(default=(), repr=False)
     """The two that it is made of."""
 
-    def as_bound(self) -> Change:
-        """The same with locks that cost nothing, where this one is without them."""
+    def as_estimate(self) -> Change:
+        """The same with locks whose waiting is given back, where this one is without them."""
         if self.both:
-            return together(*(one.as_bound() for one in self.both))
-        return replace(self, way=Way.BOUND) if self.way is Way.EXACT else self
+            return together(*(one.as_estimate() for one in self.both))
+        return replace(self, way=Way.ESTIMATE) if self.way is Way.EXACT else self
 
     @property
     def without(self) -> Without | None:
@@ -91,9 +94,8 @@ class Change:
         if self.both:
             one, other = (part.without or Without() for part in self.both)
             return (one | other) or None
-        exact = self.way is Way.EXACT
-        found = Without(self.locks if exact else (), () if exact else self.locks, self.lines)
-        return found or None
+        of = {way: self.locks if self.way is way else () for way in Way}
+        return Without(of[Way.EXACT], of[Way.BOUND], of[Way.ESTIMATE], self.lines) or None
 
     def takes_from(self, activity: str) -> bool:
         return any(fnmatchcase(activity, pattern) for pattern in self.activities)
@@ -101,7 +103,8 @@ class Change:
 
 def together(one: Change, other: Change) -> Change:
     """Both at once."""
-    way = Way.BOUND if Way.BOUND in (one.way, other.way) else one.way
+    weakest = (Way.BOUND, Way.ESTIMATE)
+    way = next((way for way in weakest if way in (one.way, other.way)), one.way)
     return Change(
         f"{one.name} + {other.name}",
         f"{one.title}; {other.title}",
@@ -154,14 +157,17 @@ def lock_change(pattern: str) -> Change:
 def parse_change(text: str, catalogue: Mapping[str, Change]) -> Change:
     """What `--without` says. Raises `InputError`."""
     option, written = f"--without {text}", text.strip()
-    for prefix in (LOCK.strip(), LINE.strip()):
-        if not written.startswith(prefix):
+    for prefix in (LOCK, HANDOVER, LINE):
+        if not written.startswith(prefix.strip()):
             continue
-        pattern = written.removeprefix(prefix).strip()
+        pattern = written.removeprefix(prefix.strip()).strip()
         if not pattern:
             raise InputError(Fault("names nothing", option, allowed=FORMS))
-        if prefix == LOCK.strip():
+        if prefix == LOCK:
             return lock_change(f"{LOCK}{pattern}")
+        if prefix == HANDOVER:
+            lock, title = lock_change(f"{LOCK}{pattern}"), "the lock costs nothing"
+            return replace(lock, name=f"{HANDOVER}{pattern}", title=title, way=Way.BOUND)
         title = f"lines called {pattern} are always here"
         return Change(f"{LINE}{pattern}", title, Way.LINE, lines=(pattern,))
     if written in catalogue:
@@ -185,7 +191,7 @@ def parse_change(text: str, catalogue: Mapping[str, Change]) -> Change:
 
 
 def _allowed(catalogue: Mapping[str, Change]) -> str:
-    return f"`lock: NAME`, `line: NAME`, {', '.join(catalogue)}, or a path such as machine.kernel.syscall"
+    return f"`lock: NAME`, `handover: NAME`, `line: NAME`, {', '.join(catalogue)}, or a path such as machine.kernel.syscall"
 
 
 _TAKEN_AWAY = "= taken away"

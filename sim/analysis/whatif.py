@@ -9,7 +9,7 @@ It is a causal profile: not where time goes, but what becomes of the throughput 
 Profilers of real programs have to slow everything else down for that; here the thing itself is taken away.
 
 A lock is first made not to exist. If the model cannot do without its exclusion (the run breaks a rule), it
-stays and costs nothing, and its gain is a lower bound (`sim.sync.without`). What leaves the first replicate
+stays, and what threads wait for it is given back to them: an estimate (`sim.sync.without`). What leaves the first replicate
 as it was, number by number, is not simulated further.
 """
 
@@ -254,12 +254,12 @@ class _Runner:
             trial.outcomes.append(outcome)
 
     def settle(self, trials: Sequence[Trial], replicates: int) -> None:
-        """Measure *trials*; locks that cannot be made not to exist stay, and cost nothing."""
+        """Measure *trials*; those whose locks the model needs keep them, and get their waiting back."""
         self.measure([(trial, replicates) for trial in trials])
         again = []
         for trial in trials:
-            if trial.failed and trial.change.as_bound() != trial.change:
-                trial.refused, trial.change = trial.failed, trial.change.as_bound()
+            if trial.failed and trial.change.as_estimate() != trial.change:
+                trial.refused, trial.change = trial.failed, trial.change.as_estimate()
                 trial.points, trial.outcomes = [], []
                 again.append((trial, replicates))
         self.measure(again)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 TABLE, JSON = "whatif.csv", "whatif.json"
 _KINDS: Mapping[str, str] = {
     Way.EXACT: "exact: the lock does not exist in the run",
-    Way.BOUND: "bound: the model needs the lock, which stays and costs nothing; the gain is a lower bound",
+    Way.ESTIMATE: "estimate: the model needs the lock, which stays; what threads wait for it is given back",
+    Way.BOUND: "bound: the lock stays and costs nothing itself; a lower bound of the gain without it",
     Way.LINE: "line: it is always in the own cache",
     Way.COST: "cost: numbers of the files are others",
     Way.SWITCH: "switch: done as in another kernel",
@@ -97,15 +98,15 @@ def _render_place(rows: list[dict[str, Any]], title: str, console: Console) -> N
 def _share(row: Mapping[str, Any]) -> str:
     if math.isnan(row["share"]):
         return ""
-    part = "" if row["kind"] in (Way.EXACT, Way.BOUND) else "up to "
+    part = "" if row["kind"] in (Way.EXACT, Way.ESTIMATE, Way.BOUND) else "up to "
     return f"{part}{row['share']:.0%}"
 
 
 def _gain(row: Mapping[str, Any]) -> Any:
     certain = row["gain_low"] > 0 or row["gain_high"] < 0
     colour = ("green" if row["gain"] > 0 else "red") if certain else "dim"
-    bound = "at least " if row["kind"] == Way.BOUND else ""
-    return styled(f"{bound}{_percent(row['gain'])}", colour)
+    word = {Way.BOUND: "at least ", Way.ESTIMATE: "about "}.get(row["kind"], "")
+    return styled(f"{word}{_percent(row['gain'])}", colour)
 
 
 def _interval(row: Mapping[str, Any]) -> str:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 INTERRUPT = "interrupt"
 TLB_FLUSH = "tlb flush"
 IDLE = "idle"
+GIVEN_BACK = "given back"
+"""Time that was given back to a thread and not saved when it ended."""
 INJECTED_DELAY = "injected delay"
 """Time that the run's schedule, not the machine, took from a thread at work."""
 
@@ -120,6 +122,7 @@ class Cpu:
         "_turned_in_wait",
         "_wakes_at",
         "active_mm",
+        "ahead",
         "bit",
         "cluster",
         "core",
@@ -158,6 +161,8 @@ class Cpu:
         self.current = Task(self, repr(self))
         self.tlb: Tlb
         self.pending = 0
+        self.ahead = 0
+        """Time that was given back to it and has not been saved yet (`sim.hardware.ahead`)."""
         self.spent: defaultdict[str, int] = defaultdict(int)
         """The open page of the account: activity -> ps."""
         self.pages: list[dict[str, int]] = []
@@ -385,7 +390,7 @@ class Cpu:
                 self.spent[INTERRUPT] = beyond
             self._irq_in_wait = beyond
             waited = now - self._since - sum(page.values()) - sum(sum(past.values()) for past in self.pages)
-            waited -= sum(part for _, part in self._turned_in_wait)
+            waited -= sum(part for _, part in self._turned_in_wait) + self.ahead
             self._turned_in_wait.append((page, waited))
             self._turned_at = now
         self.pages.append(page)
@@ -406,6 +411,8 @@ class Cpu:
         self.charge(-beyond, INTERRUPT)
         self._irq_in_wait -= beyond
         self.end_wait(self._left, IDLE)
+        if self.ahead:
+            self.charge(self.ahead, GIVEN_BACK)
         charged = sum(self.spent.values()) + sum(sum(page.values()) for page in self.pages)
         if charged != now - self._since:
             raise AccountingError(

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from sim.engine import Engine, Thread
+from sim.hardware.ahead import ahead
 from sim.hardware.broadcast import TlbBroadcast
 from sim.hardware.cpu import Cpu, HeardCpu, HeardSmtCpu, SmtCpu
 from sim.hardware.entry import KernelEntry
@@ -47,8 +48,12 @@ class Machine:
         online: int | None = None,
         order: Sequence[int] | None = None,
         lines_here: Sequence[str] = (),
+        *,
+        gives_back: bool = False,
     ) -> None:
-        """Lines whose names match one of the patterns *lines_here* are always here (`LineHere`)."""
+        """Lines whose names match one of the patterns *lines_here* are always here (`LineHere`). Where the
+        run *gives_back* waiting, cpus can save time (`sim.hardware.ahead`).
+        """
         self.engine = engine
         self.spec = spec
         topology = spec.topology
@@ -60,6 +65,8 @@ class Machine:
         slowdown = topology.smt_slowdown or 1
         heard = engine.probe.hears("charge")
         alone, beside = (HeardCpu, HeardSmtCpu) if heard else (Cpu, SmtCpu)
+        if gives_back:
+            alone, beside = ahead(alone), ahead(beside)
         self.cpus = [
             beside(engine, index, seat, slowdown, topology.smt_spin_share)
             if per_core[seat.core] > 1 and slowdown > 1

@@ -84,7 +84,9 @@ def run_once(
     busy = machine.under_load(machine.topology.seat(number) for number in used)
     free = others[: most_children(plan, roles)] if plan.cpus is None else []
     ready = booted(busy, design.release, virtual_ipis=design.virtual_ipis)
-    hardware = Machine(engine, ready, len(used) + len(free), used + others, without.lines)
+    hardware = Machine(
+        engine, ready, len(used) + len(free), used + others, without.lines, gives_back=bool(without.waits)
+    )
     if without:
         rule = LocksWithout(without)
         for cpu in hardware.cpus:

@@ -25,6 +25,7 @@ from sim.sync import LocksWithout, QueueNodes, SeqLock, Without
 
 HOLD = 1_000 * NS
 ABSENT, FREE = Without(locks=(LOCK,)), Without(handovers=(LOCK,))
+GIVEN_BACK = Without(waits=(LOCK,))
 Build = Callable[[Machine], ReaderWriter]
 AWAKE = [build for build in EXCLUSIVE + SHARED if build is not drowsy_mutex]
 """Locks whose holders do not sleep on their own account."""
