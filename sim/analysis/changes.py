@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from sim.files import Document, KeyPath, Kind, Resolved
     from sim.sync import Without
 
-FORMS = "`lock: NAME`, `handover: NAME`, `line: NAME`, a name of configs/whatif.yaml, or the path of a value in a file"
+FORMS = "`lock: NAME`, `handover: NAME`, `line: NAME`, a name of configs/whatif.yaml, or a value's path"
 LOCK, HANDOVER, LINE = "lock: ", "handover: ", "line: "
 _NUMBER = re.compile(r"\d[\d_]*(?:\.\d+)?(?:[eE][+-]?\d+)?")
 
@@ -191,7 +191,8 @@ def parse_change(text: str, catalogue: Mapping[str, Change]) -> Change:
 
 
 def _allowed(catalogue: Mapping[str, Change]) -> str:
-    return f"`lock: NAME`, `handover: NAME`, `line: NAME`, {', '.join(catalogue)}, or a path such as machine.kernel.syscall"
+    named = ", ".join(catalogue)
+    return f"`lock: NAME`, `handover: NAME`, `line: NAME`, {named}, or a path: machine.kernel.syscall"
 
 
 _TAKEN_AWAY = "= taken away"

@@ -9,8 +9,8 @@ It is a causal profile: not where time goes, but what becomes of the throughput 
 Profilers of real programs have to slow everything else down for that; here the thing itself is taken away.
 
 A lock is first made not to exist. If the model cannot do without its exclusion (the run breaks a rule), it
-stays, and what threads wait for it is given back to them: an estimate (`sim.sync.without`). What leaves the first replicate
-as it was, number by number, is not simulated further.
+stays, and what threads wait for it is given back to them: an estimate (`sim.sync.without`). What leaves the
+first replicate as it was, number by number, is not simulated further.
 """
 
 from __future__ import annotations

@@ -149,9 +149,9 @@ def test_does_a_path_take_away_halve_or_switch(tmp_path: Path) -> None:
     here = cell(tmp_path)
     assert here.machine.spec.kernel.syscall.at(1_000_000_000) > 0
     assert spec_of(here, "machine.kernel.syscall").machine_spec.kernel.syscall.at(1_000_000_000) == 0
-    whole = here.machine.spec.coherence.cross_socket
-    half = spec_of(here, "machine.coherence.cross_socket=half").machine_spec.coherence.cross_socket
-    assert half.at(1_000_000_000) == whole.at(1_000_000_000) / 2
+    whole = here.machine.spec.memory.clear_page
+    half = spec_of(here, "machine.memory.clear_page=half").machine_spec.memory.clear_page
+    assert half.at(1_000_000_000) == pytest.approx(whole.at(1_000_000_000) / 2, abs=1)
     assert not spec_of(here, "design.switches.lru_drain_on_zap").design_spec.switches.lru_drain_on_zap
 
 
