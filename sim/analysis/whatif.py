@@ -329,8 +329,9 @@ def _pairs(base: Trial, trials: Sequence[Trial], top: int) -> list[Trial]:
     ]
 
 
-def _paths(change: Change) -> set[tuple[str | int, ...]]:
-    return {tuple(value.path) for value in change.values}
+def _paths(change: Change) -> set[object]:
+    """What it is about: values of files, locks, lines."""
+    return {value.path for value in change.values} | {*change.locks, *change.lines}
 
 
 # -- the table ----------------------------------------------------------------------------------------------
@@ -436,6 +437,8 @@ def _pair_row(base: Trial, pair: Trial, trials: Sequence[Trial]) -> dict[str, An
 def verdict(row: Mapping[str, Any]) -> str:
     """What a pair's row says of its parts, in words."""
     low, high = row["interaction_low"], row["interaction_high"]
-    if math.isnan(low) or low <= 0 <= high:
+    if math.isnan(low):
+        return "one replicate does not tell whether that is luck"
+    if low <= 0 <= high:
         return "as much as the product"
     return "more than the product" if low > 0 else "less than the product"
