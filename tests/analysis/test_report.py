@@ -102,7 +102,7 @@ def test_is_a_measured_number_held_against_the_run() -> None:
 def test_does_the_page_stand_alone(tmp_path: Path) -> None:
     """No address that a browser would fetch, and no text of the run that it would take for markup."""
     run = tables(title="</script><b onclick='x'>&")
-    page = render(run, panels_of(run), None)
+    page = render(run, panels_of(run))
     markup = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
     assert not re.search(r"(?:src|href)=\"(?!#)", markup)
     assert "url(" not in markup
@@ -114,11 +114,22 @@ def test_does_the_page_stand_alone(tmp_path: Path) -> None:
     assert [len(charts[kind]) for kind in ("throughput", "breakdown")] == [1, 1]
 
 
+def test_has_the_page_what_whatif_has_found() -> None:
+    run = tables()
+    gains = pd.DataFrame(
+        [{"design": "linux-6.13", "workload": "pf", "placement": "low", "threads": 64, "without": "lock: lru",
+          "kind": "exact", "share": 0.5, "gain": 0.25, "gain_low": 0.2, "gain_high": 0.3, "largest": "zero"}]
+    )  # fmt: skip
+    page = render(run, panels_of(run), gains=gains)
+    assert "<td>lock: lru</td><td>exact</td><td>50 %</td><td>+25.0 %</td><td>+20.0 %</td>" in page
+    assert "What would be gained without it" not in render(run, panels_of(run))
+
+
 @pytest.mark.ci
 def test_is_a_page_of_many_points_small() -> None:
     run = tables(places=tuple(f"w{number}" for number in range(6)), replicates=10)
     assert len(run.points) == 360
-    assert len(render(run, panels_of(run), None)) < 3_000_000
+    assert len(render(run, panels_of(run))) < 3_000_000
 
 
 def test_is_a_run_of_which_nothing_finished_refused(tmp_path: Path) -> None:
@@ -160,7 +171,7 @@ FIRST = "<script>window.errors = []; onerror = (text) => { errors.push(text); };
 def test_does_it_work_in_a_browser(tmp_path: Path, width: int) -> None:
     """Charts are drawn, tables sort and filter, nothing is fetched, nothing is wider than the screen."""
     run = tables()
-    page = render(run, panels_of(run), None).replace("<head>", f"<head>{FIRST}", 1)
+    page = render(run, panels_of(run)).replace("<head>", f"<head>{FIRST}", 1)
     before, _, after = page.rpartition("</body>")
     (tmp_path / "page.html").write_text(f"{before}{PROBE}</body>{after}", encoding="utf-8")
     done = subprocess.run(

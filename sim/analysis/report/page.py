@@ -33,14 +33,19 @@ def write_report(folder: Path, out: Path | None = None, *, as_is: bool = False) 
     panels = panels_of(tables)
     if not panels:
         raise InputError(Fault("no point of this run finished: there is nothing to report", str(folder)))
-    page = render(tables, panels, read_locks(folder, tables))
+    page = render(tables, panels, read_locks(folder, tables), _gains(folder))
     path = out or folder / NAME
     write_atomically(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
     return path
 
 
-def render(tables: RunTables, panels: list[Panel], locks: pd.DataFrame | None) -> str:
-    """The page as text."""
+def render(
+    tables: RunTables,
+    panels: list[Panel],
+    locks: pd.DataFrame | None = None,
+    gains: pd.DataFrame | None = None,
+) -> str:
+    """The page as text, with the *locks* of a profiled run and what `whatif` has found, if there are any."""
     import vl_convert
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -76,11 +81,21 @@ def render(tables: RunTables, panels: list[Panel], locks: pd.DataFrame | None) -
         points=_rows(tables.points),
         columns=[column for column in tables.points.columns if tables.points[column].notna().any()],
         locks=None if locks is None else locks.nlargest(_LOCKS, "wait_ns").to_dict("records"),
+        gains=None if gains is None else gains.to_dict("records"),
         manifest=tables.manifest.content if tables.manifest else {},
         specs=_script(charts),
         library=vl_convert.javascript_bundle(None),  # type: ignore[arg-type]  # its stub forgets None
     )
     return text
+
+
+def _gains(folder: Path) -> pd.DataFrame | None:
+    """What `whatif` has written beside the run, the largest gain first; None if nobody has asked."""
+    try:
+        table = pd.read_csv(folder / "whatif" / "whatif.csv", keep_default_na=True)
+        return table.loc[table["kind"].notna()].sort_values("gain", ascending=False).fillna("")
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def _trust(panel: Panel, held: list[Held]) -> str:
