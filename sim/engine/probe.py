@@ -146,6 +146,9 @@ class Probe:
         The charges of a cpu sum to its account. One may be negative: a handler that outlasts the run.
         """
 
+    def wait_over(self, cpu: CpuView) -> None:
+        """The thread on *cpu* has waited: the charge that comes next is for that."""
+
     # -- locks ----------------------------------------------------------------------------------------------
 
     def lock_wait(self, lock: LockView, cpu: CpuView, mode: Mode) -> None:
@@ -186,6 +189,13 @@ class Probe:
     def line_prefetched(self, line: LineView, cpu: CpuView) -> None:
         """*cpu* has asked for the line and does not wait: if that was a transfer, it has been told and is not
         charged."""
+
+    def line_access(self, line: LineView, cpu: CpuView, write: bool) -> None:
+        """A load or store of the line by *cpu* begins: what is charged until `line_accessed` is for that,
+        save for interrupts. Others may begin and end in between: those of an interrupt's handler."""
+
+    def line_accessed(self, line: LineView, cpu: CpuView, owed: int) -> None:
+        """The access that began last on *cpu* is over; *owed* (ps) of it is in the cpu's next charge."""
 
     def frame_allocated(self, cpu: CpuView, frame: int, order: int) -> None:
         """The kernel gives away the 2**order frames from *frame* on."""

@@ -488,6 +488,7 @@ class HeardCpu(Cpu):
     def end_wait(self, since: int, activity: str, granted: int = 0) -> None:
         before = self.spent[activity] - sum(waited for _, waited in self._turned_in_wait)
         super().end_wait(since, activity, granted)
+        self.probe.wait_over(self)
         self.probe.charge(self, activity, self.spent[activity] - before)
 
 

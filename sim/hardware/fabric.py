@@ -32,6 +32,7 @@ class Fabric:
         "dram",
         "engine",
         "heard",
+        "heard_accesses",
         "here",
         "hit",
         "home_aware",
@@ -95,6 +96,7 @@ class Fabric:
         self.here = here
         """Patterns: lines with such names are in every cache at once, for the question what would be if."""
         self.heard = engine.probe.hears("line_transfer")
+        self.heard_accesses = engine.probe.hears("line_access", "line_accessed")
         self.core_of = [seat.core for seat in seats]
         self.cluster_of = [seat.cluster for seat in seats]
         self.socket_of = [seat.socket for seat in seats]

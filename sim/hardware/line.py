@@ -590,6 +590,64 @@ class HeardLine(CacheLine):
         return _first(next((sharers & mask for mask in near if sharers & mask), sharers))
 
 
+class WatchedLine(HeardLine):
+    """A line that tells the probe of each access as well, those that find the line here included."""
+
+    __slots__ = ()
+
+    def write(self, cpu: Cpu, activity: str = LINE, *, again: int = 0) -> Steps[None]:
+        return self._told(cpu, True, super().write(cpu, activity, again=again))
+
+    def write_again(self, cpu: Cpu, activity: str) -> None:
+        probe = cpu.probe
+        probe.line_access(self, cpu, True)
+        super().write_again(cpu, activity)
+        probe.line_accessed(self, cpu, 0)
+
+    def store(self, cpu: Cpu, activity: str = LINE) -> Steps[None]:
+        return self._told(cpu, True, super().store(cpu, activity))
+
+    def read(self, cpu: Cpu, activity: str = LINE) -> Steps[None]:
+        return self._told(cpu, False, super().read(cpu, activity))
+
+    def came_along(self, cpu: Cpu, activity: str, *, write: bool) -> bool:
+        probe = cpu.probe
+        probe.line_access(self, cpu, write)
+        came = super().came_along(cpu, activity, write=write)
+        probe.line_accessed(self, cpu, 0)
+        return came
+
+    def prefetch_write(self, cpu: Cpu) -> Steps[None]:
+        return self._told(cpu, True, super().prefetch_write(cpu))
+
+    def serialize(self, cpu: Cpu, activity: str) -> Steps[None]:
+        return self._told(cpu, True, super().serialize(cpu, activity))
+
+    def take_at_once(self, cpu: Cpu, at: int) -> int | None:
+        cpu.probe.line_access(self, cpu, True)
+        cost = super().take_at_once(cpu, at)
+        cpu.probe.line_accessed(self, cpu, cost or 0)
+        return cost
+
+    def take_between(self, cpu: Cpu, at: int) -> int:
+        cpu.probe.line_access(self, cpu, True)
+        cost = super().take_between(cpu, at)
+        cpu.probe.line_accessed(self, cpu, cost)
+        return cost
+
+    def read_in_handler(self, cpu: Cpu) -> int:
+        cpu.probe.line_access(self, cpu, False)
+        cost = super().read_in_handler(cpu)
+        cpu.probe.line_accessed(self, cpu, cost)
+        return cost
+
+    def _told(self, cpu: Cpu, write: bool, steps: Steps[None]) -> Steps[None]:
+        """*steps* of *cpu*, with their begin and end."""
+        cpu.probe.line_access(self, cpu, write)
+        yield from steps
+        cpu.probe.line_accessed(self, cpu, 0)
+
+
 class LineHere(CacheLine):
     """A line that is in every cache at once, for the question what would be if it did not travel.
 
@@ -659,9 +717,9 @@ class LineHere(CacheLine):
 
 
 def make_line(fabric: Fabric, name: str, home: int, *, owner: int = MEMORY, lines: int = 1) -> CacheLine:
-    """A line, or *lines* that move together: one that tells of its transfers where somebody listens, and one
-    that has none where the run is without them."""
-    kind = HeardLine if fabric.heard else CacheLine
+    """A line, or *lines* that move together: one that tells of its transfers, or accesses, where somebody
+    listens, and one that has none where the run is without them."""
+    kind = WatchedLine if fabric.heard_accesses else HeardLine if fabric.heard else CacheLine
     if fabric.here and any(fnmatchcase(name, pattern) for pattern in fabric.here):
         kind = LineHere
     return kind(fabric, name, home, owner=owner, lines=lines)
