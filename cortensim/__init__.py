@@ -20,6 +20,7 @@ import sim
 if TYPE_CHECKING:
     from sim import load as load
     from sim import plot as plot
+    from sim import profile_of as profile_of
     from sim import run as run
 
 

@@ -6,7 +6,7 @@ It is imported only when asked, so that whoever only reads results, or lists pre
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,6 +56,13 @@ def lock_columns() -> Sequence[str]:
     from sim.profile import COLUMNS
 
     return COLUMNS
+
+
+def object_columns() -> Mapping[str, Sequence[str]]:
+    """The columns of the tables of locks and lines by object."""
+    from sim.profile import OBJECT_COLUMNS
+
+    return OBJECT_COLUMNS
 
 
 @cache

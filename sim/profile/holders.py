@@ -12,7 +12,7 @@ A holder that waits for another lock advances its clock by what that wait was ma
 chain: the *root* is what the holder of the last lock did. A charge is told when it begins or ends, as a
 whole. A wait that begins in the middle of one takes the part of it that lies behind, exactly; of a wait for
 another lock, which has several roots, in proportion. Of several readers the one that came first stands for
-all.
+all. Readers are not in another reader's way, unless a writer has wanted the lock before that one has it.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 
 
 class Root(NamedTuple):
-    """What a waiter waits for: *operation* is the direct holder's, *kind* the last lock of the chain, *part*
-    what its holder does."""
+    """What a waiter waits for: *operation* and *mode* are the direct holder's, *kind* is the last lock of the
+    chain, *part* what its holder does."""
 
     operation: str
+    mode: Mode
     kind: str
     part: str
 
@@ -59,9 +60,10 @@ class Hold:
 
 
 class Wait:
-    """One wait for a lock. *base* is the lock's clock when it began, as soon as that is known."""
+    """One wait for a lock. *base* is the lock's clock when it began, as soon as that is known; *wanted* how
+    many writers had asked for it until then and had got it."""
 
-    __slots__ = ("base", "began", "lock", "mode", "over")
+    __slots__ = ("base", "began", "lock", "mode", "over", "wanted")
 
     def __init__(self, lock: Holders, mode: Mode, began: int) -> None:
         self.lock = lock
@@ -69,6 +71,7 @@ class Wait:
         self.began = began
         self.base: list[int] | None = None
         self.over = False
+        self.wanted = lock.served
 
 
 class Holders:
@@ -86,7 +89,9 @@ class Holders:
         "last",
         "name",
         "read_until",
+        "served",
         "waits",
+        "wanted",
         "written_until",
     )
 
@@ -98,6 +103,10 @@ class Holders:
         """The first one is the leader, who advances the clock."""
         self.waits = 0
         self.last: CpuView | None = None
+        self.wanted = 0
+        """How many writers have asked for it so far."""
+        self.served = 0
+        """How many of them wait no more."""
         self.written_until = -1
         self.read_until = -1
         self._clock: list[int] = []
@@ -139,7 +148,7 @@ class Holders:
     def _sleep_until(self, time: int, hold: Hold) -> None:
         """Nobody was charged for what the leader did up to *time*: another thread had its cpu."""
         if time > self._until:
-            self._advance([(Root(hold.operation, self.kind, ASLEEP), time - self._until)])
+            self._advance([(Root(hold.operation, hold.mode, self.kind, ASLEEP), time - self._until)])
 
     def _advance(self, pieces: Pieces) -> None:
         length = sum(time for _, time in pieces)
@@ -180,6 +189,7 @@ class Holders:
     def begin(self, wait: Wait) -> None:
         """Somebody wants it."""
         self.waits += 1
+        self.wanted += wait.mode == "write"
         if wait.began >= self._until:
             self._fresh.append(wait)
             return
@@ -191,6 +201,7 @@ class Holders:
     def end(self, wait: Wait, now: int) -> list[tuple[Root, int]]:
         """The wait is over; value: what it was made of, which sums to its length."""
         self.waits -= 1
+        self.served += wait.mode == "write"
         wait.over = True
         if not self.waits:
             self._fresh.clear()
@@ -203,9 +214,11 @@ class Holders:
             if base != self._clock:
                 gained = zip(self._places, base, self._clock, strict=True)
                 found = [(root, after - before) for root, before, after in gained if after > before]
+        if wait.mode == "read" and self.wanted == wait.wanted:
+            found = [(root, time) for root, time in found if root.mode == "write"]
         held = sum(time for _, time in found)
         if held > length:  # the times of two cpus are out of step by what one has yet to spend
             found = [(root, time * length // held) for root, time in found]
             held = sum(time for _, time in found)
-        found.append((Root("", self.kind, HAND_OVER), length - held))
+        found.append((Root("", wait.mode, self.kind, HAND_OVER), length - held))
         return found

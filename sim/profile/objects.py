@@ -236,7 +236,7 @@ class Objects(Paged[Book]):
             for part, what, time in pieces:
                 hold.detail[part, what] += time
             kind = hold.lock.kind
-            chain = [(Root(hold.operation, kind, part), time) for part, _, time in pieces]
+            chain = [(Root(hold.operation, hold.mode, kind, part), time) for part, _, time in pieces]
             hold.lock.advance(hold, chain, end)
 
     # -- cache lines ----------------------------------------------------------------------------------------
@@ -387,7 +387,7 @@ class Objects(Paged[Book]):
                 hold.detail[LOCK_WAIT, kind] += time
                 together: Counter[Root] = Counter()
                 for root, part in made_of:
-                    together[Root(hold.operation, root.kind, root.part)] += part
+                    together[Root(hold.operation, hold.mode, root.kind, root.part)] += part
                 hold.lock.advance(hold, list(together.items()), now)
             elif hold.depth > depth:  # taken in the wait, and kept
                 hold.depth = depth

@@ -50,7 +50,7 @@ PARTS: Final = (
 )
 
 HAND_OVER: Final = "hand-over"
-"""What the time of a waiter is in which nobody has the lock: its lines travel, or the next one wakes up."""
+"""What the time of a waiter is in which nobody is in its way: the lock's lines travel, or it wakes up."""
 
 _BY_ACTIVITY: Final = {
     IPI_SEND: FLUSH,

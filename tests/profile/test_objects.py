@@ -25,7 +25,7 @@ from sim.profile import PARTS, Counters, Locks, Objects, tables
 from sim.profile.hottest import Hottest
 from sim.profile.kinds import kind_of
 from sim.profile.objects import Book
-from sim.sync import McsLock, QueueNodes, RwSem, RwSemTuning, Scheduler
+from sim.sync import McsLock, Mutex, PhaseFairLock, QueueNodes, RunQueues, RwSem, RwSemTuning, Scheduler
 
 US = 1000 * NS
 
@@ -116,6 +116,36 @@ def test_is_the_root_found_two_locks_away() -> None:
     assert sum(of_outer.values()) == book.kinds["outer", "write", "lock: outer"].wait
 
 
+def test_are_readers_in_nobodys_way_but_a_writers() -> None:
+    """Cpu 0 reads for 10 us. Cpu 1 reads meanwhile, and waits for the lock's line alone. Cpu 2 writes:
+    it waits for cpu 0, which came first."""
+    objects = Objects()
+    machine = machine_of(objects)
+    lock = PhaseFairLock(QueueNodes(machine, "queue"), machine.line("fair"), "lock")
+
+    def use(begins: int, inside: int, write: bool, activity: str) -> Body:
+        def body(cpu: Cpu) -> Steps[None]:
+            cpu.work(begins, "user")
+            yield cpu.take_pending()
+            yield from lock.write_lock(cpu) if write else lock.read_lock(cpu)
+            cpu.work(inside, activity)
+            yield cpu.take_pending()
+            yield from lock.write_unlock(cpu) if write else lock.read_unlock(cpu)
+
+        return body
+
+    bodies = {
+        0: use(0, 10 * US, False, "a"),
+        1: use(1 * US, 1 * US, False, "b"),
+        2: use(4 * US, 5 * US, True, "c"),
+    }
+    book = after(machine, objects, bodies)
+    waits = {(key[1], key[3]): time for key, time in book.roots.items()}
+    assert set(waits) == {("read", "hand-over"), ("write", "hand-over"), ("write", "work")}
+    assert waits["write", "work"] == pytest.approx((10 - 4) * US, abs=200 * NS)
+    assert waits["read", "hand-over"] < 1 * US
+
+
 @pytest.mark.parametrize(("owner", "distance", "cost"), [(3, "same cluster", SAME_CLUSTER),
                          (7, "same socket", CROSS_CLUSTER), (9, "other socket", CROSS_SOCKET)])  # fmt: skip
 def test_how_far_is_a_lock_handed_over(owner: int, distance: str, cost: int) -> None:
@@ -176,6 +206,38 @@ def test_is_a_holder_that_sleeps_asleep() -> None:
     assert found["work"] == 1 * US
     assert found["asleep"] == book.spent["io"]
     assert found["asleep"] > 25 * US
+
+
+def test_is_a_holder_that_is_switched_out_asleep() -> None:
+    """Two threads share a cpu. One holds a mutex for 9 ms of work, the other works 5 ms and then wants it:
+    slices end every 4 ms, so the first one is switched out in between, while the other works."""
+    objects = Objects()
+    times = {"kernel": {"slice": "3 ms", "tick": "4 ms"}}
+    machine = small_machine(times, online=1, listeners=[objects])
+    tasks, cpu = RunQueues(machine), machine.cpus[0]
+    line, nodes = machine.line("mutex", owner=0), QueueNodes(machine, "osq")
+    mutex = Mutex(nodes, line, Scheduler(machine), "lock")
+
+    def first(cpu: Cpu) -> Steps[None]:
+        yield from mutex.acquire(cpu)
+        yield from tasks.compute(cpu, 9000 * US, "inside")
+        yield from mutex.release(cpu)
+
+    def second(cpu: Cpu) -> Steps[None]:
+        yield from tasks.compute(cpu, 5000 * US, "user")
+        yield from mutex.acquire(cpu)
+        yield from mutex.release(cpu)
+
+    objects.run_begins(machine.cpus)
+    cpu.open_account()
+    tasks.spawn(cpu, first, "first")
+    tasks.spawn(cpu, second, "second")
+    machine.engine.run()
+    cpu.close_account()
+    objects.run_ends()
+    found = parts(objects.total, "mutex")
+    assert found["work"] == 9000 * US
+    assert found["asleep"] == pytest.approx(5000 * US, abs=10 * US)
 
 
 def test_is_zeroing_told_from_work() -> None:

@@ -11,7 +11,7 @@ from sim.experiment.results.manifest import (
 from sim.experiment.results.merging import merge
 from sim.experiment.results.outcome import COLUMNS, KEY, Outcome, PointStatus, killed, measured, raised
 from sim.experiment.results.store import RunFolder
-from sim.experiment.results.tables import frame
+from sim.experiment.results.tables import frame, frame_of, rows_of_points
 
 __all__ = [
     "COLUMNS",
@@ -25,10 +25,12 @@ __all__ = [
     "WrittenTable",
     "describe_run",
     "frame",
+    "frame_of",
     "killed",
     "measured",
     "merge",
     "package_version",
     "raised",
     "read_manifest",
+    "rows_of_points",
 ]

@@ -51,6 +51,20 @@ def frame(outcomes: Sequence[Outcome]) -> DataFrame:
     return points
 
 
+def rows_of_points(outcomes: Sequence[Outcome]) -> list[dict[str, str]]:
+    """Column -> text of each row of `points.csv`, as it is written."""
+    table = _points(outcomes)
+    return [dict(zip(table, map(_text, row), strict=True)) for row in zip(*table.values(), strict=True)]
+
+
+def frame_of(rows: Sequence[tuple[Outcome, dict[str, Any]]], columns: Sequence[str]) -> DataFrame:
+    """Rows of any table with *columns*, behind the columns that name the points which they are of."""
+    import pandas as pd
+
+    named = _of([outcome for outcome, _ in rows])
+    return pd.DataFrame(named | {name: [row[name] for _, row in rows] for name in columns})
+
+
 _PANDAS: dict[type, Any] = {int: "Int64", float: "float64", str: "object", bool: "boolean"}
 
 
