@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from sim.terminal import TextTable
 
 _LEAST = 0.01
 """What takes less of the time than this is not worth a word."""
+_OFTEN = 0.1
+"""A line is shared if so many of its accesses, or so much of their time, are not its own cpu's affair."""
 _MOST_WHAT = 3
 _HAND_OVER = "nobody (hand-over)"
 
@@ -107,17 +110,17 @@ def _lock(found: PointProfile, lock: str) -> list[str]:
         hold = _time(use["hold_ns"] / use["holds"])
         said.append(f"    who has it{mode} keeps it for {hold}: {_parts(found, use)}")
     whole = uses["wait_ns"].sum()
-    pairs = _of(found.operations, lock).groupby(["waiter", "holder"], sort=False)["wait_ns"].sum()
+    pairs = _ranked(_of(found.operations, lock), ("waiter", "holder"))
     words = [
         f"{waiter} for {_HAND_OVER if holder == HAND_OVER else holder} {wait / whole:.0%}"
-        for (waiter, holder), wait in pairs.sort_values(ascending=False).head(_MOST_WHAT).items()
+        for (waiter, holder), wait in pairs[:_MOST_WHAT]
         if wait >= _LEAST * whole
     ]
     said.append(f"    who waits for whom: {', '.join(words)}")
-    roots = _of(found.root_causes, lock).groupby(["root", "holder_does"], sort=False)["wait_ns"].sum()
+    roots = _ranked(_of(found.root_causes, lock), ("root", "holder_does"))
     words = [
         f"{wait / whole:.0%} {_at_the_root(root, does, lock)}"
-        for (root, does), wait in roots.sort_values(ascending=False).head(_MOST_WHAT + 1).items()
+        for (root, does), wait in roots[: _MOST_WHAT + 1]
         if wait >= _LEAST * whole
     ]
     said.append(f"    what for, at the end of the chain: {', '.join(words)}")
@@ -129,8 +132,11 @@ def _modes(uses: pd.DataFrame) -> str:
     if len(uses) == 1:
         return ""
     whole = uses["wait_ns"].sum()
-    shares = {str(use.mode): use.wait_ns / whole for use in uses.itertuples()}
-    parts = [f"{share:.0%} to {mode}" for mode, share in shares.items() if share >= _LEAST]
+    parts = [
+        f"{use['wait_ns'] / whole:.0%} to {use['mode']}"
+        for use in uses.to_dict("records")
+        if use["wait_ns"] >= _LEAST * whole
+    ]
     return f" ({', '.join(parts)})"
 
 
@@ -175,7 +181,7 @@ def _bottom_line(found: PointProfile) -> list[str]:
     behind_holders = roots[roots["holder_does"] != HAND_OVER]["wait_ns"].sum()
     lines = found.lines[found.lines["scope"] == "kind"]
     if len(lines) and (line := lines.iloc[0])["time_ns"] > behind_holders:
-        if line["time_share"] < _LEAST:
+        if line["time_share"] < _LEAST or not _is_shared(line):
             return []
         of = f", of {line['lock']}" if line["lock"] else ""
         return [
@@ -193,6 +199,13 @@ def _bottom_line(found: PointProfile) -> list[str]:
     ]
 
 
+def _is_shared(line: pd.Series[Any]) -> bool:
+    """Whether a line travels or is queued for: the accesses to one that stays in its cache are just work."""
+    moved = sum(line[f"transfers_{place}"] for place in ("same_cluster", "same_socket", "other_socket"))
+    often = moved > _OFTEN * (line["reads"] + line["writes"])
+    return bool(often or line["queued_ns"] > _OFTEN * line["time_ns"])
+
+
 def _lines(found: PointProfile) -> list[str]:
     lines = found.lines[found.lines["scope"] == "kind"]
     if lines.empty:
@@ -208,6 +221,14 @@ def _lines(found: PointProfile) -> list[str]:
 def _of(table: pd.DataFrame, lock: str) -> pd.DataFrame:
     rows: pd.DataFrame = table[table["lock"] == lock]
     return rows
+
+
+def _ranked(table: pd.DataFrame, keys: tuple[str, str]) -> Sequence[tuple[tuple[str, str], float]]:
+    """The sums of `wait_ns` over both modes, the largest first."""
+    sums: Counter[tuple[str, str]] = Counter()
+    for row in table.to_dict("records"):
+        sums[row[keys[0]], row[keys[1]]] += row["wait_ns"]
+    return sums.most_common()
 
 
 def lock_name(locks: pd.DataFrame, lock: Mapping[Any, Any]) -> str:
