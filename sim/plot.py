@@ -22,9 +22,9 @@ from sim.analysis.curves import THREADS_SHOWN
 from sim.analysis.layout import Panel, panel_rows
 from sim.analysis.published import Observation
 from sim.analysis.style import LABEL_SIZE, TITLE_SIZE, design_styles
-from sim.analysis.sweeping import parted
 from sim.analysis.tables import THROUGHPUT, default_baseline, labelled
 from sim.analysis.throughput import OTHER_LABELS
+from sim.analysis.variants import parted
 from sim.experiment import KEY
 
 __all__ = ["breakdown", "relative", "scalability"]

@@ -22,7 +22,6 @@ from sim.analysis.names import NAMED, names_in, refuse_strangers, refuse_unknown
 from sim.analysis.published import COLUMNS as PUBLISHED
 from sim.analysis.published import Observation, read_published, renamed
 from sim.analysis.sheets import read_text, rows_of
-from sim.analysis.sweeping import parted
 from sim.analysis.tables import (
     FROM_LATENCY,
     POINT_KEYS,
@@ -31,6 +30,7 @@ from sim.analysis.tables import (
     finished,
     mean_interval,
 )
+from sim.analysis.variants import parted
 from sim.analysis.will_it_scale import COLUMNS as SUITE
 from sim.analysis.will_it_scale import UNNAMED, Names, is_suite, mode_of, read_suite
 from sim.errors import Fault, InputError

@@ -24,9 +24,9 @@ from sim.analysis.panels import draw_lines
 from sim.analysis.published import Observation
 from sim.analysis.series import series_of, told_apart
 from sim.analysis.style import LABEL_SIZE, design_styles, dress, line_styles, log_threads_axis, value_axis
-from sim.analysis.sweeping import parted
 from sim.analysis.tables import POINT_KEYS, THROUGHPUT, averaged, finished, in_one_word
 from sim.analysis.throughput import OTHER_LABELS, throughput_curves, throughput_label
+from sim.analysis.variants import parted
 from sim.analysis.wording import placement_title, thread_count, time_scale
 
 OPEN_LABEL, FILLED_LABEL = "measured (the model predicts it)", "measured (costs may be fitted to it)"

@@ -5,7 +5,7 @@ All panels of a row share their scale of values.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, log, sqrt
 
@@ -37,9 +37,10 @@ from sim.analysis.panels import (
 )
 from sim.analysis.series import series_of
 from sim.analysis.style import LABEL_SIZE, DesignStyle, design_styles, dress, line_styles, value_axis
-from sim.analysis.sweeping import parted, sweep_axis, sweep_of, with_threads
+from sim.analysis.sweeping import sweep_axis, sweep_of, with_threads
 from sim.analysis.tables import FROM_LATENCY, POINT_KEYS, THROUGHPUT, averaged, finished, in_one_word
 from sim.analysis.throughput import OTHER_LABELS, throughput_curves, throughput_label
+from sim.analysis.variants import parted
 from sim.analysis.wording import thread_count, time_scale
 from sim.errors import Fault, InputError
 
@@ -118,10 +119,28 @@ def latency_figure(points: pd.DataFrame, title: str = "", figure: Figure | None 
 
 
 def _over_threads(points: pd.DataFrame, column: str, title: str, figure: Figure | None) -> Figure:
-    rows = panel_rows(points)
-    styles, variants, looks = _looks(points)
     ideal = column != LATENCY
     quantity = quantity_of(points, column, log=True if ideal else None)
+    return over_threads_figure(points, quantity, title, [failures(points)], ideal=ideal, figure=figure)
+
+
+def over_threads_figure(
+    points: pd.DataFrame,
+    quantity: Quantity | None,
+    title: str,
+    notes: Sequence[str] = (),
+    *,
+    ideal: bool = False,
+    figure: Figure | None = None,
+    extra: Callable[[Axes, Panel], None] | None = None,
+    last: Sequence[str] = (),
+) -> Figure:
+    """A panel for each machine, placement and workload of *points* (`parted`), with a *quantity* in curves.
+
+    *extra* draws more on each panel; labels in *last* come behind the others in the legend.
+    """
+    rows = panel_rows(points)
+    styles, variants, looks = _looks(points)
     height = 1.9
     figure, axes = grid(
         2.4,
@@ -136,12 +155,14 @@ def _over_threads(points: pd.DataFrame, column: str, title: str, figure: Figure 
             curves = panel.of(quantity.curves) if quantity else points.iloc[:0]
             other = quantity.other if quantity else ""
             draw_over_threads(ax, curves, looks, threads, ideal=ideal, other=other)
+            if extra is not None:
+                extra(ax, panel)
         _label_first(places, quantity, height + 0.3)
     drawn = [ax for row in axes for ax in row if ax.lines]
     if quantity is not None:
         _with_room_for_ideal(quantity, drawn).scale(drawn)
     label_last_row(axes, THREADS_LABEL)
-    finish(figure, title, [failures(points)], _entries(styles, variants, figure), _LAST)
+    finish(figure, title, notes, _entries(styles, variants, figure, last), (*_LAST, *last))
     return figure
 
 
@@ -308,10 +329,13 @@ def _looks(points: pd.DataFrame) -> tuple[Mapping[str, DesignStyle], list[str], 
 
 
 def _entries(
-    styles: Mapping[str, DesignStyle], variants: Sequence[str], figure: Figure
+    styles: Mapping[str, DesignStyle], variants: Sequence[str], figure: Figure, last: Sequence[str] = ()
 ) -> dict[str, Artist] | None:
     """The legend where designs and swept values would multiply: each once. Else None, what panels label."""
     if len(styles) == 1 or len(variants) == 1:
         return None
     drawn = panel_entries(figure)
-    return {**look_entries(styles, variants), **{label: drawn[label] for label in _LAST if label in drawn}}
+    return {
+        **look_entries(styles, variants),
+        **{label: drawn[label] for label in (*_LAST, *last) if label in drawn},
+    }

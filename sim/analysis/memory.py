@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from sim.analysis.layout import Panel, finish, grid, label_last_row, panel_rows, row_headings, text_inches
 from sim.analysis.panels import draw_nothing, line_label
 from sim.analysis.style import TICK_SIZE, dress
-from sim.analysis.sweeping import parted
 from sim.analysis.tables import finished
+from sim.analysis.variants import parted
 
 PEAKS: Final = {
     "page_table_bytes_peak": ("page tables", "#4c78a8"),

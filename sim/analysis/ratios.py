@@ -14,9 +14,9 @@ from sim.analysis.metrics import ratio_metric
 from sim.analysis.panels import PUBLISHED_LABEL, draw_relative
 from sim.analysis.published import Observation
 from sim.analysis.style import DesignStyle, design_styles, value_axis
-from sim.analysis.sweeping import parted
 from sim.analysis.tables import FROM_LATENCY, THROUGHPUT, averaged, default_baseline, finished, ratio_to
 from sim.analysis.throughput import OTHER_LABELS, notable, with_throughputs
+from sim.analysis.variants import parted
 from sim.analysis.wording import design_title, placement_title, thread_count
 from sim.errors import Fault, InputError
 

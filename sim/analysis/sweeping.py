@@ -1,8 +1,7 @@
-"""Sweeps in figures: a swept value is a variant of a design's line, or the x axis.
+"""Sweeps in figures: a swept value is a variant of a design's line (`variants.parted`), or the x axis.
 
-Tables name swept values in what they change (`epyc-9965, cross_socket 150 ns`); a figure takes them apart
-again (`parted`), so that a design keeps its colour and a machine its panel. A column of numbers (pages,
-bytes, ceilings) with enough values can be the axis (`sweep_of`); words are one where threads do not vary.
+A column of numbers (pages, bytes, ceilings) with enough values can be the axis (`sweep_of`); words are one
+where threads do not vary.
 """
 
 from __future__ import annotations
@@ -17,7 +16,8 @@ from matplotlib.axes import Axes
 from sim.analysis.layout import apart, name_axis
 from sim.analysis.style import TICK_SIZE
 from sim.analysis.tables import swept_columns
-from sim.analysis.wording import plain_number, thread_count
+from sim.analysis.variants import parted, short_names, written
+from sim.analysis.wording import thread_count
 
 _NUMBER = re.compile(r"\s*([-+]?\d[\d_]*\.?\d*(?:[eE][-+]?\d+)?)\s*([A-Za-zµ/]*)\s*\Z")
 _FACTORS = {
@@ -46,26 +46,6 @@ class Sweep:
     points: pd.DataFrame
 
 
-def parted(frame: pd.DataFrame, axis: str = "") -> pd.DataFrame:
-    """*frame* with machine, design and workload named as without a sweep, and the swept values in `variant`.
-
-    The column *axis* is left out of the variant. Parted frames stay as they are.
-    """
-    if "variant" in frame and not axis:
-        return frame
-    varied = [column for column in swept_columns(frame) if frame[column].nunique() > 1]
-    frame = frame.copy(deep=False)
-    for kind in ("machine", "design", "workload") if varied else ():
-        frame[kind] = frame[kind].astype(str).str.partition(", ")[0]
-    names = _short_names(varied)
-    chosen = [column for column in varied if column != axis]
-    frame["variant"] = ""
-    if chosen:
-        parts = [[f"{names[column]} {_written(value)}" for value in frame[column]] for column in chosen]
-        frame["variant"] = [", ".join(values) for values in zip(*parts, strict=True)]
-    return frame
-
-
 def sweep_of(points: pd.DataFrame) -> Sweep | None:
     """The sweep in *points* whose values can be an axis; None where there is none."""
     varied = [column for column in swept_columns(points) if points[column].nunique() > 1]
@@ -78,11 +58,11 @@ def sweep_of(points: pd.DataFrame) -> Sweep | None:
         return None
     axis = max(usable, key=lambda column: points[column].nunique())
     words = axis not in numeric
-    written = points[axis].map(_written)
-    order = {value: float(number) for number, value in enumerate(dict.fromkeys(written))}
-    x = written.map(order) if words else numbers[axis].astype(float)
-    ticks = dict(sorted(zip(x, written, strict=True)))
-    label = f"{_short_names(varied)[axis].replace('_', ' ')} ({axis})"
+    words_of = points[axis].map(written)
+    order = {value: float(number) for number, value in enumerate(dict.fromkeys(words_of))}
+    x = words_of.map(order) if words else numbers[axis].astype(float)
+    ticks = dict(sorted(zip(x, words_of, strict=True)))
+    label = f"{short_names(varied)[axis].replace('_', ' ')} ({axis})"
     return Sweep(axis, label, ticks, words, parted(points, axis).assign(x=x))
 
 
@@ -116,26 +96,6 @@ def sweep_axis(ax: Axes, sweep: Sweep, inches: float) -> int:
     ax.set_xticks(shown, [sweep.ticks[place] for place in shown], fontsize=TICK_SIZE)
     ax.minorticks_off()
     return 1
-
-
-def _short_names(columns: Sequence[str]) -> dict[str, str]:
-    """The last part of each path, and as many before it as tell the columns apart."""
-    names = {}
-    for column in columns:
-        parts = column.split(".")
-        for length in range(1, len(parts) + 1):
-            end = parts[-length:]
-            if sum(other.split(".")[-length:] == end for other in columns) == 1:
-                break
-        names[column] = ".".join(end)
-    return names
-
-
-def _written(value: object) -> str:
-    """A swept value as YAML has it."""
-    if isinstance(value, bool) or str(value) in ("True", "False"):
-        return str(value).lower()
-    return plain_number(value) if isinstance(value, float) else str(value).replace('"', "")
 
 
 def _number(value: object) -> float | None:

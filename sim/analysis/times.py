@@ -12,7 +12,7 @@ from sim.analysis.curves import KEYS, THREADS_SHOWN, nearest_threads
 from sim.analysis.layout import Panel, finish, grid, label_last_row, panel_rows, row_headings, text_inches
 from sim.analysis.panels import SHARE_LABEL, bar_places, draw_breakdown, group_title
 from sim.analysis.style import TICK_SIZE
-from sim.analysis.sweeping import parted
+from sim.analysis.variants import parted
 from sim.analysis.wording import design_title
 
 NOTE = "shares of the cpu time of an operation; the whole of it stands at the end of each bar"

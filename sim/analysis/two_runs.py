@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from sim.analysis.names import names_in, refuse_strangers, refuse_unknown
-from sim.analysis.sweeping import parted
 from sim.analysis.tables import POINT_KEYS, THROUGHPUT, finished, mean_interval, student_t_95
+from sim.analysis.variants import parted
 
 KEYS = (*POINT_KEYS, "variant")
 COLUMNS = (

@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from sim.analysis.sweeping import parted
 from sim.analysis.tables import RunTables, mean_interval
 from sim.analysis.two_runs import KEYS, TwoRuns, renamed, welch
+from sim.analysis.variants import parted
 from sim.analysis.wording import duration
 
 COLUMNS = (

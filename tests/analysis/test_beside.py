@@ -8,8 +8,8 @@ from legible import stumbles
 
 from sim.analysis.beside import FILLED_LABEL, OPEN_LABEL, Comparison, comparisons, measured_figure
 from sim.analysis.published import Observation
-from sim.analysis.sweeping import parted
 from sim.analysis.tables import labelled
+from sim.analysis.variants import parted
 from sim.analysis.wording import placement_title
 
 CLOCK = 2_000_000_000

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from sim.analysis.figures import plot_run, scalability_figure, swept_figure, time_figure
 from sim.analysis.panels import IDEAL_LABEL
 from sim.analysis.style import design_styles
-from sim.analysis.sweeping import parted, sweep_of
+from sim.analysis.sweeping import sweep_of
 from sim.analysis.tables import averaged, labelled, swept_columns
+from sim.analysis.variants import parted
 
 
 def test_is_a_swept_value_part_of_the_name_of_what_it_changes(make_points) -> None:

@@ -16,8 +16,8 @@ import pandas as pd
 from sim.analysis.activities import group_colour, grouped
 from sim.analysis.report.facts import PANEL, Panel
 from sim.analysis.style import design_styles
-from sim.analysis.sweeping import parted
 from sim.analysis.tables import POINT_KEYS, THROUGHPUT, RunTables, averaged, finished
+from sim.analysis.variants import parted
 
 _KEYS = (*POINT_KEYS, "variant")
 _HEIGHT = 240

@@ -10,7 +10,6 @@ import pandas as pd
 
 from sim.analysis.activities import grouped
 from sim.analysis.metrics import knee
-from sim.analysis.sweeping import parted
 from sim.analysis.tables import (
     FROM_LATENCY,
     POINT_KEYS,
@@ -21,6 +20,7 @@ from sim.analysis.tables import (
     finished,
     ratio_to,
 )
+from sim.analysis.variants import parted
 
 PANEL = ("machine", "workload", "placement", "variant")
 """What a panel is of: the designs are compared in it."""

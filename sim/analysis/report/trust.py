@@ -19,8 +19,8 @@ from sim.analysis.beside import clocks
 from sim.analysis.comparison import reported_by
 from sim.analysis.metrics import ratio_metric
 from sim.analysis.published import CALIBRATE, Observation, default_files, read_published
-from sim.analysis.sweeping import parted
 from sim.analysis.tables import FROM_LATENCY, POINT_KEYS, THROUGHPUT, RunTables, averaged, finished, ratio_to
+from sim.analysis.variants import parted
 from sim.errors import InputError
 from sim.experiment import Manifest
 from sim.files import load_spec
