@@ -9,7 +9,12 @@ from sim.experiment import KEY
 from sim.terminal import TextTable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pandas import DataFrame
+
+_LINES = 9
+"""Most curves that a run says how they scale."""
 
 
 def result_table(points: DataFrame) -> TextTable:
@@ -42,6 +47,21 @@ def result_table(points: DataFrame) -> TextTable:
             cells.append(f"{mean:.4g}" + (f" ± {high - mean:.2g}" if high == high else ""))
         table.add_row(*[str(name) for name in place], *cells)
     return table
+
+
+def scaling_lines(points: DataFrame, out: Path) -> TextTable | str | None:
+    """How each curve scales, a line a curve, or where to find it if they are many; None for short curves."""
+    from sim.analysis.curve_report import curve_lines
+    from sim.analysis.laws import LEAST_COUNTS
+    from sim.analysis.scaling import curve_table
+
+    counts = points.loc[points["status"] == "ok"].groupby(["machine", "workload"])["threads"].nunique()
+    if counts.empty or counts.max() < LEAST_COUNTS:
+        return None
+    found = curve_table(points)
+    if len(found) > _LINES:
+        return f"how each of {len(found)} curves scales: cortensim curves {out}"
+    return curve_lines(found, "how each curve scales (`cortensim curves` explains and writes tables)")
 
 
 def profile_table(points: DataFrame) -> TextTable:

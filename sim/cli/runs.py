@@ -262,10 +262,13 @@ def _report(points: DataFrame, out: Path, style: Style, plots: bool, suite: bool
             )
         )
     elif style == "people":
-        from sim.analysis.summary import profile_table, result_table
+        from sim.analysis.summary import profile_table, result_table, scaling_lines
         from sim.terminal import console
 
         console(sys.stdout).print(result_table(points))
+        if (lines := scaling_lines(points, out)) is not None:
+            say("")
+            console(sys.stdout).print(lines)
         if "counters" in points.attrs:
             say("")
             console(sys.stdout).print(profile_table(points))
