@@ -52,6 +52,10 @@ _RULES: dict[str, Rule] = {
     "status": one_of(get_args(PointStatus)),
     "activity": name(),
     "ns_per_op": _MEASURED,
+    "lock": name(),
+    "mode": name(may_be_empty=True),
+    "locks": whole(1),
+    "wait_ns": _MEASURED,
     **dict.fromkeys(_MAY_BE_EMPTY, _MEASURED),
 }
 
@@ -142,8 +146,10 @@ def _change(table: StoredTable, written: WrittenTable | None) -> str:
 def _row_faults(rows: Iterator[tuple[int, list[str]]], header: Sequence[str], file: str) -> Iterator[Fault]:
     """What is wrong with the rows, one after the other."""
     every = _RULES | dict.fromkeys(swept(header), name())
+    if "lock" in header:
+        every["activity"] = name(may_be_empty=True)  # what locks that share a row have not in common
     rules = [(place, column, every[column]) for place, column in enumerate(header) if column in every]
-    names = {*KEY, "activity", *swept(header)} - {"seed"}
+    names = {*KEY, "activity", "lock", "mode", *swept(header)} - {"seed"}
     key = [place for place, column in enumerate(header) if column in names]
     status = header.index("status") if "status" in header else None
     seen: dict[tuple[str, ...], int] = {}

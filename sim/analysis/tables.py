@@ -7,7 +7,6 @@ the baseline design's point with the same machine, workload, placement, threads 
 
 from __future__ import annotations
 
-import io
 import math
 import os
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ CURVE_KEYS = ("design", "machine", "workload", "placement")
 POINT_KEYS = (*CURVE_KEYS, "threads")
 POINT_COLUMNS = (*POINT_KEYS, "seed", "replicate", "throughput_ops_per_us", "status")
 BREAKDOWN_COLUMNS = (*POINT_KEYS, "seed", "replicate", "activity", "ns_per_op")
+LOCK_COLUMNS = (*POINT_KEYS, "seed", "replicate", "lock", "mode", "activity", "locks", "wait_ns")
 THROUGHPUT = "throughput_ops_per_us"
 """Work done: operations that all threads completed in the window, over its length."""
 FROM_LATENCY = "throughput_from_latency_ops_per_us"
@@ -83,13 +83,15 @@ def read_run(run_dir: Path, *, as_is: bool = False) -> RunTables:
     )
 
 
-def read_locks(run_dir: Path, run: RunTables) -> pd.DataFrame | None:
-    """`locks.csv` of a *run*; None if it has no profile. Raises `InputError` if the table was changed."""
+def read_locks(run_dir: Path, run: RunTables, *, as_is: bool = False) -> pd.DataFrame | None:
+    """`locks.csv` of a *run*; None if it has no profile. Raises `InputError` if the table was changed, unless
+    *as_is*, and if it holds what no run writes."""
     if run.manifest is None or not (run_dir / LOCKS).exists():
         return None
     table = read_table(run_dir, LOCKS)
-    refuse_changed([table], run.manifest)
-    return labelled(pd.read_csv(io.BytesIO(table.data), keep_default_na=False))
+    if not as_is:
+        refuse_changed([table], run.manifest)
+    return labelled(typed(table, LOCK_COLUMNS))
 
 
 def swept_columns(frame: pd.DataFrame) -> list[str]:
