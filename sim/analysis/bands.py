@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from sim.analysis.coverage import FileCatalogue, covered, points_of
 from sim.analysis.metrics import PointFailedError
 from sim.analysis.published import CHECK, default_files, read_published, select_datasets
-from sim.analysis.uncertainty import drawn, uncertain
+from sim.analysis.uncertainty import drawn, uncertain, within_order
 from sim.analysis.validation import affordable, by_cell, with_reported
 from sim.errors import Fault, InputError
 from sim.experiment import Progress, run_points
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 WIDEST = 2.0
 """The factor between its ends that a band may have to tell anything."""
 _COLUMNS = ("row", "low", "high", "samples")
-_LEAST_REACH = 1 / 64
 
 
 @dataclass(frozen=True)
@@ -127,15 +126,11 @@ def drawn_files(files: FileCatalogue, sample: int, samples: int, seed: int) -> L
         costs = [] if kind == "workload" else list(uncertain(plain))
         if not costs:
             return plain
-        reach = {cost.section: 1.0 for cost in costs}
-        while True:  # some costs must keep an order (same_cluster below cross_cluster)
-            try:
-                return files.load(kind, name, drawn(costs, kind, sample, samples, seed, reach))
-            except InputError as error:
-                wrong = {fault.key.split(".")[0] for fault in error.faults if fault.key} & set(reach)
-                if not wrong or min(reach[section] for section in wrong) < _LEAST_REACH:
-                    raise
-                reach |= {section: reach[section] / 2 for section in wrong}
+        return within_order(
+            costs,
+            lambda reach: drawn(costs, kind, sample, samples, seed, reach),
+            lambda changes: files.load(kind, name, changes),
+        )[0]
 
     return load
 

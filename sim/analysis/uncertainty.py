@@ -15,11 +15,12 @@ import hashlib
 import math
 import random
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from sim.errors import InputError
 from sim.files import KeyPath, Override, Position, dotted
 from sim.quantities import UnitError, parse_bandwidth, parse_cost, parse_frequency
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from sim.files import Kind, Provenance, Resolved
+
+T = TypeVar("T")
 
 SPREADS: Mapping[str, float] = {
     "measured": 0.05,
@@ -39,6 +42,7 @@ SPREADS: Mapping[str, float] = {
 """By which factor, less 1, a cost of this quality may be off in either direction, if it has no range."""
 _NOMINAL_CLOCK = 2_500_000_000
 """Hertz: for a value in cycles whose range is in ns."""
+_LEAST_REACH = 1 / 64
 _NUMBER = re.compile(r"\d[\d_]*(?:\.\d+)?(?:[eE][+-]?\d+)?")
 
 
@@ -89,19 +93,58 @@ def drawn(
     """All *costs* of a file in one of so many *samples* (0, 1, ...), each somewhere in its interval.
 
     A Latin hypercube: over the samples each cost is once in each of *samples* equal parts of its interval.
-    What a cost gets depends on itself and the seed alone. A *reach* below 1 of a section takes its costs so
-    much less far from the file's values.
+    What a cost gets depends on itself and the seed alone. *reach* is as for `placed`.
+    """
+    costs = list(costs)
+    shares = {cost.identity: latin_share(cost, sample, samples, seed) for cost in costs}
+    return placed(costs, kind, shares, reach, f"sample {sample}")
+
+
+def placed(
+    costs: Iterable[Uncertain],
+    kind: Kind,
+    shares: Mapping[str, float],
+    reach: Mapping[str, float],
+    where: str,
+) -> list[Override]:
+    """Those *costs* of a file whose identity has one of the *shares*, each there in its interval.
+
+    A *reach* below 1 of a section takes its costs so much less far from the file's values. *where* is what
+    messages say of where the values come from.
     """
     changes = []
     for cost in costs:
-        far = reach.get(cost.section, 1.0)
-        share = cost.neutral + far * (_share(cost, sample, samples, seed) - cost.neutral)
-        place = Position(f"sample {sample}")
-        changes.append(Override((kind, *cost.path), cost.at(share), place, f"{kind}.{dotted(cost.path)}"))
+        if cost.identity in shares:
+            far = reach.get(cost.section, 1.0)
+            share = cost.neutral + far * (shares[cost.identity] - cost.neutral)
+            path = f"{kind}.{dotted(cost.path)}"
+            changes.append(Override((kind, *cost.path), cost.at(share), Position(where), path))
     return changes
 
 
-def _share(cost: Uncertain, sample: int, samples: int, seed: int) -> float:
+def within_order(
+    costs: Sequence[Uncertain],
+    changes: Callable[[Mapping[str, float]], Sequence[Override]],
+    load: Callable[[Sequence[Override]], T],
+) -> tuple[T, bool]:
+    """What *load* makes of a file with the *changes* of its *costs*, and whether they reach all they were to.
+
+    Some costs must keep an order (same_cluster below cross_cluster). Where the file is refused for that, the
+    sections in question come nearer to its own values, by halves. Raises `InputError` for other faults.
+    """
+    reach = {cost.section: 1.0 for cost in costs}
+    while True:
+        try:
+            return load(changes(reach)), min(reach.values()) == 1.0
+        except InputError as error:
+            wrong = {fault.key.split(".")[0] for fault in error.faults if fault.key} & set(reach)
+            if not wrong or min(reach[section] for section in wrong) < _LEAST_REACH:
+                raise
+            reach |= {section: reach[section] / 2 for section in wrong}
+
+
+def latin_share(cost: Uncertain, sample: int, samples: int, seed: int) -> float:
+    """Where a *cost* is in its interval in one of so many *samples*: a Latin hypercube."""
     draw = random.Random(hashlib.sha256(f"{seed} {samples} {cost.identity}".encode()).digest())
     parts = list(range(samples))
     draw.shuffle(parts)

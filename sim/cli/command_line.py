@@ -10,7 +10,18 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from sim.cli import comparison, files, imports, measurements, profiles, reports, runs, traces, whatif
+from sim.cli import (
+    comparison,
+    curves,
+    files,
+    imports,
+    measurements,
+    profiles,
+    reports,
+    runs,
+    traces,
+    whatif,
+)
 from sim.cli.arguments import BAD_INPUT, DONE, FAILED, INTERRUPTED, Parser, complain
 from sim.errors import CortensimError, InputError
 from sim.plaintext import say
@@ -49,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
-    for group in (runs, files, measurements, imports, comparison, profiles, reports, traces, whatif):
+from sim.cli import comparison, curves, profiles, reports, s, traces, whatif
         group.add(commands)
     return parser
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sim.experiment import model
 from sim.experiment.plan.axes import Assignment
@@ -45,15 +46,49 @@ class Experiment:
         """Every point, in the order of the result tables."""
         if self.replayed is not None:
             return (self.replayed,)
+        return tuple(
+            self._point(cell.machine, cell.design, cell.workload, cell, replicate)
+            for cell, replicate in self._places
+        )
+
+    def points_with(
+        self, change: Callable[[Resolved[Any]], Resolved[Any]], which: Sequence[int]
+    ) -> tuple[Point, ...]:
+        """Those of the points at these places, with what *change* makes of each of their files."""
+        return tuple(
+            self._point(change(cell.machine), change(cell.design), change(cell.workload), cell, replicate)
+            for cell, replicate in (self._places[place] for place in which)
+        )
+
+    def members(self, which: Sequence[int]) -> tuple[Resolved[Any], ...]:
+        """The machines, designs and workloads of these points, with the values that they have there."""
+        cells = (self._places[place][0] for place in which)
+        used = (member for cell in cells for member in (cell.machine, cell.design, cell.workload))
+        return tuple({id(member): member for member in used}.values())
+
+    @cached_property
+    def _places(self) -> tuple[tuple[Cell, int], ...]:
+        """Cell and replicate of every point."""
         spec = self.spec
         return tuple(
-            make_point(
-                cell.machine, cell.design, cell.workload, cell.placement, cell.threads, spec.seed, replicate,
-                spec.budget, cell.assignment.swept, spec.schedule, self.profile,
-            )
+            (cell, replicate)
             for cell in self.cells
             for replicate in range(spec.replicates)
             if cell.stays(spec, replicate)
+        )
+
+    def _point(
+        self,
+        machine: Resolved[MachineSpec],
+        design: Resolved[DesignSpec],
+        workload: Resolved[WorkloadSpec],
+        cell: Cell,
+        replicate: int,
+    ) -> Point:
+        spec = self.spec
+        return make_point(
+            machine, design, workload, cell.placement, cell.threads, spec.seed, replicate,
+            spec.budget, cell.assignment.swept, spec.schedule, self.profile,
         )  # fmt: skip
 
 
