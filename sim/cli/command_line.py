@@ -26,6 +26,9 @@ from sim.cli.arguments import BAD_INPUT, DONE, FAILED, INTERRUPTED, Parser, comp
 from sim.errors import CortensimError, InputError
 from sim.plaintext import say
 
+GROUPS = (runs, files, measurements, imports, comparison, curves, profiles, whatif, traces, reports)
+"""Modules with commands, in the order of the help."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Whatever the user got wrong is a message, not a traceback."""
@@ -60,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
-from sim.cli import comparison, curves, profiles, reports, s, traces, whatif
+    for group in GROUPS:
         group.add(commands)
     return parser
 

@@ -25,7 +25,10 @@ def test_is_the_example_of_an_experiment_sound(command: Command, folder: Path) -
     assert len(load("fabric.yaml").points) > len(load("fabric.yaml", quick=True).points) > 0
 
 
-@pytest.mark.parametrize("page", ["experiments.md", "cluster.md", "profile.md", "trace.md", "whatif.md"])
+PAGES = ["analysis.md", "cluster.md", "experiments.md", "profile.md", "trace.md", "whatif.md"]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_does_the_program_know_every_option_of_the_page(command: Command, page: str) -> None:
     text = (DOCS / page).read_text(encoding="utf-8")
     verbs = set(re.findall(r"cortensim ([a-z]+) ", text))
