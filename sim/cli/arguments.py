@@ -45,6 +45,11 @@ def cpus(text: str) -> int:
     return _number(text, "cpus")
 
 
+def rows(text: str) -> int:
+    """A number of rows, as the type of an argument."""
+    return _number(text, "rows")
+
+
 def _number(text: str, what: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"not a number of {what}: {text!r}")

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sim.cli.arguments import DONE, FAILED, complain, make_folder, workers
+from sim.cli.arguments import DONE, FAILED, complain, found, make_folder, rows, workers
 from sim.errors import Fault, InputError
 from sim.plaintext import say
 
@@ -36,7 +36,7 @@ def add(commands: Commands) -> None:
     )
     profile.add_argument("--workers", metavar="N", type=workers, help="processes (default: one a cpu)")
     profile.add_argument(
-        "--top", metavar="N", type=_rows, default=8, help="rows of the printed tables (default: 8)"
+        "--top", metavar="N", type=rows, default=8, help="rows of the printed tables (default: 8)"
     )
     profile.add_argument("--json", action="store_true", help="progress and answers as JSON lines")
 
@@ -47,20 +47,20 @@ def _profile(options: argparse.Namespace) -> int:
     from sim.experiment import available_cpus, meter
     from sim.terminal import console
 
-    run = _found(options.run)
+    run = found(options.run)
     out: Path = options.out or run / "profile"
     if options.out is not None:
         make_folder(out)
     with meter(console(sys.stderr), "json" if options.json else "people") as progress:
-        found = profile_run(run, options.point, options.workers or available_cpus(), progress)
+        profiled = profile_run(run, options.point, options.workers or available_cpus(), progress)
     make_folder(out)
     try:
-        files = write_tables(found.profile, out)
+        files = write_tables(profiled.profile, out)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise InputError(Fault(f"cannot be written: {reason}", str(out))) from None
-    profiles = point_profiles(found.profile)
-    points = found.profile.points
+    profiles = point_profiles(profiled.profile)
+    points = profiled.profile.points
     failed = points[points["status"] == "failed"]
     if options.json:
         answers = [{"point": each.label, "says": answer(each)} for each in profiles]
@@ -68,7 +68,7 @@ def _profile(options: argparse.Namespace) -> int:
             "out": str(out),
             "points": len(points),
             "failed": len(failed),
-            "rows": found.verdict,
+            "rows": profiled.verdict,
             "tables": [str(file) for file in files],
             "answers": answers,
         }
@@ -82,24 +82,10 @@ def _profile(options: argparse.Namespace) -> int:
                 say("")
                 screen.print(table)
             say("")
-        say(found.says)
+        say(profiled.says)
         say(f"tables: {files[0]} and {len(files) - 1} more")
     if len(failed):
         complain(f"{len(failed)} of {len(points)} points failed; the first: {failed.iloc[0]['error']}")
-    if found.verdict == "different":
-        complain(found.says)
-    return FAILED if len(failed) or found.verdict == "different" else DONE
-
-
-def _found(path: Path) -> Path:
-    """The run at *path*, or the one of this name. Raises `InputError`."""
-    for place in (path, Path("results") / path):
-        if place.is_dir():
-            return place
-    raise InputError(Fault("no such run", str(path), allowed="the folder of a run"))
-
-
-def _rows(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"not a number of rows: {text!r}")
-    return int(text)
+    if profiled.verdict == "different":
+        complain(profiled.says)
+    return FAILED if len(failed) or profiled.verdict == "different" else DONE

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sim.cli.arguments import DONE, FAILED, complain, make_folder, workers
+from sim.cli.arguments import DONE, FAILED, complain, found, make_folder, workers
 from sim.errors import Fault, InputError
 from sim.plaintext import say
 
@@ -67,8 +67,7 @@ def _whatif(options: argparse.Namespace) -> int:
     from sim.experiment import available_cpus, experiment_of, is_of_this_model, meter
     from sim.terminal import console
 
-    named = Path("results") / options.run
-    run: Path = named if not options.run.exists() and named.exists() else options.run
+    run = found(options.run)
     experiment, manifest = experiment_of(run)
     catalogue = read_catalogue()
     asked = [parse_change(text, catalogue) for text in options.without]

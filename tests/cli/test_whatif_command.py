@@ -55,7 +55,7 @@ def test_does_a_dry_run_simulate_nothing(command: Command, finished: Path) -> No
 
 
 BAD = {
-    ("nowhere",): "no run",
+    ("nowhere",): "no such run",
     ("small", "--without", "zeroin"): "did you mean",
     ("small", "--point", "threads=3"): "no point is like this",
     ("small", "--replicates", "0"): "not a number",
