@@ -1,0 +1,96 @@
+"""Do the pages of the cookbook say what their files and commands say?
+
+A page has one experiment file, shown whole, one console block with the commands and what the last of them
+prints (cut with `...`), and an answer whose bold numbers are in that block (whole numbers may be cut).
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+from answers import Command
+
+ROOT = Path(__file__).parents[2]
+INDEX = ROOT / "docs/cookbook/README.md"
+PAGES = sorted(path for path in INDEX.parent.glob("*.md") if path != INDEX)
+FILES = ROOT / "configs/experiments/cookbook"
+EACH_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+
+
+def block(page: Path, kind: str) -> str:
+    """The one block of this *kind* of the page."""
+    (text,) = re.findall(rf"^```{kind}\n(.*?)^```", page.read_text(encoding="utf-8"), re.S | re.M)
+    return str(text)
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The commands of the page: of the program, and those that look into one of its tables."""
+    found = [shlex.split(line[2:]) for line in block(page, "console").splitlines() if line.startswith("$ ")]
+    assert {words[0] for words in found} <= {"cortensim", "cut", "grep"}
+    return found
+
+
+@EACH_PAGE
+def test_shows_the_page_its_experiment_file(page: Path) -> None:
+    assert block(page, "yaml") == (FILES / f"{page.stem}.yaml").read_text(encoding="utf-8")
+    assert commands(page)[0][:3] == ["cortensim", "run", page.stem]
+
+
+@EACH_PAGE
+def test_is_every_bold_number_of_the_answer_in_the_output(page: Path) -> None:
+    (answer,) = re.findall(r"^## The answer\n(.*?)^## ", page.read_text(encoding="utf-8"), re.S | re.M)
+    told = block(page, "console")
+    numbers = [
+        number
+        for bold in re.findall(r"\*\*(.+?)\*\*", answer)
+        for number in re.findall(r"\d[\d.]*\d|\d", bold)
+    ]
+    assert numbers
+    assert [
+        number for number in numbers if not re.search(rf"(?<![\d.]){re.escape(number)}(?!\d)", told)
+    ] == []
+
+
+def test_has_the_index_thirty_questions_and_every_page_once() -> None:
+    text = INDEX.read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| (.+) \| (.+) \|$", text, re.M)
+    assert [int(number) for number, _, _ in rows] == list(range(1, 31))
+    linked = [name for _, _, told in rows for name in re.findall(r"\]\(([\w-]+)\.md\)", told)]
+    assert (
+        sorted(linked) == [page.stem for page in PAGES] == sorted(file.stem for file in FILES.glob("*.yaml"))
+    )
+    unanswered = [told for _, _, told in rows if not re.search(r"\]\([\w-]+\.md\)", told)]
+    assert [told for told in unanswered if not told.startswith(("missing: ", "no page yet"))] == []
+
+
+def test_accepts_check_all_files_of_the_cookbook(command: Command, folder: Path) -> None:
+    files = [*FILES.glob("*.yaml"), *(ROOT / "workloads/cookbook").glob("*.yaml")]
+    answer = command("check", *files)
+    assert (answer.code, answer.err) == (0, "")
+
+
+SEEDS = {"which-lock", "guest-ipis"}
+"""What-if runs a point again for each thing and seed: here without interrupts only, and with one seed."""
+
+
+@pytest.mark.ci
+@EACH_PAGE
+def test_do_the_commands_of_the_page_work_on_a_small_setting(
+    command: Command, folder: Path, page: Path
+) -> None:
+    (_, *run), *others = commands(page)
+    assert command(*run, "--quick", "--set", "replicates=1", "--workers", "1").code == 0
+    assert others
+    for name, *words in others:
+        if name != "cortensim":
+            done = subprocess.run([name, *words], capture_output=True, text=True, check=False)
+            assert (done.returncode, done.stderr) == (0, "")
+            continue
+        less = ["--replicates", "1", "--without", "interrupts", "--workers", "1"]
+        answer = command(*words, *(less if page.stem in SEEDS else []))
+        assert answer.code == 0
+        assert answer.out
