@@ -83,7 +83,7 @@ def test_do_the_commands_of_the_page_work_on_a_small_setting(
     command: Command, folder: Path, page: Path
 ) -> None:
     (_, *run), *others = commands(page)
-    assert command(*run, "--quick", "--set", "replicates=1", "--workers", "1").code == 0
+    assert command(*run, "--quick", "--workers", "1", "--out", f"results/{page.stem}").code == 0
     assert others
     for name, *words in others:
         if name != "cortensim":
@@ -92,5 +92,5 @@ def test_do_the_commands_of_the_page_work_on_a_small_setting(
             continue
         less = ["--replicates", "1", "--without", "interrupts", "--workers", "1"]
         answer = command(*words, *(less if page.stem in SEEDS else []))
-        assert answer.code == 0
+        assert answer.code == 0, answer.err
         assert answer.out
