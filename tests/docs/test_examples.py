@@ -68,7 +68,7 @@ def test_does_the_python_of_the_readme_plot(tmp_path: Path) -> None:
     ],
 )
 def test_does_the_command_line_of_the_readme_work(command: str, tmp_path: Path) -> None:
-    """Runs take few threads and one design, and validation only its options."""
+    """Runs take few threads and one design; validation shows only its options, what-if what it would run."""
     arguments = shlex.split(command)[1:]
     few = ["--threads", "2", "--no-plots"]
     one = ["--designs", "linux-6.13"]
@@ -76,9 +76,13 @@ def test_does_the_command_line_of_the_readme_work(command: str, tmp_path: Path) 
         arguments += few
         if "--designs" not in arguments and not arguments[1].startswith("hardware"):
             arguments += one
-    elif arguments[0] in ("plot", "compare"):
+    elif arguments[0] in ("plot", "compare", "report", "profile"):
         for out in arguments[1:]:
             run("-m", "sim", "run", "quickstart", *few, *one, "--out", out, folder=tmp_path)
+    elif arguments[0] == "whatif":
+        many = ["--threads", "64", "--no-plots"]
+        run("-m", "sim", "run", "quickstart", *many, *one, "--out", arguments[1], folder=tmp_path)
+        arguments.append("--dry-run")
     elif arguments[0] == "validate":
         arguments.append("--help")
     run("-m", "sim", *arguments, folder=tmp_path)
