@@ -172,6 +172,8 @@ class MmapStep(PlacedStep):
         needed: set[type[Operation]] = set()
         if self.populated:
             needed = {Prepopulate if self.folio is None else PrepopulateFolios}
+        if self.at not in ("anywhere", "layout"):  # MAP_FIXED unmaps what is there
+            needed |= {Munmap}
         if self.file is not None:
             return {MmapFile, CreateFile} | needed
         if self.huge is not None:

@@ -223,7 +223,7 @@ def test_is_a_layout_too_short_for_the_last_thread_s_window_refused() -> None:
 
 def test_does_a_design_that_cannot_place_memory_say_so() -> None:
     placed = bench(("all", [COMPUTE]), memory="interleave")
-    assert lacking(design("hardware"), placed) == ["mmap", "placed memory"]
+    assert lacking(design("hardware"), placed) == ["mmap", "munmap", "placed memory"]
     assert lacking(design("linux-6.13"), placed) == []
     assert lacking(design("cortenmm-adv"), workload(memory="interleave")) == []
 
@@ -231,7 +231,7 @@ def test_does_a_design_that_cannot_place_memory_say_so() -> None:
 def test_is_an_operation_without_a_handler_named() -> None:
     several = bench(("all", [COMPUTE, {"switch_mm": "next"}]), processes=2)
     assert lacking(design("linux-6.13"), several) == []
-    assert lacking(design("lock"), several) == ["mmap", "switch_mm"]
+    assert lacking(design("lock"), several) == ["mmap", "munmap", "switch_mm"]
     locks = workload(thread=[{"mmap": {"at": "anywhere"}}, {"mlock": {"at": "mapped"}}])
     artifact = design("cortenmm-adv").model_copy(update={"source": "artifact"})
     assert lacking(artifact, locks) == ["mlock"]
