@@ -175,6 +175,7 @@ def test_are_the_costs_of_a_point_ranked_as_its_time_is_made_up(toy: Study) -> N
     assert idle == (Ends(0.0, 0.0),)
 
 
+@pytest.mark.ci
 def test_does_morris_rank_the_costs_of_a_point_as_its_time_is_made_up(tmp_path: Path) -> None:
     experiment = toy_experiment(tmp_path)
     worlds = Worlds(experiment, [0])
@@ -221,6 +222,7 @@ def test_is_too_little_effort_refused() -> None:
         Effort(samples=0)
 
 
+@pytest.mark.ci
 def test_can_figures_be_read_and_are_tables_the_same_twice(toy: Study, tmp_path: Path) -> None:
     tornado = tornado_figure(toy, "a toy: what the costs do")
     bands = band_figure(toy, "a toy: how far the costs may be off")

@@ -67,6 +67,7 @@ def test_has_the_index_thirty_questions_and_every_page_once() -> None:
     assert [told for told in unanswered if not told.startswith(("missing: ", "no page yet"))] == []
 
 
+@pytest.mark.ci
 def test_accepts_check_all_files_of_the_cookbook(command: Command, folder: Path) -> None:
     files = [*FILES.glob("*.yaml"), *(ROOT / "workloads/cookbook").glob("*.yaml")]
     answer = command("check", *files)
