@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sim import plot as plot
     from sim import profile_of as profile_of
     from sim import run as run
+    from sim import trace as trace
 
 
 class _Alias(MetaPathFinder, InspectLoader):

@@ -272,7 +272,10 @@ def test_are_all_figures_drawn_when_every_point_of_the_baseline_failed(write_run
     broken = points.copy()
     broken.loc[broken["design"] == "linux-6.13", "status"] = "failed"
     names = [path.stem for path in plot_run(write_run(broken, breakdown))[::2]]
-    assert names == ["scalability", "latency", "one-thread", "where-time-goes"]
+    assert names == [
+        "scalability", "latency", "one-thread", "efficiency",
+        "latency-percentiles", "where-time-goes", "time-over-threads",
+    ]  # fmt: skip
     assert texts(one_thread_figure(broken).axes[0]) == ["no finished point beside one of Linux 6.13"]
 
 
@@ -280,7 +283,7 @@ def test_are_all_figures_drawn_when_every_point_of_the_baseline_failed(write_run
 def test_has_a_run_of_one_design_no_ratios_and_all_other_figures(write_run, make_points) -> None:
     points = make_points(designs=("cortenmm-adv",))
     assert [path.stem for path in plot_run(write_run(points))[::2]] == [
-        "scalability", "latency", "where-time-goes",
+        "scalability", "latency", "efficiency", "latency-percentiles", "where-time-goes", "time-over-threads",
     ]  # fmt: skip
 
 
@@ -322,16 +325,11 @@ def test_do_colour_blind_readers_tell_the_known_designs_apart(matrix: tuple[tupl
 @pytest.mark.ci
 def test_are_a_run_s_figures_written_with_the_main_one_first(write_run, points, breakdown, tmp_path) -> None:
     paths = plot_run(write_run(points, breakdown), tmp_path / "new" / "folder")
-    assert [path.name for path in paths] == [
-        "scalability.png",
-        "scalability.svg",
-        "latency.png",
-        "latency.svg",
-        "one-thread.png",
-        "one-thread.svg",
-        "where-time-goes.png",
-        "where-time-goes.svg",
-    ]
+    names = (
+        "scalability", "latency", "one-thread", "ratio",
+        "efficiency", "latency-percentiles", "where-time-goes", "time-over-threads",
+    )  # fmt: skip
+    assert [path.name for path in paths] == [name + ending for name in names for ending in (".png", ".svg")]
     assert all(path.read_bytes().startswith(PNG) for path in paths[::2])
 
 
