@@ -141,5 +141,6 @@ def write_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
     # A `$` that somebody wrote is a dollar, not the begin of a formula.
     with rc_context({"svg.hashsalt": name, "svg.fonttype": "path", "text.parse_math": False}):
         figure.savefig(paths[0], dpi=_PNG_DPI, metadata={"Software": None})
+        figure.set_layout_engine("none")  # all is in its place, and finding that takes as long as drawing
         figure.savefig(paths[1], metadata={"Date": None})
     return paths

@@ -16,7 +16,7 @@ from sim.workload.layout import crowding, span
 from sim.workload.pinning import order_of
 from sim.workload.processes import homes, members
 from sim.workload.protocol import Track, flaw, most_children
-from sim.workload.rehearsal import rehearse
+from sim.workload.rehearsal import MAX_STEPS, rehearse
 from sim.workload.roles import roles_of, seats_of
 from sim.workload.step_spec import nodes_named, placed_steps
 from sim.workload.window import Requests
@@ -319,7 +319,8 @@ def _totals(plan: WorkloadPlan, threads: int) -> tuple[int, int, int] | None:
             mapped + one.mapped - base.mapped,
             max(most, one.most),
         )
-        if len(mine) > 1 and not one.shared:
+        one_more = one.steps - base.steps
+        if len(mine) > 1 and not one.shared and one.steps + one_more <= MAX_STEPS:
             two = rehearse(plan, *_rehearsed(plan, threads, (mine[0], mine[1])))
             if two.held is not None:
                 held += (len(mine) - 1) * (two.held - one.held)

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from sim.workload.plan import Stack, WorkloadPlan
     from sim.workload.step_spec import ForkStep, SignalsStep, Step
 
-MAX_TOUCHES = 200_000
+MAX_STEPS: Final = 200_000
 """After so many touches, or steps, the rehearsal breaks off: it must not take as long as a run."""
 END: Final = 512
 """So many requests at either end of a round show what goes wrong in it."""
@@ -94,7 +94,7 @@ class Ledger:
     @property
     def held(self) -> int:
         """How many pages have been touched, or populated in bulk."""
-        return len(self.touched) + self.populated.total
+        return len(self.touched) + (self.populated.total if self.populated else 0)
 
     @property
     def mapped(self) -> int:
@@ -106,13 +106,13 @@ class Ledger:
         yield
 
     def _do(self, operation: Operation) -> int | None:
-        if isinstance(operation, Mmap | MmapShared | MmapFile | MmapHuge):
-            return self._mmap(operation)
-        if isinstance(operation, Mremap):
-            return self._mremap(operation)
         if isinstance(operation, Touch):
             for page in operation.pages:
                 self._touch(page)
+        elif isinstance(operation, Mmap | MmapShared | MmapFile | MmapHuge):
+            return self._mmap(operation)
+        elif isinstance(operation, Mremap):
+            return self._mremap(operation)
         elif isinstance(operation, Brk):
             self.heap = operation.at or self.heap
             return self.heap
@@ -196,12 +196,15 @@ class Ledger:
 
     def _touch(self, page: int) -> None:
         self._touches += 1
-        if self._touches > MAX_TOUCHES:
+        if self._touches > MAX_STEPS:
             raise TooLongError
-        if page not in self.touched and page not in self.populated:
-            if not any(start <= page < end for start, end in reversed(self.ranges)):
-                raise RefusedStepError("touches pages that are not mapped")
-            self.touched.add(page)
+        if page in self.touched or page in self.populated:
+            return
+        for start, end in reversed(self.ranges):
+            if start <= page < end:
+                self.touched.add(page)
+                return
+        raise RefusedStepError("touches pages that are not mapped")
 
     def _cut(self, start: int, end: int) -> None:
         kept = []
@@ -222,8 +225,9 @@ class Rehearsal:
     """Some of the threads of *plan*, one after the other, when so many run.
 
     *fault* is the first step that cannot work, its key that of the file; *held* and *mapped* are the pages
-    that exist at the end, None where that would take too long to find out, *most* those of one moment. Steps
-    at slots of other threads are left out: what they find depends on what those have done.
+    that exist at the end, None where that would take too long to find out, *most* those of one moment, and
+    *steps* is how many were played. Steps at slots of other threads are left out: what they
+    find depends on what those have done.
     """
 
     def __init__(self, plan: WorkloadPlan, threads: int, played: tuple[int, ...], ends: bool = False) -> None:
@@ -244,7 +248,7 @@ class Rehearsal:
         ]
         self._set_up: set[int] = set()
         self._actions: dict[int, Action] = {}
-        self._done = 0
+        self.steps = 0
         self._key = ""
         try:
             self._play(played)
@@ -272,6 +276,8 @@ class Rehearsal:
 
     @property
     def _touched(self) -> int:
+        if len(self._ledgers) == 1:
+            return self._ledgers[0].held
         return sum(ledger.held for ledger in self._ledgers)
 
     @property
@@ -335,8 +341,8 @@ class Rehearsal:
 
     def _steps(self, key: str, steps: Sequence[Step], worker: Worker) -> None:
         for index, step in enumerate(steps):
-            self._done += 1
-            if self._done > MAX_TOUCHES:
+            self.steps += 1
+            if self.steps > MAX_STEPS:
                 raise TooLongError
             place = f"{key}[{index}]"
             if (placed := step.placed) is not None:

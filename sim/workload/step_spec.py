@@ -7,6 +7,7 @@ lines, locks and channels, time, memory and allocator traffic, and steps that ho
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -428,7 +429,7 @@ class Step(Spec):
         """The one key that says what is done, as files write it."""
         return next(key for name, key in _KINDS.items() if getattr(self, name) is not None)
 
-    @property
+    @cached_property
     def placed(self) -> PlacedStep | None:
         """The step as one that works somewhere in an address space, if it is one."""
         kinds = (self.mmap, self.munmap, self.touch, self.mprotect, self.madvise, self.mremap, self.brk)

@@ -268,8 +268,11 @@ def test_has_a_missing_baseline_point_a_note_and_the_others_their_bars(points) -
 
 
 @pytest.mark.ci
-def test_are_all_figures_drawn_when_every_point_of_the_baseline_failed(write_run, points, breakdown) -> None:
-    broken = points.copy()
+def test_are_all_figures_drawn_when_every_point_of_the_baseline_failed(
+    write_run, make_points, make_breakdown
+) -> None:
+    broken = make_points(workloads=("pf",))
+    breakdown = make_breakdown(broken)
     broken.loc[broken["design"] == "linux-6.13", "status"] = "failed"
     names = [path.stem for path in plot_run(write_run(broken, breakdown))[::2]]
     assert names == [
@@ -281,7 +284,7 @@ def test_are_all_figures_drawn_when_every_point_of_the_baseline_failed(write_run
 
 @pytest.mark.ci
 def test_has_a_run_of_one_design_no_ratios_and_all_other_figures(write_run, make_points) -> None:
-    points = make_points(designs=("cortenmm-adv",))
+    points = make_points(designs=("cortenmm-adv",), workloads=("pf",))
     assert [path.stem for path in plot_run(write_run(points))[::2]] == [
         "scalability", "latency", "efficiency", "latency-percentiles", "where-time-goes", "time-over-threads",
     ]  # fmt: skip
@@ -323,8 +326,11 @@ def test_do_colour_blind_readers_tell_the_known_designs_apart(matrix: tuple[tupl
 
 
 @pytest.mark.ci
-def test_are_a_run_s_figures_written_with_the_main_one_first(write_run, points, breakdown, tmp_path) -> None:
-    paths = plot_run(write_run(points, breakdown), tmp_path / "new" / "folder")
+def test_are_a_run_s_figures_written_with_the_main_one_first(
+    write_run, make_points, make_breakdown, tmp_path
+) -> None:
+    points = make_points(workloads=("mmap", "pf"))
+    paths = plot_run(write_run(points, make_breakdown(points)), tmp_path / "new" / "folder")
     names = (
         "scalability", "latency", "one-thread", "ratio",
         "efficiency", "latency-percentiles", "where-time-goes", "time-over-threads",
@@ -335,7 +341,7 @@ def test_are_a_run_s_figures_written_with_the_main_one_first(write_run, points, 
 
 @pytest.mark.ci
 def test_does_a_real_run_draw_under_its_own_title(tmp_path: Path) -> None:
-    experiment = sim.load("quickstart", {"threads": [1, 2]})
+    experiment = sim.load("quickstart", {"threads": [1, 2], "workloads": ["pf"]})
     points = sim.run(experiment, out=tmp_path / "run")
     run = read_run(tmp_path / "run")
     assert run.title == experiment.spec.title

@@ -110,6 +110,7 @@ def test_has_a_legend_each_design_and_each_value_once(make_points) -> None:
     assert legend_of(alone) == ["Linux 6.13, pcid true", "Linux 6.13, pcid false", IDEAL_LABEL]
 
 
+@pytest.mark.ci
 def test_has_a_sweep_its_figure_and_the_curves_over_threads(make_points, make_breakdown, write_run) -> None:
     points = make_points(workloads=("pf",), placements=("low",), threads=(1, 2, 4))
     points = pd.concat(

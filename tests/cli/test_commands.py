@@ -179,6 +179,7 @@ def test_is_a_failed_point_a_row_and_exit_code_1(command: Command, folder: Path)
     assert set(pd.read_csv("results/e/points.csv")["status"]) == {"failed"}
 
 
+@pytest.mark.ci
 def test_does_plot_draw_a_run_again(command: Command, folder: Path) -> None:
     assert command("run", "e.yaml", "--no-plots", "--workers", "1").code == 0
     answer = command("plot", "e", "--out", "drawn")

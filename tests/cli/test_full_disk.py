@@ -77,12 +77,14 @@ def test_is_what_was_finished_kept_when_a_file_cannot_grow(tmp_path: Path, whole
         assert (out / name).read_bytes() == (whole / name).read_bytes()
 
 
+@pytest.mark.ci
 def test_is_a_disk_that_is_full_from_the_start_one_message(tmp_path: Path) -> None:
     answer = run(tmp_path / "run", largest_file=0)
     assert answer.returncode == 2
     assert answer.stderr.splitlines() == [f"{tmp_path / 'run'}: cannot write results here: file too large"]
 
 
+@pytest.mark.ci
 def test_is_a_read_only_file_system_one_message(tmp_path: Path) -> None:
     """Mounted in a namespace of its own, where root cannot write either."""
     mount = f'mount --bind "{tmp_path}" "{tmp_path}" && mount -o remount,bind,ro "{tmp_path}"'

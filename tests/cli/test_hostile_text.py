@@ -241,6 +241,7 @@ def test_is_ordinary_text_of_any_language_left_alone() -> None:
     assert plain(text) == text
 
 
+@pytest.mark.ci
 def test_does_everything_that_is_printed_go_through_one_door() -> None:
     """No module but the two that know better builds rich's classes or prints."""
     for path in sorted((ROOT / "sim").rglob("*.py")):

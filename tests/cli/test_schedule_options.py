@@ -26,6 +26,7 @@ def test_is_a_recorded_point_the_same_when_it_is_replayed(command: Command, fold
         assert len(again.merge(points)) == len(again) == 1
 
 
+@pytest.mark.ci
 def test_is_the_schedule_a_part_of_what_is_resumed(command: Command, folder: Path) -> None:
     assert command("run", "e.yaml", *FAST).code == 0
     answer = command("run", "e.yaml", "--schedule", "shuffle", "--resume", *FAST)
@@ -34,6 +35,7 @@ def test_is_the_schedule_a_part_of_what_is_resumed(command: Command, folder: Pat
     assert command("run", "e.yaml", "--schedule", "fifo", "--resume", *FAST).code == 0
 
 
+@pytest.mark.ci
 def test_is_a_point_that_does_not_follow_its_schedule_a_failed_one(command: Command, folder: Path) -> None:
     assert command("run", "e.yaml", "--record-schedule", "kept", *FAST).code == 0
     file = min(Path("kept").iterdir())

@@ -73,11 +73,13 @@ def test_which_options_are_refused(command: Command, folder: Path, arguments: li
     assert answer.err.startswith(start)
 
 
+@pytest.mark.ci
 def test_are_schemas_written(command: Command, folder: Path) -> None:
     assert command("schema").out.split() == [f"schema/{kind}.json" for kind in KINDS]
     assert json.loads(Path("schema/machine.json").read_text())["properties"]["topology"]
 
 
+@pytest.mark.ci
 def test_is_a_starter_sound_and_does_it_run(command: Command, folder: Path) -> None:
     answer = command("init", "mine")
     assert answer.code == 0, answer.err

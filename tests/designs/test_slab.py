@@ -405,6 +405,7 @@ def test_is_an_object_that_is_freed_twice_found() -> None:
     on(machine, body)
 
 
+@pytest.mark.ci
 def test_what_happens_where_there_is_no_page_for_a_slab() -> None:
     """What was there is handed out to the last object, and then memory is out."""
     machine, kernel, _ = booted(machine={"memory": {"size_per_socket": "4 MiB"}})

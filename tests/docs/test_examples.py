@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +59,17 @@ def test_does_the_python_of_the_readme_plot(tmp_path: Path) -> None:
     run("example.py", folder=tmp_path)
 
 
+FEW = ["--threads", "2", "--no-plots", "--designs", "linux-6.13"]
+
+
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small run, to be copied."""
+    folder = tmp_path_factory.mktemp("finished")
+    run("-m", "sim", "run", "quickstart", *FEW, "--out", "run", folder=folder)
+    return folder / "run"
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -67,21 +79,19 @@ def test_does_the_python_of_the_readme_plot(tmp_path: Path) -> None:
         if line.startswith("cortensim")
     ],
 )
-def test_does_the_command_line_of_the_readme_work(command: str, tmp_path: Path) -> None:
-    """Runs take few threads and one design; validation shows only its options, what-if what it would run."""
+def test_does_the_command_line_of_the_readme_work(command: str, tmp_path: Path, finished_run: Path) -> None:
+    """Runs take few threads and one design, and those that have their own tests, what-if among them, only say
+    what they would run; validation shows only its options."""
     arguments = shlex.split(command)[1:]
-    few = ["--threads", "2", "--no-plots"]
-    one = ["--designs", "linux-6.13"]
     if arguments[0] == "run":
-        arguments += few
-        if "--designs" not in arguments and not arguments[1].startswith("hardware"):
-            arguments += one
+        arguments += FEW if "--designs" not in arguments else FEW[:-2]
+        if arguments[1] in ("will-it-scale", "paper-micro"):
+            arguments.append("--dry-run")
     elif arguments[0] in ("plot", "compare", "report", "profile"):
         for out in arguments[1:]:
-            run("-m", "sim", "run", "quickstart", *few, *one, "--out", out, folder=tmp_path)
+            shutil.copytree(finished_run, tmp_path / out)
     elif arguments[0] == "whatif":
-        many = ["--threads", "64", "--no-plots"]
-        run("-m", "sim", "run", "quickstart", *many, *one, "--out", arguments[1], folder=tmp_path)
+        run("-m", "sim", "run", "quickstart", *FEW, "--threads", "64", "--out", arguments[1], folder=tmp_path)
         arguments.append("--dry-run")
     elif arguments[0] == "validate":
         arguments.append("--help")

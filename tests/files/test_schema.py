@@ -37,6 +37,7 @@ def validator(kind: str) -> Draft202012Validator:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.ci
 def test_is_the_committed_schema_that_of_the_models(kind: str) -> None:
     """Write them anew with `cortensim schema configs/schema`."""
     assert (SCHEMAS / f"{kind}.json").read_text(encoding="utf-8") == text(kind)  # type: ignore[arg-type]

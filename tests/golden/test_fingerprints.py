@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,13 @@ from sim.files import from_mapping, load_spec, presets
 from sim.profile import RunReport
 
 GOLDEN = read()
+HEAVY = {key for key, line in GOLDEN.items() if int(line.fingerprint["events"]) > 300_000}
+"""Points of many seconds: slow."""
 EVENTS = Counter[str]()
-for _key, _line in GOLDEN.items():
-    EVENTS[_key.workload] += int(_line.fingerprint["events"])
+for _key in GOLDEN.keys() - HEAVY:
+    EVENTS[_key.workload] += int(GOLDEN[_key].fingerprint["events"])
 WORKLOADS = [
-    pytest.param(name, marks=pytest.mark.ci if EVENTS[name] > 200_000 else ()) for name in sorted(EVENTS)
+    pytest.param(name, marks=pytest.mark.ci if EVENTS[name] > 100_000 else ()) for name in sorted(EVENTS)
 ]
 """Those with the most events are for CI."""
 CHEAP = Key("tlb-ipi", "xeon-6252x2", "shootdown-one", "", 2, 2025)
@@ -47,7 +50,17 @@ BREAKDOWN = {"user": 2.0, "lock": 1.0}
 
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_do_golden_points_give_what_the_table_says(workload: str) -> None:
-    found = {key: measure(key) for key in GOLDEN if key.workload == workload}
+    compared(key for key in GOLDEN.keys() - HEAVY if key.workload == workload)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", sorted(HEAVY), ids=str)
+def test_does_a_heavy_golden_point_give_what_the_table_says(key: Key) -> None:
+    compared([key])
+
+
+def compared(keys: Iterable[Key]) -> None:
+    found = {key: measure(key) for key in sorted(keys)}
     changed = changes(GOLDEN, found)
     if changed:
         hint = 'If this is meant: python -m tests.golden.update --reason "why these results change"'
@@ -113,6 +126,7 @@ def test_is_every_workload_in_the_table_with_all_its_placements() -> None:
         assert all(plan in [plans[each] for each in measured] for plan in plans.values()), name
 
 
+@pytest.mark.ci
 def test_is_every_workload_in_the_table_under_each_design_that_makes_a_difference() -> None:
     """A workload that every design can run asks nothing of one: it runs on the hardware alone.
 

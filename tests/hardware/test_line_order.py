@@ -44,6 +44,7 @@ def test_does_random_depend_on_the_seed_and_on_nothing_else() -> None:
     assert len({tuple(order(seed)) for seed in range(20)}) == 20
 
 
+@pytest.mark.ci
 def test_does_random_favour_nobody() -> None:
     """Fifteen waiters behind cpu 0: who is next? Expected 100 times each, standard deviation about 10."""
     second: Counter[int] = Counter()

@@ -193,6 +193,7 @@ def test_is_an_mprotect_that_misses_a_leaf_caught(monkeypatch: pytest.MonkeyPatc
     assert caught("linux")
 
 
+@pytest.mark.ci
 def test_is_a_vector_of_advice_that_forgets_to_flush_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it has cleared stays in a gather that nobody ends."""
     end = madvise.Section.end
@@ -290,6 +291,7 @@ def test_is_a_split_that_mixes_up_the_frames_caught(monkeypatch: pytest.MonkeyPa
     assert caught(huge=True)
 
 
+@pytest.mark.ci
 def test_is_a_huge_page_that_is_zapped_and_not_flushed_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever is seen first: a translation of what is gone, or a right that is."""
     monkeypatch.setattr(Gather, "changed_huge", lambda gather, page: None)

@@ -43,6 +43,7 @@ def python(installed: Path, *arguments: str, folder: Path) -> str:
 
 
 @pytest.mark.parametrize("arguments", [["list", "machines"], ["show", "linux-6.13"], ["show", "quickstart"]])
+@pytest.mark.ci
 def test_does_a_command_answer_as_in_the_checkout(
     installed: Path, tmp_path: Path, arguments: list[str]
 ) -> None:

@@ -34,6 +34,7 @@ def test_is_a_point_the_same_for_the_same_seed(kind: str, placement: str) -> Non
     assert first != measure(kind=kind, placement=placement, threads=5, seed=8)
 
 
+@pytest.mark.ci
 def test_is_a_point_the_same_for_any_hash_seed() -> None:
     code = (
         "from plain import measure; from kernels import KINDS;"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -58,6 +59,7 @@ EXPERIMENT = st.fixed_dictionaries(
 
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(written=EXPERIMENT)
+@pytest.mark.ci
 def test_does_an_experiment_that_is_accepted_run(tmp_path_factory: Any, written: dict[str, Any]) -> None:
     folder: Path = tmp_path_factory.getbasetemp() / "accepted"
     folder.mkdir(exist_ok=True)

@@ -179,6 +179,7 @@ def test_may_the_command_line_hide_a_swept_value(house: Path) -> None:
     ]
 
 
+@pytest.mark.ci
 def test_is_an_absurd_sweep_refused_before_it_is_built(house: Path) -> None:
     (house / "e.yaml").write_text(BASE + "sweep: {machine.cpus: 8..9000, machine.latency.far: 1..9000}\n")
     assert "too many points" in faults_of(load, "e.yaml")[0]

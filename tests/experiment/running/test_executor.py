@@ -64,6 +64,7 @@ def test_does_a_point_that_kills_its_worker_fail_alone(pair: Experiment) -> None
     }
 
 
+@pytest.mark.ci
 def test_does_a_point_get_a_second_chance(
     pair: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
