@@ -1,6 +1,7 @@
 """Memory-management designs, one package each."""
 
-from sim.designs.base import DesignSpec, Family, GracePeriods, Kernel, OneOf
+from sim.designs.base import Family, GracePeriods, Kernel
+from sim.designs.base_spec import DesignSpec, OneOf
 from sim.designs.registry import (
     build,
     families,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from sim.designs.asterinas import FAMILY as ASTERINAS
-from sim.designs.base import DesignSpec, Family, Kernel, OneOf
+from sim.designs.base import Family, Kernel
+from sim.designs.base_spec import DesignSpec, OneOf
 from sim.designs.bench import FAMILY as BENCH
 from sim.designs.cortenmm import FAMILY as CORTENMM
 from sim.designs.linux import FAMILY as LINUX

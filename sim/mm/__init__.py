@@ -112,7 +112,8 @@ from sim.mm.page_table import (
     slot_of,
 )
 from sim.mm.performer import Handlers, Performer
-from sim.mm.policy import FIRST_TOUCH, FirstTouch, MemoryPolicy, NodePolicy, node_policy
+from sim.mm.policy import FirstTouch, NodePolicy, node_policy
+from sim.mm.policy_spec import FIRST_TOUCH, MemoryPolicy
 from sim.mm.present_run import Alike, Piece, PresentRun
 from sim.mm.quiet_writes import writable_quietly, write_quietly
 from sim.mm.runs import FrameSet, Runs

@@ -14,7 +14,8 @@ from sim.sync.pthread_mutex import PthreadMutex
 from sim.sync.rcu import RCU, Rcu
 from sim.sync.rcu_sync import RcuSync
 from sim.sync.run_queue import SCHED, RunQueues, SwitchCosts, SwitchSpace
-from sim.sync.rwsem import RwSem, RwSemTuning
+from sim.sync.rwsem import RwSem
+from sim.sync.rwsem_spec import RwSemTuning
 from sim.sync.rwsem_spinning_readers import SpinningReadersRwSem
 from sim.sync.rwsem_xadd import XaddRwSem
 from sim.sync.semaphore import Channel, Semaphore

@@ -32,41 +32,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Literal
-
-from pydantic import NonNegativeInt, PositiveInt
 
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu, Task
-from sim.quantities import Duration, Spec
 from sim.sync.lock import Lock, downgrades, releases, takes, tries
 from sim.sync.nodes import QueueNodes
 from sim.sync.osq import SpinnerQueue
+from sim.sync.rwsem_spec import RwSemTuning
 from sim.sync.sleep import Scheduler
 from sim.sync.sleeper import Waiter
 from sim.sync.spin import QueuedSpinLock
-
-
-class RwSemTuning(Spec):
-    """Constants of rwsem.c, as files give them."""
-
-    spin_on_readers: Duration
-    """How long a writer spins on readers, *spin_per_reader* each on top (rwsem_rspin_threshold)."""
-    spin_per_reader: Duration
-    """What each reader that holds the lock adds to that time."""
-    spin_readers_max: NonNegativeInt
-    """More readers count as so many."""
-    handoff_after: Duration
-    """The first sleeper may ask for the lock after so long (RWSEM_WAIT_TIMEOUT)."""
-    batch: PositiveInt
-    """Readers that one release lets in (MAX_READERS_WAKEUP)."""
-    read_trylock: Literal["load", "cmpxchg"] = "load"
-    """What down_read_trylock begins with: a `load` of the count (since 5.16), or a `cmpxchg` that bets on a
-    free lock (5.2 to 5.15)."""
-    wait_list: Literal["line", "locked"] = "locked"
-    """What guards the queue of sleepers: a spin lock (wait_lock) that is held while the count is changed, and
-    while those who are let in are marked, each on its own stack; or, so that its part can be seen, only one
-    access to its `line` each time."""
 
 
 class RwSemWaiter(Waiter):

@@ -26,7 +26,8 @@ from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu, Task
 from sim.sync.lock import takes
 from sim.sync.nodes import QueueNodes
-from sim.sync.rwsem import RwSem, RwSemTuning, RwSemWaiter
+from sim.sync.rwsem import RwSem, RwSemWaiter
+from sim.sync.rwsem_spec import RwSemTuning
 from sim.sync.sleep import Scheduler
 from sim.sync.sleeper import Waiter
 

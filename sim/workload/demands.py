@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sim.designs import operations_of, places_memory
 from sim.errors import Fault
 from sim.mm import FIRST_TOUCH, MAX_ORDER, USER_PAGES, Mmap, Munmap
-from sim.mm.policy import Bind
+from sim.mm.policy_spec import Bind
 from sim.quantities import PAGE_BYTES, format_duration, format_size
 from sim.workload.draws import CountDraw, TimeDraw, bounds_of
 from sim.workload.layout import crowding, span

@@ -10,7 +10,7 @@ from kernels import BASE, LEAF, Process, frames_in_use
 
 from sim.designs.linux import LinuxKernel
 from sim.mm import FrameMap, OutOfMemory, node_policy
-from sim.mm.policy import Bind
+from sim.mm.policy_spec import Bind
 
 SMALL: dict[str, Any] = {"memory": {"size_per_socket": "8 MiB"}}
 """Two nodes of 2048 pages."""

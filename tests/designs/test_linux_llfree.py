@@ -14,7 +14,7 @@ from kernels import BASE, LEAF, Process, frames_in_use
 from sim.designs.linux import LinuxKernel
 from sim.experiment import load, run_point
 from sim.mm import FrameMap, Llfree, Mmap, Munmap, OutOfMemory, node_policy
-from sim.mm.policy import Bind
+from sim.mm.policy_spec import Bind
 
 LLFREE: dict[str, Any] = {
     "page_allocator": "llfree",

@@ -10,7 +10,8 @@ from kernels import BASE, Process, design
 from machines import NS, SmallMachine, run, small_machine
 
 from sim.designs.linux import LinuxSpec
-from sim.designs.linux.rcu import RcuSpec, TreeRcu
+from sim.designs.linux.rcu import TreeRcu
+from sim.designs.linux.rcu_spec import RcuSpec
 from sim.engine import PARKED, Steps
 from sim.hardware import Cpu
 from sim.mm import Mmap, Munmap

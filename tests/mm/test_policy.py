@@ -12,7 +12,7 @@ from sim.designs import build, spec_model
 from sim.errors import ModelError
 from sim.hardware import MachineSpec
 from sim.mm import FrameMap, node_policy
-from sim.mm.policy import Bind
+from sim.mm.policy_spec import Bind
 
 FOUR_NODES: dict[str, Any] = {"topology": {"numa_nodes": 4}}
 """Two a socket, so a node is a cluster of four cpus."""

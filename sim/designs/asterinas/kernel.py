@@ -9,7 +9,7 @@ from sim.designs.asterinas.space import AsterinasSpace
 from sim.designs.asterinas.spec import AsterinasSpec, VmarCosts
 from sim.designs.asterinas.truncate import ftruncate
 from sim.designs.asterinas.vmar import FreePages
-from sim.designs.base import DesignSpec
+from sim.designs.base_spec import DesignSpec
 from sim.designs.cortenmm import CortenKernel
 from sim.designs.cortenmm.va_alloc import SearchedTables, VaAllocator
 from sim.engine import Steps

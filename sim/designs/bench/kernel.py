@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import count
 from typing import ClassVar
 
-from sim.designs.base import DesignSpec, Kernel
+from sim.designs.base import Kernel
+from sim.designs.base_spec import DesignSpec
 from sim.designs.bench.space import BareSpace
 from sim.designs.bench.spec import BenchDesignSpec
 from sim.engine import Steps

@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import model_validator
 
-from sim.designs.base import DesignSpec
+from sim.designs.base_spec import DesignSpec
 from sim.errors import RuleError
 from sim.hardware import MachineSpec
 from sim.mm import FlushSpec, LlfreeSpec

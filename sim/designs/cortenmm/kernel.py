@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
-from sim.designs.base import DesignSpec, Kernel
+from sim.designs.base import Kernel
+from sim.designs.base_spec import DesignSpec
 from sim.designs.cortenmm.frame_alloc import FrameAllocator
 from sim.designs.cortenmm.metadata import MetadataArray
 from sim.designs.cortenmm.mm import CortenMm

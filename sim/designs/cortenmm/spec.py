@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from sim.designs.base import DesignSpec
+from sim.designs.base_spec import DesignSpec
 from sim.errors import RuleError
 from sim.mm import MAX_ORDER, SwapSpace
 from sim.quantities import PAGE_BYTES, Cost, Duration, Spec

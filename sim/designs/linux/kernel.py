@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar, Final
 
-from sim.designs.base import DesignSpec, Kernel
+from sim.designs.base import Kernel
+from sim.designs.base_spec import DesignSpec
 from sim.designs.linux import committed
 from sim.designs.linux.committed import make_committed
 from sim.designs.linux.costs import Costs

@@ -10,14 +10,12 @@ Objects of slabs are charged as well (`sim.designs.linux.objcg`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING
 
-from pydantic import BeforeValidator, NonNegativeInt, PositiveInt
-
+from sim.designs.linux.memcg_spec import MemcgSpec
 from sim.engine import Steps
 from sim.hardware import Cpu, Machine
 from sim.mm import PAGE_TABLE
-from sim.quantities import Cost, Spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -25,35 +23,6 @@ if TYPE_CHECKING:
     from sim.mm.frame_table import FrameTable
 
 MEMCG = "memcg"
-
-
-def _none_or_number(value: Any) -> Any:
-    if value != "none" and (type(value) is not int or value < 0):
-        raise ValueError("must be none, or how many levels below the root the cgroup is, from 0 on")
-    return value
-
-
-class ObjectCosts(Spec):
-    """Work for an object of a cache that is `accounted`, with the statistics, in a cgroup below the root."""
-
-    charge: Cost
-    """When it is allocated (__memcg_slab_post_alloc_hook)."""
-    uncharge: Cost
-    """When it is freed (__memcg_slab_free_hook)."""
-
-
-class MemcgSpec(Spec):
-    """Memory cgroups. All processes are in one."""
-
-    levels: Annotated[Literal["none"] | NonNegativeInt, BeforeValidator(_none_or_number)]
-    """How many levels below the root that is: 0 is the root itself, if the machine does not say otherwise
-    (`kernel.cgroup_levels`); `none`: there are no memory cgroups."""
-    objects: ObjectCosts | None = None
-    """Objects of slabs are charged one by one (since 5.9). Absent: they are not charged."""
-    charge_batch: PositiveInt
-    """Pages that a cpu takes from the counters at once (MEMCG_CHARGE_BATCH)."""
-    uncharge_batch: PositiveInt
-    """Pages that are given up together, and those of them that are free taken out of the counters at once."""
 
 
 class PageCounter:

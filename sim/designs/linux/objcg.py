@@ -16,7 +16,8 @@ from sim.designs.linux.memcg import MEMCG
 from sim.quantities import PAGE_BYTES
 
 if TYPE_CHECKING:
-    from sim.designs.linux.memcg import Memcg, ObjectCosts
+    from sim.designs.linux.memcg import Memcg
+    from sim.designs.linux.memcg_spec import ObjectCosts
     from sim.engine import Steps
     from sim.engine.costs import AtClock
     from sim.hardware import Cpu, Machine

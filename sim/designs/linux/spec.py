@@ -6,13 +6,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import NonNegativeInt, PositiveInt, model_validator
 
-from sim.designs.base import DesignSpec, OneOf
+from sim.designs.base_spec import DesignSpec, OneOf
 from sim.designs.linux.costs import BlockCosts, Costs
 from sim.designs.linux.layout import Layout
 from sim.designs.linux.lazy_mm import MmCid
-from sim.designs.linux.memcg import MemcgSpec
+from sim.designs.linux.memcg_spec import MemcgSpec
 from sim.designs.linux.pcp import Drain
-from sim.designs.linux.rcu import RcuSpec
+from sim.designs.linux.rcu_spec import RcuSpec
 from sim.designs.linux.slab.spec import SlabSpec
 from sim.designs.linux.swap.spec import SwapSpec
 from sim.designs.linux.vfs.spec import CallSpec

@@ -15,37 +15,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from pydantic import PositiveInt
-
 from sim.engine import Steps
 from sim.engine.costs import at_clock
 from sim.hardware import CacheLine, Cpu, Machine
 from sim.mm.allocators.base import Allocator
+from sim.mm.allocators.spec import LlfreeSpec
 from sim.mm.frame_table import Pool
 from sim.mm.frames import Buddy, FrameMap, OutOfMemory, Room, out_of_memory
 from sim.mm.policy import FirstTouch, NodePolicy
 from sim.mm.zonelists import distances, zonelists
-from sim.quantities import PAGE_BYTES, Cost, Spec
+from sim.quantities import PAGE_BYTES
 
 ALLOCATE = "allocate"
 HUGE_ORDER = 9
-
-
-class LlfreeSpec(Spec):
-    """LLFree: each cpu reserves a tree of pages and works there alone."""
-
-    tree_pages: PositiveInt
-    """Pages of a tree; when it is used up, the cpu takes another from the shared array."""
-    get: Cost
-    """Find and set a bit of the child's bit field and decrement its counter."""
-    put: Cost
-    """Clear a bit of the child's bit field and increment its counter."""
-    huge_get: Cost
-    """Flip the entry of a child of 512 pages."""
-    huge_put: Cost
-    """Flip the entry back."""
-    reserve: Cost
-    """Search for a tree and reserve it, without the shared line."""
 
 
 class _Tree:
