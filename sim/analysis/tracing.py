@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 from sim.errors import CortensimError, Fault, InputError
 from sim.experiment import choose, experiment_of, is_of_this_model, load, run_point
 from sim.files import presets, write_atomically
-from sim.quantities import PS_PER_NS
+from sim.quantities import PS_PER_NS, UnitError, parse_duration
 
 if TYPE_CHECKING:
     from sim.experiment import Experiment, Outcome, Point
-    from sim.timeline import Asked, Folded, Shown
+    from sim.timeline import Asked, Folded, Shootdowns, Shown
 
 MOST: Final = 16
 """Points that are traced in one go, at most: each is a simulation and some MB."""
@@ -38,6 +38,8 @@ class Traced:
     outcome: Outcome
     shown: Shown
     folded: Folded
+    shootdown: tuple[str, ...] = ()
+    """The shootdown that was asked for, as lines of text."""
 
     @property
     def ns_per_op(self) -> dict[tuple[tuple[str, ...], str, str], float]:
@@ -61,11 +63,13 @@ def trace(
     window: str | None = None,
     sample: int = 1,
     quick: bool = False,
+    shootdown: str | None = None,
 ) -> list[Traced]:
     """Simulate points of *experiment* (a name, a file, or the folder of a run) and trace them.
 
     *point* says which: `"design=linux-6.13,threads=64"`, or several of these. *window* bounds what is drawn
-    (`"10us..25us"`), *sample* N draws one cpu in N. With *out* the files are written into that folder.
+    (`"10us..25us"`), *sample* N draws one cpu in N. *shootdown* (`"longest"` or a time) asks for one in text
+    (`Traced.shootdown`). With *out* the files are written into that folder.
 
     Raises `InputError` for what cannot be read or is too much, `NotTraced` for a point that fails.
     """
@@ -77,7 +81,7 @@ def trace(
     else:
         points, _ = points_of(Path(experiment), quick=quick)
     chosen = few(choose(points, [point] if isinstance(point, str) else point))
-    traced = [trace_point(each, Asked(begin, end, sample)) for each in chosen]
+    traced = [trace_point(each, Asked(begin, end, sample), shootdown) for each in chosen]
     if out is not None:
         folder = Path(out)
         folder.mkdir(parents=True, exist_ok=True)
@@ -120,16 +124,49 @@ def few(points: Sequence[Point]) -> Sequence[Point]:
     return points
 
 
-def trace_point(point: Point, asked: Asked) -> Traced:
-    """Simulate *point* and listen. Raises `NotTraced` if it does not end well."""
-    from sim.timeline import Timeline
+LONGEST: Final = "longest"
+
+
+def trace_point(point: Point, asked: Asked, shootdown: str | None = None) -> Traced:
+    """Simulate *point* and listen, for one *shootdown* as well: `LONGEST`, or the one that begins nearest to
+    a time since the measured part began.
+
+    Raises `NotTraced` if it does not end well, `InputError` for a *shootdown* that is no time.
+    """
+    from sim.timeline import Shootdowns, Timeline
 
     plan = point.workload_spec.plan(point.placement)
     timeline = Timeline(asked, windowed=plan.window is not None)
-    outcome = run_point(point, listeners=[timeline])
+    one = None
+    if shootdown is not None:
+        one = Shootdowns(timeline, parse_shootdown(shootdown), asked.begin, asked.end)
+    outcome = run_point(point, listeners=[timeline] if one is None else [timeline, one])
     if outcome.failed:
         raise NotTraced(f"{point.label} failed: {outcome.row.error}")
-    return Traced(point, outcome, timeline.shown, timeline.folded)
+    return Traced(point, outcome, timeline.shown, timeline.folded, _told(one, shootdown))
+
+
+def parse_shootdown(text: str) -> int | None:
+    """`longest` -> None, `556.7us` -> ps. Raises `InputError`."""
+    if text == LONGEST:
+        return None
+    try:
+        return parse_duration(text)
+    except UnitError:
+        allowed = f"{LONGEST}, or a time since the measured part began, such as 252us"
+        raise InputError(Fault("no shootdown", f"--shootdown {text}", allowed=allowed)) from None
+
+
+def _told(one: Shootdowns | None, which: str | None) -> tuple[str, ...]:
+    """The shootdown that was found, in lines."""
+    from sim.analysis.shootdown_text import shootdown_lines
+
+    if one is None:
+        return ()
+    if one.found is None:
+        return ("no cpu has called others by IPI there, from begin to end",)
+    named = f"the longest of {one.seen}" if which == LONGEST else f"the one nearest to {which}, of {one.seen}"
+    return tuple(shootdown_lines(one.found, one.zero, f"shootdown ({named})"))
 
 
 # -- files ------------------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ from sim.analysis.changes import (
 )
 from sim.analysis.stored import BREAKDOWN, read_table, swept, typed
 from sim.analysis.tables import BREAKDOWN_COLUMNS, mean_interval
+from sim.analysis.whatif_reasons import misfit, reason
 from sim.errors import Fault, InputError
 from sim.experiment import Point, Progress, choose, experiment_of, make_point, outcomes_of
 
@@ -64,6 +65,8 @@ class Place:
 
     cell: Cell
     changes: tuple[Change, ...]
+    misfits: tuple[tuple[Change, str], ...] = ()
+    """Switches that the design's other values do not allow, and why."""
 
     @property
     def label(self) -> str:
@@ -105,12 +108,12 @@ class Trial:
     points: list[Point] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     refused: str = ""
-    """Why the lock could not be made not to exist, in the words of the run that failed."""
+    """Why the lock could not be made not to exist."""
 
     @property
     def failed(self) -> str:
-        """What the first replicate that failed says; "" if none did."""
-        return next((outcome.row.error for outcome in self.outcomes if outcome.failed), "")
+        """Why the first replicate that failed did, in words; "" if none did."""
+        return next((reason(outcome, self.change) for outcome in self.outcomes if outcome.failed), "")
 
 
 def gains(
@@ -159,18 +162,20 @@ def plan(
         if here is None:
             continue
         wanted = asked or candidates(here, cell.design, catalogue, least)
-        found = []
+        found: list[Change] = []
+        misfits: list[tuple[Change, str]] = []
         for change in wanted:
             try:
                 if changed_point(cell, change, seed, 0) is None:
                     continue
-            except InputError:
+            except InputError as error:
                 if asked:
                     raise
-                continue  # another kernel's switch that needs more than itself
+                misfits.append((change, misfit(error)))  # another kernel's, which needs more than itself
+                continue
             found.append(change)
             unused.pop(change.name, None)
-        places.append(Place(cell, tuple(found)))
+        places.append(Place(cell, tuple(found), tuple(misfits)))
     if not places:
         raise InputError(Fault("none of these points has finished", allowed="points that the run has"))
     if unused:
@@ -304,6 +309,7 @@ def carry_out(
             continue
         mine = [_row(base, trial) for trial in trials[id(base)]]
         rows += sorted(mine, key=lambda row: (math.isnan(row["gain"]), -row["gain"]))
+        rows += [_misfit_row(base, change, why) for change, why in base.place.misfits]
         if id(base) in best:
             rows.append(_pair_row(base, best[id(base)], trials[id(base)]))
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -418,6 +424,15 @@ def _row(base: Trial, trial: Trial) -> dict[str, Any]:
         "largest": largest,
         "largest_share": share,
     }
+
+
+def _misfit_row(base: Trial, change: Change, why: str) -> dict[str, Any]:
+    """The row of a switch that was not simulated."""
+    row: dict[str, Any] = _named(base.place) | {"without": change.name, "title": change.title}
+    return row | {
+        "kind": str(change.way), "share": math.nan, "replicates": 0, "gain": math.nan,
+        "remark": f"not tried: {why}",
+    }  # fmt: skip
 
 
 def _pair_row(base: Trial, pair: Trial, trials: Sequence[Trial]) -> dict[str, Any]:

@@ -52,6 +52,10 @@ def add(commands: Commands) -> None:
         "--slices", metavar="N", type=slices, default=None,
         help="end the drawing at so many slices of some 55 bytes (default: 60000)",
     )  # fmt: skip
+    trace.add_argument(
+        "--shootdown", metavar="TIME", nargs="?", const="longest",
+        help="print one shootdown as a small timeline: the longest, or the one that begins nearest to TIME",
+    )  # fmt: skip
     trace.add_argument("--quick", action="store_true", help="the experiment's quick profile")
     trace.add_argument(
         "--set",
@@ -64,11 +68,21 @@ def add(commands: Commands) -> None:
 
 def _trace(options: argparse.Namespace) -> int:
     asked = _asked(options)
-    from sim.analysis.tracing import NotTraced, few, is_run, points_of, trace_point, write
+    from sim.analysis.tracing import (
+        NotTraced,
+        few,
+        is_run,
+        parse_shootdown,
+        points_of,
+        trace_point,
+        write,
+    )
     from sim.experiment import choose
     from sim.files import parse_override
 
     source: Path = options.source
+    if options.shootdown is not None:
+        parse_shootdown(options.shootdown)
     overrides = [parse_override(text, f"--set {text}") for text in options.set]
     points, warning = points_of(source, overrides, quick=options.quick)
     chosen = few(choose(points, options.point))
@@ -82,7 +96,7 @@ def _trace(options: argparse.Namespace) -> int:
     failed = False
     for point in chosen:
         try:
-            traced.append(trace_point(point, asked))
+            traced.append(trace_point(point, asked, options.shootdown))
         except NotTraced as error:
             failed = True
             complain(str(error))
@@ -127,6 +141,8 @@ def _tell(traced: Traced) -> None:
         say("  drawn is the first run of several that this point pools; the stacks are of all")
     for sight in shown.sights:
         say(f"  {sight.what}: {sight.cpu}, {written(sight.begin)} to {written(sight.end)}")
+    for line in traced.shootdown:
+        say(f"  {line}")
 
 
 def _size(path: Path) -> str:

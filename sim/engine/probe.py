@@ -226,6 +226,10 @@ class Probe:
     def ipi_send(self, sender: CpuView, targets: Sequence[CpuView]) -> None:
         """*sender* interrupts *targets*, whose queues were empty, with one write."""
 
+    def ipi_arrive(self, cpu: CpuView) -> None:
+        """An interrupt that was sent has come to *cpu*, which takes it now; with interrupts off, later. While
+        a handler runs there it is told again when that ends."""
+
     def ipi_handle(self, cpu: CpuView, calls: Sequence[CallView]) -> None:
         """*cpu* has come round to its queue and does what is in it."""
 

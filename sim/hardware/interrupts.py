@@ -245,6 +245,7 @@ class InterruptController:
         """The interrupt is there. A cpu in a handler takes it, and what is queued by then, when that ends."""
         engine = self._fabric.engine
         for cpu in members:
+            cpu.probe.ipi_arrive(cpu)
             if cpu.id in self._at_work:
                 self._at_work[cpu.id] = True
             elif cpu.irq_until > engine._now:

@@ -4,6 +4,7 @@ from sim.timeline.folded import Folded, by_activity, lines, names_of
 from sim.timeline.perfetto import encode
 from sim.timeline.recorder import HOWS, Timeline
 from sim.timeline.scope import Asked, parse_window
+from sim.timeline.shootdown import Part, Shootdown, Shootdowns
 from sim.timeline.shown import Shown, Sight, Track
 from sim.timeline.spans import Frame, Leaf
 
@@ -13,6 +14,9 @@ __all__ = [
     "Folded",
     "Frame",
     "Leaf",
+    "Part",
+    "Shootdown",
+    "Shootdowns",
     "Shown",
     "Sight",
     "Timeline",

@@ -119,6 +119,18 @@ class Timeline(Probe):
             calls = list(self._calls.values())
             self.shown = shown_of(self._lanes, scope, self._locks.waits, self._counts, calls)
 
+    # -- for other listeners --------------------------------------------------------------------------------
+
+    @property
+    def zero(self) -> int | None:
+        """When the measured part of the first run began (ps); None outside of it."""
+        scope = self._scope
+        return None if self._runs > 1 or not self._lanes or scope.over is not None else scope.zero
+
+    def frames(self, cpu: CpuView) -> list[Frame]:
+        """What is open on *cpu* now, the operation first."""
+        return [frame for _, frame in self._node(cpu).frames()]
+
     # -- stacks ---------------------------------------------------------------------------------------------
 
     def _node(self, cpu: CpuView) -> Node:

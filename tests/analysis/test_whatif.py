@@ -9,11 +9,21 @@ from typing import Any
 
 import pytest
 
-from sim.analysis.changes import Way, candidates, changed_point, parse_change, read_catalogue, switches
-from sim.analysis.whatif import gains
+from sim.analysis.changes import (
+    Change,
+    Way,
+    candidates,
+    changed_point,
+    parse_change,
+    read_catalogue,
+    switches,
+)
+from sim.analysis.whatif import gains, place_of, plan
+from sim.analysis.whatif_reasons import reason
 from sim.engine import Steps
 from sim.errors import InputError
 from sim.experiment import Cell, Experiment, Outcome, load, run, run_point
+from sim.experiment.results import raised
 from sim.hardware import Cpu
 from sim.sync import Without
 
@@ -129,6 +139,7 @@ def test_is_a_lock_that_the_model_needs_left_and_its_gain_called_an_estimate(tmp
     row = table.loc[table["without"] == "lock: mmap_lock"].iloc[0]
     assert row["kind"] == Way.ESTIMATE
     assert row["remark"].startswith("the model needs the lock: ")
+    assert "Error" not in row["remark"]
     assert row["gain"] > 1
     pair = table.loc[table["product"].notna()].iloc[0]
     assert pair["without"].count("lock: ") == 2
@@ -144,6 +155,43 @@ def spec_of(cell: Cell, text: str) -> Any:
     point = changed_point(cell, parse_change(text, read_catalogue()), 1, 0)
     assert point is not None
     return point
+
+
+LOCK = parse_change("lock: mmap_lock", read_catalogue())
+SWITCH = parse_change("design.switches.munmap_downgrade=false", read_catalogue())
+DEEP = (
+    'Traceback (most recent call last):\n  File "/x/sim/workload/run.py", line 1, in run\n'
+    '  File "/x/sim/designs/linux/modify.py", line 2, in merge\nIndexError: out of range\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "told"),
+    [
+        (LOCK, "internal error: IndexError: x", "change the same data at once, and designs/linux/modify.py"),
+        (SWITCH, "internal error: KeyError: 'x'", "linux/modify.py of the model does not know this value"),
+        (SWITCH, "BrokenInvariant: 2 frames are lost", "the check of the end state fails: 2 frames are lost"),
+        (SWITCH, "Refused: no room", "Refused: no room"),
+    ],
+)  # fmt: skip
+def test_is_why_a_point_fails_without_it_a_sentence(
+    change: Change, error: str, told: str, tmp_path: Path
+) -> None:
+    (point,) = experiment(tmp_path, "linux-6.13", "mmap", 1, "placements: [low]\n").points
+    outcome = raised(point, ValueError())
+    outcome = replace(outcome, row=replace(outcome.row, error=error), trace=DEEP)
+    assert told in reason(outcome, change)
+
+
+@pytest.mark.ci  # it reads all designs
+def test_is_it_said_which_switch_does_not_fit_the_others(tmp_path: Path) -> None:
+    found = experiment(tmp_path, "linux-6.1", "mmap", 1, "placements: [low]\n")
+    breakdown = {place_of(each): {"vma": 1.0} for each in found.cells}
+    (place,) = plan(found, breakdown, read_catalogue(), least=2).places
+    why = {change.name: why for change, why in place.misfits}
+    assert why["design.switches.maps_lock=vma"].startswith(
+        "a reader of maps locks VMAs for reading, and there is no"
+    )
 
 
 def test_does_a_path_take_away_halve_or_switch(tmp_path: Path) -> None:

@@ -68,6 +68,18 @@ def test_is_it_said_where_the_drawing_ends(command: Command, small: Path) -> Non
     assert "4 of 4 cpus, 0 ps to 3 us of " in part.out
 
 
+def test_is_one_shootdown_told_on_the_terminal(command: Command, small: Path) -> None:
+    point = ("--point", "design=linux-6.13,threads=4")
+    longest = command("trace", "e.yaml", *point, "--shootdown")
+    assert "  shootdown (the longest of " in longest.out
+    assert " in munmap, " in longest.out
+    early = command("trace", "e.yaml", *point, "--shootdown", "1us")
+    assert "  shootdown (the one nearest to 1us, of " in early.out
+    refused = command("trace", "e.yaml", *point, "--shootdown", "soon")
+    assert (refused.code, refused.out) == (2, "")
+    assert "--shootdown soon: no shootdown (allowed: longest, or a time" in refused.err
+
+
 def test_is_a_finished_run_traced_from_its_folder(command: Command, small: Path) -> None:
     assert command("run", "e.yaml", "--no-plots", "--workers", "1").code == 0
     (small / "w.yaml").unlink()

@@ -150,6 +150,7 @@ class Ipis(Probe):
     def __init__(self) -> None:
         self.called: list[tuple[int, list[int]]] = []
         self.sent: list[tuple[int, list[int]]] = []
+        self.arrived: list[int] = []
         self.handled: list[tuple[int, list[int]]] = []
         self.acked: list[tuple[int, int, int]] = []
 
@@ -158,6 +159,9 @@ class Ipis(Probe):
 
     def ipi_send(self, sender: Any, targets: Any) -> None:
         self.sent.append((sender.id, [target.id for target in targets]))
+
+    def ipi_arrive(self, cpu: Any) -> None:
+        self.arrived.append(cpu.id)
 
     def ipi_handle(self, cpu: Any, calls: Any) -> None:
         for call in calls:
@@ -179,6 +183,7 @@ def test_is_each_ipi_sent_handled_and_acknowledged() -> None:
     run(machine, {0: body})
     assert listener.called == [(0, [1, 2, 3, 4, 5])]
     assert listener.sent == [(0, [1, 2, 3]), (0, [4, 5])]  # a write reaches one group of four
+    assert listener.arrived == [1, 2, 3, 4, 5]
     assert listener.handled == [(target, [0]) for target in range(1, 6)]
     assert [(cpu, sender) for cpu, sender, _ in listener.acked] == [(target, 0) for target in range(1, 6)]
     assert all(at >= 850 * NS for _, _, at in listener.acked)  # send, deliver, handle
@@ -202,6 +207,7 @@ def test_are_calls_that_share_an_interrupt_told_apart() -> None:
     run(machine, {0: deaf, 1: sends, 2: sends})
     assert listener.called == [(1, [0]), (2, [0])]
     assert listener.sent == [(1, [0])]  # the second call joins the first one's queue
+    assert listener.arrived == [0]
     assert listener.handled == [(0, [1, 2])]
     assert [sender for _, sender, _ in listener.acked] == [1, 2]
 

@@ -140,6 +140,7 @@ class LockedCalls:
         """The interrupt is there. A cpu in a handler takes it when that ends."""
         engine = self._machine.engine
         for cpu in members:
+            cpu.probe.ipi_arrive(cpu)
             if cpu.irq_until > engine._now:
                 engine.call_in(cpu.irq_until - engine._now, partial(self._arrive, [cpu]))
             else:
