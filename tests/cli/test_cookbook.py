@@ -7,12 +7,12 @@ prints (cut with `...`), and an answer whose bold numbers are in that block (who
 from __future__ import annotations
 
 import re
-import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
 from answers import Command
+from pages import block, commands, untold
 
 ROOT = Path(__file__).parents[2]
 INDEX = ROOT / "docs/cookbook/README.md"
@@ -21,38 +21,20 @@ FILES = ROOT / "configs/experiments/cookbook"
 EACH_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
 
-def block(page: Path, kind: str) -> str:
-    """The one block of this *kind* of the page."""
-    (text,) = re.findall(rf"^```{kind}\n(.*?)^```", page.read_text(encoding="utf-8"), re.S | re.M)
-    return str(text)
-
-
-def commands(page: Path) -> list[list[str]]:
-    """The commands of the page: of the program, and those that look into one of its tables."""
-    found = [shlex.split(line[2:]) for line in block(page, "console").splitlines() if line.startswith("$ ")]
-    assert {words[0] for words in found} <= {"cortensim", "cut", "grep"}
-    return found
+def text_of(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
 
 
 @EACH_PAGE
 def test_shows_the_page_its_experiment_file(page: Path) -> None:
-    assert block(page, "yaml") == (FILES / f"{page.stem}.yaml").read_text(encoding="utf-8")
-    assert commands(page)[0][:3] == ["cortensim", "run", page.stem]
+    assert block(text_of(page), "yaml") == (FILES / f"{page.stem}.yaml").read_text(encoding="utf-8")
+    assert commands(text_of(page))[0][:3] == ["cortensim", "run", page.stem]
 
 
 @EACH_PAGE
 def test_is_every_bold_number_of_the_answer_in_the_output(page: Path) -> None:
-    (answer,) = re.findall(r"^## The answer\n(.*?)^## ", page.read_text(encoding="utf-8"), re.S | re.M)
-    told = block(page, "console")
-    numbers = [
-        number
-        for bold in re.findall(r"\*\*(.+?)\*\*", answer)
-        for number in re.findall(r"\d[\d.]*\d|\d", bold)
-    ]
-    assert numbers
-    assert [
-        number for number in numbers if not re.search(rf"(?<![\d.]){re.escape(number)}(?!\d)", told)
-    ] == []
+    (answer,) = re.findall(r"^## The answer\n(.*?)^## ", text_of(page), re.S | re.M)
+    assert untold(answer, block(text_of(page), "console")) == []
 
 
 def test_has_the_index_thirty_questions_and_every_page_once() -> None:
@@ -83,7 +65,7 @@ SEEDS = {"which-lock", "guest-ipis"}
 def test_do_the_commands_of_the_page_work_on_a_small_setting(
     command: Command, folder: Path, page: Path
 ) -> None:
-    (_, *run), *others = commands(page)
+    (_, *run), *others = commands(text_of(page))
     assert command(*run, "--quick", "--workers", "1", "--out", f"results/{page.stem}").code == 0
     assert others
     for name, *words in others:
