@@ -111,9 +111,10 @@ def _column(found: Shootdown, time: int) -> int:
 
 def _sender(found: Shootdown) -> str:
     sent = _column(found, found.sent)
-    waits = (WIDTH, WIDTH) if found.waits is None else tuple(_column(found, time) for time in found.waits)
-    reads = waits[1] if found.waits is not None else WIDTH
-    return _drawn([("s", 0, sent), ("f", sent, WIDTH), ("w", *waits), ("r", reads, WIDTH)])
+    waits, reads = WIDTH, WIDTH
+    if found.waits is not None:
+        waits, reads = (_column(found, time) for time in found.waits)
+    return _drawn([("s", 0, sent), ("f", sent, WIDTH), ("w", waits, reads), ("r", reads, WIDTH)])
 
 
 def _target(found: Shootdown, part: Part) -> str:

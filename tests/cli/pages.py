@@ -1,4 +1,4 @@
-"""What tests read out of a page of the documentation: its blocks, their commands, and the numbers of its prose."""
+"""What tests read out of a page of the documentation: blocks, their commands, the numbers of its prose."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ def commands(text: str) -> list[list[str]]:
 def untold(prose: str, told: str) -> list[str]:
     """The bold numbers of *prose* that do not stand in *told* (whole numbers may be cut there)."""
     numbers = [
-        number for bold in re.findall(r"\*\*(.+?)\*\*", prose) for number in re.findall(r"\d[\d.]*\d|\d", bold)
+        number
+        for bold in re.findall(r"\*\*(.+?)\*\*", prose)
+        for number in re.findall(r"\d[\d.]*\d|\d", bold)
     ]
     assert numbers
     return [number for number in numbers if not re.search(rf"(?<![\d.]){re.escape(number)}(?!\d)", told)]

@@ -56,16 +56,23 @@ def test_accepts_check_all_files_of_the_cookbook(command: Command, folder: Path)
     assert (answer.code, answer.err) == (0, "")
 
 
-SEEDS = {"which-lock", "guest-ipis"}
-"""What-if runs a point again for each thing and seed: here without interrupts only, and with one seed."""
+LESS = {
+    "which-lock": ["--replicates", "1", "--without", "interrupts", "--workers", "1"],
+    "guest-ipis": ["--replicates", "1", "--without", "interrupts", "--workers", "1"],
+    "mm-field": ["--replicates", "1", "--workers", "1"],
+    "which-costs": ["--quick", "--samples", "1", "--method", "oat", "--costs", "8", "--workers", "1"],
+}
+"""What makes the commands of a page quick that simulate points again for each thing, cost and seed."""
+AGAIN = {"whatif", "sensitivity"}
+LONG = {"which-costs", "jvm-200-threads", "own-csv", "for-my-boss"}
+"""Pages whose commands take more than some seconds in any setting."""
 
 
-@pytest.mark.ci
-@EACH_PAGE
-def test_do_the_commands_of_the_page_work_on_a_small_setting(
-    command: Command, folder: Path, page: Path
-) -> None:
-    (_, *run), *others = commands(text_of(page))
+def _run_all(command: Command, folder: Path, page: Path) -> None:
+    text = text_of(page)
+    for table in re.findall(r"^```csv\n(.*?)^```", text, re.S | re.M):
+        (folder / "mmap1.csv").write_text(table, encoding="utf-8")
+    (_, *run), *others = commands(text)
     assert command(*run, "--quick", "--workers", "1", "--out", f"results/{page.stem}").code == 0
     assert others
     for name, *words in others:
@@ -73,7 +80,24 @@ def test_do_the_commands_of_the_page_work_on_a_small_setting(
             done = subprocess.run([name, *words], capture_output=True, text=True, check=False)
             assert done.returncode <= (name == "grep"), done.stderr  # the quick run may not have those lines
             continue
-        less = ["--replicates", "1", "--without", "interrupts", "--workers", "1"]
-        answer = command(*words, *(less if page.stem in SEEDS else []))
+        answer = command(*words, *(LESS.get(page.stem, []) if words[0] in AGAIN else []))
         assert answer.code == 0, answer.err
         assert answer.out
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.stem not in LONG], ids=lambda page: page.stem
+)
+def test_do_the_commands_of_the_page_work_on_a_small_setting(
+    command: Command, folder: Path, page: Path
+) -> None:
+    _run_all(command, folder, page)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if page.stem in LONG], ids=lambda page: page.stem)
+def test_do_the_commands_of_a_long_page_work_on_a_small_setting(
+    command: Command, folder: Path, page: Path
+) -> None:
+    _run_all(command, folder, page)

@@ -93,7 +93,8 @@ def _gains(folder: Path) -> pd.DataFrame | None:
     """What `whatif` has written beside the run, the largest gain first; None if nobody has asked."""
     try:
         table = pd.read_csv(folder / "whatif" / "whatif.csv", keep_default_na=True)
-        return table.loc[table["kind"].notna()].sort_values("gain", ascending=False).fillna("")
+        answered = table.loc[table["kind"].notna() & table["gain"].notna()]
+        return answered.sort_values("gain", ascending=False).astype(object).fillna("")
     except (OSError, ValueError, KeyError):
         return None
 
