@@ -39,9 +39,14 @@ def curve_lines(curves: pd.DataFrame, title: str = "") -> TextTable:
             str(row["knee"]),
             str(row["best_threads"]),
             f"{row['speedup']:.3g} of {row['threads']}",
-            *([_share(row, "sigma"), _share(row, "kappa"), _peak(row), _fit(row)]),
+            *law_words(row),
         )
     return table
+
+
+def law_words(row: Mapping[Hashable, Any]) -> tuple[str, str, str, str]:
+    """σ, κ, peak and fit of a row of `scaling.curve_table`, in words; "-" where nothing is fitted."""
+    return _share(row, "sigma"), _share(row, "kappa"), _peak(row), _fit(row)
 
 
 def worth_fitting(curves: pd.DataFrame) -> bool:

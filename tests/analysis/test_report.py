@@ -62,6 +62,26 @@ def test_are_the_facts_those_of_the_tables() -> None:
     assert linux.groups == (("mmap_lock", 0.9), ("user and kernel entry", 0.1))
 
 
+def test_has_a_curve_of_many_counts_its_law() -> None:
+    """X(N) = N / (1 + 0.1 (N - 1) + 0.01 N (N - 1)): its peak is at sqrt(0.9 / 0.01) threads."""
+    assert curve("linux-6.13").law is None
+    three = tables()
+    here = {"status": "ok", "machine": "m", "workload": "w", "placement": "", "seed": 1, "replicate": 0}
+    rows = [
+        {**here, "design": "linux-6.13", "threads": n,
+         "throughput_ops_per_us": n / (1 + 0.1 * (n - 1) + 0.01 * n * (n - 1))}
+        for n in (1, 2, 4, 8, 16, 32)
+    ]  # fmt: skip
+    [panel] = panels_of(RunTables("run", "t", pd.DataFrame(rows), three.breakdown))
+    [only] = panel.curves
+    assert only.law is not None
+    sigma, kappa, peak, fit = only.law
+    assert sigma.startswith("0.1 ")
+    assert kappa.startswith("0.01 ")
+    assert peak.startswith("9 ")
+    assert fit == "±0%"
+
+
 def test_has_a_ratio_the_interval_of_its_pairs() -> None:
     """Both designs gain the same in each replicate, so their ratio is the same in each."""
     ratio = curve("cortenmm-adv", replicates=3).over_baseline

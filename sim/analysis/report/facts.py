@@ -9,7 +9,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from sim.analysis.activities import grouped
+from sim.analysis.curve_report import law_words
+from sim.analysis.laws import LEAST_COUNTS
 from sim.analysis.metrics import knee
+from sim.analysis.scaling import curve_table
 from sim.analysis.tables import (
     FROM_LATENCY,
     POINT_KEYS,
@@ -59,6 +62,8 @@ class Curve:
     groups: tuple[tuple[str, float], ...]
     failed: int
     """Points that did not run to their end."""
+    law: tuple[str, str, str, str] | None = None
+    """σ, κ, peak and fit of the Universal Scalability Law, in words; None for too few thread counts."""
 
     @property
     def peak(self) -> tuple[int, float]:
@@ -105,6 +110,7 @@ def panels_of(tables: RunTables) -> list[Panel]:
         paired = paired.assign(workload=paired["workload"].str.partition("\0")[0])
         ratios = averaged(paired, "ratio", _KEYS)
     times = grouped(parted(tables.breakdown), list(_KEYS))
+    laws = _laws(points)
     panels = []
     for place, here in points.groupby(list(PANEL), sort=False, observed=True):
         found = []
@@ -127,12 +133,24 @@ def panels_of(tables: RunTables) -> list[Panel]:
                     sum(value for _, value in groups),
                     tuple((name, value / sum(v for _, v in groups)) for name, value in groups),
                     failed,
+                    laws.get((design, *map(str, place))),
                 )
             )
         if found:
             machine, workload, placement, variant = (str(value) for value in place)
             panels.append(Panel(machine, workload, placement, variant, tuple(found)))
     return panels
+
+
+def _laws(points: pd.DataFrame) -> dict[tuple[str, ...], tuple[str, str, str, str]]:
+    """Design and panel -> the law of its curve."""
+    table = curve_table(points)
+    keys = ["design", *PANEL]
+    return {
+        tuple(str(row[key]) for key in keys): law_words(row)
+        for row in table.to_dict("records")
+        if row["counts"] >= LEAST_COUNTS
+    }
 
 
 def _at(
