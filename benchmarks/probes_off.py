@@ -1,9 +1,9 @@
 """What do probes cost a run to which nobody listens? `python -m benchmarks.probes_off`
 
 A copy of the model is made from whose source every hook that only a listener would hear, every question
-whether somebody listens, and the wrapper of the locks' verbs are taken out. Both simulate the same points. The
-counts are of instructions (valgrind's callgrind), which noise does not change, or with `--time` the least cpu
-time of so many pairs. Both have to simulate the same events.
+whether somebody listens, and the wrapper of the locks' verbs are taken out. Both simulate the same points, and
+must have the same events. The counts are of instructions (valgrind's callgrind), which noise does not change,
+or with `--time` the least cpu time of so many pairs.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class _WithoutProbes(ast.NodeTransformer):
     def __init__(self) -> None:
         self.taken = 0
 
-    def visit_Expr(self, node: ast.Expr) -> ast.AST:  # noqa: N802
+    def visit_Expr(self, node: ast.Expr) -> ast.AST:
         call = node.value
         if (
             isinstance(call, ast.Call)
@@ -67,21 +67,21 @@ class _WithoutProbes(ast.NodeTransformer):
             return ast.copy_location(ast.Pass(), node)
         return self.generic_visit(node)
 
-    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:  # noqa: N802
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
         self.generic_visit(node)
         if _asks(node.test):
             self.taken += 1
             return node.orelse or ast.copy_location(ast.Pass(), node)
         return node
 
-    def visit_IfExp(self, node: ast.IfExp) -> ast.AST:  # noqa: N802
+    def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
         self.generic_visit(node)
         if _asks(node.test):
             self.taken += 1
             return node.orelse
         return node
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:  # noqa: N802
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         if node.name == "_telling":
             self.taken += 1
             node.body = ast.parse("return lambda verb: verb").body
