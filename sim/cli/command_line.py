@@ -33,7 +33,7 @@ GROUPS = (runs, files, measurements, imports, comparison, curves, profiles, what
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Whatever the user got wrong is a message, not a traceback."""
     try:
-        options = _parser().parse_args(arguments)
+        options = parser().parse_args(arguments)
         command: Callable[[argparse.Namespace], int] = options.command
         code = command(options)
         sys.stdout.flush()
@@ -56,16 +56,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands, each of which leaves what runs it in `command`."""
+    program = Parser(
         prog="cortensim",
         description="How does a memory-management design scale on a machine, and where does the time go?",
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+    program.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    commands = program.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     for group in GROUPS:
         group.add(commands)
-    return parser
+    return program
 
 
 class _Version(argparse.Action):
