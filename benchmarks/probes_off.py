@@ -1,7 +1,7 @@
 """What do probes cost a run to which nobody listens? `python -m benchmarks.probes_off`
 
 A copy of the model is made from whose source every hook that only a listener would hear, every question
-whether somebody listens, and the wrapper of the locks' verbs are taken out. Both simulate the same points, and
+whether somebody listens, and the wrapper of the locks' verbs are taken out. Both simulate the same points and
 must have the same events. The counts are of instructions (valgrind's callgrind), which noise does not change,
 or with `--time` the least cpu time of so many pairs.
 """
