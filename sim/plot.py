@@ -6,18 +6,22 @@
 
 Without *ax* a pyplot figure is made for all machines, placements and workloads of the frame, so that a
 notebook shows it, and the first panel's Axes is returned; its `figure` holds the rest. With *ax* the frame
-must hold one panel, which is drawn there.
+must hold one panel, which is drawn there. What has no *ax* is a figure of its own.
+
+`flame` and `timeline` draw what `sim.trace` returns, as an SVG that a notebook shows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sim.analysis import curves, panels, ratios, times
+from sim.analysis import beside, curves, panels, ratios, scaling_figures, stacks, times
 from sim.analysis.curves import THREADS_SHOWN
 from sim.analysis.layout import Panel, panel_rows
 from sim.analysis.published import Observation
@@ -27,7 +31,33 @@ from sim.analysis.throughput import OTHER_LABELS
 from sim.analysis.variants import parted
 from sim.experiment import KEY
 
-__all__ = ["breakdown", "relative", "scalability"]
+if TYPE_CHECKING:
+    from sim.analysis.sensitivity import Study
+    from sim.analysis.tracing import Traced
+
+__all__ = [
+    "Picture",
+    "bands",
+    "breakdown",
+    "flame",
+    "measured",
+    "ratio",
+    "relative",
+    "scalability",
+    "time_over_threads",
+    "timeline",
+    "tornado",
+]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An SVG, which a notebook shows; `svg` is its text."""
+
+    svg: str = field(repr=False)
+
+    def _repr_svg_(self) -> str:
+        return self.svg
 
 
 def scalability(points: pd.DataFrame, ax: Axes | None = None, *, value: str = THROUGHPUT) -> Axes:
@@ -90,11 +120,80 @@ def breakdown(frame: pd.DataFrame, ax: Axes | None = None, *, threads: Sequence[
     return ax
 
 
-def _shown(draw: Callable[[Figure], Figure]) -> Axes:
-    """Draw into a figure that pyplot knows, and so a notebook shows."""
+def ratio(points: pd.DataFrame, *, baseline: str | None = None) -> Axes:
+    """Each design's work done over the *baseline*'s (by default Linux) over threads.
+
+    Raises ValueError where no place has a finished point of both.
+    """
+    points = parted(labelled(points))
+    return _shown(lambda figure: scaling_figures.ratio_figure(points, baseline, figure=figure))
+
+
+def time_over_threads(frame: pd.DataFrame) -> Axes:
+    """Where the time goes at each thread count, a row a design; *frame* as in `breakdown`."""
+    table = parted(labelled(_breakdown_of(frame)))
+    return _shown(lambda figure: stacks.stack_figure(table, figure=figure))
+
+
+def measured(points: pd.DataFrame, published: Sequence[Observation]) -> Axes:
+    """*points* beside what was measured at the same places (rows of `read_published` or `against`).
+
+    Raises ValueError where nothing was, or values were swept.
+    """
+    return _shown(lambda figure: beside.measured_figure(labelled(points), published, figure=figure))
+
+
+def tornado(study: Study) -> Axes:
+    """What each cost does to the answers of a `sensitivity_of`, the largest on top.
+
+    Raises ValueError where no cost moves any.
+    """
+    from sim.analysis.tornado import tornado_figure
+
+    return _shown(lambda figure: tornado_figure(study, "", figure))
+
+
+def bands(study: Study) -> Axes:
+    """Throughput over threads with a band from the quality of all costs, of a `sensitivity_of`.
+
+    Raises ValueError for points of one thread count.
+    """
+    from sim.analysis.tornado import band_figure
+
+    return _shown(lambda figure: band_figure(study, "", figure))
+
+
+def flame(*traced: Traced) -> Picture:
+    """Where the time of an operation goes: a flame graph for each of what `sim.trace` returned, in one scale."""
+    from sim.analysis.flame import flame_graph
+    from sim.analysis.tracing import panel
+
+    return Picture(flame_graph([panel(each) for each in traced], "Where the time of an operation goes"))
+
+
+def timeline(traced: Traced) -> Picture:
+    """What each cpu does when: a short part of what `sim.trace` returned, chosen by its *window*.
+
+    Raises ValueError for more than a picture can show.
+    """
+    from sim.analysis.tracks import MOST_SLICES, MOST_TRACKS, fits, tracks_picture
+
+    if not fits(traced.shown):
+        most = f"more than {MOST_TRACKS} cpus or {MOST_SLICES} slices"
+        raise ValueError(f'{most}: choose a part with sim.trace(..., window="10us..25us")')
+    return Picture(tracks_picture(traced.shown, traced.title))
+
+
+def _shown(draw: Callable[[Figure], Figure | None]) -> Axes:
+    """Draw into a figure that pyplot knows, and so a notebook shows. Raises ValueError for no drawing."""
     from matplotlib import pyplot
 
-    return draw(pyplot.figure()).axes[0]
+    figure = pyplot.figure()
+    drawn = draw(figure)
+    if drawn is None:
+        pyplot.close(figure)
+        raise ValueError("there is nothing of this kind to draw in these points")
+    return drawn.axes[0]
 
 
 def _only_panel(frame: pd.DataFrame) -> Panel:

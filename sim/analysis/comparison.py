@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from sim.analysis.against import Against
+from sim.analysis.against import Against, against, read_measured
 from sim.analysis.metrics import SHARES
+from sim.analysis.tables import RunTables
 from sim.analysis.two_runs import KEYS, TwoRuns
 from sim.analysis.wording import plain_number
 from sim.experiment import Manifest
@@ -35,6 +36,16 @@ def reported_by(manifest: Manifest | None) -> Callable[[str, str], str]:
         return str(there.get("throughput", tree.get("throughput", "over-time")))
 
     return reported
+
+
+def measured_beside(run: RunTables, files: Iterable[Path], names: Mapping[str, str] | None = None) -> Against:
+    """A finished *run* (`read_run`) beside what was measured, in *files* of the published format or of
+    will-it-scale; *names* says what these call otherwise. Raises `InputError` for files that are neither.
+    """
+    from sim.analysis.beside import clocks  # matplotlib
+
+    reported = reported_by(run.manifest)
+    return against(run.points, read_measured(files), names or {}, reported, clocks())
 
 
 # -- a run and measurements ---------------------------------------------------------------------------------

@@ -30,7 +30,9 @@ _LINEAR = 8
 _HEIGHT = 1.9
 
 
-def ratio_figure(points: pd.DataFrame, baseline: str | None = None, title: str = "") -> Figure | None:
+def ratio_figure(
+    points: pd.DataFrame, baseline: str | None = None, title: str = "", figure: Figure | None = None
+) -> Figure | None:
     """Each design's throughput over the *baseline*'s over threads; None where nothing can be compared."""
     points = parted(points)
     baseline = baseline or default_baseline(list(dict.fromkeys(points["design"])))
@@ -47,7 +49,7 @@ def ratio_figure(points: pd.DataFrame, baseline: str | None = None, title: str =
         if ax.lines:
             ax.axhline(1.0, color=colour, linewidth=1.2, zorder=1.5, label=design_title(baseline))
 
-    return over_threads_figure(points, quantity, title, [failures(points)], extra=one)
+    return over_threads_figure(points, quantity, title, [failures(points)], extra=one, figure=figure)
 
 
 def efficiency_figure(points: pd.DataFrame, title: str = "") -> Figure | None:

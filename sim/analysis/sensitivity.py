@@ -34,7 +34,7 @@ from sim.analysis.tables import THROUGHPUT
 from sim.analysis.uncertainty import latin_share
 from sim.analysis.worlds import Cost, Simulated, World, Worlds
 from sim.errors import Fault, InputError
-from sim.experiment import Experiment, Point, Progress
+from sim.experiment import Experiment, Point, Progress, choose
 
 Method = Literal["morris", "oat"]
 
@@ -146,6 +146,22 @@ def plan(
     ids = {id(point) for point in points}
     places = tuple(place for place, point in enumerate(experiment.points) if id(point) in ids)
     return Plan(experiment, places, effort, tuple(conclusions))
+
+
+def sensitivity_of(
+    experiment: Experiment,
+    points: Sequence[str] = (),
+    conclusions: Sequence[str] = (),
+    effort: Effort | None = None,
+    workers: int = 1,
+) -> Study:
+    """`cortensim sensitivity` in Python: the study of those points of *experiment* that *points* choose.
+
+    *points* and *conclusions* are what `--point` and `--conclusion` say. Raises `InputError` for what is not
+    there.
+    """
+    chosen = choose(experiment.points, points)
+    return study(plan(experiment, chosen, effort or Effort(), conclusions), workers)
 
 
 def study(

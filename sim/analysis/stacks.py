@@ -17,13 +17,15 @@ from sim.analysis.variants import parted
 _HEIGHT = 1.7
 
 
-def stack_figure(breakdown: pd.DataFrame, title: str = "") -> Figure:
+def stack_figure(breakdown: pd.DataFrame, title: str = "", figure: Figure | None = None) -> Figure:
     """Every thread count of a *breakdown*, where the bars of `times.time_figure` show a few."""
     breakdown = parted(breakdown)
     table = grouped(breakdown, KEYS)
     flat = table.reset_index()
     drawn = design_grid(flat)
-    figure, axes = grid(2.4, [_HEIGHT] * len(drawn.rows), titles(drawn.rows), headings=drawn.headings)
+    figure, axes = grid(
+        2.4, [_HEIGHT] * len(drawn.rows), titles(drawn.rows), headings=drawn.headings, figure=figure
+    )
     for row, places in zip(drawn.rows, axes, strict=True):
         for ax, place in zip(places, row, strict=True):
             here = place.of(flat).set_index("threads")[list(table.columns)].sort_index()

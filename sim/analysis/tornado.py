@@ -27,7 +27,7 @@ _LEAST = 1e-4
 _BAR = 0.24
 
 
-def tornado_figure(study: Study, title: str) -> Figure | None:
+def tornado_figure(study: Study, title: str, figure: Figure | None = None) -> Figure | None:
     """What each cost does to an answer at its low and high end, the largest on top; None where none moves."""
     shown = []
     for number, answer in enumerate(study.answers):
@@ -42,7 +42,7 @@ def tornado_figure(study: Study, title: str) -> Figure | None:
     side = 0.7 + max(text_inches(name, TICK_SIZE) for name in names)
     figure, axes = grid(
         4.5, [max(0.9, _BAR * (len(ranked) + 1)) for _, ranked in panels], [[name] for name, _ in panels],
-        side=side,
+        side=side, figure=figure,
     )  # fmt: skip
     for (ax,), (_, ranked) in zip(axes, panels, strict=True):
         _draw(ax, ranked)
@@ -59,7 +59,7 @@ def tornado_figure(study: Study, title: str) -> Figure | None:
     return figure
 
 
-def band_figure(study: Study, title: str) -> Figure | None:
+def band_figure(study: Study, title: str, figure: Figure | None = None) -> Figure | None:
     """Throughput over threads with a band from the quality of all costs; None without two thread counts."""
     bands = parted(labelled(study.bands))
     if bands["threads"].nunique() < 2:
@@ -73,7 +73,7 @@ def band_figure(study: Study, title: str) -> Figure | None:
     quantity = Quantity(scaled, label, low, high, log=True)
     samples = int(bands["samples"].max())
     note = f"bands: all costs drawn {samples} times from what their quality allows; least to greatest"
-    return over_threads_figure(bands, quantity, title, [note])
+    return over_threads_figure(bands, quantity, title, [note], figure=figure)
 
 
 def _draw(ax: Axes, ranked: Sequence[tuple[Finding, int]]) -> None:

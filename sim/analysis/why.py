@@ -37,9 +37,9 @@ _LEAST = 0.01
 def reasons(
     first: RunTables,
     second: RunTables,
-    locks: Sequence[pd.DataFrame | None],
     names: Mapping[str, str],
     result: TwoRuns,
+    locks: Sequence[pd.DataFrame | None] = (None, None),
 ) -> pd.DataFrame:
     """The table of two runs, by activities and, where both have *locks*, by locks."""
     ours, theirs = of_activities(first.breakdown), of_activities(second.breakdown)

@@ -80,7 +80,7 @@ def _two_runs(run: Path, other: Path, names: dict[str, str], out: Path, as_is: b
         )
         return FAILED
     locks = [read_locks(folder, tables) for folder, tables in ((run, first), (other, second))]
-    why = reasons(first, second, locks, names, result)
+    why = reasons(first, second, names, result, locks)
     for line in summary(why):
         say(line)
     figures = {
@@ -92,15 +92,13 @@ def _two_runs(run: Path, other: Path, names: dict[str, str], out: Path, as_is: b
 
 
 def _against(run: Path, files: list[Path], names: dict[str, str], out: Path, as_is: bool) -> int:
-    from sim.analysis.against import against, read_measured
-    from sim.analysis.beside import clocks, measured_figure
-    from sim.analysis.comparison import TABLE, render_against, reported_by
+    from sim.analysis.beside import measured_figure
+    from sim.analysis.comparison import TABLE, measured_beside, render_against
     from sim.analysis.tables import read_run
     from sim.terminal import console
 
     tables = read_run(run, as_is=as_is)
-    measured = read_measured(files)
-    result = against(tables.points, measured, names, reported_by(tables.manifest), clocks())
+    result = measured_beside(tables, files, names)
     render_against(result, console(sys.stdout))
     if result.table.empty:
         complain("no measured row has a place in this run: the reasons stand above")

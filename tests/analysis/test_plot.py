@@ -75,3 +75,28 @@ def test_is_a_frame_without_a_breakdown_told_so(returned) -> None:
 def test_may_the_baseline_be_chosen(returned) -> None:
     ax = sim.plot.relative(returned, baseline="cortenmm-rw")
     assert ax.get_ylabel() == "work done relative to CortenMM rw\n(operations completed)"
+
+
+@pytest.mark.parametrize(("chart", "panels"), [("ratio", 4), ("time_over_threads", 12)])
+def test_does_a_chart_over_threads_have_all_panels(returned, chart: str, panels: int) -> None:
+    assert len(getattr(sim.plot, chart)(returned).figure.axes) == panels
+
+
+def test_is_a_ratio_without_anything_to_compare_told_so(returned) -> None:
+    from matplotlib import pyplot
+
+    with pytest.raises(ValueError, match="nothing of this kind"):
+        sim.plot.ratio(returned.query("design == 'cortenmm-adv'"))
+    assert not pyplot.get_fignums()
+
+
+def test_are_measurements_drawn_beside_the_points_that_they_are_of(returned) -> None:
+    from sim.analysis import read_published
+    from sim.analysis.published import default_files, renamed
+
+    row = next(row for row in read_published(default_files()) if row.metric == "throughput")
+    here = renamed(row, returned["machine"].iloc[0], "cortenmm-adv", "pf", "low")
+    ax = sim.plot.measured(returned, [here])
+    assert any(list(line.get_ydata()) and len(line.get_xdata()) == 1 for line in ax.lines)
+    with pytest.raises(ValueError, match="nothing of this kind"):
+        sim.plot.measured(returned, [])
