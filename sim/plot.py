@@ -164,7 +164,7 @@ def bands(study: Study) -> Axes:
 
 
 def flame(*traced: Traced) -> Picture:
-    """Where the time of an operation goes: a flame graph for each of what `sim.trace` returned, in one scale."""
+    """A flame graph of the time of an operation for each of what `sim.trace` returned, in one scale."""
     from sim.analysis.flame import flame_graph
     from sim.analysis.tracing import panel
 
