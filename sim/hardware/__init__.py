@@ -5,7 +5,8 @@ from sim.hardware.broadcast import TlbBroadcast
 from sim.hardware.cpu import IDLE, INTERRUPT, TLB_FLUSH, Cpu, HeardCpu, Lent, SmtCpu, Task
 from sim.hardware.fabric import Fabric
 from sim.hardware.interrupts import IPI_SEND, IPI_WAIT, Call, InterruptController, Round
-from sim.hardware.line import LINE, MEMORY, CacheLine, make_line
+from sim.hardware.line import LINE, MEMORY, CacheLine
+from sim.hardware.line_kinds import make_line
 from sim.hardware.line_span import LineSpan
 from sim.hardware.machine import Machine
 from sim.hardware.memory import COPY, HUGE_PAGES, ZERO, MemorySystem

@@ -43,7 +43,7 @@ from sim.engine.costs import at_clock
 from sim.hardware.apic import Addressing
 from sim.hardware.cpu import Cpu
 from sim.hardware.fabric import Fabric
-from sim.hardware.line import make_line
+from sim.hardware.line_kinds import make_line
 
 if TYPE_CHECKING:
     from sim.hardware.spec import MachineSpec

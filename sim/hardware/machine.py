@@ -13,7 +13,8 @@ from sim.hardware.entry import KernelEntry
 from sim.hardware.fabric import Fabric
 from sim.hardware.idle import IdleStates
 from sim.hardware.interrupts import InterruptController
-from sim.hardware.line import MEMORY, CacheLine, make_line
+from sim.hardware.line import MEMORY, CacheLine
+from sim.hardware.line_kinds import make_line
 from sim.hardware.memory import MemorySystem
 from sim.hardware.spec import MachineSpec
 from sim.hardware.tlb import Tlb

@@ -19,7 +19,7 @@ from machines import (
 
 from sim.engine import Probe, Steps
 from sim.hardware import CacheLine, Cpu, Machine
-from sim.hardware.line import HeardLine, WatchedLine
+from sim.hardware.line_kinds import HeardLine, WatchedLine
 from sim.mm import FlushSpec, make_flush
 from sim.profile import PARTS, Counters, Locks, Objects, tables
 from sim.profile.hottest import Hottest
