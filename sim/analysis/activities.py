@@ -7,7 +7,7 @@ chart is full, when the smallest groups become `OTHER`. A group has the same col
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from zlib import crc32
 
 import pandas as pd
@@ -54,6 +54,12 @@ def group_colour(group: str) -> str:
     return _SPARE_COLOURS[crc32(group.encode()) % len(_SPARE_COLOURS)]
 
 
+def in_order(groups: Set[str]) -> list[str]:
+    """*groups* as they are stacked: known ones in their order, then strangers, then what was summed up."""
+    order = [*_GROUPS, *sorted(groups - set(_GROUPS) - {OTHER}), OTHER]
+    return [group for group in order if group in groups]
+
+
 def grouped(breakdown: pd.DataFrame, keys: Sequence[str], most: int = MOST_GROUPS) -> pd.DataFrame:
     """Nanoseconds per operation of each group: one row for each *keys*, one column for each group.
 
@@ -73,5 +79,4 @@ def grouped(breakdown: pd.DataFrame, keys: Sequence[str], most: int = MOST_GROUP
         kept = [name for name in largest_share.index if name != OTHER][: most - 1]
         rest = wide.drop(columns=kept).sum(axis=1)
         wide = wide[kept].assign(**{OTHER: rest})
-    order = [*_GROUPS, *sorted(set(wide.columns) - set(_GROUPS) - {OTHER}), OTHER]
-    return wide[[group for group in order if group in wide.columns]]
+    return wide[in_order(set(wide.columns))]

@@ -19,6 +19,11 @@ EXPLANATION = (
     "of threads adds to it; peak: threads at which the law is highest; fit: how far the law is off. In "
     "parentheses: 95 % intervals, for a curve that follows the law. < and >: only a bound is determined."
 )
+FAIRNESS = (
+    "Jain's index of the operations of the cpus: 1 if all complete as many, 1/n if one of n does all. "
+    "most/least: of the operations of a cpu, at the most threads."
+)
+_COUNTS = 8
 ROUGH = 0.15
 """From this error on a law describes a curve so badly that its parameters mean little."""
 
@@ -47,6 +52,30 @@ def curve_lines(curves: pd.DataFrame, title: str = "") -> TextTable:
 def law_words(row: Mapping[Hashable, Any]) -> tuple[str, str, str, str]:
     """σ, κ, peak and fit of a row of `scaling.curve_table`, in words; "-" where nothing is fitted."""
     return _share(row, "sigma"), _share(row, "kappa"), _peak(row), _fit(row)
+
+
+def fairness_lines(fairness: pd.DataFrame) -> TextTable:
+    """The index of each curve at up to `_COUNTS` thread counts; *fairness* is `fairness.fairness_table`."""
+    table = TextTable(
+        box=None, pad_edge=False, header_style="bold", title="fairness between cpus, over threads",
+        title_justify="left",
+    )  # fmt: skip
+    keys = [key for key in PLACE if fairness[key].nunique() > 1] or ["design"]
+    for key in keys:
+        table.add_column("value" if key == "variant" else key)
+    counts = sorted({int(count) for count in fairness["threads"]})
+    shown = [*counts[:: -(-len(counts) // _COUNTS)]]
+    shown = shown if shown[-1] == counts[-1] else [*shown, counts[-1]]
+    for count in shown:
+        table.add_column(str(count), justify="right")
+    table.add_column("most/least", justify="right")
+    for _, curve in fairness.groupby(list(PLACE), sort=False):
+        rows = {int(row["threads"]): row for row in curve.to_dict("records")}
+        last = rows[max(rows)]
+        cells = [f"{rows[count]['jain']:.3f}" if count in rows else "-" for count in shown]
+        ratio = float(last["max_over_min"])
+        table.add_row(*(str(last[key]) for key in keys), *cells, "∞" if math.isinf(ratio) else f"{ratio:.3g}")
+    return table
 
 
 def worth_fitting(curves: pd.DataFrame) -> bool:

@@ -9,14 +9,16 @@ that nothing global changes and nothing leaks. `plot_run` writes all of them for
 - `one-thread`: work done relative to the baseline design at the smallest thread count;
 - `ratio`, the same over threads, `efficiency` with the law fitted to each curve, `latency-percentiles`;
 - `where-time-goes` at a few thread counts, and `time-over-threads` at all of them;
-- `lock-waits` of a run with a profile;
+- `lock-waits`, `fairness`, `distribution` and `transfers` of a run with a profile;
 - `memory`, what memory management takes for itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import pandas as pd
 from matplotlib import rc_context
@@ -41,11 +43,19 @@ from sim.analysis.scaling_figures import (
     percentiles_figure,
     ratio_figure,
 )
+from sim.analysis.spread_figures import distribution_figure, fairness_figure, transfer_figure
 from sim.analysis.stacks import stack_figure
-from sim.analysis.tables import RunTables, default_baseline, finished, read_locks, read_run
+from sim.analysis.tables import (
+    REPORT_COLUMNS,
+    RunTables,
+    default_baseline,
+    finished,
+    read_report,
+    read_run,
+)
 from sim.analysis.times import time_figure
 from sim.analysis.variants import parted
-from sim.errors import Fault, InputError
+from sim.errors import Fault, InputError, nearest
 
 __all__ = [
     "latency_figure",
@@ -63,70 +73,172 @@ __all__ = [
 _PNG_DPI = 150
 
 
-def plot_run(run_dir: Path, out: Path | None = None, *, as_is: bool = False) -> list[Path]:
+@dataclass(frozen=True)
+class _Kind:
+    """A figure that a run may have: *draw* gives None where it cannot, for want of what *needs* says.
+
+    *wanted* says whether it is drawn unasked: figures over threads are not where the table says as much.
+    """
+
+    needs: str
+    draw: Callable[[], Figure | None]
+    wanted: bool = True
+
+
+def plot_run(
+    run_dir: Path, out: Path | None = None, *, as_is: bool = False, names: Sequence[str] = ()
+) -> list[Path]:
     """Write the figures of a run as PNG and SVG into *out* (by default `run_dir/plots`), the main one first.
 
-    With *as_is* tables that were changed after the run are drawn, and the titles say so. Raises
-    `InputError` when the run cannot be read or none of its points finished.
+    With *names* only these, else all that make sense. With *as_is* tables that were changed after the run are
+    drawn, and the titles say so. Raises `InputError` when the run cannot be read, none of its points
+    finished, a name is unknown, or the run cannot have that figure.
     """
+    refuse_unknown(names)
     run = read_run(run_dir, as_is=as_is)
     if finished(run.points).empty:
         raise InputError(
             Fault("no point of this run finished: nothing to draw", file=str(run_dir / "points.csv"))
         )
+    report = read_report(run_dir, run, as_is=as_is)
+    figures = list(run_figures(run, read_published(default_files()), report, names))
+    drawn = {name for name, _ in figures}
+    if missing := [name for name in dict.fromkeys(names) if name not in drawn]:
+        kinds = _kinds(run, [], report)
+        there = ", ".join(name for name, kind in kinds.items() if name in drawn or kind.draw() is not None)
+        raise InputError(
+            [
+                Fault(
+                    f"this run cannot have it: it needs {kinds[name].needs}",
+                    f"--figure {name}",
+                    allowed=there,
+                )
+                for name in missing
+            ]
+        )
     folder = out or run_dir / "plots"
     folder.mkdir(parents=True, exist_ok=True)
-    locks = read_locks(run_dir, run, as_is=as_is)
-    figures = run_figures(run, read_published(default_files()), locks)
     return [path for name, figure in figures for path in write_figure(figure, folder, name)]
 
 
+def refuse_unknown(names: Sequence[str]) -> None:
+    """Raise `InputError` for each of *names* that is no figure of a run."""
+    faults = [
+        Fault("no such figure", f"--figure {name}", allowed=", ".join(NAMES), suggestion=nearest(name, NAMES))
+        for name in names
+        if name not in NAMES
+    ]
+    if faults:
+        raise InputError(faults)
+
+
 def run_figures(
-    run: RunTables, published: list[Observation], locks: pd.DataFrame | None = None
+    run: RunTables,
+    published: list[Observation],
+    report: Mapping[str, pd.DataFrame] | None = None,
+    names: Sequence[str] = (),
 ) -> Iterator[tuple[str, Figure]]:
-    """(name, figure) of all that can be drawn of *run*, the main one first; *locks* are its `locks.csv`."""
+    """(name, figure) of all that can be drawn of *run*, the main one first, or of those of *names* that can.
+
+    *report* has the tables of a run with a profile.
+    """
+    for name, kind in _kinds(run, published, report or {}).items():
+        if name in names if names else kind.wanted:
+            figure = kind.draw()
+            if figure is not None:
+                yield name, figure
+
+
+def _kinds(
+    run: RunTables, published: list[Observation], report: Mapping[str, pd.DataFrame]
+) -> dict[str, _Kind]:
+    """All figures by name; drawing is left to whoever wants one."""
     points, title = run.points, run.title
-    if (swept := swept_figure(points, title)) is not None:
-        yield "swept", swept
-    if points["threads"].nunique() > 1:
-        yield "scalability", scalability_figure(points, title)
-        if _has_latency(points):
-            yield "latency", latency_figure(points, title)
-    elif swept is None:
-        yield "workloads", workloads_figure(points, title)
-    if (measured := measured_figure(points, published, title)) is not None:
-        yield "measured", measured
     designs = list(dict.fromkeys(parted(points)["design"]))
-    if len(designs) > 1:
-        yield "one-thread", one_thread_figure(points, default_baseline(designs), published, title)
-    over_threads = points["threads"].nunique() >= ENOUGH_COUNTS
-    if over_threads:
-        yield from _scaling_figures(points, designs, title)
-    if not run.breakdown.empty:
-        yield "where-time-goes", time_figure(run.breakdown, f"{title}: where the time goes")
-        if over_threads:
-            yield "time-over-threads", stack_figure(run.breakdown, f"{title}: where the time goes")
-    if locks is not None:
-        waits = lock_figure(points, locks, f"{title}: who waits for which lock")
-        if waits is not None:
-            yield "lock-waits", waits
-    if (memory := memory_figure(points, f"{title}: memory of memory management")) is not None:
-        yield "memory", memory
+    counts = points["threads"].nunique()
+    several, over_threads = counts > 1, counts >= ENOUGH_COUNTS
+    locks, cpus, latencies, transfers = (report.get(name) for name in REPORT_COLUMNS)
+
+    def scalability() -> Figure | None:
+        return scalability_figure(points, title) if several else None
+
+    def latency() -> Figure | None:
+        return latency_figure(points, title) if several and _has_latency(points) else None
+
+    def one_thread() -> Figure | None:
+        if len(designs) < 2:
+            return None
+        return one_thread_figure(points, default_baseline(designs), published, title)
+
+    def ratio() -> Figure | None:
+        if len(designs) < 2 or not several:
+            return None
+        return ratio_figure(points, default_baseline(designs), title)
+
+    def times(draw: Callable[[pd.DataFrame, str], Figure]) -> Figure | None:
+        return None if run.breakdown.empty else draw(run.breakdown, f"{title}: where the time goes")
+
+    def workloads() -> Figure | None:
+        return None if several else workloads_figure(points, title)
+
+    def over(draw: Callable[[pd.DataFrame, str], Figure | None], table: pd.DataFrame | None) -> Figure | None:
+        return draw(table, title) if table is not None and several else None
+
+    swept = swept_figure(points, title)
+    profile = "a run with --profile"
+    return {
+        "swept": _Kind("a swept value that can be an axis", lambda: swept),
+        "scalability": _Kind("two thread counts", scalability),
+        "latency": _Kind("two thread counts, and latencies", latency),
+        "workloads": _Kind("no more than one thread count", workloads, wanted=swept is None),
+        "measured": _Kind("measurements at its places", lambda: measured_figure(points, published, title)),
+        "one-thread": _Kind("two designs", one_thread),
+        "ratio": _Kind("two designs and two thread counts", ratio, wanted=over_threads),
+        "efficiency": _Kind(
+            "two thread counts", lambda: over(efficiency_figure, points), wanted=over_threads
+        ),
+        "latency-percentiles": _Kind(
+            "two thread counts, and latencies", lambda: over(percentiles_figure, points), wanted=over_threads
+        ),
+        "where-time-goes": _Kind("a breakdown", lambda: times(time_figure)),
+        "time-over-threads": _Kind(
+            "two thread counts", lambda: times(stack_figure) if several else None, wanted=over_threads
+        ),
+        "lock-waits": _Kind(
+            f"{profile}, and locks that are waited for",
+            lambda: (
+                None if locks is None else lock_figure(points, locks, f"{title}: who waits for which lock")
+            ),
+        ),
+        "fairness": _Kind(f"{profile}, and two thread counts", lambda: over(fairness_figure, cpus)),
+        "distribution": _Kind(
+            f"{profile}, and latencies",
+            lambda: (
+                None
+                if latencies is None
+                else distribution_figure(latencies, f"{title}: how long operations take")
+            ),
+        ),
+        "transfers": _Kind(
+            f"{profile}, and cache lines that move",
+            lambda: (
+                None
+                if transfers is None
+                else transfer_figure(points, transfers, cpus, f"{title}: from where to where cache lines go")
+            ),
+        ),
+        "memory": _Kind(
+            "sizes of page tables", lambda: memory_figure(points, f"{title}: memory of memory management")
+        ),
+    }
 
 
-def _scaling_figures(
-    points: pd.DataFrame, designs: Sequence[str], title: str
-) -> Iterator[tuple[str, Figure]]:
-    if len(designs) > 1:
-        ratio = ratio_figure(points, default_baseline(designs), title)
-        if ratio is not None:
-            yield "ratio", ratio
-    for name, figure in (
-        ("efficiency", efficiency_figure(points, title)),
-        ("latency-percentiles", percentiles_figure(points, title)),
-    ):
-        if figure is not None:
-            yield name, figure
+NAMES: Final = (
+    "swept", "scalability", "latency", "workloads", "measured", "one-thread", "ratio", "efficiency",
+    "latency-percentiles", "where-time-goes", "time-over-threads", "lock-waits", "fairness", "distribution",
+    "transfers", "memory",
+)  # fmt: skip
+"""The figures of a run, in the order in which they are drawn."""
 
 
 def _has_latency(points: pd.DataFrame) -> bool:

@@ -31,7 +31,7 @@ from sim.errors import Fault, InputError
 from sim.experiment import COLUMNS, KEY, Manifest, PointStatus, WrittenTable
 from sim.files import read_regular, reason
 
-POINTS, BREAKDOWN, PARQUET, LOCKS = "points.csv", "breakdown.csv", "points.parquet", "locks.csv"
+POINTS, BREAKDOWN, PARQUET = "points.csv", "breakdown.csv", "points.parquet"
 _MOST_FAULTS = 20
 _MEASURED = Rule(finite(least=0), "a finite number from 0")
 _REMEDY = (
@@ -56,8 +56,37 @@ _RULES: dict[str, Rule] = {
     "mode": name(may_be_empty=True),
     "locks": whole(1),
     "wait_ns": _MEASURED,
+    "cpu": whole(0),
+    "cluster": whole(0),
+    "socket": whole(0),
+    "measured": whole(0),
+    "of": name(),
+    "name": name(may_be_empty=True),
+    "count": whole(1),
+    "percentile": _MEASURED,
+    "latency_ns": _MEASURED,
+    "from_cluster": name(),
+    "to_cluster": name(),
+    "distance": name(),
+    "transfers": whole(1),
+    "transfer_ns": _MEASURED,
     **dict.fromkeys(_MAY_BE_EMPTY, _MEASURED),
 }
+
+
+_NAMES = (
+    "activity",
+    "lock",
+    "mode",
+    "cpu",
+    "of",
+    "name",
+    "percentile",
+    "from_cluster",
+    "to_cluster",
+    "distance",
+)
+"""Columns that tell the rows of one point apart."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +178,7 @@ def _row_faults(rows: Iterator[tuple[int, list[str]]], header: Sequence[str], fi
     if "lock" in header:
         every["activity"] = name(may_be_empty=True)  # what locks that share a row have not in common
     rules = [(place, column, every[column]) for place, column in enumerate(header) if column in every]
-    names = {*KEY, "activity", "lock", "mode", *swept(header)} - {"seed"}
+    names = {*KEY, *_NAMES, *swept(header)} - {"seed"}
     key = [place for place, column in enumerate(header) if column in names]
     status = header.index("status") if "status" in header else None
     seen: dict[tuple[str, ...], int] = {}

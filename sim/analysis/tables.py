@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sim.analysis.stored import BREAKDOWN, LOCKS, PARQUET, POINTS, read_table, refuse_changed, swept, typed
+from sim.analysis.stored import BREAKDOWN, PARQUET, POINTS, read_table, refuse_changed, swept, typed
 from sim.errors import Fault, InputError
 from sim.experiment import Manifest, read_manifest
 
@@ -23,7 +23,13 @@ CURVE_KEYS = ("design", "machine", "workload", "placement")
 POINT_KEYS = (*CURVE_KEYS, "threads")
 POINT_COLUMNS = (*POINT_KEYS, "seed", "replicate", "throughput_ops_per_us", "status")
 BREAKDOWN_COLUMNS = (*POINT_KEYS, "seed", "replicate", "activity", "ns_per_op")
-LOCK_COLUMNS = (*POINT_KEYS, "seed", "replicate", "lock", "mode", "activity", "locks", "wait_ns")
+REPORT_COLUMNS = {
+    "locks": ("lock", "mode", "activity", "locks", "wait_ns"),
+    "cpus": ("cpu", "cluster", "socket", "measured", "operations"),
+    "latencies": ("of", "name", "count", "percentile", "latency_ns"),
+    "transfers": ("from_cluster", "to_cluster", "distance", "transfers", "transfer_ns"),
+}
+"""Table of a run with a profile -> columns of it that are read, besides those that name a point."""
 THROUGHPUT = "throughput_ops_per_us"
 """Work done: operations that all threads completed in the window, over its length."""
 FROM_LATENCY = "throughput_from_latency_ops_per_us"
@@ -83,15 +89,24 @@ def read_run(run_dir: Path, *, as_is: bool = False) -> RunTables:
     )
 
 
-def read_locks(run_dir: Path, run: RunTables, *, as_is: bool = False) -> pd.DataFrame | None:
-    """`locks.csv` of a *run*; None if it has no profile. Raises `InputError` if the table was changed, unless
-    *as_is*, and if it holds what no run writes."""
-    if run.manifest is None or not (run_dir / LOCKS).exists():
-        return None
-    table = read_table(run_dir, LOCKS)
-    if not as_is:
-        refuse_changed([table], run.manifest)
-    return labelled(typed(table, LOCK_COLUMNS))
+def read_report(
+    run_dir: Path, run: RunTables, tables: Sequence[str] = tuple(REPORT_COLUMNS), *, as_is: bool = False
+) -> dict[str, pd.DataFrame]:
+    """Those *tables* of a *run* with a profile that are there, by name; older runs have only `locks`.
+
+    Raises `InputError` if one was changed, unless *as_is*, and if it holds what no run writes.
+    """
+    if run.manifest is None:
+        return {}
+    found = {}
+    for name in tables:
+        columns = REPORT_COLUMNS[name]
+        if (run_dir / f"{name}.csv").exists():
+            table = read_table(run_dir, f"{name}.csv")
+            if not as_is:
+                refuse_changed([table], run.manifest)
+            found[name] = labelled(typed(table, (*POINT_KEYS, "seed", "replicate", *columns)))
+    return found
 
 
 def swept_columns(frame: pd.DataFrame) -> list[str]:

@@ -16,6 +16,7 @@ from sim.cli import (
     files,
     imports,
     measurements,
+    plots,
     profiles,
     reports,
     runs,
@@ -26,7 +27,7 @@ from sim.cli.arguments import BAD_INPUT, DONE, FAILED, INTERRUPTED, Parser, comp
 from sim.errors import CortensimError, InputError
 from sim.plaintext import say
 
-GROUPS = (runs, files, measurements, imports, comparison, curves, profiles, whatif, traces, reports)
+GROUPS = (runs, plots, files, measurements, imports, comparison, curves, profiles, whatif, traces, reports)
 """Modules with commands, in the order of the help."""
 
 

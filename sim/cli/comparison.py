@@ -65,7 +65,7 @@ def _compare(options: argparse.Namespace) -> int:
 def _two_runs(run: Path, other: Path, names: dict[str, str], out: Path, as_is: bool) -> int:
     from sim.analysis.comparison import TABLE, WHY, render_two
     from sim.analysis.run_pair import labels_of, pair_figure, ratio_figure
-    from sim.analysis.tables import read_locks, read_run
+    from sim.analysis.tables import read_report, read_run
     from sim.analysis.two_runs import two_runs
     from sim.analysis.why import reasons, summary
     from sim.terminal import console
@@ -79,7 +79,10 @@ def _two_runs(run: Path, other: Path, names: dict[str, str], out: Path, as_is: b
             "no place has a finished point in both runs: `--as NAME=OTHER` says what is called otherwise"
         )
         return FAILED
-    locks = [read_locks(folder, tables) for folder, tables in ((run, first), (other, second))]
+    locks = [
+        read_report(folder, tables, ["locks"]).get("locks")
+        for folder, tables in ((run, first), (other, second))
+    ]
     why = reasons(first, second, names, result, locks)
     for line in summary(why):
         say(line)

@@ -23,7 +23,7 @@ def add(commands: Commands) -> None:
         "curves",
         help="say how each curve of a run scales: knee, speed-up, contention, peak",
         description="Prints a line a curve, and writes tables: curves.csv, speedups.csv, ratios.csv, "
-        "replicates.csv and latencies.csv.",
+        "replicates.csv and latencies.csv; of a run with --profile also fairness.csv and distributions.csv.",
     )
     curves.set_defaults(command=_curves)
     curves.add_argument("run", metavar="RUN", type=Path, help="folder of a run, or its name under results/")
@@ -85,8 +85,10 @@ def add(commands: Commands) -> None:
 
 def _curves(options: argparse.Namespace) -> int:
     from sim.analysis import scaling
-    from sim.analysis.curve_report import EXPLANATION, curve_lines
-    from sim.analysis.tables import finished, read_run
+    from sim.analysis.curve_report import EXPLANATION, FAIRNESS, curve_lines, fairness_lines
+    from sim.analysis.distributions import percentile_table
+    from sim.analysis.fairness import fairness_table
+    from sim.analysis.tables import finished, read_report, read_run
     from sim.files import write_atomically
     from sim.terminal import console
 
@@ -102,6 +104,11 @@ def _curves(options: argparse.Namespace) -> int:
         "replicates": scaling.replicate_table(run.points),
         "latencies": scaling.latency_table(run.points),
     }
+    report = read_report(folder, run, ["cpus", "latencies"], as_is=options.as_is)
+    if "cpus" in report:
+        tables["fairness"] = fairness_table(report["cpus"])
+    if "latencies" in report:
+        tables["distributions"] = percentile_table(report["latencies"])
     if curves.empty:
         complain("no curve has two thread counts")
         return FAILED
@@ -110,6 +117,10 @@ def _curves(options: argparse.Namespace) -> int:
     stdout = console(sys.stdout)
     stdout.print(curve_lines(curves, run.title))
     stdout.print(EXPLANATION, highlight=False)
+    if "fairness" in tables and not tables["fairness"].empty:
+        say("")
+        stdout.print(fairness_lines(tables["fairness"]))
+        stdout.print(FAIRNESS, highlight=False)
     for name, table in tables.items():
         text = table.to_csv(index=False, lineterminator="\n")
         write_atomically(out / f"{name}.csv", lambda path, text=text: path.write_text(text, encoding="utf-8"))  # type: ignore[misc]

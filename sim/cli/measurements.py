@@ -12,6 +12,7 @@ from sim.errors import Fault, InputError
 from sim.plaintext import say
 
 if TYPE_CHECKING:
+    from sim.analysis.validation import ValidationResult
     from sim.cli.arguments import Commands
 
 
@@ -104,13 +105,27 @@ def _validate(options: argparse.Namespace) -> int:
     if options.out is not None:
         written = write_csv(result, options.out)
         say(f"table: {written}")
+        _draw_published(result, options.out, options.out)
     if options.report is not None:
         written = write_report(result, options.report)
         say(f"page: {written}")
+        _draw_published(result, options.report.parent, options.report.parent / "figures")
     if not result.answered:
         complain("no row could be compared: the table above says why")
     good = result.ok and result.answered and (result.complete or not options.strict)
     return DONE if good else FAILED
+
+
+def _draw_published(result: ValidationResult, bands: Path, folder: Path) -> None:
+    """The figure of *result* into *folder*, with the bands of the folder *bands*."""
+    from sim.analysis.bands import read_bands
+    from sim.analysis.figures import write_figure
+    from sim.analysis.published_figure import NAME, pairs_of, published_figure
+
+    figure = published_figure(pairs_of(result, read_bands(bands / "bands.csv")))
+    if figure is not None:
+        make_folder(folder)
+        say(f"figure: {write_figure(figure, folder, NAME)[0]}")
 
 
 def _draw_bands(options: argparse.Namespace) -> None:

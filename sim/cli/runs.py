@@ -1,4 +1,4 @@
-"""Runs: `run` makes one of an experiment, `merge` one of its shards, `plot` draws it."""
+"""Runs: `run` makes one of an experiment, `merge` one of its shards."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ def add(commands: Commands) -> None:
     run.add_argument("--resume", action="store_true", help="continue a run that was stopped")
     run.add_argument(
         "--profile", action="store_true",
-        help="count what happens and who waits for which lock: counters.csv, locks.csv",
+        help="count what happens, who waits for which lock, and what each cpu did: counters.csv, locks.csv, "
+        "cpus.csv, latencies.csv, transfers.csv",
     )  # fmt: skip
     run.add_argument(
         "--retry-failed", action="store_true", help="as --resume, and run the points that failed again"
@@ -88,14 +89,6 @@ def add(commands: Commands) -> None:
             "--format", choices=("will-it-scale",),
             help="also write the points as this suite's result files, below will-it-scale/ in the folder",
         )  # fmt: skip
-
-    plot = commands.add_parser("plot", help="draw the figures of a run again")
-    plot.set_defaults(command=_plot)
-    plot.add_argument("run", metavar="RUN", type=Path, help="folder of a run, or its name under results/")
-    plot.add_argument("--out", metavar="DIR", type=Path, help="folder for the figures (default: RUN/plots)")
-    plot.add_argument(
-        "--as-is", action="store_true", help="draw tables that were changed after the run, and say so"
-    )
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -230,15 +223,6 @@ def _merge(options: argparse.Namespace) -> int:
     )
 
 
-def _plot(options: argparse.Namespace) -> int:
-    run: Path = options.run
-    if not run.exists() and (named := Path("results") / run).exists():
-        run = named
-    for figure in _draw(run, options.out or run / "plots", options.as_is):
-        say(figure)
-    return DONE
-
-
 def _report(points: DataFrame, out: Path, style: Style, plots: bool, suite: bool = False) -> int:
     """Say what came of a run, draw it, and write it as files of a *suite* if asked."""
     failed = points[points["status"] == "failed"]
@@ -246,7 +230,7 @@ def _report(points: DataFrame, out: Path, style: Style, plots: bool, suite: bool
     files = _write_suite(points, out / "will-it-scale") if suite else []
     if plots and len(failed) < len(points):
         try:
-            figures = _draw(out, out / "plots")
+            figures = _draw(out)
         except InputError as error:  # the run is done: what cannot be drawn is no fault of it
             complain(f"no figures: {error}")
     if style == "json":
@@ -296,14 +280,14 @@ def _write_suite(points: DataFrame, folder: Path) -> list[Path]:
 
 def _tables(points: DataFrame) -> list[str]:
     """The tables in the folder of a run."""
-    extra = ("counters.csv", "locks.csv") if "counters" in points.attrs else ()
+    extra = [f"{table}.csv" for table in points.attrs if table != "breakdown"]
     return ["points.csv", "points.parquet", "breakdown.csv", *extra]
 
 
-def _draw(run: Path, out: Path, as_is: bool = False) -> list[Path]:
+def _draw(run: Path) -> list[Path]:
     from sim.analysis.figures import plot_run
 
-    return plot_run(run, out, as_is=as_is)
+    return plot_run(run)
 
 
 def _shard(text: str) -> Shard:

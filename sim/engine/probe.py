@@ -140,6 +140,15 @@ class Probe:
     def operation_ends(self, cpu: CpuView, operation: object) -> None:
         """It is back."""
 
+    def request_ends(
+        self, cpu: CpuView, role: str, operations: int, latency: int | None, counted: bool
+    ) -> None:
+        """What a benchmark counts is over on *cpu*: *operations*, which are *counted* if in the window.
+
+        *latency* is that of one of them (ps), None if it is not measured. *role* is the key of the thread's
+        role in its workload: `roles[1]`.
+        """
+
     def charge(self, cpu: CpuView, activity: str, cost: int) -> None:
         """*cost* goes to *activity*: for work from `cpu.now - cost` on, for waits and handlers at their end.
 

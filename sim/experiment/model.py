@@ -51,11 +51,11 @@ def lacking(design: DesignSpec, workload: WorkloadSpec) -> list[str]:
     return lacking(design, workload)
 
 
-def lock_columns() -> Sequence[str]:
-    """The columns of a report's table of locks."""
-    from sim.profile import COLUMNS
+def report_columns() -> Mapping[str, Sequence[str]]:
+    """The columns of the tables of a run report by table."""
+    from sim.profile import TABLES
 
-    return COLUMNS
+    return TABLES
 
 
 def object_columns() -> Mapping[str, Sequence[str]]:

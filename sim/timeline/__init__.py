@@ -6,7 +6,7 @@ from sim.timeline.recorder import HOWS, Timeline
 from sim.timeline.scope import Asked, parse_window
 from sim.timeline.shootdown import Part, Shootdown, Shootdowns
 from sim.timeline.shown import Shown, Sight, Track
-from sim.timeline.spans import Frame, Leaf
+from sim.timeline.spans import Frame, Leaf, Moment
 
 __all__ = [
     "HOWS",
@@ -14,6 +14,7 @@ __all__ = [
     "Folded",
     "Frame",
     "Leaf",
+    "Moment",
     "Part",
     "Shootdown",
     "Shootdowns",

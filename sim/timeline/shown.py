@@ -46,10 +46,13 @@ class Sight:
 
 @dataclass(frozen=True)
 class Track:
-    """The slices of one cpu, called *name*."""
+    """The slices of one cpu, called *name*; *number*, *cluster* and *socket* say which it is."""
 
     name: str
     events: list[Event]
+    number: int = 0
+    cluster: int = 0
+    socket: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,11 @@ def shown_of(
     counters["cpus with a thread to run"] = series(counts.running, zero + begin, zero + end)
     counters["frames in use"] = series(counts.in_use, zero + begin, zero + end)
     return Shown(
-        [Track(names[lane.cpu], lane.events) for lane in lanes if lane.drawn],
+        [
+            Track(names[cpu], lane.events, cpu.number, cpu.cluster, cpu.socket)
+            for lane in lanes
+            if lane.drawn and (cpu := lane.cpu)
+        ],
         {name: [(begin + at, value) for at, value in points] for name, points in counters.items()},
         _sights(seen, calls, zero, begin, end),
         begin,

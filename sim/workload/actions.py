@@ -532,7 +532,7 @@ def _timed(stage: Stage, step: spec.Step) -> Action:
         if record.counted and cpu.pending:
             yield cpu.take_pending()
         ended, worker.noted = worker.noted or cpu.now, None
-        record.add(begun if less is None else min(begun, ended - 1), ended, per, worker.request)
+        record.add(worker, begun if less is None else min(begun, ended - 1), ended, per)
 
     return run
 

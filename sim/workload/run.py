@@ -131,7 +131,8 @@ class _Run:
         )
         self._kernel = kernel
         self._files = Files(kernel, plan.files)
-        for worker in workers:
+        for worker, number in zip(workers, numbers, strict=True):
+            worker.role = plan.parts[number].key
             worker.file = partial(self._files.of, worker)
         self._shared = len(machine.cpus) - len(free) < len(workers)
         streams = sum(
@@ -351,7 +352,11 @@ class _Run:
                 round_=plan.round,
             )
         else:
-            self._stage.record = Record(measured.first, measured.last) if measured else Record()
+            self._stage.record = (
+                Record(measured.first, measured.last, self._engine.probe)
+                if measured
+                else Record(probe=self._engine.probe)
+            )
         if self._shared or self._stage.children is not None:
             self._stage.queues = self._run_queues()
         bodies = {number: self._requests(plan.parts[number].role) for number in set(self._numbers)}
@@ -473,7 +478,7 @@ class _Run:
                 if record.counted and cpu.pending and (counts or self._engine._now == before):
                     yield cpu.take_pending()  # others must come to the end of a window that is counted
                 if counts:
-                    record.add(begun, cpu.now, 1, request)
+                    record.add(worker, begun, cpu.now, 1)
             return True
 
         staggered = plan.window is not None and plan.window.staggered

@@ -30,6 +30,8 @@ class ThreadEnds(Exception):
 class Worker:
     """Who a thread is, which request it is at, what it has mapped, taken and locked.
 
+    *role* is the key of its role in the workload.
+
     *number* counts the threads of a run, *index* those that have slots in the process which the thread is in.
     *mapped* holds the ranges of pages that its mmap steps returned, the last one last. *mark* is the page at
     which the heap ended when the thread noted it. *space*, *slots* and *file* are missing where the workload
@@ -55,6 +57,7 @@ class Worker:
         "number",
         "process",
         "request",
+        "role",
         "slots",
         "space",
         "title",
@@ -71,6 +74,7 @@ class Worker:
         self.title = title or f"thread {number}"
         self.cpu = cpu
         self.request = 0
+        self.role = ""
         self.process = 0
         self.index = number
         self.mapped: list[range] = []
@@ -106,6 +110,7 @@ class Worker:
         self._forks += 1
         child = Worker(self.number, cpu, self._engine, f"child {self._forks} of {self.title}")
         child.request, child.process, child.index = self.request, self.process, self.index
+        child.role = self.role
         child.space = space
         child.descriptors = list(self.descriptors)
         child.mapped = list(self.mapped) if keeps_ranges else []

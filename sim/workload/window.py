@@ -22,7 +22,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Self
 
 from pydantic import (
     BeforeValidator,
@@ -33,12 +33,14 @@ from pydantic import (
     model_validator,
 )
 
+from sim.engine import QUIET
 from sim.errors import RuleError
 from sim.quantities import Duration, Spec, UnitError, parse_duration
 
 if TYPE_CHECKING:
     from sim.designs import GracePeriods
-    from sim.engine import Engine
+    from sim.engine import Engine, Probe
+    from sim.engine.probe import CpuView
     from sim.hardware import Cpu
 
 _REQUESTS = re.compile(r"\s*(\d+)\s*requests?\s*\Z")
@@ -193,6 +195,14 @@ class Window(Spec):
         return isinstance(self.warm_up, Requests) or isinstance(self.length, Requests)
 
 
+class Counted(Protocol):
+    """A thread whose operations count: a `Worker`."""
+
+    cpu: Cpu
+    request: int
+    role: str
+
+
 class Record:
     """What the measured threads of a run did: all operations, and the latencies (ps, an operation) of those
     in the requests from *first* to *last*, which is None for all that follow.
@@ -201,21 +211,31 @@ class Record:
     counted = False
     """Each operation must end at the engine's own time: something waits for so many of them."""
 
-    def __init__(self, first: int = 0, last: int | None = None) -> None:
+    def __init__(self, first: int = 0, last: int | None = None, probe: Probe = QUIET) -> None:
         self.latencies: list[int] = []
         self.operations = 0
         self._first = first
         self._last = last
+        self._tell = probe.request_ends if probe.hears("request_ends") else None
 
     def over(self, time: int) -> bool:
         """Whether threads stop at *time* (ps), wherever they are."""
         return False
 
-    def add(self, begun: int, ended: int, operations: int, request: int = 0) -> None:
-        """*operations*, one after the other, from *begun* to *ended* (ps) in a thread's *request*."""
-        self.operations += operations
-        if self._first <= request and (self._last is None or request <= self._last):
-            self.latencies.append((ended - begun) // operations)
+    def add(self, worker: Counted, begun: int, ended: int, operations: int) -> None:
+        """*operations*, one after the other, from *begun* to *ended* (ps) in the request of *worker*."""
+        request = worker.request
+        timed = self._first <= request and (self._last is None or request <= self._last)
+        self._note(worker, (ended - begun) // operations if timed else None, operations, counted=True)
+
+    def _note(self, worker: Counted, latency: int | None, operations: int, *, counted: bool) -> None:
+        """Keep what counts of so many *operations*."""
+        if counted:
+            self.operations += operations
+        if latency is not None:
+            self.latencies.append(latency)
+        if self._tell is not None:
+            self._tell(worker.cpu, worker.role, operations, latency, counted)
 
 
 _BALANCED = 0.1
@@ -294,7 +314,7 @@ class Meter(Record):
     ) -> None:
         """The window of a run that starts now; *threads* of them are measured, each *round_* requests a
         round. *periods* are the kernel's."""
-        super().__init__()
+        super().__init__(probe=engine.probe)
         self.counted = window.counted
         self.begin: int | None = None
         self.end: int | None = None
@@ -322,7 +342,7 @@ class Meter(Record):
         """Whether the window is over at *time* (ps)."""
         return self.end is not None and time >= self.end
 
-    def add(self, begun: int, ended: int, operations: int, request: int = 0) -> None:
+    def add(self, worker: Counted, begun: int, ended: int, operations: int) -> None:
         """*operations*, one after the other, from *begun* to *ended* (ps)."""
         if self._periods is not None:
             self._periods.add(operations)
@@ -332,12 +352,11 @@ class Meter(Record):
             if self._warmed >= self._warm_up:
                 self._at_period(self._open, ended)
             return
-        if begun >= self.begin and not self.over(begun):
-            self.latencies.append((ended - begun) // operations)
-        if ended >= self.begin and not self.over(ended):
-            self.operations += operations
-            if self._length is not None and self.operations >= self._length:
-                self._at_period(self._close, ended)
+        timed = begun >= self.begin and not self.over(begun)
+        counted = ended >= self.begin and not self.over(ended)
+        self._note(worker, (ended - begun) // operations if timed else None, operations, counted=counted)
+        if counted and self._length is not None and self.operations >= self._length:
+            self._at_period(self._close, ended)
 
     def _at_period(self, turn: Callable[[int], None], ended: int) -> None:
         """So many operations have *ended*: turn the page, now or when a grace period ends."""
@@ -379,18 +398,23 @@ class Meter(Record):
         return self.end - self.begin
 
     def spent(self, cpus: Iterable[Cpu]) -> dict[str, float]:
-        """Activity -> the time (ps) of *cpus* in the window; it sums to the window times their number.
-
-        A cpu that was at work at an end of the window has a page that is longer or shorter by the rest of
-        that piece of work (see `Cpu.turn_page`); its page is scaled to the window.
-        """
+        """Activity -> the time (ps) of *cpus* in the window; it sums to the window times their number."""
         total: dict[str, float] = {}
         for cpu in cpus:
-            before, page = cpu.pages
-            charged = sum(page.values())
-            if charged <= 0:  # one piece of work filled the window: it is among what was charged before
-                page = {activity: before.get(activity, 0) + page.get(activity, 0) for activity in before}
-                charged = sum(page.values())
-            for activity, time in page.items():
-                total[activity] = total.get(activity, 0.0) + time * self.length / charged
+            for activity, time in spent_in_window(cpu, self.length).items():
+                total[activity] = total.get(activity, 0.0) + time
         return total
+
+
+def spent_in_window(cpu: CpuView, length: int) -> dict[str, float]:
+    """Activity -> the time (ps) of *cpu* in a window of *length* that is over; it sums to that.
+
+    A cpu that was at work at an end of the window has a page that is longer or shorter by the rest of that
+    piece of work (see `Cpu.turn_page`); its page is scaled to the window.
+    """
+    before, page = cpu.pages
+    charged = sum(page.values())
+    if charged <= 0:  # one piece of work filled the window: it is among what was charged before
+        page = {activity: before.get(activity, 0) + page.get(activity, 0) for activity in before}
+        charged = sum(page.values())
+    return {activity: time * length / charged for activity, time in page.items()}

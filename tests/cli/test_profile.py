@@ -15,11 +15,20 @@ import sim
 from sim.engine import Probe
 from sim.errors import ModelError
 from sim.experiment import KEY, run_point
-from sim.profile import COLUMNS, COUNTERS, IDLE, SHOWN
+from sim.profile import (
+    COLUMNS,
+    COUNTERS,
+    CPU_COLUMNS,
+    IDLE,
+    LATENCY_COLUMNS,
+    SHOWN,
+    TRANSFER_COLUMNS,
+)
 
 FAST = ("--workers", "1", "--no-plots")
 TABLES = ("points.csv", "breakdown.csv", "points.parquet")
-MORE = ("counters.csv", "locks.csv")
+REPORT = ("cpus.csv", "latencies.csv", "transfers.csv")
+MORE = ("counters.csv", "locks.csv", *REPORT)
 
 
 @pytest.mark.ci
@@ -35,7 +44,7 @@ def test_what_is_in_the_tables_of_a_profile(command: Command, folder: Path) -> N
     answer = command("run", "e.yaml", "--profile", *FAST)
     assert answer.code == 0, answer.err
     points = pd.read_csv("results/e/points.csv")
-    counters, locks = (pd.read_csv(Path("results/e", table)) for table in MORE)
+    counters, locks, *report = (pd.read_csv(Path("results/e", table)) for table in MORE)
     assert list(counters.columns) == [*KEY, "counter", "value"]
     assert list(counters["counter"]) == [*COUNTERS, IDLE] * len(points)
     assert counters["value"].min() >= 0
@@ -52,7 +61,29 @@ def test_what_is_in_the_tables_of_a_profile(command: Command, folder: Path) -> N
     assert (locks["hold_max_ns"] <= locks["hold_ns"]).all()
     tables = json.loads(Path("results/e/manifest.json").read_text())["tables"]
     assert set(tables) == {*TABLES, *MORE}
-    assert [tables[table]["rows"] for table in MORE] == [len(counters), len(locks)]
+    assert [tables[table]["rows"] for table in MORE] == [len(counters), len(locks), *map(len, report)]
+    check_spread(points, *report)
+
+
+def check_spread(
+    points: pd.DataFrame, cpus: pd.DataFrame, latencies: pd.DataFrame, transfers: pd.DataFrame
+) -> None:
+    """The cpus' operations are the point's, their shares all of their time, the percentiles the point's."""
+    key = list(KEY)
+    assert list(cpus.columns) == [*KEY, *CPU_COLUMNS]
+    assert list(latencies.columns) == [*KEY, *LATENCY_COLUMNS]
+    assert list(transfers.columns) == [*KEY, *TRANSFER_COLUMNS]
+    done = cpus.groupby(key)["operations"].sum().reset_index().merge(points, on=key)
+    assert (done["operations_x"] == done["operations_y"]).all()
+    shares = [name for name in CPU_COLUMNS if name.endswith("_share") and name != "idle_share"]
+    assert cpus[shares].sum(axis=1).to_numpy() == pytest.approx(1)
+    idle = cpus.groupby(key)["idle_share"].sum().reset_index().merge(points, on=key)
+    left = 384 - idle["threads"]  # cpus that are not online are idle
+    assert list((idle["idle_share_x"] + left) / 384) == pytest.approx(list(idle["idle_share_y"]))
+    for percentile in (50, 95, 99):
+        every = latencies[(latencies["of"] == "all") & (latencies["percentile"] >= percentile)]
+        least = every.groupby(key)["latency_ns"].min().reset_index().merge(points, on=key)
+        assert list(least["latency_ns"]) == list(least[f"latency_p{percentile}_ns"])
 
 
 def test_is_a_profile_printed_with_what_an_operation_takes(command: Command, folder: Path) -> None:

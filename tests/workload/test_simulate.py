@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from kernels import KINDS
@@ -21,6 +21,7 @@ from sim.engine.probe import CpuView
 from sim.errors import BudgetExceeded, ModelError
 from sim.workload import Budget
 from sim.workload.run import START
+from sim.workload.thread import Worker
 from sim.workload.window import Record
 
 US = 1000 * NS
@@ -80,9 +81,10 @@ def test_what_is_the_latency_of_a_request() -> None:
 
 def test_do_only_the_measured_requests_count() -> None:
     """Request j takes 10 j ps; 1 and 2 of 4 are measured. All are operations."""
-    record = Record(first=1, last=2)
+    record, worker = Record(first=1, last=2), Worker(0, cast(Any, None), cast(Any, None))
     for request in range(4):
-        record.add(100, 100 + 10 * request, 1, request)
+        worker.request = request
+        record.add(worker, 100, 100 + 10 * request, 1)
     assert (record.latencies, record.operations) == ([10, 20], 4)
 
 

@@ -13,7 +13,7 @@ from sim.analysis.report.charts import breakdown_charts, throughput_charts
 from sim.analysis.report.facts import Panel, baseline_of, panels_of
 from sim.analysis.report.trust import Costs, Held, costs_of, held_against_published
 from sim.analysis.report.words import headline, interval, sentences, share_of
-from sim.analysis.tables import RunTables, read_locks, read_run
+from sim.analysis.tables import RunTables, read_report, read_run
 from sim.analysis.wording import design_title, duration, plain_number, thread_count
 from sim.errors import Fault, InputError
 from sim.files import write_atomically
@@ -33,7 +33,7 @@ def write_report(folder: Path, out: Path | None = None, *, as_is: bool = False) 
     panels = panels_of(tables)
     if not panels:
         raise InputError(Fault("no point of this run finished: there is nothing to report", str(folder)))
-    page = render(tables, panels, read_locks(folder, tables), _gains(folder))
+    page = render(tables, panels, read_report(folder, tables, ["locks"]).get("locks"), _gains(folder))
     path = out or folder / NAME
     write_atomically(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
     return path

@@ -9,7 +9,16 @@ from sim.experiment.results.manifest import (
     read_manifest,
 )
 from sim.experiment.results.merging import merge
-from sim.experiment.results.outcome import COLUMNS, KEY, Outcome, PointStatus, killed, measured, raised
+from sim.experiment.results.outcome import (
+    COLUMNS,
+    KEY,
+    Outcome,
+    PointStatus,
+    killed,
+    measured,
+    raised,
+    with_report,
+)
 from sim.experiment.results.store import RunFolder
 from sim.experiment.results.tables import frame, frame_of, rows_of_points
 
@@ -33,4 +42,5 @@ __all__ = [
     "raised",
     "read_manifest",
     "rows_of_points",
+    "with_report",
 ]

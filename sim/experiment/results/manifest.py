@@ -167,7 +167,9 @@ def _table_rows(outcomes: Sequence[Outcome]) -> dict[str, int]:
     activities = sum(len(outcome.breakdown) for outcome in outcomes)
     rows = {"points.csv": len(outcomes), "points.parquet": len(outcomes), "breakdown.csv": activities}
     if counters := sum(len(outcome.counters) for outcome in outcomes):
-        rows |= {"counters.csv": counters, "locks.csv": sum(len(outcome.locks) for outcome in outcomes)}
+        rows |= {"counters.csv": counters}
+        for table in model.report_columns():
+            rows[f"{table}.csv"] = sum(len(getattr(outcome, table)) for outcome in outcomes)
     return rows
 
 

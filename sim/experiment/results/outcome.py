@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
@@ -80,7 +81,10 @@ class Outcome:
     counters: dict[str, float] = field(default_factory=dict)
     """Counter -> how often; empty unless the point was profiled."""
     locks: list[dict[str, Any]] = field(default_factory=list)
-    """Rows of `locks.csv`, column -> value."""
+    """Rows of `locks.csv`, column -> value; so of the next three."""
+    cpus: list[dict[str, Any]] = field(default_factory=list)
+    latencies: list[dict[str, Any]] = field(default_factory=list)
+    transfers: list[dict[str, Any]] = field(default_factory=list)
     trace: str = ""
     """The Python traceback of a failure that the simulator did not foresee."""
     transient: bool = False
@@ -112,6 +116,20 @@ def measured(point: Point, measurement: Measurement) -> Outcome:
     )
     breakdown = {activity: float(ns) for activity, ns in measurement.breakdown_ns_per_op.items()}
     return Outcome(point.id, row, breakdown, dict(point.swept))
+
+
+def with_report(
+    outcome: Outcome, counters: dict[str, float], rows: Mapping[str, list[dict[str, Any]]]
+) -> Outcome:
+    """*outcome* with the tables of a run report: its counters, and the *rows* of the others by name."""
+    return replace(
+        outcome,
+        counters=counters,
+        locks=rows["locks"],
+        cpus=rows["cpus"],
+        latencies=rows["latencies"],
+        transfers=rows["transfers"],
+    )
 
 
 def _memory(measurement: Measurement) -> dict[str, Any]:

@@ -6,7 +6,7 @@
         points.csv        one row a point            \\
         points.parquet    the same                    }  written at the end, whole or not at all
         breakdown.csv     point x activity           /
-        counters.csv, locks.csv    of a profiled run
+        counters.csv, locks.csv, cpus.csv, latencies.csv, transfers.csv    of a profiled run
         plots/            figures
         .lock             empty; held while a run writes here
 

@@ -1,6 +1,7 @@
 """Outcomes as tables: `points.csv`, `points.parquet`, `breakdown.csv`, and data frames of the same columns.
 
-A run with a report of its points has two more: `counters.csv` and `locks.csv`.
+A run with a report of its points has five more: `counters.csv`, `locks.csv`, `cpus.csv`, `latencies.csv` and
+`transfers.csv`.
 
 The files depend on the outcomes alone, byte for byte: floats are written as the shortest text that reads
 back to the same number.
@@ -98,17 +99,19 @@ def _breakdown(outcomes: Sequence[Outcome]) -> Table:
 
 
 def _profile(outcomes: Sequence[Outcome]) -> dict[str, Table]:
-    """`counters`, one row a point and counter, and `locks`, one a point, lock and mode; none without any."""
+    """`counters`, one row a point and counter, and the tables of the report; none without any."""
     counters = [(outcome, *item) for outcome in outcomes for item in outcome.counters.items()]
     if not counters:
         return {}
-    locks = [(outcome, row) for outcome in outcomes for row in outcome.locks]
-    return {
+    tables = {
         "counters": _of([outcome for outcome, _, _ in counters])
         | {"counter": [name for _, name, _ in counters], "value": [value for _, _, value in counters]},
-        "locks": _of([outcome for outcome, _ in locks])
-        | {name: [row[name] for _, row in locks] for name in model.lock_columns()},
     }
+    for table, columns in model.report_columns().items():
+        rows = [(outcome, row) for outcome in outcomes for row in getattr(outcome, table)]
+        named = _of([outcome for outcome, _ in rows])
+        tables[table] = named | {name: [row[name] for _, row in rows] for name in columns}
+    return tables
 
 
 def _of(outcomes: Sequence[Outcome]) -> Table:

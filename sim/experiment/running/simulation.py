@@ -12,7 +12,7 @@ from sim.engine import Recorder, Replayer, listen
 from sim.errors import Fault, InputError
 from sim.experiment import model
 from sim.experiment.plan import Point
-from sim.experiment.results import Outcome, measured, raised
+from sim.experiment.results import Outcome, measured, raised, with_report
 from sim.experiment.running import schedule_file
 from sim.experiment.running.watch import watched
 
@@ -41,7 +41,7 @@ def run_point(point: Point, record: Path | None = None, listeners: Sequence[Prob
             if point.profile:
                 report = RunReport()
                 outcome = measured(point, simulate(point, used, *listeners, *report.listeners))
-                outcome = replace(outcome, counters=report.counters, locks=report.locks)
+                outcome = with_report(outcome, report.counters, report.rows)
             else:
                 outcome = measured(point, simulate(point, used, *listeners))
         if isinstance(rule, Replayer):
