@@ -45,6 +45,7 @@ from sim.analysis.scaling_figures import (
 )
 from sim.analysis.spread_figures import distribution_figure, fairness_figure, transfer_figure
 from sim.analysis.stacks import stack_figure
+from sim.analysis.sweeping import sweep_of
 from sim.analysis.tables import (
     REPORT_COLUMNS,
     RunTables,
@@ -75,13 +76,15 @@ _PNG_DPI = 150
 
 @dataclass(frozen=True)
 class _Kind:
-    """A figure that a run may have: *draw* gives None where it cannot, for want of what *needs* says.
+    """A figure that a run may have; *needs* says in words what it takes.
 
-    *wanted* says whether it is drawn unasked: figures over threads are not where the table says as much.
+    *draw* is only called where it is *possible*, and still gives None where nothing is left to draw. *wanted*
+    says whether it is drawn unasked: figures over threads are not where the table says as much.
     """
 
     needs: str
     draw: Callable[[], Figure | None]
+    possible: bool = True
     wanted: bool = True
 
 
@@ -105,7 +108,7 @@ def plot_run(
     drawn = {name for name, _ in figures}
     if missing := [name for name in dict.fromkeys(names) if name not in drawn]:
         kinds = _kinds(run, [], report)
-        there = ", ".join(name for name, kind in kinds.items() if name in drawn or kind.draw() is not None)
+        there = ", ".join(name for name, kind in kinds.items() if kind.possible and name not in missing)
         raise InputError(
             [
                 Fault(
@@ -143,10 +146,9 @@ def run_figures(
     *report* has the tables of a run with a profile.
     """
     for name, kind in _kinds(run, published, report or {}).items():
-        if name in names if names else kind.wanted:
-            figure = kind.draw()
-            if figure is not None:
-                yield name, figure
+        asked = name in names if names else kind.wanted
+        if asked and kind.possible and (figure := kind.draw()) is not None:
+            yield name, figure
 
 
 def _kinds(
@@ -156,76 +158,78 @@ def _kinds(
     points, title = run.points, run.title
     designs = list(dict.fromkeys(parted(points)["design"]))
     counts = points["threads"].nunique()
-    several, over_threads = counts > 1, counts >= ENOUGH_COUNTS
-    locks, cpus, latencies, transfers = (report.get(name) for name in REPORT_COLUMNS)
-
-    def scalability() -> Figure | None:
-        return scalability_figure(points, title) if several else None
-
-    def latency() -> Figure | None:
-        return latency_figure(points, title) if several and _has_latency(points) else None
-
-    def one_thread() -> Figure | None:
-        if len(designs) < 2:
-            return None
-        return one_thread_figure(points, default_baseline(designs), published, title)
-
-    def ratio() -> Figure | None:
-        if len(designs) < 2 or not several:
-            return None
-        return ratio_figure(points, default_baseline(designs), title)
-
-    def times(draw: Callable[[pd.DataFrame, str], Figure]) -> Figure | None:
-        return None if run.breakdown.empty else draw(run.breakdown, f"{title}: where the time goes")
-
-    def workloads() -> Figure | None:
-        return None if several else workloads_figure(points, title)
-
-    def over(draw: Callable[[pd.DataFrame, str], Figure | None], table: pd.DataFrame | None) -> Figure | None:
-        return draw(table, title) if table is not None and several else None
-
-    swept = swept_figure(points, title)
+    several, enough, swept = counts > 1, counts >= ENOUGH_COUNTS, sweep_of(points) is not None
+    pair, latency = len(designs) > 1, _has_latency(points)
+    base = default_baseline(designs)
+    where = f"{title}: where the time goes"
+    none = pd.DataFrame()
+    locks, cpus, latencies, transfers = (report.get(name, none) for name in REPORT_COLUMNS)
     profile = "a run with --profile"
     return {
-        "swept": _Kind("a swept value that can be an axis", lambda: swept),
-        "scalability": _Kind("two thread counts", scalability),
-        "latency": _Kind("two thread counts, and latencies", latency),
-        "workloads": _Kind("no more than one thread count", workloads, wanted=swept is None),
+        "swept": _Kind(
+            "a swept value that can be an axis", lambda: swept_figure(points, title), possible=swept
+        ),
+        "scalability": _Kind(
+            "two thread counts", lambda: scalability_figure(points, title), possible=several
+        ),
+        "latency": _Kind(
+            "two thread counts, and latencies",
+            lambda: latency_figure(points, title),
+            possible=several and latency,
+        ),
+        "workloads": _Kind(
+            "no more than one thread count",
+            lambda: workloads_figure(points, title),
+            possible=not several,
+            wanted=not swept,
+        ),
         "measured": _Kind("measurements at its places", lambda: measured_figure(points, published, title)),
-        "one-thread": _Kind("two designs", one_thread),
-        "ratio": _Kind("two designs and two thread counts", ratio, wanted=over_threads),
+        "one-thread": _Kind(
+            "two designs", lambda: one_thread_figure(points, base, published, title), possible=pair
+        ),
+        "ratio": _Kind(
+            "two designs and two thread counts",
+            lambda: ratio_figure(points, base, title),
+            possible=pair and several,
+            wanted=enough,
+        ),
         "efficiency": _Kind(
-            "two thread counts", lambda: over(efficiency_figure, points), wanted=over_threads
+            "two thread counts", lambda: efficiency_figure(points, title), possible=several, wanted=enough
         ),
         "latency-percentiles": _Kind(
-            "two thread counts, and latencies", lambda: over(percentiles_figure, points), wanted=over_threads
+            "two thread counts, and latencies",
+            lambda: percentiles_figure(points, title),
+            possible=several and latency,
+            wanted=enough,
         ),
-        "where-time-goes": _Kind("a breakdown", lambda: times(time_figure)),
+        "where-time-goes": _Kind(
+            "a breakdown", lambda: time_figure(run.breakdown, where), possible=not run.breakdown.empty
+        ),
         "time-over-threads": _Kind(
-            "two thread counts", lambda: times(stack_figure) if several else None, wanted=over_threads
+            "two thread counts, and a breakdown",
+            lambda: stack_figure(run.breakdown, where),
+            possible=several and not run.breakdown.empty,
+            wanted=enough,
         ),
         "lock-waits": _Kind(
             f"{profile}, and locks that are waited for",
-            lambda: (
-                None if locks is None else lock_figure(points, locks, f"{title}: who waits for which lock")
-            ),
+            lambda: lock_figure(points, locks, f"{title}: who waits for which lock"),
+            possible=not locks.empty,
         ),
-        "fairness": _Kind(f"{profile}, and two thread counts", lambda: over(fairness_figure, cpus)),
+        "fairness": _Kind(
+            f"{profile}, and two thread counts",
+            lambda: fairness_figure(cpus, title),
+            possible=several and not cpus.empty,
+        ),
         "distribution": _Kind(
             f"{profile}, and latencies",
-            lambda: (
-                None
-                if latencies is None
-                else distribution_figure(latencies, f"{title}: how long operations take")
-            ),
+            lambda: distribution_figure(latencies, f"{title}: how long operations take"),
+            possible=not latencies.empty,
         ),
         "transfers": _Kind(
             f"{profile}, and cache lines that move",
-            lambda: (
-                None
-                if transfers is None
-                else transfer_figure(points, transfers, cpus, f"{title}: from where to where cache lines go")
-            ),
+            lambda: transfer_figure(points, transfers, cpus, f"{title}: from where to where cache lines go"),
+            possible=not transfers.empty,
         ),
         "memory": _Kind(
             "sizes of page tables", lambda: memory_figure(points, f"{title}: memory of memory management")

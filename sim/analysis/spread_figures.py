@@ -265,7 +265,7 @@ def _draw_matrix(
 
 def _sockets(cpus: pd.DataFrame | None, place: DesignPanel) -> dict[str, int]:
     """Cluster -> socket of the clusters that were online."""
-    if cpus is None:
+    if cpus is None or cpus.empty:
         return {}
     own = place.of(parted(labelled(cpus)))
     own = own.loc[own["threads"] == own["threads"].max()]

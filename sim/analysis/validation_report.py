@@ -28,6 +28,10 @@ from sim.plaintext import plain
 from sim.terminal import Console, TextTable, styled
 
 NOT_EXPLAINED = "not explained yet"
+_PICTURE = (
+    "Published against simulated, a panel a dataset, both logarithmic, with lines at 25 % and a factor of 2"
+)
+"""What the figure beside the page shows (`published_figure`)."""
 _MARKUP = re.compile(r"[\\`*<\[|]")
 _COLOURS = {OK: "green", MISS: "red", SHOWN: "yellow"}
 
@@ -134,6 +138,7 @@ def _page(
     summary = [(_escaped(name), *numbers) for name, *numbers in _summary_cells(result)]
     sums = ("dataset", "use", "rows", "ok", "miss", "not covered", "median error", "worst error")
     yield from _table(sums, summary, numbers_from=2)
+    yield from ("", f"![{_PICTURE}](figures/published.png)")
     yield from _bands_summary(result, bands)
     yield from _two_throughputs(result)
     for dataset, judgements in _covered_by_dataset(result):

@@ -38,13 +38,17 @@ def test_are_the_operations_of_all_cpus_those_of_the_point() -> None:
     assert [row["cpu"] for row in cpus] == [0, 1, 2]
     assert sum(row["operations"] for row in cpus) == point.operations
     assert {row["latency_mean_ns"] for row in cpus} == {point.latency_mean_ns}
-    assert [sum(row[name] for name in CPU_COLUMNS if name.endswith("_share")) for row in cpus] == [1] * 3
+    parts = [name for name in CPU_COLUMNS if name.endswith("_share") and name != "idle_share"]
+    assert [sum(row[name] for name in parts) for row in cpus] == pytest.approx([1] * 3)
     assert {(row["of"], row["name"], row["latency_ns"]) for row in latencies} == {("all", "", 3010)}
 
 
 def test_is_only_the_window_counted() -> None:
     spec = workload(
-        window={"warm_up": "10 us", "length": "40 us"}, thread=[{"compute": {"time": "2 us"}}], requests=4
+        measured=None,
+        window={"warm_up": "10 us", "length": "40 us"},
+        thread=[{"compute": {"time": "2 us"}}],
+        requests=4,
     )
     point, cpus, _ = rows_of(spec, threads=2)
     assert sum(row["operations"] for row in cpus) == point.operations > 20
@@ -63,7 +67,8 @@ def test_have_roles_and_calls_latencies_of_their_own() -> None:
     point, _, latencies = rows_of(spec, threads=2)
     series = {(row["of"], row["name"]): row["count"] for row in latencies}
     assert set(series) == {("all", ""), ("role", "roles[0]"), ("role", "roles[1]"), ("call", "touch")}
-    assert series["role", "roles[0]"] + series["role", "roles[1]"] == series["all", ""] == point.operations
+    assert series["role", "roles[0]"] + series["role", "roles[1]"] == series["all", ""] == 4
+    assert point.operations == 8  # of all requests, two of four are timed
     first = {row["latency_ns"] for row in latencies if row["name"] == "roles[0]"}
     assert first == {5010}
 
@@ -83,6 +88,7 @@ def test_does_a_line_go_from_memory_and_then_from_cluster_to_cluster() -> None:
     machine = small_machine(listeners=[transfers])
     other = next(cpu for cpu in machine.cpus if cpu.cluster != machine.cpus[0].cluster)
     line = machine.line("x")
+    transfers.run_begins(machine.cpus)
     run(machine, {0: writes(line, 1 * US, times=3), other.id: writes(line, 10 * US)})
     transfers.run_ends()
     moved = {(row["from_cluster"], row["to_cluster"]): row["transfers"] for row in transfers.report()}
