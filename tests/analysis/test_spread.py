@@ -144,3 +144,28 @@ def test_is_a_figure_of_a_sweep_legible_and_the_same_twice(
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
     assert figures[0] is not None
     assert not [fault for fault in stumbles(figures[0]) if not fault.startswith("a panel of")]
+
+
+RUNS = {
+    "the paper's": {"threads": (1, 64, 384)},
+    "a dozen designs": {"designs": ["linux-6.13", *(f"my-idea-{n}" for n in range(11))], **SMALL},
+    "one point": {"designs": ["linux-6.13"], "workloads": ("pf",), "placements": ("",), "threads": (1,)},
+    "long names": {
+        "workloads": [f"a-workload-with-quite-a-long-name-{n}" for n in range(7)],
+        "threads": (1, 32),
+    },
+}
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("name", RUNS)
+def test_can_the_figures_of_a_profile_be_read_whatever_the_run(name: str, make_points: Make) -> None:
+    points = make_points(**RUNS[name])
+    tables = profile_of(points)
+    for figure in (
+        fairness_figure(tables["cpus"], "a run"),
+        distribution_figure(tables["latencies"], "a run"),
+        transfer_figure(points, tables["transfers"], tables["cpus"], "a run"),
+    ):
+        assert figure is not None
+        assert not [fault for fault in stumbles(figure) if not fault.startswith("a panel of")]
