@@ -41,6 +41,7 @@ def test_has_each_column_what_took_most_of_it() -> None:
     assert [groups[cell] for cell in cells[0]] == ["mmap_lock"]
 
 
+@pytest.mark.ci
 def test_are_cpus_grouped_and_does_the_picture_say_what_it_leaves_out() -> None:
     shown = Shown([track(number) for number in (5, 0, 1, 4)], begin=0, end=10 * US, cpus=8, cut=True)
     figure = occupancy_figure(shown, "a point", columns=10)

@@ -82,6 +82,7 @@ def test_are_percentiles_those_of_the_table_and_beyond_it_the_greatest(make_poin
     assert (cdf["share"] + cdf["longer"]).to_numpy() == pytest.approx(1)
 
 
+@pytest.mark.ci
 def test_do_the_lines_of_a_distribution_pass_the_percentiles(make_points: Make) -> None:
     figure = distribution_figure(profile_of(make_points(**SMALL))["latencies"], "a run")
     assert figure is not None
@@ -96,6 +97,7 @@ def test_do_the_lines_of_a_distribution_pass_the_percentiles(make_points: Make) 
     assert distribution_figure(profile_of(make_points(**SMALL))["latencies"].iloc[:0]) is None
 
 
+@pytest.mark.ci
 def test_is_fairness_drawn_beside_its_worst(make_points: Make) -> None:
     figure = fairness_figure(profile_of(make_points(**SMALL))["cpus"], "a run")
     assert figure is not None
@@ -122,6 +124,7 @@ def test_are_transfers_an_operations_and_clusters_in_order(make_points: Make) ->
     assert transfer_figure(points, tables["transfers"].iloc[:0]) is None
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name", ["fairness", "distribution", "transfers"])
 def test_is_a_figure_of_a_sweep_legible_and_the_same_twice(
     name: str, make_points: Make, tmp_path: Path
