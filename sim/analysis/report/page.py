@@ -11,7 +11,7 @@ import pandas as pd
 from sim.analysis.metrics import KNEE_GAIN
 from sim.analysis.report.charts import breakdown_charts, throughput_charts
 from sim.analysis.report.facts import Panel, baseline_of, panels_of
-from sim.analysis.report.trust import Costs, Held, costs_of, held_against_published
+from sim.analysis.report.trust import Costs, Held, costs_of, held_against_published, standing
 from sim.analysis.report.words import headline, interval, sentences, share_of
 from sim.analysis.tables import RunTables, read_report, read_run
 from sim.analysis.wording import design_title, duration, plain_number, thread_count
@@ -75,11 +75,15 @@ def render(
         headlines=[headline(panel, baseline) for panel in panels],
         sentences=[sentences(panel) for panel in panels],
         trust=[_trust(panel, held) for panel in panels],
+        standings=[_standings(panel, held) for panel in panels],
         held=held,
         costs=costs_of(tables.manifest),
         qualities=_qualities(costs_of(tables.manifest)),
-        points=_rows(tables.points),
-        columns=[column for column in tables.points.columns if tables.points[column].notna().any()],
+        points=[{**row, "trust": _standing_of(row, held)} for row in _rows(tables.points)],
+        columns=[
+            *(column for column in tables.points.columns if tables.points[column].notna().any()),
+            "trust",
+        ],
         locks=None if locks is None else locks.nlargest(_LOCKS, "wait_ns").to_dict("records"),
         gains=None if gains is None else gains.to_dict("records"),
         manifest=tables.manifest.content if tables.manifest else {},
@@ -121,6 +125,23 @@ def _trust(panel: Panel, held: list[Held]) -> str:
         )
         parts.append(f"predicted, and measured by others: {errors}")
     return "; ".join(parts)[0].upper() + "; ".join(parts)[1:] + "."
+
+
+def _standings(panel: Panel, held: list[Held]) -> list[str]:
+    """How far to trust each curve's last number; a variant of a panel is not what was measured."""
+    place = {"machine": panel.machine, "workload": panel.workload, "placement": panel.placement}
+    return [
+        "predicted"
+        if panel.variant
+        else standing(held, {**place, "design": curve.design, "threads": curve.threads[-1]})
+        for curve in panel.curves
+    ]
+
+
+def _standing_of(row: dict[str, Any], held: list[Held]) -> str:
+    """How far to trust a row of the table of points."""
+    swept = any("." in column and row[column] != "" for column in row)
+    return "" if row["status"] != "ok" else "predicted" if swept else standing(held, row)
 
 
 def _qualities(costs: list[Costs]) -> list[str]:

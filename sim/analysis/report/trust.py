@@ -51,6 +51,17 @@ class Held:
         return "fitted" if self.fitted else "predicted"
 
 
+def standing(held: Sequence[Held], place: Mapping[str, Any]) -> str:
+    """How far to trust the number at *place*, which has the keys of a point: `fitted +3 %`, `predicted -29 %`
+    (as far as it is off what was measured there; the worst, where several things were), or `predicted`."""
+    mine = [row for row in held if all(getattr(row, key) == place[key] for key in POINT_KEYS)]
+    if not mine:
+        return "predicted"
+    worst = max(mine, key=lambda row: abs(row.error))
+    label = "fitted" if all(row.fitted for row in mine) else "predicted"
+    return f"{label} {100 * worst.error:+.0f} %".replace("+0 %", "0 %").replace("-0 %", "0 %")
+
+
 @dataclass(frozen=True)
 class Costs:
     """How many values of a file have which quality; empty where the file is not what it was."""
