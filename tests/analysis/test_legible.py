@@ -117,8 +117,14 @@ def drawn(points: pd.DataFrame, breakdown: pd.DataFrame) -> Iterator[tuple[str, 
 PUBLISHED: list[Observation] = list(read_published(default_files()))
 
 
-@pytest.mark.ci
-@pytest.mark.parametrize("name", RUNS)
+OFTEN = {"the paper's", "one point", "a dozen designs", "three machines", "a failed baseline", "two sweeps"}
+"""Runs whose figures are looked at in CI; those of the others are slow tests."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.ci if name in OFTEN else pytest.mark.slow) for name in RUNS],
+)
 def test_can_every_figure_of_a_run_be_read(name: str, make_points, make_breakdown) -> None:
     points = RUNS[name](make_points)
     swept_names = [column for column in points if "." in column]

@@ -79,7 +79,7 @@ def test_do_workers_and_hash_seed_leave_every_byte_alone(
 
 @pytest.mark.parametrize(
     ("kills", "threads"),
-    [pytest.param(1, "1,2", marks=pytest.mark.ci), pytest.param(25, THREADS, marks=slow)],
+    [pytest.param(1, "1,2", marks=slow), pytest.param(25, THREADS, marks=slow)],
     ids=["few", "many"],
 )
 def test_does_a_run_survive_being_killed_again_and_again(tmp_path: Path, kills: int, threads: str) -> None:

@@ -48,7 +48,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "room",
     [
         pytest.param(0, marks=pytest.mark.slow),
-        pytest.param(100, marks=pytest.mark.ci),
+        pytest.param(100, marks=pytest.mark.slow),
         pytest.param(3000, marks=pytest.mark.slow),
     ],
 )

@@ -117,7 +117,7 @@ def test_do_24_tasks_fit_where_12_run_on_each_socket_and_one_more_does_not(name:
         if placement != PER_SOCKET
     ],
 )
-@pytest.mark.ci
+@pytest.mark.slow
 def test_does_each_run_with_one_task_and_with_two(name: str, placement: str) -> None:
     workload = spec(name)
     machine = cast("MachineSpec", load_spec("machine", "skylake-104").spec)
