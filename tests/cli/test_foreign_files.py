@@ -236,7 +236,7 @@ def test_is_a_good_file_fine(command: Command, here: Path, kind: str) -> None:
 
 
 @pytest.fixture(
-    params=[pytest.param("in turn", marks=pytest.mark.ci), pytest.param("all", marks=pytest.mark.slow)]
+    params=[pytest.param("in turn", marks=pytest.mark.slow), pytest.param("all", marks=pytest.mark.slow)]
 )
 def chosen(request: pytest.FixtureRequest) -> Choose:
     """Which commands meet a case: one, in turn, or in the slow test all of them."""

@@ -41,7 +41,7 @@ def test_is_every_bold_number_in_the_output_that_is_shown(question: str) -> None
         assert untold(text, block(text, "console")) == []
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_do_the_commands_of_the_page_work_on_a_small_setting(command: Command, folder: Path) -> None:
     ((_, *run),) = RUN
     assert command(*run, "--quick", "--workers", "1", "--out", "results/how-to").code == 0

@@ -50,7 +50,7 @@ COMMANDS = (
 
 
 @pytest.mark.parametrize("kind", SAYS)
-@pytest.mark.ci
+@pytest.mark.slow
 def test_is_it_one_message_and_no_hang(kind: str, folder: Path) -> None:
     """In one process for each kind, with a clock: a hang would be one in `open`."""
     make(kind, folder / "odd.yaml")

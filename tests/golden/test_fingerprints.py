@@ -31,6 +31,9 @@ WORKLOADS = [
     pytest.param(name, marks=pytest.mark.ci if EVENTS[name] > 100_000 else ()) for name in sorted(EVENTS)
 ]
 """Those with the most events are for CI."""
+HEARD = [
+    pytest.param(name, marks=pytest.mark.slow if EVENTS[name] > 100_000 else ()) for name in sorted(EVENTS)
+]
 CHEAP = Key("tlb-ipi", "xeon-6252x2", "shootdown-one", "", 2, 2025)
 TIMES = {
     "design": Key("linux-6.13", "epyc-9965-guest", "mmap", "low", 4, 2025),
@@ -79,7 +82,7 @@ class Everything(Probe):
         self.told[hook] += 1
 
 
-@pytest.mark.parametrize("workload", WORKLOADS)
+@pytest.mark.parametrize("workload", HEARD)
 def test_are_golden_points_the_same_when_somebody_listens(workload: str) -> None:
     """One point of each workload, the one with the fewest events."""
     cheapest = min(

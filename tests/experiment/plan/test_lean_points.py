@@ -37,6 +37,6 @@ def bytes_a_point(path: Path, text: str) -> float:
     ],
     ids=["each with a machine of its own", "replicates"],
 )
-@pytest.mark.ci
+@pytest.mark.slow
 def test_is_a_point_lean(tmp_path: Path, text: str, limit: float) -> None:
     assert bytes_a_point(tmp_path / "e.yaml", text) < limit
