@@ -17,8 +17,6 @@ from sim.analysis.scaling import PLACE
 from sim.analysis.tables import averaged, labelled
 from sim.analysis.variants import parted
 
-ALL, ROLE, CALL = "all", "role", "call"
-"""What `of` says: all operations that the benchmark counts, those of a role, calls of one kind."""
 PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99, 99.9)
 _SERIES = [*PLACE, "threads", "of", "name"]
 

@@ -124,12 +124,18 @@ def plot_run(
     return [path for name, figure in figures for path in write_figure(figure, folder, name)]
 
 
-def refuse_unknown(names: Sequence[str]) -> None:
-    """Raise `InputError` for each of *names* that is no figure of a run."""
+def refuse_unknown(names: Sequence[str], others: Sequence[str] = ()) -> None:
+    """Raise `InputError` for each of *names* that is no figure of a run, and none of *others*."""
+    known = (*NAMES, *others)
     faults = [
-        Fault("no such figure", f"--figure {name}", allowed=", ".join(NAMES), suggestion=nearest(name, NAMES))
+        Fault(
+            "no such figure of a run",
+            f"--figure {name}",
+            allowed=", ".join(known),
+            suggestion=nearest(name, known),
+        )
         for name in names
-        if name not in NAMES
+        if name not in known
     ]
     if faults:
         raise InputError(faults)

@@ -19,6 +19,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from sim.analysis.bands import Band, band_key, read_bands
 from sim.analysis.layout import WIDEST, finish, grid, label_values
+from sim.analysis.published import CALIBRATE, CHECK
 from sim.analysis.style import FAINT, INK, LABEL_SIZE, dress
 from sim.analysis.wording import plain_number
 from sim.errors import Fault, InputError
@@ -31,11 +32,10 @@ if TYPE_CHECKING:
     from sim.analysis.validation import ValidationResult
 
 NAME = "published"
-CHECK, CALIBRATE, SHOWN = "check", "calibrate", "shown"
 MARKS = {
     CHECK: ("o", "#01665e", "check: a prediction"),
     CALIBRATE: ("s", "#bf812d", "calibrate: costs were fitted to it"),
-    SHOWN: ("x", FAINT, "shown: nobody judges it"),
+    "shown": ("x", FAINT, "shown: nobody judges it"),
 }
 """Use of a row -> marker, colour, what the legend says."""
 BAND_LABEL = "band: where the model may be, for what is known of its costs"

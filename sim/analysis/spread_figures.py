@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from sim.analysis.curves import KEYS, Quantity, over_threads_figure
 from sim.analysis.design_panels import DesignPanel, design_grid, titles
-from sim.analysis.distributions import ALL, percentile_table
+from sim.analysis.distributions import percentile_table
 from sim.analysis.fairness import fairness_table
 from sim.analysis.layout import Panel, finish, grid, label_last_row, label_values, panel_rows, row_headings
 from sim.analysis.panels import draw_nothing, line_label
@@ -35,6 +35,7 @@ from sim.analysis.style import (
 from sim.analysis.tables import labelled
 from sim.analysis.variants import parted
 from sim.analysis.wording import plain_number, thread_count, time_scale
+from sim.profile.requests import ALL
 
 if TYPE_CHECKING:
     from matplotlib.image import AxesImage

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sim.cli.arguments import DONE, FAILED, complain, found, make_folder
-from sim.errors import Fault, InputError, nearest
+from sim.errors import Fault, InputError
 from sim.plaintext import say
 
 if TYPE_CHECKING:
@@ -53,23 +53,18 @@ def add(commands: Commands) -> None:
 
 def _plot(options: argparse.Namespace) -> int:
     names = [name for text in options.figure for name in text.split(",")]
-    run: Path = found(options.run) if names else options.run
-    if not run.exists() and (named := Path("results") / run).exists():
-        run = named
+    run = found(options.run)
     if run.is_file():
         return _plot_validation(run, names, options)
     _refuse(names, options)
     out: Path = options.out or run / "plots"
     failed = False
     drawn: list[Path] = []
-    if others := [name for name in names if name != OCCUPANCY]:
+    others = [name for name in names if name != OCCUPANCY]
+    if others or not names:
         from sim.analysis.figures import plot_run
 
         drawn += plot_run(run, out, as_is=options.as_is, names=others)
-    elif not names:
-        from sim.analysis.figures import plot_run
-
-        drawn += plot_run(run, out, as_is=options.as_is)
     if OCCUPANCY in names:
         more, failed = _draw_occupancy(run, out, options)
         drawn += more
@@ -81,17 +76,9 @@ def _plot(options: argparse.Namespace) -> int:
 def _refuse(names: list[str], options: argparse.Namespace) -> None:
     """Raise `InputError` for names that are no figures, and for options that belong to another one."""
     if names:
-        from sim.analysis.figures import NAMES
+        from sim.analysis.figures import refuse_unknown
 
-        known = (*NAMES, OCCUPANCY)
-        faults = [
-            Fault("no such figure of a run", f"--figure {name}", allowed=", ".join(known),
-                  suggestion=nearest(name, known))
-            for name in names
-            if name not in known
-        ]  # fmt: skip
-        if faults:
-            raise InputError(faults)
+        refuse_unknown(names, [OCCUPANCY])
     if OCCUPANCY not in names:
         for option in ("point", "window"):
             if getattr(options, option):

@@ -319,6 +319,7 @@ def _totals(plan: WorkloadPlan, threads: int) -> tuple[int, int, int] | None:
             mapped + one.mapped - base.mapped,
             max(most, one.most),
         )
+        # A second thread takes as many steps again; where that is too long, its rehearsal would say nothing.
         one_more = one.steps - base.steps
         if len(mine) > 1 and not one.shared and one.steps + one_more <= MAX_STEPS:
             two = rehearse(plan, *_rehearsed(plan, threads, (mine[0], mine[1])))

@@ -148,7 +148,7 @@ def test_is_a_bad_file_refused_in_one_message(command: Command, folder: Path, ca
         (["show", "gone.yaml"], "gone.yaml: cannot read the file"),
         (["check", "gone.yaml"], "gone.yaml: cannot read the file"),
         (["check", "gone"], "gone: cannot read the file"),
-        (["plot", "gone"], "gone: no such run directory"),
+        (["plot", "gone"], "gone: no such run, and no such file"),
         (["validate", "--data", "gone.csv"], "gone.csv: "),
         (["run", "e.yaml", "--set", f"machine={'a' * 300}"], "--set machine="),
         (["fit", "xeon-4s56"], "cortensim fit: the following arguments are required: --try"),
