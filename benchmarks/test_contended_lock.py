@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import simpy
 
-from sim.engine import PARKED, Engine, Steps, Thread
+from sim.engine import PARKED, Activity, Engine, Steps, Thread
 from sim.files import load_spec
 from sim.hardware import Cpu, Machine
 from sim.sync import McsLock, QueueNodes
@@ -77,13 +77,13 @@ def mcs_lock_of_the_model(processes: int) -> Run:
     def body(cpu: Cpu) -> Steps[None]:
         for _ in range(ACQUISITIONS // processes):
             yield from lock.acquire(cpu)
-            cpu.work(HOLD, "user")
+            cpu.work(HOLD, Activity("user"))
             yield from lock.release(cpu)
-            cpu.work(THINK, "user")
+            cpu.work(THINK, Activity("user"))
 
     engine = Engine()
     machine = Machine(engine, load_spec("machine", "epyc-9965").spec, online=processes)
-    lock = McsLock(QueueNodes(machine, "lock"), machine.line("lock"), "lock")
+    lock = McsLock(QueueNodes(machine, "lock"), machine.line("lock"), Activity("lock"))
     for cpu in machine.cpus:
         cpu.thread = engine.process(body(cpu))
     return engine.run

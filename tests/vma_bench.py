@@ -13,7 +13,7 @@ from sim.designs.linux import IndexSite, LinuxKernel, VmaIndex
 from sim.designs.linux.spec import LinuxSpec
 from sim.designs.linux.vma import Area, Vma
 from sim.designs.linux.vma_indexes.base import Preallocation
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu
 from sim.mm import READ_WRITE
 from sim.sync import QueueNodes, RwSem, Scheduler
@@ -43,7 +43,7 @@ class Bench:
     def vma(self, start: int, end: int) -> Steps[Vma]:
         memory = yield from self._vmas.alloc(self.cpu)
         line = memory.line(0)
-        lock = RwSem("vm_lock", line, line, self._nodes, self._scheduler, "lock", self._tuning)
+        lock = RwSem("vm_lock", line, line, self._nodes, self._scheduler, Activity("lock"), self._tuning)
         return Vma(start, end, Area(READ_WRITE), memory, lock)
 
     def insert(self, start: int, end: int) -> Steps[None]:

@@ -84,10 +84,10 @@ def _sum(found: Shootdown) -> str:
     """Where the sender's time went."""
     spent = dict(found.spent)
     names = {
-        IPI_SEND: "sending",
-        TLB_FLUSH: "its own TLB",
-        INTERRUPT: "interrupts of others",
-        IPI_WAIT: "",
+        IPI_SEND.name: "sending",
+        TLB_FLUSH.name: "its own TLB",
+        INTERRUPT.name: "interrupts of others",
+        IPI_WAIT.name: "",
     }
     told = [
         f"{format_duration(spent.get(activity, 0))} {name}"
@@ -97,7 +97,7 @@ def _sum(found: Shootdown) -> str:
     told += [f"{format_duration(ps)} {name}" for name, ps in spent.items() if name not in names and ps]
     last = f"{found.last.cpu} answers last" if len(found.parts) > 1 else "its answer"
     told.append(f"{format_duration(found.waited)} waiting ({last})")
-    if rest := spent.get(IPI_WAIT, 0) - found.waited:
+    if rest := spent.get(IPI_WAIT.name, 0) - found.waited:
         told.append(f"{format_duration(rest)} reading the answers")
     rest = found.length - sum(spent.values())
     if rest:

@@ -3,6 +3,7 @@
 Everything runs on `Engine`, a SimPy environment whose clock is an integer number of picoseconds.
 """
 
+from sim.engine.activity import Activity
 from sim.engine.core import PARKED, Background, Engine, Steps, Thread, Yielded
 from sim.engine.probe import QUIET, Probe, listen
 from sim.engine.replay import Decisions, Recorder, Replayer
@@ -11,6 +12,7 @@ from sim.engine.schedule import Decider, Entry, InjectedDelays, Schedule, Schedu
 __all__ = [
     "PARKED",
     "QUIET",
+    "Activity",
     "Background",
     "Decider",
     "Decisions",

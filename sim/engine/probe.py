@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 if TYPE_CHECKING:
+    from sim.engine.activity import Activity
     from sim.engine.core import Engine, Thread
 
 Mode = Literal["read", "write"]
@@ -90,7 +91,7 @@ class LockView(Protocol):
     @property
     def name(self) -> str: ...
     @property
-    def activity(self) -> str: ...
+    def activity(self) -> Activity: ...
 
 
 class CallView(Protocol):

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from typing import TypeVar, cast
 
+from sim.engine import Activity
 from sim.hardware.cpu import Cpu
 
 C = TypeVar("C", bound=Cpu)
@@ -29,19 +30,19 @@ class _Ahead(Cpu):
 
     __slots__ = ()
 
-    def work(self, cost: int, activity: str) -> None:
+    def work(self, cost: int, activity: Activity) -> None:
         super().work(cost, activity)
         self._save()
 
-    def stall(self, cost: int, activity: str) -> None:
+    def stall(self, cost: int, activity: Activity) -> None:
         super().stall(cost, activity)
         self._save()
 
-    def pay(self, cost: int, activity: str) -> None:
+    def pay(self, cost: int, activity: Activity) -> None:
         super().pay(cost, activity)
         self._save()
 
-    def end_wait(self, since: int, activity: str, granted: int = 0) -> None:
+    def end_wait(self, since: int, activity: Activity, granted: int = 0) -> None:
         super().end_wait(since, activity, granted)
         self._save()
 

@@ -25,11 +25,12 @@ other works, and a little longer while it spins.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol
 
-from sim.engine import PARKED, Engine, Steps, Thread
+from sim.engine import PARKED, Activity, Engine, Steps, Thread
+from sim.engine.activity import blank_account, by_name
 from sim.errors import AccountingError
 
 if TYPE_CHECKING:
@@ -37,12 +38,12 @@ if TYPE_CHECKING:
     from sim.hardware.tlb import Tlb
     from sim.hardware.topology import Seat
 
-INTERRUPT = "interrupt"
-TLB_FLUSH = "tlb flush"
-IDLE = "idle"
-GIVEN_BACK = "given back"
+INTERRUPT: Final = Activity("interrupt")
+TLB_FLUSH: Final = Activity("tlb flush")
+IDLE: Final = Activity("idle")
+GIVEN_BACK: Final = Activity("given back")
 """Time that was given back to a thread and not saved when it ended."""
-INJECTED_DELAY = "injected delay"
+INJECTED_DELAY: Final = Activity("injected delay")
 """Time that the run's schedule, not the machine, took from a thread at work."""
 
 Interrupt = Callable[["Cpu"], tuple[int, "Callable[[int], None]"]]
@@ -117,10 +118,12 @@ class Cpu:
         "_irq_in_wait",
         "_irqs_off",
         "_left",
+        "_pages",
         "_since",
         "_turned_at",
         "_turned_in_wait",
         "_wakes_at",
+        "account",
         "active_mm",
         "ahead",
         "bit",
@@ -135,12 +138,10 @@ class Cpu:
         "need_resched",
         "node",
         "number",
-        "pages",
         "pending",
         "preempt_off",
         "probe",
         "socket",
-        "spent",
         "spins_for",
         "thread",
         "tlb",
@@ -163,9 +164,9 @@ class Cpu:
         self.pending = 0
         self.ahead = 0
         """Time that was given back to it and has not been saved yet (`sim.hardware.ahead`)."""
-        self.spent: defaultdict[str, int] = defaultdict(int)
-        """The open page of the account: activity -> ps."""
-        self.pages: list[dict[str, int]] = []
+        self.account: list[int] = blank_account()
+        """The open page of the account: ps by the activities' slots."""
+        self._pages: list[list[int]] = []
         """The pages before it."""
         self.waiting = False
         self.in_kernel_wait = False
@@ -184,12 +185,22 @@ class Cpu:
         self._held_interrupts: list[Interrupt] = []
         self._since = 0
         self._turned_at = 0
-        self._turned_in_wait: list[tuple[dict[str, int], int]] = []
+        self._turned_in_wait: list[tuple[list[int], int]] = []
         self._left = 0
         self._wakes_at = 0
 
     def __repr__(self) -> str:
         return f"cpu {self.number}"
+
+    @property
+    def spent(self) -> Counter[str]:
+        """The open page of the account: activity -> ps."""
+        return by_name(self.account)
+
+    @property
+    def pages(self) -> list[Counter[str]]:
+        """The pages before it."""
+        return [by_name(page) for page in self._pages]
 
     @property
     def now(self) -> int:
@@ -198,24 +209,24 @@ class Cpu:
 
     # -- time -----------------------------------------------------------------------------------------------
 
-    def work(self, cost: int, activity: str) -> None:
+    def work(self, cost: int, activity: Activity) -> None:
         """Spend *cost* ps on *activity*."""
         self.pending += cost
-        self.spent[activity] += cost
+        self.account[activity.slot] += cost
 
-    def stall(self, cost: int, activity: str) -> None:
+    def stall(self, cost: int, activity: Activity) -> None:
         """Spend *cost* ps waiting for memory or for a moment: what a sibling does not make longer."""
         self.pending += cost
-        self.spent[activity] += cost
+        self.account[activity.slot] += cost
 
-    def pay(self, cost: int, activity: str) -> None:
+    def pay(self, cost: int, activity: Activity) -> None:
         """`stall` where nothing is pending: what an access to a line costs, which is the hottest charge."""
         self.pending = cost
-        self.spent[activity] += cost
+        self.account[activity.slot] += cost
 
-    def charge(self, cost: int, activity: str) -> None:
+    def charge(self, cost: int, activity: Activity) -> None:
         """Put time that passes otherwise on the account."""
-        self.spent[activity] += cost
+        self.account[activity.slot] += cost
 
     def take_pending(self) -> int:
         """The delay to yield before the next shared access (`if cpu.pending: yield cpu.take_pending()`)."""
@@ -238,15 +249,15 @@ class Cpu:
         self.thread.waiting_for = what  # type: ignore[union-attr]
         return self.engine._now
 
-    def end_wait(self, since: int, activity: str, granted: int = 0) -> None:
+    def end_wait(self, since: int, activity: Activity, granted: int = 0) -> None:
         """Charge the wait that began at *since*, less what interrupts took of it, and what was *granted*."""
         self.waiting = False
         if self._turned_in_wait:
             for page, waited in self._turned_in_wait:
-                page[activity] = page.get(activity, 0) + waited
+                page[activity.slot] += waited
             self._turned_in_wait.clear()
             since = self._turned_at
-        self.spent[activity] += self.engine._now - since - self._irq_in_wait + granted
+        self.account[activity.slot] += self.engine._now - since - self._irq_in_wait + granted
         self._irq_in_wait = 0
 
     @property
@@ -256,7 +267,7 @@ class Cpu:
             return False
         return not getattr(self.thread.waiting_for, "stalls", False)  # type: ignore[union-attr]
 
-    def park(self, what: object, activity: str) -> Steps[None]:
+    def park(self, what: object, activity: Activity) -> Steps[None]:
         """Wait until somebody pokes the cpu for *what*. The caller checks its condition before and after."""
         since = self.begin_wait(what)
         yield PARKED
@@ -369,9 +380,14 @@ class Cpu:
 
     def open_account(self) -> None:
         """Start a new account at the engine's time."""
-        self.spent.clear()
-        self.pages.clear()
+        self.account = blank_account()
+        self._pages.clear()
         self._since = self.engine._now
+
+    def make_room(self) -> None:
+        """Give the account a row for each activity that there is by now."""
+        for page in (self.account, *self._pages):
+            page.extend([0] * (len(blank_account()) - len(page)))
 
     def turn_page(self) -> None:
         """Begin a new page of the account at the engine's time T.
@@ -381,19 +397,18 @@ class Cpu:
         an operation).
         """
         now = self.engine._now
-        page = dict(self.spent)
-        self.spent.clear()
+        page, self.account = self.account, blank_account()
         if self.waiting:
             beyond = max(0, self.irq_until - now)
             if beyond:
-                page[INTERRUPT] = page.get(INTERRUPT, 0) - beyond
-                self.spent[INTERRUPT] = beyond
+                page[INTERRUPT.slot] -= beyond
+                self.account[INTERRUPT.slot] = beyond
             self._irq_in_wait = beyond
-            waited = now - self._since - sum(page.values()) - sum(sum(past.values()) for past in self.pages)
+            waited = now - self._since - sum(page) - sum(map(sum, self._pages))
             waited -= sum(part for _, part in self._turned_in_wait) + self.ahead
             self._turned_in_wait.append((page, waited))
             self._turned_at = now
-        self.pages.append(page)
+        self._pages.append(page)
 
     def leave(self) -> None:
         """The thread is done; the cpu idles (and still takes interrupts) until `close_account`."""
@@ -413,10 +428,10 @@ class Cpu:
         self.end_wait(self._left, IDLE)
         if self.ahead:
             self.charge(self.ahead, GIVEN_BACK)
-        charged = sum(self.spent.values()) + sum(sum(page.values()) for page in self.pages)
+        charged = sum(self.account) + sum(map(sum, self._pages))
         if charged != now - self._since:
             raise AccountingError(
-                f"{self}: {charged} ps are accounted for, {now - self._since} ps passed: {dict(self.spent)}"
+                f"{self}: {charged} ps are accounted for, {now - self._since} ps passed: {self.spent}"
             )
 
 
@@ -442,7 +457,7 @@ class SmtCpu(Cpu):
         self._extra_beside_spinner = self._extra * spin_share
         self.siblings: list[Cpu] = []
 
-    def work(self, cost: int, activity: str) -> None:
+    def work(self, cost: int, activity: Activity) -> None:
         """Spend *cost* ps, or longer beside siblings at work, on *activity*."""
         self.stall(self.work_time(cost), activity)
 
@@ -470,26 +485,26 @@ class HeardCpu(Cpu):
 
     __slots__ = ()
 
-    def work(self, cost: int, activity: str) -> None:
+    def work(self, cost: int, activity: Activity) -> None:
         self.stall(cost, activity)
 
-    def stall(self, cost: int, activity: str) -> None:
+    def stall(self, cost: int, activity: Activity) -> None:
         super().stall(cost, activity)
-        self.probe.charge(self, activity, cost)
+        self.probe.charge(self, activity.name, cost)
 
-    def pay(self, cost: int, activity: str) -> None:
+    def pay(self, cost: int, activity: Activity) -> None:
         super().pay(cost, activity)
-        self.probe.charge(self, activity, cost)
+        self.probe.charge(self, activity.name, cost)
 
-    def charge(self, cost: int, activity: str) -> None:
+    def charge(self, cost: int, activity: Activity) -> None:
         super().charge(cost, activity)
-        self.probe.charge(self, activity, cost)
+        self.probe.charge(self, activity.name, cost)
 
-    def end_wait(self, since: int, activity: str, granted: int = 0) -> None:
-        before = self.spent[activity] - sum(waited for _, waited in self._turned_in_wait)
+    def end_wait(self, since: int, activity: Activity, granted: int = 0) -> None:
+        before = self.account[activity.slot] - sum(waited for _, waited in self._turned_in_wait)
         super().end_wait(since, activity, granted)
         self.probe.wait_over(self)
-        self.probe.charge(self, activity, self.spent[activity] - before)
+        self.probe.charge(self, activity.name, self.account[activity.slot] - before)
 
 
 class HeardSmtCpu(SmtCpu, HeardCpu):

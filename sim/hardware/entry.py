@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sim.engine import Activity
 from sim.hardware.cpu import Cpu
 from sim.hardware.spec import MachineSpec
 
@@ -26,13 +27,13 @@ class KernelEntry:
         self.way_out = int((self._syscall + self._syscall_stall) * kernel.way_out)
         """Ps that a system call takes on the way out, on a core of its own."""
 
-    def syscall(self, cpu: Cpu, activity: str, work: int = 0) -> None:
+    def syscall(self, cpu: Cpu, activity: Activity, work: int = 0) -> None:
         """A system call, there and back, with *work* ps of private work in it."""
         cpu.work(self._syscall + work, activity)
         if self._syscall_stall:
             cpu.stall(self._syscall_stall, activity)
 
-    def exception(self, cpu: Cpu, activity: str) -> None:
+    def exception(self, cpu: Cpu, activity: Activity) -> None:
         """A page fault, there and back."""
         cpu.work(self._exception, activity)
         if self._exception_stall:

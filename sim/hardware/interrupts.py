@@ -38,7 +38,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from sim.engine import PARKED, Steps
+from sim.engine import PARKED, Activity, Steps
 from sim.engine.costs import at_clock
 from sim.hardware.apic import Addressing
 from sim.hardware.cpu import Cpu
@@ -48,8 +48,8 @@ from sim.hardware.line_kinds import make_line
 if TYPE_CHECKING:
     from sim.hardware.spec import MachineSpec
 
-IPI_SEND = "ipi send"
-IPI_WAIT = "ipi wait"
+IPI_SEND: Final = Activity("ipi send")
+IPI_WAIT: Final = Activity("ipi wait")
 
 _AHEAD: Final = 4
 """Targets that a sender queues calls at in one go, at most. With a whole cluster of 26 too many calls found a

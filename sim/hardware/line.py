@@ -31,11 +31,11 @@ from __future__ import annotations
 from collections import deque
 from typing import ClassVar, Final
 
-from sim.engine import PARKED, Steps
+from sim.engine import PARKED, Activity, Steps
 from sim.hardware.cpu import Cpu
 from sim.hardware.fabric import Fabric
 
-LINE = "cache line"
+LINE: Final = Activity("cache line")
 
 MEMORY = -1
 """Owner of a line that no cache holds."""
@@ -108,7 +108,7 @@ class CacheLine:
 
     # -- accesses -------------------------------------------------------------------------------------------
 
-    def write(self, cpu: Cpu, activity: str = LINE, *, again: int = 0) -> Steps[None]:
+    def write(self, cpu: Cpu, activity: Activity = LINE, *, again: int = 0) -> Steps[None]:
         """A store or atomic read-modify-write: returns when the line is *cpu*'s alone.
 
         *again* further RMWs follow at once, before anyone else can get the line.
@@ -127,12 +127,12 @@ class CacheLine:
             if self._watchers:
                 self._disturb(cpu, cost)
 
-    def write_again(self, cpu: Cpu, activity: str) -> None:
+    def write_again(self, cpu: Cpu, activity: Activity) -> None:
         """One RMW more, right behind a `write` of *cpu* that has just returned: nobody comes between."""
         self.busy_until += self.fabric.rmw
         cpu.stall(self.fabric.rmw, activity)
 
-    def store(self, cpu: Cpu, activity: str = LINE) -> Steps[None]:
+    def store(self, cpu: Cpu, activity: Activity = LINE) -> Steps[None]:
         """A plain store: like `write`, but on a line that is *cpu*'s alone it costs no more than a hit."""
         exclusive = self.exclusive_to(cpu)
         if exclusive and (pending := cpu.pending):
@@ -144,7 +144,7 @@ class CacheLine:
         else:
             yield from self.write(cpu, activity)
 
-    def read(self, cpu: Cpu, activity: str = LINE) -> Steps[None]:
+    def read(self, cpu: Cpu, activity: Activity = LINE) -> Steps[None]:
         """A load. A copy that the cpu already holds costs a hit and waits for nobody."""
         if pending := cpu.pending:
             cpu.pending = 0
@@ -159,7 +159,7 @@ class CacheLine:
             self.busy_until = cpu.engine._now + occupancy
             cpu.pay(latency, activity)
 
-    def read_to_write(self, cpu: Cpu, activity: str) -> Steps[bool]:
+    def read_to_write(self, cpu: Cpu, activity: Activity) -> Steps[bool]:
         """A load by *cpu*, which writes the line next; value: whether that write is a request of its own, so
         that others may come in between. On a `migratory` machine it is not: the line is here for writing."""
         if self.fabric.migratory:
@@ -168,7 +168,7 @@ class CacheLine:
         yield from self.read(cpu, activity)
         return True
 
-    def came_along(self, cpu: Cpu, activity: str, *, write: bool) -> bool:
+    def came_along(self, cpu: Cpu, activity: Activity, *, write: bool) -> bool:
         """Try a load or store by *cpu* that left together with one to the line next to it, which is over.
 
         Where the line is free it has come in the same burst. Value: whether it was; else nothing is done.
@@ -213,7 +213,7 @@ class CacheLine:
         else:
             self.busy_until = cpu.engine._now + self._take(cpu.id)
 
-    def serialize(self, cpu: Cpu, activity: str) -> Steps[None]:
+    def serialize(self, cpu: Cpu, activity: Activity) -> Steps[None]:
         """A serializing instruction after `prefetch_write`: on machines where it does (`prefetch_ordered`),
         it waits until the line is here."""
         if not self.fabric.prefetch_ordered:
@@ -310,7 +310,7 @@ class CacheLine:
 
     # -- who is next ----------------------------------------------------------------------------------------
 
-    def _queue(self, cpu: Cpu, kind: int, activity: str) -> Steps[None]:
+    def _queue(self, cpu: Cpu, kind: int, activity: Activity) -> Steps[None]:
         if self._prefetching & cpu.bit:
             self._join_prefetch(cpu, kind)
         else:

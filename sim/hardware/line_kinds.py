@@ -5,7 +5,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware.line import LINE, MEMORY, CacheLine
 
 if TYPE_CHECKING:
@@ -60,22 +60,22 @@ class WatchedLine(HeardLine):
 
     __slots__ = ()
 
-    def write(self, cpu: Cpu, activity: str = LINE, *, again: int = 0) -> Steps[None]:
+    def write(self, cpu: Cpu, activity: Activity = LINE, *, again: int = 0) -> Steps[None]:
         return self._told(cpu, True, super().write(cpu, activity, again=again))
 
-    def write_again(self, cpu: Cpu, activity: str) -> None:
+    def write_again(self, cpu: Cpu, activity: Activity) -> None:
         probe = cpu.probe
         probe.line_access(self, cpu, True)
         super().write_again(cpu, activity)
         probe.line_accessed(self, cpu, 0)
 
-    def store(self, cpu: Cpu, activity: str = LINE) -> Steps[None]:
+    def store(self, cpu: Cpu, activity: Activity = LINE) -> Steps[None]:
         return self._told(cpu, True, super().store(cpu, activity))
 
-    def read(self, cpu: Cpu, activity: str = LINE) -> Steps[None]:
+    def read(self, cpu: Cpu, activity: Activity = LINE) -> Steps[None]:
         return self._told(cpu, False, super().read(cpu, activity))
 
-    def came_along(self, cpu: Cpu, activity: str, *, write: bool) -> bool:
+    def came_along(self, cpu: Cpu, activity: Activity, *, write: bool) -> bool:
         probe = cpu.probe
         probe.line_access(self, cpu, write)
         came = super().came_along(cpu, activity, write=write)
@@ -85,7 +85,7 @@ class WatchedLine(HeardLine):
     def prefetch_write(self, cpu: Cpu) -> Steps[None]:
         return self._told(cpu, True, super().prefetch_write(cpu))
 
-    def serialize(self, cpu: Cpu, activity: str) -> Steps[None]:
+    def serialize(self, cpu: Cpu, activity: Activity) -> Steps[None]:
         return self._told(cpu, True, super().serialize(cpu, activity))
 
     def take_at_once(self, cpu: Cpu, at: int) -> int | None:
@@ -122,7 +122,7 @@ class LineHere(CacheLine):
 
     __slots__ = ()
 
-    def write(self, cpu: Cpu, activity: str = LINE, *, again: int = 0) -> Steps[None]:
+    def write(self, cpu: Cpu, activity: Activity = LINE, *, again: int = 0) -> Steps[None]:
         if cpu.pending:
             yield cpu.take_pending()
         cost = (1 + again) * self.fabric.rmw
@@ -130,22 +130,22 @@ class LineHere(CacheLine):
         if self._watchers:
             self._disturb(cpu, cost)
 
-    def write_again(self, cpu: Cpu, activity: str) -> None:
+    def write_again(self, cpu: Cpu, activity: Activity) -> None:
         cpu.stall(self.fabric.rmw, activity)
 
-    def store(self, cpu: Cpu, activity: str = LINE) -> Steps[None]:
+    def store(self, cpu: Cpu, activity: Activity = LINE) -> Steps[None]:
         if cpu.pending:
             yield cpu.take_pending()
         cpu.pay(self.fabric.hit, activity)
         if self._watchers:
             self._disturb(cpu, self.fabric.hit)
 
-    def read(self, cpu: Cpu, activity: str = LINE) -> Steps[None]:
+    def read(self, cpu: Cpu, activity: Activity = LINE) -> Steps[None]:
         if cpu.pending:
             yield cpu.take_pending()
         cpu.pay(self.fabric.hit, activity)
 
-    def came_along(self, cpu: Cpu, activity: str, *, write: bool) -> bool:
+    def came_along(self, cpu: Cpu, activity: Activity, *, write: bool) -> bool:
         cpu.stall(self.fabric.hit, activity)
         if write and self._watchers:
             self._disturb(cpu, self.fabric.hit)
@@ -161,7 +161,7 @@ class LineHere(CacheLine):
         return
         yield
 
-    def serialize(self, cpu: Cpu, activity: str) -> Steps[None]:
+    def serialize(self, cpu: Cpu, activity: Activity) -> Steps[None]:
         return
         yield
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sim.engine import Activity
 from sim.hardware.line import LINE
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class LineSpan:
     def __repr__(self) -> str:
         return f"span of {self.lines}"
 
-    def read(self, cpu: Cpu, activity: str = LINE) -> Steps[None]:
+    def read(self, cpu: Cpu, activity: Activity = LINE) -> Steps[None]:
         """Load from all lines; what *cpu* holds costs one hit."""
         if cpu.pending:
             yield cpu.take_pending()
@@ -46,7 +47,7 @@ class LineSpan:
         if not missed:
             cpu.pay(line.fabric.hit, activity)
 
-    def store(self, cpu: Cpu, activity: str = LINE) -> Steps[None]:
+    def store(self, cpu: Cpu, activity: Activity = LINE) -> Steps[None]:
         """Store to all lines; what is *cpu*'s alone costs one hit."""
         if cpu.pending:
             yield cpu.take_pending()

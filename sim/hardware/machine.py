@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from sim.engine import Engine, Thread
+from sim.engine import Activity, Engine, Thread
 from sim.hardware.ahead import ahead
 from sim.hardware.broadcast import TlbBroadcast
 from sim.hardware.cpu import Cpu, HeardCpu, HeardSmtCpu, SmtCpu
@@ -94,6 +94,13 @@ class Machine:
         """A new cache line (or *lines* adjacent ones used together) in the memory of socket *home*."""
         fabric = self.fabric
         return make_line(fabric, name, home, owner=owner, lines=lines)
+
+    def activity(self, name: str) -> Activity:
+        """The activity *name* of something that the workload makes: each account gets a row for it."""
+        activity = Activity(name)
+        for cpu in self.cpus:
+            cpu.make_room()
+        return activity
 
     def _inject_delay(self, thread: Thread, length: int) -> None:
         for cpu in self.cpus:

@@ -19,9 +19,9 @@ the banks fill up first.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.engine.costs import at_clock
 from sim.errors import ModelError
 from sim.hardware.warm_pages import WarmPages
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from sim.hardware.cpu import Cpu
     from sim.hardware.spec import Dram, MachineSpec
 
-ZERO = "zero"
-COPY = "copy"
+ZERO: Final = Activity("zero")
+COPY: Final = Activity("copy")
 
 HUGE_PAGES = 512
 """4 KiB pages in a huge page of 2 MiB."""
@@ -142,7 +142,7 @@ class MemorySystem:
         return self._latencies[distance] + self._channels[node].read_line(cpu.engine._now)
 
     def clear_page(
-        self, cpu: Cpu, node: int, frame: int | None = None, *, activity: str = ZERO
+        self, cpu: Cpu, node: int, frame: int | None = None, *, activity: Activity = ZERO
     ) -> Steps[None]:
         """Zero a 4 KiB page in *frame*, which lies on *node*. A page without a frame is in no cache."""
         if cpu.pending:
@@ -154,7 +154,9 @@ class MemorySystem:
             self._pass(cpu, 1)
         cpu.stall(self._fill(cpu, node, self._clear), activity)
 
-    def clear_huge_page(self, cpu: Cpu, node: int, activity: str = ZERO, *, at_once: int = 1) -> Steps[None]:
+    def clear_huge_page(
+        self, cpu: Cpu, node: int, activity: Activity = ZERO, *, at_once: int = 1
+    ) -> Steps[None]:
         """Zero a 2 MiB page: so many of its 4 KiB ask for bandwidth at a time, one part after another."""
         for _ in range(HUGE_PAGES // at_once):
             if cpu.pending:
@@ -162,7 +164,7 @@ class MemorySystem:
             self._pass(cpu, at_once)
             cpu.stall(self._fill(cpu, node, at_once * self._clear_in_huge, at_once), activity)
 
-    def read_page(self, cpu: Cpu, node: int, activity: str) -> Steps[None]:
+    def read_page(self, cpu: Cpu, node: int, activity: Activity) -> Steps[None]:
         """Read a 4 KiB page whose frame lies on *node*, at the bandwidth that is left on the way."""
         if cpu.pending:
             yield cpu.take_pending()
@@ -176,7 +178,7 @@ class MemorySystem:
         frame: int | None = None,
         *,
         source: int | None = None,
-        activity: str = COPY,
+        activity: Activity = COPY,
         pages: int = 1,
     ) -> Steps[None]:
         """Copy so many 4 KiB *pages* from frames on *source* (absent: the same node) into some on *node*; a

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.engine.costs import at_clock
 from sim.errors import ModelError
 from sim.hardware import Cpu, Machine
@@ -17,11 +17,11 @@ from sim.mm.operations import Touch
 from sim.mm.page_table import PageTablePage
 from sim.mm.performer import Handlers, Performer
 
-USER = "user"
-SYSCALL = "syscall"
-FAULT_ENTRY = "fault entry"
-PAGE_TABLE = "page table"
-LOCK_PAGE_TABLE = "lock: page table"
+USER: Final = Activity("user")
+SYSCALL: Final = Activity("syscall")
+FAULT_ENTRY: Final = Activity("fault entry")
+PAGE_TABLE: Final = Activity("page table")
+LOCK_PAGE_TABLE: Final = Activity("lock: page table")
 
 
 def tell_filled(cpu: Cpu, frames: Sequence[int], sources: Sequence[int] | None = None) -> None:

@@ -97,7 +97,7 @@ class Holders:
 
     def __init__(self, lock: LockView) -> None:
         self.name = lock.name
-        self.activity = lock.activity
+        self.activity = lock.activity.name
         self.kind = kind_of(lock.name)
         self.holds: list[Hold] = []
         """The first one is the leader, who advances the clock."""

@@ -111,7 +111,7 @@ class Locks(Paged[dict[Key, Usage]]):
             self.totals.setdefault(key, Usage()).add(usage)
 
     def _usage(self, lock: LockView, mode: Mode) -> Usage:
-        key = lock.name, mode, lock.activity
+        key = lock.name, mode, lock.activity.name
         usage = self.page.get(key)
         if usage is None:
             usage = self.page[key] = Usage()

@@ -204,7 +204,7 @@ class Objects(Paged[Book]):
     def charge(self, cpu: CpuView, activity: str, cost: int) -> None:
         seat, thread, page = self._seats[cpu.id], self._threads[cpu.current], self.page
         page.spent[activity] += cost
-        handler = activity == INTERRUPT
+        handler = activity == INTERRUPT.name
         waited = seat.waited and not handler
         if waited:
             seat.waited = False

@@ -53,13 +53,13 @@ HAND_OVER: Final = "hand-over"
 """What the time of a waiter is in which nobody is in its way: the lock's lines travel, or it wakes up."""
 
 _BY_ACTIVITY: Final = {
-    IPI_SEND: FLUSH,
-    TLB_FLUSH: FLUSH,
-    IPI_WAIT: FLUSH_WAIT,
-    ZERO: ZEROING,
-    COPY: ZEROING,
-    INTERRUPT: INTERRUPTED,
-    INJECTED_DELAY: OTHER,
+    IPI_SEND.name: FLUSH,
+    TLB_FLUSH.name: FLUSH,
+    IPI_WAIT.name: FLUSH_WAIT,
+    ZERO.name: ZEROING,
+    COPY.name: ZEROING,
+    INTERRUPT.name: INTERRUPTED,
+    INJECTED_DELAY.name: OTHER,
 }
 
 
@@ -69,7 +69,7 @@ def part_of(activity: str, *, on_line: bool, waited: bool, idle: bool) -> str:
         return part
     if waited and idle:
         return ASLEEP
-    if activity == SCHED:
+    if activity == SCHED.name:
         return SCHEDULING
     if on_line:
         return TRANSFER

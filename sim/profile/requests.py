@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import ceil
+from math import ceil, fsum
 from typing import TYPE_CHECKING, Any, Final
 
 from sim.engine.pages import Paged
@@ -218,9 +218,9 @@ def _cpu_row(number: int, cpu: _Cpu) -> tuple[Any, ...]:
 
 def _shares(spent: Mapping[str, float]) -> list[float]:
     """Locks, the `SHARES`, the rest: parts of a cpu's time. They sum to 1, or are 0 without any time."""
-    whole = sum(spent.values())
+    whole = fsum(spent.values())  # rounded once, whatever the order
     if not whole:
         return [0.0] * (len(SHARES) + 2)
-    locks = sum(time for activity, time in spent.items() if activity.startswith(_LOCK)) / whole
-    parts = [sum(spent.get(each, 0.0) for each in of) / whole for of in SHARES.values()]
+    locks = fsum(time for activity, time in spent.items() if activity.startswith(_LOCK)) / whole
+    parts = [fsum(spent.get(each, 0.0) for each in of) / whole for of in SHARES.values()]
     return [locks, *parts, max(0.0, 1 - locks - sum(parts))]

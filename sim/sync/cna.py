@@ -30,7 +30,7 @@ from __future__ import annotations
 from collections import deque
 from itertools import pairwise
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import CacheLine, Cpu, Topology
 from sim.sync.nodes import NodeQueue, QueueNodes
 from sim.sync.spin import QueuedSpinLock
@@ -75,7 +75,7 @@ class CnaLock(QueuedSpinLock):
     __slots__ = ("_preferred", "_since", "_split", "_topology", "threshold")
 
     def __init__(
-        self, nodes: QueueNodes, line: CacheLine, activity: str, threshold: int, topology: Topology
+        self, nodes: QueueNodes, line: CacheLine, activity: Activity, threshold: int, topology: Topology
     ) -> None:
         super().__init__(nodes, line, activity)
         self._topology = topology

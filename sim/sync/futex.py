@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import CacheLine, Cpu, Machine
 from sim.sync.nodes import QueueNodes
 from sim.sync.sleep import Scheduler
@@ -32,7 +32,7 @@ class Futex:
         line: CacheLine,
         nodes: QueueNodes,
         scheduler: Scheduler,
-        activity: str,
+        activity: Activity,
     ) -> None:
         self.bucket = QueuedSpinLock(nodes, machine.line(f"futex bucket of {name}"), activity)
         self.waiters: deque[Sleeper] = deque()

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Lock:
     removable: ClassVar[bool] = True
     """Whether its verbs do nothing but exclude, so that a run may be without it (`sim.sync.without`)."""
 
-    def __init__(self, name: str, activity: str) -> None:
+    def __init__(self, name: str, activity: Activity) -> None:
         self.name = name
         self.activity = activity
 

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import CacheLine, Cpu, Task
 from sim.sync.lock import Lock, releases, takes
 from sim.sync.nodes import QueueNodes
@@ -52,7 +52,7 @@ class Mutex(Lock):
 
     __slots__ = ("_handoff", "_osq", "_scheduler", "_waiters", "holder", "line")
 
-    def __init__(self, nodes: QueueNodes, line: CacheLine, scheduler: Scheduler, activity: str) -> None:
+    def __init__(self, nodes: QueueNodes, line: CacheLine, scheduler: Scheduler, activity: Activity) -> None:
         super().__init__(line.name, activity)
         self.line = line
         self.holder: Task | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import CacheLine, Cpu, Machine
 
 
@@ -25,7 +25,7 @@ class QueueNodes:
 class Charged(Protocol):
     """What a queue belongs to: waiters wait for it, and it says what the time is charged to."""
 
-    activity: str
+    activity: Activity
 
 
 class NodeQueue:

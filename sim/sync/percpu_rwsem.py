@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu, Machine, Task
 from sim.sync.lock import Lock, releases, takes
 from sim.sync.rcu import Rcu
@@ -48,7 +48,14 @@ class PercpuRwSem(Lock):
     )
 
     def __init__(
-        self, machine: Machine, name: str, rcu: Rcu, scheduler: Scheduler, activity: str, *, home: int = 0
+        self,
+        machine: Machine,
+        name: str,
+        rcu: Rcu,
+        scheduler: Scheduler,
+        activity: Activity,
+        *,
+        home: int = 0,
     ) -> None:
         super().__init__(name, activity)
         self.writer: Task | None = None

@@ -17,7 +17,7 @@ systems" (2010), PF-Q; CortenMM artifact, cortenmm-rw, ostd/src/mm/page_table. R
 
 from __future__ import annotations
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import CacheLine, Cpu
 from sim.sync.lock import Lock, releases, takes
 from sim.sync.nodes import QueueNodes
@@ -42,7 +42,7 @@ class PhaseFairLock(Lock):
         "writer",
     )
 
-    def __init__(self, nodes: QueueNodes, line: CacheLine, activity: str) -> None:
+    def __init__(self, nodes: QueueNodes, line: CacheLine, activity: Activity) -> None:
         super().__init__(line.name, activity)
         self.line = line
         self.readers = 0

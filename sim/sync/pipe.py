@@ -69,7 +69,7 @@ class Pipe:
         def line(what: str) -> CacheLine:
             return machine.line(f"{name}: {what}", home, owner=0)
 
-        activity = f"channel: {name}"
+        activity = machine.activity(f"channel: {name}")
         first = line("mutex")
         self.messages = messages
         self._name = name

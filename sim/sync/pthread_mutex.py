@@ -17,7 +17,7 @@ what glibc spares in a process that has one thread (lll_mutex_lock_optimized).
 
 from __future__ import annotations
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import CacheLine, Cpu, Machine, Task
 from sim.sync.futex import Futex
 from sim.sync.lock import Lock, releases, takes
@@ -33,7 +33,7 @@ class PthreadMutex(Lock):
     __slots__ = ("_futex", "_line", "_word", "holder")
 
     def __init__(
-        self, machine: Machine, nodes: QueueNodes, line: CacheLine, scheduler: Scheduler, activity: str
+        self, machine: Machine, nodes: QueueNodes, line: CacheLine, scheduler: Scheduler, activity: Activity
     ) -> None:
         super().__init__(line.name, activity)
         self.holder: Task | None = None

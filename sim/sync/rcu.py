@@ -26,15 +26,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.errors import ModelError
 from sim.hardware import Cpu, Machine
 from sim.sync.nodes import QueueNodes
 from sim.sync.spin import QueuedSpinLock
 
-RCU = "rcu"
+RCU: Final = Activity("rcu")
 
 Callback = Callable[[Cpu], int]
 """Runs after the grace period on the given cpu; returns its cost in ps."""
@@ -78,7 +78,7 @@ class Rcu:
         preemptible_exit: bool = False,
         idle_counts: bool = True,
         tick: int | None = None,
-        activity: str = RCU,
+        activity: Activity = RCU,
     ) -> None:
         self.activity = activity
         self.periods = 0

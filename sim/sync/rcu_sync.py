@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import CacheLine, Cpu
 from sim.sync.rcu import Rcu
 from sim.sync.sleep import Scheduler
@@ -35,7 +35,7 @@ class RcuSync:
 
     __slots__ = ("_entered", "_rcu", "_scheduler", "_waiters", "activity", "line", "state")
 
-    def __init__(self, rcu: Rcu, line: CacheLine, scheduler: Scheduler, activity: str) -> None:
+    def __init__(self, rcu: Rcu, line: CacheLine, scheduler: Scheduler, activity: Activity) -> None:
         self.line = line
         self.activity = activity
         self.state = GpState.IDLE

@@ -36,13 +36,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from sim.engine import PARKED, Steps, Thread
+from sim.engine import PARKED, Activity, Steps, Thread
 from sim.engine.costs import at_clock
 from sim.errors import ModelError
 from sim.hardware import IDLE, Cpu, Lent, Machine, Task
 from sim.sync.sleeper import Sleeper
 
-SCHED = "sched"
+SCHED: Final = Activity("sched")
 
 _ENDLESS: Final = 1 << 62
 """Ps: longer than any run."""
@@ -212,7 +212,7 @@ class RunQueue:
 
     # -- giving the cpu away and having it back -------------------------------------------------------------
 
-    def block(self, task: QueuedTask, sleeper: Sleeper, activity: str) -> Steps[None]:
+    def block(self, task: QueuedTask, sleeper: Sleeper, activity: Activity) -> Steps[None]:
         """*task* sleeps until *sleeper* is woken and the cpu is free. Idle time goes to *activity*."""
         task.awaits = sleeper
         yield from self._switch_away()
@@ -243,7 +243,7 @@ class RunQueue:
         cpu.work(self._costs.switch, SCHED)
         yield cpu.take_pending()
 
-    def _wait(self, task: QueuedTask, what: object, activity: str) -> Steps[None]:
+    def _wait(self, task: QueuedTask, what: object, activity: Activity) -> Steps[None]:
         """Run somebody else, or idle, until it is *task*'s turn again."""
         if not self.ready and (mm := self.cpu.active_mm) is not None:
             yield from mm.borrow(self.cpu)
@@ -272,7 +272,7 @@ class RunQueue:
         self._idle = True
         self._idle_since = self.cpu.begin_wait(what)
 
-    def _comes(self, task: QueuedTask, activity: str) -> Steps[None]:
+    def _comes(self, task: QueuedTask, activity: Activity) -> Steps[None]:
         """*task* begins to run: first, if the cpu was idle, *activity* gets that time."""
         cpu = self.cpu
         if cpu.waiting:
@@ -424,7 +424,7 @@ class RunQueues:
         while cpu.now >= queue.slice_ends:
             yield from queue.catch_up()
 
-    def compute(self, cpu: Cpu, time: int, activity: str) -> Steps[None]:
+    def compute(self, cpu: Cpu, time: int, activity: Activity) -> Steps[None]:
         """Compute for *time* ps in user mode, where the tick takes the cpu away when the slice is used up.
 
         An interrupt's handler that delays the thread at the tick delays the switch. The last piece of work

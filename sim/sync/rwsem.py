@@ -33,7 +33,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import CacheLine, Cpu, Task
 from sim.sync.lock import Lock, downgrades, releases, takes, tries
 from sim.sync.nodes import QueueNodes
@@ -84,7 +84,7 @@ class RwSem(Lock):
         owner_line: CacheLine,
         nodes: QueueNodes,
         scheduler: Scheduler,
-        activity: str,
+        activity: Activity,
         tuning: RwSemTuning,
     ) -> None:
         super().__init__(name, activity)

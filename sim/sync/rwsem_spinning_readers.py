@@ -22,7 +22,7 @@ Source: the file between 5.8 and 5.10, read; that it is so from 5.3 on is recall
 
 from __future__ import annotations
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import CacheLine, Cpu, Task
 from sim.sync.lock import takes
 from sim.sync.nodes import QueueNodes
@@ -48,7 +48,7 @@ class SpinningReadersRwSem(RwSem):
         owner_line: CacheLine,
         nodes: QueueNodes,
         scheduler: Scheduler,
-        activity: str,
+        activity: Activity,
         tuning: RwSemTuning,
     ) -> None:
         super().__init__(name, count, owner_line, nodes, scheduler, activity, tuning)

@@ -27,7 +27,7 @@ from collections import deque
 from itertools import takewhile
 from typing import Final, Literal
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import CacheLine, Cpu, Task
 from sim.sync.lock import Lock, downgrades, releases, takes, tries
 from sim.sync.nodes import QueueNodes
@@ -65,7 +65,7 @@ class XaddRwSem(Lock):
         line: CacheLine,
         nodes: QueueNodes,
         scheduler: Scheduler,
-        activity: str,
+        activity: Activity,
         *,
         owner_spinning: bool = True,
     ) -> None:

@@ -14,7 +14,7 @@ other would: one that comes between may be faster.
 
 from __future__ import annotations
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import CacheLine, Cpu, Machine
 from sim.sync.futex import Futex
 from sim.sync.nodes import QueueNodes
@@ -41,7 +41,7 @@ class Semaphore:
         line: CacheLine,
         nodes: QueueNodes,
         scheduler: Scheduler,
-        activity: str,
+        activity: Activity,
         tokens: int = 0,
     ) -> None:
         self.tokens = tokens
@@ -110,7 +110,7 @@ class Channel:
         tokens: int,
         capacity: int | None,
     ) -> None:
-        activity = f"channel: {name}"
+        activity = machine.activity(f"channel: {name}")
 
         def semaphore(what: str, count: int) -> Semaphore:
             line = machine.line(what, home, owner=0)

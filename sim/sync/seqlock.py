@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import CacheLine, Cpu
 from sim.sync.lock import Lock, releases, takes
 from sim.sync.nodes import QueueNodes
@@ -30,7 +30,7 @@ class SeqLock(Lock):
 
     removable: ClassVar[bool] = False
 
-    def __init__(self, nodes: QueueNodes, line: CacheLine, activity: str) -> None:
+    def __init__(self, nodes: QueueNodes, line: CacheLine, activity: Activity) -> None:
         super().__init__(line.name, activity)
         self.line = line
         self.sequence = 0

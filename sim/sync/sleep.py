@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu, Machine, Task
 from sim.sync.run_queue import SCHED, QueuedTask, SwitchCosts
 from sim.sync.sleeper import Sleeper
@@ -40,7 +40,7 @@ class Scheduler:
         self._lines = WakeLines(machine)
         self._wakers_wait = wakers_wait
 
-    def sleep(self, cpu: Cpu, sleeper: Sleeper, activity: str) -> Steps[None]:
+    def sleep(self, cpu: Cpu, sleeper: Sleeper, activity: Activity) -> Steps[None]:
         """Block until *sleeper* is woken. *activity* gets the sleep, `sched` the switches."""
         if sleeper.woken:
             sleeper.woken = False
@@ -136,7 +136,7 @@ class Scheduler:
         cpu.probe.wake(waker, cpu, delay)
         cpu.poke(sleeper, delay)
 
-    def nap(self, cpu: Cpu, time: int, activity: str) -> Steps[None]:
+    def nap(self, cpu: Cpu, time: int, activity: Activity) -> Steps[None]:
         """Block for *time* ps: a device or a timer wakes the thread with an interrupt."""
         sleeper = Sleeper(cpu, "a timer")
 
@@ -174,7 +174,7 @@ class Scheduler:
         if isinstance(task, QueuedTask) and task.queue.need_resched():
             yield from task.queue.give_away(task)
 
-    def spin(self, cpu: Cpu, lock: object, activity: str, owner: Task | None = None) -> Steps[None]:
+    def spin(self, cpu: Cpu, lock: object, activity: Activity, owner: Task | None = None) -> Steps[None]:
         """Wait until somebody pokes *cpu* for *lock*, *owner* leaves its cpu, or this one is wanted."""
         if owner is not None:
             owner.watchers[cpu] = lock

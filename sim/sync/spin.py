@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import CacheLine, Cpu
 from sim.sync.lock import Lock, releases, takes, tries
 from sim.sync.nodes import NodeQueue, QueueNodes
@@ -18,7 +18,7 @@ from sim.sync.nodes import NodeQueue, QueueNodes
 class SpinLock(Protocol):
     """What the spin loop needs of a lock: where the time goes and what to say in a deadlock report."""
 
-    activity: str
+    activity: Activity
 
     def describe_wait(self) -> str:
         """What a waiter waits for."""
@@ -44,7 +44,9 @@ class McsLock(Lock):
 
     __slots__ = ("_queue", "holder", "line")
 
-    def __init__(self, nodes: QueueNodes, line: CacheLine, activity: str, name: str | None = None) -> None:
+    def __init__(
+        self, nodes: QueueNodes, line: CacheLine, activity: Activity, name: str | None = None
+    ) -> None:
         super().__init__(line.name if name is None else name, activity)
         self.line = line
         self.holder: Cpu | None = None
@@ -86,7 +88,9 @@ class QueuedSpinLock(Lock):
 
     __slots__ = ("_head", "_pending", "_promoted", "_queue", "holder", "line")
 
-    def __init__(self, nodes: QueueNodes, line: CacheLine, activity: str, name: str | None = None) -> None:
+    def __init__(
+        self, nodes: QueueNodes, line: CacheLine, activity: Activity, name: str | None = None
+    ) -> None:
         super().__init__(line.name if name is None else name, activity)
         self.line = line
         self.holder: Cpu | None = None

@@ -66,7 +66,7 @@ class StreamSocket:
         def line(what: str, lines: int = 1) -> CacheLine:
             return machine.line(f"{name}: {what}", home, owner=0, lines=lines)
 
-        activity = f"channel: {name}"
+        activity = machine.activity(f"channel: {name}")
         self.messages = messages
         self._name = name
         self._account = line("account of the sender")

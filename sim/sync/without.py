@@ -102,7 +102,7 @@ class LocksWithout:
 
     def _kind(self, lock: LockView) -> _Kind | None:
         """What *lock* is in this run; None if it is as it was."""
-        key = lock.activity, lock.name
+        key = lock.activity.name, lock.name
         if key not in self._kinds:
             kinds: dict[_Kind, tuple[str, ...]] = {
                 "absent": self._without.locks,
@@ -145,11 +145,11 @@ class Turns:
             waiter = _Waiter(cpu, mode)
             self._waiting.append(waiter)
             activity, page = self._lock.activity, len(cpu.pages)
-            before = cpu.spent[activity]
+            before = cpu.account[activity.slot]
             while not waiter.granted:
                 yield from cpu.park(self, activity)
             if self._gives_back and len(cpu.pages) == page:  # a wait over the end of a page stays one
-                waited = cpu.spent[activity] - before
+                waited = cpu.account[activity.slot] - before
                 cpu.charge(-waited, activity)
                 cpu.ahead += waited
 

@@ -11,7 +11,7 @@ Sources: Boyd-Wickizer et al., Non-scalable locks are dangerous (2012), for the 
 
 from __future__ import annotations
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import CacheLine, Cpu
 from sim.sync.lock import Lock, releases, takes
 
@@ -25,7 +25,7 @@ class TasLock(Lock):
 
     __slots__ = ("holder", "line", "pause")
 
-    def __init__(self, line: CacheLine, activity: str, pause: int = 0) -> None:
+    def __init__(self, line: CacheLine, activity: Activity, pause: int = 0) -> None:
         super().__init__(line.name, activity)
         self.line = line
         self.pause = pause
@@ -61,7 +61,7 @@ class TicketLock(Lock):
 
     __slots__ = ("_next", "_serving", "_waiters", "holder", "line")
 
-    def __init__(self, line: CacheLine, activity: str) -> None:
+    def __init__(self, line: CacheLine, activity: Activity) -> None:
         super().__init__(line.name, activity)
         self.line = line
         self.holder: Cpu | None = None

@@ -9,7 +9,7 @@ reader that has counted itself in vain makes a writer's attempt fail until it ha
 
 from __future__ import annotations
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import CacheLine, Cpu
 from sim.sync.lock import Lock, releases, takes
 
@@ -19,7 +19,7 @@ class WordRwLock(Lock):
 
     __slots__ = ("line", "readers", "writer")
 
-    def __init__(self, line: CacheLine, activity: str) -> None:
+    def __init__(self, line: CacheLine, activity: Activity) -> None:
         super().__init__(line.name, activity)
         self.line = line
         self.readers = 0

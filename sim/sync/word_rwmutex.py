@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import CacheLine, Cpu
 from sim.sync.lock import Lock, releases, takes
 from sim.sync.sleep import Scheduler
@@ -45,7 +45,7 @@ class WordRwMutex(Lock):
 
     __slots__ = ("_queue", "_queue_lock", "_readers", "_scheduler", "_writer", "line")
 
-    def __init__(self, line: CacheLine, scheduler: Scheduler, activity: str) -> None:
+    def __init__(self, line: CacheLine, scheduler: Scheduler, activity: Activity) -> None:
         super().__init__(line.name, activity)
         self.line = line
         self._scheduler = scheduler

@@ -163,14 +163,14 @@ class Lane:
             return
         if handler.begin != self._at:
             raise AccountingError(f"a handler of {self.cpu} begins at {handler.begin} ps, not at {self._at}")
-        self.folded[handler.page][node.path, INTERRUPT, HANDLER] += length
+        self.folded[handler.page][node.path, INTERRUPT.name, HANDLER] += length
         self._at = handler.end
         shown = self._scope.clip(handler.begin, handler.end, handler.page) if self.drawn else None
         if shown is None:
             return
         if self._leaf is None or self._open is not node:
             self._move_to(node, shown[0])
-        leaf = Leaf(INTERRUPT, HANDLER, handler.notes, handler.flows)
+        leaf = Leaf(INTERRUPT.name, HANDLER, handler.notes, handler.flows)
         self._count(leaf, length, handler.page)
         self.events += (Event(shown[0], leaf), Event(shown[1], None))
         self._shown_until = shown[1]

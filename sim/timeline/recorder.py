@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 QUEUES: Final = "queues for the line"
 SPINS: Final = "spins"
 ASLEEP: Final = "asleep"
-_PLAIN: Final = frozenset((IDLE, IPI_WAIT, INJECTED_DELAY))
+_PLAIN: Final = frozenset((IDLE.name, IPI_WAIT.name, INJECTED_DELAY.name))
 """Activities whose name says how the time passes."""
 
 FROM: Final[dict[str, str]] = {
@@ -170,7 +170,7 @@ class Timeline(Probe):
         if not self._lanes:
             return
         number = cpu.id
-        if activity == INTERRUPT:
+        if activity == INTERRUPT.name:
             self._charge_handler(cpu, cost)
             return
         if not cost:
@@ -181,7 +181,7 @@ class Timeline(Probe):
             gives = tuple(self._gives[number])
             self._gives[number].clear()
         waited = cost - cpu.pending
-        if waited > 0 and activity != INJECTED_DELAY:
+        if waited > 0 and activity != INJECTED_DELAY.name:
             line = self._queued[number]
             how = ASLEEP if cpu.in_kernel_wait else SPINS if line is None else QUEUES
             notes: Notes | None = {"line": line} if how == QUEUES and line is not None else None
@@ -210,7 +210,7 @@ class Timeline(Probe):
             self._handled[number] = {}, ()
             self._lines[number].clear()  # the handler's own
             if cost:
-                self._lanes[number].add(self._node(cpu), INTERRUPT, HANDLER, cost, notes, flows)
+                self._lanes[number].add(self._node(cpu), INTERRUPT.name, HANDLER, cost, notes, flows)
         elif cost < 0:
             self._lanes[number].cut_handlers(-cost)
         else:
@@ -270,7 +270,7 @@ class Timeline(Probe):
         state = self._locks.of(lock)
         since = state.waiting.pop((cpu.current, mode), cpu.now)
         self._end(cpu, ("wait", lock, mode))
-        name = lock.activity.removeprefix("lock: ")
+        name = lock.activity.name.removeprefix("lock: ")
         fold = f"holding {name}" if mode == "write" else f"holding {name} (read)"
         frame = Frame(f"holds {lock.name}", "lock hold", fold, ("hold", lock, mode), {"mode": mode})
         given = state.given_by(since, mode)
@@ -304,7 +304,7 @@ class Timeline(Probe):
         if not self._lanes:
             return
         self.lock_release(lock, cpu, "write")
-        name = lock.activity.removeprefix("lock: ")
+        name = lock.activity.name.removeprefix("lock: ")
         notes: Notes = {"mode": "read, downgraded"}
         frame = Frame(
             f"holds {lock.name}", "lock hold", f"holding {name} (read)", ("hold", lock, "read"), notes

@@ -146,9 +146,9 @@ class Shootdowns(Probe):
             return
         _, found, spent = self._sends[cpu.id]
         spent[activity] += cost
-        if activity == IPI_SEND:
+        if activity == IPI_SEND.name:
             found.sent = cpu.now
-        elif activity == IPI_WAIT:
+        elif activity == IPI_WAIT.name:
             if waited:
                 found.waits = (cpu.now - cpu.pending - cost, cpu.now - cpu.pending)
                 found.waited += cost

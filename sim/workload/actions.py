@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import HUGE_PAGES, Cpu
 from sim.mm import (
     NOTHING,
@@ -50,7 +50,8 @@ if TYPE_CHECKING:
     from sim.workload.thread import Worker
     from sim.workload.window import Record
 
-DRAM, ASLEEP = "dram", "asleep"
+DRAM: Final = Activity("dram")
+ASLEEP: Final = Activity("asleep")
 
 Maker = Callable[["Stage", "spec.Step"], Action]
 

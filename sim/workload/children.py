@@ -15,9 +15,9 @@ Source: Linux 6.13, kernel/fork.c (kernel_clone), kernel/exit.c (do_wait, exit_n
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.mm import SYSCALL, Exec, Exit, Fork, SwitchMm, Vfork
 from sim.sync import SCHED, Scheduler, Sleeper, SwitchCosts
 from sim.workload.thread import Child, Event, Worker
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sim.workload.processes import Processes
     from sim.workload.step_spec import ForkStep
 
-WAIT = "wait: child"
+WAIT: Final = Activity("wait: child")
 
 Body = Callable[[Worker], Steps[object]]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.errors import ModelError
 from sim.workload.allocator_spec import AllocatorSpec
 from sim.workload.allocators import Block, Heap, make_heap, write
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from sim.mm import AddressSpace
     from sim.workload.heap_spec import MallocStep, MfreeStep, ReallocStep
     from sim.workload.thread import Worker
+
+LOCK_MALLOC: Final = Activity("lock: malloc")
 
 
 class Heaps:
@@ -79,7 +81,7 @@ class Heaps:
         return run
 
     def _lock(self, name: str) -> NamedLock:
-        return make_lock(self._shop, f"malloc {name}", PlainLock(kind="pthread-mutex"), "lock: malloc")
+        return make_lock(self._shop, f"malloc {name}", PlainLock(kind="pthread-mutex"), LOCK_MALLOC)
 
 
 def _named(heap: Heap, worker: Worker, name: str, *, shared: bool) -> deque[Block]:

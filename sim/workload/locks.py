@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.engine.costs import at_clock
 from sim.hardware import CacheLine, Cpu, Machine
 from sim.quantities import LINE_BYTES
@@ -89,13 +89,13 @@ class Site(NamedTuple):
     name: str
     line: CacheLine
     address: int
-    activity: str
+    activity: Activity
 
 
-def make_lock(shop: Workshop, name: str, spec: LockSpec, activity: str = "") -> NamedLock:
+def make_lock(shop: Workshop, name: str, spec: LockSpec, activity: Activity | None = None) -> NamedLock:
     """The lock *name* of a workload. Its time is charged to *activity*, or to the lock by its name."""
     line = shop.machine.line(name, spec.home, owner=0)
-    site = Site(name, line, shop.locks * LINE_BYTES, activity or f"lock: {name}")
+    site = Site(name, line, shop.locks * LINE_BYTES, activity or shop.machine.activity(f"lock: {name}"))
     shop.locks += 1
     return _MAKERS[spec.kind](shop, site, spec)
 

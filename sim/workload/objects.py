@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.engine.costs import at_clock
 from sim.hardware import LINE, CacheLine, Cpu, Machine
 from sim.quantities import LINE_BYTES
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sim.workload.plan import ChannelSpec, WorkloadPlan
     from sim.workload.thread import Worker
 
-BARRIER = "barrier"
+BARRIER: Final = Activity("barrier")
 
 
 class Word:

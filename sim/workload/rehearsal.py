@@ -12,7 +12,7 @@ from functools import lru_cache
 from random import Random
 from typing import TYPE_CHECKING, Final, cast
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.errors import Fault
 from sim.mm import (
     USER_PAGES,
@@ -435,7 +435,7 @@ class _IdleCpu:
 
     id = 0
 
-    def work(self, time: int, activity: str) -> None:
+    def work(self, time: int, activity: Activity) -> None:
         pass
 
 

@@ -16,9 +16,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from sim.engine import QUIET, Engine, Probe, Schedule, ScheduleName, Steps
+from sim.engine import QUIET, Activity, Engine, Probe, Schedule, ScheduleName, Steps
 from sim.engine.costs import at_clock
 from sim.errors import ModelError
 from sim.hardware import Cpu, Machine, MachineSpec, booted
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from sim.hardware import CacheLine
     from sim.workload.plan import Role, WorkloadPlan
 
-START = "start"
+START: Final = Activity("start")
 
 Body = Callable[[Worker], Steps[object]]
 """What a thread does for a while."""

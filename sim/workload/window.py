@@ -415,6 +415,6 @@ def spent_in_window(cpu: CpuView, length: int) -> dict[str, float]:
     before, page = cpu.pages
     charged = sum(page.values())
     if charged <= 0:  # one piece of work filled the window: it is among what was charged before
-        page = {activity: before.get(activity, 0) + page.get(activity, 0) for activity in before}
+        page = {activity: before.get(activity, 0) + page.get(activity, 0) for activity in (*before, *page)}
         charged = sum(page.values())
     return {activity: time * length / charged for activity, time in page.items()}

@@ -13,7 +13,7 @@ from sim.designs import DesignSpec, operations_of
 from sim.designs.asterinas.interval_set import CAPACITY, IntervalSet
 from sim.designs.asterinas.mapping import Mapping
 from sim.designs.asterinas.spec import AsterinasSpec
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.engine.costs import at_clock
 from sim.files import from_mapping, load_spec
 from sim.hardware import Cpu
@@ -146,7 +146,7 @@ def test_are_frames_free_after_every_cpu_has_switched() -> None:
         assert frame in its.watch.owned
 
     def runs_on(cpu: Cpu) -> Steps[None]:
-        cpu.work(50 * US, "user")
+        cpu.work(50 * US, Activity("user"))
         yield cpu.take_pending()
 
     its.run({0: unmaps, 1: runs_on})
@@ -227,8 +227,6 @@ def two_faults(kind: str, **changes: Any) -> Process:
     its = process(kind, changes)
     for cpu in range(2):
         its.do(("mmap", 2 * LEAF, BASE + cpu * 512 * GIB), ("touch", BASE + cpu * 512 * GIB), cpu=cpu)
-    for cpu in its.cpus:
-        cpu.spent.clear()
 
     def body(cpu: Cpu) -> Steps[None]:
         for page in range(1, 9):
@@ -266,7 +264,7 @@ def test_does_a_fault_wait_for_a_munmap_far_away(kind: str, waits: bool) -> None
         ends["munmap"] = cpu.now
 
     def faults(cpu: Cpu) -> Steps[None]:
-        cpu.work(10 * US, "user")
+        cpu.work(10 * US, Activity("user"))
         yield from its.space.access(cpu, BASE + 512 * GIB)
         ends["fault"] = cpu.now
 

@@ -12,7 +12,7 @@ from machines import SIBLINGS
 
 from sim.designs.linux import LinuxKernel
 from sim.designs.linux.descriptors import Descriptors
-from sim.engine import Engine, Steps
+from sim.engine import Activity, Engine, Steps
 from sim.hardware import Cpu
 from sim.mm import (
     CreateFile,
@@ -335,7 +335,7 @@ CASES: dict[str, list[Mapping[int, Callable[[Process], Body]]]] = {
 
 def busy(cpu: Cpu) -> Steps[None]:
     for _ in range(2000):
-        cpu.work(777_777, "computing")
+        cpu.work(777_777, Activity("computing"))
         yield cpu.take_pending()
 
 

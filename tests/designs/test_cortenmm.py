@@ -15,7 +15,7 @@ from machines import NS
 from sim.designs.cortenmm.cursor import Cursor
 from sim.designs.cortenmm.protocols.adv import AdvProtocol
 from sim.designs.cortenmm.va_alloc import FIRST_PAGE, LAST_PAGE
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu
 from sim.mm import (
     MAX_ORDER,
@@ -172,13 +172,13 @@ def test_are_adv_tables_freed_only_after_every_cpu_has_switched() -> None:
 
     def unmaps(cpu: Cpu) -> Steps[None]:
         yield from process.space.perform(cpu, Munmap(BASE, 2 * LEAF))
-        cpu.work(50 * US, "user")
+        cpu.work(50 * US, Activity("user"))
         yield cpu.take_pending()
         assert leaves <= kernel.frames.in_use.refcount.keys()
         assert kernel.rcu.deferred == 2
 
     def stays(cpu: Cpu) -> Steps[None]:
-        cpu.work(30 * US, "user")
+        cpu.work(30 * US, Activity("user"))
         yield cpu.take_pending()
 
     process.run({0: unmaps, 1: stays, 2: stays})
@@ -286,11 +286,11 @@ def race_with_replacement(delay: int) -> tuple[Process, int]:
         return covering
 
     def replaces(cpu: Cpu) -> Steps[None]:
-        cpu.work(5 * US, "user")
+        cpu.work(5 * US, Activity("user"))
         yield from space.perform(cpu, Mmap(2 * LEAF, BASE))
 
     def touches(cpu: Cpu) -> Steps[None]:
-        cpu.work(delay, "user")
+        cpu.work(delay, Activity("user"))
         yield from space.access(cpu, BASE)
 
     space.protocol._walk_and_lock = walks
@@ -323,11 +323,11 @@ def race_of_two_transactions(kind: str, delay: int) -> Process:
     process.do(*(("touch", BASE + leaf * LEAF) for leaf in range(4)))
 
     def replaces(cpu: Cpu) -> Steps[None]:
-        cpu.work(5 * US, "user")
+        cpu.work(5 * US, Activity("user"))
         yield from space.perform(cpu, Mmap(2 * LEAF, BASE))
 
     def touches(cpu: Cpu) -> Steps[None]:
-        cpu.work(delay, "user")
+        cpu.work(delay, Activity("user"))
         for leaf in (0, 2, 1, 6):
             yield from space.access(cpu, BASE + leaf * LEAF + 3)
 
@@ -427,7 +427,7 @@ def test_does_a_frame_stay_pinned_until_all_others_have_swept(kind: str) -> None
 
 
 def _work(length: int, cpu: Cpu) -> Steps[None]:
-    cpu.work(length, "user")
+    cpu.work(length, Activity("user"))
     yield cpu.take_pending()
 
 

@@ -9,7 +9,7 @@ from contents import Files
 from kernels import BASE, LEAF, entry_of, table_of
 
 from sim.designs.cortenmm.va_alloc import HEAP_CLEARANCE, START_BRK
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu
 from sim.mm import (
     READ,
@@ -321,7 +321,7 @@ def test_does_munmap_wait_for_other_tlbs(munmap_flush: str, calls: int) -> None:
         gone.append(frame not in in_use and BASE + 1 not in stale.frames())
 
     def waits(cpu: Cpu) -> Steps[None]:
-        cpu.work(100_000_000, "user")
+        cpu.work(100_000_000, Activity("user"))
         yield cpu.take_pending()
 
     files.process.run({0: unmaps, 1: waits})

@@ -10,7 +10,7 @@ from kernels import BASE, GIB, LEAF, entry_of
 from machines import NS
 
 from sim.designs.cortenmm.va_alloc import FIRST_PAGE, LAST_PAGE
-from sim.engine import Probe, Steps
+from sim.engine import Activity, Probe, Steps
 from sim.engine.probe import CpuView
 from sim.hardware import Cpu
 from sim.mm import (
@@ -187,12 +187,12 @@ def test_does_a_child_have_pages_that_are_on_their_way(kind: str) -> None:
         files = mapped(kind)
 
         def forks(cpu: Cpu, files: Files = files, delay: int = delay) -> Steps[None]:
-            cpu.work(delay, "user")
+            cpu.work(delay, Activity("user"))
             child = yield from files.space.perform(cpu, Fork())
             files.process.spaces.append(child)
 
         def moves(cpu: Cpu, files: Files = files) -> Steps[None]:
-            cpu.work(10_000_000, "user")
+            cpu.work(10_000_000, Activity("user"))
             yield from files.space.perform(cpu, Mremap(BASE, 8, 8, to=NEW))
 
         files.process.run({0: moves, 1: forks})

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from sim.designs.cortenmm.cursor import Cursor
 from sim.designs.cortenmm.protocols import optimistic
 from sim.designs.cortenmm.va_alloc import PerCoreAllocator
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import CacheLine, Cpu
 from sim.mm import READ, READ_WRITE, Mmap, Mremap, Munmap, Rights
 
@@ -113,11 +113,11 @@ def pages_left(kind: str, delay: int) -> int:
     process.do(("mmap", 9, BASE - 1), ("munmap", BASE, 1))
 
     def maps(cpu: Cpu) -> Steps[None]:
-        cpu.work(8 * US, "user")
+        cpu.work(8 * US, Activity("user"))
         yield from space.perform(cpu, Mmap(8, BASE, READ))
 
     def unmaps(cpu: Cpu) -> Steps[None]:
-        cpu.work(delay, "user")
+        cpu.work(delay, Activity("user"))
         yield from space.perform(cpu, Munmap(BASE, 8))
 
     process.run({0: maps, 1: unmaps})
@@ -141,7 +141,7 @@ def test_does_a_mapping_below_not_grow_into_one_that_is_just_made(monkeypatch: p
 
     def slow(va: PerCoreAllocator, cpu: Cpu, pages: int) -> Steps[int | None]:
         start = yield from allocate(va, cpu, pages)
-        cpu.work(50 * US, "user")
+        cpu.work(50 * US, Activity("user"))
         return start
 
     monkeypatch.setattr(PerCoreAllocator, "allocate", slow)
@@ -151,7 +151,7 @@ def test_does_a_mapping_below_not_grow_into_one_that_is_just_made(monkeypatch: p
         found[0] = yield from space.perform(cpu, Mmap(4, None, READ))
 
     def grows(cpu: Cpu) -> Steps[None]:
-        cpu.work(10 * US, "user")
+        cpu.work(10 * US, Activity("user"))
         found[1] = yield from space.perform(cpu, Mremap(at, 4, 8, may_move=False))
 
     process.run({0: maps, 1: grows})
@@ -203,7 +203,7 @@ def looked_at_during_an_mmap(delay: int) -> tuple[list[Any], int]:
     found: list[Any] = []
 
     def looks(cpu: Cpu) -> Steps[None]:
-        cpu.work(delay, "user")
+        cpu.work(delay, Activity("user"))
 
         def body(cursor: Cursor) -> Steps[set[Rights]]:
             rights = set()
@@ -215,7 +215,7 @@ def looked_at_during_an_mmap(delay: int) -> tuple[list[Any], int]:
         found.append((yield from space.protocol.look(cpu, BASE, BASE + 8, body)))
 
     def maps(cpu: Cpu) -> Steps[None]:
-        cpu.work(6 * US, "user")
+        cpu.work(6 * US, Activity("user"))
         yield from space.perform(cpu, Mmap(8, BASE, READ))
 
     process.run({0: maps, 1: looks})
@@ -302,7 +302,7 @@ def test_is_a_mark_a_store_to_the_array_and_a_page_one_to_the_table(monkeypatch:
     table, array = leaf.line(1), leaf.array.line(1)
     store, stored = CacheLine.store, list[str]()
 
-    def stores(line: CacheLine, cpu: Cpu, activity: str) -> Steps[None]:
+    def stores(line: CacheLine, cpu: Cpu, activity: Activity) -> Steps[None]:
         stored.extend({table: ["table"], array: ["array"]}.get(line, []))
         return store(line, cpu, activity)
 

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from sim.analysis.published import default_files, read_published
 from sim.designs import DesignSpec
 from sim.designs.linux.mmap import HIGHEST_PAGE
-from sim.engine import Probe, Steps
+from sim.engine import Activity, Probe, Steps
 from sim.engine.probe import CpuView, LockView, Mode
 from sim.files import load_spec, presets
 from sim.hardware import Cpu
@@ -64,7 +64,7 @@ def test_does_a_fault_wait_for_the_zap_of_another_mapping_before_4_20(downgrade:
         ended["munmap"] = cpu.now
 
     def faults(cpu: Cpu) -> Steps[None]:
-        cpu.work(30 * US, "user")  # the zap has begun
+        cpu.work(30 * US, Activity("user"))  # the zap has begun
         yield from process.space.access(cpu, BASE + 8)
         ended["fault"] = cpu.now
 
@@ -117,7 +117,7 @@ def test_does_munmap_wait_for_a_discard_that_holds_its_vma() -> None:
         ended["discard"] = cpu.now
 
     def unmaps(cpu: Cpu) -> Steps[None]:
-        cpu.work(30 * US, "user")
+        cpu.work(30 * US, Activity("user"))
         yield from process.space.perform(cpu, Munmap(BASE, 4))
         ended["munmap"] = cpu.now
 
@@ -332,8 +332,8 @@ def test_does_a_fault_try_mmap_lock_before_it_waits_for_it(
     count = process.space.mmap_lock.count
     seen: list[str] = []
 
-    def spied(kind: str, access: Callable[[Cpu, str], Steps[Any]]) -> Callable[[Cpu, str], Steps[Any]]:
-        def accessed(cpu: Cpu, activity: str) -> Steps[Any]:
+    def spied(kind: str, access: Callable[[Cpu, Activity], Steps[Any]]) -> object:
+        def accessed(cpu: Cpu, activity: Activity) -> Steps[Any]:
             seen.append(kind)
             return access(cpu, activity)
 

@@ -9,7 +9,7 @@ from kernels import Process
 from machines import NS
 
 from sim.designs.linux.layout import MmField
-from sim.engine import Probe, Steps
+from sim.engine import Activity, Probe, Steps
 from sim.engine.probe import LineView
 from sim.hardware import Cpu
 from sim.sync import SCHED
@@ -45,10 +45,10 @@ def slept(groups: tuple[tuple[MmField, ...], ...] = (), mm_cid: str = "none") ->
             yield from line.write(cpu)
 
     def sleeper(cpu: Cpu) -> Steps[None]:
-        yield from scheduler.nap(cpu, 200 * US, "asleep")
+        yield from scheduler.nap(cpu, 200 * US, Activity("asleep"))
 
     def other(cpu: Cpu) -> Steps[None]:
-        cpu.work(100 * US, "user")
+        cpu.work(100 * US, Activity("user"))
         yield cpu.take_pending()
         went.extend(heard.seen)
         heard.seen.clear()
@@ -99,7 +99,7 @@ def test_do_cpus_that_idle_take_turns_at_the_count(mm_cid: str) -> None:
     scheduler, spent = process.space.kernel.scheduler, {}
 
     def sleeper(cpu: Cpu) -> Steps[None]:
-        yield from scheduler.nap(cpu, 50 * US, "asleep")
+        yield from scheduler.nap(cpu, 50 * US, Activity("asleep"))
         spent[cpu.id] = cpu.spent[SCHED]
 
     process.run({0: sleeper})

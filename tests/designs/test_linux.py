@@ -13,7 +13,7 @@ from machines import NS
 from sim.designs.linux import LinuxKernel
 from sim.designs.linux.mmap import HIGHEST_PAGE
 from sim.designs.linux.vma import AnonVma, Vma
-from sim.engine import Probe, Steps
+from sim.engine import Activity, Probe, Steps
 from sim.engine.probe import CpuView, LockView, Mode
 from sim.errors import ModelError
 from sim.hardware import Cpu
@@ -179,7 +179,7 @@ def test_does_munmap_read_lock_while_it_zaps() -> None:
 
     def looks(cpu: Cpu) -> Steps[None]:
         while not states or states[-1] != (False, 0) or (True, 0) not in states:
-            cpu.work(20 * NS, "user")
+            cpu.work(20 * NS, Activity("user"))
             yield cpu.take_pending()
             states.append((lock.writer is not None, lock.readers))
             if lock.readers and len(faults) < 100:
@@ -238,13 +238,13 @@ def test_does_a_fault_beside_a_writer_fall_back_to_mmap_lock(lock: Changes) -> N
     def writes(cpu: Cpu) -> Steps[None]:
         yield from space.write_lock(cpu)
         yield from space.tree.peek(BASE).lock.start_write(cpu)
-        cpu.work(20 * US, "user")
+        cpu.work(20 * US, Activity("user"))
         yield cpu.take_pending()
         assert not process.is_present(BASE + 1)
         yield from space.write_unlock(cpu)
 
     def faults(cpu: Cpu) -> Steps[None]:
-        cpu.work(5 * US, "user")
+        cpu.work(5 * US, Activity("user"))
         yield from space.access(cpu, BASE + 1)
         assert cpu.engine.now > 20 * US
 
@@ -267,13 +267,13 @@ def test_does_a_writer_wait_for_faults_in_the_vma(lock: Changes) -> None:
 
     def reads(cpu: Cpu) -> Steps[None]:
         yield from vma.lock.start_read(cpu)
-        cpu.work(9 * US, "user")
+        cpu.work(9 * US, Activity("user"))
         yield cpu.take_pending()
         order.append("fault done")
         yield from vma.lock.end_read(cpu)
 
     def unmaps(cpu: Cpu) -> Steps[None]:
-        cpu.work(2 * US, "user")
+        cpu.work(2 * US, Activity("user"))
         yield from space.perform(cpu, Munmap(BASE, 1))
         order.append("unmapped")
 
@@ -288,11 +288,11 @@ def race_with_munmap(delay: int, lock: Changes) -> tuple[Process, bool]:
     space = process.space
 
     def unmaps(cpu: Cpu) -> Steps[None]:
-        cpu.work(4 * US, "user")
+        cpu.work(4 * US, Activity("user"))
         yield from space.perform(cpu, Munmap(BASE, 4))
 
     def faults(cpu: Cpu) -> Steps[None]:
-        cpu.work(delay, "user")
+        cpu.work(delay, Activity("user"))
         yield from space.access(cpu, BASE + 2)
 
     try:
@@ -412,7 +412,7 @@ def test_does_freeing_tables_interrupt_a_cpu_that_idles_and_only_once() -> None:
     process.do(("touch", BASE), cpu=1)
 
     def body(cpu: Cpu) -> Steps[None]:
-        cpu.work(9 * US, "user")
+        cpu.work(9 * US, Activity("user"))
         for start, expected in ((0, [1]), (LEAF, [1])):
             yield from space.access(cpu, BASE + start)
             yield from space.perform(cpu, Munmap(BASE + start, LEAF))
@@ -551,7 +551,7 @@ def test_does_a_page_that_is_unmapped_while_its_batch_is_drained_leave_no_trace(
         process.do(*(("touch", BASE + page) for page in (LEAF + 1, 3, 4)))
 
         def faults(cpu: Cpu, space: Any = space, delay: int = delay) -> Steps[None]:
-            cpu.work(delay, "user")
+            cpu.work(delay, Activity("user"))
             yield from space.access(cpu, BASE + 5)  # fills the batch again
 
         process.run({0: faults, 1: lambda cpu, space=space: space.perform(cpu, Munmap(BASE + LEAF, 2))})
@@ -669,7 +669,7 @@ def test_does_a_discarded_page_fault_again_and_nobody_translate_it() -> None:
     watched: list[int] = []
 
     def discards(cpu: Cpu) -> Steps[None]:
-        cpu.work(5 * US, "user")
+        cpu.work(5 * US, Activity("user"))
         yield from process.space.perform(cpu, Madvise(BASE + 3, 4))
         watched.append(len(process.translators(BASE + 3)))
         assert process.is_present(BASE + 2)
@@ -677,7 +677,7 @@ def test_does_a_discarded_page_fault_again_and_nobody_translate_it() -> None:
         yield from process.space.access(cpu, BASE + 3)
 
     def spins(cpu: Cpu) -> Steps[None]:
-        cpu.work(50 * US, "user")
+        cpu.work(50 * US, Activity("user"))
         yield cpu.take_pending()
 
     process.run({0: discards, 1: spins})
@@ -704,7 +704,7 @@ def test_do_two_threads_discard_side_by_side() -> None:
     def looks(cpu: Cpu) -> Steps[None]:
         for _ in range(200):
             yield 1 * US
-            cpu.spent["looks"] += 1 * US
+            cpu.charge(1 * US, Activity("looks"))
             inside.append(process.space.mmap_lock.readers)
 
     process = mapped((0, 600), touch=tuple(range(600)), cpus=3)

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from sim.designs.linux import LinuxSpec
 from sim.designs.linux.layout import MM_FIELDS
-from sim.engine import Probe, Steps
+from sim.engine import Activity, Probe, Steps
 from sim.engine.probe import LineView
 from sim.errors import InputError
 from sim.files import load_spec
@@ -257,7 +257,7 @@ def test_does_a_fault_end_when_the_line_that_it_prefetches_is_here(
             yield from count.write(cpu)
 
     def fault(cpu: Cpu) -> Steps[None]:
-        cpu.work(10_000, "user")
+        cpu.work(10_000, Activity("user"))
         before = cpu.spent["fault entry"]
         yield from process.space.access(cpu, BASE + 1)
         entry["took"] = cpu.spent["fault entry"] - before

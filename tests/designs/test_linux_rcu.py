@@ -12,7 +12,7 @@ from machines import NS, SmallMachine, run, small_machine
 from sim.designs.linux import LinuxSpec
 from sim.designs.linux.rcu import TreeRcu
 from sim.designs.linux.rcu_spec import RcuSpec
-from sim.engine import PARKED, Steps
+from sim.engine import PARKED, Activity, Steps
 from sim.hardware import Cpu
 from sim.mm import Mmap, Munmap
 from sim.sync import Scheduler
@@ -46,7 +46,7 @@ def nothing() -> Steps[None]:
 
 
 def busy(cpu: Cpu, time: int) -> Steps[None]:
-    cpu.work(time, "work")
+    cpu.work(time, Activity("work"))
     yield cpu.take_pending()
 
 
@@ -107,7 +107,7 @@ def spinning(cpu: Cpu) -> Steps[None]:
     """Spin for a lock until somebody ends that."""
     since = cpu.begin_wait("a lock")
     yield PARKED
-    cpu.end_wait(since, "spin")
+    cpu.end_wait(since, Activity("spin"))
 
 
 @pytest.mark.parametrize(
@@ -131,9 +131,9 @@ def test_does_a_spinner_hold_it_up_until_it_is_urgent(sleeps: bool, let_go: int,
         yield from user_loop(rcu, cpu, 200 * US)
 
     def spinning_or_asleep(cpu: Cpu) -> Steps[None]:
-        yield from scheduler.spin(cpu, "a lock", "spin")
+        yield from scheduler.spin(cpu, "a lock", Activity("spin"))
         assert cpu.now == URGENT
-        yield from scheduler.nap(cpu, 5 * US, "sleep")
+        yield from scheduler.nap(cpu, 5 * US, Activity("sleep"))
 
     def spinner(cpu: Cpu) -> Steps[None]:
         yield from busy(cpu, US)
@@ -226,7 +226,7 @@ def test_does_work_that_a_call_leaves_to_its_end_count_as_kernel_code() -> None:
     freed = Freed()
 
     def work(cpu: Cpu) -> Steps[None]:
-        cpu.work(5 * US, "work")
+        cpu.work(5 * US, Activity("work"))
         return
         yield
 
@@ -304,7 +304,7 @@ def test_does_a_spinner_make_way_for_ksoftirqd(callbacks: int, stops: bool) -> N
 
     def until_told(cpu: Cpu) -> Steps[None]:
         yield from busy(cpu, 34 * US)  # a tick of the second period, with all but the first, finds it so
-        yield from scheduler.spin(cpu, "a lock", "spin")
+        yield from scheduler.spin(cpu, "a lock", Activity("spin"))
         stopped.append((cpu.need_resched, cpu.now))
 
     def other(cpu: Cpu) -> Steps[None]:

@@ -9,7 +9,7 @@ from held import Held
 from kernels import BASE, REFCOUNT_LOCK, RWSEM_LOCK, Process, design
 from pydantic import ValidationError
 
-from sim.engine import Probe, Steps
+from sim.engine import Activity, Probe, Steps
 from sim.hardware import Cpu
 from sim.mm import READ, READ_WRITE, Mmap, Munmap, ReadMaps
 
@@ -69,7 +69,7 @@ def test_does_a_mmap_wait_until_a_page_is_full(changes: dict[str, Any], waits: b
         ended["read"] = cpu.now
 
     def maps(cpu: Cpu) -> Steps[None]:
-        cpu.work(500_000_000, "user")
+        cpu.work(500_000_000, Activity("user"))
         yield from process.space.perform(cpu, Mmap(1, BASE + 50))
         ended["mmap"] = cpu.now
 
@@ -86,7 +86,7 @@ def test_is_what_nobody_changes_always_there(changes: dict[str, Any], delay: int
     lines: list[Any] = []
 
     def unmaps(cpu: Cpu) -> Steps[None]:
-        cpu.work(delay, "user")
+        cpu.work(delay, Activity("user"))
         for at in (BASE + 4, BASE + 12):
             yield from process.space.perform(cpu, Munmap(at, 2))
             yield from process.space.perform(cpu, Mmap(2, at))

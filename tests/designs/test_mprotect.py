@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from kernels import BASE, GIB, KINDS, LEAF, Process
 from machines import NS
 
-from sim.engine import Probe, Steps
+from sim.engine import Activity, Probe, Steps
 from sim.engine.probe import CallView, CpuView
 from sim.hardware import Cpu
 from sim.mm import NOTHING, READ, READ_WRITE, Errno, Mprotect, Present, Rights, SegmentationFault, Status
@@ -78,8 +78,6 @@ def test_are_rights_that_no_tlb_was_told_of_gone_where_no_tlb_has_them(kind: str
     process.do(("mmap", 8, BASE))
     for cpu in range(2):
         process.do(("touch", BASE), cpu=cpu)
-    for cpu in process.cpus:
-        cpu.spent.clear()
     process.do(("mprotect", BASE, 1, READ), ("touch", BASE))
     process.do(("touch", BASE), cpu=1)
     assert not any(cpu.spent[each] for cpu in process.cpus for each in ("ipi send", "ipi wait", "interrupt"))
@@ -166,7 +164,7 @@ def test_is_mmap_lock_held_for_writing_across_the_flush() -> None:
 
 
 def spin(cpu: Cpu) -> Steps[None]:
-    cpu.work(100_000 * NS, "user")
+    cpu.work(100_000 * NS, Activity("user"))
     yield cpu.take_pending()
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kernels import BASE, GIB, LEAF, Process, table_of
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu
 from sim.mm import (
     READ,
@@ -206,7 +206,7 @@ def test_can_nobody_use_the_old_address_when_the_call_returns() -> None:
         found.append(len(process.translators(BASE)))
 
     def spins(cpu: Cpu) -> Steps[None]:
-        cpu.work(200_000_000, "user")
+        cpu.work(200_000_000, Activity("user"))
         yield cpu.take_pending()
 
     process.run({0: moves, 1: spins, 2: spins})

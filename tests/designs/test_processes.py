@@ -13,7 +13,7 @@ from kernels import BASE, KINDS, design
 from machines import NS, small_machine
 
 from sim.designs import build
-from sim.engine import ScheduleName, Steps
+from sim.engine import Activity, ScheduleName, Steps
 from sim.hardware import Cpu
 from sim.mm import AddressSpace, Mmap, Munmap, SwitchMm
 from sim.sync import RunQueues, Scheduler
@@ -69,7 +69,7 @@ def test_do_two_processes_at_the_same_addresses_share_a_cpu(kind: str) -> None:
                     assert entry is not None
                     assert found is not None
                     assert found.frame == entry.frame
-                yield from machinery.tasks.compute(cpu, 10 * US, "user")
+                yield from machinery.tasks.compute(cpu, 10 * US, Activity("user"))
 
         return steps
 
@@ -89,7 +89,7 @@ def test_is_a_space_loaded_only_where_another_one_is(kind: str) -> None:
     for number in range(3):
         machinery.tasks.spawn(
             machinery.cpus[0],
-            lambda cpu: machinery.tasks.compute(cpu, 100 * US, "user"),
+            lambda cpu: machinery.tasks.compute(cpu, 100 * US, Activity("user")),
             f"thread {number}",
             machinery.spaces[0],
         )
@@ -127,9 +127,9 @@ def test_is_no_translation_stale_whatever_the_processes_do(
             for what, number in plan:
                 at = BASE + 16 * thread + 4 * number
                 if what == "nap":
-                    yield from machinery.scheduler.nap(cpu, number * US, "asleep")
+                    yield from machinery.scheduler.nap(cpu, number * US, Activity("asleep"))
                 elif what == "compute":
-                    yield from machinery.tasks.compute(cpu, number * US, "user")
+                    yield from machinery.tasks.compute(cpu, number * US, Activity("user"))
                 elif what == "map" and number not in mapped:
                     yield from space.perform(cpu, Mmap(4, at))
                     mapped.add(number)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from swapping import DEVICES, DRIVE, TINY, ZRAM, Swapping, swap
 
 from sim.designs.linux.lru_lists import LruLists
-from sim.engine import Probe, Steps
+from sim.engine import Activity, Probe, Steps
 from sim.engine.probe import CpuView
 from sim.hardware import Cpu
 from sim.mm import (
@@ -208,7 +208,7 @@ def test_does_a_fault_let_its_lock_go_while_a_drive_reads() -> None:
         ended["fault"] = cpu.now - begun
 
     def writer(cpu: Cpu) -> Steps[None]:
-        cpu.work(5_000 * NS, "user")
+        cpu.work(5_000 * NS, Activity("user"))
         begun = cpu.now
         yield from swapping.space.perform(cpu, Mprotect(BASE, 1, READ))
         ended["mprotect"] = cpu.now - begun

@@ -16,7 +16,7 @@ from sim.designs.linux.slab import KmemCache, SlabObject
 from sim.designs.linux.slab.geometry import cpu_partial_slabs, min_partial, slab_order
 from sim.designs.linux.slab.sheaves import SheafCache
 from sim.designs.linux.slab.slub import Slub
-from sim.engine import Probe, ScheduleName, Steps
+from sim.engine import Activity, Probe, ScheduleName, Steps
 from sim.engine.probe import CpuView, LockView, Mode
 from sim.hardware import Cpu
 from sim.mm import Mmap, Munmap, OutOfMemory
@@ -96,7 +96,7 @@ def many(cpu: Cpu, cache: KmemCache, count: int) -> Steps[list[SlabObject]]:
 
 
 def pause(cpu: Cpu, time: int) -> Steps[None]:
-    cpu.work(time, "pause")
+    cpu.work(time, Activity("pause"))
     yield cpu.take_pending()
 
 

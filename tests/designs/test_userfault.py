@@ -9,7 +9,7 @@ from contents import Files
 from held import Held
 from kernels import BASE
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu
 from sim.mm import (
     Errno,
@@ -90,7 +90,7 @@ def test_do_two_that_want_a_page_both_get_it() -> None:
     first, second = touch(files, [2], then_close=False), touch(files, [2])
 
     def late(cpu: Cpu) -> Steps[None]:
-        cpu.work(300_000, "user")
+        cpu.work(300_000, Activity("user"))
         yield from second(cpu)
 
     files.process.run({0: monitor, 1: first, 2: late})

@@ -12,7 +12,7 @@ from machines import NS
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.vma import Vma
 from sim.designs.linux.vma_locks.refcount import VMA_LOCK_OFFSET, VMA_REF_LIMIT, RefcountVmaLock, VmRefcnt
-from sim.engine import Probe, ScheduleName, Steps
+from sim.engine import Activity, Probe, ScheduleName, Steps
 from sim.engine.probe import CpuView, LineView, LockView, Mode
 from sim.errors import ModelError
 from sim.files import load_spec
@@ -51,7 +51,7 @@ def race(lock: Changes, ties: ScheduleName, seed: int) -> Counter[str]:
     def faults(cpu: Cpu) -> Steps[None]:
         draw = cpu.engine.stream(f"test {cpu.id}").random
         for _ in range(30):
-            cpu.work(int(draw() * US), "user")
+            cpu.work(int(draw() * US), Activity("user"))
             taken = yield from vma.lock.start_read(cpu)
             if cpu.pending:
                 yield cpu.take_pending()
@@ -59,7 +59,7 @@ def race(lock: Changes, ties: ScheduleName, seed: int) -> Counter[str]:
                 continue
             inside.add(cpu.id)
             assert not writers, "a fault is in the VMA that a writer has"
-            cpu.work(int(draw() * US), "inside")
+            cpu.work(int(draw() * US), Activity("inside"))
             yield cpu.take_pending()
             inside.discard(cpu.id)
             yield from vma.lock.end_read(cpu)
@@ -68,7 +68,7 @@ def race(lock: Changes, ties: ScheduleName, seed: int) -> Counter[str]:
     def writes(cpu: Cpu) -> Steps[None]:
         draw = cpu.engine.stream(f"test {cpu.id}").random
         for _ in range(10):
-            cpu.work(int(draw() * 3 * US), "user")
+            cpu.work(int(draw() * 3 * US), Activity("user"))
             yield from space.write_lock(cpu)
             yield from vma.lock.start_write(cpu)
             if cpu.pending:
@@ -76,7 +76,7 @@ def race(lock: Changes, ties: ScheduleName, seed: int) -> Counter[str]:
             assert not inside, "a writer has a VMA that a fault is in"
             assert not writers
             writers.add(cpu.id)
-            cpu.work(int(draw() * US), "inside")
+            cpu.work(int(draw() * US), Activity("inside"))
             yield cpu.take_pending()
             writers.discard(cpu.id)
             yield from space.write_unlock(cpu)
@@ -115,7 +115,7 @@ def test_is_a_reader_caught_that_does_not_look_at_the_sequence_again(monkeypatch
     """The mutant: a writer that has come and gone between the first look and the reference goes unseen."""
 
     def looks_once(self: RefcountVmaLock, cpu: Cpu) -> Steps[bool]:
-        seq = yield from self._mm.seq.read(cpu, "vma")
+        seq = yield from self._mm.seq.read(cpu, Activity("vma"))
         return False if self._mark == seq else (yield from self.refcnt.get(cpu))
 
     monkeypatch.setattr(RefcountVmaLock, "start_read", looks_once)
@@ -137,21 +137,21 @@ def test_does_a_writer_sleep_until_the_last_reader_wakes_it() -> None:
     def reads(inside: int) -> Any:
         def body(cpu: Cpu) -> Steps[None]:
             yield from vma.lock.start_read(cpu)
-            cpu.work(inside, "inside")
+            cpu.work(inside, Activity("inside"))
             yield cpu.take_pending()
             yield from vma.lock.end_read(cpu)
 
         return body
 
     def comes_late(cpu: Cpu) -> Steps[None]:
-        cpu.work(30 * US, "user")
+        cpu.work(30 * US, Activity("user"))
         yield cpu.take_pending()
         counts["waiting"] = refcnt(vma).count
         refused.append((yield from vma.lock.start_read(cpu)))
         assert not vma.lock.is_detached
 
     def writes(cpu: Cpu) -> Steps[None]:
-        cpu.work(5 * US, "user")
+        cpu.work(5 * US, Activity("user"))
         yield from process.space.write_lock(cpu)
         yield from vma.lock.start_write(cpu)
         counts["marked"] = refcnt(vma).count
@@ -290,13 +290,13 @@ def look_at_a_freed_vma(delay: int, *, other: bool) -> tuple[bool, int]:
     freed = space.tree.peek(BASE)
 
     def unmaps(cpu: Cpu) -> Steps[None]:
-        cpu.work(4 * US, "user")
+        cpu.work(4 * US, Activity("user"))
         yield from space.perform(cpu, Munmap(BASE, 4))
         yield from second.perform(cpu, Mmap(4, BASE if other else BASE + 100))
         assert second.tree.peek(BASE if other else BASE + 100) is freed
 
     def faults(cpu: Cpu) -> Steps[None]:
-        cpu.work(delay, "user")
+        cpu.work(delay, Activity("user"))
         yield from space.access(cpu, BASE + 2)
 
     references.taken = 0

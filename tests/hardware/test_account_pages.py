@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from machines import NS, Body, run, small_machine
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu, Machine
 
 Pages = list[dict[str, int]]
@@ -29,11 +29,11 @@ def waiting(length: int) -> Body:
     """100 ns of work, *length* ns of waiting, 50 ns of work."""
 
     def body(cpu: Cpu) -> Steps[None]:
-        cpu.work(100 * NS, "user")
+        cpu.work(100 * NS, Activity("user"))
         yield cpu.take_pending()
         cpu.engine.call_in(length * NS, cpu.wake)
-        yield from cpu.park("a moment", "lock")
-        cpu.work(50 * NS, "user")
+        yield from cpu.park("a moment", Activity("lock"))
+        cpu.work(50 * NS, Activity("user"))
 
     return body
 

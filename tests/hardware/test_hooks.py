@@ -20,7 +20,7 @@ from machines import (
     with_order,
 )
 
-from sim.engine import Probe, Steps
+from sim.engine import Activity, Probe, Steps
 from sim.engine.probe import Distance
 from sim.hardware import MEMORY, Cpu, HeardCpu
 
@@ -58,7 +58,7 @@ def test_is_every_transfer_told_with_where_it_came_from() -> None:
         def steps(cpu: Cpu) -> Steps[None]:
             for time, (who, access) in enumerate(program):
                 if who == number:
-                    cpu.work((time + 1) * 1000 * NS - cpu.now, "until its turn")
+                    cpu.work((time + 1) * 1000 * NS - cpu.now, Activity("until its turn"))
                     yield from getattr(line, access)(cpu)
 
         return steps
@@ -92,7 +92,7 @@ def test_do_the_charges_of_a_cpu_sum_to_its_account(rule: str, smt: bool) -> Non
 
     def body(cpu: Cpu) -> Steps[None]:
         for turn in range(20):
-            cpu.work((cpu.id * 37 + turn * 11) % 200 * NS, "user")
+            cpu.work((cpu.id * 37 + turn * 11) % 200 * NS, Activity("user"))
             yield from line.write(cpu)
             yield from line.read(cpu)
             if turn % 5 == cpu.id % 5:
@@ -137,9 +137,9 @@ def test_is_a_charge_told_when_the_cpu_has_it_behind() -> None:
     line = machine.line("x", owner=0)
 
     def body(cpu: Cpu) -> Steps[None]:
-        cpu.work(100 * NS, "user")
+        cpu.work(100 * NS, Activity("user"))
         yield from line.write(cpu)
-        cpu.work(50 * NS, "user")
+        cpu.work(50 * NS, Activity("user"))
 
     run(machine, {0: body})
     assert spans[:3] == [("user", 0, 100), ("cache line", 100, 102), ("user", 102, 152)]
@@ -195,12 +195,12 @@ def test_are_calls_that_share_an_interrupt_told_apart() -> None:
 
     def deaf(cpu: Cpu) -> Steps[None]:
         cpu.disable_interrupts()
-        cpu.work(20_000 * NS, "deaf")
+        cpu.work(20_000 * NS, Activity("deaf"))
         yield cpu.take_pending()
         cpu.enable_interrupts()
 
     def sends(cpu: Cpu) -> Steps[None]:
-        cpu.work(cpu.id * 1000 * NS, "user")
+        cpu.work(cpu.id * 1000 * NS, Activity("user"))
         round_ = yield from machine.interrupts.start(cpu, [machine.cpus[0]], lambda target: 0)
         yield from machine.interrupts.finish(round_)
 
@@ -223,10 +223,10 @@ def test_is_a_handler_told_with_its_time() -> None:
     machine = small_machine(listeners=[Handlers()])
 
     def deaf(cpu: Cpu) -> Steps[None]:
-        cpu.work(800 * NS, "user")  # two handlers make it end at 2000
+        cpu.work(800 * NS, Activity("user"))  # two handlers make it end at 2000
         yield cpu.take_pending()
         cpu.disable_interrupts()
-        cpu.work(1000 * NS, "deaf")
+        cpu.work(1000 * NS, Activity("deaf"))
         yield cpu.take_pending()
         cpu.enable_interrupts()
 

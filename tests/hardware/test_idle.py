@@ -8,7 +8,7 @@ import pytest
 from machines import NS, raw_spec, run, small_machine
 from pydantic import ValidationError
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu, MachineSpec
 from sim.hardware.idle import IdleCpu
 from sim.sync import SCHED, Scheduler, Sleeper
@@ -37,10 +37,10 @@ def latencies(naps: list[int], changes: dict[str, Any] = STATES) -> list[int]:
     def body(cpu: Cpu) -> Steps[None]:
         for nap in naps:
             due = cpu.now + nap * US
-            yield from scheduler.nap(cpu, nap * US, "asleep")
+            yield from scheduler.nap(cpu, nap * US, Activity("asleep"))
             found.append(cpu.engine._now - due - 500 * NS)  # less what the interrupt's handler takes
             yield 1 * NS
-            cpu.charge(1 * NS, "user")
+            cpu.charge(1 * NS, Activity("user"))
 
     run(machine, {0: body})
     return found
@@ -63,14 +63,14 @@ def test_does_a_cpu_that_is_called_while_it_switches_enter_no_state(called_after
 
     def sleeping(cpu: Cpu) -> Steps[None]:
         for _ in range(3):
-            yield from scheduler.nap(cpu, 300 * US, "asleep")
-        cpu.work(2000 * US - cpu.now, "user")
+            yield from scheduler.nap(cpu, 300 * US, Activity("asleep"))
+        cpu.work(2000 * US - cpu.now, Activity("user"))
         yield cpu.take_pending()
-        yield from scheduler.sleep(cpu, sleeper, "asleep")
+        yield from scheduler.sleep(cpu, sleeper, Activity("asleep"))
         woken.append(cpu.now)
 
     def waking(cpu: Cpu) -> Steps[None]:
-        cpu.work(2000 * US + called_after * NS, "user")
+        cpu.work(2000 * US + called_after * NS, Activity("user"))
         yield cpu.take_pending()
         scheduler.wake(cpu, sleeper)
 
@@ -131,13 +131,13 @@ def test_does_a_cpu_that_halts_cost_its_waker_an_interrupt() -> None:
         def sleeper(
             cpu: Cpu, scheduler: Scheduler = scheduler, sleepers: list[Sleeper] = sleepers
         ) -> Steps[None]:
-            yield from scheduler.sleep(cpu, sleepers[0], "asleep")
+            yield from scheduler.sleep(cpu, sleepers[0], Activity("asleep"))
 
         def waker(
             cpu: Cpu, scheduler: Scheduler = scheduler, sleepers: list[Sleeper] = sleepers
         ) -> Steps[None]:
             yield 50 * US
-            cpu.charge(50 * US, "user")
+            cpu.charge(50 * US, Activity("user"))
             scheduler.wake(cpu, sleepers[0])
 
         run(machine, {0: waker, 1: sleeper})

@@ -6,7 +6,7 @@ import pytest
 from machines import NS, small_machine, start
 from simpy.events import Process
 
-from sim.engine import Schedule, Steps
+from sim.engine import Activity, Schedule, Steps
 from sim.engine.schedule import Decider, Fifo, Timeline
 from sim.hardware import Cpu
 from sim.hardware.cpu import IDLE, INJECTED_DELAY, INTERRUPT
@@ -32,13 +32,13 @@ def delay_at(time: int, length: int) -> Schedule:
 
 
 def at_work(cpu: Cpu) -> Steps[None]:
-    cpu.work(1000 * NS, "user")
+    cpu.work(1000 * NS, Activity("user"))
     yield cpu.take_pending()
 
 
 def asleep(cpu: Cpu) -> Steps[None]:
     cpu.engine.call_in(1000 * NS, lambda: cpu.poke("news"))
-    yield from cpu.park("news", "sleep")
+    yield from cpu.park("news", Activity("sleep"))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from machines import CROSS_SOCKET, NS, run, small_machine
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.errors import AccountingError
 from sim.hardware import IDLE, INTERRUPT, LINE, Cpu, Machine
 
@@ -33,7 +33,7 @@ def interrupt_at(machine: Machine, cpu: int, *times: int, length: int = HANDLER)
 
 def work(ns: int, ends: list[int]) -> Callable[[Cpu], Steps[None]]:
     def body(cpu: Cpu) -> Steps[None]:
-        cpu.work(ns * NS, "user")
+        cpu.work(ns * NS, Activity("user"))
         yield cpu.take_pending()
         ends.append(cpu.now)
 
@@ -115,7 +115,7 @@ def test_is_a_waiting_thread_delayed_only_if_the_handler_outlasts_the_wait(
     interrupt_at(machine, 0, arrives)
 
     def body(cpu: Cpu) -> Steps[None]:
-        yield from cpu.park("news", "wait")
+        yield from cpu.park("news", Activity("wait"))
         ends.append(cpu.now)
 
     run(machine, {0: body})
@@ -138,7 +138,7 @@ def test_does_a_handler_overlap_with_the_rest_of_a_wait_that_is_already_decided(
     interrupt_at(machine, 0, *arrivals)
 
     def body(cpu: Cpu) -> Steps[None]:
-        yield from cpu.park("news", "wait")
+        yield from cpu.park("news", Activity("wait"))
         ends.append(cpu.now)
 
     run(machine, {0: body})
@@ -158,7 +158,7 @@ def test_does_a_thread_that_waits_for_a_line_overlap_with_the_handler() -> None:
 
     run(machine, {8: body, 1: body})
     assert ends == {8: CROSS_SOCKET, 1: 2 * CROSS_SOCKET}
-    assert machine.cpus[1].spent == {LINE: 2 * CROSS_SOCKET - 100 * NS, INTERRUPT: 100 * NS, IDLE: 0}
+    assert machine.cpus[1].spent == {LINE: 2 * CROSS_SOCKET - 100 * NS, INTERRUPT: 100 * NS}
 
 
 def test_do_interrupts_wait_for_the_end_of_a_section_without_them() -> None:
@@ -169,14 +169,14 @@ def test_do_interrupts_wait_for_the_end_of_a_section_without_them() -> None:
     def body(cpu: Cpu) -> Steps[None]:
         cpu.disable_interrupts()
         cpu.disable_interrupts()
-        cpu.work(500 * NS, "section")
+        cpu.work(500 * NS, Activity("section"))
         yield cpu.take_pending()
         cpu.enable_interrupts()
-        cpu.work(300 * NS, "section")
+        cpu.work(300 * NS, Activity("section"))
         yield cpu.take_pending()
         assert cpu.now == 800 * NS  # still inside the outer section
         cpu.enable_interrupts()
-        cpu.work(50 * NS, "user")
+        cpu.work(50 * NS, Activity("user"))
         yield cpu.take_pending()
         ends.append(cpu.now)
 
@@ -196,8 +196,8 @@ def test_is_an_unpaid_cost_noticed() -> None:
     machine = small_machine()
 
     def body(cpu: Cpu) -> Steps[None]:
-        cpu.spent["nothing"] += 1
-        cpu.work(5, "user")
+        cpu.charge(1, Activity("nothing"))
+        cpu.work(5, Activity("user"))
         yield cpu.take_pending()
 
     with pytest.raises(AccountingError, match="cpu 0: 6 ps are accounted for, 5 ps passed"):
@@ -229,15 +229,15 @@ def test_does_every_picosecond_belong_to_one_activity(
     def body(cpu: Cpu) -> Steps[None]:
         for action, amount, which in plans[cpu.id]:
             if action == "work":
-                cpu.work(amount, "user")
+                cpu.work(amount, Activity("user"))
             elif action == "write":
                 yield from lines[which].write(cpu)
             elif action == "read":
                 yield from lines[which].read(cpu)
             elif action == "off":
                 cpu.disable_interrupts()
-                yield from lines[which].write(cpu, "section")
-                cpu.work(amount, "section")
+                yield from lines[which].write(cpu, Activity("section"))
+                cpu.work(amount, Activity("section"))
                 if which and cpu.pending:
                     yield cpu.take_pending()
                 cpu.enable_interrupts()
@@ -245,6 +245,6 @@ def test_does_every_picosecond_belong_to_one_activity(
                 if cpu.pending:
                     yield cpu.take_pending()
                 machine.engine.call_in(amount, partial(cpu.poke, "alarm", delay=which * amount))
-                yield from cpu.park("alarm", "wait")
+                yield from cpu.park("alarm", Activity("wait"))
 
     run(machine, dict.fromkeys(range(len(plans)), body))

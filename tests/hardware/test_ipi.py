@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from machines import CROSS_CLUSTER, CROSS_SOCKET, HIT, NS, SAME_CLUSTER, Body, run, small_machine
 
-from sim.engine import Probe, Steps
+from sim.engine import Activity, Probe, Steps
 from sim.hardware import INTERRUPT, IPI_SEND, IPI_WAIT, Cpu, Machine
 
 SEND, ICR, HANDLER, CALL = 50 * NS, 100 * NS, 400 * NS, 40 * NS
@@ -27,10 +27,10 @@ def call_on(machine: Machine, targets: list[int], ends: dict[int, int], own: int
     """After *after* ps of work, call a function on *targets*, do *own* ps of work, wait for the acks."""
 
     def body(cpu: Cpu) -> Steps[None]:
-        cpu.work(after, "user")
+        cpu.work(after, Activity("user"))
         cpus = [machine.cpus[target] for target in targets]
         round_ = yield from machine.interrupts.start(cpu, cpus, lambda target: CALL)
-        cpu.work(own, "own part")
+        cpu.work(own, Activity("own part"))
         yield from machine.interrupts.finish(round_)
         ends[cpu.id] = cpu.now
 
@@ -38,7 +38,7 @@ def call_on(machine: Machine, targets: list[int], ends: dict[int, int], own: int
 
 
 def busy(cpu: Cpu) -> Steps[None]:
-    cpu.work(5000 * NS, "user")
+    cpu.work(5000 * NS, Activity("user"))
     yield cpu.take_pending()
 
 
@@ -120,10 +120,10 @@ def test_does_an_ack_wait_for_a_cpu_with_interrupts_off() -> None:
 
     def section(cpu: Cpu) -> Steps[None]:
         cpu.disable_interrupts()
-        cpu.work(3000 * NS, "section")
+        cpu.work(3000 * NS, Activity("section"))
         yield cpu.take_pending()
         cpu.enable_interrupts()
-        cpu.work(10 * NS, "user")
+        cpu.work(10 * NS, Activity("user"))
         yield cpu.take_pending()
         ends[cpu.id] = cpu.now
 
@@ -301,17 +301,17 @@ def test_are_descriptors_priced_as_accesses_to_their_lines(target: int) -> None:
     costs: list[int] = []
 
     def taken(cpu: Cpu) -> Steps[None]:
-        yield from line.read(cpu, "descriptor")
+        yield from line.read(cpu, Activity("descriptor"))
         costs.append(cpu.take_pending())
         yield costs[-1]
-        yield from line.write(cpu, "ack")  # Before the handler's exit, in its 400 ns.
+        yield from line.write(cpu, Activity("ack"))  # Before the handler's exit, in its 400 ns.
 
     def sends(cpu: Cpu) -> Steps[None]:
-        cpu.work(2000 * NS, "user")
-        yield from line.read(cpu, "ack")
+        cpu.work(2000 * NS, Activity("user"))
+        yield from line.read(cpu, Activity("ack"))
         costs.append(cpu.take_pending())
         yield costs[-1]
-        yield from line.write(cpu, "next call")
+        yield from line.write(cpu, Activity("next call"))
         costs.append(cpu.pending)
 
     run(machine, {0: sends, target: taken})
@@ -428,11 +428,11 @@ def test_is_every_call_run_once_on_every_target_before_the_sender_goes_on(
 
     def body(cpu: Cpu) -> Steps[None]:
         for wanted, think, section in plans[cpu.id]:
-            cpu.work(think, "user")
+            cpu.work(think, Activity("user"))
             if section:
                 cpu.disable_interrupts()
                 yield from line.write(cpu)
-                cpu.work(1000 * NS, "section")
+                cpu.work(1000 * NS, Activity("section"))
                 yield cpu.take_pending()
                 cpu.enable_interrupts()
             called: list[int] = []

@@ -20,7 +20,7 @@ from machines import (
     small_machine,
 )
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import LINE, MEMORY, CacheLine, Cpu, Machine
 
 AMD = {"coherence": {"home_aware": True}}
@@ -225,7 +225,7 @@ def test_does_a_prefetch_not_block_and_hide_the_transfer() -> None:
     def body(cpu: Cpu) -> Steps[None]:
         yield from line.prefetch_write(cpu)
         at["prefetched"] = cpu.now
-        cpu.work(500 * NS, "user")
+        cpu.work(500 * NS, Activity("user"))
         yield from line.write(cpu)
         at["written"] = cpu.now
 
@@ -241,7 +241,7 @@ def test_does_a_write_wait_for_the_rest_of_its_prefetch() -> None:
     def body(cpu: Cpu) -> Steps[None]:
         yield from line.prefetch_write(cpu)
         yield from line.prefetch_write(cpu)  # a hint for a line that is on its way changes nothing
-        cpu.work(50 * NS, "user")
+        cpu.work(50 * NS, Activity("user"))
         yield from line.write(cpu)
 
     run(machine, {0: body})
@@ -308,13 +308,13 @@ def test_does_a_serializing_instruction_wait_for_a_prefetch_that_queues(rule: st
         yield from line.write(cpu)
 
     def body(cpu: Cpu) -> Steps[None]:
-        cpu.work(10 * NS, "user")
+        cpu.work(10 * NS, Activity("user"))
         yield from line.prefetch_write(cpu)
-        cpu.work(5 * NS, "user")
-        yield from line.serialize(cpu, "fault entry")
+        cpu.work(5 * NS, Activity("user"))
+        yield from line.serialize(cpu, Activity("fault entry"))
         at["back"] = cpu.now
         assert line.exclusive_to(cpu)
-        yield from line.serialize(cpu, "fault entry")  # nothing to wait for any more
+        yield from line.serialize(cpu, Activity("fault entry"))  # nothing to wait for any more
         at["again"] = cpu.now
 
     run(machine, {8: writer, 0: body})
@@ -329,10 +329,10 @@ def test_does_a_serializing_instruction_wait_for_the_rest_of_a_transfer() -> Non
         at = []
 
         def body(cpu: Cpu) -> Steps[None]:
-            yield from line.serialize(cpu, "fault entry")
+            yield from line.serialize(cpu, Activity("fault entry"))
             yield from line.prefetch_write(cpu)
-            cpu.work(50 * NS, "user")
-            yield from line.serialize(cpu, "fault entry")
+            cpu.work(50 * NS, Activity("user"))
+            yield from line.serialize(cpu, Activity("fault entry"))
             at.append(cpu.now)
 
         run(machine, {0: body})
@@ -352,8 +352,8 @@ def test_is_a_prefetch_limited_by_the_line_where_all_wait_for_it() -> None:
         def body(cpu: Cpu) -> Steps[None]:
             for _ in range(20):
                 yield from line.prefetch_write(cpu)
-                cpu.work(100 * NS, "user")
-                yield from line.serialize(cpu, "fault entry")
+                cpu.work(100 * NS, Activity("user"))
+                yield from line.serialize(cpu, Activity("fault entry"))
 
         run(machine, dict.fromkeys((0, 4, 8, 12), body))
         return machine.engine.now

@@ -30,7 +30,7 @@ from machines import (
     small_machine,
 )
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu
 
 Plan = list[list[tuple[int, bool, int]]]
@@ -163,7 +163,7 @@ def fast(plan: Plan, layout: Layout) -> list[list[int]]:
 
     def body(cpu: Cpu) -> Steps[None]:
         for line, write, think in plan[cpu.id]:
-            cpu.work(think, "user")
+            cpu.work(think, Activity("user"))
             came = cpu.now
             yield from lines[line].write(cpu) if write else lines[line].read(cpu)
             latencies[cpu.id].append(cpu.now - came)

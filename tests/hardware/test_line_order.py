@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from machines import CROSS_SOCKET, NS, run, small_machine, with_order
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu, Machine
 
 RULES = ["fifo", "random", "cluster-first"]
@@ -22,7 +22,7 @@ def grants(machine: Machine, arrivals: dict[int, int], *, writes: int = 1) -> li
     order = []
 
     def body(cpu: Cpu) -> Steps[None]:
-        cpu.work(arrivals[cpu.id], "user")
+        cpu.work(arrivals[cpu.id], Activity("user"))
         for _ in range(writes):
             yield from line.write(cpu)
             order.append(cpu.id)
@@ -116,7 +116,7 @@ def test_is_every_waiter_served(rule: str, ties: str, data: st.DataObject) -> No
     def body(cpu: Cpu) -> Steps[None]:
         nonlocal served
         for kind, wait in plans[cpu.id]:
-            cpu.work(wait * NS, "user")
+            cpu.work(wait * NS, Activity("user"))
             if kind == "write":
                 yield from line.write(cpu)
                 assert line.owner == cpu.id
@@ -125,7 +125,7 @@ def test_is_every_waiter_served(rule: str, ties: str, data: st.DataObject) -> No
             elif kind == "prefetch":
                 yield from line.prefetch_write(cpu)
             else:
-                yield from line.serialize(cpu, "line")
+                yield from line.serialize(cpu, Activity("line"))
             served += 1
 
     run(machine, dict.fromkeys(range(len(plans)), body))
@@ -145,7 +145,7 @@ def test_does_a_handlers_load_go_before_those_who_queue_and_make_them_wait(rule:
         took: list[int] = []
 
         def body(cpu: Cpu) -> Steps[None]:
-            cpu.work(cpu.id * 5 * NS, "user")
+            cpu.work(cpu.id * 5 * NS, Activity("user"))
             yield from line.write(cpu)
             ended[cpu.id] = cpu.now
 

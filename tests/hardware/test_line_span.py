@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from machines import ADJACENT, HIT, NS, SAME_CLUSTER, SmallMachine, run, small_machine
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu, LineSpan
 
 
@@ -45,7 +45,7 @@ def test_does_a_busy_line_beside_make_the_access_wait() -> None:
     span, spent = span_of(machine, 3, 2), []
 
     def first(cpu: Cpu) -> Steps[None]:
-        cpu.work(1 * NS, "work")
+        cpu.work(1 * NS, Activity("work"))
         yield from span.store(cpu)
         spent.append(cpu.now)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from machines import CROSS_CLUSTER, HIT, NS, run, small_machine
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu
 
 LOCK = "the word that is waited for"
@@ -27,21 +27,21 @@ def stores(gaps: list[int], changes: dict[str, Any] | None = None, *, watched: b
                 yield cpu.take_pending()
             if watched:
                 line.watch(cpu, LOCK)
-            yield from cpu.park(LOCK, "spin")
+            yield from cpu.park(LOCK, Activity("spin"))
             if watched:
                 line.unwatch(cpu)
 
     def writer(cpu: Cpu) -> Steps[None]:
         nonlocal over
         for gap in gaps:
-            cpu.work(gap, "user")
+            cpu.work(gap, Activity("user"))
             yield cpu.take_pending()
             before = cpu.now
             yield from line.store(cpu)
             costs.append(cpu.now - before)
         over = True
         yield cpu.take_pending() or 1
-        cpu.charge(0, "user")
+        cpu.charge(0, Activity("user"))
         machine.cpus[4].poke(LOCK)
 
     run(machine, {0: writer, 4: spinner})

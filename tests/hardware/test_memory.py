@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from machines import NS, run, small_machine
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import ZERO, Cpu, Machine
 
 ALONE, READ, WRITE, SOCKET = 200 * NS, 400 * NS, 800 * NS, 100 * NS
@@ -25,7 +25,7 @@ def page_times(machine: Machine, plan: Plan) -> list[list[int]]:
 
     def body(cpu: Cpu) -> Steps[None]:
         for think, home in plan[cpu.id]:
-            cpu.work(think, "user")
+            cpu.work(think, Activity("user"))
             before = cpu.now
             yield from machine.memory.clear_page(cpu, home)
             times[cpu.id].append(cpu.now - before)

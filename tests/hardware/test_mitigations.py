@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from machines import NS, SIBLINGS, Body, raw_spec, run, small_machine
 
-from sim.engine import Engine, Steps
+from sim.engine import Activity, Engine, Steps
 from sim.files import load_spec, presets
 from sim.hardware import Cpu, Machine, MachineSpec
 from sim.hardware import booted as boot
@@ -54,8 +54,8 @@ def under(release: str | None, changes: dict[str, Any]) -> MachineSpec:
 def crossing(machine: Machine, calls: int) -> Body:
     def body(cpu: Cpu) -> Steps[None]:
         for _ in range(calls):
-            machine.entry.syscall(cpu, "syscall")
-            machine.entry.exception(cpu, "fault entry")
+            machine.entry.syscall(cpu, Activity("syscall"))
+            machine.entry.exception(cpu, Activity("fault entry"))
             yield cpu.take_pending()
 
     return body

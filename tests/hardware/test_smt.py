@@ -9,7 +9,7 @@ import pytest
 from kernels import BASE, KINDS, Process
 from machines import NS, Body, run, small_machine
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu, Machine, SmtCpu
 from sim.mm import Mmap, Munmap
 from sim.sync import Scheduler
@@ -24,7 +24,7 @@ SIBLING = 16
 def working(machine: Machine, pieces: int, each: int) -> Body:
     def body(cpu: Cpu) -> Steps[None]:
         for _ in range(pieces):
-            cpu.work(each, "user")
+            cpu.work(each, Activity("user"))
             yield cpu.take_pending()
 
     return body
@@ -64,11 +64,11 @@ def test_does_a_sibling_that_waits_cost_nothing() -> None:
     machine = small_machine(SMT)
 
     def waiting(cpu: Cpu) -> Steps[None]:
-        yield from cpu.park("the end", "wait")
+        yield from cpu.park("the end", Activity("wait"))
 
     def working_then_waking(cpu: Cpu) -> Steps[None]:
         yield 1  # the sibling waits by now
-        cpu.spent["user"] += 1
+        cpu.charge(1, Activity("user"))
         yield from working(machine, 10, 100 * NS)(cpu)
         machine.cpus[SIBLING].poke("the end")
 
@@ -84,10 +84,10 @@ def test_does_a_sibling_that_spins_take_its_share(share: float, slower: float) -
     scheduler, line = Scheduler(machine), machine.line("line")
 
     def spinning(cpu: Cpu) -> Steps[None]:
-        yield from cpu.park("a lock", "spin")
+        yield from cpu.park("a lock", Activity("spin"))
 
     def sleeping(cpu: Cpu) -> Steps[None]:
-        yield from scheduler.sleep(cpu, Sleeper(cpu, "a reason"), "sleep")
+        yield from scheduler.sleep(cpu, Sleeper(cpu, "a reason"), Activity("sleep"))
 
     def loading(cpu: Cpu) -> Steps[None]:
         yield 1000 * NS  # behind somebody who has the line for long
@@ -97,7 +97,7 @@ def test_does_a_sibling_that_spins_take_its_share(share: float, slower: float) -
         def worker(cpu: Cpu) -> Steps[None]:
             yield 5000 * NS  # the sibling waits by now
             before = cpu.spent["user"]
-            cpu.work(100 * NS, "user")
+            cpu.work(100 * NS, Activity("user"))
             times.append((cpu.spent["user"] - before) / (100 * NS))
 
         times: list[float] = []
@@ -125,11 +125,11 @@ def test_is_the_rate_that_of_two_threads_that_share_a_core(work: int, wait: int)
     def body(cpu: Cpu) -> Steps[None]:
         nonlocal done
         while cpu.now < length:
-            cpu.work(int(random.expovariate(1) * work * NS), "user")
+            cpu.work(int(random.expovariate(1) * work * NS), Activity("user"))
             yield cpu.take_pending()
             pause = int(random.expovariate(1) * wait * NS)
             machine.engine.call_in(pause, lambda: cpu.poke("a pause"))
-            yield from cpu.park("a pause", "wait")
+            yield from cpu.park("a pause", Activity("wait"))
             done += 1
 
     run(machine, {0: body, SIBLING: body})
@@ -194,7 +194,7 @@ def test_do_accounts_balance_under_waiting_interrupts_and_work(seed: int) -> Non
         for _ in range(30):
             step = random.randrange(4)
             if step == 0:
-                cpu.work(random.randrange(1000), "user")
+                cpu.work(random.randrange(1000), Activity("user"))
             elif step == 1:
                 yield from line.write(cpu)
             elif step == 2:
@@ -202,7 +202,7 @@ def test_do_accounts_balance_under_waiting_interrupts_and_work(seed: int) -> Non
             else:
                 others = [other for other in machine.cpus if other is not cpu]
                 round_ = yield from machine.interrupts.start(cpu, others, lambda target: 40 * NS)
-                cpu.work(100, "own part")
+                cpu.work(100, Activity("own part"))
                 yield from machine.interrupts.finish(round_)
 
     run(machine, dict.fromkeys(range(6), body))
@@ -234,7 +234,7 @@ def _order(joins: bool, kinds: dict[int, str]) -> list[int]:
     def body(number: int) -> Body:
         def takes(cpu: Cpu) -> Steps[None]:
             yield 1 + list(kinds).index(cpu.id) * NS
-            cpu.spent["user"] += machine.engine.now
+            cpu.charge(machine.engine.now, Activity("user"))
             yield from (line.read if kinds[cpu.id] == "R" else line.write)(cpu)
             order.append(cpu.id)
 

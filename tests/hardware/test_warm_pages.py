@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kernels import BASE, Process
 from machines import NS, SIBLINGS, run, small_machine
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import ZERO, Cpu, Machine
 from sim.hardware.warm_pages import WarmPages
 
@@ -26,7 +26,7 @@ def times(plan: list[tuple[int, int]], changes: dict[str, Any] = WARM) -> list[i
     def body(cpu: Cpu) -> Steps[None]:
         for turn, (owner, frame) in enumerate(plan):
             if owner == cpu.id:
-                cpu.stall(turn * 1_000 * NS - cpu.now, "user")
+                cpu.stall(turn * 1_000 * NS - cpu.now, Activity("user"))
                 yield cpu.take_pending()
                 yield from machine.memory.clear_page(cpu, 0, frame)
                 taken[turn] = cpu.pending
@@ -63,7 +63,7 @@ def test_does_zeroing_in_the_cache_take_no_bandwidth() -> None:
 
     def body(cpu: Cpu) -> Steps[None]:
         yield from machine.memory.clear_page(cpu, 0, cpu.id)
-        cpu.stall(10_000 * NS - cpu.now - cpu.pending, "user")
+        cpu.stall(10_000 * NS - cpu.now - cpu.pending, Activity("user"))
         yield from machine.memory.clear_page(cpu, 0, cpu.id)
         second.append(cpu.pending)
 

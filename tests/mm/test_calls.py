@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from machines import HIT, NS, SAME_CLUSTER, Body, SmallMachine, run, small_machine, with_order
 
-from sim.engine import ScheduleName, Steps
+from sim.engine import Activity, ScheduleName, Steps
 from sim.hardware import IPI_SEND, Cpu
 from sim.mm import TrackedFlush
 from sim.mm.flush import LockedCalls
@@ -61,7 +61,7 @@ def test_does_a_handler_look_for_calls_until_there_are_none() -> None:
 
     def calls(after: int) -> Body:
         def body(cpu: Cpu) -> Steps[None]:
-            cpu.work(after, "user")
+            cpu.work(after, Activity("user"))
             yield cpu.take_pending()
             yield from flush.flush(cpu, [1], [machine.cpus[3]])
 
@@ -79,7 +79,7 @@ def test_is_a_cpu_interrupted_again_once_its_list_was_empty() -> None:
     def body(cpu: Cpu) -> Steps[None]:
         for _ in range(3):
             yield from flush.flush(cpu, [1], [machine.cpus[3]])
-            cpu.work(10 * HANDLER, "user")
+            cpu.work(10 * HANDLER, Activity("user"))
             yield cpu.take_pending()
 
     run(machine, {0: body})

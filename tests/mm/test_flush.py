@@ -23,7 +23,7 @@ from machines import (
     small_machine,
 )
 
-from sim.engine import PARKED, Probe, ScheduleName, Steps
+from sim.engine import PARKED, Activity, Probe, ScheduleName, Steps
 from sim.engine.probe import CpuView
 from sim.errors import ModelError
 from sim.hardware import INTERRUPT, TLB_FLUSH, Cpu, Machine
@@ -78,7 +78,7 @@ def fill(cpu: Cpu, *pages: int) -> None:
 
 def works(after: int) -> Body:
     def body(cpu: Cpu) -> Steps[None]:
-        cpu.work(after, "user")
+        cpu.work(after, Activity("user"))
         yield cpu.take_pending()
 
     return body
@@ -86,7 +86,7 @@ def works(after: int) -> Body:
 
 def flushes(flush: SynchronousFlush, pages: Sequence[int], at: int = 0) -> Body:
     def body(cpu: Cpu) -> Steps[None]:
-        cpu.work(at, "user")
+        cpu.work(at, Activity("user"))
         yield from flush.flush(cpu, pages)
 
     return body
@@ -127,7 +127,7 @@ def test_does_a_cpu_further_behind_flush_everything_once() -> None:
 
     def deaf(cpu: Cpu) -> Steps[None]:
         cpu.disable_interrupts()
-        cpu.work(20 * US, "user")
+        cpu.work(20 * US, Activity("user"))
         yield cpu.take_pending()
         assert held(machine, 2) == [1, 2, 3]
         cpu.enable_interrupts()
@@ -149,7 +149,7 @@ def test_is_a_lazy_cpu_skipped_and_flushed_when_it_comes_back() -> None:
     def sleeps(cpu: Cpu) -> Steps[None]:
         cpu.in_kernel_wait = True
         yield 30 * US
-        cpu.spent["asleep"] += 30 * US
+        cpu.charge(30 * US, Activity("asleep"))
         cpu.in_kernel_wait = False
         assert held(machine, 2) == [1, 2]
         cpu.tlb_catch_up()
@@ -199,13 +199,13 @@ def test_how_often_is_a_lazy_cpu_interrupted_by_three_flushes(
         since = cpu.begin_wait("a nap")
         cpu.wake(90 * US)
         yield PARKED
-        cpu.end_wait(since, "asleep")
+        cpu.end_wait(since, Activity("asleep"))
         cpu.in_kernel_wait = False
         cpu.tlb_catch_up()
         assert held(machine, 1) == []
 
     def body(cpu: Cpu) -> Steps[None]:
-        cpu.work(10 * US, "user")
+        cpu.work(10 * US, Activity("user"))
         for page in range(3):
             yield from flush.flush(cpu, [page], freed_tables=freed_tables)
 
@@ -235,11 +235,11 @@ def test_does_loading_the_space_again_not_count_as_a_flush() -> None:
     fill(machine.cpus[1], 1)
 
     def loads_again(cpu: Cpu) -> Steps[None]:
-        cpu.work(100 * NS, "user")
+        cpu.work(100 * NS, Activity("user"))
         yield cpu.take_pending()
         assert flush.generation == 1
         flush.activate(cpu)
-        cpu.work(50 * US, "user")
+        cpu.work(50 * US, Activity("user"))
 
     run(machine, {0: flushes(flush, [1]), 1: loads_again})
     assert held(machine, 1) == []
@@ -284,13 +284,13 @@ def test_is_no_stale_translation_left_whatever_the_others_do(
                     since = cpu.begin_wait("a nap")
                     cpu.wake(what)
                     yield PARKED
-                    cpu.end_wait(since, "asleep")
+                    cpu.end_wait(since, Activity("asleep"))
                     cpu.in_kernel_wait = False
                     cpu.tlb_catch_up()
                 else:
                     if step == "deaf":
                         cpu.disable_interrupts()
-                    cpu.work(what, "user")
+                    cpu.work(what, Activity("user"))
                     yield cpu.take_pending()
                     if step == "deaf":
                         cpu.enable_interrupts()
@@ -369,15 +369,15 @@ def test_does_a_call_whose_flush_is_done_look_for_others(read: str, flushes_agai
 
     def deaf(cpu: Cpu) -> Steps[None]:
         cpu.disable_interrupts()
-        cpu.work(20 * US, "user")
+        cpu.work(20 * US, Activity("user"))
         yield cpu.take_pending()
         cpu.enable_interrupts()
-        cpu.work(20 * US, "user")
+        cpu.work(20 * US, Activity("user"))
         yield cpu.take_pending()
 
     def counts(cpu: Cpu) -> Steps[None]:
         """Between the beginnings of the two calls: 430 ns for the first's handler, 2 x 60 for its lines."""
-        cpu.work(20 * US + 100 * NS, "user")
+        cpu.work(20 * US + 100 * NS, Activity("user"))
         yield from flush.put_off(cpu)
 
     calls = {0: flushes(flush, [1]), 1: flushes(flush, [2], at=5 * US)}
@@ -545,7 +545,7 @@ def moved_away(kind: str, body: Callable[[SynchronousFlush], Body]) -> SmallMach
     def leaves(cpu: Cpu) -> Steps[None]:
         for space in (here, there):
             yield from contexts.switch(space)
-        cpu.work(400 * US, "user")
+        cpu.work(400 * US, Activity("user"))
         yield cpu.take_pending()
 
     run(machine, {0: leaves, 1: body(here)})
@@ -558,14 +558,14 @@ def test_is_a_cpu_that_has_left_asked_by_flushes_that_free_tables_or_trim_the_ma
 
     def frees_tables(here: SynchronousFlush) -> Body:
         def body(cpu: Cpu) -> Steps[None]:
-            cpu.work(50 * US, "user")
+            cpu.work(50 * US, Activity("user"))
             yield from here.flush(cpu, [1], freed_tables=True)
 
         return body
 
     def frees_tables_twice(here: SynchronousFlush) -> Body:
         def body(cpu: Cpu) -> Steps[None]:
-            cpu.work(50 * US, "user")
+            cpu.work(50 * US, Activity("user"))
             for page in range(2):
                 yield from here.flush(cpu, [page], freed_tables=True)
 
@@ -573,7 +573,7 @@ def test_is_a_cpu_that_has_left_asked_by_flushes_that_free_tables_or_trim_the_ma
 
     def trims(here: SynchronousFlush) -> Body:
         def body(cpu: Cpu) -> Steps[None]:
-            cpu.work(150 * US, "user")
+            cpu.work(150 * US, Activity("user"))
             for page in range(3):
                 yield from here.flush(cpu, [page], freed_tables=page > 0)
 
@@ -644,7 +644,7 @@ def test_does_a_space_that_was_flushed_while_it_was_away_begin_without_the_pages
         yield from contexts.switch(here)
         fill(cpu, 1, 2)
         yield from contexts.switch(there)
-        cpu.work(20 * US, "user")
+        cpu.work(20 * US, Activity("user"))
         yield cpu.take_pending()
         yield from contexts.switch(here)
         assert held(machine, 0) == ([] if kind == "ipi" else [2])
@@ -669,7 +669,7 @@ def test_does_a_space_that_was_flushed_while_its_cpu_idled_begin_anew_after_anot
         sleeper.on_rq = False
         cpu.engine.call_in(20 * US, lambda: scheduler.wake_from_interrupt(sleeper) and None)
         cpu.go_idle()
-        yield from cpu.park(sleeper, "asleep")
+        yield from cpu.park(sleeper, Activity("asleep"))
         cpu.leave_idle()
         assert cpu.tlb.stale
         yield from contexts.switch(there)
@@ -693,10 +693,10 @@ def test_is_a_call_for_a_space_that_the_cpu_has_just_left_harmless() -> None:
     def leaves(cpu: Cpu) -> Steps[None]:
         yield from contexts.switch(here)
         fill(cpu, 1)
-        cpu.work(400 * NS, "user")
+        cpu.work(400 * NS, Activity("user"))
         yield from contexts.switch(there)
         fill(cpu, 1)
-        cpu.work(20 * US, "user")
+        cpu.work(20 * US, Activity("user"))
         yield cpu.take_pending()
         assert held(machine, 0) == [1]
         yield from contexts.switch(here)
@@ -752,6 +752,6 @@ def test_are_the_entries_of_loaded_and_left_spaces_never_stale(
                 for other in machine.cpus:
                     check(other)
             else:
-                cpu.work(what * US, "user")
+                cpu.work(what * US, Activity("user"))
 
     run(machine, dict.fromkeys(range(len(plans)), body))

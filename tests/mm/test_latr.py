@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from machines import NS, Body, run, small_machine
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import TLB_FLUSH, Cpu, Machine
 from sim.mm import ContextTable, LazyFlush, SynchronousFlush
 
@@ -36,7 +36,7 @@ def latr(
 
 def idle_until(end: int) -> Body:
     def body(cpu: Cpu) -> Steps[None]:
-        cpu.work(end, "user")
+        cpu.work(end, Activity("user"))
         yield cpu.take_pending()
 
     return body
@@ -59,7 +59,7 @@ def test_is_nothing_asked_of_a_cpu_that_has_left_the_space() -> None:
         cpu.tlb.fill(7, frame=70, writable=True)
         yield from contexts.switch(cpu, other)
         cpu.tlb.fill(7, frame=71, writable=True)
-        cpu.work(400 * US, "user")
+        cpu.work(400 * US, Activity("user"))
         yield cpu.take_pending()
         flush.settle()
         assert len(freed) == 1
@@ -68,7 +68,7 @@ def test_is_nothing_asked_of_a_cpu_that_has_left_the_space() -> None:
         assert cpu.tlb.frames() == {}
 
     def unmaps(cpu: Cpu) -> Steps[None]:
-        cpu.work(31 * US, "user")
+        cpu.work(31 * US, Activity("user"))
         yield cpu.take_pending()
         yield from flush.flush_lazily(cpu, [(7, 70)], lambda _: freed.append(cpu.now))
         published = machine.engine._now
@@ -120,11 +120,11 @@ def test_does_a_flush_leave_the_other_cpus_alone_until_they_sweep() -> None:
     def publisher(cpu: Cpu) -> Steps[None]:
         yield from flush.flush_lazily(cpu, [(5, 50)], nothing)
         assert sorted(cpu.tlb.frames()) == [6]
-        cpu.work(100 * US, "user")
+        cpu.work(100 * US, Activity("user"))
 
     def looks(cpu: Cpu) -> Steps[None]:
         for _ in range(9):
-            cpu.work(5 * US, "user")
+            cpu.work(5 * US, Activity("user"))
             yield cpu.take_pending()
             flush.catch_up(cpu)
             seen.append((cpu.engine.now // US, 5 in cpu.tlb.frames()))
@@ -157,7 +157,7 @@ def test_is_a_frame_released_only_when_all_others_have_swept() -> None:
 
     def publisher(cpu: Cpu) -> Steps[None]:
         for frame in range(6):
-            cpu.work(8 * US, "user")
+            cpu.work(8 * US, Activity("user"))
             yield cpu.take_pending()
             machine.cpus[3].tlb.fill(frame, frame=frame, writable=True)
             yield from flush.flush_lazily(cpu, [(frame, frame)], partial(note, frame))
@@ -178,7 +178,7 @@ def test_does_a_sweep_that_was_missed_come_with_the_next_kernel_entry() -> None:
     machine.cpus[1].tlb.fill(9, frame=90, writable=True)
 
     def enters_late(cpu: Cpu) -> Steps[None]:
-        cpu.work(95 * US, "user")
+        cpu.work(95 * US, Activity("user"))
         yield cpu.take_pending()
         flush.catch_up(cpu)
         assert not cpu.tlb.frames()
@@ -217,7 +217,7 @@ def test_do_stale_translations_lead_to_pinned_frames_only(
 
     def body(cpu: Cpu) -> Steps[None]:
         for delay, pages in plans[cpu.id]:
-            cpu.work(delay, "user")
+            cpu.work(delay, Activity("user"))
             yield cpu.take_pending()
             flush.catch_up(cpu)
             for page, frame in table.items():
@@ -265,12 +265,12 @@ def three_flushes(*, as_coded: bool) -> tuple[LazyFlush, Machine, list[int]]:
     def unmaps(cpu: Cpu) -> Steps[None]:
         for page in (5, 6):
             yield from flush.flush_lazily(cpu, [(page, 10 * page)], lambda _, page=page: freed.append(page))
-        cpu.work(10 * TICK, "user")
+        cpu.work(10 * TICK, Activity("user"))
         yield cpu.take_pending()
         yield from flush.flush_lazily(cpu, [(7, 70)], lambda _: freed.append(7))
 
     def sweeps_twice(cpu: Cpu) -> Steps[None]:
-        cpu.work(5 * TICK, "user")
+        cpu.work(5 * TICK, Activity("user"))
         yield cpu.take_pending()
         flush.catch_up(cpu)
 

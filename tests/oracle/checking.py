@@ -39,7 +39,7 @@ from oracle.races import History
 from oracle.resting import Side
 from oracle.variants import rules_of
 from sim.designs.cortenmm import CortenSpec
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu
 from sim.mm import (
     READ,
@@ -267,7 +267,7 @@ class Run:
         assert self.own is not None
         self.parents -= 1
         while not self.born and self.parents:
-            cpu.work(AWHILE, "idle")
+            cpu.work(AWHILE, Activity("idle"))
             yield cpu.take_pending()
         if self.born:
             self.parents += 1
@@ -317,7 +317,7 @@ class Run:
         if isinstance(asked, Fork):
             self.process.spaces.append(told)
             while self.rules.swaps and not self._anchored and _is_being_unmapped(told):
-                cpu.work(AWHILE, "idle")
+                cpu.work(AWHILE, Activity("idle"))
                 yield cpu.take_pending()
             child = self._begin(told, result)
             resting.mappings(child)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from machines import NS, RWSEM, SIBLINGS, Body, run, small_machine
 
-from sim.engine import Steps, listen
+from sim.engine import Activity, Steps, listen
 from sim.hardware import Cpu, Machine
 from sim.mm import FlushSpec, make_flush
 from sim.profile import COUNTERS, IDLE, Counters, Locks
@@ -26,7 +26,7 @@ def counted(machine: Machine, counters: Counters, bodies: dict[int, Body]) -> di
 
 def works(time: int) -> Body:
     def body(cpu: Cpu) -> Steps[None]:
-        cpu.work(time, "user")
+        cpu.work(time, Activity("user"))
         yield cpu.take_pending()
 
     return body
@@ -83,18 +83,18 @@ def test_does_each_reader_behind_a_writer_sleep_once(readers: int) -> None:
     lines = machine.line("count"), machine.line("owner")
     tuning = RwSemTuning.model_validate(RWSEM)
     nodes, scheduler = QueueNodes(machine, "osq"), Scheduler(machine)
-    semaphore = RwSem("semaphore", *lines, nodes, scheduler, "lock", tuning)
+    semaphore = RwSem("semaphore", *lines, nodes, scheduler, Activity("lock"), tuning)
 
     def writer(cpu: Cpu) -> Steps[None]:
         yield from semaphore.write_lock(cpu)
-        cpu.work(50 * US, "inside")
+        cpu.work(50 * US, Activity("inside"))
         yield cpu.take_pending()
         yield from semaphore.write_unlock(cpu)
 
     def reader(cpu: Cpu) -> Steps[None]:
-        cpu.work(cpu.id * US, "user")
+        cpu.work(cpu.id * US, Activity("user"))
         yield from semaphore.read_lock(cpu)
-        cpu.work(5 * US, "inside")
+        cpu.work(5 * US, Activity("inside"))
         yield cpu.take_pending()
         yield from semaphore.read_unlock(cpu)
 
@@ -132,7 +132,7 @@ def test_does_only_the_window_count(turns: list[int], expected: int) -> None:
 
     def adds(cpu: Cpu) -> Steps[None]:
         for time in range(1, 7):
-            cpu.work(time * 10 * US - (cpu.now - start), "user")
+            cpu.work(time * 10 * US - (cpu.now - start), Activity("user"))
             yield from line.write(cpu)
 
     start = 0

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from machines import NS, RMW, RWSEM, SAME_CLUSTER, Body, run, small_machine
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu, Machine
 from sim.profile import Locks
 from sim.sync import (
@@ -27,12 +27,12 @@ US = 1000 * NS
 
 def turns(lock: McsLock | QueuedSpinLock, after: int, inside: int, times: int = 1, pause: int = 0) -> Body:
     def body(cpu: Cpu) -> Steps[None]:
-        cpu.work(after, "user")
+        cpu.work(after, Activity("user"))
         for _ in range(times):
             yield from lock.acquire(cpu)
-            cpu.work(inside, "inside")
+            cpu.work(inside, Activity("inside"))
             yield from lock.release(cpu)
-            cpu.work(pause, "user")
+            cpu.work(pause, Activity("user"))
 
     return body
 
@@ -40,7 +40,8 @@ def turns(lock: McsLock | QueuedSpinLock, after: int, inside: int, times: int = 
 def rwsem(machine: Machine) -> RwSem:
     lines = machine.line("count"), machine.line("owner")
     tuning = RwSemTuning.model_validate(RWSEM)
-    return RwSem("semaphore", *lines, QueueNodes(machine, "osq"), Scheduler(machine), "lock", tuning)
+    nodes, scheduler = QueueNodes(machine, "osq"), Scheduler(machine)
+    return RwSem("semaphore", *lines, nodes, scheduler, Activity("lock"), tuning)
 
 
 def rows(locks: Locks) -> dict[tuple[str, str], dict[str, Any]]:
@@ -52,7 +53,7 @@ def test_does_a_free_lock_cost_its_fetch() -> None:
     """Ten acquisitions of a lock whose line is here: an atomic each."""
     locks = Locks()
     machine = small_machine(listeners=[locks])
-    lock = McsLock(QueueNodes(machine, "mcs"), machine.line("x", owner=0), "lock")
+    lock = McsLock(QueueNodes(machine, "mcs"), machine.line("x", owner=0), Activity("lock"))
     run(machine, {0: turns(lock, 0, 300 * NS, times=10)})
     row = rows(locks)["x", "write"]
     assert row == {
@@ -75,7 +76,7 @@ def test_does_a_waiter_wait_for_the_holder_and_for_the_hand_over() -> None:
     written, and writes 1's, which 1 reads: three transfers inside the cluster."""
     locks = Locks()
     machine = small_machine(listeners=[locks])
-    lock = McsLock(QueueNodes(machine, "mcs"), machine.line("x", owner=0), "lock")
+    lock = McsLock(QueueNodes(machine, "mcs"), machine.line("x", owner=0), Activity("lock"))
     run(machine, {0: turns(lock, 0, 1000 * NS), 1: turns(lock, 100 * NS, 500 * NS)})
     row = rows(locks)["x", "write"]
     waited = (RMW + 1000 * NS + 3 * SAME_CLUSTER - 100 * NS) / NS
@@ -89,7 +90,7 @@ def test_do_two_threads_in_turn_never_contend(times: int) -> None:
     """Each holds the lock while the other pauses: n acquisitions each, all with one transfer of the line."""
     locks = Locks()
     machine = small_machine(listeners=[locks])
-    lock = QueuedSpinLock(QueueNodes(machine, "qspin"), machine.line("x", owner=1), "lock")
+    lock = QueuedSpinLock(QueueNodes(machine, "qspin"), machine.line("x", owner=1), Activity("lock"))
     around = SAME_CLUSTER + 100 * NS + 1 * NS  # acquire, inside, release
     pause = 1000 * NS - around
     run(
@@ -105,13 +106,13 @@ def test_who_is_contended_on_a_reader_writer_lock() -> None:
     """Readers do not keep each other out. 0 and 1 read together; 2 writes after them; 3 reads after 2."""
     locks = Locks()
     machine = small_machine(listeners=[locks])
-    lock = PhaseFairLock(QueueNodes(machine, "queue"), machine.line("fair"), "lock")
+    lock = PhaseFairLock(QueueNodes(machine, "queue"), machine.line("fair"), Activity("lock"))
 
     def use(after: int, inside: int, write: bool) -> Body:
         def body(cpu: Cpu) -> Steps[None]:
-            cpu.work(after, "user")
+            cpu.work(after, Activity("user"))
             yield from lock.write_lock(cpu) if write else lock.read_lock(cpu)
-            cpu.work(inside, "inside")
+            cpu.work(inside, Activity("inside"))
             yield from lock.write_unlock(cpu) if write else lock.read_unlock(cpu)
 
         return body
@@ -135,11 +136,11 @@ def test_is_a_downgraded_hold_one_for_writing_and_one_for_reading() -> None:
 
     def body(cpu: Cpu) -> Steps[None]:
         yield from semaphore.write_lock(cpu)
-        cpu.work(3 * US, "inside")
+        cpu.work(3 * US, Activity("inside"))
         yield cpu.take_pending()
         begins = cpu.now
         yield from semaphore.write_downgrade(cpu)
-        cpu.work(2 * US, "inside")
+        cpu.work(2 * US, Activity("inside"))
         yield cpu.take_pending()
         ends.append(cpu.now - begins)
         yield from semaphore.read_unlock(cpu)
@@ -157,15 +158,15 @@ def test_is_the_sleep_of_a_waiter_in_its_wait() -> None:
     locks = Locks()
     machine = small_machine(listeners=[locks])
     rcu = Rcu(machine, global_list=False, tick=5 * US)
-    lock = PercpuRwSem(machine, "per-cpu", rcu, Scheduler(machine), "lock")
+    lock = PercpuRwSem(machine, "per-cpu", rcu, Scheduler(machine), Activity("lock"))
 
     def writer(cpu: Cpu) -> Steps[None]:
         yield from lock.write_lock(cpu)
-        cpu.work(100 * US, "inside")
+        cpu.work(100 * US, Activity("inside"))
         yield from lock.write_unlock(cpu)
 
     def reader(cpu: Cpu) -> Steps[None]:
-        cpu.work(50 * US, "user")
+        cpu.work(50 * US, Activity("user"))
         yield from lock.read_lock(cpu)
         yield from lock.read_unlock(cpu)
 
@@ -180,13 +181,13 @@ def test_do_the_locks_beyond_the_first_share_a_row() -> None:
     locks = Locks()
     machine = small_machine(listeners=[locks])
     nodes = QueueNodes(machine, "mcs")
-    made = [McsLock(nodes, machine.line(f"lock {n}", owner=0), "lock") for n in range(5)]
+    made = [McsLock(nodes, machine.line(f"lock {n}", owner=0), Activity("lock")) for n in range(5)]
 
     def body(cpu: Cpu) -> Steps[None]:
         for number, lock in enumerate(made):
             for _ in range(number + 1):
                 yield from lock.acquire(cpu)
-                cpu.work(number * 100 * NS, "inside")
+                cpu.work(number * 100 * NS, Activity("inside"))
                 yield from lock.release(cpu)
 
     run(machine, {0: body})

@@ -17,7 +17,7 @@ from machines import (
     small_machine,
 )
 
-from sim.engine import Probe, Steps
+from sim.engine import Activity, Probe, Steps
 from sim.hardware import CacheLine, Cpu, Machine
 from sim.hardware.line_kinds import HeardLine, WatchedLine
 from sim.mm import FlushSpec, make_flush
@@ -38,7 +38,8 @@ def locks_of(machine: Machine, *owners: int) -> list[McsLock]:
     """Locks `lock 0`, `lock 1`, ..., each of whose lines cpu *owners[i]* has."""
     nodes = QueueNodes(machine, "mcs")
     return [
-        McsLock(nodes, machine.line(f"lock {n}", owner=owner), f"lock: {n}") for n, owner in enumerate(owners)
+        McsLock(nodes, machine.line(f"lock {n}", owner=owner), Activity(f"lock: {n}"))
+        for n, owner in enumerate(owners)
     ]
 
 
@@ -61,11 +62,11 @@ def holds(lock: McsLock, *inside: Any, begins: int = 0) -> Body:
     """Take *lock* and do what is *inside*: work for a time, or steps of a cpu."""
 
     def body(cpu: Cpu) -> Steps[None]:
-        cpu.work(begins, "user")
+        cpu.work(begins, Activity("user"))
         yield from lock.acquire(cpu)
         for each in inside:
             if isinstance(each, int):
-                cpu.work(each, "inside")
+                cpu.work(each, Activity("inside"))
             else:
                 yield from each(cpu)
         yield from lock.release(cpu)
@@ -90,8 +91,8 @@ def test_is_the_root_found_two_locks_away() -> None:
     objects = Objects()
     machine = machine_of(objects)
     nodes = QueueNodes(machine, "mcs")
-    outer = McsLock(nodes, machine.line("outer", owner=0), "lock: outer")
-    inner = McsLock(nodes, machine.line("inner", owner=1), "lock: inner")
+    outer = McsLock(nodes, machine.line("outer", owner=0), Activity("lock: outer"))
+    inner = McsLock(nodes, machine.line("inner", owner=1), Activity("lock: inner"))
     book = after(
         machine,
         objects,
@@ -121,11 +122,11 @@ def test_are_readers_in_nobodys_way_but_a_writers() -> None:
     it waits for cpu 0, which came first."""
     objects = Objects()
     machine = machine_of(objects)
-    lock = PhaseFairLock(QueueNodes(machine, "queue"), machine.line("fair"), "lock")
+    lock = PhaseFairLock(QueueNodes(machine, "queue"), machine.line("fair"), Activity("lock"))
 
-    def use(begins: int, inside: int, write: bool, activity: str) -> Body:
+    def use(begins: int, inside: int, write: bool, activity: Activity) -> Body:
         def body(cpu: Cpu) -> Steps[None]:
-            cpu.work(begins, "user")
+            cpu.work(begins, Activity("user"))
             yield cpu.take_pending()
             yield from lock.write_lock(cpu) if write else lock.read_lock(cpu)
             cpu.work(inside, activity)
@@ -135,9 +136,9 @@ def test_are_readers_in_nobodys_way_but_a_writers() -> None:
         return body
 
     bodies = {
-        0: use(0, 10 * US, False, "a"),
-        1: use(1 * US, 1 * US, False, "b"),
-        2: use(4 * US, 5 * US, True, "c"),
+        0: use(0, 10 * US, False, Activity("a")),
+        1: use(1 * US, 1 * US, False, Activity("b")),
+        2: use(4 * US, 5 * US, True, Activity("c")),
     }
     book = after(machine, objects, bodies)
     waits = {(key[1], key[3]): time for key, time in book.roots.items()}
@@ -155,7 +156,7 @@ def test_how_far_is_a_lock_handed_over(owner: int, distance: str, cost: int) -> 
     (lock,) = locks_of(machine, owner)
 
     def twice(cpu: Cpu) -> Steps[None]:
-        cpu.work(5 * US, "user")
+        cpu.work(5 * US, Activity("user"))
         for _ in range(2):
             yield from lock.acquire(cpu)
             yield from lock.release(cpu)
@@ -179,7 +180,7 @@ def test_is_waiting_for_acks_told_from_sending() -> None:
         yield from flush.flush(cpu, [7, 8])
 
     def works(cpu: Cpu) -> Steps[None]:
-        cpu.work(20 * US, "user")
+        cpu.work(20 * US, Activity("user"))
         yield cpu.take_pending()
 
     book = after(machine, objects, {0: holds(lock, 200 * NS, flushes), **dict.fromkeys((1, 2, 3), works)})
@@ -198,7 +199,7 @@ def test_is_a_holder_that_sleeps_asleep() -> None:
     scheduler = Scheduler(machine)
 
     def naps(cpu: Cpu) -> Steps[None]:
-        yield from scheduler.nap(cpu, 30 * US, "io")
+        yield from scheduler.nap(cpu, 30 * US, Activity("io"))
 
     book = after(machine, objects, {0: holds(lock, 1 * US, naps)})
     found = parts(book, "lock 0")
@@ -216,15 +217,15 @@ def test_is_a_holder_that_is_switched_out_asleep() -> None:
     machine = small_machine(times, online=1, listeners=[objects])
     tasks, cpu = RunQueues(machine), machine.cpus[0]
     line, nodes = machine.line("mutex", owner=0), QueueNodes(machine, "osq")
-    mutex = Mutex(nodes, line, Scheduler(machine), "lock")
+    mutex = Mutex(nodes, line, Scheduler(machine), Activity("lock"))
 
     def first(cpu: Cpu) -> Steps[None]:
         yield from mutex.acquire(cpu)
-        yield from tasks.compute(cpu, 9000 * US, "inside")
+        yield from tasks.compute(cpu, 9000 * US, Activity("inside"))
         yield from mutex.release(cpu)
 
     def second(cpu: Cpu) -> Steps[None]:
-        yield from tasks.compute(cpu, 5000 * US, "user")
+        yield from tasks.compute(cpu, 5000 * US, Activity("user"))
         yield from mutex.acquire(cpu)
         yield from mutex.release(cpu)
 
@@ -257,13 +258,13 @@ def test_is_a_downgraded_hold_split_in_two() -> None:
     machine = machine_of(objects)
     tuning = RwSemTuning.model_validate(RWSEM)
     lines = machine.line("count"), machine.line("owner")
-    semaphore = RwSem("sem", *lines, QueueNodes(machine, "osq"), Scheduler(machine), "lock", tuning)
+    semaphore = RwSem("sem", *lines, QueueNodes(machine, "osq"), Scheduler(machine), Activity("lock"), tuning)
 
     def body(cpu: Cpu) -> Steps[None]:
         yield from semaphore.write_lock(cpu)
-        cpu.work(3 * US, "inside")
+        cpu.work(3 * US, Activity("inside"))
         yield from semaphore.write_downgrade(cpu)
-        cpu.work(2 * US, "after")
+        cpu.work(2 * US, Activity("after"))
         yield from semaphore.read_unlock(cpu)
 
     book = after(machine, objects, {0: body})
@@ -281,16 +282,16 @@ def test_who_waits_how_long_for_a_line(rounds: int) -> None:
 
     def writes(begins: int) -> Body:
         def body(cpu: Cpu) -> Steps[None]:
-            cpu.work(begins, "user")
+            cpu.work(begins, Activity("user"))
             for _ in range(rounds):
-                yield from line.write(cpu, "counting")
-                cpu.work(20 * US - cpu.pending, "user")
+                yield from line.write(cpu, Activity("counting"))
+                cpu.work(20 * US - cpu.pending, Activity("user"))
 
         return body
 
     def reads(cpu: Cpu) -> Steps[None]:
-        cpu.work(5 * US, "user")
-        yield from line.read(cpu, "looking")
+        cpu.work(5 * US, Activity("user"))
+        yield from line.read(cpu, Activity("looking"))
 
     book = after(machine, objects, {0: writes(0), 1: writes(10 * US), 8: reads})
     for use in (book.lines["shared 7"], book.line_kinds["shared *"]):
@@ -309,7 +310,7 @@ def test_is_queueing_for_a_line_told_from_its_transfer() -> None:
     line = machine.line("hot", owner=1)
 
     def writes(cpu: Cpu) -> Steps[None]:
-        yield from line.write(cpu, "counting")
+        yield from line.write(cpu, Activity("counting"))
 
     use = after(machine, objects, {0: writes, 4: writes}).lines["hot"]
     assert use.queued == SAME_CLUSTER
@@ -324,7 +325,7 @@ def test_does_a_prefetch_take_nobodys_time() -> None:
 
     def prefetches(cpu: Cpu) -> Steps[None]:
         yield from line.prefetch_write(cpu)
-        cpu.work(1 * US, "user")
+        cpu.work(1 * US, Activity("user"))
 
     use = after(machine, objects, {0: prefetches}).lines["next"]
     assert (use.time, use.writes, use.transfers["same cluster"]) == (0, 1, 1)

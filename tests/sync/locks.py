@@ -14,7 +14,7 @@ from typing import NamedTuple
 from hypothesis import strategies as st
 from machines import NS, RWSEM, run
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu, Machine
 from sim.sync import (
     BravoLock,
@@ -41,7 +41,7 @@ from sim.sync import (
     XaddRwSem,
 )
 
-LOCK = "lock"
+LOCK = Activity("lock")
 
 
 class AllWriters:
@@ -66,7 +66,7 @@ class Drowsy:
         yield from self._lock.acquire(cpu)
         self._turns += 1
         if self._turns % 2:
-            yield from self._scheduler.nap(cpu, 3_000 * NS, "asleep")
+            yield from self._scheduler.nap(cpu, 3_000 * NS, Activity("asleep"))
 
 
 def mcs(machine: Machine) -> ReaderWriter:
@@ -237,10 +237,10 @@ def follow(
 
     def body(cpu: Cpu) -> Steps[None]:
         for think, write, inside in schedule[cpu.id]:
-            cpu.work(think, "user")
+            cpu.work(think, Activity("user"))
             yield from lock.write_lock(cpu) if write else lock.read_lock(cpu)
             watch.enter(cpu, write)
-            cpu.work(inside, "inside")
+            cpu.work(inside, Activity("inside"))
             if cpu.pending:
                 yield cpu.take_pending()
             watch.leave(cpu, write)

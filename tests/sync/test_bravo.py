@@ -8,7 +8,7 @@ import pytest
 from locks import LOCK, Turn, bravo, follow, phase_fair
 from machines import CROSS_SOCKET, HIT, NS, RMW, Body, run, small_machine
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu, Machine
 from sim.sync import BravoLock, VisibleReaders
 
@@ -29,11 +29,11 @@ def biased(machine: Machine, inhibit: int = 100 * US) -> BravoLock:
 
 def reader(lock: BravoLock, inside: int, entered: dict[int, int] | None = None, after: int = 0) -> Body:
     def body(cpu: Cpu) -> Steps[None]:
-        cpu.work(after, "user")
+        cpu.work(after, Activity("user"))
         yield from lock.read_lock(cpu)
         if entered is not None:
             entered[cpu.id] = cpu.now
-        cpu.work(inside, "inside")
+        cpu.work(inside, Activity("inside"))
         yield cpu.take_pending()
         yield from lock.read_unlock(cpu)
 
@@ -42,7 +42,7 @@ def reader(lock: BravoLock, inside: int, entered: dict[int, int] | None = None, 
 
 def writer(lock: BravoLock, entered: dict[int, int], after: int = 0) -> Body:
     def body(cpu: Cpu) -> Steps[None]:
-        cpu.work(after, "user")
+        cpu.work(after, Activity("user"))
         yield from lock.write_lock(cpu)
         assert lock.writer is cpu
         entered[cpu.id] = cpu.now
@@ -194,7 +194,7 @@ def test_does_the_bias_stay_off_for_the_inhibition_and_then_return() -> None:
 
     def body(cpu: Cpu) -> Steps[None]:
         for _ in range(4):
-            cpu.work(40 * US, "user")
+            cpu.work(40 * US, Activity("user"))
             yield from lock.read_lock(cpu)
             seen.append((lock.bias, lock.underlying.readers))
             yield from lock.read_unlock(cpu)
@@ -217,7 +217,7 @@ def test_does_a_reader_that_signs_too_late_step_back() -> None:
     def busy_slot(cpu: Cpu) -> Steps[None]:
         """Keeps the slot's line, so that the reader's compare-and-swap takes a while."""
         for _ in range(20):
-            yield from slot_line.write(cpu, "user")
+            yield from slot_line.write(cpu, Activity("user"))
 
     run(
         machine,

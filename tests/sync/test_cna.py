@@ -9,7 +9,7 @@ from locks import LOCK, Turn, cna, follow, queued_spin
 from machines import NS, run, small_machine
 
 from sim.designs import spec_model
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.files import load_spec
 from sim.hardware import Cpu
 from sim.sync import CnaLock, QueueNodes
@@ -47,9 +47,9 @@ def test_do_waiters_whose_nodes_are_written_load_them_again() -> None:
     spinning: list[tuple[int, bool]] = []
 
     def body(cpu: Cpu) -> Steps[None]:
-        cpu.work(cpu.id * US, "user")
+        cpu.work(cpu.id * US, Activity("user"))
         yield from lock.acquire(cpu)
-        cpu.work(50 * US, "inside")
+        cpu.work(50 * US, Activity("inside"))
         yield from lock.release(cpu)
 
     def look() -> None:
@@ -105,7 +105,7 @@ def test_are_most_hand_overs_inside_a_socket() -> None:
         for _ in range(50):
             yield from lock.acquire(cpu)
             entered.append(cpu)
-            cpu.work(500 * NS, "inside")
+            cpu.work(500 * NS, Activity("inside"))
             yield from lock.release(cpu)
 
     run(machine, dict.fromkeys(range(16), body))

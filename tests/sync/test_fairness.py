@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from locks import LOCK, Turn, schedules
 from machines import NS, run, small_machine, with_order
 
-from sim.engine import ScheduleName, Steps
+from sim.engine import Activity, ScheduleName, Steps
 from sim.hardware import Cpu, Machine
 from sim.sync import CnaLock, McsLock, QueuedSpinLock, QueueNodes, TicketLock
 
@@ -46,10 +46,10 @@ class Queueing:
 
     def _body(self, cpu: Cpu, turns: list[Turn]) -> Steps[None]:
         for think, _, inside in turns:
-            cpu.work(think, "user")
+            cpu.work(think, Activity("user"))
             yield from self._watched(cpu)
             self.entries.append(cpu.id)
-            cpu.work(inside, "inside")
+            cpu.work(inside, Activity("inside"))
             yield from self.lock.release(cpu)
 
     def _watched(self, cpu: Cpu) -> Steps[None]:
@@ -128,7 +128,7 @@ def test_does_nobody_wait_for_longer_than_the_threshold_and_a_round() -> None:
                 since = cpu.now
                 yield from lock.acquire(cpu)
                 longest = max(longest, cpu.now - since)
-                cpu.work(500 * NS, "inside")
+                cpu.work(500 * NS, Activity("inside"))
                 yield from lock.release(cpu)
 
         run(machine, dict.fromkeys(range(16), body))

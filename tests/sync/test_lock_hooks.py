@@ -10,7 +10,7 @@ from locks import EXCLUSIVE, SHARED, bravo, disturb, follow, percpu_rwsem, phase
 from machines import NS, run, small_machine
 from test_exclusion import Build
 
-from sim.engine import QUIET, Probe, Steps, listen
+from sim.engine import QUIET, Activity, Probe, Steps, listen
 from sim.engine.probe import HOOKS, Mode
 from sim.hardware import Cpu
 from sim.sync import QueuedSpinLock, QueueNodes, RwSem, Scheduler, SeqLock, XaddRwSem
@@ -95,7 +95,11 @@ def test_are_the_parts_of_a_lock_silent() -> None:
     listener = Holders()
     machine = small_machine(listeners=[listener])
     nodes = QueueNodes(machine, "queue")
-    biased, fair, sequence = bravo(machine), phase_fair(machine), SeqLock(nodes, machine.line("seq"), "lock")
+    biased, fair, sequence = (
+        bravo(machine),
+        phase_fair(machine),
+        SeqLock(nodes, machine.line("seq"), Activity("lock")),
+    )
 
     def body(cpu: Cpu) -> Steps[None]:
         for lock in (biased, fair, sequence):
@@ -117,11 +121,11 @@ def test_is_a_lock_named_after_what_it_guards() -> None:
     nodes, scheduler = QueueNodes(machine, "queue"), Scheduler(machine)
     line = machine.line("count of x")
     semaphore: Any = rwsem(machine)
-    assert QueuedSpinLock(nodes, line, "lock").name == "count of x"
-    assert QueuedSpinLock(nodes, line, "lock", "zone 1").name == "zone 1"
+    assert QueuedSpinLock(nodes, line, Activity("lock")).name == "count of x"
+    assert QueuedSpinLock(nodes, line, Activity("lock"), "zone 1").name == "zone 1"
     assert semaphore.read_lock.__self__.name == "semaphore"
     assert percpu_rwsem(machine).name == "per-cpu semaphore"
-    assert XaddRwSem("old", line, nodes, scheduler, "lock")._wait_lock.name == "old: wait_lock"
+    assert XaddRwSem("old", line, nodes, scheduler, Activity("lock"))._wait_lock.name == "old: wait_lock"
 
 
 def test_are_missed_and_downgraded_holds_told() -> None:
@@ -148,14 +152,14 @@ def test_are_missed_and_downgraded_holds_told() -> None:
 
     def downgrades(cpu: Cpu) -> Steps[None]:
         yield from semaphore.write_lock(cpu)
-        cpu.work(10 * US, "inside")
+        cpu.work(10 * US, Activity("inside"))
         yield from semaphore.write_downgrade(cpu)
-        cpu.work(10 * US, "inside")
+        cpu.work(10 * US, Activity("inside"))
         yield from semaphore.read_unlock(cpu)
 
     def tries(cpu: Cpu) -> Steps[None]:
         for time, expected in ((5, False), (15, True)):
-            cpu.work(time * US - cpu.now, "user")
+            cpu.work(time * US - cpu.now, Activity("user"))
             assert (yield from semaphore.read_trylock(cpu)) is expected
         yield from semaphore.read_unlock(cpu)
 

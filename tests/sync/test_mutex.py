@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from machines import NS, Body, run, small_machine
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu
 from sim.sync import SCHED, Mutex, QueueNodes, Scheduler
 
@@ -19,20 +19,21 @@ class Bench:
     def __init__(self, kind: type[Mutex] = Mutex) -> None:
         self.machine = small_machine()
         self.scheduler = Scheduler(self.machine)
-        self.lock = kind(QueueNodes(self.machine, "osq"), self.machine.line("mutex"), self.scheduler, "lock")
+        nodes = QueueNodes(self.machine, "osq")
+        self.lock = kind(nodes, self.machine.line("mutex"), self.scheduler, Activity("lock"))
         self.entered: list[tuple[int, int]] = []
 
     def thread(self, after: int, inside: int, turns: int = 1, nap: int = 0) -> Body:
         """Comes *after* so long and holds the mutex for *inside*, of which it first sleeps *nap*."""
 
         def body(cpu: Cpu) -> Steps[None]:
-            cpu.work(after, "user")
+            cpu.work(after, Activity("user"))
             for _ in range(turns):
                 yield from self.lock.acquire(cpu)
                 self.entered.append((cpu.id, cpu.now))
                 if nap:
-                    yield from self.scheduler.nap(cpu, nap, "asleep")
-                cpu.work(inside, "inside")
+                    yield from self.scheduler.nap(cpu, nap, Activity("asleep"))
+                cpu.work(inside, Activity("inside"))
                 yield from self.lock.release(cpu)
 
         return body
@@ -65,8 +66,8 @@ def test_does_a_spinner_go_to_sleep_when_the_owner_does() -> None:
 
     def works_then_sleeps(cpu: Cpu) -> Steps[None]:
         yield from bench.lock.acquire(cpu)
-        cpu.work(10 * US, "inside")
-        yield from bench.scheduler.nap(cpu, 30 * US, "asleep")
+        cpu.work(10 * US, Activity("inside"))
+        yield from bench.scheduler.nap(cpu, 30 * US, Activity("asleep"))
         yield from bench.lock.release(cpu)
 
     bench.run({0: works_then_sleeps, 1: bench.thread(5 * US, 0), 2: bench.thread(6 * US, 0)})

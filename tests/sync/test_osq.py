@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 from machines import NS, Body, run, small_machine
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu
 from sim.sync import QueueNodes, Scheduler, SpinnerQueue
 
@@ -17,7 +17,7 @@ US = 1000 * NS
 class Bench:
     """Cpus that queue one after the other, a microsecond apart, and are the head for *heads_for*."""
 
-    activity = "spin"
+    activity = Activity("spin")
 
     def __init__(self, heads_for: int, ties: str = "fifo", seed: int = 1) -> None:
         self.machine = small_machine(ties=ties, seed=seed)
@@ -31,7 +31,7 @@ class Bench:
     def spinner(self, after: int, turns: int = 1) -> Body:
         def body(cpu: Cpu) -> Steps[None]:
             for _ in range(turns):
-                cpu.work(after, "user")
+                cpu.work(after, Activity("user"))
                 yield cpu.take_pending()
                 is_head = yield from self.queue.lock(cpu)
                 cpu.need_resched = False
@@ -40,7 +40,7 @@ class Bench:
                     continue
                 assert self.queue.head is cpu
                 self.heads.append(cpu.id)
-                cpu.work(self.heads_for, "head")
+                cpu.work(self.heads_for, Activity("head"))
                 yield cpu.take_pending()
                 assert self.queue.head is cpu
                 yield from self.queue.unlock(cpu)

@@ -8,7 +8,7 @@ from functools import partial
 from locks import LOCK, percpu_rwsem
 from machines import HIT, NS, RMW, Body, run, small_machine
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu, Machine
 from sim.sync import PercpuRwSem, Rcu, Scheduler
 from sim.sync.rcu_sync import GpState
@@ -25,12 +25,12 @@ def reader(
     lock: PercpuRwSem, after: int, inside: int, turns: int = 1, times: list[int] | None = None
 ) -> Body:
     def body(cpu: Cpu) -> Steps[None]:
-        cpu.work(after, "user")
+        cpu.work(after, Activity("user"))
         for _ in range(turns):
             yield from lock.read_lock(cpu)
             if times is not None:
                 times.append(cpu.now)
-            cpu.work(inside, "inside")
+            cpu.work(inside, Activity("inside"))
             yield cpu.take_pending()
             yield from lock.read_unlock(cpu)
 
@@ -39,11 +39,11 @@ def reader(
 
 def writer(lock: PercpuRwSem, after: int, inside: int, times: list[int], turns: int = 1) -> Body:
     def body(cpu: Cpu) -> Steps[None]:
-        cpu.work(after, "user")
+        cpu.work(after, Activity("user"))
         for _ in range(turns):
             yield from lock.write_lock(cpu)
             times.append(cpu.now)
-            cpu.work(inside, "inside")
+            cpu.work(inside, Activity("inside"))
             yield cpu.take_pending()
             yield from lock.write_unlock(cpu)
 
@@ -128,7 +128,7 @@ def test_is_a_reader_counted_that_was_interrupted_between_its_look_and_its_count
         def check(name: str, cpu: Cpu, inside: list[str] = inside) -> Steps[None]:
             assert not inside, f"{name} beside {inside}"
             inside.append(name)
-            cpu.work(400 * US, "inside")
+            cpu.work(400 * US, Activity("inside"))
             yield cpu.take_pending()
             inside.remove(name)
 
@@ -142,7 +142,7 @@ def test_is_a_reader_counted_that_was_interrupted_between_its_look_and_its_count
         def writes(
             cpu: Cpu, lock: PercpuRwSem = lock, check: Callable[..., Steps[None]] = check
         ) -> Steps[None]:
-            cpu.work(5 * US, "user")  # the reader has looked
+            cpu.work(5 * US, Activity("user"))  # the reader has looked
             yield from lock.write_lock(cpu)
             yield from check("writer", cpu)
             yield from lock.write_unlock(cpu)
@@ -188,9 +188,9 @@ def test_does_a_period_end_that_begins_while_all_cpus_idle() -> None:
 
     def defers(cpu: Cpu) -> Steps[None]:
         for delay in (1, 2):
-            cpu.work(delay * US, "user")
+            cpu.work(delay * US, Activity("user"))
             yield from rcu.defer(cpu, lambda _: done.append(machine.engine.now) or 0)  # type: ignore[func-returns-value]
-        yield from scheduler.nap(cpu, 300 * US, "asleep")
+        yield from scheduler.nap(cpu, 300 * US, Activity("asleep"))
 
     run(machine, {3: defers})
     assert [when // TICK for when in done] == [1, 2]

@@ -9,7 +9,7 @@ from hypothesis import given
 from locks import Turn, follow, phase_fair, schedules
 from machines import HIT, NS, RMW, run, small_machine
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu, Machine
 from sim.sync import PhaseFairLock
 
@@ -29,10 +29,10 @@ class Observed:
     def _body(self, cpu: Cpu, turns: list[Turn]) -> Steps[None]:
         lock = self.lock
         for think, write, inside in turns:
-            cpu.work(think, "user")
+            cpu.work(think, Activity("user"))
             if write:
                 yield from lock.write_lock(cpu)
-                cpu.work(inside, "inside")
+                cpu.work(inside, Activity("inside"))
                 yield from lock.write_unlock(cpu)
                 self.phases += 1
             else:
@@ -50,7 +50,7 @@ class Observed:
                         before = lock._phase
                     result = yield yielded
                 self.reader_waits.append(0 if before is None else lock._phase - before)
-                cpu.work(inside, "inside")
+                cpu.work(inside, Activity("inside"))
                 yield from lock.read_unlock(cpu)
 
 
@@ -107,13 +107,13 @@ def test_are_holders_known() -> None:
 
     def reader(cpu: Cpu) -> Steps[None]:
         yield from lock.read_lock(cpu)
-        cpu.work(10 * US, "inside")
+        cpu.work(10 * US, Activity("inside"))
         yield cpu.take_pending()
         seen.append((lock.readers, lock.writer))
         yield from lock.read_unlock(cpu)
 
     def writer(cpu: Cpu) -> Steps[None]:
-        cpu.work(5 * US, "user")
+        cpu.work(5 * US, Activity("user"))
         yield from lock.write_lock(cpu)
         seen.append((lock.readers, lock.writer))
         yield from lock.write_unlock(cpu)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from machines import HIT, NS, RMW, run, small_machine
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu, Machine
 from sim.sync import Pipe, QueueNodes, Scheduler
 
 US = 1000 * NS
-ACTIVITY = "channel: pipe"
+ACTIVITY = Activity("channel: pipe")
 CODE = 70 * NS, 90 * NS
 
 
@@ -61,13 +61,13 @@ def test_does_a_reader_sleep_until_somebody_writes_and_the_first_one_is_woken() 
     read = []
 
     def reader(cpu: Cpu) -> Steps[None]:
-        cpu.work(cpu.id * US, "user")
+        cpu.work(cpu.id * US, Activity("user"))
         yield from there.receive(cpu)
         read.append((cpu.id, cpu.now))
 
     def writer(cpu: Cpu) -> Steps[None]:
         for _ in range(2):
-            cpu.work(100 * US, "user")
+            cpu.work(100 * US, Activity("user"))
             yield from there.send(cpu)
 
     run(machine, {0: writer, 1: reader, 2: reader})
@@ -88,7 +88,7 @@ def test_does_a_writer_sleep_while_the_pipe_is_full() -> None:
             wrote.append(cpu.now)
 
     def reader(cpu: Cpu) -> Steps[None]:
-        cpu.work(100 * US, "user")
+        cpu.work(100 * US, Activity("user"))
         for _ in range(3):
             yield from there.receive(cpu)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from machines import HIT, NS, RMW, run, small_machine
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu, Machine
 from sim.sync import PthreadMutex, QueueNodes, Scheduler
 
 US = 1000 * NS
-WAIT = "waiting"
+WAIT = Activity("waiting")
 SYSCALL = 50 * NS
 
 
@@ -42,14 +42,14 @@ def test_does_who_waits_sleep_and_who_unlocks_wake_one() -> None:
 
     def holder(cpu: Cpu) -> Steps[None]:
         yield from lock.acquire(cpu)
-        cpu.work(100 * US, "inside")
+        cpu.work(100 * US, Activity("inside"))
         yield from lock.release(cpu)
 
     def waiter(cpu: Cpu) -> Steps[None]:
-        cpu.work(cpu.id * US, "user")
+        cpu.work(cpu.id * US, Activity("user"))
         yield from lock.acquire(cpu)
         order.append((cpu.id, cpu.now))
-        cpu.work(50 * US, "inside")
+        cpu.work(50 * US, Activity("inside"))
         yield from lock.release(cpu)
 
     run(machine, {0: holder, 1: waiter, 2: waiter, 3: waiter})
@@ -68,11 +68,11 @@ def test_does_a_thread_that_comes_between_take_it_and_the_woken_one_sleeps_again
         for inside in (100, 30):  # again at once: faster than who has been woken
             yield from lock.acquire(cpu)
             order.append(cpu.id)
-            cpu.work(inside * US, "inside")
+            cpu.work(inside * US, Activity("inside"))
             yield from lock.release(cpu)
 
     def waiter(cpu: Cpu) -> Steps[None]:
-        cpu.work(US, "user")
+        cpu.work(US, Activity("user"))
         yield from lock.acquire(cpu)
         order.append(cpu.id)
         yield from lock.release(cpu)
@@ -90,11 +90,11 @@ def test_does_a_thread_that_has_waited_enter_the_kernel_when_it_unlocks() -> Non
 
     def holder(cpu: Cpu) -> Steps[None]:
         yield from lock.acquire(cpu)
-        cpu.work(100 * US, "inside")
+        cpu.work(100 * US, Activity("inside"))
         yield from lock.release(cpu)
 
     def waiter(cpu: Cpu) -> Steps[None]:
-        cpu.work(US, "user")
+        cpu.work(US, Activity("user"))
         yield from lock.acquire(cpu)
         before = cpu.spent[WAIT]
         yield from lock.release(cpu)

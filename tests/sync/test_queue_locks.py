@@ -9,7 +9,7 @@ import pytest
 from locks import LOCK, Turn, follow, mcs, queued_spin, ticket
 from machines import CROSS_CLUSTER, CROSS_SOCKET, HIT, NS, RMW, SAME_CLUSTER, run, small_machine
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.errors import Deadlock
 from sim.hardware import Cpu, Machine
 from sim.sync import McsLock, QueuedSpinLock, QueueNodes
@@ -61,7 +61,7 @@ def test_does_a_saturated_mcs_lock_take_a_constant_time_a_turn(threads: int) -> 
             if cpu.pending:
                 yield cpu.take_pending()
             entered.append(cpu.now)
-            cpu.work(inside, "inside")
+            cpu.work(inside, Activity("inside"))
             yield from lock.release(cpu)
 
     run(machine, dict.fromkeys(range(threads), body))
@@ -80,13 +80,13 @@ def test_does_an_mcs_handover_pay_the_distance_to_the_successor() -> None:
 
         def holder(cpu: Cpu, lock: McsLock = lock, times: dict[str, int] = times) -> Steps[None]:
             yield from lock.acquire(cpu)
-            cpu.work(5000 * NS, "inside")
+            cpu.work(5000 * NS, Activity("inside"))
             yield cpu.take_pending()
             times["out"] = cpu.now
             yield from lock.release(cpu)
 
         def waiter(cpu: Cpu, lock: McsLock = lock, times: dict[str, int] = times) -> Steps[None]:
-            cpu.work(1, "user")
+            cpu.work(1, Activity("user"))
             yield from lock.acquire(cpu)
             times["in"] = cpu.now
             assert lock.holder is cpu
@@ -117,7 +117,7 @@ def test_does_the_second_waiter_of_a_queued_spin_lock_spin_on_the_word() -> None
 
     def body(cpu: Cpu) -> Steps[None]:
         yield from lock.acquire(cpu)
-        cpu.work(2000 * NS, "inside")
+        cpu.work(2000 * NS, Activity("inside"))
         yield from lock.release(cpu)
 
     run(machine, {0: body, 1: body})

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from machines import NS, Body, run, small_machine, start
 
-from sim.engine import ScheduleName, Steps
+from sim.engine import Activity, ScheduleName, Steps
 from sim.errors import ModelError
 from sim.hardware import INTERRUPT, Cpu, Machine
 from sim.sync import RCU, Rcu
@@ -32,10 +32,10 @@ def defer(rcu: Rcu, ran: list[int], at: int = 0, cost: int = 0) -> Body:
         return cost
 
     def body(cpu: Cpu) -> Steps[None]:
-        cpu.work(at, "user")
+        cpu.work(at, Activity("user"))
         yield from rcu.defer(cpu, callback)
         for _ in range(50):
-            cpu.work(1 * US, "user")
+            cpu.work(1 * US, Activity("user"))
             yield from rcu.quiescent(cpu)
 
     return body
@@ -45,13 +45,13 @@ def read(rcu: Rcu, begin: int, end: int, switch: int) -> Body:
     """A read section, and a context switch later (ps)."""
 
     def body(cpu: Cpu) -> Steps[None]:
-        cpu.work(begin, "user")
+        cpu.work(begin, Activity("user"))
         yield cpu.take_pending()
         rcu.read_lock(cpu)
-        cpu.work(end - begin, "reading")
+        cpu.work(end - begin, Activity("reading"))
         yield cpu.take_pending()
         rcu.read_unlock(cpu)
-        cpu.work(switch - end, "user")
+        cpu.work(switch - end, Activity("user"))
         yield cpu.take_pending()
         yield from rcu.quiescent(cpu)
 
@@ -79,10 +79,10 @@ def test_does_a_section_that_begins_after_defer_hold_nothing_up_for_good(flavour
     ran: list[int] = []
 
     def reader(cpu: Cpu) -> Steps[None]:
-        cpu.work(3 * US, "user")
+        cpu.work(3 * US, Activity("user"))
         yield from rcu.quiescent(cpu)
         rcu.read_lock(cpu)
-        cpu.work(40 * US, "reading")
+        cpu.work(40 * US, Activity("reading"))
         yield cpu.take_pending()
         rcu.read_unlock(cpu)
 
@@ -99,7 +99,7 @@ def test_does_a_later_callback_wait_for_the_next_period(flavour: str) -> None:
 
     def switcher(cpu: Cpu) -> Steps[None]:
         for _ in range(4):
-            cpu.work(10 * US, "user")
+            cpu.work(10 * US, Activity("user"))
             yield from rcu.quiescent(cpu)
 
     run(machine, {0: defer(rcu, first), 1: defer(rcu, second, at=5 * US), 2: switcher})
@@ -144,7 +144,7 @@ def test_does_a_thread_that_ends_no_longer_hold_up_a_period() -> None:
     ran: list[int] = []
 
     def ends_early(cpu: Cpu) -> Steps[None]:
-        cpu.work(5 * US, "user")
+        cpu.work(5 * US, Activity("user"))
         yield cpu.take_pending()
 
     run(machine, {0: defer(rcu, ran), 1: ends_early})
@@ -235,7 +235,7 @@ def check_invariant(machine: Machine, flavour: str, plans: list[list[tuple[str, 
             if step in ("read", "nested"):
                 rcu.read_lock(cpu)
                 begin = cpu.now
-                cpu.work(amount, "reading")
+                cpu.work(amount, Activity("reading"))
                 if step == "nested":
                     rcu.read_lock(cpu)
                     yield from line.read(cpu)
@@ -244,7 +244,7 @@ def check_invariant(machine: Machine, flavour: str, plans: list[list[tuple[str, 
                 sections.append(Section(begin, cpu.now))
                 rcu.read_unlock(cpu)
             elif step == "defer":
-                cpu.work(amount, "user")
+                cpu.work(amount, Activity("user"))
                 called = cpu.now
 
                 def note(there: Cpu, called: int = called) -> int:
@@ -254,7 +254,7 @@ def check_invariant(machine: Machine, flavour: str, plans: list[list[tuple[str, 
                 yield from rcu.defer(cpu, note)
             elif step == "switch":
                 yield from rcu.quiescent(cpu)
-                cpu.work(amount, "user")
+                cpu.work(amount, Activity("user"))
             else:
                 yield from line.write(cpu)
         yield from rcu.quiescent(cpu)

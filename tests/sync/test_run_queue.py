@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from machines import NS, RWSEM, small_machine
 
-from sim.engine import InjectedDelays, Probe, Steps
+from sim.engine import Activity, InjectedDelays, Probe, Steps
 from sim.engine.schedule import Shuffle
 from sim.errors import Deadlock, ModelError
 from sim.hardware import IDLE, INTERRUPT, Cpu, Machine
@@ -66,7 +66,7 @@ class Bench:
         self.tasks.spawn(self.cpus[cpu], whole, name, process)
 
     def computing(self, time: int) -> Callable[[Cpu], Steps[None]]:
-        return lambda cpu: self.tasks.compute(cpu, time, "user")
+        return lambda cpu: self.tasks.compute(cpu, time, Activity("user"))
 
     def run(self) -> int:
         """Run until all have ended; every account must balance. Value: how long it took."""
@@ -137,7 +137,7 @@ def test_do_threads_have_equal_shares_at_any_time() -> None:
     def steady(name: str) -> Callable[[Cpu], Steps[None]]:
         def body(cpu: Cpu) -> Steps[None]:
             while cpu.now < 160 * MS:
-                yield from bench.tasks.compute(cpu, 10 * US, "user")
+                yield from bench.tasks.compute(cpu, 10 * US, Activity("user"))
                 done[name] += 1
 
         return body
@@ -155,7 +155,7 @@ def test_does_a_woken_thread_wait_for_the_rest_of_the_slice() -> None:
     came: list[int] = []
 
     def sleepy(cpu: Cpu) -> Steps[None]:
-        yield from bench.scheduler.nap(cpu, 5 * MS, "asleep")
+        yield from bench.scheduler.nap(cpu, 5 * MS, Activity("asleep"))
         came.append(cpu.now)
 
     bench.thread(0, "sleepy", sleepy)
@@ -172,9 +172,9 @@ def test_does_a_woken_thread_run_at_once_on_an_idle_cpu() -> None:
     came: list[int] = []
 
     def sleepy(cpu: Cpu) -> Steps[None]:
-        yield from bench.scheduler.nap(cpu, 50 * US, "asleep")
+        yield from bench.scheduler.nap(cpu, 50 * US, Activity("asleep"))
         came.append(cpu.now)
-        yield from bench.scheduler.nap(cpu, 500 * US, "asleep")
+        yield from bench.scheduler.nap(cpu, 500 * US, Activity("asleep"))
         came.append(cpu.now)
 
     bench.thread(0, "a", sleepy)
@@ -192,8 +192,8 @@ def test_do_two_sleepy_threads_do_twice_as_much() -> None:
 
         def blocking(cpu: Cpu) -> Steps[None]:
             for _ in range(40):
-                yield from bench.tasks.compute(cpu, 10 * US, "user")
-                yield from bench.scheduler.nap(cpu, 50 * US, "asleep")
+                yield from bench.tasks.compute(cpu, 10 * US, Activity("user"))
+                yield from bench.scheduler.nap(cpu, 50 * US, Activity("asleep"))
 
         for number in range(threads):
             bench.thread(0, f"{number}", blocking)
@@ -205,11 +205,11 @@ def test_do_two_sleepy_threads_do_twice_as_much() -> None:
 def test_is_idle_time_what_the_thread_that_ends_it_waited_for() -> None:
     bench = Bench()
 
-    def napping(time: int, activity: str) -> Callable[[Cpu], Steps[None]]:
+    def napping(time: int, activity: Activity) -> Callable[[Cpu], Steps[None]]:
         return lambda cpu: bench.scheduler.nap(cpu, time, activity)
 
-    bench.thread(0, "long", napping(90 * US, "long"))
-    bench.thread(0, "short", napping(40 * US, "short"))
+    bench.thread(0, "long", napping(90 * US, Activity("long")))
+    bench.thread(0, "short", napping(40 * US, Activity("short")))
     bench.run()
     spent = bench.cpus[0].spent
     # long sleeps from 1 us on, short from 2 us: idle until its timer at 41 us, and the latency
@@ -226,7 +226,7 @@ def test_does_a_thread_in_the_kernel_keep_the_cpu() -> None:
 
     def kernel(cpu: Cpu) -> Steps[None]:
         for _ in range(10):
-            cpu.work(1 * MS, "kernel")
+            cpu.work(1 * MS, Activity("kernel"))
             yield cpu.take_pending()
         yield from bench.tasks.preempt(cpu)
 
@@ -276,12 +276,12 @@ def test_does_a_cpu_wake_a_thread_of_its_own() -> None:
 
     def sleepy(cpu: Cpu) -> Steps[None]:
         sleepers.append(Sleeper(cpu, "the other"))
-        yield from bench.scheduler.sleep(cpu, sleepers[0], "asleep")
+        yield from bench.scheduler.sleep(cpu, sleepers[0], Activity("asleep"))
 
     def waking(cpu: Cpu) -> Steps[None]:
-        yield from bench.tasks.compute(cpu, 1 * MS, "user")
+        yield from bench.tasks.compute(cpu, 1 * MS, Activity("user"))
         bench.scheduler.wake(cpu, sleepers[0])
-        yield from bench.tasks.compute(cpu, 1 * MS, "user")
+        yield from bench.tasks.compute(cpu, 1 * MS, Activity("user"))
 
     bench.thread(0, "sleepy", sleepy)
     bench.thread(0, "waking", waking)
@@ -294,7 +294,7 @@ def test_is_a_deadlock_told_with_names() -> None:
     bench = Bench()
 
     def forever(cpu: Cpu) -> Steps[None]:
-        yield from bench.scheduler.sleep(cpu, Sleeper(cpu, "godot"), "asleep")
+        yield from bench.scheduler.sleep(cpu, Sleeper(cpu, "godot"), Activity("asleep"))
 
     bench.thread(0, "estragon", forever)
     bench.thread(0, "vladimir", forever)
@@ -309,7 +309,7 @@ def test_is_who_spins_in_vain_named_beside_who_waits_for_the_cpu() -> None:
     lock = object()
 
     def spinning(cpu: Cpu) -> Steps[None]:
-        yield from cpu.park(lock, "spinning")
+        yield from cpu.park(lock, Activity("spinning"))
 
     bench.thread(0, "spinner", spinning)
     bench.thread(0, "patient", bench.computing(1))
@@ -326,38 +326,40 @@ def test_must_the_machine_say_how_long_slices_are() -> None:
 
 
 def mutex(machine: Machine, scheduler: Scheduler) -> Any:
-    lock = Mutex(QueueNodes(machine, "osq"), machine.line("lock"), scheduler, "lock")
+    lock = Mutex(QueueNodes(machine, "osq"), machine.line("lock"), scheduler, Activity("lock"))
     return lock.acquire, lock.release
 
 
 def rwsem(machine: Machine, scheduler: Scheduler) -> Any:
     lines = machine.line("count"), machine.line("owner")
-    lock = RwSem(
-        "lock", *lines, QueueNodes(machine, "osq"), scheduler, "lock", RwSemTuning.model_validate(RWSEM)
-    )
+    nodes, tuning = QueueNodes(machine, "osq"), RwSemTuning.model_validate(RWSEM)
+    lock = RwSem("lock", *lines, nodes, scheduler, Activity("lock"), tuning)
     return lock.write_lock, lock.write_unlock
 
 
 def rwsem_both(machine: Machine, scheduler: Scheduler) -> Any:
     lines = machine.line("count"), machine.line("owner")
-    lock = RwSem(
-        "lock", *lines, QueueNodes(machine, "osq"), scheduler, "lock", RwSemTuning.model_validate(RWSEM)
-    )
+    nodes, tuning = QueueNodes(machine, "osq"), RwSemTuning.model_validate(RWSEM)
+    lock = RwSem("lock", *lines, nodes, scheduler, Activity("lock"), tuning)
     return lock.read_lock, lock.read_unlock, lock.write_lock, lock.write_unlock
 
 
 def xadd(machine: Machine, scheduler: Scheduler) -> Any:
-    lock = XaddRwSem("lock", machine.line("lock"), QueueNodes(machine, "osq"), scheduler, "lock")
+    lock = XaddRwSem("lock", machine.line("lock"), QueueNodes(machine, "osq"), scheduler, Activity("lock"))
     return lock.write_lock, lock.write_unlock
 
 
 def percpu(machine: Machine, scheduler: Scheduler) -> Any:
-    lock = PercpuRwSem(machine, "lock", Rcu(machine, global_list=False, tick=1 * MS), scheduler, "lock")
+    lock = PercpuRwSem(
+        machine, "lock", Rcu(machine, global_list=False, tick=1 * MS), scheduler, Activity("lock")
+    )
     return lock.write_lock, lock.write_unlock
 
 
 def percpu_both(machine: Machine, scheduler: Scheduler) -> Any:
-    lock = PercpuRwSem(machine, "lock", Rcu(machine, global_list=False, tick=1 * MS), scheduler, "lock")
+    lock = PercpuRwSem(
+        machine, "lock", Rcu(machine, global_list=False, tick=1 * MS), scheduler, Activity("lock")
+    )
     return lock.read_lock, lock.read_unlock, lock.write_lock, lock.write_unlock
 
 
@@ -377,12 +379,12 @@ def test_does_who_wants_the_lock_of_a_sleeper_let_it_run(make: Callable[..., Any
     def owner(cpu: Cpu) -> Steps[None]:
         yield from take(cpu)
         order.append("owner")
-        yield from bench.scheduler.nap(cpu, 10 * MS, "asleep")
+        yield from bench.scheduler.nap(cpu, 10 * MS, Activity("asleep"))
         order.append("owner leaves")
         yield from release(cpu)
 
     def waiter(cpu: Cpu) -> Steps[None]:
-        yield from bench.tasks.compute(cpu, 2 * MS, "user")
+        yield from bench.tasks.compute(cpu, 2 * MS, Activity("user"))
         yield from take_other(cpu)
         order.append("waiter")
         yield from release_other(cpu)
@@ -402,12 +404,12 @@ def test_do_spinners_stop_when_the_owner_goes_to_sleep(make: Callable[..., Any])
 
     def owner(cpu: Cpu) -> Steps[None]:
         yield from take(cpu)
-        cpu.work(2 * MS, "inside")
-        yield from bench.scheduler.nap(cpu, 9 * MS, "asleep")
+        cpu.work(2 * MS, Activity("inside"))
+        yield from bench.scheduler.nap(cpu, 9 * MS, Activity("asleep"))
         yield from release(cpu)
 
     def waiter(cpu: Cpu) -> Steps[None]:
-        cpu.work(1 * MS, "user")
+        cpu.work(1 * MS, Activity("user"))
         yield from take(cpu)
         yield from release(cpu)
 
@@ -429,11 +431,11 @@ def test_do_spinners_stop_when_the_owner_waits_for_its_turn(make: Callable[..., 
 
     def owner(cpu: Cpu) -> Steps[None]:
         yield from take(cpu)
-        yield from bench.scheduler.nap(cpu, 1 * MS, "asleep")
+        yield from bench.scheduler.nap(cpu, 1 * MS, Activity("asleep"))
         yield from release(cpu)
 
     def waiter(cpu: Cpu) -> Steps[None]:
-        cpu.work(2 * MS, "user")
+        cpu.work(2 * MS, Activity("user"))
         yield cpu.take_pending()
         yield from take(cpu)
         yield from release(cpu)
@@ -456,12 +458,12 @@ def test_does_a_spinner_give_way_at_the_end_of_its_slice(make: Callable[..., Any
     def owner(cpu: Cpu) -> Steps[None]:
         yield from take(cpu)
         for _ in range(10):
-            cpu.work(3 * MS, "inside")
+            cpu.work(3 * MS, Activity("inside"))
             yield cpu.take_pending()
         yield from release(cpu)
 
     def waiter(cpu: Cpu) -> Steps[None]:
-        cpu.work(1 * MS, "user")
+        cpu.work(1 * MS, Activity("user"))
         yield cpu.take_pending()
         yield from take(cpu)
         yield from release(cpu)
@@ -532,9 +534,9 @@ def test_does_every_account_balance(
             for what, time in program:
                 name = what.split()[0]
                 if name == "compute":
-                    yield from bench.tasks.compute(cpu, time, "user")
+                    yield from bench.tasks.compute(cpu, time, Activity("user"))
                 elif name == "nap":
-                    yield from scheduler.nap(cpu, time, "asleep")
+                    yield from scheduler.nap(cpu, time, Activity("asleep"))
                 elif name == "call":
                     others = [other for other in bench.cpus if other is not cpu]
                     round_ = yield from machine.interrupts.start(cpu, others, lambda _: 3 * US)
@@ -545,9 +547,9 @@ def test_does_every_account_balance(
                     assert name == "read" or holders[name] == 1
                     assert not (holders["read"] and holders["write"])
                     if what.endswith("asleep"):
-                        yield from scheduler.nap(cpu, time, "asleep")
+                        yield from scheduler.nap(cpu, time, Activity("asleep"))
                     else:
-                        cpu.work(time, "inside")
+                        cpu.work(time, Activity("inside"))
                         yield cpu.take_pending()
                     holders[name] -= 1
                     yield from verbs[name][1](cpu)
@@ -582,8 +584,8 @@ def test_do_accounts_balance_beside_siblings(programs: list[list[int]]) -> None:
     def body(program: list[int]) -> Callable[[Cpu], Steps[None]]:
         def steps(cpu: Cpu) -> Steps[None]:
             for time in program:
-                yield from bench.tasks.compute(cpu, time, "user")
-                yield from bench.scheduler.nap(cpu, time, "asleep")
+                yield from bench.tasks.compute(cpu, time, Activity("user"))
+                yield from bench.scheduler.nap(cpu, time, Activity("asleep"))
 
         return steps
 
@@ -619,7 +621,7 @@ def test_does_a_cpu_borrow_only_when_it_idles(nap: int) -> None:
     bench.cpus[0].active_mm = mm
 
     def napping(cpu: Cpu) -> Steps[None]:
-        yield from bench.scheduler.nap(cpu, nap, "asleep")
+        yield from bench.scheduler.nap(cpu, nap, Activity("asleep"))
 
     bench.thread(0, "a", napping)
     bench.thread(0, "b", napping)

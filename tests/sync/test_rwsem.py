@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from machines import NS, RWSEM, SIBLINGS, Body, run, small_machine
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import CacheLine, Cpu, Machine
 from sim.sync import SCHED, QueueNodes, RwSem, RwSemTuning, Scheduler, Sleeper, SpinningReadersRwSem
 
@@ -29,7 +29,7 @@ class Bench:
             self.machine.line("owner"),
             QueueNodes(self.machine, "osq"),
             self.scheduler,
-            "lock",
+            Activity("lock"),
             RwSemTuning.model_validate(
                 {**RWSEM, "handoff_after": f"{handoff_after} ps", "wait_list": wait_list}
             ),
@@ -38,11 +38,11 @@ class Bench:
 
     def writer(self, after: int, inside: int, turns: int = 1) -> Body:
         def body(cpu: Cpu) -> Steps[None]:
-            cpu.work(after, "user")
+            cpu.work(after, Activity("user"))
             for _ in range(turns):
                 yield from self.lock.write_lock(cpu)
                 self.entered.append((cpu.id, cpu.now))
-                cpu.work(inside, "inside")
+                cpu.work(inside, Activity("inside"))
                 yield cpu.take_pending()
                 yield from self.lock.write_unlock(cpu)
 
@@ -50,11 +50,11 @@ class Bench:
 
     def reader(self, after: int, inside: int, turns: int = 1) -> Body:
         def body(cpu: Cpu) -> Steps[None]:
-            cpu.work(after, "user")
+            cpu.work(after, Activity("user"))
             for _ in range(turns):
                 yield from self.lock.read_lock(cpu)
                 self.entered.append((cpu.id, cpu.now))
-                cpu.work(inside, "inside")
+                cpu.work(inside, Activity("inside"))
                 yield cpu.take_pending()
                 yield from self.lock.read_unlock(cpu)
 
@@ -85,9 +85,9 @@ def test_does_a_holder_that_comes_back_win_against_the_two_loads_of_a_far_head(
         for _ in range(2):
             yield from bench.lock.write_lock(cpu)
             bench.entered.append((cpu.id, cpu.now))
-            cpu.work(5 * US, "user")
+            cpu.work(5 * US, Activity("user"))
             yield from bench.lock.write_unlock(cpu)
-            cpu.work(back_after * NS, "user")
+            cpu.work(back_after * NS, Activity("user"))
 
     order = bench.run({0: holder, 8: bench.writer(1 * US, 0)})
     assert order[:2] == [0, second]
@@ -130,7 +130,7 @@ def test_do_readers_that_come_at_once_wait_for_each_others_turn_at_the_list() ->
         times: list[int] = []
         sleep = bench.scheduler.sleep
 
-        def noted(cpu: Cpu, sleeper: Any, activity: str) -> Steps[None]:
+        def noted(cpu: Cpu, sleeper: Any, activity: Activity) -> Steps[None]:
             times.append(cpu.now)
             return sleep(cpu, sleeper, activity)
 
@@ -155,7 +155,7 @@ def test_does_a_reader_on_its_way_into_the_list_keep_writers_out(kind: type[RwSe
 
     def blocks(cpu: Cpu) -> Steps[None]:
         yield from wait_lock.acquire(cpu)
-        cpu.work(20 * US, "user")
+        cpu.work(20 * US, Activity("user"))
         yield from wait_lock.release(cpu)
 
     order = bench.run(
@@ -186,7 +186,7 @@ def test_does_a_trylock_fail_beside_a_writer_only() -> None:
     results = {}
 
     def attempt(cpu: Cpu) -> Steps[None]:
-        cpu.work(5 * US, "user")
+        cpu.work(5 * US, Activity("user"))
         results[cpu.id] = yield from bench.lock.read_trylock(cpu)
         if results[cpu.id]:
             yield from bench.lock.read_unlock(cpu)
@@ -202,7 +202,7 @@ def test_does_a_trylock_that_was_overtaken_repeat_its_cmpxchg(monkeypatch: pytes
     repeated: list[int] = []
     once_more = CacheLine.write_again
 
-    def heard(line: CacheLine, cpu: Cpu, activity: str) -> None:
+    def heard(line: CacheLine, cpu: Cpu, activity: Activity) -> None:
         repeated.append(cpu.id)
         once_more(line, cpu, activity)
 
@@ -225,10 +225,10 @@ def test_does_a_downgrade_let_readers_in_and_keep_writers_out() -> None:
 
     def downgrading(cpu: Cpu) -> Steps[None]:
         yield from bench.lock.write_lock(cpu)
-        cpu.work(30 * US, "inside")
+        cpu.work(30 * US, Activity("inside"))
         yield cpu.take_pending()
         yield from bench.lock.write_downgrade(cpu)
-        cpu.work(100 * US, "inside")
+        cpu.work(100 * US, Activity("inside"))
         yield cpu.take_pending()
         held.append((bench.lock.writer, bench.lock.readers))
         yield from bench.lock.read_unlock(cpu)
@@ -274,7 +274,7 @@ def test_does_the_head_spin_on_while_a_free_lock_is_reserved(monkeypatch: pytest
     """The owner slot is empty for a moment when the sleeper takes over: the spinners stay awake."""
     slept, sleep = set(), Scheduler.sleep
 
-    def noting(scheduler: Scheduler, cpu: Cpu, sleeper: Sleeper, activity: str) -> Steps[None]:
+    def noting(scheduler: Scheduler, cpu: Cpu, sleeper: Sleeper, activity: Activity) -> Steps[None]:
         slept.add(cpu.id)
         return sleep(scheduler, cpu, sleeper, activity)
 
@@ -367,12 +367,13 @@ def jostle(machine: Machine, kind: type[RwSem], one_line: bool, cpus: Sequence[i
     count = machine.line("count")
     owner = count if one_line else machine.line("owner")
     tuning = RwSemTuning.model_validate({**RWSEM, "spin_on_readers": "3 us", "handoff_after": "40 us"})
-    lock = kind("semaphore", count, owner, QueueNodes(machine, "osq"), Scheduler(machine), "lock", tuning)
+    nodes, scheduler = QueueNodes(machine, "osq"), Scheduler(machine)
+    lock = kind("semaphore", count, owner, nodes, scheduler, Activity("lock"), tuning)
     for _ in range(20):
         machine.engine.call_in(draw.randrange(300 * US), draw.choice(machine.cpus).set_need_resched)
 
     def holds(cpu: Cpu) -> Steps[None]:
-        cpu.work(draw.choice([0, 1, 4]) * US, "inside")
+        cpu.work(draw.choice([0, 1, 4]) * US, Activity("inside"))
         yield cpu.take_pending()
 
     def body(cpu: Cpu) -> Steps[None]:

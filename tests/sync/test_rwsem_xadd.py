@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from machines import NS, Body, run, small_machine, with_order
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu
 from sim.sync import QueueNodes, Scheduler, Sleeper, XaddRwSem
 
@@ -25,27 +25,27 @@ class Bench:
             self.machine.line("semaphore"),
             QueueNodes(self.machine, "osq"),
             self.scheduler,
-            "lock",
+            Activity("lock"),
             owner_spinning=owner_spinning,
         )
         self.entered: list[tuple[int, int]] = []
 
     def writer(self, after: int, inside: int) -> Body:
         def body(cpu: Cpu) -> Steps[None]:
-            cpu.work(after, "user")
+            cpu.work(after, Activity("user"))
             yield from self.lock.write_lock(cpu)
             self.entered.append((cpu.id, cpu.now))
-            cpu.work(inside, "inside")
+            cpu.work(inside, Activity("inside"))
             yield from self.lock.write_unlock(cpu)
 
         return body
 
     def reader(self, after: int, inside: int) -> Body:
         def body(cpu: Cpu) -> Steps[None]:
-            cpu.work(after, "user")
+            cpu.work(after, Activity("user"))
             yield from self.lock.read_lock(cpu)
             self.entered.append((cpu.id, cpu.now))
-            cpu.work(inside, "inside")
+            cpu.work(inside, Activity("inside"))
             yield from self.lock.read_unlock(cpu)
 
         return body
@@ -118,10 +118,10 @@ def test_does_a_downgrade_let_readers_in_and_keep_writers_out() -> None:
 
     def downgrader(cpu: Cpu) -> Steps[None]:
         yield from bench.lock.write_lock(cpu)
-        cpu.work(30 * US, "inside")
+        cpu.work(30 * US, Activity("inside"))
         yield from bench.lock.write_downgrade(cpu)
         bench.entered.append((cpu.id, cpu.now))
-        cpu.work(50 * US, "inside")
+        cpu.work(50 * US, Activity("inside"))
         yield from bench.lock.read_unlock(cpu)
 
     order = bench.run(
@@ -146,9 +146,9 @@ def test_does_a_downgrade_leave_a_writer_in_front_asleep() -> None:
 
     def downgrader(cpu: Cpu) -> Steps[None]:
         yield from bench.lock.write_lock(cpu)
-        cpu.work(30 * US, "inside")
+        cpu.work(30 * US, Activity("inside"))
         yield from bench.lock.write_downgrade(cpu)
-        cpu.work(30 * US, "inside")
+        cpu.work(30 * US, Activity("inside"))
         yield from bench.lock.read_unlock(cpu)
 
     order = bench.run({0: downgrader, 1: bench.writer(5 * US, 5 * US), 2: bench.reader(10 * US, 5 * US)})
@@ -162,7 +162,7 @@ def test_does_a_trylock_fail_beside_a_writer_and_beside_sleepers_only() -> None:
 
     def tries(after: int) -> Body:
         def body(cpu: Cpu) -> Steps[None]:
-            cpu.work(after, "user")
+            cpu.work(after, Activity("user"))
             results[cpu.id] = yield from bench.lock.read_trylock(cpu)
             if results[cpu.id]:
                 yield from bench.lock.read_unlock(cpu)
@@ -196,12 +196,12 @@ def test_does_a_waker_wait_for_a_sleeper_that_is_being_switched_out(
 
     def sleeping(cpu: Cpu) -> Steps[None]:
         sleepers.append(Sleeper(cpu, "a reason"))
-        yield from scheduler.sleep(cpu, sleepers[0], "sleep")
+        yield from scheduler.sleep(cpu, sleepers[0], Activity("sleep"))
         back.append(cpu.now)
 
     def waking(cpu: Cpu) -> Steps[None]:
         yield 400 * NS
-        cpu.charge(400 * NS, "user")
+        cpu.charge(400 * NS, Activity("user"))
         scheduler.wake(cpu, sleepers[0])
         assert (
             cpu.pending

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from machines import HIT, NS, RMW, run, small_machine
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu, Machine
 from sim.sync import QueueNodes, Scheduler
 from sim.sync.semaphore import Semaphore
 from sim.sync.sleeper import Sleeper
 
 US = 1000 * NS
-WAIT = "waiting"
+WAIT = Activity("waiting")
 
 
 def semaphore(machine: Machine, tokens: int = 0, scheduler: Scheduler | None = None) -> Semaphore:
@@ -43,13 +43,13 @@ def test_is_each_post_good_for_one_sleeper_the_first_first() -> None:
     woken = []
 
     def waiter(cpu: Cpu) -> Steps[None]:
-        cpu.work(cpu.id * US, "user")
+        cpu.work(cpu.id * US, Activity("user"))
         yield from tokens.wait(cpu)
         woken.append((cpu.id, cpu.now))
 
     def poster(cpu: Cpu) -> Steps[None]:
         for _ in range(2):
-            cpu.work(100 * US, "user")
+            cpu.work(100 * US, Activity("user"))
             yield from tokens.post(cpu)
 
     run(machine, {0: poster, 1: waiter, 2: waiter})
@@ -74,7 +74,7 @@ def test_is_a_thread_woken_after_the_bucket_is_let_go() -> None:
         yield from tokens.wait(cpu)
 
     def poster(cpu: Cpu) -> Steps[None]:
-        cpu.work(100 * US, "user")
+        cpu.work(100 * US, Activity("user"))
         yield from tokens.post(cpu)
 
     run(machine, {0: poster, 1: waiter})

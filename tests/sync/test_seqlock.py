@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from locks import LOCK, Turn, disturb, random_schedule, schedules
 from machines import HIT, NS, run, small_machine, with_order
 
-from sim.engine import ScheduleName, Steps
+from sim.engine import Activity, ScheduleName, Steps
 from sim.hardware import Cpu, Machine
 from sim.sync import QueueNodes, SeqLock
 
@@ -27,7 +27,7 @@ def reads(lock: SeqLock, cpu: Cpu, inside: int) -> Steps[None]:
     while again:
         tries += 1
         sequence = yield from lock.read_begin(cpu)
-        cpu.work(inside, "inside")
+        cpu.work(inside, Activity("inside"))
         again = yield from lock.read_retry(cpu, sequence)
     return tries
 
@@ -44,7 +44,7 @@ class Halves:
 
     def _body(self, cpu: Cpu, turns: list[Turn]) -> Steps[None]:
         for think, write, inside in turns:
-            cpu.work(think, "user")
+            cpu.work(think, Activity("user"))
             yield from self._write(cpu, inside) if write else self._read(cpu, inside)
 
     def _write(self, cpu: Cpu, inside: int) -> Steps[None]:
@@ -52,7 +52,7 @@ class Halves:
         self.writers += 1
         assert self.writers == 1
         for half in range(2):
-            cpu.work(inside // 2, "inside")
+            cpu.work(inside // 2, Activity("inside"))
             yield cpu.take_pending()
             self.values[half] += 1
         self.writers -= 1
@@ -63,7 +63,7 @@ class Halves:
             sequence = yield from self.lock.read_begin(cpu)
             found = []
             for half in range(2):
-                cpu.work(inside // 2, "inside")
+                cpu.work(inside // 2, Activity("inside"))
                 yield cpu.take_pending()
                 found.append(self.values[half])
             again = yield from self.lock.read_retry(cpu, sequence)
@@ -133,10 +133,10 @@ def test_does_a_writer_come_in_beside_readers_and_make_them_read_again() -> None
         tries[cpu.id] = yield from reads(lock, cpu, 50 * US)
 
     def writer(cpu: Cpu) -> Steps[None]:
-        cpu.work(10 * US, "user")
+        cpu.work(10 * US, Activity("user"))
         yield from lock.write_lock(cpu)
         entered.append(cpu.now)
-        cpu.work(1 * US, "inside")
+        cpu.work(1 * US, Activity("inside"))
         yield from lock.write_unlock(cpu)
 
     run(machine, {0: writer, 1: reader, 2: reader})
@@ -151,11 +151,11 @@ def test_does_a_reader_that_meets_a_writer_wait_for_its_end() -> None:
 
     def writer(cpu: Cpu) -> Steps[None]:
         yield from lock.write_lock(cpu)
-        cpu.work(20 * US, "inside")
+        cpu.work(20 * US, Activity("inside"))
         yield from lock.write_unlock(cpu)
 
     def reader(cpu: Cpu) -> Steps[None]:
-        cpu.work(5 * US, "user")
+        cpu.work(5 * US, Activity("user"))
         sequence = yield from lock.read_begin(cpu)
         assert sequence == 2
         begun.append(cpu.now)

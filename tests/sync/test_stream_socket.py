@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from machines import ADJACENT, HIT, NS, RMW, SAME_CLUSTER, run, small_machine
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu, Machine
 from sim.sync import QueueNodes, Scheduler, StreamSocket
 
 US = 1000 * NS
-ACTIVITY = "channel: socket"
+ACTIVITY = Activity("channel: socket")
 CODE = 70 * NS, 90 * NS
 SYSCALL = 50 * NS
 
@@ -45,7 +45,7 @@ def test_does_a_message_bring_its_buffer_of_four_lines_and_its_bytes_of_two() ->
         yield from there.send(cpu)
 
     def reader(cpu: Cpu) -> Steps[None]:
-        cpu.work(10 * US, "user")
+        cpu.work(10 * US, Activity("user"))
         yield from there.receive(cpu)
         spent.append(cpu.spent[ACTIVITY])
 
@@ -60,13 +60,13 @@ def test_does_a_reader_sleep_until_somebody_writes() -> None:
     there = socket(machine)
 
     def reader(cpu: Cpu) -> Steps[None]:
-        cpu.work(cpu.id * US, "user")
+        cpu.work(cpu.id * US, Activity("user"))
         yield from there.receive(cpu)
         read.append(cpu.now)
 
     def writer(cpu: Cpu) -> Steps[None]:
         for _ in range(2):
-            cpu.work(100 * US, "user")
+            cpu.work(100 * US, Activity("user"))
             yield from there.send(cpu)
 
     run(machine, {0: writer, 1: reader, 2: reader})

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from machines import NS, run, small_machine
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu, Machine
 from sim.sync import Pipe, QueueNodes, Scheduler, StreamSocket
 
@@ -60,7 +60,7 @@ def test_does_nobody_wait_for_what_is_closed(make: Callable[[Machine], Stream]) 
         yield from there.receive(cpu)
 
     def closing(cpu: Cpu) -> Steps[None]:
-        cpu.work(50 * US, "user")
+        cpu.work(50 * US, Activity("user"))
         yield from there.close(cpu)
 
     run(machine, {0: closing, 1: reader, 2: reader})

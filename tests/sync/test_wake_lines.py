@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from machines import ADJACENT, CROSS_SOCKET, NS, RMW, SAME_CLUSTER, run, small_machine
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu
 from sim.sync import SCHED, Scheduler, Sleeper
 
@@ -27,12 +27,12 @@ def wake_at(time: int, waker: int, *, again: bool = False, before: str = "0 ns")
 
     def sleeping(cpu: Cpu) -> Steps[None]:
         sleepers.append(Sleeper(cpu, "somebody"))
-        yield from scheduler.sleep(cpu, sleepers[0], "asleep")
+        yield from scheduler.sleep(cpu, sleepers[0], Activity("asleep"))
         found["back"] = cpu.now
 
     def waking(cpu: Cpu) -> Steps[None]:
         yield time
-        cpu.charge(time, "user")
+        cpu.charge(time, Activity("user"))
         scheduler.wake(cpu, sleepers[0])
         found["sent"], found["last"] = cpu.now, cpu.pending
         if again:

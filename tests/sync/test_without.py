@@ -18,14 +18,14 @@ from locks import (
 )
 from machines import NS, run, small_machine
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.errors import ModelError
 from sim.hardware import Cpu, Machine
 from sim.sync import LocksWithout, QueueNodes, SeqLock, Without
 
 HOLD = 1_000 * NS
-ABSENT, FREE = Without(locks=(LOCK,)), Without(handovers=(LOCK,))
-GIVEN_BACK = Without(waits=(LOCK,))
+ABSENT, FREE = Without(locks=(LOCK.name,)), Without(handovers=(LOCK.name,))
+GIVEN_BACK = Without(waits=(LOCK.name,))
 Build = Callable[[Machine], ReaderWriter]
 AWAKE = [build for build in EXCLUSIVE + SHARED if build is not drowsy_mutex]
 """Locks whose holders do not sleep on their own account."""
@@ -48,7 +48,7 @@ def elapsed(without: Without, build: Build, threads: int, *, read: bool = False)
 
     def hold(cpu: Cpu) -> Steps[None]:
         yield from lock.read_lock(cpu) if read else lock.write_lock(cpu)
-        cpu.work(HOLD, "inside")
+        cpu.work(HOLD, Activity("inside"))
         yield from lock.read_unlock(cpu) if read else lock.write_unlock(cpu)
         if cpu.pending:
             yield cpu.take_pending()

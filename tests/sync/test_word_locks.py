@@ -8,7 +8,7 @@ import pytest
 from locks import LOCK
 from machines import HIT, NS, RMW, SAME_CLUSTER, run, small_machine
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu, Machine
 from sim.sync import McsLock, QueueNodes, TasLock, TicketLock
 
@@ -32,7 +32,7 @@ def time_a_turn(build: Callable[[Machine], Lock], threads: int, inside: int = 10
     def body(cpu: Cpu) -> Steps[None]:
         for _ in range(turns):
             yield from lock.acquire(cpu)
-            cpu.work(inside, "inside")
+            cpu.work(inside, Activity("inside"))
             yield from lock.release(cpu)
 
     run(machine, dict.fromkeys(range(threads), body))
@@ -74,7 +74,7 @@ def test_does_a_waiter_that_pauses_leave_the_word_to_the_holder() -> None:
         def body(cpu: Cpu) -> Steps[None]:
             for _ in range(20):
                 yield from lock.acquire(cpu)
-                cpu.work(SAME_CLUSTER, "inside")
+                cpu.work(SAME_CLUSTER, Activity("inside"))
                 yield from lock.release(cpu)
             ends[cpu.id] = cpu.now
 

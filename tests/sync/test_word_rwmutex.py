@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from locks import LOCK
 from machines import HIT, NS, RMW, run, small_machine
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu, Machine
 from sim.sync import Scheduler, WordRwMutex
 
@@ -40,10 +40,10 @@ def turns(machine: Machine, plan: Mapping[int, tuple[int, bool, int]]) -> dict[i
 
     def body(cpu: Cpu) -> Steps[None]:
         comes, write, inside = plan[cpu.id]
-        cpu.work(comes, "user")
+        cpu.work(comes, Activity("user"))
         yield from lock.write_lock(cpu) if write else lock.read_lock(cpu)
         entered = cpu.now
-        cpu.work(inside, "inside")
+        cpu.work(inside, Activity("inside"))
         yield cpu.take_pending()
         times[cpu.id] = entered, cpu.now
         yield from lock.write_unlock(cpu) if write else lock.read_unlock(cpu)

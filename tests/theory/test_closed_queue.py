@@ -13,7 +13,7 @@ import pytest
 from machines import NS, run, small_machine
 from queueing import constant_service, mva
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import CacheLine, Cpu, Machine
 from sim.sync import CnaLock, McsLock, Mutex, QueuedSpinLock, QueueNodes, Scheduler, TicketLock
 
@@ -40,7 +40,7 @@ def throughput(machine: Machine, line: CacheLine, threads: int, think: float, ac
     def body(cpu: Cpu) -> Steps[None]:
         draw = machine.engine.stream(f"think {cpu.id}").expovariate
         while len(done) < accesses:
-            cpu.work(round(draw(1 / think)), "user")
+            cpu.work(round(draw(1 / think)), Activity("user"))
             yield from line.write(cpu)
             done.append(machine.engine.now)
 
@@ -97,25 +97,29 @@ Lock = CnaLock | McsLock | Mutex | QueuedSpinLock | TicketLock
 
 
 def ticket(machine: Machine) -> Lock:
-    return TicketLock(machine.line("lock"), "lock")
+    return TicketLock(machine.line("lock"), Activity("lock"))
 
 
 def mcs(machine: Machine) -> Lock:
-    return McsLock(QueueNodes(machine, "nodes"), machine.line("lock"), "lock")
+    return McsLock(QueueNodes(machine, "nodes"), machine.line("lock"), Activity("lock"))
 
 
 def qspinlock(machine: Machine) -> Lock:
-    return QueuedSpinLock(QueueNodes(machine, "nodes"), machine.line("lock"), "lock")
+    return QueuedSpinLock(QueueNodes(machine, "nodes"), machine.line("lock"), Activity("lock"))
 
 
 def cna(machine: Machine) -> Lock:
     return CnaLock(
-        QueueNodes(machine, "nodes"), machine.line("lock"), "lock", 100 * SECTION, machine.spec.topology
+        QueueNodes(machine, "nodes"),
+        machine.line("lock"),
+        Activity("lock"),
+        100 * SECTION,
+        machine.spec.topology,
     )
 
 
 def mutex(machine: Machine) -> Lock:
-    return Mutex(QueueNodes(machine, "nodes"), machine.line("lock"), Scheduler(machine), "lock")
+    return Mutex(QueueNodes(machine, "nodes"), machine.line("lock"), Scheduler(machine), Activity("lock"))
 
 
 LOCKS = pytest.mark.parametrize(
@@ -132,9 +136,9 @@ def turns_a_ps(build: Callable[[Machine], Lock], threads: int, think: float, tur
     def body(cpu: Cpu) -> Steps[None]:
         draw = machine.engine.stream(f"thread {cpu.id}").expovariate
         while len(done) < turns:
-            cpu.work(round(draw(1 / think)), "user")
+            cpu.work(round(draw(1 / think)), Activity("user"))
             yield from lock.acquire(cpu)
-            cpu.work(round(draw(1 / SECTION)), "inside")
+            cpu.work(round(draw(1 / SECTION)), Activity("inside"))
             yield from lock.release(cpu)
             done.append(machine.engine.now)
 

@@ -12,7 +12,7 @@ import pytest
 from machines import NS, run, small_machine
 from queueing import lindley, mean_wait
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu
 
 SERVICE = 100 * NS
@@ -35,7 +35,7 @@ def waits(load: float, arrivals: int, rule: str = "fifo") -> tuple[list[int], li
     def body(cpu: Cpu) -> Steps[None]:
         for number in range(cpu.id, arrivals, CPUS):
             assert cpu.now <= times[number], "too few cpus"
-            cpu.work(times[number] - cpu.now, "user")
+            cpu.work(times[number] - cpu.now, Activity("user"))
             yield cpu.take_pending()
             yield from line.write(cpu)
             found[number] = machine.engine.now - times[number]

@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 from machines import HIT, NS, run, small_machine
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu, Machine
 from sim.sync import CnaLock, McsLock, QueuedSpinLock, QueueNodes, TicketLock
 
@@ -26,21 +26,25 @@ Lock = CnaLock | McsLock | QueuedSpinLock | TicketLock
 
 
 def mcs(machine: Machine) -> Lock:
-    return McsLock(QueueNodes(machine, "nodes"), machine.line("lock"), "lock")
+    return McsLock(QueueNodes(machine, "nodes"), machine.line("lock"), Activity("lock"))
 
 
 def qspinlock(machine: Machine) -> Lock:
-    return QueuedSpinLock(QueueNodes(machine, "nodes"), machine.line("lock"), "lock")
+    return QueuedSpinLock(QueueNodes(machine, "nodes"), machine.line("lock"), Activity("lock"))
 
 
 def cna(machine: Machine) -> Lock:
     return CnaLock(
-        QueueNodes(machine, "nodes"), machine.line("lock"), "lock", 10_000_000 * NS, machine.spec.topology
+        QueueNodes(machine, "nodes"),
+        machine.line("lock"),
+        Activity("lock"),
+        10_000_000 * NS,
+        machine.spec.topology,
     )
 
 
 def ticket(machine: Machine) -> Lock:
-    return TicketLock(machine.line("lock"), "lock")
+    return TicketLock(machine.line("lock"), Activity("lock"))
 
 
 def turns(build: Callable[[Machine], Lock], threads: int) -> set[int]:
@@ -55,7 +59,7 @@ def turns(build: Callable[[Machine], Lock], threads: int) -> set[int]:
             if cpu.pending:
                 yield cpu.take_pending()
             entered.append(cpu.now)
-            cpu.work(INSIDE, "inside")
+            cpu.work(INSIDE, Activity("inside"))
             yield from lock.release(cpu)
 
     run(machine, dict.fromkeys(range(threads), body))

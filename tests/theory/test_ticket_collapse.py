@@ -21,7 +21,7 @@ import pytest
 from machines import NS, run, small_machine
 from queueing import mva, ticket_speedup
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu, Machine
 from sim.sync import McsLock, QueueNodes, TicketLock
 
@@ -32,11 +32,11 @@ Lock = McsLock | TicketLock
 
 
 def ticket(machine: Machine) -> Lock:
-    return TicketLock(machine.line("lock", owner=0), "lock")
+    return TicketLock(machine.line("lock", owner=0), Activity("lock"))
 
 
 def mcs(machine: Machine) -> Lock:
-    return McsLock(QueueNodes(machine, "nodes"), machine.line("lock", owner=0), "lock")
+    return McsLock(QueueNodes(machine, "nodes"), machine.line("lock", owner=0), Activity("lock"))
 
 
 def one_cluster(threads: int) -> dict[str, Any]:
@@ -93,9 +93,9 @@ def _turns_a_ps(
     def body(cpu: Cpu) -> Steps[None]:
         draw = machine.engine.stream(f"thread {cpu.id}").expovariate
         while len(done) < turns:
-            cpu.work(round(draw(1 / THINK)), "user")
+            cpu.work(round(draw(1 / THINK)), Activity("user"))
             yield from lock.acquire(cpu)
-            cpu.work(round(draw(1 / SECTION)), "inside")
+            cpu.work(round(draw(1 / SECTION)), Activity("inside"))
             yield from lock.release(cpu)
             done.append(machine.engine.now)
 
@@ -138,7 +138,7 @@ class TwoLines:
 
 def test_do_comers_make_the_knee_come_earlier() -> None:
     def two_lines(machine: Machine) -> TicketLock:
-        return TicketLock(TwoLines(machine), "lock")  # type: ignore[arg-type]
+        return TicketLock(TwoLines(machine), Activity("lock"))  # type: ignore[arg-type]
 
     assert speedup(two_lines, 20, 5_000) > 1.2 * model(20)
     assert speedup(ticket, 20, 5_000) < 0.95 * model(20)

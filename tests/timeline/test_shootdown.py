@@ -10,7 +10,7 @@ from traces import point
 
 from sim.analysis.shootdown_text import MOST, shootdown_lines
 from sim.analysis.tracing import trace_point
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.experiment import run_point
 from sim.hardware import Cpu
 from sim.hardware.interrupts import IPI_SEND
@@ -73,7 +73,7 @@ def test_are_times_of_targets_those_of_the_machine() -> None:
 
     def deaf(cpu: Cpu) -> Steps[None]:
         cpu.disable_interrupts()
-        cpu.work(20_000 * NS, "deaf")
+        cpu.work(20_000 * NS, Activity("deaf"))
         yield cpu.take_pending()
         cpu.enable_interrupts()
 

@@ -11,7 +11,7 @@ from golden.fingerprints import Key
 from machines import NS, run, small_machine
 from traces import Accounts, Read, listened, point, read_folded
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.errors import AccountingError
 from sim.experiment import make_point, run_point
 from sim.files import MEMBERS, load_spec
@@ -114,8 +114,7 @@ def drawn(bodies: Any, *interrupts: tuple[int, int, int]) -> tuple[list[tuple[st
         cpu.open_account()
     run(machine, bodies)
     for cpu in machine.cpus:
-        cpu.spent.setdefault("idle", 0)
-        cpu.charge(machine.engine._now - sum(cpu.spent.values()), "idle")
+        cpu.charge(machine.engine._now - sum(cpu.spent.values()), Activity("idle"))
     timeline.run_ends()
     read = Read(encode(timeline.shown, "small"))
     return [(each.track, each.name, each.begin, each.end or 0) for each in read.slices()], timeline
@@ -126,7 +125,7 @@ def works(*times: int) -> Any:
 
     def body(cpu: Cpu) -> Steps[None]:
         for number, time in enumerate(times):
-            cpu.work(time * NS, f"work {number}")
+            cpu.work(time * NS, Activity(f"work {number}"))
         yield cpu.take_pending()
 
     return body
@@ -145,8 +144,8 @@ def test_does_a_handler_stand_in_the_work_that_it_interrupts() -> None:
 def test_does_a_handler_stand_in_the_wait_that_it_interrupts() -> None:
     def waits(cpu: Cpu) -> Steps[None]:
         cpu.engine.call_in(20 * NS, lambda: cpu.poke("it"))
-        yield from cpu.park("it", "wait")
-        cpu.work(1 * NS, "work")
+        yield from cpu.park("it", Activity("wait"))
+        cpu.work(1 * NS, Activity("work"))
         yield cpu.take_pending()
 
     slices, _ = drawn({0: waits}, (0, 5, 3), (0, 18, 6))
@@ -163,7 +162,7 @@ def test_would_a_gap_be_noticed() -> None:
     (cpu,) = machine.cpus
     lane = Lane(cpu, 0, Scope(Asked(), machine.engine, windowed=False), drawn=True)
     cpu.open_account()
-    cpu.charge(5, "work")
+    cpu.charge(5, Activity("work"))
     lane.add(Node(), "work", "", 4, None, [])
     with pytest.raises(AccountingError, match=r"differs from page 0.*'work': 4.*'work': 5"):
         lane.close()

@@ -9,7 +9,7 @@ import pytest
 from machines import NS, Body, run, small_machine
 from plain import measure, workload
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu
 from sim.profile import CPU_COLUMNS, MEMORY, Requests, Transfers, quantiles
 from sim.profile.requests import FEW, GRID
@@ -76,7 +76,7 @@ def test_have_roles_and_calls_latencies_of_their_own() -> None:
 def writes(line: Any, after: int, times: int = 1) -> Body:
     def body(cpu: Cpu) -> Steps[None]:
         for _ in range(times):
-            cpu.work(after, "user")
+            cpu.work(after, Activity("user"))
             yield from line.write(cpu)
 
     return body

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from sim.designs.asterinas.mapping import Mapping
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import CacheLine, Cpu, Machine
 from sim.mm import Footprint
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sim.designs.asterinas.spec import VmarCosts
     from sim.engine.costs import AtClock
 
-MAPPINGS = "mappings"
+MAPPINGS: Final = Activity("mappings")
 
 CAPACITY: Final = 11
 LEAST: Final = 5

@@ -12,7 +12,7 @@ from sim.designs.asterinas.vmar import FreePages
 from sim.designs.base_spec import DesignSpec
 from sim.designs.cortenmm import CortenKernel
 from sim.designs.cortenmm.va_alloc import SearchedTables, VaAllocator
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.engine.costs import at_clocks
 from sim.hardware import Cpu, Machine
 from sim.mm import Ftruncate, Handlers, Reference
@@ -32,7 +32,7 @@ class QuiescentScheduler(Scheduler):
         super().__init__(machine)
         self._rcu = rcu
 
-    def sleep(self, cpu: Cpu, sleeper: Sleeper, activity: str) -> Steps[None]:
+    def sleep(self, cpu: Cpu, sleeper: Sleeper, activity: Activity) -> Steps[None]:
         yield from self._rcu.quiescent(cpu)
         yield from super().sleep(cpu, sleeper, activity)
 

@@ -20,7 +20,7 @@ from sim.designs.asterinas.mapping import Mapping
 from sim.designs.asterinas.protocol import VmarProtocol
 from sim.designs.cortenmm.mm import CortenMm
 from sim.designs.cortenmm.va_alloc import FIRST_PAGE
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu
 from sim.mm import (
     SLOTS,
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LOCK_VMAR = "lock: vmar"
-LOCK_RMAP = "lock: reverse map"
+LOCK_VMAR: Final = Activity("lock: vmar")
+LOCK_RMAP: Final = Activity("lock: reverse map")
 
 HIGH_LIMIT: Final = USER_PAGES - 2048 - 2048
 """Where the search for room begins: below a stack of 8 MiB and as much again (alloc_free_region)."""

@@ -6,15 +6,16 @@ mapped, and a walk from a page may come to spaces that do not have it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from sim.engine import Activity
 from sim.hardware import Cpu, Machine
 from sim.sync import QueuedSpinLock, QueueNodes
 
 if TYPE_CHECKING:
     from sim.designs.cortenmm.mm import CortenMm
 
-LOCK_FAMILY = "lock: reverse map"
+LOCK_FAMILY: Final = Activity("lock: reverse map")
 
 
 class Family:

@@ -10,10 +10,10 @@ knows that is kept in *left*, which costs the kernel nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sim.designs.cortenmm.vmo import LOCK_MAPPERS
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu
 from sim.mm import AddressSpace, Runs
 from sim.sync import WordRwLock
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sim.designs.cortenmm.kernel import CortenKernel
     from sim.designs.cortenmm.vmo import Vmo
 
-LOCK_VMA_MAP = "lock: vma_map"
+LOCK_VMA_MAP: Final = Activity("lock: vma_map")
 
 
 class FileMapping:

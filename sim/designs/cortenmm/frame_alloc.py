@@ -13,10 +13,10 @@ come leaves some to the others. What the artifact moves back from a cpu with ple
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sim.designs.cortenmm.frame_meta import FRAME_META, FrameMeta
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu, Machine
 from sim.mm import (
     MAX_ORDER,
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from sim.designs.cortenmm.spec import CortenSpec, Costs
     from sim.engine.costs import AtClock
 
-ALLOCATE = "allocate"
-LOCK_FRAMES = "lock: frames"
+ALLOCATE: Final = Activity("allocate")
+LOCK_FRAMES: Final = Activity("lock: frames")
 
 
 class FrameAllocator(PhysicalMemory):

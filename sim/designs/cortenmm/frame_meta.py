@@ -7,10 +7,12 @@ are is kept here: of one cpu its number only, from a second one on the line.
 
 from __future__ import annotations
 
-from sim.engine import Steps
+from typing import Final
+
+from sim.engine import Activity, Steps
 from sim.hardware import CacheLine, Cpu, Machine
 
-FRAME_META = "frame metadata"
+FRAME_META: Final = Activity("frame metadata")
 
 
 class FrameMeta:

@@ -7,7 +7,7 @@ The operations are in modules of their own; `space` puts them together. Source: 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
 from sim.designs.cortenmm.cursor import Cursor
 from sim.designs.cortenmm.entry_cursor import EntryCursor
@@ -17,7 +17,7 @@ from sim.designs.cortenmm.marks import mark_of
 from sim.designs.cortenmm.metadata import add_array
 from sim.designs.cortenmm.protocols import PROTOCOLS
 from sim.designs.cortenmm.va_alloc import START_BRK
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu
 from sim.mm import (
     PAGE_TABLE,
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LOCK_BRK = "lock: program break"
+LOCK_BRK: Final = Activity("lock: program break")
 
 
 class CortenMm(AddressSpace):

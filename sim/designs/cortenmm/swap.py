@@ -20,12 +20,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from sim.designs.cortenmm.family import Family
 from sim.designs.cortenmm.file_fault import copy_into
 from sim.designs.cortenmm.marks import beside, mark_of, slots_of, swapped
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.engine.costs import at_clock
 from sim.hardware import CacheLine, Cpu
 from sim.mm import (
@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     from sim.designs.cortenmm.mm import CortenMm
     from sim.designs.cortenmm.spec import SwapSpec
 
-RECLAIM = "reclaim"
-LOCK_RECLAIM = "lock: reclaim"
+RECLAIM: Final = Activity("reclaim")
+LOCK_RECLAIM: Final = Activity("lock: reclaim")
 
 Pages: TypeAlias = Sequence[tuple[int, int]]
 """Pages of one leaf, each with its frame."""

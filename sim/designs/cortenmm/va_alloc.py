@@ -11,13 +11,13 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Final, TypeAlias
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import CacheLine, Cpu, Machine
 from sim.mm import USER_PAGES, Mapped
 from sim.sync import QueuedSpinLock, QueueNodes
 
-VA_ALLOC = "va allocator"
-LOCK_VA = "lock: va allocator"
+VA_ALLOC: Final = Activity("va allocator")
+LOCK_VA: Final = Activity("lock: va allocator")
 
 FIRST_PAGE = 16
 """64 KiB, the lowest user address."""

@@ -10,9 +10,9 @@ A page belongs to its object as long as that exists: it is one of the frame's ow
 from __future__ import annotations
 
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import CacheLine, Cpu
 from sim.mm import File, Reference, tell_filled
 from sim.sync import QueuedSpinLock
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from sim.designs.cortenmm.file_maps import FileMaps
     from sim.designs.cortenmm.kernel import CortenKernel
 
-PAGE_CACHE = "page cache"
-LOCK_VMO = "lock: page cache"
-LOCK_MAPPERS = "lock: reverse map"
+PAGE_CACHE: Final = Activity("page cache")
+LOCK_VMO: Final = Activity("lock: page cache")
+LOCK_MAPPERS: Final = Activity("lock: reverse map")
 
 _NODE_PAGES = 64
 """Pages of one node of the XArray."""
@@ -63,7 +63,7 @@ class Vmo(File):
         self.mappers: dict[FileMaps, None] = {}
         self.mappers_lock = self._own_lock(cpu, "mappers", LOCK_MAPPERS)
 
-    def _own_lock(self, cpu: Cpu, what: str, activity: str) -> QueuedSpinLock:
+    def _own_lock(self, cpu: Cpu, what: str, activity: Activity) -> QueuedSpinLock:
         line = self._kernel.machine.line(f"{self.name}: {what}", cpu.socket, owner=cpu.id)
         return QueuedSpinLock(self._kernel.nodes, line, activity)
 

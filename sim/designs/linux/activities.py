@@ -1,5 +1,9 @@
 """What several parts of Linux charge their time to."""
 
-VMA_WORK = "vma"
-LOCK_VMA = "lock: vma"
-LOCK_SIGNALS = "lock: signals"
+from typing import Final
+
+from sim.engine import Activity
+
+VMA_WORK: Final = Activity("vma")
+LOCK_VMA: Final = Activity("lock: vma")
+LOCK_SIGNALS: Final = Activity("lock: signals")

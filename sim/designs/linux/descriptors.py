@@ -14,9 +14,9 @@ lost it.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import CacheLine, Cpu, Machine
 from sim.mm import FrameSet, Runs
 from sim.sync import Scheduler, Sleeper
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from sim.designs.linux.vma import AnonVma
 
-PAGE_CACHE = "page cache"
-LOCK_PAGE = "lock: page"
+PAGE_CACHE: Final = Activity("page cache")
+LOCK_PAGE: Final = Activity("lock: page")
 
 
 class Descriptors:
@@ -65,7 +65,7 @@ class Descriptors:
     def __contains__(self, frame: int) -> bool:
         return frame in self._lines or (bool(self._runs) and frame in self._runs)
 
-    def write(self, cpu: Cpu, frame: int, *, times: int = 1, activity: str = PAGE_CACHE) -> Steps[None]:
+    def write(self, cpu: Cpu, frame: int, *, times: int = 1, activity: Activity = PAGE_CACHE) -> Steps[None]:
         """So many atomic operations on the descriptor of *frame*, one after the other."""
         if self.write_own(cpu, frame, times=times, activity=activity):
             return
@@ -77,7 +77,7 @@ class Descriptors:
         for _ in range(times):
             yield from line.write(cpu, activity)
 
-    def write_own(self, cpu: Cpu, frame: int, *, times: int, activity: str = PAGE_CACHE) -> bool:
+    def write_own(self, cpu: Cpu, frame: int, *, times: int, activity: Activity = PAGE_CACHE) -> bool:
         """`write` where no other cpu has used *frame*; value: whether that is so."""
         if self._runs:
             self._lines.update((frame, run.value) for run in self._runs.cut(frame, frame + 1))
@@ -104,7 +104,7 @@ class Descriptors:
         cpu.stall(len(frames) * cpu.work_time(times * self._rmw), PAGE_CACHE)
         return True
 
-    def put_run(self, cpu: Cpu, frames: range, *, activity: str) -> bool:
+    def put_run(self, cpu: Cpu, frames: range, *, activity: Activity) -> bool:
         """A `write` of each of *frames* that is used, if none is by others than *cpu*; value: whether so."""
         if self._lines and not self._lines.keys().isdisjoint(frames):
             return False

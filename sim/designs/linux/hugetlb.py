@@ -23,7 +23,7 @@ from sim.designs.linux.anon import anon_vma_prepare
 from sim.designs.linux.huge_pmd import huge_entry, invalidate
 from sim.designs.linux.tables import ensure_pmd_table
 from sim.designs.linux.vma import Reservation, Vma
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu, Machine
 from sim.mm import (
     HUGE_ORDER,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from sim.designs.linux.gather import Gather
     from sim.designs.linux.mm import LinuxMm
 
-LOCK_HUGETLB: Final = "lock: hugetlb"
+LOCK_HUGETLB: Final = Activity("lock: hugetlb")
 
 _MUTEXES_PER_CPU: Final = 8
 """hugetlb_fault_mutex_table has 8 mutexes a cpu, rounded up to a power of two."""

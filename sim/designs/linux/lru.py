@@ -7,12 +7,12 @@ so no more, change their list in the lruvec: they go through a second batch of t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sim.designs.linux.lru_lists import LruLists, LruSet
 from sim.designs.linux.lruvec import Lruvec
 from sim.designs.linux.page_batches import batches, count_pages
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu, Machine
 from sim.mm import Allocator, Reference
 from sim.quantities import PAGE_BYTES
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sim.engine.costs import AtClock
     from sim.sync import QueueNodes
 
-LRU = "lru"
+LRU: Final = Activity("lru")
 
 
 class Lru:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from sim.engine import Steps
+from typing import Final
+
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu, Machine
 from sim.sync import QueuedSpinLock, QueueNodes
 
-LOCK_LRU = "lock: lru"
+LOCK_LRU: Final = Activity("lock: lru")
 
 
 class Lruvec:

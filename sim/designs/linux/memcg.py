@@ -10,10 +10,10 @@ Objects of slabs are charged as well (`sim.designs.linux.objcg`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sim.designs.linux.memcg_spec import MemcgSpec
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu, Machine
 from sim.mm import PAGE_TABLE
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sim.mm.frame_table import FrameTable
 
-MEMCG = "memcg"
+MEMCG: Final = Activity("memcg")
 
 
 class PageCounter:

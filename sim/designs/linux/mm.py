@@ -17,7 +17,7 @@ from sim.designs.linux.vma import AnonVma, Area, Vma
 from sim.designs.linux.vma_indexes import VMA_INDEXES, IndexSite
 from sim.designs.linux.vma_locks import VMA_LOCKS, Site
 from sim.designs.linux.vma_locks.sequence import MmLockSeq
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import CacheLine, Cpu
 from sim.mm import (
     FAULT_ENTRY,
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from sim.designs.linux.uffd import Userfaultfd
     from sim.designs.linux.vfs import OpenFiles
 
-LOCK_MMAP = "lock: mmap_lock"
+LOCK_MMAP: Final = Activity("lock: mmap_lock")
 
 PAGES_AT_ONCE: Final = 64
 """Pages of a huge one that are zeroed as one event: a core needs 20 us or so for 256 KiB, and memory 3 us."""

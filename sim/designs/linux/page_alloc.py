@@ -15,10 +15,10 @@ With swap an allocation leaves so many pages in its zone (`vmscan`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from sim.designs.linux.pcp import PcpTuning
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.engine.costs import at_clock
 from sim.hardware import Cpu, Machine
 from sim.mm import (
@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 
 COSTLY_ORDER = 3
 """Blocks of more than 2**3 pages are not worth a reclaim (PAGE_ALLOC_COSTLY_ORDER)."""
-ALLOCATE = "allocate"
-LOCK_ZONE = "lock: zone"
+ALLOCATE: Final = Activity("allocate")
+LOCK_ZONE: Final = Activity("lock: zone")
 
 
 class Reclaims(Protocol):

@@ -11,11 +11,11 @@ counters. A page belongs to the cache as long as the file has it: the cache is o
 from __future__ import annotations
 
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sim.designs.linux.cached_pages import CachedPages
 from sim.designs.linux.descriptors import LOCK_PAGE, PAGE_CACHE
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import CacheLine, Cpu
 from sim.mm import SLOTS, File, Reference, tell_filled
 from sim.sync import QueuedSpinLock, RwSem
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sim.designs.linux.mm import LinuxMm
     from sim.designs.linux.vma import Vma
 
-LOCK_FILE = "lock: file"
+LOCK_FILE: Final = Activity("lock: file")
 
 _NODE_PAGES = 64
 """Pages of one xarray node (XA_CHUNK_SIZE)."""

@@ -13,9 +13,9 @@ that has left the process, a little after its exit; here it is a part of exit.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu, Machine
 from sim.mm import SYSCALL
 from sim.sync import QueuedSpinLock, QueueNodes
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sim.designs.linux.costs import Costs
     from sim.engine.costs import AtClock
 
-LOCK_PERCPU = "lock: percpu"
+LOCK_PERCPU: Final = Activity("lock: percpu")
 
 
 class PercpuAreas:

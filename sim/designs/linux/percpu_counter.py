@@ -8,16 +8,16 @@ shared count lie on one line.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import CacheLine, Cpu
 from sim.sync import QueuedSpinLock, QueueNodes
 
 if TYPE_CHECKING:
     from sim.hardware import Machine
 
-LOCK_COUNTER = "lock: counters"
+LOCK_COUNTER: Final = Activity("lock: counters")
 
 
 def default_batch(machine: Machine) -> int:

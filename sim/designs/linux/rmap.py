@@ -9,10 +9,10 @@ waits for it, as nobody waits who changes the tree (`LinuxMm.link_anon_vma`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from sim.designs.linux.swap.entry import SwapEntry
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu
 from sim.mm import PAGE_TABLE, PageTablePage, Present, slot_of
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sim.designs.linux.tlb_batch import TlbBatch
     from sim.designs.linux.vma import Vma
 
-RECLAIM = "reclaim"
+RECLAIM: Final = Activity("reclaim")
 
 
 class _Mapping(NamedTuple):

@@ -10,9 +10,9 @@ fs/userfaultfd.c. All readers are woken for a message, and the first that comes 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu
 from sim.sync import QueuedSpinLock, Sleeper
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from sim.designs.linux.kernel import LinuxKernel
 
-USERFAULT = "userfault"
+USERFAULT: Final = Activity("userfault")
 """Activity: messages, and a faulter's wait for its answer; a monitor's for a message."""
-LOCK_USERFAULT = "lock: userfault"
+LOCK_USERFAULT: Final = Activity("lock: userfault")
 
 
 class _Fault:

@@ -14,8 +14,9 @@ number of frames that its cpu may still take, and the line that its metadata lie
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.engine.costs import at_clock
 from sim.hardware import CacheLine, Cpu, Machine
 from sim.mm.allocators.base import Allocator
@@ -26,7 +27,7 @@ from sim.mm.policy import FirstTouch, NodePolicy
 from sim.mm.zonelists import distances, zonelists
 from sim.quantities import PAGE_BYTES
 
-ALLOCATE = "allocate"
+ALLOCATE: Final = Activity("allocate")
 HUGE_ORDER = 9
 
 

@@ -10,14 +10,15 @@ latency after that. Nobody waits for a write but who needs the page.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.engine.costs import at_clock
 from sim.hardware import Cpu, Machine
 from sim.mm.swap.spec import SwapSpace
 from sim.quantities import PAGE_BYTES, PS_PER_S
 
-SWAP = "swap"
+SWAP: Final = Activity("swap")
 """Activity: slots, swap cache, and what a device costs its user."""
 
 Done = Callable[[], int]

@@ -12,9 +12,9 @@ device's lock is fetched once in so many pages. When the device has none left al
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu, Machine
 from sim.mm.swap.device import SWAP
 from sim.quantities import PAGE_BYTES
@@ -23,7 +23,7 @@ from sim.sync import QueuedSpinLock, QueueNodes
 if TYPE_CHECKING:
     from sim.mm.swap.spec import SlotCosts, SwapSpace
 
-LOCK_SWAP = "lock: swap"
+LOCK_SWAP: Final = Activity("lock: swap")
 
 
 class SwapSlots:

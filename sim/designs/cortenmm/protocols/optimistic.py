@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
 from sim.designs.cortenmm.cursor import Cursor
 from sim.designs.cortenmm.protocols.adv import AdvProtocol
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.mm import LOCK_PAGE_TABLE, PAGE_TABLE, PageTablePage
 from sim.sync import McsLock
 
@@ -41,7 +41,7 @@ class VersionedLock(McsLock):
 
     __slots__ = ("versions",)
 
-    def __init__(self, nodes: QueueNodes, line: CacheLine, activity: str) -> None:
+    def __init__(self, nodes: QueueNodes, line: CacheLine, activity: Activity) -> None:
         super().__init__(nodes, line, activity)
         self.versions: dict[int, int] = {}
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sim.designs.linux.slab.geometry import cpu_partial_slabs, min_partial, slab_order
+from sim.engine import Activity
 from sim.mm import Reference
 from sim.quantities import LINE_BYTES, PAGE_BYTES
 
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from sim.mm import Allocator, Footprint
     from sim.sync import QueueNodes
 
-SLAB = "slab"
-LOCK_SLAB = "lock: slab"
+SLAB: Final = Activity("slab")
+LOCK_SLAB: Final = Activity("lock: slab")
 
 
 class Site(NamedTuple):

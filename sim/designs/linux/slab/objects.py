@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from sim.engine import Activity
 from sim.errors import ModelError
 from sim.hardware import MEMORY, CacheLine, LineSpan, make_line
 from sim.quantities import LINE_BYTES
@@ -138,7 +139,7 @@ def _together(lines: list[CacheLine]) -> Lines:
     return lines[0] if len(lines) == 1 else LineSpan(lines)
 
 
-def fill(cpu: Cpu, activity: str, *things: SlabObject) -> Steps[None]:
+def fill(cpu: Cpu, activity: Activity, *things: SlabObject) -> Steps[None]:
     """Write all of *things*, which have just been allocated, one after the other: their misses overlap, for
     nothing waits for a store."""
     yield from LineSpan([line for thing in things for line in thing.lines()]).store(cpu, activity)
@@ -195,6 +196,6 @@ class SlabObject:
         whole = self.whole
         return whole.lines if isinstance(whole, LineSpan) else (whole,)
 
-    def touch(self, cpu: Cpu, activity: str) -> Steps[None]:
+    def touch(self, cpu: Cpu, activity: Activity) -> Steps[None]:
         """Write its free pointer, and its rcu_head where it has one: the lines of its head."""
         return self.head.store(cpu, activity)

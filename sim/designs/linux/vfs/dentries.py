@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.engine.costs import at_clock
 from sim.hardware import CacheLine, Cpu
 from sim.mm import NULL_DEVICE, ZERO_DEVICE, Errno
@@ -30,9 +30,9 @@ from sim.sync import QueuedSpinLock, RwSem
 if TYPE_CHECKING:
     from sim.designs.linux.kernel import LinuxKernel
 
-VFS: Final = "vfs"
-LOCK_DIRECTORY: Final = "lock: directory"
-LOCK_VFS: Final = "lock: vfs"
+VFS: Final = Activity("vfs")
+LOCK_DIRECTORY: Final = Activity("lock: directory")
+LOCK_VFS: Final = Activity("lock: vfs")
 
 Kind = Literal["directory", "device", "file"]
 

@@ -9,7 +9,7 @@ A VMA whose mark equals the number is locked by the writer of this section; one 
 from __future__ import annotations
 
 from sim.designs.linux.activities import LOCK_VMA
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import CacheLine, Cpu
 
 
@@ -23,7 +23,7 @@ class MmLockSeq:
         self._seqcount = seqcount
         self.value = 0
 
-    def read(self, cpu: Cpu, activity: str) -> Steps[int]:
+    def read(self, cpu: Cpu, activity: Activity) -> Steps[int]:
         """Look at it. Value: the number."""
         yield from self._line.read(cpu, activity)
         return self.value

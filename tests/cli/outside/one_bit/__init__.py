@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from sim.designs.linux import Site, SlabObject, VmaLock, VmaLocks
-from sim.engine import Steps
+from sim.engine import Activity, Steps
 from sim.hardware import CacheLine, Cpu
 from sim.sync import Lock, releases, takes, tries
 
-ONE_BIT = "lock: vma bit"
+ONE_BIT = Activity("lock: vma bit")
 
 
 class Bit(Lock):
