@@ -1,13 +1,14 @@
 """Time, processes, randomness, accounting. Knows nothing of memory.
 
-Everything runs on `Engine`, a SimPy environment whose clock is an integer number of picoseconds.
+Everything runs on `Engine`, to SimPy an environment, whose clock is an integer number of picoseconds.
 """
 
 from sim.engine.activity import Activity
-from sim.engine.core import PARKED, Background, Engine, Steps, Thread, Yielded
+from sim.engine.core import Background, Engine
 from sim.engine.probe import QUIET, Probe, listen
 from sim.engine.replay import Decisions, Recorder, Replayer
 from sim.engine.schedule import Decider, Entry, InjectedDelays, Schedule, ScheduleName
+from sim.engine.thread import PARKED, Steps, Thread, Yielded
 
 __all__ = [
     "PARKED",

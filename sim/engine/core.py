@@ -15,38 +15,28 @@ are ready. Never by memory address or cpu number.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Generator
-from contextlib import suppress
+from collections.abc import Callable, Iterable
 from functools import partial
 from heapq import heapify, heappop, heappush, heappushpop
-from typing import Any, Final, NoReturn, TypeAlias, TypeVar, cast, final
+from typing import Any, Final, NoReturn, TypeAlias, cast, final
 
-import simpy
 from simpy.core import EmptySchedule, StopSimulation
-from simpy.events import NORMAL, PENDING, URGENT, Condition, Event, Interruption, Process, ProcessGenerator
+from simpy.events import AllOf, AnyOf, Condition, Event, Process, Timeout
 from simpy.resources.resource import Request
 
 from sim.engine.probe import QUIET, Probe
-from sim.engine.schedule import KINDS, Entry, Schedule, ScheduleName, created
+from sim.engine.schedule import KINDS, Decider, Entry, Schedule, ScheduleName, created
+from sim.engine.thread import Start, Steps, Thread
 from sim.errors import BudgetExceeded, Deadlock, ModelError
 from sim.quantities import format_duration
 
+Awaited: TypeAlias = "Event | Thread"
+"""What SimPy's conditions take: an event, or a thread until it ends."""
 
-class _Parked:
-    def __repr__(self) -> str:
-        return "PARKED"
-
-
-PARKED: Final = _Parked()
-"""Yielded by a thread that waits to be woken with `Engine.wake`."""
-
-T_co = TypeVar("T_co", covariant=True)
-Yielded: TypeAlias = int | _Parked | Event
-Steps: TypeAlias = Generator[Yielded, Any, T_co]
-"""Steps of a thread that end with a value: model code, to be driven with `yield from` or as a thread."""
-
-_UNLIMITED = 1 << 62
-_FIRST = URGENT - 1
+_UNLIMITED: Final = 1 << 62
+_NORMAL: Final = 1
+_URGENT: Final = 0
+_FIRST: Final = -1
 """Priority of what an earlier run left undone at its last instant."""
 
 
@@ -55,111 +45,8 @@ def _ignore(thread: Thread, length: int) -> None:
 
 
 def _check_delay(delay: object) -> None:
-    if delay.__class__ is not int or delay < 0:
+    if type(delay) is not int or delay < 0:
         raise ModelError(f"a delay is a whole number of picoseconds from 0 on, not {delay!r}")
-
-
-@final
-class Thread(Process):
-    """A SimPy process that may also yield integers and `PARKED`.
-
-    *stolen* is time that interrupts took from the thread while it was delayed; the loop pays it back before
-    the thread goes on. *waiting_for* is what a parked thread waits for (anything with a `describe_wait()` or
-    a `repr`), kept for the deadlock report. *put_off* says that the schedule delays the step that is next.
-    *_target* is the SimPy event it waits for, None while it is delayed or parked.
-    """
-
-    env: Engine
-    _target: Event | None  # type: ignore[assignment]
-
-    def __init__(self, env: Engine, generator: Steps[object], name: str) -> None:
-        super().__init__(env, cast(ProcessGenerator, generator))
-        self.stolen = 0
-        self.waiting_for: object = None
-        self.put_off = False
-        self.label = name
-        self._send = generator.send
-
-    @property
-    def name(self) -> str:
-        return self.label
-
-    def interrupt(self, cause: object = None) -> None:
-        """SimPy's interrupt, for a thread that waits for an event (refused while it is delayed or parked)."""
-        _Interruption(self, cause)
-
-    def _resume(self, event: Event) -> None:
-        """Go on after *event*; SimPy calls this for events the thread waited for."""
-        env = self.env
-        env._active_proc = self
-        while True:
-            try:
-                if event._ok:
-                    target = self._send(event._value)
-                else:
-                    event._defused = True
-                    target = self._generator.throw(event._value)
-            except StopIteration as stop:
-                self._finish(True, stop.value)
-            except Exception as error:
-                self._finish(False, error)
-            else:
-                if not isinstance(target, Event):
-                    self._wait_on(target)
-                elif target.callbacks is None:
-                    event = target  # Over already: go on at once (in a loop, for a thread may join hundreds).
-                    continue
-                else:
-                    self._target = target
-                    target.callbacks.append(self._resume)
-            break
-        env._active_proc = None
-
-    def _wait_on(self, target: Yielded) -> None:
-        """Register what the thread yielded: the one place that accepts or refuses it."""
-        if target.__class__ is int:
-            if target < 0:
-                self._refuse(f"a negative delay: {target} ps")
-            env = self.env
-            self._target = None
-            heappush(env._queue, (env._now + target, NORMAL, env._next_key(), self))
-        elif target is PARKED:
-            self._target = None
-        elif isinstance(target, Event):
-            if target.callbacks is None:
-                self._resume(target)
-            else:
-                self._target = target
-                target.callbacks.append(self._resume)
-        else:
-            self._refuse(f"{target!r}: a thread yields an int number of picoseconds, PARKED or a SimPy event")
-
-    def _refuse(self, what: str) -> NoReturn:
-        """End the run over a bad yield, thrown into the generator so that the traceback shows the line."""
-        error = ModelError(f"{self.label} yielded {what}")
-        with suppress(StopIteration):
-            self._generator.throw(error)
-        raise error
-
-    def _pay_back(self) -> int:
-        """The stolen time, which the caller now delays the thread for."""
-        stolen, self.stolen = self.stolen, 0
-        _check_delay(stolen)
-        return stolen
-
-    def _finish(self, ok: bool, value: object) -> None:
-        env = self.env
-        if self._value is not PENDING:
-            raise ModelError(f"{self.label} was woken after its end") from None
-        if isinstance(value, Exception) and not ok:
-            value.add_note(f"in thread {self.label} at {format_duration(env._now)}")
-        self._ok = ok
-        self._value = value
-        self._target = None
-        env._live.pop(self, None)
-        if not env._live:
-            env._drop_background()
-        env.call_in(0, partial(env._fire, self))
 
 
 @final
@@ -176,31 +63,33 @@ class Background:
         self.function()
 
 
-class _Interruption(Interruption):
-    """Refuses what SimPy cannot know: to cut a delay short or to take a parked thread from its waker."""
-
-    process: Thread
-
-    def _interrupt(self, event: Event) -> None:
-        if self.process.is_alive and self.process._target is None:
-            raise ModelError(
-                f"{self.process.label} cannot be interrupted while it is delayed or parked: "
-                "let it wait for a SimPy event, or add to its stolen time"
-            )
-        super()._interrupt(event)
-
-
-class Engine(simpy.Environment):
+@final
+class Engine:
     """Simulated time, threads and named random streams.
 
     *seed* feeds every stream; *schedule* is the rule for events at the same time, or the name of one;
     *max_events* and *max_time_ps* bound a run (`BudgetExceeded`); *probe* is who listens to it.
+
+    To SimPy's events, conditions, processes and resources it is the environment (`simpy.Resource(engine)`),
+    though it inherits nothing from theirs.
     """
 
-    _now: int
-    """The simulated time in ps."""
-
-    _queue: list[Entry]  # type: ignore[assignment]
+    __slots__ = (
+        "_active_proc",
+        "_asked",
+        "_decider",
+        "_live",
+        "_next_key",
+        "_now",
+        "_queue",
+        "_streams",
+        "events",
+        "max_events",
+        "max_time_ps",
+        "on_injected_delay",
+        "probe",
+        "seed",
+    )
 
     def __init__(
         self,
@@ -211,9 +100,9 @@ class Engine(simpy.Environment):
         max_time_ps: int = _UNLIMITED,
         probe: Probe = QUIET,
     ) -> None:
-        super().__init__(initial_time=0)
-        for name in ("timeout", "event", "all_of", "any_of"):
-            setattr(self, name, getattr(self, name))  # SimPy binds them early too, but only on its own class.
+        self._now = 0
+        self._queue: list[Entry] = []
+        self._active_proc: Thread | Process | None = None
         self.seed = seed
         self.events = 0
         self.max_events = max_events
@@ -223,8 +112,10 @@ class Engine(simpy.Environment):
         self._streams: dict[str, random.Random] = {}
         self.on_injected_delay: Callable[[Thread, int], None] = _ignore
         """Told when the schedule delays the next step of a thread by so many ps."""
-        self._decider = (KINDS[schedule] if isinstance(schedule, str) else schedule)(self)
-        self._next_key = self._decider.key
+        make = KINDS[schedule] if isinstance(schedule, str) else schedule
+        self._decider: Decider = make(self)
+        self._asked = self._decider.asked
+        self._next_key: Callable[[], int] = self._decider.key
         probe.attach(self)
 
     # -- threads ------------------------------------------------------------------------------------------
@@ -232,19 +123,30 @@ class Engine(simpy.Environment):
     def process(self, generator: Steps[object], name: str = "") -> Thread:
         """Start a thread on *generator*; *name* stands in error reports."""
         thread = Thread(self, generator, name or getattr(generator, "__name__", "thread"))
+        heappush(self._queue, (self._now, _URGENT, self._next_key(), Start(thread)))
         self._live[thread] = None
         return thread
+
+    def _ended(self, thread: Thread) -> None:
+        """*thread* has done its last step: those who wait for it are told, by an event of its own."""
+        self._live.pop(thread, None)
+        if not self._live:
+            self._drop_background()
+        self.call_in(0, partial(self._fire, thread))
+
+    def _delay(self, thread: Thread, length: int) -> None:
+        heappush(self._queue, (self._now + length, _NORMAL, self._next_key(), thread))
 
     def wake(self, thread: Thread, delay: int = 0) -> None:
         """Let a parked *thread* go on *delay* ps from now."""
         _check_delay(delay)
         thread.waiting_for = None
-        heappush(self._queue, (self._now + delay, NORMAL, self._next_key(), thread))
+        heappush(self._queue, (self._now + delay, _NORMAL, self._next_key(), thread))
 
     def call_in(self, delay: int, function: Callable[[], None]) -> None:
         """Call *function* after *delay* ps."""
         _check_delay(delay)
-        heappush(self._queue, (self._now + delay, NORMAL, self._next_key(), function))
+        heappush(self._queue, (self._now + delay, _NORMAL, self._next_key(), function))
 
     def call_in_background(self, delay: int, function: Callable[[], None]) -> Background:
         """`call_in` for what goes on beside the threads, such as a timer: it does not keep a run going.
@@ -256,10 +158,10 @@ class Engine(simpy.Environment):
         return entry
 
     def _drop_background(self) -> None:
-        kept = [entry for entry in self._queue if entry[3].__class__ is not Background]
+        kept = [entry for entry in self._queue if type(entry[3]) is not Background]
         if len(kept) < len(self._queue):
             for *_, item in self._queue:
-                if item.__class__ is Background:
+                if type(item) is Background:
                     item.dropped = True
             self._queue[:] = kept
             heapify(self._queue)
@@ -270,7 +172,7 @@ class Engine(simpy.Environment):
 
         It is the present where the schedule wants to be asked about each step.
         """
-        if self._decider.asked:
+        if self._asked:
             return self._now
         return self._queue[0][0] if self._queue else _UNLIMITED
 
@@ -280,11 +182,9 @@ class Engine(simpy.Environment):
 
         It is the present where the schedule wants to be asked about each step.
         """
-        if self._decider.asked:
+        if self._asked:
             return self._now
-        return min(
-            (entry[0] for entry in self._queue if entry[3].__class__ is not Thread), default=_UNLIMITED
-        )
+        return min((entry[0] for entry in self._queue if type(entry[3]) is not Thread), default=_UNLIMITED)
 
     def resume(self, thread: Thread) -> None:
         """Let a parked *thread* go on now, inside the caller's event (a queue entry only for stolen time)."""
@@ -300,7 +200,37 @@ class Engine(simpy.Environment):
 
     # -- SimPy's contract -----------------------------------------------------------------------------------
 
-    def schedule(self, event: Event, priority: Any = NORMAL, delay: Any = 0) -> None:
+    @property
+    def now(self) -> int:
+        """The simulated time in ps."""
+        return self._now
+
+    @property
+    def active_process(self) -> Thread | Process | None:
+        """Whose step it is: what takes a resource, or is interrupted."""
+        return self._active_proc
+
+    def timeout(self, delay: int = 0, value: object = None) -> Timeout:
+        """An event that happens after *delay* ps."""
+        return Timeout(cast(Any, self), delay, value)
+
+    def event(self) -> Event:
+        """An event that somebody makes happen."""
+        return Event(cast(Any, self))
+
+    def all_of(self, events: Iterable[Awaited]) -> AllOf:
+        """An event that happens when all *events* have."""
+        return AllOf(cast(Any, self), cast(Any, events))
+
+    def any_of(self, events: Iterable[Awaited]) -> AnyOf:
+        """An event that happens when one of *events* has."""
+        return AnyOf(cast(Any, self), cast(Any, events))
+
+    def peek(self) -> float:
+        """The time of what is next, or infinity."""
+        return self._queue[0][0] if self._queue else float("inf")
+
+    def schedule(self, event: Event, priority: int = _NORMAL, delay: int = 0) -> None:
         """Put a SimPy *event* into the queue. Refuses delays that are not a whole, non-negative number."""
         _check_delay(delay)
         heappush(self._queue, (self._now + delay, priority, self._next_key(), event))
@@ -311,7 +241,7 @@ class Engine(simpy.Environment):
             raise EmptySchedule
         self.events += 1
         self._now, _, _, item = self._take()
-        if not (self._decider.asked and item.__class__ is Thread and self._delays_step(item)):
+        if not (self._asked and type(item) is Thread and self._delays_step(item)):
             self._dispatch(item)
 
     def run(self, until: Any = None) -> Any:
@@ -322,7 +252,7 @@ class Engine(simpy.Environment):
         """
         stop_event = self._stop_event(until)
         try:
-            if self._decider.asked:
+            if self._asked:
                 self._run_asking()
             else:
                 self._run_by_keys()
@@ -355,9 +285,9 @@ class Engine(simpy.Environment):
                     done -= 1
                     raise self._out_of_time()
                 self._now = now
-                if item.__class__ is Thread:
+                if type(item) is Thread:
                     if item.stolen:
-                        entry = heappushpop(queue, (now + item._pay_back(), NORMAL, next_key(), item))
+                        entry = heappushpop(queue, (now + self._pay_back(item), _NORMAL, next_key(), item))
                         continue
                     self._active_proc = item
                     try:
@@ -367,9 +297,9 @@ class Engine(simpy.Environment):
                     except Exception as error:
                         item._finish(False, error)
                     else:
-                        if target.__class__ is int and target >= 0:
+                        if type(target) is int and target >= 0:
                             # Push and pop in one step: a thread that is next again never enters the heap.
-                            entry = heappushpop(queue, (now + target, NORMAL, next_key(), item))
+                            entry = heappushpop(queue, (now + target, _NORMAL, next_key(), item))
                             continue
                         item._wait_on(target)
                 else:
@@ -408,7 +338,7 @@ class Engine(simpy.Environment):
         queue = self._queue
         entry = heappop(queue)
         instant = entry[:2]
-        if not self._decider.asked or not queue or queue[0][:2] != instant:
+        if not self._asked or not queue or queue[0][:2] != instant:
             return entry
         ready = [entry]
         while queue and queue[0][:2] == instant:
@@ -426,7 +356,7 @@ class Engine(simpy.Environment):
         length = 0 if thread.put_off else self._decider.delay(self.events, thread)
         thread.put_off = length > 0
         if length:
-            heappush(self._queue, (self._now + length, NORMAL, self._next_key(), thread))
+            heappush(self._queue, (self._now + length, _NORMAL, self._next_key(), thread))
             self.on_injected_delay(thread, length)
         return thread.put_off
 
@@ -434,28 +364,27 @@ class Engine(simpy.Environment):
 
     def _dispatch(self, item: Any) -> None:
         caller, self._active_proc = self._active_proc, None
-        if item.__class__ is Thread:
+        if type(item) is Thread:
             if item.stolen:
-                heappush(self._queue, (self._now + item._pay_back(), NORMAL, self._next_key(), item))
+                heappush(self._queue, (self._now + self._pay_back(item), _NORMAL, self._next_key(), item))
             else:
-                self._active_proc = item
-                try:
-                    target = item._send(None)
-                except StopIteration as stop:
-                    item._finish(True, stop.value)
-                except Exception as error:
-                    item._finish(False, error)
-                else:
-                    item._wait_on(target)
+                item._step()
         elif isinstance(item, Event):
             self._fire(item)
         else:
             item()
         self._active_proc = caller
 
-    def _fire(self, event: Event) -> None:
+    def _pay_back(self, thread: Thread) -> int:
+        """The stolen time of *thread*, which the caller now delays it for."""
+        stolen, thread.stolen = thread.stolen, 0
+        _check_delay(stolen)
+        return stolen
+
+    def _fire(self, event: Awaited) -> None:
         """Tell those who wait for *event* that it happened; an error that nobody awaits ends the run."""
-        callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
+        callbacks: list[Any] = event.callbacks or []
+        event.callbacks = None
         try:
             for callback in callbacks:
                 callback(event)
@@ -465,23 +394,23 @@ class Engine(simpy.Environment):
                 event.callbacks = behind
                 heappush(self._queue, (self._now, _FIRST, self._next_key(), partial(self._fire, event)))
             raise
-        if not event._ok and not hasattr(event, "_defused"):
-            raise event._value
+        if not event._ok and not event.defused:
+            raise cast(BaseException, event._value)
 
-    def _stop_event(self, until: Any) -> Event | None:
+    def _stop_event(self, until: Any) -> Awaited | None:
         if until is None:
             return None
-        if isinstance(until, Event):
+        if isinstance(until, (Event, Thread)):
             if until.callbacks is None:
                 raise ModelError("cannot run until an event that has already been processed")
             until.callbacks.append(StopSimulation.callback)
             return until
-        if until.__class__ is not int or until <= self._now:
+        if type(until) is not int or until <= self._now:
             raise ModelError(f"run until a whole number of picoseconds after {self._now}, not {until!r}")
-        stop = Event(self)
+        stop = self.event()
         stop._ok, stop._value = True, None
         stop.callbacks.append(StopSimulation.callback)
-        self.schedule(stop, URGENT, until - self._now)
+        self.schedule(stop, _URGENT, until - self._now)
         return stop
 
     def _report_deadlock(self) -> None:
@@ -504,9 +433,9 @@ class Engine(simpy.Environment):
         return "\n".join(lines)
 
 
-def _describe(event: Event) -> str:
+def _describe(event: Awaited) -> str:
     """What *event* stands for, in words that are the same in every run (SimPy's own show addresses)."""
-    if isinstance(event, Process):
+    if isinstance(event, (Thread, Process)):
         return f"the end of {event.name}"
     if isinstance(event, Request):
         holders = [user.proc.name if user.proc else "no process" for user in event.resource.users]

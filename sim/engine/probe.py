@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 if TYPE_CHECKING:
     from sim.engine.activity import Activity
-    from sim.engine.core import Engine, Thread
+    from sim.engine.core import Engine
+    from sim.engine.thread import Thread
 
 Mode = Literal["read", "write"]
 """How a lock is held: shared, or by one alone (as every lock without readers is)."""

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from simpy.events import Process
-
 from sim.engine.schedule import Around, Decider, Entry, Fifo, Schedule, Timeline
+from sim.engine.thread import Thread
 from sim.errors import ReplayError
 
 
@@ -48,7 +47,7 @@ class Recorder:
                 kept.choices.append((event, len(ready), chosen))
             return chosen
 
-        def delay(event: int, thread: Process) -> int:
+        def delay(event: int, thread: Thread) -> int:
             length = inner.delay(event, thread)
             if length:
                 kept.delays.append((event, length))
@@ -107,7 +106,7 @@ class _Replay(Fifo):
             raise self._misfit(f"event {event} is chosen among {of}, but {len(ready)} are ready")
         return chosen
 
-    def delay(self, event: int, thread: Process) -> int:
+    def delay(self, event: int, thread: Thread) -> int:
         return self._delays.pop(event, 0)
 
     def check_end(self) -> None:

@@ -21,6 +21,8 @@ from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from simpy.events import Event, Process
 
+from sim.engine.thread import Start, Thread
+
 Entry: TypeAlias = tuple[int, int, int, Any]
 """(time, priority, key, item) in the engine's queue."""
 
@@ -59,7 +61,7 @@ class Decider(Protocol):
     def choose(self, event: int, ready: Sequence[Entry]) -> int:
         """Which of *ready*, two or more entries in the order of creation, is event number *event*."""
 
-    def delay(self, event: int, thread: Process) -> int:
+    def delay(self, event: int, thread: Thread) -> int:
         """By how many ps to delay the step of *thread* that is event number *event*."""
 
 
@@ -78,7 +80,7 @@ class Fifo:
     def choose(self, event: int, ready: Sequence[Entry]) -> int:
         return 0
 
-    def delay(self, event: int, thread: Process) -> int:
+    def delay(self, event: int, thread: Thread) -> int:
         return 0
 
 
@@ -134,8 +136,10 @@ class Priority(Fifo):
 
 def actor_of(item: Any) -> object:
     """Who does a queue entry's *item*: a thread, or the object whose method was put off (a line's grant)."""
-    if isinstance(item, Process):
+    if isinstance(item, (Thread, Process)):
         return item
+    if isinstance(item, Start):
+        return item.actor
     if isinstance(item, Event):
         return getattr(item.callbacks[0], "__self__", item) if len(item.callbacks) == 1 else type(item)
     while isinstance(item, partial):
@@ -162,7 +166,7 @@ class InjectedDelays:
         around = Around(self.inner(engine))
         stream = engine.stream("engine injected delays")
 
-        def delay(event: int, thread: Process) -> int:
+        def delay(event: int, thread: Thread) -> int:
             return stream.randint(1, self.up_to) if stream.random() < self.chance else 0
 
         around.delay = delay
