@@ -139,6 +139,7 @@ class Cpu:
         "node",
         "number",
         "pending",
+        "plain_locks",
         "preempt_off",
         "probe",
         "socket",
@@ -155,6 +156,8 @@ class Cpu:
         self.engine = engine
         self.probe = engine.probe
         self.locks: LockRule | None = None
+        self.plain_locks = not self.probe.hears_locks
+        """Nobody listens to locks, and there is no rule for them."""
         self.id = cpu_id
         self.bit = 1 << cpu_id
         self.number, self.core, self.cluster, self.node, self.socket = seat
@@ -240,6 +243,11 @@ class Cpu:
     def work_time(self, cost: int) -> int:
         """What `work` of *cost* ps takes if it begins now: one of many equal pieces, charged by `stall`."""
         return cost
+
+    def rule_locks(self, rule: LockRule) -> None:
+        """From now on *rule* says what locks do."""
+        self.locks = rule
+        self.plain_locks = False
 
     # -- waiting --------------------------------------------------------------------------------------------
 

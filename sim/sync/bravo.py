@@ -105,8 +105,11 @@ class BravoLock(Lock):
 
     # -- readers --------------------------------------------------------------------------------------------
 
-    @takes("read")
     def read_lock(self, cpu: Cpu) -> Steps[None]:
+        steps = self._read_lock(cpu)
+        return steps if cpu.plain_locks else takes(self, cpu, "read", steps)
+
+    def _read_lock(self, cpu: Cpu) -> Steps[None]:
         yield from self.underlying.line.read(cpu, self.activity)
         if self.bias:
             signed = yield from self._sign(cpu)
@@ -117,8 +120,11 @@ class BravoLock(Lock):
             yield from self.underlying.line.write(cpu, self.activity)
             self.bias = True
 
-    @releases("read")
     def read_unlock(self, cpu: Cpu) -> Steps[None]:
+        steps = self._read_unlock(cpu)
+        return steps if cpu.plain_locks else releases(self, cpu, "read", steps)
+
+    def _read_unlock(self, cpu: Cpu) -> Steps[None]:
         slot = self.table.slot_of(cpu, self.address)
         if self.table.slots[slot] == (self, cpu):
             yield from self._erase(cpu, slot)
@@ -151,8 +157,11 @@ class BravoLock(Lock):
 
     # -- writers --------------------------------------------------------------------------------------------
 
-    @takes("write")
     def write_lock(self, cpu: Cpu) -> Steps[None]:
+        steps = self._write_lock(cpu)
+        return steps if cpu.plain_locks else takes(self, cpu, "write", steps)
+
+    def _write_lock(self, cpu: Cpu) -> Steps[None]:
         yield from self.underlying.write_lock(cpu)
         if self.bias:
             self._revoker = cpu
@@ -162,8 +171,11 @@ class BravoLock(Lock):
             self._inhibited_until = cpu.now + self.table.inhibit
             self._revoker = None
 
-    @releases("write")
     def write_unlock(self, cpu: Cpu) -> Steps[None]:
+        steps = self._write_unlock(cpu)
+        return steps if cpu.plain_locks else releases(self, cpu, "write", steps)
+
+    def _write_unlock(self, cpu: Cpu) -> Steps[None]:
         yield from self.underlying.write_unlock(cpu)
 
     def _await_signed_readers(self, cpu: Cpu) -> Steps[None]:

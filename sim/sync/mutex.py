@@ -64,8 +64,11 @@ class Mutex(Lock):
     def describe_wait(self) -> str:
         return f"{self.line.name} (held by {self.holder})"
 
-    @takes("write")
     def acquire(self, cpu: Cpu) -> Steps[None]:
+        steps = self._acquire(cpu)
+        return steps if cpu.plain_locks else takes(self, cpu, "write", steps)
+
+    def _acquire(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.write(cpu, self.activity)  # cmpxchg owner: 0 -> current
         if not self._waiters and self._take(cpu):
             return
@@ -76,8 +79,11 @@ class Mutex(Lock):
         if not taken:
             yield from self._wait_in_list(cpu)
 
-    @releases("write")
     def release(self, cpu: Cpu) -> Steps[None]:
+        steps = self._release(cpu)
+        return steps if cpu.plain_locks else releases(self, cpu, "write", steps)
+
+    def _release(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.write(cpu, self.activity)  # cmpxchg owner: current -> 0, fails on any flag
         if not self._waiters:
             self._set_owner(cpu, None)

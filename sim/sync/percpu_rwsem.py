@@ -74,8 +74,11 @@ class PercpuRwSem(Lock):
 
     # -- readers --------------------------------------------------------------------------------------------
 
-    @takes("read")
     def read_lock(self, cpu: Cpu) -> Steps[None]:
+        steps = self._read_lock(cpu)
+        return steps if cpu.plain_locks else takes(self, cpu, "read", steps)
+
+    def _read_lock(self, cpu: Cpu) -> Steps[None]:
         if cpu.pending:
             yield cpu.take_pending()
         self._rcu.read_lock(cpu)  # preemption off
@@ -89,8 +92,11 @@ class PercpuRwSem(Lock):
         if not taken:
             yield from self._wait(cpu, write=False)
 
-    @releases("read")
     def read_unlock(self, cpu: Cpu) -> Steps[None]:
+        steps = self._read_unlock(cpu)
+        return steps if cpu.plain_locks else releases(self, cpu, "read", steps)
+
+    def _read_unlock(self, cpu: Cpu) -> Steps[None]:
         if cpu.pending:
             yield cpu.take_pending()
         self._rcu.read_lock(cpu)
@@ -123,8 +129,11 @@ class PercpuRwSem(Lock):
 
     # -- writers --------------------------------------------------------------------------------------------
 
-    @takes("write")
     def write_lock(self, cpu: Cpu) -> Steps[None]:
+        steps = self._write_lock(cpu)
+        return steps if cpu.plain_locks else takes(self, cpu, "write", steps)
+
+    def _write_lock(self, cpu: Cpu) -> Steps[None]:
         yield from self._sync.enter(cpu)
         taken = yield from self._try_write(cpu)
         if not taken:
@@ -132,8 +141,11 @@ class PercpuRwSem(Lock):
         yield from self._drain(cpu)
         self.writer = cpu.current
 
-    @releases("write")
     def write_unlock(self, cpu: Cpu) -> Steps[None]:
+        steps = self._write_unlock(cpu)
+        return steps if cpu.plain_locks else releases(self, cpu, "write", steps)
+
+    def _write_unlock(self, cpu: Cpu) -> Steps[None]:
         yield from self._block_line.store(cpu, self.activity)
         self.writer = None
         self._blocked = False

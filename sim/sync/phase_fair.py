@@ -63,8 +63,11 @@ class PhaseFairLock(Lock):
 
     # -- readers --------------------------------------------------------------------------------------------
 
-    @takes("read")
     def read_lock(self, cpu: Cpu) -> Steps[None]:
+        steps = self._read_lock(cpu)
+        return steps if cpu.plain_locks else takes(self, cpu, "read", steps)
+
+    def _read_lock(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.write(cpu, self.activity)  # rin += 1
         self._entered += 1
         if self._writer_present:
@@ -73,8 +76,11 @@ class PhaseFairLock(Lock):
             yield from spin_on(self.line, cpu, self, lambda: self._phase == phase)
         self.readers += 1
 
-    @releases("read")
     def read_unlock(self, cpu: Cpu) -> Steps[None]:
+        steps = self._read_unlock(cpu)
+        return steps if cpu.plain_locks else releases(self, cpu, "read", steps)
+
+    def _read_unlock(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.write(cpu, self.activity)  # rout += 1
         self._left += 1
         self.readers -= 1
@@ -87,8 +93,11 @@ class PhaseFairLock(Lock):
 
     # -- writers --------------------------------------------------------------------------------------------
 
-    @takes("write")
     def write_lock(self, cpu: Cpu) -> Steps[None]:
+        steps = self._write_lock(cpu)
+        return steps if cpu.plain_locks else takes(self, cpu, "write", steps)
+
+    def _write_lock(self, cpu: Cpu) -> Steps[None]:
         yield from self._writers.acquire(cpu)
         yield from self.line.write(cpu, self.activity)  # rin |= present and phase: readers wait from here on
         self._writer_present = True
@@ -100,8 +109,11 @@ class PhaseFairLock(Lock):
             self._drained = False
         self.writer = cpu
 
-    @releases("write")
     def write_unlock(self, cpu: Cpu) -> Steps[None]:
+        steps = self._write_unlock(cpu)
+        return steps if cpu.plain_locks else releases(self, cpu, "write", steps)
+
+    def _write_unlock(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.write(cpu, self.activity)  # rin ^= bits: the readers that wait are in
         self.writer = None
         self._writer_present = False

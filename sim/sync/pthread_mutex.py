@@ -41,9 +41,12 @@ class PthreadMutex(Lock):
         self._word = FREE
         self._futex = Futex(machine, line.name, line, nodes, scheduler, activity)
 
-    @takes("write")
     def acquire(self, cpu: Cpu) -> Steps[None]:
         """pthread_mutex_lock."""
+        steps = self._acquire(cpu)
+        return steps if cpu.plain_locks else takes(self, cpu, "write", steps)
+
+    def _acquire(self, cpu: Cpu) -> Steps[None]:
         yield from self._line.write(cpu, self.activity)
         if self._word == FREE:
             self._word = TAKEN
@@ -68,9 +71,12 @@ class PthreadMutex(Lock):
     def _is_awaited(self) -> bool:
         return self._word == AWAITED
 
-    @releases("write")
     def release(self, cpu: Cpu) -> Steps[None]:
         """pthread_mutex_unlock."""
+        steps = self._release(cpu)
+        return steps if cpu.plain_locks else releases(self, cpu, "write", steps)
+
+    def _release(self, cpu: Cpu) -> Steps[None]:
         yield from self._line.store(cpu, self.activity)
         self.holder = None
         yield from self._line.write(cpu, self.activity)

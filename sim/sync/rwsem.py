@@ -110,9 +110,12 @@ class RwSem(Lock):
 
     # -- readers --------------------------------------------------------------------------------------------
 
-    @takes("read")
     def read_lock(self, cpu: Cpu) -> Steps[None]:
         """`down_read`."""
+        steps = self._read_lock(cpu)
+        return steps if cpu.plain_locks else takes(self, cpu, "read", steps)
+
+    def _read_lock(self, cpu: Cpu) -> Steps[None]:
         yield from self.count.write(cpu, self.activity)  # atomic add of a reader
         if self._admits_readers():
             self.readers += 1
@@ -162,7 +165,6 @@ class RwSem(Lock):
         self._wake_all(cpu, woken)
         return waiter
 
-    @tries("read")
     def read_trylock(self, cpu: Cpu) -> Steps[bool]:
         """`down_read_trylock`; the generator's value tells whether the lock was taken.
 
@@ -173,6 +175,10 @@ class RwSem(Lock):
 
             5.16   load ==| test, cmpxchg ==|                5.13   cmpxchg 0 ==| 0: done, else cmpxchg ==|
         """
+        steps = self._read_trylock(cpu)
+        return steps if cpu.plain_locks else tries(self, cpu, "read", steps)
+
+    def _read_trylock(self, cpu: Cpu) -> Steps[bool]:
         if self._tuning.read_trylock == "cmpxchg":
             yield from self.count.write(cpu, self.activity)
             changes = self.readers > 0
@@ -198,9 +204,12 @@ class RwSem(Lock):
         """Nothing of RWSEM_READ_FAILED_MASK is set."""
         return self.writer is None and not self._waiters and not self._handoff
 
-    @releases("read")
     def read_unlock(self, cpu: Cpu) -> Steps[None]:
         """`up_read`."""
+        steps = self._read_unlock(cpu)
+        return steps if cpu.plain_locks else releases(self, cpu, "read", steps)
+
+    def _read_unlock(self, cpu: Cpu) -> Steps[None]:
         yield from self.count.write(cpu, self.activity)
         self.readers -= 1
         if not self.readers:
@@ -211,9 +220,12 @@ class RwSem(Lock):
 
     # -- writers --------------------------------------------------------------------------------------------
 
-    @takes("write")
     def write_lock(self, cpu: Cpu) -> Steps[None]:
         """`down_write`."""
+        steps = self._write_lock(cpu)
+        return steps if cpu.plain_locks else takes(self, cpu, "write", steps)
+
+    def _write_lock(self, cpu: Cpu) -> Steps[None]:
         yield from self.count.write(cpu, self.activity)  # cmpxchg 0 -> writer
         if self._is_free() and not self._waiters:
             self._set_writer(cpu)
@@ -226,9 +238,12 @@ class RwSem(Lock):
                 return
         yield from self._sleep_for_write(cpu)
 
-    @releases("write")
     def write_unlock(self, cpu: Cpu) -> Steps[None]:
         """`up_write`."""
+        steps = self._write_unlock(cpu)
+        return steps if cpu.plain_locks else releases(self, cpu, "write", steps)
+
+    def _write_unlock(self, cpu: Cpu) -> Steps[None]:
         yield from self.owner_line.store(cpu, self.activity)  # clear the owner: the spinner goes on to count
         self._tell_spinner(cpu)
         yield from self.count.write(cpu, self.activity)
@@ -237,9 +252,12 @@ class RwSem(Lock):
         if self._waiters:
             yield from self._wake(cpu)
 
-    @downgrades
     def write_downgrade(self, cpu: Cpu) -> Steps[None]:
         """`downgrade_write`: turn the write hold into a read hold and let queued readers in."""
+        steps = self._write_downgrade(cpu)
+        return steps if cpu.plain_locks else downgrades(self, cpu, steps)
+
+    def _write_downgrade(self, cpu: Cpu) -> Steps[None]:
         yield from self.count.write(cpu, self.activity)
         self.writer = None
         self.readers = 1

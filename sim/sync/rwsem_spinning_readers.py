@@ -58,9 +58,12 @@ class SpinningReadersRwSem(RwSem):
 
     # -- readers --------------------------------------------------------------------------------------------
 
-    @takes("read")
     def read_lock(self, cpu: Cpu) -> Steps[None]:
         """`down_read`."""
+        steps = self._read_lock(cpu)
+        return steps if cpu.plain_locks else takes(self, cpu, "read", steps)
+
+    def _read_lock(self, cpu: Cpu) -> Steps[None]:
         yield from self.count.write(cpu, self.activity)  # atomic add of a reader
         if not (self.writer or self._waiters or self._handoff):
             self.readers += 1
@@ -76,9 +79,9 @@ class SpinningReadersRwSem(RwSem):
                 return
         yield from self._sleep_for_read(cpu, counted=not spins, flagged=flagged)
 
-    def read_trylock(self, cpu: Cpu) -> Steps[bool]:
+    def _read_trylock(self, cpu: Cpu) -> Steps[bool]:
         """`down_read_trylock`."""
-        taken = yield from super().read_trylock(cpu)
+        taken = yield from super()._read_trylock(cpu)
         if taken:
             self._reader = cpu.current
         return taken
@@ -184,15 +187,15 @@ class SpinningReadersRwSem(RwSem):
 
     # -- writers --------------------------------------------------------------------------------------------
 
-    def write_unlock(self, cpu: Cpu) -> Steps[None]:
+    def _write_unlock(self, cpu: Cpu) -> Steps[None]:
         """`up_write`."""
         self._readers_sleep = False  # the store of no owner clears the flags
-        yield from super().write_unlock(cpu)
+        yield from super()._write_unlock(cpu)
 
-    def write_downgrade(self, cpu: Cpu) -> Steps[None]:
+    def _write_downgrade(self, cpu: Cpu) -> Steps[None]:
         """`downgrade_write`."""
         self._reader = cpu.current
-        yield from super().write_downgrade(cpu)
+        yield from super()._write_downgrade(cpu)
 
     def _sleep_for_write(self, cpu: Cpu) -> Steps[None]:
         yield from self.owner_line.read(cpu, self.activity)

@@ -89,25 +89,34 @@ class XaddRwSem(Lock):
 
     # -- readers --------------------------------------------------------------------------------------------
 
-    @takes("read")
     def read_lock(self, cpu: Cpu) -> Steps[None]:
         """`down_read`."""
+        steps = self._read_lock(cpu)
+        return steps if cpu.plain_locks else takes(self, cpu, "read", steps)
+
+    def _read_lock(self, cpu: Cpu) -> Steps[None]:
         count = yield from self._add(cpu, _READ)
         if count > 0:
             yield from self._set_owner(cpu, _READERS)
         else:
             yield from self._sleep_for_read(cpu)
 
-    @releases("read")
     def read_unlock(self, cpu: Cpu) -> Steps[None]:
         """`up_read`."""
+        steps = self._read_unlock(cpu)
+        return steps if cpu.plain_locks else releases(self, cpu, "read", steps)
+
+    def _read_unlock(self, cpu: Cpu) -> Steps[None]:
         count = yield from self._add(cpu, -_READ)
         if count < -1 and not count & _ACTIVE:
             yield from self._wake_first(cpu)
 
-    @tries("read")
     def read_trylock(self, cpu: Cpu) -> Steps[bool]:
         """`down_read_trylock`: a load, and a cmpxchg that bets on what it has found (as in `RwSem`)."""
+        steps = self._read_trylock(cpu)
+        return steps if cpu.plain_locks else tries(self, cpu, "read", steps)
+
+    def _read_trylock(self, cpu: Cpu) -> Steps[bool]:
         apart = yield from self.line.read_to_write(cpu, self.activity)
         seen = self._count
         if seen < 0:
@@ -143,9 +152,12 @@ class XaddRwSem(Lock):
 
     # -- writers --------------------------------------------------------------------------------------------
 
-    @takes("write")
     def write_lock(self, cpu: Cpu) -> Steps[None]:
         """`down_write`."""
+        steps = self._write_lock(cpu)
+        return steps if cpu.plain_locks else takes(self, cpu, "write", steps)
+
+    def _write_lock(self, cpu: Cpu) -> Steps[None]:
         count = yield from self._add(cpu, _WRITE)
         if count != _WRITE:
             yield from self._add(cpu, -_WRITE)
@@ -154,17 +166,23 @@ class XaddRwSem(Lock):
                 yield from self._sleep_for_write(cpu)
         yield from self._set_owner(cpu, cpu.current)
 
-    @releases("write")
     def write_unlock(self, cpu: Cpu) -> Steps[None]:
         """`up_write`."""
+        steps = self._write_unlock(cpu)
+        return steps if cpu.plain_locks else releases(self, cpu, "write", steps)
+
+    def _write_unlock(self, cpu: Cpu) -> Steps[None]:
         yield from self._set_owner(cpu, None)
         count = yield from self._add(cpu, -_WRITE)
         if count < 0:
             yield from self._wake_first(cpu)
 
-    @downgrades
     def write_downgrade(self, cpu: Cpu) -> Steps[None]:
         """`downgrade_write`: readers at the front of the queue come in too (rwsem_downgrade_wake)."""
+        steps = self._write_downgrade(cpu)
+        return steps if cpu.plain_locks else downgrades(self, cpu, steps)
+
+    def _write_downgrade(self, cpu: Cpu) -> Steps[None]:
         count = yield from self._add(cpu, -_WAITING)
         yield from self._set_owner(cpu, _READERS)
         if count < 0:

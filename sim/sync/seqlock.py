@@ -62,14 +62,20 @@ class SeqLock(Lock):
 
     # -- writers --------------------------------------------------------------------------------------------
 
-    @takes("write")
     def write_lock(self, cpu: Cpu) -> Steps[None]:
+        steps = self._write_lock(cpu)
+        return steps if cpu.plain_locks else takes(self, cpu, "write", steps)
+
+    def _write_lock(self, cpu: Cpu) -> Steps[None]:
         yield from self._lock.acquire(cpu)
         yield from self.line.store(cpu, self.activity)
         self.sequence += 1
 
-    @releases("write")
     def write_unlock(self, cpu: Cpu) -> Steps[None]:
+        steps = self._write_unlock(cpu)
+        return steps if cpu.plain_locks else releases(self, cpu, "write", steps)
+
+    def _write_unlock(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.store(cpu, self.activity)
         self.sequence += 1
         waiting, self._spinning = self._spinning, []

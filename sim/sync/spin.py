@@ -55,18 +55,24 @@ class McsLock(Lock):
     def describe_wait(self) -> str:
         return f"{self.line.name} (held by {self.holder})"
 
-    @takes("write")
     def acquire(self, cpu: Cpu) -> Steps[None]:
         """Swap oneself into the tail; wait for the predecessor, if there is one."""
+        steps = self._acquire(cpu)
+        return steps if cpu.plain_locks else takes(self, cpu, "write", steps)
+
+    def _acquire(self, cpu: Cpu) -> Steps[None]:
         waits = yield from self._queue.join(cpu)
         if not waits:
             self.holder = cpu
             return
         yield from spin_on(self._queue.node(cpu), cpu, self, lambda: self.holder is not cpu)
 
-    @releases("write")
     def release(self, cpu: Cpu) -> Steps[None]:
         """Free the lock, or pass it to the successor."""
+        steps = self._release(cpu)
+        return steps if cpu.plain_locks else releases(self, cpu, "write", steps)
+
+    def _release(self, cpu: Cpu) -> Steps[None]:
         yield from self._queue.node(cpu).read(cpu, self.activity)  # node.next
         if not self._queue.has_successor(cpu):
             yield from self.line.write(cpu, self.activity)  # cmpxchg tail: self -> empty
@@ -102,8 +108,11 @@ class QueuedSpinLock(Lock):
     def describe_wait(self) -> str:
         return f"{self.line.name} (held by {self.holder})"
 
-    @takes("write")
     def acquire(self, cpu: Cpu) -> Steps[None]:
+        steps = self._acquire(cpu)
+        return steps if cpu.plain_locks else takes(self, cpu, "write", steps)
+
+    def _acquire(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.write(cpu, self.activity)  # cmpxchg 0 -> locked
         if self._is_free():
             self.holder = cpu
@@ -119,9 +128,12 @@ class QueuedSpinLock(Lock):
                 return
         yield from self._wait_in_queue(cpu)
 
-    @tries("write")
     def try_acquire(self, cpu: Cpu) -> Steps[bool]:
         """queued_spin_trylock: look first, then cmpxchg. Value: whether the lock was taken."""
+        steps = self._try_acquire(cpu)
+        return steps if cpu.plain_locks else tries(self, cpu, "write", steps)
+
+    def _try_acquire(self, cpu: Cpu) -> Steps[bool]:
         yield from self.line.read(cpu, self.activity)
         if cpu.pending:
             yield cpu.take_pending()
@@ -136,8 +148,11 @@ class QueuedSpinLock(Lock):
     def _is_free(self) -> bool:
         return self.holder is None and self._pending is None and self._queue.tail is None
 
-    @releases("write")
     def release(self, cpu: Cpu) -> Steps[None]:
+        steps = self._release(cpu)
+        return steps if cpu.plain_locks else releases(self, cpu, "write", steps)
+
+    def _release(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.store(cpu, self.activity)
         self.holder = None
         waiter = self._pending or self._head

@@ -31,8 +31,11 @@ class TasLock(Lock):
         self.pause = pause
         self.holder: Cpu | None = None
 
-    @takes("write")
     def acquire(self, cpu: Cpu) -> Steps[None]:
+        steps = self._acquire(cpu)
+        return steps if cpu.plain_locks else takes(self, cpu, "write", steps)
+
+    def _acquire(self, cpu: Cpu) -> Steps[None]:
         while True:
             yield from self.line.write(cpu, self.activity)
             if self.holder is None:
@@ -46,8 +49,11 @@ class TasLock(Lock):
                 if self.holder is None:
                     break
 
-    @releases("write")
     def release(self, cpu: Cpu) -> Steps[None]:
+        steps = self._release(cpu)
+        return steps if cpu.plain_locks else releases(self, cpu, "write", steps)
+
+    def _release(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.store(cpu, self.activity)
         self.holder = None
 
@@ -72,8 +78,11 @@ class TicketLock(Lock):
     def describe_wait(self) -> str:
         return f"{self.line.name} (held by {self.holder})"
 
-    @takes("write")
     def acquire(self, cpu: Cpu) -> Steps[None]:
+        steps = self._acquire(cpu)
+        return steps if cpu.plain_locks else takes(self, cpu, "write", steps)
+
+    def _acquire(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.write(cpu, self.activity)  # fetch-and-add of next
         ticket = self._next
         self._next += 1
@@ -92,8 +101,11 @@ class TicketLock(Lock):
             self._waiters.pop(cpu, None)
         self.holder = cpu
 
-    @releases("write")
     def release(self, cpu: Cpu) -> Steps[None]:
+        steps = self._release(cpu)
+        return steps if cpu.plain_locks else releases(self, cpu, "write", steps)
+
+    def _release(self, cpu: Cpu) -> Steps[None]:
         self.holder = None
         yield from self.line.store(cpu, self.activity)
         self._serving += 1

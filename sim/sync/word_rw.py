@@ -29,8 +29,11 @@ class WordRwLock(Lock):
         holder = f"written by {self.writer}" if self.writer else f"{self.readers} readers"
         return f"{self.line.name} ({holder})"
 
-    @takes("read")
     def read_lock(self, cpu: Cpu) -> Steps[None]:
+        steps = self._read_lock(cpu)
+        return steps if cpu.plain_locks else takes(self, cpu, "read", steps)
+
+    def _read_lock(self, cpu: Cpu) -> Steps[None]:
         while True:
             yield from self.line.write(cpu, self.activity)
             if self.writer is None:
@@ -38,20 +41,29 @@ class WordRwLock(Lock):
                 return
             yield from self.line.write(cpu, self.activity)
 
-    @releases("read")
     def read_unlock(self, cpu: Cpu) -> Steps[None]:
+        steps = self._read_unlock(cpu)
+        return steps if cpu.plain_locks else releases(self, cpu, "read", steps)
+
+    def _read_unlock(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.write(cpu, self.activity)
         self.readers -= 1
 
-    @takes("write")
     def write_lock(self, cpu: Cpu) -> Steps[None]:
+        steps = self._write_lock(cpu)
+        return steps if cpu.plain_locks else takes(self, cpu, "write", steps)
+
+    def _write_lock(self, cpu: Cpu) -> Steps[None]:
         while True:
             yield from self.line.write(cpu, self.activity)
             if self.writer is None and not self.readers:
                 self.writer = cpu
                 return
 
-    @releases("write")
     def write_unlock(self, cpu: Cpu) -> Steps[None]:
+        steps = self._write_unlock(cpu)
+        return steps if cpu.plain_locks else releases(self, cpu, "write", steps)
+
+    def _write_unlock(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.write(cpu, self.activity)
         self.writer = None

@@ -59,23 +59,35 @@ class WordRwMutex(Lock):
         holder = f"written by {self._writer}" if self._writer else f"{self._readers} readers"
         return f"{self.name} ({holder})"
 
-    @takes("read")
     def read_lock(self, cpu: Cpu) -> Steps[None]:
+        steps = self._read_lock(cpu)
+        return steps if cpu.plain_locks else takes(self, cpu, "read", steps)
+
+    def _read_lock(self, cpu: Cpu) -> Steps[None]:
         return self._take(cpu, self._try_read)
 
-    @releases("read")
     def read_unlock(self, cpu: Cpu) -> Steps[None]:
+        steps = self._read_unlock(cpu)
+        return steps if cpu.plain_locks else releases(self, cpu, "read", steps)
+
+    def _read_unlock(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.write(cpu, self.activity)
         self._readers -= 1
         if not self._readers:
             yield from self._wake(cpu, everybody=False)
 
-    @takes("write")
     def write_lock(self, cpu: Cpu) -> Steps[None]:
+        steps = self._write_lock(cpu)
+        return steps if cpu.plain_locks else takes(self, cpu, "write", steps)
+
+    def _write_lock(self, cpu: Cpu) -> Steps[None]:
         return self._take(cpu, self._try_write)
 
-    @releases("write")
     def write_unlock(self, cpu: Cpu) -> Steps[None]:
+        steps = self._write_unlock(cpu)
+        return steps if cpu.plain_locks else releases(self, cpu, "write", steps)
+
+    def _write_unlock(self, cpu: Cpu) -> Steps[None]:
         yield from self.line.write(cpu, self.activity)
         self._writer = None
         yield from self._wake(cpu, everybody=True)

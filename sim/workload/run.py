@@ -90,7 +90,7 @@ def run_once(
     if without:
         rule = LocksWithout(without)
         for cpu in hardware.cpus:
-            cpu.locks = rule
+            cpu.rule_locks(rule)
     workers = [Worker(thread, hardware.cpus[used.index(seat)], engine) for thread, seat in enumerate(seats)]
     free_cpus = hardware.cpus[len(used) :]
     run = _Run(hardware, boot(hardware, design, plan.memory), plan, workers, roles, free_cpus)

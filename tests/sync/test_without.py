@@ -37,7 +37,7 @@ def machine_without(without: Without, seed: int = 0) -> Machine:
     machine = small_machine(seed=seed)
     rule = LocksWithout(without)
     for cpu in machine.cpus:
-        cpu.locks = rule
+        cpu.rule_locks(rule)
     return machine
 
 

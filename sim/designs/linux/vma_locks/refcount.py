@@ -84,28 +84,40 @@ class VmRefcnt(Lock):
     def describe_wait(self) -> str:
         return f"{self.name} ({self.count % VMA_LOCK_OFFSET} references)"
 
-    @tries("read")
     def get(self, cpu: Cpu) -> Steps[bool]:
         """__refcount_inc_not_zero_limited_acquire: load, then cmpxchg until nobody was faster."""
+        steps = self._get(cpu)
+        return steps if cpu.plain_locks else tries(self, cpu, "read", steps)
+
+    def _get(self, cpu: Cpu) -> Steps[bool]:
         return self._add(cpu, 1, VMA_REF_LIMIT)
 
-    @releases("read")
     def put(self, cpu: Cpu) -> Steps[None]:
         """vma_refcount_put: the last reader before a writer wakes it."""
+        steps = self._put(cpu)
+        return steps if cpu.plain_locks else releases(self, cpu, "read", steps)
+
+    def _put(self, cpu: Cpu) -> Steps[None]:
         wait = self.wait  # the VMA may be another process's before the wake-up
         yield from self.line.write(cpu, LOCK_VMA)
         self.count -= 1
         if self.count in (VMA_LOCK_OFFSET, VMA_LOCK_OFFSET + 1):  # is_vma_writer_only
             yield from wait.wake_up(cpu)
 
-    @takes("write")
     def exclude_readers(self, cpu: Cpu) -> Steps[None]:
         """The second half of __vma_enter_locked, for a VMA that is attached."""
+        steps = self._exclude_readers(cpu)
+        return steps if cpu.plain_locks else takes(self, cpu, "write", steps)
+
+    def _exclude_readers(self, cpu: Cpu) -> Steps[None]:
         return self.wait_for_readers(cpu, VMA_LOCK_OFFSET + 1)
 
-    @releases("write")
     def admit_readers(self, cpu: Cpu) -> Steps[None]:
         """__vma_exit_locked."""
+        steps = self._admit_readers(cpu)
+        return steps if cpu.plain_locks else releases(self, cpu, "write", steps)
+
+    def _admit_readers(self, cpu: Cpu) -> Steps[None]:
         return self.subtract(cpu, VMA_LOCK_OFFSET)
 
     def announce_writer(self, cpu: Cpu) -> Steps[bool]:
