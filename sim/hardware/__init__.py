@@ -2,8 +2,9 @@
 
 from sim.hardware.boot import booted
 from sim.hardware.broadcast import TlbBroadcast
-from sim.hardware.cpu import IDLE, INTERRUPT, TLB_FLUSH, Cpu, HeardCpu, Lent, SmtCpu, Task
+from sim.hardware.cpu import IDLE, INTERRUPT, TLB_FLUSH, Cpu, Lent, SmtCpu, Task
 from sim.hardware.fabric import Fabric
+from sim.hardware.heard_cpu import HeardCpu
 from sim.hardware.interrupts import IPI_SEND, IPI_WAIT, Call, InterruptController, Round
 from sim.hardware.line import LINE, MEMORY, CacheLine
 from sim.hardware.line_kinds import make_line

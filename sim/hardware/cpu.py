@@ -17,7 +17,7 @@ arrives while the thread waits costs nothing unless the wait ends before the han
 A cpu with interrupts disabled takes them when it enables them again.
 
 All time is charged here: by `work`, `stall` and `pay`, which also delay the thread, `end_wait` and `charge`.
-Where somebody listens to the charges, the cpus are `HeardCpu`s.
+Where somebody listens to the charges, the cpus are `HeardCpu`s (`sim.hardware.heard_cpu`).
 
 Where both siblings of a core are online, their cpus are `SmtCpu`s: one's own work takes longer while the
 other works, and a little longer while it spins.
@@ -28,6 +28,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol
+
+from mypy_extensions import mypyc_attr
 
 from sim.engine import PARKED, Activity, Engine, Steps, Thread
 from sim.engine.activity import blank_account, by_name
@@ -107,6 +109,7 @@ class LockRule(Protocol):
         ...
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Cpu:
     """One hardware thread of the machine and the simulated thread that runs on it, *current*.
 
@@ -443,6 +446,7 @@ class Cpu:
             )
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class SmtCpu(Cpu):
     """A cpu with a sibling that is online: its own work takes *slowdown* times as long while that one works.
 
@@ -486,36 +490,3 @@ class SmtCpu(Cpu):
             elif self._extra_beside_spinner and sibling.spins:
                 extra += self._extra_beside_spinner
         return extra
-
-
-class HeardCpu(Cpu):
-    """A cpu that tells the probe of each charge."""
-
-    __slots__ = ()
-
-    def work(self, cost: int, activity: Activity) -> None:
-        self.stall(cost, activity)
-
-    def stall(self, cost: int, activity: Activity) -> None:
-        super().stall(cost, activity)
-        self.probe.charge(self, activity.name, cost)
-
-    def pay(self, cost: int, activity: Activity) -> None:
-        super().pay(cost, activity)
-        self.probe.charge(self, activity.name, cost)
-
-    def charge(self, cost: int, activity: Activity) -> None:
-        super().charge(cost, activity)
-        self.probe.charge(self, activity.name, cost)
-
-    def end_wait(self, since: int, activity: Activity, granted: int = 0) -> None:
-        before = self.account[activity.slot] - sum(waited for _, waited in self._turned_in_wait)
-        super().end_wait(since, activity, granted)
-        self.probe.wait_over(self)
-        self.probe.charge(self, activity.name, self.account[activity.slot] - before)
-
-
-class HeardSmtCpu(SmtCpu, HeardCpu):
-    """The same with a sibling."""
-
-    __slots__ = ()

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from sim.engine import Activity, Engine, Thread
 from sim.hardware.ahead import ahead
 from sim.hardware.broadcast import TlbBroadcast
-from sim.hardware.cpu import Cpu, HeardCpu, HeardSmtCpu, SmtCpu
+from sim.hardware.cpu import Cpu, SmtCpu
 from sim.hardware.entry import KernelEntry
 from sim.hardware.fabric import Fabric
+from sim.hardware.heard_cpu import HeardCpu, HeardSmtCpu
 from sim.hardware.idle import IdleStates
 from sim.hardware.interrupts import InterruptController
 from sim.hardware.line import MEMORY, CacheLine

@@ -20,6 +20,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from mypy_extensions import mypyc_attr
+
 from sim.engine import Activity, Steps
 from sim.hardware import Cpu
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from sim.engine.probe import Mode
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Lock:
     """A lock called *name*, on which waiting is charged to *activity*."""
 

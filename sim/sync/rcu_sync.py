@@ -27,7 +27,11 @@ from sim.sync.sleeper import Sleeper
 class GpState(IntEnum):
     """`gp_state`; from PASSED on readers are known to be slow."""
 
-    IDLE, ENTER, PASSED, EXIT, REPLAY = range(5)
+    IDLE = 0
+    ENTER = 1
+    PASSED = 2
+    EXIT = 3
+    REPLAY = 4
 
 
 class RcuSync:
