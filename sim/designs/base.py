@@ -48,11 +48,14 @@ class Kernel(Performer):
     __slots__ = ()
 
     space: ClassVar[type[AddressSpace] | None] = None
-    footprint: Footprint | None = None
-    """What it has of memory for itself; None where nobody counts it."""
 
     def __init__(self, machine: Machine, spec: DesignSpec) -> None:
         raise NotImplementedError
+
+    @property
+    def footprint(self) -> Footprint | None:
+        """What it has of memory for itself; None where nobody counts it."""
+        return None
 
     def new_process(self, cpu: Cpu) -> AddressSpace:
         """A process with an empty address space, made by a thread on *cpu*. Its class is *space*."""

@@ -10,6 +10,8 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, cast
 
+from mypy_extensions import mypyc_attr
+
 
 class Run(NamedTuple):
     """The numbers [start, end), each with *value*."""
@@ -108,6 +110,7 @@ class Runs:
         self._values[low:high] = [value for _, _, value in parts]
 
 
+@mypyc_attr(native_class=False)
 class FrameSet(set[int]):
     """A set of frames; those that came in *runs* are kept as such until they are asked to leave."""
 

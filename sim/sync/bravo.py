@@ -72,7 +72,7 @@ class BravoLock(Lock):
     __slots__ = (
         "_inhibited_until",
         "_revoker",
-        "_signed",
+        "_signatures",
         "address",
         "bias",
         "table",
@@ -88,12 +88,12 @@ class BravoLock(Lock):
         self.bias = False
         self._inhibited_until = 0
         self._revoker: Cpu | None = None
-        self._signed = 0
+        self._signatures = 0
 
     @property
     def readers(self) -> int:
         """How many hold the lock for reading, through the table or the underlying lock."""
-        return self._signed + self.underlying.readers
+        return self._signatures + self.underlying.readers
 
     @property
     def writer(self) -> Cpu | None:
@@ -101,7 +101,7 @@ class BravoLock(Lock):
         return self.underlying.writer if self._revoker is None else None
 
     def describe_wait(self) -> str:
-        return f"{self._signed} biased readers of {self.underlying.line.name}"
+        return f"{self._signatures} biased readers of {self.underlying.line.name}"
 
     # -- readers --------------------------------------------------------------------------------------------
 
@@ -139,7 +139,7 @@ class BravoLock(Lock):
         if table.slots[slot] is not None:
             return False
         table.slots[slot] = (self, cpu)
-        self._signed += 1
+        self._signatures += 1
         if cpu.pending:
             yield cpu.take_pending()
         yield from self.underlying.line.read(cpu, self.activity)
@@ -151,7 +151,7 @@ class BravoLock(Lock):
     def _erase(self, cpu: Cpu, slot: int) -> Steps[None]:
         yield from self.table.line_of(slot).write(cpu, self.activity)
         self.table.slots[slot] = None
-        self._signed -= 1
+        self._signatures -= 1
         if self._revoker is not None:
             self._revoker.poke(self, cpu.pending)
 

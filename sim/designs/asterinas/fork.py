@@ -42,7 +42,7 @@ def fork(mm: Vmar, cpu: Cpu, asked: Fork) -> Steps[AddressSpace | Errno]:
     mm.enter(cpu)
     cpu.work(mm.cost.fork, SYSCALL)
     yield from mm.brk_lock.acquire(cpu)
-    child = mm.kernel.new_process(cpu)
+    child = mm.asterinas.new_process(cpu)
     child.brk = mm.brk
     yield from mm.vmar_lock.read_lock(cpu)
     yield from child.vmar_lock.write_lock(cpu)

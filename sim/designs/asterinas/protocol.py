@@ -26,7 +26,7 @@ class VmarProtocol(AdvProtocol):
 
     def __init__(self, space: Vmar) -> None:
         super().__init__(space)
-        self._word = space.kernel.spec.table_lock == "word"
+        self._word = space.asterinas.spec.table_lock == "word"
         self.detached: set[Cursor] = set()
 
     def make_lock(self, table: PageTablePage) -> Exclusive:

@@ -82,16 +82,17 @@ class Vmar(CortenMm):
     without the lock.
     """
 
-    __slots__ = ("costs", "inner", "kept", "vmar_lock")
+    __slots__ = ("asterinas", "costs", "inner", "kept", "rules", "vmar_lock")
 
-    kernel: AsterinasKernel
     room: ClassVar[range] = range(FIRST_PAGE, HIGH_LIMIT)
     """Where mappings without an address go."""
 
     def __init__(self, kernel: AsterinasKernel, cpu: Cpu) -> None:
         super().__init__(kernel, cpu)
         machine = kernel.machine
-        self.protocol: VmarProtocol = VmarProtocol(self)
+        self.asterinas = kernel
+        self.rules = VmarProtocol(self)
+        self.protocol = self.rules
         self.root.lock = self.protocol.make_lock(self.root)
         line = machine.line("vmar", cpu.socket, owner=cpu.id)
         self.vmar_lock = WordRwMutex(line, kernel.scheduler, LOCK_VMAR)
@@ -164,8 +165,8 @@ class Vmar(CortenMm):
         """Flush what was *removed*, end the transaction, and free it after a grace period."""
         cpu = cursor.cpu
         gone = [piece if isinstance(piece, Alike) else (piece[0], piece[1].frame) for piece in removed]
-        detached = cursor in self.protocol.detached
-        self.protocol.detached.discard(cursor)
+        detached = cursor in self.rules.detached
+        self.rules.detached.discard(cursor)
         if removed or detached:
             yield from self.tlb.flush(cpu, pages_of(gone), freed_tables=detached, whole=detached)
         yield from self.unlock(cursor)
@@ -244,7 +245,7 @@ class Vmar(CortenMm):
         """The reverse map of a shared object counts *number* mappings of it here more."""
         if mapping.vmo is None or not mapping.shared:
             return
-        spaces = self.kernel.mapped_by(mapping.vmo)
+        spaces = self.asterinas.mapped_by(mapping.vmo)
         yield from mapping.vmo.mappers_lock.acquire(cpu)
         cpu.work(self.costs.mapping, LOCK_RMAP)
         spaces[self] = spaces.get(self, 0) + number

@@ -45,10 +45,10 @@ class CortenKernel(Kernel):
     """CortenMM of one variant on one machine."""
 
     __slots__ = (
+        "_footprint",
         "arrays",
         "contexts",
         "cost",
-        "footprint",
         "frames",
         "machine",
         "nodes",
@@ -61,7 +61,6 @@ class CortenKernel(Kernel):
     )
 
     space: ClassVar[type[CortenMm]] = CortenSpace
-    footprint: Footprint
 
     def __init__(self, machine: Machine, spec: DesignSpec) -> None:
         assert isinstance(spec, CortenSpec)
@@ -71,7 +70,7 @@ class CortenKernel(Kernel):
         self.cost = at_clocks(spec.costs, clock, Costs.plain, machine.spec.plain_clock)
         self.nodes = QueueNodes(machine, "mcs")
         self.frames = FrameAllocator(machine, spec, self.cost, self.nodes)
-        self.footprint = Footprint(self.frames.total * spec.bravo.frame_metadata)
+        self._footprint = Footprint(self.frames.total * spec.bravo.frame_metadata)
         self.swap = None if spec.swap is None else Swap(self, spec.swap)
         if self.swap is not None:
             self.frames.on_free = self.swap.forget
@@ -84,6 +83,10 @@ class CortenKernel(Kernel):
         self.visible_readers = VisibleReaders(
             machine, slots=bravo.slots, scan_line=bravo.scan_line, inhibit=bravo.inhibit
         )
+
+    @property
+    def footprint(self) -> Footprint:
+        return self._footprint
 
     def new_process(self, cpu: Cpu) -> CortenMm:
         return self.space(self, cpu)

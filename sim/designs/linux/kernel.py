@@ -65,6 +65,7 @@ class LinuxKernel(Kernel):
     """Linux of one version on one machine."""
 
     __slots__ = (
+        "_footprint",
         "charges",
         "committed",
         "contexts",
@@ -72,7 +73,6 @@ class LinuxKernel(Kernel):
         "dentries",
         "deposits",
         "descriptors",
-        "footprint",
         "huge_zero",
         "hugetlb",
         "lru",
@@ -96,7 +96,6 @@ class LinuxKernel(Kernel):
     )
 
     space = LinuxSpace
-    footprint: Footprint
 
     def __init__(self, machine: Machine, spec: DesignSpec) -> None:
         assert isinstance(spec, LinuxSpec)
@@ -112,7 +111,7 @@ class LinuxKernel(Kernel):
         self.rcu = TreeRcu(machine, spec.rcu)
         self.pages = self._make_allocator()
         self.total_pages = sum(pool.buddy.managed for pool in self.pages.buddies())
-        self.footprint = Footprint(self.total_pages * STRUCT_PAGE)
+        self._footprint = Footprint(self.total_pages * STRUCT_PAGE)
         self.memcg = Memcg(machine, spec.memcg)
         self.slabs = SlabCaches(
             self.footprint,
@@ -165,6 +164,10 @@ class LinuxKernel(Kernel):
             self.total_pages += spec.swap_pages
             self.reclaimer = self.pages.reclaimer = Reclaimer(self, spec.swap, self.swap, self.pages.zones)
         self._boot()
+
+    @property
+    def footprint(self) -> Footprint:
+        return self._footprint
 
     def _make_allocator(self) -> Allocator:
         if self.spec.page_allocator == "llfree":

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from math import isqrt
 from typing import Final, Literal, TypeAlias
 
+from mypy_extensions import mypyc_attr
+
 from sim.mm import FrameSet, Runs
 from sim.quantities import PAGE_BYTES
 
@@ -24,6 +26,7 @@ _KINDS: Final[tuple[Which, ...]] = ("inactive", "active", "rotated", "unevictabl
 _GIB: Final = (1 << 30) // PAGE_BYTES
 
 
+@mypyc_attr(native_class=False)
 class LruSet(FrameSet):
     """The pages on lists, of a kernel that has no swap: nobody scans them, so nobody asks in which order."""
 
