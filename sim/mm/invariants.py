@@ -19,12 +19,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from itertools import chain, pairwise
-from operator import attrgetter, itemgetter, or_
+from operator import attrgetter, or_
 from typing import TYPE_CHECKING, Final
 
 from sim.errors import ModelError
 from sim.mm.end_state import Kept, Mapped, Walk
-from sim.mm.entries import Kind, Present, rights_text
+from sim.mm.entries import Kind, Present, Status, rights_text
 from sim.mm.frame_table import FreeList, PhysicalMemory, Pool, Reference
 from sim.mm.frames import MAX_ORDER
 from sim.mm.page_table import PAGES_PER_ENTRY, SLOTS, PageTablePage
@@ -118,22 +118,22 @@ def tables_fit_their_place(root: PageTablePage) -> Walk:
             raise BrokenInvariant(invariant, f"{table!r} is filled with one page: {table.fill}")
         tables.append(table)
         entries, span = table.entries, PAGES_PER_ENTRY[level]
-        kinds = Counter(map(type, entries.values()))
-        others_too = table.fill is not None or table.run is not None
-        filled = len(entries) - kinds[type(None)] + (SLOTS - len(entries) if others_too else 0)
+        kinds = Counter(map(type, entries))
+        filled = SLOTS - kinds[type(None)]
         if table.present != filled:
             raise BrokenInvariant(invariant, f"{table!r} counts {table.present} entries and has {filled}")
         if (run := table.run) is not None:
-            alike.extend(run.alike(base, SLOTS))
+            alike.extend(run.alike(base))
         if level == 1 and not kinds[PageTablePage]:
-            pages = [(base + slot, entry) for slot, entry in entries.items() if isinstance(entry, Present)]
-            pages.sort(key=itemgetter(0))
+            if not kinds[Present]:
+                return
+            pages = [(page, entry) for page, entry in enumerate(entries, base) if entry.__class__ is Present]
             for page, entry in pages:
                 fits(table, page, entry)
             present.extend(pages)
             return
-        for slot in sorted(entries):
-            child, page = entries[slot], base + slot * span
+        for slot, child in enumerate(entries):
+            page = base + slot * span
             if isinstance(child, PageTablePage):
                 if level == 1:
                     raise BrokenInvariant(invariant, f"{table!r} is a leaf with a child at page {page:#x}")
@@ -141,7 +141,7 @@ def tables_fit_their_place(root: PageTablePage) -> Walk:
             elif isinstance(child, Present):
                 fits(table, page, child)
                 present.append((page, child))
-            elif child is not None and child.kind is Kind.SWAPPED:
+            elif isinstance(child, Status) and child.kind is Kind.SWAPPED:
                 raise BrokenInvariant(invariant, f"{table!r} has one page for {span} at {page:#x}: {child}")
 
     def fits(table: PageTablePage, page: int, entry: Present) -> None:

@@ -479,10 +479,10 @@ class Cursor:
             slot = slot_of(page, 1)
             stop = min(slot - slot % PTES_PER_LINE + PTES_PER_LINE, slot + end - page)
             page += stop - slot
-            if entry is not None and table.is_new(slot, stop):  # as below, for many marks side by side
+            if entry is not None and table.is_empty(slot, stop):  # as below, for many marks side by side
                 yield from self.store_all(table, dict.fromkeys(range(slot, stop), entry), quiet=True)
                 self.cpu.work((stop - slot) * cost, PAGE_TABLE)
-                table.set_new(slot, stop, entry)
+                table.fill_empty(slot, stop, entry)
                 continue
             written = []
             mapped = len(removed)
