@@ -100,12 +100,32 @@ class Buddy:
     def take(self, count: int, order: int = 0) -> list[int]:
         """Up to *count* blocks of 2**order: fewer, or none, where there are no more."""
         blocks: list[int] = []
-        try:
-            for _ in range(count):
-                blocks.append(self.allocate(order))  # noqa: PERF401 what was taken must survive the error
-        except OutOfMemory:
-            pass
+        while count > 0:
+            size = next((size for size in range(order, MAX_ORDER + 1) if self._free[size]), None)
+            if size is not None:
+                frame, _ = self._free[size].popitem()
+                end = frame + (1 << size)
+            elif self._fresh < self._end:
+                whole = min(max(1, count >> (MAX_ORDER - order)), (self._end - self._fresh) >> MAX_ORDER)
+                frame, end = self._fresh, self._fresh + (whole << MAX_ORDER)
+                self._fresh = end
+            else:
+                break
+            stop = min(end, frame + (count << order))
+            found = range(frame, stop, 1 << order)
+            blocks += found
+            count -= len(found)
+            self.free_frames -= stop - frame
+            while stop < end:  # what is left of the last block: the halves that were cut off
+                size = (stop & -stop).bit_length() - 1
+                self._free[size][stop] = None
+                stop += 1 << size
         return blocks
+
+    def free_whole(self, blocks: list[int]) -> None:
+        """`free` of each of *blocks*, which are of the largest order."""
+        self.free_frames += len(blocks) << MAX_ORDER
+        self._free[MAX_ORDER].update(dict.fromkeys(blocks))
 
     def free(self, frame: int, order: int = 0) -> None:
         """Give a block back and merge it with its buddies."""
