@@ -18,7 +18,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
-from itertools import chain, pairwise
+from itertools import chain
 from operator import attrgetter, or_
 from typing import TYPE_CHECKING, Final
 
@@ -29,7 +29,7 @@ from sim.mm.frame_table import FreeList, PhysicalMemory, Pool, Reference
 from sim.mm.frames import MAX_ORDER
 from sim.mm.page_table import PAGES_PER_ENTRY, SLOTS, PageTablePage
 from sim.mm.present_run import Alike
-from sim.mm.runs import Run, Runs
+from sim.mm.runs import Run, Runs, differing
 
 if TYPE_CHECKING:
     from sim.hardware import Cpu
@@ -322,7 +322,7 @@ def frames_have_their_owners(
                 found[head] += found.pop(frame)
     if found == refcount and list(found_runs) == list(counted_runs):
         return
-    for frame in sorted(found.keys() | refcount.keys() | _differing(found_runs, counted_runs)):
+    for frame in sorted(found.keys() | refcount.keys() | differing(found_runs, counted_runs)):
         times = found.get(frame, 0) + (found_runs.value(frame) or 0)
         counted = memory.in_use.owners(frame)
         if times == counted:
@@ -333,17 +333,6 @@ def frames_have_their_owners(
         if not counted:
             raise BrokenInvariant(invariant, f"frame {frame} is free and belongs to {owners}")
         raise BrokenInvariant(invariant, f"frame {frame} counts {counted} owners and belongs to {owners}")
-
-
-def _differing(one: Runs, other: Runs) -> set[int]:
-    """The numbers that the two have with different values."""
-    ends = sorted({end for run in (*one, *other) for end in (run.start, run.end)})
-    return {
-        number
-        for start, end in pairwise(ends)
-        if one.value(start) != other.value(start)
-        for number in range(start, end)
-    }
 
 
 def free_lists_are_whole(memory: PhysicalMemory) -> None:

@@ -159,16 +159,18 @@ class PageTablePage:
     def own_and_empty(self, slot: int, stop: int, cpu: Cpu) -> int:
         """How far from *slot* on, up to *stop*, slots are empty and on lines that *cpu* has and nobody has
         asked for yet."""
-        lines, entries, index = self._lines, self.entries, slot // PTES_PER_LINE
-        while slot < stop:
-            if index in lines or self._owner(index) != cpu.id:
-                return slot
-            index += 1
-            for each in range(slot, min(stop, index * PTES_PER_LINE)):
-                if entries[each] is not None:
-                    return each
-            slot = index * PTES_PER_LINE
-        return stop
+        lines, index, end = self._lines, slot // PTES_PER_LINE, slot
+        if lines or self._owners:
+            while end < stop and index not in lines and self._owner(index) == cpu.id:
+                index += 1
+                end = index * PTES_PER_LINE
+        elif self._owner(index) == cpu.id:
+            end = stop
+        end = min(end, stop)
+        if self.present:
+            entries = self.entries
+            return next((each for each in range(slot, end) if entries[each] is not None), end)
+        return end
 
     def written_by(self, slot: int, stop: int, cpu: Cpu) -> None:
         """*cpu* has written slots [*slot*, *stop*), which were `own_and_empty`: it keeps their lines."""
