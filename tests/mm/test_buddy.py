@@ -97,6 +97,24 @@ def test_does_a_frame_of_a_guest_lie_where_it_was_first_touched() -> None:
     assert frames.node(8, toucher=0) == 0
 
 
+touches = st.tuples(st.integers(0, 9000), st.integers(1, 1500), st.integers(0, 1))
+
+
+@settings(max_examples=30)
+@given(st.lists(touches, max_size=8))
+def test_do_frames_that_are_touched_together_lie_where_they_would_one_after_another(
+    together: list[tuple[int, int, int]],
+) -> None:
+    """A node is full after 4,096 of them."""
+    guest = {"guest": True, "topology": {"numa_nodes": 1}, "memory": {"size_per_socket": "16 MiB"}}
+    spec = MachineSpec.model_validate(raw_spec(guest))
+    one, at_once = FrameMap(spec), FrameMap(spec)
+    for first, count, toucher in together:
+        frames = range(first, first + count)
+        at_once.touch(frames, toucher)
+        assert [one.node(frame, toucher) for frame in frames] == [at_once.node(frame, 0) for frame in frames]
+
+
 @given(st.lists(st.tuples(st.integers(0, 3000), st.integers(1, 700)), min_size=1, max_size=5))
 def test_do_frames_that_are_freed_together_leave_the_lists_of_one_after_the_other(
     together: list[tuple[int, int]],
