@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import attrgetter
 from typing import NamedTuple
 
 from sim.mm.entries import NOTHING, Present, Rights, Status, rights_text
@@ -61,32 +60,35 @@ def marked(root: PageTablePage) -> list[Mapped]:
         end = stop
 
     def visit(table: PageTablePage) -> None:
-        base, span, entries, fill = table.base, PAGES_PER_ENTRY[table.level], table.entries, table.fill
-        if len(entries) == SLOTS and not table.metadata and set(map(type, entries.values())) == {Present}:
-            everywhere = set(map(attrgetter("rights"), entries.values()))
-            if len(everywhere) == 1:
-                add(base, base + SLOTS * span, everywhere.pop(), False)
-                return
-        if table.run is not None and all(entry == table.run.said(slot) for slot, entry in entries.items()):
-            add(base, base + SLOTS * span, table.run.rights, False)
+        base, span, entries, run = table.base, PAGES_PER_ENTRY[table.level], table.entries, table.run
+        if run is not None and run.is_mapped_alike():
+            add(base, base + SLOTS * span, run.rights, False)
             return
-        following = base
-        for slot in sorted(entries) if table.run is None else range(SLOTS):
-            entry, page = entries.get(slot), base + slot * span
-            if fill is not None and following < page:
-                add(following, page, fill.rights, fill.shared)
-            following = page + span
+        slot = 0
+        while slot < SLOTS:
+            entry, page = entries[slot], base + slot * span
+            slot += 1
             if isinstance(entry, PageTablePage):
                 visit(entry)
             elif isinstance(entry, Status):
-                add(page, following, entry.rights, entry.shared)
-            elif entry is not None:
-                was = table.metadata.get(slot)
-                add(page, following, entry.rights, was is not None and was.shared)
-        if fill is not None and following < base + SLOTS * span:
-            add(following, base + SLOTS * span, fill.rights, fill.shared)
+                while slot < SLOTS and entries[slot] is entry:
+                    slot += 1
+                add(page, base + slot * span, entry.rights, entry.shared)
+            elif isinstance(entry, Present):
+                was = table.metadata.get(slot - 1)
+                while not table.metadata and slot < SLOTS and _alike(entries[slot], entry):
+                    slot += 1
+                add(page, base + slot * span, entry.rights, was is not None and was.shared)
+            elif entry is not None:  # the run speaks of it
+                assert run is not None
+                add(page, page + span, run.rights, False)
 
     visit(root)
     if start < end:
         runs.append(Mapped(start, end, *its))
     return runs
+
+
+def _alike(other: object, entry: Present) -> bool:
+    """Whether *other* is a page that may be used as *entry* may."""
+    return isinstance(other, Present) and other.rights == entry.rights

@@ -6,10 +6,9 @@ the designs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sim.errors import ModelError
-from sim.mm.runs import Runs
 from sim.mm.zonelists import distances, zonelists
 from sim.quantities import PAGE_BYTES
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from sim.hardware import Cpu, MachineSpec
 
 MAX_ORDER = 10
+_PART: Final = 512
 
 
 class OutOfMemory(ModelError):
@@ -100,12 +100,32 @@ class Buddy:
     def take(self, count: int, order: int = 0) -> list[int]:
         """Up to *count* blocks of 2**order: fewer, or none, where there are no more."""
         blocks: list[int] = []
-        try:
-            for _ in range(count):
-                blocks.append(self.allocate(order))  # noqa: PERF401 what was taken must survive the error
-        except OutOfMemory:
-            pass
+        while count > 0:
+            size = next((size for size in range(order, MAX_ORDER + 1) if self._free[size]), None)
+            if size is not None:
+                frame, _ = self._free[size].popitem()
+                end = frame + (1 << size)
+            elif self._fresh < self._end:
+                whole = min(max(1, count >> (MAX_ORDER - order)), (self._end - self._fresh) >> MAX_ORDER)
+                frame, end = self._fresh, self._fresh + (whole << MAX_ORDER)
+                self._fresh = end
+            else:
+                break
+            stop = min(end, frame + (count << order))
+            found = range(frame, stop, 1 << order)
+            blocks += found
+            count -= len(found)
+            self.free_frames -= stop - frame
+            while stop < end:  # what is left of the last block: the halves that were cut off
+                size = (stop & -stop).bit_length() - 1
+                self._free[size][stop] = None
+                stop += 1 << size
         return blocks
+
+    def free_whole(self, blocks: list[int]) -> None:
+        """`free` of each of *blocks*, which are of the largest order."""
+        self.free_frames += len(blocks) << MAX_ORDER
+        self._free[MAX_ORDER].update(dict.fromkeys(blocks))
 
     def free(self, frame: int, order: int = 0) -> None:
         """Give a block back and merge it with its buddies."""
@@ -149,7 +169,7 @@ class FrameMap:
     It never gets a frame back.
     """
 
-    __slots__ = ("_frames_per_node", "_hidden", "_order", "_placed", "_room", "_runs")
+    __slots__ = ("_frames_per_node", "_hidden", "_order", "_placed", "_room")
 
     def __init__(self, spec: MachineSpec) -> None:
         topology = spec.topology
@@ -157,8 +177,8 @@ class FrameMap:
         self._frames_per_node = spec.memory.size_per_socket // topology.nodes_per_socket // PAGE_BYTES
         self._order = zonelists(distances(spec, topology.nodes)) if self._hidden else []
         self._room = [self._frames_per_node] * topology.nodes
-        self._placed: dict[int, int] = {}
-        self._runs = Runs()
+        self._placed: dict[int, bytearray] = {}
+        """For each 512 frames side by side, each one's node + 1; 0: it was never touched."""
 
     def node(self, frame: int, toucher: int) -> int:
         """Node of *frame*, which a cpu of node *toucher* touches; the page of zeros came with the kernel."""
@@ -166,33 +186,33 @@ class FrameMap:
             return 0
         if not self._hidden:
             return frame // self._frames_per_node
-        node = self._placed.get(frame)
-        if node is None and self._runs:
-            node = self._runs.value(frame)
-        if node is None:
+        part = self._placed.get(frame // _PART)
+        if part is None:
+            part = self._placed[frame // _PART] = bytearray(_PART)
+        node = part[frame % _PART] - 1
+        if node < 0:
             node = self._node_with_room(toucher)
             self._room[node] -= 1
-            self._placed[frame] = node
+            part[frame % _PART] = node + 1
         return node
 
     def touch(self, frames: range, toucher: int) -> None:
         """A cpu of node *toucher* touches all of *frames*: `node` of each."""
         if not self._hidden:
             return
-        if self._placed and not self._placed.keys().isdisjoint(frames):
-            for frame in frames:
-                self.node(frame, toucher)
-            return
         start = frames.start
-        for placed in [*self._runs.within(frames.start, frames.stop), None]:
-            end = frames.stop if placed is None else placed.start
-            while start < end:
+        while start < frames.stop:
+            at, part = start % _PART, self._placed.setdefault(start // _PART, bytearray(_PART))
+            stop = min(_PART, at + frames.stop - start)
+            if any(part[at:stop]):
+                for frame in range(start, start + stop - at):
+                    self.node(frame, toucher)
+            else:
                 node = self._node_with_room(toucher)
-                stop = min(end, start + max(1, self._room[node]))
-                self._room[node] -= stop - start
-                self._runs.add(start, stop, node)
-                start = stop
-            start = end if placed is None else placed.end
+                stop = min(stop, at + max(1, self._room[node]))
+                self._room[node] -= stop - at
+                part[at:stop] = bytes([node + 1]) * (stop - at)
+            start += stop - at
 
     def _node_with_room(self, toucher: int) -> int:
         """Where the host puts what is touched next. None has room where a socket's size is no whole number of

@@ -18,18 +18,18 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
-from itertools import chain, pairwise
-from operator import attrgetter, itemgetter, or_
+from itertools import chain
+from operator import attrgetter, or_
 from typing import TYPE_CHECKING, Final
 
 from sim.errors import ModelError
 from sim.mm.end_state import Kept, Mapped, Walk
-from sim.mm.entries import Kind, Present, rights_text
+from sim.mm.entries import Kind, Present, Status, rights_text
 from sim.mm.frame_table import FreeList, PhysicalMemory, Pool, Reference
 from sim.mm.frames import MAX_ORDER
 from sim.mm.page_table import PAGES_PER_ENTRY, SLOTS, PageTablePage
 from sim.mm.present_run import Alike
-from sim.mm.runs import Run, Runs
+from sim.mm.runs import Run, Runs, differing
 
 if TYPE_CHECKING:
     from sim.hardware import Cpu
@@ -118,22 +118,22 @@ def tables_fit_their_place(root: PageTablePage) -> Walk:
             raise BrokenInvariant(invariant, f"{table!r} is filled with one page: {table.fill}")
         tables.append(table)
         entries, span = table.entries, PAGES_PER_ENTRY[level]
-        kinds = Counter(map(type, entries.values()))
-        others_too = table.fill is not None or table.run is not None
-        filled = len(entries) - kinds[type(None)] + (SLOTS - len(entries) if others_too else 0)
+        kinds = Counter(map(type, entries))
+        filled = SLOTS - kinds[type(None)]
         if table.present != filled:
             raise BrokenInvariant(invariant, f"{table!r} counts {table.present} entries and has {filled}")
         if (run := table.run) is not None:
-            alike.extend(run.alike(base, SLOTS))
+            alike.extend(run.alike(base))
         if level == 1 and not kinds[PageTablePage]:
-            pages = [(base + slot, entry) for slot, entry in entries.items() if isinstance(entry, Present)]
-            pages.sort(key=itemgetter(0))
+            if not kinds[Present]:
+                return
+            pages = [(page, entry) for page, entry in enumerate(entries, base) if entry.__class__ is Present]
             for page, entry in pages:
                 fits(table, page, entry)
             present.extend(pages)
             return
-        for slot in sorted(entries):
-            child, page = entries[slot], base + slot * span
+        for slot, child in enumerate(entries):
+            page = base + slot * span
             if isinstance(child, PageTablePage):
                 if level == 1:
                     raise BrokenInvariant(invariant, f"{table!r} is a leaf with a child at page {page:#x}")
@@ -141,7 +141,7 @@ def tables_fit_their_place(root: PageTablePage) -> Walk:
             elif isinstance(child, Present):
                 fits(table, page, child)
                 present.append((page, child))
-            elif child is not None and child.kind is Kind.SWAPPED:
+            elif isinstance(child, Status) and child.kind is Kind.SWAPPED:
                 raise BrokenInvariant(invariant, f"{table!r} has one page for {span} at {page:#x}: {child}")
 
     def fits(table: PageTablePage, page: int, entry: Present) -> None:
@@ -322,7 +322,7 @@ def frames_have_their_owners(
                 found[head] += found.pop(frame)
     if found == refcount and list(found_runs) == list(counted_runs):
         return
-    for frame in sorted(found.keys() | refcount.keys() | _differing(found_runs, counted_runs)):
+    for frame in sorted(found.keys() | refcount.keys() | differing(found_runs, counted_runs)):
         times = found.get(frame, 0) + (found_runs.value(frame) or 0)
         counted = memory.in_use.owners(frame)
         if times == counted:
@@ -333,17 +333,6 @@ def frames_have_their_owners(
         if not counted:
             raise BrokenInvariant(invariant, f"frame {frame} is free and belongs to {owners}")
         raise BrokenInvariant(invariant, f"frame {frame} counts {counted} owners and belongs to {owners}")
-
-
-def _differing(one: Runs, other: Runs) -> set[int]:
-    """The numbers that the two have with different values."""
-    ends = sorted({end for run in (*one, *other) for end in (run.start, run.end)})
-    return {
-        number
-        for start, end in pairwise(ends)
-        if one.value(start) != other.value(start)
-        for number in range(start, end)
-    }
 
 
 def free_lists_are_whole(memory: PhysicalMemory) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from sim.mm.entries import Present, Status
-from sim.mm.present_run import Piece, PresentRun
+from sim.mm.present_run import SAID, Piece, PresentRun
 
 if TYPE_CHECKING:
     from sim.hardware import CacheLine, Cpu, Fabric, Machine
@@ -33,17 +33,19 @@ def slot_of(page: int, level: int) -> int:
 class PageTablePage:
     """One page of the table, with the lock and metadata a design gives it.
 
-    *fill* stands in every slot that is not in *entries*: a table made by pushing down a status begins full
-    of it. *meta* is the line of the page's descriptor (lock word, counters); lines of entries are made on
-    first use. *stray* says that the page has been unlinked and must not be used. A table that was filled in
-    bulk has a `PresentRun` as *entries*; *lines_owner* is the cpu that wrote them, and has their lines.
-    *metadata* says of some slots what a present entry cannot: what its page was before it came. *array* is
-    the memory for such things beside the table, in designs that have it.
+    *entries* has what is in each slot. A table made by pushing down a status begins full of it: *fill*.
+    *meta* is the line of the page's descriptor (lock word, counters); lines of entries are made on first use,
+    and until then it is only known who has them. *stray* says that the page has been unlinked and must not be
+    used. A table that was filled in bulk has a *run*, which says what its slots have that hold `SAID`;
+    *lines_owner* is the cpu that wrote them, and has their lines. *metadata* says of some slots what a
+    present entry cannot: what its page was before it came. *array* is the memory for such things beside the
+    table, in designs that have it.
     """
 
     __slots__ = (
         "_lines",
         "_machine",
+        "_owners",
         "array",
         "base",
         "entries",
@@ -56,6 +58,7 @@ class PageTablePage:
         "meta",
         "metadata",
         "present",
+        "run",
         "stray",
     )
 
@@ -74,7 +77,8 @@ class PageTablePage:
         self.base = page - page % PAGES_PER_ENTRY[level + 1]
         self.frame = frame
         self.home = home
-        self.entries: dict[int, PageTablePage | Present | Status | None] = {}
+        self.entries: list[Any] = [fill] * SLOTS
+        self.run: PresentRun | None = None
         self.fill = fill
         self.present = SLOTS if fill else 0
         self.stray = False
@@ -82,6 +86,8 @@ class PageTablePage:
         self.lock: Any = None
         self._machine = machine
         self._lines: dict[int, CacheLine] = {}
+        self._owners: dict[int, int] = {}
+        """Of lines that have been written and are still to be made."""
         self.lines_owner: int | None = None
         self.metadata: dict[int, Status] = {}
         self.array: Any = None
@@ -99,60 +105,88 @@ class PageTablePage:
         index = slot // PTES_PER_LINE
         line = self._lines.get(index)
         if line is None:
-            owner = self.meta.owner if self.lines_owner is None else self.lines_owner
             line = self._lines[index] = self._machine.line(
-                f"entries {index * PTES_PER_LINE}.. of {self!r}", self.home, owner=owner
+                f"entries {index * PTES_PER_LINE}.. of {self!r}", self.home, owner=self._owner(index)
             )
+            self._owners.pop(index, None)
         return line
 
+    def _owner(self, index: int) -> int:
+        """The cpu that has the line of that number, which has not been made yet."""
+        return self._owners.get(index, self.meta.owner if self.lines_owner is None else self.lines_owner)
+
     def get(self, slot: int) -> PageTablePage | Present | Status | None:
-        return self.entries.get(slot, self.fill)
+        entry = self.entries[slot]
+        return self._single_out(slot) if entry is SAID else entry
 
     def set(self, slot: int, entry: PageTablePage | Present | Status | None) -> None:
         """Store an entry; keeps *present*, the number of slots that are not empty."""
-        before = self.entries.get(slot, self.fill)
-        self.present += (entry is not None) - (before is not None)
-        self.entries[slot] = entry
+        entries = self.entries
+        if entries[slot] is None:
+            if entry is not None:
+                self.present += 1
+                if self.run is not None:
+                    self.run.refilled.add(slot)
+        elif entry is None:
+            self.present -= 1
+        entries[slot] = entry
 
-    def count(self) -> int:
-        """The slots that are not empty, counted again."""
-        own = sum(entry is not None for entry in self.entries.values())
-        others_too = self.fill is not None or self.run is not None
-        return own + (SLOTS - len(self.entries) if others_too else 0)
+    def _single_out(self, slot: int) -> Present:
+        """The entry in *slot*, of which the run speaks, stands for itself from now on."""
+        assert self.run is not None
+        entry = self.entries[slot] = self.run.said(slot)
+        return entry
 
     # -- many entries at a time -----------------------------------------------------------------------------
 
     @property
-    def run(self) -> PresentRun | None:
-        """Its entries, if it was filled in bulk."""
-        entries = self.entries
-        return entries if isinstance(entries, PresentRun) else None
-
-    @property
     def untouched(self) -> bool:
         """Whether no entry of it is present and none has been written since it was made."""
-        return not self.entries and self.run is None and not self._lines
+        if self._lines or self._owners or self.run is not None:
+            return False
+        fill = self.fill
+        return all(entry is fill for entry in self.entries)
 
-    def is_new(self, slot: int, stop: int) -> bool:
-        """Whether nothing has ever been stored in slots [*slot*, *stop*)."""
-        return self.fill is None and self.run is None and self.entries.keys().isdisjoint(range(slot, stop))
+    def is_empty(self, slot: int, stop: int) -> bool:
+        """Whether nothing is in slots [*slot*, *stop*)."""
+        return all(entry is None for entry in self.entries[slot:stop])
 
-    def set_new(self, slot: int, stop: int, entry: Status) -> None:
-        """`set` of each of these slots, which are new."""
+    def fill_empty(self, slot: int, stop: int, entry: Status) -> None:
+        """`set` of each of these slots, which are empty."""
         self.present += stop - slot
-        self.entries.update(dict.fromkeys(range(slot, stop), entry))
+        self.entries[slot:stop] = [entry] * (stop - slot)
+
+    def own_and_empty(self, slot: int, stop: int, cpu: Cpu) -> int:
+        """How far from *slot* on, up to *stop*, slots are empty and on lines that *cpu* has and nobody has
+        asked for yet."""
+        lines, index, end = self._lines, slot // PTES_PER_LINE, slot
+        if lines or self._owners:
+            while end < stop and index not in lines and self._owner(index) == cpu.id:
+                index += 1
+                end = index * PTES_PER_LINE
+        elif self._owner(index) == cpu.id:
+            end = stop
+        end = min(end, stop)
+        if self.present:
+            entries = self.entries
+            return next((each for each in range(slot, end) if entries[each] is not None), end)
+        return end
+
+    def written_by(self, slot: int, stop: int, cpu: Cpu) -> None:
+        """*cpu* has written slots [*slot*, *stop*), which were `own_and_empty`: it keeps their lines."""
+        indices = range(slot // PTES_PER_LINE, (stop - 1) // PTES_PER_LINE + 1)
+        self._owners.update(dict.fromkeys(indices, cpu.id))
 
     def fill_with(self, run: PresentRun, cpu: Cpu) -> None:
         """*cpu*, which has its lock, has written all entries of an `untouched` table of level 1."""
-        self.entries, self.fill, self.present = run, None, SLOTS
+        self.run, self.entries, self.fill, self.present = run, run.entries, None, SLOTS
         self.lines_owner = cpu.id
 
     def written_alone(self, slot: int, stop: int, cpu: Cpu) -> int:
         """How far from *slot* on, up to *stop*, *cpu* may write entries without asking for their lines."""
-        owner = self.meta.owner if self.lines_owner is None else self.lines_owner
         for index in range(slot // PTES_PER_LINE, (stop - 1) // PTES_PER_LINE + 1):
             line = self._lines.get(index)
-            if not (owner == cpu.id if line is None else line.exclusive_to(cpu)):
+            if not (self._owner(index) == cpu.id if line is None else line.exclusive_to(cpu)):
                 return max(slot, index * PTES_PER_LINE)
         return stop
 
@@ -166,27 +200,29 @@ class PageTablePage:
             for index in range(slot // PTES_PER_LINE, (stop - 1) // PTES_PER_LINE + 1):
                 self.line(index * PTES_PER_LINE)
         else:
-            self.entries, self.lines_owner = {}, cpu.id
+            self.run, self.entries, self.lines_owner = None, [None] * SLOTS, cpu.id
 
     def child(self, slot: int) -> PageTablePage | None:
-        entry = self.entries.get(slot, self.fill)
+        entry = self.entries[slot]
         return entry if entry.__class__ is PageTablePage else None
 
     def rebase(self, page: int) -> None:
         """It is, or will be, linked where *page* is looked up: it covers other pages from now on, and so do
         the tables below it."""
         self.base = page - page % PAGES_PER_ENTRY[self.level + 1]
-        for slot in self.entries:
-            if (child := self.child(slot)) is not None:
+        for slot, child in enumerate(self.entries):
+            if child.__class__ is PageTablePage:
                 child.rebase(self.base + slot * PAGES_PER_ENTRY[self.level])
 
     def walk(self, page: int) -> Present | None:
         """The hardware's walk from here: the leaf entry of *page*, if it is present."""
         table = self
         while True:
-            entry = table.entries.get(slot_of(page, table.level), table.fill)
+            entry = table.entries[slot_of(page, table.level)]
             if entry.__class__ is PageTablePage:
                 table = entry
+            elif entry is SAID:
+                return table._single_out(slot_of(page, 1))
             else:
                 return entry if entry.__class__ is Present else None
 
@@ -204,7 +240,7 @@ class PageTablePage:
 
     def entry_of(self, page: int) -> Present | Status | None:
         """What stands for *page* in this table, the last one on the way to it."""
-        entry = self.entries.get(slot_of(page, self.level), self.fill)
+        entry = self.get(slot_of(page, self.level))
         assert not isinstance(entry, PageTablePage)
         return entry
 
@@ -213,31 +249,35 @@ class PageTablePage:
         yield self
         if self.level == 1:
             return
-        for slot in sorted(self.entries):
-            child = self.child(slot)
-            if child is not None:
+        for child in self.entries:
+            if child.__class__ is PageTablePage:
                 yield from child.tables()
 
     def present_entries(self) -> Iterator[tuple[int, Present]]:
         """All present leaf entries below, each behind its first page."""
-        for slot in sorted(self.entries) if self.run is None else range(SLOTS):
-            entry = self.entries.get(slot)
+        for slot in range(SLOTS):
+            entry = self.get(slot)
             if isinstance(entry, PageTablePage):
                 yield from entry.present_entries()
             elif isinstance(entry, Present):
                 yield self.base + slot * PAGES_PER_ENTRY[self.level], entry
 
     def present_pieces(self) -> Iterator[Piece]:
-        """The same, with those that were made in bulk together and behind the others of their table."""
-        run = self.run
-        for slot in sorted(self.entries):
-            entry = self.entries[slot]
+        """The same, in the same order, with those together of which a run speaks."""
+        slot, entries = 0, self.entries
+        while slot < SLOTS:
+            entry, page = entries[slot], self.base + slot * PAGES_PER_ENTRY[self.level]
+            if entry is SAID:
+                assert self.run is not None
+                alike = self.run.alike_from(slot, page)
+                slot += len(alike.frames)
+                yield alike
+                continue
+            slot += 1
             if isinstance(entry, PageTablePage):
                 yield from entry.present_pieces()
             elif isinstance(entry, Present):
-                yield self.base + slot * PAGES_PER_ENTRY[self.level], entry
-        if run is not None:
-            yield from run.alike(self.base, SLOTS)
+                yield page, entry
 
 
 def new_root(machine: Machine, socket: int, maker: int) -> PageTablePage:

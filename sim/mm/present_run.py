@@ -12,7 +12,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from sim.mm.entries import Present, Rights
 
-_ABSENT: Final = object()
+_SLOTS: Final = 512
+"""Of a table."""
 
 
 class Alike(NamedTuple):
@@ -35,35 +36,34 @@ Piece: TypeAlias = tuple[int, Present] | Alike
 """A page and its entry, or many alike."""
 
 
-class PresentRun(dict[int, Any]):
-    """Slot -> entry, as the dictionary of any table; what is not in it says *frame* + slot.
+class _Said:
+    """What is in a slot of which a run speaks."""
+
+    __slots__ = ()
+
+
+SAID: Final = _Said()
+
+
+class PresentRun:
+    """The *entries* of a table; a slot that holds `SAID` has frame *frame* + slot.
 
     Such pages have been written, so they are dirty, and *accessed* unless another process has done that.
+    Slots that were *refilled* were empty for a while: what is there is another page, even if it has the frame
+    again.
     """
 
-    __slots__ = ("_refilled", "accessed", "copy_on_write", "frame", "rights")
+    __slots__ = ("accessed", "copy_on_write", "entries", "frame", "refilled", "rights")
 
     def __init__(
         self, frame: int, rights: Rights, *, copy_on_write: bool = False, accessed: bool = True
     ) -> None:
-        super().__init__()
+        self.entries: list[Any] = [SAID] * _SLOTS
         self.accessed = accessed
         self.frame = frame
         self.rights = rights
         self.copy_on_write = copy_on_write
-        self._refilled: set[int] = set()  # empty for a while: another page, even if it has the frame again
-
-    def __setitem__(self, slot: int, entry: Any) -> None:
-        if entry is not None and dict.get(self, slot, _ABSENT) is None:
-            self._refilled.add(slot)
-        dict.__setitem__(self, slot, entry)
-
-    def get(self, slot: int, default: Any = None) -> Any:
-        """The entry in *slot*, which stands for itself from now on."""
-        entry = dict.get(self, slot, _ABSENT)
-        if entry is _ABSENT:
-            entry = self[slot] = self.said(slot)
-        return entry
+        self.refilled: set[int] = set()
 
     def said(self, slot: int) -> Present:
         """What the run says of *slot*."""
@@ -72,36 +72,53 @@ class PresentRun(dict[int, Any]):
 
     def frames(self, start: int, stop: int) -> range | None:
         """The frames of slots [*start*, *stop*), if all of them still have those of the run."""
-        for slot in range(start, stop) if len(self) > stop - start else self:
-            entry = dict.get(self, slot, _ABSENT)
-            if not start <= slot < stop or entry is _ABSENT:
+        entries = self.entries
+        for slot in range(start, stop):
+            entry = entries[slot]
+            if entry is SAID:
                 continue
-            if entry.__class__ is not Present or entry.frame != self.frame + slot or slot in self._refilled:
+            if entry.__class__ is not Present or entry.frame != self.frame + slot or slot in self.refilled:
                 return None
         return range(self.frame + start, self.frame + stop)
 
     def is_whole(self) -> bool:
         """Whether every slot still says what the run says."""
-        if self._refilled:
+        if self.refilled:
             return False
-        return all(entry == self.said(slot) and entry.dirty for slot, entry in self.items())
+        return all(
+            entry is SAID or (entry == self.said(slot) and entry.dirty)
+            for slot, entry in enumerate(self.entries)
+        )
+
+    def is_mapped_alike(self) -> bool:
+        """Whether every slot has a page that may be used as the run says."""
+        return all(entry is SAID or entry == self.said(slot) for slot, entry in enumerate(self.entries))
 
     def share(self) -> None:
         """All entries of an `is_whole` run are copied on a write from now on."""
         self.copy_on_write = True
-        for entry in self.values():
-            entry.copy_on_write = True
+        for entry in self.entries:
+            if entry is not SAID:
+                entry.copy_on_write = True
 
-    def alike(self, base: int, slots: int) -> list[Alike]:
-        """The entries of a table for *slots* pages from *base* on that do not stand for themselves."""
-        parts, start = [], 0
-        for slot in [*sorted(self), slots]:
-            if start < slot:
-                frames = range(self.frame + start, self.frame + slot)
-                parts.append(Alike(base + start, frames, self.said(start)))
-            start = slot + 1
+    def alike(self, base: int) -> list[Alike]:
+        """The entries that do not stand for themselves, of a table for the pages from *base* on."""
+        parts: list[Alike] = []
+        slot, slots = 0, len(self.entries)
+        while slot < slots:
+            if self.entries[slot] is SAID:
+                parts.append(self.alike_from(slot, base + slot))
+                slot += len(parts[-1].frames)
+            slot += 1
         return parts
+
+    def alike_from(self, slot: int, page: int) -> Alike:
+        """Those from *slot* on, the entry of *page*, up to one of which the run does not speak."""
+        end = slot
+        while end < len(self.entries) and self.entries[end] is SAID:
+            end += 1
+        return Alike(page, range(self.frame + slot, self.frame + end), self.said(slot))
 
     def clear_slots(self, start: int, stop: int) -> None:
         """Slots [*start*, *stop*) are empty from now on."""
-        self.update(dict.fromkeys(range(start, stop)))
+        self.entries[start:stop] = [None] * (stop - start)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple, cast
 
 from mypy_extensions import mypyc_attr
@@ -108,6 +109,17 @@ class Runs:
         self._starts[low:high] = [start for start, _, _ in parts]
         self._ends[low:high] = [end for _, end, _ in parts]
         self._values[low:high] = [value for _, _, value in parts]
+
+
+def differing(one: Runs, other: Runs) -> set[int]:
+    """The numbers that the two have with different values."""
+    ends = sorted({end for run in (*one, *other) for end in (run.start, run.end)})
+    return {
+        number
+        for start, end in pairwise(ends)
+        if one.value(start) != other.value(start)
+        for number in range(start, end)
+    }
 
 
 @mypyc_attr(native_class=False)

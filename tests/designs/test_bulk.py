@@ -62,7 +62,15 @@ def free_frames(memory: PhysicalMemory) -> int:
     return free + sum(len(each.blocks) << each.order for each in memory.free_lists())
 
 
-@pytest.mark.parametrize("kind", ["linux", "linux-2.6.37", "linux-6.15", "linux-6.13-llfree", "adv", "rw"])
+IN_BULK = [
+    *("linux", "linux-2.6.37", "linux-6.15", "linux-6.13-llfree", "adv", "rw", "arrays", "asterinas-0.18"),
+    *(pytest.param(kind, marks=pytest.mark.ci) for kind in ("linux-buddy", "linux-7.0")),
+    *(pytest.param(f"cortenmm-{kind}", marks=pytest.mark.ci) for kind in ("coarse", "rfc", "adv-zram")),
+]
+"""Kinds of designs that fill whole tables at once."""
+
+
+@pytest.mark.parametrize("kind", IN_BULK)
 def test_is_the_end_state_of_bulk_that_of_faults(kind: str) -> None:
     pages, at = 3 * LEAF + 100, BASE + LEAF - 50
     faults = Process(kind)
@@ -71,6 +79,18 @@ def test_is_the_end_state_of_bulk_that_of_faults(kind: str) -> None:
     assert any(table.run is not None for table in bulk.space.root.tables())
     assert end_state(bulk) == end_state(faults)
     bulk.verify()
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("kind", ["optimistic", "nontransactional", "linux-6.13-zram"])
+def test_do_designs_that_fill_no_table_at_once_fault_each_page_in(kind: str) -> None:
+    """Each change of an entry has to be counted, or each page has a place of its own in a list."""
+    pages, at = LEAF + 100, BASE + LEAF - 50
+    faults = Process(kind)
+    faults.do(("mmap", pages, at), *(("touch", page) for page in range(at, at + pages)))
+    bulk = populated(kind, pages, at)
+    assert all(table.run is None for table in bulk.space.root.tables())
+    assert end_state(bulk) == end_state(faults)
 
 
 @pytest.mark.parametrize("kind", ["linux", "linux-6.15"])

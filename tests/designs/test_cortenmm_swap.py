@@ -79,7 +79,7 @@ class Swapping(Files):
             table.base + slot - BASE
             for table in self.space.root.tables()
             if table.level == 1
-            for slot, entry in table.entries.items()
+            for slot, entry in enumerate(table.entries)
             if isinstance(entry, Status) and entry.kind is Kind.SWAPPED
         ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from machines import raw_spec
 
@@ -97,6 +97,24 @@ def test_does_a_frame_of_a_guest_lie_where_it_was_first_touched() -> None:
     assert frames.node(8, toucher=0) == 0
 
 
+touches = st.tuples(st.integers(0, 9000), st.integers(1, 1500), st.integers(0, 1))
+
+
+@settings(max_examples=30)
+@given(st.lists(touches, max_size=8))
+def test_do_frames_that_are_touched_together_lie_where_they_would_one_after_another(
+    together: list[tuple[int, int, int]],
+) -> None:
+    """A node is full after 4,096 of them."""
+    guest = {"guest": True, "topology": {"numa_nodes": 1}, "memory": {"size_per_socket": "16 MiB"}}
+    spec = MachineSpec.model_validate(raw_spec(guest))
+    one, at_once = FrameMap(spec), FrameMap(spec)
+    for first, count, toucher in together:
+        frames = range(first, first + count)
+        at_once.touch(frames, toucher)
+        assert [one.node(frame, toucher) for frame in frames] == [at_once.node(frame, 0) for frame in frames]
+
+
 @given(st.lists(st.tuples(st.integers(0, 3000), st.integers(1, 700)), min_size=1, max_size=5))
 def test_do_frames_that_are_freed_together_leave_the_lists_of_one_after_the_other(
     together: list[tuple[int, int]],
@@ -115,3 +133,33 @@ def test_do_frames_that_are_freed_together_leave_the_lists_of_one_after_the_othe
         for order in range(MAX_ORDER + 1):
             assert list(one.blocks(order)) == list(all_at_once.blocks(order))
     assert one.free_frames == all_at_once.free_frames
+
+
+@settings(max_examples=40)
+@given(st.lists(st.tuples(st.integers(0, 1500), orders | st.just(0), st.booleans()), max_size=12))
+def test_are_blocks_that_are_taken_together_those_of_one_after_the_other(
+    requests: list[tuple[int, int, bool]],
+) -> None:
+    one, all_at_once = Buddy(BLOCK, 4 * BLOCK), Buddy(BLOCK, 4 * BLOCK)
+    for count, order, keep in requests:
+        plain: list[int] = []
+        while len(plain) < count and one.has(order):
+            plain.append(one.allocate(order))
+        assert all_at_once.take(count, order) == plain
+        for block in [] if keep else plain[::2]:
+            one.free(block, order)
+            all_at_once.free(block, order)
+        for size in range(MAX_ORDER + 1):
+            assert list(one.blocks(size)) == list(all_at_once.blocks(size))
+        assert one.free_frames == all_at_once.free_frames
+        assert one.fresh == all_at_once.fresh
+
+
+def test_are_whole_blocks_that_come_together_given_away_like_those_that_come_singly() -> None:
+    one, together = Buddy(0, 0), Buddy(0, 0)
+    blocks = [2 * BLOCK, 5 * BLOCK, 3 * BLOCK]
+    for block in blocks:
+        one.free(block, MAX_ORDER)
+    together.free_whole(blocks)
+    assert together.free_frames == one.free_frames == 3 * BLOCK
+    assert together.take(3 * BLOCK) == one.take(3 * BLOCK)

@@ -27,7 +27,7 @@ class Side:
         if self.swap is None:
             return {}
         leaves = (table for table in self.space.root.tables() if table.level == 1)
-        entries = ((table.base + slot, each) for table in leaves for slot, each in table.entries.items())
+        entries = (each for table in leaves for each in enumerate(table.entries, table.base))
         return {
             page: each.slot for page, each in entries if isinstance(each, Status) and each.slot is not None
         }

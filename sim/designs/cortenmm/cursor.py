@@ -477,12 +477,18 @@ class Cursor:
         page = start
         while page < end:
             slot = slot_of(page, 1)
+            if entry is not None and self.space.kernel.arrays is None:
+                stop = table.own_and_empty(slot, slot + end - page, self.cpu)
+                if stop - slot > PTES_PER_LINE:
+                    self._mark_lines(table, slot, stop, entry, cost)
+                    page += stop - slot
+                    continue
             stop = min(slot - slot % PTES_PER_LINE + PTES_PER_LINE, slot + end - page)
             page += stop - slot
-            if entry is not None and table.is_new(slot, stop):  # as below, for many marks side by side
+            if entry is not None and table.is_empty(slot, stop):  # as below, for many marks side by side
                 yield from self.store_all(table, dict.fromkeys(range(slot, stop), entry), quiet=True)
                 self.cpu.work((stop - slot) * cost, PAGE_TABLE)
-                table.set_new(slot, stop, entry)
+                table.fill_empty(slot, stop, entry)
                 continue
             written = []
             mapped = len(removed)
@@ -501,6 +507,18 @@ class Cursor:
                 self.cpu.work(len(written) * cost, PAGE_TABLE)
                 for each in written:
                     table.set(each, entry)
+
+    def _mark_lines(self, table: PageTablePage, slot: int, stop: int, entry: Status, cost: int) -> None:
+        """What `_set_leaf` does with marks line by line, for slots that are `own_and_empty`: at once."""
+        cpu = self.cpu
+        first, last = slot + -slot % PTES_PER_LINE, stop - stop % PTES_PER_LINE
+        time = (last - first) // PTES_PER_LINE * cpu.work_time(PTES_PER_LINE * cost)
+        for part in (first - slot, stop - last):
+            if part:
+                time += cpu.work_time(part * cost)
+        cpu.stall(time, PAGE_TABLE)
+        table.fill_empty(slot, stop, entry)
+        table.written_by(slot, stop, cpu)
 
     def push_down(self, table: PageTablePage, slot: int, page: int) -> Steps[PageTablePage]:
         """Make the child of *slot* inside the locked subtree; a status there becomes the child's content.

@@ -125,7 +125,7 @@ def _copy(source: Cursor, target: Cursor, table: PageTablePage, copy: PageTableP
         yield from _copy_leaf(source, target, table, copy)
         return
     cpu, cost = source.cpu, source.space.cost
-    for slot in range(SLOTS) if table.fill is not None else sorted(table.entries):
+    for slot in range(SLOTS):
         child = table.child(slot)
         if child is not None:
             cpu.work(cost.walk_level, PAGE_TABLE)

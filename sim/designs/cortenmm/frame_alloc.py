@@ -231,8 +231,7 @@ class FrameAllocator(PhysicalMemory):
         frames = self._chunk
         if source.free_frames < frames:
             frames = source.free_frames // (2 * len(self._machine.cpus))
-        for block in source.take(max(1, frames >> MAX_ORDER), MAX_ORDER):
-            buddy.free(block, MAX_ORDER)
+        buddy.free_whole(source.take(max(1, frames >> MAX_ORDER), MAX_ORDER))
         cpu.work(self._cost.frame_refill, ALLOCATE)
         yield from self._lock.release(cpu)
 

@@ -43,6 +43,6 @@ def slots_of(tables: Iterable[PageTablePage]) -> Iterator[int]:
     """The swap slots that marks in *tables* say."""
     for table in tables:
         if table.level == 1:
-            for entry in table.entries.values():
+            for entry in table.entries:
                 if isinstance(entry, Status) and entry.slot is not None:
                     yield entry.slot

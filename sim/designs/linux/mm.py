@@ -180,7 +180,7 @@ class LinuxMm(AddressSpace):
         """The entries of its tables that name a swap slot."""
         for table in self.root.tables():
             if table.level == 1:
-                yield from (entry for entry in table.entries.values() if isinstance(entry, SwapEntry))
+                yield from (entry for entry in table.entries if isinstance(entry, SwapEntry))
 
     def contradictions(self, walk: Walk, mappings: Sequence[Mapped]) -> Iterator[str]:
         """The index holds the VMAs, none of them has left it, and those with pages have an anon_vma."""
@@ -203,7 +203,7 @@ class LinuxMm(AddressSpace):
         page = next(pages, None)
         for table in walk.tables:
             if table.level == 2:
-                entries = [entry for entry in table.entries.values() if isinstance(entry, Present)]
+                entries = [entry for entry in table.entries if isinstance(entry, Present)]
                 huge = sum(entry.frame not in self.kernel.hugetlb.frames for entry in entries)
                 if huge != self.kernel.deposits.count(table):
                     yield f"{table!r} has {huge} huge pages and {self.kernel.deposits.count(table)} tables"

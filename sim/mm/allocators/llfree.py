@@ -24,6 +24,7 @@ from sim.mm.allocators.spec import LlfreeSpec
 from sim.mm.frame_table import Pool
 from sim.mm.frames import Buddy, FrameMap, OutOfMemory, Room, out_of_memory
 from sim.mm.policy import FirstTouch, NodePolicy
+from sim.mm.runs import Runs, differing
 from sim.mm.zonelists import distances, zonelists
 from sim.quantities import PAGE_BYTES
 
@@ -51,6 +52,7 @@ class Llfree(Allocator):
         "_map",
         "_orders",
         "_pools",
+        "_runs",
         "_taken_from",
         "_trees",
     )
@@ -75,6 +77,8 @@ class Llfree(Allocator):
             for cpu in machine.cpus
         ]
         self._taken_from: dict[int, _Tree] = {}
+        self._runs = Runs()
+        """The same of frames that were taken side by side: the number of the cpu, and of the node."""
         self._orders = zonelists(distances(machine.spec, len(nodes)))
         self._map = FrameMap(machine.spec)
         self.policy: NodePolicy = FirstTouch(topology)
@@ -119,7 +123,7 @@ class Llfree(Allocator):
             return None
         first = self._pools[node].allocate(order)
         frames = range(first, first + (1 << order))
-        self._taken_from.update(dict.fromkeys(frames, self._trees[cpu.id][node]))
+        self._runs.add(frames.start, frames.stop, cpu.id * len(self._pools) + node)
         self.in_use.add_run(frames)
         self._map.touch(frames, cpu.node)
         return frames
@@ -147,12 +151,18 @@ class Llfree(Allocator):
 
     def free_unref(self, cpu: Cpu, frame: int, order: int = 0) -> Steps[None]:
         cpu.probe.frame_freed(cpu, frame, order)
-        tree = self._taken_from.pop(frame)
+        tree = self._taken_from.pop(frame, None) or self._tree_of_run(frame)
         cpu.work(self._cost.huge_put if order >= HUGE_ORDER else self._cost.put, ALLOCATE)
         if not tree.line.exclusive_to(cpu):
             yield from tree.line.write(cpu, ALLOCATE)
         tree.left += 1 << order
         self._pools[frame // self._frames].free(frame, order)
+
+    def _tree_of_run(self, frame: int) -> _Tree:
+        """The tree of a frame that was taken with others; it is no more one of them."""
+        (run,) = self._runs.cut(frame, frame + 1)
+        cpu, node = divmod(run.value, len(self._pools))
+        return self._trees[cpu][node]
 
     def node(self, cpu: Cpu, frame: int) -> int:
         return self._map.node(frame, cpu.node)
@@ -179,9 +189,15 @@ class Llfree(Allocator):
 
     def contradictions(self) -> Iterator[str]:
         """Each block in use came from some tree."""
-        in_use = set(self.in_use.refcount)
-        for run in self.in_use.runs:
-            in_use.update(range(run.start, run.end))
-        for frame in sorted(self._taken_from.keys() ^ in_use):
+        taken, used = Runs(), Runs()
+        for found, frames, runs in (
+            (taken, self._taken_from, self._runs),
+            (used, self.in_use.refcount, self.in_use.runs),
+        ):
+            for frame in sorted(frames):
+                found.add(frame, frame + 1, 1)
+            for run in runs:
+                found.add(run.start, run.end, 1)
+        for frame in sorted(differing(taken, used)):
             where = "no tree and is in use" if frame in self.in_use else "a tree and is free"
             yield f"frame {frame} is of {where}"

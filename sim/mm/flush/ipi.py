@@ -208,15 +208,16 @@ class SynchronousFlush:
 
     def _targets(self, cpu: Cpu, generation: int, *, lazy: bool) -> list[Cpu]:
         """The other cpus to ask; those that are not asked flush when they come back."""
-        targets = []
-        for other in self._active:
+        targets: list[Cpu] = []
+        active, gone = self._active, self._gone
+        for other in active:
             if other is cpu:
                 continue
-            if not other.tlb.stale:
-                self._gone.pop(other, None)  # it has been back
-            if other.in_kernel_wait and (not lazy or self._gone.get(other) is False):
+            if other in gone and not other.tlb.stale:
+                del gone[other]  # it has been back
+            if other.in_kernel_wait and (not lazy or gone.get(other) is False):
                 other.tlb.stale = True
-                self._active[other] = generation
+                active[other] = generation
             else:
                 targets.append(other)
         return targets

@@ -393,11 +393,15 @@ def _widest(node: Node, low: int) -> int:
     """The widest gap below *node*, which begins at *low*."""
     if node.gap is None:
         widest, start = 0, low
-        for slot, end in node.entries:
+        for slot, end in zip(node.slots, node.ends, strict=True):
             if not node.leaf:
-                widest = max(widest, _widest(slot, start))
+                gap = _widest(slot, start) if slot.gap is None else slot.gap
             elif slot is None:
-                widest = max(widest, end - start)
+                gap = end - start
+            else:
+                gap = 0
+            if gap > widest:
+                widest = gap
             start = end
         node.gap = widest
     return node.gap
