@@ -12,6 +12,7 @@ processes with a layout of slots, named cache lines, locks and channels.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any, Final, Literal, NamedTuple, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
@@ -323,7 +324,7 @@ class WorkloadPlan(Spec):
             (self.requests, self.window, self.layout, self.program, self.setup, self.thread, self.roles)
         )
 
-    @property
+    @cached_property
     def parts(self) -> list[Part]:
         """The roles; a workload without any has one, of all threads."""
         if self.roles is None:

@@ -92,3 +92,15 @@ def test_may_the_setup_map_the_layout_that_threads_use() -> None:
     assert plan(layout=layout, setup=steps).layout.base is None
     with pytest.raises(ValidationError, match=r"at `every slot` without layout\.base"):
         plan(layout=layout, setup=steps[::-1])
+
+
+def test_is_what_was_worked_out_of_a_spec_that_of_a_changed_copy() -> None:
+    """A plan and its roles are made once; a copy with other values makes its own."""
+    spec = workload()
+    assert spec.plan("low") is spec.plan("low")
+    assert spec.plan("low").parts is spec.plan("low").parts
+    assert spec.model_copy(update={"requests": 8}).plan("low").requests == 8
+    assert spec.plan("low").requests == 4
+    short = spec.plan("low").model_copy(update={"thread": spec.plan("low").thread[:1]})
+    assert [len(part.role.steps) for part in (short.parts[0], spec.plan("low").parts[0])] == [1, 3]
+    assert workload().plan("low") == spec.plan("low")
