@@ -131,9 +131,7 @@ class MemorySystem:
         self._warm = WarmPages(topology.cores, warm.size // PAGE_BYTES) if warm else None
         self._warm_clear = warm.clear.at(spec.clock) if warm else 0
         dram, nodes = memory.dram, self._socket_of_node
-        self._channels = (
-            [Channels(dram, dram.channels // parts, draw) for _ in nodes] if dram else []
-        )
+        self._channels = [Channels(dram, dram.channels // parts, draw) for _ in nodes] if dram else []
 
     def read_line(self, cpu: Cpu, node: int) -> int:
         """The latency of a load by *cpu* that misses all caches, from memory of *node*, asked for now.

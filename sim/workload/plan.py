@@ -342,6 +342,16 @@ class WorkloadPlan(Spec):
         """How many requests a thread does before it refills, or in all where there is no window."""
         return self.requests or (self.layout and self.layout.slots) or 1
 
+    def runs(self, threads: int) -> int:
+        """How often a point with so many *threads* is run, until `pooled_threads` have been measured."""
+        return -(-(self.pooled_threads or 1) // threads)
+
+    def amount(self, threads: int) -> int:
+        """The requests of all *threads* in all runs, roughly: a microsecond of a window is taken for one."""
+        window = self.window
+        each = self.round if window is None else window.about
+        return self.runs(threads) * threads * each
+
     @property
     def slots(self) -> int:
         """How many slots each thread has."""

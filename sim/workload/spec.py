@@ -122,6 +122,10 @@ class WorkloadSpec(Spec):
         """Whether there may be more threads than cpus in *placement*; not in one that there is not."""
         return placement in (self.placements or ("",)) and self.plan(placement).cpus is not None
 
+    def amount(self, placement: str, threads: int) -> int:
+        """How much a point with so many *threads* has to do, for whoever wonders which will take longest."""
+        return self.plan(placement).amount(threads)
+
     def plan(self, placement: str) -> WorkloadPlan:
         """The workload as it is in *placement*, "" if it has none. Raises `KeyError` for an unknown one."""
         plans = self._plans

@@ -35,7 +35,7 @@ from pydantic import (
 
 from sim.engine import QUIET
 from sim.errors import RuleError
-from sim.quantities import Duration, Spec, UnitError, parse_duration
+from sim.quantities import PS_PER_US, Duration, Spec, UnitError, parse_duration
 
 if TYPE_CHECKING:
     from sim.designs import GracePeriods
@@ -188,6 +188,12 @@ class Window(Spec):
     def least(self) -> int:
         """Ps that pass before it is over, whatever happens in it."""
         return sum(0 if isinstance(part, Requests) else part for part in (self.warm_up, self.length))
+
+    @property
+    def about(self) -> int:
+        """About how many requests a thread does until it is over, if each takes a microsecond."""
+        parts = (self.warm_up, self.length)
+        return sum(part.each if isinstance(part, Requests) else part // PS_PER_US for part in parts)
 
     @property
     def counted(self) -> bool:

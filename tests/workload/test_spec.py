@@ -104,3 +104,14 @@ def test_is_what_was_worked_out_of_a_spec_that_of_a_changed_copy() -> None:
     short = spec.plan("low").model_copy(update={"thread": spec.plan("low").thread[:1]})
     assert [len(part.role.steps) for part in (short.parts[0], spec.plan("low").parts[0])] == [1, 3]
     assert workload().plan("low") == spec.plan("low")
+
+
+def test_how_much_has_a_point_to_do() -> None:
+    """Requests of all threads in all runs; of a window in time, its microseconds."""
+    assert plan().amount(3) == 3 * 4
+    pooled = plan(pooled_threads=8)
+    assert [pooled.amount(threads) for threads in (1, 2, 3, 8, 9)] == [32, 32, 36, 32, 36]
+    counted = {"warm_up": "2 requests", "length": "5 requests"}
+    assert plan(measured=None, window=counted).amount(3) == 21
+    assert plan(measured=None, window={"warm_up": "30 us", "length": "1 ms"}).amount(3) == 3090
+    assert workload().amount("high", 3) == 12
