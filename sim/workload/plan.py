@@ -225,15 +225,18 @@ class Role(Spec):
         """Whether *thread*, of so many *threads*, may take the role, which *taken* earlier ones have."""
         if self.count is not None:
             return taken < self.count
-        assert self.who is not None
-        return {
-            "alone": threads == 1,
-            "first": thread == 0,
-            "others": thread > 0,
-            "even": thread % 2 == 0,
-            "odd": thread % 2 == 1,
-            "all": True,
-        }[self.who]
+        match self.who:
+            case "all":
+                return True
+            case "alone":
+                return threads == 1
+            case "first":
+                return thread == 0
+            case "others":
+                return thread > 0
+            case "even":
+                return thread % 2 == 0
+        return thread % 2 == 1
 
 
 _NOT_IN_A_PILOT = frozenset(

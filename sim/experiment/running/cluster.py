@@ -9,7 +9,6 @@ given up. What was finished is the caller's already.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import pickle
 import queue
@@ -38,8 +37,6 @@ SECONDS_FOR_WORKERS = 300.0
 _SECONDS_TO_CONNECT = 30
 _SECONDS_BETWEEN_LOOKS = 1.0
 _POINTS_A_THREAD = 2
-_GONE = (CancelledError, asyncio.CancelledError, OSError)
-"""What a future of a scheduler that is gone raises."""
 
 
 class ClusterLost(ConnectionError):
@@ -135,6 +132,8 @@ class _Sweep:
 
     def _outcome(self, future: Any, point: Point) -> Outcome:
         """What became of a point. Any error but its worker's death is the cluster's, not the point's."""
+        from asyncio import CancelledError as Cancelled
+
         from distributed import KilledWorker
 
         try:
@@ -142,7 +141,7 @@ class _Sweep:
             if error is None:
                 outcome: Outcome = future.result()
                 return outcome
-        except _GONE as lost:
+        except (CancelledError, Cancelled, OSError) as lost:  # the scheduler is gone
             raise self._lost() from lost
         if isinstance(error, KilledWorker):
             return killed(point)
