@@ -351,9 +351,9 @@ class WorkloadPlan(Spec):
 
     def amount(self, threads: int) -> int:
         """The requests of all *threads* in all runs, roughly: a microsecond of a window is taken for one."""
-        window = self.window
-        each = self.round if window is None else window.about
-        return self.runs(threads) * threads * each
+        window, round_ = self.window, self.round
+        once = threads * round_ if window is None else window.amount(threads, round_)
+        return self.runs(threads) * once
 
     @property
     def slots(self) -> int:

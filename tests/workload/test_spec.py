@@ -114,4 +114,8 @@ def test_how_much_has_a_point_to_do() -> None:
     counted = {"warm_up": "2 requests", "length": "5 requests"}
     assert plan(measured=None, window=counted).amount(3) == 21
     assert plan(measured=None, window={"warm_up": "30 us", "length": "1 ms"}).amount(3) == 3090
+    rounds = counted | {"whole_rounds": 2, "threads_per_round": 1}
+    assert plan(measured=None, window=rounds).amount(3) == 3 * 2 + 4 * 4  # 15 requests are four rounds
+    pilot = counted | {"pilot": {"requests": 4, "rounds": 2}}
+    assert plan(measured=None, window=pilot).amount(3) == 21 + 3 * 2 * (1 + 4)
     assert workload().amount("high", 3) == 12
