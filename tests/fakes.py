@@ -71,6 +71,9 @@ class Workload(Spec):
     def shares_cpus(self, placement: str) -> bool:
         return False
 
+    def amount(self, placement: str, threads: int) -> int:
+        return threads
+
 
 @dataclass(frozen=True)
 class Measurement:

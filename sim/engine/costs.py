@@ -11,7 +11,7 @@ them: `tools/typed_costs.py` gives each its type and refuses one that the spec d
 from __future__ import annotations
 
 from collections.abc import Collection
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from pydantic import BaseModel
@@ -35,19 +35,44 @@ class AtClock(Generic[S]):
 
 
 def at_clock(spec: S, clock: int) -> AtClock[S]:
-    """*spec* on a core of *clock* Hz."""
-    resolved = _slotted(type(spec))()
-    for name in type(spec).model_fields:
-        value = getattr(spec, name)
-        object.__setattr__(resolved, name, value.at(clock) if isinstance(value, CycleCost) else value)
-    return resolved
+    """*spec* on a core of *clock* Hz. The values are shared by all who ask for the same spec and clock."""
+    return _resolved(_Same(spec), clock)
 
 
 def at_clocks(spec: S, clock: int, others: Collection[str], other: int) -> AtClock[S]:
     """The same, with the costs named *others* on a core of *other* Hz."""
-    resolved, rest = at_clock(spec, clock), at_clock(spec, other)
+    resolved, rest = _resolve(spec, clock), at_clock(spec, other)
     for name in others:
         object.__setattr__(resolved, name, getattr(rest, name))
+    return resolved
+
+
+class _Same:
+    """A spec that is equal to itself alone: specs do not change, and to compare them would take longer than
+    to resolve them."""
+
+    __slots__ = ("spec",)
+
+    def __init__(self, spec: BaseModel) -> None:
+        self.spec = spec
+
+    def __hash__(self) -> int:
+        return id(self.spec)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.spec is self.spec
+
+
+@lru_cache(maxsize=256)
+def _resolved(same: _Same, clock: int) -> AtClock[Any]:
+    return _resolve(same.spec, clock)
+
+
+def _resolve(spec: S, clock: int) -> AtClock[S]:
+    resolved = _slotted(type(spec))()
+    for name in type(spec).model_fields:
+        value = getattr(spec, name)
+        object.__setattr__(resolved, name, value.at(clock) if isinstance(value, CycleCost) else value)
     return resolved
 
 

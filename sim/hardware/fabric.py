@@ -13,12 +13,12 @@ from sim.engine.costs import at_clock
 
 if TYPE_CHECKING:
     from sim.engine.probe import Distance
+    from sim.hardware.places import Places
     from sim.hardware.spec import MachineSpec
-    from sim.hardware.topology import Seat
 
 
 class Fabric:
-    """What all lines of a machine share: distances, costs, the order of waiters. Cpu i sits at *seats*[i]."""
+    """What all lines of a machine share: distances, costs, the order of waiters. Cpu i sits at place i."""
 
     __slots__ = (
         "adjacent",
@@ -57,9 +57,7 @@ class Fabric:
         "via_home_contended",
     )
 
-    def __init__(
-        self, engine: Engine, spec: MachineSpec, seats: Sequence[Seat], here: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, engine: Engine, spec: MachineSpec, places: Places, here: Sequence[str] = ()) -> None:
         costs = at_clock(spec.coherence, spec.clock)
         self.engine = engine
         self.hit = costs.hit
@@ -71,7 +69,7 @@ class Fabric:
         self.via_home = self.cross_socket if costs.via_home is None else costs.via_home
         self.cross_socket_contended = int(self.cross_socket * costs.contended)
         self.via_home_contended = int(self.via_home * costs.contended)
-        self.joins = costs.siblings_join and len({seat.core for seat in seats}) < len(seats)
+        self.joins = costs.siblings_join and places.siblings
         self.request = costs.probe
         self.home_aware = costs.home_aware
         self.prefetch_ordered = costs.prefetch_ordered
@@ -92,17 +90,17 @@ class Fabric:
         self.rule = costs.order.rule
         self.streak = costs.order.streak
         self.uniform = engine.stream("line order").random
-        self.seats = seats
+        self.seats = places.seats
         self.here = here
         """Patterns: lines with such names are in every cache at once, for the question what would be if."""
         self.heard = engine.probe.hears("line_transfer")
         self.heard_accesses = engine.probe.hears("line_access", "line_accessed")
-        self.core_of = [seat.core for seat in seats]
-        self.cluster_of = [seat.cluster for seat in seats]
-        self.socket_of = [seat.socket for seat in seats]
-        self.core_mask = _masks(self.core_of)
-        self.cluster_mask = _masks(self.cluster_of)
-        self.socket_mask = _masks(self.socket_of)
+        self.core_of = places.core_of
+        self.cluster_of = places.cluster_of
+        self.socket_of = places.socket_of
+        self.core_mask = places.core_mask
+        self.cluster_mask = places.cluster_mask
+        self.socket_mask = places.socket_mask
 
     def distance(self, cpu: int, other: int) -> Distance:
         """Where the cache of *other* is, seen from *cpu*."""
@@ -121,11 +119,3 @@ class Fabric:
         if self.cluster_of[cpu] == self.cluster_of[other]:
             return self.sibling if self.core_of[cpu] == self.core_of[other] else self.same_cluster
         return self.cross_cluster if self.socket_of[cpu] == self.socket_of[other] else self.cross_socket
-
-
-def _masks(group_of: list[int]) -> list[int]:
-    """For each cpu the bit set of its group."""
-    members: dict[int, int] = {}
-    for cpu, group in enumerate(group_of):
-        members[group] = members.get(group, 0) | 1 << cpu
-    return [members[group] for group in group_of]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from sim.engine import Activity, Engine, Thread
@@ -17,6 +17,7 @@ from sim.hardware.interrupts import InterruptController
 from sim.hardware.line import MEMORY, CacheLine
 from sim.hardware.line_kinds import make_line
 from sim.hardware.memory import MemorySystem
+from sim.hardware.places import places_of
 from sim.hardware.spec import MachineSpec
 from sim.hardware.tlb import Tlb
 from sim.hardware.walks import RecentLines
@@ -59,10 +60,10 @@ class Machine:
         self.engine = engine
         self.spec = spec
         topology = spec.topology
-        seats = [topology.seat(number) for number in (range(spec.cpus) if order is None else order)]
-        self.fabric = Fabric(engine, spec, seats, lines_here)
+        places = places_of(topology, range(spec.cpus) if order is None else order)
+        self.fabric = Fabric(engine, spec, places, lines_here)
         self.memory = MemorySystem(spec, engine.stream("dram banks").random)
-        seats = seats[:online]
+        seats = places.seats[:online]
         per_core = Counter(seat.core for seat in seats)
         slowdown = topology.smt_slowdown or 1
         heard = engine.probe.hears("charge")
@@ -77,12 +78,15 @@ class Machine:
         ]
         far_walk = spec.tlb.far_walk
         near: dict[int, RecentLines] = {}
+        on_core: defaultdict[int, list[Cpu]] = defaultdict(list)
+        for cpu in self.cpus:
+            on_core[cpu.core].append(cpu)
         for cpu in self.cpus:
             if far_walk and cpu.cluster not in near:
                 near[cpu.cluster] = RecentLines(far_walk.cluster_lines)
             cpu.tlb = Tlb(spec, near.get(cpu.cluster))
             if isinstance(cpu, SmtCpu):
-                cpu.siblings = [other for other in self.cpus if other.core == cpu.core and other is not cpu]
+                cpu.siblings = [other for other in on_core[cpu.core] if other is not cpu]
         self.broadcast = TlbBroadcast(spec.tlb.broadcast, spec.clock) if spec.tlb.broadcast else None
         self.interrupts = InterruptController(self.fabric, spec, self.cpus)
         self.entry = KernelEntry(spec)

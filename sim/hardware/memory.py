@@ -40,20 +40,21 @@ HUGE_PAGES = 512
 """4 KiB pages in a huge page of 2 MiB."""
 
 
-class BandwidthServer:
-    """A link or a memory that moves one request's bytes after another's."""
+class BandwidthServers:
+    """*count* links or memories that each move one request's bytes after another's."""
 
     __slots__ = ("_free_at", "_ps_per_page")
 
-    def __init__(self, bytes_per_second: int) -> None:
+    def __init__(self, bytes_per_second: int, count: int) -> None:
         self._ps_per_page = PAGE_BYTES * PS_PER_S // bytes_per_second
-        self._free_at = 0
+        self._free_at = [0] * count
 
-    def move(self, now: int, pages: int = 1) -> int:
-        """Queue so many times 4 KiB at time *now*; returns the ps until they have passed."""
-        start = self._free_at if self._free_at > now else now
-        self._free_at = start + pages * self._ps_per_page
-        return self._free_at - now
+    def move(self, server: int, now: int, pages: int = 1) -> int:
+        """Queue so many times 4 KiB at *server* at time *now*; returns the ps until they have passed."""
+        free_at = self._free_at[server]
+        free_at = (free_at if free_at > now else now) + pages * self._ps_per_page
+        self._free_at[server] = free_at
+        return free_at - now
 
 
 class Channels:
@@ -101,6 +102,7 @@ class MemorySystem:
         "_read",
         "_read_alone",
         "_socket_of_node",
+        "_sockets",
         "_warm",
         "_warm_clear",
         "_write",
@@ -111,11 +113,11 @@ class MemorySystem:
         clusters, parts = topology.sockets * topology.clusters_per_socket, topology.nodes_per_socket
         self._core_read = _servers(memory.core_read, topology.cores)
         self._core_write = _servers(memory.core_write, topology.cores)
-        self._read = _servers(memory.cluster_read, clusters)
-        self._write = _servers(memory.cluster_write, clusters)
-        self._nodes = _servers(memory.socket_bandwidth // parts, topology.nodes)
-        links = _servers(memory.inter_socket, topology.sockets**2)
-        self._links = [links[row : row + topology.sockets] for row in range(0, len(links), topology.sockets)]
+        self._read = BandwidthServers(memory.cluster_read, clusters)
+        self._write = BandwidthServers(memory.cluster_write, clusters)
+        self._nodes = BandwidthServers(memory.socket_bandwidth // parts, topology.nodes)
+        self._sockets = topology.sockets
+        self._links = _servers(memory.inter_socket, self._sockets**2)
         self._socket_of_node = [topology.socket_of_node(node) for node in range(topology.nodes)]
         self._dirty = [0] * clusters
         self._llc_pages = memory.llc // PAGE_BYTES
@@ -128,8 +130,8 @@ class MemorySystem:
         warm = memory.warm_pages
         self._warm = WarmPages(topology.cores, warm.size // PAGE_BYTES) if warm else None
         self._warm_clear = warm.clear.at(spec.clock) if warm else 0
-        dram = memory.dram
-        self._channels = [Channels(dram, dram.channels // parts, draw) for _ in self._nodes] if dram else []
+        dram, nodes = memory.dram, self._socket_of_node
+        self._channels = [Channels(dram, dram.channels // parts, draw) for _ in nodes] if dram else []
 
     def read_line(self, cpu: Cpu, node: int) -> int:
         """The latency of a load by *cpu* that misses all caches, from memory of *node*, asked for now.
@@ -203,8 +205,8 @@ class MemorySystem:
     def _fill(self, cpu: Cpu, node: int, alone: int, pages: int = 1) -> int:
         """Time to write *pages*: the core's own speed *alone*, or the slowest server on the way."""
         cost = max(alone, self._fetch(cpu, node, pages))
-        if self._core_write:
-            cost = max(cost, self._core_write[cpu.core].move(cpu.engine._now, pages))
+        if self._core_write is not None:
+            cost = max(cost, self._core_write.move(cpu.core, cpu.engine._now, pages))
         self._dirty[cpu.cluster] += pages
         too_many = self._dirty[cpu.cluster] - self._llc_pages
         if too_many > 0:
@@ -214,22 +216,22 @@ class MemorySystem:
     def _fetch(self, cpu: Cpu, node: int, pages: int = 1) -> int:
         """Time until the lines of *pages* on *node* are in the core."""
         now, there = cpu.engine._now, self._socket_of_node[node]
-        cost = max(self._read[cpu.cluster].move(now, pages), self._nodes[node].move(now, pages))
-        if self._core_read:
-            cost = max(cost, self._core_read[cpu.core].move(now, pages))
-        if there != cpu.socket and self._links:
-            cost = max(cost, self._links[there][cpu.socket].move(now, pages))
+        cost = max(self._read.move(cpu.cluster, now, pages), self._nodes.move(node, now, pages))
+        if self._core_read is not None:
+            cost = max(cost, self._core_read.move(cpu.core, now, pages))
+        if there != cpu.socket and self._links is not None:
+            cost = max(cost, self._links.move(there * self._sockets + cpu.socket, now, pages))
         return cost
 
     def _evict(self, cpu: Cpu, node: int, pages: int = 1) -> int:
         """Time until so many pages have left the cluster's cache for *node*."""
         now, there = cpu.engine._now, self._socket_of_node[node]
-        cost = max(self._write[cpu.cluster].move(now, pages), self._nodes[node].move(now, pages))
-        if there != cpu.socket and self._links:
-            cost = max(cost, self._links[cpu.socket][there].move(now, pages))
+        cost = max(self._write.move(cpu.cluster, now, pages), self._nodes.move(node, now, pages))
+        if there != cpu.socket and self._links is not None:
+            cost = max(cost, self._links.move(cpu.socket * self._sockets + there, now, pages))
         return cost
 
 
-def _servers(bandwidth: int | None, count: int) -> list[BandwidthServer]:
+def _servers(bandwidth: int | None, count: int) -> BandwidthServers | None:
     """*count* servers of *bandwidth* each; none where it is not limited."""
-    return [BandwidthServer(bandwidth) for _ in range(count)] if bandwidth else []
+    return BandwidthServers(bandwidth, count) if bandwidth else None

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Final, Literal, Self
 
-from numpy import interp
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from sim.errors import RuleError
@@ -496,8 +495,7 @@ class MachineSpec(Spec):
             return self
         busy = Counter(socket for socket, _ in {(seat.socket, seat.core) for seat in seats})
         steps = self._turbo_steps()
-        cores, clocks = zip(*steps, strict=True)
-        total = sum(number * float(interp(number, cores, clocks)) for number in busy.values())
+        total = sum(number * _on_the_line(number, steps) for number in busy.values())
         return self.model_copy(update={"clock": round(total / busy.total())})
 
     @property
@@ -587,3 +585,15 @@ class MachineSpec(Spec):
     @property
     def cpus(self) -> int:
         return self.topology.cpus
+
+
+def _on_the_line(number: int, steps: Sequence[tuple[int, int]]) -> float:
+    """The value at *number* on the lines from each of *steps* to the next, level before the first one."""
+    if number <= steps[0][0]:
+        return float(steps[0][1])
+    for (low, at_low), (high, at_high) in pairwise(steps):
+        if low < number < high:
+            return (at_high - at_low) / (high - low) * (number - low) + at_low
+        if number == high:
+            return float(at_high)
+    return float(steps[-1][1])

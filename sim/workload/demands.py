@@ -183,7 +183,7 @@ def _sharing(plan: WorkloadPlan, machine: MachineSpec, threads: int) -> Fault | 
     children = most_children(plan, roles)
     free = 0
     if plan.cpus is None:
-        free = len([cpu for cpu in order_of(plan.pinning, machine.topology) if cpu not in seats])
+        free = len(set(order_of(plan.pinning, machine.topology)).difference(seats))
     if len(set(seats)) == threads and children <= free:
         return None
     if machine.kernel.slice is None or machine.kernel.tick is None:

@@ -21,6 +21,7 @@ socket.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
@@ -71,15 +72,19 @@ numbers."""
 
 
 def order_of(pinning: Pinning, topology: Topology) -> list[int]:
-    """The numbers of cpus in the order in which threads take them.
+    """The numbers of cpus in the order in which threads take them; the list is the caller's.
 
     `hwloc-cores` is main.c of will-it-scale (75f66e4, without -m): task i is bound to hwloc's core i modulo
     their number, a core with all its threads. hwloc counts cores socket by socket. The kernel chooses among
     the threads of the core; here the second round takes the second ones.
     """
+    return list(pinning) if isinstance(pinning, tuple) else list(_order_of(pinning, topology))
+
+
+@lru_cache(maxsize=32)
+def _order_of(pinning: Policy | PerSocket, topology: Topology) -> list[int]:
+    """`order_of` by a policy: worked out once a process, for it takes longer than what it is used for."""
     cpus, core_of, thread_of = range(topology.cpus), topology.core_of, topology.thread_of
-    if isinstance(pinning, tuple):
-        return list(pinning)
     if pinning == "cores-first":
         return sorted(cpus, key=lambda cpu: (thread_of(cpu), cpu))
     if pinning == "hwloc-cores":

@@ -12,6 +12,7 @@ processes with a layout of slots, named cache lines, locks and channels.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any, Final, Literal, NamedTuple, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
@@ -224,15 +225,18 @@ class Role(Spec):
         """Whether *thread*, of so many *threads*, may take the role, which *taken* earlier ones have."""
         if self.count is not None:
             return taken < self.count
-        assert self.who is not None
-        return {
-            "alone": threads == 1,
-            "first": thread == 0,
-            "others": thread > 0,
-            "even": thread % 2 == 0,
-            "odd": thread % 2 == 1,
-            "all": True,
-        }[self.who]
+        match self.who:
+            case "all":
+                return True
+            case "alone":
+                return threads == 1
+            case "first":
+                return thread == 0
+            case "others":
+                return thread > 0
+            case "even":
+                return thread % 2 == 0
+        return thread % 2 == 1
 
 
 _NOT_IN_A_PILOT = frozenset(
@@ -323,7 +327,7 @@ class WorkloadPlan(Spec):
             (self.requests, self.window, self.layout, self.program, self.setup, self.thread, self.roles)
         )
 
-    @property
+    @cached_property
     def parts(self) -> list[Part]:
         """The roles; a workload without any has one, of all threads."""
         if self.roles is None:
@@ -340,6 +344,16 @@ class WorkloadPlan(Spec):
     def round(self) -> int:
         """How many requests a thread does before it refills, or in all where there is no window."""
         return self.requests or (self.layout and self.layout.slots) or 1
+
+    def runs(self, threads: int) -> int:
+        """How often a point with so many *threads* is run, until `pooled_threads` have been measured."""
+        return -(-(self.pooled_threads or 1) // threads)
+
+    def amount(self, threads: int) -> int:
+        """The requests of all *threads* in all runs, roughly: a microsecond of a window is taken for one."""
+        window, round_ = self.window, self.round
+        once = threads * round_ if window is None else window.amount(threads, round_)
+        return self.runs(threads) * once
 
     @property
     def slots(self) -> int:

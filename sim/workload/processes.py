@@ -37,7 +37,10 @@ def members(plan: WorkloadPlan, home: Sequence[int]) -> list[list[int]]:
     count = max(plan.numbered, max(home) + 1)
     if plan.visits:
         return [list(range(len(home)))] * count
-    return [[thread for thread, process in enumerate(home) if process == number] for number in range(count)]
+    found: list[list[int]] = [[] for _ in range(count)]
+    for thread, process in enumerate(home):
+        found[process].append(thread)
+    return found
 
 
 class Processes:

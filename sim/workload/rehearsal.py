@@ -6,9 +6,11 @@ Threads come one after the other, so only what holds for every order of threads 
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from functools import lru_cache
+from operator import itemgetter
 from random import Random
 from typing import TYPE_CHECKING, Final, cast
 
@@ -59,6 +61,9 @@ MAX_STEPS: Final = 200_000
 END: Final = 512
 """So many requests at either end of a round show what goes wrong in it."""
 
+_START: Final = itemgetter(0)
+_END: Final = itemgetter(1)
+
 _OverRange = Prepopulate | PrepopulateFolios | Munmap | Mprotect | Madvise | Mlock | Munlock | Mincore | Msync
 
 
@@ -85,6 +90,8 @@ class Ledger:
 
     def __init__(self) -> None:
         self.ranges: list[tuple[int, int]] = []
+        """In order; none overlaps another."""
+        self._in_ranges = 0
         self.touched: set[int] = set()
         self.populated = Runs()
         self.heap = 1
@@ -98,7 +105,7 @@ class Ledger:
 
     @property
     def mapped(self) -> int:
-        return self.heap - 1 + sum(end - start for start, end in self.ranges)
+        return self.heap - 1 + self._in_ranges
 
     def perform(self, cpu: object, operation: Operation) -> Steps[int | None]:
         """What `AddressSpace.perform` does, in no time."""
@@ -146,10 +153,10 @@ class Ledger:
             at, self._next = self._next, self._next + pages + 1
         elif at + pages > USER_PAGES and not USER_PAGES <= at <= at + pages <= self._next:
             raise RefusedStepError("maps beyond the 128 TiB of user addresses")
-        elif not asked.replace and any(start < at + pages and at < end for start, end in self.ranges):
+        elif not asked.replace and self._overlapping(at, at + pages):
             raise RefusedStepError("maps where something is mapped, and is not to replace it")
         self._cut(at, at + pages)
-        self.ranges = sorted([*self.ranges, (at, at + pages)])
+        self._add(at, at + pages)
         if self.mapped > USER_PAGES:
             raise RefusedStepError("maps more than the 128 TiB of user addresses")
         if asked.populate:
@@ -168,8 +175,8 @@ class Ledger:
             self._cut(at + new_pages, at + pages)
             return at
         end = at + new_pages
-        if asked.to is None and not any(low < end and at + pages < high for low, high in self.ranges):
-            self.ranges = sorted([*self.ranges, (at + pages, end)])
+        if asked.to is None and not self._overlapping(at + pages, end):
+            self._add(at + pages, end)
             self._next = max(self._next, end + 1)
             return at
         if not asked.may_move:
@@ -189,7 +196,8 @@ class Ledger:
     def _covers(self, pages: range) -> bool:
         """Whether all of *pages* are mapped."""
         page = pages.start
-        for start, end in self.ranges:
+        there = self._overlapping(pages.start, pages.stop)
+        for start, end in self.ranges[there.start : there.stop]:
             if start <= page < end:
                 page = end
         return page >= pages.stop
@@ -200,17 +208,29 @@ class Ledger:
             raise TooLongError
         if page in self.touched or page in self.populated:
             return
-        for start, end in reversed(self.ranges):
-            if start <= page < end:
-                self.touched.add(page)
-                return
-        raise RefusedStepError("touches pages that are not mapped")
+        above = bisect_right(self.ranges, page, key=_END)
+        if above == len(self.ranges) or self.ranges[above][0] > page:
+            raise RefusedStepError("touches pages that are not mapped")
+        self.touched.add(page)
+
+    def _overlapping(self, start: int, end: int) -> range:
+        """Which of `ranges` have a part in [start, end)."""
+        first = bisect_right(self.ranges, start, key=_END)
+        return range(first, bisect_left(self.ranges, end, first, key=_START))
+
+    def _add(self, start: int, end: int) -> None:
+        """[start, end), in which nothing is, is mapped."""
+        insort(self.ranges, (start, end))
+        self._in_ranges += end - start
 
     def _cut(self, start: int, end: int) -> None:
-        kept = []
-        for low, high in self.ranges:
-            kept += [part for part in ((low, min(high, start)), (max(low, end), high)) if part[0] < part[1]]
-        self.ranges = kept
+        there = self._overlapping(start, end)
+        if there:
+            low, high = self.ranges[there[0]][0], self.ranges[there[-1]][1]
+            kept = [part for part in ((low, start), (end, high)) if part[0] < part[1]]
+            self._in_ranges += sum(high - low for low, high in kept)
+            self._in_ranges -= sum(high - low for low, high in self.ranges[there.start : there.stop])
+            self.ranges[there.start : there.stop] = kept
         self._forget(start, end)
 
     def _forget(self, start: int, end: int) -> None:

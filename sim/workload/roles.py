@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 def roles_of(plan: WorkloadPlan, threads: int) -> list[int | None]:
     """The number of each thread's role: the first that fits. None for a thread that none fits."""
     roles, taken = [part.role for part in plan.parts], Counter[int]()
+    if len(roles) == 1 and roles[0].who == "all":
+        return [0] * threads  # as in most workloads, and asked for a dozen times a point
     found: list[int | None] = []
     for thread in range(threads):
         fitting = (number for number, role in enumerate(roles) if role.fits(thread, threads, taken[number]))

@@ -79,19 +79,19 @@ def run_once(
     if len(roles) < threads:
         raise ModelError(f"no role fits some of the {threads} threads")
     seats = seats_of(plan, roles, machine.topology)
-    used = list(dict.fromkeys(seats))
+    used = {seat: index for index, seat in enumerate(dict.fromkeys(seats))}
     others = [cpu for cpu in order_of(plan.pinning, machine.topology) if cpu not in used]
     busy = machine.under_load(machine.topology.seat(number) for number in used)
     free = others[: most_children(plan, roles)] if plan.cpus is None else []
     ready = booted(busy, design.release, virtual_ipis=design.virtual_ipis)
     hardware = Machine(
-        engine, ready, len(used) + len(free), used + others, without.lines, gives_back=bool(without.waits)
+        engine, ready, len(used) + len(free), [*used, *others], without.lines, gives_back=bool(without.waits)
     )
     if without:
         rule = LocksWithout(without)
         for cpu in hardware.cpus:
             cpu.rule_locks(rule)
-    workers = [Worker(thread, hardware.cpus[used.index(seat)], engine) for thread, seat in enumerate(seats)]
+    workers = [Worker(thread, hardware.cpus[used[seat]], engine) for thread, seat in enumerate(seats)]
     free_cpus = hardware.cpus[len(used) :]
     run = _Run(hardware, boot(hardware, design, plan.memory), plan, workers, roles, free_cpus)
     run.set_up()

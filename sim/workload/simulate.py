@@ -104,7 +104,7 @@ def simulate(
         raise InputError(fault)
     runs: list[Run] = []
     tally = Tally()
-    for number in range(-(-(plan.pooled_threads or 1) // threads)):
+    for number in range(plan.runs(threads)):
         run = run_once(
             machine,
             design,

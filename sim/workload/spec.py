@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
@@ -121,8 +122,23 @@ class WorkloadSpec(Spec):
         """Whether there may be more threads than cpus in *placement*; not in one that there is not."""
         return placement in (self.placements or ("",)) and self.plan(placement).cpus is not None
 
+    def amount(self, placement: str, threads: int) -> int:
+        """How much a point with so many *threads* has to do, for whoever wonders which will take longest."""
+        return self.plan(placement).amount(threads)
+
     def plan(self, placement: str) -> WorkloadPlan:
         """The workload as it is in *placement*, "" if it has none. Raises `KeyError` for an unknown one."""
+        plans = self._plans
+        if placement not in plans:
+            plans[placement] = self._plan(placement)
+        return plans[placement]
+
+    @cached_property
+    def _plans(self) -> dict[str, WorkloadPlan]:
+        """Placement -> what `plan` has found, which takes a millisecond and is asked for everywhere."""
+        return {}
+
+    def _plan(self, placement: str) -> WorkloadPlan:
         over = self.placements[placement] if placement or self.placements else {}
         common = {name: getattr(self, name) for name in WorkloadPlan.model_fields}
         for name, other in (("measured", "window"), ("window", "measured"), ("thread", "roles")):

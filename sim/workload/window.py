@@ -35,7 +35,7 @@ from pydantic import (
 
 from sim.engine import QUIET
 from sim.errors import RuleError
-from sim.quantities import Duration, Spec, UnitError, parse_duration
+from sim.quantities import PS_PER_US, Duration, Spec, UnitError, parse_duration
 
 if TYPE_CHECKING:
     from sim.designs import GracePeriods
@@ -189,6 +189,27 @@ class Window(Spec):
         """Ps that pass before it is over, whatever happens in it."""
         return sum(0 if isinstance(part, Requests) else part for part in (self.warm_up, self.length))
 
+    def operations(self, threads: int, round_: int) -> int | None:
+        """How many operations of all *threads* a counted `length` is, where a round has *round_* requests."""
+        if not isinstance(self.length, Requests):
+            return None
+        asked = self.length.each * threads
+        if not self.whole_rounds:
+            return asked
+        rounds = max(-(-asked // round_), min(self.whole_rounds, threads))
+        if self.threads_per_round is not None:
+            rounds = max(rounds, threads // self.threads_per_round)
+        return rounds * round_
+
+    def amount(self, threads: int, round_: int) -> int:
+        """About how many requests all *threads* do until it is over, if each takes a microsecond."""
+        warm_up, length = self.warm_up, self.operations(threads, round_)
+        in_time = 0 if isinstance(self.length, Requests) else self.length // PS_PER_US * threads
+        before = warm_up.each if isinstance(warm_up, Requests) else warm_up // PS_PER_US
+        if self.pilot is not None:
+            before += self.pilot.rounds * sum(self.pilot.sizes)
+        return before * threads + (in_time if length is None else length)
+
     @property
     def counted(self) -> bool:
         """Whether a part of it is over after so many operations: each must then end at the engine's time."""
@@ -323,12 +344,7 @@ class Meter(Record):
         self._warmed = 0
         self._waits = False  # for the end of a grace period
         self._warm_up = window.warm_up.each * threads if isinstance(window.warm_up, Requests) else None
-        self._length = window.length.each * threads if isinstance(window.length, Requests) else None
-        if self._length is not None and window.whole_rounds:
-            rounds = max(-(-self._length // round_), min(window.whole_rounds, threads))
-            if window.threads_per_round is not None:
-                rounds = max(rounds, threads // window.threads_per_round)
-            self._length = rounds * round_
+        self._length = window.operations(threads, round_)
         self._time = 0 if isinstance(window.length, Requests) else window.length
         self._periods: _PeriodEnds | None = None
         if window.grace_periods is not None and periods is not None:

@@ -35,3 +35,14 @@ def test_can_it_be_changed() -> None:
     with pytest.raises(AttributeError, match="private is what the files say"):
         cost.private = 0  # type: ignore[misc]
     assert not hasattr(cost, "__dict__")
+
+
+def test_are_they_resolved_once_and_still_each_on_its_own_clock() -> None:
+    """Equal specs may share what neither can change; costs on another clock leave the shared ones alone."""
+    cost = at_clock(COSTS, 1_000_000_000)
+    at_clocks(COSTS, 1_000_000_000, {"private"}, 500_000_000)
+    assert at_clock(COSTS, 1_000_000_000) is cost
+    assert cost.private == 10_000
+    changed = COSTS.model_copy(update={"tick": 7})
+    assert at_clock(changed, 1_000_000_000).tick == 7
+    assert at_clock(COSTS, 1_000_000_000).tick == 1_000_000

@@ -92,3 +92,30 @@ def test_may_the_setup_map_the_layout_that_threads_use() -> None:
     assert plan(layout=layout, setup=steps).layout.base is None
     with pytest.raises(ValidationError, match=r"at `every slot` without layout\.base"):
         plan(layout=layout, setup=steps[::-1])
+
+
+def test_is_what_was_worked_out_of_a_spec_that_of_a_changed_copy() -> None:
+    """A plan and its roles are made once; a copy with other values makes its own."""
+    spec = workload()
+    assert spec.plan("low") is spec.plan("low")
+    assert spec.plan("low").parts is spec.plan("low").parts
+    assert spec.model_copy(update={"requests": 8}).plan("low").requests == 8
+    assert spec.plan("low").requests == 4
+    short = spec.plan("low").model_copy(update={"thread": spec.plan("low").thread[:1]})
+    assert [len(part.role.steps) for part in (short.parts[0], spec.plan("low").parts[0])] == [1, 3]
+    assert workload().plan("low") == spec.plan("low")
+
+
+def test_how_much_has_a_point_to_do() -> None:
+    """Requests of all threads in all runs; of a window in time, its microseconds."""
+    assert plan().amount(3) == 3 * 4
+    pooled = plan(pooled_threads=8)
+    assert [pooled.amount(threads) for threads in (1, 2, 3, 8, 9)] == [32, 32, 36, 32, 36]
+    counted = {"warm_up": "2 requests", "length": "5 requests"}
+    assert plan(measured=None, window=counted).amount(3) == 21
+    assert plan(measured=None, window={"warm_up": "30 us", "length": "1 ms"}).amount(3) == 3090
+    rounds = counted | {"whole_rounds": 2, "threads_per_round": 1}
+    assert plan(measured=None, window=rounds).amount(3) == 3 * 2 + 4 * 4  # 15 requests are four rounds
+    pilot = counted | {"pilot": {"requests": 4, "rounds": 2}}
+    assert plan(measured=None, window=pilot).amount(3) == 21 + 3 * 2 * (1 + 4)
+    assert workload().amount("high", 3) == 12

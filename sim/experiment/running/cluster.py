@@ -9,13 +9,11 @@ given up. What was finished is the caller's already.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import pickle
 import queue
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -24,9 +22,10 @@ from sim.errors import Fault, InputError
 from sim.experiment import model
 from sim.experiment.plan import Point
 from sim.experiment.results import Outcome, killed
-from sim.experiment.running.executor import Task, longest_first
+from sim.experiment.running.executor import Task
 from sim.experiment.running.interrupts import Stop, never
 from sim.experiment.running.simulation import run_point
+from sim.experiment.running.waiting import Waiting, waiting_for
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -38,8 +37,6 @@ SECONDS_FOR_WORKERS = 300.0
 _SECONDS_TO_CONNECT = 30
 _SECONDS_BETWEEN_LOOKS = 1.0
 _POINTS_A_THREAD = 2
-_GONE = (CancelledError, asyncio.CancelledError, OSError)
-"""What a future of a scheduler that is gone raises."""
 
 
 class ClusterLost(ConnectionError):
@@ -52,8 +49,9 @@ def execute(
     task: Task = run_point,
     stop: Stop = never,
     patience: float = SECONDS_FOR_WORKERS,
+    timed: Iterable[tuple[Point, float]] = (),
 ) -> Generator[Outcome]:
-    """The outcomes of *points* as they finish, in any order.
+    """The outcomes of *points* as they finish, in any order. *timed* are others that took so many seconds.
 
     *scheduler* is the address of a dask scheduler, such as `tcp://10.0.0.1:8786`. Raises `InputError` if
     there is none, or if its workers run another version of the model, and `ClusterLost` if it dies, or has no
@@ -61,18 +59,19 @@ def execute(
     """
     _need_dask()
     with _quiet(), _connect(scheduler) as client:
-        yield from _Sweep(client, scheduler, points, task, stop, patience).outcomes()
+        waiting = waiting_for(points, timed)
+        yield from _Sweep(client, scheduler, waiting, task, stop, patience).outcomes()
 
 
 class _Sweep:
     """The points of one sweep on a cluster. Finished futures come in through a queue, whatever their fate."""
 
     def __init__(
-        self, client: Client, scheduler: str, points: Sequence[Point], task: Task, stop: Stop, patience: float
+        self, client: Client, scheduler: str, waiting: Waiting, task: Task, stop: Stop, patience: float
     ) -> None:
         self._client = client
         self._scheduler = scheduler
-        self._waiting = deque(longest_first(points))
+        self._waiting = waiting
         self._task = task
         self._stop = stop
         self._patience = patience
@@ -90,7 +89,10 @@ class _Sweep:
                     self._threads()
                 else:
                     _, point = self._flying.pop(future.key)
-                    yield self._outcome(future, point)
+                    outcome = self._outcome(future, point)
+                    if not outcome.failed:
+                        self._waiting.learn(point, outcome.seconds)
+                    yield outcome
                     future.release()
                 self._submit()
         finally:
@@ -103,7 +105,7 @@ class _Sweep:
             return
         room = self._threads() * _POINTS_A_THREAD
         while self._waiting and len(self._flying) < room:
-            point = self._waiting.popleft()
+            point = self._waiting.take()
             parts = model.parts_of(point.design_spec)
             packed = pickle.dumps(point)  # neither the scheduler nor a worker with other code opens it
             future = self._client.submit(
@@ -130,6 +132,8 @@ class _Sweep:
 
     def _outcome(self, future: Any, point: Point) -> Outcome:
         """What became of a point. Any error but its worker's death is the cluster's, not the point's."""
+        from asyncio import CancelledError as Cancelled
+
         from distributed import KilledWorker
 
         try:
@@ -137,7 +141,7 @@ class _Sweep:
             if error is None:
                 outcome: Outcome = future.result()
                 return outcome
-        except _GONE as lost:
+        except (CancelledError, Cancelled, OSError) as lost:  # the scheduler is gone
             raise self._lost() from lost
         if isinstance(error, KilledWorker):
             return killed(point)

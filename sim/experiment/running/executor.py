@@ -15,8 +15,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import takewhile
@@ -26,17 +25,23 @@ from sim.experiment.plan import Point
 from sim.experiment.results import Outcome, killed, raised
 from sim.experiment.running.interrupts import Stop, hidden_from_children, never
 from sim.experiment.running.simulation import run_point
+from sim.experiment.running.waiting import waiting_for
 
 Task = Callable[[Point], Outcome]
 
 
 def execute(
-    points: Sequence[Point], workers: int = 1, task: Task = run_point, stop: Stop = never
+    points: Sequence[Point],
+    workers: int = 1,
+    task: Task = run_point,
+    stop: Stop = never,
+    timed: Iterable[tuple[Point, float]] = (),
 ) -> Generator[Outcome]:
     """The outcomes of *points* as they finish, in any order.
 
-    With one worker the points run in this process, in order; with more, those with most threads first, so
-    that no long point is left to run alone at the end. *task* must be importable by worker processes.
+    With one worker the points run in this process, in order; with more, those first that will take longest
+    (`Waiting`), so that no long point is left to run alone at the end; *timed* are others that are known to
+    have taken so many seconds. *task* must be importable by worker processes.
 
     Once *stop* says so no further point is started; those that run are finished and yielded. Closing
     the iterator (or `KeyboardInterrupt`) stops the workers at once; what was yielded stays valid.
@@ -44,24 +49,22 @@ def execute(
     if workers == 1 or len(points) <= 1:
         yield from map(task, takewhile(lambda _: not stop(), points))
         return
-    waiting = deque(longest_first(points))
     pool = _Pool(min(workers, len(points)), task)
     try:
         pool.prove()
+        waiting = waiting_for(points, timed)
         while pool.flying or (waiting and not stop()):
             while waiting and not stop() and len(pool.flying) < pool.workers:
-                pool.submit(waiting.popleft())
+                pool.submit(waiting.take())
             finished, suspects = pool.collect()
-            yield from finished
+            for point, outcome in finished:
+                if not outcome.failed:
+                    waiting.learn(point, outcome.seconds)
+                yield outcome
             for point in suspects:
                 yield _alone(point, task)
     finally:
         pool.stop()
-
-
-def longest_first(points: Sequence[Point]) -> list[Point]:
-    """The points with most threads first: they take longest."""
-    return sorted(points, key=lambda point: -point.threads)
 
 
 def available_cpus() -> int:
@@ -100,8 +103,8 @@ class _Pool:
             future.set_exception(BrokenProcessPool())
         self.flying[future] = point
 
-    def collect(self) -> tuple[list[Outcome], list[Point]]:
-        """Wait for something to finish: outcomes, and the points that were in flight when the pool broke."""
+    def collect(self) -> tuple[list[tuple[Point, Outcome]], list[Point]]:
+        """Wait for something to finish: points with outcomes, and those in flight when the pool broke."""
         done, _ = wait(self.flying, return_when=FIRST_COMPLETED)
         if any(isinstance(future.exception(), BrokenProcessPool) for future in done):
             done, _ = wait(self.flying)  # a broken pool fails them all
@@ -112,9 +115,9 @@ class _Pool:
             if isinstance(error, BrokenProcessPool):
                 suspects.append(point)
             elif isinstance(error, Exception):
-                finished.append(raised(point, error))
+                finished.append((point, raised(point, error)))
             else:
-                finished.append(future.result())
+                finished.append((point, future.result()))
         if suspects:
             self.stop()
             self._executor = self._build()
@@ -139,7 +142,7 @@ def _alone(point: Point, task: Task) -> Outcome:
     try:
         pool.submit(point)
         finished, _ = pool.collect()
-        return finished[0] if finished else killed(point)
+        return finished[0][1] if finished else killed(point)
     finally:
         pool.stop()
 

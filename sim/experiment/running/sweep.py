@@ -108,6 +108,7 @@ def finish(
     kept = len(known)
     failed = sum(outcome.failed for outcome in known.values())
     todo = [point for key, point in wanted.items() if key not in known]
+    timed = [(wanted[key], outcome.seconds) for key, outcome in known.items() if not outcome.failed]
     slowest: Slowest | None = None
     work, worked = sum(point.threads for point in todo), 0
 
@@ -118,9 +119,9 @@ def finish(
 
     report(None)
     if scheduler is None:
-        running = execute(todo, workers, task, stop)
+        running = execute(todo, workers, task, stop, timed)
     else:
-        running = cluster.execute(todo, scheduler, task, stop, patience)
+        running = cluster.execute(todo, scheduler, task, stop, patience, timed)
     with closing(running) as outcomes, _saying_what_is_there(known, len(wanted)):
         for outcome in outcomes:
             if folder is not None:
