@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
 from types import ModuleType
@@ -51,6 +52,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="fewer rounds, cpus and pages, no whole figure")
     parser.add_argument("--against", type=Path, metavar="DIR", help="another checkout, simulated in turns")
     parser.add_argument("--cimba", metavar="PYTHON", help="an interpreter that has the package cimba")
+    parser.add_argument("--cpus", type=_cpus, help=f"of simulated operations, of {operations.CPUS}")
     parser.add_argument("--write", action="store_true", help=f"write the table of {PAGE.relative_to(ROOT)}")
     parser.add_argument("--check", action="store_true", help="only compare instructions with those kept")
     parser.add_argument("--keep", action="store_true", help="only count instructions, and keep them")
@@ -69,7 +71,7 @@ def main(words: list[str] | None = None) -> int:
     if given.check or given.keep:
         return _counts(keep=given.keep)
     against = given.against.resolve() if given.against else None
-    measured = _measured(given.parts or list(PARTS), Options(given.quick, against, given.cimba))
+    measured = _measured(given.parts or list(PARTS), Options(given.quick, against, given.cimba, given.cpus))
     print(measured.text())
     if given.write:
         page = PAGE.read_text(encoding="utf-8")
@@ -87,9 +89,23 @@ def _measured(parts: list[str], options: Options) -> table.Table:
     for name, part in PARTS.items():
         if name in parts:
             start = perf_counter()
-            measured.add(part.TITLE, part.measure(options))
-            print(f"{name}: {perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
+            measured.add(part.TITLE, _told(part.measure(options)))
+            print(f"-- {name}: {perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
     return measured
+
+
+def _told(rows: Iterator[table.Row]) -> Iterator[table.Row]:
+    """*rows*, which take minutes, each on stderr as it comes."""
+    for row in rows:
+        print(*filter(None, row.cells()), sep="  ", file=sys.stderr, flush=True)
+        yield row
+
+
+def _cpus(text: str) -> tuple[int, ...]:
+    cpus = tuple(map(int, text.split(",")))
+    if not set(cpus) <= set(operations.CPUS):
+        raise argparse.ArgumentTypeError(f"of {', '.join(map(str, operations.CPUS))}")
+    return cpus
 
 
 def _counts(*, keep: bool) -> int:

@@ -1,6 +1,6 @@
 """The delays of `benchmarks.delays` on cimba, for an environment that has it: `pip install cimba`.
 
-    python benchmarks/cimba_delays.py PROCESSES DELAYS    ->    cpu seconds of DELAYS, all processes together
+    python benchmarks/cimba_delays.py PROCESSES DELAYS ROUNDS    ->    cpu seconds of DELAYS, each round
 
 cimba (https://github.com/ambonvik/cimba) is an engine in C; its package for Python compiles models with Numba
 for it. A run of twice as many delays is measured as well, and the difference taken: what is compiled and set
@@ -10,7 +10,6 @@ up once is no cost of a delay.
 import sys
 from time import process_time
 
-import cimba
 from cimba import Experiment, Model, Param, hold, process
 
 
@@ -30,15 +29,18 @@ def model_of(processes: int) -> type[Model]:
 
 
 def main() -> None:
-    processes, delays = int(sys.argv[1]), int(sys.argv[2])
+    processes, delays, rounds = map(int, sys.argv[1:])
+    each = delays // processes
     model = model_of(processes)()
-    took = []
-    for times in (1, delays // processes, 2 * (delays // processes)):  # the first one compiles
-        model.times = times
-        start = process_time()
-        Experiment(model, seed=1).run(workers=1)
-        took.append(process_time() - start)
-    print(took[2] - took[1], cimba.__version__)
+    seconds_of(model, 1)  # compiles
+    print(*(seconds_of(model, 2 * each) - seconds_of(model, each) for _ in range(rounds)))
+
+
+def seconds_of(model: Model, times: int) -> float:
+    model.times = times
+    start = process_time()
+    Experiment(model, seed=1).run(workers=1)
+    return process_time() - start
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator, Iterator
 from functools import partial
 from typing import Any, Final
@@ -16,7 +17,6 @@ from benchmarks.timing import Run, cpu_seconds, in_turns
 from sim.engine import Engine, Steps, Thread
 from sim.files import load_spec
 from sim.hardware import Machine, MachineSpec
-from sim.sync import McsLock, QueueNodes
 
 TITLE: Final = "Acquisitions of one lock, by processes"
 ACQUISITIONS: Final = 19_200
@@ -55,7 +55,7 @@ def resource_on_the_engine(processes: int) -> Run:
 
 def queue_of_parked_threads(processes: int) -> Run:
     engine = Engine()
-    queue: list[Thread] = []
+    queue: deque[Thread] = deque()
     for _ in range(processes):
         engine.process(threads.parked_queue(engine, queue, ACQUISITIONS // processes))
     return engine.run
@@ -66,7 +66,7 @@ def mcs_lock_of_the_model(processes: int, total: int = ACQUISITIONS) -> Run:
     assert isinstance(spec, MachineSpec)
     engine = Engine()
     machine = Machine(engine, spec, online=processes)
-    lock = McsLock(QueueNodes(machine, "lock"), machine.line("lock"), "lock")
+    lock = threads.lock_of(machine)
     for cpu in machine.cpus:
         cpu.thread = engine.process(threads.locking(lock, cpu, total // processes))
     return engine.run

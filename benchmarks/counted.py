@@ -20,7 +20,6 @@ from benchmarks import threads
 from sim.engine import Engine
 from sim.hardware import Machine
 from sim.mm import SynchronousFlush
-from sim.sync import McsLock, QueueNodes
 from sim.workload import Budget, simulate
 
 Job: TypeAlias = Callable[[], int]
@@ -55,7 +54,7 @@ def delays() -> int:
 def shootdowns(spec: Any) -> int:
     engine = Engine()
     machine = Machine(engine, spec, online=33)
-    lock = McsLock(QueueNodes(machine, "lock"), machine.line("lock"), "lock")
+    lock = threads.lock_of(machine)
     flush = SynchronousFlush(machine, machine.line("generation"))
     for cpu in machine.cpus:
         flush.activate(cpu)

@@ -26,6 +26,8 @@ DELAYS: Final = 96_000
 PROCESSES: Final = (1, 64, 384)
 CPP_DELAYS: Final = 9_600_000
 """So many of the C++ loop, which needs more of them to be timed."""
+CIMBA_DELAYS: Final = 960_000
+"""So many of cimba, which takes no turns: it compiles its model for seconds in each process."""
 
 
 def lengths(processes: int) -> list[int]:
@@ -126,14 +128,18 @@ def _seconds(processes: int, loop: Path | None, options: Options) -> Seconds:
         for name, build in CONTESTANTS.items()
     }
     if loop is not None:
-        contestants[CPP] = lambda: _outside(str(loop), str(processes), str(CPP_DELAYS))
+        contestants[CPP] = lambda: (
+            _printed(str(loop), str(processes), str(CPP_DELAYS))[0] * DELAYS / CPP_DELAYS
+        )
+    taken = in_turns(contestants, options.rounds)
     if options.cimba is not None:
         program = str(Path(__file__).with_name("cimba_delays.py"))
-        contestants[CIMBA] = lambda: _outside(str(options.cimba), program, str(processes), str(CPP_DELAYS))
-    return in_turns(contestants, options.rounds)
+        seconds = _printed(options.cimba, program, str(processes), str(CIMBA_DELAYS), str(options.rounds))
+        taken[CIMBA] = [each * DELAYS / CIMBA_DELAYS for each in seconds]
+    return taken
 
 
-def _outside(*command: str) -> float:
-    """The cpu time that a program says it took for `CPP_DELAYS`, for `DELAYS` of them."""
+def _printed(*command: str) -> list[float]:
+    """What a program prints: the cpu time of each round."""
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(done.stdout.split()[0]) * DELAYS / CPP_DELAYS
+    return [float(seconds) for seconds in done.stdout.split()]

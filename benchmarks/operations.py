@@ -57,7 +57,7 @@ def changes_of(design: str, workload: str, cpus: int) -> dict[str, object]:
 
 
 def measure(options: Options) -> Iterator[Row]:
-    cpus = QUICK_CPUS if options.quick else CPUS
+    cpus = options.cpus or (QUICK_CPUS if options.quick else CPUS)
     ratios: dict[int, list[float]] = {size: [] for size in cpus}
     growth: dict[str, list[float]] = {design: [] for design in DESIGNS}
     with ExitStack() as stack:
@@ -72,7 +72,7 @@ def measure(options: Options) -> Iterator[Row]:
                 }
                 name = f"{design}, {workload}"
                 yield Row(name, "op/s", {size: taken.rate for size, taken in timed.items()})
-                if 384 in timed:
+                if {8, 384} <= set(cpus):
                     growth[design].append(timed[8].rate / timed[384].rate)
                 if options.against:
                     for size, taken in timed.items():

@@ -27,7 +27,6 @@ from sim.engine import Engine
 from sim.files import from_mapping, load_spec
 from sim.hardware import Machine, MachineSpec
 from sim.mm import SynchronousFlush, Ways
-from sim.sync import McsLock, QueueNodes
 
 TITLE: Final = "Lock and shootdown, by targets"
 TARGETS: Final = (64, 384)
@@ -135,7 +134,7 @@ def machine_of(targets: int) -> MachineSpec:
 def on_cortensim(targets: int, operations: int) -> tuple[Run, Latencies]:
     engine = Engine()
     machine = Machine(engine, machine_of(targets), online=targets + 1)
-    lock = McsLock(QueueNodes(machine, "lock"), machine.line("lock"), "lock")
+    lock = threads.lock_of(machine)
     flush = SynchronousFlush(machine, machine.line("generation"), Ways(ask=SEND))
     latencies: Latencies = []
     for cpu in machine.cpus:

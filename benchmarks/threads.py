@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from sim.engine import PARKED, Engine, Steps, Thread
-from sim.hardware import Cpu
-from sim.mm import SynchronousFlush
-from sim.sync import McsLock
+from collections import deque
+from typing import Final
 
-HOLD = 50_000
+from sim.engine import PARKED, Engine, Steps, Thread
+from sim.hardware import Cpu, Machine
+from sim.mm import SynchronousFlush
+from sim.sync import McsLock, QueueNodes
+
+HOLD: Final = 50_000
 """How long a contended lock is held (ps)."""
-THINK = 100_000
+THINK: Final = 100_000
 """From a release of it to the next request (ps)."""
+USER: Final = "user"
+"""The activity of what is no lock."""
+
+
+def lock_of(machine: Machine) -> McsLock:
+    """The lock that all of them want."""
+    return McsLock(QueueNodes(machine, "lock"), machine.line("lock"), "lock")
 
 
 def delays(delay: int, times: int) -> Steps[None]:
@@ -19,7 +29,7 @@ def delays(delay: int, times: int) -> Steps[None]:
         yield delay
 
 
-def parked_queue(engine: Engine, queue: list[Thread], times: int) -> Steps[None]:
+def parked_queue(engine: Engine, queue: deque[Thread], times: int) -> Steps[None]:
     """A first come, first served lock, written with `PARKED` and `wake`."""
     me = engine.active_process
     assert isinstance(me, Thread)
@@ -28,7 +38,7 @@ def parked_queue(engine: Engine, queue: list[Thread], times: int) -> Steps[None]
         if queue[0] is not me:
             yield PARKED
         yield HOLD
-        queue.pop(0)
+        queue.popleft()
         if queue:
             engine.wake(queue[0])
         yield THINK
@@ -38,9 +48,9 @@ def locking(lock: McsLock, cpu: Cpu, times: int) -> Steps[None]:
     """The model's own lock: each access to its cache lines is served, priced and accounted."""
     for _ in range(times):
         yield from lock.acquire(cpu)
-        cpu.work(HOLD, "user")
+        cpu.work(HOLD, USER)
         yield from lock.release(cpu)
-        cpu.work(THINK, "user")
+        cpu.work(THINK, USER)
 
 
 def shooting(
