@@ -129,13 +129,16 @@ class SpinningReadersRwSem(RwSem):
             else:
                 yield from self._watch(cpu, owner)
 
+    def _is_claimed(self) -> bool:
+        return self.writer is not None or self._handoff
+
     def _try_read(self, cpu: Cpu) -> Steps[bool]:
         """rwsem_try_read_lock_unqueued: others may wait, but nobody may have claimed the lock."""
         yield from self.count.read(cpu, self.activity)
-        if self.writer is not None or self._handoff:
+        if self._is_claimed():
             return False
         yield from self.count.write(cpu, self.activity)
-        if self.writer is not None or self._handoff:
+        if self._is_claimed():
             yield from self.count.write(cpu, self.activity)  # back out
             return False
         self.readers += 1

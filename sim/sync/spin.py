@@ -117,9 +117,9 @@ class QueuedSpinLock(Lock):
         if self._is_free():
             self.holder = cpu
             return
-        if self._pending is None and self._queue.tail is None:
+        if self._nobody_waits():
             yield from self.line.write(cpu, self.activity)  # fetch_or pending
-            if self._pending is None and self._queue.tail is None:
+            if self._nobody_waits():
                 self._pending = cpu
                 yield from spin_on(self.line, cpu, self, lambda: self.holder is not None)
                 yield from self.line.write(cpu, self.activity)  # clear pending, set locked
@@ -144,6 +144,10 @@ class QueuedSpinLock(Lock):
             return False
         self.holder = cpu
         return True
+
+    def _nobody_waits(self) -> bool:
+        """Neither on the pending bit nor in the queue."""
+        return self._pending is None and self._queue.tail is None
 
     def _is_free(self) -> bool:
         return self.holder is None and self._pending is None and self._queue.tail is None

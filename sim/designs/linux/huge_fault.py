@@ -166,16 +166,19 @@ class HugeZero:
     def __init__(self) -> None:
         self.frame: int | None = None
 
+    def _is_there(self) -> bool:
+        return self.frame is not None
+
     def get(self, mm: LinuxMm, cpu: Cpu) -> Steps[bool]:
         """Value: whether it is there; there may be no memory for it."""
-        if self.frame is not None:
+        if self._is_there():
             return True
         try:
             frame = yield from mm.pages.allocate(cpu, HUGE_ORDER)
         except OutOfMemory:
             return False
         yield from mm.clear_huge_page(cpu, frame)
-        if self.frame is None:
+        if not self._is_there():
             self.frame = frame
         else:  # cmpxchg: somebody else was faster
             yield from mm.pages.free(cpu, frame, HUGE_ORDER)

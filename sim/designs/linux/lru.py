@@ -130,8 +130,9 @@ class Lru:
 
     def is_waiting(self, cpu: Cpu, frame: int) -> bool:
         """Whether *frame* waits in a batch of *cpu*."""
-        changes = (waits for waits, _ in self._mlocks[cpu.id])
-        return frame in (*self._batches[cpu.id], *self._lazyfrees[cpu.id], *changes)
+        if frame in self._batches[cpu.id] or frame in self._lazyfrees[cpu.id]:
+            return True
+        return any(frame == waits for waits, _ in self._mlocks[cpu.id])
 
     def is_lazyfree(self, frame: int) -> bool:
         """Whether *frame* may be taken away without being written anywhere, if its entry is not dirty."""

@@ -45,10 +45,10 @@ class BroadcastFlush(SynchronousFlush):
     def flush(
         self, cpu: Cpu, pages: Sequence[int], *, whole: bool = False, freed_tables: bool = False
     ) -> Steps[None]:
-        if self._global_since is None:
+        if not self.by_instruction:
             enough = len(self._active) >= self._start
             yield from super().flush(cpu, pages, whole=whole, freed_tables=freed_tables)
-            if enough and self._global_since is None:
+            if enough and not self.by_instruction:
                 self._global_since = self.generation
             return
         yield from self._line.write(cpu, TLB_FLUSH)

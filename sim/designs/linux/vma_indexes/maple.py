@@ -358,8 +358,9 @@ class MapleTree(VmaIndex):
 
         def visit(node: Node, depth: int, low: int) -> Iterator[str]:
             gap, node.gap = node.gap, None
-            if gap is not None and gap != _widest(node, low):
-                yield f"a maple node at {low:#x} keeps a gap of {gap} pages and has one of {node.gap}"
+            widest = _widest(node, low)
+            if gap is not None and gap != widest:
+                yield f"a maple node at {low:#x} keeps a gap of {gap} pages and has one of {widest}"
             root, last = node is self._root, node.ends[-1] == END
             least = 2 if root and not node.leaf else 1
             if not root and not last:
