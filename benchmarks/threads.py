@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from sim.engine import PARKED, Engine, Steps, Thread
+from sim.engine import PARKED, Activity, Engine, Steps, Thread
 from sim.hardware import Cpu, Machine
 from sim.mm import SynchronousFlush
 from sim.sync import McsLock, QueueNodes
@@ -14,13 +14,13 @@ HOLD: Final = 50_000
 """How long a contended lock is held (ps)."""
 THINK: Final = 100_000
 """From a release of it to the next request (ps)."""
-USER: Final = "user"
+USER: Final = Activity("user")
 """The activity of what is no lock."""
 
 
 def lock_of(machine: Machine) -> McsLock:
     """The lock that all of them want."""
-    return McsLock(QueueNodes(machine, "lock"), machine.line("lock"), "lock")
+    return McsLock(QueueNodes(machine, "lock"), machine.line("lock"), Activity("lock"))
 
 
 def delays(delay: int, times: int) -> Steps[None]:

@@ -5,8 +5,8 @@
         if self.owner is None:         # mypy: still None. mypyc reads it as None, and raises TypeError
 
 mypy forgets what it knows of an attribute only when the attribute is assigned to, not when others run. The
-interpreter does not mind; compiled code does. `python -m tools.narrowings PATH...` lists such places and exits
-with 1 if there are any. The way out is to ask something else: a property, or a local variable.
+interpreter does not mind; compiled code does. `python -m tools.narrowings PATH...` lists such places and
+exits with 1 if there are any. The way out is to ask something else: a property, or a local variable.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mypy.types import NoneType, get_proper_type
 
 
 def narrowings(paths: Sequence[str]) -> Iterator[str]:
-    """Each place in *paths*, as `file:line: name`. A file with such a name on such a line may be named, too."""
+    """Each place in *paths*, as `file:line: name`. Another file that has the name on that line is named, too."""
     options = Options()
     options.export_types = True
     options.preserve_asts = True

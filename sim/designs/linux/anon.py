@@ -161,14 +161,14 @@ def anon_vma_prepare(mm: LinuxMm, cpu: Cpu, vma: Vma, *, vma_locked: bool) -> St
 
     Value: whether *vma* has an anon_vma now.
     """
-    if vma.anon_vma is not None:
+    if vma.has_anon_vma:
         return True
     if vma_locked:
         taken = yield from mm.mmap_lock.read_trylock(cpu)
         if not taken:
             return False
     try:
-        if vma.anon_vma is None:
+        if not vma.has_anon_vma:
             yield from _anon_vma_prepare(mm, cpu, vma)
     finally:
         if vma_locked:

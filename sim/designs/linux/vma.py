@@ -197,6 +197,11 @@ class Vma:
         self.pgoff += start - self.start
         self.start, self.end = start, end
 
+    @property
+    def has_anon_vma(self) -> bool:
+        """Whether it has made pages of its own, or is about to (vma->anon_vma)."""
+        return self.anon_vma is not None
+
     def adopt(self, anon_vma: AnonVma, link: SlabObject) -> None:
         """The pages that it gets from now on belong to *anon_vma*, which is new (__anon_vma_prepare, and
         anon_vma_fork, where the chain has those of the parent already)."""
