@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+from mypy_extensions import mypyc_attr
+
 from sim.designs.base_spec import DesignSpec
 from sim.engine import Steps
 from sim.errors import ModelError
@@ -38,6 +40,7 @@ class GracePeriods(Protocol):
         ...
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Kernel(Performer):
     """A booted kernel of some design: machine-wide state (allocators, locks) and its processes.
 

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar, Final
 
+from mypy_extensions import mypyc_attr
+
 from sim.engine import Activity, Steps
 from sim.engine.costs import at_clock
 from sim.errors import ModelError
@@ -41,6 +43,7 @@ class BusError(SegmentationFault):
     """A thread touched a page behind the end of the file that is mapped there (SIGBUS)."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class AddressSpace(Performer, ABC):
     """One process's memory under some design.
 

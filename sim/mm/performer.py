@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeAlias
 
+from mypy_extensions import mypyc_attr
+
 from sim.engine import Steps
 from sim.errors import ModelError
 from sim.hardware import Cpu
@@ -16,6 +18,7 @@ Handler: TypeAlias = Callable[[Any, Cpu, Any], Steps[Any]]
 Handlers: TypeAlias = Mapping[type[Operation], Handler]
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Performer:
     """*operations* says what is offered and how; a subclass names its own and inherits the rest, save for
     those that it has *without*."""

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
+from mypy_extensions import mypyc_attr
+
 from sim.engine import Steps
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Protocol(ABC):
     """One object for each address space."""
 

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from mypy_extensions import mypyc_attr
+
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu, Machine
 
@@ -41,6 +43,7 @@ class IndexSite:
     """How many nodes are allocated before a store that must not fail."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class VmaIndex(ABC):
     """The VMAs of one process by address: what all kinds have is one sorted list of them."""
 

@@ -17,6 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from mypy_extensions import mypyc_attr
+
 from sim.designs.linux.layout import MmLines
 from sim.designs.linux.vma_locks.sequence import MmLockSeq
 from sim.engine import Steps
@@ -44,6 +46,7 @@ class Site:
     mm_lock_seq: MmLockSeq
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class VmaLock(ABC):
     """The lock of one VMA. Verbs take the time that their cache lines do."""
 
@@ -94,6 +97,7 @@ class VmaLock(ABC):
         """vma_mark_detached: it leaves the tree, after `start_write`; faults that found it look again."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class VmaLocks(ABC):
     """The locks of one process's VMAs, made with it."""
 
@@ -109,8 +113,8 @@ class VmaLocks(ABC):
     separate: ClassVar[bool] = False
     """Whether each lock is an object of its own, from the cache `vma_lock`; else it is a part of the VMA."""
 
-    @abstractmethod
-    def __init__(self, site: Site) -> None: ...
+    def __init__(self, site: Site) -> None:
+        """Made with each process."""
 
     @abstractmethod
     def new(self, cpu: Cpu, start: int, memory: SlabObject) -> VmaLock:
