@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
     from . import plot
 
+from sim.compiled import use as _use_compiled
+
+_use_compiled()
+
 __all__ = ["load", "plot", "profile_of", "run", "trace"]
 
 

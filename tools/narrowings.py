@@ -23,7 +23,7 @@ from mypy.types import NoneType, get_proper_type
 
 
 def narrowings(paths: Sequence[str]) -> Iterator[str]:
-    """Each place in *paths*, as `file:line: name`. Another file that has the name on that line is named, too."""
+    """Each place in *paths*, as `file:line: name`; another file with the name on that line is named, too."""
     options = Options()
     options.export_types = True
     options.preserve_asts = True

@@ -14,6 +14,7 @@ from sim.errors import ModelError
 from sim.hardware import Cpu, Machine
 from sim.mm import AddressSpace, Footprint, NodePolicy, Operation, Performer, PhysicalMemory, Reference
 from sim.mm.invariants import check
+from sim.mm.performer import offered
 
 
 class GracePeriods(Protocol):
@@ -118,7 +119,7 @@ class Family:
     def operations(self, spec: DesignSpec) -> frozenset[type[Operation]]:
         """What the design of *spec* offers: what its kernel and its processes have handlers for."""
         kernel = self._class_of(spec)
-        return frozenset(kernel.operations) | frozenset(kernel.space.operations if kernel.space else ())
+        return frozenset(offered(kernel)) | frozenset(offered(kernel.space) if kernel.space else ())
 
     def places_memory(self, spec: DesignSpec) -> bool:
         """Whether the design of *spec* can take pages from the nodes that a workload chooses."""

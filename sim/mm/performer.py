@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, ClassVar, TypeAlias
 
 from mypy_extensions import mypyc_attr
@@ -21,19 +22,12 @@ Handlers: TypeAlias = Mapping[type[Operation], Handler]
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Performer:
     """*operations* says what is offered and how; a subclass names its own and inherits the rest, save for
-    those that it has *without*."""
+    those that it has *without* (`offered`)."""
 
     __slots__ = ()
 
     operations: ClassVar[Handlers] = {}
     without: ClassVar[frozenset[type[Operation]]] = frozenset()
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        inherited: dict[type[Operation], Handler] = {}
-        for parent in reversed(cls.__mro__):
-            inherited |= parent.__dict__.get("operations", {})
-        cls.operations = {kind: handler for kind, handler in inherited.items() if kind not in cls.without}
 
     def perform(self, cpu: Cpu, operation: Operation) -> Steps[Any]:
         """Do *operation* on *cpu*; the value is what its record says.
@@ -41,11 +35,20 @@ class Performer:
         Raises `ModelError` for one that is not offered (workloads that ask for it are refused before they
         run).
         """
-        handler = self.operations.get(type(operation))
+        handler = offered(type(self)).get(type(operation))
         if handler is None:
             raise ModelError(f"{type(self).__name__} offers no {operation.name}")
         steps = handler(self, cpu, operation)
         return _told(cpu, operation, steps) if cpu.probe.hears_operations else steps
+
+
+@cache
+def offered(performer: type[Performer]) -> Handlers:
+    """What a *performer* offers: its own operations and those of its bases."""
+    inherited: dict[type[Operation], Handler] = {}
+    for each in reversed(performer.__mro__):
+        inherited |= each.__dict__.get("operations", {})
+    return {kind: handler for kind, handler in inherited.items() if kind not in performer.without}
 
 
 def _told(cpu: Cpu, operation: Operation, steps: Steps[Any]) -> Steps[Any]:
