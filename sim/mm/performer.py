@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 from mypy_extensions import mypyc_attr
 
@@ -42,13 +41,19 @@ class Performer:
         return _told(cpu, operation, steps) if cpu.probe.hears_operations else steps
 
 
-@cache
+_OFFERED: Final[dict[type[Performer], Handlers]] = {}
+
+
 def offered(performer: type[Performer]) -> Handlers:
     """What a *performer* offers: its own operations and those of its bases."""
-    inherited: dict[type[Operation], Handler] = {}
-    for each in reversed(performer.__mro__):
-        inherited |= each.__dict__.get("operations", {})
-    return {kind: handler for kind, handler in inherited.items() if kind not in performer.without}
+    known = _OFFERED.get(performer)
+    if known is None:
+        inherited: dict[type[Operation], Handler] = {}
+        for each in reversed(performer.__mro__):
+            inherited |= each.__dict__.get("operations", {})
+        known = {kind: handler for kind, handler in inherited.items() if kind not in performer.without}
+        _OFFERED[performer] = known
+    return known
 
 
 def _told(cpu: Cpu, operation: Operation, steps: Steps[Any]) -> Steps[Any]:

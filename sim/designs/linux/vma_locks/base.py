@@ -113,7 +113,7 @@ class VmaLocks(ABC):
     separate: ClassVar[bool] = False
     """Whether each lock is an object of its own, from the cache `vma_lock`; else it is a part of the VMA."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site) -> None:  # noqa: B027  # may have nothing of its own
         """Made with each process."""
 
     @abstractmethod
