@@ -54,14 +54,14 @@ class Finder(MetaPathFinder):
 def use() -> None:
     """From now on import compiled modules, if there are any that may run here."""
     global _reason
-    _reason = _why_not(FOLDER)
+    _reason = why_not(FOLDER)
     if _reason:
         return
     listed = json.loads((FOLDER / LIST).read_text())
     sys.meta_path.insert(0, Finder({name: FOLDER / file for name, file in listed["modules"].items()}))
 
 
-def _why_not(folder: Path) -> str:
+def why_not(folder: Path) -> str:
     """Why the modules in *folder* may not run; empty if they may."""
     if os.environ.get(SWITCH) == "0":
         return f"{SWITCH}=0"

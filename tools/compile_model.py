@@ -18,7 +18,6 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
 import sys
 import sysconfig
 import tempfile
@@ -31,7 +30,7 @@ ROOT = Path(__file__).parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from sim.compiled import FOLDER, LIST, checksum  # noqa: E402
+from sim.compiled import FOLDER, LIST, checksum, why_not  # noqa: E402
 
 PARTS = ("engine", "hardware", "sync", "mm", "designs")
 INTERPRETED = frozenset(
@@ -174,12 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _is_fresh() -> bool:
     """Whether the model that would run now is compiled already."""
-    command = [
-        sys.executable,
-        "-c",
-        "import sim.compiled as c; c.use(); raise SystemExit(not c.is_compiled())",
-    ]
-    return subprocess.run(command, cwd=ROOT, env={**os.environ, "CORTENSIM_COMPILED": "1"}).returncode == 0
+    return not why_not(FOLDER)
 
 
 if __name__ == "__main__":

@@ -43,6 +43,13 @@ class BusError(SegmentationFault):
     """A thread touched a page behind the end of the file that is mapped there (SIGBUS)."""
 
 
+def _touch(space: AddressSpace, cpu: Cpu, operation: Touch) -> Steps[None]:
+    for page in operation.pages:
+        yield from space.access(cpu, page, write=operation.write)
+        if operation.whole:
+            yield from space._stream(cpu, page, operation.write)
+
+
 @mypyc_attr(allow_interpreted_subclasses=True)
 class AddressSpace(Performer, ABC):
     """One process's memory under some design.
@@ -135,12 +142,6 @@ class AddressSpace(Performer, ABC):
         else:
             raise ModelError(f"{cpu} faults on page {page:#x} again and again")
         cpu.work(cost + self._user_access, USER)
-
-    def _touch(self, cpu: Cpu, operation: Touch) -> Steps[None]:
-        for page in operation.pages:
-            yield from self.access(cpu, page, write=operation.write)
-            if operation.whole:
-                yield from self._stream(cpu, page, operation.write)
 
     def _stream(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:
         """All bytes of *page*, which has just been accessed, between the core and their memory.

@@ -33,6 +33,14 @@ class BareKernel(Kernel):
         pass
 
 
+def _allocate(kernel: AllocatorKernel, cpu: Cpu, asked: AllocatePages) -> Steps[int]:
+    return kernel._pages.allocate(cpu, asked.order)
+
+
+def _free(kernel: AllocatorKernel, cpu: Cpu, asked: FreePages) -> Steps[None]:
+    return kernel._pages.free(cpu, asked.frame, asked.order)
+
+
 class AllocatorKernel(Kernel):
     """A page allocator."""
 
@@ -47,13 +55,12 @@ class AllocatorKernel(Kernel):
     def memory(self) -> PhysicalMemory:
         return self._pages
 
-    def _allocate(self, cpu: Cpu, asked: AllocatePages) -> Steps[int]:
-        return self._pages.allocate(cpu, asked.order)
-
-    def _free(self, cpu: Cpu, asked: FreePages) -> Steps[None]:
-        return self._pages.free(cpu, asked.frame, asked.order)
-
     operations: ClassVar[Handlers] = {AllocatePages: _allocate, FreePages: _free}
+
+
+def _switch(kernel: TlbKernel, cpu: Cpu, asked: SwitchMm) -> Steps[None]:
+    assert isinstance(asked.space, BareSpace)
+    return kernel._contexts.switch(cpu, asked.space.tlb)
 
 
 class TlbKernel(Kernel):
@@ -80,10 +87,6 @@ class TlbKernel(Kernel):
 
     def new_process(self, cpu: Cpu) -> BareSpace:
         return BareSpace(self._machine, cpu, self._flush, self._calls, self._frames, self._contexts)
-
-    def _switch(self, cpu: Cpu, asked: SwitchMm) -> Steps[None]:
-        assert isinstance(asked.space, BareSpace)
-        return self._contexts.switch(cpu, asked.space.tlb)
 
     operations: ClassVar[Handlers] = {SwitchMm: _switch}
 

@@ -35,6 +35,26 @@ _FIRST_PAGE: Final = PAGES_PER_ENTRY[4]
 """The lowest page that is mapped: 512 GiB above 0."""
 
 
+def _mmap(space: BareSpace, cpu: Cpu, asked: Mmap) -> Steps[int]:
+    if asked.at is not None:
+        raise ModelError("a bare address space chooses its addresses itself")
+    at, space._next = space._next, space._next + asked.pages
+    return at
+    yield
+
+
+def _shoot_down(space: BareSpace, cpu: Cpu, asked: Shootdown) -> Steps[None]:
+    for page in asked.pages:
+        space.root.deepest(page).set(slot_of(page, 1), Present(next(space._frames), READ_WRITE))
+    holders = asked.holders
+    if holders is None and space._knows_holders:
+        holders = [other for other in space.tlb.loaded_on if other is not cpu]
+    if holders is None:
+        yield from space.tlb.flush(cpu, asked.pages)
+    else:
+        yield from space._tracked.flush(cpu, asked.pages, holders)
+
+
 class BareSpace(AddressSpace):
     """Memory that is there: a fault only stores the entry. Frames are numbers that nobody else has.
 
@@ -91,13 +111,6 @@ class BareSpace(AddressSpace):
         if self._next > _FIRST_PAGE:
             yield Mapped(_FIRST_PAGE, self._next, READ_WRITE)
 
-    def _mmap(self, cpu: Cpu, asked: Mmap) -> Steps[int]:
-        if asked.at is not None:
-            raise ModelError("a bare address space chooses its addresses itself")
-        at, self._next = self._next, self._next + asked.pages
-        return at
-        yield
-
     def fault(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:
         if page >= self._next:
             raise SegmentationFault(f"{cpu} touched page {page:#x}, which is not mapped")
@@ -110,16 +123,5 @@ class BareSpace(AddressSpace):
         yield from table.line(slot).store(cpu, PAGE_TABLE)
         if table.get(slot) is None:
             table.set(slot, Present(next(self._frames), READ_WRITE))
-
-    def _shoot_down(self, cpu: Cpu, asked: Shootdown) -> Steps[None]:
-        for page in asked.pages:
-            self.root.deepest(page).set(slot_of(page, 1), Present(next(self._frames), READ_WRITE))
-        holders = asked.holders
-        if holders is None and self._knows_holders:
-            holders = [other for other in self.tlb.loaded_on if other is not cpu]
-        if holders is None:
-            yield from self.tlb.flush(cpu, asked.pages)
-        else:
-            yield from self._tracked.flush(cpu, asked.pages, holders)
 
     operations: ClassVar[Handlers] = {Mmap: _mmap, Shootdown: _shoot_down}

@@ -41,6 +41,25 @@ from sim.quantities import PAGE_BYTES
 from sim.sync import QueueNodes, Rcu, VisibleReaders
 
 
+def _switch(kernel: CortenKernel, cpu: Cpu, asked: SwitchMm) -> Steps[None]:
+    assert isinstance(asked.space, CortenMm)
+    return kernel.contexts.switch(cpu, asked.space.tlb)
+
+
+def _create_file(kernel: CortenKernel, cpu: Cpu, asked: CreateFile) -> Steps[File]:
+    vmo = kernel.vmos.create(cpu, asked.title, asked.pages, pager=True)
+    if asked.resident:
+        try:
+            vmo.fill(cpu)
+        except OutOfMemory:
+            kernel.vmos.pop(vmo)
+            raise
+    else:
+        kernel.machine.entry.syscall(cpu, SYSCALL)
+    return vmo
+    yield
+
+
 class CortenKernel(Kernel):
     """CortenMM of one variant on one machine."""
 
@@ -148,23 +167,6 @@ class CortenKernel(Kernel):
         if self.spec.va_allocator == "per-core":
             return PerCoreAllocator(self.machine, alloc=self.cost.va_alloc, scan=self.cost.va_scan)
         return GlobalAllocator(self.machine, self.nodes, alloc=self.cost.va_alloc)
-
-    def _switch(self, cpu: Cpu, asked: SwitchMm) -> Steps[None]:
-        assert isinstance(asked.space, CortenMm)
-        return self.contexts.switch(cpu, asked.space.tlb)
-
-    def _create_file(self, cpu: Cpu, asked: CreateFile) -> Steps[File]:
-        vmo = self.vmos.create(cpu, asked.title, asked.pages, pager=True)
-        if asked.resident:
-            try:
-                vmo.fill(cpu)
-            except OutOfMemory:
-                self.vmos.pop(vmo)
-                raise
-        else:
-            self.machine.entry.syscall(cpu, SYSCALL)
-        return vmo
-        yield
 
     operations: ClassVar[Handlers] = {
         SwitchMm: _switch,

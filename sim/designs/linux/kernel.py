@@ -61,6 +61,30 @@ STRUCT_PAGE: Final = 64
 """Bytes of a struct page (include/linux/mm_types.h)."""
 
 
+def _create_file(kernel: LinuxKernel, cpu: Cpu, asked: CreateFile) -> Steps[File]:
+    inode = kernel.page_cache.create(cpu, asked.title, asked.pages)
+    if asked.resident:
+        kernel.page_cache.fill(cpu, inode)
+    else:
+        kernel.machine.entry.syscall(cpu, SYSCALL)
+    return inode
+    yield
+
+
+def _allocate(kernel: LinuxKernel, cpu: Cpu, asked: AllocatePages) -> Steps[int]:
+    return kernel.pages.allocate(cpu, asked.order)
+
+
+def _free(kernel: LinuxKernel, cpu: Cpu, asked: FreePages) -> Steps[None]:
+    return kernel.pages.free(cpu, asked.frame, asked.order)
+
+
+def _switch(kernel: LinuxKernel, cpu: Cpu, asked: SwitchMm) -> Steps[None]:
+    assert isinstance(asked.space, LinuxSpace)
+    yield from kernel.contexts.switch(cpu, asked.space.tlb)
+    cpu.active_mm = asked.space.lazy
+
+
 class LinuxKernel(Kernel):
     """Linux of one version on one machine."""
 
@@ -269,26 +293,6 @@ class LinuxKernel(Kernel):
     def put_page(self, cpu: Cpu, frame: int) -> Steps[None]:
         """folio_put."""
         return self.lru.release(cpu, [frame])
-
-    def _create_file(self, cpu: Cpu, asked: CreateFile) -> Steps[File]:
-        inode = self.page_cache.create(cpu, asked.title, asked.pages)
-        if asked.resident:
-            self.page_cache.fill(cpu, inode)
-        else:
-            self.machine.entry.syscall(cpu, SYSCALL)
-        return inode
-        yield
-
-    def _allocate(self, cpu: Cpu, asked: AllocatePages) -> Steps[int]:
-        return self.pages.allocate(cpu, asked.order)
-
-    def _free(self, cpu: Cpu, asked: FreePages) -> Steps[None]:
-        return self.pages.free(cpu, asked.frame, asked.order)
-
-    def _switch(self, cpu: Cpu, asked: SwitchMm) -> Steps[None]:
-        assert isinstance(asked.space, LinuxSpace)
-        yield from self.contexts.switch(cpu, asked.space.tlb)
-        cpu.active_mm = asked.space.lazy
 
     operations: ClassVar[Handlers] = {
         AllocatePages: _allocate,
