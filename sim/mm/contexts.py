@@ -11,7 +11,7 @@ the number of another, begins without. While a space is not loaded, nobody tells
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from sim.engine import Steps
 from sim.hardware import TLB_FLUSH, Cpu, Machine
@@ -20,11 +20,17 @@ if TYPE_CHECKING:
     from sim.mm.flush import SwitchedFlush
 
 
-class Context(NamedTuple):
+class Context:
     """What an asid stands for on one cpu: whose entries, and complete up to which generation."""
 
-    space: SwitchedFlush
-    seen: int
+    __slots__ = (
+        "seen",
+        "space",
+    )
+
+    def __init__(self, space: SwitchedFlush, seen: int) -> None:
+        self.space = space
+        self.seen = seen
 
 
 _NOTHING_SEEN = -1

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from sim.designs.cortenmm.vmo import Vmo
 from sim.mm import Rights
-
-if TYPE_CHECKING:
-    from sim.designs.cortenmm.vmo import Vmo
 
 
 class Mapping(NamedTuple):

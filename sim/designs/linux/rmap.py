@@ -25,14 +25,23 @@ if TYPE_CHECKING:
 RECLAIM: Final = Activity("reclaim")
 
 
-class _Mapping(NamedTuple):
+class _Mapping:
     """An entry of page *page*, found in *table* of the process *mm*, whose VMA there is *vma*."""
 
-    mm: LinuxMm
-    vma: Vma
-    page: int
-    table: PageTablePage
-    entry: Present
+    __slots__ = (
+        "entry",
+        "mm",
+        "page",
+        "table",
+        "vma",
+    )
+
+    def __init__(self, mm: LinuxMm, vma: Vma, page: int, table: PageTablePage, entry: Present) -> None:
+        self.mm = mm
+        self.vma = vma
+        self.page = page
+        self.table = table
+        self.entry = entry
 
 
 class Referenced(NamedTuple):
@@ -105,7 +114,7 @@ class Rmap:
 
     def _unmap(self, cpu: Cpu, frame: int, at: _Mapping, batch: TlbBatch) -> Steps[bool]:
         """try_to_unmap_one. Value: False ends the walk: the page is wanted."""
-        kernel, (mm, _, page, table, entry) = self._kernel, at
+        kernel, mm, page, table, entry = self._kernel, at.mm, at.page, at.table, at.entry
         swap, slot = kernel.swap, slot_of(page, 1)
         assert swap is not None
         cpu.work(swap.cost.unmap_page, RECLAIM)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from sim.designs.linux.slab.geometry import cpu_partial_slabs, min_partial, slab_order
 from sim.engine import Activity
@@ -28,18 +28,42 @@ SLAB: Final = Activity("slab")
 LOCK_SLAB: Final = Activity("lock: slab")
 
 
-class Site(NamedTuple):
+class Site:
     """What caches are made of."""
 
-    machine: Machine
-    pages: Allocator
-    nodes: QueueNodes
-    rcu: TreeRcu
-    rules: SlabRules
-    cost: AtClock[SlabCosts]
-    caches: CoreCaches
-    charges: ObjectCharges | None
-    footprint: Footprint
+    __slots__ = (
+        "caches",
+        "charges",
+        "cost",
+        "footprint",
+        "machine",
+        "nodes",
+        "pages",
+        "rcu",
+        "rules",
+    )
+
+    def __init__(
+        self,
+        machine: Machine,
+        pages: Allocator,
+        nodes: QueueNodes,
+        rcu: TreeRcu,
+        rules: SlabRules,
+        cost: AtClock[SlabCosts],
+        caches: CoreCaches,
+        charges: ObjectCharges | None,
+        footprint: Footprint,
+    ) -> None:
+        self.machine = machine
+        self.pages = pages
+        self.nodes = nodes
+        self.rcu = rcu
+        self.rules = rules
+        self.cost = cost
+        self.caches = caches
+        self.charges = charges
+        self.footprint = footprint
 
 
 class CoreCaches:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal
 
 from sim.engine import Activity, Steps
 from sim.engine.costs import at_clock
@@ -37,12 +37,19 @@ LOCK_VFS: Final = Activity("lock: vfs")
 Kind = Literal["directory", "device", "file"]
 
 
-class Walked(NamedTuple):
+class Walked:
     """Where a walk has ended: the last *directory*, the last *name*, and its dentry, if there is one."""
 
-    directory: Dentry
-    name: str
-    found: Dentry | None
+    __slots__ = (
+        "directory",
+        "found",
+        "name",
+    )
+
+    def __init__(self, directory: Dentry, name: str, found: Dentry | None) -> None:
+        self.directory = directory
+        self.name = name
+        self.found = found
 
 
 _NOT_UNLINKED: Final = {"directory": Errno.EISDIR, "device": Errno.EACCES}

@@ -10,7 +10,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from mypy_extensions import mypyc_attr
@@ -29,18 +28,35 @@ Preallocation = Literal["worst", "estimate", "store"]
 """For the worst store of all (until 6.5), by an estimate for this one (6.6 to 6.11), or as its kind needs."""
 
 
-@dataclass(frozen=True, slots=True)
 class IndexSite:
     """What the index of one process is made of."""
 
-    machine: Machine
-    cost: AtClock[Costs]
-    root_line: CacheLine
-    """The line of mm_struct with the root, mm_mt."""
-    rcu: TreeRcu
-    slabs: SlabCaches
-    preallocation: Preallocation
-    """How many nodes are allocated before a store that must not fail."""
+    __slots__ = (
+        "cost",
+        "machine",
+        "preallocation",
+        "rcu",
+        "root_line",
+        "slabs",
+    )
+
+    def __init__(
+        self,
+        machine: Machine,
+        cost: AtClock[Costs],
+        root_line: CacheLine,
+        rcu: TreeRcu,
+        slabs: SlabCaches,
+        preallocation: Preallocation,
+    ) -> None:
+        self.machine = machine
+        self.cost = cost
+        self.root_line = root_line
+        """The line of mm_struct with the root, mm_mt."""
+        self.rcu = rcu
+        self.slabs = slabs
+        self.preallocation = preallocation
+        """How many nodes are allocated before a store that must not fail."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
