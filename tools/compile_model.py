@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import sys
 import sysconfig
@@ -33,6 +34,8 @@ if str(ROOT) not in sys.path:
 from sim.compiled import FOLDER, LIST, checksum, why_not  # noqa: E402
 
 PARTS = ("engine", "hardware", "sync", "mm", "designs")
+WORKLOAD = ("workload/run.py", "workload/thread.py")
+"""Of workloads: what every request passes through."""
 INTERPRETED = frozenset(
     {
         "engine/costs.py",  # makes classes from specs
@@ -55,15 +58,15 @@ def modules(root: Path) -> list[str]:
     for part in PARTS:
         for path in sorted((root / "sim" / part).rglob("*.py")):
             name = str(path.relative_to(root / "sim"))
-            if path.name != "__init__.py" and name not in INTERPRETED and "Spec" not in _bases(path):
+            if path.name != "__init__.py" and name not in INTERPRETED and not _has_specs(path):
                 found.append(name)
-    return found
+    return [*found, *WORKLOAD]
 
 
-def _bases(path: Path) -> str:
-    """What kind of classes the module defines: `Spec` where they are pydantic's."""
-    text = path.read_text()
-    return "Spec" if "pydantic" in text or "(Spec" in text or "Spec)" in text else ""
+def _has_specs(path: Path) -> bool:
+    """Whether the module defines pydantic's classes."""
+    found = re.search(r"^(from|import) pydantic|^class \w+\(.*Spec\b", path.read_text(), re.MULTILINE)
+    return found is not None
 
 
 def generate(root: Path, names: Sequence[str], work: Path) -> tuple[list[object], Path]:

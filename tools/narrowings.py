@@ -1,12 +1,13 @@
-"""Where the type checker takes an attribute for None for too long: what a compiled model would trip over.
+"""Where the type checker believes in an attribute for too long: what a compiled model would trip over.
 
     if self.owner is None:
         yield from line.read(cpu)      # somebody may become the owner meanwhile
         if self.owner is None:         # mypy: still None. mypyc reads it as None, and raises TypeError
 
 mypy forgets what it knows of an attribute only when the attribute is assigned to, not when others run. The
-interpreter does not mind; compiled code does. `python -m tools.narrowings PATH...` lists such places and
-exits with 1 if there are any. The way out is to ask something else: a property, or a local variable.
+interpreter does not mind; compiled code does. `python -m tools.narrowings PATH...` lists the places where an
+attribute is read that is taken for None, and where one is compared with None that is taken for something, and
+exits with 1 if there are any. The way out is to ask something else: a property, a method, a local variable.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from pathlib import Path
 
 from mypy import build
 from mypy.find_sources import create_source_list
-from mypy.nodes import MemberExpr
+from mypy.nodes import ComparisonExpr, MemberExpr, NameExpr
 from mypy.options import Options
-from mypy.types import NoneType, get_proper_type
+from mypy.types import AnyType, Instance, NoneType, Type, TypeVarType, UnionType, get_proper_type
 
 
 def narrowings(paths: Sequence[str]) -> Iterator[str]:
@@ -33,11 +34,29 @@ def narrowings(paths: Sequence[str]) -> Iterator[str]:
     options.cache_dir = "/dev/null"
     sources = create_source_list(list(paths), options)
     lines = {source.path: Path(source.path or "").read_text().splitlines() for source in sources}
-    for expression, kind in build.build(sources, options).types.items():
-        if isinstance(expression, MemberExpr) and isinstance(get_proper_type(kind), NoneType):
-            for path, text in lines.items():
-                if f".{expression.name}" in "".join(text[expression.line - 1 : expression.line]):
-                    yield f"{path}:{expression.line}: {expression.name}"
+    types = build.build(sources, options).types
+    found = [
+        expression
+        for expression, kind in types.items()
+        if isinstance(expression, MemberExpr) and isinstance(get_proper_type(kind), NoneType)
+    ]
+    for compared in types:
+        if isinstance(compared, ComparisonExpr) and compared.operators in (["is"], ["is not"]):
+            asked, other = compared.operands
+            with_none = isinstance(other, NameExpr) and other.name == "None"
+            if with_none and isinstance(asked, MemberExpr) and not _may_be_none(types[asked]):
+                found.append(asked)
+    for expression in found:
+        for path, text in lines.items():
+            if f".{expression.name}" in "".join(text[expression.line - 1 : expression.line]):
+                yield f"{path}:{expression.line}: {expression.name}"
+
+
+def _may_be_none(kind: Type) -> bool:
+    kind = get_proper_type(kind)
+    if isinstance(kind, Instance):
+        return kind.type.fullname == "builtins.object"
+    return isinstance(kind, UnionType | NoneType | AnyType | TypeVarType)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,9 @@ class TasLock(Lock):
         self.pause = pause
         self.holder: Cpu | None = None
 
+    def _is_free(self) -> bool:
+        return self.holder is None
+
     def acquire(self, cpu: Cpu) -> Steps[None]:
         steps = self._acquire(cpu)
         return steps if cpu.plain_locks else takes(self, cpu, "write", steps)
@@ -38,7 +41,7 @@ class TasLock(Lock):
     def _acquire(self, cpu: Cpu) -> Steps[None]:
         while True:
             yield from self.line.write(cpu, self.activity)
-            if self.holder is None:
+            if self._is_free():
                 self.holder = cpu
                 return
             if not self.pause:
@@ -46,7 +49,7 @@ class TasLock(Lock):
             while True:
                 cpu.work(self.pause, self.activity)
                 yield from self.line.read(cpu, self.activity)
-                if self.holder is None:
+                if self._is_free():
                     break
 
     def release(self, cpu: Cpu) -> Steps[None]:
