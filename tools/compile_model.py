@@ -34,8 +34,6 @@ if str(ROOT) not in sys.path:
 from sim.compiled import FOLDER, LIST, checksum, why_not  # noqa: E402
 
 PARTS = ("engine", "hardware", "sync", "mm", "designs")
-WORKLOAD = ("workload/run.py", "workload/thread.py")
-"""Of workloads: what every request passes through."""
 INTERPRETED = frozenset(
     {
         "engine/costs.py",  # makes classes from specs
@@ -60,7 +58,7 @@ def modules(root: Path) -> list[str]:
             name = str(path.relative_to(root / "sim"))
             if path.name != "__init__.py" and name not in INTERPRETED and not _has_specs(path):
                 found.append(name)
-    return [*found, *WORKLOAD]
+    return found
 
 
 def _has_specs(path: Path) -> bool:
