@@ -1,4 +1,4 @@
-"""The event loop: SimPy's environment with an integer clock and a fast path for plain delays.
+"""The event loop: to SimPy an environment, with an integer clock and a fast path for plain delays.
 
 Model code is a generator. It yields
 

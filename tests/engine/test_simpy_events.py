@@ -1,4 +1,4 @@
-"""Rule 2: SimPy is the engine. Its events, resources and interrupts work beside integer delays."""
+"""To SimPy the engine is an environment: its events, resources and interrupts work beside integer delays."""
 
 from __future__ import annotations
 

@@ -78,7 +78,16 @@ def test_does_a_list_say_what_the_lock_says(name: str) -> None:
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-@pytest.mark.parametrize(("name", "extra"), [("run.txt", None), ("test.txt", "test"), ("test.txt", "docs")])
+@pytest.mark.parametrize(
+    ("name", "extra"),
+    [
+        ("run.txt", None),
+        ("run.txt", "compile"),
+        ("test.txt", "compile"),
+        ("test.txt", "test"),
+        ("test.txt", "docs"),
+    ],
+)
 def test_has_every_python_one_version_of_each_dependency(name: str, extra: str | None, python: str) -> None:
     """And one that pyproject.toml allows."""
     there = {"python_full_version": python, "python_version": python.rpartition(".")[0]}

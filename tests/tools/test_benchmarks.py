@@ -10,7 +10,7 @@ import numpy._core._multiarray_umath as compiled_module
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import delays, host, instructions, native, shootdown, table
+from benchmarks import delays, host, instructions, native, probes_off, shootdown, table
 from benchmarks.checkout import ROOT, Worker
 from benchmarks.instructions import Count
 from benchmarks.operations import changes_of
@@ -121,3 +121,14 @@ def test_executes_the_model_no_more_than_what_is_kept(capsys: pytest.CaptureFixt
     if said.startswith("skipped: "):
         pytest.skip(said)
     assert code == 0, said
+
+
+@pytest.mark.ci
+def test_does_a_model_without_probes_simulate_the_same(tmp_path: Path) -> None:
+    assert probes_off.without_probes(tmp_path) > 100
+    lock = (tmp_path / "sim/sync/spin.py").read_text()
+    assert "takes(" not in lock
+    assert "plain_locks" not in lock
+    point = "linux-6.13", "unmap", "high", 2
+    with_, without = (probes_off.simulate(package, point)[0] for package in (probes_off.ROOT, tmp_path))
+    assert with_ == without > 0

@@ -20,21 +20,30 @@ class Bit(Lock):
         self._line = line
         self._set = False
 
-    @takes("write")
     def acquire(self, cpu: Cpu) -> Steps[None]:
+        steps = self._acquire(cpu)
+        return steps if cpu.plain_locks else takes(self, cpu, "write", steps)
+
+    def _acquire(self, cpu: Cpu) -> Steps[None]:
         yield from self._line.write(cpu, ONE_BIT)
         while self._set:
             yield from self._line.write(cpu, ONE_BIT)
         self._set = True
 
-    @tries("write")
     def try_acquire(self, cpu: Cpu) -> Steps[bool]:
+        steps = self._try_acquire(cpu)
+        return steps if cpu.plain_locks else tries(self, cpu, "write", steps)
+
+    def _try_acquire(self, cpu: Cpu) -> Steps[bool]:
         yield from self._line.write(cpu, ONE_BIT)
         free, self._set = not self._set, True
         return free
 
-    @releases("write")
     def release(self, cpu: Cpu) -> Steps[None]:
+        steps = self._release(cpu)
+        return steps if cpu.plain_locks else releases(self, cpu, "write", steps)
+
+    def _release(self, cpu: Cpu) -> Steps[None]:
         yield from self._line.store(cpu, ONE_BIT)
         self._set = False
 
