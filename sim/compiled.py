@@ -3,7 +3,8 @@
 Compiled modules (mypyc; `tools/compile_model.py` makes them) lie in `sim/_compiled/TAG`, a folder for each
 kind of Python, with a list of the sources that they were made from. They run only if every one of those
 sources is what it was: one that was edited since makes all of them stale, and the model is interpreted.
-Results are the same to the byte. `CORTENSIM_COMPILED=0` chooses the interpreter.
+Results are the same to the byte. `CORTENSIM_COMPILED=0` chooses the interpreter; with `1` it is an error if the
+compiled modules cannot run.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from types import ModuleType
 from typing import Final
 
 SWITCH: Final = "CORTENSIM_COMPILED"
-"""The variable of the environment: `0` for the interpreter."""
+"""The variable of the environment: `0` for the interpreter, `1` for nothing else than compiled modules."""
 PACKAGE: Final = Path(__file__).parent
 FOLDER: Final = PACKAGE / "_compiled" / str(sysconfig.get_config_var("SOABI"))
 LIST: Final = "modules.json"
@@ -55,6 +56,8 @@ def use() -> None:
     """From now on import compiled modules, if there are any that may run here."""
     global _reason
     _reason = why_not(FOLDER)
+    if _reason and os.environ.get(SWITCH) == "1":
+        raise ImportError(f"{SWITCH}=1, but the model would be interpreted: {_reason}")
     if _reason:
         return
     listed = json.loads((FOLDER / LIST).read_text())

@@ -154,7 +154,12 @@ def missing() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = argparse.ArgumentParser(description="Compile the model, if it is not compiled already.")
     options.add_argument("--strict", action="store_true", help="fail where it cannot be compiled")
+    options.add_argument(
+        "--possible", action="store_true", help="say only whether it can be compiled (exit code 0)"
+    )
     asked = options.parse_args(arguments)
+    if asked.possible:
+        return int(bool(missing()))
     if _is_fresh():
         return 0
     lacking = missing()

@@ -71,10 +71,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 class _Version(argparse.Action):
-    """Looks the version up only when asked."""
+    """Looks the version up only when asked, and says whether the model runs compiled."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from sim.compiled import words
         from sim.experiment import package_version
 
-        say(f"cortensim {package_version()}")
+        say(f"cortensim {package_version()} ({words()})")
         parser.exit()
