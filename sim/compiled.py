@@ -3,8 +3,9 @@
 Compiled modules (mypyc; `tools/compile_model.py` makes them) lie in `sim/_compiled/TAG`, a folder for each
 kind of Python, with a list of the sources that they were made from. They run only if every one of those
 sources is what it was: one that was edited since makes all of them stale, and the model is interpreted.
-Results are the same to the byte. `CORTENSIM_COMPILED=0` chooses the interpreter; with `1` it is an error if the
-compiled modules cannot run.
+
+Results are the same to the byte. `CORTENSIM_COMPILED=0` chooses the interpreter; with `1` it is an error if
+the compiled modules cannot run.
 """
 
 from __future__ import annotations
