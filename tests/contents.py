@@ -11,6 +11,7 @@ from sim.engine import Probe, Steps
 from sim.engine.probe import CpuView
 from sim.hardware import Cpu
 from sim.mm import CreateFile, File
+from sim.mm.performer import offered
 
 
 class Contents(Probe):
@@ -62,7 +63,7 @@ class Files:
         return self.run(*(self.step(operation) for operation in operations), cpu=cpu)
 
     def step(self, operation: Any) -> Callable[[Cpu], Steps[Any]]:
-        owner = self.kernel if type(operation) in self.kernel.operations else self.space
+        owner = self.kernel if type(operation) in offered(type(self.kernel)) else self.space
         return lambda cpu: owner.perform(cpu, operation)
 
     def write(self, page: int) -> Callable[[Cpu], Steps[int]]:

@@ -69,6 +69,7 @@ from sim.mm import (
     UffdZeropage,
     Vfork,
 )
+from sim.mm.performer import offered
 
 AWHILE = 1_000_000
 """Ps between two looks whether a child has been forked."""
@@ -126,7 +127,7 @@ class Run:
         self.last: dict[Any, range] = {}
         self.of_files: set[int] = set()  # in mode shared
         self.files: list[Any] = []
-        if CreateFile in self.kernel.operations:
+        if CreateFile in offered(type(self.kernel)):
             self._create_files(2 * program.threads)
         if self._anchored:
             for side in self.sides:
@@ -167,7 +168,7 @@ class Run:
     def _begin(self, space: Any, model: Model) -> Side:
         """A process begins with *space*, which is as *model* says."""
         side = Side(space, model)
-        if Brk in space.operations and not model.brk:
+        if Brk in offered(type(space)) and not model.brk:
             model.start_brk = model.brk = space.start_brk
         model.alone = self.alone
         if self.alone and self.rules.max_map_count is not None:
@@ -364,7 +365,7 @@ class Run:
             expected = [one or other for one, other in zip(told, expected, strict=True)]
         assert told == expected, f"{asked} answers {told}, not {expected}"
         of_no_pages = (Brk, ReadMaps, UffdClose, *PLAIN_CALLS)
-        if type(asked) in self.kernel.operations or isinstance(asked, of_no_pages):
+        if type(asked) in offered(type(self.kernel)) or isinstance(asked, of_no_pages):
             return
         start = told if anywhere else asked.at
         if anywhere and not isinstance(told, Errno):
@@ -374,7 +375,7 @@ class Run:
 
     def _performer(self, cpu: Cpu, asked: Operation) -> Performer:
         performer: Performer = self._side(cpu).space
-        return self.kernel if type(asked) in self.kernel.operations else performer
+        return self.kernel if type(asked) in offered(type(self.kernel)) else performer
 
     def _just_done(self, side: Side, where: Collection[int]) -> None:
         """Nobody else works on these pages: all agree on them at once, the TLBs of other cpus too."""
@@ -444,7 +445,7 @@ class Run:
         if isinstance(asked, MmapFile | MmapShared) and asked.at is not None:
             self.of_files.update(range(asked.at, asked.at + asked.pages))
         valid = (
-            type(asked) not in self.kernel.operations
+            type(asked) not in offered(type(self.kernel))
             and 0 < asked.pages < 1 << 16
             and asked.at + asked.pages <= 1 << 35
         )

@@ -73,6 +73,7 @@ from sim.mm import (
     Touch,
     UffdCopy,
     UffdRegister,
+    performer,
 )
 from sim.mm.page_table import PageTablePage
 
@@ -389,6 +390,7 @@ def test_is_a_fork_without_a_flush_of_the_parent_caught(monkeypatch: pytest.Monk
     def flushes(self: Any, cpu: Cpu, *arguments: Any, **named: Any) -> Steps[None]:
         return nothing() if cpu in forking else flush(self, cpu, *arguments, **named)
 
+    monkeypatch.setattr(performer, "_OFFERED", {})
     monkeypatch.setattr(LinuxSpace, "operations", {**LinuxSpace.operations, Fork: forks})
     monkeypatch.setattr(SynchronousFlush, "flush", flushes)
     assert "may still write page" in caught("linux")

@@ -36,7 +36,7 @@ from oracle import (
 )
 from oracle.programs import DRAWN, NOT_DRAWN
 from oracle.variants import PCID, offered
-from sim.mm import NOTHING, READ, READ_WRITE, Operation
+from sim.mm import NOTHING, READ, READ_WRITE, Operation, performer
 
 EVERY_KIND = pytest.mark.parametrize("kind", [*KINDS, *VARIANTS, "asterinas-0.18"])
 
@@ -162,6 +162,7 @@ def test_is_a_failing_program_made_small(monkeypatch: pytest.MonkeyPatch) -> Non
             return None
         return (yield from handler(mm, cpu, asked))
 
+    monkeypatch.setattr(performer, "_OFFERED", {})
     monkeypatch.setattr(LinuxSpace, "operations", {**LinuxSpace.operations, Mprotect: forgets})
     part = [
         Mmap(8, BASE),
