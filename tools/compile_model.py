@@ -46,8 +46,8 @@ INTERPRETED = frozenset(
         "sync/without.py",
     }
 )
-LEVEL = os.environ.get("LEVEL", "1")
-"""Of gcc's optimisation; 2 and 3 take longer and gain nothing that shows."""
+LEVEL = "1"
+"""Of the C compiler's optimisation, unless `--level` says another one."""
 
 
 def modules(root: Path) -> list[str]:
@@ -67,7 +67,7 @@ def _has_specs(path: Path) -> bool:
     return found is not None
 
 
-def generate(root: Path, names: Sequence[str], work: Path) -> tuple[list[object], Path]:
+def generate(root: Path, names: Sequence[str], work: Path, level: str) -> tuple[list[object], Path]:
     """C from the sources, in *work*; value: setuptools' extensions."""
     from mypyc.build import mypycify
 
@@ -77,7 +77,7 @@ def generate(root: Path, names: Sequence[str], work: Path) -> tuple[list[object]
         extensions = mypycify(
             ["--config-file", "pyproject.toml", *(f"sim/{name}" for name in names)],
             multi_file=True,
-            opt_level=LEVEL,
+            opt_level=level,
             debug_level="0",
             target_dir=str(work),
             group_name="cortensim_model",
@@ -87,7 +87,7 @@ def generate(root: Path, names: Sequence[str], work: Path) -> tuple[list[object]
     return extensions, work
 
 
-def build(root: Path, folder: Path) -> None:
+def build(root: Path, folder: Path, level: str = LEVEL) -> None:
     """Compile the model in *root*/sim into *folder*."""
     from setuptools._distutils.ccompiler import new_compiler
     from setuptools._distutils.sysconfig import customize_compiler
@@ -95,7 +95,7 @@ def build(root: Path, folder: Path) -> None:
     names = modules(root)
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
-        extensions, _ = generate(root, names, work)
+        extensions, _ = generate(root, names, work, level)
         compiler = new_compiler()
         customize_compiler(compiler)
         suffix = sysconfig.get_config_var("EXT_SUFFIX")
@@ -157,6 +157,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.add_argument(
         "--possible", action="store_true", help="say only whether it can be compiled (exit code 0)"
     )
+    options.add_argument(
+        "--level",
+        default=LEVEL,
+        choices="0123",
+        help="of the C compiler's optimisation",
+    )
     asked = options.parse_args(arguments)
     if asked.possible:
         return int(bool(missing()))
@@ -169,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     began = time.monotonic()
     print("cortensim: compiling the model, once; this takes minutes", file=sys.stderr)
     try:
-        build(ROOT, FOLDER)
+        build(ROOT, FOLDER, asked.level)
     except (Exception, SystemExit) as error:
         print(f"cortensim: the model stays interpreted: {error}", file=sys.stderr)
         return int(asked.strict)

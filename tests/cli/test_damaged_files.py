@@ -75,12 +75,12 @@ def test_is_any_damaged_experiment_answered(command: Command, folder: Path, file
     for number in range(files):
         content = damaged(draw.choice([RICH, RICH, EXPERIMENT, *shipped]), draw)
         path.write_bytes(content)
-        started = time.perf_counter()
+        started = time.process_time()
         try:
             answer = command("check", "./e.yaml")
         except Exception as error:
             pytest.fail(f"file {number}: {error!r} for {content!r}")
-        slowest = max(slowest, time.perf_counter() - started)
+        slowest = max(slowest, time.process_time() - started)
         assert answer.code in codes, content
         assert (answer.code == 0) == (answer.err == ""), content
         codes[answer.code] += 1

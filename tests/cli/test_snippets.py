@@ -38,6 +38,7 @@ ELSEWHERE: Mapping[str, str] = {
 
 NOT_RUN: Mapping[str, str] = {
     "pip install": "installs; tests/packaging installs the wheel",
+    ".venv/bin/python -m tools.compile_model": "takes minutes; CI does it and runs golden points",
     "python -m benchmarks": "measures, for minutes; tests/tools/test_benchmarks.py runs parts of it",
     "dask ": "starts a cluster; tests/experiment runs on one",
     "helm ": "needs a Kubernetes cluster; the page says that this recipe was not run",

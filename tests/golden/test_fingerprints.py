@@ -22,7 +22,7 @@ from sim.files import from_mapping, load_spec, presets
 from sim.profile import RunReport
 
 GOLDEN = read()
-HEAVY = {key for key, line in GOLDEN.items() if int(line.fingerprint["events"]) > 300_000}
+HEAVY = {key for key, line in GOLDEN.items() if int(line.fingerprint["events"]) > 100_000}
 """Points of many seconds: slow."""
 EVENTS = Counter[str]()
 for _key in GOLDEN.keys() - HEAVY:

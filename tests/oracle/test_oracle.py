@@ -68,7 +68,7 @@ def test_is_every_operation_of_a_design_known_to_the_oracle(kind: str) -> None:
 
 
 @EVERY_KIND
-@pytest.mark.ci
+@pytest.mark.slow
 def test_do_some_hundred_programs_agree(kind: str) -> None:
     agree(range(80 if kind in KINDS else 25), [kind])
 
