@@ -59,7 +59,6 @@ class WakeLines:
     def link(self, cpu: Cpu, behind: Task | None) -> int:
         """The thread on *cpu* is linked behind the last waiter of a list."""
         last = () if behind is None else (self._line(_WAITER, behind),)
-        assert cpu.current is not None
         return self._take(cpu, cpu.now, *last, self._line(_WAITER, cpu.current))
 
     def mark(self, waker: Cpu, task: Task) -> int:

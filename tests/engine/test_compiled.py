@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from sim import compiled
-from tools.compile_model import INTERPRETED, modules
+from tools.compile_model import INTERPRETED, PARTS, modules
+from tools.narrowings import narrowings
 
 
 @pytest.fixture
@@ -62,3 +63,33 @@ def test_what_is_compiled() -> None:
     assert not INTERPRETED & set(names)
     assert all((root / "sim" / name).exists() for name in INTERPRETED)
     assert not [name for name in names if "pydantic" in (root / "sim" / name).read_text().split("class ")[0]]
+
+
+@pytest.mark.ci
+def test_is_no_attribute_believed_in_while_others_run() -> None:
+    """Compiled code would raise a TypeError there, on paths that are rare."""
+    paths = [f"sim/{part}" for part in (*PARTS, "workload")]
+    assert list(narrowings([*paths, "sim/errors.py", "sim/quantities.py"])) == []
+
+
+@pytest.mark.ci
+def test_are_such_places_found(tmp_path: Path) -> None:
+    text = """\
+from collections.abc import Iterator
+
+class Lock:
+    def __init__(self) -> None:
+        self.owner: str | None = None
+
+    def take(self) -> Iterator[int]:
+        if self.owner is None:
+            yield 1
+            if self.owner is None:
+                self.owner = "me"
+                yield 2
+                if self.owner is None:
+                    yield 3
+"""
+    (tmp_path / "lock.py").write_text(text)
+    places = [place.removeprefix(str(tmp_path)) for place in narrowings([str(tmp_path / "lock.py")])]
+    assert places == ["/lock.py:10: owner", "/lock.py:13: owner"]
