@@ -83,11 +83,6 @@ def why_not(folder: Path) -> str:
     return ""
 
 
-def is_compiled() -> bool:
-    """Whether the compiled model runs."""
-    return not _reason
-
-
 def words() -> str:
     """Which one runs, and why it is not the compiled one."""
     return f"interpreted model: {_reason}" if _reason else "compiled model"

@@ -7,7 +7,6 @@ What it cannot compile stays as it is and works with the rest:
 * what listens (`Probe` and the cpus that tell of charges), which is made of methods put in at run time;
 * workloads, whose steps are closures made from files.
 
-Only the modules that time is spent in are compiled (`HOT`): each costs a second of compilation.
 Without a compiler, or without mypy, it says so and exits with 0: the model runs as it is. `--strict` makes
 that an error.
 """
@@ -67,7 +66,7 @@ def _has_specs(path: Path) -> bool:
     return found is not None
 
 
-def generate(root: Path, names: Sequence[str], work: Path, level: str) -> tuple[list[object], Path]:
+def generate(root: Path, names: Sequence[str], work: Path, level: str) -> list[object]:
     """C from the sources, in *work*; value: setuptools' extensions."""
     from mypyc.build import mypycify
 
@@ -84,7 +83,7 @@ def generate(root: Path, names: Sequence[str], work: Path, level: str) -> tuple[
         )
     finally:
         os.chdir(here)
-    return extensions, work
+    return extensions
 
 
 def build(root: Path, folder: Path, level: str = LEVEL) -> None:
@@ -95,7 +94,7 @@ def build(root: Path, folder: Path, level: str = LEVEL) -> None:
     names = modules(root)
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
-        extensions, _ = generate(root, names, work, level)
+        extensions = generate(root, names, work, level)
         compiler = new_compiler()
         customize_compiler(compiler)
         suffix = sysconfig.get_config_var("EXT_SUFFIX")
@@ -157,12 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.add_argument(
         "--possible", action="store_true", help="say only whether it can be compiled (exit code 0)"
     )
-    options.add_argument(
-        "--level",
-        default=LEVEL,
-        choices="0123",
-        help="of the C compiler's optimisation",
-    )
+    options.add_argument("--level", default=LEVEL, choices="0123", help="of the C compiler's optimisation")
     asked = options.parse_args(arguments)
     if asked.possible:
         return int(bool(missing()))
