@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from sim.designs.asterinas import FAMILY as ASTERINAS
 from sim.designs.base import Family, Kernel
@@ -26,8 +26,8 @@ def _flaw(name: str, thing: object) -> str | None:
     return None
 
 
-_ON_BOARD = {family.name: family for family in (LINUX, CORTENMM, ASTERINAS, BENCH)}
-_FAMILIES: Registry[Family] = Registry("cortensim.designs", _ON_BOARD, _flaw)
+_ON_BOARD: Final = {family.name: family for family in (LINUX, CORTENMM, ASTERINAS, BENCH)}
+_FAMILIES: Final[Registry[Family]] = Registry("cortensim.designs", _ON_BOARD, _flaw)
 
 
 def families() -> list[str]:

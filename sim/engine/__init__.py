@@ -4,8 +4,9 @@ Everything runs on `Engine`, to SimPy an environment, whose clock is an integer 
 """
 
 from sim.engine.activity import Activity
-from sim.engine.core import Background, Engine
+from sim.engine.core import Engine
 from sim.engine.probe import QUIET, Probe, listen
+from sim.engine.queues import Background
 from sim.engine.replay import Decisions, Recorder, Replayer
 from sim.engine.schedule import Decider, Entry, InjectedDelays, Schedule, ScheduleName
 from sim.engine.thread import PARKED, Steps, Thread, Yielded

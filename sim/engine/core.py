@@ -6,10 +6,10 @@ Model code is a generator. It yields
 * `PARKED`: "someone will `Engine.wake` me" (how locks and cache lines make threads wait);
 * any SimPy event: timeouts, resources, other processes all work unchanged.
 
-A queue entry is SimPy's `(time, priority, key, item)`. The item is a `Thread` whose delay is over, a SimPy
-event, or a function to call. Ties, that is entries of one instant and priority, are broken by the run's
-`schedule`: by the *key* that it gives new entries or, if it wants to be asked, by its choice among those that
-are ready. Never by memory address or cpu number.
+A queue entry (`sim.engine.queues`) is SimPy's `(time, priority, key, item)`. The item is a `Thread` whose
+delay is over, a SimPy event, or a function to call. Ties, that is entries of one instant and priority, are
+broken by the run's `schedule`: by the *key* that it gives new entries or, if it wants to be asked, by its
+choice among those that are ready. Never by memory address or cpu number.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable
 from functools import partial
-from heapq import heapify, heappop, heappush, heappushpop
+from heapq import heappop, heappush, heappushpop
+from types import FunctionType
 from typing import Any, Final, NoReturn, TypeAlias, cast, final
 
 from simpy.core import EmptySchedule, StopSimulation
@@ -25,7 +26,8 @@ from simpy.events import AllOf, AnyOf, Condition, Event, Process, Timeout
 from simpy.resources.resource import Request
 
 from sim.engine.probe import QUIET, Probe
-from sim.engine.schedule import KINDS, Decider, Entry, Schedule, ScheduleName, created
+from sim.engine.queues import UNLIMITED, Background, EventQueue, HeapQueue, NodeQueue
+from sim.engine.schedule import KINDS, Decider, Entry, Fifo, Schedule, ScheduleName, created
 from sim.engine.thread import Start, Steps, Thread
 from sim.errors import BudgetExceeded, Deadlock, ModelError
 from sim.quantities import format_duration
@@ -33,7 +35,6 @@ from sim.quantities import format_duration
 Awaited: TypeAlias = "Event | Thread"
 """What SimPy's conditions take: an event, or a thread until it ends."""
 
-_UNLIMITED: Final = 1 << 62
 _NORMAL: Final = 1
 _URGENT: Final = 0
 _FIRST: Final = -1
@@ -47,20 +48,6 @@ def _ignore(thread: Thread, length: int) -> None:
 def _check_delay(delay: object) -> None:
     if type(delay) is not int or delay < 0:
         raise ModelError(f"a delay is a whole number of picoseconds from 0 on, not {delay!r}")
-
-
-@final
-class Background:
-    """Something to call that matters only while threads live: *dropped* when none does."""
-
-    __slots__ = ("dropped", "function")
-
-    def __init__(self, function: Callable[[], None]) -> None:
-        self.function = function
-        self.dropped = False
-
-    def __call__(self) -> None:
-        self.function()
 
 
 @final
@@ -79,10 +66,11 @@ class Engine:
         "_asked",
         "_decider",
         "_live",
-        "_next_key",
+        "_nodes",
         "_now",
         "_queue",
         "_streams",
+        "_tuples",
         "events",
         "max_events",
         "max_time_ps",
@@ -96,12 +84,11 @@ class Engine:
         *,
         seed: int | str = 0,
         schedule: Schedule | ScheduleName = "fifo",
-        max_events: int = _UNLIMITED,
-        max_time_ps: int = _UNLIMITED,
+        max_events: int = UNLIMITED,
+        max_time_ps: int = UNLIMITED,
         probe: Probe = QUIET,
     ) -> None:
         self._now = 0
-        self._queue: list[Entry] = []
         self._active_proc: Thread | Process | None = None
         self.seed = seed
         self.events = 0
@@ -115,7 +102,9 @@ class Engine:
         make = KINDS[schedule] if isinstance(schedule, str) else schedule
         self._decider: Decider = make(self)
         self._asked = self._decider.asked
-        self._next_key: Callable[[], int] = self._decider.key
+        self._tuples = HeapQueue(self._decider.key)
+        self._nodes: NodeQueue | None = NodeQueue() if NATIVE and type(self._decider) is Fifo else None
+        self._queue: EventQueue = self._tuples if self._nodes is None else self._nodes
         probe.attach(self)
 
     # -- threads ------------------------------------------------------------------------------------------
@@ -123,7 +112,7 @@ class Engine:
     def process(self, generator: Steps[object], name: str = "") -> Thread:
         """Start a thread on *generator*; *name* stands in error reports."""
         thread = Thread(self, generator, name or getattr(generator, "__name__", "thread"))
-        heappush(self._queue, (self._now, _URGENT, self._next_key(), Start(thread)))
+        self._queue.put(self._now, _URGENT, Start(thread))
         self._live[thread] = None
         return thread
 
@@ -131,22 +120,22 @@ class Engine:
         """*thread* has done its last step: those who wait for it are told, by an event of its own."""
         self._live.pop(thread, None)
         if not self._live:
-            self._drop_background()
+            self._queue.drop_background()
         self.call_in(0, partial(self._fire, thread))
 
     def _delay(self, thread: Thread, length: int) -> None:
-        heappush(self._queue, (self._now + length, _NORMAL, self._next_key(), thread))
+        self._queue.put(self._now + length, _NORMAL, thread)
 
     def wake(self, thread: Thread, delay: int = 0) -> None:
         """Let a parked *thread* go on *delay* ps from now."""
         _check_delay(delay)
         thread.waiting_for = None
-        heappush(self._queue, (self._now + delay, _NORMAL, self._next_key(), thread))
+        self._queue.put(self._now + delay, _NORMAL, thread)
 
     def call_in(self, delay: int, function: Callable[[], None]) -> None:
         """Call *function* after *delay* ps."""
         _check_delay(delay)
-        heappush(self._queue, (self._now + delay, _NORMAL, self._next_key(), function))
+        self._queue.put(self._now + delay, _NORMAL, function)
 
     def call_in_background(self, delay: int, function: Callable[[], None]) -> Background:
         """`call_in` for what goes on beside the threads, such as a timer: it does not keep a run going.
@@ -157,15 +146,6 @@ class Engine:
         self.call_in(delay, entry)
         return entry
 
-    def _drop_background(self) -> None:
-        kept = [entry for entry in self._queue if type(entry[3]) is not Background]
-        if len(kept) < len(self._queue):
-            for *_, item in self._queue:
-                if type(item) is Background:
-                    item.dropped = True
-            self._queue[:] = kept
-            heapify(self._queue)
-
     @property
     def quiet_until(self) -> int:
         """Before this time nothing happens but what the caller does, who needs no events up to it.
@@ -174,7 +154,7 @@ class Engine:
         """
         if self._asked:
             return self._now
-        return self._queue[0][0] if self._queue else _UNLIMITED
+        return self._queue.first()
 
     @property
     def calls_from(self) -> int:
@@ -184,7 +164,7 @@ class Engine:
         """
         if self._asked:
             return self._now
-        return min((entry[0] for entry in self._queue if type(entry[3]) is not Thread), default=_UNLIMITED)
+        return self._queue.first_call()
 
     def resume(self, thread: Thread) -> None:
         """Let a parked *thread* go on now, inside the caller's event (a queue entry only for stolen time)."""
@@ -228,19 +208,26 @@ class Engine:
 
     def peek(self) -> float:
         """The time of what is next, or infinity."""
-        return self._queue[0][0] if self._queue else float("inf")
+        first = self._queue.first()
+        return first if first < UNLIMITED else float("inf")
 
     def schedule(self, event: Event, priority: int = _NORMAL, delay: int = 0) -> None:
         """Put a SimPy *event* into the queue. Refuses delays that are not a whole, non-negative number."""
         _check_delay(delay)
-        heappush(self._queue, (self._now + delay, priority, self._next_key(), event))
+        self._queue.put(
+            self._now + delay, priority, event if self._nodes is None else partial(self._fire, event)
+        )
 
     def step(self) -> None:
         """Process one queue entry: the plain version of what `run` does in its loop, without the limits."""
-        if not self._queue:
+        if self._queue.first() == UNLIMITED:
             raise EmptySchedule
         self.events += 1
-        self._now, _, _, item = self._take()
+        if self._nodes is not None:
+            node = self._nodes.take()
+            self._now, item = node.at, node.item
+        else:
+            self._now, _, _, item = self._take()
         if not (self._asked and type(item) is Thread and self._delays_step(item)):
             self._dispatch(item)
 
@@ -254,6 +241,8 @@ class Engine:
         try:
             if self._asked:
                 self._run_asking()
+            elif self._nodes is not None:
+                self._run_nodes(self._nodes)
             else:
                 self._run_by_keys()
         except StopSimulation as stop:
@@ -269,9 +258,9 @@ class Engine:
     # -- the loops ------------------------------------------------------------------------------------------
 
     def _run_by_keys(self) -> NoReturn:
-        """The fast loop, for schedules that decide by keys alone."""
-        queue = self._queue
-        next_key = self._next_key
+        """The fast loop where the model is interpreted, for schedules that decide by keys alone."""
+        queue = self._tuples.heap
+        next_key = self._tuples.next_key
         max_time = self.max_time_ps
         done = 0
         try:
@@ -316,9 +305,53 @@ class Engine:
         finally:
             self.events += done
 
+    def _run_nodes(self, queue: NodeQueue) -> NoReturn:
+        """The fast loop where the model is compiled."""
+        max_time = self.max_time_ps
+        left = self.max_events - self.events
+        done = 0
+        try:
+            if not queue.heap:
+                raise EmptySchedule
+            node = queue.take()
+            while done < left:
+                now = node.at
+                if now > max_time:
+                    queue.restore(node)
+                    raise self._out_of_time()
+                done += 1
+                self._now = now
+                item = node.item
+                if isinstance(item, Thread):
+                    if item.stolen:
+                        node = queue.put_and_take(node, now + self._pay_back(item))
+                        continue
+                    self._active_proc = item
+                    try:
+                        target = item._send(None)
+                    except StopIteration as stop:
+                        item._finish(True, stop.value)
+                    except Exception as error:
+                        item._finish(False, error)
+                    else:
+                        if type(target) is int and target >= 0:
+                            node = queue.put_and_take(node, now + target)
+                            continue
+                        item._wait_on(target)
+                else:
+                    self._active_proc = None
+                    item()
+                if not queue.heap:
+                    raise EmptySchedule
+                node = queue.take()
+            queue.restore(node)
+            raise self._out_of_events()
+        finally:
+            self.events += done
+
     def _run_asking(self) -> NoReturn:
         """A loop of `step`, for schedules that want to be asked."""
-        queue = self._queue
+        queue = self._tuples.heap
         while queue:
             if self.events >= self.max_events:
                 raise self._out_of_events()
@@ -335,7 +368,7 @@ class Engine:
 
     def _take(self) -> Entry:
         """Remove the entry that is next from the queue; the schedule is asked where several are ready."""
-        queue = self._queue
+        queue = self._tuples.heap
         entry = heappop(queue)
         instant = entry[:2]
         if not self._asked or not queue or queue[0][:2] != instant:
@@ -356,7 +389,7 @@ class Engine:
         length = 0 if thread.put_off else self._decider.delay(self.events, thread)
         thread.put_off = length > 0
         if length:
-            heappush(self._queue, (self._now + length, _NORMAL, self._next_key(), thread))
+            self._queue.put(self._now + length, _NORMAL, thread)
             self.on_injected_delay(thread, length)
         return thread.put_off
 
@@ -366,7 +399,7 @@ class Engine:
         caller, self._active_proc = self._active_proc, None
         if type(item) is Thread:
             if item.stolen:
-                heappush(self._queue, (self._now + self._pay_back(item), _NORMAL, self._next_key(), item))
+                self._queue.put(self._now + self._pay_back(item), _NORMAL, item)
             else:
                 item._step()
         elif isinstance(item, Event):
@@ -392,7 +425,7 @@ class Engine:
             # `run(until=event)` ends here. Those behind it in the list are told when the run is continued.
             if behind := callbacks[callbacks.index(callback) + 1 :]:
                 event.callbacks = behind
-                heappush(self._queue, (self._now, _FIRST, self._next_key(), partial(self._fire, event)))
+                self._queue.put(self._now, _FIRST, partial(self._fire, event))
             raise
         if not event._ok and not event.defused:
             raise cast(BaseException, event._value)
@@ -444,3 +477,7 @@ def _describe(event: Awaited) -> str:
         word = " and " if event._evaluate is Condition.all_events else " or "
         return word.join(map(_describe, event._events))
     return event._desc()
+
+
+NATIVE: bool = not isinstance(Engine.run, FunctionType)
+"""Whether this module is compiled, so that a `NodeQueue` is faster than the library's heap."""

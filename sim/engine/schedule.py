@@ -173,6 +173,6 @@ class InjectedDelays:
         return around
 
 
-KINDS: Mapping[str, Callable[..., Decider]] = {"fifo": Fifo, "shuffle": Shuffle, "priority": Priority}
+KINDS: Final[Mapping[str, Callable[..., Decider]]] = {"fifo": Fifo, "shuffle": Shuffle, "priority": Priority}
 """The schedules that have a name; called with the engine and, by name, their parameters."""
 ScheduleName = Literal["fifo", "shuffle", "priority"]

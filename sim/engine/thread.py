@@ -191,7 +191,7 @@ class Thread:
         """Register what the thread yielded: the one place that accepts or refuses it."""
         if target is PARKED:
             self._target = None
-        elif target.__class__ is int:
+        elif type(target) is int:
             if target < 0:
                 self._refuse(f"a negative delay: {target} ps")
             self._target = None

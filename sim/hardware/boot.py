@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from sim.hardware.mitigations import in_force, slower_code
 from sim.hardware.spec import MachineSpec
 from sim.quantities import CycleCost, Release
 
-_KERNEL_CODE = ("before_switch", "context_switch", "create_thread", "wake_in_vain", "wake_send")
+_KERNEL_CODE: Final = ("before_switch", "context_switch", "create_thread", "wake_in_vain", "wake_send")
 
 
 def booted(spec: MachineSpec, release: Release | None, *, virtual_ipis: bool = False) -> MachineSpec:

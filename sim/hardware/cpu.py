@@ -218,21 +218,25 @@ class Cpu:
     def work(self, cost: int, activity: Activity) -> None:
         """Spend *cost* ps on *activity*."""
         self.pending += cost
-        self.account[activity.slot] += cost
+        account, slot = self.account, activity.slot
+        account[slot] = account[slot] + cost
 
     def stall(self, cost: int, activity: Activity) -> None:
         """Spend *cost* ps waiting for memory or for a moment: what a sibling does not make longer."""
         self.pending += cost
-        self.account[activity.slot] += cost
+        account, slot = self.account, activity.slot
+        account[slot] = account[slot] + cost
 
     def pay(self, cost: int, activity: Activity) -> None:
         """`stall` where nothing is pending: what an access to a line costs, which is the hottest charge."""
         self.pending = cost
-        self.account[activity.slot] += cost
+        account, slot = self.account, activity.slot
+        account[slot] = account[slot] + cost
 
     def charge(self, cost: int, activity: Activity) -> None:
         """Put time that passes otherwise on the account."""
-        self.account[activity.slot] += cost
+        account, slot = self.account, activity.slot
+        account[slot] = account[slot] + cost
 
     def take_pending(self) -> int:
         """The delay to yield before the next shared access (`if cpu.pending: yield cpu.take_pending()`)."""
@@ -268,7 +272,8 @@ class Cpu:
                 page[activity.slot] += waited
             self._turned_in_wait.clear()
             since = self._turned_at
-        self.account[activity.slot] += self.engine._now - since - self._irq_in_wait + granted
+        account, slot = self.account, activity.slot
+        account[slot] = account[slot] + self.engine._now - since - self._irq_in_wait + granted
         self._irq_in_wait = 0
 
     @property

@@ -37,7 +37,7 @@ from sim.hardware.fabric import Fabric
 
 LINE: Final = Activity("cache line")
 
-MEMORY = -1
+MEMORY: Final = -1
 """Owner of a line that no cache holds."""
 
 # What most lines never have: they share these, which stay empty, until they need their own.

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 ZERO: Final = Activity("zero")
 COPY: Final = Activity("copy")
 
-HUGE_PAGES = 512
+HUGE_PAGES: Final = 512
 """4 KiB pages in a huge page of 2 MiB."""
 
 

@@ -15,14 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import prod
-from typing import Self
+from typing import Final, Self
 
 from pydantic import Field, model_validator
 
 from sim.errors import RuleError
 from sim.quantities import Cost, CycleCost, Release, Spec, format_release
 
-_FREE = CycleCost(0, 0)
+_FREE: Final = CycleCost(0, 0)
 
 
 class Mitigation(Spec):

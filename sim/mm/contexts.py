@@ -11,7 +11,7 @@ the number of another, begins without. While a space is not loaded, nobody tells
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sim.engine import Steps
 from sim.hardware import TLB_FLUSH, Cpu, Machine
@@ -33,7 +33,7 @@ class Context:
         self.seen = seen
 
 
-_NOTHING_SEEN = -1
+_NOTHING_SEEN: Final = -1
 
 
 class Contexts:

@@ -23,7 +23,7 @@ WRITE: Final[Rights] = 2
 EXECUTE: Final[Rights] = 4
 READ_WRITE: Final[Rights] = READ | WRITE
 
-_LETTERS = {"r": READ, "w": WRITE, "x": EXECUTE}
+_LETTERS: Final = {"r": READ, "w": WRITE, "x": EXECUTE}
 
 
 def parse_rights(text: Any) -> Rights:
@@ -42,7 +42,7 @@ def rights_text(rights: Rights) -> str:
     return "".join(letter for letter, right in _LETTERS.items() if rights & right) or "none"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class Present:
     """A present leaf entry: *frame* and *rights*, in a table of *level* (1: a page of 4 KiB).
 
@@ -51,10 +51,26 @@ class Present:
 
     frame: int
     rights: Rights
-    level: int = 1
-    copy_on_write: bool = False
-    accessed: bool = field(default=False, compare=False)
-    dirty: bool = field(default=False, compare=False)
+    level: int
+    copy_on_write: bool
+    accessed: bool = field(compare=False)
+    dirty: bool = field(compare=False)
+
+    def __init__(
+        self,
+        frame: int,
+        rights: Rights,
+        level: int = 1,
+        copy_on_write: bool = False,
+        accessed: bool = False,
+        dirty: bool = False,
+    ) -> None:
+        self.frame = frame
+        self.rights = rights
+        self.level = level
+        self.copy_on_write = copy_on_write
+        self.accessed = accessed
+        self.dirty = dirty
 
     @property
     def pages(self) -> int:
@@ -98,26 +114,45 @@ class Kind(Enum):
     SWAPPED = "swapped"
 
 
-@dataclass(frozen=True, slots=True)
+PRIVATE_ANONYMOUS: Final = Kind.PRIVATE_ANONYMOUS
+SWAPPED: Final = Kind.SWAPPED
+
+
+@dataclass(slots=True, init=False, unsafe_hash=True)
 class Status:
     """An entry that is not present and says what its range is (CortenMM's metadata, SOSP'25, section 4).
 
     A fault on private anonymous memory brings in a zeroed page, on a file one of those that *backing* has.
     *slot* is where a page that is swapped out lies; such an entry stands for one page, so in a table of level
     1 only. Of *locked* memory what is in memory stays there, and with *on_fault* it is not brought in for
-    that. Raises `ValueError` for a swapped page without a slot, and for a slot of anything else.
+    that. Many slots share one: it is never changed. Raises `ValueError` for a swapped page without a slot, and for a slot of anything else.
     """
 
     rights: Rights
-    kind: Kind = Kind.PRIVATE_ANONYMOUS
-    slot: int | None = None
-    backing: Any = field(default=None, repr=False, kw_only=True)
-    locked: bool = field(default=False, kw_only=True)
-    on_fault: bool = field(default=False, kw_only=True)
+    kind: Kind
+    slot: int | None
+    backing: Any = field(repr=False)
+    locked: bool
+    on_fault: bool
 
-    def __post_init__(self) -> None:
-        if (self.slot is not None) != (self.kind is Kind.SWAPPED):
+    def __init__(
+        self,
+        rights: Rights,
+        kind: Kind = PRIVATE_ANONYMOUS,
+        slot: int | None = None,
+        *,
+        backing: Any = None,
+        locked: bool = False,
+        on_fault: bool = False,
+    ) -> None:
+        if (slot is not None) != (kind is SWAPPED):
             raise ValueError("a swapped page has a slot, and nothing else has")
+        self.rights = rights
+        self.kind = kind
+        self.slot = slot
+        self.backing = backing
+        self.locked = locked
+        self.on_fault = on_fault
 
     @property
     def shared(self) -> bool:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sim.hardware import Cpu, MachineSpec
 
-MAX_ORDER = 10
+MAX_ORDER: Final = 10
 _PART: Final = 512
 
 

@@ -127,7 +127,7 @@ def tables_fit_their_place(root: PageTablePage) -> Walk:
         if level == 1 and not kinds[PageTablePage]:
             if not kinds[Present]:
                 return
-            pages = [(page, entry) for page, entry in enumerate(entries, base) if entry.__class__ is Present]
+            pages = [(page, entry) for page, entry in enumerate(entries, base) if type(entry) is Present]
             for page, entry in pages:
                 fits(table, page, entry)
             present.extend(pages)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MAX_LEVELS: Final = 5
 SLOTS: Final = 512
-_BITS = 9
+_BITS: Final = 9
 
 PAGES_PER_ENTRY: Final = {level: 1 << (_BITS * (level - 1)) for level in range(1, MAX_LEVELS + 2)}
 """Pages that one entry of a table of that level covers."""
@@ -204,14 +204,14 @@ class PageTablePage:
 
     def child(self, slot: int) -> PageTablePage | None:
         entry = self.entries[slot]
-        return entry if entry.__class__ is PageTablePage else None
+        return entry if type(entry) is PageTablePage else None
 
     def rebase(self, page: int) -> None:
         """It is, or will be, linked where *page* is looked up: it covers other pages from now on, and so do
         the tables below it."""
         self.base = page - page % PAGES_PER_ENTRY[self.level + 1]
         for slot, child in enumerate(self.entries):
-            if child.__class__ is PageTablePage:
+            if type(child) is PageTablePage:
                 child.rebase(self.base + slot * PAGES_PER_ENTRY[self.level])
 
     def walk(self, page: int) -> Present | None:
@@ -219,12 +219,12 @@ class PageTablePage:
         table = self
         while True:
             entry = table.entries[slot_of(page, table.level)]
-            if entry.__class__ is PageTablePage:
+            if type(entry) is PageTablePage:
                 table = entry
             elif entry is SAID:
                 return table._single_out(slot_of(page, 1))
             else:
-                return entry if entry.__class__ is Present else None
+                return entry if type(entry) is Present else None
 
     def walk_line(self, page: int) -> CacheLine:
         """The line at which the hardware's walk to *page* ends."""
@@ -250,7 +250,7 @@ class PageTablePage:
         if self.level == 1:
             return
         for child in self.entries:
-            if child.__class__ is PageTablePage:
+            if type(child) is PageTablePage:
                 yield from child.tables()
 
     def present_entries(self) -> Iterator[tuple[int, Present]]:

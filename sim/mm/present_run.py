@@ -77,7 +77,7 @@ class PresentRun:
             entry = entries[slot]
             if entry is SAID:
                 continue
-            if entry.__class__ is not Present or entry.frame != self.frame + slot or slot in self.refilled:
+            if type(entry) is not Present or entry.frame != self.frame + slot or slot in self.refilled:
                 return None
         return range(self.frame + start, self.frame + stop)
 

@@ -9,15 +9,15 @@ memory and cpus, so Linux's preference for nodes without cpus never decides.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sim.hardware import MachineSpec
 
-LOCAL_DISTANCE = 10
-_MAX_DISTANCE = 254
+LOCAL_DISTANCE: Final = 10
+_MAX_DISTANCE: Final = 254
 
 
 def distances(spec: MachineSpec, nodes: int) -> list[list[int]]:

@@ -20,6 +20,7 @@ cortenmm-rw (1021 unpadded slots of 8 bytes, PF-Q underneath, about 32 ms withou
 from __future__ import annotations
 
 from functools import partial
+from typing import Final
 
 from sim.engine import Steps
 from sim.hardware import MEMORY, CacheLine, Cpu, Machine
@@ -28,7 +29,7 @@ from sim.sync.lock import Lock, releases, takes
 from sim.sync.phase_fair import PhaseFairLock
 from sim.sync.spin import spin_on
 
-SLOTS_PER_LINE = LINE_BYTES // 8
+SLOTS_PER_LINE: Final = LINE_BYTES // 8
 """A slot is a pointer to a lock."""
 
 

@@ -36,10 +36,10 @@ from sim.sync.sleep import Scheduler
 from sim.sync.sleeper import Waiter
 from sim.sync.spin import QueuedSpinLock
 
-_READ = 1
-_ACTIVE = 0xFFFF_FFFF
-_WAITING = -_ACTIVE - 1
-_WRITE = _WAITING + 1
+_READ: Final = 1
+_ACTIVE: Final = 0xFFFF_FFFF
+_WAITING: Final = -_ACTIVE - 1
+_WRITE: Final = _WAITING + 1
 
 _READERS: Final = "readers"
 """Owner word after a reader has had the lock."""

@@ -19,13 +19,13 @@ begins, and wait for the access before theirs, but nobody queues for them in an 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from sim.hardware import CacheLine, Cpu, Machine, Task
 
 _PI_LOCK, _STATE, _RUN_QUEUE, _WAKE_LIST, _FLAGS = "pi_lock", "state", "run queue", "wake list", "idle flags"
-_WAITER = "waiter"
+_WAITER: Final = "waiter"
 
 
 class WakeLines:

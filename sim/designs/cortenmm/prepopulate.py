@@ -7,7 +7,7 @@ one step. What is no such case is faulted in page by page.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from sim.designs.cortenmm.cursor import Cursor
 from sim.designs.cortenmm.fault import user_fault
@@ -29,7 +29,7 @@ from sim.mm import (
 
 M = TypeVar("M", bound=CortenMm)
 
-ORDER = SLOTS.bit_length() - 1
+ORDER: Final = SLOTS.bit_length() - 1
 """Of the block of frames for a whole table."""
 
 

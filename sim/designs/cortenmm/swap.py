@@ -55,7 +55,7 @@ LOCK_RECLAIM: Final = Activity("lock: reclaim")
 Pages: TypeAlias = Sequence[tuple[int, int]]
 """Pages of one leaf, each with its frame."""
 
-_NODE_SLOTS = 64
+_NODE_SLOTS: Final = 64
 """Slots of one node of the cache's index."""
 
 

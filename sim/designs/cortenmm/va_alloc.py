@@ -19,9 +19,9 @@ from sim.sync import QueuedSpinLock, QueueNodes
 VA_ALLOC: Final = Activity("va allocator")
 LOCK_VA: Final = Activity("lock: va allocator")
 
-FIRST_PAGE = 16
+FIRST_PAGE: Final = 16
 """64 KiB, the lowest user address."""
-LAST_PAGE = (1 << 35) - (1 << 18)
+LAST_PAGE: Final = (1 << 35) - (1 << 18)
 """128 TiB less 1 GiB."""
 START_BRK: Final = USER_PAGES // 3 * 2
 """Where a heap begins: behind a program at a fixed address, as Linux has it."""
@@ -60,14 +60,18 @@ class PerCoreAllocator:
 
     def allocate(self, cpu: Cpu, pages: int) -> Steps[int | None]:
         """Value is the first page of a fresh range: of the cpu's slice, or of the first that has room."""
-        for index in (cpu.id, *range(len(self._next))):
+        index, looked_at = cpu.id, 0
+        while True:
             cpu.work(self._alloc, VA_ALLOC)
             yield from self._write(cpu, index)
-            start: int = self._next[index]
+            start = self._next[index]
             if start + pages < FIRST_PAGE + (index + 1) * self._slice:
                 self._next[index] = start + pages
                 return start
-        return None
+            if looked_at == len(self._next):
+                return None
+            index = looked_at
+            looked_at += 1
 
     def claim(self, cpu: Cpu, start: int, pages: int) -> Steps[None]:
         """`allocate_fixed`: look at every slice, compare-and-swap the pointer of the one with *start*, if

@@ -27,7 +27,7 @@ PAGE_CACHE: Final = Activity("page cache")
 LOCK_VMO: Final = Activity("lock: page cache")
 LOCK_MAPPERS: Final = Activity("lock: reverse map")
 
-_NODE_PAGES = 64
+_NODE_PAGES: Final = 64
 """Pages of one node of the XArray."""
 
 

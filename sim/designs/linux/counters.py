@@ -6,7 +6,7 @@ run holds them against a recount.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sim.designs.linux.activities import VMA_WORK
 from sim.engine import Steps
@@ -21,8 +21,16 @@ if TYPE_CHECKING:
     from sim.designs.linux.rss_stat import RssStat
     from sim.designs.linux.vma import Area, Vma
 
-_VM = ("total_vm", "data_vm", "exec_vm")
-_COUNTED = ("map_count", *_VM, "locked_vm", "pgtables_bytes", "anon_pages", "file_pages", "hugetlb_pages")
+_VM: Final = ("total_vm", "data_vm", "exec_vm")
+_COUNTED: Final = (
+    "map_count",
+    *_VM,
+    "locked_vm",
+    "pgtables_bytes",
+    "anon_pages",
+    "file_pages",
+    "hugetlb_pages",
+)
 
 
 class MmCounters:

@@ -173,9 +173,9 @@ def _copy_table(
     batched, folio, follower = mm.switches.fork_batch, -1, -1
     for slot in range(first, first + stop - page):
         entry = source.get(slot)
-        if entry.__class__ is SwapEntry:
+        if type(entry) is SwapEntry:
             yield from copy_swapped(mm, child, cpu, source, target, slot, entry)
-        if entry.__class__ is not Present:
+        if type(entry) is not Present:
             continue
         before, follows = folio, batched and entry.frame == follower and not entry.special
         folio, follower = in_use.head(entry.frame), entry.frame + 1

@@ -9,6 +9,8 @@ The caller may lock as much as he likes (CAP_IPC_LOCK).
 
 from __future__ import annotations
 
+from typing import Final
+
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.fault import populate
 from sim.designs.linux.huge_pmd import lock_huge_pmd
@@ -19,7 +21,7 @@ from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import PAGE_TABLE, SLOTS, SYSCALL, Errno, Mlock, Munlock, Present, slot_of
 
-LOCKED_MASK = VmFlags.LOCKED | VmFlags.LOCKONFAULT
+LOCKED_MASK: Final = VmFlags.LOCKED | VmFlags.LOCKONFAULT
 
 
 def mlock(mm: LinuxMm, cpu: Cpu, asked: Mlock) -> Steps[Errno | None]:

@@ -427,7 +427,7 @@ class LinuxMm(AddressSpace):
         if not self.may_be_huge:
             return None
         table = self.table_at(page, 2)
-        if table is None or table.get(slot_of(page, 2)).__class__ is not Present:
+        if table is None or type(table.get(slot_of(page, 2))) is not Present:
             return None
         return table
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.committed import accounted
@@ -26,11 +27,11 @@ from sim.mm import (
     beyond_user_memory,
 )
 
-HIGHEST_PAGE = (1 << 35) - 256
+HIGHEST_PAGE: Final = (1 << 35) - 256
 """First page above the mmap area of a 47-bit address space: the search for gaps goes down from here."""
-FIRST_PAGE = 16
+FIRST_PAGE: Final = 16
 """The lowest page that may be mapped without asking for it (64 KiB, mmap_min_addr)."""
-LEGACY_BASE = (1 << 35) // 3
+LEGACY_BASE: Final = (1 << 35) // 3
 """TASK_UNMAPPED_BASE: the search goes up from here in the legacy layout."""
 
 Asked = Mmap | MmapShared | MmapFile | MmapHuge

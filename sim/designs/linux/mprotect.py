@@ -10,6 +10,8 @@ what had no rights at all is in no TLB.
 
 from __future__ import annotations
 
+from typing import Final
+
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.committed import accounted
 from sim.designs.linux.gather import Gather, tlb_finish_mmu, tlb_gather_mmu
@@ -34,7 +36,7 @@ from sim.mm import (
     slot_of,
 )
 
-NOT_ACCOUNTED = VmFlags.ACCOUNT | VmFlags.NORESERVE | VmFlags.HUGETLB
+NOT_ACCOUNTED: Final = VmFlags.ACCOUNT | VmFlags.NORESERVE | VmFlags.HUGETLB
 """What does not become accounted: it is already, or never will be."""
 
 

@@ -12,6 +12,8 @@ refused as by a kernel before that.
 
 from __future__ import annotations
 
+from typing import Final
+
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.fault import populate
 from sim.designs.linux.mm import LinuxMm
@@ -24,7 +26,7 @@ from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import SYSCALL, Errno, Mremap, OutOfMemory, beyond_user_memory
 
-SPARE = 3
+SPARE: Final = 3
 """VMAs that a move must have room for: unmapping what it leaves may cut a VMA into three."""
 
 

@@ -10,7 +10,7 @@ counted on each cpu.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sim.designs.linux.memcg import MEMCG
 from sim.quantities import PAGE_BYTES
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sim.engine.costs import AtClock
     from sim.hardware import Cpu, Machine
 
-_OWNER = 8
+_OWNER: Final = 8
 """Bytes of the pointer to who pays (obj_full_size)."""
 
 

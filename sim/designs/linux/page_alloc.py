@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from sim.designs.linux.spec import Limits, LinuxSpec
     from sim.engine.costs import AtClock
 
-COSTLY_ORDER = 3
+COSTLY_ORDER: Final = 3
 """Blocks of more than 2**3 pages are not worth a reclaim (PAGE_ALLOC_COSTLY_ORDER)."""
 ALLOCATE: Final = Activity("allocate")
 LOCK_ZONE: Final = Activity("lock: zone")

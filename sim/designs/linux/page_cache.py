@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 LOCK_FILE: Final = Activity("lock: file")
 
-_NODE_PAGES = 64
+_NODE_PAGES: Final = 64
 """Pages of one xarray node (XA_CHUNK_SIZE)."""
 
 

@@ -12,7 +12,7 @@ cpus have used) is faulted in."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sim.designs.linux.anon import anon_vma_prepare, written_entry
 from sim.designs.linux.fault import fault_in
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from sim.designs.linux.mm import LinuxMm
     from sim.designs.linux.vma import Vma
 
-_ORDER = SLOTS.bit_length() - 1
+_ORDER: Final = SLOTS.bit_length() - 1
 
 
 def prepopulate(mm: LinuxMm, cpu: Cpu, asked: Prepopulate) -> Steps[Errno | None]:

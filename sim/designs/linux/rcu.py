@@ -41,7 +41,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from sim.designs.linux.rcu_spec import RcuSpec
 from sim.engine import Steps
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_TICKS_OF_HASTE = 100
+_TICKS_OF_HASTE: Final = 100
 """Ticks of a hastened period in the time of one."""
 
 Callback = Callable[["Cpu"], Steps[None]]

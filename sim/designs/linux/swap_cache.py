@@ -12,7 +12,7 @@ the device is half full. The index is an xarray for each *cache_space* slots, un
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sim.engine import Steps
 from sim.engine.costs import at_clock
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sim.designs.linux.mm import LinuxMm
     from sim.designs.linux.swap.spec import SwapSpec
 
-_NODE_SLOTS = 64
+_NODE_SLOTS: Final = 64
 """Slots of one xarray node (XA_CHUNK_SIZE)."""
 
 

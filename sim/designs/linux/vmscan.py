@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sim.designs.linux.rmap import RECLAIM
 from sim.designs.linux.tlb_batch import TlbBatch
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sim.designs.linux.swap.spec import ReclaimSpec, SwapSpec
     from sim.designs.linux.swap_cache import Swap
 
-_MIN_FREE_KIB = range(128, 262144 + 1)
+_MIN_FREE_KIB: Final = range(128, 262144 + 1)
 """What min_free_kbytes is at least and at most (calculate_min_free_kbytes)."""
 
 

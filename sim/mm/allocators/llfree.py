@@ -29,7 +29,7 @@ from sim.mm.zonelists import distances, zonelists
 from sim.quantities import PAGE_BYTES
 
 ALLOCATE: Final = Activity("allocate")
-HUGE_ORDER = 9
+HUGE_ORDER: Final = 9
 
 
 class _Tree:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sim.mm import NOTHING, Kind, Status
+from sim.mm import NOTHING, Status
+from sim.mm.entries import SWAPPED
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, init=False, eq=False)
 class SwapEntry(Status):
     """A swap pte: its *slot*. What may be done with the page the VMA says.
 
@@ -15,12 +16,16 @@ class SwapEntry(Status):
     are compared by identity: one that was replaced by another of the same slot meanwhile is another.
     """
 
-    exclusive: bool = True
+    exclusive: bool
+
+    def __init__(self, slot: int, *, exclusive: bool) -> None:
+        super().__init__(NOTHING, SWAPPED, slot)
+        self.exclusive = exclusive
 
     @classmethod
     def of(cls, slot: int, *, exclusive: bool) -> SwapEntry:
         """The entry of a page in *slot*."""
-        return cls(NOTHING, Kind.SWAPPED, slot, exclusive)
+        return cls(slot, exclusive=exclusive)
 
     @property
     def place(self) -> int:

@@ -18,7 +18,7 @@ def _flaw(name: str, thing: object) -> str | None:
     return "what it names is no subclass of sim.designs.linux.VmaIndex"
 
 
-_ON_BOARD: Mapping[str, type[VmaIndex]] = {
+_ON_BOARD: Final[Mapping[str, type[VmaIndex]]] = {
     "maple": MapleTree,
     "rbtree": RbTree,
     "rbtree-mmap-cache": MmapCacheRbTree,

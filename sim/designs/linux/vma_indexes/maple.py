@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.vma_indexes.base import IndexSite, VmaIndex
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from sim.designs.linux.slab import Lines, SlabObject
     from sim.designs.linux.vma import Vma
 
-_NODE_LINES = 4
+_NODE_LINES: Final = 4
 
 
 class MapleTree(VmaIndex):
@@ -394,10 +394,12 @@ def _widest(node: Node, low: int) -> int:
     """The widest gap below *node*, which begins at *low*."""
     if node.gap is None:
         widest, start = 0, low
-        for slot, end in zip(node.slots, node.ends, strict=True):
+        slots = node.slots
+        for index, end in enumerate(node.ends):
             if not node.leaf:
-                gap = _widest(slot, start) if slot.gap is None else slot.gap
-            elif slot is None:
+                child: Node = slots[index]
+                gap = _widest(child, start) if child.gap is None else child.gap
+            elif slots[index] is None:
                 gap = end - start
             else:
                 gap = 0
@@ -405,4 +407,5 @@ def _widest(node: Node, low: int) -> int:
                 widest = gap
             start = end
         node.gap = widest
+        return widest
     return node.gap

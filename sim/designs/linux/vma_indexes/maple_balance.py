@@ -113,10 +113,10 @@ def rebalance(path: Path, entries: list[Entry]) -> Change:
     parent, place = path[-2], path[-1]
     if parent.slot + 1 < len(parent.node.slots):
         sibling = parent.node.slots[parent.slot + 1]
-        beside = [*path[:-2], parent._replace(slot=parent.slot + 1), Place(sibling, 0, parent.end)]
+        beside = [*path[:-2], parent.beside(1), Place(sibling, 0, parent.end)]
         return Balance(path, beside, entries + sibling.entries).run()
     sibling = parent.node.slots[parent.slot - 1]
-    up = parent._replace(slot=parent.slot - 1)
+    up = parent.beside(-1)
     beside = [*path[:-2], up, Place(sibling, 0, up.start)]
     return Balance(beside, [*path[:-1], place], sibling.entries + entries).run()
 
@@ -194,12 +194,12 @@ class Balance:
         for depth in range(self._depth - 1, -1, -1):
             above = self._right[depth]
             if above.slot + 1 < len(above.node.slots):
-                self._right = self._down(self._right[:depth], above._replace(slot=above.slot + 1), last=False)
+                self._right = self._down(self._right[:depth], above.beside(1), last=False)
                 self._entries = self._entries + self._right[self._depth].node.entries
                 break
             above = self._left[depth]
             if above.slot:
-                self._left = self._down(self._left[:depth], above._replace(slot=above.slot - 1), last=True)
+                self._left = self._down(self._left[:depth], above.beside(-1), last=True)
                 self._entries = self._left[self._depth].node.entries + self._entries
                 break
         self._replaced()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 
 if TYPE_CHECKING:
     from sim.designs.linux.slab import Lines, SlabObject
@@ -65,12 +65,20 @@ class Node:
             yield from child.below()
 
 
-class Place(NamedTuple):
+@final
+class Place:
     """*slot* of *node*, which begins at the page *low*."""
 
-    node: Node
-    slot: int
-    low: int
+    __slots__ = ("low", "node", "slot")
+
+    def __init__(self, node: Node, slot: int, low: int) -> None:
+        self.node = node
+        self.slot = slot
+        self.low = low
+
+    def beside(self, step: int) -> Place:
+        """So many slots on (1) or back (-1)."""
+        return Place(self.node, self.slot + step, self.low)
 
     @property
     def start(self) -> int:

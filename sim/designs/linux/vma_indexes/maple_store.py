@@ -106,7 +106,7 @@ class Store:
         if node.slots[place.slot] is None:
             self.start = place.start
         elif self.start == place.start and place.slot and node.slots[place.slot - 1] is None:
-            place = place._replace(slot=place.slot - 1)
+            place = place.beside(-1)
             self.path[-1] = place
             self.start = place.start
         return place
@@ -120,14 +120,14 @@ class Store:
 
     def nodes(self) -> int:
         """How many nodes may be needed (mas_prealloc_calc)."""
-        height = len(self.path)
-        return {
-            Kind.SPANNING: 3 * height + 1,
-            Kind.SPLIT: 2 * height + 1,
-            Kind.REBALANCE: 2 * height - 1,
-            Kind.NODE: 1,
-            Kind.NEW_ROOT: 1,
-        }.get(self.kind, 0)
+        kind, height = self.kind, len(self.path)
+        if kind is Kind.NODE or kind is Kind.NEW_ROOT:
+            return 1
+        if kind is Kind.SPLIT:
+            return 2 * height + 1
+        if kind is Kind.REBALANCE:
+            return 2 * height - 1
+        return 3 * height + 1 if kind is Kind.SPANNING else 0
 
     def nodes_estimated(self) -> int:
         """The same from 6.6 to 6.11: a leaf that is about half full is taken to be joined with another."""
@@ -175,7 +175,7 @@ class Store:
             if left.node.slots[left.slot] is None:
                 self.start = left.start
             elif self.start == left.start and left.slot and left.node.slots[left.slot - 1] is None:
-                left = left._replace(slot=left.slot - 1)
+                left = left.beside(-1)
                 self.start = left.start
             if right.node.slots[right.slot] is None:
                 self.end = right.end

@@ -19,7 +19,7 @@ def _flaw(name: str, thing: object) -> str | None:
     return "what it names is no subclass of sim.designs.linux.VmaLocks"
 
 
-_ON_BOARD: Mapping[str, type[VmaLocks]] = {
+_ON_BOARD: Final[Mapping[str, type[VmaLocks]]] = {
     "none": NoVmaLocks,
     "rwsem": RwSemVmaLocks,
     "refcount": RefcountVmaLocks,

@@ -7,7 +7,7 @@ every VMA that was marked in the section.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from sim.designs.linux.activities import LOCK_VMA, VMA_WORK
 from sim.designs.linux.vma_locks.base import Site, VmaLock, VmaLocks
@@ -18,7 +18,7 @@ from sim.sync import RwSem
 if TYPE_CHECKING:
     from sim.designs.linux.slab import SlabObject
 
-_OWNER = 8
+_OWNER: Final = 8
 """Where the owner begins in struct rw_semaphore, behind the count; the OSQ and the wait list follow it."""
 
 
