@@ -10,15 +10,15 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
 
 PS_PER_NS = 1_000
 PS_PER_US = 1_000_000
 PS_PER_S = 1_000_000_000_000
-PAGE_BYTES = 4096
-LINE_BYTES = 64
+PAGE_BYTES: Final = 4096
+LINE_BYTES: Final = 64
 
 _TIME = {"ps": 1, "ns": 10**3, "us": 10**6, "µs": 10**6, "ms": 10**9, "s": 10**12}
 _WALL = {"ms": 1, "s": 10**3, "min": 60 * 10**3, "h": 3600 * 10**3}

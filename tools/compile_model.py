@@ -92,6 +92,8 @@ def build(root: Path, folder: Path, level: str = LEVEL) -> None:
     from setuptools._distutils.sysconfig import customize_compiler
 
     names = modules(root)
+    # Before any is read: what is edited meanwhile counts as changed.
+    sources = {name: checksum(root / "sim" / name) for name in names}
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
         extensions = generate(root, names, work, level)
@@ -122,14 +124,7 @@ def build(root: Path, folder: Path, level: str = LEVEL) -> None:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 compiler.link_shared_object([each.result() for each in objects], str(target))
                 files[extension.name] = file
-        (out / LIST).write_text(
-            json.dumps(
-                {
-                    "modules": files,
-                    "sources": {name: checksum(root / "sim" / name) for name in names},
-                }
-            )
-        )
+        (out / LIST).write_text(json.dumps({"modules": files, "sources": sources}))
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(str(out), str(folder))

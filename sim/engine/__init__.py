@@ -9,13 +9,14 @@ from sim.engine.probe import QUIET, Probe, listen
 from sim.engine.queues import Background
 from sim.engine.replay import Decisions, Recorder, Replayer
 from sim.engine.schedule import Decider, Entry, InjectedDelays, Schedule, ScheduleName
-from sim.engine.thread import PARKED, Steps, Thread, Yielded
+from sim.engine.thread import PARKED, Call, Steps, Thread, Yielded
 
 __all__ = [
     "PARKED",
     "QUIET",
     "Activity",
     "Background",
+    "Call",
     "Decider",
     "Decisions",
     "Engine",

@@ -4,7 +4,8 @@ Model code is a generator. It yields
 
 * an `int`: "I am busy for so many picoseconds" (the fast path: one heap operation, no event object);
 * `PARKED`: "someone will `Engine.wake` me" (how locks and cache lines make threads wait);
-* any SimPy event: timeouts, resources, other processes all work unchanged.
+* any SimPy event: timeouts, resources, other processes all work unchanged;
+* `Call(steps)`: "these steps first" (a shorter way to `yield from` for many steps).
 
 A queue entry (`sim.engine.queues`) is SimPy's `(time, priority, key, item)`. The item is a `Thread` whose
 delay is over, a SimPy event, or a function to call. Ties, that is entries of one instant and priority, are
@@ -282,9 +283,9 @@ class Engine:
                     try:
                         target = item._send(None)
                     except StopIteration as stop:
-                        item._finish(True, stop.value)
+                        item._returned(stop.value)
                     except Exception as error:
-                        item._finish(False, error)
+                        item._raised(error)
                     else:
                         if type(target) is int and target >= 0:
                             # Push and pop in one step: a thread that is next again never enters the heap.
@@ -330,9 +331,9 @@ class Engine:
                     try:
                         target = item._send(None)
                     except StopIteration as stop:
-                        item._finish(True, stop.value)
+                        item._returned(stop.value)
                     except Exception as error:
-                        item._finish(False, error)
+                        item._raised(error)
                     else:
                         if type(target) is int and target >= 0:
                             node = queue.put_and_take(node, now + target)
@@ -401,7 +402,8 @@ class Engine:
             if item.stolen:
                 self._queue.put(self._now + self._pay_back(item), _NORMAL, item)
             else:
-                item._step()
+                self._active_proc = item
+                item._go_on(None, None)
         elif isinstance(item, Event):
             self._fire(item)
         else:

@@ -33,9 +33,23 @@ PARKED: Final = Parked()
 """Yielded by a thread that waits to be woken with `Engine.wake`."""
 
 T_co = TypeVar("T_co", covariant=True)
-Yielded: TypeAlias = "int | Parked | Event | Thread"
+Yielded: TypeAlias = "int | Parked | Event | Thread | Call"
 Steps: TypeAlias = Generator[Yielded, Any, T_co]
 """Steps of a thread that end with a value: model code, to be driven with `yield from` or as a thread."""
+
+
+@final
+class Call:
+    """Yielded by a thread whose *steps* come first: `value = yield Call(steps)`.
+
+    It is `value = yield from steps`, but what is above is not passed through at each of these steps. For many
+    steps below many generators.
+    """
+
+    __slots__ = ("steps",)
+
+    def __init__(self, steps: Steps[Any]) -> None:
+        self.steps = steps
 
 
 @final
@@ -50,6 +64,7 @@ class Thread:
     """
 
     __slots__ = (
+        "_callers",
         "_defused",
         "_generator",
         "_ok",
@@ -74,7 +89,8 @@ class Thread:
         self.waiting_for: object = None
         self.put_off = False
         self.callbacks: list[Callable[[Any], object]] | None = []
-        self._generator = generator
+        self._generator: Steps[Any] = generator
+        self._callers: list[Steps[Any]] = []
         self._send: Callable[[Any], Any] = generator.send
         self._target: Event | Thread | None = None
         self._value: object = PENDING
@@ -150,47 +166,84 @@ class Thread:
 
     def _resume(self, event: Any) -> None:
         """Go on after *event*; SimPy and the engine call this for events the thread waited for."""
-        env = self.env
-        env._active_proc = self
+        self.env._active_proc = self
+        if event._ok:
+            self._go_on(event._value, None)
+        else:
+            event._defused = True
+            self._go_on(None, event._value)
+        self.env._active_proc = None
+
+    def _go_on(self, value: object, error: Any) -> None:
+        """Take steps with *value*, or with the *error* that is raised there, until the thread waits or ends.
+
+        A loop, for what a thread waits for may be over already, and steps that it calls may take no time: it
+        may join hundreds of others.
+        """
         while True:
             try:
-                if event._ok:
-                    target = self._send(event._value)
-                else:
-                    event._defused = True
-                    target = self._generator.throw(event._value)
+                target = self._send(value) if error is None else self._generator.throw(error)
             except StopIteration as stop:
-                self._finish(True, stop.value)
-            except Exception as error:
-                self._finish(False, error)
-            else:
-                if not isinstance(target, (Thread, Event)):
-                    self._wait_on(target)
-                elif target.callbacks is None:
-                    event = target  # Over already: go on at once (in a loop, for a thread may join hundreds).
-                    continue
+                if not self._callers:
+                    self._finish(True, stop.value)
+                    return
+                self._leave()
+                value, error = stop.value, None
+                continue
+            except Exception as raised:
+                if not self._callers:
+                    self._finish(False, raised)
+                    return
+                self._leave()
+                value, error = None, raised
+                continue
+            if type(target) is Call:
+                self._enter(target)
+                value, error = None, None
+            elif isinstance(target, (Thread, Event)) and target.callbacks is None:
+                if target._ok:
+                    value, error = target._value, None
                 else:
-                    self._target = target
-                    target.callbacks.append(self._resume)
-            break
-        env._active_proc = None
+                    target.defused = True
+                    value, error = None, target._value
+            else:
+                self._wait_on(target)
+                return
 
-    def _step(self) -> None:
-        """Go on after a delay or a wake-up, or begin."""
-        self.env._active_proc = self
-        try:
-            target = self._send(None)
-        except StopIteration as stop:
-            self._finish(True, stop.value)
-        except Exception as error:
-            self._finish(False, error)
+    def _enter(self, call: Call) -> None:
+        """The steps of *call* come first."""
+        self._callers.append(self._generator)
+        self._generator = call.steps
+        self._send = call.steps.send
+
+    def _leave(self) -> None:
+        """The steps that were called are over."""
+        self._generator = self._callers.pop()
+        self._send = self._generator.send
+
+    def _returned(self, value: object) -> None:
+        """Its steps have ended with *value*."""
+        if self._callers:
+            self._leave()
+            self._go_on(value, None)
         else:
-            self._wait_on(target)
+            self._finish(True, value)
+
+    def _raised(self, error: Exception) -> None:
+        """Its steps have raised *error*."""
+        if self._callers:
+            self._leave()
+            self._go_on(None, error)
+        else:
+            self._finish(False, error)
 
     def _wait_on(self, target: Any) -> None:
         """Register what the thread yielded: the one place that accepts or refuses it."""
         if target is PARKED:
             self._target = None
+        elif type(target) is Call:
+            self._enter(target)
+            self._go_on(None, None)
         elif type(target) is int:
             if target < 0:
                 self._refuse(f"a negative delay: {target} ps")
@@ -203,7 +256,9 @@ class Thread:
                 self._target = target
                 target.callbacks.append(self._resume)
         else:
-            self._refuse(f"{target!r}: a thread yields an int number of picoseconds, PARKED or a SimPy event")
+            self._refuse(
+                f"{target!r}: a thread yields an int number of picoseconds, PARKED, a SimPy event or a Call"
+            )
 
     def _refuse(self, what: str) -> NoReturn:
         """End the run over a bad yield, thrown into the generator so that the traceback shows the line."""
@@ -234,7 +289,8 @@ class Start:
 
     def __call__(self) -> None:
         actor = self.actor
-        actor._step()
+        actor.env._active_proc = actor
+        actor._go_on(None, None)
         actor.env._active_proc = None
 
 

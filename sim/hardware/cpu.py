@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol
 
 from mypy_extensions import mypyc_attr
 
-from sim.engine import PARKED, Activity, Engine, Steps, Thread
+from sim.engine import PARKED, QUIET, Activity, Engine, Steps, Thread
 from sim.engine.activity import blank_account, by_name
 from sim.errors import AccountingError
 
@@ -134,6 +134,7 @@ class Cpu:
         "core",
         "current",
         "engine",
+        "heard",
         "id",
         "in_kernel_wait",
         "irq_until",
@@ -158,6 +159,8 @@ class Cpu:
     def __init__(self, engine: Engine, cpu_id: int, seat: Seat) -> None:
         self.engine = engine
         self.probe = engine.probe
+        self.heard = self.probe is not QUIET
+        """Somebody listens: where a hook is called often, it is asked first."""
         self.locks: LockRule | None = None
         self.plain_locks = not self.probe.hears_locks
         """Nobody listens to locks, and there is no rule for them."""
@@ -261,7 +264,9 @@ class Cpu:
     def begin_wait(self, what: object) -> int:
         """Mark the thread as waiting for *what*; yield `PARKED` next. Returns the time, for `end_wait`."""
         self.waiting = True
-        self.thread.waiting_for = what  # type: ignore[union-attr]
+        thread = self.thread
+        assert thread is not None
+        thread.waiting_for = what
         return self.engine._now
 
     def end_wait(self, since: int, activity: Activity, granted: int = 0) -> None:
@@ -291,14 +296,18 @@ class Cpu:
 
     def poke(self, what: object, delay: int = 0) -> None:
         """End the wait for *what* after *delay* ps; nothing happens if the thread does not wait for it."""
-        if self.thread.waiting_for is what:  # type: ignore[union-attr]
+        thread = self.thread
+        assert thread is not None
+        if thread.waiting_for is what:
             self.wake(delay)
 
     def wake(self, delay: int = 0) -> None:
         """Let the waiting thread go on after *delay* ps, or when the handler that runs then is done."""
         now = self.engine._now
         self._wakes_at = max(now + delay, self.irq_until)
-        self.engine.wake(self.thread, self._wakes_at - now)  # type: ignore[arg-type]
+        thread = self.thread
+        assert thread is not None
+        self.engine.wake(thread, self._wakes_at - now)
 
     def grant(self, cost: int) -> None:
         """End the wait for something that takes *cost* ps more, to be charged by `end_wait`.
@@ -306,10 +315,12 @@ class Cpu:
         Without a handler in the way the thread goes on inside the caller's event.
         """
         self.pending = cost
+        thread = self.thread
+        assert thread is not None
         if self.irq_until > self.engine._now:
             self.wake()
         else:
-            self.engine.resume(self.thread)  # type: ignore[arg-type]
+            self.engine.resume(thread)
 
     def inject_delay(self, length: int) -> None:
         """The schedule delays the thread's next step by *length* ps; a wait is longer by that."""

@@ -47,7 +47,9 @@ _NO_QUEUES: Final[dict[int, deque[tuple[Cpu, int]]]] = {}
 _NO_MISSES: Final[dict[int, list[tuple[Cpu, int]]]] = {}
 _NO_WATCHERS: Final[dict[Cpu, object]] = {}
 
-_PREFETCH, _READ, _WRITE = range(3)  # a write of kind _WRITE + n is followed by n more
+_PREFETCH: Final = 0
+_READ: Final = 1
+_WRITE: Final = 2  # a write of kind _WRITE + n is followed by n more
 
 
 class CacheLine:

@@ -125,7 +125,8 @@ class Status:
     A fault on private anonymous memory brings in a zeroed page, on a file one of those that *backing* has.
     *slot* is where a page that is swapped out lies; such an entry stands for one page, so in a table of level
     1 only. Of *locked* memory what is in memory stays there, and with *on_fault* it is not brought in for
-    that. Many slots share one: it is never changed. Raises `ValueError` for a swapped page without a slot, and for a slot of anything else.
+    that. Many slots share one: it is never changed. Raises `ValueError` for a swapped page without a slot,
+    and for a slot of anything else.
     """
 
     rights: Rights

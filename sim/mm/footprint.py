@@ -10,7 +10,6 @@ Bytes are those that were asked for: of objects in slabs their size, not their s
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Final, Literal, TypeAlias, get_args
 
 Structure: TypeAlias = Literal["page_table", "metadata", "vma"]
@@ -25,11 +24,12 @@ class Footprint:
 
     def __init__(self, frame_descriptors: int) -> None:
         self.frame_descriptors = frame_descriptors
-        self.now: Counter[Structure] = Counter()
-        self.peak: Counter[Structure] = Counter()
+        self.now: dict[Structure, int] = dict.fromkeys(STRUCTURES, 0)
+        self.peak: dict[Structure, int] = dict.fromkeys(STRUCTURES, 0)
 
     def add(self, structure: Structure, size: int) -> None:
         """*structure* takes *size* bytes more, or gives them back where that is negative."""
-        self.now[structure] += size
-        if self.now[structure] > self.peak[structure]:
-            self.peak[structure] = self.now[structure]
+        size += self.now[structure]
+        self.now[structure] = size
+        if size > self.peak[structure]:
+            self.peak[structure] = size

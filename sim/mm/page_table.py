@@ -43,6 +43,7 @@ class PageTablePage:
     """
 
     __slots__ = (
+        "_label",
         "_lines",
         "_machine",
         "_owners",
@@ -82,6 +83,8 @@ class PageTablePage:
         self.fill = fill
         self.present = SLOTS if fill else 0
         self.stray = False
+        self._label = f"L{level} table of page {self.base:#x}"
+        """What it was when it was made: the names of its lines say so."""
         self.meta: CacheLine = machine.line(f"L{level} table {self.base:#x}", home, owner=maker)
         self.lock: Any = None
         self._machine = machine
@@ -106,7 +109,7 @@ class PageTablePage:
         line = self._lines.get(index)
         if line is None:
             line = self._lines[index] = self._machine.line(
-                f"entries {index * PTES_PER_LINE}.. of {self!r}", self.home, owner=self._owner(index)
+                f"entries {index * PTES_PER_LINE}.. of {self._label}", self.home, owner=self._owner(index)
             )
             self._owners.pop(index, None)
         return line

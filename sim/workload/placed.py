@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import singledispatch
 from typing import TYPE_CHECKING, Final
 
-from sim.engine import Steps
+from sim.engine import Call, Steps
 from sim.mm import USER_PAGES, Operation, Prepopulate, PrepopulateFolios, Shootdown, Touch, UffdRead, UffdWake
 from sim.quantities import PAGE_BYTES
 from sim.workload.draws import CountDraw, SizeDraw, drawing
@@ -222,17 +222,11 @@ def _part(step: PlacedStep, worker: Worker, pages: int | None) -> range:
 
 
 def _each(places: Places, ask: Callable[[Worker, range], Operation]) -> Action:
-    """An operation on each of *places*. One on a single place has no generator around its own."""
+    """An operation on each of *places*."""
 
-    def run(worker: Worker) -> Steps[object]:
-        found = places(worker)
-        if len(found) == 1:
-            return worker.space.perform(worker.cpu, ask(worker, found[0]))
-        return several(worker, found)
-
-    def several(worker: Worker, found: Sequence[range]) -> Steps[None]:
-        for place in found:
-            yield from worker.space.perform(worker.cpu, ask(worker, place))
+    def run(worker: Worker) -> Steps[None]:
+        for place in places(worker):
+            yield Call(worker.space.perform(worker.cpu, ask(worker, place)))
 
     return run
 

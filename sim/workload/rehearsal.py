@@ -12,9 +12,9 @@ from copy import deepcopy
 from functools import lru_cache
 from operator import itemgetter
 from random import Random
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from sim.engine import Activity, Steps
+from sim.engine import Activity, Call, Steps
 from sim.errors import Fault
 from sim.mm import (
     USER_PAGES,
@@ -466,6 +466,12 @@ class _Streams:
         return Random(name)
 
 
-def _drive(steps: Steps[object]) -> None:
-    for _ in steps:
-        pass
+def _drive(steps: Steps[Any]) -> object:
+    """Go through *steps*, which take no time here; value: what they return."""
+    value: object = None
+    try:
+        while True:
+            asked = steps.send(value)
+            value = _drive(asked.steps) if isinstance(asked, Call) else None
+    except StopIteration as stop:
+        return stop.value

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from sim.engine import Steps
+from sim.engine import Call, Steps
 from sim.errors import ModelError
 from sim.mm import Brk, Errno, File, Mmap, MmapFile, MmapHuge, MmapShared, Mremap, Operation, Performer
 
@@ -128,7 +128,7 @@ class Worker:
         return self._granted(operation, kernel, may_fail=may_fail)
 
     def _granted(self, operation: Operation, performer: Performer, *, may_fail: bool) -> Steps[Any]:
-        value = yield from performer.perform(self.cpu, operation)
+        value = yield Call(performer.perform(self.cpu, operation))
         if value.__class__ is Errno and not may_fail:
             raise Refused(f"{self.title}: {operation.name} is refused: {value}; it was {operation}")
         return value

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import simpy
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 from simpy.core import EmptySchedule
 from simpy.events import NORMAL
 
-from sim.engine import PARKED, Engine, InjectedDelays, Recorder, Replayer, Schedule, ScheduleName
+from sim.engine import PARKED, Call, Engine, InjectedDelays, Recorder, Replayer, Schedule, ScheduleName, core
 from sim.engine.schedule import Fifo, Priority, Shuffle
 from sim.errors import Deadlock
 
@@ -71,6 +72,19 @@ class OnEngine:
 
     def steal(self, thread: int, time: int) -> None:
         self.threads[thread].stolen += time
+
+
+class ByCalls(OnEngine):
+    """The same, each step inside two calls."""
+
+    def delay(self, thread: int, delay: int) -> Iterator[object]:
+        yield Call(self._within(super().delay(thread, delay)))
+
+    def park(self, thread: int) -> Iterator[object]:
+        yield Call(self._within(super().park(thread)))
+
+    def _within(self, steps: Any) -> Iterator[object]:
+        yield Call(steps)
 
 
 class OnSimpy:
@@ -159,11 +173,20 @@ SCHEDULED = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=list(SCH
 
 
 def outcome(
-    program: Program, schedule: Schedule | ScheduleName, *, loop: bool = False
+    program: Program,
+    schedule: Schedule | ScheduleName,
+    *,
+    loop: bool = False,
+    nodes: bool = False,
+    kind: type[OnEngine] = OnEngine,
 ) -> tuple[Trace, int, int, bool]:
-    """What happened, when the last event was, how many there were and whether all threads ended."""
-    engine = Engine(seed=1, schedule=schedule)
-    on = OnEngine(engine)
+    """What happened, when the last event was, how many there were and whether all threads ended.
+
+    *nodes*: with the queue of a compiled engine.
+    """
+    with patch.object(core, "NATIVE", nodes):
+        engine = Engine(seed=1, schedule=schedule)
+    on = kind(engine)
     trace = start(program, on)
     if loop:
         step_to_the_end(engine)
@@ -177,6 +200,23 @@ def outcome(
 @SCHEDULED
 def test_does_run_equal_a_loop_of_step(schedule: Schedule, program: Program) -> None:
     assert outcome(program, schedule) == outcome(program, schedule, loop=True)
+
+
+@given(PROGRAMS)
+def test_does_a_compiled_engine_take_things_in_the_same_order(program: Program) -> None:
+    expected = outcome(program, "fifo")
+    assert outcome(program, "fifo", nodes=True) == expected
+    assert outcome(program, "fifo", nodes=True, loop=True) == expected
+
+
+@given(PROGRAMS)
+@SCHEDULED
+def test_are_steps_that_are_called_taken_as_those_that_are_yielded_from(
+    schedule: Schedule, program: Program
+) -> None:
+    expected = outcome(program, schedule)
+    for nodes in (False, True):
+        assert outcome(program, schedule, nodes=nodes, kind=ByCalls) == expected
 
 
 @given(PROGRAMS)

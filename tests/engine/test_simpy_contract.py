@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import simpy
 from simpy.util import start_delayed, subscribe_at
 
-from sim.engine import Engine, Thread
+from sim.engine import Engine, Thread, core
 
 Log = list[tuple[object, ...]]
 Process = Generator[Any, Any, Any]
@@ -211,12 +212,14 @@ def test_does_a_program_of_simpy_log_the_same_on_the_engine(program: Program) ->
     program(environment, environment.timeout, expected)
     environment.run()
     for delays in ("events", "integers"):
-        log: Log = []
-        engine = Engine()
-        program(engine, engine.timeout if delays == "events" else lambda delay: delay, log)
-        engine.run()
-        assert log == expected, delays
-        assert engine.now == environment.now
+        for nodes in (False, True):
+            log: Log = []
+            with patch.object(core, "NATIVE", nodes):
+                engine = Engine()
+            program(engine, engine.timeout if delays == "events" else lambda delay: delay, log)
+            engine.run()
+            assert log == expected, delays
+            assert engine.now == environment.now
     assert expected
 
 

@@ -57,7 +57,8 @@ def user_fault(mm: CortenMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
     frames, swap = mm.kernel.frames, mm.kernel.swap
     spare = yield from mm.kernel.new_frame(cpu)
     yield from mm.machine.memory.clear_page(cpu, frames.node(cpu, spare), spare)
-    cpu.probe.frame_filled(cpu, spare, None)
+    if cpu.heard:
+        cpu.probe.frame_filled(cpu, spare, None)
     window = page - page % SLOTS
     read: Status | None = None
     while True:
@@ -127,7 +128,8 @@ def _clear_again(cursor: Cursor, spare: int) -> Steps[None]:
     """What was swapped out has been given back while it was read."""
     cpu, space = cursor.cpu, cursor.space
     yield from space.machine.memory.clear_page(cpu, space.kernel.frames.node(cpu, spare), spare)
-    cpu.probe.frame_filled(cpu, spare, None)
+    if cpu.heard:
+        cpu.probe.frame_filled(cpu, spare, None)
 
 
 def _copy_on_write(cursor: Cursor, page: int, entry: Present, spare: int) -> Steps[bool]:

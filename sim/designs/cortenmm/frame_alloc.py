@@ -110,7 +110,8 @@ class FrameAllocator(PhysicalMemory):
             if cache:
                 frame = cache.pop()
                 self.in_use.add(frame)
-                cpu.probe.frame_allocated(cpu, frame, 0)
+                if cpu.heard:
+                    cpu.probe.frame_allocated(cpu, frame, 0)
                 return frame
         raise self._exhausted(cpu, parts)
 
@@ -189,7 +190,8 @@ class FrameAllocator(PhysicalMemory):
         self._meta.forget(frame)
         if self.on_free is not None:
             self.on_free(frame)
-        cpu.probe.frame_freed(cpu, frame, 0)
+        if cpu.heard:
+            cpu.probe.frame_freed(cpu, frame, 0)
         cpu.work(self._cost.frame_free, ALLOCATE)
         part = frame // self._part
         cache = self._caches[cpu.id][part]
@@ -210,7 +212,8 @@ class FrameAllocator(PhysicalMemory):
                     self.on_free(frame)
             if cpu.probe.hears("frame_freed"):
                 for frame in last:
-                    cpu.probe.frame_freed(cpu, frame, 0)
+                    if cpu.heard:
+                        cpu.probe.frame_freed(cpu, frame, 0)
             while last:
                 room = max(1, limits.frame_cache + 1 - len(cache))
                 now, last = last[:room], last[room:]

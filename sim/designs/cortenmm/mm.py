@@ -66,6 +66,7 @@ class CortenMm(AddressSpace):
 
     __slots__ = (
         "_active_line",
+        "_pool_low",
         "brk",
         "brk_lock",
         "cost",
@@ -92,6 +93,7 @@ class CortenMm(AddressSpace):
         self.va = kernel.new_va_allocator()
         self.maps = FileMaps(kernel, cpu, self)
         self.users = 1
+        self._pool_low = kernel.spec.limits.table_pool_low
         self.family: Family | None = None if kernel.swap is None else kernel.swap.new_family(cpu, self)
         line = kernel.machine.line("program break", cpu.socket, owner=cpu.id)
         self.brk_lock = QueuedSpinLock(kernel.nodes, line, LOCK_BRK)
@@ -184,7 +186,8 @@ class CortenMm(AddressSpace):
         except OutOfMemory:
             yield from self.protocol.unlock(cursor)
             raise
-        cpu.probe.range_locked(self, cpu, start, end)
+        if cpu.heard:
+            cpu.probe.range_locked(self, cpu, start, end)
         return cursor
 
     def lock_range(self, cpu: Cpu, start: int, end: int) -> Steps[Cursor]:
@@ -205,7 +208,8 @@ class CortenMm(AddressSpace):
         """End the transaction."""
         if not cursor.whole:
             return
-        cursor.cpu.probe.range_unlocked(self, cursor.cpu, cursor.start, cursor.end)
+        if cursor.cpu.heard:
+            cursor.cpu.probe.range_unlocked(self, cursor.cpu, cursor.start, cursor.end)
         yield from self.protocol.unlock(cursor)
         if cursor.slots:
             assert self.kernel.swap is not None
@@ -241,10 +245,10 @@ class CortenMm(AddressSpace):
     def prefill(self, cpu: Cpu) -> Steps[None]:
         """Keep zeroed pages for tables at hand, so that none is zeroed inside a transaction: as many as there
         is memory for, as not every transaction needs one."""
-        limits, frames = self.kernel.spec.limits, self.kernel.frames
+        frames = self.kernel.frames
         pool = self.kernel.table_pool[cpu.id]
-        if len(pool) <= limits.table_pool_low:
-            while len(pool) < limits.table_pool_full:
+        if len(pool) <= self._pool_low:
+            while len(pool) < self.kernel.spec.limits.table_pool_full:
                 try:
                     frame = yield from self.kernel.new_frame(cpu)
                 except OutOfMemory:

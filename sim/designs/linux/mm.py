@@ -366,7 +366,8 @@ class LinuxMm(AddressSpace):
         """A page of zeros; value: its frame. Raises `OutOfMemory`."""
         frame = yield from self.pages.allocate(cpu)
         yield from self.machine.memory.clear_page(cpu, self.pages.node(cpu, frame), frame)
-        cpu.probe.frame_filled(cpu, frame, None)
+        if cpu.heard:
+            cpu.probe.frame_filled(cpu, frame, None)
         return frame
 
     def clear_huge_page(self, cpu: Cpu, frame: int) -> Steps[None]:
@@ -374,7 +375,8 @@ class LinuxMm(AddressSpace):
         node = self.pages.node(cpu, frame)
         yield from self.machine.memory.clear_huge_page(cpu, node, at_once=PAGES_AT_ONCE)
         for each in range(frame, frame + SLOTS):
-            cpu.probe.frame_filled(cpu, each, None)
+            if cpu.heard:
+                cpu.probe.frame_filled(cpu, each, None)
 
     def copy_huge_page(self, cpu: Cpu, frame: int, source: int) -> Steps[None]:
         """copy_user_large_folio: the 512 frames from *frame* on have what is in those from *source* on."""
@@ -382,7 +384,8 @@ class LinuxMm(AddressSpace):
         for _ in range(SLOTS // PAGES_AT_ONCE):
             yield from self.machine.memory.copy_page(cpu, node, source=there, pages=PAGES_AT_ONCE)
         for each in range(SLOTS):
-            cpu.probe.frame_filled(cpu, frame + each, source + each)
+            if cpu.heard:
+                cpu.probe.frame_filled(cpu, frame + each, source + each)
 
     def new_copy(self, cpu: Cpu, source: int) -> Steps[int]:
         """A page with what is in frame *source*; value: its frame. Raises `OutOfMemory`."""
@@ -394,7 +397,8 @@ class LinuxMm(AddressSpace):
         """copy_user_highpage: what is in frame *source* is in *frame*, too."""
         node, there = self.pages.node(cpu, frame), self.pages.node(cpu, source)
         yield from self.machine.memory.copy_page(cpu, node, frame, source=there)
-        cpu.probe.frame_filled(cpu, frame, source)
+        if cpu.heard:
+            cpu.probe.frame_filled(cpu, frame, source)
 
     def perf_event_mmap(self, cpu: Cpu) -> None:
         """Somebody who records with perf is told of a mapping that is new or has changed."""

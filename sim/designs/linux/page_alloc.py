@@ -219,7 +219,8 @@ class PageAllocator(Allocator):
                 raise self._exhausted(cpu, order, allowed)
             frame = yield from self._from_zones(cpu, allowed, order)
         self.in_use.add(frame, order)
-        cpu.probe.frame_allocated(cpu, frame, order)
+        if cpu.heard:
+            cpu.probe.frame_allocated(cpu, frame, order)
         return frame
 
     def _allowed(self, cpu: Cpu) -> list[Zone]:
@@ -291,7 +292,8 @@ class PageAllocator(Allocator):
 
     def free_unref(self, cpu: Cpu, frame: int, order: int = 0) -> Steps[None]:
         """free_unref_page: on this cpu's list of the frame's zone, in bulk to the buddy when that is full."""
-        cpu.probe.frame_freed(cpu, frame, order)
+        if cpu.heard:
+            cpu.probe.frame_freed(cpu, frame, order)
         cpu.work(self._cost.page_free + ((1 << order) - 1) * self._free_check, ALLOCATE)
         zone = self._zone_of(frame)
         pcp = zone.blocks(cpu, order)
@@ -318,7 +320,8 @@ class PageAllocator(Allocator):
         """The same of single *frames* of one zone: work on the cpu's own data, until the list is full."""
         if cpu.probe.hears("frame_freed"):
             for frame in frames:
-                cpu.probe.frame_freed(cpu, frame, 0)
+                if cpu.heard:
+                    cpu.probe.frame_freed(cpu, frame, 0)
         zone = self._zone_of(frames.start)
         pcp, tuning = zone.blocks(cpu, 0), zone.tuning[cpu.id]
         while frames:

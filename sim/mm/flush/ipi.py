@@ -256,10 +256,12 @@ class SynchronousFlush:
             cpu.tlb.stale = True
         elif pages is not None and seen == generation - 1 == self.generation - 1:
             self._active[cpu] = generation
-            cpu.probe.tlb_flush(cpu, len(pages), remote)
+            if cpu.heard:
+                cpu.probe.tlb_flush(cpu, len(pages), remote)
             cpu.tlb.invalidate(pages)
             return cost + len(pages) * cpu.tlb.invalidate_cost
         self._active[cpu] = self.generation
-        cpu.probe.tlb_flush(cpu, 0, remote)
+        if cpu.heard:
+            cpu.probe.tlb_flush(cpu, 0, remote)
         cpu.tlb.flush()
         return cost + cpu.tlb.flush_cost

@@ -154,7 +154,8 @@ class LazyFlush:
             release(cpu)
             return
         cpu.probe.flush(cpu, len(pages))
-        cpu.probe.tlb_flush(cpu, len(pages), remote=False)
+        if cpu.heard:
+            cpu.probe.tlb_flush(cpu, len(pages), remote=False)
         cpu.tlb.invalidate(pages)
         cpu.work(len(pages) * cpu.tlb.invalidate_cost, TLB_FLUSH)
         if full:
@@ -182,7 +183,8 @@ class LazyFlush:
             if other is not cpu and records:
                 cpu.work(self._sweep, TLB_FLUSH)
                 for record in records:
-                    cpu.probe.tlb_flush(cpu, len(record.pages), remote=True)
+                    if cpu.heard:
+                        cpu.probe.tlb_flush(cpu, len(record.pages), remote=True)
                     cpu.tlb.invalidate(record.pages)
 
     def settle(self) -> None:

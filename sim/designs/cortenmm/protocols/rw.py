@@ -37,23 +37,27 @@ class RwProtocol(Protocol):
             if slot != slot_of(cursor.end - 1, table.level):
                 break
             cpu.work(space.cost.read_lock, LOCK_PAGE_TABLE)
-            yield from table.lock.read_lock(cpu)
+            lock: BravoLock = table.lock
+            yield from lock.read_lock(cpu)
             cpu.work(space.cost.walk_level, PAGE_TABLE)
             yield from table.line(slot).read(cpu, PAGE_TABLE)
             child = table.child(slot)
             if child is None:
-                yield from table.lock.read_unlock(cpu)
+                yield from lock.read_unlock(cpu)
                 break
             cursor.path.append(table)
             table = child
         cpu.work(space.cost.lock_node, LOCK_PAGE_TABLE)
-        yield from table.lock.write_lock(cpu)
+        covering: BravoLock = table.lock
+        yield from covering.write_lock(cpu)
         if table.stray:
             raise ModelError(f"{cpu} has locked the stray {table!r}")
         cursor.covering = table
         cursor.locked.append(table)
 
     def unlock(self, cursor: Cursor) -> Steps[None]:
-        yield from cursor.locked.pop().lock.write_unlock(cursor.cpu)
+        covering: BravoLock = cursor.locked.pop().lock
+        yield from covering.write_unlock(cursor.cpu)
         while cursor.path:
-            yield from cursor.path.pop().lock.read_unlock(cursor.cpu)
+            lock: BravoLock = cursor.path.pop().lock
+            yield from lock.read_unlock(cursor.cpu)

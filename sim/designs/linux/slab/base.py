@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from sim.designs.linux.slab.geometry import cpu_partial_slabs, min_partial, slab_order
+from sim.designs.linux.slab.objects import Shape
 from sim.engine import Activity
 from sim.mm import Reference
 from sim.quantities import LINE_BYTES, PAGE_BYTES
@@ -128,10 +129,8 @@ class CoreCaches:
 class KmemCache(ABC):
     """The cache *name* of the objects that *spec* describes.
 
-    *units* are the parts of an object, as ranges of bytes, whose lines are always used together; where
-    objects share lines, each line is by itself. *pointer* is where a free object links to the next one.
-    *slabs* are all its slabs by their first frames, *booted* how many objects in them belong to what ran
-    before, *waiting* how many wait for a grace period.
+    *shape* is how they lie in slabs. *slabs* are all its slabs by their first frames, *booted* how many
+    objects in them belong to what ran before, *waiting* how many wait for a grace period.
     """
 
     __slots__ = (
@@ -148,12 +147,10 @@ class KmemCache(ABC):
         "order",
         "pages",
         "per_slab",
-        "pointer",
         "rcu",
+        "shape",
         "slabs",
         "spec",
-        "stride",
-        "units",
         "waiting",
     )
 
@@ -168,15 +165,12 @@ class KmemCache(ABC):
         self.cost = site.cost
         self.name = name
         self.spec = spec
-        self.stride = spec.stride
-        begins = (0, *(units or range(LINE_BYTES, self.stride, LINE_BYTES)))
-        self.units = tuple(zip(begins, (*begins[1:], self.stride), strict=True))
+        self.shape = Shape(spec, units)
         self.lines = -(-spec.size // LINE_BYTES)
-        self.pointer = spec.size // 2 // 8 * 8
-        self.order = slab_order(self.stride, site.machine.spec.cpus, site.rules)
-        self.per_slab = (PAGE_BYTES << self.order) // self.stride
-        self.min_partial = min_partial(self.stride, site.rules)
-        self.cpu_partial = cpu_partial_slabs(self.stride, self.per_slab, site.rules)
+        self.order = slab_order(spec.stride, site.machine.spec.cpus, site.rules)
+        self.per_slab = (PAGE_BYTES << self.order) // spec.stride
+        self.min_partial = min_partial(spec.stride, site.rules)
+        self.cpu_partial = cpu_partial_slabs(spec.stride, self.per_slab, site.rules)
         self.slabs: dict[int, Slab] = {}
         self.booted = 0
         self.waiting = 0

@@ -37,9 +37,7 @@ class Cache(Protocol):
     name: str
     spec: CacheSpec
     per_slab: int
-    stride: int
-    pointer: int
-    units: tuple[tuple[int, int], ...]
+    shape: Shape
     waiting: int
 
     def free(self, cpu: Cpu, thing: SlabObject) -> Steps[None]: ...
@@ -47,6 +45,27 @@ class Cache(Protocol):
     def free_deferred(self, cpu: Cpu, thing: SlabObject) -> Steps[None]: ...
 
     def release_later(self, cpu: Cpu, things: Sequence[SlabObject]) -> Steps[None]: ...
+
+
+class Shape:
+    """How the objects of a cache lie in its slabs: a free one links to the next at its byte *pointer*.
+
+    *units* are the parts of an object, as ranges of bytes, whose lines are always used together; where
+    objects share lines (*shares*), each line is by itself. *size* bytes are used, and a look-up reads the
+    first *head* of them.
+    """
+
+    __slots__ = ("head", "pointer", "shares", "size", "stride", "units")
+
+    def __init__(self, spec: CacheSpec, units: tuple[int, ...]) -> None:
+        """*units* are the bytes at which another part of the object begins, if not at each line."""
+        self.size: int = spec.size
+        self.head: int = spec.head
+        self.stride: int = spec.stride
+        self.shares = self.stride % LINE_BYTES != 0
+        self.pointer = self.size // 2 // 8 * 8
+        begins = (0, *(units or range(LINE_BYTES, self.stride, LINE_BYTES)))
+        self.units: list[tuple[int, int]] = list(zip(begins, (*begins[1:], self.stride), strict=True))
 
 
 class Slab:
@@ -72,6 +91,7 @@ class Slab:
         "live",
         "meta",
         "node",
+        "shape",
     )
 
     def __init__(
@@ -80,6 +100,7 @@ class Slab:
         """All objects are free. *node* is the one whose list it is put on, *home* the socket of its memory;
         cpu *maker* has just linked its objects or, if they are *used*, used and freed all of them."""
         self.cache = cache
+        self.shape: Shape = cache.shape
         self.frame = frame
         self.node = node
         self.home = home
@@ -130,7 +151,7 @@ class Slab:
         """Who has line number *line* at first: who used the objects, or linked them, if a link lies in it."""
         if self._used or self._maker == MEMORY:
             return self._maker
-        stride, pointer = self.cache.stride, self.cache.pointer
+        stride, pointer = self.shape.stride, self.shape.pointer
         index = max(0, (line * LINE_BYTES - pointer + stride - 1) // stride)
         return self._maker if (index * stride + pointer) // LINE_BYTES == line else MEMORY
 
@@ -162,18 +183,18 @@ class SlabObject:
         self.core = -1
         self.seen = self.shared = 0
         self.tenant: object = None
-        cache = slab.cache
-        start = index * cache.stride
-        if cache.stride % LINE_BYTES == 0:
+        shape = slab.shape
+        start = index * shape.stride
+        if shape.shares:
+            first = start // LINE_BYTES
+            lines = [slab.unit(line, 1) for line in range(first, -(-(start + shape.size) // LINE_BYTES))]
+            head = -(-(start + shape.head) // LINE_BYTES) - first
+        else:
             lines = [
                 slab.unit((start + low) // LINE_BYTES, (high - low) // LINE_BYTES)
-                for low, high in cache.units
+                for low, high in shape.units
             ]
             head = 1
-        else:
-            first = start // LINE_BYTES
-            lines = [slab.unit(line, 1) for line in range(first, -(-(start + cache.spec.size) // LINE_BYTES))]
-            head = -(-(start + cache.spec.head) // LINE_BYTES) - first
         self.whole: Lines = _together(lines)
         self.head: Lines = self.whole if head == len(lines) else _together(lines[:head])
 
@@ -182,12 +203,13 @@ class SlabObject:
 
     def line(self, offset: int) -> CacheLine:
         """The line with its byte *offset*."""
-        at = self.index * self.slab.cache.stride + offset
-        if self.slab.cache.stride % LINE_BYTES:
+        shape = self.slab.shape
+        at = self.index * shape.stride + offset
+        if shape.shares:
             return self.slab.unit(at // LINE_BYTES, 1)
-        for low, high in self.slab.cache.units:
+        for low, high in shape.units:
             if low <= offset < high:
-                start = self.index * self.slab.cache.stride + low
+                start = self.index * shape.stride + low
                 return self.slab.unit(start // LINE_BYTES, (high - low) // LINE_BYTES)
         raise ModelError(f"{self!r} has no byte {offset}")
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sim.mm import NOTHING, Status
 from sim.mm.entries import SWAPPED
 
 
-@dataclass(slots=True, init=False, eq=False)
 class SwapEntry(Status):
     """A swap pte: its *slot*. What may be done with the page the VMA says.
 
@@ -16,11 +13,17 @@ class SwapEntry(Status):
     are compared by identity: one that was replaced by another of the same slot meanwhile is another.
     """
 
-    exclusive: bool
+    __slots__ = ("exclusive",)
 
     def __init__(self, slot: int, *, exclusive: bool) -> None:
         super().__init__(NOTHING, SWAPPED, slot)
         self.exclusive = exclusive
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
 
     @classmethod
     def of(cls, slot: int, *, exclusive: bool) -> SwapEntry:

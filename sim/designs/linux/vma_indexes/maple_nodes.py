@@ -44,7 +44,8 @@ class Node:
 
     @property
     def entries(self) -> list[Entry]:
-        return list(zip(self.slots, self.ends, strict=True))
+        slots, ends = self.slots, self.ends
+        return [(slots[index], end) for index, end in enumerate(ends)]
 
     @property
     def children(self) -> list[Node]:
@@ -103,7 +104,7 @@ def path_to(root: Node, page: int) -> Path:
     place = Place(root, root.find(page), 0)
     path = [place]
     while not place.node.leaf:
-        child = place.node.slots[place.slot]
+        child: Node = place.node.slots[place.slot]
         place = Place(child, child.find(page), place.start)
         path.append(place)
     return path

@@ -70,7 +70,7 @@ class Store:
                 return Kind.SPANNING
             if node.leaf:
                 break
-            child = node.slots[place.slot]
+            child: Node = node.slots[place.slot]
             place = Place(child, child.find(self.start), place.start)
         self._last = bisect_left(node.ends, self.end, place.slot)  # mas_wr_end_piv
         if self._entry is None:
