@@ -13,6 +13,8 @@ from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from typing import Any, Final, final
 
+from mypy_extensions import i64
+
 from sim.engine.schedule import Entry
 from sim.engine.thread import Thread
 
@@ -128,12 +130,13 @@ class NodeQueue(EventQueue):
     def restore(self, node: Node) -> None:
         """Put *node*, which has been taken, as it is."""
         heap = self.heap
-        hole = len(heap)
+        at = node.at
+        hole: i64 = len(heap)
         heap.append(node)
         while hole > 0:
-            above = (hole - 1) >> 1
+            above: i64 = (hole - 1) >> 1
             parent = heap[above]
-            if not _precedes(node, parent):
+            if parent.at < at or (parent.at == at and not _precedes(node, parent)):
                 break
             heap[hole] = parent
             hole = above
@@ -159,18 +162,19 @@ class NodeQueue(EventQueue):
         """Value: the first; *node* is in its stead, and then where it belongs."""
         heap = self.heap
         first = heap[0]
-        size = len(heap)
+        size: i64 = len(heap)
         at = node.at
-        hole, child = 0, 1
+        hole: i64 = 0
+        child: i64 = 1
         while child < size:
             least = heap[child]
-            beside = child + 1
+            beside: i64 = child + 1
             if beside < size:
                 other = heap[beside]
-                if _precedes(other, least):
+                if other.at < least.at or (other.at == least.at and _precedes(other, least)):
                     least = other
                     child = beside
-            if least.at > at or not _precedes(least, node):
+            if least.at > at or (least.at == at and not _precedes(least, node)):
                 break
             heap[hole] = least
             hole = child

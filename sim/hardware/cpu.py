@@ -365,7 +365,8 @@ class Cpu:
             held, self._held_interrupts = self._held_interrupts, []
             for interrupt in held:
                 length, done = interrupt(self)
-                self.probe.interrupt(self, self.now, length)
+                if self.heard:
+                    self.probe.interrupt(self, self.now, length)
                 self.stall(length, INTERRUPT)
                 self.irq_until = self.now
                 done(self.irq_until)
@@ -377,13 +378,15 @@ class Cpu:
             return
         length, done = handler(self)
         end = self._steal(length)
-        self.probe.interrupt(self, end - length, length)
+        if self.heard:
+            self.probe.interrupt(self, end - length, length)
         done(end)
 
     def prolong_interrupt(self, length: int) -> int:
         """The handler that ends now goes on for *length* ps; value: its new end."""
         end = self._steal(length)
-        self.probe.interrupt_goes_on(self, end - length, length)
+        if self.heard:
+            self.probe.interrupt_goes_on(self, end - length, length)
         return end
 
     def _steal(self, length: int) -> int:

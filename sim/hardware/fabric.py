@@ -22,6 +22,7 @@ class Fabric:
 
     __slots__ = (
         "adjacent",
+        "bit_of",
         "cluster_mask",
         "cluster_of",
         "core_mask",
@@ -98,6 +99,7 @@ class Fabric:
         self.core_of = places.core_of
         self.cluster_of = places.cluster_of
         self.socket_of = places.socket_of
+        self.bit_of = places.bit_of
         self.core_mask = places.core_mask
         self.cluster_mask = places.cluster_mask
         self.socket_mask = places.socket_mask

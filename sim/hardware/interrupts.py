@@ -143,7 +143,8 @@ class InterruptController:
         """
         chosen = list(targets)
         round_ = Round(sender, call, chosen)
-        sender.probe.ipi_call(round_)
+        if sender.heard:
+            sender.probe.ipi_call(round_)
         self.prepare(sender)
         if chosen:
             info = self._info_lines[sender.id]
@@ -174,7 +175,8 @@ class InterruptController:
             sender.disable_interrupts()
             for members in self._addressing.writes(to_interrupt, shorthand=shorthand):
                 sender.work(self._icr, IPI_SEND)
-                sender.probe.ipi_send(sender, members)
+                if sender.heard:
+                    sender.probe.ipi_send(sender, members)
                 self._deliver_to(sender, members, self._arrive)
             yield sender.take_pending()
             sender.enable_interrupts()
@@ -197,7 +199,8 @@ class InterruptController:
     def interrupt(self, sender: Cpu, target: Cpu, arrive: Callable[[Sequence[Cpu]], None]) -> None:
         """One write of the ICR for *target*; *arrive* is called with it when the interrupt is there."""
         sender.work(self._icr, IPI_SEND)
-        sender.probe.ipi_send(sender, [target])
+        if sender.heard:
+            sender.probe.ipi_send(sender, [target])
         self._deliver_to(sender, [target], arrive)
 
     def entry(self, cpu: Cpu) -> int:
@@ -245,7 +248,8 @@ class InterruptController:
         """The interrupt is there. A cpu in a handler takes it, and what is queued by then, when that ends."""
         engine = self._fabric.engine
         for cpu in members:
-            cpu.probe.ipi_arrive(cpu)
+            if cpu.heard:
+                cpu.probe.ipi_arrive(cpu)
             if cpu.id in self._at_work:
                 self._at_work[cpu.id] = True
             elif cpu.irq_until > engine._now:
@@ -256,7 +260,8 @@ class InterruptController:
     def _run_queue(self, cpu: Cpu) -> tuple[int, Callable[[int], None]]:
         """The handler up to the end of its first call: enter, take the whole queue. The rest follows."""
         rounds, self._queues[cpu.id] = self._queues[cpu.id], deque()
-        cpu.probe.ipi_handle(cpu, rounds)
+        if cpu.heard:
+            cpu.probe.ipi_handle(cpu, rounds)
         length = self.entry(cpu)
         length += self._queue_lines[cpu.id].take_between(cpu, cpu.engine._now)
         # llist_reverse_order goes through all descriptors before the first call, from each to the next.
@@ -270,7 +275,8 @@ class InterruptController:
     def _ran(self, cpu: Cpu, rounds: deque[Round], end: int) -> None:
         """The first of *rounds* is over at *end*: its sender may go on (csd_unlock), the next one begins."""
         round_ = rounds.popleft()
-        cpu.probe.ipi_ack(cpu, round_, end)
+        if cpu.heard:
+            cpu.probe.ipi_ack(cpu, round_, end)
         round_.acknowledge(end)
         engine = self._fabric.engine
         if rounds:

@@ -504,7 +504,8 @@ class CacheLine:
         if not sharers:
             if owner == cpu:
                 return fabric.hit, 0
-            self.sharers = (1 << cpu) | (1 << owner if owner >= 0 else 0)
+            bit = fabric.bit_of[cpu]
+            self.sharers = bit | fabric.bit_of[owner] if owner >= 0 else bit
             if owner < 0:
                 cost = fabric.dram[fabric.socket_of[cpu] != self.home] + self._burst
             elif fabric.core_of[cpu] == fabric.core_of[owner]:
@@ -514,7 +515,7 @@ class CacheLine:
             else:
                 cost = self._from_owner(cpu, owner) + self._burst
             return cost, cost
-        self.sharers = sharers | (1 << cpu)
+        self.sharers = sharers | fabric.bit_of[cpu]
         if self._lands_at is _NO_COPIES:
             self._lands_at = {}
         now = fabric.engine._now + waits

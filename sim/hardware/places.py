@@ -20,10 +20,11 @@ _REMEMBERED: Final = 32
 class Places:
     """The seat of each cpu, by its number among those of the kernel, and what follows from the seats.
 
-    Masks are the bit sets of the cpus on a cpu's core, in its cluster and in its socket.
+    Masks are the bit sets of the cpus on a cpu's core, in its cluster and in its socket; *bit_of* is its own.
     """
 
     __slots__ = (
+        "bit_of",
         "cluster_mask",
         "cluster_of",
         "core_mask",
@@ -39,6 +40,7 @@ class Places:
         self.core_of = [seat.core for seat in self.seats]
         self.cluster_of = [seat.cluster for seat in self.seats]
         self.socket_of = [seat.socket for seat in self.seats]
+        self.bit_of = [1 << cpu for cpu in range(len(self.seats))]
         self.core_mask = _masks(self.core_of)
         self.cluster_mask = _masks(self.cluster_of)
         self.socket_mask = _masks(self.socket_of)
