@@ -13,13 +13,13 @@ from typing import Any
 
 from machines import RWSEM, run, small_machine
 
+from sim.check import Watch
 from sim.designs import DesignSpec, build, spec_model
 from sim.designs.linux.slab.spec import SlabCosts
 from sim.designs.linux.vfs.spec import CallCosts
 from sim.engine import Probe, ScheduleName, Steps
-from sim.engine.probe import CpuView
 from sim.files import load_spec
-from sim.hardware import Cpu, Machine
+from sim.hardware import Cpu
 from sim.mm import (
     Brk,
     Madvise,
@@ -348,45 +348,6 @@ def table_of(root: PageTablePage, page: int, level: int) -> PageTablePage | None
     while table is not None and table.level > level:
         table = table.child(slot_of(page, table.level))
     return table
-
-
-class Watch(Probe):
-    """Holds what a run tells against what every design owes, while it happens.
-
-    *owned* are the frames that are given away; *held* the ranges that some cpu has to itself.
-    """
-
-    def __init__(self) -> None:
-        self.machine: Machine | None = None
-        self.owned: set[int] = set()
-        self.held: list[tuple[object, CpuView, int, int]] = []
-
-    def frame_allocated(self, cpu: CpuView, frame: int, order: int) -> None:
-        for each in range(frame, frame + (1 << order)):
-            assert each not in self.owned, f"frame {each} has two owners"
-            self.owned.add(each)
-
-    def frame_freed(self, cpu: CpuView, frame: int, order: int) -> None:
-        assert self.machine is not None
-        freed = range(frame, frame + (1 << order))
-        for each in freed:
-            assert each in self.owned, f"frame {each} is freed twice"
-            self.owned.discard(each)
-        for other in self.machine.cpus:
-            for entry in () if other.tlb.stale else other.tlb.frames().values():
-                assert entry.frame not in freed, (
-                    f"frame {entry.frame} is freed while {other} translates to it"
-                )
-
-    def range_locked(self, space: object, cpu: CpuView, start: int, end: int) -> None:
-        for where, other, low, high in self.held:
-            assert where is not space or end <= low or high <= start, (
-                f"{cpu} and {other} both hold pages from {max(start, low):#x} on"
-            )
-        self.held.append((space, cpu, start, end))
-
-    def range_unlocked(self, space: object, cpu: CpuView, start: int, end: int) -> None:
-        self.held.remove((space, cpu, start, end))
 
 
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

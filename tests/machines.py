@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 NS = 1_000
 """Picoseconds."""
+MS = 1_000_000 * NS
 
 HIT, RMW = 1 * NS, 2 * NS
 SAME_CLUSTER, CROSS_CLUSTER, CROSS_SOCKET = 30 * NS, 100 * NS, 200 * NS
@@ -159,7 +160,7 @@ def small_machine(
     """A fresh machine on a fresh engine."""
     tally = Tally()
     probe = listen(tally, *listeners)
-    engine = Engine(seed=seed, schedule=ties, max_events=10_000_000, probe=probe)
+    engine = Engine(seed=seed, schedule=ties, max_events=10_000_000, max_time_ps=1000 * MS, probe=probe)
     return SmallMachine(engine, MachineSpec.model_validate(raw_spec(changes)), online, order, tally)
 
 

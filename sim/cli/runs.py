@@ -75,6 +75,11 @@ def add(commands: Commands) -> None:
         "cpus.csv, latencies.csv, transfers.csv",
     )  # fmt: skip
     run.add_argument(
+        "--check", action="store_true",
+        help="hold each point against the invariants of locks, tables, TLBs and frames while it runs; one "
+        "that breaks a rule, or never ends, fails",
+    )  # fmt: skip
+    run.add_argument(
         "--retry-failed", action="store_true", help="as --resume, and run the points that failed again"
     )
     run.add_argument("--no-plots", action="store_true", help="tables only")
@@ -149,6 +154,7 @@ def _run(options: argparse.Namespace) -> int:
                 workers=options.workers or available_cpus(),
                 resume=options.resume,
                 profile=options.profile,
+                check=options.check,
                 retry_failed=options.retry_failed,
                 progress=progress,
                 task=partial(run_point, record=options.record_schedule),

@@ -136,6 +136,12 @@ class Probe:
 
     # -- operations and time --------------------------------------------------------------------------------
 
+    def space_made(self, space: object) -> None:
+        """An address space is being made: it has a machine, and nothing else yet."""
+
+    def performs(self, performer: object, cpu: CpuView, operation: object) -> None:
+        """Who performs the operation that begins next on *cpu*: an address space, or the kernel."""
+
     def operation_begins(self, cpu: CpuView, operation: object) -> None:
         """The thread on *cpu* calls *operation* of its address space."""
 
@@ -165,6 +171,9 @@ class Probe:
     def lock_wait(self, lock: LockView, cpu: CpuView, mode: Mode) -> None:
         """*cpu* wants *lock* from now on, which may be free."""
 
+    def lock_tried(self, lock: LockView, cpu: CpuView, mode: Mode) -> None:
+        """*cpu* does not wait for *lock*: the `lock_wait` that comes next is one look at it."""
+
     def lock_acquired(self, lock: LockView, cpu: CpuView, mode: Mode) -> None:
         """*cpu* has it."""
 
@@ -185,6 +194,10 @@ class Probe:
 
     def range_unlocked(self, space: object, cpu: CpuView, start: int, end: int) -> None:
         """It begins to give them up: from here on others may have them."""
+
+    def mappings_change(self, index: object, cpu: CpuView, mappings: Sequence[object]) -> None:
+        """*cpu* begins to store these mappings (VMAs) in the *index* of an address space with other ends, to
+        put new ones there or to take them out."""
 
     # -- cache lines and memory -----------------------------------------------------------------------------
 
@@ -207,6 +220,13 @@ class Probe:
 
     def line_accessed(self, line: LineView, cpu: CpuView, owed: int) -> None:
         """The access that began last on *cpu* is over; *owed* (ps) of it is in the cpu's next charge."""
+
+    def guarded_write(self, line: LineView, lock: LockView, cpu: CpuView) -> None:
+        """*cpu* begins to write a line that only the holder of *lock* may write."""
+
+    def entry_access(self, table: object, slot: int, cpu: CpuView, write: bool) -> None:
+        """Kernel code begins a store to the line with the entries from *slot* on of a page table, or has just
+        loaded it; of many stores in one step the first is told. A walk by the hardware is not told."""
 
     def frame_allocated(self, cpu: CpuView, frame: int, order: int) -> None:
         """The kernel gives away the 2**order frames from *frame* on."""
@@ -258,6 +278,9 @@ class Probe:
     def tlb_broadcast(self, cpu: CpuView, pages: int) -> None:
         """*cpu* tells all TLBs by instruction to drop so many pages (0: all of an address space)."""
 
+    def tlb_fill(self, cpu: CpuView, page: int, frame: int, writable: bool, level: int) -> None:
+        """The TLB of *cpu* has loaded a translation from a table of *level*, in the address space loaded."""
+
     # -- scheduling -----------------------------------------------------------------------------------------
 
     def context_switch(self, cpu: CpuView) -> None:
@@ -285,6 +308,8 @@ class Probe:
 
     def hears(self, *hooks: str) -> bool:
         """Whether anybody listens to one of *hooks*."""
+        if self is QUIET:
+            return False
         return any(getattr(getattr(self, hook), "__func__", None) is not _NO_OPS[hook] for hook in hooks)
 
 
@@ -295,8 +320,15 @@ _NO_OPS: Final[dict[str, object]] = {
 }
 
 HOOKS: Final = tuple(_NO_OPS)
-LOCK_HOOKS: Final = ("lock_wait", "lock_acquired", "lock_missed", "lock_release", "lock_downgraded")
-OPERATION_HOOKS: Final = ("operation_begins", "operation_ends")
+LOCK_HOOKS: Final = (
+    "lock_wait",
+    "lock_tried",
+    "lock_acquired",
+    "lock_missed",
+    "lock_release",
+    "lock_downgraded",
+)
+OPERATION_HOOKS: Final = ("performs", "operation_begins", "operation_ends")
 
 QUIET: Final = Probe()
 """Nobody listens."""

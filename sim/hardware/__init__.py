@@ -7,7 +7,7 @@ from sim.hardware.fabric import Fabric
 from sim.hardware.heard_cpu import HeardCpu
 from sim.hardware.interrupts import IPI_SEND, IPI_WAIT, Call, InterruptController, Round
 from sim.hardware.line import LINE, MEMORY, CacheLine
-from sim.hardware.line_kinds import make_line
+from sim.hardware.line_kinds import EntryLine, GuardedLine, make_line
 from sim.hardware.line_span import LineSpan
 from sim.hardware.machine import Machine
 from sim.hardware.memory import COPY, HUGE_PAGES, ZERO, MemorySystem
@@ -29,7 +29,9 @@ __all__ = [
     "CacheLine",
     "Call",
     "Cpu",
+    "EntryLine",
     "Fabric",
+    "GuardedLine",
     "HeardCpu",
     "InterruptController",
     "Lent",

@@ -34,6 +34,8 @@ class Fabric:
         "engine",
         "heard",
         "heard_accesses",
+        "heard_entries",
+        "heard_guards",
         "here",
         "hit",
         "home_aware",
@@ -96,6 +98,8 @@ class Fabric:
         """Patterns: lines with such names are in every cache at once, for the question what would be if."""
         self.heard = engine.probe.hears("line_transfer")
         self.heard_accesses = engine.probe.hears("line_access", "line_accessed")
+        self.heard_entries = engine.probe.hears("entry_access")
+        self.heard_guards = engine.probe.hears("guarded_write")
         self.core_of = places.core_of
         self.cluster_of = places.cluster_of
         self.socket_of = places.socket_of

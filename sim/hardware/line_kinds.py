@@ -9,6 +9,7 @@ from sim.engine import Activity, Steps
 from sim.hardware.line import LINE, MEMORY, CacheLine
 
 if TYPE_CHECKING:
+    from sim.engine.probe import LockView
     from sim.hardware.cpu import Cpu
     from sim.hardware.fabric import Fabric
 
@@ -111,6 +112,60 @@ class WatchedLine(HeardLine):
         cpu.probe.line_access(self, cpu, write)
         yield from steps
         cpu.probe.line_accessed(self, cpu, 0)
+
+
+class EntryLine(WatchedLine):
+    """A line with entries of a page *table*, from *slot* on, that tells the probe of each access to them."""
+
+    __slots__ = ("slot", "table")
+
+    def __init__(self, fabric: Fabric, name: str, home: int, owner: int, table: object, slot: int) -> None:
+        super().__init__(fabric, name, home, owner=owner)
+        self.table = table
+        self.slot = slot
+
+    def write(self, cpu: Cpu, activity: Activity = LINE, *, again: int = 0) -> Steps[None]:
+        cpu.probe.entry_access(self.table, self.slot, cpu, True)
+        return super().write(cpu, activity, again=again)
+
+    def store(self, cpu: Cpu, activity: Activity = LINE) -> Steps[None]:
+        cpu.probe.entry_access(self.table, self.slot, cpu, True)
+        return super().store(cpu, activity)
+
+    def read(self, cpu: Cpu, activity: Activity = LINE) -> Steps[None]:
+        steps = super().read(cpu, activity)
+        return steps if activity.name == "user" else self._looked(cpu, steps)
+
+    def _looked(self, cpu: Cpu, steps: Steps[None]) -> Steps[None]:
+        """A look at them is told when it is over: what was seen is of that moment."""
+        yield from steps
+        cpu.probe.entry_access(self.table, self.slot, cpu, False)
+
+    def take_at_once(self, cpu: Cpu, at: int) -> int | None:
+        cpu.probe.entry_access(self.table, self.slot, cpu, True)
+        return super().take_at_once(cpu, at)
+
+    def take_between(self, cpu: Cpu, at: int) -> int:
+        cpu.probe.entry_access(self.table, self.slot, cpu, True)
+        return super().take_between(cpu, at)
+
+
+class GuardedLine(WatchedLine):
+    """A line that is written under *lock*, and tells the probe of each write."""
+
+    __slots__ = ("lock",)
+
+    def __init__(self, fabric: Fabric, name: str, home: int, owner: int, lock: LockView) -> None:
+        super().__init__(fabric, name, home, owner=owner)
+        self.lock = lock
+
+    def write(self, cpu: Cpu, activity: Activity = LINE, *, again: int = 0) -> Steps[None]:
+        cpu.probe.guarded_write(self, self.lock, cpu)
+        return super().write(cpu, activity, again=again)
+
+    def store(self, cpu: Cpu, activity: Activity = LINE) -> Steps[None]:
+        cpu.probe.guarded_write(self, self.lock, cpu)
+        return super().store(cpu, activity)
 
 
 class LineHere(CacheLine):

@@ -19,7 +19,7 @@ from sim.hardware.line_kinds import make_line
 from sim.hardware.memory import MemorySystem
 from sim.hardware.places import places_of
 from sim.hardware.spec import MachineSpec
-from sim.hardware.tlb import Tlb
+from sim.hardware.tlb import HeardTlb, Tlb
 from sim.hardware.walks import RecentLines
 
 
@@ -77,6 +77,7 @@ class Machine:
             for index, seat in enumerate(seats)
         ]
         far_walk = spec.tlb.far_walk
+        heard_fills = engine.probe.hears("tlb_fill")
         near: dict[int, RecentLines] = {}
         on_core: defaultdict[int, list[Cpu]] = defaultdict(list)
         for cpu in self.cpus:
@@ -84,7 +85,8 @@ class Machine:
         for cpu in self.cpus:
             if far_walk and cpu.cluster not in near:
                 near[cpu.cluster] = RecentLines(far_walk.cluster_lines)
-            cpu.tlb = Tlb(spec, near.get(cpu.cluster))
+            lines = near.get(cpu.cluster)
+            cpu.tlb = HeardTlb(spec, lines, cpu) if heard_fills else Tlb(spec, lines)
             if isinstance(cpu, SmtCpu):
                 cpu.siblings = [other for other in on_core[cpu.core] if other is not cpu]
         self.broadcast = TlbBroadcast(spec.tlb.broadcast, spec.clock) if spec.tlb.broadcast else None

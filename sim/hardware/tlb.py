@@ -10,6 +10,7 @@ from sim.hardware.memory import HUGE_PAGES
 from sim.hardware.walks import RecentLines, Walker
 
 if TYPE_CHECKING:
+    from sim.hardware.cpu import Cpu
     from sim.hardware.line import CacheLine
     from sim.hardware.spec import MachineSpec
 
@@ -171,6 +172,15 @@ class Tlb:
             return self.flush_cost
         return self._switch_cost
 
+    def peek(self, page: int, asid: int) -> Translation | None:
+        """What it would make of *page* in the address space of *asid*; nobody uses it."""
+        key = page + (asid << _TAG_SHIFT)
+        found = self._entries.get(key)
+        if found is None and self._large:
+            found = self._entries.get(key + _LARGE - page % HUGE_PAGES)
+            return None if found is None else _part(found, page)
+        return found
+
     def frames(self, asid: int | None = None) -> dict[int, Translation]:
         """All entries of the loaded address space or of that of *asid*, page -> translation.
 
@@ -188,6 +198,23 @@ class Tlb:
                 for page in range(first, first + HUGE_PAGES):
                     found.setdefault(page, _part(entry, page))
         return found
+
+
+class HeardTlb(Tlb):
+    """A TLB that tells the probe what it loads."""
+
+    __slots__ = ("_cpu",)
+
+    def __init__(self, spec: MachineSpec, cluster_lines: RecentLines | None, cpu: Cpu) -> None:
+        super().__init__(spec, cluster_lines)
+        self._cpu = cpu
+
+    def fill(
+        self, page: int, frame: int, writable: bool, line: CacheLine | None = None, level: int = 1
+    ) -> int:
+        cost = super().fill(page, frame, writable, line, level)
+        self._cpu.probe.tlb_fill(self._cpu, page, frame, writable, level)
+        return cost
 
 
 def _part(entry: Translation, page: int) -> Translation:

@@ -72,6 +72,7 @@ class AddressSpace(Performer, ABC):
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self._user_access: int = at_clock(machine.spec.coherence, machine.spec.clock).hit
+        machine.engine.probe.space_made(self)
 
     @abstractmethod
     def fault(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
+from sim.hardware import EntryLine
 from sim.mm.entries import Present, Status
 from sim.mm.present_run import SAID, Piece, PresentRun
 
@@ -108,9 +109,13 @@ class PageTablePage:
         index = slot // PTES_PER_LINE
         line = self._lines.get(index)
         if line is None:
-            line = self._lines[index] = self._machine.line(
-                f"entries {index * PTES_PER_LINE}.. of {self._label}", self.home, owner=self._owner(index)
-            )
+            fabric, first = self._machine.fabric, index * PTES_PER_LINE
+            name, owner = f"entries {first}.. of {self._label}", self._owner(index)
+            if fabric.heard_entries:
+                line = EntryLine(fabric, name, self.home, owner, self, first)
+            else:
+                line = self._machine.line(name, self.home, owner=owner)
+            self._lines[index] = line
             self._owners.pop(index, None)
         return line
 

@@ -38,7 +38,7 @@ class Performer:
         if handler is None:
             raise ModelError(f"{type(self).__name__} offers no {operation.name}")
         steps = handler(self, cpu, operation)
-        return _told(cpu, operation, steps) if cpu.probe.hears_operations else steps
+        return _told(self, cpu, operation, steps) if cpu.probe.hears_operations else steps
 
 
 _OFFERED: Final[dict[type[Performer], Handlers]] = {}
@@ -56,8 +56,9 @@ def offered(performer: type[Performer]) -> Handlers:
     return known
 
 
-def _told(cpu: Cpu, operation: Operation, steps: Steps[Any]) -> Steps[Any]:
+def _told(performer: Performer, cpu: Cpu, operation: Operation, steps: Steps[Any]) -> Steps[Any]:
     """*steps*, with those who listen told of their begin and end."""
+    cpu.probe.performs(performer, cpu, operation)
     cpu.probe.operation_begins(cpu, operation)
     value = yield from steps
     cpu.probe.operation_ends(cpu, operation)

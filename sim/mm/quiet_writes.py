@@ -37,6 +37,8 @@ def write_quietly(
     engine, fabric = cpu.engine, table.fabric
     quiet, begin, writing = engine.quiet_until - engine._now, 0, 0
     private = engine.calls_from - engine._now if unseen and cpu.steady else quiet
+    if fabric.heard_entries:
+        cpu.probe.entry_access(table, slot, cpu, True)
     while slot < stop and begin < private:
         alone = slot if fabric.heard else table.written_alone(slot, stop, cpu)  # who listens hears of each
         if alone > slot:

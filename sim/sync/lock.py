@@ -7,7 +7,7 @@ A lock is a class with generators for its verbs. What a caller calls says what t
         return steps if cpu.plain_locks else takes(self, cpu, "write", steps)
 
     takes(..., "write", ...)      returns with the lock          wait ... acquired
-    tries(..., "read", ...)       its value: whether it has it   wait ... acquired or missed
+    tries(..., "read", ...)       its value: whether it has it   tried, wait ... acquired or missed
     releases(..., "write", ...)   gives it up                    release ...
     downgrades(...)               keeps it for reading           downgraded ...
 
@@ -78,6 +78,7 @@ def _heard_taking(lock: Lock, cpu: Cpu, mode: Mode, steps: Steps[None]) -> Steps
 
 
 def _heard_trying(lock: Lock, cpu: Cpu, mode: Mode, steps: Steps[bool]) -> Steps[bool]:
+    cpu.probe.lock_tried(lock, cpu, mode)
     cpu.probe.lock_wait(lock, cpu, mode)
     taken = yield from steps
     if taken:

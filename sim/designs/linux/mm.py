@@ -14,7 +14,7 @@ from sim.designs.linux.rss_stat import make_rss_stat
 from sim.designs.linux.slab import fill
 from sim.designs.linux.swap.entry import SwapEntry
 from sim.designs.linux.vma import AnonVma, Area, Vma
-from sim.designs.linux.vma_indexes import VMA_INDEXES, IndexSite
+from sim.designs.linux.vma_indexes import VMA_INDEXES, HeardIndex, IndexSite
 from sim.designs.linux.vma_locks import VMA_LOCKS, Site
 from sim.designs.linux.vma_locks.sequence import MmLockSeq
 from sim.engine import Activity, Steps
@@ -144,6 +144,8 @@ class LinuxMm(AddressSpace):
         preallocation = kernel.spec.switches.tree_preallocation
         index = IndexSite(machine, self.cost, lines["mm_mt"], kernel.rcu, kernel.slabs, preallocation)
         self.tree = VMA_INDEXES[kernel.spec.vma_index](index, cpu)
+        if machine.engine.probe.hears("mappings_change"):
+            self.tree = HeardIndex(self.tree, index, cpu)
         self.flush_pending = 0  # mm->tlb_flush_batched: entries that reclaim has cleared
         self.uffd: Userfaultfd | None = None
         self.files: OpenFiles | None = None  # made with the first

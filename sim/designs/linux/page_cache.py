@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from sim.designs.linux.cached_pages import CachedPages
 from sim.designs.linux.descriptors import LOCK_PAGE, PAGE_CACHE
 from sim.engine import Activity, Steps
-from sim.hardware import CacheLine, Cpu
+from sim.hardware import CacheLine, Cpu, GuardedLine
 from sim.mm import SLOTS, File, Reference, tell_filled
 from sim.sync import QueuedSpinLock, RwSem
 
@@ -79,7 +79,11 @@ class Inode(File):
         self.info_lock = QueuedSpinLock(kernel.nodes, line("info->lock"), LOCK_FILE)
         self.i_mmap_rwsem = rwsem("i_mmap_rwsem")
         self.i_rwsem = rwsem("i_rwsem")
-        self._tree_line = line("i_mmap")
+        if machine.fabric.heard_guards:
+            tree, lock = f"{name}: i_mmap", self.i_mmap_rwsem
+            self._tree_line: CacheLine = GuardedLine(machine.fabric, tree, cpu.socket, cpu.id, lock)
+        else:
+            self._tree_line = line("i_mmap")
         self._nodes: dict[int, CacheLine] = {}
 
     def find(self, cpu: Cpu, index: int) -> Steps[int | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,8 @@ class Experiment:
     """The only point, where the decisions of an earlier run are to be repeated."""
     profile: bool = False
     """Whether its points are run with a report of counters and locks."""
+    check: bool = False
+    """Whether its points are held against all invariants while they run."""
 
     @property
     def name(self) -> str:
@@ -45,7 +47,7 @@ class Experiment:
     def points(self) -> tuple[Point, ...]:
         """Every point, in the order of the result tables."""
         if self.replayed is not None:
-            return (self.replayed,)
+            return (replace(self.replayed, check=self.check),)
         return tuple(
             self._point(cell.machine, cell.design, cell.workload, cell, replicate)
             for cell, replicate in self._places
@@ -89,6 +91,7 @@ class Experiment:
         return make_point(
             machine, design, workload, cell.placement, cell.threads, spec.seed, replicate,
             spec.budget, cell.assignment.swept, spec.schedule, self.profile,
+            self.check,
         )  # fmt: skip
 
 
@@ -131,6 +134,7 @@ def make_point(
     swept: Swept = (),
     schedule: ScheduleSpec = FIFO,
     profile: bool = False,
+    check: bool = False,
 ) -> Point:
     """One point; *seed* is the experiment's, from which the point's own is derived."""
     digests = "".join(resolved.digest for resolved in (machine, design, workload))
@@ -151,4 +155,5 @@ def make_point(
         workload.spec,
         schedule,
         profile,
+        check,
     )

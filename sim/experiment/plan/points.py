@@ -62,6 +62,8 @@ class Point:
     schedule: ScheduleSpec | StoredSchedule = FIFO
     profile: bool = False
     """With a run report: counters and locks beside the row, which is the same."""
+    check: bool = False
+    """Held against all invariants while it runs; what it gives is the same."""
     without: Without | None = None
     """Locks and lines that the run is without, for the question what would be gained (`whatif`)."""
 
@@ -82,6 +84,8 @@ class Point:
         }
         if self.profile:
             identity["profile"] = True
+        if self.check:
+            identity["check"] = True
         if self.without is not None:
             identity["without"] = asdict(self.without)
         if self.swept:
@@ -89,6 +93,14 @@ class Point:
         if (schedule := self.schedule.identity) is not None:
             identity["schedule"] = schedule
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def again(self) -> str:
+        """How to run it again, and nothing else, in words."""
+        rule = "" if (its := self.schedule.identity) is None else f", schedule {json.dumps(its)}"
+        options = f"--check --machine {self.machine} --designs {self.design} --threads {self.threads}"
+        its_seed = f"seed {self.seed}, replicate {self.replicate}{rule}"
+        return f"cortensim run EXPERIMENT {options} ({self.label}, {its_seed})"
 
     @property
     def label(self) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from sim.experiment.running import schedule_file
 from sim.experiment.running.watch import watched
 
 if TYPE_CHECKING:
+    from sim.check import Checks
     from sim.engine import Probe, Schedule
     from sim.workload import Measurement
 
@@ -36,7 +38,9 @@ def run_point(point: Point, record: Path | None = None, listeners: Sequence[Prob
             )
         from sim.profile import RunReport
 
-        with watched(point.budget):
+        checks = _checks(point)
+        listeners = (*listeners, *checks.listeners) if checks else listeners
+        with watched(point.budget), _explaining(checks):
             used = rule if record is None else recorder
             if point.profile:
                 report = RunReport()
@@ -51,6 +55,26 @@ def run_point(point: Point, record: Path | None = None, listeners: Sequence[Prob
     if record is not None:
         schedule_file.write(record, point, recorder.decisions())
     return replace(outcome, seconds=time.perf_counter() - started)
+
+
+def _checks(point: Point) -> Checks | None:
+    """The checks of a run of *point*, if it is to be checked."""
+    if not point.check:
+        return None
+    from sim.check import Checks
+
+    return Checks(point.again)
+
+
+@contextmanager
+def _explaining(checks: Checks | None) -> Iterator[None]:
+    """What is raised inside because nothing goes on says why, where *checks* know."""
+    try:
+        yield
+    except Exception as error:
+        if checks is None or (better := checks.explain(error)) is error:
+            raise
+        raise better from error
 
 
 def simulate(point: Point, schedule: Schedule, *listeners: Probe) -> Measurement:

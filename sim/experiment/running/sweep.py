@@ -29,6 +29,7 @@ def run(
     resume: bool = False,
     retry_failed: bool = False,
     profile: bool = False,
+    check: bool = False,
     progress: Progress | None = None,
     task: Task = run_point,
     shard: Shard | None = None,
@@ -39,7 +40,8 @@ def run(
     """Run every point of an experiment and return `points.csv` as a data frame, in the experiment's order.
 
     `attrs["breakdown"]` of the frame is the table of activities. With *profile* each point also tells what
-    happened in it and who waited for which lock (`attrs["counters"]`, `attrs["locks"]`). With *out* the
+    happened in it and who waited for which lock (`attrs["counters"]`, `attrs["locks"]`). With *check*
+    each is held against all invariants while it runs, and fails where it breaks one. With *out* the
     results are also written to that folder, point by point; *resume* continues a run that was stopped there,
     *retry_failed* does so and runs its failed points again. A point that fails is a row with status `failed`.
     *shard* runs a part of the points, to be merged later. With *scheduler*, the address of a dask scheduler,
@@ -47,7 +49,7 @@ def run(
     any worker for *patience* seconds. Once *stop* says so running points are finished and kept, and
     `KeyboardInterrupt` is raised. Raises `InputError` if *out* or the cluster cannot be used.
     """
-    experiment = replace(experiment, profile=profile)
+    experiment = replace(experiment, profile=profile, check=check)
     points = experiment.points if shard is None else shard.of(experiment.points)
     if out is None:
         if resume or retry_failed:

@@ -136,6 +136,11 @@ class LazyFlush:
         """*cpu* has given the space's asid away."""
         self._shootdown.forget(cpu)
 
+    @property
+    def loaded_on(self) -> list[Cpu]:
+        """The cpus that have the space loaded."""
+        return self._shootdown.loaded_on
+
     # -- flushing -------------------------------------------------------------------------------------------
 
     def flush_lazily(self, cpu: Cpu, removed: Sequence[Translations], release: Release) -> Steps[None]:

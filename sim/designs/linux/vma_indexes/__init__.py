@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from sim.designs.linux.vma_indexes.base import IndexSite, VmaIndex
+from sim.designs.linux.vma_indexes.heard import HeardIndex
 from sim.designs.linux.vma_indexes.maple import MapleTree
 from sim.designs.linux.vma_indexes.rbtree import MmapCacheRbTree, RbTree
 from sim.plugins import Registry
@@ -26,4 +27,4 @@ _ON_BOARD: Final[Mapping[str, type[VmaIndex]]] = {
 
 VMA_INDEXES: Final[Registry[type[VmaIndex]]] = Registry("cortensim.vma_indexes", _ON_BOARD, _flaw)
 
-__all__ = ["VMA_INDEXES", "IndexSite", "VmaIndex"]
+__all__ = ["VMA_INDEXES", "HeardIndex", "IndexSite", "VmaIndex"]

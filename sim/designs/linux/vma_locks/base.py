@@ -83,6 +83,11 @@ class VmaLock(ABC):
         caller holds mmap_lock for writing, and writes to the VMA, where the mark lies, behind this.
         """
 
+    @property
+    def is_write_locked(self) -> bool:
+        """Whether the write section that goes on has it (`start_write`), as far as its kind can tell."""
+        return True
+
     def mark_attached(self, cpu: Cpu) -> Steps[None]:
         """vma_mark_attached: a new VMA, locked for writing, is about to enter the tree."""
         return

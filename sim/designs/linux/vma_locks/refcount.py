@@ -261,6 +261,10 @@ class RefcountVmaLock(VmaLock):
             yield from self.refcnt.wait_for_readers(cpu, VMA_LOCK_OFFSET)
             yield from self.refcnt.subtract(cpu, VMA_LOCK_OFFSET)
 
+    @property
+    def is_write_locked(self) -> bool:
+        return self._mark == self._mm.seq.value
+
     def contradiction(self) -> str | None:
         if self._mark > self._mm.seq.value:
             return f"is marked by writer {self._mark}, and there were {self._mm.seq.value}"

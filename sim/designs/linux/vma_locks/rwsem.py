@@ -80,6 +80,10 @@ class RwSemVmaLock(VmaLock):
         self._mark = seq
         yield from self._rwsem.write_unlock(cpu)
 
+    @property
+    def is_write_locked(self) -> bool:
+        return self._mark == self._mm.seq.value
+
     def contradiction(self) -> str | None:
         if self._mark <= self._mm.seq.value:
             return None

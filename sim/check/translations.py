@@ -1,0 +1,271 @@
+"""What TLBs may hold: no translation to a free frame, none that an operation should have removed.
+
+fill      page -> frame is in a TLB from tick t on; whether it still is, is looked up when it matters
+free      no TLB translates to the frame, but one that flushes before its thread runs again
+munmap .. when it returns, no TLB has a translation of its pages that is older than the call and that the
+          table does not have: the kernel may put that off (`may_be_stale`) while it keeps the frame
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, Final
+
+from sim.engine import Probe
+from sim.mm import (
+    SLOTS,
+    Brk,
+    Fork,
+    Madvise,
+    Mprotect,
+    Mremap,
+    Munmap,
+    Present,
+    ProcessMadvise,
+    Touch,
+    rights_text,
+    slot_of,
+)
+from sim.mm.present_run import SAID
+
+if TYPE_CHECKING:
+    from sim.check.scene import Flight, Scene
+    from sim.engine import Engine
+    from sim.engine.probe import CpuView
+
+OWNER: Final = "a frame has one owner (I12)"
+REACHED: Final = "no frame is freed while a TLB translates to it (I12)"
+REUSED: Final = "the flush is over before a freed frame is used again (I12)"
+LOADED: Final = "no translation to a free frame is loaded (I12)"
+FILLED: Final = "no page is shown that nobody has zeroed, copied or read in"
+ZEROS: Final = "the page of zeros is not written (I16)"
+ACTIVE: Final = "who flushes a space knows all cpus that have it loaded (I14)"
+STALE: Final = "no translation is staler than an operation that has returned (I13)"
+INSIDE: Final = "entries lie in mappings, with no more rights than theirs"
+
+_REMOVING: Final = (Munmap, Mprotect, Madvise, Touch)
+"""What promises something of the pages that it names: a write to a page that is copied, too."""
+_ANYWHERE: Final = (Fork, Mremap, ProcessMadvise, Brk)
+"""The same of pages that it does not name, or not all."""
+_LOOKED_AT: Final = 16
+"""Pages at both ends of an operation's range whose entries are held against the mappings."""
+
+Place = tuple[Any, int, int, int]
+"""A TLB's cpu, the number of the address space, the first page of a translation and its table's level."""
+
+
+class Translations(Probe):
+    """*given* and *free* are the frames of which it was told that they were given away, or came back; *blank*
+    are those given away that have in them what they had before."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._begin()
+
+    def attach(self, engine: Engine) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
+        self.given: set[int] = set()
+        self.free: set[int] = set()
+        self.blank: set[int] = set()
+        self._of_frame: dict[int, dict[Place, None]] = {}
+        self._of_block: dict[int, dict[Place, None]] = {}
+        """The same of frames of 2 MiB, by their number."""
+        self._of_page: dict[int, dict[tuple[Any, int], tuple[int, Any, int]]] = {}
+        """Page -> cpu and address space's number -> when it was loaded, in which space, from which level."""
+        self._let_off: dict[int, list[Place]] = {}
+        self._known_on: set[tuple[Any, int]] = set()
+
+    # -- what is told ---------------------------------------------------------------------------------------
+
+    def tlb_fill(self, cpu: Any, page: int, frame: int, writable: bool, level: int) -> None:
+        scene = self._scene
+        scene.tick += 1
+        asid = cpu.tlb.asid
+        flight = scene.flights.get(cpu.current)
+        space = None if flight is None else flight.space
+        if space is None and len(scene.spaces) == 1:
+            space = scene.spaces[0]
+        if level > 1:
+            page -= page % SLOTS
+            if frame >= 0:
+                self._of_block.setdefault(frame // SLOTS, {})[cpu, asid, page, level] = None
+        elif frame >= 0:
+            places = self._of_frame.get(frame)
+            if places is None:
+                places = self._of_frame[frame] = {}
+            places[cpu, asid, page, 1] = None
+        loaded = self._of_page.get(page)
+        if loaded is None:
+            loaded = self._of_page[page] = {}
+        if (cpu, asid) not in self._known_on:
+            self._is_active(cpu, asid, space)
+        loaded[cpu, asid] = (scene.tick, space, level)
+        if writable and frame < 0:
+            scene.fail(ZEROS, f"{cpu} loads page {page:#x} -> the page of zeros, to be written", cpu)
+        if frame in self.blank:
+            scene.fail(FILLED, f"{cpu} loads page {page:#x} -> frame {frame}, which nobody has filled", cpu)
+        if frame in self.free:
+            scene.fail(LOADED, f"{cpu} loads page {page:#x} -> frame {frame}, which is free", cpu)
+
+    def address_space_switch(self, cpu: Any, kept: bool) -> None:
+        self._known_on = {known for known in self._known_on if known[0] is not cpu}
+
+    def frame_allocated(self, cpu: CpuView, frame: int, order: int) -> None:
+        for each in range(frame, frame + (1 << order)) if order else (frame,):
+            if each in self.given:
+                self._scene.fail(OWNER, f"frame {each} is given away and has an owner", cpu)
+            self.given.add(each)
+            self.blank.add(each)
+            self.free.discard(each)
+            if each in self._let_off:
+                self._is_flushed(cpu, each)
+
+    def frame_filled(self, cpu: CpuView, frame: int, source: int | None) -> None:
+        self.blank.discard(frame)
+
+    def page_in(self, cpu: CpuView, frame: int, slot: int) -> None:
+        self.blank.discard(frame)
+
+    def frame_freed(self, cpu: CpuView, frame: int, order: int) -> None:
+        for each in range(frame, frame + (1 << order)) if order else (frame,):
+            if each in self.free:
+                self._scene.fail(OWNER, f"frame {each} is freed twice", cpu)
+            self.given.discard(each)
+            self.blank.discard(each)
+            self.free.add(each)
+            if (places := self._of_frame.pop(each, None)) is not None:
+                for place in places:
+                    self._is_unreached(cpu, each, place)
+            if self._of_block and (places := self._of_block.get(each // SLOTS)) is not None:
+                for place in list(places):
+                    self._is_unreached(cpu, each, place)
+
+    def operation_ends(self, cpu: CpuView, operation: object) -> None:
+        flight = self._scene.flights.get(cpu.current)
+        if flight is None or not hasattr(flight.space, "root"):
+            return
+        if flight.pages is None:
+            if isinstance(operation, _ANYWHERE):
+                self._nothing_stale(flight, cpu)
+            return
+        if isinstance(operation, _REMOVING):
+            self._nothing_stale(flight, cpu)
+        self._lie_inside(flight, cpu)
+
+    def _is_active(self, cpu: Any, asid: int, space: Any) -> None:
+        """*cpu* loads its first translation under *asid*: who flushes *space* knows that it is there."""
+        self._known_on.add((cpu, asid))
+        loaded_on = getattr(getattr(space, "tlb", None), "loaded_on", None)
+        if loaded_on is not None and cpu not in loaded_on:
+            self._scene.fail(ACTIVE, f"{cpu} loads translations of a space that others think it left", cpu)
+
+    # -- frames ---------------------------------------------------------------------------------------------
+
+    def _is_unreached(self, cpu: CpuView, frame: int, place: Place) -> None:
+        """*frame* is free: it is no part of what the TLB of *place* has, unless it is flushed before use."""
+        other, asid, first, level = place
+        page = first if level == 1 else first + frame % SLOTS
+        found = other.tlb.peek(page, asid)
+        if found is None or found.frame != frame:
+            return
+        if asid == other.tlb.asid:
+            if other.tlb.stale:
+                self._let_off.setdefault(frame, []).append(place)
+                return
+        elif not self._is_kept(other, asid):
+            return
+        for space in self._scene.spaces:
+            if space.may_be_stale(page, frame) and all(
+                not each.frame <= frame < each.frame + each.frames for each in space.deferred()
+            ):
+                return
+        what = f"{cpu} frees frame {frame}, and {other} can still translate page {page:#x} to it"
+        self._scene.fail(REACHED, what, cpu, other)
+
+    def _is_flushed(self, cpu: CpuView, frame: int) -> None:
+        """*frame*, which was freed while a TLB that had to be flushed had it, is given away."""
+        for other, asid, first, level in self._let_off.pop(frame):
+            page = first if level == 1 else first + frame % SLOTS
+            found = other.tlb.peek(page, asid)
+            if found is None or found.frame != frame or other.tlb.stale or asid != other.tlb.asid:
+                continue
+            what = f"frame {frame} is given away again, and {other} can still translate page {page:#x} to it"
+            self._scene.fail(REUSED, what, cpu, other)
+
+    def _is_kept(self, cpu: Any, asid: int) -> bool:
+        """Whether *cpu*, which has loaded another address space, will use entries of *asid* again."""
+        return any(hasattr(space, "root") and space.asid_left_on(cpu) == asid for space in self._scene.spaces)
+
+    # -- operations -----------------------------------------------------------------------------------------
+
+    def _nothing_stale(self, flight: Flight, cpu: CpuView) -> None:
+        of_page, space = self._of_page, flight.space
+        asked = flight.pages
+        pages: Collection[int]
+        if asked is None:
+            pages = list(of_page)
+        else:
+            pages = asked if len(asked) <= len(of_page) else [page for page in of_page if page in asked]
+        for page in pages:
+            if (loaded := of_page.get(page)) is None:
+                continue
+            for (other, asid), (tick, its, _) in list(loaded.items()):
+                if its is not space or tick > flight.began:
+                    continue
+                found = other.tlb.peek(page, asid)
+                if found is None:
+                    del loaded[other, asid]
+                    continue
+                entry = _entry(space.root, page)
+                if entry.__class__ is Present:
+                    assert isinstance(entry, Present)
+                    if entry.frame_of(page) == found.frame and (entry.writable or not found.writable):
+                        continue
+                elif entry is not None and not isinstance(flight.operation, Munmap):
+                    continue  # reclaim flushes its own, later
+                if asid == other.tlb.asid:
+                    if other.tlb.stale:
+                        continue
+                elif not self._is_kept(other, asid):
+                    continue
+                if space.may_be_stale(page, found.frame) or self._scene.others_at(page, flight.task):
+                    continue
+                rights = "write" if found.writable else "read"
+                what = f"{other} can still {rights} page {page:#x} in frame {found.frame}, and the table has "
+                self._scene.fail(STALE, what + ("nothing" if entry is None else str(entry)), cpu, other)
+            if not loaded:
+                del of_page[page]
+
+    def _lie_inside(self, flight: Flight, cpu: CpuView) -> None:
+        assert flight.pages is not None
+        pages, space = flight.pages, flight.space
+        ends = pages if len(pages) <= 2 * _LOOKED_AT else [*pages[:_LOOKED_AT], *pages[-_LOOKED_AT:]]
+        for page in ends:
+            entry = _entry(space.root, page)
+            if entry.__class__ is not Present:
+                continue
+            assert isinstance(entry, Present)
+            rights = space.status(page)
+            if rights is not None and not entry.rights & ~rights:
+                continue
+            if self._scene.others_at(page, flight.task):
+                continue
+            says = (
+                "nothing is mapped there" if rights is None else f"its mapping allows {rights_text(rights)}"
+            )
+            self._scene.fail(INSIDE, f"page {page:#x} is {entry}, and {says}", cpu)
+
+
+def _entry(root: Any, page: int) -> object:
+    """What stands for *page* in the table of *root*; nothing in it is changed by the look."""
+    table = root
+    while True:
+        slot = slot_of(page, table.level)
+        entry = table.entries[slot]
+        if entry is SAID:
+            return table.run.said(slot)
+        if not hasattr(entry, "entries"):
+            return entry
+        table = entry
