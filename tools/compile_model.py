@@ -47,6 +47,8 @@ INTERPRETED = frozenset(
 )
 LEVEL = "1"
 """Of the C compiler's optimisation, unless `--level` says another one."""
+HOT = re.compile(r"__native_sim___(engine|hardware)___|_ops\.c$")
+"""C files that every event passes through, and those of mypyc itself: optimised fully at level 1."""
 
 
 def modules(root: Path) -> list[str]:
@@ -104,11 +106,12 @@ def build(root: Path, folder: Path, level: str = LEVEL) -> None:
         files: dict[str, str] = {}
 
         def one(source: str, extension: object) -> str:
+            more = ["-O3"] if level == LEVEL and HOT.search(source) else []
             done = compiler.compile(
                 [source],
                 output_dir=str(work / "objects"),
                 include_dirs=[*extension.include_dirs, *include],
-                extra_postargs=[*extension.extra_compile_args, "-Wno-error"],
+                extra_postargs=[*extension.extra_compile_args, "-Wno-error", *more],
             )
             return done[0]
 

@@ -335,9 +335,11 @@ class Engine:
                     except Exception as error:
                         item._raised(error)
                     else:
-                        if type(target) is int and target >= 0:
-                            node = queue.put_and_take(node, now + target)
-                            continue
+                        if type(target) is int:
+                            delay: int = target
+                            if delay >= 0:
+                                node = queue.put_and_take(node, now + delay)
+                                continue
                         item._wait_on(target)
                 else:
                     self._active_proc = None

@@ -154,7 +154,11 @@ class NodeQueue(EventQueue):
         key = self._created
         node.key = key
         self._created = key + 1
-        if not self.heap or _precedes(node, self.heap[0]):
+        heap = self.heap
+        if not heap:
+            return node
+        first = heap[0]
+        if first.at > at or (first.at == at and _precedes(node, first)):
             return node
         return self._replace_first(node)
 
