@@ -11,6 +11,7 @@ from sim.designs.registry import (
     refusal,
     spec_model,
 )
+from sim.designs.rules import Rules
 
 __all__ = [
     "DesignSpec",
@@ -18,6 +19,7 @@ __all__ = [
     "GracePeriods",
     "Kernel",
     "OneOf",
+    "Rules",
     "build",
     "families",
     "operations_of",

@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol
 from mypy_extensions import mypyc_attr
 
 from sim.designs.base_spec import DesignSpec
+from sim.designs.rules import Rules
 from sim.engine import Steps
 from sim.errors import ModelError
 from sim.hardware import Cpu, Machine
@@ -79,6 +80,16 @@ class Kernel(Performer):
     def memory(self) -> PhysicalMemory | None:
         """The allocator of its frames; None where frames are numbers that nobody allocates."""
         return None
+
+    @property
+    def rules(self) -> Rules:
+        """What it does in one way where others do it in another, for who holds it against a model."""
+        return Rules()
+
+    def reclaim(self, cpu: Cpu) -> Steps[None]:
+        """Take pages away from whoever has them, as if *cpu* had found no memory. Nothing without swap."""
+        return
+        yield
 
     def references(self) -> Iterable[Reference]:
         """The frames that its own pools have, beside those of processes and of the allocator."""

@@ -11,11 +11,9 @@ from random import Random
 from typing import Any
 
 import pytest
-from kernels import BASE, LEAF, Process
+from kernels import BASE, LEAF
 from swapping import corten_swap
 
-from oracle import Program, draw_program, failure
-from oracle.programs import Mode, Onto
 from sim.designs.cortenmm import cursor as cortenmm_cursor
 from sim.designs.cortenmm import fork as cortenmm_fork
 from sim.designs.cortenmm import madvise as cortenmm_madvise
@@ -76,6 +74,9 @@ from sim.mm import (
     performer,
 )
 from sim.mm.page_table import PageTablePage
+from sim.verify import Program, draw_program, failure
+from sim.verify.process import Process
+from sim.verify.programs import Mode, Onto
 
 of, count, install = SwapEntry.of, SwapSlots.count, userfault._install
 

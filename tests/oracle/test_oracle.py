@@ -14,29 +14,25 @@ from hypothesis import strategies as st
 from kernels import BASE, KINDS, VARIANTS
 from swapping import corten_swap
 
-from oracle import (
+from sim.mm import (
+    NOTHING,
+    READ,
+    READ_WRITE,
     Fork,
-    InLast,
     Mlock,
     Mmap,
     MmapFile,
     Mprotect,
     Munmap,
-    OnFile,
-    Program,
-    Reclaim,
+    Operation,
     Touch,
     UffdCopy,
     UffdRegister,
-    check,
-    draw_program,
-    failure,
-    shipped,
-    shrunk,
+    performer,
 )
-from oracle.programs import DRAWN, NOT_DRAWN
-from oracle.variants import PCID, offered
-from sim.mm import NOTHING, READ, READ_WRITE, Operation, performer
+from sim.verify import InLast, OnFile, Program, Reclaim, check, draw_program, failure, shipped, shrunk
+from sim.verify.programs import DRAWN, NOT_DRAWN
+from sim.verify.variants import PCID, offered
 
 EVERY_KIND = pytest.mark.parametrize("kind", [*KINDS, *VARIANTS, "asterinas-0.18"])
 
@@ -144,7 +140,7 @@ def test_is_a_page_that_a_huge_one_has_brought_not_filled_by_a_userfaultfd() -> 
 def test_can_a_program_that_failed_be_pasted_and_run_again() -> None:
     found: list[Program] = []
     names: dict[str, Any] = {}
-    exec("from oracle import *", names)
+    exec("from sim.mm import *; from sim.verify import *", names)
     for seed in range(30):
         written = str(draw_program(Random(seed).choice))
         exec(written, {**names, "check": found.append})

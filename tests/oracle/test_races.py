@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 from kernels import BASE
 
-from oracle import Madvise, Mmap, Mprotect, Munmap
-from oracle.model import Rules
-from oracle.races import History
-from sim.mm import READ, READ_WRITE, Operation
+from sim.designs import Rules
+from sim.mm import READ, READ_WRITE, Madvise, Mmap, Mprotect, Munmap, Operation
+from sim.verify.races import History
 
 RULES = Rules(zero_page=True, holes_end_mprotect=True, frees_tables=True, kernel_dirties=True)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
+from sim.designs.asterinas.fault import AROUND
 from sim.designs.asterinas.space import AsterinasSpace
 from sim.designs.asterinas.spec import AsterinasSpec, VmarCosts
 from sim.designs.asterinas.truncate import ftruncate
@@ -12,6 +14,7 @@ from sim.designs.asterinas.vmar import FreePages
 from sim.designs.base_spec import DesignSpec
 from sim.designs.cortenmm import CortenKernel
 from sim.designs.cortenmm.va_alloc import SearchedTables, VaAllocator
+from sim.designs.rules import Rules
 from sim.engine import Activity, Steps
 from sim.engine.costs import at_clocks
 from sim.hardware import Cpu, Machine
@@ -63,6 +66,20 @@ class AsterinasKernel(CortenKernel):
     def mapped_by(self, vmo: Vmo) -> dict[Vmar, int]:
         """The spaces that have mapped *vmo* to be shared, and how often; under the lock of its mappers."""
         return self._rmap.setdefault(vmo, {})
+
+    @property
+    def rules(self) -> Rules:
+        """Of Asterinas as it is: what its system calls know and refuse."""
+        return replace(
+            super().rules,
+            holes_end_mprotect=True,
+            populates=False,
+            unknown_advice=("cold", "pageout"),
+            cuts_private=False,
+            writes_fault=True,
+            around=AROUND,
+            maps_twice=False,
+        )
 
     def references(self) -> Iterator[Reference]:
         yield from super().references()

@@ -17,6 +17,7 @@ from sim.designs.cortenmm.swap import Swap
 from sim.designs.cortenmm.truncate import fallocate, ftruncate
 from sim.designs.cortenmm.va_alloc import GlobalAllocator, PerCoreAllocator, SearchedTables, VaAllocator
 from sim.designs.cortenmm.vmo import Vmos
+from sim.designs.rules import Rules
 from sim.engine import Steps
 from sim.engine.costs import at_clock, at_clocks
 from sim.hardware import Cpu, Machine
@@ -116,6 +117,21 @@ class CortenKernel(Kernel):
     @property
     def memory(self) -> PhysicalMemory:
         return self.frames
+
+    @property
+    def rules(self) -> Rules:
+        return Rules(
+            tells_fills=True,
+            knows_flags=True,
+            alike=True,
+            heap_gap=0,
+            swaps=self.swap is not None,
+            fork_copies_files=True,
+        )
+
+    def reclaim(self, cpu: Cpu) -> Steps[None]:
+        if self.swap is not None:
+            yield from self.swap.reclaim(cpu)
 
     def references(self) -> Iterator[Reference]:
         """The zeroed pages that are kept for tables, the tables that wait for a grace period, and the pages

@@ -16,6 +16,7 @@ from sim.designs.linux.huge_pmd import Deposits
 from sim.designs.linux.hugetlb import HugePool
 from sim.designs.linux.lru import Lru
 from sim.designs.linux.memcg import Charges, Memcg
+from sim.designs.linux.mmap import FIRST_PAGE, HIGHEST_PAGE, LEGACY_BASE
 from sim.designs.linux.objcg import ObjectCharges
 from sim.designs.linux.page_alloc import PageAllocator
 from sim.designs.linux.page_cache import PageCache
@@ -32,6 +33,7 @@ from sim.designs.linux.vma import AnonVma
 from sim.designs.linux.vma_indexes import VMA_INDEXES
 from sim.designs.linux.vma_locks import VMA_LOCKS
 from sim.designs.linux.vmscan import Reclaimer
+from sim.designs.rules import Rules
 from sim.engine import Steps
 from sim.engine.costs import at_clock, at_clocks
 from sim.hardware import Cpu, Machine
@@ -234,6 +236,32 @@ class LinuxKernel(Kernel):
         self.rcu.quiescent(cpu)
         return
         yield
+
+    @property
+    def rules(self) -> Rules:
+        switches, huge = self.spec.switches, self.spec.huge_pages
+        topdown = switches.mmap_layout == "top-down"
+        return Rules(
+            tells_fills=True,
+            knows_flags=True,
+            zero_page=True,
+            holes_end_mprotect=True,
+            frees_tables=True,
+            kernel_dirties=True,
+            area=(FIRST_PAGE if topdown else LEGACY_BASE, HIGHEST_PAGE),
+            bottom_up=not topdown,
+            swaps=self.swap is not None,
+            memory=self.total_pages,
+            max_map_count=self.spec.limits.max_map_count,
+            madvises_itself=switches.process_madvise != "remote",
+            levels=self.machine.spec.page_tables.levels,
+            pool=huge.pool,
+            huge=huge.thp != "never",
+        )
+
+    def reclaim(self, cpu: Cpu) -> Steps[None]:
+        if self.reclaimer is not None and isinstance(self.pages, PageAllocator):
+            yield from self.reclaimer.try_to_free_pages(cpu, self.pages.zones)
 
     def references(self) -> Iterator[Reference]:
         yield from self.lru.references()

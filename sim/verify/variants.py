@@ -6,22 +6,17 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Literal, Protocol, TypeVar, get_args, get_origin
 
-from kernels import KINDS, VARIANTS, design
-from machines import raw_spec
 from pydantic import ValidationError
-from swapping import DEVICES, corten_swap, swap
 
-from oracle.model import Rules
-from sim.designs import OneOf, operations_of
-from sim.designs.asterinas import AsterinasKernel
-from sim.designs.asterinas.fault import AROUND
-from sim.designs.linux import LinuxKernel
-from sim.designs.linux.mmap import FIRST_PAGE, HIGHEST_PAGE, LEGACY_BASE
+from sim.designs import OneOf, Rules, build, operations_of
 from sim.designs.linux.spec import LinuxSpec, Switches
 from sim.files import presets
 from sim.hardware import MachineSpec
 from sim.mm import Mprotect, Operation
 from sim.quantities import Spec
+from sim.verify.kernels import KINDS, VARIANTS, design
+from sim.verify.machines import raw_spec, small_machine
+from sim.verify.swapping import DEVICES, corten_swap, swap
 
 T = TypeVar("T")
 
@@ -126,48 +121,13 @@ def needed(kind: str) -> Mapping[str, Any]:
     return LARGE if design(kind).refuses(small) is None else LARGE | BROADCAST
 
 
+@cache
+def rules_of(kind: str) -> Rules:
+    """What a design says of itself."""
+    booted = small_machine(needed(kind), online=1)
+    return build(booted, design(kind)).rules
+
+
 def shipped() -> list[str]:
     """The design files that come with the simulator and describe whole kernels, not benches of parts."""
     return [name for name in presets.names("design") if Mprotect in offered(name)]
-
-
-_ASTERINAS: dict[str, Any] = {
-    "populates": False,
-    "unknown_advice": ("cold", "pageout"),
-    "cuts_private": False,
-    "writes_fault": True,
-    "around": AROUND,
-    "maps_twice": False,
-}
-
-
-def rules_of(kernel: object) -> Rules:
-    """What the model has to know of *kernel*."""
-    if not isinstance(kernel, LinuxKernel):
-        return Rules(
-            zero_page=False,
-            holes_end_mprotect=isinstance(kernel, AsterinasKernel),
-            frees_tables=False,
-            kernel_dirties=None,
-            heap_gap=0,
-            alike=True,
-            swaps=getattr(kernel, "swap", None) is not None,
-            fork_copies_files=True,
-            **(_ASTERINAS if isinstance(kernel, AsterinasKernel) else {}),
-        )
-    topdown = kernel.spec.switches.mmap_layout == "top-down"
-    return Rules(
-        zero_page=True,
-        holes_end_mprotect=True,
-        frees_tables=True,
-        kernel_dirties=True,
-        area=(FIRST_PAGE if topdown else LEGACY_BASE, HIGHEST_PAGE),
-        bottom_up=not topdown,
-        swaps=kernel.swap is not None,
-        memory=kernel.total_pages,
-        max_map_count=kernel.spec.limits.max_map_count,
-        madvises_itself=kernel.spec.switches.process_madvise != "remote",
-        levels=kernel.machine.spec.page_tables.levels,
-        pool=kernel.spec.huge_pages.pool,
-        huge=kernel.spec.huge_pages.thp != "never",
-    )

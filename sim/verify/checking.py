@@ -14,31 +14,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from kernels import Process
-
-from oracle import resting
-from oracle.contents import Contents
-from oracle.effects import effect
-from oracle.model import SIGNAL, ZEROS, Frame, Page, Undetermined
-from oracle.model import Process as Model
-from oracle.naming import PLAIN_CALLS
-from oracle.programs import (
-    ANCHORS,
-    DETERMINED,
-    FILE_PAGES,
-    RACING,
-    SHARED,
-    InHeap,
-    InLast,
-    OnFile,
-    Onto,
-    Program,
-    Reclaim,
-)
-from oracle.races import History
-from oracle.resting import Side
-from oracle.variants import rules_of
-from sim.designs.cortenmm import CortenSpec
 from sim.engine import Activity, Steps
 from sim.hardware import Cpu
 from sim.mm import (
@@ -70,10 +45,35 @@ from sim.mm import (
     Vfork,
 )
 from sim.mm.performer import offered
+from sim.verify import resting
+from sim.verify.contents import Contents
+from sim.verify.effects import effect
+from sim.verify.model import SIGNAL, ZEROS, Frame, Page, Undetermined
+from sim.verify.model import Process as Model
+from sim.verify.naming import PLAIN_CALLS
+from sim.verify.process import Process
+from sim.verify.programs import (
+    ANCHORS,
+    DETERMINED,
+    FILE_PAGES,
+    RACING,
+    SHARED,
+    InHeap,
+    InLast,
+    OnFile,
+    Onto,
+    Program,
+    Reclaim,
+)
+from sim.verify.races import History
+from sim.verify.resting import Side
 
 AWHILE = 1_000_000
 """Ps between two looks whether a child has been forked."""
 
+
+UNKNOWN = -1
+"""The version in a frame that nobody can know."""
 
 LARGEST = 1 << 16
 """Pages of the largest mapping that the model takes down, page by page."""
@@ -84,14 +84,17 @@ def check(program: Program) -> None:
     try:
         Run(program).run()
     except Exception as error:
-        error.add_note(f"from oracle import *  # with tests/ in the path\n{program}")
+        error.add_note(f"from sim.mm import *; from sim.verify import *\n{program}")
         raise
 
 
 def _is_being_unmapped(space: Any) -> bool:
     """Whether reclaim, on another cpu, has the lock of one of its tables: entries may be neither here nor
     there."""
-    return any(space.table_lock(table).holder for table in space.root.tables() if table.level == 1)
+    lock_of = getattr(space, "table_lock", None)  # a kernel that has none unmaps at once
+    return lock_of is not None and any(
+        lock_of(table).holder for table in space.root.tables() if table.level == 1
+    )
 
 
 class Run:
@@ -111,7 +114,7 @@ class Run:
             listeners=[self.contents],
         )
         self.kernel = self.process.kernel
-        self.rules = rules_of(self.kernel)
+        self.rules = self.kernel.rules
         self.alone = program.mode in DETERMINED
         files: dict[Any, Any] = {}
         self.sides: list[Side] = []
@@ -145,9 +148,15 @@ class Run:
         pages = [side.model.pages for side in self.sides]
         present = [[page for page, its in each.items() if its.frame is not None] for each in pages]
         self._round([[Touch(each, write=False)] for each in present])
-        self._round([[Munmap(0, max(each, default=0) + 1)] for each in pages])
+        self._round([self._unmaps(each) for each in pages])
         self.process.end()
         self._at_rest()
+
+    def _unmaps(self, pages: Collection[int]) -> list[Operation]:
+        """What takes all *pages* away: at one stroke, unless the kernel may look at each page on its way."""
+        if self.rules.knows_flags:
+            return [Munmap(0, max(pages, default=0) + 1)]
+        return [Munmap(page, 1) for page in pages]
 
     def _end_family(self) -> None:
         """As above, one process after the other."""
@@ -178,7 +187,8 @@ class Run:
 
     @property
     def _anchored(self) -> bool:
-        return isinstance(self.kernel.spec, CortenSpec)
+        """Nobody knows where mappings without an address go, so the parts of programs have borders."""
+        return self.rules.area is None
 
     def _anchor_model(self, side: Side) -> None:
         for anchor in ANCHORS:
@@ -241,7 +251,7 @@ class Run:
                 if isinstance(asked, Onto):
                     continue
                 if isinstance(asked, Reclaim):
-                    yield from self._reclaim(cpu)
+                    yield from self.kernel.reclaim(cpu)
                     continue
                 if isinstance(asked, InLast):
                     asked = self._in_last(cpu, asked)
@@ -273,15 +283,6 @@ class Run:
         if self.born:
             self.parents += 1
             self.own[cpu.id] = self.born.pop(0)
-
-    def _reclaim(self, cpu: Cpu) -> Steps[None]:
-        if isinstance(self.kernel.spec, CortenSpec):
-            if self.kernel.swap is not None:
-                yield from self.kernel.swap.reclaim(cpu)
-            return
-        reclaimer = getattr(self.kernel, "reclaimer", None)
-        if reclaimer is not None:
-            yield from reclaimer.try_to_free_pages(cpu, self.kernel.pages.zones)
 
     def _in_last(self, cpu: Cpu, operation: InLast) -> Operation | None:
         """What *operation* means on the last mapping of this thread, None where it has none.
@@ -317,7 +318,7 @@ class Run:
         told = yield from side.space.perform(cpu, asked)
         if isinstance(asked, Fork):
             self.process.spaces.append(told)
-            while self.rules.swaps and not self._anchored and _is_being_unmapped(told):
+            while self.rules.swaps and _is_being_unmapped(told):
                 cpu.work(AWHILE, Activity("idle"))
                 yield cpu.take_pending()
             child = self._begin(told, result)
@@ -361,7 +362,7 @@ class Run:
         told = yield from self._performer(cpu, asked).perform(cpu, asked)
         if chosen:
             expected = effect(asked, side.model, told)
-        if isinstance(asked, Mincore) and self.rules.huge and isinstance(told, list):  # more may be there
+        if isinstance(asked, Mincore) and self.rules.huge and isinstance(expected, list):  # more may be there
             expected = [one or other for one, other in zip(told, expected, strict=True)]
         assert told == expected, f"{asked} answers {told}, not {expected}"
         of_no_pages = (Brk, ReadMaps, UffdClose, *PLAIN_CALLS)
@@ -384,7 +385,7 @@ class Run:
             rights, status = None if its is None else its.rights, side.space.status(page)
             assert status == rights, f"page {page:#x} has rights {status}, not {rights}"
         for cpu in self.process.cpus:
-            if self._side(cpu) is not side or getattr(side.space, "flush_pending", 0):
+            if self._side(cpu) is not side or getattr(side.space, "flush_pending", False):
                 continue  # another process's, or reclaim may have put a flush off
             for page, known in {} if cpu.tlb.stale else cpu.tlb.frames().items():
                 if page not in where or side.space.may_be_stale(page, known.frame):
@@ -419,9 +420,7 @@ class Run:
             known = cpu.tlb.lookup(page)  # no time has passed
             assert known is not None
             frame = known.frame
-            if stamp is not None:
-                self.contents.write(frame, stamp)
-            found = self.contents.read(frame)
+            found = self._find(side, page, frame, stamp)
             entry = side.space.root.walk(page)
             mapped = entry is not None and entry.frame_of(page) == frame
             if not mapped and side.space.may_be_stale(page, frame):
@@ -433,6 +432,20 @@ class Run:
         expected = side.model.access(page, stamp)
         verb = "a write to" if write else "a read of"
         assert found == expected, f"{verb} page {page:#x} gives version {found}, not {expected}"
+
+    def _find(self, side: Side, page: int, frame: int, stamp: int | None) -> int:
+        """What an access to *page* finds in *frame*, where it leaves *stamp* if it writes."""
+        if not self.rules.tells_fills:
+            if self.history is not None:
+                return UNKNOWN
+            its = side.model.pages.get(page)
+            if its is not None and its.rights & (READ if stamp is None else WRITE):
+                shown = side.model.fault(page, write=stamp is not None)
+                if shown is not None:
+                    self.contents.believe(frame, shown)
+        if stamp is not None:
+            self.contents.write(frame, stamp)
+        return self.contents.read(frame)
 
     def _race(self, cpu: Cpu, asked: Any) -> Steps[None]:
         assert self.history is not None
@@ -497,9 +510,12 @@ class Run:
         self, side: Side, page: int, frames: dict[resting.Place, Frame]
     ) -> tuple[Rights | None, int | None]:
         """The model has *page* as the kernel has it. Value: its rights, and its version if that is known."""
-        state, found = side.space.status(page), side.version(page, self.contents)
+        state = side.space.status(page)
+        if not self.rules.tells_fills and (entry := side.space.root.walk(page)) is not None:
+            self.contents.believe(entry.frame_of(page), Frame())
+        found = side.version(page, self.contents)
         version = None if state is None else found or 0
-        known = page not in self.of_files
+        known = page not in self.of_files and self.rules.tells_fills
         side.model.pages.pop(page, None)
         if state is not None:
             its = side.model.pages[page] = Page(state)

@@ -20,9 +20,10 @@ from itertools import count
 from math import inf
 from typing import Any
 
-from oracle.effects import effect
-from oracle.model import Frame, Page, Process, Rules
+from sim.designs import Rules
 from sim.mm import READ, WRITE, Operation, Rights
+from sim.verify.effects import effect
+from sim.verify.model import Frame, Page, Process
 
 State = Rights | None
 """The rights of a page, None where it is not mapped."""
@@ -136,7 +137,8 @@ class History:
                     past.events.remove(event)
 
     def accessed(self, page: int, since: int, *, write: bool, version: int | None) -> None:
-        """An access that began at *since* is done now; *version* is what is there after it, None a signal.
+        """An access that began at *since* is done now; *version* is what is there after it, None a signal, -1
+        if nobody can know it.
 
         Raises `AssertionError` for what cannot be.
         """
@@ -152,6 +154,8 @@ class History:
         )
         if write:
             past.writes.append(Write(now, version))
+            return
+        if version < 0:
             return
         allowed = past.versions(now, now)
         assert version in allowed, f"page {page:#x} reads version {version}, and may read {sorted(allowed)}"

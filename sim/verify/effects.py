@@ -11,7 +11,6 @@ from dataclasses import replace
 from functools import singledispatch
 from typing import Any, Final
 
-from oracle.model import HUGE, ZEROS, File, Frame, Mismatch, Page, Process, Undetermined, tables_over
 from sim.mm import (
     READ_WRITE,
     WRITE,
@@ -45,6 +44,7 @@ from sim.mm import (
     UffdWake,
     UffdZeropage,
 )
+from sim.verify.model import HUGE, ZEROS, File, Frame, Mismatch, Page, Process, Undetermined, tables_over
 
 USER: Final = 1 << 35
 """Pages of user memory under tables of four levels."""

@@ -16,12 +16,9 @@ Between rounds all threads rest. Whoever draws one says how to choose: at random
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from kernels import BASE, KINDS, LEAF
-
-from oracle.variants import PCID, Choose, draw_corten_variant, draw_variant, needed, offered
 from sim.engine import ScheduleName
 from sim.mm import (
     EXECUTE,
@@ -77,6 +74,8 @@ from sim.mm import (
     Vfork,
     WriteByte,
 )
+from sim.verify.kernels import BASE, KINDS, LEAF
+from sim.verify.variants import PCID, Choose, draw_corten_variant, draw_variant, needed, offered, rules_of
 
 Mode = Literal["alone", "apart", "shared", "processes", "family", "forking"]
 DETERMINED: frozenset[Mode] = frozenset({"alone", "processes", "family"})
@@ -501,11 +500,23 @@ NOT_DRAWN = frozenset({AllocatePages, FreePages, CreateFile, PrepopulateFolios, 
 # -- programs ---------------------------------------------------------------------------------------------
 
 
+def is_plain(operation: Operation, kind: str) -> bool:
+    """Whether it asks for no more than what a kernel has that knows no flags."""
+    if isinstance(operation, InLast):
+        return is_plain(operation.operation, kind)
+    if type(operation) not in offered(kind):
+        return False
+    if isinstance(operation, Mmap):
+        mapped = replace(operation, reserve=True)
+        return mapped == Mmap(operation.pages, operation.at) and operation not in NOWHERE
+    return operation not in (*NOWHERE, *NOWHERE_TO_PROTECT)
+
+
 def draw_program(choose: Choose, kinds: Sequence[str] = KINDS, *, huge: bool = False) -> Program:
     """One of all programs; *huge*: one on Linux with huge pages, perhaps with tables of five levels."""
     kind = "linux" if huge else choose(kinds)
     mode: Mode = choose((*get_args(Mode), "alone", "alone") if huge else get_args(Mode))
-    if mode in ("family", "forking") and Fork not in offered(kind):
+    if mode in ("family", "forking") and not {Fork, SwitchMm} <= offered(kind):
         mode = choose(("alone", "shared"))
     changes, machine = draw_variant(choose, huge=huge) if kind == "linux" else ({}, needed(kind))
     if kind in ("rw", "adv"):
@@ -546,8 +557,11 @@ def draw_program(choose: Choose, kinds: Sequence[str] = KINDS, *, huge: bool = F
     turns = mode in ("processes", "family")
     longest = 16 if mode in ("alone", "family") else 8
 
+    knows_flags = rules_of(kind).knows_flags
+
     def operations(part: range) -> list[Operation]:
-        return [choose(draws)(choose, part) for _ in range(choose(range(longest)))]
+        drawn = [choose(draws)(choose, part) for _ in range(choose(range(longest)))]
+        return drawn if knows_flags else [each for each in drawn if is_plain(each, kind)]
 
     rounds: list[list[list[Operation]]] = []
     for _ in range(choose((2, 4, 6) if turns else (1, 2, 3))):

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from oracle.effects import effect
-from oracle.model import Process
 from sim.mm import (
     NULL_DEVICE,
     ZERO_DEVICE,
@@ -21,6 +19,8 @@ from sim.mm import (
     Unlink,
     WriteByte,
 )
+from sim.verify.effects import effect
+from sim.verify.model import Process
 
 PLAIN_CALLS = (Open, Close, Unlink, Stat, Fstat, ReadByte, WriteByte, Sigaction, Kill)
 

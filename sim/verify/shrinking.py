@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from oracle.checking import check
-from oracle.programs import InHeap, InLast, OnFile, Program
 from sim.mm import Operation, ProcessMadvise, Touch
+from sim.verify.checking import check
+from sim.verify.programs import InHeap, InLast, OnFile, Program
 
 
 def shrunk(program: Program, budget: int = 600) -> Program:

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from oracle.contents import Contents
-from oracle.model import ZEROS, Frame, Page, Process, covers, tables_over
 from sim.designs.base import Kernel
 from sim.mm import ZERO_FRAME, PageTablePage, Present, Status
+from sim.verify.contents import Contents
+from sim.verify.model import ZEROS, Frame, Page, Process, covers, tables_over
 
 Place = int | str
 """A frame, or a swap slot, which may have a frame too."""
@@ -35,7 +35,7 @@ class Side:
     @property
     def swap(self) -> Any:
         """The kernel's swap, if it has any."""
-        return getattr(getattr(self.space, "kernel", None), "swap", None)
+        return self.space.kernel.swap if self.model.rules.swaps else None
 
     def place(self, page: int) -> Place:
         """Where the contents of *page* are: its frame, or its slot if it has one."""
@@ -85,6 +85,8 @@ def entries(side: Side, contents: Contents) -> None:
     assert there == expected.keys(), f"present is {_difference(there, expected.keys())}"
     for page, its in expected.items():
         assert its.frame is not None
+        if page in found and not side.model.rules.tells_fills:
+            contents.believe(found[page].frame_of(page), its.frame)
         version = side.version(page, contents)
         assert version == its.frame.version, (
             f"page {page:#x} holds version {version}, not {its.frame.version}"
@@ -110,12 +112,13 @@ def frames(sides: Sequence[Side], kernel: Kernel) -> None:
     places = {place for place, _ in pairs}
     own = len({each for side in sides for each in side.model.frames()})
     assert len(pairs) == len(places) == own, f"{len(places)} frames are mapped or swapped out, not {own}"
+    memory = kernel.memory
+    if memory is None:
+        return
     present = (entry.frame for side in sides for _, entry in present_pages(side.space.root))
     mapped = set(present) - {ZERO_FRAME}
     tables = {table.frame for side in sides for table in side.space.root.tables()}
     tables -= {side.space.root.frame for side in sides}
-    memory = kernel.memory
-    assert memory is not None
     elsewhere = [*kernel.references(), *memory.references()]
     elsewhere += [each for side in sides for each in side.space.deferred()]
     others = {each.frame for each in elsewhere} - tables - mapped

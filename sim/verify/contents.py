@@ -5,6 +5,7 @@ from __future__ import annotations
 from sim.engine import Probe
 from sim.engine.probe import CpuView
 from sim.mm import ZERO_FRAME
+from sim.verify.model import Frame
 
 
 class Contents(Probe):
@@ -16,6 +17,7 @@ class Contents(Probe):
     def __init__(self) -> None:
         self._versions: dict[int, int] = {}
         self._slots: dict[int, int] = {}
+        self._believed: dict[int, Frame] = {}
 
     def read(self, frame: int) -> int:
         """What user code finds in *frame*."""
@@ -29,6 +31,12 @@ class Contents(Probe):
         assert frame != ZERO_FRAME, "the page of zeros is written to"
         assert frame in self._versions, f"frame {frame} is written to and was not zeroed"
         self._versions[frame] = version
+
+    def believe(self, frame: int, its: Frame) -> None:
+        """*frame* is *its* in the model. Where the kernel does not tell what it fills, and this is new, it
+        holds what it should."""
+        if self._believed.get(frame) is not its:
+            self._believed[frame], self._versions[frame] = its, its.version
 
     def frame_allocated(self, cpu: CpuView, frame: int, order: int) -> None:
         self._forget(frame, order)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from sim.designs import Rules
 from sim.mm import PAGES_PER_ENTRY, READ, WRITE, Rights
 
 Table = tuple[int, int]
@@ -27,57 +28,6 @@ class Mismatch(AssertionError):
 
 class Undetermined(Exception):
     """What the kernel does here depends on what the model does not know: the operation is left out."""
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What kernels may do in one way or another, and how this one does it."""
-
-    zero_page: bool
-    """A read of untouched memory maps the one page of zeros, not a page of its own."""
-    holes_end_mprotect: bool
-    """mprotect ends at a hole, with an error; else holes are passed over."""
-    frees_tables: bool
-    """A table goes with the last mapping in what it covers."""
-    kernel_dirties: bool | None
-    """A page that is faulted in for writing is dirty before user code has written to it; None: either."""
-    alike: bool = False
-    """There are no VMAs: one mapping is what is alike, page after page."""
-    area: tuple[int, int] | None = None
-    bottom_up: bool = False
-    """A mapping without an address gets the highest gap in here that fits; None: any free place."""
-    swaps: bool = False
-    """Anonymous pages may be swapped out at any time."""
-    memory: int | None = None
-    """More pages than this in one mapping are refused."""
-    max_map_count: int | None = None
-    heap_gap: int = 1
-    """Pages that stay free between the heap and what is mapped above it."""
-    fork_copies_files: bool = False
-    """A child has the pages of files and shared memory that its parent has, else it finds them itself."""
-    populates: bool = True
-    """MAP_POPULATE is known."""
-    unknown_advice: Sequence[str] = ()
-    """What madvise is refused for."""
-    cuts_private: bool = True
-    """A private mapping of a file loses what lies behind the end, and has a signal there; else it keeps what
-    it has, and finds zeros."""
-    writes_fault: bool = False
-    """A page of shared memory that was only read is not to be written without a fault."""
-    around: int = 0
-    """A read of a file's page brings in all of so many about it, of the mapping and the file, as far as
-    nothing is there."""
-    maps_twice: bool = True
-    """mremap of no pages of shared memory maps it once more."""
-    madvises_itself: bool = True
-    """A process may ask process_madvise for what madvise does."""
-    levels: int = 4
-    """Levels of tables, the root's included."""
-    pool: int = 0
-    """Huge pages that are set aside for MAP_HUGETLB."""
-    huge: bool = False
-    """A touch of untouched memory may bring in the 2 MiB around it; which tables and entries there are then
-    follows from where VMAs end, and the model takes it from the kernel (`resting.huge_pages`)."""
 
 
 @dataclass(eq=False)
