@@ -21,13 +21,17 @@ from sim.cli import (
     reports,
     runs,
     traces,
+    verify,
     whatif,
 )
 from sim.cli.arguments import BAD_INPUT, DONE, FAILED, INTERRUPTED, Parser, complain
 from sim.errors import CortensimError, InputError
 from sim.plaintext import say
 
-GROUPS = (runs, plots, files, measurements, imports, comparison, curves, profiles, whatif, traces, reports)
+GROUPS = (
+    *(runs, plots, files, measurements, imports, comparison),
+    *(curves, profiles, whatif, traces, verify, reports),
+)
 """Modules with commands, in the order of the help."""
 
 

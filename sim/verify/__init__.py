@@ -11,27 +11,53 @@
     watch       what every operation owes while it happens
     checking    runs one and compares
     shrinking   makes one that fails small
+    histories   a few operations, each with begin, end and answer; linearizability: is there an order of them
+    scenarios   ways to look for a violation, by name; session: each on each design, for a share of the time
+    replays     files that run a program again; written: operations as they stand there
+    trail       what happened last before a run went wrong
 
 A program that fails is printed so that it can be pasted and run:
 
     python -c 'from sim.mm import *; from sim.verify import *; check(Program(...))'
 """
 
-from sim.verify.checking import check
+from sim.verify.checking import Counts, check
 from sim.verify.programs import InHeap, InLast, OnFile, Onto, Program, Reclaim, draw_program
+from sim.verify.replays import Replay, read, schema, text, write
+from sim.verify.scenarios import SCENARIOS, Budget, Outcome, Scenario, Violation, violation
+from sim.verify.session import Row, block, default_designs, found_designs, found_scenarios, keep, run_session
 from sim.verify.shrinking import failure, shrunk
 from sim.verify.variants import shipped
 
 __all__ = [
+    "SCENARIOS",
+    "Budget",
+    "Counts",
     "InHeap",
     "InLast",
     "OnFile",
     "Onto",
+    "Outcome",
     "Program",
     "Reclaim",
+    "Replay",
+    "Row",
+    "Scenario",
+    "Violation",
+    "block",
     "check",
+    "default_designs",
     "draw_program",
     "failure",
+    "found_designs",
+    "found_scenarios",
+    "keep",
+    "read",
+    "run_session",
+    "schema",
     "shipped",
     "shrunk",
+    "text",
+    "violation",
+    "write",
 ]

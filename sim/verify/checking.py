@@ -11,10 +11,10 @@ In mode `apart` an operation takes effect in the model when it begins: nobody el
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sim.engine import Activity, Steps
+from sim.engine import Activity, Probe, Steps
 from sim.hardware import Cpu
 from sim.mm import (
     READ,
@@ -79,10 +79,29 @@ LARGEST = 1 << 16
 """Pages of the largest mapping that the model takes down, page by page."""
 
 
-def check(program: Program) -> None:
-    """Run *program*. Raises whatever is found, with the program as a note: to paste, and run again."""
+LONGEST = 1_000_000
+"""Events of a program that must have gone round in circles; the longest has some 20,000."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How much one execution was."""
+
+    operations: int
+    events: int
+    states: int = 0
+    """Of a search for an order of its calls."""
+
+
+def check(
+    program: Program, listeners: Sequence[Probe] = (), kind: Callable[..., Run] | None = None
+) -> Counts:
+    """Run *program*, while *listeners* hear it. Raises whatever is found, with the program as a note: to
+    paste, and run again. *kind* makes the run, if not `Run`."""
     try:
-        Run(program).run()
+        run = (kind or Run)(program, listeners)
+        run.run()
+        return Counts(run.operations, run.process.machine.engine.events, run.states)
     except Exception as error:
         error.add_note(f"from sim.mm import *; from sim.verify import *\n{program}")
         raise
@@ -100,8 +119,9 @@ def _is_being_unmapped(space: Any) -> bool:
 class Run:
     """The processes under test beside their models."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, listeners: Sequence[Probe] = ()) -> None:
         self.program = program
+        self.operations = self.states = 0
         self.contents = Contents()
         self.process = Process(
             program.kind,
@@ -111,7 +131,8 @@ class Run:
             seed=program.seed,
             changes=program.changes,
             machine=program.machine,
-            listeners=[self.contents],
+            listeners=[self.contents, *listeners],
+            max_events=LONGEST,
         )
         self.kernel = self.process.kernel
         self.rules = self.kernel.rules
@@ -124,7 +145,7 @@ class Run:
         self.parents = 0  # how many threads have not ended
         for space in self.process.spaces:
             self._begin(space, Model(self.rules, files=files))
-        self.history = History(self.rules) if program.mode in RACING else None
+        self.history = self.new_history() if program.mode in RACING else None
         self.forks: list[tuple[Any, int, int]] = []  # in mode forking: a child, from when to when
         self.stamps = 0
         self.last: dict[Any, range] = {}
@@ -157,6 +178,10 @@ class Run:
         if self.rules.knows_flags:
             return [Munmap(0, max(pages, default=0) + 1)]
         return [Munmap(page, 1) for page in pages]
+
+    def new_history(self) -> History:
+        """What keeps the events on shared pages."""
+        return History(self.rules)
 
     def _end_family(self) -> None:
         """As above, one process after the other."""
@@ -242,6 +267,7 @@ class Run:
         def do(cpu: Cpu) -> Steps[None]:
             for operation in operations:
                 asked: Any = operation
+                self.operations += 1
                 if isinstance(asked, Onto) or self.process.space_of(cpu) in self.ended:
                     living = [self.process.space_of(cpu)] if self.own else self._living()
                     if not set(living) - self.ended:
@@ -408,15 +434,19 @@ class Run:
             self.stamps += 1
             stamp = self.stamps
         since = self.history.now() if self.history else 0
+        touch = Touch([page], write)
+        cpu.probe.operation_begins(cpu, touch)
         try:
             yield from side.space.access(cpu, page, write=write)
         except SegmentationFault:
+            cpu.probe.operation_ends(cpu, touch)
             if self.history:
                 if page not in self.of_files:
-                    self.history.accessed(page, since, write=write, version=None)
+                    self.history.accessed(page, since, write=write, version=None, cpu=cpu.id)
                 return
             found: int | str = SIGNAL
         else:
+            cpu.probe.operation_ends(cpu, touch)
             known = cpu.tlb.lookup(page)  # no time has passed
             assert known is not None
             frame = known.frame
@@ -427,7 +457,7 @@ class Run:
                 return  # a lazy flush has not come round yet, and lets this happen
             if self.history:
                 if page not in self.of_files:
-                    self.history.accessed(page, since, write=write, version=found)
+                    self.history.accessed(page, since, write=write, version=found, cpu=cpu.id)
                 return
         expected = side.model.access(page, stamp)
         verb = "a write to" if write else "a read of"
@@ -473,7 +503,7 @@ class Run:
 
     def _at_rest(self) -> None:
         if self.history is not None:
-            self._settle_races(self.history)
+            self.settle_races(self.history)
         for side in self.sides:
             resting.mappings(side)
             resting.entries(side, self.contents)
@@ -482,7 +512,7 @@ class Run:
         if self.program.mode not in RACING:
             resting.files(self.sides, self.contents)
 
-    def _settle_races(self, history: History) -> None:
+    def settle_races(self, history: History) -> None:
         """What has come of the shared pages has to be possible; the model goes on from there."""
         parent, *children = self.sides
         frames: dict[resting.Place, Frame] = {ZERO_FRAME: ZEROS}

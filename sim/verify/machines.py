@@ -91,9 +91,10 @@ def small_machine(
     online: int | None = None,
     order: Sequence[int] | None = None,
     listeners: Sequence[Probe] = (),
+    max_events: int = 10_000_000,
 ) -> Machine:
     """A fresh machine on a fresh engine."""
-    engine = Engine(seed=seed, schedule=ties, max_events=10_000_000, probe=listen(*listeners))
+    engine = Engine(seed=seed, schedule=ties, max_events=max_events, probe=listen(*listeners))
     return Machine(engine, MachineSpec.model_validate(raw_spec(changes)), online, order)
 
 

@@ -18,7 +18,7 @@ class Process:
     """A process whose threads run on the first *cpus* cpus, the only ones online.
 
     With more *processes* than one, which have the cpus by turns; *space* is the first one's. *spec* is a
-    design in place of those with round costs.
+    design in place of those with round costs, *limits* are those of the engine.
     """
 
     boot: ClassVar[Callable[..., Machine]] = staticmethod(small_machine)
@@ -35,10 +35,11 @@ class Process:
         spec: DesignSpec | None = None,
         machine: Mapping[str, Any] | None = None,
         listeners: Sequence[Probe] = (),
+        **limits: int,
     ) -> None:
         self.watch = Watch()
         self.machine = self.boot(
-            machine, ties=ties, seed=seed, online=cpus, listeners=(self.watch, *listeners)
+            machine, ties=ties, seed=seed, online=cpus, listeners=(self.watch, *listeners), **limits
         )
         self.cpus = self.machine.cpus
         self.kernel = build(self.machine, spec or design(kind, changes))

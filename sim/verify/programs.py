@@ -512,15 +512,33 @@ def is_plain(operation: Operation, kind: str) -> bool:
     return operation not in (*NOWHERE, *NOWHERE_TO_PROTECT)
 
 
-def draw_program(choose: Choose, kinds: Sequence[str] = KINDS, *, huge: bool = False) -> Program:
-    """One of all programs; *huge*: one on Linux with huge pages, perhaps with tables of five levels."""
+def modes(kind: str) -> tuple[Mode, ...]:
+    """The modes that the operations of a design are enough for."""
+    every: tuple[Mode, ...] = get_args(Mode)
+    forks = {Fork, SwitchMm} <= offered(kind)
+    return every if forks else tuple(each for each in every if each not in ("family", "forking"))
+
+
+def draw_kernel(
+    choose: Choose, kind: str, *, huge: bool = False
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """What is changed in the files of the kernel, where *kind* has switches to throw, and of its machine."""
+    if kind == "linux":
+        return draw_variant(choose, huge=huge)
+    return draw_corten_variant(choose) if kind in ("rw", "adv") else {}, needed(kind)
+
+
+def draw_program(
+    choose: Choose, kinds: Sequence[str] = KINDS, *, huge: bool = False, of_mode: Mode | None = None
+) -> Program:
+    """One of all programs, or of all *of_mode*; *huge*: one on Linux with huge pages, perhaps with tables of
+    five levels."""
     kind = "linux" if huge else choose(kinds)
-    mode: Mode = choose((*get_args(Mode), "alone", "alone") if huge else get_args(Mode))
-    if mode in ("family", "forking") and not {Fork, SwitchMm} <= offered(kind):
+    every: Sequence[Mode] = get_args(Mode)
+    mode: Mode = choose((*every, "alone", "alone") if huge else every) if of_mode is None else of_mode
+    if mode not in modes(kind):
         mode = choose(("alone", "shared"))
-    changes, machine = draw_variant(choose, huge=huge) if kind == "linux" else ({}, needed(kind))
-    if kind in ("rw", "adv"):
-        changes = draw_corten_variant(choose)
+    changes, machine = draw_kernel(choose, kind, huge=huge)
     threads = 1 if mode == "alone" else choose((2, 3, 4))
     if mode in ("family", "forking") and "tlb" not in machine and choose((False, True)):
         machine = {**machine, **PCID}

@@ -136,9 +136,9 @@ class History:
                 if event in past.events:
                     past.events.remove(event)
 
-    def accessed(self, page: int, since: int, *, write: bool, version: int | None) -> None:
-        """An access that began at *since* is done now; *version* is what is there after it, None a signal, -1
-        if nobody can know it.
+    def accessed(self, page: int, since: int, *, write: bool, version: int | None, cpu: int = 0) -> None:
+        """An access by *cpu* that began at *since* is done now; *version* is what is there after it, None a
+        signal, -1 if nobody can know it.
 
         Raises `AssertionError` for what cannot be.
         """

@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from time import monotonic
 from typing import Any
 
 from sim.mm import Operation, ProcessMadvise, Touch
 from sim.verify.checking import check
 from sim.verify.programs import InHeap, InLast, OnFile, Program
 
+Check = Callable[[Program], object]
+"""Runs a program, and raises what is wrong with it."""
 
-def shrunk(program: Program, budget: int = 600) -> Program:
-    """*program*, which fails, with as little as possible left in it, after *budget* runs at most."""
-    kind = type(failure(program))
+
+def shrunk(
+    program: Program, budget: int = 600, *, checked: Check = check, until: float | None = None
+) -> Program:
+    """*program*, which fails, with as little as possible left in it, after *budget* runs at most, or when the
+    clock (`time.monotonic`) shows *until*."""
+    kind = type(failure(program, checked))
     tried = 0
     smaller = True
     while smaller:
         smaller = False
         for candidate in _smaller(program):
             tried += 1
-            if tried > budget:
+            if tried > budget or (until is not None and monotonic() > until):
                 return program
-            if type(failure(candidate)) is kind:
+            if type(failure(candidate, checked)) is kind:
                 program, smaller = candidate, True
                 break
     return program
 
 
-def failure(program: Program) -> Exception | None:
+def failure(program: Program, checked: Check = check) -> Exception | None:
     """What is wrong with *program*, if something is."""
     try:
-        check(program)
+        checked(program)
     except Exception as error:
         return error
     return None

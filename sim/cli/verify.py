@@ -1,0 +1,151 @@
+"""Is what a design does right: `verify` runs random programs on it, beside a plain model of memory."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sim.cli.arguments import DONE, FAILED, complain, make_folder
+from sim.errors import Fault, InputError
+from sim.plaintext import say
+
+if TYPE_CHECKING:
+    from sim.cli.arguments import Commands
+    from sim.terminal import TextTable
+    from sim.verify import Row
+
+MANY = 40
+"""Rows of a table; if there are more, it has one for each design and one for each scenario."""
+
+
+def add(commands: Commands) -> None:
+    """Add the commands of this group."""
+    verify = commands.add_parser(
+        "verify",
+        help="run random programs on designs and check all that can be seen of them",
+        description="Runs random programs on each design, beside a plain model of memory, and compares "
+        "answers, contents, rights, entries, frames and tables. What fails is made small and kept as a file "
+        "that runs again. Exit code 1: something was found.",
+    )
+    verify.set_defaults(command=_verify)
+    verify.add_argument(
+        "--design", metavar="D", action="append", default=[],
+        help="this design only: a name, a path, or one of verify's own with its switches thrown at random: "
+        "linux, rw, adv (default: these and all that are whole kernels)",
+    )  # fmt: skip
+    verify.add_argument(
+        "--scenario", metavar="S", action="append", default=[], help="this scenario only (default: all)"
+    )
+    verify.add_argument("--scenarios", action="store_true", help="list the scenarios")
+    verify.add_argument(
+        "--budget", metavar="TIME", type=_seconds, default=60.0,
+        help="how long, such as 60s or 5min, shared by all (default: 60s)",
+    )  # fmt: skip
+    verify.add_argument("--seed", metavar="N", type=_seed, default=0, help="of the programs (default: 0)")
+    verify.add_argument(
+        "--replay", metavar="FILE", type=Path, help="run the program of this file and nothing else"
+    )
+    verify.add_argument(
+        "--out", metavar="DIR", type=Path, default=Path("results/verify"),
+        help="where files that replay are kept (default: results/verify)",
+    )  # fmt: skip
+
+
+def _seconds(text: str) -> float:
+    found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?) ?(s|min|h)", text)
+    if found is None or float(found[1]) <= 0:
+        raise argparse.ArgumentTypeError(f"not a time such as 60s, 5min or 1h: {text!r}")
+    return float(found[1]) * {"s": 1, "min": 60, "h": 3600}[found[2]]
+
+
+def _seed(text: str) -> int:
+    if not re.fullmatch(r"\d{1,18}", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"not a seed, a whole number from 0 on: {text!r}")
+    return int(text)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from sim.verify import SCENARIOS, block, found_designs, found_scenarios, keep, run_session
+
+    if options.scenarios:
+        for scenario in SCENARIOS.values():
+            say(f"{scenario.name:<16} {scenario.title}")
+        return DONE
+    if options.replay is not None:
+        return _replay(options)
+    designs, scenarios = found_designs(options.design), found_scenarios(options.scenario)
+    make_folder(options.out)
+    rows = []
+    for row in run_session(designs, scenarios, options.budget, options.seed):
+        rows.append(row)
+        for violation in row.outcome.violations:
+            block(violation, keep(violation, options.out), say)
+    if not rows:
+        raise InputError(
+            Fault("none of these scenarios suits the design", "--scenario", value=", ".join(options.scenario))
+        )
+    _print(rows)
+    found = sum(len(row.outcome.violations) for row in rows)
+    if found:
+        each = "1 violation; it" if found == 1 else f"{found} violations; each"
+        complain(f"{each} is kept in {options.out}")
+    return FAILED if found else DONE
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from sim.verify import SCENARIOS, block, failure, found_designs, found_scenarios, read, violation
+
+    if options.design or options.scenario:
+        raise InputError(Fault("says all itself: leave --design and --scenario out", "--replay"))
+    replay = read(options.replay)
+    found_designs([replay.program.kind])
+    found_scenarios([replay.scenario])
+    scenario = SCENARIOS[replay.scenario]
+    if failure(replay.program, scenario.check) is None:
+        say("runs to its end, and nothing is wrong" + (f"; it was: {replay.found}" if replay.found else ""))
+        return DONE
+    block(violation(scenario, replay.program, str(options.replay), shrinking=0), None, say)
+    return FAILED
+
+
+def _print(rows: Sequence[Row]) -> None:
+    from sim.terminal import console
+
+    output = console(sys.stdout)
+    if len(rows) <= MANY:
+        output.print(_table(rows, "design", "scenario"))
+    else:
+        output.print(_table(rows, "design"))
+        output.print(_table(rows, "scenario"))
+
+
+def _table(rows: Sequence[Row], *keys: str) -> TextTable:
+    """The sums of all rows that have the same *keys*, and of all."""
+    from sim.terminal import TextTable
+
+    table = TextTable(*keys)
+    for head in ("executions", "operations", "events", "states", "violations"):
+        table.add_column(head, justify="right")
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(getattr(row, key) for key in keys), []).append(row)
+    for names, its in groups.items():
+        table.add_row(*names, *_sums(its))
+    if len(groups) > 1:
+        table.add_section()
+        table.add_row("all", *[""] * (len(keys) - 1), *_sums(rows))
+    return table
+
+
+def _sums(rows: Sequence[Row]) -> list[str]:
+    each = [row.outcome for row in rows]
+    states = sum(one.states for one in each)
+    return [
+        *(f"{sum(getattr(one, name) for one in each):,}" for name in ("executions", "operations", "events")),
+        f"{states:,}" if states else "-",
+        str(sum(len(one.violations) for one in each)),
+    ]
