@@ -77,7 +77,8 @@ def _verify(options: argparse.Namespace) -> int:
         return DONE
     if options.replay is not None:
         return _replay(options)
-    designs, scenarios = found_designs(options.design), found_scenarios(options.scenario)
+    scenarios = found_scenarios(options.scenario)
+    designs = found_designs(options.design)
     make_folder(options.out)
     rows = []
     for row in run_session(designs, scenarios, options.budget, options.seed):

@@ -91,7 +91,7 @@ def test_is_the_rest_a_part_of_the_history() -> None:
 
 
 def test_is_what_led_nowhere_not_tried_again() -> None:
-    """Ten reads that anything explains and one that nothing does: an exhaustive search would take 10! steps."""
+    """Ten reads that anything explains, one that nothing does: to try all orders takes 10! steps."""
     reads = [read(each, 0, 9, 7) for each in range(10)]
     search = Search([*reads, read(10, 0, 9, 8)], page, begins(READ_WRITE, 7))
     assert search.order() is None
