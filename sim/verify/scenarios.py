@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from time import monotonic
-from typing import Protocol, get_args
+from typing import Protocol
 
 from sim.engine import Probe
 from sim.verify.checking import Counts, check
 from sim.verify.histories import check_history, draw_short
+from sim.verify.locks import LOCKS, check_turns, draw_turns
 from sim.verify.programs import Mode, Program, draw_program, modes
 from sim.verify.shrinking import failure, shrunk
 from sim.verify.trail import Trail, said
@@ -108,7 +109,7 @@ class Drawn:
     title: str
 
     def suits(self, design: str) -> bool:
-        return True
+        return design not in LOCKS
 
     def draw(self, design: str, random: Random) -> Program:
         raise NotImplementedError
@@ -148,7 +149,7 @@ class OfMode(Drawn):
         self._mode = mode
 
     def suits(self, design: str) -> bool:
-        return self._mode in modes(design)
+        return design not in LOCKS and self._mode in modes(design)
 
     def draw(self, design: str, random: Random) -> Program:
         return draw_program(random.choice, [design], of_mode=self._mode)
@@ -167,6 +168,22 @@ class ShortHistories(Drawn):
         return check_history(program, listeners)
 
 
+class OnLocks(Drawn):
+    """Threads that take one lock, and see who else is inside."""
+
+    name = "locks"
+    title = "threads take one lock, and are interrupted: a writer is inside alone, and all come in"
+
+    def suits(self, design: str) -> bool:
+        return design in LOCKS
+
+    def draw(self, design: str, random: Random) -> Program:
+        return draw_turns(random.choice, design)
+
+    def check(self, program: Program, listeners: Sequence[Probe] = ()) -> Counts:
+        return check_turns(program, listeners)
+
+
 _MODES: Mapping[Mode, str] = {
     "alone": "one thread: every answer, entry, table and frame is determined",
     "apart": "threads with pages of their own, which share tables, VMAs and allocators",
@@ -175,9 +192,11 @@ _MODES: Mapping[Mode, str] = {
     "family": "processes that have come of one by fork, exec and exit, also several at once",
     "forking": "as shared or apart, and threads fork meanwhile",
 }
-assert tuple(_MODES) == get_args(Mode)
 
-SCENARIOS: dict[str, Scenario] = {
-    each.name: each for each in (*(OfMode(mode, title) for mode, title in _MODES.items()), ShortHistories())
-}
+_ALL: Sequence[Scenario] = (
+    *(OfMode(mode, title) for mode, title in _MODES.items()),
+    ShortHistories(),
+    OnLocks(),
+)
+SCENARIOS: dict[str, Scenario] = {each.name: each for each in _ALL}
 """All scenarios by name, in the order of the table."""

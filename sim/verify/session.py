@@ -12,6 +12,7 @@ from sim.files import presets
 from sim.hardware import MachineSpec
 from sim.mm import Mmap, Munmap, Touch
 from sim.verify.kernels import KINDS, VARIANTS, design
+from sim.verify.locks import LOCKS
 from sim.verify.machines import merged, raw_spec
 from sim.verify.replays import Replay, write
 from sim.verify.scenarios import SCENARIOS, Budget, Outcome, Scenario, Violation
@@ -32,21 +33,21 @@ class Row:
 
 def default_designs() -> list[str]:
     """All design files on board or of plug-ins that describe whole kernels, and verify's own of each
-    family."""
-    return [*KINDS, *shipped()]
+    family, and the locks."""
+    return [*KINDS, *shipped(), *LOCKS]
 
 
 def found_designs(names: Sequence[str]) -> list[str]:
     """*names*, each of which can be verified. Raises `InputError`."""
     for name in names:
-        if name not in OWN:
+        if name not in OWN and name not in LOCKS:
             _look_at(name)
     return list(dict.fromkeys(names)) or default_designs()
 
 
 def _look_at(name: str) -> None:
     if not presets.is_path(name) and name not in presets.names("design"):
-        known = [*OWN, *presets.names("design")]
+        known = [*OWN, *LOCKS, *presets.names("design")]
         fault = Fault(
             "no design of this name",
             "--design",

@@ -12,12 +12,13 @@ from typing import Any, get_args
 
 from sim.mm import EXECUTE, NOTHING, READ, WRITE, Operation
 from sim.mm.operations import Advice
+from sim.verify.locks import Turn
 from sim.verify.programs import DRAWN, InHeap, InLast, OnFile, Onto, Reclaim
 
 _RIGHTS = {"r": READ, "w": WRITE, "x": EXECUTE}
 _WRAPPERS: tuple[type[Operation], ...] = (InLast, InHeap, OnFile)
 
-_KNOWN: Sequence[type[Operation]] = (*DRAWN, *_WRAPPERS, Onto, Reclaim)
+_KNOWN: Sequence[type[Operation]] = (*DRAWN, *_WRAPPERS, Onto, Reclaim, Turn)
 KINDS: Mapping[str, type[Operation]] = {each.name: each for each in _KNOWN}
 """What may stand in a program, by its key."""
 

@@ -1,285 +1,52 @@
-"""The locks under one interface, and random schedules on them.
-
-A schedule is one list of `Turn`s a cpu. In each turn the cpu thinks, takes the lock, checks who else is
-inside, works there, and leaves. A lost waiter is a `Deadlock`, an unpaid picosecond an `AccountingError`.
-"""
+"""The locks of `sim.verify`, and schedules on them as hypothesis draws them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from typing import NamedTuple
-
 from hypothesis import strategies as st
-from machines import NS, RWSEM, run
 
-from sim.engine import Activity, Steps
-from sim.hardware import Cpu, Machine
-from sim.sync import (
-    BravoLock,
-    CnaLock,
-    Exclusive,
-    McsLock,
-    Mutex,
-    PercpuRwSem,
-    PhaseFairLock,
-    PthreadMutex,
-    QueuedSpinLock,
-    QueueNodes,
-    Rcu,
-    ReaderWriter,
-    RwSem,
-    RwSemTuning,
-    Scheduler,
-    SpinningReadersRwSem,
-    TasLock,
-    TicketLock,
-    VisibleReaders,
-    WordRwLock,
-    WordRwMutex,
-    XaddRwSem,
+from sim.sync import ReaderWriter
+from sim.verify.locks import (
+    DELAYS,
+    EXCLUSIVE,
+    LOCK,
+    SHARED,
+    Turn,
+    bravo,
+    cna,
+    disturb,
+    drowsy_mutex,
+    follow,
+    mcs,
+    percpu_rwsem,
+    phase_fair,
+    queued_spin,
+    random_schedule,
+    rwsem,
+    ticket,
 )
 
-LOCK = Activity("lock")
-
-
-class AllWriters:
-    """An exclusive lock, which takes everybody as a writer."""
-
-    def __init__(self, lock: Exclusive) -> None:
-        self.read_lock = self.write_lock = lock.acquire
-        self.read_unlock = self.write_unlock = lock.release
-
-
-class Drowsy:
-    """A sleeping lock whose holders sleep every second time: waiters then do not spin."""
-
-    def __init__(self, lock: Mutex, scheduler: Scheduler) -> None:
-        self._lock = lock
-        self._scheduler = scheduler
-        self._turns = 0
-        self.read_lock = self.write_lock
-        self.read_unlock = self.write_unlock = lock.release
-
-    def write_lock(self, cpu: Cpu) -> Steps[None]:
-        yield from self._lock.acquire(cpu)
-        self._turns += 1
-        if self._turns % 2:
-            yield from self._scheduler.nap(cpu, 3_000 * NS, Activity("asleep"))
-
-
-def mcs(machine: Machine) -> ReaderWriter:
-    return AllWriters(McsLock(QueueNodes(machine, "mcs"), machine.line("mcs lock"), LOCK))
-
-
-def queued_spin(machine: Machine) -> ReaderWriter:
-    return AllWriters(QueuedSpinLock(QueueNodes(machine, "qspin"), machine.line("qspinlock"), LOCK))
-
-
-def cna(machine: Machine, threshold: int = 10_000_000 * NS) -> ReaderWriter:
-    return AllWriters(
-        CnaLock(QueueNodes(machine, "cna"), machine.line("cna lock"), LOCK, threshold, machine.spec.topology)
-    )
-
-
-def impatient_cna(machine: Machine) -> ReaderWriter:
-    """The secondary queue is flushed after a few turns."""
-    return cna(machine, threshold=2_000 * NS)
-
-
-def mutex(machine: Machine) -> ReaderWriter:
-    nodes = QueueNodes(machine, "osq")
-    return AllWriters(Mutex(nodes, machine.line("mutex"), Scheduler(machine), LOCK))
-
-
-def drowsy_mutex(machine: Machine) -> ReaderWriter:
-    scheduler = Scheduler(machine)
-    return Drowsy(Mutex(QueueNodes(machine, "osq"), machine.line("mutex"), scheduler, LOCK), scheduler)
-
-
-def pthread_mutex(machine: Machine) -> ReaderWriter:
-    nodes = QueueNodes(machine, "futex buckets")
-    return AllWriters(PthreadMutex(machine, nodes, machine.line("mutex"), Scheduler(machine), LOCK))
-
-
-def test_and_set(machine: Machine) -> ReaderWriter:
-    return AllWriters(TasLock(machine.line("tas lock"), LOCK))
-
-
-def look_before_set(machine: Machine) -> ReaderWriter:
-    return AllWriters(TasLock(machine.line("ttas lock"), LOCK, pause=50 * NS))
-
-
-def ticket(machine: Machine) -> ReaderWriter:
-    return AllWriters(TicketLock(machine.line("ticket lock"), LOCK))
-
-
-def phase_fair(machine: Machine) -> PhaseFairLock:
-    return PhaseFairLock(QueueNodes(machine, "phase-fair"), machine.line("phase-fair lock"), LOCK)
-
-
-def word_rw(machine: Machine) -> WordRwLock:
-    return WordRwLock(machine.line("rwlock"), LOCK)
-
-
-def word_rwmutex(machine: Machine) -> WordRwMutex:
-    return WordRwMutex(machine.line("rwmutex"), Scheduler(machine), LOCK)
-
-
-def bravo(machine: Machine, inhibit: int = 2000 * NS, address: int = 0) -> BravoLock:
-    table = VisibleReaders(machine, slots=1021, scan_line=1 * NS, inhibit=inhibit)
-    return BravoLock(table, phase_fair(machine), address)
-
-
-def eager_bravo(machine: Machine) -> BravoLock:
-    """The next reader sets the bias again at once."""
-    return bravo(machine, inhibit=0)
-
-
-def rwsem(machine: Machine, handoff_after: int = 4_000_000 * NS) -> ReaderWriter:
-    lines = machine.line("count"), machine.line("owner")
-    tuning = RwSemTuning.model_validate({**RWSEM, "handoff_after": f"{handoff_after} ps"})
-    nodes = QueueNodes(machine, "osq")
-    return RwSem("semaphore", *lines, nodes, Scheduler(machine), LOCK, tuning)
-
-
-def spinning_readers(machine: Machine) -> ReaderWriter:
-    lines = machine.line("count"), machine.line("owner")
-    tuning = RwSemTuning.model_validate({**RWSEM, "handoff_after": "5 us"})
-    nodes = QueueNodes(machine, "osq")
-    return SpinningReadersRwSem("semaphore", *lines, nodes, Scheduler(machine), LOCK, tuning)
-
-
-def xadd_rwsem(machine: Machine, *, owner_spinning: bool = True) -> ReaderWriter:
-    nodes = QueueNodes(machine, "osq")
-    line = machine.line("semaphore")
-    return XaddRwSem("semaphore", line, nodes, Scheduler(machine), LOCK, owner_spinning=owner_spinning)
-
-
-def sleeping_rwsem(machine: Machine) -> ReaderWriter:
-    return xadd_rwsem(machine, owner_spinning=False)
-
-
-def rwsem_without_wait_lock(machine: Machine) -> ReaderWriter:
-    lines, nodes = [machine.line("count"), machine.line("owner")], QueueNodes(machine, "osq")
-    tuning = RwSemTuning.model_validate({**RWSEM, "handoff_after": "20 us", "wait_list": "line"})
-    return RwSem("semaphore", *lines, nodes, Scheduler(machine), LOCK, tuning)
-
-
-def impatient_rwsem(machine: Machine) -> ReaderWriter:
-    return rwsem(machine, handoff_after=5000 * NS)
-
-
-def percpu_rwsem(machine: Machine, tick: int = 5_000 * NS) -> PercpuRwSem:
-    rcu = Rcu(machine, global_list=False, tick=tick)
-    return PercpuRwSem(machine, "per-cpu semaphore", rcu, Scheduler(machine), LOCK)
-
-
-EXCLUSIVE: list[Callable[[Machine], ReaderWriter]] = [
-    mcs,
-    queued_spin,
-    test_and_set,
-    look_before_set,
-    ticket,
-    cna,
-    impatient_cna,
-    mutex,
-    drowsy_mutex,
-    pthread_mutex,
+__all__ = [
+    "EXCLUSIVE",
+    "LOCK",
+    "SHARED",
+    "ReaderWriter",
+    "Turn",
+    "bravo",
+    "cna",
+    "disturb",
+    "drowsy_mutex",
+    "follow",
+    "mcs",
+    "percpu_rwsem",
+    "phase_fair",
+    "queued_spin",
+    "random_schedule",
+    "rwsem",
+    "schedules",
+    "ticket",
 ]
-SHARED: list[Callable[[Machine], ReaderWriter]] = [
-    phase_fair,
-    bravo,
-    eager_bravo,
-    rwsem,
-    impatient_rwsem,
-    rwsem_without_wait_lock,
-    spinning_readers,
-    xadd_rwsem,
-    sleeping_rwsem,
-    percpu_rwsem,
-    word_rw,
-    word_rwmutex,
-]
-
-
-class Turn(NamedTuple):
-    think: int
-    write: bool
-    inside: int
-
-
-@dataclass
-class Watch:
-    """Who is inside, and in which order they came in."""
-
-    exclusive: bool
-    readers: list[int] = field(default_factory=list)
-    writers: list[int] = field(default_factory=list)
-    entries: list[tuple[int, bool]] = field(default_factory=list)
-
-    def enter(self, cpu: Cpu, write: bool) -> None:
-        (self.writers if write or self.exclusive else self.readers).append(cpu.id)
-        self.entries.append((cpu.id, write))
-        assert len(self.writers) <= 1, f"writers {self.writers} at once"
-        assert not (self.writers and self.readers), f"writer {self.writers} beside readers {self.readers}"
-
-    def leave(self, cpu: Cpu, write: bool) -> None:
-        (self.writers if write or self.exclusive else self.readers).remove(cpu.id)
-
-
-def follow(
-    machine: Machine, lock: ReaderWriter, schedule: Sequence[Sequence[Turn]], *, exclusive: bool = False
-) -> Watch:
-    """Run *schedule* to its end; every rule that it breaks on the way is an exception."""
-    watch = Watch(exclusive)
-
-    def body(cpu: Cpu) -> Steps[None]:
-        for think, write, inside in schedule[cpu.id]:
-            cpu.work(think, Activity("user"))
-            yield from lock.write_lock(cpu) if write else lock.read_lock(cpu)
-            watch.enter(cpu, write)
-            cpu.work(inside, Activity("inside"))
-            if cpu.pending:
-                yield cpu.take_pending()
-            watch.leave(cpu, write)
-            yield from lock.write_unlock(cpu) if write else lock.read_unlock(cpu)
-
-    run(machine, dict.fromkeys(range(len(schedule)), body))
-    assert len(watch.entries) == sum(map(len, schedule))
-    return watch
-
-
-def disturb(machine: Machine, cpus: int, until: int = 20_000 * NS) -> None:
-    """Interrupt each of the first *cpus* now and then."""
-    draw = machine.engine.stream("interrupts").randrange
-    for cpu in machine.cpus[:cpus]:
-        for _ in range(draw(6)):
-            handler = partial(_handler, draw(1, 2_000 * NS))
-            machine.engine.call_in(draw(until), partial(cpu.interrupt, handler))
-
-
-def _handler(length: int, cpu: Cpu) -> tuple[int, Callable[[int], None]]:
-    return length, lambda end: None
-
-
-DELAYS = [0, 1, 2 * NS, 30 * NS, 31 * NS, 100 * NS, 500 * NS, 3_000 * NS, 30_000 * NS]
-"""Around the costs of one access, and long enough for sleepers."""
 
 
 def schedules(cpus: int = 6, turns: int = 4) -> st.SearchStrategy[list[list[Turn]]]:
     turn = st.builds(Turn, st.sampled_from(DELAYS), st.booleans(), st.sampled_from(DELAYS))
     return st.lists(st.lists(turn, max_size=turns), min_size=2, max_size=cpus)
-
-
-def random_schedule(machine: Machine, cpus: int, turns: int, write_share: float) -> list[list[Turn]]:
-    draw = machine.engine.stream("schedule")
-    busy = draw.choice([1, 3, len(DELAYS)])  # how many of the delays occur: crowded or not
-    return [
-        [
-            Turn(draw.choice(DELAYS[:busy]), draw.random() < write_share, draw.choice(DELAYS[:busy]))
-            for _ in range(draw.randint(1, turns))
-        ]
-        for _ in range(cpus)
-    ]

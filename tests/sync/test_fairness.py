@@ -45,7 +45,8 @@ class Queueing:
         run(machine, {cpu: lambda cpu: self._body(cpu, schedule[cpu.id]) for cpu in range(len(schedule))})
 
     def _body(self, cpu: Cpu, turns: list[Turn]) -> Steps[None]:
-        for think, _, inside in turns:
+        for turn in turns:
+            think, inside = turn.think, turn.inside
             cpu.work(think, Activity("user"))
             yield from self._watched(cpu)
             self.entries.append(cpu.id)

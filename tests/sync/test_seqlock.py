@@ -43,7 +43,8 @@ class Halves:
         run(machine, {cpu: lambda cpu: self._body(cpu, schedule[cpu.id]) for cpu in range(len(schedule))})
 
     def _body(self, cpu: Cpu, turns: list[Turn]) -> Steps[None]:
-        for think, write, inside in turns:
+        for turn in turns:
+            think, write, inside = turn.think, turn.write, turn.inside
             cpu.work(think, Activity("user"))
             yield from self._write(cpu, inside) if write else self._read(cpu, inside)
 
