@@ -6,6 +6,7 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,14 @@ def add(commands: Commands) -> None:
         "--replay", metavar="FILE", type=Path, help="run the program of this file and nothing else"
     )
     verify.add_argument(
+        "--mutants", metavar="NAME,...", nargs="?", const="",
+        help="put these bugs into the model, one at a time, and see whether each is found (default: all; "
+        "`list` lists them)",
+    )  # fmt: skip
+    verify.add_argument(
+        "--unchecked", action="store_true", help="with --mutants: look at nothing, and see how many survive"
+    )
+    verify.add_argument(
         "--out", metavar="DIR", type=Path, default=Path("results/verify"),
         help="where files that replay are kept (default: results/verify)",
     )  # fmt: skip
@@ -77,6 +86,10 @@ def _verify(options: argparse.Namespace) -> int:
         return DONE
     if options.replay is not None:
         return _replay(options)
+    if options.mutants is not None:
+        return _mutants(options)
+    if options.unchecked:
+        raise InputError(Fault("is for mutants: add --mutants", "--unchecked"))
     scenarios = found_scenarios(options.scenario)
     designs = found_designs(options.design)
     make_folder(options.out)
@@ -98,19 +111,65 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    from sim.verify import SCENARIOS, block, failure, found_designs, found_scenarios, read, violation
+    from sim.verify import (
+        SCENARIOS,
+        block,
+        failure,
+        found_designs,
+        found_mutants,
+        found_scenarios,
+        read,
+        violation,
+    )
 
-    if options.design or options.scenario:
-        raise InputError(Fault("says all itself: leave --design and --scenario out", "--replay"))
+    if options.design or options.scenario or options.mutants is not None:
+        raise InputError(Fault("says all itself: leave --design, --scenario and --mutants out", "--replay"))
     replay = read(options.replay)
     found_designs([replay.program.kind])
     found_scenarios([replay.scenario])
     scenario = SCENARIOS[replay.scenario]
-    if failure(replay.program, scenario.check) is None:
-        say("runs to its end, and nothing is wrong" + (f"; it was: {replay.found}" if replay.found else ""))
-        return DONE
-    block(violation(scenario, replay.program, str(options.replay), shrinking=0), None, say)
+    mutants = [] if replay.mutant is None else found_mutants([replay.mutant])
+    with ExitStack() as stack:
+        for mutant in mutants:
+            say(f"with the mutant {mutant.name}: {mutant.breaks}")
+            stack.enter_context(mutant.applied())
+        if failure(replay.program, scenario.check) is None:
+            was = f"; it was: {replay.found}" if replay.found else ""
+            say(f"runs to its end, and nothing is wrong{was}")
+            return DONE
+        block(violation(scenario, replay.program, str(options.replay), shrinking=0), None, say)
     return FAILED
+
+
+def _mutants(options: argparse.Namespace) -> int:
+    from sim.terminal import TextTable, console
+    from sim.verify import found_mutants, hunt_all, keep
+
+    if options.design or options.scenario:
+        raise InputError(Fault("says itself where: leave --design and --scenario out", "--mutants"))
+    if options.mutants == "list":
+        for mutant in found_mutants([]):
+            say(f"{mutant.name}: {mutant.breaks}")
+            if mutant.resembles is not None:
+                say(f"    like {mutant.resembles}")
+        return DONE
+    mutants = found_mutants([name for name in options.mutants.split(",") if name])
+    make_folder(options.out)
+    table = TextTable("mutant", "caught by", "scenario", "design")
+    table.add_column("programs", justify="right")
+    survived = []
+    for hunt in hunt_all(mutants, options.budget, options.seed, checked=not options.unchecked):
+        caught, name = hunt.caught, hunt.mutant.name
+        if caught is None:
+            survived.append(name)
+            table.add_row(name, "survived", "", "", f"{hunt.programs:,}")
+            continue
+        table.add_row(name, caught.check, caught.scenario, caught.program.kind, f"{hunt.programs:,}")
+        if not options.unchecked:
+            keep(caught, options.out, name)
+    console(sys.stdout).print(table)
+    say(f"{len(mutants) - len(survived)} of {len(mutants)} mutants caught, {len(survived)} survived")
+    return FAILED if survived else DONE
 
 
 def _print(rows: Sequence[Row]) -> None:

@@ -14,7 +14,9 @@
     histories   a few operations, each with begin, end and answer; linearizability: is there an order of them
     scenarios   ways to look for a violation, by name; session: each on each design, for a share of the time
     replays     files that run a program again; written: operations as they stand there
-    trail       what happened last before a run went wrong
+    trail       what happened last before a run went wrong; named: which check has found it
+    locks       random schedules on the locks of sim/sync
+    mutants     bugs by name; hunting: is each found; unchecked: what is left to see if nobody looks
 
 A program that fails is printed so that it can be pasted and run:
 
@@ -22,6 +24,7 @@ A program that fails is printed so that it can be pasted and run:
 """
 
 from sim.verify.checking import Counts, check
+from sim.verify.hunting import Hunt, found_mutants, hunt, hunt_all
 from sim.verify.programs import InHeap, InLast, OnFile, Onto, Program, Reclaim, draw_program
 from sim.verify.replays import Replay, read, schema, text, write
 from sim.verify.scenarios import SCENARIOS, Budget, Outcome, Scenario, Violation, violation
@@ -33,6 +36,7 @@ __all__ = [
     "SCENARIOS",
     "Budget",
     "Counts",
+    "Hunt",
     "InHeap",
     "InLast",
     "OnFile",
@@ -50,7 +54,10 @@ __all__ = [
     "draw_program",
     "failure",
     "found_designs",
+    "found_mutants",
     "found_scenarios",
+    "hunt",
+    "hunt_all",
     "keep",
     "read",
     "run_session",

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from sim.engine import Activity, Probe, Steps
 from sim.hardware import Cpu
@@ -79,7 +79,7 @@ LARGEST = 1 << 16
 """Pages of the largest mapping that the model takes down, page by page."""
 
 
-LONGEST = 1_000_000
+LONGEST = 300_000
 """Events of a program that must have gone round in circles; the longest has some 20,000."""
 
 
@@ -119,15 +119,18 @@ def _is_being_unmapped(space: Any) -> bool:
 class Run:
     """The processes under test beside their models."""
 
+    process_kind: ClassVar[type[Process]] = Process
+    contents_kind: ClassVar[type[Contents]] = Contents
+
     def __init__(self, program: Program, listeners: Sequence[Probe] = ()) -> None:
         self.program = program
         self.operations = self.states = 0
-        self.contents = Contents()
-        self.process = Process(
+        self.contents = self.contents_kind()
+        self.process = self.process_kind(
             program.kind,
             cpus=program.threads,
             processes=program.threads if program.mode == "processes" else 1,
-            ties=program.ties,
+            ties=program.schedule,
             seed=program.seed,
             changes=program.changes,
             machine=program.machine,
@@ -171,7 +174,7 @@ class Run:
         self._round([[Touch(each, write=False)] for each in present])
         self._round([self._unmaps(each) for each in pages])
         self.process.end()
-        self._at_rest()
+        self.at_rest()
 
     def _unmaps(self, pages: Collection[int]) -> list[Operation]:
         """What takes all *pages* away: at one stroke, unless the kernel may look at each page on its way."""
@@ -197,7 +200,7 @@ class Run:
 
         self.process.run({0: body})
         self.process.end()
-        self._at_rest()
+        self.at_rest()
 
     def _begin(self, space: Any, model: Model) -> Side:
         """A process begins with *space*, which is as *model* says."""
@@ -247,7 +250,7 @@ class Run:
         self.own = dict(zip(busy, self._living(), strict=False)) if several else None
         self.born, self.parents = [], len(busy)
         self.process.run({cpu: self._thread(operations) for cpu, operations in enumerate(threads)})
-        self._at_rest()
+        self.at_rest()
 
     def _living(self) -> list[Any]:
         return [side.space for side in self.sides if side.space not in self.ended]
@@ -501,7 +504,7 @@ class Run:
 
     # -- between rounds -------------------------------------------------------------------------------------
 
-    def _at_rest(self) -> None:
+    def at_rest(self) -> None:
         if self.history is not None:
             self.settle_races(self.history)
         for side in self.sides:

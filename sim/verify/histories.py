@@ -111,26 +111,32 @@ def draw_short(choose: Choose, kind: str) -> Program:
     knows_flags = rules_of(kind).knows_flags
     draws = [each for each in (Mmap, Munmap, Mprotect, Madvise) if each in offered(kind)]
 
-    def operation() -> Operation:
-        kind = choose((*draws, Touch, Touch, Touch))
+    def touch() -> Operation:
+        pages = choose((PAGES, PAGES[:1], PAGES[1:]))
+        return Touch(list(pages[: choose((1, 1, 2))]), write=choose((True, True, False)))
+
+    def change() -> Operation:
+        asked = choose(draws)
         pages = choose((PAGES, PAGES[:1], PAGES[1:]))
         at, length = pages.start, len(pages)
-        if kind is Touch:
-            return Touch(list(pages[: choose((1, 1, 2))]), write=choose((True, False)))
-        if kind is Mmap:
-            rights = choose(ALL_RIGHTS) if knows_flags else READ_WRITE
-            return Mmap(length, at, rights)
-        if kind is Mprotect:
+        if asked is Mmap:
+            return Mmap(length, at, choose(ALL_RIGHTS) if knows_flags else READ_WRITE)
+        if asked is Mprotect:
             return Mprotect(at, length, choose(ALL_RIGHTS))
-        return Munmap(at, length) if kind is Munmap else Madvise(at, length)
+        return Munmap(at, length) if asked is Munmap else Madvise(at, length)
 
     opening: list[Operation] = [Mmap(len(PAGES), PAGES.start)]
     sees: list[list[Operation]] = [[Touch(list(PAGES), write=choose((True, False)))] for _ in range(threads)]
-    lengths = [choose((1, 2, 3, 4)) for _ in range(threads)]
-    while sum(lengths) > LONGEST:
-        lengths[lengths.index(max(lengths))] -= 1
-    runs = [[operation() for _ in range(length)] for length in lengths]
-    rounds: list[list[list[Operation]]] = [[opening], *([sees] if choose((True, True, False)) else []), runs]
+    if choose((True, False)):  # a fault beside a change, and perhaps one of the two more
+        runs = [[touch()], [change()], [choose((touch, change))()]][:threads]
+        seen = choose((False, False, True))
+    else:
+        lengths = [choose((1, 2, 3, 4)) for _ in range(threads)]
+        while sum(lengths) > LONGEST:
+            lengths[lengths.index(max(lengths))] -= 1
+        runs = [[choose((touch, change))() for _ in range(length)] for length in lengths]
+        seen = choose((True, True, False))
+    rounds: list[list[list[Operation]]] = [[opening], *([sees] if seen else []), runs]
     return Program(
         kind,
         "shared",

@@ -40,7 +40,7 @@ from sim.sync import (
     WordRwMutex,
     XaddRwSem,
 )
-from sim.verify.checking import Counts
+from sim.verify.checking import LONGEST, Counts
 from sim.verify.machines import RWSEM, run, small_machine
 from sim.verify.programs import Program
 from sim.verify.variants import Choose
@@ -243,10 +243,15 @@ class Inside:
 
 
 def follow(
-    machine: Machine, lock: ReaderWriter, schedule: Sequence[Sequence[Turn]], *, exclusive: bool = False
+    machine: Machine,
+    lock: ReaderWriter,
+    schedule: Sequence[Sequence[Turn]],
+    *,
+    exclusive: bool = False,
+    inside: type[Inside] = Inside,
 ) -> Inside:
     """Run *schedule* to its end; every rule that it breaks on the way is an exception."""
-    watch = Inside(exclusive)
+    watch = inside(exclusive)
 
     def body(cpu: Cpu) -> Steps[None]:
         for turn in schedule[cpu.id]:
@@ -334,10 +339,10 @@ def draw_turns(choose: Choose, kind: str) -> Program:
     )
 
 
-def check_turns(program: Program, listeners: Sequence[Any] = ()) -> Counts:
+def check_turns(program: Program, listeners: Sequence[Any] = (), inside: type[Inside] = Inside) -> Counts:
     """Run the turns of *program* on its lock. Raises as `follow` does."""
     machine = small_machine(
-        program.machine, ties=program.ties, seed=program.seed, listeners=listeners, max_events=1_000_000
+        program.machine, ties=program.schedule, seed=program.seed, listeners=listeners, max_events=LONGEST
     )
     schedule = [
         [each for each in turns if isinstance(each, Turn)] for threads in program.rounds for turns in threads
@@ -345,5 +350,5 @@ def check_turns(program: Program, listeners: Sequence[Any] = ()) -> Counts:
     if until := program.changes.get("interrupts", 0):
         disturb(machine, len(schedule), until)
     build = LOCKS[program.kind]
-    follow(machine, build(machine), schedule, exclusive=build in EXCLUSIVE)
+    follow(machine, build(machine), schedule, exclusive=build in EXCLUSIVE, inside=inside)
     return Counts(sum(map(len, schedule)), machine.engine.events)

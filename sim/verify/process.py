@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from sim.check import Watch
 from sim.designs import DesignSpec, build
-from sim.engine import Probe, ScheduleName, Steps
+from sim.engine import Probe, Schedule, ScheduleName, Steps
 from sim.hardware import Cpu, Machine
 from sim.mm import SwitchMm
 from sim.verify.kernels import design
@@ -21,6 +21,7 @@ class Process:
     design in place of those with round costs, *limits* are those of the engine.
     """
 
+    watch_kind: ClassVar[type[Watch]] = Watch
     boot: ClassVar[Callable[..., Machine]] = staticmethod(small_machine)
 
     def __init__(
@@ -29,7 +30,7 @@ class Process:
         *,
         cpus: int = 2,
         processes: int = 1,
-        ties: ScheduleName = "fifo",
+        ties: Schedule | ScheduleName = "fifo",
         seed: int = 0,
         changes: Mapping[str, Any] | None = None,
         spec: DesignSpec | None = None,
@@ -37,7 +38,7 @@ class Process:
         listeners: Sequence[Probe] = (),
         **limits: int,
     ) -> None:
-        self.watch = Watch()
+        self.watch = self.watch_kind()
         self.machine = self.boot(
             machine, ties=ties, seed=seed, online=cpus, listeners=(self.watch, *listeners), **limits
         )

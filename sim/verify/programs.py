@@ -19,7 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from sim.engine import ScheduleName
+from sim.engine import InjectedDelays, Schedule, ScheduleName
+from sim.engine.schedule import KINDS as KINDS_OF_SCHEDULES
 from sim.mm import (
     EXECUTE,
     NOTHING,
@@ -124,6 +125,8 @@ class Reclaim(Operation):
     name = "reclaim"
 
 
+LONGEST_DELAY = 3_000_000
+"""Of an injected delay (ps): about as long as an operation."""
 FILE_PAGES = 5
 """How long files are at first. Every other one is in the page cache as a whole."""
 
@@ -142,6 +145,15 @@ class Program:
     seed: int = 0
     changes: Mapping[str, Any] = field(default_factory=dict)
     machine: Mapping[str, Any] = field(default_factory=dict)
+    delays: float = 0.0
+    """The chance that a step of a thread is delayed, by up to `LONGEST_DELAY`."""
+
+    @property
+    def schedule(self) -> Schedule | ScheduleName:
+        """The rule of simultaneous events, with delays if there are any."""
+        if not self.delays:
+            return self.ties
+        return InjectedDelays(KINDS_OF_SCHEDULES[self.ties], self.delays, LONGEST_DELAY)
 
     @property
     def threads(self) -> int:
@@ -151,7 +163,7 @@ class Program:
         lines = [
             f"check(Program({self.kind!r}, {self.mode!r}, ties={self.ties!r}, seed={self.seed},",
             f"    changes={dict(self.changes)!r},",
-            f"    machine={dict(self.machine)!r},",
+            f"    machine={dict(self.machine)!r},{f' delays={self.delays},' if self.delays else ''}",
             "    rounds=[",
         ]
         for threads in self.rounds:
@@ -517,6 +529,11 @@ def modes(kind: str) -> tuple[Mode, ...]:
     every: tuple[Mode, ...] = get_args(Mode)
     forks = {Fork, SwitchMm} <= offered(kind)
     return every if forks else tuple(each for each in every if each not in ("family", "forking"))
+
+
+def with_delays(choose: Choose, program: Program) -> Program:
+    """*program*, with delays or without."""
+    return replace(program, delays=choose((0.0, 0.0, 0.02, 0.2)))
 
 
 def draw_kernel(

@@ -55,6 +55,8 @@ class ReplayFile(BaseModel):
     """The order of simultaneous events."""
     seed: int
     """Of the engine's random streams."""
+    delays: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """The chance that a step of a thread is delayed."""
     changes: dict[str, Any] = {}
     """To the design's file."""
     machine: dict[str, Any] = {}
@@ -86,6 +88,7 @@ def text(replay: Replay) -> str:
         f"ties: {program.ties}",
         f"seed: {program.seed}",
         *(f"{key}: {_written(value)}" for key, value in _of_files(program) if value),
+        *([f"delays: {program.delays}"] if program.delays else []),
         "rounds:",
     ]
     for number, threads in enumerate(program.rounds, 1):
@@ -140,6 +143,7 @@ def read(path: Path) -> Replay:
         seed=said.seed,
         changes=said.changes,
         machine=said.machine,
+        delays=said.delays,
     )
     return Replay(said.scenario, program, said.found, said.mutant)
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from time import monotonic
@@ -16,7 +16,8 @@ from sim.engine import Probe
 from sim.verify.checking import Counts, check
 from sim.verify.histories import check_history, draw_short
 from sim.verify.locks import LOCKS, check_turns, draw_turns
-from sim.verify.programs import Mode, Program, draw_program, modes
+from sim.verify.named import check_of
+from sim.verify.programs import Mode, Program, draw_program, modes, with_delays
 from sim.verify.shrinking import failure, shrunk
 from sim.verify.trail import Trail, said
 
@@ -48,8 +49,8 @@ class Violation:
 
     scenario: str
     program: Program
-    kind: str
-    """The type of the error: which check it was."""
+    check: str
+    """Which check it was."""
     found: str
     seed: str
     """What it was drawn from: the seed of the command, and what else."""
@@ -95,6 +96,9 @@ class Scenario(Protocol):
     def suits(self, design: str) -> bool:
         """Whether the operations of *design* are enough for it."""
 
+    def draw(self, design: str, random: Random) -> Program:
+        """A program of its kind; a scenario that goes through all of some takes one of them."""
+
     def run(self, design: str, budget: Budget, seed: int) -> Outcome:
         """Look until *budget* is spent or something is found."""
 
@@ -121,7 +125,8 @@ class Drawn:
         outcome = Outcome()
         while budget.take() and not outcome.violations:
             drawn_from = f"{seed} {design} {self.name} {outcome.executions}"
-            program = self.draw(design, Random(drawn_from))
+            random = Random(drawn_from)
+            program = with_delays(random.choice, self.draw(design, random))
             try:
                 outcome.add(self.check(program))
             except Exception:
@@ -130,14 +135,21 @@ class Drawn:
         return outcome
 
 
-def violation(scenario: Scenario, program: Program, seed: str, shrinking: float = SHRINKING) -> Violation:
-    """What is wrong with *program*, which fails, in its smallest form."""
-    small = shrunk(program, checked=scenario.check, until=monotonic() + shrinking)
+def violation(
+    scenario: Scenario,
+    program: Program,
+    seed: str,
+    shrinking: float = SHRINKING,
+    look: Callable[..., Counts] | None = None,
+) -> Violation:
+    """What is wrong with *program*, which fails, in its smallest form; *look* finds it, if not *scenario*."""
+    look = look or scenario.check
+    small = shrunk(program, checked=look, until=monotonic() + shrinking)
     trail = Trail()
-    found = failure(small, lambda each: scenario.check(each, [trail]))
+    found = failure(small, lambda each: look(each, [trail]))
     assert found is not None
     doing = [f"cpu {cpu}: {said(operation)}" for cpu, operation in sorted(trail.doing.items())]
-    return Violation(scenario.name, small, type(found).__name__, str(found), seed, doing, tuple(trail.events))
+    return Violation(scenario.name, small, check_of(found), str(found), seed, doing, tuple(trail.events))
 
 
 class OfMode(Drawn):

@@ -70,6 +70,8 @@ def _smaller(program: Program) -> Iterator[Program]:
                     yield with_round(index, [*threads[:thread], left, *threads[thread + 1 :]])
     if program.changes or program.machine:
         yield replace(program, changes={}, machine={})
+    if program.delays:
+        yield replace(program, delays=0.0)
     if program.ties != "fifo":
         yield replace(program, ties="fifo")
 

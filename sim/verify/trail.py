@@ -82,7 +82,8 @@ def said(operation: object) -> str:
         ((name, values),) = to_plain(operation).items()
     except TypeError:  # one of the kernel's own
         return getattr(operation, "name", str(operation))
-    about = ", ".join(f"{key} {_shown(value)}" for key, value in values.items())
+    plain = int, str, Sequence, dict, type(None)
+    about = ", ".join(f"{key} {_shown(its)}" for key, its in values.items() if isinstance(its, plain))
     return f"{name} ({about})" if about else str(name)
 
 

@@ -74,6 +74,13 @@ def test_do_faults_take_it_in_a_run_from_the_command_line(module: Path, command:
     ]
 
 
+def test_is_it_verified_without_a_line_of_its_own(module: Path, command: Command) -> None:
+    limits = "--scenario", "apart", "--scenario", "short histories", "--budget", "0.3s"
+    ran = command("verify", "--design", "linux-one-bit", *limits)
+    assert ran.code == 0, ran.err
+    assert ran.out.count("linux-one-bit") == 2
+
+
 def test_is_its_code_part_of_a_points_identity(module: Path) -> None:
     before = {point.design: point.id for point in load("try-bit.yaml").points}
     module.write_text(module.read_text() + "# changed\n")

@@ -293,6 +293,15 @@ def test_do_workers_with_other_code_refuse(site: Path) -> None:
         cluster._on_worker(packed, run_point, point.code, TOY)
 
 
+def _verify() -> None:
+    """With mmap, munmap and touch alone, and no line of its own about it."""
+    from sim.verify import SCENARIOS, run_session
+
+    rows = list(run_session(["one-lock.yaml"], list(SCENARIOS.values()), 60, 0, executions=3))
+    assert {row.scenario for row in rows} == {"alone", "apart", "shared", "processes", "short histories"}
+    assert not [violation for row in rows for violation in row.outcome.violations]
+
+
 def test_does_the_design_of_the_handbook_run_as_a_single_module(site: Path) -> None:
     """docs/extending.md, "A design": its module, its entry point, its design file."""
     for name, text in re.findall(
@@ -316,6 +325,7 @@ def test_does_the_design_of_the_handbook_run_as_a_single_module(site: Path) -> N
     outcome = run_point(first)
     assert outcome.row.error == ""
     assert outcome.breakdown["lock: address space"] > 0
+    _verify()
     source = site / "one_lock.py"
     source.write_text(source.read_text() + "# changed\n")
     look_again()

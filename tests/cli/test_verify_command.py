@@ -10,7 +10,7 @@ import pytest
 from sim.cli import main
 from sim.engine import Steps
 from sim.mm import SynchronousFlush
-from sim.verify import SCENARIOS
+from sim.verify import SCENARIOS, default_designs, run_session
 
 
 def nothing(*_: object, **__: object) -> Steps[None]:
@@ -64,6 +64,44 @@ def test_is_what_is_wrong_told_and_kept_and_found_again(
     assert "nothing is wrong; it was: " in capsys.readouterr().out
 
 
+@pytest.mark.ci
+def test_does_every_design_and_lock_pass_a_look() -> None:
+    """One scenario each; `cortensim verify` without arguments runs all of them, for a minute."""
+    scenarios, designs = list(SCENARIOS.values()), default_designs()
+    for number, design in enumerate(designs):
+        suiting = [each for each in scenarios if each.suits(design)]
+        (row,) = run_session([design], [suiting[number % len(suiting)]], 60, 5, executions=1)
+        assert not row.outcome.violations, row
+        assert row.outcome.events > 0
+    assert len(designs) > 60
+
+
+def test_are_mutants_hunted_and_kept_and_found_again(capsys: pytest.CaptureFixture[str]) -> None:
+    names = "rwsem-writer-wakes-nobody,mcs-does-not-wait"
+    assert verify("--mutants", names, "--budget", "10s") == 0
+    assert "2 of 2 mutants caught, 0 survived" in capsys.readouterr().out
+    kept = "results/verify/mcs-does-not-wait.replay.yaml"
+    assert verify("--replay", kept) == 1
+    told = capsys.readouterr().out
+    assert "with the mutant mcs-does-not-wait: who finds a predecessor goes in beside it" in told
+    assert "a writer is inside alone" in told
+    content = Path(kept).read_text().replace("mutant: ", "# ")
+    Path(kept).write_text(content)
+    assert verify("--replay", kept) == 0
+
+
+def test_do_mutants_survive_if_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert verify("--mutants", "mcs-does-not-wait", "--budget", "0.2s", "--unchecked") == 1
+    assert "0 of 1 mutants caught, 1 survived" in capsys.readouterr().out
+
+
+def test_are_mutants_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert verify("--mutants", "list") == 0
+    out = capsys.readouterr().out
+    assert "bravo-revocation-skips-a-slot: a writer that scans" in out
+    assert "    like CVE-2018-18281" in out
+
+
 def test_are_the_scenarios_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert verify("--scenarios") == 0
     out = capsys.readouterr().out
@@ -77,8 +115,11 @@ def test_are_the_scenarios_listed(capsys: pytest.CaptureFixture[str]) -> None:
         (["--design", "hardware"], "offers no mmap"),
         (["--scenario", "sharde"], "no scenario of this name.*did you mean 'shared'"),
         (["--replay", "nowhere.yaml"], "nowhere.yaml: cannot read"),
-        (["--replay", "nowhere.yaml", "--design", "adv"], "leave --design and --scenario out"),
+        (["--replay", "nowhere.yaml", "--design", "adv"], "leave --design, --scenario and --mutants out"),
         (["--out", "/dev/null/x", "--design", "adv"], "cannot write here"),
+        (["--mutants", "no-flash"], "no mutant of this name.*did you mean 'no-flush'"),
+        (["--mutants", "no-flush", "--design", "adv"], "leave --design and --scenario out"),
+        (["--unchecked"], "add --mutants"),
     ],
 )
 def test_is_bad_input_one_message(

@@ -28,7 +28,8 @@ class Observed:
 
     def _body(self, cpu: Cpu, turns: list[Turn]) -> Steps[None]:
         lock = self.lock
-        for think, write, inside in turns:
+        for turn in turns:
+            think, write, inside = turn.think, turn.write, turn.inside
             cpu.work(think, Activity("user"))
             if write:
                 yield from lock.write_lock(cpu)
