@@ -60,6 +60,11 @@ class Violation:
     """What happened last."""
 
     @property
+    def said(self) -> str:
+        """What was found, with the name of the check in front."""
+        return self.found if self.found.startswith(self.check) else f"{self.check}: {self.found}"
+
+    @property
     def address(self) -> str | None:
         """The page that the message names."""
         named = re.search(r"page (0x[0-9a-f]+)", self.found)

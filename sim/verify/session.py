@@ -112,16 +112,14 @@ def keep(violation: Violation, folder: Path, mutant: str | None = None) -> Path:
     """Write the replay of *violation* to *folder*; its file."""
     name = f"{violation.program.kind}-{violation.scenario}" if mutant is None else mutant
     path = folder / f"{'-'.join(Path(name).name.split())}.replay.yaml"
-    write(
-        Replay(violation.scenario, violation.program, f"{violation.check}: {violation.found}", mutant), path
-    )
+    write(Replay(violation.scenario, violation.program, violation.said, mutant), path)
     return path
 
 
 def block(violation: Violation, file: Path | None, say: Callable[[str], object]) -> None:
     """*violation* for people: what, who, where, what happened last, and how to see it again."""
-    first, *more = violation.found.splitlines() or [""]
-    say(f"{violation.program.kind}, {violation.scenario}: {violation.check}: {first}")
+    first, *more = violation.said.splitlines()
+    say(f"{violation.program.kind}, {violation.scenario}: {first}")
     for line in more:
         say(f"  {line}")
     for line in violation.doing:
