@@ -29,12 +29,9 @@ from sim.mm import (
 from sim.verify import process
 from sim.verify.kernels import (
     BASE,
-    EVERY_CORTENMM,
     GIB,
     KINDS,
     LEAF,
-    REFCOUNT_LOCK,
-    RWSEM_LOCK,
     VARIANTS,
     design,
 )
@@ -55,6 +52,21 @@ __all__ = [
     "frames_in_use",
     "table_of",
 ]
+
+EVERY_CORTENMM = ["rw", "adv", *VARIANTS]
+
+RWSEM_LOCK: dict[str, Any] = {"vma_lock": "rwsem"}
+"""What a Linux design file says of its VMA locks until 6.14."""
+REFCOUNT_LOCK: dict[str, Any] = {
+    "vma_lock": "refcount",
+    "switches": {"mm_lock_seq": "seqcount"},
+    "slab": {
+        "caches": {
+            "vm_area_struct": {"size": "192 B", "align": "64 B", "head": "64 B", "free": "at once"},
+        },
+    },
+}
+"""And since 6.15."""
 
 _RECORDS = {
     "mmap": Mmap,

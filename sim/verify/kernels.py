@@ -33,8 +33,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 """Further CortenMMs: what their files say beside the protocol, which is their name unless it stands here."""
 
-EVERY_CORTENMM = ["rw", "adv", *VARIANTS]
-
 MM_STRUCT = (
     ("pgtables_bytes", "map_count", "page_table_lock", "mmap_lock.count"),
     ("mmap_lock.owner", "mm_lock_seq", "hiwater_rss"),
@@ -127,19 +125,6 @@ _LINUX: dict[str, Any] = {
         "callback": "10 cycles",
     },
 }
-
-RWSEM_LOCK: dict[str, Any] = {"vma_lock": "rwsem"}
-"""What a Linux design file says of its VMA locks until 6.14."""
-REFCOUNT_LOCK: dict[str, Any] = {
-    "vma_lock": "refcount",
-    "switches": {"mm_lock_seq": "seqcount"},
-    "slab": {
-        "caches": {
-            "vm_area_struct": {"size": "192 B", "align": "64 B", "head": "64 B", "free": "at once"},
-        },
-    },
-}
-"""And since 6.15."""
 
 _CORTENMM: dict[str, Any] = {
     "title": "CortenMM for verification",

@@ -298,18 +298,6 @@ DELAYS = [0, 1, 2 * NS, 30 * NS, 31 * NS, 100 * NS, 500 * NS, 3_000 * NS, 30_000
 """Around the costs of one access, and long enough for sleepers."""
 
 
-def random_schedule(machine: Machine, cpus: int, turns: int, write_share: float) -> list[list[Turn]]:
-    draw = machine.engine.stream("schedule")
-    busy = draw.choice([1, 3, len(DELAYS)])  # how many of the delays occur: crowded or not
-    return [
-        [
-            Turn(draw.choice(DELAYS[:busy]), draw.random() < write_share, draw.choice(DELAYS[:busy]))
-            for _ in range(draw.randint(1, turns))
-        ]
-        for _ in range(cpus)
-    ]
-
-
 # -- as programs ------------------------------------------------------------------------------------------
 
 LOCKS: Mapping[str, Callable[[Machine], ReaderWriter]] = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from sim.designs.asterinas.fault import AROUND
@@ -70,9 +69,14 @@ class AsterinasKernel(CortenKernel):
     @property
     def rules(self) -> Rules:
         """Of Asterinas as it is: what its system calls know and refuse."""
-        return replace(
-            super().rules,
+        return Rules(
+            tells_fills=True,
+            knows_flags=True,
             holes_end_mprotect=True,
+            alike=True,
+            swaps=self.swap is not None,
+            heap_gap=0,
+            fork_copies_files=True,
             populates=False,
             unknown_advice=("cold", "pageout"),
             cuts_private=False,
