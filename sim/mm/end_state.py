@@ -68,6 +68,8 @@ def marked(root: PageTablePage) -> list[Mapped]:
         while slot < SLOTS:
             entry, page = entries[slot], base + slot * span
             slot += 1
+            if entry is None:
+                continue
             if isinstance(entry, PageTablePage):
                 visit(entry)
             elif isinstance(entry, Status):
@@ -79,7 +81,7 @@ def marked(root: PageTablePage) -> list[Mapped]:
                 while not table.metadata and slot < SLOTS and _alike(entries[slot], entry):
                     slot += 1
                 add(page, base + slot * span, entry.rights, was is not None and was.shared)
-            elif entry is not None:  # the run speaks of it
+            else:  # the run speaks of it
                 assert run is not None
                 add(page, page + span, run.rights, False)
 

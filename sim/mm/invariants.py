@@ -133,6 +133,8 @@ def tables_fit_their_place(root: PageTablePage) -> Walk:
             present.extend(pages)
             return
         for slot, child in enumerate(entries):
+            if child is None:
+                continue
             page = base + slot * span
             if isinstance(child, PageTablePage):
                 if level == 1:

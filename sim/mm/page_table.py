@@ -263,8 +263,11 @@ class PageTablePage:
 
     def present_entries(self) -> Iterator[tuple[int, Present]]:
         """All present leaf entries below, each behind its first page."""
-        for slot in range(SLOTS):
-            entry = self.get(slot)
+        for slot, entry in enumerate(self.entries):
+            if entry is None:
+                continue
+            if entry is SAID:
+                entry = self._single_out(slot)
             if isinstance(entry, PageTablePage):
                 yield from entry.present_entries()
             elif isinstance(entry, Present):
