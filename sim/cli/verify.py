@@ -161,14 +161,19 @@ def _mutants(options: argparse.Namespace) -> int:
     for hunt in hunt_all(mutants, options.budget, options.seed, checked=not options.unchecked):
         caught, name = hunt.caught, hunt.mutant.name
         if caught is None:
-            survived.append(name)
-            table.add_row(name, "survived", "", "", f"{hunt.programs:,}")
+            survived.append(hunt.mutant)
+            why = "" if hunt.mutant.equivalent is None else f": {hunt.mutant.equivalent}"
+            table.add_row(name, f"survived{why}", "", "", f"{hunt.programs:,}")
             continue
         table.add_row(name, caught.check, caught.scenario, caught.program.kind, f"{hunt.programs:,}")
         if not options.unchecked:
             keep(caught, options.out, name)
     console(sys.stdout).print(table)
-    say(f"{len(mutants) - len(survived)} of {len(mutants)} mutants caught, {len(survived)} survived")
+    same = sum(mutant.equivalent is not None for mutant in survived)
+    of_these = f", {same} of them only slower" if same else ""
+    say(
+        f"{len(mutants) - len(survived)} of {len(mutants)} mutants caught, {len(survived)} survived{of_these}"
+    )
     return FAILED if survived else DONE
 
 

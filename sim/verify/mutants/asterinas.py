@@ -40,6 +40,7 @@ MUTANTS = (
             )
         ],
         ASTERINAS,
+        equivalent="the flush is over by then, and nobody else can reach the pages",
     ),
     Mutant(
         "asterinas-faults-without-the-vmar-lock",

@@ -193,12 +193,14 @@ MUTANTS = (
         "mm_lock_seq stays what it was: the VMAs of a section stay locked",
         [Edit(MmLockSeq.end, "    self.value += 1\n", "    self.value += 0\n")],
         scenarios=RACES,
+        equivalent="faults take mmap_lock instead, which is slower and right",
     ),
     Mutant(
         "anon-vma-adopted-twice",
         "two first faults of a VMA both give it an anon_vma",
         [Edit(anon._anon_vma_prepare, "first = vma.anon_vma is None", "first = True")],
         scenarios=("shared", "forking"),
+        equivalent="a VMA may be linked to two anon_vmas",
     ),
     # -- flushes --------------------------------------------------------------------------------------------
     Mutant(

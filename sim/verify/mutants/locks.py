@@ -28,9 +28,14 @@ BRAVOS = ("lock bravo", "lock eager-bravo")
 
 
 def of_lock(
-    name: str, breaks: str, *edits: Edit, on: tuple[str, ...], resembles: str | None = None
+    name: str,
+    breaks: str,
+    *edits: Edit,
+    on: tuple[str, ...],
+    resembles: str | None = None,
+    equivalent: str | None = None,
 ) -> Mutant:
-    return Mutant(name, breaks, edits, on, resembles, ON_LOCKS)
+    return Mutant(name, breaks, edits, on, resembles, ON_LOCKS, equivalent=equivalent)
 
 
 MUTANTS = (
@@ -56,6 +61,7 @@ MUTANTS = (
             RwSem._write_downgrade, "    if self._waiters:\n        yield from self._wake_readers(cpu)\n", ""
         ),
         on=RWSEMS,
+        equivalent="the next release wakes them, which is later and right",
     ),
     of_lock(
         "rwsem-downgrade-lets-a-writer-in",

@@ -49,6 +49,8 @@ class Mutant:
     scenarios: Sequence[str] = ()
     programs: Sequence[Program] = ()
     huge: bool = False
+    equivalent: str | None = None
+    """Why nothing that can be seen is wrong with it, if it is only slower."""
 
     @contextmanager
     def applied(self) -> Iterator[None]:
