@@ -7,8 +7,7 @@
     programs    programs as data, and how they are drawn
     kernels     designs with round costs and near limits, on the small machine of `machines`
     variants    the kernels that take part
-    process     processes of a simulated kernel, and threads to run in them
-    watch       what every operation owes while it happens
+    process     processes of a simulated kernel, and threads to run in them; `sim.check` watches
     checking    runs one and compares
     shrinking   makes one that fails small
     histories   a few operations, each with begin, end and answer; linearizability: is there an order of them

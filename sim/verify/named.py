@@ -9,6 +9,7 @@ from sim.errors import BudgetExceeded, Deadlock
 from sim.mm.invariants import BrokenInvariant
 
 _HERE = Path(__file__).parent
+_ROOMS = (_HERE, _HERE.with_name("check"))
 
 _CHECKS = {
     ("watch", "frame_allocated"): "a frame has one owner",
@@ -35,7 +36,7 @@ _CHECKS = {
     ("locks", "follow"): "everybody comes in",
     ("process", "end"): "nothing is left",
 }
-"""Module and function of this room in which an assertion fails, and what it is called."""
+"""Module and function of this room, or of `check`, in which an assertion fails, and what it is called."""
 
 
 def check_of(error: BaseException) -> str:
@@ -59,7 +60,7 @@ def _places(trace: TracebackType | None) -> list[tuple[str, str]]:
     while trace is not None:
         code = trace.tb_frame.f_code
         path = Path(code.co_filename)
-        if path.parent == _HERE:
+        if path.parent in _ROOMS:
             found.append((path.stem, code.co_name))
         trace = trace.tb_next
     return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from sim.check import Watch
 from sim.engine import Probe, Steps
 from sim.engine.probe import CpuView
 from sim.hardware import Cpu
@@ -19,7 +20,6 @@ from sim.verify.model import Process as Model
 from sim.verify.process import Process
 from sim.verify.programs import Program
 from sim.verify.resting import Side
-from sim.verify.watch import Watch
 
 
 def run_unchecked(program: Program, listeners: Sequence[Probe] = ()) -> Counts:
