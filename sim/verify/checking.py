@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+from sim.check import Checks
 from sim.engine import Activity, Probe, Steps
 from sim.hardware import Cpu
 from sim.mm import (
@@ -134,7 +135,7 @@ class Run:
             seed=program.seed,
             changes=program.changes,
             machine=program.machine,
-            listeners=[self.contents, *listeners],
+            listeners=[self.contents, *self.rules_of_protocols(), *listeners],
             max_events=LONGEST,
         )
         self.kernel = self.process.kernel
@@ -181,6 +182,10 @@ class Run:
         if self.rules.knows_flags:
             return [Munmap(0, max(pages, default=0) + 1)]
         return [Munmap(page, 1) for page in pages]
+
+    def rules_of_protocols(self) -> Sequence[Probe]:
+        """Who holds the run against the rules of `sim.check` while it goes on."""
+        return Checks().listeners
 
     def new_history(self) -> History:
         """What keeps the events on shared pages."""

@@ -82,6 +82,9 @@ class _Unchecked(Run):
     process_kind: ClassVar[type[Process]] = _Trusting
     contents_kind: ClassVar[type[Contents]] = _Unknown
 
+    def rules_of_protocols(self) -> Sequence[Probe]:
+        return ()
+
     def run(self) -> None:
         for threads in self.program.rounds:
             self._round([list(operations) for operations in threads])
