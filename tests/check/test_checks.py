@@ -96,7 +96,7 @@ def caught(*arguments: Any, **options: Any) -> str:
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """The checks have the run to themselves: `Watch`, which is told of it as well, says nothing."""
-    monkeypatch.setattr(kernels, "Watch", Silent)
+    monkeypatch.setattr(kernels.Process, "watch_kind", Silent)
 
 
 class Silent(Probe):
