@@ -81,7 +81,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 def test_does_the_command_line_of_the_readme_work(command: str, tmp_path: Path, finished_run: Path) -> None:
     """Runs take few threads and one design, and those that have their own tests, what-if among them, only say
-    what they would run; validation shows only its options."""
+    what they would run; validation shows only its options, and verification has two seconds."""
     arguments = shlex.split(command)[1:]
     if arguments[0] == "run":
         arguments += FEW if "--designs" not in arguments else FEW[:-2]
@@ -90,6 +90,10 @@ def test_does_the_command_line_of_the_readme_work(command: str, tmp_path: Path, 
     elif arguments[0] in ("plot", "compare", "report", "profile"):
         for out in arguments[1:]:
             shutil.copytree(finished_run, tmp_path / out)
+    elif arguments[0] == "verify":
+        design = (ROOT / "configs/designs/linux-6.13.yaml").read_text()
+        (tmp_path / "mine.yaml").write_text(design.replace("name: linux-6.13", "name: mine", 1))
+        arguments += ["list"] if arguments[-1] == "--mutants" else ["--scenario", "alone", "--budget", "2s"]
     elif arguments[0] == "whatif":
         run("-m", "sim", "run", "quickstart", *FEW, "--threads", "64", "--out", arguments[1], folder=tmp_path)
         arguments.append("--dry-run")
