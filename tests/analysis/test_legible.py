@@ -117,7 +117,7 @@ def drawn(points: pd.DataFrame, breakdown: pd.DataFrame) -> Iterator[tuple[str, 
 PUBLISHED: list[Observation] = list(read_published(default_files()))
 
 
-OFTEN = {"the paper's", "one point", "two sweeps"}
+OFTEN = {"one point", "two sweeps"}
 """Runs whose figures are looked at in CI; those of the others are slow tests."""
 
 
