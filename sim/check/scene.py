@@ -126,7 +126,7 @@ class Scene(Probe):
 
     def fail(self, invariant: str, what: str, *cpus: CpuView) -> NoReturn:
         """Raises `Violation`: *what* breaks *invariant*; *cpus* have a part in it, the first did it."""
-        raise Violation(invariant, what + "; " + "; ".join(self.circumstances(*cpus)))
+        raise Violation(invariant, what + "; " + "; ".join(self.circumstances(*dict.fromkeys(cpus))))
 
     def circumstances(self, *cpus: CpuView) -> Iterator[str]:
         """When it is, what *cpus* are at and did last, and how to see it again."""

@@ -443,6 +443,7 @@ class Run:
             stamp = self.stamps
         since = self.history.now() if self.history else 0
         touch = Touch([page], write)
+        cpu.probe.performs(self.process.space_of(cpu), cpu, touch)
         cpu.probe.operation_begins(cpu, touch)
         try:
             yield from side.space.access(cpu, page, write=write)

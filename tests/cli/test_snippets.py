@@ -54,6 +54,7 @@ ONLY_READ: Mapping[str, str] = {
     "validate": "simulates all rows of a data set: minutes",
     "fit": "simulates all rows of a data set, several times",
     "merge": "its shards are the rest of a run of half an hour; tests/cli/test_sweep_commands.py merges some",
+    "verify": "looks for a minute and more; tests/cli/test_verify_command.py looks for less",
     "import lkp": "reads a mail of somebody's; tests/cli/test_import.py has mails",
     "compare results/mine": "needs measurements of what was run; tests/cli/test_compare.py makes them",
 }
