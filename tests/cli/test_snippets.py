@@ -22,6 +22,7 @@ from answers import Command
 import sim
 from sim.cli import parser
 from sim.files import KINDS, kind_of, spec_types
+from sim.verify import replays
 
 ROOT = Path(__file__).parents[2]
 CODE = ("sh", "console", "python", "yaml", "csv", "toml", "dockerfile")
@@ -139,6 +140,9 @@ class Session:
             return
         place = Path(f"{tree.get('name', 'part')}.yaml")
         place.write_text(text, encoding="utf-8")
+        if "replay" in tree:
+            replays.read(place)
+            return
         if "name" in tree:
             assert kind_of(place)
         known = [{*model.model_fields} for kind in KINDS for model in spec_types.all_of(kind)]
