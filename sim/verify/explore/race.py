@@ -1,0 +1,216 @@
+"""A race: a program whose last round is run step by step, as a decider says, and held against the oracle.
+
+The rounds before it are set up in the plain order and are not looked at: they are the same in all orders. When
+the race is over all that holds between rounds is checked, and each call's answer (`histories`). What is left is
+then taken down, and nothing may be left over: that is done once for each different end of a design's race.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from sim.engine import Engine, Probe, Steps, listen
+from sim.engine.schedule import Fifo
+from sim.hardware import Cpu, Machine, MachineSpec
+from sim.mm.address_space import USER
+from sim.verify.checking import Counts, Run
+from sim.verify.explore.deciders import Written
+from sim.verify.explore.order import Decides, Order
+from sim.verify.explore.traces import Trace, traced
+from sim.verify.histories import RecordedRun
+from sim.verify.machines import merged, raw_spec, start
+from sim.verify.process import Process
+from sim.verify.programs import Program
+from sim.verify.races import History
+
+State = tuple[Hashable, ...]
+"""What a race has come to: the answers, the rights and contents of pages, and how much memory is in use."""
+
+
+class _Asked(Fifo):
+    """All steps are taken one by one: nothing is done ahead of time in one go."""
+
+    asked = True
+
+
+_SPECS: dict[str, MachineSpec] = {}
+
+
+def _machine(
+    changes: Mapping[str, Any] | None = None,
+    *,
+    ties: object = None,
+    seed: int = 0,
+    online: int | None = None,
+    listeners: Sequence[Probe] = (),
+    max_events: int = 10_000_000,
+) -> Machine:
+    """A small machine whose lines are everywhere at once."""
+    known = repr(changes)
+    if known not in _SPECS:
+        _SPECS[known] = MachineSpec.model_validate(merged(raw_spec(), changes or {}))
+    engine = Engine(seed=seed, schedule=_Asked, max_events=max_events, probe=listen(*listeners))
+    return Machine(engine, _SPECS[known], online, lines_here=("*",))
+
+
+class _Stepwise(Process):
+    """Its threads go step by step while there is a `decider`."""
+
+    boot: ClassVar[Callable[..., Machine]] = staticmethod(_machine)
+    decider: Decides | None = None
+    trace: Trace
+    checked = False
+
+    def run(self, bodies: Mapping[int, Callable[[Cpu], Steps[None]]]) -> None:
+        if self.decider is None:
+            super().run(bodies)
+            return
+        for cpu in self.cpus:
+            cpu.in_kernel_wait = False
+        for cpu in self.cpus:
+            start(cpu, self._whole_life(bodies.get(cpu.id)))
+        self.trace.knows(self.machine)
+        with traced(self.trace, self.spaces) if self.trace.wanted else nullcontext():
+            Order(self.machine, self.decider, self.trace).run()
+        for cpu in self.cpus:
+            cpu.close_account()
+        self.verify()
+
+    def verify(self) -> None:
+        if self.checked:
+            super().verify()
+
+    def _whole_life(self, body: Callable[[Cpu], Steps[None]] | None) -> Callable[[Cpu], Steps[None]]:
+        inner = super()._whole_life(body)
+
+        def whole_life(cpu: Cpu) -> Steps[None]:
+            cpu.work(1, USER)  # others may be done before it begins
+            yield cpu.take_pending()
+            yield from inner(cpu)
+
+        return whole_life
+
+
+class _Raced(RecordedRun):
+    """A run that ends with its race, but for ends that are new: `ends` has those that were taken down."""
+
+    process_kind = _Stepwise
+
+    def __init__(
+        self,
+        program: Program,
+        listeners: Sequence[Probe] = (),
+        *,
+        decider: Decides,
+        trace: Trace,
+        ends: set[State],
+    ) -> None:
+        super().__init__(program, [*listeners, trace])
+        self._decider = decider
+        self._trace = trace
+        self._ends = ends
+        self._answers: dict[int, list[Hashable]] = {}
+        self._writers: dict[int, tuple[int, int]] = {}
+        self.end: State = ()
+
+    def run(self) -> None:
+        assert isinstance(self.process, _Stepwise)
+        *before, race = self.program.rounds
+        for threads in before:
+            super()._round([list(operations) for operations in threads])
+        self._answers.clear()
+        self.process.decider, self.process.trace, self.process.checked = self._decider, self._trace, True
+        super()._round([list(operations) for operations in race])
+        self.process.decider = None
+        self.end = self._state()
+        if self.end in self._ends:
+            return
+        self._take_down()
+        self._ends.add(self.end)
+
+    def _take_down(self) -> None:
+        """All is read once more, unmapped, and nothing is left."""
+        program, self.program = self.program, replace(self.program, rounds=[])
+        Run.run(self)
+        self.program = program
+
+    def at_rest(self) -> None:
+        assert isinstance(self.process, _Stepwise)
+        if self.process.checked:
+            super().at_rest()
+        elif self.history is not None:
+            self.settle_races(self.history)
+
+    def _state(self) -> State:
+        """What the race has come to; who has written what counts, not when."""
+        pages = tuple(
+            (number, page, its.rights, None if its.frame is None else self._said(its.frame.version))
+            for number, side in enumerate(self.sides)
+            for page, its in sorted(side.model.pages.items())
+        )
+        memory = self.kernel.memory
+        tables = sum(1 for side in self.sides for _ in side.space.root.tables())
+        used = 0 if memory is None else len(memory.in_use)
+        answers = tuple((cpu, *told) for cpu, told in sorted(self._answers.items()))
+        return answers, pages, tables, used
+
+    def _said(self, version: int) -> Hashable:
+        return self._writers.get(version, version)
+
+    def _access(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:
+        if write:
+            self._writers[self.stamps + 1] = cpu.id, sum(1 for who, _ in self._writers.values() if who == cpu.id)
+        yield from super()._access(cpu, page, write)
+
+    def new_history(self) -> History:
+        history = super().new_history()
+        accessed, end = history.accessed, history.end
+
+        def kept_access(page: int, since: int, *, write: bool, version: int | None, cpu: int = 0) -> None:
+            self._trace.touch(("page", page), True)
+            self._answers.setdefault(cpu, []).append((page, "w" if write else "r", self._found(version, write)))
+            accessed(page, since, write=write, version=version, cpu=cpu)
+
+        history.accessed = kept_access  # type: ignore[method-assign]
+        return history
+
+    def _found(self, version: int | None, write: bool) -> Hashable:
+        if version is None:
+            return "signal"
+        return "done" if write else self._said(version)
+
+@dataclass
+class Raced:
+    """One order of a race: how it ended."""
+
+    counts: Counts
+    end: State
+
+
+def race(
+    program: Program,
+    decider: Decides,
+    ends: set[State],
+    listeners: Sequence[Probe] = (),
+    *,
+    trace: Trace | None = None,
+) -> Raced:
+    """Run *program*, its last round as *decider* says. Raises what is found.
+
+    With a *trace* the model tells it what each step touches.
+    """
+    run = _Raced(program, listeners, decider=decider, trace=trace or _Deaf(), ends=ends)
+    run.run()
+    return Raced(Counts(run.operations, run.process.machine.engine.events, run.states), run.end)
+
+
+class _Deaf(Trace):
+    """Keeps nothing."""
+
+    wanted = False
+
+    def touch(self, key: Hashable, write: bool) -> None:
+        """Nobody asks."""
