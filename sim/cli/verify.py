@@ -17,10 +17,14 @@ from sim.plaintext import say
 if TYPE_CHECKING:
     from sim.cli.arguments import Commands
     from sim.terminal import TextTable
-    from sim.verify import Row
+    from sim.verify import Outcome, Row
 
 MANY = 40
 """Rows of a table; if there are more, it has one for each design and one for each scenario."""
+
+
+WIDTH = 36
+"""Of a scenario's name."""
 
 
 def add(commands: Commands) -> None:
@@ -82,7 +86,7 @@ def _verify(options: argparse.Namespace) -> int:
 
     if options.scenarios:
         for scenario in SCENARIOS.values():
-            say(f"{scenario.name:<16} {scenario.title}")
+            say(f"{scenario.name:<{WIDTH}} {scenario.title}")
         return DONE
     if options.replay is not None:
         return _replay(options)
@@ -195,6 +199,9 @@ def _table(rows: Sequence[Row], *keys: str) -> TextTable:
     table = TextTable(*keys)
     for head in ("executions", "operations", "events", "states", "violations"):
         table.add_column(head, justify="right")
+    if any(row.outcome.races for row in rows):
+        table.add_column("orders a second", justify="right")
+        table.add_column("races")
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault(tuple(getattr(row, key) for key in keys), []).append(row)
@@ -213,4 +220,17 @@ def _sums(rows: Sequence[Row]) -> list[str]:
         *(f"{sum(getattr(one, name) for one in each):,}" for name in ("executions", "operations", "events")),
         f"{states:,}" if states else "-",
         str(sum(len(one.violations) for one in each)),
+        *_races([one for one in each if one.races]),
     ]
+
+
+def _races(each: Sequence[Outcome]) -> list[str]:
+    """How fast and how far those have come that go through orders."""
+    if not each:
+        return []
+    if len(each) == 1 and each[0].races == 1:
+        said = each[0].explored
+    else:
+        said = f"{sum(one.whole for one in each)} of {sum(one.races for one in each)} whole"
+    speed = sum(one.executions for one in each) / sum(one.seconds for one in each)
+    return [f"{speed:,.0f}", said]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 from sim.engine import Engine, Probe, Steps, listen
@@ -17,11 +18,11 @@ from sim.engine.schedule import Fifo
 from sim.hardware import Cpu, Machine, MachineSpec
 from sim.mm.address_space import USER
 from sim.verify.checking import Counts, Run
-from sim.verify.explore.deciders import Written
 from sim.verify.explore.order import Decides, Order
 from sim.verify.explore.traces import Trace, traced
 from sim.verify.histories import RecordedRun
-from sim.verify.machines import merged, raw_spec, start
+from sim.verify.locks import EXCLUSIVE, LOCKS, Inside, Turn, follow
+from sim.verify.machines import Body, merged, raw_spec, start
 from sim.verify.process import Process
 from sim.verify.programs import Program
 from sim.verify.races import History
@@ -72,9 +73,7 @@ class _Stepwise(Process):
             cpu.in_kernel_wait = False
         for cpu in self.cpus:
             start(cpu, self._whole_life(bodies.get(cpu.id)))
-        self.trace.knows(self.machine)
-        with traced(self.trace, self.spaces) if self.trace.wanted else nullcontext():
-            Order(self.machine, self.decider, self.trace).run()
+        _step(self.machine, self.decider, self.trace, self.spaces)
         for cpu in self.cpus:
             cpu.close_account()
         self.verify()
@@ -162,7 +161,10 @@ class _Raced(RecordedRun):
 
     def _access(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:
         if write:
-            self._writers[self.stamps + 1] = cpu.id, sum(1 for who, _ in self._writers.values() if who == cpu.id)
+            self._writers[self.stamps + 1] = (
+                cpu.id,
+                sum(1 for who, _ in self._writers.values() if who == cpu.id),
+            )
         yield from super()._access(cpu, page, write)
 
     def new_history(self) -> History:
@@ -171,7 +173,9 @@ class _Raced(RecordedRun):
 
         def kept_access(page: int, since: int, *, write: bool, version: int | None, cpu: int = 0) -> None:
             self._trace.touch(("page", page), True)
-            self._answers.setdefault(cpu, []).append((page, "w" if write else "r", self._found(version, write)))
+            self._answers.setdefault(cpu, []).append(
+                (page, "w" if write else "r", self._found(version, write))
+            )
             accessed(page, since, write=write, version=version, cpu=cpu)
 
         history.accessed = kept_access  # type: ignore[method-assign]
@@ -181,6 +185,7 @@ class _Raced(RecordedRun):
         if version is None:
             return "signal"
         return "done" if write else self._said(version)
+
 
 @dataclass
 class Raced:
@@ -202,9 +207,59 @@ def race(
 
     With a *trace* the model tells it what each step touches.
     """
-    run = _Raced(program, listeners, decider=decider, trace=trace or _Deaf(), ends=ends)
+    trace = trace or _Deaf()
+    if program.kind in LOCKS:
+        return _race_turns(program, decider, ends, listeners, trace)
+    run = _Raced(program, listeners, decider=decider, trace=trace, ends=ends)
     run.run()
     return Raced(Counts(run.operations, run.process.machine.engine.events, run.states), run.end)
+
+
+def _race_turns(
+    program: Program, decider: Decides, ends: set[State], listeners: Sequence[Probe], trace: Trace
+) -> Raced:
+    """The same for turns on a lock."""
+    turns = [[each for each in its if isinstance(each, Turn)] for its in program.rounds[-1]]
+    machine = _machine(program.machine, online=len(turns), listeners=[*listeners, trace])
+    build = LOCKS[program.kind]
+
+    def together(machine: Machine, bodies: Mapping[int, Body]) -> None:
+        for number, body in bodies.items():
+            start(machine.cpus[number], body)
+        _step(machine, decider, trace, ())
+        for number in bodies:
+            machine.cpus[number].close_account()
+
+    told = partial(_Told, trace)
+    watch = follow(
+        machine, build(machine), turns, exclusive=build in EXCLUSIVE, inside=told, together=together
+    )
+    end = (*watch.entries,)
+    ends.add(end)
+    return Raced(Counts(sum(map(len, turns)), machine.engine.events), end)
+
+
+class _Told(Inside):
+    """Who is inside, which steps that go in or out touch."""
+
+    def __init__(self, trace: Trace, exclusive: bool) -> None:
+        super().__init__(exclusive)
+        self._trace = trace
+
+    def enter(self, cpu: Cpu, write: bool) -> None:
+        self._trace.touch("inside", True)
+        super().enter(cpu, write)
+
+    def leave(self, cpu: Cpu, write: bool) -> None:
+        self._trace.touch("inside", True)
+        super().leave(cpu, write)
+
+
+def _step(machine: Machine, decider: Decides, trace: Trace, spaces: Sequence[Any]) -> None:
+    """The threads that have been started go step by step to their end."""
+    trace.knows(machine)
+    with traced(trace, spaces) if trace.wanted else nullcontext():
+        Order(machine, decider, trace).run()
 
 
 class _Deaf(Trace):

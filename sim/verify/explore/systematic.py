@@ -28,6 +28,10 @@ class Redundant(Exception):
     """What comes is an order that has been seen."""
 
 
+class Unrepeatable(Exception):
+    """A race that was to begin as it did has not: something in it is not determined by who goes on."""
+
+
 @dataclass(slots=True)
 class _Point:
     """A decision on the way that is gone now: who was *ready*, who was *chosen*, who has yet to be tried."""
@@ -75,7 +79,8 @@ class Systematic:
     def next(self, number: int, ready: Sequence[str], last: str | None) -> str:
         if number < len(self._points):
             point = self._points[number]
-            assert point.ready == tuple(ready), "a race does not repeat itself"
+            if point.ready != tuple(ready):
+                raise Unrepeatable(f"at decision {number} {', '.join(ready)} are ready, not {point.ready}")
         else:
             point = self._arrive(tuple(ready), last)
         if point.chosen != plainly(ready, last):

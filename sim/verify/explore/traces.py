@@ -235,9 +235,7 @@ def _waits(trace: Trace, undo: list[Callable[[], None]]) -> None:
         undo.append(_replaced((Cpu, name), told(name, "wait")))
     for name in ("interrupt", "disable_interrupts", "enable_interrupts"):
         undo.append(_replaced((Cpu, name), told(name, "interrupts")))
-    undo.append(
-        _replaced((Cpu, "in_kernel_wait"), _field(trace, Cpu.__dict__["in_kernel_wait"], "idle"))
-    )
+    undo.append(_replaced((Cpu, "in_kernel_wait"), _field(trace, Cpu.__dict__["in_kernel_wait"], "idle")))
     for name in ("woken", "on_rq", "leaving"):
         undo.append(_replaced((Sleeper, name), _field(trace, Sleeper.__dict__[name], f"sleeper {name}")))
 
