@@ -108,4 +108,4 @@ _ALL: Sequence[Scenario] = (
 SCENARIOS: dict[str, Scenario] = {each.name: each for each in _ALL}
 """All scenarios by name, in the order of the table."""
 DEFAULT: Sequence[Scenario] = [each for each in _ALL if "/" not in each.name]
-"""Those that are run if nobody says which: one race alone, such as `exhaustive/munmap-fault`, is part of one."""
+"""Those that are run if nobody says which: a race alone (`exhaustive/munmap-fault`) is part of another."""

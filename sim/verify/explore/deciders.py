@@ -36,7 +36,7 @@ class Written:
 
     def choose(self, number: int, ready: Sequence[str], plain: str) -> str:
         """Who goes on of two or more."""
-        wanted = self._deviations.get(number)
+        wanted = self._deviations.get(number, plain)
         return wanted if wanted in ready else plain
 
     def done(self, step: Step) -> None:
@@ -88,4 +88,4 @@ class Falling(Written):
 
 def bound(actors: int, steps: int, depth: int) -> float:
     """The probability with which PCT meets a bug of *depth*, at least."""
-    return 1 / (actors * max(1, steps) ** (depth - 1))
+    return 1 / float(actors * max(1, steps) ** (depth - 1))

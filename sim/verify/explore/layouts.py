@@ -59,10 +59,8 @@ def _seen(threads: int, *pages: int) -> Sequence[Threads]:
     return [[[Mmap(1, page) for page in pages]], [[_writes(*pages)] for _ in range(threads)]]
 
 
-def _turn(write: bool, *, downgrades: bool = False) -> Turn:
-    return Turn(1_000, write, 1_000, downgrades)
-
-
+_WRITER, _READER = Turn(1_000, True, 1_000), Turn(1_000, False, 1_000)
+_DOWNGRADER = Turn(1_000, True, 1_000, downgrades=True)
 _UNTOUCHED = [[[Mmap(1, _A)]]]
 
 _OF_PAGES = (
@@ -186,22 +184,15 @@ _OF_PAGES = (
 )
 
 _OF_LOCKS = (
-    Layout("two-writers", "two writers, twice each", [], [[_turn(True)] * 2, [_turn(True)] * 2]),
-    Layout("three-writers", "three writers", [], [[_turn(True)], [_turn(True)], [_turn(True)]]),
-    Layout(
-        "writer-reader", "a writer beside a reader, twice each", [], [[_turn(True)] * 2, [_turn(False)] * 2]
-    ),
-    Layout(
-        "reader-writer-reader",
-        "a writer beside two readers",
-        [],
-        [[_turn(False)], [_turn(True)], [_turn(False)]],
-    ),
+    Layout("two-writers", "two writers, twice each", [], [[_WRITER] * 2, [_WRITER] * 2]),
+    Layout("three-writers", "three writers", [], [[_WRITER], [_WRITER], [_WRITER]]),
+    Layout("writer-reader", "a writer beside a reader, twice each", [], [[_WRITER] * 2, [_READER] * 2]),
+    Layout("reader-writer-reader", "a writer beside two readers", [], [[_READER], [_WRITER], [_READER]]),
     Layout(
         "downgrade",
         "a writer that downgrades beside a writer and a reader",
         [],
-        [[_turn(True, downgrades=True)], [_turn(True)], [_turn(False)]],
+        [[_DOWNGRADER], [_WRITER], [_READER]],
     ),
 )
 

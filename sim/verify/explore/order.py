@@ -1,10 +1,10 @@
 """Runs a race: at each step a decider says who goes on, whatever the clock says.
 
-In a run that is timed, ties are rare: what a step costs decides who is next. Here everybody who could go on is
-ready. Who is passed over is late: the engine's time goes on, and what he has lost is put on his account as an
-injected delay. So each order that is tried is a timed run of the model in which threads and interrupts have
-been delayed, as a hypervisor or a longer handler would delay them. What stays timed are timers: one that is
-due goes off before anything later does.
+In a run that is timed, ties are rare: what a step costs decides who is next. Here everybody who could go on
+is ready. Who is passed over is late: the engine's time goes on, and what he has lost is put on his account as
+an injected delay. So each order that is tried is a timed run of the model, in which threads and interrupts
+have been delayed as a hypervisor or a longer handler would delay them. What stays timed are timers: one that
+is due goes off before anything later does.
 
 An *actor* is a thread, `cpu 1`, or something that was put off, such as an interrupt on its way: it has one
 step, and is named after who has caused it, `cpu 0/2` for the second one by cpu 0.
@@ -49,7 +49,7 @@ class Decides(Protocol):
     """Who goes on."""
 
     def next(self, number: int, ready: Sequence[str], last: str | None) -> str:
-        """Which of *ready* takes decision *number*, there may be only one; *last* is the thread of the one before."""
+        """Which of *ready*, one or more, takes decision *number*; *last* is the thread of the one before."""
 
     def done(self, step: Step) -> None:
         """What came of it."""

@@ -1,8 +1,8 @@
 """A race: a program whose last round is run step by step, as a decider says, and held against the oracle.
 
-The rounds before it are set up in the plain order and are not looked at: they are the same in all orders. When
-the race is over all that holds between rounds is checked, and each call's answer (`histories`). What is left is
-then taken down, and nothing may be left over: that is done once for each different end of a design's race.
+The rounds before it are set up in the plain order and are not looked at: they are the same in all orders.
+When the race is over all that holds between rounds is checked, and each call's answer (`histories`). What is
+left is then taken down, and nothing may be left over: that is done once for each different end of a race.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
 
+from sim.designs import Rules
 from sim.engine import Engine, Probe, Steps, listen
 from sim.engine.schedule import Fifo
 from sim.hardware import Cpu, Machine, MachineSpec
@@ -20,7 +21,7 @@ from sim.mm.address_space import USER
 from sim.verify.checking import Counts, Run
 from sim.verify.explore.order import Decides, Order
 from sim.verify.explore.traces import Trace, traced
-from sim.verify.histories import RecordedRun
+from sim.verify.histories import Recorded, RecordedRun
 from sim.verify.locks import EXCLUSIVE, LOCKS, Inside, Turn, follow
 from sim.verify.machines import Body, merged, raw_spec, start
 from sim.verify.process import Process
@@ -161,30 +162,29 @@ class _Raced(RecordedRun):
 
     def _access(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:
         if write:
-            self._writers[self.stamps + 1] = (
-                cpu.id,
-                sum(1 for who, _ in self._writers.values() if who == cpu.id),
-            )
+            before = sum(1 for who, _ in self._writers.values() if who == cpu.id)
+            self._writers[self.stamps + 1] = cpu.id, before
         yield from super()._access(cpu, page, write)
 
     def new_history(self) -> History:
-        history = super().new_history()
-        accessed, end = history.accessed, history.end
+        return _Heard(self.rules, self._answer)
 
-        def kept_access(page: int, since: int, *, write: bool, version: int | None, cpu: int = 0) -> None:
-            self._trace.touch(("page", page), True)
-            self._answers.setdefault(cpu, []).append(
-                (page, "w" if write else "r", self._found(version, write))
-            )
-            accessed(page, since, write=write, version=version, cpu=cpu)
+    def _answer(self, page: int, cpu: int, write: bool, version: int | None) -> None:
+        self._trace.touch(("page", page), True)
+        found = "signal" if version is None else "done" if write else self._said(version)
+        self._answers.setdefault(cpu, []).append((page, "write" if write else "read", found))
 
-        history.accessed = kept_access  # type: ignore[method-assign]
-        return history
 
-    def _found(self, version: int | None, write: bool) -> Hashable:
-        if version is None:
-            return "signal"
-        return "done" if write else self._said(version)
+class _Heard(Recorded):
+    """A history that tells *answer* of each access: page, cpu, whether it writes, what it has found."""
+
+    def __init__(self, rules: Rules, answer: Callable[[int, int, bool, int | None], None]) -> None:
+        super().__init__(rules)
+        self._answer = answer
+
+    def accessed(self, page: int, since: int, *, write: bool, version: int | None, cpu: int = 0) -> None:
+        self._answer(page, cpu, write, version)
+        super().accessed(page, since, write=write, version=version, cpu=cpu)
 
 
 @dataclass
@@ -230,10 +230,8 @@ def _race_turns(
         for number in bodies:
             machine.cpus[number].close_account()
 
-    told = partial(_Told, trace)
-    watch = follow(
-        machine, build(machine), turns, exclusive=build in EXCLUSIVE, inside=told, together=together
-    )
+    lock, told = build(machine), partial(_Told, trace)
+    watch = follow(machine, lock, turns, exclusive=build in EXCLUSIVE, inside=told, together=together)
     end = (*watch.entries,)
     ends.add(end)
     return Raced(Counts(sum(map(len, turns)), machine.engine.events), end)

@@ -1,6 +1,6 @@
-"""Races as scenarios of verify: `exhaustive/munmap-fault` is one of them, `exhaustive` all that suit a design.
+"""Races as scenarios of verify: `exhaustive/munmap-fault` is one, `exhaustive` all that suit a design.
 
-In the same way `random` and `priority` go through orders at random, and by PCT's priorities.
+In the same way `random orders` and `priorities` (PCT) go through some of the orders.
 """
 
 from __future__ import annotations

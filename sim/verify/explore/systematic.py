@@ -9,10 +9,10 @@ repeat one seen is cut off where that is known (sleep sets: Godefroid, 1996).
     cpu 0   w(a) ------- r(b)          w(a) and r(a) meet: another order has cpu 1 before w(a)
     cpu 1          r(a) ------ w(c)    r(b) and w(c) do not: their orders are one
 
-With a bound on preemptions, orders in which more often than that somebody goes on although the last one could
-have gone on are left out (Musuvathi, Qadeer, PLDI 2007); a point is then added where the stretch of the one
-who is to be overtaken begins, for a choice there is no preemption (Coons, Musuvathi, McKinley, OOPSLA 2013), and
-nothing sleeps, since what would repeat an order may be all of it that the bound lets through.
+With a bound on preemptions, orders in which more often than that somebody goes on although the last thread
+could have gone on are left out (Musuvathi, Qadeer, PLDI 2007). A point is then also added where the stretch
+of the one who is to be overtaken begins, for a choice there may be no preemption (Coons, Musuvathi, McKinley,
+OOPSLA 2013), and nothing sleeps: what would repeat an order may be all of it that the bound lets through.
 """
 
 from __future__ import annotations
@@ -142,11 +142,10 @@ class Systematic:
             point.todo.discard(who)
             if who in point.tried or who in point.asleep:
                 continue
-            if self.bound is not None:
-                if point.preemptions + _preempts(who, point.ready, point.last) > self.bound:
-                    self.left_out = True
-                    continue
-            return who
+            cost = point.preemptions + _preempts(who, point.ready, point.last)
+            if self.bound is None or cost <= self.bound:
+                return who
+            self.left_out = True
         return None
 
     def _find_races(self) -> None:

@@ -94,7 +94,8 @@ class Trace(Probe):
 class _Entries(list[Any]):
     """The entries of a table, which tell."""
 
-    __slots__ = ("key", "trace")
+    key: Hashable
+    trace: Trace
 
     def _touch(self, slot: Any, write: bool) -> None:
         if type(slot) is int:
@@ -183,8 +184,10 @@ def _lines(trace: Trace, undo: list[Callable[[], None]]) -> None:
     for name, method in (("write", write), ("store", store), ("read", read)):
         undo.append(_replaced((LineHere, name), method))
     # A walk asks `held_by`, and sets bits in the entry.
-    for name in ("write_again", "came_along", "take_at_once", "take_between", "held_by"):
-        undo.append(_replaced((LineHere, name), told(name, True)))
+    undo += [
+        _replaced((LineHere, name), told(name, True))
+        for name in ("write_again", "came_along", "take_at_once", "take_between", "held_by")
+    ]
     undo.append(_replaced((LineHere, "read_in_handler"), told("read_in_handler", False)))
 
 
@@ -214,8 +217,7 @@ def _tlbs(trace: Trace, undo: list[Callable[[], None]]) -> None:
 
         return method
 
-    for name in ("fill", "invalidate", "flush", "load"):
-        undo.append(_replaced((Tlb, name), told(name, True)))
+    undo += [_replaced((Tlb, name), told(name, True)) for name in ("fill", "invalidate", "flush", "load")]
     undo.append(_replaced((Tlb, "lookup"), told("lookup", False)))
     stale: Any = Tlb.__dict__["stale"]
     undo.append(_replaced((Tlb, "stale"), _field(trace, stale, "stale TLB")))
@@ -231,18 +233,22 @@ def _waits(trace: Trace, undo: list[Callable[[], None]]) -> None:
 
         return method
 
-    for name in ("poke", "wake"):
-        undo.append(_replaced((Cpu, name), told(name, "wait")))
-    for name in ("interrupt", "disable_interrupts", "enable_interrupts"):
-        undo.append(_replaced((Cpu, name), told(name, "interrupts")))
+    undo += [_replaced((Cpu, name), told(name, "wait")) for name in ("poke", "wake")]
+    undo += [
+        _replaced((Cpu, name), told(name, "interrupts"))
+        for name in ("interrupt", "disable_interrupts", "enable_interrupts")
+    ]
     undo.append(_replaced((Cpu, "in_kernel_wait"), _field(trace, Cpu.__dict__["in_kernel_wait"], "idle")))
-    for name in ("woken", "on_rq", "leaving"):
-        undo.append(_replaced((Sleeper, name), _field(trace, Sleeper.__dict__[name], f"sleeper {name}")))
+    undo += [
+        _replaced((Sleeper, name), _field(trace, Sleeper.__dict__[name], f"sleeper {name}"))
+        for name in ("woken", "on_rq", "leaving")
+    ]
 
 
 def _vmas(trace: Trace, undo: list[Callable[[], None]]) -> None:
-    for name in Vma.__slots__:
-        undo.append(_replaced((Vma, name), _field(trace, Vma.__dict__[name], f"VMA {name}")))
+    undo += [
+        _replaced((Vma, name), _field(trace, Vma.__dict__[name], f"VMA {name}")) for name in Vma.__slots__
+    ]
     starts: Any = VmaIndex.__dict__["_starts"]
     undo.append(_replaced((VmaIndex, "_starts"), _field(trace, starts, "VMA index")))
 
@@ -255,8 +261,7 @@ def _vmas(trace: Trace, undo: list[Callable[[], None]]) -> None:
 
         return method
 
-    for name in ("_list", "_unlist"):
-        undo.append(_replaced((VmaIndex, name), told(name)))
+    undo += [_replaced((VmaIndex, name), told(name)) for name in ("_list", "_unlist")]
 
 
 def _field(trace: Trace, slot: Any, key: Hashable) -> property:
