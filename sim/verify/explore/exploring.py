@@ -11,7 +11,7 @@ from sim.verify.checking import Counts
 from sim.verify.explore.deciders import AtRandom, Falling, Written, bound
 from sim.verify.explore.race import State, race
 from sim.verify.explore.systematic import Redundant, Systematic, Unrepeatable
-from sim.verify.explore.traces import Trace
+from sim.verify.explore.traces import Trace, traced
 from sim.verify.programs import Program
 
 Way = Literal["systematic", "random", "priority"]
@@ -77,11 +77,13 @@ def explore(
     """
     done = Exploration()
     if way == "systematic":
-        for limit in bounds:
-            done.different = 0
-            _depth_first(program, take, done, Systematic(limit, reduced=reduced))
-            if done.complete or done.failing is not None or done.preemptions != limit:
-                break
+        trace = Trace()
+        with traced(trace):
+            for limit in bounds:
+                done.different = 0
+                _depth_first(program, take, done, Systematic(limit, reduced=reduced), trace)
+                if done.complete or done.failing is not None or done.preemptions != limit:
+                    break
         return done
     chance = Random(f"{seed} {way}")
     while take() and done.failing is None:
@@ -95,8 +97,9 @@ def explore(
     return done
 
 
-def _depth_first(program: Program, take: Callable[[], bool], done: Exploration, decider: Systematic) -> None:
-    trace = Trace()
+def _depth_first(
+    program: Program, take: Callable[[], bool], done: Exploration, decider: Systematic, trace: Trace
+) -> None:
     while take():
         decider.begin()
         _run(program, decider, done, trace)

@@ -55,8 +55,9 @@ def _reads(*pages: int) -> Touch:
 
 
 def _seen(threads: int, *pages: int) -> Sequence[Threads]:
-    """*pages* are mapped, and all threads have written them: their TLBs know."""
-    return [[[Mmap(1, page) for page in pages]], [[_writes(*pages)] for _ in range(threads)]]
+    """*pages* are mapped, and one thread after the other has written them: their TLBs know."""
+    turns: list[Threads] = [[*([] for _ in range(each)), [_writes(*pages)]] for each in range(threads)]
+    return [[[Mmap(1, page) for page in pages]], *turns]
 
 
 _WRITER, _READER = Turn(1_000, True, 1_000), Turn(1_000, False, 1_000)

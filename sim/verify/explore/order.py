@@ -27,8 +27,9 @@ from sim.hardware import Machine
 from sim.verify.explore.traces import Touched, Trace
 
 PATIENCE = 150
-"""Steps that an actor goes on for while others are ready, if nobody decides otherwise: one that looks again
-and again for what another has to do would go on for ever."""
+"""Steps that a thread goes on for while others are ready: one that looks again and again for what another has
+to do would go on for ever. It then rests until the others wait, have ended, or have gone on for as long.
+After so many interrupts and the like in a row a thread is next: a timer may set itself again and again."""
 
 LONGEST = 20_000
 """Events of a race that must have gone round in circles."""
@@ -82,14 +83,13 @@ class Order:
         engine.max_events = min(engine.max_events, limit)
         threads = {cpu.thread: f"cpu {cpu.id}" for cpu in self._cpus if cpu.thread is not None}
         last: str | None = None
-        alone = 0
+        patience = _Patience()
         ready = self._ready(threads, "start", [])
         while ready:
-            names = tuple(ready) if len(ready) == 1 else tuple(sorted(ready, key=_rank))
-            if last in ready and len(names) > 1 and alone > PATIENCE:
-                names, last = tuple(each for each in names if each != last), None
+            everybody = ready.keys()
+            names = patience.left(tuple(ready) if len(ready) == 1 else tuple(sorted(ready, key=_rank)))
             chosen = decider.next(self.steps, names, last)
-            alone = alone + 1 if chosen == last else 0
+            patience.sees(chosen)
             thread = "/" not in chosen  # after an interrupt the last one goes on
             entry = ready[chosen]
             queue.remove(entry)
@@ -101,7 +101,7 @@ class Order:
             if thread and chosen not in ready:
                 trace.touch(("wait", chosen), True)
             for name in ready:
-                if name not in names and name != chosen:
+                if name not in everybody:
                     trace.touch(("wait", name), True)
             self.steps += 1
             decider.done(step)
@@ -162,6 +162,38 @@ class Order:
         self._names[entry[2]] = name, entry[3]
         caused.append(name)
         return name
+
+
+class _Patience:
+    """Who has gone on for too long."""
+
+    def __init__(self) -> None:
+        self._last = ""
+        self._alone = self._interrupts = 0
+        self._resting: tuple[str, ...] = ()
+
+    def left(self, ready: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of *ready* who may go on: one at least."""
+        if self._alone > PATIENCE:
+            self._resting, self._alone = (*self._resting, self._last), 0
+        if self._resting:
+            awake = tuple(each for each in ready if each not in self._resting)
+            if any("/" not in each for each in awake):
+                ready = awake
+            else:
+                self._resting = ()
+        if self._interrupts > PATIENCE:
+            ready = tuple(each for each in ready if "/" not in each) or ready
+        return ready
+
+    def sees(self, chosen: str) -> None:
+        """*chosen* goes on."""
+        if "/" in chosen:
+            self._interrupts += 1
+            return
+        self._interrupts = 0
+        self._alone = self._alone + 1 if chosen == self._last else 0
+        self._last = chosen
 
 
 def _tells_of_an_end(item: Any) -> bool:

@@ -20,7 +20,7 @@ from sim.hardware import Cpu, Machine, MachineSpec
 from sim.mm.address_space import USER
 from sim.verify.checking import Counts, Run
 from sim.verify.explore.order import Decides, Order
-from sim.verify.explore.traces import Trace, traced
+from sim.verify.explore.traces import Trace, listening
 from sim.verify.histories import Recorded, RecordedRun
 from sim.verify.locks import EXCLUSIVE, LOCKS, Inside, Turn, follow
 from sim.verify.machines import Body, merged, raw_spec, start
@@ -116,6 +116,14 @@ class _Raced(RecordedRun):
         self._writers: dict[int, tuple[int, int]] = {}
         self.end: State = ()
 
+    @property
+    def _anchored(self) -> bool:
+        """All that races map has an address."""
+        return False
+
+    def _create_files(self, number: int) -> None:
+        """Races have none."""
+
     def run(self) -> None:
         assert isinstance(self.process, _Stepwise)
         *before, race = self.program.rounds
@@ -205,7 +213,7 @@ def race(
 ) -> Raced:
     """Run *program*, its last round as *decider* says. Raises what is found.
 
-    With a *trace* the model tells it what each step touches.
+    The *trace* hears what each step touches, where the model is `traced`.
     """
     trace = trace or _Deaf()
     if program.kind in LOCKS:
@@ -255,8 +263,7 @@ class _Told(Inside):
 
 def _step(machine: Machine, decider: Decides, trace: Trace, spaces: Sequence[Any]) -> None:
     """The threads that have been started go step by step to their end."""
-    trace.knows(machine)
-    with traced(trace, spaces) if trace.wanted else nullcontext():
+    with listening(trace, machine, spaces) if trace.wanted else nullcontext():
         Order(machine, decider, trace).run()
 
 

@@ -43,7 +43,7 @@ class Races:
 
     def __init__(self, layouts: Sequence[Layout], way: Way) -> None:
         self._layouts = layouts
-        self._way = way
+        self.way = way
         only = layouts[0] if len(layouts) == 1 else None
         self.name = _NAMES[way] + (f"/{only.name}" if only else "")
         self.title = only.title if only else f"2-3 threads, 1-3 operations each: {_TITLES[way]}"
@@ -64,7 +64,7 @@ class Races:
         while todo and not outcome.violations and not (outcome.races and budget.is_spent):
             part = budget.part(len(todo))
             drawn_from = f"{seed} {design} {self.name}"
-            done = explore(todo.pop().program(design), part.take, self._way, seed=drawn_from)
+            done = explore(todo.pop().program(design), part.take, self.way, seed=drawn_from)
             outcome.executions += done.orders + done.cut
             outcome.operations += done.operations
             outcome.events += done.events

@@ -49,6 +49,7 @@ class Trace(Probe):
     wanted = True
 
     def __init__(self) -> None:
+        self.in_race = False
         self.touched: Touched = {}
         self._tlbs: dict[int, Hashable] = {}
 
@@ -126,24 +127,34 @@ def _replaced(old: Any, new: Any) -> Callable[[], None]:
 
 
 @contextmanager
-def traced(trace: Trace, spaces: Sequence[Any]) -> Iterator[None]:
-    """The model tells *trace* of what it touches; *spaces* are the address spaces that there are, and a list
-    to which new ones are added."""
+def traced(trace: Trace) -> Iterator[None]:
+    """The model tells *trace* of what it touches, in all races from now on."""
     undo: list[Callable[[], None]] = []
+    try:
+        for edit in (_lines, _tables, _tlbs, _waits, _vmas):
+            edit(trace, undo)
+        yield
+    finally:
+        for each in reversed(undo):
+            each()
+
+
+@contextmanager
+def listening(trace: Trace, machine: Machine, spaces: Sequence[Any]) -> Iterator[None]:
+    """A race on *machine*: entries of tables tell. *spaces* has its address spaces, later also new ones."""
 
     def tables() -> Iterator[PageTablePage]:
         for space in spaces:
             yield from space.root.tables()
 
+    trace.knows(machine)
+    trace.in_race = True
+    for table in tables():
+        table.entries = table.entries
     try:
-        for edit in (_lines, _tables, _tlbs, _waits, _vmas):
-            edit(trace, undo)
-        for table in tables():
-            table.entries = table.entries
         yield
     finally:
-        for each in reversed(undo):
-            each()
+        trace.in_race = False
         for table in tables():
             table.entries = list(table.entries)
 
@@ -195,7 +206,7 @@ def _tables(trace: Trace, undo: list[Callable[[], None]]) -> None:
     slot: Any = PageTablePage.__dict__["entries"]
 
     def put(self: PageTablePage, entries: list[Any]) -> None:
-        if type(entries) is not _Entries:
+        if trace.in_race and type(entries) is not _Entries:
             told = _Entries(entries)
             told.key, told.trace = ("entries", self.level, self.base), trace
             run = getattr(self, "run", None)
