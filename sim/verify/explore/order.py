@@ -176,14 +176,12 @@ class _Patience:
         """Those of *ready* who may go on: one at least."""
         if self._alone > PATIENCE:
             self._resting, self._alone = (*self._resting, self._last), 0
-        if self._resting:
-            awake = tuple(each for each in ready if each not in self._resting)
-            if any("/" not in each for each in awake):
-                ready = awake
-            else:
-                self._resting = ()
         if self._interrupts > PATIENCE:
-            ready = tuple(each for each in ready if "/" not in each) or ready
+            self._resting = ()
+            return tuple(each for each in ready if "/" not in each) or ready
+        if awake := tuple(each for each in ready if each not in self._resting):
+            return awake
+        self._resting = ()
         return ready
 
     def sees(self, chosen: str) -> None:
