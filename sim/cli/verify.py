@@ -17,7 +17,7 @@ from sim.plaintext import say
 if TYPE_CHECKING:
     from sim.cli.arguments import Commands
     from sim.terminal import TextTable
-    from sim.verify import Outcome, Row
+    from sim.verify import Mutant, Outcome, Row
 
 MANY = 40
 """Rows of a table; if there are more, it has one for each design and one for each scenario."""
@@ -149,8 +149,8 @@ def _mutants(options: argparse.Namespace) -> int:
     from sim.terminal import TextTable, console
     from sim.verify import found_mutants, hunt_all, keep
 
-    if options.design or options.scenario:
-        raise InputError(Fault("says itself where: leave --design and --scenario out", "--mutants"))
+    if options.design:
+        raise InputError(Fault("says itself where: leave --design out", "--mutants"))
     if options.mutants == "list":
         for mutant in found_mutants([]):
             say(f"{mutant.name}: {mutant.breaks}")
@@ -159,6 +159,8 @@ def _mutants(options: argparse.Namespace) -> int:
         return DONE
     mutants = found_mutants([name for name in options.mutants.split(",") if name])
     make_folder(options.out)
+    if options.scenario:
+        return _mutants_in_races(options, mutants)
     table = TextTable("mutant", "caught by", "scenario", "design")
     table.add_column("programs", justify="right")
     survived = []
@@ -178,6 +180,44 @@ def _mutants(options: argparse.Namespace) -> int:
     say(
         f"{len(mutants) - len(survived)} of {len(mutants)} mutants caught, {len(survived)} survived{of_these}"
     )
+    return FAILED if survived else DONE
+
+
+def _mutants_in_races(options: argparse.Namespace, mutants: Sequence[Mutant]) -> int:
+    """Each of *mutants* in races, gone through as each scenario goes: after how many orders is it caught?"""
+    from sim.terminal import TextTable, console
+    from sim.verify import RACES, Budget, hunt_races, keep, mutants_in_races
+
+    ways = {each.name: each.way for each in RACES if "/" not in each.name}
+    for name in options.scenario:
+        if name not in ways:
+            known = ", ".join(ways)
+            raise InputError(Fault("does not take mutants", "--scenario", value=name, allowed=known))
+    if options.unchecked:
+        raise InputError(Fault("is for mutants in random programs: leave --scenario out", "--unchecked"))
+    racing = mutants_in_races(mutants)
+    table = TextTable("mutant", "scenario", "caught by", "race", "design")
+    for head in ("orders", "chance of an order (PCT)"):
+        table.add_column(head, justify="right")
+    hunts = [(mutant, name) for mutant in racing for name in dict.fromkeys(options.scenario)]
+    kept: set[str] = set()
+    survived = 0
+    for mutant, name in hunts:
+        done = hunt_races(mutant, Budget(options.budget / len(hunts)).take, ways[name], options.seed)
+        if done.caught is None:
+            survived += 1
+            table.add_row(mutant.name, name, "survived", "", "", f"{done.orders:,}", "")
+            continue
+        where = done.caught.check, done.layout, done.design
+        chance = f"{done.chance:.1e}" if ways[name] == "priority" else ""
+        table.add_row(mutant.name, name, *where, f"{done.orders:,}", chance)
+        if mutant.name not in kept:
+            kept.add(mutant.name)
+            keep(done.caught, options.out, mutant.name)
+    console(sys.stdout).print(table)
+    if len(racing) < len(mutants):
+        say(f"{len(mutants) - len(racing)} of {len(mutants)} mutants are of no design that has races")
+    say(f"{len(hunts) - survived} of {len(hunts)} hunts caught their mutant, {survived} survived")
     return FAILED if survived else DONE
 
 

@@ -25,7 +25,10 @@ A program that fails is printed so that it can be pasted and run:
 """
 
 from sim.verify.checking import Counts, check
+from sim.verify.explore import RACES
+from sim.verify.explore.hunting import RaceHunt, hunt_races, mutants_in_races
 from sim.verify.hunting import Hunt, found_mutants, hunt, hunt_all
+from sim.verify.mutants import Mutant
 from sim.verify.outcomes import Budget, Outcome, Scenario, Violation, violation
 from sim.verify.programs import InHeap, InLast, OnFile, Onto, Program, Reclaim, draw_program
 from sim.verify.replays import Replay, read, schema, text, write
@@ -36,16 +39,19 @@ from sim.verify.variants import shipped
 
 __all__ = [
     "DEFAULT",
+    "RACES",
     "SCENARIOS",
     "Budget",
     "Counts",
     "Hunt",
     "InHeap",
     "InLast",
+    "Mutant",
     "OnFile",
     "Onto",
     "Outcome",
     "Program",
+    "RaceHunt",
     "Reclaim",
     "Replay",
     "Row",
@@ -61,7 +67,9 @@ __all__ = [
     "found_scenarios",
     "hunt",
     "hunt_all",
+    "hunt_races",
     "keep",
+    "mutants_in_races",
     "read",
     "run_session",
     "schema",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -30,6 +30,11 @@ class RaceHunt:
     layout: str = ""
     caught: Violation | None = None
     chance: float = 0.0
+
+
+def mutants_in_races(mutants: Sequence[Mutant]) -> list[Mutant]:
+    """Those of *mutants* whose designs have races; huge pages have none."""
+    return [each for each in mutants if not each.huge and any(layouts_of(kind) for kind in each.designs)]
 
 
 def hunt_races(

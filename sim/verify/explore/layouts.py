@@ -144,6 +144,12 @@ _OF_PAGES = (
         [[Munmap(_A, 1), Mmap(1, _A), _writes(_A)], [_reads(_A), _reads(_A)]],
     ),
     Layout(
+        "munmap-mmap-elsewhere",
+        "munmap and another mmap, which may take over the structures, beside a first write",
+        _UNTOUCHED,
+        [[Munmap(_A, 1), Mmap(1, _A + 16)], [_writes(_A)]],
+    ),
+    Layout(
         "munmap-fault-fault",
         "munmap beside two first writes",
         _UNTOUCHED,
