@@ -19,6 +19,7 @@ from sim.engine.schedule import Fifo
 from sim.hardware import Cpu, Machine, MachineSpec
 from sim.mm.address_space import USER
 from sim.verify.checking import Counts, Run
+from sim.verify.explore.entries_here import entries_here
 from sim.verify.explore.order import Decides, Order
 from sim.verify.explore.traces import Trace, listening
 from sim.verify.histories import Recorded, RecordedRun
@@ -55,7 +56,9 @@ def _machine(
     if known not in _SPECS:
         _SPECS[known] = MachineSpec.model_validate(merged(raw_spec(), changes or {}))
     engine = Engine(seed=seed, schedule=_Asked, max_events=max_events, probe=listen(*listeners))
-    return Machine(engine, _SPECS[known], online, lines_here=("*",))
+    machine = Machine(engine, _SPECS[known], online, lines_here=("*",))
+    machine.fabric.heard_guards = False  # no race has files
+    return machine
 
 
 class _Stepwise(Process):
@@ -218,8 +221,9 @@ def race(
     trace = trace or _Deaf()
     if program.kind in LOCKS:
         return _race_turns(program, decider, ends, listeners, trace)
-    run = _Raced(program, listeners, decider=decider, trace=trace, ends=ends)
-    run.run()
+    with entries_here():
+        run = _Raced(program, listeners, decider=decider, trace=trace, ends=ends)
+        run.run()
     return Raced(Counts(run.operations, run.process.machine.engine.events, run.states), run.end)
 
 
