@@ -271,6 +271,9 @@ def _races(each: Sequence[Outcome]) -> list[str]:
     if len(each) == 1 and each[0].races == 1:
         said = each[0].explored
     else:
-        said = f"{sum(one.whole for one in each)} of {sum(one.races for one in each)} whole"
+        races, whole, within_one = (
+            sum(getattr(one, name) for one in each) for name in ("races", "whole", "within_one")
+        )
+        said = f"{whole} of {races} whole, {within_one} with 1 preemption"
     speed = sum(one.executions for one in each) / sum(one.seconds for one in each)
     return [f"{speed:,.0f}", said]

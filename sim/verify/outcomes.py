@@ -94,6 +94,8 @@ class Outcome:
     """How many it has begun."""
     whole: int = 0
     """Of how many it has been through all orders."""
+    within_one: int = 0
+    """Of how many it has been through all orders with one preemption at most."""
     explored: str = ""
     """How far it went, where that was one."""
 

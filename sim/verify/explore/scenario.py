@@ -71,6 +71,7 @@ class Races:
             outcome.states += len(done.ends)
             outcome.races += 1
             outcome.whole += done.complete
+            outcome.within_one += done.complete or done.preemptions >= 1
             outcome.explored = done.said
             outcome.seconds = monotonic() - began
             if done.failing is not None:
