@@ -204,3 +204,10 @@ RACING = (
 def test_is_a_mutant_that_needs_an_order_found(name: str) -> None:
     found = hunt_races(MUTANTS[name], Budget(20).take, shrinking=0)
     assert found.caught is not None, f"{found.orders} orders have not found it"
+
+
+def test_does_an_interrupt_come_though_its_sender_waits_and_another_polls() -> None:
+    """Who polls rests while the others go on; the interrupt that they wait for is one of those."""
+    decider = Written()
+    race(LAYOUTS["madvise-madvise-access"].program("asterinas-0.18"), decider, set())
+    assert decider.steps < 1_000
