@@ -218,6 +218,8 @@ def race(
 
     The *trace* hears what each step touches, where the model is `traced`.
     """
+    if not program.rounds:
+        return Raced(Counts(0, 0), ())
     trace = trace or _Deaf()
     if program.kind in LOCKS:
         return _race_turns(program, decider, ends, listeners, trace)
