@@ -17,10 +17,14 @@ from sim.plaintext import say
 if TYPE_CHECKING:
     from sim.cli.arguments import Commands
     from sim.terminal import TextTable
-    from sim.verify import Row
+    from sim.verify import Mutant, Outcome, Row
 
 MANY = 40
 """Rows of a table; if there are more, it has one for each design and one for each scenario."""
+
+
+WIDTH = 36
+"""Of a scenario's name."""
 
 
 def add(commands: Commands) -> None:
@@ -82,7 +86,7 @@ def _verify(options: argparse.Namespace) -> int:
 
     if options.scenarios:
         for scenario in SCENARIOS.values():
-            say(f"{scenario.name:<16} {scenario.title}")
+            say(f"{scenario.name:<{WIDTH}} {scenario.title}")
         return DONE
     if options.replay is not None:
         return _replay(options)
@@ -145,8 +149,8 @@ def _mutants(options: argparse.Namespace) -> int:
     from sim.terminal import TextTable, console
     from sim.verify import found_mutants, hunt_all, keep
 
-    if options.design or options.scenario:
-        raise InputError(Fault("says itself where: leave --design and --scenario out", "--mutants"))
+    if options.design:
+        raise InputError(Fault("says itself where: leave --design out", "--mutants"))
     if options.mutants == "list":
         for mutant in found_mutants([]):
             say(f"{mutant.name}: {mutant.breaks}")
@@ -155,6 +159,8 @@ def _mutants(options: argparse.Namespace) -> int:
         return DONE
     mutants = found_mutants([name for name in options.mutants.split(",") if name])
     make_folder(options.out)
+    if options.scenario:
+        return _mutants_in_races(options, mutants)
     table = TextTable("mutant", "caught by", "scenario", "design")
     table.add_column("programs", justify="right")
     survived = []
@@ -177,6 +183,44 @@ def _mutants(options: argparse.Namespace) -> int:
     return FAILED if survived else DONE
 
 
+def _mutants_in_races(options: argparse.Namespace, mutants: Sequence[Mutant]) -> int:
+    """Each of *mutants* in races, gone through as each scenario goes: after how many orders is it caught?"""
+    from sim.terminal import TextTable, console
+    from sim.verify import RACES, Budget, hunt_races, keep, mutants_in_races
+
+    ways = {each.name: each.way for each in RACES if "/" not in each.name}
+    for name in options.scenario:
+        if name not in ways:
+            known = ", ".join(ways)
+            raise InputError(Fault("does not take mutants", "--scenario", value=name, allowed=known))
+    if options.unchecked:
+        raise InputError(Fault("is for mutants in random programs: leave --scenario out", "--unchecked"))
+    racing = mutants_in_races(mutants)
+    table = TextTable("mutant", "scenario", "caught by", "race", "design")
+    for head in ("orders", "chance of an order (PCT)"):
+        table.add_column(head, justify="right")
+    hunts = [(mutant, name) for mutant in racing for name in dict.fromkeys(options.scenario)]
+    kept: set[str] = set()
+    survived = 0
+    for mutant, name in hunts:
+        done = hunt_races(mutant, Budget(options.budget / len(hunts)).take, ways[name], options.seed)
+        if done.caught is None:
+            survived += 1
+            table.add_row(mutant.name, name, "survived", "", "", f"{done.orders:,}", "")
+            continue
+        where = done.caught.check, done.layout, done.design
+        chance = f"{done.chance:.1e}" if ways[name] == "priority" else ""
+        table.add_row(mutant.name, name, *where, f"{done.orders:,}", chance)
+        if mutant.name not in kept:
+            kept.add(mutant.name)
+            keep(done.caught, options.out, mutant.name)
+    console(sys.stdout).print(table)
+    if len(racing) < len(mutants):
+        say(f"{len(mutants) - len(racing)} of {len(mutants)} mutants are of no design that has races")
+    say(f"{len(hunts) - survived} of {len(hunts)} hunts caught their mutant, {survived} survived")
+    return FAILED if survived else DONE
+
+
 def _print(rows: Sequence[Row]) -> None:
     from sim.terminal import console
 
@@ -195,6 +239,9 @@ def _table(rows: Sequence[Row], *keys: str) -> TextTable:
     table = TextTable(*keys)
     for head in ("executions", "operations", "events", "states", "violations"):
         table.add_column(head, justify="right")
+    if any(row.outcome.races for row in rows):
+        table.add_column("orders a second", justify="right")
+        table.add_column("races")
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault(tuple(getattr(row, key) for key in keys), []).append(row)
@@ -213,4 +260,20 @@ def _sums(rows: Sequence[Row]) -> list[str]:
         *(f"{sum(getattr(one, name) for one in each):,}" for name in ("executions", "operations", "events")),
         f"{states:,}" if states else "-",
         str(sum(len(one.violations) for one in each)),
+        *_races([one for one in each if one.races]),
     ]
+
+
+def _races(each: Sequence[Outcome]) -> list[str]:
+    """How fast and how far those have come that go through orders."""
+    if not each:
+        return []
+    if len(each) == 1 and each[0].races == 1:
+        said = each[0].explored
+    else:
+        races, whole, within_one = (
+            sum(getattr(one, name) for one in each) for name in ("races", "whole", "within_one")
+        )
+        said = f"{whole} of {races} whole, {within_one} with 1 preemption"
+    speed = sum(one.executions for one in each) / sum(one.seconds for one in each)
+    return [f"{speed:,.0f}", said]

@@ -232,6 +232,22 @@ class Engine:
         if not (self._asked and type(item) is Thread and self._delays_step(item)):
             self._dispatch(item)
 
+    @property
+    def entries(self) -> list[Entry]:
+        """What is in the queue, in no order, for who takes entries out and has them `happen` himself.
+
+        The schedule must be one that is asked. `run` does the rest: it tells who waits when nothing is left.
+        """
+        return self._tuples.heap
+
+    def happen(self, entry: Entry, at: int) -> None:
+        """*entry*, which the caller has taken out of `entries`, at time *at*. Raises `BudgetExceeded`."""
+        if self.events >= self.max_events:
+            raise self._out_of_events()
+        self.events += 1
+        self._now = at
+        self._dispatch(entry[3])
+
     def run(self, until: Any = None) -> Any:
         """Run until the queue is empty, until a time (ps) or until an event.
 

@@ -240,7 +240,7 @@ def make_line(fabric: Fabric, name: str, home: int, *, owner: int = MEMORY, line
     """A line, or *lines* that move together: one that tells of its transfers, or accesses, where somebody
     listens, and one that has none where the run is without them."""
     kind = WatchedLine if fabric.heard_accesses else HeardLine if fabric.heard else CacheLine
-    if fabric.here and any(fnmatchcase(name, pattern) for pattern in fabric.here):
+    if fabric.here and ("*" in fabric.here or any(fnmatchcase(name, pattern) for pattern in fabric.here)):
         kind = LineHere
     return kind(fabric, name, home, owner=owner, lines=lines)
 

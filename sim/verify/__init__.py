@@ -11,7 +11,9 @@
     checking    runs one and compares
     shrinking   makes one that fails small
     histories   a few operations, each with begin, end and answer; linearizability: is there an order of them
+    outcomes    budgets, what was done and what was found
     scenarios   ways to look for a violation, by name; session: each on each design, for a share of the time
+    explore     races: a few operations, whose orders are gone through one by one
     replays     files that run a program again; written: operations as they stand there
     trail       what happened last before a run went wrong; named: which check has found it
     locks       random schedules on the locks of sim/sync
@@ -23,25 +25,33 @@ A program that fails is printed so that it can be pasted and run:
 """
 
 from sim.verify.checking import Counts, check
+from sim.verify.explore import RACES
+from sim.verify.explore.hunting import RaceHunt, hunt_races, mutants_in_races
 from sim.verify.hunting import Hunt, found_mutants, hunt, hunt_all
+from sim.verify.mutants import Mutant
+from sim.verify.outcomes import Budget, Outcome, Scenario, Violation, violation
 from sim.verify.programs import InHeap, InLast, OnFile, Onto, Program, Reclaim, draw_program
 from sim.verify.replays import Replay, read, schema, text, write
-from sim.verify.scenarios import SCENARIOS, Budget, Outcome, Scenario, Violation, violation
+from sim.verify.scenarios import DEFAULT, SCENARIOS
 from sim.verify.session import Row, block, default_designs, found_designs, found_scenarios, keep, run_session
 from sim.verify.shrinking import failure, shrunk
 from sim.verify.variants import shipped
 
 __all__ = [
+    "DEFAULT",
+    "RACES",
     "SCENARIOS",
     "Budget",
     "Counts",
     "Hunt",
     "InHeap",
     "InLast",
+    "Mutant",
     "OnFile",
     "Onto",
     "Outcome",
     "Program",
+    "RaceHunt",
     "Reclaim",
     "Replay",
     "Row",
@@ -57,7 +67,9 @@ __all__ = [
     "found_scenarios",
     "hunt",
     "hunt_all",
+    "hunt_races",
     "keep",
+    "mutants_in_races",
     "read",
     "run_session",
     "schema",

@@ -41,7 +41,7 @@ from sim.sync import (
     XaddRwSem,
 )
 from sim.verify.checking import LONGEST, Counts
-from sim.verify.machines import RWSEM, run, small_machine
+from sim.verify.machines import RWSEM, Body, run, small_machine
 from sim.verify.programs import Program
 from sim.verify.variants import Choose
 
@@ -248,9 +248,10 @@ def follow(
     schedule: Sequence[Sequence[Turn]],
     *,
     exclusive: bool = False,
-    inside: type[Inside] = Inside,
+    inside: Callable[[bool], Inside] = Inside,
+    together: Callable[[Machine, Mapping[int, Body]], None] = run,
 ) -> Inside:
-    """Run *schedule* to its end; every rule that it breaks on the way is an exception."""
+    """Run *schedule* to its end, all threads *together*; every rule that it breaks is an exception."""
     watch = inside(exclusive)
 
     def body(cpu: Cpu) -> Steps[None]:
@@ -276,7 +277,7 @@ def follow(
         if cpu.pending:
             yield cpu.take_pending()
 
-    run(machine, dict.fromkeys(range(len(schedule)), body))
+    together(machine, dict.fromkeys(range(len(schedule)), body))
     assert len(watch.entries) >= sum(map(len, schedule)), "not everybody came in"
     return watch
 

@@ -147,6 +147,9 @@ class Program:
     machine: Mapping[str, Any] = field(default_factory=dict)
     delays: float = 0.0
     """The chance that a step of a thread is delayed, by up to `LONGEST_DELAY`."""
+    order: Sequence[tuple[int, str]] | None = None
+    """Of a race, the last round (`sim.verify.explore`): at which decisions somebody goes on whose turn it is
+    not in the plain order, and who. None: the clock and *ties* say who is next."""
 
     @property
     def schedule(self) -> Schedule | ScheduleName:
@@ -164,6 +167,7 @@ class Program:
             f"check(Program({self.kind!r}, {self.mode!r}, ties={self.ties!r}, seed={self.seed},",
             f"    changes={dict(self.changes)!r},",
             f"    machine={dict(self.machine)!r},{f' delays={self.delays},' if self.delays else ''}",
+            *([] if self.order is None else [f"    order={tuple(self.order)!r},"]),
             "    rounds=[",
         ]
         for threads in self.rounds:

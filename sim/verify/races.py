@@ -61,7 +61,19 @@ class Past:
     writes: list[Write] = field(default_factory=list)
 
     def states(self, begin: float, end: float) -> set[State]:
-        """The states that the page may have had at some moment between *begin* and *end*."""
+        """The states that the page may have been seen in at some moment between *begin* and *end*.
+
+        Another cpu may see what an event has taken away until that is over, whatever is done meanwhile to
+        what has come of it: mprotect of what munmap has cleared and not flushed yet.
+        """
+        found = self._states(begin, end)
+        for event in self.events:
+            if event.begin <= begin <= event.end:
+                before = self._states(event.begin, event.begin)
+                found |= {state for state in before if event.change(state) != state}
+        return found
+
+    def _states(self, begin: float, end: float) -> set[State]:
         reachable = self._reachable()
         found = {self.state} if self._lasts(self.state, -1, begin) else set()
         for event in self.events:
@@ -83,8 +95,16 @@ class Past:
             for event in self.events
         )
 
-    def versions(self, begin: float, end: float) -> set[int]:
-        """What may be read at some moment between *begin* and *end*."""
+    def versions(self, begin: float, end: float, since: float | None = None) -> set[int]:
+        """What may be read at some moment between *begin* and *end*, by an access that began at *since*."""
+        found = self._versions(begin, end)
+        for event in self.events:
+            under_way = since is not None and event.begin <= since <= event.end
+            if under_way and any(event.clears(state) for state in self._reachable()):
+                found |= self._versions(event.begin, event.begin)
+        return found
+
+    def _versions(self, begin: float, end: float) -> set[int]:
         clears = [each for each in self.events if any(each.clears(state) for state in self._reachable())]
         changes = [
             *((each.moment, self._seen(each, clears), True, each.version) for each in self.writes),
@@ -157,7 +177,7 @@ class History:
             return
         if version < 0:
             return
-        allowed = past.versions(now, now)
+        allowed = past.versions(now, now, since)
         assert version in allowed, f"page {page:#x} reads version {version}, and may read {sorted(allowed)}"
 
     def was(self, page: int, state: State, version: int | None, since: int, until: int) -> None:

@@ -34,6 +34,17 @@ from sim.verify.written import KINDS, from_plain, to_plain
 FORMAT = 1
 
 
+class Deviation(BaseModel):
+    """A decision that is not that of the plain order."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+    at: Annotated[int, Field(ge=0)]
+    """Its number: how many steps of the race came before."""
+    next: str
+    """Who goes on: a thread such as cpu 1, or what it has put off, such as cpu 1/2."""
+
+
 class ReplayFile(BaseModel):
     """A program that was run, and what was found."""
 
@@ -57,6 +68,9 @@ class ReplayFile(BaseModel):
     """Of the engine's random streams."""
     delays: Annotated[float, Field(ge=0, le=1)] = 0.0
     """The chance that a step of a thread is delayed."""
+    order: list[Deviation] | None = None
+    """Of a race, which is the last round: where it leaves the plain order, in which a thread goes on for as
+    long as it can. Without it the clock says who is next."""
     changes: dict[str, Any] = {}
     """To the design's file."""
     machine: dict[str, Any] = {}
@@ -89,6 +103,7 @@ def text(replay: Replay) -> str:
         f"seed: {program.seed}",
         *(f"{key}: {_written(value)}" for key, value in _of_files(program) if value),
         *([f"delays: {program.delays}"] if program.delays else []),
+        *_in_order(program),
         "rounds:",
     ]
     for number, threads in enumerate(program.rounds, 1):
@@ -100,6 +115,12 @@ def text(replay: Replay) -> str:
             lines.append(f"    - # thread {thread}")
             lines += [f"      - {_in_hex(_written(to_plain(operation)))}" for operation in operations]
     return "\n".join(lines) + "\n"
+
+
+def _in_order(program: Program) -> Sequence[str]:
+    if not program.order:
+        return () if program.order is None else ("order: []",)
+    return ("order:", *(f"  - {_written({'at': at, 'next': who})}" for at, who in program.order))
 
 
 def _of_files(program: Program) -> Sequence[tuple[str, Mapping[str, Any]]]:
@@ -144,6 +165,7 @@ def read(path: Path) -> Replay:
         changes=said.changes,
         machine=said.machine,
         delays=said.delays,
+        order=None if said.order is None else [(each.at, each.next) for each in said.order],
     )
     return Replay(said.scenario, program, said.found, said.mutant)
 

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
+from sim.compiled import words
 from sim.errors import Fault, InputError, nearest
 from sim.files import presets
 from sim.hardware import MachineSpec
 from sim.mm import Mmap, Munmap, Touch
+from sim.verify.explore import Races
 from sim.verify.kernels import KINDS, VARIANTS, design
 from sim.verify.locks import LOCKS
 from sim.verify.machines import merged, raw_spec
+from sim.verify.outcomes import Budget, Outcome, Scenario, Violation
 from sim.verify.replays import Replay, write
-from sim.verify.scenarios import SCENARIOS, Budget, Outcome, Scenario, Violation
+from sim.verify.scenarios import DEFAULT, SCENARIOS
 from sim.verify.variants import needed, offered, shipped
 
 OWN = (*KINDS, *VARIANTS)
@@ -81,7 +84,10 @@ def found_scenarios(names: Sequence[str]) -> list[Scenario]:
                     suggestion=nearest(name, SCENARIOS),
                 )
             )
-    return [SCENARIOS[name] for name in dict.fromkeys(names)] or list(SCENARIOS.values())
+        if isinstance(SCENARIOS[name], Races) and words() == "compiled model":
+            fault = "needs the model as it is written, to see its steps: set CORTENSIM_COMPILED=0"
+            raise InputError(Fault(fault, "--scenario", value=name))
+    return [SCENARIOS[name] for name in dict.fromkeys(names)] or list(DEFAULT)
 
 
 def run_session(
@@ -110,8 +116,8 @@ def run_session(
 
 def keep(violation: Violation, folder: Path, mutant: str | None = None) -> Path:
     """Write the replay of *violation* to *folder*; its file."""
-    name = f"{violation.program.kind}-{violation.scenario}" if mutant is None else mutant
-    path = folder / f"{'-'.join(Path(name).name.split())}.replay.yaml"
+    name = f"{Path(violation.program.kind).name}-{violation.scenario}" if mutant is None else mutant
+    path = folder / f"{'-'.join(name.replace('/', ' ').split())}.replay.yaml"
     write(Replay(violation.scenario, violation.program, violation.said, mutant), path)
     return path
 

@@ -62,6 +62,9 @@ def _smaller(program: Program) -> Iterator[Program]:
                     yield with_round(index, [*threads[:thread], left, *threads[thread + 1 :]])
     if all(not operations for threads in rounds for operations in threads[-1:]) and program.threads > 1:
         yield replace(program, rounds=[threads[: program.threads - 1] for threads in rounds])
+    if program.order:
+        for number in range(len(program.order)):
+            yield replace(program, order=[*program.order[:number], *program.order[number + 1 :]])
     for index, threads in enumerate(rounds):
         for thread, operations in enumerate(threads):
             for place, operation in enumerate(operations):

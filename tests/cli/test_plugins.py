@@ -295,10 +295,13 @@ def test_do_workers_with_other_code_refuse(site: Path) -> None:
 
 def _verify() -> None:
     """With mmap, munmap and touch alone, and no line of its own about it."""
-    from sim.verify import SCENARIOS, run_session
+    from sim.verify import DEFAULT, SCENARIOS, run_session
 
-    rows = list(run_session(["one-lock.yaml"], list(SCENARIOS.values()), 60, 0, executions=3))
-    assert {row.scenario for row in rows} == {"alone", "apart", "shared", "processes", "short histories"}
+    programs = {"alone", "apart", "shared", "processes", "short histories"}
+    rows = list(run_session(["one-lock.yaml"], DEFAULT, 60, 0, executions=3))
+    assert {row.scenario for row in rows} == programs | {"exhaustive", "random orders", "priorities"}
+    rows += run_session(["one-lock.yaml"], [SCENARIOS["exhaustive/munmap-fault"]], 60, 0, executions=30)
+    assert rows[-1].outcome.executions == 30 or rows[-1].outcome.whole
     assert not [violation for row in rows for violation in row.outcome.violations]
 
 

@@ -118,7 +118,7 @@ def test_are_the_scenarios_listed(capsys: pytest.CaptureFixture[str]) -> None:
         (["--replay", "nowhere.yaml", "--design", "adv"], "leave --design, --scenario and --mutants out"),
         (["--out", "/dev/null/x", "--design", "adv"], "cannot write here"),
         (["--mutants", "no-flash"], "no mutant of this name.*did you mean 'no-flush'"),
-        (["--mutants", "no-flush", "--design", "adv"], "leave --design and --scenario out"),
+        (["--mutants", "no-flush", "--design", "adv"], "leave --design out"),
         (["--unchecked"], "add --mutants"),
     ],
 )
