@@ -95,16 +95,8 @@ class Past:
             for event in self.events
         )
 
-    def versions(self, begin: float, end: float, since: float | None = None) -> set[int]:
-        """What may be read at some moment between *begin* and *end*, by an access that began at *since*."""
-        found = self._versions(begin, end)
-        for event in self.events:
-            under_way = since is not None and event.begin <= since <= event.end
-            if under_way and any(event.clears(state) for state in self._reachable()):
-                found |= self._versions(event.begin, event.begin)
-        return found
-
-    def _versions(self, begin: float, end: float) -> set[int]:
+    def versions(self, begin: float, end: float) -> set[int]:
+        """What may be read at some moment between *begin* and *end*."""
         clears = [each for each in self.events if any(each.clears(state) for state in self._reachable())]
         changes = [
             *((each.moment, self._seen(each, clears), True, each.version) for each in self.writes),
@@ -177,7 +169,7 @@ class History:
             return
         if version < 0:
             return
-        allowed = past.versions(now, now, since)
+        allowed = past.versions(now, now)
         assert version in allowed, f"page {page:#x} reads version {version}, and may read {sorted(allowed)}"
 
     def was(self, page: int, state: State, version: int | None, since: int, until: int) -> None:

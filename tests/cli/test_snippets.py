@@ -140,6 +140,9 @@ class Session:
             return
         place = Path(f"{tree.get('name', 'part')}.yaml")
         place.write_text(text, encoding="utf-8")
+        if {*tree} == {"order"}:  # of a replay
+            assert {*tree} < {*replays.ReplayFile.model_fields}
+            return
         if "replay" in tree:
             replays.read(place)
             return
