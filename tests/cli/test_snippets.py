@@ -37,6 +37,9 @@ ELSEWHERE: Mapping[str, str] = {
 }
 """Page -> the test that does its blocks."""
 
+LONG = {"docs/analysis.md"}
+"""Pages whose commands take half a minute: a slow test."""
+
 NOT_RUN: Mapping[str, str] = {
     "pip install": "installs; tests/packaging installs the wheel",
     ".venv/bin/python -m tools.compile_model": "takes minutes; CI does it and runs golden points",
@@ -208,8 +211,10 @@ def few_points(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sim, "load", fewer, raising=False)
 
 
-@pytest.mark.ci
-@pytest.mark.parametrize("page", HERE)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=pytest.mark.slow if page in LONG else pytest.mark.ci) for page in HERE],
+)
 @pytest.mark.usefixtures("few_points", "folder")
 def test_do_the_blocks_of_the_page_work(page: str, command: Command, finished: Path) -> None:
     session = Session(page, command, finished)

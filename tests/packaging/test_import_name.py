@@ -62,7 +62,7 @@ def test_does_it_run_as_a_module() -> None:
     assert done.stdout == python("-m", "sim", "list", "designs").stdout
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_does_a_type_checker_see_what_sim_offers(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
