@@ -40,9 +40,12 @@ def write_quietly(
     if fabric.heard_entries:
         cpu.probe.entry_access(table, slot, cpu, True)
     while slot < stop and begin < private:
-        alone = slot if fabric.heard else table.written_alone(slot, stop, cpu)  # who listens hears of each
+        alone = table.written_alone(slot, stop, cpu)
         if alone > slot:
             writes = min(alone - slot, -((begin - private) // (fabric.rmw + work)))
+            if fabric.heard:  # of each
+                for each in range(slot, slot + writes):
+                    table.line(each)._take(cpu.id)
             slot += writes
             took = writes * fabric.rmw
             begin += took + writes * work

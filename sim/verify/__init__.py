@@ -4,7 +4,7 @@
     effects     what each operation does to it and answers, one function each
     races       what threads may see that work on the same pages
     contents    what is in the simulated frames, by listening
-    programs    programs as data, and how they are drawn
+    programs    programs as data; drawing: how they are drawn
     kernels     designs with round costs and near limits, on the small machine of `machines`
     variants    the kernels that take part
     process     processes of a simulated kernel, and threads to run in them; `sim.check` watches
@@ -25,12 +25,13 @@ A program that fails is printed so that it can be pasted and run:
 """
 
 from sim.verify.checking import Counts, check
+from sim.verify.drawing import draw_program
 from sim.verify.explore import RACES
 from sim.verify.explore.hunting import RaceHunt, hunt_races, mutants_in_races
 from sim.verify.hunting import Hunt, found_mutants, hunt, hunt_all
 from sim.verify.mutants import Mutant
 from sim.verify.outcomes import Budget, Outcome, Scenario, Violation, violation
-from sim.verify.programs import InHeap, InLast, OnFile, Onto, Program, Reclaim, draw_program
+from sim.verify.programs import InHeap, InLast, OnFile, Onto, Program, Reclaim
 from sim.verify.replays import Replay, read, schema, text, write
 from sim.verify.scenarios import DEFAULT, SCENARIOS
 from sim.verify.session import Row, block, default_designs, found_designs, found_scenarios, keep, run_session

@@ -48,6 +48,7 @@ from sim.mm import (
 from sim.mm.performer import offered
 from sim.verify import resting
 from sim.verify.contents import Contents
+from sim.verify.drawing import SHARED
 from sim.verify.effects import effect
 from sim.verify.model import SIGNAL, ZEROS, Frame, Page, Undetermined
 from sim.verify.model import Process as Model
@@ -58,7 +59,6 @@ from sim.verify.programs import (
     DETERMINED,
     FILE_PAGES,
     RACING,
-    SHARED,
     InHeap,
     InLast,
     OnFile,

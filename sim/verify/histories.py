@@ -13,9 +13,10 @@ from sim.designs import Rules
 from sim.engine import Probe
 from sim.mm import READ_WRITE, Madvise, Mmap, Mprotect, Munmap, Operation, Touch
 from sim.verify.checking import Counts, Run, check
+from sim.verify.drawing import ALL_RIGHTS, draw_kernel
 from sim.verify.kernels import BASE
 from sim.verify.linearizability import Access, Call, Change, Rest, Search, begins, page
-from sim.verify.programs import ALL_RIGHTS, Program, draw_kernel
+from sim.verify.programs import Program
 from sim.verify.races import Event, History, State
 from sim.verify.variants import Choose, offered, rules_of
 

@@ -10,9 +10,10 @@ from time import monotonic
 
 from sim.compiled import words
 from sim.errors import Fault, InputError, nearest
+from sim.verify.drawing import draw_program, with_delays
 from sim.verify.mutants import MUTANTS, Mutant
 from sim.verify.outcomes import Budget, Scenario, Violation, violation
-from sim.verify.programs import Program, draw_program, with_delays
+from sim.verify.programs import Program
 from sim.verify.scenarios import SCENARIOS
 from sim.verify.shrinking import failure
 from sim.verify.unchecked import run_unchecked

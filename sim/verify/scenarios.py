@@ -10,11 +10,12 @@ from random import Random
 
 from sim.engine import Probe
 from sim.verify.checking import Counts, check
+from sim.verify.drawing import draw_program, modes, with_delays
 from sim.verify.explore import RACES
 from sim.verify.histories import check_history, draw_short
 from sim.verify.locks import LOCKS, check_turns, draw_turns
 from sim.verify.outcomes import Budget, Outcome, Scenario, violation
-from sim.verify.programs import Mode, Program, draw_program, modes, with_delays
+from sim.verify.programs import Mode, Program
 
 
 class Drawn:

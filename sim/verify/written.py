@@ -12,8 +12,9 @@ from typing import Any, get_args
 
 from sim.mm import EXECUTE, NOTHING, READ, WRITE, Operation
 from sim.mm.operations import Advice
+from sim.verify.drawing import DRAWN
 from sim.verify.locks import Turn
-from sim.verify.programs import DRAWN, InHeap, InLast, OnFile, Onto, Reclaim
+from sim.verify.programs import InHeap, InLast, OnFile, Onto, Reclaim
 
 _RIGHTS = {"r": READ, "w": WRITE, "x": EXECUTE}
 _WRAPPERS: tuple[type[Operation], ...] = (InLast, InHeap, OnFile)

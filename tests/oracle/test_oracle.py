@@ -31,7 +31,7 @@ from sim.mm import (
     performer,
 )
 from sim.verify import InLast, OnFile, Program, Reclaim, check, draw_program, failure, shipped, shrunk
-from sim.verify.programs import DRAWN, NOT_DRAWN
+from sim.verify.drawing import DRAWN, NOT_DRAWN
 from sim.verify.variants import PCID, offered
 
 EVERY_KIND = pytest.mark.parametrize("kind", [*KINDS, *VARIANTS, "asterinas-0.18"])
