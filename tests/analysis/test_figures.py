@@ -267,7 +267,7 @@ def test_has_a_missing_baseline_point_a_note_and_the_others_their_bars(points) -
         assert sum(bar.get_height() > 0 for bar in figure.axes[0].patches) == 8
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_are_all_figures_drawn_when_every_point_of_the_baseline_failed(
     write_run, make_points, make_breakdown
 ) -> None:
@@ -282,7 +282,7 @@ def test_are_all_figures_drawn_when_every_point_of_the_baseline_failed(
     assert texts(one_thread_figure(broken).axes[0]) == ["no finished point beside one of Linux 6.13"]
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_has_a_run_of_one_design_no_ratios_and_all_other_figures(write_run, make_points) -> None:
     points = make_points(designs=("cortenmm-adv",), workloads=("pf",))
     assert [path.stem for path in plot_run(write_run(points))[::2]] == [
@@ -295,7 +295,7 @@ def test_is_a_chosen_baseline_that_is_not_there_refused(points) -> None:
         one_thread_figure(points, baseline="nros")
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_has_each_machine_bars_at_its_own_thread_counts(make_points, make_breakdown) -> None:
     runs = [make_points(threads=(1, 64, 384)), make_points(threads=(2, 8), machine="small")]
     figure = time_figure(make_breakdown(pd.concat(runs)))

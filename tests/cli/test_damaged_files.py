@@ -60,7 +60,7 @@ def damaged(text: str, draw: random.Random) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "files", [pytest.param(50, marks=pytest.mark.ci), pytest.param(10_000, marks=pytest.mark.slow)]
+    "files", [pytest.param(20, marks=pytest.mark.ci), pytest.param(10_000, marks=pytest.mark.slow)]
 )
 def test_is_any_damaged_experiment_answered(command: Command, folder: Path, files: int) -> None:
     path = folder / "e.yaml"

@@ -123,7 +123,7 @@ def test_executes_the_model_no_more_than_what_is_kept(capsys: pytest.CaptureFixt
     assert code == 0, said
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_does_a_model_without_probes_simulate_the_same(tmp_path: Path) -> None:
     assert probes_off.without_probes(tmp_path) > 100
     lock = (tmp_path / "sim/sync/spin.py").read_text()
