@@ -57,6 +57,7 @@ from sim.mm.flush import (
     make_calls,
     make_flush,
     pages_of,
+    ways_of,
 )
 from sim.mm.footprint import STRUCTURES, Footprint
 from sim.mm.frame_table import HUGE_ORDER, FrameTable, FreeList, PhysicalMemory, Pool, Reference
@@ -258,6 +259,7 @@ __all__ = [
     "size_of",
     "slot_of",
     "tell_filled",
+    "ways_of",
     "writable_quietly",
     "write_quietly",
     "zonelists",

@@ -121,7 +121,8 @@ def frames(sides: Sequence[Side], kernel: Kernel) -> None:
     tables -= {side.space.root.frame for side in sides}
     elsewhere = [*kernel.references(), *memory.references()]
     elsewhere += [each for side in sides for each in side.space.deferred()]
-    others = {each.frame for each in elsewhere} - tables - mapped
+    others = {frame for each in elsewhere for frame in range(each.frame, each.frame + each.frames)}
+    others -= tables | mapped
     used, blocks = len(memory.in_use), {memory.in_use.head(frame) for frame in mapped}
     assert used == len(blocks) + len(tables) + len(others - blocks), (
         f"{used} blocks of frames are in use: {len(blocks)} pages, {len(tables)} tables, {len(others)} more"

@@ -35,6 +35,11 @@ BROADCAST: dict[str, Any] = {
     }
 }
 LARGE: dict[str, Any] = {"memory": {"size_per_socket": "16 GiB"}}
+LATR: dict[str, Any] = {
+    "hold": "30 us",
+    "pages_a_batch": 4,
+    **dict.fromkeys(("publish", "look", "sweep", "keep"), "10 cycles"),
+}
 LLFREE: dict[str, Any] = {
     "page_allocator": "llfree",
     "llfree": {
@@ -60,6 +65,8 @@ def draw_variant(choose: Choose, *, huge: bool = False) -> tuple[dict[str, Any],
             changes |= LLFREE
         elif not huge and choose((True, False)):
             changes |= swap(DEVICES[choose(tuple(DEVICES))])
+        if changes["flush"].get("method") != "broadcast" and "swap" not in changes and choose((True, False)):
+            changes |= {"latr": {**LATR, "slots": choose((2, 5, 256))}}
         if huge:
             _draw_huge(choose, changes, machine)
         try:

@@ -27,6 +27,7 @@ LAYOUTS = {  # sockets, clusters a socket, cores a cluster, threads a core, cpus
     "guest-1": (1, 1, 1, 1, 1),
     "guest-zen5-2": (1, 1, 2, 1, 2),
     "haswell-desktop-4": (1, 1, 4, 1, 4),
+    "latr-2s16": (2, 1, 8, 1, 16),
     "i5-6500t": (1, 1, 4, 1, 4),
     "icelake-64": (2, 1, 16, 2, 64),
     "icelake-96": (2, 1, 24, 2, 96),

@@ -39,6 +39,9 @@ def mmput(mm: LinuxMm, cpu: Cpu) -> Steps[None]:
     mm.users -= 1
     if not mm.users:
         yield from exit_mmap(mm, cpu)
+        if mm.kept is not None:
+            mm.settle()  # the last flush has been one of everything
+            yield from mm.kept.free_all(cpu)
         yield from mm.kernel.percpu.free(cpu)
         mm.kernel.footprint.add("page_table", -PAGE_BYTES)
 

@@ -10,6 +10,7 @@ cpus in lazy-TLB mode too, even if it has cleared nothing itself.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sim.engine import Steps
@@ -115,17 +116,28 @@ class Gather:
         yield from self.flush_tlbs(cpu)
         frames, hugetlb, tables = self.frames, self.hugetlb, self.tables
         self._reset()
-        if frames and (swap := mm.kernel.swap) is not None:  # free_pages_and_swap_cache
-            for frame in frames:
-                assert isinstance(frame, int), "with swap there are no runs"
-                yield from swap.free_cache(cpu, frame)
-        if frames:
-            yield from mm.lru.release(cpu, frames)
-        if hugetlb:
-            yield from mm.kernel.hugetlb.put(cpu, hugetlb)
-        for table in tables:
-            yield from mm.kernel.charges.uncharge_kmem(cpu, table.frame)
-            yield from mm.pages.free(cpu, table.frame)
+        yield from free_collected(mm, cpu, frames, hugetlb, tables)
+
+
+def free_collected(
+    mm: LinuxMm,
+    cpu: Cpu,
+    frames: Sequence[int | range],
+    hugetlb: Sequence[int],
+    tables: Sequence[PageTablePage],
+) -> Steps[None]:
+    """tlb_flush_mmu_free: give up what a gather has collected, which no TLB shows any more."""
+    if frames and (swap := mm.kernel.swap) is not None:  # free_pages_and_swap_cache
+        for frame in frames:
+            assert isinstance(frame, int), "with swap there are no runs"
+            yield from swap.free_cache(cpu, frame)
+    if frames:
+        yield from mm.lru.release(cpu, frames)
+    if hugetlb:
+        yield from mm.kernel.hugetlb.put(cpu, hugetlb)
+    for table in tables:
+        yield from mm.kernel.charges.uncharge_kmem(cpu, table.frame)
+        yield from mm.pages.free(cpu, table.frame)
 
 
 def tlb_gather_mmu(mm: LinuxMm, cpu: Cpu) -> Steps[Gather]:

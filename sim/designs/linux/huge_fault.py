@@ -169,6 +169,10 @@ class HugeZero:
     def _is_there(self) -> bool:
         return self.frame is not None
 
+    def has(self, frame: int) -> bool:
+        """Whether *frame* is a part of it."""
+        return self.frame is not None and self.frame <= frame < self.frame + SLOTS
+
     def get(self, mm: LinuxMm, cpu: Cpu) -> Steps[bool]:
         """Value: whether it is there; there may be no memory for it."""
         if self._is_there():

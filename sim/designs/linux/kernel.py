@@ -14,6 +14,7 @@ from sim.designs.linux.descriptors import Descriptors
 from sim.designs.linux.huge_fault import HugeZero
 from sim.designs.linux.huge_pmd import Deposits
 from sim.designs.linux.hugetlb import HugePool
+from sim.designs.linux.latr.rings import LatrRings
 from sim.designs.linux.lru import Lru
 from sim.designs.linux.memcg import Charges, Memcg
 from sim.designs.linux.mmap import FIRST_PAGE, HIGHEST_PAGE, LEGACY_BASE
@@ -101,6 +102,7 @@ class LinuxKernel(Kernel):
         "descriptors",
         "huge_zero",
         "hugetlb",
+        "latr",
         "lru",
         "machine",
         "memcg",
@@ -135,6 +137,7 @@ class LinuxKernel(Kernel):
         self.cost = at_clocks(spec.costs, clock, Costs.plain, plain)
         self.perf_mmap = machine.spec.kernel.perf_mmap.at(plain)
         self.rcu = TreeRcu(machine, spec.rcu)
+        self.latr = None if spec.latr is None else LatrRings(machine, spec.latr, spec.rcu.tick)
         self.pages = self._make_allocator()
         self.total_pages = sum(pool.buddy.managed for pool in self.pages.buddies())
         self._footprint = Footprint(self.total_pages * STRUCT_PAGE)
@@ -273,6 +276,9 @@ class LinuxKernel(Kernel):
             yield Reference(self.huge_zero.frame, "the huge page of zeros")
         if self.swap is not None:
             yield from self.swap.references()
+        if self.latr is not None:
+            for kept in self.latr.kept:
+                yield from kept.references(shown=False)
 
     def verify(self, loaded: Mapping[AddressSpace, Sequence[Cpu]], held: Iterable[Reference] = ()) -> None:
         structures_agree(self.lru.contradictions())
@@ -294,10 +300,10 @@ class LinuxKernel(Kernel):
         """Objects that somebody has are those of VMAs in trees, and nodes of trees."""
         vmas = nodes = links = 0
         anon_vmas: set[AnonVma] = set()
-        for space in spaces:
-            tree = _linux(space).tree
-            nodes += tree.nodes()
-            for vma in tree:
+        for space in map(_linux, spaces):
+            nodes += space.tree.nodes()
+            vmas += 0 if space.kept is None else len(list(space.kept.vmas))
+            for vma in space.tree:
                 vmas += 1
                 links += len(vma.chain)
                 anon_vmas.update(vma.chain)

@@ -30,6 +30,7 @@ from sim.designs.linux.fault import fault_in
 from sim.designs.linux.fault_retry import FaultRetry
 from sim.designs.linux.gather import Gather, tlb_finish_mmu, tlb_gather_mmu
 from sim.designs.linux.huge_pmd import free_huge_pmd
+from sim.designs.linux.latr.gather import tlb_gather_lazily
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.modify import modify
 from sim.designs.linux.pageout import cold, pageout
@@ -207,7 +208,7 @@ def _dontneed_locked(
             return None
     if mm.switches.lru_drain_on_zap:
         yield from mm.lru.drain(cpu)
-    own = gather or (yield from tlb_gather_mmu(mm, cpu))
+    own = gather or (yield from tlb_gather_lazily(mm, cpu))
     yield from mm.stat.update_hiwater_rss(cpu)
     yield from zap(mm, cpu, vma, start, end, own)
     if gather is None:

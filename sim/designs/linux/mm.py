@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from sim.designs.linux.activities import LOCK_SIGNALS, VMA_WORK
 from sim.designs.linux.counters import MmCounters
+from sim.designs.linux.latr.flush import LatrFlush, SweepingMm
+from sim.designs.linux.latr.kept import KeptMemory
 from sim.designs.linux.lazy_mm import LazyMm
 from sim.designs.linux.rss_stat import make_rss_stat
 from sim.designs.linux.slab import fill
@@ -24,17 +26,21 @@ from sim.mm import (
     LOCK_PAGE_TABLE,
     SLOTS,
     USER_PAGES,
+    ZERO_FRAME,
     AddressSpace,
     Kept,
     Mapped,
     OutOfMemory,
     PageTablePage,
     Present,
+    Reference,
     Rights,
+    SynchronousFlush,
     Walk,
     make_flush,
     new_root,
     slot_of,
+    ways_of,
 )
 from sim.quantities import PAGE_BYTES
 from sim.sync import QueuedSpinLock, RwSem, SpinningReadersRwSem, XaddRwSem
@@ -73,6 +79,7 @@ class LinuxMm(AddressSpace):
         "files",
         "flush_pending",
         "gathers",
+        "kept",
         "kernel",
         "lazy",
         "lines",
@@ -115,7 +122,7 @@ class LinuxMm(AddressSpace):
         self.lines = lines = kernel.spec.layout.lay_out(machine, cpu)
         self.pgd_line = lines["pgd"] if kernel.spec.layout.shares("pgd") else None
         self.mmap_lock = _make_mmap_lock(kernel, lines)
-        self.lazy = LazyMm(lines, kernel.spec.layout, kernel.nodes, self.switches.mm_cid, line("cid mask"))
+        self.lazy = self._lends(line("cid mask"))
         self.vma_locks = VMA_LOCKS[kernel.spec.vma_lock](
             Site(
                 machine,
@@ -149,8 +156,25 @@ class LinuxMm(AddressSpace):
         self.flush_pending = 0  # mm->tlb_flush_batched: entries that reclaim has cleared
         self.uffd: Userfaultfd | None = None
         self.files: OpenFiles | None = None  # made with the first
-        self.tlb = make_flush(machine, lines["context.tlb_gen"], kernel.spec.flush, mask=lines["mm_cpumask"])
+        self.tlb = self._flush()
+        self.kept: KeptMemory | None = None
+        if kernel.latr is not None and kernel.spec.latr is not None:
+            self.kept = KeptMemory(self, kernel.spec.latr)
+            kernel.latr.kept.append(self.kept)
         self.root = new_root(machine, cpu.socket, cpu.id)
+
+    def _lends(self, numbers: CacheLine) -> LazyMm:
+        kernel = self.kernel
+        layout, mm_cid = kernel.spec.layout, self.switches.mm_cid
+        if kernel.latr is None:
+            return LazyMm(self.lines, layout, kernel.nodes, mm_cid, numbers)
+        return SweepingMm(self.lines, layout, kernel.nodes, mm_cid, numbers, kernel.latr)
+
+    def _flush(self) -> SynchronousFlush:
+        spec, counts, mask = self.kernel.spec.flush, self.lines["context.tlb_gen"], self.lines["mm_cpumask"]
+        if self.kernel.latr is None:
+            return make_flush(self.machine, counts, spec, mask=mask)
+        return LatrFlush(self.machine, counts, ways_of(self.machine, spec), self.kernel.latr, mask=mask)
 
     def activate(self, cpu: Cpu) -> None:
         self.kernel.contexts.activate(cpu, self.tlb)
@@ -167,6 +191,20 @@ class LinuxMm(AddressSpace):
         return None if vma is None else vma.rights
 
     # -- the end state --------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        if isinstance(self.tlb, LatrFlush):
+            self.tlb.settle()
+
+    def deferred(self) -> Iterator[Reference]:
+        if self.kept is not None:
+            yield from self.kept.references(shown=True)
+
+    def may_be_stale(self, page: int, frame: int) -> bool:
+        if not isinstance(self.tlb, LatrFlush):
+            return False
+        zeros = frame == ZERO_FRAME or self.kernel.huge_zero.has(frame)
+        return self.tlb.may_show(page, None if zeros else self.pages.in_use.head(frame))
 
     def mappings(self) -> Iterator[Mapped]:
         for vma in self.tree:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.committed import accounted_pages
 from sim.designs.linux.gather import tlb_finish_mmu, tlb_gather_mmu
+from sim.designs.linux.latr.gather import tlb_gather_lazily
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.modify import split
 from sim.designs.linux.page_cache import inode_of
@@ -30,14 +31,17 @@ def munmap(mm: LinuxMm, cpu: Cpu, asked: Munmap) -> Steps[Errno | None]:
     if asked.pages <= 0 or beyond_user_memory(asked.at, asked.pages):
         return Errno.EINVAL
     yield from mm.write_lock(cpu)
-    refused = yield from unmap(mm, cpu, asked.at, asked.pages)
+    refused = yield from unmap(mm, cpu, asked.at, asked.pages, lazily=True)
     if refused is not None:
         yield from mm.write_unlock(cpu)
     return refused
 
 
-def unmap(mm: LinuxMm, cpu: Cpu, at: int, pages: int) -> Steps[Errno | None]:
-    """do_vmi_munmap with `unlock`: lets the caller's write lock go, unless it refuses."""
+def unmap(mm: LinuxMm, cpu: Cpu, at: int, pages: int, *, lazily: bool = False) -> Steps[Errno | None]:
+    """do_vmi_munmap with `unlock`: lets the caller's write lock go, unless it refuses.
+
+    With LATR munmap(2) does it *lazily*, not who unmaps for another purpose.
+    """
     vmas = yield from _gather(mm, cpu, at, at + pages)
     if isinstance(vmas, Errno):
         return vmas
@@ -46,7 +50,7 @@ def unmap(mm: LinuxMm, cpu: Cpu, at: int, pages: int) -> Steps[Errno | None]:
         return None
     if mm.switches.munmap_downgrade:
         yield from mm.write_downgrade(cpu)
-    yield from _complete(mm, cpu, vmas)
+    yield from _complete(mm, cpu, vmas, lazily=lazily)
     if mm.switches.munmap_downgrade:
         yield from mm.mmap_lock.read_unlock(cpu)
     else:
@@ -107,13 +111,15 @@ def _gather(mm: LinuxMm, cpu: Cpu, start: int, end: int) -> Steps[list[Vma] | Er
     return vmas
 
 
-def _complete(mm: LinuxMm, cpu: Cpu, vmas: list[Vma], *, unaccount: bool = True) -> Steps[None]:
+def _complete(
+    mm: LinuxMm, cpu: Cpu, vmas: list[Vma], *, unaccount: bool = True, lazily: bool = False
+) -> Steps[None]:
     """vms_complete_munmap_vmas: zap, free the tables, flush, free the pages."""
     start, end = vmas[0].start, vmas[-1].end
     if mm.switches.lru_drain_on_zap:
         yield from mm.lru.drain(cpu)
     cpu.work(mm.cost.munmap_complete, VMA_WORK)
-    gather = yield from tlb_gather_mmu(mm, cpu)
+    gather = yield from tlb_gather_lazily(mm, cpu) if lazily else tlb_gather_mmu(mm, cpu)
     yield from mm.stat.update_hiwater_rss(cpu)
     for vma in vmas:
         yield from zap(mm, cpu, vma, vma.start, vma.end, gather)
@@ -125,7 +131,10 @@ def _complete(mm: LinuxMm, cpu: Cpu, vmas: list[Vma], *, unaccount: bool = True)
     yield from tlb_finish_mmu(mm, cpu, gather)
     yield from mm.stat.account_unmapped(cpu, vmas)
     for vma in vmas:
-        yield from remove_vma(mm, cpu, vma)
+        if mm.kept is not None and lazily and vma.area.file is None and vma.reservation is None:
+            yield from mm.kept.keep_vma(cpu, vma)
+        else:
+            yield from remove_vma(mm, cpu, vma)
     if unaccount and (pages := accounted_pages(vmas)):
         yield from mm.kernel.committed.add(cpu, -pages)
 

@@ -8,6 +8,7 @@ from pydantic import NonNegativeInt, PositiveInt, model_validator
 
 from sim.designs.base_spec import DesignSpec, OneOf
 from sim.designs.linux.costs import BlockCosts, Costs
+from sim.designs.linux.latr.spec import LatrSpec
 from sim.designs.linux.layout import Layout
 from sim.designs.linux.lazy_mm import MmCid
 from sim.designs.linux.memcg_spec import MemcgSpec
@@ -175,6 +176,8 @@ class LinuxSpec(DesignSpec):
     """Where pages come from: per-cpu lists over a `buddy` under zone->lock, or `llfree` instead of both."""
     llfree: LlfreeSpec | None = None
     """With `page_allocator: llfree`: its sizes and costs."""
+    latr: LatrSpec | None = None
+    """Lazy TLB shootdowns (LATR), an add-on. Absent: flushes are as the kernel's."""
     swap: SwapSpec | None = None
     """A swap device, and reclaim, which fills it. Absent: memory is used up to the last page."""
 
@@ -200,6 +203,16 @@ class LinuxSpec(DesignSpec):
     def _swap_needs_watermarks(self) -> Self:
         if self.swap is not None and self.page_allocator != "buddy":
             raise RuleError("reclaim needs zones with watermarks", {"page_allocator": "buddy"})
+        return self
+
+    @model_validator(mode="after")
+    def _latr_has_what_it_needs(self) -> Self:
+        if self.latr is not None and self.flush.method != "ipi":
+            raise RuleError(
+                "what does not fit into LATR's rings is flushed by interrupt", {"flush.method": "ipi"}
+            )
+        if self.latr is not None and self.swap is not None:
+            raise RuleError("reclaim knows nothing of the pages that LATR keeps", {"swap": "none"})
         return self
 
     @model_validator(mode="after")

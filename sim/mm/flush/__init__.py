@@ -23,7 +23,16 @@ def make_flush(
     refusal = spec.refuses(machine.spec)
     if refusal is not None:
         raise ModelError(refusal)
-    kernel = Ways(
+    kernel = ways_of(machine, spec)
+    if spec.broadcasts(machine.spec):
+        assert spec.broadcast_from is not None
+        return BroadcastFlush(machine, generation_line, kernel, start=spec.broadcast_from, mask=mask)
+    return SynchronousFlush(machine, generation_line, kernel, mask=mask)
+
+
+def ways_of(machine: Machine, spec: FlushSpec) -> Ways:
+    """What *spec* says of a flush by interrupt, at the clock of *machine*."""
+    return Ways(
         concurrent=spec.concurrent,
         ranges=spec.ranges,
         skip_lazy=spec.skip_lazy,
@@ -33,10 +42,6 @@ def make_flush(
         ask=spec.ask.at(machine.spec.plain_clock),
         answer=spec.answer.at(machine.spec.plain_clock),
     )
-    if spec.broadcasts(machine.spec):
-        assert spec.broadcast_from is not None
-        return BroadcastFlush(machine, generation_line, kernel, start=spec.broadcast_from, mask=mask)
-    return SynchronousFlush(machine, generation_line, kernel, mask=mask)
 
 
 def make_calls(machine: Machine, spec: FlushSpec) -> Calls:
@@ -61,4 +66,5 @@ __all__ = [
     "make_calls",
     "make_flush",
     "pages_of",
+    "ways_of",
 ]

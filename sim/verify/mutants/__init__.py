@@ -4,18 +4,19 @@
     linux_memory    pages, rights, ranges, files, huge pages
     linux_protocol  locks that are not taken, flushes, fork, exit, swap
     cortenmm        protocols, transactions, swap; asterinas: its Vmar
+    linux_latr      LATR on Linux
     tlbs            shootdowns, lazy flushes, switches, interrupts
     locks           rwsem, spin locks, BRAVO, mutexes
 
 No path of a simulation imports this package.
 """
 
-from sim.verify.mutants import asterinas, cortenmm, linux_memory, linux_protocol, locks, tlbs
+from sim.verify.mutants import asterinas, cortenmm, linux_latr, linux_memory, linux_protocol, locks, tlbs
 from sim.verify.mutants.mutant import Edit, Mutant
 
 MUTANTS: dict[str, Mutant] = {
     each.name: each
-    for module in (linux_memory, linux_protocol, cortenmm, asterinas, tlbs, locks)
+    for module in (linux_memory, linux_protocol, linux_latr, cortenmm, asterinas, tlbs, locks)
     for each in module.MUTANTS
 }
 """All of them, by name."""
