@@ -181,7 +181,7 @@ def test_is_a_downgrade_before_detaching_caught(monkeypatch: pytest.MonkeyPatch)
         yield from mm.write_downgrade(cpu)
         return (yield from gather(mm, cpu, start, end))
 
-    def unmaps(mm: LinuxMm, cpu: Cpu, at: int, pages: int) -> Steps[Any]:
+    def unmaps(mm: LinuxMm, cpu: Cpu, at: int, pages: int, *, lazily: bool) -> Steps[Any]:
         vmas = yield from early(mm, cpu, at, at + pages)
         yield from munmap._complete(mm, cpu, vmas)
         yield from mm.mmap_lock.read_unlock(cpu)

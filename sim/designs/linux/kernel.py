@@ -14,7 +14,8 @@ from sim.designs.linux.descriptors import Descriptors
 from sim.designs.linux.huge_fault import HugeZero
 from sim.designs.linux.huge_pmd import Deposits
 from sim.designs.linux.hugetlb import HugePool
-from sim.designs.linux.latr.rings import LatrRings
+from sim.designs.linux.latr.kept import KeptMemory
+from sim.designs.linux.latr.lazy_flush import LatrRings
 from sim.designs.linux.lru import Lru
 from sim.designs.linux.memcg import Charges, Memcg
 from sim.designs.linux.mmap import FIRST_PAGE, HIGHEST_PAGE, LEGACY_BASE
@@ -102,6 +103,7 @@ class LinuxKernel(Kernel):
         "descriptors",
         "huge_zero",
         "hugetlb",
+        "kept",
         "latr",
         "lru",
         "machine",
@@ -138,6 +140,7 @@ class LinuxKernel(Kernel):
         self.perf_mmap = machine.spec.kernel.perf_mmap.at(plain)
         self.rcu = TreeRcu(machine, spec.rcu)
         self.latr = None if spec.latr is None else LatrRings(machine, spec.latr, spec.rcu.tick)
+        self.kept: list[KeptMemory] = []  # by LATR, of each process
         self.pages = self._make_allocator()
         self.total_pages = sum(pool.buddy.managed for pool in self.pages.buddies())
         self._footprint = Footprint(self.total_pages * STRUCT_PAGE)
@@ -276,9 +279,8 @@ class LinuxKernel(Kernel):
             yield Reference(self.huge_zero.frame, "the huge page of zeros")
         if self.swap is not None:
             yield from self.swap.references()
-        if self.latr is not None:
-            for kept in self.latr.kept:
-                yield from kept.references(shown=False)
+        for kept in self.kept:
+            yield from kept.references(shown=False)
 
     def verify(self, loaded: Mapping[AddressSpace, Sequence[Cpu]], held: Iterable[Reference] = ()) -> None:
         structures_agree(self.lru.contradictions())

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from sim.designs.linux.activities import LOCK_SIGNALS, VMA_WORK
 from sim.designs.linux.counters import MmCounters
-from sim.designs.linux.latr.flush import LatrFlush, SweepingMm
 from sim.designs.linux.latr.kept import KeptMemory
+from sim.designs.linux.latr.lazy_flush import LatrFlush, SweepingMm
 from sim.designs.linux.lazy_mm import LazyMm
 from sim.designs.linux.rss_stat import make_rss_stat
 from sim.designs.linux.slab import fill
@@ -160,7 +160,7 @@ class LinuxMm(AddressSpace):
         self.kept: KeptMemory | None = None
         if kernel.latr is not None and kernel.spec.latr is not None:
             self.kept = KeptMemory(self, kernel.spec.latr)
-            kernel.latr.kept.append(self.kept)
+            kernel.kept.append(self.kept)
         self.root = new_root(machine, cpu.socket, cpu.id)
 
     def _lends(self, numbers: CacheLine) -> LazyMm:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from sim.designs.linux.latr.flush import LatrFlush, SweepingMm
 from sim.designs.linux.latr.gather import LatrGather
 from sim.designs.linux.latr.kept import KeptMemory
-from sim.designs.linux.latr.rings import LatrRings
+from sim.designs.linux.latr.lazy_flush import LatrFlush, LatrRings, SweepingMm
 from sim.verify.mutants.mutant import Edit, Mutant
 
 LATR = ("linux-4.10-latr",)

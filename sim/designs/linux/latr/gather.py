@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.designs.linux.gather import Gather, free_collected, tlb_gather_mmu
-from sim.designs.linux.latr.flush import LatrFlush
+from sim.designs.linux.latr.lazy_flush import LatrFlush
 from sim.mm import SLOTS
 
 if TYPE_CHECKING:

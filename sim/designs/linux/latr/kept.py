@@ -27,7 +27,7 @@ from sim.mm import PAGE_TABLE, OutOfMemory, PageTablePage, Reference
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sim.designs.linux.latr.rings import Record
+    from sim.designs.linux.latr.lazy_flush import Record
     from sim.designs.linux.latr.spec import LatrSpec
     from sim.designs.linux.mm import LinuxMm
     from sim.designs.linux.vma import Vma
