@@ -9,7 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -91,6 +91,7 @@ class Measurement:
     context_switches_per_op: float
     breakdown_ns_per_op: dict[str, float]
     memory: None = None
+    parts_ns: dict[str, float] = field(default_factory=dict)
 
 
 FILES = {

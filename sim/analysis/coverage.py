@@ -72,6 +72,10 @@ class Catalogue(Protocol):
         """How the benchmark behind *workload* computes its throughput."""
         ...
 
+    def parts(self, workload: str, placement: str) -> bool:
+        """Whether *workload* reports what the parts of its requests take."""
+        ...
+
     def threads_per_task(self, workload: str) -> int:
         """How many threads one task of the benchmark behind *workload* is."""
         ...
@@ -151,6 +155,9 @@ class FileCatalogue:
 
     def reported(self, workload: str, placement: str) -> Reported:
         return cast("WorkloadSpec", self._once("workload", workload).spec).reported(placement)
+
+    def parts(self, workload: str, placement: str) -> bool:
+        return cast("WorkloadSpec", self._once("workload", workload).spec).plan(placement).part_latencies
 
     def threads_per_task(self, workload: str) -> int:
         return cast("WorkloadSpec", self._once("workload", workload).spec).threads_per_task
@@ -234,6 +241,11 @@ def _question(row: Observation, named: Sequence[str], catalogue: Catalogue) -> Q
         raise NotCoveredError(f"{row.metric} cannot be told in {row.unit}")
     references, fold = _workloads(row, named, metric)
     workloads = [_workload(reference, row, catalogue) for reference in references]
+    if metric.part is not None:
+        for workload in workloads:
+            if not catalogue.parts(*workload):
+                message = f"{workload[0]} does not report what its parts take (`part_latencies: true`)"
+                raise NotCoveredError(message)
     design = _name("design", row.system, catalogue)
     cells = tuple(
         CellName(name, design, *workload, row.tasks * catalogue.threads_per_task(workload[0]))

@@ -2,14 +2,15 @@
 
 A metric says which points it needs for a cell (machine, design, workload, placement, threads) and computes
 its value from them. Metrics are looked up by the name that the published row gives; a name that contains
-another design's (`throughput_over_linux-6.13`) is built on the spot.
+another design's (`throughput_over_linux-6.13`), or that of a part of a request (`latency_munmap`), is built
+on the spot.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import median
 
 from sim.analysis.wording import thread_count
@@ -58,6 +59,8 @@ class Simulated:
     """Of the time of all cpus of the machine."""
     interrupts_per_flush: float = math.nan
     """NaN if nothing was flushed."""
+    parts: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """Part of the requests -> what it took in the mean (ns)."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,8 @@ class Metric:
     units: Mapping[str, float]
     overall: Callable[[Sequence[float]], float] = median
     is_share: bool = False
+    part: str | None = None
+    """Of what part of the requests it is the latency, which a workload reports if it is asked to."""
 
     def factor(self, unit: str, clock_hz: int) -> float | None:
         """From the metric's first unit to *unit*; None when the metric cannot be told in it."""
@@ -94,6 +99,8 @@ def metric_named(name: str) -> Metric | None:
     """The metric called *name*; None when the model computes no such number."""
     if name not in _METRICS and name.startswith(_RATIO_PREFIX):
         return _throughput_over(name.removeprefix(_RATIO_PREFIX))
+    if name not in _METRICS and name.startswith(_PART_PREFIX):
+        return _latency_of(name.removeprefix(_PART_PREFIX))
     return _METRICS.get(name)
 
 
@@ -163,6 +170,18 @@ def _throughput_over(baseline: str) -> Metric:
     return Metric(needs, compute, {"ratio": 1.0})
 
 
+def _latency_of(part: str) -> Metric:
+    def compute(cell: CellName, simulated: Mapping[CellName, Simulated]) -> float:
+        parts = _of(cell, simulated).parts
+        if part not in parts:
+            happened = ", ".join(parts) or "nothing that has a name"
+            where = f"{cell.design} {cell.workload}, {thread_count(cell.threads)}"
+            raise PointFailedError(f"{where}: no {part} in it, but {happened}")
+        return parts[part]
+
+    return Metric(_itself, compute, _TIMES, part=part)
+
+
 def _one_and_itself(cell: CellName, cpus: int) -> Sequence[CellName]:
     return [replace(cell, threads=1), cell]
 
@@ -184,6 +203,7 @@ def _knee_threads(cell: CellName, simulated: Mapping[CellName, Simulated]) -> fl
 
 
 _RATIO_PREFIX = "throughput_over_"
+_PART_PREFIX = "latency_"
 _METRICS = {
     "throughput": Metric(_itself, _throughput, _OPERATIONS),
     "latency": Metric(_itself, _latency, _TIMES),

@@ -28,7 +28,7 @@ from sim.analysis.sheets import (
     whole,
 )
 from sim.errors import Fault, InputError
-from sim.experiment import COLUMNS, KEY, Manifest, PointStatus, WrittenTable
+from sim.experiment import COLUMNS, KEY, Manifest, PointStatus, WrittenTable, parts_in
 from sim.files import read_regular, reason
 
 POINTS, BREAKDOWN, PARQUET = "points.csv", "breakdown.csv", "points.parquet"
@@ -148,7 +148,7 @@ def typed(table: StoredTable, needed: Sequence[str]) -> pd.DataFrame:
             break
     if faults:
         raise InputError(faults)
-    missing: Mapping[str, Any] = {column: [""] for column in _MAY_BE_EMPTY}
+    missing: Mapping[str, Any] = {column: [""] for column in (*_MAY_BE_EMPTY, *parts_in(header).values())}
     return pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=missing)
 
 
@@ -174,7 +174,8 @@ def _change(table: StoredTable, written: WrittenTable | None) -> str:
 
 def _row_faults(rows: Iterator[tuple[int, list[str]]], header: Sequence[str], file: str) -> Iterator[Fault]:
     """What is wrong with the rows, one after the other."""
-    every = _RULES | dict.fromkeys(swept(header), name())
+    parts = set(parts_in(header).values())
+    every = _RULES | dict.fromkeys(swept(header), name()) | dict.fromkeys(parts, _MEASURED)
     if "lock" in header:
         every["activity"] = name(may_be_empty=True)  # what locks that share a row have not in common
     rules = [(place, column, every[column]) for place, column in enumerate(header) if column in every]
@@ -189,6 +190,8 @@ def _row_faults(rows: Iterator[tuple[int, list[str]]], header: Sequence[str], fi
         failed = status is not None and row[status] == "failed"
         for place, column, rule in rules:
             cell = row[place]
+            if not cell and column in parts:
+                continue
             if not cell and column in _MAY_BE_EMPTY and (failed or column != "throughput_ops_per_us"):
                 continue
             try:

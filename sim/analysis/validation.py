@@ -17,7 +17,7 @@ import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pandas as pd
 
@@ -26,13 +26,7 @@ from sim.analysis.metrics import SHARES, CellName, PointFailedError, Simulated
 from sim.analysis.published import COLUMNS, Observation, default_files, read_published, select_datasets
 from sim.analysis.tables import FROM_LATENCY, THROUGHPUT
 from sim.analysis.wording import plain_number
-from sim.experiment import (
-    Progress,
-    run_points,
-)
-
-if TYPE_CHECKING:
-    pass
+from sim.experiment import Progress, parts_in, run_points
 
 OK, MISS, SHOWN, NOT_COVERED = "ok", "miss", "shown", "not covered"
 RESULT_COLUMNS = (*COLUMNS, "simulated", "relative_error", "verdict")
@@ -196,8 +190,15 @@ def by_cell(frame: pd.DataFrame) -> dict[CellName, Simulated]:
             str(row["error"]) or "failed" if row["status"] == "failed" else "",
             float(row.get("idle_share", math.nan)),
             float(row.get("interrupts_per_flush", math.nan)),
+            _parts(row),
         )
     return found
+
+
+def _parts(row: Mapping[Hashable, Any]) -> dict[str, float]:
+    """What the parts of the requests of a *row* took in the mean (ns)."""
+    found = {part: row[column] for part, column in parts_in(map(str, row)).items()}
+    return {part: float(ns) for part, ns in found.items() if not pd.isna(ns)}
 
 
 def affordable(frame: pd.DataFrame, events: int | None) -> set[CellName]:

@@ -77,6 +77,7 @@ class CpuView(Protocol):
 
     @property
     def pages(self) -> Sequence[Mapping[str, int]]: ...
+    def charged(self, activity: Activity) -> int: ...
 
 
 class LineView(Protocol):
@@ -147,6 +148,13 @@ class Probe:
 
     def operation_ends(self, cpu: CpuView, operation: object) -> None:
         """It is back."""
+
+    def fault_begins(self, cpu: CpuView, page: int) -> None:
+        """The thread on *cpu* has accessed *page* in user mode, and the kernel handles the page fault from
+        here on: the exception has been charged."""
+
+    def fault_ends(self, cpu: CpuView, page: int) -> None:
+        """It is about to try again; a fault that ends with a signal is not told."""
 
     def request_ends(
         self, cpu: CpuView, role: str, operations: int, latency: int | None, counted: bool
@@ -267,6 +275,9 @@ class Probe:
     def ipi_ack(self, cpu: CpuView, call: CallView, at: int) -> None:
         """*cpu* has done its part of *call*, at time *at*."""
 
+    def ipi_over(self, cpu: CpuView, call: CallView) -> None:
+        """*cpu*, the sender of *call*, has waited for all of its targets and read what they acknowledged."""
+
     # -- TLBs -----------------------------------------------------------------------------------------------
 
     def flush(self, cpu: CpuView, pages: int) -> None:
@@ -328,7 +339,7 @@ LOCK_HOOKS: Final = (
     "lock_release",
     "lock_downgraded",
 )
-OPERATION_HOOKS: Final = ("performs", "operation_begins", "operation_ends")
+OPERATION_HOOKS: Final = ("performs", "operation_begins", "operation_ends", "fault_begins", "fault_ends")
 
 QUIET: Final = Probe()
 """Nobody listens."""

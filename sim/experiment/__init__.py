@@ -24,6 +24,7 @@ from sim.experiment.results import (
     frame,
     merge,
     package_version,
+    parts_in,
     read_manifest,
 )
 from sim.experiment.running import (
@@ -80,6 +81,7 @@ __all__ = [
     "outcomes_of",
     "package_version",
     "parse_shard",
+    "parts_in",
     "patient",
     "preview",
     "profile_points",

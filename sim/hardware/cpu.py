@@ -211,6 +211,11 @@ class Cpu:
         """The pages before it."""
         return [by_name(page) for page in self._pages]
 
+    def charged(self, activity: Activity) -> int:
+        """What has been charged to *activity* (ps), on all pages of the account."""
+        slot = activity.slot
+        return self.account[slot] + sum(page[slot] for page in self._pages)
+
     @property
     def now(self) -> int:
         """The cpu's own time: the engine's plus what is pending."""

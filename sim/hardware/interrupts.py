@@ -189,6 +189,8 @@ class InterruptController:
         between = self._fabric.between
         acks = sum(between(sender.id, target.id) for target in round_.targets)
         sender.stall(round(acks * self._ack_share), IPI_WAIT)
+        if sender.heard:
+            sender.probe.ipi_over(sender, round_)
 
     # -- parts that other kernels' calls have too -----------------------------------------------------------
 

@@ -50,6 +50,13 @@ def _touch(space: AddressSpace, cpu: Cpu, operation: Touch) -> Steps[None]:
             yield from space._stream(cpu, page, operation.write)
 
 
+def _told_fault(cpu: Cpu, page: int, steps: Steps[None]) -> Steps[None]:
+    """The *steps* of a page fault, with those who listen told of its begin and end."""
+    cpu.probe.fault_begins(cpu, page)
+    yield from steps
+    cpu.probe.fault_ends(cpu, page)
+
+
 @mypyc_attr(allow_interpreted_subclasses=True)
 class AddressSpace(Performer, ABC):
     """One process's memory under some design.
@@ -138,7 +145,8 @@ class AddressSpace(Performer, ABC):
                 cost = tlb.fill(page, entry.frame, writable, None if near else line, entry.level)
                 break
             self.machine.entry.exception(cpu, FAULT_ENTRY)
-            yield from self.fault(cpu, page, write)
+            steps = self.fault(cpu, page, write)
+            yield from _told_fault(cpu, page, steps) if cpu.probe.hears_operations else steps
             near = True
         else:
             raise ModelError(f"{cpu} faults on page {page:#x} again and again")

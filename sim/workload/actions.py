@@ -209,6 +209,16 @@ def _turn(stage: Stage, step: spec.Step) -> Action:
     return lambda worker: word(worker).turn(worker)
 
 
+def _keep_pace(stage: Stage, step: spec.Step) -> Action:
+    assert step.keep_pace is not None
+    return stage.objects.paces[step.keep_pace].keep
+
+
+def _meet(stage: Stage, step: spec.Step) -> Action:
+    assert step.meet is not None
+    return stage.objects.barriers[step.meet].meet
+
+
 def _lock_use(use: str, change: int) -> Maker:
     """A maker of steps that take (*change* 1) or release (-1) a lock by its method *use*."""
 
@@ -529,11 +539,14 @@ def _timed(stage: Stage, step: spec.Step) -> Action:
         if less is not None:
             yield from less(worker)
             begun = 2 * cpu.now - begun  # later by what they took
+        touched = worker.touched
         yield from inner(worker)
         if record.counted and cpu.pending:
             yield cpu.take_pending()
         ended, worker.noted = worker.noted or cpu.now, None
-        record.add(worker, begun if less is None else min(begun, ended - 1), ended, per)
+        operations = worker.touched - touched if isinstance(per, str) else per
+        if operations:
+            record.add(worker, begun if less is None else min(begun, ended - 1), ended, operations)
 
     return run
 
@@ -548,6 +561,8 @@ _MAKERS: Mapping[str, Maker] = {
     "add": _add,
     "cas_add": _cas_add,
     "turn": _turn,
+    "keep_pace": _keep_pace,
+    "meet": _meet,
     "lock": _lock_use("lock", 1),
     "unlock": _lock_use("unlock", -1),
     "read_lock": _lock_use("read_lock", 1),

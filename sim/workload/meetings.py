@@ -53,8 +53,8 @@ def _moves(steps: Sequence[Step], key: str) -> Iterator[Move]:
             name = step.send or step.receive or step.turn
             assert name is not None
             yield Move(step.kind, name, f"{place}.{step.kind}")
-        elif step.barrier is not None:
-            yield Move("barrier", "", f"{place}.barrier")
+        elif step.barrier is not None or step.meet:
+            yield Move("barrier", "", f"{place}.{step.kind}")
         inside = [move for inner, part in step.parts.items() for move in _moves(part, f"{place}.{inner}")]
         if inside and (step.maybe or (step.repeat and isinstance(step.repeat.times, CountDraw))):
             raise _ByChanceError

@@ -11,6 +11,7 @@ from sim.hardware import LINE, CacheLine, Cpu, Machine
 from sim.quantities import LINE_BYTES
 from sim.sync import Channel, Pipe, Scheduler, Sleeper, StreamSocket
 from sim.workload.locks import NamedLock, Workshop, make_lock
+from sim.workload.spinning import Pace, SpinBarrier
 
 if TYPE_CHECKING:
     from sim.workload.plan import ChannelSpec, WorkloadPlan
@@ -84,6 +85,9 @@ class Words:
         lines = -(-threads * apart // LINE_BYTES)
         there = [machine.line(f"{name} {number}", home, owner=0) for number in range(lines)]
         self._words = [Word(there[thread * apart // LINE_BYTES], 1) for thread in range(threads)]
+
+    def __getitem__(self, thread: int) -> Word:
+        return self._words[thread]
 
     def of(self, worker: Worker) -> Word:
         """The word of *worker*."""
@@ -202,6 +206,15 @@ class Objects:
         self.locks: dict[str, NamedLock] = {
             name: make_lock(workshop, name, lock) for name, lock in plan.locks.items()
         }
+        steps = [step for _, step in plan.all_steps()]
+        self.paces: dict[str, Pace] = {
+            name: Pace([self._word(name, thread).line for thread in range(threads)], name)
+            for name in dict.fromkeys(step.keep_pace for step in steps if step.keep_pace)
+        }
+        self.barriers: dict[str, SpinBarrier] = {
+            name: SpinBarrier(machine, name, plan.lines[name].home, threads)
+            for name in dict.fromkeys(step.meet for step in steps if step.meet)
+        }
         self.scheduler: Scheduler = workshop.scheduler
         self.channels: dict[str, Channels] = {
             name: Channels(workshop, name, spec, threads) for name, spec in plan.channels.items()
@@ -209,12 +222,22 @@ class Objects:
         waits_asleep = self.scheduler if sharing else None
         self.barrier: Barrier = Barrier(threads, machine.engine.stream("barrier"), waits_asleep)
 
+    def _word(self, name: str, thread: int) -> Word:
+        """The word of *thread* in the array *name*."""
+        words = self.words[name]
+        assert isinstance(words, Words)
+        return words[thread]
+
     def leave(self, worker: Worker, *, over: bool) -> Steps[None]:
         """*worker* ends: nobody waits for it any more; nor for tokens, if the window is *over*."""
         self.barrier.leave(worker.cpu)
         for word in self.words.values():
             if isinstance(word, Word):
                 word.leave(worker)
+        for pace in self.paces.values():
+            pace.leave(worker)
+        for barrier in self.barriers.values():
+            barrier.leave(worker)
         if over:
             for channels in self.channels.values():
                 yield from channels.close(worker.cpu)

@@ -258,14 +258,15 @@ class PopulateStep(RangeStep):
 
 
 class TouchStep(RangeStep):
-    """Access each page of a range once."""
+    """Access each page of a range once, or those that are drawn."""
 
     asks = Touch
 
     write: bool = True
     """Whether pages are written; else they are read."""
-    order: Literal["in-turn", "random"] = "in-turn"
-    """Whether pages are accessed one after the other or at random, each once."""
+    order: Literal["in-turn", "random", "drawn"] = "in-turn"
+    """Whether pages are accessed one after the other; at random, each once; or as they are `drawn` at random,
+    as often as there are pages, each when it is drawn first: so about 63 % of many pages are accessed."""
     bytes: Literal["one", "all"] = "one"
     """How much of each page is accessed: `one` byte, or `all`, at the bandwidth of its memory."""
 

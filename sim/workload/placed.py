@@ -141,10 +141,15 @@ def _process_madvise(step: ProcessMadviseStep) -> Action:
 
 @placed_action.register(TouchStep)
 def _touch(step: TouchStep) -> Action:
-    write, whole, in_turn = step.write, step.bytes == "all", step.order == "in-turn"
+    write, whole, order = step.write, step.bytes == "all", step.order
 
     def touch(worker: Worker, place: range) -> Touch:
-        pages = place if in_turn else worker.stream(step.stream).sample(place, len(place))
+        pages: Sequence[int] = place
+        if order == "random":
+            pages = worker.stream(step.stream).sample(place, len(place))
+        elif order == "drawn":
+            pages = list(dict.fromkeys(worker.stream(step.stream).choices(place, k=len(place))))
+        worker.touched += len(pages)
         return Touch(pages, write, whole)
 
     return _each(_places(step), touch)

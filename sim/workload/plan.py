@@ -240,7 +240,10 @@ class Role(Spec):
 
 
 _NOT_IN_A_PILOT = frozenset(
-    {"barrier", "turn", "send", "receive", "lock", "read_lock", "seq_read", "timed", "serve", "fork", "wait"}
+    {
+        *("barrier", "turn", "keep_pace", "meet", "send", "receive", "lock", "read_lock", "seq_read"),
+        *("timed", "serve", "fork", "wait"),
+    }
 )
 """Steps that count on other threads, or on the run's record."""
 
@@ -321,6 +324,8 @@ class WorkloadPlan(Spec):
     number, and a run queue decides who runs when. Absent: each thread has a cpu of its own."""
     memory: MemoryPolicy = FIRST_TOUCH
     """From which node pages come."""
+    part_latencies: bool = False
+    """Whether results have the mean latency of each kind of operation, of page faults and of shootdowns."""
 
     def __hash__(self) -> int:
         return hash(
@@ -530,7 +535,7 @@ class WorkloadPlan(Spec):
         """Each line, lock, channel and file that a step names is there and can do what the step asks."""
         for key, step in self.all_steps():
             cas = step.cas_add.line if step.cas_add else None
-            line = step.load or step.store or step.add or step.turn or cas
+            line = step.load or step.store or step.add or step.turn or cas or step.keep_pace or step.meet
             read = step.read_lock or step.read_unlock
             seq_read = step.seq_read.lock if step.seq_read else None
             lock, channel = step.lock or step.unlock or read or seq_read, step.send or step.receive
@@ -548,6 +553,19 @@ class WorkloadPlan(Spec):
             if step.turn and self.lines[step.turn].each_thread:
                 message = f"`turn` is for a word that all threads share, {step.turn!r} has one for each"
                 raise RuleError(message, {key: "a line without `each_thread`"})
+            if step.keep_pace and not self.lines[step.keep_pace].each_thread:
+                message = (
+                    f"`keep_pace` counts a word of each thread, {step.keep_pace!r} is one that all share"
+                )
+                raise RuleError(message, {key: "a line with `each_thread`"})
+            if step.meet and self.lines[step.meet].each_thread:
+                message = f"all threads `meet` at one word, {step.meet!r} has one for each"
+                raise RuleError(message, {key: "a line without `each_thread`"})
+            if (step.keep_pace or step.meet) and self.cpus is not None:
+                message = (
+                    f"who waits in `{step.kind}` spins, and threads that share cpus would keep others off"
+                )
+                raise RuleError(message, {key: "no `cpus`, or `barrier`"})
             if read and self.locks[read].kind not in READER_WRITER:
                 message = f"only {', '.join(READER_WRITER)} can be locked for reading, {read!r} is none"
                 raise RuleError(message, {key: "a lock of these kinds"})

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sim.workload.step_spec import Step
 
 _NOT_OF_CHILDREN = (
-    *("barrier", "turn", "timed", "receive", "allocate", "free", "switch_mm"),
+    *("barrier", "turn", "keep_pace", "meet", "timed", "receive", "allocate", "free", "switch_mm"),
     *("malloc", "mfree", "realloc"),
 )
 """Steps that belong to the threads of the workload: others count on them, or know them by their number."""
@@ -77,7 +77,8 @@ def _alone_before(plan: WorkloadPlan, parts: Sequence[Part]) -> Fault | None:
     for key, steps in lists:
         for place, step in placed_steps(steps, key):
             children = step.wait or (step.fork is not None and not step.fork.wait)
-            if step.barrier is not None or step.turn or step.receive or step.timed is not None or children:
+            meets = step.barrier is not None or step.turn or step.keep_pace or step.meet
+            if meets or step.receive or step.timed is not None or children:
                 message = f"`{step.kind}` belongs to what threads do as their requests"
                 return Fault(message, key=f"{place}.{step.kind}", allowed="a step of `thread` or of a role")
         track = Track(plan, parts[0], (key, steps))
@@ -204,8 +205,8 @@ class Track:
                 message = f"{step.read_unlock} is not locked for reading here"
                 self._refuse(message, f"{place}.read_unlock", "a `read_lock` before it")
             self._read[step.read_unlock] -= 1
-        elif step.barrier is not None or step.turn:
-            self._meet(step.turn or "", f"{place}.{step.kind}")
+        elif step.barrier is not None or step.turn or step.keep_pace or step.meet:
+            self._meet(step.turn or step.keep_pace or step.meet or "", f"{place}.{step.kind}")
         elif step.fork is not None and not step.fork.wait:
             self._fork(step.fork.steps, f"{place}.fork")
         elif step.receive or step.wait or (step.send and self.plan.channels[step.send].capacity is not None):
@@ -270,6 +271,8 @@ def _apart(plan: WorkloadPlan, tracks: dict[int, Track], threads: int) -> Fault 
         missing = not counts[fewest]
         if missing or (plan.window is None and len(set(counts.values())) > 1):
             what = f"its turn at {line}" if line else "the barrier"
+            if any(line in (step.keep_pace, step.meet) for _, step in plan.all_steps() if line):
+                what = f"the others at {line}"
             message = f"comes to {what} {counts[fewest]} times a repetition"
             message += f", other roles {max(counts.values())} times"
             return Fault(message, key=tracks[fewest].part.steps, allowed="as often in every role")

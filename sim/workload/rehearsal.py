@@ -366,7 +366,7 @@ class Rehearsal:
                 raise TooLongError
             place = f"{key}[{index}]"
             if (placed := step.placed) is not None:
-                if placed.of == "own" and step.shootdown is None:
+                if placed.of == "own" and step.shootdown is None and not self._is_of_all(placed):
                     self._key = place
                     self._placed(placed, worker)
             elif step.fork is not None:
@@ -378,6 +378,13 @@ class Rehearsal:
             else:
                 for inner, inside in self._done_inside(step, worker):
                     self._steps(f"{place}.{inner}", inside, worker)
+
+    def _is_of_all(self, step: PlacedStep) -> bool:
+        """Whether *step* works on what other threads have mapped: each has its own part of the layout."""
+        if step.at not in ("layout", "every slot"):
+            return False
+        maps = {each.mmap.at for _, each in self._plan.all_steps() if each.mmap is not None}
+        return "layout" not in maps and bool(maps & {"slot", "own slots"})
 
     def _child(self, place: str, step: ForkStep, worker: Worker) -> None:
         """The child of *step* begins with what its parent has, and nothing of what it does is seen there."""

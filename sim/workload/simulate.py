@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sim.engine import QUIET, Probe, listen
@@ -14,6 +14,7 @@ from sim.mm import STRUCTURES, Footprint
 from sim.quantities import PS_PER_NS, PS_PER_US
 from sim.sync import NOTHING, Without
 from sim.workload.demands import misfit
+from sim.workload.parts import Parts
 from sim.workload.result import Run
 from sim.workload.run import run_once
 from sim.workload.tally import SWITCHES, Tally
@@ -62,6 +63,8 @@ class Measurement:
     context_switches_per_op: float
     breakdown_ns_per_op: dict[str, float]
     memory: Memory | None = None
+    parts_ns: dict[str, float] = field(default_factory=dict)
+    """Mean of each kind of operation inside the requests; empty unless the workload asks for it."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,8 @@ def simulate(
         raise InputError(fault)
     runs: list[Run] = []
     tally = Tally()
+    parts = Parts() if plan.part_latencies else None
+    probe = listen(tally, probe) if parts is None else listen(tally, parts, probe)
     for number in range(plan.runs(threads)):
         run = run_once(
             machine,
@@ -114,17 +119,17 @@ def simulate(
             schedule=schedule,
             max_events=budget.events - sum(run.events for run in runs),
             max_time_ps=budget.simulated_ps,
-            probe=listen(tally, probe),
+            probe=probe,
             without=without,
         )
         runs.append(run)
     if not all(run.latencies and run.operations for run in runs):
         raise ModelError(f"{workload.name} measured nothing: its window is too short for {threads} threads")
-    return _measurement(runs, tally, machine.cpus)
+    return _measurement(runs, tally, machine.cpus, {} if parts is None else parts.means())
 
 
-def _measurement(runs: Sequence[Run], tally: Tally, cpus: int) -> Measurement:
-    """The runs of a point taken together, on a machine of so many *cpus*."""
+def _measurement(runs: Sequence[Run], tally: Tally, cpus: int, parts_ns: dict[str, float]) -> Measurement:
+    """The runs of a point taken together, on a machine of so many *cpus*; *parts_ns* are of requests."""
     latencies = sorted(latency for run in runs for latency in run.latencies)
     operations = sum(run.operations for run in runs)
     spent: dict[str, float] = {}
@@ -149,6 +154,7 @@ def _measurement(runs: Sequence[Run], tally: Tally, cpus: int) -> Measurement:
             activity: time / operations / PS_PER_NS for activity, time in sorted(spent.items()) if time
         },
         memory=_memory([run.footprint for run in runs if run.footprint is not None]),
+        parts_ns=parts_ns,
     )
 
 

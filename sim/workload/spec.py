@@ -83,6 +83,8 @@ class WorkloadSpec(Spec):
     """Threads share so many cpus, or `all` of the machine, in turn. Absent: each has a cpu of its own."""
     memory: MemoryPolicy = FIRST_TOUCH
     """From which node pages come."""
+    part_latencies: bool = False
+    """Whether results have the mean latency of each kind of operation, of page faults and of shootdowns."""
     placements: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Name -> what is overlaid on the file, key by key. Absent: there is one way to run it, without a
     name."""

@@ -339,6 +339,12 @@ class Step(Spec):
     turn: str | None = None
     """Compare-and-swap on a line until it is this thread's turn, which makes it the next thread's: a ball
     that two threads, or a ring of them, pass on."""
+    keep_pace: str | None = None
+    """Count this thread's word on a line one up and spin until the next thread's is as high, that of the last
+    thread until the first one's is."""
+    meet: str | None = None
+    """Meet all threads of the run at a barrier whose count is on this line: one atomic subtraction each, and
+    spinning until the last one has come."""
     lock: str | None = None
     """Take a lock, by its name; of a reader-writer lock, for writing."""
     unlock: str | None = None
@@ -407,8 +413,8 @@ class Step(Spec):
     """Do steps with a probability."""
     timed: tuple[Step, ...] | None = Field(default=None, min_length=1)
     """These steps are what is measured; where no role has any, each request is."""
-    per: PositiveInt | None = None
-    """With `timed`: so many operations were timed together."""
+    per: PositiveInt | Literal["touches"] | None = None
+    """With `timed`: so many operations were timed together, or as many as pages were touched in it."""
     less: tuple[Step, ...] | None = Field(default=None, min_length=1)
     """With `timed`: steps that are done right before, and whose time is subtracted, as lmbench does with what
     it cannot leave out."""

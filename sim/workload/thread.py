@@ -61,6 +61,7 @@ class Worker:
         "slots",
         "space",
         "title",
+        "touched",
     )
 
     space: AddressSpace
@@ -89,6 +90,8 @@ class Worker:
         self.children: list[Child] = []
         """Those that run beside it and have not been waited for, the oldest first."""
         self._forks = 0
+        self.touched = 0
+        """How many pages its touch steps have accessed."""
         self.done = False
         """With `serve` steps: nobody is left to be served."""
         self._kept = 0

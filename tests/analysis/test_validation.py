@@ -57,6 +57,9 @@ class Toys:
     def shares_cpus(self, workload: str, placement: str) -> bool:
         return False
 
+    def parts(self, workload: str, placement: str) -> bool:
+        return workload == "pf"
+
     def threads_per_task(self, workload: str) -> int:
         return 2 if workload == "pairs" else 1
 
@@ -89,6 +92,7 @@ def toy_frame(places: Sequence[CellName]) -> pd.DataFrame:
             "latency_mean_ns": 1000 * place.threads / toy_throughput(place),
             "idle_share": 0.4,
             "interrupts_per_flush": math.nan,
+            "latency_munmap_ns": 100.0 * place.threads if place.workload == "pf" else math.nan,
             "status": "ok",
             "error": "",
         }
@@ -101,6 +105,14 @@ def toy_frame(places: Sequence[CellName]) -> pd.DataFrame:
         [{**{k: r[k] for k in keys}, **part} for r in rows for part in split]
     )
     return frame
+
+
+def test_is_a_part_that_did_not_happen_a_miss_that_says_so(
+    held_against: Callable[..., ValidationResult],
+) -> None:
+    (judgement,) = held_against("linux-6.13,pf,low,1,latency_shootdown,1,ns").judgements
+    assert judgement.verdict == "miss"
+    assert "no shootdown in it, but munmap" in judgement.note
 
 
 @pytest.fixture
@@ -122,6 +134,8 @@ def held_against(tmp_path: Path) -> Callable[..., ValidationResult]:
     [
         ("cortenmm-adv,pf,low,8,throughput,16,ops/us", 16.0),
         ("cortenmm-adv,pf,low,8,throughput,16e6,faults/s", 16e6),
+        ("cortenmm-adv,pf,low,8,latency_munmap,0.8,us", 0.8),
+        ("cortenmm-adv,pf,low,8,latency_munmap,1600,cycles", 1600.0),
         ("cortenmm-adv,mmap,low,8,throughput,24,ops/us", 24.0),  # its benchmark divides by latency
         ("cortenmm-adv,pf,low,8,throughput_over_linux-6.13,16,ratio", 16.0),
         ("cortenmm-adv,pf,low,8,throughput_over_one_task,8,ratio", 8.0),
@@ -174,6 +188,7 @@ def test_does_a_group_stand_for_the_workloads_of_its_dataset(
         ("linux-6.13,pf,low,17,throughput,1,ops/us", "17 threads on a machine of 16 cpus"),
         ("linux-6.13,pairs,,9,throughput,1,ops/us", "18 threads on a machine of 16 cpus"),
         ("linux-6.13,pf,low,1,frames_per_fault,1,count", "the model computes no frames_per_fault"),
+        ("linux-6.13,unmap,low,1,latency_munmap,1,ns", "unmap does not report what its parts take"),
         ("linux-6.13,pf,low,1,throughput,1,furlongs", "throughput cannot be told in furlongs"),
         ("linux-6.13,pf,low,1,throughput_over_beos,1,ratio", "no design named beos"),
         ("linux-6.13,unmap,low,3,throughput,1,ops/us", "unmap cannot run with 3 threads"),

@@ -16,6 +16,7 @@ from sim.experiment.results.outcome import (
     PointStatus,
     killed,
     measured,
+    parts_in,
     raised,
     with_report,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "measured",
     "merge",
     "package_version",
+    "parts_in",
     "raised",
     "read_manifest",
     "rows_of_points",

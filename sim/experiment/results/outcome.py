@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
@@ -62,6 +62,17 @@ class Row:
 COLUMNS: dict[str, Any] = get_type_hints(Row)
 """The columns of `points.csv`, in order, with their types."""
 
+PART_COLUMN = "latency_{}_ns"
+"""A column of `points.csv` behind those: a part of the requests, where any workload asks for them."""
+
+
+def parts_in(columns: Iterable[str]) -> dict[str, str]:
+    """The columns of `points.csv` that are parts of requests: part -> column."""
+    before, after = PART_COLUMN.split("{}")
+    found = (name for name in columns if name.startswith(before) and name.endswith(after))
+    return {name.removeprefix(before).removesuffix(after): name for name in found if name not in COLUMNS}
+
+
 KEY = ("design", "machine", "workload", "placement", "threads", "seed", "replicate")
 """The columns that name a point."""
 
@@ -85,6 +96,8 @@ class Outcome:
     cpus: list[dict[str, Any]] = field(default_factory=list)
     latencies: list[dict[str, Any]] = field(default_factory=list)
     transfers: list[dict[str, Any]] = field(default_factory=list)
+    parts: dict[str, float] = field(default_factory=dict)
+    """Part of the requests -> its mean latency (ns); empty unless the workload asks for them."""
     trace: str = ""
     """The Python traceback of a failure that the simulator did not foresee."""
     transient: bool = False
@@ -115,7 +128,8 @@ def measured(point: Point, measurement: Measurement) -> Outcome:
         events=int(measurement.events),
     )
     breakdown = {activity: float(ns) for activity, ns in measurement.breakdown_ns_per_op.items()}
-    return Outcome(point.id, row, breakdown, dict(point.swept))
+    parts = {name: float(ns) for name, ns in measurement.parts_ns.items()}
+    return Outcome(point.id, row, breakdown, dict(point.swept), parts=parts)
 
 
 def with_report(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sim.experiment import model
-from sim.experiment.results.outcome import COLUMNS, KEY, Outcome
+from sim.experiment.results.outcome import COLUMNS, KEY, PART_COLUMN, Outcome
 from sim.files import write_atomically
 
 if TYPE_CHECKING:
@@ -74,19 +74,26 @@ def _kind(name: str, column: Sequence[Any]) -> type:
     if name in COLUMNS:
         hint = COLUMNS[name]
         return next((kind for kind in (int, float) if hint in (kind, kind | None)), str)
-    kinds = {type(value) for value in column}
+    kinds = {type(value) for value in column if value is not None}
     return kinds.pop() if len(kinds) == 1 else float if kinds == {int, float} else str
 
 
 def _points(outcomes: Sequence[Outcome]) -> Table:
-    """One row a point; swept values stand behind the columns that name a point."""
+    """One row a point; swept values stand behind the columns that name a point, parts at the end."""
     rows = [vars(outcome.row) for outcome in outcomes]
     measured = [name for name in COLUMNS if name not in KEY]
     return (
         {name: [row[name] for row in rows] for name in KEY}
         | _swept(outcomes)
         | {name: [row[name] for row in rows] for name in measured}
+        | _parts(outcomes)
     )
+
+
+def _parts(outcomes: Sequence[Outcome]) -> Table:
+    """A column for each part of requests that any of *outcomes* tells."""
+    names = sorted({name for outcome in outcomes for name in outcome.parts})
+    return {PART_COLUMN.format(name): [outcome.parts.get(name) for outcome in outcomes] for name in names}
 
 
 def _breakdown(outcomes: Sequence[Outcome]) -> Table:

@@ -133,6 +133,7 @@ class LockedCalls:
         sender = round_.sender
         yield from self._machine.interrupts.await_acks(round_)
         yield from self._counters[sender.id].read(sender, IPI_WAIT)
+        sender.probe.ipi_over(sender, round_)
 
     # -- at the target --------------------------------------------------------------------------------------
 
