@@ -73,7 +73,6 @@ NO_FILE_YET = {
     "fx-8320",
     "hyperv-on-kvm-guest-4",
     "intel-ipiv-guest-2",
-    "latr-2s16",
     "sandybridge-desktop-2011",
     "xeon-6248rx2",
     "xeon-w3580",
