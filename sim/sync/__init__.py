@@ -10,6 +10,7 @@ from sim.sync.percpu_rwsem import PercpuRwSem
 from sim.sync.phase_fair import PhaseFairLock
 from sim.sync.pipe import Pipe
 from sim.sync.protocols import EXCLUSIVE, READER_WRITER, SEQUENCE, Exclusive, ReaderWriter, Sequence, Writer
+from sim.sync.pthread_barrier import PthreadBarrier
 from sim.sync.pthread_mutex import PthreadMutex
 from sim.sync.rcu import RCU, Rcu
 from sim.sync.rcu_sync import RcuSync
@@ -47,6 +48,7 @@ __all__ = [
     "PercpuRwSem",
     "PhaseFairLock",
     "Pipe",
+    "PthreadBarrier",
     "PthreadMutex",
     "QueueNodes",
     "QueuedSpinLock",

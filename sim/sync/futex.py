@@ -60,6 +60,22 @@ class Futex:
         if self.waiters:
             yield from self.wake_first(cpu)
 
+    def wake_all(self, cpu: Cpu) -> Steps[None]:
+        """Wake all who wait: unqueue them under the bucket's lock, then wake one after the other."""
+        self._entry.syscall(cpu, self._activity)
+        if self.waiters:
+            yield from self.bucket.acquire(cpu)
+            woken, self.waiters = self.waiters, deque()
+            yield from self.bucket.release(cpu)
+            for sleeper in woken:
+                self._scheduler.wake(cpu, sleeper)
+
+    def abandon(self, cpu: Cpu) -> None:
+        """The word has gone: who waits for it goes on. Costs nobody but the scheduler anything."""
+        woken, self.waiters = self.waiters, deque()
+        for sleeper in woken:
+            self._scheduler.wake(cpu, sleeper)
+
     def wake_first(self, cpu: Cpu) -> Steps[None]:
         """Unqueue under the bucket's lock, wake without it (wake_up_q)."""
         yield from self.bucket.acquire(cpu)

@@ -10,8 +10,8 @@ from sim.engine.costs import at_clock
 from sim.hardware import LINE, CacheLine, Cpu, Machine
 from sim.quantities import LINE_BYTES
 from sim.sync import Channel, Pipe, Scheduler, Sleeper, StreamSocket
+from sim.workload.encounters import Pace, SleepBarrier, SpinBarrier
 from sim.workload.locks import NamedLock, Workshop, make_lock
-from sim.workload.spinning import Pace, SpinBarrier
 
 if TYPE_CHECKING:
     from sim.workload.plan import ChannelSpec, WorkloadPlan
@@ -211,8 +211,10 @@ class Objects:
             name: Pace([self._word(name, thread).line for thread in range(threads)], name)
             for name in dict.fromkeys(step.keep_pace for step in steps if step.keep_pace)
         }
-        self.barriers: dict[str, SpinBarrier] = {
-            name: SpinBarrier(machine, name, plan.lines[name].home, threads)
+        self.barriers: dict[str, SpinBarrier | SleepBarrier] = {
+            name: SleepBarrier(workshop, name, plan.lines[name].home, threads)
+            if plan.lines[name].asleep
+            else SpinBarrier(machine, name, plan.lines[name].home, threads)
             for name in dict.fromkeys(step.meet for step in steps if step.meet)
         }
         self.scheduler: Scheduler = workshop.scheduler

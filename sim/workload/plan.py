@@ -78,6 +78,8 @@ class LineSpec(Spec):
     """Socket in whose memory it lies."""
     each_thread: Size | None = Field(default=None, gt=0)
     """Bytes from one thread's word to the next. Absent: one word that all share."""
+    asleep: bool = False
+    """Threads that `meet` there sleep until all have come, as at a pthread barrier. Else they spin."""
 
 
 PIPE_BUFFERS: Final = 16
@@ -561,7 +563,8 @@ class WorkloadPlan(Spec):
             if step.meet and self.lines[step.meet].each_thread:
                 message = f"all threads `meet` at one word, {step.meet!r} has one for each"
                 raise RuleError(message, {key: "a line without `each_thread`"})
-            if (step.keep_pace or step.meet) and self.cpus is not None:
+            spins = step.keep_pace or (step.meet and not self.lines[step.meet].asleep)
+            if spins and self.cpus is not None:
                 message = (
                     f"who waits in `{step.kind}` spins, and threads that share cpus would keep others off"
                 )

@@ -16,7 +16,7 @@ WINDOW = {"warm_up": "20 us", "length": "200 us"}
 
 def run(steps: list[dict[str, Any]] | None = None, *, threads: int = 4, **changes: Any) -> Measurement:
     empty = dict.fromkeys(("measured", "pooled_threads", "stack", "layout", "placements", "requests"))
-    lines = {"word": {"each_thread": "64 B"}, "all": {}}
+    lines = {"word": {"each_thread": "64 B"}, "all": {}, "bed": {"asleep": True}}
     spec = workload(**{**empty, "thread": steps, "window": WINDOW, "lines": lines, **changes})
     return measure(spec, "linux", placement="", threads=threads, machine=FOUR_CPUS)
 
@@ -37,12 +37,20 @@ def test_is_a_round_as_long_as_that_of_the_slowest_thread(step: dict[str, Any]) 
     assert found.breakdown_ns_per_op["user: spin"] == pytest.approx(2250, rel=0.05)  # three of four wait 3 us
 
 
-@pytest.mark.parametrize("step", [{"meet": "all"}, {"keep_pace": "word"}])
+def test_is_a_round_at_a_pthread_barrier_as_long_as_the_slowest_and_its_wake_ups() -> None:
+    """The three others sleep, and are woken one after the other: none of them spins."""
+    found = run(thread=None, roles=roles({"meet": "bed"}))
+    assert 0.3 < found.throughput_ops_per_us < 0.8
+    assert "user: spin" not in found.breakdown_ns_per_op
+    assert found.breakdown_ns_per_op["sched"] > 500
+
+
+@pytest.mark.parametrize("step", [{"meet": "all"}, {"meet": "bed"}, {"keep_pace": "word"}])
 def test_does_a_run_without_a_window_end(step: dict[str, Any]) -> None:
     assert run([{"compute": "1 us"}, step], window=None, requests=5).operations == 20
 
 
-@pytest.mark.parametrize("step", [{"meet": "all"}, {"keep_pace": "word"}])
+@pytest.mark.parametrize("step", [{"meet": "all"}, {"meet": "bed"}, {"keep_pace": "word"}])
 def test_does_a_thread_on_its_own_wait_for_nobody(step: dict[str, Any]) -> None:
     assert run([{"compute": "1 us"}, step], threads=1).throughput_ops_per_us > 0.9
 

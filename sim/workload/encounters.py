@@ -1,4 +1,6 @@
-"""Threads that wait for each other in user mode, spinning: a barrier of all, and neighbours that keep pace.
+"""Threads that wait for each other in user mode: a barrier of all, and neighbours that keep pace.
+
+They spin, but for a barrier at which they sleep.
 
 What a spinner looks at is a real line: it has a copy, which the write that ends its wait takes away, and
 fetches it again. Who waits for a thread that has ended, ends as well: the run is over for both.
@@ -11,10 +13,12 @@ from typing import TYPE_CHECKING, Final
 
 from sim.engine import Activity, Steps
 from sim.hardware import LINE, CacheLine, Cpu, Machine
+from sim.sync import PthreadBarrier
 from sim.sync.spin import spin_on
 from sim.workload.thread import ThreadEnds
 
 if TYPE_CHECKING:
+    from sim.workload.locks import Workshop
     from sim.workload.thread import Worker
 
 SPIN: Final = Activity("user: spin")
@@ -82,6 +86,28 @@ class SpinBarrier:
         waiting, self._waiting = self._waiting, []
         for cpu in waiting:
             cpu.poke(self._what, delay)
+
+
+class SleepBarrier:
+    """A barrier of POSIX threads, at which they sleep."""
+
+    __slots__ = ("_barrier",)
+
+    def __init__(self, workshop: Workshop, name: str, home: int, threads: int) -> None:
+        line = workshop.machine.line(name, home, owner=0)
+        self._barrier = PthreadBarrier(
+            workshop.machine, workshop.nodes, line, workshop.scheduler, threads, LINE
+        )
+
+    def meet(self, worker: Worker) -> Steps[None]:
+        """Raises `ThreadEnds` where somebody has ended and will not come."""
+        all_there = yield from self._barrier.wait(worker.cpu)
+        if not all_there:
+            raise ThreadEnds
+
+    def leave(self, worker: Worker) -> None:
+        """*worker* ends and meets nobody any more."""
+        self._barrier.abandon(worker.cpu)
 
 
 class Pace:
