@@ -24,6 +24,7 @@ from sim.sync.seqlock import SeqLock
 from sim.sync.sleep import Scheduler
 from sim.sync.sleeper import Sleeper
 from sim.sync.spin import McsLock, QueuedSpinLock
+from sim.sync.spin_locks import NumaAwareNodes, spin_lock
 from sim.sync.stream_socket import StreamSocket
 from sim.sync.without import NOTHING, LocksWithout, Without
 from sim.sync.word import TasLock, TicketLock
@@ -45,6 +46,7 @@ __all__ = [
     "LocksWithout",
     "McsLock",
     "Mutex",
+    "NumaAwareNodes",
     "PercpuRwSem",
     "PhaseFairLock",
     "Pipe",
@@ -78,6 +80,7 @@ __all__ = [
     "XaddRwSem",
     "downgrades",
     "releases",
+    "spin_lock",
     "takes",
     "tries",
 ]

@@ -75,9 +75,15 @@ class CnaLock(QueuedSpinLock):
     __slots__ = ("_preferred", "_since", "_split", "_topology", "threshold")
 
     def __init__(
-        self, nodes: QueueNodes, line: CacheLine, activity: Activity, threshold: int, topology: Topology
+        self,
+        nodes: QueueNodes,
+        line: CacheLine,
+        activity: Activity,
+        threshold: int,
+        topology: Topology,
+        name: str | None = None,
     ) -> None:
-        super().__init__(nodes, line, activity)
+        super().__init__(nodes, line, activity, name)
         self._topology = topology
         self._queue = self._split = _SplitQueue(self, nodes, line)
         self.threshold = threshold

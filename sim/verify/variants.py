@@ -65,6 +65,8 @@ def draw_variant(choose: Choose, *, huge: bool = False) -> tuple[dict[str, Any],
             changes |= LLFREE
         elif not huge and choose((True, False)):
             changes |= swap(DEVICES[choose(tuple(DEVICES))])
+        if choose((True, False, False)):
+            changes["cna"] = {"threshold": choose(("200 ns", "10 us"))}
         if changes["flush"].get("method") != "broadcast" and "swap" not in changes and choose((True, False)):
             changes |= {"latr": {**LATR, "slots": choose((2, 5, 256))}}
         if huge:

@@ -38,7 +38,7 @@ from sim.mm import (
     Reference,
     slot_of,
 )
-from sim.sync import Mutex, QueuedSpinLock, QueueNodes, Scheduler
+from sim.sync import Mutex, QueueNodes, Scheduler, spin_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -85,7 +85,7 @@ class HugePool:
         self._descriptors = descriptors
         self._osq_nodes = osq_nodes
         self._scheduler = scheduler
-        self._lock = QueuedSpinLock(nodes, machine.line("hugetlb_lock", 0), LOCK_HUGETLB)
+        self._lock = spin_lock(nodes, machine.line("hugetlb_lock", 0), LOCK_HUGETLB)
         self._mutexes: dict[int, Mutex] = {}
         self._numbers = count()
         self._free: list[list[int]] = [[] for _ in range(machine.spec.topology.numa_nodes)]

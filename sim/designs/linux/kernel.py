@@ -27,7 +27,7 @@ from sim.designs.linux.rcu import TreeRcu
 from sim.designs.linux.rmap import Rmap
 from sim.designs.linux.slab import SlabCaches
 from sim.designs.linux.space import LinuxSpace
-from sim.designs.linux.spec import LinuxSpec
+from sim.designs.linux.spec import CnaSpec, LinuxSpec
 from sim.designs.linux.swap_cache import Swap
 from sim.designs.linux.truncate import fallocate, ftruncate
 from sim.designs.linux.vfs import Dentries
@@ -59,7 +59,7 @@ from sim.mm import (
     SwitchMm,
 )
 from sim.mm.invariants import structures_agree
-from sim.sync import QueueNodes, Scheduler
+from sim.sync import NumaAwareNodes, QueueNodes, Scheduler
 
 STRUCT_PAGE: Final = 64
 """Bytes of a struct page (include/linux/mm_types.h)."""
@@ -131,7 +131,7 @@ class LinuxKernel(Kernel):
         assert isinstance(spec, LinuxSpec)
         self.machine = machine
         self.spec = spec
-        self.nodes = QueueNodes(machine, "qspinlock")
+        self.nodes = _queue_nodes(machine, spec.cna)
         self.osq_nodes = QueueNodes(machine, "osq")
         self.scheduler = Scheduler(machine)
         self.contexts = ContextTable(machine, spec.flush.asids)
@@ -338,6 +338,12 @@ class LinuxKernel(Kernel):
         Fallocate: fallocate,
         Ftruncate: ftruncate,
     }
+
+
+def _queue_nodes(machine: Machine, cna: CnaSpec | None) -> QueueNodes:
+    if cna is None:
+        return QueueNodes(machine, "qspinlock")
+    return NumaAwareNodes(machine, "qspinlock", cna.threshold)
 
 
 def _linux(space: AddressSpace) -> LinuxSpace:

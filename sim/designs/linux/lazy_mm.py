@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from sim.sync import SCHED, QueuedSpinLock
+from sim.sync import SCHED, QueuedSpinLock, spin_lock
 
 if TYPE_CHECKING:
     from sim.designs.linux.layout import Layout, MmField, MmLines
@@ -46,9 +46,7 @@ class LazyMm:
         self._count = lines["mm_count"]
         self._looks = looked_at("membarrier_state")
         self._number = looked_at("pcpu_cid") if mm_cid == "per cpu" else None
-        self._lock = (
-            QueuedSpinLock(nodes, lines["cid_lock"], SCHED, "cid_lock") if mm_cid == "locked" else None
-        )
+        self._lock = spin_lock(nodes, lines["cid_lock"], SCHED, "cid_lock") if mm_cid == "locked" else None
         self._mask = mask
 
     def borrow(self, cpu: Cpu) -> Steps[None]:

@@ -6,7 +6,7 @@ from typing import Final
 
 from sim.engine import Activity, Steps
 from sim.hardware import Cpu, Machine
-from sim.sync import QueuedSpinLock, QueueNodes
+from sim.sync import QueueNodes, spin_lock
 
 LOCK_LRU: Final = Activity("lock: lru")
 
@@ -19,7 +19,7 @@ class Lruvec:
     def __init__(self, machine: Machine, index: int, nodes: QueueNodes) -> None:
         topology = machine.spec.topology
         home = index * topology.sockets // topology.numa_nodes
-        self._lock = QueuedSpinLock(nodes, machine.line(f"lruvec {index} lock", home), LOCK_LRU)
+        self._lock = spin_lock(nodes, machine.line(f"lruvec {index} lock", home), LOCK_LRU)
         self._lists = machine.line(f"lruvec {index} lists", home, lines=2)
 
     def lock(self, cpu: Cpu) -> Steps[None]:

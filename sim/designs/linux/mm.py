@@ -43,7 +43,7 @@ from sim.mm import (
     ways_of,
 )
 from sim.quantities import PAGE_BYTES
-from sim.sync import QueuedSpinLock, RwSem, SpinningReadersRwSem, XaddRwSem
+from sim.sync import QueuedSpinLock, RwSem, SpinningReadersRwSem, XaddRwSem, spin_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -140,10 +140,10 @@ class LinuxMm(AddressSpace):
         kernel.footprint.add("page_table", PAGE_BYTES)  # the root
         self.brk_line = line("brk")
         self.start_brk = self.brk = START_BRK
-        self.siglock = QueuedSpinLock(
+        self.siglock = spin_lock(
             kernel.nodes, machine.line("sighand_struct", cpu.socket, owner=cpu.id), LOCK_SIGNALS, "siglock"
         )
-        self.page_table_lock = QueuedSpinLock(
+        self.page_table_lock = spin_lock(
             kernel.nodes, lines["page_table_lock"], LOCK_PAGE_TABLE, "page_table_lock"
         )
         self.gathers = 0  # mm->tlb_flush_pending
@@ -479,7 +479,7 @@ class LinuxMm(AddressSpace):
         """The split page-table lock, in the table's ptdesc."""
         if table.lock is None:
             name = f"{table.meta.name}: PTL"
-            table.lock = QueuedSpinLock(self.kernel.nodes, table.meta, LOCK_PAGE_TABLE, name)
+            table.lock = spin_lock(self.kernel.nodes, table.meta, LOCK_PAGE_TABLE, name)
         lock: QueuedSpinLock = table.lock
         return lock
 

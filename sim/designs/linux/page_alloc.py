@@ -36,7 +36,7 @@ from sim.mm import (
     zonelists,
 )
 from sim.quantities import PAGE_BYTES
-from sim.sync import QueuedSpinLock, QueueNodes
+from sim.sync import QueueNodes, spin_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -94,7 +94,7 @@ class Zone:
         self.name = f"node {index}"
         self.memory = range(index * self.frames, (index + 1) * self.frames)
         self.buddy = Buddy(self.memory.start, self.frames)
-        self.lock = QueuedSpinLock(nodes, machine.line(f"zone {index} lock", home), LOCK_ZONE)
+        self.lock = spin_lock(nodes, machine.line(f"zone {index} lock", home), LOCK_ZONE)
         self.free_lists = machine.line(f"zone {index} free lists", home, lines=2)
         self.pcp: list[list[int]] = [[] for _ in machine.cpus]
         least, fraction = limits.pcp_high, limits.pcp_high_fraction

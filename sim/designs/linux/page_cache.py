@@ -18,7 +18,7 @@ from sim.designs.linux.descriptors import LOCK_PAGE, PAGE_CACHE
 from sim.engine import Activity, Steps
 from sim.hardware import CacheLine, Cpu, GuardedLine
 from sim.mm import SLOTS, File, Reference, tell_filled
-from sim.sync import QueuedSpinLock, RwSem
+from sim.sync import RwSem, spin_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -75,8 +75,8 @@ class Inode(File):
         self._reserved = False
         self.mapped_by: dict[Vma, LinuxMm] = {}
         self.count_line = line("f_count")
-        self.xa_lock = QueuedSpinLock(kernel.nodes, line("i_pages"), LOCK_PAGE)
-        self.info_lock = QueuedSpinLock(kernel.nodes, line("info->lock"), LOCK_FILE)
+        self.xa_lock = spin_lock(kernel.nodes, line("i_pages"), LOCK_PAGE)
+        self.info_lock = spin_lock(kernel.nodes, line("info->lock"), LOCK_FILE)
         self.i_mmap_rwsem = rwsem("i_mmap_rwsem")
         self.i_rwsem = rwsem("i_rwsem")
         if machine.fabric.heard_guards:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from sim.engine import Activity, Steps
 from sim.hardware import Cpu, Machine
 from sim.mm import SYSCALL
-from sim.sync import QueuedSpinLock, QueueNodes
+from sim.sync import QueueNodes, spin_lock
 
 if TYPE_CHECKING:
     from sim.designs.linux.costs import Costs
@@ -36,7 +36,7 @@ class PercpuAreas:
         self._areas = areas
         self._cost = cost
         self._each_cpu = cost.percpu_cpu * machine.spec.cpus
-        self._lock = QueuedSpinLock(nodes, machine.line("pcpu_lock"), LOCK_PERCPU)
+        self._lock = spin_lock(nodes, machine.line("pcpu_lock"), LOCK_PERCPU)
 
     def allocate(self, cpu: Cpu) -> Steps[None]:
         """mm_init: what a new process has of them."""

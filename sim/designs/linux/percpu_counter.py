@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from sim.engine import Activity, Steps
 from sim.hardware import CacheLine, Cpu
-from sim.sync import QueuedSpinLock, QueueNodes
+from sim.sync import QueueNodes, spin_lock
 
 if TYPE_CHECKING:
     from sim.hardware import Machine
@@ -49,7 +49,7 @@ class PercpuCounter:
         self._batch = batch
         self._pointer = pointer
         self._parts = [0] * len(machine.cpus)
-        self._lock = QueuedSpinLock(nodes, line, LOCK_COUNTER, name)
+        self._lock = spin_lock(nodes, line, LOCK_COUNTER, name)
 
     def add(self, cpu: Cpu, amount: int) -> Steps[None]:
         """percpu_counter_add_batch."""

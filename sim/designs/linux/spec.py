@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from sim.designs.base_spec import DesignSpec, OneOf
 from sim.designs.linux.costs import BlockCosts, Costs
@@ -23,7 +23,7 @@ from sim.designs.linux.vma_locks import VMA_LOCKS
 from sim.errors import RuleError
 from sim.hardware import MachineSpec
 from sim.mm import HUGE_ORDER, FlushSpec, LlfreeSpec
-from sim.quantities import PAGE_BYTES, Spec, format_size
+from sim.quantities import PAGE_BYTES, Duration, Spec, format_size
 from sim.sync import RwSemTuning
 
 
@@ -136,6 +136,13 @@ class HugePages(Spec):
     """Huge pages that are set aside for MAP_HUGETLB, on all nodes in turn (vm.nr_hugepages)."""
 
 
+class CnaSpec(Spec):
+    """NUMA-aware spin locks (numa_spinlock=on)."""
+
+    threshold: Annotated[Duration, Field(gt=0)]
+    """So long waiters of one node are preferred (numa_spinlock_threshold)."""
+
+
 class LinuxSpec(DesignSpec):
     """One kernel version."""
 
@@ -176,6 +183,8 @@ class LinuxSpec(DesignSpec):
     """Where pages come from: per-cpu lists over a `buddy` under zone->lock, or `llfree` instead of both."""
     llfree: LlfreeSpec | None = None
     """With `page_allocator: llfree`: its sizes and costs."""
+    cna: CnaSpec | None = None
+    """All spin locks are NUMA-aware (CNA's patches), an add-on. Absent: they are plain qspinlocks."""
     latr: LatrSpec | None = None
     """Lazy TLB shootdowns (LATR), an add-on. Absent: flushes are as the kernel's."""
     swap: SwapSpec | None = None

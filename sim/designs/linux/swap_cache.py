@@ -18,7 +18,7 @@ from sim.engine import Steps
 from sim.engine.costs import at_clock
 from sim.hardware import CacheLine, Cpu
 from sim.mm import LOCK_SWAP, SWAP, Reference, SwapDevice, SwapSlots
-from sim.sync import QueuedSpinLock, Sleeper
+from sim.sync import QueuedSpinLock, Sleeper, spin_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -112,7 +112,7 @@ class Swap:
         lock = self._locks.get(number)
         if lock is None:
             line = self._kernel.machine.line(f"swapper space {number}: i_pages", 0)
-            lock = self._locks[number] = QueuedSpinLock(self._kernel.nodes, line, LOCK_SWAP)
+            lock = self._locks[number] = spin_lock(self._kernel.nodes, line, LOCK_SWAP)
         return lock
 
     def _node(self, slot: int) -> CacheLine:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from sim.engine import Activity, Steps
 from sim.hardware import Cpu
-from sim.sync import QueuedSpinLock, Sleeper
+from sim.sync import QueuedSpinLock, Sleeper, spin_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +47,7 @@ class Userfaultfd:
 
         def lock(name: str) -> QueuedSpinLock:
             line = machine.line(f"userfaultfd: {name}", cpu.socket, owner=cpu.id)
-            return QueuedSpinLock(kernel.nodes, line, LOCK_USERFAULT)
+            return spin_lock(kernel.nodes, line, LOCK_USERFAULT)
 
         self._kernel = kernel
         self._lock = lock("fault_pending_wqh")

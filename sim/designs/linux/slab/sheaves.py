@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from sim.designs.linux.slab.base import LOCK_SLAB, SLAB, Site
 from sim.designs.linux.slab.slub import Slub
 from sim.mm import OutOfMemory
-from sim.sync import QueuedSpinLock
+from sim.sync import spin_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -54,7 +54,7 @@ class Barn:
     def __init__(self, site: Site, name: str, node: int) -> None:
         home = site.machine.spec.topology.socket_of_node(node)
         self.line = site.machine.line(f"{name} barn {node}", home)
-        self.lock = QueuedSpinLock(site.nodes, self.line, LOCK_SLAB, f"barn of {name}, node {node}")
+        self.lock = spin_lock(site.nodes, self.line, LOCK_SLAB, f"barn of {name}, node {node}")
         self.full: list[Sheaf] = []
         self.empty = 0
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from sim.designs.linux.slab.base import LOCK_SLAB, SLAB, KmemCache, Site
 from sim.designs.linux.slab.objects import Slab, SlabObject
 from sim.mm import distances, zonelists
-from sim.sync import QueuedSpinLock
+from sim.sync import QueuedSpinLock, spin_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -52,7 +52,7 @@ class NodeSlabs:
     def __init__(self, site: Site, name: str, node: int) -> None:
         home = site.machine.spec.topology.socket_of_node(node)
         self.line = site.machine.line(f"{name} node {node}", home)
-        self.lock = QueuedSpinLock(site.nodes, self.line, LOCK_SLAB, f"list_lock of {name}, node {node}")
+        self.lock = spin_lock(site.nodes, self.line, LOCK_SLAB, f"list_lock of {name}, node {node}")
         self.partial: OrderedDict[Slab, None] = OrderedDict()
 
 

@@ -25,7 +25,7 @@ from sim.engine import Activity, Steps
 from sim.engine.costs import at_clock
 from sim.hardware import CacheLine, Cpu
 from sim.mm import NULL_DEVICE, ZERO_DEVICE, Errno
-from sim.sync import QueuedSpinLock, RwSem
+from sim.sync import QueuedSpinLock, RwSem, spin_lock
 
 if TYPE_CHECKING:
     from sim.designs.linux.kernel import LinuxKernel
@@ -237,7 +237,7 @@ class Dentries:
         """s_inode_list_lock, which has a line to itself and the list's head."""
         if self._list_lock is None:
             line = self.line(cpu, "s_inode_list_lock")
-            self._list_lock = QueuedSpinLock(self._kernel.nodes, line, LOCK_VFS)
+            self._list_lock = spin_lock(self._kernel.nodes, line, LOCK_VFS)
         return self._list_lock
 
     # -- the end state --------------------------------------------------------------------------------------

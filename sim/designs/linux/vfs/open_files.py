@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sim.designs.linux.vfs.dentries import LOCK_VFS, VFS, Dentry
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu
-from sim.sync import QueuedSpinLock
+from sim.sync import spin_lock
 
 if TYPE_CHECKING:
     from sim.designs.linux.kernel import LinuxKernel
@@ -45,7 +45,7 @@ class OpenFiles:
         self._tlb = tlb
         self._cred = machine.line("cred", cpu.socket, owner=cpu.id)
         line = machine.line("files_struct", cpu.socket, owner=cpu.id)
-        self._lock = QueuedSpinLock(kernel.nodes, line, LOCK_VFS, "file_lock")
+        self._lock = spin_lock(kernel.nodes, line, LOCK_VFS, "file_lock")
         self._table: dict[int, OpenFile | None] = {}
 
     def reserve(self, cpu: Cpu) -> Steps[int]:
