@@ -70,6 +70,13 @@ class IdleStates:
         self._halted = max(0, halted.at(clock) - kernel.wake_idle.at(clock)) if halted is not None else 0
         self._cpus: Sequence[IdleCpu] = [IdleCpu() for _ in range(cpus)]
 
+    def was_idle(self, cpu: int) -> None:
+        """*cpu* has had nothing to do for a long time, again and again: it expects to sleep as deep as it
+        can."""
+        if self._states:
+            for _ in range(INTERVALS):
+                self._cpus[cpu].note(self._states[-1][0])
+
     def leave(self, cpu: int, idle: int) -> int:
         """*cpu* is woken after it has been *idle* for so long (ps). Value: what its state adds to that."""
         latency = 0

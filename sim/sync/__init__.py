@@ -16,6 +16,7 @@ from sim.sync.rcu import RCU, Rcu
 from sim.sync.rcu_sync import RcuSync
 from sim.sync.run_queue import SCHED, RunQueues, SwitchCosts, SwitchSpace
 from sim.sync.rwsem import RwSem
+from sim.sync.rwsem_granting import GrantingRwSem
 from sim.sync.rwsem_spec import RwSemTuning
 from sim.sync.rwsem_spinning_readers import SpinningReadersRwSem
 from sim.sync.rwsem_xadd import XaddRwSem
@@ -42,6 +43,7 @@ __all__ = [
     "Channel",
     "CnaLock",
     "Exclusive",
+    "GrantingRwSem",
     "Lock",
     "LocksWithout",
     "McsLock",

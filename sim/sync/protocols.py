@@ -18,6 +18,7 @@ from sim.sync.percpu_rwsem import PercpuRwSem
 from sim.sync.phase_fair import PhaseFairLock
 from sim.sync.pthread_mutex import PthreadMutex
 from sim.sync.rwsem import RwSem
+from sim.sync.rwsem_granting import GrantingRwSem
 from sim.sync.rwsem_spinning_readers import SpinningReadersRwSem
 from sim.sync.rwsem_xadd import XaddRwSem
 from sim.sync.seqlock import SeqLock
@@ -79,6 +80,7 @@ READER_WRITER: Final[Mapping[str, type[ReaderWriter]]] = {
     "rwsem": RwSem,
     "rwsem-spinning-readers": SpinningReadersRwSem,
     "rwsem-xadd": XaddRwSem,
+    "rwsem-granting": GrantingRwSem,
     "phase-fair": PhaseFairLock,
     "bravo": BravoLock,
     "percpu-rwsem": PercpuRwSem,

@@ -36,10 +36,10 @@ from sim.sync.sleep import Scheduler
 from sim.sync.sleeper import Waiter
 from sim.sync.spin import QueuedSpinLock
 
-_READ: Final = 1
-_ACTIVE: Final = 0xFFFF_FFFF
-_WAITING: Final = -_ACTIVE - 1
-_WRITE: Final = _WAITING + 1
+READ: Final = 1
+ACTIVE: Final = 0xFFFF_FFFF
+WAITING: Final = -ACTIVE - 1
+WRITE: Final = WAITING + 1
 
 _READERS: Final = "readers"
 """Owner word after a reader has had the lock."""
@@ -95,7 +95,7 @@ class XaddRwSem(Lock):
         return steps if cpu.plain_locks else takes(self, cpu, "read", steps)
 
     def _read_lock(self, cpu: Cpu) -> Steps[None]:
-        count = yield from self._add(cpu, _READ)
+        count = yield from self._add(cpu, READ)
         if count > 0:
             yield from self._set_owner(cpu, _READERS)
         else:
@@ -107,8 +107,8 @@ class XaddRwSem(Lock):
         return steps if cpu.plain_locks else releases(self, cpu, "read", steps)
 
     def _read_unlock(self, cpu: Cpu) -> Steps[None]:
-        count = yield from self._add(cpu, -_READ)
-        if count < -1 and not count & _ACTIVE:
+        count = yield from self._add(cpu, -READ)
+        if count < -1 and not count & ACTIVE:
             yield from self._wake_first(cpu)
 
     def read_trylock(self, cpu: Cpu) -> Steps[bool]:
@@ -127,7 +127,7 @@ class XaddRwSem(Lock):
                 return False
             if self._count != seen:
                 self.line.write_again(cpu, self.activity)
-        self._count += _READ
+        self._count += READ
         self._tell(cpu)
         yield from self._set_owner(cpu, _READERS)
         return True
@@ -141,9 +141,9 @@ class XaddRwSem(Lock):
             yield from self._set_owner(cpu, _READERS)
             return
         self._waiters.append(waiter)
-        count = yield from self._add(cpu, (_WAITING if first else 0) - _READ)
+        count = yield from self._add(cpu, (WAITING if first else 0) - READ)
         woken: list[Waiter] = []
-        if count == _WAITING or (count > _WAITING and first):
+        if count == WAITING or (count > WAITING and first):
             woken = yield from self._mark(cpu, writers_too=True)
         yield from self._wait_lock.release(cpu)
         self._wake(cpu, woken)
@@ -158,9 +158,9 @@ class XaddRwSem(Lock):
         return steps if cpu.plain_locks else takes(self, cpu, "write", steps)
 
     def _write_lock(self, cpu: Cpu) -> Steps[None]:
-        count = yield from self._add(cpu, _WRITE)
-        if count != _WRITE:
-            yield from self._add(cpu, -_WRITE)
+        count = yield from self._add(cpu, WRITE)
+        if count != WRITE:
+            yield from self._add(cpu, -WRITE)
             taken = self._spinning and (yield from self._spin(cpu))
             if not taken:
                 yield from self._sleep_for_write(cpu)
@@ -173,7 +173,7 @@ class XaddRwSem(Lock):
 
     def _write_unlock(self, cpu: Cpu) -> Steps[None]:
         yield from self._set_owner(cpu, None)
-        count = yield from self._add(cpu, -_WRITE)
+        count = yield from self._add(cpu, -WRITE)
         if count < 0:
             yield from self._wake_first(cpu)
 
@@ -183,7 +183,7 @@ class XaddRwSem(Lock):
         return steps if cpu.plain_locks else downgrades(self, cpu, steps)
 
     def _write_downgrade(self, cpu: Cpu) -> Steps[None]:
-        count = yield from self._add(cpu, -_WAITING)
+        count = yield from self._add(cpu, -WAITING)
         yield from self._set_owner(cpu, _READERS)
         if count < 0:
             yield from self._wait_lock.acquire(cpu)
@@ -209,10 +209,10 @@ class XaddRwSem(Lock):
             yield from self._look(cpu)
             if not self._may_spin(cpu):
                 return False
-            if self._count in (0, _WAITING):
+            if self._count in (0, WAITING):
                 yield from self.line.write(cpu, self.activity)  # cmpxchg
-                if self._count in (0, _WAITING):
-                    self._count += _WRITE
+                if self._count in (0, WAITING):
+                    self._count += WRITE
                     return True
             elif self.line.held_by(cpu):
                 owner = self._owner if isinstance(self._owner, Task) else None
@@ -230,15 +230,15 @@ class XaddRwSem(Lock):
         behind = bool(self._waiters)
         self._waiters.append(waiter)
         if not behind:
-            yield from self._add(cpu, _WAITING)
-        elif self._count > _WAITING:  # no writer holds it: readers at the front may join those who do
+            yield from self._add(cpu, WAITING)
+        elif self._count > WAITING:  # no writer holds it: readers at the front may join those who do
             self._wake(cpu, (yield from self._mark(cpu, writers_too=False)))
         while not (yield from self._try_queued(cpu)):
             yield from self._wait_lock.release(cpu)
             while True:
                 yield from self._scheduler.sleep(cpu, waiter, self.activity)
                 yield from self._look(cpu)
-                if not self._count & _ACTIVE:
+                if not self._count & ACTIVE:
                     break
             yield from self._wait_lock.acquire(cpu)
         self._waiters.remove(waiter)
@@ -246,12 +246,12 @@ class XaddRwSem(Lock):
 
     def _try_queued(self, cpu: Cpu) -> Steps[bool]:
         """cmpxchg by a writer in the queue: only if nobody holds the lock or tries."""
-        if self._count != _WAITING:
+        if self._count != WAITING:
             return False
         yield from self.line.write(cpu, self.activity)
-        if self._count != _WAITING:
+        if self._count != WAITING:
             return False
-        self._count = _WRITE if len(self._waiters) == 1 else _WRITE + _WAITING
+        self._count = WRITE if len(self._waiters) == 1 else WRITE + WAITING
         self._tell(cpu)
         return True
 
@@ -276,11 +276,11 @@ class XaddRwSem(Lock):
         if self._waiters[0].write:
             return [self._waiters[0]] if writers_too else []
         while True:
-            count = yield from self._add(cpu, _READ)
-            if count - _READ >= _WAITING:
+            count = yield from self._add(cpu, READ)
+            if count - READ >= WAITING:
                 break
-            count = yield from self._add(cpu, -_READ)  # a writer was faster
-            if count < _WAITING:
+            count = yield from self._add(cpu, -READ)  # a writer was faster
+            if count < WAITING:
                 return []
         yield from self._set_owner(cpu, _READERS)
         return (yield from self._grant_readers(cpu, counted=1))
@@ -290,7 +290,7 @@ class XaddRwSem(Lock):
         granted = list(takewhile(lambda waiter: not waiter.write, self._waiters))
         for _ in granted:
             self._waiters.popleft()
-        more = (len(granted) - counted) * _READ - (0 if self._waiters else _WAITING)
+        more = (len(granted) - counted) * READ - (0 if self._waiters else WAITING)
         if more:
             yield from self._add(cpu, more)
         for waiter in granted:

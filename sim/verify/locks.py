@@ -20,6 +20,7 @@ from sim.sync import (
     BravoLock,
     CnaLock,
     Exclusive,
+    GrantingRwSem,
     McsLock,
     Mutex,
     PercpuRwSem,
@@ -164,6 +165,11 @@ def xadd_rwsem(machine: Machine, *, owner_spinning: bool = True) -> ReaderWriter
     return XaddRwSem("semaphore", line, nodes, Scheduler(machine), LOCK, owner_spinning=owner_spinning)
 
 
+def granting_rwsem(machine: Machine) -> ReaderWriter:
+    nodes = QueueNodes(machine, "osq")
+    return GrantingRwSem("semaphore", machine.line("semaphore"), nodes, Scheduler(machine), LOCK)
+
+
 def sleeping_rwsem(machine: Machine) -> ReaderWriter:
     return xadd_rwsem(machine, owner_spinning=False)
 
@@ -205,6 +211,7 @@ SHARED: list[Callable[[Machine], ReaderWriter]] = [
     spinning_readers,
     xadd_rwsem,
     sleeping_rwsem,
+    granting_rwsem,
     percpu_rwsem,
     word_rw,
     word_rwmutex,

@@ -13,7 +13,17 @@ from sim.sync import RwSemTuning
 class PlainLock(Spec):
     """A lock without options, in the memory of socket *home*."""
 
-    kind: Literal["tas", "ticket", "mcs", "qspinlock", "mutex", "pthread-mutex", "phase-fair", "seqlock"]
+    kind: Literal[
+        "tas",
+        "ticket",
+        "mcs",
+        "qspinlock",
+        "mutex",
+        "pthread-mutex",
+        "rwsem-granting",
+        "phase-fair",
+        "seqlock",
+    ]
     """Which lock it is."""
     home: NonNegativeInt = 0
     """Socket in whose memory it lies."""

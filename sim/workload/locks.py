@@ -13,6 +13,7 @@ from sim.sync import (
     BravoLock,
     CnaLock,
     Exclusive,
+    GrantingRwSem,
     McsLock,
     Mutex,
     PercpuRwSem,
@@ -169,6 +170,9 @@ _MAKERS: Mapping[str, Callable[[Workshop, Site, Any], NamedLock]] = {
     "rwsem": _rwsem,
     "rwsem-spinning-readers": _rwsem,
     "rwsem-xadd": _xadd_rwsem,
+    "rwsem-granting": lambda shop, site, spec: _shared(
+        GrantingRwSem(site.name, site.line, shop.nodes, shop.scheduler, site.activity)
+    ),
     "phase-fair": lambda shop, site, spec: _shared(PhaseFairLock(shop.nodes, site.line, site.activity)),
     "bravo": _bravo,
     "percpu-rwsem": _percpu_rwsem,

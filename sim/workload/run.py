@@ -428,6 +428,8 @@ class _Run:
             cpu.stall(int(skew() * window.skew), START)
             if window.start == "asleep":
                 cpu.set_need_resched()
+            elif window.start == "from-idle":
+                self._machine.idle.was_idle(cpu.id)
         if not self._serving[worker.number] or self._served[self._home[worker.number]]:
             with suppress(ThreadEnds):
                 yield from requests(worker)

@@ -153,9 +153,11 @@ class Window(Spec):
     """Each thread begins its first round at a random one of its requests, as in a run that has gone on for
     long: threads do not refill all at once. The requests that it passes over are made up for by its role's
     `past`."""
-    start: Literal["awake", "asleep"] = "awake"
+    start: Literal["awake", "asleep", "from-idle"] = "awake"
     """`asleep`: as the threads begin, the kernel asks every cpu for a context switch. Whoever finds the first
-    sleeping lock that it wants taken does not spin for it, but sleeps."""
+    sleeping lock that it wants taken does not spin for it, but sleeps. `from-idle`: the threads come from a
+    long sleep, such as at the barrier of a benchmark that starts them; so their cpus expect to idle for long,
+    and sleep as deep as they can where they sleep again, until they learn otherwise."""
     pilot: Pilot | None = None
     """Each thread begins at its own point of its first round, or of the refill after it, as threads stand in
     a run that has gone on for long. A small run finds out which points those are. Instead of `staggered`."""

@@ -250,7 +250,9 @@ def expected() -> list[tuple[int, int, Rights]]:
 
 
 @pytest.mark.parametrize("index", ["rbtree", "rbtree-mmap-cache"])
-@pytest.mark.parametrize("lock", ["rwsem", "rwsem-spinning-readers", "rwsem-xadd", "rwsem-xadd-sleeping"])
+@pytest.mark.parametrize(
+    "lock", ["rwsem", "rwsem-spinning-readers", "rwsem-xadd", "rwsem-xadd-sleeping", "rwsem-granting"]
+)
 @pytest.mark.parametrize("downgrade", [True, False])
 def test_is_the_same_left_whatever_vmas_are_found_in_and_mmap_lock_is(
     index: str, lock: str, downgrade: bool, expected: list[tuple[int, int, Rights]]

@@ -283,7 +283,7 @@ def test_do_pages_of_an_allocator_come_from_the_bound_node() -> None:
                 "locks": {"l": {"kind": "mcs"}},
                 "roles": [{"who": "all", "steps": [{"read_lock": "l"}]}],
             },
-            "only rwsem, rwsem-spinning-readers, rwsem-xadd, phase-fair",
+            "only rwsem, rwsem-spinning-readers, rwsem-xadd, rwsem-granting, phase-fair",
         ),
     ],
 )

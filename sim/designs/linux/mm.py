@@ -43,7 +43,7 @@ from sim.mm import (
     ways_of,
 )
 from sim.quantities import PAGE_BYTES
-from sim.sync import QueuedSpinLock, RwSem, SpinningReadersRwSem, XaddRwSem, spin_lock
+from sim.sync import GrantingRwSem, QueuedSpinLock, RwSem, SpinningReadersRwSem, XaddRwSem, spin_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -493,5 +493,7 @@ def _make_mmap_lock(kernel: LinuxKernel, lines: MmLines) -> RwSem | XaddRwSem:
         owner, tuning = lines["mmap_lock.owner"], kernel.spec.rwsem
         make = RwSem if kind == "rwsem" else SpinningReadersRwSem
         return make("mmap_lock", count, owner, nodes, scheduler, LOCK_MMAP, tuning)
+    if kind == "rwsem-granting":
+        return GrantingRwSem("mmap_lock", count, nodes, scheduler, LOCK_MMAP)
     spinning = kind == "rwsem-xadd"
     return XaddRwSem("mmap_lock", count, nodes, scheduler, LOCK_MMAP, owner_spinning=spinning)

@@ -148,9 +148,12 @@ class LinuxSpec(DesignSpec):
 
     switches: Switches
     """What differs between kernel versions."""
-    mmap_lock: Literal["rwsem", "rwsem-spinning-readers", "rwsem-xadd", "rwsem-xadd-sleeping"]
+    mmap_lock: Literal[
+        "rwsem", "rwsem-spinning-readers", "rwsem-xadd", "rwsem-xadd-sleeping", "rwsem-granting"
+    ]
     """The kind of mmap_lock: `rwsem` (since 5.11), before that one for which readers spin, too; until 5.1
-    `rwsem-xadd`, and until 3.15 one for which nobody spins."""
+    `rwsem-xadd`, until 3.15 one for which nobody spins, and until 3.9 one that a release gives to the first
+    sleeper."""
     vma_index: Annotated[str, OneOf(VMA_INDEXES)]
     """What VMAs are found in: a `maple` tree (since 6.1), before that an `rbtree` with a cache of four VMAs a
     thread, and until 3.14 `rbtree-mmap-cache`, with one for all threads."""

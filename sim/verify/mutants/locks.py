@@ -5,6 +5,7 @@ from __future__ import annotations
 from sim.sync import (
     BravoLock,
     CnaLock,
+    GrantingRwSem,
     McsLock,
     Mutex,
     PercpuRwSem,
@@ -131,6 +132,20 @@ MUTANTS = (
         Edit(XaddRwSem._write_unlock, "        yield from self._wake_first(cpu)\n", "        pass\n"),
         on=("lock xadd-rwsem", "lock sleeping-rwsem"),
         resembles="'locking/rwsem: Fix (possible) missed wakeup' (Linux e158488be27b, 2018)",
+    ),
+    of_lock(
+        "granting-rwsem-grants-a-held-lock",
+        "a waker takes the lock in the first writer's name without a look whether somebody was faster",
+        Edit(GrantingRwSem._grant, "        if not before & ACTIVE:\n", "        if True:\n"),
+        on=("lock granting-rwsem",),
+    ),
+    of_lock(
+        "granting-rwsem-forgets-itself",
+        "a writer that comes to the queue just when the lock becomes free looks at nobody, not even at itself",
+        Edit(
+            GrantingRwSem._sleep, "    if count == WAITING:", "    if count == WAITING and not waiter.write:"
+        ),
+        on=("lock granting-rwsem",),
     ),
     # -- spin locks -----------------------------------------------------------------------------------------
     of_lock(
