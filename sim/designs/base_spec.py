@@ -47,6 +47,9 @@ class DesignSpec(Spec):
     """The package that builds the design, such as `linux` or `cortenmm`."""
     release: Release | None = None
     """Release of Linux whose mitigations it takes. Absent: all that the machine needs."""
+    deepest_idle: str | None = None
+    """The deepest idle state that it was built to use, by its name in the machine's `idle_states`, where that
+    has one of that name. Absent: all of them."""
     virtual_ipis: bool = False
     """In a guest: whether its hypervisor lets the processor send interrupts between virtual cpus by itself,
     where it can (`interrupts.virtual_icr_write` of the machine)."""

@@ -11,10 +11,17 @@ from sim.quantities import CycleCost, Release
 _KERNEL_CODE: Final = ("before_switch", "context_switch", "create_thread", "wake_in_vain", "wake_send")
 
 
-def booted(spec: MachineSpec, release: Release | None, *, virtual_ipis: bool = False) -> MachineSpec:
+def booted(
+    spec: MachineSpec,
+    release: Release | None,
+    *,
+    virtual_ipis: bool = False,
+    deepest_idle: str | None = None,
+) -> MachineSpec:
     """*spec* under a Linux of *release*, which takes the mitigations that it has; None, any other kernel,
     takes all that the machine needs.
 
+    *deepest_idle* names the last idle state that it uses, where the machine has one of that name.
     *virtual_ipis*: where the processor can send interrupts of virtual cpus by itself, the hypervisor lets it.
 
     Costs of kernel code in a machine file are scaled with all other kernel code; those that are mostly the
@@ -26,6 +33,9 @@ def booted(spec: MachineSpec, release: Release | None, *, virtual_ipis: bool = F
     changes: dict[str, Any] = {
         "mitigations": [each.model_copy(update={"until": None}) for each in taken],  # whatever comes later
     }
+    names = [state.name for state in kernel.idle_states]
+    if deepest_idle in names:
+        changes["idle_states"] = kernel.idle_states[: names.index(deepest_idle) + 1]
     parts: dict[str, Any] = {}
     interrupts: dict[str, Any] = {}
     if factor != 1:

@@ -83,7 +83,7 @@ def run_once(
     others = [cpu for cpu in order_of(plan.pinning, machine.topology) if cpu not in used]
     busy = machine.under_load(machine.topology.seat(number) for number in used)
     free = others[: most_children(plan, roles)] if plan.cpus is None else []
-    ready = booted(busy, design.release, virtual_ipis=design.virtual_ipis)
+    ready = booted(busy, design.release, virtual_ipis=design.virtual_ipis, deepest_idle=design.deepest_idle)
     hardware = Machine(
         engine, ready, len(used) + len(free), [*used, *others], without.lines, gives_back=bool(without.waits)
     )

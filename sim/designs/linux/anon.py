@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.designs.linux.fault_retry import handle_userfault
+from sim.designs.linux.fault_retry import FaultRetry, handle_userfault
 from sim.designs.linux.vma import VmFlags
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import PAGE_TABLE, ZERO_FRAME, PageTablePage, Present, slot_of
+from sim.mm import PAGE_TABLE, ZERO_FRAME, PageTablePage, Present, Rights, slot_of
 
 if TYPE_CHECKING:
     from sim.designs.linux.mm import LinuxMm
@@ -29,9 +29,10 @@ def do_anonymous_page(
 ) -> Steps[bool]:
     """The first touch of *page*. Value: False means try again under mmap_lock. Raises `FaultRetry` if
     another thread was asked for it (userfaultfd)."""
+    rechecks = vma_locked and mm.vma_locks.rechecks
     if not write:
         zeros = Present(ZERO_FRAME, vma.rights, copy_on_write=True)
-        mapped = yield from _map(mm, cpu, vma, table, page, zeros)
+        mapped = yield from _map(mm, cpu, vma, table, page, zeros, rechecks=rechecks)
         if mapped is None:
             yield from handle_userfault(mm, cpu, vma, table, page, vma_locked=vma_locked)
         return True
@@ -41,7 +42,11 @@ def do_anonymous_page(
     frame = yield from mm.new_zeroed_page(cpu)
     yield from mm.charge(cpu, frame)
     cpu.work(mm.cost.anon_page, PAGE_TABLE)
-    mapped = yield from _map(mm, cpu, vma, table, page, written_entry(frame, vma))
+    try:
+        mapped = yield from _map(mm, cpu, vma, table, page, written_entry(frame, vma), rechecks=rechecks)
+    except FaultRetry:
+        yield from mm.give_back(cpu, frame)
+        raise
     if not mapped:
         yield from mm.give_back(cpu, frame)
     if mapped is None:
@@ -55,13 +60,18 @@ def written_entry(frame: int, vma: Vma) -> Present:
 
 
 def _map(
-    mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, page: int, entry: Present
+    mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, page: int, entry: Present, *, rechecks: bool
 ) -> Steps[bool | None]:
     """Set the entry under the page-table lock; value: False where somebody else was faster, None where
-    another thread has to be asked."""
+    another thread has to be asked.
+
+    Raises `FaultRetry`, without the lock, where the fault *rechecks* its VMA and that is another one by now.
+    """
     slot = slot_of(page, 1)
     lock = mm.table_lock(table)
     yield from lock.acquire(cpu)
+    if rechecks:
+        yield from look_again(mm, cpu, vma, table, page, entry.rights)
     free: bool | None = table.get(slot) is None
     if free and VmFlags.UFFD_MISSING in vma.area.flags:
         free = None
@@ -73,6 +83,17 @@ def _map(
         table.set(slot, entry)
     yield from lock.release(cpu)
     return free
+
+
+def look_again(
+    mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, page: int, rights: Rights
+) -> Steps[None]:
+    """Under the lock of *table*: raises `FaultRetry`, without it, where *vma* is not what it was."""
+    yield from table.line(slot_of(page, 1)).read(cpu, PAGE_TABLE)
+    still = yield from mm.still(cpu, vma, table, page, rights)
+    if not still:
+        yield from mm.table_lock(table).release(cpu)
+        raise FaultRetry(page)
 
 
 def add_to_lru(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, frame: int) -> Steps[None]:
@@ -88,7 +109,10 @@ def do_present_page(
     """do_wp_page, or a fault that somebody else has served. Value: False means again under mmap_lock."""
     slot = slot_of(page, 1)
     lock = mm.table_lock(table)
+    rechecks, rights = vma_locked and mm.vma_locks.rechecks, vma.rights
     yield from lock.acquire(cpu)
+    if rechecks:
+        yield from look_again(mm, cpu, vma, table, page, rights)
     entry = table.get(slot)
     if not (write and isinstance(entry, Present) and not entry.writable):
         yield from lock.release(cpu)
@@ -123,6 +147,7 @@ def _copy(
     mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, page: int, old: Present, *, vma_locked: bool
 ) -> Steps[bool]:
     """wp_page_copy."""
+    rechecks, rights = vma_locked and mm.vma_locks.rechecks, vma.rights
     prepared = yield from anon_vma_prepare(mm, cpu, vma, vma_locked=vma_locked)
     if not prepared:
         return False
@@ -132,6 +157,12 @@ def _copy(
     slot = slot_of(page, 1)
     lock = mm.table_lock(table)
     yield from lock.acquire(cpu)
+    if rechecks:
+        try:
+            yield from look_again(mm, cpu, vma, table, page, rights)
+        except FaultRetry:
+            yield from mm.give_back(cpu, frame)
+            raise
     if table.get(slot) is not old:  # somebody else was faster
         yield from lock.release(cpu)
         yield from mm.give_back(cpu, frame)
@@ -163,6 +194,8 @@ def anon_vma_prepare(mm: LinuxMm, cpu: Cpu, vma: Vma, *, vma_locked: bool) -> St
     """
     if vma.has_anon_vma:
         return True
+    if vma_locked and mm.vma_locks.rechecks:
+        return (yield from _anon_vma_prepare(mm, cpu, vma))
     if vma_locked:
         taken = yield from mm.mmap_lock.read_trylock(cpu)
         if not taken:
@@ -176,13 +209,15 @@ def anon_vma_prepare(mm: LinuxMm, cpu: Cpu, vma: Vma, *, vma_locked: bool) -> St
     return True
 
 
-def _anon_vma_prepare(mm: LinuxMm, cpu: Cpu, vma: Vma) -> Steps[None]:
-    """__anon_vma_prepare: somebody else may be at it too."""
+def _anon_vma_prepare(mm: LinuxMm, cpu: Cpu, vma: Vma) -> Steps[bool]:
+    """__anon_vma_prepare: somebody else may be at it too. Value: False where *vma* has gone meanwhile."""
     anon_vma, link = yield from mm.new_anon_vma(cpu)
     yield from mm.page_table_lock.acquire(cpu)
-    first = vma.anon_vma is None
+    gone = vma.detached
+    first = vma.anon_vma is None and not gone
     if first:
         vma.adopt(anon_vma, link)
     yield from mm.page_table_lock.release(cpu)
     if not first:
         yield from mm.free_anon_vma(cpu, anon_vma, link)
+    return not gone

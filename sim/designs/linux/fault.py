@@ -58,6 +58,8 @@ def _do_user_addr_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> Steps[
     if vma is not None and mm.switches.anon_vma_early_check and vma.area.file is None and not vma.anon_vma:
         yield from vma.lock.end_read(cpu)  # find_mergeable_anon_vma looks at neighbours, which are not locked
         vma = None
+    if vma is not None and mm.vma_locks.rechecks and not _may_go_without(vma):
+        vma = None
     if vma is not None:
         bad = _access_error(cpu, vma, page, write)
         done = False
@@ -169,6 +171,11 @@ def fault_in(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, *, write: bo
     return None
 
 
+def _may_go_without(vma: Vma) -> bool:
+    """Whether a fault in *vma* may hold nothing at all: anonymous memory that nobody else serves."""
+    return vma.area.file is None and not vma.area.flags & (VmFlags.UFFD_MISSING | VmFlags.HUGETLB)
+
+
 def _access_error(cpu: Cpu, vma: Vma, page: int, write: bool) -> SegmentationFault | None:
     """access_error: the signal that the access gets where *vma* does not allow it."""
     if vma.rights & (WRITE if write else READ):
@@ -193,11 +200,16 @@ def _handle(
         served = yield from handle_huge(mm, cpu, vma, page, write, vma_locked=vma_locked)
         if served is not None:
             return served
-    table = yield from ensure_table(mm, cpu, page, 1)
+    rechecks = vma_locked and mm.vma_locks.rechecks
+    table = yield from ensure_table(mm, cpu, page, 1, looked_up=vma if rechecks else None)
     if table is None:  # a huge page, by somebody who was faster: the access is tried again
         return True
+    if rechecks:  # the table itself may be on its way out
+        yield from table.line(slot_of(page, 1)).read(cpu, PAGE_TABLE)
     entry = table.get(slot_of(page, 1))
     if isinstance(entry, SwapEntry):
+        if rechecks:
+            return False
         mapped = yield from do_swap_page(
             mm, cpu, vma, table, page, write, entry, vma_locked=vma_locked, first=first
         )

@@ -122,7 +122,7 @@ def _dup_mmap(mm: LinuxMm, child: LinuxMm, cpu: Cpu) -> Steps[None]:
         yield from child.stat.vm_stat_account(cpu, area, copy.pages)
         yield from mm.kernel.committed.add(cpu, accounted_pages([copy]))
         yield from change_file_mappings(child, cpu, copy, new=[copy])
-        if vma.anon_vma is not None:  # vma_needs_copy
+        if copy.anon_vma is not None:  # vma_needs_copy; a fault that holds nothing may come after the look
             yield from _copy_pages(mm, child, cpu, vma)
     yield from tree.settle(cpu)
 

@@ -136,8 +136,10 @@ def free_collected(
     if hugetlb:
         yield from mm.kernel.hugetlb.put(cpu, hugetlb)
     for table in tables:
-        yield from mm.kernel.charges.uncharge_kmem(cpu, table.frame)
-        yield from mm.pages.free(cpu, table.frame)
+        if mm.vma_locks.rechecks:
+            mm.kernel.free_table_later(cpu, table.frame)
+        else:
+            yield from mm.kernel.free_table(cpu, table.frame)
 
 
 def tlb_gather_mmu(mm: LinuxMm, cpu: Cpu) -> Steps[Gather]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import ClassVar, Final
 
 from sim.designs.base import Kernel
@@ -94,6 +95,7 @@ class LinuxKernel(Kernel):
 
     __slots__ = (
         "_footprint",
+        "_tables_going",
         "charges",
         "committed",
         "contexts",
@@ -141,6 +143,7 @@ class LinuxKernel(Kernel):
         self.rcu = TreeRcu(machine, spec.rcu)
         self.latr = None if spec.latr is None else LatrRings(machine, spec.latr, spec.rcu.tick)
         self.kept: list[KeptMemory] = []  # by LATR, of each process
+        self._tables_going: dict[int, None] = {}
         self.pages = self._make_allocator()
         self.total_pages = sum(pool.buddy.managed for pool in self.pages.buddies())
         self._footprint = Footprint(self.total_pages * STRUCT_PAGE)
@@ -269,7 +272,23 @@ class LinuxKernel(Kernel):
         if self.reclaimer is not None and isinstance(self.pages, PageAllocator):
             yield from self.reclaimer.try_to_free_pages(cpu, self.pages.zones)
 
+    def free_table(self, cpu: Cpu, frame: int) -> Steps[None]:
+        """pte_free: the frame of a page table that nobody can reach any more."""
+        yield from self.charges.uncharge_kmem(cpu, frame)
+        yield from self.pages.free(cpu, frame)
+
+    def free_table_later(self, cpu: Cpu, frame: int) -> None:
+        """The same after a grace period: a fault may still be on its way through it."""
+        self._tables_going[frame] = None
+        self.rcu.call(cpu, partial(self._free_table_now, frame))
+
+    def _free_table_now(self, frame: int, cpu: Cpu) -> Steps[None]:
+        del self._tables_going[frame]
+        yield from self.free_table(cpu, frame)
+
     def references(self) -> Iterator[Reference]:
+        for frame in self._tables_going:
+            yield Reference(frame, "a page table that waits for a grace period")
         yield from self.lru.references()
         yield from self.slabs.references()
         yield from self.page_cache.references()

@@ -24,6 +24,7 @@ from sim.hardware import CacheLine, Cpu
 from sim.mm import (
     FAULT_ENTRY,
     LOCK_PAGE_TABLE,
+    PAGE_TABLE,
     SLOTS,
     USER_PAGES,
     ZERO_FRAME,
@@ -293,8 +294,29 @@ class LinuxMm(AddressSpace):
 
     def detach(self, cpu: Cpu, vma: Vma) -> Steps[None]:
         """*vma*, locked for writing, leaves the tree."""
+        if self.vma_locks.rechecks:  # a fault that links a table or an anon_vma has done so, or does not
+            yield from self.page_table_lock.acquire(cpu)
+            vma.detached = True
+            yield from self.page_table_lock.release(cpu)
+            return
         vma.detached = True
         yield from vma.lock.mark_detached(cpu)
+
+    def still(self, cpu: Cpu, vma: Vma, table: PageTablePage, page: int, rights: Rights) -> Steps[bool]:
+        """A fault that holds nothing but a lock for *table* looks again: whether *vma* is there, has *page*,
+        and allows what it did, and whether *table* is the one to be found by that page.
+
+        A VMA that has lost the page may have got it back: munmap, and an mmap that merges. So it does not
+        answer for the table.
+        """
+        yield from vma.line.read(cpu, VMA_WORK)
+        if vma.detached or not vma.start <= page < vma.end or vma.rights != rights:
+            return False
+        above = self.table_at(page, table.level + 1)
+        if table is self.root or above is None:
+            return table is self.root
+        yield from above.line(slot_of(page, above.level)).read(cpu, PAGE_TABLE)
+        return self.table_at(page, table.level) is table
 
     def may_split(self, cpu: Cpu) -> Steps[bool]:
         """Whether there may be one VMA more (split_vma, sysctl vm.max_map_count)."""

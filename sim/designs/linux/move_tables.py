@@ -73,6 +73,7 @@ def _move(mm: LinuxMm, cpu: Cpu, vma: Vma, old: int, new: int, end: int, *, rmap
         target = yield from ensure_table(mm, cpu, new, level)
         assert target is not None
         whole = extent == PAGES_PER_ENTRY[level] and target.get(slot_of(new, level)) is None
+        whole = whole and not mm.vma_locks.rechecks  # a fault may have found the table by its old address
         if source.child(slot_of(old, level)) is None:
             if whole:
                 yield from _move_huge(mm, cpu, vma, source, old, target, new, rmap_locks=rmap_locks)

@@ -156,10 +156,12 @@ class LinuxSpec(DesignSpec):
     sleeper."""
     vma_index: Annotated[str, OneOf(VMA_INDEXES)]
     """What VMAs are found in: a `maple` tree (since 6.1), before that an `rbtree` with a cache of four VMAs a
-    thread, and until 3.14 `rbtree-mmap-cache`, with one for all threads."""
+    thread, and until 3.14 `rbtree-mmap-cache`, with one for all threads. `bonsai` is a balanced tree of nodes
+    that are never changed, and of no release."""
     vma_lock: Annotated[str, OneOf(VMA_LOCKS)]
     """What a fault locks instead of mmap_lock, where that works: `none` (until 6.3), a `rwsem` in each VMA
-    (6.4 to 6.14) or a `refcount` in it (since 6.15)."""
+    (6.4 to 6.14) or a `refcount` in it (since 6.15); or nothing, and it looks at the VMA again under the
+    page-table lock (`recheck`)."""
     layout: Layout
     """Which fields share a cache line."""
     flush: FlushSpec

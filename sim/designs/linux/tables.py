@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from sim.designs.linux.fault_retry import FaultRetry
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import PAGE_TABLE, PAGES_PER_ENTRY, PageTablePage, slot_of
@@ -11,6 +12,7 @@ from sim.mm import PAGE_TABLE, PAGES_PER_ENTRY, PageTablePage, slot_of
 if TYPE_CHECKING:
     from sim.designs.linux.gather import Gather
     from sim.designs.linux.mm import LinuxMm
+    from sim.designs.linux.vma import Vma
 
 
 P4D: Final = 4
@@ -31,17 +33,20 @@ def ensure_pmd_table(mm: LinuxMm, cpu: Cpu, page: int) -> Steps[PageTablePage]:
     return table
 
 
-def ensure_table(mm: LinuxMm, cpu: Cpu, page: int, level: int) -> Steps[PageTablePage | None]:
+def ensure_table(
+    mm: LinuxMm, cpu: Cpu, page: int, level: int, *, looked_up: Vma | None = None
+) -> Steps[PageTablePage | None]:
     """__p4d_alloc, __pud_alloc, __pmd_alloc, __pte_alloc: make missing tables.
 
-    Value: the one of *level*, None where a huge page stands in its place.
+    Value: the one of *level*, None where a huge page stands in its place. *looked_up* is the VMA of a fault
+    that does not hold it: raises `FaultRetry` where that has gone, rather than link a table.
 
     The page is allocated before the lock is taken; whoever comes second gives his back. Raises `OutOfMemory`.
     """
     table = mm.root
     while table.level > level:
         slot = slot_of(page, table.level)
-        child = table.child(slot) or (yield from _make_table(mm, cpu, table, page))
+        child = table.child(slot) or (yield from _make_table(mm, cpu, table, page, looked_up))
         if child is None:
             return None
         yield from table.line(slot).read(cpu, PAGE_TABLE)
@@ -49,15 +54,20 @@ def ensure_table(mm: LinuxMm, cpu: Cpu, page: int, level: int) -> Steps[PageTabl
     return table
 
 
-def _make_table(mm: LinuxMm, cpu: Cpu, parent: PageTablePage, page: int) -> Steps[PageTablePage | None]:
+def _make_table(
+    mm: LinuxMm, cpu: Cpu, parent: PageTablePage, page: int, looked_up: Vma | None
+) -> Steps[PageTablePage | None]:
     slot = slot_of(page, parent.level)
     cpu.work(mm.cost.table_alloc, PAGE_TABLE)
     frame = yield from mm.new_zeroed_page(cpu)
     yield from mm.kernel.charges.charge_kmem(cpu, frame, mm.memcg)
-    # Level-1 tables are linked under the level-2 table's split lock, upper ones under page_table_lock.
-    lock = mm.table_lock(parent) if parent.level == 2 else mm.page_table_lock
+    # Level-1 tables are linked under the level-2 table's split lock, upper ones under page_table_lock. Where
+    # faults do not hold their VMA all are linked under the lock under which that is marked.
+    split = parent.level == 2 and not mm.vma_locks.rechecks
+    lock = mm.table_lock(parent) if split else mm.page_table_lock
     yield from lock.acquire(cpu)
-    if parent.get(slot) is None:
+    there = looked_up is None or (yield from mm.still(cpu, looked_up, parent, page, looked_up.rights))
+    if there and parent.get(slot) is None:
         home = mm.machine.spec.topology.socket_of_node(mm.pages.node(cpu, frame))
         child = PageTablePage(mm.machine, parent.level - 1, page, frame, home, maker=cpu.id)
         if child.level < P4D:
@@ -70,6 +80,8 @@ def _make_table(mm: LinuxMm, cpu: Cpu, parent: PageTablePage, page: int) -> Step
     yield from lock.release(cpu)
     yield from mm.kernel.charges.uncharge_kmem(cpu, frame)
     yield from mm.pages.free(cpu, frame)
+    if not there:
+        raise FaultRetry(page)
     return other
 
 

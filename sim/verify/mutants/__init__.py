@@ -3,6 +3,7 @@
     mutant          what one is, how it is put into the running model and taken out again
     linux_memory    pages, rights, ranges, files, huge pages
     linux_protocol  locks that are not taken, flushes, fork, exit, swap
+    bonsai          faults that hold nothing, versions of the tree
     cortenmm        protocols, transactions, swap; asterinas: its Vmar
     linux_latr      LATR on Linux
     tlbs            shootdowns, lazy flushes, switches, interrupts
@@ -11,12 +12,21 @@
 No path of a simulation imports this package.
 """
 
-from sim.verify.mutants import asterinas, cortenmm, linux_latr, linux_memory, linux_protocol, locks, tlbs
+from sim.verify.mutants import (
+    asterinas,
+    bonsai,
+    cortenmm,
+    linux_latr,
+    linux_memory,
+    linux_protocol,
+    locks,
+    tlbs,
+)
 from sim.verify.mutants.mutant import Edit, Mutant
 
 MUTANTS: dict[str, Mutant] = {
     each.name: each
-    for module in (linux_memory, linux_protocol, linux_latr, cortenmm, asterinas, tlbs, locks)
+    for module in (linux_memory, linux_protocol, linux_latr, bonsai, cortenmm, asterinas, tlbs, locks)
     for each in module.MUTANTS
 }
 """All of them, by name."""

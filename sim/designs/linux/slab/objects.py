@@ -201,6 +201,11 @@ class SlabObject:
     def __repr__(self) -> str:
         return f"object {self.index} of {self.slab!r}"
 
+    @property
+    def is_live(self) -> bool:
+        """Whether it has not been given back: that it waits for a grace period does not count."""
+        return bool(self.slab.live >> self.index & 1)
+
     def line(self, offset: int) -> CacheLine:
         """The line with its byte *offset*."""
         shape = self.slab.shape

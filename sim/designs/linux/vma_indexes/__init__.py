@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from sim.designs.linux.vma_indexes.base import IndexSite, VmaIndex
+from sim.designs.linux.vma_indexes.bonsai import BonsaiTree
 from sim.designs.linux.vma_indexes.heard import HeardIndex
 from sim.designs.linux.vma_indexes.maple import MapleTree
 from sim.designs.linux.vma_indexes.rbtree import MmapCacheRbTree, RbTree
@@ -20,6 +21,7 @@ def _flaw(name: str, thing: object) -> str | None:
 
 
 _ON_BOARD: Final[Mapping[str, type[VmaIndex]]] = {
+    "bonsai": BonsaiTree,
     "maple": MapleTree,
     "rbtree": RbTree,
     "rbtree-mmap-cache": MmapCacheRbTree,

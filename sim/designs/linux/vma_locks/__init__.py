@@ -8,6 +8,7 @@ from typing import Final
 
 from sim.designs.linux.vma_locks.base import Site, VmaLock, VmaLocks
 from sim.designs.linux.vma_locks.none import NoVmaLocks
+from sim.designs.linux.vma_locks.recheck import RecheckVmaLocks
 from sim.designs.linux.vma_locks.refcount import RefcountVmaLocks
 from sim.designs.linux.vma_locks.rwsem import RwSemVmaLocks
 from sim.plugins import Registry
@@ -21,6 +22,7 @@ def _flaw(name: str, thing: object) -> str | None:
 
 _ON_BOARD: Final[Mapping[str, type[VmaLocks]]] = {
     "none": NoVmaLocks,
+    "recheck": RecheckVmaLocks,
     "rwsem": RwSemVmaLocks,
     "refcount": RefcountVmaLocks,
 }

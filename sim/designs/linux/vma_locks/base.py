@@ -115,6 +115,10 @@ class VmaLocks(ABC):
     """Whether a VMA that is freed may be given out again at once, while faults look at it
     (SLAB_TYPESAFE_BY_RCU)."""
 
+    rechecks: ClassVar[bool] = False
+    """Whether a fault holds nothing that keeps its VMA as it is, and looks at it again under the lock of the
+    table that it writes to. Tables that munmap unlinks are then freed after a grace period."""
+
     separate: ClassVar[bool] = False
     """Whether each lock is an object of its own, from the cache `vma_lock`; else it is a part of the VMA."""
 
