@@ -76,6 +76,10 @@ class Catalogue(Protocol):
         """Whether *workload* reports what the parts of its requests take."""
         ...
 
+    def job(self, workload: str) -> int | None:
+        """How many operations one job of the benchmark behind *workload* has; None if that is not said."""
+        ...
+
     def threads_per_task(self, workload: str) -> int:
         """How many threads one task of the benchmark behind *workload* is."""
         ...
@@ -159,6 +163,9 @@ class FileCatalogue:
     def parts(self, workload: str, placement: str) -> bool:
         return cast("WorkloadSpec", self._once("workload", workload).spec).plan(placement).part_latencies
 
+    def job(self, workload: str) -> int | None:
+        return cast("WorkloadSpec", self._once("workload", workload).spec).job
+
     def threads_per_task(self, workload: str) -> int:
         return cast("WorkloadSpec", self._once("workload", workload).spec).threads_per_task
 
@@ -241,6 +248,11 @@ def _question(row: Observation, named: Sequence[str], catalogue: Catalogue) -> Q
         raise NotCoveredError(f"{row.metric} cannot be told in {row.unit}")
     references, fold = _workloads(row, named, metric)
     workloads = [_workload(reference, row, catalogue) for reference in references]
+    if row.unit.startswith("jobs"):
+        jobs = [catalogue.job(workload) for workload, _ in workloads]
+        if len(jobs) != 1 or jobs[0] is None:
+            raise NotCoveredError(f"{row.workload} does not say how many operations a job has (`job`)")
+        factor /= jobs[0]
     if metric.part is not None:
         for workload in workloads:
             if not catalogue.parts(*workload):

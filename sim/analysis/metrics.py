@@ -19,8 +19,9 @@ from sim.errors import CortensimError
 KNEE_GAIN = 0.15
 """A curve has stopped scaling when more threads bring less than this share of what linear scaling would."""
 
-_OPERATIONS = {"ops/us": 1.0, "Mops/s": 1.0, "kops/s": 1e3, "ops/s": 1e6, "faults/s": 1e6}
-"""Per operation a microsecond. A workload measured in faults makes one fault an operation."""
+_OPERATIONS = {"ops/us": 1.0, "Mops/s": 1.0, "kops/s": 1e3, "ops/s": 1e6, "faults/s": 1e6, "jobs/h": 3.6e9}
+"""Per operation a microsecond. A workload measured in faults makes one fault an operation; a job has so many
+operations as its workload says (`job`)."""
 _TIMES = {"ns": 1.0, "us": 1e-3, "ms": 1e-6}
 """Per nanosecond; `cycles` depend on the machine's clock."""
 _SHARES = {"%": 100.0, "percent": 100.0, "share": 1.0, "ratio": 1.0}

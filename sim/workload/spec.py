@@ -74,6 +74,8 @@ class WorkloadSpec(Spec):
     throughput: Reported = "over-time"
     """How the benchmark that this workload replays computes its throughput; published rows are compared with
     that. Results have both."""
+    job: PositiveInt | None = None
+    """How many operations one whole run of the benchmark has, where published rows count runs (jobs/h)."""
     threads_per_task: PositiveInt = 1
     """What the benchmark calls a task is so many threads here. Published rows count tasks, experiments and
     results threads."""

@@ -60,6 +60,9 @@ class Toys:
     def parts(self, workload: str, placement: str) -> bool:
         return workload == "pf"
 
+    def job(self, workload: str) -> int | None:
+        return 1000 if workload == "pf" else None
+
     def threads_per_task(self, workload: str) -> int:
         return 2 if workload == "pairs" else 1
 
@@ -134,6 +137,7 @@ def held_against(tmp_path: Path) -> Callable[..., ValidationResult]:
     [
         ("cortenmm-adv,pf,low,8,throughput,16,ops/us", 16.0),
         ("cortenmm-adv,pf,low,8,throughput,16e6,faults/s", 16e6),
+        ("cortenmm-adv,pf,low,8,throughput,57.6e6,jobs/h", 57.6e6),
         ("cortenmm-adv,pf,low,8,latency_munmap,0.8,us", 0.8),
         ("cortenmm-adv,pf,low,8,latency_munmap,1600,cycles", 1600.0),
         ("cortenmm-adv,mmap,low,8,throughput,24,ops/us", 24.0),  # its benchmark divides by latency
@@ -188,6 +192,7 @@ def test_does_a_group_stand_for_the_workloads_of_its_dataset(
         ("linux-6.13,pf,low,17,throughput,1,ops/us", "17 threads on a machine of 16 cpus"),
         ("linux-6.13,pairs,,9,throughput,1,ops/us", "18 threads on a machine of 16 cpus"),
         ("linux-6.13,pf,low,1,frames_per_fault,1,count", "the model computes no frames_per_fault"),
+        ("linux-6.13,unmap,low,1,throughput,1,jobs/h", "unmap does not say how many operations a job has"),
         ("linux-6.13,unmap,low,1,latency_munmap,1,ns", "unmap does not report what its parts take"),
         ("linux-6.13,pf,low,1,throughput,1,furlongs", "throughput cannot be told in furlongs"),
         ("linux-6.13,pf,low,1,throughput_over_beos,1,ratio", "no design named beos"),
