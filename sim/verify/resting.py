@@ -123,6 +123,7 @@ def frames(sides: Sequence[Side], kernel: Kernel) -> None:
     elsewhere += [each for side in sides for each in side.space.deferred()]
     others = {frame for each in elsewhere for frame in range(each.frame, each.frame + each.frames)}
     others -= tables | mapped
+    others = {memory.in_use.head(frame) for frame in others}  # LATR keeps a page of a folio on its own
     used, blocks = len(memory.in_use), {memory.in_use.head(frame) for frame in mapped}
     assert used == len(blocks) + len(tables) + len(others - blocks), (
         f"{used} blocks of frames are in use: {len(blocks)} pages, {len(tables)} tables, {len(others)} more"

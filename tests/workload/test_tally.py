@@ -126,7 +126,7 @@ def test_do_threads_begin_asleep_where_the_window_says_so() -> None:
 
 
 def test_is_no_other_start_accepted() -> None:
-    with pytest.raises(ValueError, match="'awake' or 'asleep'"):
+    with pytest.raises(ValueError, match="'awake', 'asleep' or 'from-idle'"):
         run([{"compute": "1 us"}], window={"warm_up": "0 us", "length": "9 us", "start": "drowsy"})
 
 

@@ -58,7 +58,7 @@ def _do_user_addr_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> Steps[
     if vma is not None and mm.switches.anon_vma_early_check and vma.area.file is None and not vma.anon_vma:
         yield from vma.lock.end_read(cpu)  # find_mergeable_anon_vma looks at neighbours, which are not locked
         vma = None
-    if vma is not None and mm.vma_locks.rechecks and not _may_go_without(vma):
+    if vma is not None and mm.vma_locks.rechecks and not _may_go_without(mm, vma):
         vma = None
     if vma is not None:
         bad = _access_error(cpu, vma, page, write)
@@ -171,8 +171,11 @@ def fault_in(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, *, write: bo
     return None
 
 
-def _may_go_without(vma: Vma) -> bool:
-    """Whether a fault in *vma* may hold nothing at all: anonymous memory that nobody else serves."""
+def _may_go_without(mm: LinuxMm, vma: Vma) -> bool:
+    """Whether a fault in *vma* may hold nothing at all: anonymous memory in small pages that nobody else
+    serves, and that no reverse map is asked for."""
+    if mm.thp != "never" or mm.kernel.swap is not None:
+        return False
     return vma.area.file is None and not vma.area.flags & (VmFlags.UFFD_MISSING | VmFlags.HUGETLB)
 
 

@@ -185,7 +185,7 @@ MUTANTS = (
     Mutant(
         "table-linked-over-another",
         "two threads that lack the same table both link theirs: what is below the first is lost",
-        [Edit(tables._make_table, "if parent.get(slot) is None:", "if True:")],
+        [Edit(tables._make_table, "if there and parent.get(slot) is None:", "if there:")],
         scenarios=("apart", "shared"),
     ),
     Mutant(
