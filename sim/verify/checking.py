@@ -66,7 +66,7 @@ from sim.verify.programs import (
     Program,
     Reclaim,
 )
-from sim.verify.races import History
+from sim.verify.races import Event, History
 from sim.verify.resting import Side
 
 AWHILE = 1_000_000
@@ -106,6 +106,14 @@ def check(
     except Exception as error:
         error.add_note(f"from sim.mm import *; from sim.verify import *\n{program}")
         raise
+
+
+def _begin(history: History, asked: Any) -> list[Event]:
+    """*asked* begins. What mremap moves is gone where it was; nobody follows what arrives with it."""
+    if not isinstance(asked, Mremap) or asked.to is None:
+        return history.begin(asked)
+    history.end(history.begin(Mmap(asked.new_pages, asked.to)), sure=False)
+    return history.begin(Munmap(asked.at, asked.pages))
 
 
 def _is_being_unmapped(space: Any) -> bool:
@@ -149,11 +157,14 @@ class Run:
         self.parents = 0  # how many threads have not ended
         for space in self.process.spaces:
             self._begin(space, Model(self.rules, files=files))
-        self.history = self.new_history() if program.mode in RACING else None
-        self.forks: list[tuple[Any, int, int]] = []  # in mode forking: a child, from when to when
+        self.histories: dict[Any, History] = {}  # of each process, where threads share pages
+        if program.mode in RACING:
+            self.histories[self.process.space] = self.new_history()
+        self.forks: list[tuple[Any, History, int, int]] = []  # in mode forking: a child, from when to when
+        self.ran: set[Any] = set()  # the processes that have done something since the last rest
         self.stamps = 0
         self.last: dict[Any, range] = {}
-        self.of_files: set[int] = set()  # in mode shared
+        self.of_files: set[int] = set()  # where threads share pages, those whose contents nobody follows
         self.files: list[Any] = []
         if CreateFile in offered(type(self.kernel)):
             self._create_files(2 * program.threads)
@@ -166,7 +177,7 @@ class Run:
         """The whole program, and then everything away."""
         for threads in self.program.rounds:
             self._round([list(operations) for operations in threads])
-        self.history = None  # nobody else is there any more
+        self.histories = {}  # nobody else is there any more
         if self.program.mode in ("family", "forking"):
             self._end_family()
             return
@@ -299,7 +310,7 @@ class Run:
                     for page in asked.pages:
                         yield from self._access(cpu, page, asked.write)
                 elif asked is not None and not self._is_too_large(asked):
-                    yield from (self._perform if self.history is None else self._race)(cpu, asked)
+                    yield from (self._race if self.histories else self._perform)(cpu, asked)
 
         return body
 
@@ -441,7 +452,8 @@ class Run:
         if write:
             self.stamps += 1
             stamp = self.stamps
-        since = self.history.now() if self.history else 0
+        history = self._history(cpu)
+        since = history.now() if history else 0
         touch = Touch([page], write)
         cpu.probe.performs(self.process.space_of(cpu), cpu, touch)
         cpu.probe.operation_begins(cpu, touch)
@@ -449,9 +461,9 @@ class Run:
             yield from side.space.access(cpu, page, write=write)
         except SegmentationFault:
             cpu.probe.operation_ends(cpu, touch)
-            if self.history:
+            if history:
                 if page not in self.of_files:
-                    self.history.accessed(page, since, write=write, version=None, cpu=cpu.id)
+                    history.accessed(page, since, write=write, version=None, cpu=cpu.id)
                 return
             found: int | str = SIGNAL
         else:
@@ -464,9 +476,9 @@ class Run:
             mapped = entry is not None and entry.frame_of(page) == frame
             if not mapped and side.space.may_be_stale(page, frame):
                 return  # a lazy flush has not come round yet, and lets this happen
-            if self.history:
+            if history:
                 if page not in self.of_files:
-                    self.history.accessed(page, since, write=write, version=found, cpu=cpu.id)
+                    history.accessed(page, since, write=write, version=found, cpu=cpu.id)
                 return
         expected = side.model.access(page, stamp)
         verb = "a write to" if write else "a read of"
@@ -475,7 +487,7 @@ class Run:
     def _find(self, side: Side, page: int, frame: int, stamp: int | None) -> int:
         """What an access to *page* finds in *frame*, where it leaves *stamp* if it writes."""
         if not self.rules.tells_fills:
-            if self.history is not None:
+            if self.histories:
                 return UNKNOWN
             its = side.model.pages.get(page)
             if its is not None and its.rights & (READ if stamp is None else WRITE):
@@ -486,13 +498,28 @@ class Run:
             self.contents.write(frame, stamp)
         return self.contents.read(frame)
 
+    def _history(self, cpu: Cpu) -> History | None:
+        """Of the process that *cpu* is in, which does something now; None if nobody else is there."""
+        if not self.histories:
+            return None
+        space = self.process.space_of(cpu)
+        self.ran.add(space)
+        return self.histories[space]
+
     def _race(self, cpu: Cpu, asked: Any) -> Steps[None]:
-        assert self.history is not None
+        history = self._history(cpu)
+        assert history is not None
+        side = self._side(cpu)
         if isinstance(asked, Fork):
-            since = self.history.now()
-            child = yield from self._side(cpu).space.perform(cpu, asked)
+            since = history.now()
+            child = yield from side.space.perform(cpu, asked)
             self.process.spaces.append(child)
-            self.forks.append((child, since, self.history.now()))
+            self.forks.append((child, history, since, history.now()))
+            return
+        if isinstance(asked, Exit):  # of a child; nobody else is in it
+            effect(asked, side.model)
+            yield from side.space.perform(cpu, asked)
+            self.ended.add(side.space)
             return
         if isinstance(asked, MmapFile | MmapShared) and asked.at is not None:
             self.of_files.update(range(asked.at, asked.at + asked.pages))
@@ -501,18 +528,20 @@ class Run:
             and 0 < asked.pages < 1 << 16
             and asked.at + asked.pages <= 1 << 35
         )
-        events = self.history.begin(asked) if valid else []
+        events = _begin(history, asked) if valid else []
+        if isinstance(asked, Mremap) and asked.to is not None:
+            self.of_files.update(range(asked.to, asked.to + asked.new_pages))
         told = yield from self._performer(cpu, asked).perform(cpu, asked)
         if told is Errno.EEXIST:
-            self.history.drop(events)
+            history.drop(events)
         else:
-            self.history.end(events, sure=not isinstance(told, Errno))
+            history.end(events, sure=not isinstance(told, Errno))
 
     # -- between rounds -------------------------------------------------------------------------------------
 
     def at_rest(self) -> None:
-        if self.history is not None:
-            self.settle_races(self.history)
+        if self.histories:
+            self.settle_races()
         for side in self.sides:
             resting.mappings(side)
             resting.entries(side, self.contents)
@@ -521,29 +550,36 @@ class Run:
         if self.program.mode not in RACING:
             resting.files(self.sides, self.contents)
 
-    def settle_races(self, history: History) -> None:
-        """What has come of the shared pages has to be possible; the model goes on from there."""
-        parent, *children = self.sides
+    def settle_races(self) -> None:
+        """What has come of the shared pages has to be possible; the models go on from there."""
+        parent, *children = [side for side in self.sides if side.space not in self.ended]
         frames: dict[resting.Place, Frame] = {ZERO_FRAME: ZEROS}
         for child in children:
             for page in self.of_files:  # a file that is cut off takes pages away
                 self._take_over(child, page, frames)
-            resting.entries(child, self.contents)  # it has not run: all is as it was
-            for place, its in resting.places(child):
-                assert its.frame is not None
-                its.frame = frames.setdefault(place, Frame(its.frame.version))
-        pages = sorted({*SHARED, *history.pages})
-        for space, since, until in self.forks:
+            if child.space not in self.ran:
+                resting.entries(child, self.contents)  # all is as it was
+                for place, its in resting.places(child):
+                    assert its.frame is not None
+                    its.frame = frames.setdefault(place, Frame(its.frame.version))
+        for space, history, since, until in self.forks:
             child = self._begin(space, Model(self.rules))
+            own = self.histories[space] = self.new_history()
             if self._anchored:
                 self._anchor_model(child)
-            for page in pages:
+            for page in sorted({*SHARED, *history.pages}):
                 state, version = self._take_over(child, page, frames)
                 history.was(page, state, version, since, until)
+                own.starts(page, state, version)
         self.forks = []
-        for page in pages:
-            state, version = self._take_over(parent, page, frames)
-            history.rests(page, state, version)
+        for side in (parent, *children):
+            if side is not parent and side.space not in self.ran:
+                continue
+            history = self.histories[side.space]
+            for page in sorted({*SHARED, *history.pages}):
+                state, version = self._take_over(side, page, frames)
+                history.rests(page, state, version)
+        self.ran.clear()
 
     def _take_over(
         self, side: Side, page: int, frames: dict[resting.Place, Frame]

@@ -66,6 +66,10 @@ class Recorded(History):
         super().accessed(page, since, write=write, version=version, cpu=cpu)
         self._keep(page, Access(since, self.now(), cpu, write, version))
 
+    def starts(self, page: int, state: State, version: int | None) -> None:
+        super().starts(page, state, version)
+        self._rested[page] = state, version or 0
+
     def rests(self, page: int, state: State, version: int | None) -> None:
         super().rests(page, state, version)
         now = self.now()
@@ -99,10 +103,9 @@ class RecordedRun(Run):
     def new_history(self) -> History:
         return Recorded(self.rules)
 
-    def settle_races(self, history: History) -> None:
-        super().settle_races(history)
-        assert isinstance(history, Recorded)
-        self.states = history.states
+    def settle_races(self) -> None:
+        super().settle_races()
+        self.states = sum(each.states for each in self.histories.values() if isinstance(each, Recorded))
 
 
 def draw_short(choose: Choose, kind: str) -> Program:

@@ -183,6 +183,10 @@ class History:
                 f"a child's page {page:#x} is version {version}, and may be {sorted(allowed)}"
             )
 
+    def starts(self, page: int, state: State, version: int | None) -> None:
+        """A process begins with *page* like this, as a child of a fork does; else as `rests`."""
+        self.pages[page] = Past(state, version or 0)
+
     def rests(self, page: int, state: State, version: int | None) -> None:
         """No thread runs: *page* is in *state*, and would be read as *version* (None: nobody can).
 

@@ -93,19 +93,27 @@ class Swap:
         yield from self._lock(slot).release(cpu)
         self._wake_readers(cpu, slot)
 
-    def remove(self, cpu: Cpu, frame: int) -> Steps[None]:
-        """delete_from_swap_cache, __remove_mapping: *frame*, which is locked and whose last reference the
-        caller has."""
+    def remove(self, cpu: Cpu, frame: int, owners: int | None = None) -> Steps[bool]:
+        """delete_from_swap_cache: *frame*, which is locked and of which the caller has a reference.
+
+        With *owners* it is __remove_mapping: *frame* stays if it has more references than these, as somebody
+        has found it in the cache meanwhile (folio_ref_freeze), or if it is dirty. Value: whether it is gone.
+        """
         slot = self.slot_of[frame]
         yield from self._lock(slot).acquire(cpu)
         yield from self._node(slot).store(cpu, SWAP)
+        in_use = self._kernel.pages.in_use
+        if owners is not None and (in_use.owners(frame) != owners or frame in self.dirty):
+            yield from self._lock(slot).release(cpu)
+            return False
         cpu.work(self.cost.cache_page, SWAP)
         del self.frame_of[slot], self.slot_of[frame]
         self.dirty.discard(frame)
         yield from self._lock(slot).release(cpu)
         yield from self.has_been_read(cpu, slot)
-        last = self._kernel.pages.in_use.put(frame)
+        last = in_use.put(frame)
         assert not last, "who removes a page from the swap cache has a reference of its own"
+        return True
 
     def _lock(self, slot: int) -> QueuedSpinLock:
         number = slot // self._space

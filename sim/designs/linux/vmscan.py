@@ -177,9 +177,11 @@ class Reclaimer:
             if frame in swap.writeback:
                 return "inactive"
         if kernel.pages.in_use.owners(frame) != (1 if lazyfree else 2) or frame in swap.dirty:
-            return "inactive"  # __remove_mapping finds that somebody holds it
+            return "inactive"
         if not lazyfree:
-            yield from swap.remove(cpu, frame)
+            gone = yield from swap.remove(cpu, frame, owners=2)
+            if not gone:
+                return "inactive"
         return None
 
     def _check_references(self, cpu: Cpu, frame: int) -> Steps[Which | None]:

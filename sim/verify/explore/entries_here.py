@@ -1,15 +1,20 @@
-"""Lines of page-table entries that are in every cache at once, and tell `sim.check` of each access."""
+"""What races change in the model: lines of page-table entries are in every cache at once, and still tell
+`sim.check` of each access; and a thread may fault again and again while the one that it waits for is late."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from sim.engine import Activity, Steps
 from sim.hardware import Cpu, Fabric
 from sim.hardware.line import LINE
 from sim.hardware.line_kinds import LineHere
-from sim.mm import page_table
+from sim.mm import AddressSpace, page_table
+
+FAULTS = 1_000
+"""On one page in a row: a thread rests before that (`order.PATIENCE`)."""
 
 
 class EntriesHere(LineHere):
@@ -36,10 +41,16 @@ class EntriesHere(LineHere):
 
 @contextmanager
 def entries_here() -> Iterator[None]:
-    """Tables get such lines, where somebody listens to them."""
-    before = getattr(page_table, "EntryLine")  # noqa: B009
-    setattr(page_table, "EntryLine", EntriesHere)  # noqa: B010 - a class in place of another
+    """Tables get such lines, where somebody listens to them, and faults their patience."""
+    changes: Sequence[tuple[Any, str, Any]] = (
+        (page_table, "EntryLine", EntriesHere),
+        (AddressSpace, "walk_retries", FAULTS),
+    )
+    before = [getattr(where, name) for where, name, _ in changes]
+    for where, name, value in changes:
+        setattr(where, name, value)
     try:
         yield
     finally:
-        setattr(page_table, "EntryLine", before)  # noqa: B010
+        for (where, name, _), value in zip(changes, before, strict=True):
+            setattr(where, name, value)

@@ -26,7 +26,7 @@ from sim.verify.histories import Recorded, RecordedRun
 from sim.verify.locks import EXCLUSIVE, LOCKS, Inside, Turn, follow
 from sim.verify.machines import Body, merged, raw_spec, start
 from sim.verify.process import Process
-from sim.verify.programs import Program
+from sim.verify.programs import OnFile, Program
 from sim.verify.races import History
 
 State = tuple[Hashable, ...]
@@ -57,7 +57,7 @@ def _machine(
         _SPECS[known] = MachineSpec.model_validate(merged(raw_spec(), changes or {}))
     engine = Engine(seed=seed, schedule=_Asked, max_events=max_events, probe=listen(*listeners))
     machine = Machine(engine, _SPECS[known], online, lines_here=("*",))
-    machine.fabric.heard_guards = False  # no race has files
+    machine.fabric.heard_guards = False  # the line of a file's mappings is here as all others are
     return machine
 
 
@@ -125,7 +125,10 @@ class _Raced(RecordedRun):
         return False
 
     def _create_files(self, number: int) -> None:
-        """Races have none."""
+        """Most races have none."""
+        rounds = self.program.rounds
+        if any(isinstance(each, OnFile) for threads in rounds for its in threads for each in its):
+            super()._create_files(number)
 
     def run(self) -> None:
         assert isinstance(self.process, _Stepwise)
@@ -152,8 +155,8 @@ class _Raced(RecordedRun):
         assert isinstance(self.process, _Stepwise)
         if self.process.checked:
             super().at_rest()
-        elif self.history is not None:
-            self.settle_races(self.history)
+        elif self.histories:
+            self.settle_races()
 
     def _state(self) -> State:
         """What the race has come to; who has written what counts, not when."""
