@@ -10,7 +10,7 @@ In mode `apart` an operation takes effect in the model when it begins: nobody el
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -28,6 +28,7 @@ from sim.mm import (
     Exit,
     Fallocate,
     Fork,
+    Madvise,
     Mincore,
     Mmap,
     MmapFile,
@@ -164,6 +165,7 @@ class Run:
         self.ran: set[Any] = set()  # the processes that have done something since the last rest
         self.stamps = 0
         self.last: dict[Any, range] = {}
+        self.took: dict[tuple[Any, int, int], Cpu] = {}  # who has taken this page away from this frame
         self.of_files: set[int] = set()  # where threads share pages, those whose contents nobody follows
         self.files: list[Any] = []
         if CreateFile in offered(type(self.kernel)):
@@ -404,7 +406,9 @@ class Run:
             expected = None if chosen else effect(asked, side.model)
         except Undetermined:
             return
+        had = self._frames_of(side, asked)
         told = yield from self._performer(cpu, asked).perform(cpu, asked)
+        self.took.update({(side.space, page, frame): cpu for page, frame in had.items()})
         if chosen:
             expected = effect(asked, side.model, told)
         if isinstance(asked, Mincore) and self.rules.huge and isinstance(expected, list):  # more may be there
@@ -418,6 +422,13 @@ class Run:
             self.last[side.space, cpu] = range(start, start + asked.pages)
         if start is not None and not isinstance(start, Errno) and asked.pages < 1 << 16:
             self._just_done(side, range(start, start + asked.pages))
+
+    def _frames_of(self, side: Side, asked: Any) -> Mapping[int, int]:
+        """The pages that *asked*, if it takes any away, may take away, with their frames."""
+        if not isinstance(asked, Munmap | Madvise | Mmap) or asked.at is None or asked.pages > LARGEST:
+            return {}
+        walked = ((page, side.space.root.walk(page)) for page in range(asked.at, asked.at + asked.pages))
+        return {page: entry.frame_of(page) for page, entry in walked if entry is not None}
 
     def _performer(self, cpu: Cpu, asked: Operation) -> Performer:
         performer: Performer = self._side(cpu).space
@@ -474,8 +485,12 @@ class Run:
             found = self._find(side, page, frame, stamp)
             entry = side.space.root.walk(page)
             mapped = entry is not None and entry.frame_of(page) == frame
-            if not mapped and side.space.may_be_stale(page, frame):
-                return  # a lazy flush has not come round yet, and lets this happen
+            if (
+                not mapped
+                and side.space.may_be_stale(page, frame)
+                and self.took.get((side.space, page, frame)) is not cpu
+            ):
+                return  # a lazy flush of another cpu has not come round yet, and lets this happen
             if history:
                 if page not in self.of_files:
                     history.accessed(page, since, write=write, version=found, cpu=cpu.id)

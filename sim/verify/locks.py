@@ -135,14 +135,19 @@ def word_rwmutex(machine: Machine) -> WordRwMutex:
     return WordRwMutex(machine.line("rwmutex"), Scheduler(machine), LOCK)
 
 
-def bravo(machine: Machine, inhibit: int = 2000 * NS, address: int = 0) -> BravoLock:
-    table = VisibleReaders(machine, slots=1021, scan_line=1 * NS, inhibit=inhibit)
+def bravo(machine: Machine, inhibit: int = 2000 * NS, address: int = 0, *, slots: int = 1021) -> BravoLock:
+    table = VisibleReaders(machine, slots=slots, scan_line=1 * NS, inhibit=inhibit)
     return BravoLock(table, phase_fair(machine), address)
 
 
 def eager_bravo(machine: Machine) -> BravoLock:
     """The next reader sets the bias again at once."""
     return bravo(machine, inhibit=0)
+
+
+def crowded_bravo(machine: Machine) -> BravoLock:
+    """There are more readers than slots."""
+    return bravo(machine, inhibit=0, slots=2)
 
 
 def rwsem(machine: Machine, handoff_after: int = 4_000_000 * NS) -> ReaderWriter:
@@ -205,6 +210,7 @@ SHARED: list[Callable[[Machine], ReaderWriter]] = [
     phase_fair,
     bravo,
     eager_bravo,
+    crowded_bravo,
     rwsem,
     impatient_rwsem,
     rwsem_without_wait_lock,

@@ -84,8 +84,12 @@ def _map_new(cursor: Cursor, mapping: Mapping, page: int, write: bool) -> Steps[
     if frame is None:
         frame = yield from _new_frame(cursor, zeroed=True)
     elif write and not mapping.shared:
-        source, frame = frame, (yield from _new_frame(cursor, zeroed=False))
-        yield from copy_into(cursor, frame, source)
+        source = frame
+        try:
+            frame = yield from _new_frame(cursor, zeroed=False)
+            yield from copy_into(cursor, frame, source)
+        finally:
+            _let_go(cursor, source)
     elif write:
         yield from _map_shared(cursor, mapping, page, frame, write=True)
         return
@@ -96,19 +100,39 @@ def _map_new(cursor: Cursor, mapping: Mapping, page: int, write: bool) -> Steps[
 
 
 def _page_of(cursor: Cursor, mapping: Mapping, page: int) -> Steps[int | None]:
-    """The object's frame, made where it has none; None behind its end."""
+    """The object's frame, made where it has none; None behind its end.
+
+    The caller is an owner of it (`UFrame`), whether the file is cut off meanwhile or not.
+    """
     vmo = mapping.vmo
     assert vmo is not None
     found = yield from vmo.find(cursor.cpu, mapping.page_of(page))
-    return found if found is not None else (yield from vmo.commit(cursor.cpu, mapping.page_of(page)))
+    if found is None:
+        found = yield from vmo.commit(cursor.cpu, mapping.page_of(page))
+    if found is not None:
+        cursor.space.kernel.frames.in_use.get(found)
+    return found
+
+
+def _let_go(cursor: Cursor, frame: int) -> None:
+    """An owner less of *frame*, which its object has still, or nobody. The write of its count is left out,
+    unless it is the last."""
+    frames = cursor.space.kernel.frames
+    if frames.in_use.owners(frame) == 1:
+        frames.free(cursor.cpu, frame)
+    else:
+        frames.in_use.put(frame)
 
 
 def _map_shared(
     cursor: Cursor, mapping: Mapping, page: int, frame: int, *, write: bool = False
 ) -> Steps[None]:
-    """A page that its object has, too. Who has only read it may not write it without a fault."""
+    """A page that its object has, too. Who has only read it may not write it without a fault.
+
+    The entry takes over the caller's share of it; the write of its count is paid here.
+    """
     frames = cursor.space.kernel.frames
-    yield from frames.share(cursor.cpu, frame)
+    yield from frames.look_at(cursor.cpu, frame)
     entry = Present(frame, mapping.rights, copy_on_write=not write, accessed=True, dirty=write)
     try:
         yield from cursor.map(page, entry)

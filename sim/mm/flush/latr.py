@@ -22,11 +22,12 @@ Release: TypeAlias = Callable[[Cpu], None]
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """One published lazy flush: what it removed, and when every other cpu has swept it."""
+    """A published lazy flush: what it removed, when it was *published*, when every other cpu has swept it."""
 
     pages: Sequence[int]
     removed: Sequence[Translations]
     release: Release
+    published: int
     free_at: int
 
 
@@ -151,7 +152,7 @@ class LazyFlush:
         pages = pages_of(removed)
         records = self._records[cpu]
         while not self._as_coded and len(records) >= self._slots and records[0].free_at <= cpu.engine._now:
-            self._recycle(records.popleft(), cpu)
+            self._recycle(records.popleft(), cpu, swept=True)
         cpu.work(self._search, TLB_FLUSH)
         full = len(records) >= self._slots
         if full and not self._as_coded:
@@ -170,7 +171,8 @@ class LazyFlush:
         self._pinned.update((each[0], each[1]) for each in removed if not isinstance(each, Alike))
         yield from self._lines[cpu].write(cpu, TLB_FLUSH)
         cpu.work(self._publish, TLB_FLUSH)
-        records.append(_Record(pages, removed, release, self._swept_by_all(cpu, cpu.engine._now)))
+        published = cpu.engine._now
+        records.append(_Record(pages, removed, release, published, self._swept_by_all(cpu, published)))
 
     def flush(
         self, cpu: Cpu, pages: Sequence[int], *, whole: bool = False, freed_tables: bool = False
@@ -231,9 +233,14 @@ class LazyFlush:
             else:
                 self._left_behind.add((each[0], each[1]))
 
-    def _recycle(self, record: _Record, cpu: Cpu) -> None:
+    def _recycle(self, record: _Record, cpu: Cpu, *, swept: bool = False) -> None:
+        """*record* is of no use any more. *swept*: for its time has come, so a cpu that has not had its tick
+        since then keeps what it has, as nobody tells it."""
+        now = cpu.engine._now
         for loaded in self._loaded:
-            loaded.tlb.invalidate(record.pages)
+            late = swept and loaded is not cpu and self._last_sweep[loaded] <= record.published
+            if not (late and self._next_sweep(loaded, record.published) > now):
+                loaded.tlb.invalidate(record.pages)
         for each in record.removed:
             if not isinstance(each, Alike):
                 self._pinned[each] -= 1

@@ -61,6 +61,77 @@ class Exploration:
         )
 
 
+class Search:
+    """The orders of a race of *program*, in some *way*, that can be stopped and goes on where it was.
+
+    Systematic means: all with the first of *bounds* on preemptions, then with the next. Not *reduced*: also
+    those orders that differ from another one only in steps that do not meet.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        way: Way = "systematic",
+        *,
+        seed: Hashable = 0,
+        bounds: Sequence[int | None] = BOUNDS,
+        reduced: bool = True,
+    ) -> None:
+        self.program = program
+        self.done = Exploration()
+        self.over = False
+        """Nothing is left to be run, or something was found."""
+        self._way = way
+        self._chance = Random(f"{seed} {way}")
+        self._bounds = list(bounds)
+        self._reduced = reduced
+        self._trace = Trace()
+        self._decider: Systematic | None = None
+
+    def go(self, take: Callable[[], bool]) -> Exploration:
+        """Run one order after the other, while *take* lets it, until something is found.
+
+        Value: what has come of all orders so far.
+        """
+        if self._way == "systematic":
+            with traced(self._trace):
+                while not self.over and take():
+                    self._next_order()
+        else:
+            while not self.over and take():
+                self._draw()
+        return self.done
+
+    def _draw(self) -> None:
+        done, decider = self.done, Written()
+        if done.longest:  # the plain order has been run: it says how long they are
+            falling = self._way == "priority"
+            decider = Falling(self._chance, DEPTH, done.longest) if falling else AtRandom(self._chance)
+        _run(self.program, decider, done, None)
+        done.longest = max(done.longest, decider.steps)
+        self.over = done.failing is not None
+
+    def _next_order(self) -> None:
+        done = self.done
+        if self._decider is None:
+            self._decider = Systematic(self._bounds.pop(0), reduced=self._reduced)
+            done.different = 0
+        decider = self._decider
+        decider.begin()
+        _run(self.program, decider, done, self._trace)
+        if done.failing is not None:
+            self.over = True
+            return
+        decider.learn()
+        done.longest = max(done.longest, decider.longest)
+        if decider.over:
+            done.complete = not decider.left_out
+            if decider.bound is not None:
+                done.preemptions = decider.bound
+            self._decider = None
+            self.over = done.complete or not self._bounds
+
+
 def explore(
     program: Program,
     take: Callable[[], bool],
@@ -70,48 +141,8 @@ def explore(
     bounds: Sequence[int | None] = BOUNDS,
     reduced: bool = True,
 ) -> Exploration:
-    """Run the race of *program* in one order after the other, while *take* lets it.
-
-    Stops at the first violation. Not *reduced*: also those orders that differ from another one only in
-    steps that do not meet.
-    """
-    done = Exploration()
-    if way == "systematic":
-        trace = Trace()
-        with traced(trace):
-            for limit in bounds:
-                done.different = 0
-                _depth_first(program, take, done, Systematic(limit, reduced=reduced), trace)
-                if done.complete or done.failing is not None or done.preemptions != limit:
-                    break
-        return done
-    chance = Random(f"{seed} {way}")
-    while take() and done.failing is None:
-        decider: Written
-        if way == "random" or not done.longest:
-            decider = AtRandom(chance) if done.longest else Written()
-        else:
-            decider = Falling(chance, DEPTH, done.longest)
-        _run(program, decider, done, None)
-        done.longest = max(done.longest, decider.steps)
-    return done
-
-
-def _depth_first(
-    program: Program, take: Callable[[], bool], done: Exploration, decider: Systematic, trace: Trace
-) -> None:
-    while take():
-        decider.begin()
-        _run(program, decider, done, trace)
-        if done.failing is not None:
-            return
-        decider.learn()
-        done.longest = max(done.longest, decider.longest)
-        if decider.over:
-            done.complete = not decider.left_out
-            if decider.bound is not None:
-                done.preemptions = decider.bound
-            return
+    """What a `Search` comes to."""
+    return Search(program, way, seed=seed, bounds=bounds, reduced=reduced).go(take)
 
 
 def _run(program: Program, decider: Systematic | Written, done: Exploration, trace: Trace | None) -> None:

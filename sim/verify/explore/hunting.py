@@ -1,19 +1,22 @@
-"""How many orders of races does it take until a mutant is found, depth first, at random, or by priorities?"""
+"""How many orders of races does it take until a mutant is found, depth first, at random, or by priorities?
+
+All races of the mutant's designs have a turn of some orders each, again and again, so that no race pays for
+those that stand before it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from itertools import count
 
-from sim.verify.explore.exploring import BOUNDS, Exploration, Way, chance_of, explore
-from sim.verify.explore.layouts import Layout, layouts_of
+from sim.verify.explore.exploring import Search, Way, chance_of
+from sim.verify.explore.layouts import layouts_of
 from sim.verify.explore.scenario import RACES
 from sim.verify.mutants import Mutant
 from sim.verify.outcomes import Violation, violation
 
-SLICE = 20
-"""Orders of one race before the next one has its turn, where they are drawn."""
+TURN = 10
+"""Orders of one race before the next one has its turn."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,8 @@ class RaceHunt:
 
 
 def mutants_in_races(mutants: Sequence[Mutant]) -> list[Mutant]:
-    """Those of *mutants* whose designs have races; huge pages have none."""
-    return [each for each in mutants if not each.huge and any(layouts_of(kind) for kind in each.designs)]
+    """Those of *mutants* whose designs have races."""
+    return [each for each in mutants if any(layouts_of(kind) for kind in each.designs)]
 
 
 def hunt_races(
@@ -48,40 +51,30 @@ def hunt_races(
     """Run orders of all races that suit the designs of *mutant*, with the bug in the model, while *take* lets
     it or until it is found.
 
-    Depth first means: all races with the smallest bound on preemptions first, then the next bound. What is
-    found is made small for *shrinking* seconds at most.
+    What is found is made small for *shrinking* seconds at most.
     """
+    searches = [
+        (design, layout, Search(layout.program(design), way, seed=f"{seed} {design} {layout.name}"))
+        for design in mutant.designs
+        for layout in layouts_of(design)
+    ]
     orders = 0
-    races = [(design, layout) for design in mutant.designs for layout in layouts_of(design)]
     with mutant.applied():
-        for design, layout, done in _explorations(races, take, way, seed):
-            orders += done.orders + done.cut
-            if done.failing is not None:
-                scenario = next(each for each in RACES if each.way == way)
-                caught = violation(scenario, done.failing, f"{seed} {design} {layout.name}", shrinking)
-                chance = chance_of(done.failing, done)
-                return RaceHunt(mutant, way, orders, design, layout.name, caught, chance)
-            if not done.orders:
-                break
+        while searches:
+            for design, layout, search in searches:
+                before = search.done.orders + search.done.cut
+                done = search.go(_part(take, TURN))
+                orders += done.orders + done.cut - before
+                if done.failing is not None:
+                    scenario = next(each for each in RACES if each.way == way)
+                    drawn_from = f"{seed} {design} {layout.name}"
+                    caught = violation(scenario, done.failing, drawn_from, shrinking)
+                    chance = chance_of(done.failing, done)
+                    return RaceHunt(mutant, way, orders, design, layout.name, caught, chance)
+                if not search.over and done.orders + done.cut == before:
+                    return RaceHunt(mutant, way, orders)
+            searches = [each for each in searches if not each[2].over]
     return RaceHunt(mutant, way, orders)
-
-
-def _explorations(
-    races: list[tuple[str, Layout]], take: Callable[[], bool], way: Way, seed: Hashable
-) -> Iterator[tuple[str, Layout, Exploration]]:
-    whole: set[tuple[str, str]] = set()
-    for number in count() if way != "systematic" else range(len(BOUNDS)):
-        for design, layout in races:
-            if (design, layout.name) in whole:
-                continue
-            program, drawn_from = layout.program(design), f"{seed} {design} {layout.name} {number}"
-            if way == "systematic":
-                done = explore(program, take, bounds=(BOUNDS[number],))
-            else:
-                done = explore(program, _part(take, SLICE), way, seed=drawn_from)
-            if done.complete:
-                whole.add((design, layout.name))
-            yield design, layout, done
 
 
 def _part(take: Callable[[], bool], most: int) -> Callable[[], bool]:

@@ -145,6 +145,12 @@ OF_FILES = (
         [[_cut(0)], [writes(A)]],
     ),
     Layout(
+        "truncate-private-read",
+        "a file is cut off beside the first read of its page by a private mapping",
+        _mapped(shared=False),
+        [[_cut(0)], [reads(A)]],
+    ),
+    Layout(
         "truncate-access",
         "a file is cut off beside accesses through a TLB that knows its page",
         [*_mapped(shared=True), *known(2, A)],

@@ -244,7 +244,7 @@ MUTANTS = (
         "bravo-reader-signs-over-another",
         "a reader signs a slot that another lock's reader has",
         Edit(BravoLock._sign, "    if table.slots[slot] is not None:\n        return False\n", ""),
-        on=(*BRAVOS, "rw"),
+        on=("lock crowded-bravo", *BRAVOS, "rw"),
     ),
     of_lock(
         "bravo-reader-out-tells-nobody",

@@ -187,8 +187,8 @@ MUTANTS = (
         [
             Edit(
                 LazyFlush.flush_lazily,
-                "self._swept_by_all(cpu, cpu.engine._now)",
-                "cpu.engine._now",
+                "self._swept_by_all(cpu, published)",
+                "published",
             )
         ],
         BOTH,
@@ -223,7 +223,7 @@ MUTANTS = (
                 "            for record in records:\n",
                 "            for record in list(records)[:1]:\n",
             ),
-            Edit(LazyFlush._recycle, "        loaded.tlb.invalidate(record.pages)\n", "        pass\n"),
+            Edit(LazyFlush._recycle, "            loaded.tlb.invalidate(record.pages)\n", "            pass\n"),
         ],
         BOTH,
     ),
