@@ -10,6 +10,7 @@ In mode `apart` an operation takes effect in the model when it begins: nobody el
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -167,6 +168,8 @@ class Run:
         self.last: dict[Any, range] = {}
         self.took: dict[tuple[Any, int, int], Cpu] = {}  # who has taken this page away from this frame
         self.of_files: set[int] = set()  # where threads share pages, those whose contents nobody follows
+        self.shown: dict[int, tuple[Any, int]] = {}  # pages of which file, where threads share pages
+        self.changes: Counter[int] = Counter()  # how many operations were about a page
         self.files: list[Any] = []
         if CreateFile in offered(type(self.kernel)):
             self._create_files(2 * program.threads)
@@ -267,7 +270,8 @@ class Run:
         several = self.program.mode == "family" and len(busy) > 1
         self.own = dict(zip(busy, self._living(), strict=False)) if several else None
         self.born, self.parents = [], len(busy)
-        self.process.run({cpu: self._thread(operations) for cpu, operations in enumerate(threads)})
+        elsewhere = [cpu for cpu in busy if isinstance(threads[cpu][0], Onto) and self.own is None]
+        self.process.run({cpu: self._thread(operations) for cpu, operations in enumerate(threads)}, elsewhere)
         self.at_rest()
 
     def _living(self) -> list[Any]:
@@ -544,6 +548,14 @@ class Run:
             and asked.at + asked.pages <= 1 << 35
         )
         events = _begin(history, asked) if valid else []
+        if valid:
+            self.changes.update(range(asked.at, asked.at + asked.pages))
+        if isinstance(asked, MmapFile) and asked.shared and asked.at is not None:
+            its = (
+                (page, (asked.file, asked.offset + page - asked.at))
+                for page in range(asked.at, asked.at + asked.pages)
+            )
+            self.shown.update(its)
         if isinstance(asked, Mremap) and asked.to is not None:
             self.of_files.update(range(asked.to, asked.to + asked.new_pages))
         told = yield from self._performer(cpu, asked).perform(cpu, asked)
@@ -562,6 +574,9 @@ class Run:
             resting.entries(side, self.contents)
             resting.tables(side, exactly=self.alone and not side.model.moved)
         resting.frames(self.sides, self.kernel)
+        for page, (file, index) in self.shown.items():
+            if self.changes[page] == 1:  # nothing but that mapping
+                resting.shows(self.sides[0], page, file, index)
         if self.program.mode not in RACING:
             resting.files(self.sides, self.contents)
 

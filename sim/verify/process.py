@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 from sim.check import Watch
@@ -46,6 +46,7 @@ class Process:
         self.kernel = build(self.machine, spec or design(kind, changes))
         self.spaces: list[Any] = [self.kernel.new_process(cpu) for cpu in self.cpus[:processes]]
         self.space = self.spaces[0]
+        self.wakes_elsewhere: Collection[int] = ()
         self._loaded = {cpu: self.spaces[cpu.id % processes] for cpu in self.cpus}
         for cpu, space in self._loaded.items():
             space.activate(cpu)
@@ -60,8 +61,9 @@ class Process:
         return self._loaded[cpu]
 
     def load(self, cpu: Cpu, space: Any) -> Steps[None]:
-        """*cpu* goes on in *space*."""
+        """*cpu* goes on in *space*; if it idled in it, it does what it has missed."""
         yield from self.kernel.perform(cpu, SwitchMm(space))
+        cpu.tlb_catch_up()
         self.loads(cpu, space)
 
     def loads(self, cpu: Cpu, space: Any) -> None:
@@ -70,8 +72,14 @@ class Process:
         if space not in self.spaces:
             self.spaces.append(space)
 
-    def run(self, bodies: Mapping[int, Callable[[Cpu], Steps[None]]]) -> None:
-        """Run a thread on every cpu, an idle one where *bodies* has none, to its end; then verify."""
+    def run(
+        self, bodies: Mapping[int, Callable[[Cpu], Steps[None]]], wakes_elsewhere: Collection[int] = ()
+    ) -> None:
+        """Run a thread on every cpu, an idle one where *bodies* has none, to its end; then verify.
+
+        The cpus of *wakes_elsewhere* idle before, and their threads load another space first.
+        """
+        self.wakes_elsewhere = wakes_elsewhere
         for cpu in self.cpus:
             cpu.in_kernel_wait = False
         run(self.machine, {cpu.id: self._whole_life(bodies.get(cpu.id)) for cpu in self.cpus})
@@ -95,7 +103,8 @@ class Process:
 
     def _whole_life(self, body: Callable[[Cpu], Steps[None]] | None) -> Callable[[Cpu], Steps[None]]:
         def whole_life(cpu: Cpu) -> Steps[None]:
-            cpu.tlb_catch_up()
+            if cpu.id not in self.wakes_elsewhere:
+                cpu.tlb_catch_up()
             if body is not None:
                 yield from body(cpu)
             yield from self.space_of(cpu).deactivate(cpu)

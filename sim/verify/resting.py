@@ -145,6 +145,15 @@ def files(sides: Sequence[Side], contents: Contents) -> None:
             assert shown is frame, f"a mapping shows page {index} of {asked} and should not"
 
 
+def shows(side: Side, page: int, file: Any, index: int) -> None:
+    """If *page*, of a shared mapping of *file*, is present, it shows page *index* of that, which is there."""
+    entry = side.space.root.walk(page)
+    if entry is None:
+        return
+    frame, there = entry.frame_of(page), file.frames.get(index) if index < file.pages else None
+    assert frame == there, f"page {page:#x} shows frame {frame}, and page {index} of {file} is frame {there}"
+
+
 def tables(side: Side, *, exactly: bool) -> None:
     """No table is left where nothing is mapped. *exactly*: there are those that the model predicts."""
     if not side.model.rules.frees_tables:

@@ -7,7 +7,7 @@ left is then taken down, and nothing may be left over: that is done once for eac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -69,10 +69,13 @@ class _Stepwise(Process):
     trace: Trace
     checked = False
 
-    def run(self, bodies: Mapping[int, Callable[[Cpu], Steps[None]]]) -> None:
+    def run(
+        self, bodies: Mapping[int, Callable[[Cpu], Steps[None]]], wakes_elsewhere: Collection[int] = ()
+    ) -> None:
         if self.decider is None:
-            super().run(bodies)
+            super().run(bodies, wakes_elsewhere)
             return
+        self.wakes_elsewhere = wakes_elsewhere
         for cpu in self.cpus:
             cpu.in_kernel_wait = False
         for cpu in self.cpus:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sim.mm import READ, Madvise, Mmap, Mprotect, Mremap, Munmap
-from sim.verify.explore.layout import UNTOUCHED, A, B, Layout, reads, seen, writes
+from sim.verify.explore.layout import UNTOUCHED, A, B, Layout, Threads, reads, seen, writes
 from sim.verify.kernels import BASE, LEAF
 from sim.verify.programs import InLast, Reclaim
 
@@ -11,6 +13,8 @@ ELSEWHERE = A + 64
 """Where nothing is."""
 FAR = A + 16
 """In the same table, and in another mapping."""
+OLD: Sequence[Threads] = [[[Mmap(1, FAR), writes(FAR), Munmap(FAR, 1)]], [[Reclaim()]]]
+"""All pages are on the lists of reclaim, which has looked at them once: it takes them the next time."""
 HUGE = {"huge_pages": {"thp": "always", "use_zero_page": False, "pool": 0}}
 
 OF_PAGES = (
@@ -144,15 +148,22 @@ OF_PAGES = (
     Layout(
         "reclaim-mprotect-write",
         "reclaim takes a page away, beside mprotect, beside writes through a TLB",
-        seen(3, A),
-        [[Reclaim()], [Mprotect(A, 1, READ)], [writes(A), writes(A)]],
+        [*seen(3, A), *OLD],
+        [[Reclaim()], [Mprotect(A, 1, READ)], [writes(A)]],
         swaps=True,
     ),
     Layout(
-        "reclaim-munmap-write",
-        "reclaim takes a page away, beside munmap, beside writes through a TLB",
-        seen(3, A),
-        [[Reclaim()], [Munmap(A, 1)], [writes(A), writes(A)]],
+        "reclaim-madvise-read",
+        "reclaim takes a page away, beside MADV_DONTNEED, beside reads through a TLB",
+        [*seen(3, A), *OLD],
+        [[Reclaim()], [Madvise(A, 1)], [reads(A)]],
+        swaps=True,
+    ),
+    Layout(
+        "reclaim-madvise",
+        "reclaim takes a page away, beside MADV_DONTNEED and a read of it",
+        [*seen(2, A), *OLD],
+        [[Reclaim()], [Madvise(A, 1), reads(A)]],
         swaps=True,
     ),
     Layout(
@@ -178,9 +189,9 @@ OF_PAGES = (
     ),
     Layout(
         "mmap-mmap-global",
-        "the same, where all cpus take addresses from one allocator",
+        "three mmaps without an address, where all cpus take addresses from one allocator",
         [],
-        [[Mmap(1), InLast(writes(0))], [Mmap(1), InLast(writes(0))]],
+        [[Mmap(3), InLast(writes(1))], [Mmap(1)], [Mmap(1), InLast(writes(0))]],
         "apart",
         kinds=("rw", "adv"),
         changes={"va_allocator": "global"},
@@ -188,8 +199,8 @@ OF_PAGES = (
     Layout(
         "frames-frames",
         "a cpu refills its list of free frames while another takes frames and gives one back",
-        [[[Mmap(1, A), Mmap(1, FAR), Mmap(1, FAR + 1)]]],
-        [[writes(A)], [writes(FAR, FAR + 1), Munmap(FAR, 1)]],
+        [[[Mmap(1, A), Mmap(3, FAR)]], [[], [writes(FAR)]]],
+        [[writes(A)], [writes(FAR + 1, FAR + 2), Munmap(FAR + 1, 1)]],
         kinds=("linux",),
         changes={"limits": {"pcp_batch": 4, "pcp_high": 2}},
     ),

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from sim.mm import READ, READ_WRITE, Exit, Fork, Ftruncate, Madvise, MmapFile, Mprotect, Munmap, Operation
+from sim.mm import (
+    READ,
+    READ_WRITE,
+    Exit,
+    Fork,
+    Ftruncate,
+    Madvise,
+    MmapFile,
+    Mprotect,
+    Munmap,
+    Operation,
+)
 from sim.verify.explore.layout import UNTOUCHED, A, Layout, Threads, known, reads, seen, writes
 from sim.verify.programs import OnFile, Onto
 
-FORKED: list[Threads] = [*seen(2, A), [[Fork()]], [[], [reads(A)]]]
+KNOWN: list[Threads] = [[[reads(A)]], [[], [reads(A)]]]
+"""Two cpus know a page, one after the other."""
+FORKED: list[Threads] = [*seen(2, A), [[Fork()]], *KNOWN]
 """A page of a parent and its child; two cpus of the parent know it."""
 CHILD: list[Threads] = [[[], [], [Onto(1)]]]
 """The third cpu is in the child."""
@@ -98,6 +111,14 @@ OF_PROCESSES = (
         pcid=True,
     ),
     Layout(
+        "idle-switch",
+        "a cpu that has idled while its process was flushed wakes for another process, and comes back",
+        [*FORKED, [[], [Madvise(A, 1)]]],
+        [[Onto(1), Onto(0), reads(A)], [writes(A)]],
+        "forking",
+        pcid=True,
+    ),
+    Layout(
         "switch-cow",
         "a cpu switches to another process and back, beside a write that copies a page that it knows",
         FORKED,
@@ -118,10 +139,17 @@ OF_PROCESSES = (
     Layout(
         "swapped-cow",
         "a page is swapped out while parent and child have it; both read it, and the parent writes",
-        [*FORKED, *CHILD, [[Madvise(A, 1, "pageout")]]],
+        [*seen(1, A), [[Madvise(A, 1, "pageout")]], [[Fork()]], *CHILD],
         [[reads(A), writes(A)], [], [reads(A), reads(A)]],
         "forking",
         swaps=True,
+    ),
+    Layout(
+        "fork-of-read-only",
+        "a page that may not be written when it is forked is made writable, written, and read by the child",
+        [*seen(1, A), [[Mprotect(A, 1, READ), Fork()]], *CHILD],
+        [[Mprotect(A, 1, READ_WRITE), writes(A)], [], [reads(A), reads(A)]],
+        "forking",
     ),
 )
 

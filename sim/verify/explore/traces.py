@@ -9,6 +9,8 @@ meet can be done in either order, and what comes of it is the same: `systematic`
     waits       who parks, and who wakes him; who sleeps, by `Sleeper`
     interrupts  a cpu that takes one, or disables them
     VMAs        each field of a VMA; the index as a whole
+    owners      how many a frame has
+    structures  what is kept of a file, of swap, of flushes that are due, and addresses that are given away
     calls       an operation that begins or ends: the oracle asks which was first
 
 It is done by editing the classes of the model while a race runs (`traced`), so that no other run pays for it,
@@ -21,6 +23,12 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from sim.designs.cortenmm.swap import Swap as CortenSwap
+from sim.designs.cortenmm.va_alloc import GlobalAllocator
+from sim.designs.cortenmm.vmo import Vmo
+from sim.designs.linux.cached_pages import CachedPages
+from sim.designs.linux.mm import LinuxMm
+from sim.designs.linux.swap_cache import Swap as LinuxSwap
 from sim.designs.linux.vma import Vma
 from sim.designs.linux.vma_indexes.base import VmaIndex
 from sim.engine import Activity, Probe, Steps
@@ -29,7 +37,8 @@ from sim.hardware import Cpu, Machine
 from sim.hardware.line import LINE
 from sim.hardware.line_kinds import LineHere
 from sim.hardware.tlb import Tlb
-from sim.mm import PageTablePage
+from sim.mm import File, PageTablePage, SwapSlots, SynchronousFlush
+from sim.mm.frame_table import FrameTable
 from sim.sync.sleeper import Sleeper
 
 Touched = dict[Hashable, bool]
@@ -131,7 +140,7 @@ def traced(trace: Trace) -> Iterator[None]:
     """The model tells *trace* of what it touches, in all races from now on."""
     undo: list[Callable[[], None]] = []
     try:
-        for edit in (_lines, _tables, _tlbs, _waits, _vmas):
+        for edit in (_lines, _tables, _tlbs, _waits, _vmas, _frames, _structures):
             edit(trace, undo)
         yield
     finally:
@@ -275,9 +284,54 @@ def _vmas(trace: Trace, undo: list[Callable[[], None]]) -> None:
     undo += [_replaced((VmaIndex, name), told(name)) for name in ("_list", "_unlist")]
 
 
-def _field(trace: Trace, slot: Any, key: Hashable) -> property:
+def _frames(trace: Trace, undo: list[Callable[[], None]]) -> None:
+    def told(name: str, write: bool) -> Any:
+        inner = FrameTable.__dict__[name]
+
+        def method(self: FrameTable, frame: int, *arguments: Any) -> Any:
+            trace.touch(("owners", frame), write)
+            return inner(self, frame, *arguments)
+
+        return method
+
+    undo += [_replaced((FrameTable, name), told(name, True)) for name in ("get", "put", "add")]
+    undo.append(_replaced((FrameTable, "owners"), told("owners", False)))
+
+
+VALUES: Sequence[tuple[type, Sequence[str]]] = (
+    (LinuxMm, ("gathers", "flush_pending")),
+    (File, ("pages",)),
+    (GlobalAllocator, ("_next", "_end")),
+    (PageTablePage, ("stray",)),
+    (SynchronousFlush, ("generation",)),
+)
+"""Fields that are read, or get another value."""
+HELD: Sequence[tuple[type, Sequence[str]]] = (
+    (CachedPages, ("_singles",)),
+    (Vmo, ("frames",)),
+    (SwapSlots, ("users", "has_cache")),
+    (LinuxSwap, ("frame_of", "slot_of", "dirty", "writeback")),
+    (CortenSwap, ("frame_of", "slot_of", "_busy", "_true")),
+)
+"""Fields that hold a table: who asks for it may change it."""
+
+
+def _structures(trace: Trace, undo: list[Callable[[], None]]) -> None:
+    for kind, names in VALUES:
+        undo += [
+            _replaced((kind, name), _field(trace, kind.__dict__[name], f"{kind.__name__} {name}"))
+            for name in names
+        ]
+    for kind, names in HELD:
+        undo += [
+            _replaced((kind, name), _field(trace, kind.__dict__[name], f"{kind.__name__} {name}", held=True))
+            for name in names
+        ]
+
+
+def _field(trace: Trace, slot: Any, key: Hashable, *, held: bool = False) -> property:
     def get(self: Any) -> Any:
-        trace.touch(key, False)
+        trace.touch(key, held)
         return slot.__get__(self)
 
     def put(self: Any, value: Any) -> None:

@@ -223,7 +223,9 @@ MUTANTS = (
                 "            for record in records:\n",
                 "            for record in list(records)[:1]:\n",
             ),
-            Edit(LazyFlush._recycle, "            loaded.tlb.invalidate(record.pages)\n", "            pass\n"),
+            Edit(
+                LazyFlush._recycle, "            loaded.tlb.invalidate(record.pages)\n", "            pass\n"
+            ),
         ],
         BOTH,
     ),
