@@ -1,5 +1,8 @@
 """How programs are drawn: where their operations are, which ones there are, and a whole program.
 
+Each program has its own share of the operations, large or small: what needs a few of them many times would
+hardly come about where all are as likely (swarm testing: Groce and others, ISSTA 2012).
+
 Whoever draws says how to choose: at random, or as hypothesis does.
 """
 
@@ -80,6 +83,8 @@ from sim.verify.variants import PCID, Choose, draw_corten_variant, draw_variant,
 
 # -- where ----------------------------------------------------------------------------------------------
 
+MOST_CHILDREN = 6
+"""Forks of a program: all that is held against the model is so for each process."""
 NEAR = [
     range(BASE - 16, BASE - 7),
     range(BASE - 7, BASE + 3),
@@ -95,6 +100,7 @@ FAR = [
 ]
 """The same with whole leaves in two of them."""
 SHARED = range(BASE - 3, BASE + 3)
+NARROW = range(BASE - 1, BASE + 1)
 LEAVES = [
     range(BASE - 3 * LEAF, BASE - 2 * LEAF + 188),
     range(BASE - 2 * LEAF + 188, BASE + 100),
@@ -456,7 +462,7 @@ def draw_program(
         mode = choose(("alone", "shared"))
     changes, machine = draw_kernel(choose, kind, huge=huge)
     threads = 1 if mode == "alone" else choose((2, 3, 4))
-    if mode in ("family", "forking") and "tlb" not in machine and choose((False, True)):
+    if mode in ("processes", "family", "forking") and "tlb" not in machine and choose((False, True)):
         machine = {**machine, **PCID}
     if mode in DETERMINED and kind == "linux" and choose((False, True)):
         changes = {**changes, "limits": {"max_map_count": choose((3, 5, 8))}}
@@ -465,7 +471,8 @@ def draw_program(
     can = [each for each in DRAWN if each in offered(kind) and (huge or each is not MmapHuge)]
     if huge:
         always = {*always, MmapHuge}
-    does = [each for each in can if each in always or choose((True, False))]  # so that some come often
+    share = choose((2, 2, 4, 8))  # one of so many operations: those that are left come the more often
+    does = [each for each in can if each in always or choose(range(share)) == 0]
     draws = [draw for each in does for draw in DRAWN[each]]
     if mode != "family":
         left_out = FAMILY_DRAWS if mode != "forking" else FAMILY_DRAWS[1:]
@@ -490,15 +497,19 @@ def draw_program(
         where = threads * [parts[1]]
     turns = mode in ("processes", "family")
     longest = 16 if mode in ("alone", "family") else 8
+    many = (2, 4, 6) if turns else (1, 2, 3)
+    if turns and choose((True, False, False)):  # processes that meet often, on few pages
+        where, longest, many = threads * [NARROW], 4, (6, 8, 10)
 
-    knows_flags = rules_of(kind).knows_flags
+    knows_flags, children = rules_of(kind).knows_flags, iter(range(MOST_CHILDREN))
 
     def operations(part: range) -> list[Operation]:
         drawn = [choose(draws)(choose, part) for _ in range(choose(range(longest)))]
+        drawn = [each for each in drawn if not isinstance(each, Fork) or next(children, None) is not None]
         return drawn if knows_flags else [each for each in drawn if is_plain(each, kind)]
 
     rounds: list[list[list[Operation]]] = []
-    for _ in range(choose((2, 4, 6) if turns else (1, 2, 3))):
+    for _ in range(choose(many)):
         alone = turns and not (at_once and choose((True, False)))
         runs = [choose(range(threads))] if alone else range(threads)
         rounds.append([operations(where[each]) if each in runs else [] for each in range(threads)])
