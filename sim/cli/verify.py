@@ -63,6 +63,11 @@ def add(commands: Commands) -> None:
         "--unchecked", action="store_true", help="with --mutants: look at nothing, and see how many survive"
     )
     verify.add_argument(
+        "--sure", metavar="SEEDS", nargs="?", type=_seed, const=30,
+        help="with --mutants: do races find each with a probability of 0.99, if each has the whole budget? "
+        "Where a systematic search does not come to it, so many seeds draw orders (default: 30)",
+    )  # fmt: skip
+    verify.add_argument(
         "--out", metavar="DIR", type=Path, default=Path("results/verify"),
         help="where files that replay are kept (default: results/verify)",
     )  # fmt: skip
@@ -92,8 +97,9 @@ def _verify(options: argparse.Namespace) -> int:
         return _replay(options)
     if options.mutants is not None:
         return _mutants(options)
-    if options.unchecked:
-        raise InputError(Fault("is for mutants: add --mutants", "--unchecked"))
+    for name in ("unchecked", "sure"):
+        if getattr(options, name):
+            raise InputError(Fault("is for mutants: add --mutants", f"--{name}"))
     scenarios = found_scenarios(options.scenario)
     designs = found_designs(options.design)
     make_folder(options.out)
@@ -158,6 +164,8 @@ def _mutants(options: argparse.Namespace) -> int:
                 say(f"    like {mutant.resembles}")
         return DONE
     mutants = found_mutants([name for name in options.mutants.split(",") if name])
+    if options.sure is not None:
+        return _chances(options, mutants)
     make_folder(options.out)
     if options.scenario:
         return _mutants_in_races(options, mutants)
@@ -195,30 +203,61 @@ def _mutants_in_races(options: argparse.Namespace, mutants: Sequence[Mutant]) ->
             raise InputError(Fault("does not take mutants", "--scenario", value=name, allowed=known))
     if options.unchecked:
         raise InputError(Fault("is for mutants in random programs: leave --scenario out", "--unchecked"))
-    racing = mutants_in_races(mutants)
+    racing, survived = mutants_in_races(mutants), 0
+    asked = list(dict.fromkeys(options.scenario))
     table = TextTable("mutant", "scenario", "caught by", "race", "design")
     for head in ("orders", "chance of an order (PCT)"):
         table.add_column(head, justify="right")
-    hunts = [(mutant, name) for mutant in racing for name in dict.fromkeys(options.scenario)]
-    kept: set[str] = set()
-    survived = 0
-    for mutant, name in hunts:
-        done = hunt_races(mutant, Budget(options.budget / len(hunts)).take, ways[name], options.seed)
+    for mutant in racing:
+        budget = Budget(options.budget / len(racing))
+        done = hunt_races(mutant, budget.take, [ways[name] for name in asked], options.seed)
         if done.caught is None:
             survived += 1
-            table.add_row(mutant.name, name, "survived", "", "", f"{done.orders:,}", "")
+            table.add_row(mutant.name, ", ".join(asked), "survived", "", "", f"{done.orders:,}", "")
             continue
         where = done.caught.check, done.layout, done.design
-        chance = f"{done.chance:.1e}" if ways[name] == "priority" else ""
-        table.add_row(mutant.name, name, *where, f"{done.orders:,}", chance)
-        if mutant.name not in kept:
-            kept.add(mutant.name)
-            keep(done.caught, options.out, mutant.name)
+        chance = f"{done.chance:.1e}" if done.way == "priority" else ""
+        table.add_row(mutant.name, done.caught.scenario, *where, f"{done.orders:,}", chance)
+        keep(done.caught, options.out, mutant.name)
     console(sys.stdout).print(table)
+    _say_how_many_race(racing, mutants)
+    say(f"{len(racing) - survived} of {len(racing)} mutants caught, {survived} survived")
+    return FAILED if survived else DONE
+
+
+def _say_how_many_race(racing: Sequence[Mutant], mutants: Sequence[Mutant]) -> None:
     if len(racing) < len(mutants):
         say(f"{len(mutants) - len(racing)} of {len(mutants)} mutants are of no design that has races")
-    say(f"{len(hunts) - survived} of {len(hunts)} hunts caught their mutant, {survived} survived")
-    return FAILED if survived else DONE
+
+
+def _chances(options: argparse.Namespace, mutants: Sequence[Mutant]) -> int:
+    """Is each of *mutants* found with a probability of 0.99 by the whole budget?"""
+    from sim.terminal import TextTable, console
+    from sim.verify import chances, mutants_in_races
+
+    if options.scenario or options.unchecked:
+        raise InputError(Fault("takes all races: leave --scenario and --unchecked out", "--sure"))
+    racing, short = mutants_in_races([each for each in mutants if each.equivalent is None]), 0
+    table = TextTable("mutant", "race", "design")
+    heads = ("depth", "orders until found", "finds", "p", "N", "budget", "enough")
+    for head in heads:
+        table.add_column(head, justify="right")
+    for mutant in racing:
+        its = chances(mutant, options.budget, options.sure, options.seed)
+        short += not its.enough
+        verdict = "sure" if its.certain else "yes" if its.enough else "no"
+        if its.certain:
+            drawn = f"{its.hunt.orders:,}", "each time", "", ""
+        else:
+            bound = f"> {its.at_least:.0e}" if its.found else ""
+            needed = f"{its.needed:,.0f}" if its.at_least else "-"
+            drawn = f"{its.orders:,}", f"{its.found} of {its.seeds}", bound, needed
+        where = its.hunt.layout, its.hunt.design, str(its.hunt.depth or "-")
+        table.add_row(mutant.name, *where, *drawn, f"{its.affords:,}", verdict)
+    console(sys.stdout).print(table)
+    _say_how_many_race(racing, mutants)
+    say(f"{len(racing) - short} of {len(racing)} mutants are found with a probability of 0.99 or more")
+    return FAILED if short else DONE
 
 
 def _print(rows: Sequence[Row]) -> None:

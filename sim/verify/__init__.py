@@ -27,6 +27,7 @@ A program that fails is printed so that it can be pasted and run:
 from sim.verify.checking import Counts, check
 from sim.verify.drawing import draw_program
 from sim.verify.explore import RACES
+from sim.verify.explore.chances import Chances, chances
 from sim.verify.explore.hunting import RaceHunt, hunt_races, mutants_in_races
 from sim.verify.hunting import Hunt, found_mutants, hunt, hunt_all
 from sim.verify.mutants import Mutant
@@ -43,6 +44,7 @@ __all__ = [
     "RACES",
     "SCENARIOS",
     "Budget",
+    "Chances",
     "Counts",
     "Hunt",
     "InHeap",
@@ -59,6 +61,7 @@ __all__ = [
     "Scenario",
     "Violation",
     "block",
+    "chances",
     "check",
     "default_designs",
     "draw_program",

@@ -50,7 +50,6 @@ def turns(lock: str, *threads: Turn) -> Program:
         ("mcs", (WRITER, WRITER)),
         ("queued-spin", (WRITER, WRITER)),
         pytest.param("rwsem", (WRITER, WRITER), marks=pytest.mark.ci),
-        pytest.param("test-and-set", (WRITER, WRITER), marks=pytest.mark.ci),
         pytest.param("word-rw", (READER, WRITER), marks=pytest.mark.slow),
     ],
 )
@@ -67,7 +66,12 @@ def test_do_fewer_orders_end_as_all_of_them(lock: str, threads: Sequence[Turn]) 
     ("design", "race", "limit"),
     [
         ("cortenmm-adv", "munmap-access", 1),
-        pytest.param("cortenmm-adv", "fault-fault", 2, marks=pytest.mark.ci),
+        pytest.param("cortenmm-adv", "fault-fault", 1, marks=pytest.mark.ci),
+        pytest.param("adv", "truncate-private", 1, marks=pytest.mark.ci),
+        pytest.param("linux", "cow-munmap", 1, marks=pytest.mark.slow),
+        pytest.param("linux", "swapped-read-munmap", 1, marks=pytest.mark.slow),
+        pytest.param("linux", "switch-munmap", 1, marks=pytest.mark.slow),
+        pytest.param("lock test-and-set", "two-writers", 2, marks=pytest.mark.slow),
         pytest.param("cortenmm-rw", "munmap-fault", 1, marks=pytest.mark.ci),
         pytest.param("asterinas-0.18", "madvise-access", 1, marks=pytest.mark.ci),
         pytest.param("linux-6.17", "munmap-access", 1, marks=pytest.mark.ci),
@@ -231,7 +235,7 @@ def test_is_a_deep_mutant_found(name: str) -> None:
 @pytest.mark.parametrize("name", RACING)
 def test_is_a_mutant_found_by_priorities_whatever_the_seed(name: str) -> None:
     for seed in range(10):
-        found = hunt_races(MUTANTS[name], Budget(60, 3_000).take, "priority", seed, shrinking=0)
+        found = hunt_races(MUTANTS[name], Budget(60, 3_000).take, ["priority"], seed, shrinking=0)
         assert found.caught is not None, f"{found.orders} orders have not found it, from seed {seed}"
 
 

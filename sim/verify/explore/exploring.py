@@ -88,6 +88,17 @@ class Search:
         self._trace = Trace()
         self._decider: Systematic | None = None
 
+    @property
+    def depth(self) -> int | None:
+        """Of what was found, if the search is systematic: how many orderings it takes in this race.
+
+        Without a preemption the threads only come one after the other, in one order or another; each
+        preemption is one ordering more.
+        """
+        if self.done.failing is None or self._decider is None or self._decider.bound is None:
+            return None
+        return self._decider.bound + 1
+
     def go(self, take: Callable[[], bool]) -> Exploration:
         """Run one order after the other, while *take* lets it, until something is found.
 

@@ -19,7 +19,7 @@ from sim.engine.schedule import Fifo
 from sim.hardware import Cpu, Machine, MachineSpec
 from sim.mm.address_space import USER
 from sim.verify.checking import Counts, Run
-from sim.verify.explore.entries_here import entries_here
+from sim.verify.explore.changed import in_race
 from sim.verify.explore.order import Decides, Order
 from sim.verify.explore.traces import Trace, listening
 from sim.verify.histories import Recorded, RecordedRun
@@ -227,9 +227,9 @@ def race(
     if not program.rounds:
         return Raced(Counts(0, 0), ())
     trace = trace or _Deaf()
-    if program.kind in LOCKS:
-        return _race_turns(program, decider, ends, listeners, trace)
-    with entries_here():
+    with in_race(traced=trace.wanted):
+        if program.kind in LOCKS:
+            return _race_turns(program, decider, ends, listeners, trace)
         run = _Raced(program, listeners, decider=decider, trace=trace, ends=ends)
         run.run()
     return Raced(Counts(run.operations, run.process.machine.engine.events, run.states), run.end)
@@ -244,11 +244,12 @@ def _race_turns(
     build = LOCKS[program.kind]
 
     def together(machine: Machine, bodies: Mapping[int, Body]) -> None:
-        for number, body in bodies.items():
-            start(machine.cpus[number], body)
+        busy = [machine.cpus[number] for number in bodies if turns[number]]
+        for cpu in busy:
+            start(cpu, bodies[cpu.id])
         _step(machine, decider, trace, ())
-        for number in bodies:
-            machine.cpus[number].close_account()
+        for cpu in busy:
+            cpu.close_account()
 
     lock, told = build(machine), partial(_Told, trace)
     watch = follow(machine, lock, turns, exclusive=build in EXCLUSIVE, inside=told, together=together)

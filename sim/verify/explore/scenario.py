@@ -15,7 +15,8 @@ from sim.engine import Probe
 from sim.verify.checking import Counts
 from sim.verify.explore.deciders import Written
 from sim.verify.explore.exploring import Way, explore
-from sim.verify.explore.layouts import LAYOUTS, Layout
+from sim.verify.explore.layout import Layout
+from sim.verify.explore.layouts import LAYOUTS
 from sim.verify.explore.race import race
 from sim.verify.outcomes import Budget, Outcome, violation
 from sim.verify.programs import Program

@@ -170,8 +170,9 @@ def listening(trace: Trace, machine: Machine, spaces: Sequence[Any]) -> Iterator
 
 def _lines(trace: Trace, undo: list[Callable[[], None]]) -> None:
     def write(self: LineHere, cpu: Cpu, activity: Activity = LINE, *, again: int = 0) -> Steps[None]:
-        if cpu.pending:
-            yield cpu.take_pending()
+        if not cpu.pending:
+            cpu.work(1, activity)
+        yield cpu.take_pending()
         trace.touch(self.name, True)
         cost = (1 + again) * self.fabric.rmw
         cpu.pay(cost, activity)
@@ -179,16 +180,18 @@ def _lines(trace: Trace, undo: list[Callable[[], None]]) -> None:
             self._disturb(cpu, cost)
 
     def store(self: LineHere, cpu: Cpu, activity: Activity = LINE) -> Steps[None]:
-        if cpu.pending:
-            yield cpu.take_pending()
+        if not cpu.pending:
+            cpu.work(1, activity)
+        yield cpu.take_pending()
         trace.touch(self.name, True)
         cpu.pay(self.fabric.hit, activity)
         if self._watchers:
             self._disturb(cpu, self.fabric.hit)
 
     def read(self: LineHere, cpu: Cpu, activity: Activity = LINE) -> Steps[None]:
-        if cpu.pending:
-            yield cpu.take_pending()
+        if not cpu.pending:
+            cpu.work(1, activity)
+        yield cpu.take_pending()
         trace.touch(self.name, False)
         cpu.pay(self.fabric.hit, activity)
 

@@ -96,6 +96,8 @@ MUTANTS = (
             "    woken: list[RwSemWaiter] = []\n",
         ),
         on=RWSEMS[:2],
+        equivalent="a reader that joins the list looks at the lock under wait_lock, and a release at the list: "
+        "a writer overtakes it, and nobody is forgotten",
     ),
     of_lock(
         "rwsem-spinner-takes-without-a-second-look",
@@ -205,6 +207,7 @@ MUTANTS = (
         "the head of the spinners leaves and tells nobody",
         Edit(SpinnerQueue.unlock, "        following.poke(self._lock, cpu.pending)\n", "        pass\n"),
         on=("lock mutex", "lock rwsem"),
+        equivalent="whoever has the lock tells the head when it releases it, which is later and right",
     ),
     # -- BRAVO and phase-fair -------------------------------------------------------------------------------
     of_lock(

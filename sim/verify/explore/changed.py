@@ -1,9 +1,13 @@
-"""What races change in the model: lines of page-table entries are in every cache at once, and still tell
-`sim.check` of each access; and a thread may fault again and again while the one that it waits for is late."""
+"""What races change in the model.
+
+Lines of page-table entries are in every cache at once, and still tell `sim.check` of each access. Each access
+to a line is a step of its own, also where no time has passed since the one before. And a thread may fault
+again and again while the one that it waits for is late.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,12 +43,28 @@ class EntriesHere(LineHere):
             cpu.probe.entry_access(self.table, self.slot, cpu, False)
 
 
+def _step_of_its_own(access: Callable[..., Steps[None]]) -> Callable[..., Steps[None]]:
+    def method(self: LineHere, cpu: Cpu, activity: Activity = LINE, **named: Any) -> Steps[None]:
+        if not cpu.pending:
+            cpu.work(1, activity)
+        yield cpu.take_pending()
+        yield from access(self, cpu, activity, **named)
+
+    return method
+
+
+_ACCESSES: Sequence[tuple[Any, str, Any]] = [
+    (LineHere, name, _step_of_its_own(LineHere.__dict__[name])) for name in ("write", "store", "read")
+]
+
+
 @contextmanager
-def entries_here() -> Iterator[None]:
-    """Tables get such lines, where somebody listens to them, and faults their patience."""
+def in_race(*, traced: bool) -> Iterator[None]:
+    """The model is changed so. Where it is *traced*, accesses have been made steps of their own by that."""
     changes: Sequence[tuple[Any, str, Any]] = (
         (page_table, "EntryLine", EntriesHere),
         (AddressSpace, "walk_retries", FAULTS),
+        *(() if traced else _ACCESSES),
     )
     before = [getattr(where, name) for where, name, _ in changes]
     for where, name, value in changes:
