@@ -125,7 +125,6 @@ def frames(sides: Sequence[Side], kernel: Kernel) -> None:
     others -= tables | mapped
     others = {memory.in_use.head(frame) for frame in others}  # LATR keeps a page of a folio on its own
     used, blocks = len(memory.in_use), {memory.in_use.head(frame) for frame in mapped}
-    others = {memory.in_use.head(frame) for frame in others}
     assert used == len(blocks) + len(tables) + len(others - blocks), (
         f"{used} blocks of frames are in use: {len(blocks)} pages, {len(tables)} tables, {len(others)} more"
     )
