@@ -31,7 +31,7 @@ class Checks:
         self.scene = Scene(repeat)
         self.locks = Locks(self.scene, bounds)
         self.entries = Entries(self.scene)
-        self.mappings = Mappings(self.scene)
+        self.mappings = Mappings(self.scene, self.entries)
         self.translations = Translations(self.scene)
         self.sampled = Sampled(self.scene)
         ends_of_operations = (self.translations, self.mappings, self.sampled)

@@ -203,9 +203,24 @@ class Probe:
     def range_unlocked(self, space: object, cpu: CpuView, start: int, end: int) -> None:
         """It begins to give them up: from here on others may have them."""
 
-    def mappings_change(self, index: object, cpu: CpuView, mappings: Sequence[object]) -> None:
-        """*cpu* begins to store these mappings (VMAs) in the *index* of an address space with other ends, to
-        put new ones there or to take them out."""
+    def mappings_change(self, space: object, index: object, cpu: CpuView, mappings: Sequence[object]) -> None:
+        """*cpu* begins to store these mappings (VMAs) in the *index* of *space* with other ends, to put new
+        ones there or to take them out, or to change what they allow."""
+
+    def mapping_entered(self, lock: object, cpu: CpuView) -> None:
+        """*cpu* has locked one mapping to use it, by a *lock* of its own."""
+
+    def mapping_left(self, lock: object, cpu: CpuView) -> None:
+        """It begins to unlock it: from here on a writer may have it."""
+
+    def mapping_found(self, space: object, index: object, cpu: CpuView, mapping: object, page: int) -> None:
+        """*cpu* takes *mapping*, which it has entered, for that of *page* in *space*."""
+
+    def mapping_marked(self, space: object, lock: object, cpu: CpuView) -> None:
+        """*cpu* may change the mapping of *lock* until `mappings_unmarked`: nobody is in it."""
+
+    def mappings_unmarked(self, space: object, cpu: CpuView) -> None:
+        """It begins to give up all that it has marked: from here on others may enter them."""
 
     # -- cache lines and memory -----------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from mypy_extensions import mypyc_attr
 
@@ -18,6 +18,9 @@ from sim.mm.frame_table import Reference
 from sim.mm.operations import Touch
 from sim.mm.page_table import PageTablePage
 from sim.mm.performer import Handlers, Performer
+
+if TYPE_CHECKING:
+    from sim.engine.probe import LockView
 
 USER: Final = Activity("user")
 SYSCALL: Final = Activity("syscall")
@@ -164,6 +167,12 @@ class AddressSpace(Performer, ABC):
         yield from (memory.clear_page if write else memory.read_page)(cpu, node, activity=USER)
 
     operations: ClassVar[Handlers] = {Touch: _touch}
+
+    @property
+    def mappings_guard(self) -> LockView | None:
+        """The lock that who tells that he changes mappings (`Probe.mappings_change`) has for writing; None
+        where he has their range to himself (`Probe.range_locked`)."""
+        return None
 
     # -- the end state, asked when no thread runs (`invariants`) ---------------------------------------------
 

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import kernels
 import pytest
+from checked import US, WAITING, caught, checked, nothing
 from kernels import BASE, GIB, LEAF, REFCOUNT_LOCK, RWSEM_LOCK, Process
-from machines import NS, run, small_machine
+from machines import run, small_machine
 
 from sim.check import Bounds, Checks, Stuck, Violation
 from sim.check.order import LockOrder
@@ -23,7 +23,7 @@ from sim.designs.linux.page_cache import Inode
 from sim.designs.linux.vma_indexes import HeardIndex, VmaIndex
 from sim.designs.linux.vma_locks.refcount import RefcountVmaLock
 from sim.designs.linux.vma_locks.rwsem import RwSemVmaLock
-from sim.engine import Activity, Probe, Steps
+from sim.engine import Steps
 from sim.errors import ModelError
 from sim.hardware import Cpu, InterruptController
 from sim.mm import (
@@ -31,7 +31,6 @@ from sim.mm import (
     WRITE,
     Fork,
     LazyFlush,
-    Madvise,
     Mmap,
     MmapShared,
     Mprotect,
@@ -41,71 +40,6 @@ from sim.mm import (
     Touch,
 )
 from sim.sync import BravoLock, McsLock, QueueNodes, Rcu, RwSem
-
-US = 1000 * NS
-WAITING = Activity("lock: test")
-Program = Callable[[Any, Cpu], Steps[None]]
-
-
-def nothing(*_: Any, **__: Any) -> Steps[None]:
-    return
-    yield
-
-
-def churn(space: Any, cpu: Cpu) -> Steps[None]:
-    """Map, touch, protect, discard and unmap pages that nobody else has, and one that everybody has."""
-    for turn in range(3):
-        at = BASE + 4096 * cpu.id + 8 * turn
-        yield from space.perform(cpu, Mmap(8, at))
-        yield from space.perform(cpu, Touch(range(at, at + 8)))
-        yield from space.perform(cpu, Touch((BASE - 2,)))
-        yield from space.perform(cpu, Mprotect(at, 4, READ))
-        yield from space.perform(cpu, Madvise(at + 4, 2, "dontneed"))
-        yield from space.perform(cpu, Munmap(at, 6))
-
-
-def checked(
-    kind: str,
-    program: Program = churn,
-    *,
-    cpus: int = 3,
-    bounds: Bounds | None = None,
-    touched: bool = True,
-    **options: Any,
-) -> Checks:
-    """Run *program* on each cpu under all checks; two pages before `BASE` are mapped, and one *touched*.
-
-    Raises what the checks raise.
-    """
-    checks = Checks("this test", bounds)
-    process = Process(kind, cpus=cpus, listeners=checks.listeners, **options)
-    try:
-        process.do(("mmap", 2, BASE - 2), *[("touch", BASE - 2)] * touched)
-        process.run({cpu.id: lambda cpu: program(process.space, cpu) for cpu in process.cpus})
-    except Exception as error:
-        raise checks.explain(error) from error
-    return checks
-
-
-def caught(*arguments: Any, **options: Any) -> str:
-    with pytest.raises((Violation, Stuck)) as found:
-        checked(*arguments, **options)
-    return str(found.value)
-
-
-@pytest.fixture(autouse=True)
-def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The checks have the run to themselves: `Watch`, which is told of it as well, says nothing."""
-    monkeypatch.setattr(kernels.Process, "watch_kind", Silent)
-
-
-class Silent(Probe):
-    """Has what `Process` gives to a `Watch`."""
-
-    machine: Any = None
-
-    def __init__(self) -> None:
-        self.owned: set[int] = set()
 
 
 class Without:
@@ -159,7 +93,7 @@ def test_is_zapping_without_the_page_table_lock_caught(monkeypatch: pytest.Monke
 def test_is_mmap_under_a_read_lock_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LinuxMm, "write_lock", lambda mm, cpu: mm.mmap_lock.read_lock(cpu))
     monkeypatch.setattr(LinuxMm, "write_unlock", lambda mm, cpu: mm.mmap_lock.read_unlock(cpu))
-    assert caught("linux").startswith("the tree of VMAs changes under mmap_lock for writing: ")
+    assert caught("linux").startswith("mappings change under the lock that guards them: ")
 
 
 @pytest.mark.parametrize(
@@ -187,7 +121,7 @@ def test_is_a_downgrade_before_detaching_caught(monkeypatch: pytest.MonkeyPatch)
         yield from mm.mmap_lock.read_unlock(cpu)
 
     monkeypatch.setattr(munmap, "unmap", unmaps)
-    assert caught("linux").startswith("the tree of VMAs changes under mmap_lock for writing: ")
+    assert caught("linux").startswith("mappings change under the lock that guards them: ")
 
 
 def test_is_a_frame_that_is_freed_before_the_flush_caught(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,8 @@ def test_is_a_point_that_breaks_a_rule_a_failed_one(
     answer = command("run", "e.yaml", "--out", "noticed", "--check", *WORKERS)
     assert answer.code == 1
     assert (
-        "2 of 4 points failed; the first: Violation: the tree of VMAs changes under mmap_lock" in answer.err
+        "2 of 4 points failed; the first: Violation: mappings change under the lock that guards them"
+        in answer.err
     )
     points = pd.read_csv("noticed/points.csv").set_index(list(KEY))
     assert list(points["status"]) == ["failed", "failed", "ok", "ok"]

@@ -316,7 +316,7 @@ def _sets_flags(given: VmFlags, taken: VmFlags) -> Visit:
             return Errno.EAGAIN
         yield from part.lock.start_write(cpu)
         yield from part.line.store(cpu, VMA_WORK)
-        part.area = area
+        mm.change_area(cpu, part, area)
         return None
 
     return visit

@@ -79,7 +79,7 @@ def _fixup(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, flags: VmFlags
     yield from mm.stat.lock_pages(cpu, (end - start) * (bool(flags) - before))
     yield from part.lock.start_write(cpu)
     yield from part.line.store(cpu, VMA_WORK)
-    part.area = area
+    mm.change_area(cpu, part, area)
     if bool(flags) != before:
         yield from mm.lru.drain(cpu)
         yield from _change_lists(mm, cpu, start, end)

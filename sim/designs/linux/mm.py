@@ -17,7 +17,7 @@ from sim.designs.linux.slab import fill
 from sim.designs.linux.swap.entry import SwapEntry
 from sim.designs.linux.vma import AnonVma, Area, Vma
 from sim.designs.linux.vma_indexes import VMA_INDEXES, HeardIndex, IndexSite
-from sim.designs.linux.vma_locks import VMA_LOCKS, Site
+from sim.designs.linux.vma_locks import VMA_LOCKS, HeardVmaLock, Site, VmaLock
 from sim.designs.linux.vma_locks.sequence import MmLockSeq
 from sim.engine import Activity, Steps
 from sim.hardware import CacheLine, Cpu
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from sim.designs.linux.slab import SlabObject
     from sim.designs.linux.uffd import Userfaultfd
     from sim.designs.linux.vfs import OpenFiles
+    from sim.engine.probe import LockView
 
 LOCK_MMAP: Final = Activity("lock: mmap_lock")
 
@@ -153,7 +154,7 @@ class LinuxMm(AddressSpace):
         index = IndexSite(machine, self.cost, lines["mm_mt"], kernel.rcu, kernel.slabs, preallocation)
         self.tree = VMA_INDEXES[kernel.spec.vma_index](index, cpu)
         if machine.engine.probe.hears("mappings_change"):
-            self.tree = HeardIndex(self.tree, index, cpu)
+            self.tree = HeardIndex(self.tree, index, cpu, self)
         self.flush_pending = 0  # mm->tlb_flush_batched: entries that reclaim has cleared
         self.uffd: Userfaultfd | None = None
         self.files: OpenFiles | None = None  # made with the first
@@ -190,6 +191,10 @@ class LinuxMm(AddressSpace):
     def status(self, page: int) -> Rights | None:
         vma = self.tree.peek(page)
         return None if vma is None else vma.rights
+
+    @property
+    def mappings_guard(self) -> LockView:
+        return self.mmap_lock
 
     # -- the end state --------------------------------------------------------------------------------------
 
@@ -262,10 +267,14 @@ class LinuxMm(AddressSpace):
         yield from self.vma_locks.begin_write(cpu)
 
     def write_unlock(self, cpu: Cpu) -> Steps[None]:
+        if cpu.heard:
+            cpu.probe.mappings_unmarked(self, cpu)
         yield from self.vma_locks.end_write_all(cpu)
         yield from self.mmap_lock.write_unlock(cpu)
 
     def write_downgrade(self, cpu: Cpu) -> Steps[None]:
+        if cpu.heard:
+            cpu.probe.mappings_unmarked(self, cpu)
         yield from self.vma_locks.end_write_all(cpu)
         yield from self.mmap_lock.write_downgrade(cpu)
 
@@ -287,6 +296,8 @@ class LinuxMm(AddressSpace):
                 return None
             # It may be another VMA by now, even one of another process.
             if vma.mm is self and not vma.detached and vma.start <= page < vma.end:
+                if cpu.heard:
+                    cpu.probe.mapping_found(self, self.tree, cpu, vma, page)
                 return vma
             yield from vma.lock.end_read(cpu)
             if not vma.detached:
@@ -317,6 +328,12 @@ class LinuxMm(AddressSpace):
             return table is self.root
         yield from above.line(slot_of(page, above.level)).read(cpu, PAGE_TABLE)
         return self.table_at(page, table.level) is table
+
+    def change_area(self, cpu: Cpu, vma: Vma, area: Area) -> None:
+        """*vma*, locked for writing and written to, is *area* from now on."""
+        if cpu.heard:
+            cpu.probe.mappings_change(self, self.tree, cpu, (vma,))
+        vma.area = area
 
     def may_split(self, cpu: Cpu) -> Steps[bool]:
         """Whether there may be one VMA more (split_vma, sysctl vm.max_map_count)."""
@@ -355,14 +372,22 @@ class LinuxMm(AddressSpace):
             yield from fill(cpu, VMA_WORK, memory, lock_memory)
         vma = memory.tenant
         if isinstance(vma, Vma):
-            self.vma_locks.renew(vma.lock, start)
+            self._renew(vma.lock, start)
             vma.set_up(start, end, area, self, pgoff=pgoff, like=like)
             return vma
         lock = self.vma_locks.new(cpu, start, lock_memory or memory)
+        if self.machine.engine.probe.hears("mapping_entered"):
+            lock = HeardVmaLock(lock, self, start)
         vma = Vma(start, end, area, memory, lock, self, lock_memory=lock_memory, pgoff=pgoff, like=like)
         if self.vma_locks.reuse_vmas:
             memory.tenant = vma
         return vma
+
+    def _renew(self, lock: VmaLock, start: int) -> None:
+        if isinstance(lock, HeardVmaLock):
+            lock.belongs(self, start)
+            lock = lock.inner
+        self.vma_locks.renew(lock, start)
 
     def free_vma(self, cpu: Cpu, vma: Vma) -> Steps[None]:
         """vm_area_free: struct and lock, now or after a grace period."""

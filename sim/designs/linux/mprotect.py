@@ -91,7 +91,7 @@ def _fixup(
         return part
     yield from part.lock.start_write(cpu)
     yield from part.line.store(cpu, VMA_WORK)
-    part.area = after
+    mm.change_area(cpu, part, after)
     yield from _change_protection(mm, cpu, start, end, rights, gather)
     yield from mm.stat.vm_stat_account(cpu, before, start - end)
     yield from mm.stat.vm_stat_account(cpu, after, end - start)

@@ -134,7 +134,7 @@ def _change_vma(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, flag: VmF
         return part
     yield from part.lock.start_write(cpu)
     yield from part.line.store(cpu, VMA_WORK)
-    part.area = area
+    mm.change_area(cpu, part, area)
     return None
 
 

@@ -23,11 +23,12 @@ class HeardIndex(VmaIndex):
     else knows that index, or is in it any more.
     """
 
-    __slots__ = ("inner",)
+    __slots__ = ("inner", "space")
 
-    def __init__(self, inner: VmaIndex, site: IndexSite, cpu: Cpu) -> None:
+    def __init__(self, inner: VmaIndex, site: IndexSite, cpu: Cpu, space: object) -> None:
         super().__init__(site, cpu)
         self.inner = inner
+        self.space = space
         self._starts, self._vmas = inner._starts, inner._vmas
 
     def nodes(self) -> int:
@@ -46,23 +47,23 @@ class HeardIndex(VmaIndex):
         return self.inner.empty_area(cpu, pages, floor, top)
 
     def insert(self, cpu: Cpu, vma: Vma) -> Steps[None]:
-        cpu.probe.mappings_change(self, cpu, (vma,))
+        cpu.probe.mappings_change(self.space, self, cpu, (vma,))
         return self.inner.insert(cpu, vma)
 
     def remove(self, cpu: Cpu, vma: Vma) -> Steps[None]:
-        cpu.probe.mappings_change(self, cpu, (vma,))
+        cpu.probe.mappings_change(self.space, self, cpu, (vma,))
         return self.inner.remove(cpu, vma)
 
     def extend(self, cpu: Cpu, vma: Vma, start: int, end: int, *absorbed: Vma) -> Steps[None]:
-        cpu.probe.mappings_change(self, cpu, (vma, *absorbed))
+        cpu.probe.mappings_change(self.space, self, cpu, (vma, *absorbed))
         return self.inner.extend(cpu, vma, start, end, *absorbed)
 
     def move_boundary(self, cpu: Cpu, lower: Vma, upper: Vma, at: int) -> Steps[None]:
-        cpu.probe.mappings_change(self, cpu, (lower, upper))
+        cpu.probe.mappings_change(self.space, self, cpu, (lower, upper))
         return self.inner.move_boundary(cpu, lower, upper, at)
 
     def split(self, cpu: Cpu, vma: Vma, upper: Vma) -> Steps[None]:
-        cpu.probe.mappings_change(self, cpu, (vma, upper))
+        cpu.probe.mappings_change(self.space, self, cpu, (vma, upper))
         return self.inner.split(cpu, vma, upper)
 
     def duplicate(self, cpu: Cpu, other: VmaIndex) -> Steps[None]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from sim.designs.linux.vma_locks.base import Site, VmaLock, VmaLocks
+from sim.designs.linux.vma_locks.heard import HeardVmaLock
 from sim.designs.linux.vma_locks.none import NoVmaLocks
 from sim.designs.linux.vma_locks.recheck import RecheckVmaLocks
 from sim.designs.linux.vma_locks.refcount import RefcountVmaLocks
@@ -29,4 +30,4 @@ _ON_BOARD: Final[Mapping[str, type[VmaLocks]]] = {
 
 VMA_LOCKS: Final[Registry[type[VmaLocks]]] = Registry("cortensim.vma_locks", _ON_BOARD, _flaw)
 
-__all__ = ["VMA_LOCKS", "Site", "VmaLock", "VmaLocks"]
+__all__ = ["VMA_LOCKS", "HeardVmaLock", "Site", "VmaLock", "VmaLocks"]
