@@ -14,6 +14,7 @@ from sim.check.circle import explained
 from sim.check.entries import Entries
 from sim.check.locks import Bounds, Locks
 from sim.check.mappings import Mappings
+from sim.check.periods import Periods
 from sim.check.sampled import Sampled
 from sim.check.scene import Scene
 from sim.check.translations import Translations
@@ -30,7 +31,8 @@ class Checks:
     def __init__(self, repeat: str = "", bounds: Bounds | None = None) -> None:
         self.scene = Scene(repeat)
         self.locks = Locks(self.scene, bounds)
-        self.entries = Entries(self.scene)
+        self.periods = Periods(self.scene)
+        self.entries = Entries(self.scene, self.periods)
         self.mappings = Mappings(self.scene, self.entries)
         self.translations = Translations(self.scene)
         self.sampled = Sampled(self.scene)
@@ -39,6 +41,7 @@ class Checks:
             *ends_of_operations,  # before the scene, which forgets an operation that ends
             self.scene,
             self.locks,
+            self.periods,
             self.entries,
         )
 

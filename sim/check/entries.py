@@ -13,6 +13,7 @@ from sim.engine import Probe
 from sim.mm import PAGES_PER_ENTRY, PTES_PER_LINE
 
 if TYPE_CHECKING:
+    from sim.check.periods import Periods
     from sim.check.scene import Scene
     from sim.engine import Engine
     from sim.engine.probe import CpuView, LineView, LockView
@@ -24,6 +25,7 @@ DISJOINT: Final = "no two cpus have overlapping ranges to themselves (I1, I2)"
 COVERED: Final = "the table that covers a locked range is locked, and not stray (I1, I7)"
 STRAY: Final = "a stray table is not written (I7)"
 FREED: Final = "a page table that is freed is not used (I8)"
+SECTION: Final = "tables are walked under a lock or in a read section (I8)"
 
 _REMEMBERED: Final = 4096
 """Freed tables that are remembered."""
@@ -36,8 +38,9 @@ class Entries(Probe):
     kernel may lock all of them together, by a lock that is not known here.
     """
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, periods: Periods) -> None:
         self._scene = scene
+        self._periods = periods
         self._begin()
 
     def attach(self, engine: Engine) -> None:
@@ -58,6 +61,7 @@ class Entries(Probe):
                 self._scene.fail(FREED, f"{cpu.current} {verb} {table!r}, whose frame {frame} is free", cpu)
             self._tables[frame] = table
         if not write:
+            self._may_look(table, slot, cpu)
             return
         task, lock, level = cpu.current, table.lock, table.level
         if table.stray:
@@ -79,6 +83,18 @@ class Entries(Probe):
         else:
             has = "it has no lock" if lock is None else self._scene.locks.who(lock)
             self._scene.fail(LOCKED, f"{task} writes {self._where(table, slot)}: {has}", cpu)
+
+    def _may_look(self, table: Any, slot: int, cpu: CpuView) -> None:
+        """Where tables are freed after a grace period, *cpu* must hold that up, or have the table locked."""
+        task, scene = cpu.current, self._scene
+        flight = scene.flights.get(task)
+        if flight is None or not getattr(flight.space, "walks_in_rcu", False):
+            return
+        if cpu in self._periods.sections or task in self.ranges:
+            return
+        if table.lock is None or scene.locks.mode(table.lock, task) is None:
+            what = f"{task} reads {self._where(table, slot)}, with no lock and outside of any read section"
+            scene.fail(SECTION, what, cpu)
 
     def guarded_write(self, line: LineView, lock: LockView, cpu: CpuView) -> None:
         if self._scene.locks.mode(lock, cpu.current) != "write":

@@ -251,6 +251,21 @@ class Probe:
         """Kernel code begins a store to the line with the entries from *slot* on of a page table, or has just
         loaded it; of many stores in one step the first is told. A walk by the hardware is not told."""
 
+    def tables_unlinked(self, cpu: CpuView, tables: Sequence[object]) -> None:
+        """*cpu* has unlinked these page tables, to free them when nobody can be in them any more."""
+
+    def rcu_read_begins(self, cpu: CpuView) -> None:
+        """*cpu* begins to read what is freed after a grace period. Sections nest."""
+
+    def rcu_read_ends(self, cpu: CpuView) -> None:
+        """It has done so."""
+
+    def rcu_deferred(self, cpu: CpuView, callback: object) -> None:
+        """*callback* waits for the end of the sections that go on now, perhaps for that of others, too."""
+
+    def rcu_over(self, cpu: CpuView, callback: object) -> None:
+        """Its grace period has ended: *callback* runs on *cpu* now."""
+
     def frame_allocated(self, cpu: CpuView, frame: int, order: int) -> None:
         """The kernel gives away the 2**order frames from *frame* on."""
 

@@ -174,6 +174,12 @@ class AddressSpace(Performer, ABC):
         where he has their range to himself (`Probe.range_locked`)."""
         return None
 
+    @property
+    def walks_in_rcu(self) -> bool:
+        """Whether kernel code goes through its tables without locks, in read sections that hold up who frees
+        them."""
+        return False
+
     # -- the end state, asked when no thread runs (`invariants`) ---------------------------------------------
 
     @abstractmethod

@@ -110,12 +110,16 @@ class Rcu:
     def read_lock(self, cpu: Cpu) -> None:
         """Enter a read section (preemption off). Sections nest."""
         self._nesting[cpu.id] += 1
+        if cpu.heard:
+            cpu.probe.rcu_read_begins(cpu)
 
     def read_unlock(self, cpu: Cpu) -> None:
         """Leave a read section. Raises `ModelError` outside of one."""
         if not self._nesting[cpu.id]:
             raise ModelError(f"{cpu} leaves an RCU read section that it is not in")
         self._nesting[cpu.id] -= 1
+        if cpu.heard:
+            cpu.probe.rcu_read_ends(cpu)
         if self._preemptible_exit and not self._nesting[cpu.id]:
             self._raise_softirqs(self._pass(cpu))
 
@@ -173,7 +177,7 @@ class Rcu:
         if ready and cpu.pending:
             yield cpu.take_pending()
         for _, callback in ready:
-            cpu.work(callback(cpu), self.activity)
+            cpu.work(_run(callback, cpu), self.activity)
 
     def settle(self) -> None:
         """No thread runs: let the grace periods pass and run every callback."""
@@ -185,6 +189,8 @@ class Rcu:
     def _queue(self, deferred: _Deferred) -> bool:
         """Add to the next batch; begin a period if none is under way. Returns whether one began."""
         self._next.append(deferred)
+        if deferred.cpu.heard:
+            deferred.cpu.probe.rcu_deferred(deferred.cpu, deferred.callback)
         if self._holding_up:
             return False
         self._begin()
@@ -240,4 +246,11 @@ class Rcu:
 
 
 def _softirq(callback: Callback, cpu: Cpu) -> tuple[int, Callable[[int], None]]:
-    return callback(cpu), lambda _: None
+    return _run(callback, cpu), lambda _: None
+
+
+def _run(callback: Callback, cpu: Cpu) -> int:
+    """Run *callback*, whose period is over; returns its cost."""
+    if cpu.heard:
+        cpu.probe.rcu_over(cpu, callback)
+    return callback(cpu)

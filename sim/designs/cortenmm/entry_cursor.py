@@ -81,12 +81,15 @@ class EntryCursor(Cursor):
         return values
 
     def _is_hole(self, table: PageTablePage, page: int) -> Steps[bool]:
-        """Whether nothing is in *table*, the last on the way, for *page*: a look without the lock."""
-        slot = slot_of(page, table.level)
+        """Whether nothing is in *table*, the last on the way, for *page*: a look without the lock, in a read
+        section, as every walk."""
+        slot, rcu = slot_of(page, table.level), self.space.kernel.rcu
         if table.get(slot) is not None:
             return False
         self.cpu.work(self.space.cost.walk_level, PAGE_TABLE)
+        rcu.read_lock(self.cpu)
         yield from self.load(table, slot)
+        rcu.read_unlock(self.cpu)
         return table.get(slot) is None
 
     def query(self, page: int) -> Steps[PageTablePage | Present | Status | None]:

@@ -144,6 +144,10 @@ class CortenMm(AddressSpace):
         self.tlb.settle()
         self.kernel.rcu.settle()
 
+    @property
+    def walks_in_rcu(self) -> bool:
+        return self.protocol.walks_in_rcu
+
     # -- the end state --------------------------------------------------------------------------------------
 
     def mappings(self) -> Iterator[Mapped]:

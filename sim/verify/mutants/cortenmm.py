@@ -11,7 +11,7 @@ from sim.designs.cortenmm.mm import CortenMm
 from sim.designs.cortenmm.protocols import adv, optimistic, rw
 from sim.designs.cortenmm.swap import Swap
 from sim.designs.cortenmm.va_alloc import FIRST_PAGE, GlobalAllocator, PerCoreAllocator
-from sim.mm import READ, Fork, Madvise, Mlock, Mmap, MmapShared, Mprotect, Mremap, Touch
+from sim.mm import READ, Fork, Madvise, Mlock, Mmap, MmapShared, Mprotect, Mremap, Munmap, Touch
 from sim.sync import Rcu
 from sim.verify.kernels import BASE, LEAF
 from sim.verify.mutants.mutant import Edit, Mutant
@@ -25,6 +25,14 @@ RACES = ("shared", "short histories", "apart", "forking")
 def alone(*operations: Any, **changes: Any) -> Program:
     """What one thread asks of adv; where random programs seldom come to it."""
     return Program("adv", "alone", [[operations]], changes=changes)
+
+
+def under_walkers(times: int = 1, **schedule: Any) -> Program:
+    """So many times two tables are unlinked while others fault pages of theirs in; random ranges seldom have
+    a whole table."""
+    ranges = [Mmap(2 * LEAF, BASE), Touch(range(BASE, BASE + 20)), Munmap(BASE, 2 * LEAF)]
+    reads = [Touch(range(BASE + 20, BASE + 40), write=False)]
+    return Program("adv", "shared", [[ranges * times, reads * 4, reads, reads * 2]], **schedule)
 
 
 MUTANTS = (
@@ -41,6 +49,7 @@ MUTANTS = (
         ],
         ("adv",),
         scenarios=RACES,
+        programs=[under_walkers(4, ties="shuffle", seed=3, delays=0.1)],
         resembles="the stray check of CortenMM_adv (SOSP'25, section 4.3)",
     ),
     Mutant(
@@ -130,6 +139,7 @@ MUTANTS = (
         ],
         ("adv",),
         scenarios=RACES,
+        programs=[under_walkers()],
     ),
     Mutant(
         "adv-walks-outside-of-rcu",
@@ -147,6 +157,7 @@ MUTANTS = (
         [Edit(Rcu._pass, "    self._holding_up &= ~cpu.bit\n", "    self._holding_up = 0\n")],
         ("adv", "linux"),
         scenarios=RACES,
+        programs=[under_walkers()],
     ),
     Mutant(
         "rw-covers-without-a-write-lock",

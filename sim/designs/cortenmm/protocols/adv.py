@@ -11,7 +11,7 @@ Source: artifact, adv tree, ostd/src/mm/page_table/cursor/locking.rs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from sim.designs.cortenmm.protocols.base import Protocol, stray_below
 from sim.engine import Steps
@@ -41,6 +41,8 @@ class FreeTables:
 class AdvProtocol(Protocol):
     """Lock-free walk, MCS locks, stray pages, RCU."""
 
+    walks_in_rcu: ClassVar[bool] = True
+
     def make_lock(self, table: PageTablePage) -> Exclusive:
         return McsLock(self._space.kernel.nodes, table.meta, LOCK_PAGE_TABLE)
 
@@ -65,7 +67,7 @@ class AdvProtocol(Protocol):
     def disown(self, cursor: Cursor, child: PageTablePage) -> Steps[None]:
         """Status the subtree stray, unlock it (its pages were locked by this cursor), free it after RCU."""
         cpu, space = cursor.cpu, self._space
-        tables = stray_below(child)
+        tables = stray_below(cpu, child)
         for table in reversed(tables):
             cursor.locked.remove(table)
             yield from table.lock.release(cpu)

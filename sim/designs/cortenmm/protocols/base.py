@@ -27,6 +27,8 @@ class Protocol(ABC):
 
     versioned: ClassVar[bool] = False
     """Each entry has a version, and who only looks takes no lock (`look`)."""
+    walks_in_rcu: ClassVar[bool] = False
+    """A walk takes no locks on its way, and tables are freed after a grace period."""
     entry_by_entry: ClassVar[bool] = False
     """A range is locked and unlocked entry by entry, so that nobody has all of it at once."""
 
@@ -54,7 +56,7 @@ class Protocol(ABC):
     def disown(self, cursor: Cursor, child: PageTablePage) -> Steps[None]:
         """A subtree that the cursor has unlinked: hand it over for freeing. Where nobody else can be inside,
         only TLBs may still walk it, so it is freed after the flush."""
-        cursor.unlinked += stray_below(child)
+        cursor.unlinked += stray_below(cursor.cpu, child)
         return
         yield
 
@@ -71,9 +73,11 @@ class Protocol(ABC):
         raise NotImplementedError
 
 
-def stray_below(child: PageTablePage) -> list[PageTablePage]:
-    """All tables of the unlinked subtree *child*, which are stray from now on."""
+def stray_below(cpu: Cpu, child: PageTablePage) -> list[PageTablePage]:
+    """All tables of the subtree *child*, which *cpu* has unlinked: they are stray from now on."""
     tables = list(child.tables())
     for table in tables:
         table.stray = True
+    if cpu.heard:
+        cpu.probe.tables_unlinked(cpu, tables)
     return tables
