@@ -112,9 +112,12 @@ class Scene(Probe):
 
     # -- what is asked --------------------------------------------------------------------------------------
 
-    def others_at(self, page: int, task: object) -> bool:
-        """Whether another operation than that of *task* may be about *page* now."""
-        return any(flight.task is not task and flight.meets(page) for flight in self.flights.values())
+    def others_at(self, page: int, task: object, but: tuple[type, ...] = ()) -> bool:
+        """Whether another operation than that of *task* may be about *page* now, and is none of *but*."""
+        return any(
+            flight.task is not task and flight.meets(page) and not isinstance(flight.operation, but)
+            for flight in self.flights.values()
+        )
 
     @property
     def is_still(self) -> bool:

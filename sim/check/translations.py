@@ -26,7 +26,8 @@ from sim.mm import (
     rights_text,
     slot_of,
 )
-from sim.mm.present_run import SAID
+from sim.mm.present_run import SAID, Alike
+from sim.quantities import format_duration
 
 if TYPE_CHECKING:
     from sim.check.scene import Flight, Scene
@@ -41,6 +42,11 @@ FILLED: Final = "no page is shown that nobody has zeroed, copied or read in"
 ZEROS: Final = "the page of zeros is not written (I16)"
 ACTIVE: Final = "who flushes a space knows all cpus that have it loaded (I14)"
 STALE: Final = "no translation is staler than an operation that has returned (I13)"
+LET_GO: Final = "who has copied a page lets the old one go after the flush (I12)"
+BACK: Final = "who comes back to a space has no translation that was flushed meanwhile (I13)"
+LAZY: Final = "a lazy flush is over when all cpus have swept (I12)"
+HERE: Final = "a lazy flush begins with the cpu's own TLB (I13)"
+PRIVATE: Final = "no private frame is mapped twice and writable (I16)"
 INSIDE: Final = "entries lie in mappings, with no more rights than theirs"
 
 _REMOVING: Final = (Munmap, Mprotect, Madvise, Touch)
@@ -76,6 +82,13 @@ class Translations(Probe):
         """Page -> cpu and address space's number -> when it was loaded, in which space, from which level."""
         self._let_off: dict[int, list[Place]] = {}
         self._known_on: set[tuple[Any, int]] = set()
+        self._owed: dict[tuple[Any, int], list[tuple[int, int, Any]]] = {}
+        """A cpu and the number of a space that it must flush before it uses it again -> the pages of which
+        this was seen, with their frames and the space."""
+        self._put_off: dict[object, tuple[int, list[Any]]] = {}
+        """A lazy flush -> when it began, and who is to sweep it."""
+        self._shared: set[int] = set()
+        """Frames of memory that is mapped to be shared."""
 
     # -- what is told ---------------------------------------------------------------------------------------
 
@@ -87,6 +100,8 @@ class Translations(Probe):
         space = None if flight is None else flight.space
         if space is None and len(scene.spaces) == 1:
             space = scene.spaces[0]
+        if level == 1 and frame in self._of_frame and frame not in self._shared:
+            self._is_private(cpu, frame, page, space)
         if level > 1:
             page -= page % SLOTS
             if frame >= 0:
@@ -111,6 +126,52 @@ class Translations(Probe):
 
     def address_space_switch(self, cpu: Any, kept: bool) -> None:
         self._known_on = {known for known in self._known_on if known[0] is not cpu}
+        for page, frame, space in self._owed.pop((cpu, cpu.tlb.asid), ()) if kept else ():
+            found = cpu.tlb.peek(page, cpu.tlb.asid)
+            if found is None or found.frame != frame or _maps(space, page, frame, found.writable):
+                continue
+            what = f"{cpu} loads a space again, and can still translate page {page:#x} to frame {frame}"
+            self._scene.fail(BACK, what, cpu)
+        if not kept:
+            self._owed.pop((cpu, cpu.tlb.asid), None)
+
+    def lazy_flush_begins(self, cpu: Any, flush: Any, record: Any) -> None:
+        self._put_off[record] = cpu.engine.now, [other for other in flush.loaded_on if other is not cpu]
+        for each in record.removed if len(record.removed) <= _LOOKED_AT else record.removed[:_LOOKED_AT]:
+            page, frame = _first_of(each)
+            found = cpu.tlb.peek(page, cpu.tlb.asid)
+            if found is not None and found.frame == frame:
+                what = (
+                    f"{cpu} puts the flush of page {page:#x} off and can still translate it to frame {frame}"
+                )
+                self._scene.fail(HERE, what, cpu)
+
+    def lazy_flush_ends(self, cpu: Any, flush: Any, record: Any) -> None:
+        began, others = self._put_off.pop(record, (0, []))
+        for other in others:
+            if other in flush.loaded_on and (turn := flush.next_sweep(other, began)) > cpu.engine.now:
+                what = (
+                    f"{cpu} frees what it has unmapped, and it is {other}'s turn at {format_duration(turn)}"
+                )
+                self._scene.fail(LAZY, what, cpu, other)
+
+    def frame_let_go(self, cpu: CpuView, frame: int) -> None:
+        """Others still have it: but they may free it at any time, so no TLB of the space that leaves it may
+        have it. In a fault it is the page of an entry that was given up, and of nothing else."""
+        flight = self._scene.flights.get(cpu.current)
+        if flight is None or not isinstance(flight.operation, Touch):
+            return
+        for other, asid, page, _ in self._of_frame.get(frame, ()):
+            loaded = self._of_page.get(page, {}).get((other, asid))
+            if loaded is None or (space := loaded[1]) is not flight.space:
+                continue
+            found = other.tlb.peek(page, asid)
+            if found is None or found.frame != frame or _maps(space, page, frame, found.writable):
+                continue
+            if self._is_unused(other, asid) or space.may_be_stale(page, frame):
+                continue
+            what = f"{cpu} lets frame {frame} go, and {other} can still translate page {page:#x} to it"
+            self._scene.fail(LET_GO, what, cpu, other)
 
     def frame_allocated(self, cpu: CpuView, frame: int, order: int) -> None:
         for each in range(frame, frame + (1 << order)) if order else (frame,):
@@ -135,6 +196,7 @@ class Translations(Probe):
             self.given.discard(each)
             self.blank.discard(each)
             self.free.add(each)
+            self._shared.discard(each)
             if (places := self._of_frame.pop(each, None)) is not None:
                 for place in places:
                     self._is_unreached(cpu, each, place)
@@ -173,8 +235,10 @@ class Translations(Probe):
         if asid == other.tlb.asid:
             if other.tlb.stale:
                 self._let_off.setdefault(frame, []).append(place)
+                self._owes(other, asid, page, frame)
                 return
         elif not self._is_kept(other, asid):
+            self._owes(other, asid, page, frame)
             return
         for space in self._scene.spaces:
             if space.may_be_stale(page, frame) and all(
@@ -193,6 +257,38 @@ class Translations(Probe):
                 continue
             what = f"frame {frame} is given away again, and {other} can still translate page {page:#x} to it"
             self._scene.fail(REUSED, what, cpu, other)
+
+    def _owes(self, cpu: Any, asid: int, page: int, frame: int) -> None:
+        """*cpu* has such a translation, and is to flush it before it uses any of *asid* again."""
+        loaded = self._of_page.get(page, {}).get((cpu, asid))
+        self._owed.setdefault((cpu, asid), []).append((page, frame, None if loaded is None else loaded[1]))
+
+    def _is_unused(self, cpu: Any, asid: int) -> bool:
+        """Whether *cpu* has to flush its translations of *asid* before it uses one."""
+        if asid == cpu.tlb.asid:
+            return bool(cpu.tlb.stale)
+        return not self._is_kept(cpu, asid)
+
+    def _is_private(self, cpu: CpuView, frame: int, page: int, space: Any) -> None:
+        """*space* has *frame* at *page*, and TLBs have it elsewhere: at no place it may be written, unless
+        all is shared memory."""
+        if space is None:
+            return
+        for other, asid, there, level in self._of_frame[frame]:
+            loaded = self._of_page.get(there, {}).get((other, asid))
+            if loaded is None or level > 1 or (loaded[1] is space and there == page):
+                continue
+            places = (space, page), (loaded[1], there)
+            entries = [None if its is None else _entry(its.root, at) for its, at in places]
+            if not all(isinstance(each, Present) and each.frame == frame for each in entries):
+                continue
+            if any(its.shares(at) for its, at in places):
+                self._shared.add(frame)
+                return
+            if any(isinstance(each, Present) and each.writable for each in entries):
+                what = f"{cpu} loads page {page:#x} -> frame {frame}, which is page {there:#x}"
+                what += "" if loaded[1] is space else " of another process"
+                self._scene.fail(PRIVATE, what + ", too, and one of them is writable", cpu, other)
 
     def _is_kept(self, cpu: Any, asid: int) -> bool:
         """Whether *cpu*, which has loaded another address space, will use entries of *asid* again."""
@@ -225,18 +321,26 @@ class Translations(Probe):
                         continue
                 elif entry is not None and not isinstance(flight.operation, Munmap):
                     continue  # reclaim flushes its own, later
-                if asid == other.tlb.asid:
-                    if other.tlb.stale:
-                        continue
-                elif not self._is_kept(other, asid):
+                if self._is_unused(other, asid):
+                    self._owes(other, asid, page, found.frame)
                     continue
-                if space.may_be_stale(page, found.frame) or self._scene.others_at(page, flight.task):
+                if space.may_be_stale(page, found.frame) or self._is_changing(flight, page, entry):
                     continue
                 rights = "write" if found.writable else "read"
                 what = f"{other} can still {rights} page {page:#x} in frame {found.frame}, and the table has "
                 self._scene.fail(STALE, what + ("nothing" if entry is None else str(entry)), cpu, other)
             if not loaded:
                 del of_page[page]
+
+    def _is_changing(self, flight: Flight, page: int, entry: object) -> bool:
+        """Whether somebody else may be about to flush *page*.
+
+        Who throws contents away may not rely on that: another one may have cleared the entry, but a flush has
+        to be over when this one returns.
+        """
+        if entry is None and getattr(flight.operation, "advice", None) == "dontneed":
+            return self._scene.others_at(page, flight.task, but=(Madvise, Touch))
+        return self._scene.others_at(page, flight.task)
 
     def _lie_inside(self, flight: Flight, cpu: CpuView) -> None:
         assert flight.pages is not None
@@ -256,6 +360,17 @@ class Translations(Probe):
                 "nothing is mapped there" if rights is None else f"its mapping allows {rights_text(rights)}"
             )
             self._scene.fail(INSIDE, f"page {page:#x} is {entry}, and {says}", cpu)
+
+
+def _first_of(removed: Any) -> tuple[int, int]:
+    """The first page of what was removed, and its frame."""
+    return (removed.page, removed.frames.start) if isinstance(removed, Alike) else (removed[0], removed[1])
+
+
+def _maps(space: Any, page: int, frame: int, writable: bool) -> bool:
+    """Whether the table of *space* has *page* at *frame*, and to be written if that is asked for."""
+    entry = None if space is None else _entry(space.root, page)
+    return isinstance(entry, Present) and entry.frame_of(page) == frame and (entry.writable or not writable)
 
 
 def _entry(root: Any, page: int) -> object:

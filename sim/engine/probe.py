@@ -272,6 +272,10 @@ class Probe:
     def frame_freed(self, cpu: CpuView, frame: int, order: int) -> None:
         """It has them back."""
 
+    def frame_let_go(self, cpu: CpuView, frame: int) -> None:
+        """One of several owners of the frame is one no more. Kernels that count others than entries of page
+        tables do not tell it."""
+
     def frame_filled(self, cpu: CpuView, frame: int, source: int | None) -> None:
         """The kernel has zeroed the frame (*source* None), or copied what is in *source* into it."""
 
@@ -315,6 +319,12 @@ class Probe:
 
     def tlb_flush(self, cpu: CpuView, pages: int, remote: bool) -> None:
         """The TLB of *cpu* drops so many pages (0: all of an address space), *remote*: for another cpu."""
+
+    def lazy_flush_begins(self, cpu: CpuView, flush: object, record: object) -> None:
+        """*cpu* has flushed what the *record* says itself, and the others will in their turns."""
+
+    def lazy_flush_ends(self, cpu: CpuView, flush: object, record: object) -> None:
+        """All others have: what was kept for their sake is free now."""
 
     def tlb_broadcast(self, cpu: CpuView, pages: int) -> None:
         """*cpu* tells all TLBs by instruction to drop so many pages (0: all of an address space)."""

@@ -168,6 +168,10 @@ class AddressSpace(Performer, ABC):
 
     operations: ClassVar[Handlers] = {Touch: _touch}
 
+    def shares(self, page: int) -> bool:
+        """Whether *page* is of memory that is mapped to be shared: all who have it write to the same."""
+        return any(each.shared for each in self.mappings() if each.start <= page < each.end)
+
     @property
     def mappings_guard(self) -> LockView | None:
         """The lock that who tells that he changes mappings (`Probe.mappings_change`) has for writing; None

@@ -112,10 +112,16 @@ class Vmar(CortenMm):
     # -- the end state --------------------------------------------------------------------------------------
 
     def status(self, page: int) -> Rights | None:
-        mapping = self.inner.at(page)
-        if mapping is None:
-            mapping = next((each for each in self.kept if each.start <= page < each.end), None)
+        mapping = self._mapping_of(page)
         return None if mapping is None else mapping.rights
+
+    def shares(self, page: int) -> bool:
+        mapping = self._mapping_of(page)
+        return mapping is not None and mapping.shared
+
+    def _mapping_of(self, page: int) -> Mapping | None:
+        mapping = self.inner.at(page)
+        return mapping or next((each for each in self.kept if each.start <= page < each.end), None)
 
     def mappings(self) -> Iterator[Mapped]:
         for mapping in self.inner:

@@ -186,6 +186,8 @@ class FrameAllocator(PhysicalMemory):
         """Give up one reference; the last puts the frame into this cpu's cache, an overflow in its buddy."""
         self._meta.write_at_once(cpu, frame)
         if not self.in_use.put(frame):
+            if cpu.heard:
+                cpu.probe.frame_let_go(cpu, frame)
             return
         self._meta.forget(frame)
         if self.on_free is not None:

@@ -144,6 +144,10 @@ class CortenMm(AddressSpace):
         self.tlb.settle()
         self.kernel.rcu.settle()
 
+    def shares(self, page: int) -> bool:
+        mark = self.mark(page)
+        return mark is not None and mark.shared
+
     @property
     def walks_in_rcu(self) -> bool:
         return self.protocol.walks_in_rcu

@@ -192,6 +192,10 @@ class LinuxMm(AddressSpace):
         vma = self.tree.peek(page)
         return None if vma is None else vma.rights
 
+    def shares(self, page: int) -> bool:
+        vma = self.tree.peek(page)
+        return vma is not None and vma.area.shared
+
     @property
     def mappings_guard(self) -> LockView:
         return self.mmap_lock

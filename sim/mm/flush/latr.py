@@ -20,7 +20,7 @@ Release: TypeAlias = Callable[[Cpu], None]
 """Frees what a flush was about, on the given cpu."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Record:
     """A published lazy flush: what it removed, when it was *published*, when every other cpu has swept it."""
 
@@ -152,6 +152,8 @@ class LazyFlush:
         pages = pages_of(removed)
         records = self._records[cpu]
         while not self._as_coded and len(records) >= self._slots and records[0].free_at <= cpu.engine._now:
+            if cpu.heard:
+                cpu.probe.lazy_flush_ends(cpu, self, records[0])
             self._recycle(records.popleft(), cpu, swept=True)
         cpu.work(self._search, TLB_FLUSH)
         full = len(records) >= self._slots
@@ -173,6 +175,8 @@ class LazyFlush:
         cpu.work(self._publish, TLB_FLUSH)
         published = cpu.engine._now
         records.append(_Record(pages, removed, release, published, self._swept_by_all(cpu, published)))
+        if cpu.heard:
+            cpu.probe.lazy_flush_begins(cpu, self, records[-1])
 
     def flush(
         self, cpu: Cpu, pages: Sequence[int], *, whole: bool = False, freed_tables: bool = False
@@ -183,7 +187,7 @@ class LazyFlush:
     def catch_up(self, cpu: Cpu) -> None:
         """Take the sweep that is due on *cpu*: drop the translations that others have published."""
         now = cpu.engine._now
-        if self._next_sweep(cpu, self._last_sweep[cpu]) > now:
+        if self.next_sweep(cpu, self._last_sweep[cpu]) > now:
             return
         self._last_sweep[cpu] = now
         for other, records in self._records.items():
@@ -239,7 +243,7 @@ class LazyFlush:
         now = cpu.engine._now
         for loaded in self._loaded:
             late = swept and loaded is not cpu and self._last_sweep[loaded] <= record.published
-            if not (late and self._next_sweep(loaded, record.published) > now):
+            if not (late and self.next_sweep(loaded, record.published) > now):
                 loaded.tlb.invalidate(record.pages)
         for each in record.removed:
             if not isinstance(each, Alike):
@@ -248,7 +252,7 @@ class LazyFlush:
                     del self._pinned[each]
         record.release(cpu)
 
-    def _next_sweep(self, cpu: Cpu, after: int) -> int:
+    def next_sweep(self, cpu: Cpu, after: int) -> int:
         """First time after *after* at which *cpu* sweeps: tick number k with k mod cpus == cpu."""
         period = self._tick * len(self._machine.cpus)
         offset = self._tick * cpu.id
