@@ -10,7 +10,7 @@ can have it. So two holders that are told at once really are two.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sim.check.order import LockOrder
 from sim.check.violation import Stuck
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 EXCLUSION: Final = "a lock excludes"
 HOLDER: Final = "a lock is released by who holds it"
 DOWNGRADE: Final = "who turns a write hold into a read hold has it for writing"
+COUNTED: Final = "a lock counts the readers that it has (I3)"
 LEFT: Final = "no lock is held when all threads have ended"
 PROGRESS: Final = "every wait and every operation comes to an end (I15)"
 
@@ -143,6 +144,8 @@ class Locks(Probe):
             held = self._held[task] = {}
             self._cpu_of[task] = cpu
         held[lock] = mode
+        if mode == "read":
+            self._are_counted(lock, cpu)
         self._granted[lock] = self._granted.get(lock, 0) + 1
         scene.note(cpu, "has got to write" if mode == "write" else "has got to read", lock)
         self._acquired += 1
@@ -164,6 +167,8 @@ class Locks(Probe):
             what = f"{task} releases {lock.name} ({mode})"
             what += ", which it has not" if has is None else f", which it has to {has}"
             self._scene.fail(HOLDER, f"{what}: {self._table.who(lock)}", cpu)
+        if mode == "read":
+            self._are_counted(lock, cpu)
         if self._again and (again := self._again.get((lock, task))):
             self._again[lock, task] = again - 1
             return
@@ -197,7 +202,20 @@ class Locks(Probe):
         self.asleep[cpu.current] = reason
         self._cpu_of[cpu.current] = cpu
 
+    def _are_counted(self, lock: Any, cpu: CpuView) -> None:
+        """*cpu* is inside: a reader is counted before it is told, and until it is told that it leaves."""
+        readers, counted = len(self._holders[lock]), lock.counted()
+        if counted is not None and counted < readers:
+            self._scene.fail(COUNTED, f"{lock.name} counts {counted} of {self._table.who(lock)}", cpu)
+        if not lock.knows(cpu):
+            what = f"{cpu.current} reads under {lock.name}, and a writer would not wait for it"
+            self._scene.fail(COUNTED, what, cpu)
+
     def run_ends(self) -> None:
+        for each in self._granted:
+            lock: Any = each
+            if lock not in self._holders and lock.counted():
+                self._scene.fail(COUNTED, f"{lock.name} counts {lock.counted()} readers and has none")
         for lock, holders in self._holders.items():
             task = next(iter(holders))
             self._scene.fail(LEFT, f"{task} has {lock.name} ({holders[task]})", self._cpu_of[task])

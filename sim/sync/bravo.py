@@ -104,6 +104,13 @@ class BravoLock(Lock):
     def describe_wait(self) -> str:
         return f"{self._signatures} biased readers of {self.underlying.line.name}"
 
+    def counted(self) -> int:
+        return self.readers
+
+    def knows(self, cpu: Cpu) -> bool:
+        signed = self.table.slots[self.table.slot_of(cpu, self.address)] == (self, cpu)
+        return signed or self.underlying.readers > 0
+
     # -- readers --------------------------------------------------------------------------------------------
 
     def read_lock(self, cpu: Cpu) -> Steps[None]:

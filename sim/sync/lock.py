@@ -42,6 +42,15 @@ class Lock:
         self.name = name
         self.activity = activity
 
+    def counted(self) -> int | None:
+        """How many readers it believes to have; None where it does not count them."""
+        return None
+
+    def knows(self, cpu: Cpu) -> bool:
+        """Whether *cpu*, which reads under it, is one of those whom a writer would wait for, as far as it can
+        tell."""
+        return self.counted() != 0
+
 
 def takes(lock: Lock, cpu: Cpu, mode: Mode, steps: Steps[None]) -> Steps[None]:
     """*steps* wait for *lock* and return with it."""

@@ -61,6 +61,9 @@ class PhaseFairLock(Lock):
         holder = f"written by {self.writer}" if self.writer else f"{self.readers} readers"
         return f"{self.line.name} ({holder})"
 
+    def counted(self) -> int:
+        return self.readers
+
     # -- readers --------------------------------------------------------------------------------------------
 
     def read_lock(self, cpu: Cpu) -> Steps[None]:

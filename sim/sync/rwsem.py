@@ -104,6 +104,9 @@ class RwSem(Lock):
         if tuning.wait_list == "locked":
             self._wait_lock = QueuedSpinLock(nodes, owner_line, activity, f"{name}: wait_lock")
 
+    def counted(self) -> int:
+        return self.readers
+
     def describe_wait(self) -> str:
         holder = f"written by {self.writer}" if self.writer else f"held by {self.readers} readers"
         return f"{self.name} ({holder})"

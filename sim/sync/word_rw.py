@@ -25,6 +25,9 @@ class WordRwLock(Lock):
         self.readers = 0
         self.writer: Cpu | None = None
 
+    def counted(self) -> int:
+        return self.readers
+
     def describe_wait(self) -> str:
         holder = f"written by {self.writer}" if self.writer else f"{self.readers} readers"
         return f"{self.line.name} ({holder})"

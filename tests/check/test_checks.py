@@ -39,7 +39,8 @@ from sim.mm import (
     SynchronousFlush,
     Touch,
 )
-from sim.sync import BravoLock, McsLock, QueueNodes, Rcu, RwSem
+from sim.sync import BravoLock, McsLock, PhaseFairLock, QueueNodes, Rcu, RwSem, VisibleReaders
+from sim.verify.mutants import MUTANTS
 
 
 class Without:
@@ -540,3 +541,42 @@ def test_is_a_writer_that_comes_in_beside_a_downgraded_one_caught(monkeypatch: p
     monkeypatch.setattr(RwSem, "_write_downgrade", forgets)
     message = caught("linux", cpus=4)
     assert message.startswith(("a lock excludes: ", "every wait comes"))
+
+
+# -- readers are counted ----------------------------------------------------------------------------------
+
+
+def test_is_a_reader_that_signs_over_another_one_caught() -> None:
+    """Two locks whose readers on this cpu share the only slot of the table."""
+    checks = Checks()
+    machine = small_machine(listeners=checks.listeners)
+    nodes, table = QueueNodes(machine, "mcs"), VisibleReaders(machine, slots=1, inhibit=0, scan_line=0)
+    one, other = (
+        BravoLock(table, PhaseFairLock(nodes, machine.line(name), WAITING), number)
+        for number, name in enumerate("ab")
+    )
+
+    def reads(cpu: Cpu) -> Steps[None]:
+        for _ in range(2):  # the first time sets the bias
+            for lock in (one, other):
+                yield from lock.read_lock(cpu)
+            for lock in (other, one):
+                yield from lock.read_unlock(cpu)
+
+    run(machine, {0: reads})
+    with (
+        MUTANTS["bravo-reader-signs-over-another"].applied(),
+        pytest.raises(Violation, match=r"a lock counts the readers that it has \(I3\): cpu 0 reads"),
+    ):
+        run(machine, {0: reads})
+
+
+def test_is_a_reader_that_is_not_counted_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    read_lock = PhaseFairLock._read_lock
+
+    def forgets(lock: PhaseFairLock, cpu: Cpu) -> Steps[None]:
+        yield from read_lock(lock, cpu)
+        lock.readers -= 1
+
+    monkeypatch.setattr(PhaseFairLock, "_read_lock", forgets)
+    assert caught("rw").startswith("a lock counts the readers that it has (I3): ")
