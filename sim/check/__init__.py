@@ -11,6 +11,7 @@ says what is checked, when, and what is not.
 from __future__ import annotations
 
 from sim.check.circle import explained
+from sim.check.contents import Contents
 from sim.check.entries import Entries
 from sim.check.locks import Bounds, Locks
 from sim.check.mappings import Mappings
@@ -35,8 +36,9 @@ class Checks:
         self.entries = Entries(self.scene, self.periods)
         self.mappings = Mappings(self.scene, self.entries)
         self.translations = Translations(self.scene)
+        self.contents = Contents(self.scene)
         self.sampled = Sampled(self.scene)
-        ends_of_operations = (self.translations, self.mappings, self.sampled)
+        ends_of_operations = (self.contents, self.translations, self.mappings, self.sampled)
         self.listeners: tuple[Probe, ...] = (
             *ends_of_operations,  # before the scene, which forgets an operation that ends
             self.scene,

@@ -40,7 +40,7 @@ class Flight:
         self.operation = operation
         self.began = began
         self.taken = 0
-        self.pages = _pages(operation)
+        self.pages = pages_of(operation)
         self.fresh = getattr(operation, "at", self) is None
 
     def meets(self, page: int) -> bool:
@@ -147,7 +147,8 @@ class Scene(Probe):
             yield f"to repeat: {self.repeat}"
 
 
-def _pages(operation: object) -> range | None:
+def pages_of(operation: object) -> range | None:
+    """The pages that *operation* is about, None where its record does not say."""
     if isinstance(operation, Touch):
         touched = operation.pages
         return range(min(touched), max(touched) + 1) if len(touched) else range(0)
@@ -162,6 +163,6 @@ def _words(thing: object) -> str:
     if isinstance(thing, range):
         return f"pages {thing.start:#x}-{thing.stop:#x}"
     if isinstance(name := getattr(thing, "name", None), str):
-        pages = _pages(thing)
+        pages = pages_of(thing)
         return name if pages is None else f"{name} of {_words(pages)}"
     return str(thing)

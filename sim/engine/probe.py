@@ -146,6 +146,9 @@ class Probe:
     def operation_begins(self, cpu: CpuView, operation: object) -> None:
         """The thread on *cpu* calls *operation* of its address space."""
 
+    def operation_answers(self, cpu: CpuView, operation: object, value: object) -> None:
+        """It is about to come back, with *value*."""
+
     def operation_ends(self, cpu: CpuView, operation: object) -> None:
         """It is back."""
 
@@ -223,6 +226,9 @@ class Probe:
         """It begins to give up all that it has marked: from here on others may enter them."""
 
     # -- cache lines and memory -----------------------------------------------------------------------------
+
+    def accessed(self, space: object, cpu: CpuView, page: int, frame: int, write: bool) -> None:
+        """User code on *cpu* reads or writes *page* of *space* now, which is in *frame*."""
 
     def line_transfer(
         self, line: LineView, cpu: int, source: int, distance: Distance, cost: int, write: bool
@@ -379,7 +385,14 @@ LOCK_HOOKS: Final = (
     "lock_release",
     "lock_downgraded",
 )
-OPERATION_HOOKS: Final = ("performs", "operation_begins", "operation_ends", "fault_begins", "fault_ends")
+OPERATION_HOOKS: Final = (
+    "performs",
+    "operation_begins",
+    "operation_answers",
+    "operation_ends",
+    "fault_begins",
+    "fault_ends",
+)
 
 QUIET: Final = Probe()
 """Nobody listens."""

@@ -153,6 +153,10 @@ class AddressSpace(Performer, ABC):
             near = True
         else:
             raise ModelError(f"{cpu} faults on page {page:#x} again and again")
+        if cpu.heard:
+            known = tlb.peek(page, tlb.asid)
+            if known is not None:
+                cpu.probe.accessed(self, cpu, page, known.frame, write)
         cpu.work(cost + self._user_access, USER)
 
     def _stream(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:

@@ -61,5 +61,6 @@ def _told(performer: Performer, cpu: Cpu, operation: Operation, steps: Steps[Any
     cpu.probe.performs(performer, cpu, operation)
     cpu.probe.operation_begins(cpu, operation)
     value = yield from steps
+    cpu.probe.operation_answers(cpu, operation, value)
     cpu.probe.operation_ends(cpu, operation)
     return value
