@@ -139,6 +139,9 @@ class Translations(Probe):
         self._put_off[record] = cpu.engine.now, [other for other in flush.loaded_on if other is not cpu]
         for each in record.removed if len(record.removed) <= _LOOKED_AT else record.removed[:_LOOKED_AT]:
             page, frame = _first_of(each)
+            if frame in self.free:
+                what = f"{cpu} puts the flush of page {page:#x} off, and frame {frame} is free"
+                self._scene.fail(LAZY, what, cpu)
             found = cpu.tlb.peek(page, cpu.tlb.asid)
             if found is not None and found.frame == frame:
                 what = (

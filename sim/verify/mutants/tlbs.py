@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from sim.designs.cortenmm.mm import FreeAfterFlush
 from sim.hardware.interrupts import InterruptController
-from sim.mm import LazyFlush, SynchronousFlush
+from sim.mm import LazyFlush, Mmap, Munmap, SynchronousFlush, Touch
 from sim.mm.contexts import Contexts
 from sim.mm.flush import BroadcastFlush
+from sim.verify.kernels import BASE
 from sim.verify.mutants.mutant import Edit, Mutant
+from sim.verify.programs import Program
 
 BOTH = ("rw", "adv")
 EVERY = ("linux", *BOTH)
 SWITCHING = ("family", "processes")
+MANY_UNMAPS = Program(
+    "adv",
+    "shared",
+    [
+        [[Mmap(1, BASE), Touch([BASE])], [Touch([BASE], write=False)]],
+        [[Munmap(BASE, 1), Mmap(1, BASE), Touch([BASE])] * 8, [Touch([BASE], write=False)] * 4],
+    ],
+)
+"""More lazy flushes than a cpu has records."""
 
 MUTANTS = (
     Mutant(
@@ -194,6 +205,7 @@ MUTANTS = (
         BOTH,
         resembles="LATR (Kumar et al., ASPLOS 2018): a slot that is reused before all cpus have swept it",
         scenarios=("apart", "shared", "short histories"),
+        programs=[MANY_UNMAPS],
     ),
     Mutant(
         "latr-frees-when-it-publishes",
