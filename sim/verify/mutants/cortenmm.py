@@ -15,7 +15,7 @@ from sim.mm import READ, Fork, Madvise, Mlock, Mmap, MmapShared, Mprotect, Mrema
 from sim.sync import Rcu
 from sim.verify.kernels import BASE, LEAF
 from sim.verify.mutants.mutant import Edit, Mutant
-from sim.verify.programs import Onto, Program
+from sim.verify.programs import Onto, Program, Reclaim
 from sim.verify.swapping import corten_swap
 
 BOTH = ("rw", "adv")
@@ -410,6 +410,27 @@ MUTANTS = (
         [Edit(Swap.bring_in, "copy_on_write=not alone", "copy_on_write=False")],
         ("rw", "adv", "cortenmm-adv-zram"),
         scenarios=("family", "forking"),
+        programs=[
+            Program(
+                "adv",
+                "family",
+                [
+                    [
+                        (
+                            Mmap(2, BASE),
+                            Touch([BASE]),
+                            Fork(),
+                            Reclaim(),
+                            Touch([BASE], write=False),
+                            Touch([BASE]),
+                            Onto(1),
+                            Touch([BASE], write=False),
+                        )
+                    ]
+                ],
+                changes=corten_swap(),
+            )
+        ],
     ),
     Mutant(
         "munmap-forgets-swap-slots",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from sim.designs.cortenmm.mm import FreeAfterFlush
 from sim.hardware.interrupts import InterruptController
-from sim.mm import LazyFlush, Mmap, Munmap, SynchronousFlush, Touch
+from sim.mm import Fork, Ftruncate, LazyFlush, Mmap, MmapFile, Munmap, SynchronousFlush, Touch
 from sim.mm.contexts import Contexts
 from sim.mm.flush import BroadcastFlush
 from sim.verify.kernels import BASE
 from sim.verify.mutants.mutant import Edit, Mutant
-from sim.verify.programs import Program
+from sim.verify.programs import OnFile, Onto, Program
 
 BOTH = ("rw", "adv")
 EVERY = ("linux", *BOTH)
@@ -23,6 +23,26 @@ MANY_UNMAPS = Program(
     ],
 )
 """More lazy flushes than a cpu has records."""
+
+COMES_BACK = Program(
+    "linux",
+    "family",
+    [
+        [
+            (
+                OnFile(MmapFile(None, 2, shared=True, at=BASE), 0),  # type: ignore[arg-type]
+                Touch([BASE, BASE + 1]),
+                Fork(),
+                Touch([BASE, BASE + 1], write=False),
+                Onto(1),
+                OnFile(Ftruncate(None, 1), 0),  # type: ignore[arg-type]
+                Onto(0),
+            )
+        ]
+    ],
+    machine={"tlb": {"pcid": True, "switch": "100 cycles"}},
+)
+"""A process loses a page while the cpu is in another one."""
 
 MUTANTS = (
     Mutant(
@@ -146,6 +166,7 @@ MUTANTS = (
         EVERY,
         scenarios=SWITCHING,
         resembles="what tlb_gen is kept for with each PCID (Linux 10af6235e0d3)",
+        programs=[COMES_BACK],
     ),
     Mutant(
         "asid-given-away-with-its-entries",
