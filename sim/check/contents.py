@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sim.check.scene import pages_of
 from sim.engine import Probe
 from sim.mm import (
+    SLOTS,
     Errno,
     Fork,
     Madvise,
@@ -54,6 +55,9 @@ ENDS: Final = 32
 """Pages at both ends of a mapping that are followed."""
 MOST: Final = 1 << 16
 """Pages that are followed at a time."""
+
+EVERYWHERE: Final = -1
+"""The block of operations whose pages nobody knows, or that are about many."""
 
 _NEUTRAL: Final = (
     Touch,
@@ -120,6 +124,8 @@ class Contents(Probe):
         self._frames: dict[int, int] = {}
         self._slots: dict[int, int] = {}
         self._under: dict[object, Under] = {}
+        self._near: dict[tuple[object, int], dict[Under, None]] = {}
+        """Those of an address space that are about pages of a block of 2 MiB, or of who knows which."""
         self._moment = 0
         self._followed = 0
 
@@ -193,10 +199,11 @@ class Contents(Probe):
             return
         fresh = isinstance(operation, _NEW) and operation.at is None
         under = Under(performer, range(0) if fresh else pages_of(operation), self._moment)
-        for other in self._under.values():
-            if other.space is performer and other.meets(under.pages):
-                other.met = under.met = True
+        for other in self._at(performer, under.pages):
+            other.met = under.met = True
         self._under[task] = under
+        for block in _blocks(under.pages):
+            self._near.setdefault((performer, block), {})[under] = None
         its = self.cells.setdefault(performer, {})
         if isinstance(operation, Mmap | MmapShared) and under.pages:
             for page in self._ends(under.pages):
@@ -214,8 +221,7 @@ class Contents(Probe):
         if under is None:
             return
         self._moment += 1
-        for cell in under.cells:
-            cell.busy -= 1
+        self._leaves(under)
         failed = isinstance(value, Errno)
         if isinstance(operation, Fork):
             if not failed:
@@ -233,9 +239,26 @@ class Contents(Probe):
         for cell in under.cells:
             cell.stamp = self._moment
 
-    def _give_up(self, under: Under) -> None:
+    def _at(self, space: object, pages: range | None) -> list[Under]:
+        """The operations under way on *space* that are about some of *pages*."""
+        blocks, near = _blocks(pages), self._near
+        if blocks == (EVERYWHERE,):
+            return [each for each in self._under.values() if each.space is space and each.meets(pages)]
+        found = {each: None for block in (*blocks, EVERYWHERE) for each in near.get((space, block), ())}
+        return [each for each in found if each.meets(pages)]
+
+    def _leaves(self, under: Under) -> None:
+        for block in _blocks(under.pages):
+            near = self._near[under.space, block]
+            del near[under]
+            if not near:
+                del self._near[under.space, block]
         for cell in under.cells:
             cell.busy -= 1
+
+    def _give_up(self, under: Under) -> None:
+        self._leaves(under)
+        for cell in under.cells:
             cell.version, cell.stamp = None, self._moment
 
     def _advise(self, under: Under, *, known: bool) -> None:
@@ -253,9 +276,7 @@ class Contents(Probe):
                 self._drop(under.space, range(page, page + 1))
             return
         pages = range(value, value + operation.pages)
-        others = under.met or any(
-            each.space is under.space and each.meets(pages) for each in self._under.values()
-        )
+        others = under.met or bool(self._at(under.space, pages))
         if operation.at is None and not others and (taken := next(iter(_within(its, pages)), None)):
             what = f"{cpu.current} gets pages {value:#x}-{pages.stop:#x}, and page {taken:#x} is mapped"
             self._scene.fail(FRESH, what, cpu)
@@ -309,6 +330,13 @@ class Contents(Probe):
             self._followed -= len(gone)
             for page in gone:
                 del its[page]
+
+
+def _blocks(pages: range | None) -> Sequence[int]:
+    """The blocks of 2 MiB in which *pages* lie, `EVERYWHERE` if they are many."""
+    if pages is None or len(pages) > 4 * SLOTS:
+        return (EVERYWHERE,)
+    return range(pages.start // SLOTS, (pages.stop - 1) // SLOTS + 1) if pages else ()
 
 
 def _is_neutral(operation: object) -> bool:
