@@ -1,7 +1,8 @@
 """What user code finds in memory: a plain model of it, followed while the run goes on.
 
     page -> cell -> version      what the last write to it left, 0 for zeros; None while nobody can know
-    frame -> version             what the kernel has zeroed, copied or let user code write
+    frame -> version             what the kernel has zeroed or copied, and user code has written since; where
+                                 a design tells nothing of that (`Rules.tells_fills`) it may be anything
 
 An operation makes the cells of its pages *busy* from its begin to its end; then they are as it left them. Two
 operations on the same pages at a time, or a write beside one, leave what nobody can know: such a page is
@@ -170,16 +171,16 @@ class Contents(Probe):
             self._finds(cpu, page, frame, cell)
         if not write or frame < 0:
             return
-        self._frames[frame] = self._moment
+        if frame in self._frames:
+            self._frames[frame] = self._moment
         if cell is not None:
             cell.version, cell.stamp = None if busy else self._moment, self._moment
 
     def _finds(self, cpu: CpuView, page: int, frame: int, cell: Cell) -> None:
         found, expected = self._in_frame(frame), cell.version
         if found is None:
-            if expected is not None:
-                self._frames[frame] = expected  # it is not told what is filled
-        elif expected is None:
+            return
+        if expected is None:
             cell.version = found
         elif found != expected:
             what = f"{cpu.current} finds {_words(found)} at page {page:#x}, in frame {frame}, where "
