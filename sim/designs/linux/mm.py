@@ -300,7 +300,7 @@ class LinuxMm(AddressSpace):
                 return None
             # It may be another VMA by now, even one of another process.
             if vma.mm is self and not vma.detached and vma.start <= page < vma.end:
-                if cpu.heard:
+                if cpu.heard and not self.vma_locks.rechecks:
                     cpu.probe.mapping_found(self, self.tree, cpu, vma, page)
                 return vma
             yield from vma.lock.end_read(cpu)
@@ -380,7 +380,7 @@ class LinuxMm(AddressSpace):
             vma.set_up(start, end, area, self, pgoff=pgoff, like=like)
             return vma
         lock = self.vma_locks.new(cpu, start, lock_memory or memory)
-        if self.machine.engine.probe.hears("mapping_entered"):
+        if not self.vma_locks.rechecks and self.machine.engine.probe.hears("mapping_entered"):
             lock = HeardVmaLock(lock, self, start)
         vma = Vma(start, end, area, memory, lock, self, lock_memory=lock_memory, pgoff=pgoff, like=like)
         if self.vma_locks.reuse_vmas:
