@@ -267,6 +267,8 @@ class RadixTree:
 
     def at(self, page: int) -> Desc | None:
         """What is said of *page*."""
+        if not 0 <= page < ALL_PAGES:
+            return None
         there: Node | Desc | None = self.root
         while isinstance(there, Node):
             there = there.slots[there.slot_of(page)]
