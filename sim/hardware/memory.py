@@ -10,9 +10,9 @@ Dirty data stays in the cluster's last-level cache until that is full; from then
 an old one out over the write link. Where the machine file has `llc_pages` it is known which pages lie there:
 one that does needs no memory, and one that does not takes another's place. The servers are first come, first
 served with a service time that is known on arrival, so their queues need no events
-(`tests/hardware/test_memory.py` compares with a queue that has them). What the machine file gives no bandwidth
-for has no server. A page that the core filled a moment ago is still in its caches (`warm_pages`) and passes
-none of them.
+(`tests/hardware/test_memory.py` compares with a queue that has them). What the machine file gives no
+bandwidth for has no server. A page that the core filled a moment ago is still in its caches (`warm_pages`)
+and passes none of them.
 
 A single line that is read from DRAM waits for its turn on the channel and then for its bank, which needs a
 full row cycle for each line of a random stream. Memory gets slower long before its buses are full, because
