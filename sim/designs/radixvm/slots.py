@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from sim.engine import Activity, Steps
 from sim.hardware import CacheLine, Cpu, Machine
 from sim.mm import READ, WRITE, Rights
-from sim.quantities import LINE_BYTES, PAGE_BYTES
+from sim.quantities import LINE_BYTES
 from sim.sync import Lock, releases, takes
 
 if TYPE_CHECKING:
@@ -23,12 +23,41 @@ if TYPE_CHECKING:
 TREE: Final = Activity("radix tree")
 LOCK_SLOT: Final = Activity("lock: slot")
 
-UPPER_BITS: Final = 9
 _POINTER: Final = 8
 """Bytes of a slot above the leaves."""
 _USER_BITS: Final = 35
 """Bits of a page's number in user memory (USERTOP / PGSIZE)."""
 ALL_PAGES: Final = 1 << _USER_BITS
+
+
+class Geometry:
+    """How the bits of a page's number are shared out to levels, by the bytes of a node and of a leaf's slot.
+
+    *top* is the level above all nodes, whose one slot covers all of user memory.
+    """
+
+    __slots__ = ("_leaf_bits", "_leaf_slot", "_upper_bits", "top")
+
+    def __init__(self, node: int, leaf_slot: int) -> None:
+        self._leaf_slot = leaf_slot
+        self._leaf_bits = (node // leaf_slot).bit_length() - 1
+        self._upper_bits = (node // _POINTER).bit_length() - 1
+        self.top = 0
+        while self.shift(self.top) < _USER_BITS:
+            self.top += 1
+
+    def shift(self, level: int) -> int:
+        """Bits of a page's number below the slot's, in a node of *level*."""
+        return self._leaf_bits + self._upper_bits * (level - 1) if level else 0
+
+    def width(self, level: int) -> int:
+        """Slots of a node of *level*; those that would lie behind user memory are not counted."""
+        bits = self._upper_bits if level else self._leaf_bits
+        return 1 << min(bits, max(0, _USER_BITS - self.shift(level)))
+
+    def slots_a_line(self, level: int) -> int:
+        """Slots side by side on a line."""
+        return LINE_BYTES // (_POINTER if level else self._leaf_slot)
 
 
 class Desc:
@@ -90,23 +119,20 @@ class Node:
         home: int,
         maker: Cpu,
         *,
-        leaf_slot: int,
+        shape: Geometry,
         value: Desc | None,
         holder: Cpu | None,
     ) -> None:
-        leaf_bits = leaf_bits_of(leaf_slot)
         self._machine = machine
         self.level = level
         self.base = base
         self.frame = frame
         self.home = home
         self.maker = maker
-        self.shift = shift_of(level, leaf_bits)
+        self.shift = shape.shift(level)
         """Bits of a page's number below the slot's."""
-        self.slots_a_line = LINE_BYTES // (_POINTER if level else leaf_slot)
-        width = 1 << (UPPER_BITS if level else leaf_bits)
-        if level and shift_of(level + 1, leaf_bits) > _USER_BITS:
-            width = 1 << max(0, _USER_BITS - self.shift)
+        self.slots_a_line = shape.slots_a_line(level)
+        width = shape.width(level)
         self.slots: list[Node | Desc | None] = [None] * width
         if value is not None:
             self.slots = [value.copy() for _ in range(width)]
@@ -143,6 +169,13 @@ class Node:
     def is_own(self, slot: int, cpu: Cpu) -> bool:
         """Whether *cpu* has made the node, and nobody has asked for the line of *slot* since."""
         return self.maker is cpu and slot // self.slots_a_line not in self._lines
+
+    def own_values(self, slot: int, cpu: Cpu) -> int:
+        """How many slots from *slot* on are such, one after the other, and lead to no node."""
+        stop, slots = slot, self.slots
+        while stop < len(slots) and self.is_own(stop, cpu) and not isinstance(slots[stop], Node):
+            stop += 1
+        return stop - slot
 
     def lock(self, slot: int) -> SlotLock:
         """The lock of *slot*."""
@@ -200,21 +233,3 @@ class SlotLock(Lock):
         else:
             yield from node.line(slot).store(cpu, self.activity)
         node.holders[slot] = None
-
-
-def shift_of(level: int, leaf_bits: int) -> int:
-    """Bits of a page's number below the slot's of a node of *level*."""
-    return leaf_bits + UPPER_BITS * (level - 1) if level else 0
-
-
-def levels_of(leaf_bits: int) -> int:
-    """The level above all nodes, whose one slot covers all of user memory."""
-    level = 0
-    while shift_of(level, leaf_bits) < _USER_BITS:
-        level += 1
-    return level
-
-
-def leaf_bits_of(leaf_slot: int) -> int:
-    """Bits of a page's number that a leaf resolves, with slots of so many bytes."""
-    return (PAGE_BYTES // leaf_slot).bit_length() - 1

@@ -9,12 +9,14 @@ from pydantic import PositiveInt, model_validator
 from sim.designs.base_spec import DesignSpec
 from sim.errors import RuleError
 from sim.mm import FlushSpec
-from sim.quantities import Cost, CycleCost, Duration, Size, Spec
+from sim.quantities import PAGE_BYTES, Cost, CycleCost, Duration, Size, Spec
 
 
 class TreeSpec(Spec):
-    """The radix tree's geometry (include/radix_array.hh). A node is a page of 4 KiB."""
+    """The radix tree's geometry (include/radix_array.hh)."""
 
+    node: Size
+    """Bytes of a node, a power of two: of slots of 8 B, or of a leaf's. It has a page to itself."""
     leaf_slot: Size
     """Bytes of a page's descriptor, with the set of cores that have it: a power of two up to 64 B."""
 
@@ -22,6 +24,9 @@ class TreeSpec(Spec):
     def _a_power_of_two(self) -> Self:
         if self.leaf_slot & (self.leaf_slot - 1) or not 8 <= self.leaf_slot <= 64:
             raise RuleError("a leaf's slots share lines evenly", {"leaf_slot": "8 B, 16 B, 32 B or 64 B"})
+        if self.node & (self.node - 1) or not 2 * self.leaf_slot <= self.node <= PAGE_BYTES:
+            allowed = f"a power of two from {2 * self.leaf_slot} B to {PAGE_BYTES} B"
+            raise RuleError("a node has slots for all values of some bits, in a page", {"node": allowed})
         return self
 
 

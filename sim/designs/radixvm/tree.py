@@ -26,12 +26,11 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from sim.designs.radixvm.slots import (
     ALL_PAGES,
+    LOCK_SLOT,
     TREE,
     Desc,
+    Geometry,
     Node,
-    leaf_bits_of,
-    levels_of,
-    shift_of,
 )
 from sim.engine import Steps
 from sim.hardware import Cpu
@@ -54,23 +53,23 @@ class Held(NamedTuple):
 class RadixTree:
     """The tree of one address space; *owner* is that space, for those who listen."""
 
-    __slots__ = ("_cost", "_kernel", "_leaf_bits", "_machine", "_pause", "owner", "root")
+    __slots__ = ("_cost", "_kernel", "_machine", "_pause", "_shape", "owner", "root")
 
     def __init__(self, kernel: RadixKernel, cpu: Cpu, owner: object) -> None:
         self._kernel = kernel
         self._machine = kernel.machine
         self._cost = kernel.cost
         self._pause = kernel.pause
-        self._leaf_bits = leaf_bits_of(kernel.spec.tree.leaf_slot)
+        self._shape = Geometry(kernel.spec.tree.node, kernel.spec.tree.leaf_slot)
         self.owner = owner
-        self.root = self._make(levels_of(self._leaf_bits), 0, -1, cpu.socket, cpu, None, None)
+        self.root = self._make(self._shape.top, 0, -1, cpu.socket, cpu, None, None)
         """Its one slot is the word in the address space that leads to the tree (root_)."""
 
     def _make(
         self, level: int, base: int, frame: int, home: int, cpu: Cpu, value: Desc | None, holder: Cpu | None
     ) -> Node:
-        size = self._kernel.spec.tree.leaf_slot
-        return Node(self._machine, level, base, frame, home, cpu, leaf_slot=size, value=value, holder=holder)
+        shape = self._shape
+        return Node(self._machine, level, base, frame, home, cpu, shape=shape, value=value, holder=holder)
 
     # -- walks ----------------------------------------------------------------------------------------------
 
@@ -144,8 +143,20 @@ class RadixTree:
         page = held.start
         while page < held.end:
             node, slot = yield from self.find(cpu, page, node)
+            if cpu.plain_locks and (number := node.own_values(slot, cpu)) > 1:
+                number = min(number, -(-(held.end - page) // node.span))
+                self._release_own(cpu, node, slot, number)
+                page += number * node.span
+                continue
             yield from node.lock(slot).release(cpu)
             page = node.first_page(slot) + node.span
+
+    def _release_own(self, cpu: Cpu, node: Node, slot: int, number: int) -> None:
+        """So many slots side by side, whose lines *cpu* has had since it made the node."""
+        node.holders[slot : slot + number] = [None] * number
+        cpu.stall(number * self._machine.fabric.hit, LOCK_SLOT)
+        if node.level:
+            cpu.work((number - 1) * self._cost.descend, TREE)
 
     # -- values ---------------------------------------------------------------------------------------------
 
@@ -173,7 +184,7 @@ class RadixTree:
         return places
 
     def _span(self, level: int) -> int:
-        return 1 << shift_of(level, self._leaf_bits)
+        return 1 << self._shape.shift(level)
 
     def _open(
         self, cpu: Cpu, page: int, level: int, near: Node | None, *, unset: bool
