@@ -31,23 +31,29 @@ from sim.quantities import PAGE_BYTES
 if TYPE_CHECKING:
     from sim.designs.radixvm.kernel import RadixKernel
     from sim.designs.radixvm.slots import Desc
+    from sim.designs.radixvm.tree import RadixTree
 
 NOWHERE: Final = 1 << 40
 """A page behind all others."""
 
 
 class Shootdown:
-    """What others are to be told: pages [*start*, *end*), and the set of *cores* if it is known."""
+    """What others are to be told: pages [*start*, *end*), and the set of *cores* if it is known.
 
-    __slots__ = ("cores", "end", "start")
+    *hull*: the range is that of several pages or parts. Then each core clears what lies between them, too.
+    """
+
+    __slots__ = ("cores", "end", "hull", "start")
 
     def __init__(self) -> None:
         self.cores = 0
         self.start = NOWHERE
         self.end = 0
+        self.hull = False
 
     def add(self, start: int, end: int) -> None:
         """These pages, too: the hull of all."""
+        self.hull = self.end > 0
         self.start = min(self.start, start)
         self.end = max(self.end, end)
 
@@ -113,13 +119,13 @@ class Tables(ABC):
             return
         cpu.probe.flush(cpu, asked.end - asked.start)
         round_ = yield from self._calls.start(
-            cpu, targets, partial(self._answer, asked.start, asked.end), code=self._kernel.ask
+            cpu, targets, partial(self._answer, asked), code=self._kernel.ask
         )
         yield from self._calls.finish(round_)
 
     @abstractmethod
-    def _answer(self, start: int, end: int, target: Cpu) -> int:
-        """What *target* does about pages [*start*, *end*), in its handler. Value: what that takes (ps)."""
+    def _answer(self, asked: Shootdown, target: Cpu) -> int:
+        """What *target* does in its handler. Value: what that takes (ps)."""
 
     def _new_root(self, cpu: Cpu) -> PageTablePage:
         self._kernel.footprint.add("page_table", PAGE_BYTES)
@@ -174,13 +180,19 @@ class Tables(ABC):
 
 
 class PerCoreTables(Tables):
-    """One page table a core, made when the core first loads the space."""
+    """One page table a core, made when the core first loads the space.
 
-    __slots__ = ("_roots",)
+    A shootdown of pages here and there clears what lies between them as well, and the sets of those pages are
+    not told: *lost* has them, by the core that has lost them.
+    """
 
-    def __init__(self, kernel: RadixKernel, cpu: Cpu) -> None:
+    __slots__ = ("_roots", "_tree", "lost")
+
+    def __init__(self, kernel: RadixKernel, cpu: Cpu, tree: RadixTree) -> None:
         super().__init__(kernel)
+        self._tree = tree
         self._roots: dict[Cpu, PageTablePage] = {cpu: self._new_root(cpu)}
+        self.lost: dict[Cpu, set[int]] = {}
 
     def table_of(self, cpu: Cpu) -> PageTablePage:
         root = self._roots.get(cpu)
@@ -207,12 +219,15 @@ class PerCoreTables(Tables):
         yield from table.line(slot).store(cpu, PAGE_TABLE)
         table.set(slot, Present(desc.counted.frame, desc.rights, copy_on_write=desc.cow))
         desc.cores |= cpu.bit
+        if cpu in self.lost:
+            self.lost[cpu].discard(page)
 
     def invalidate(self, cpu: Cpu, start: int, end: int, cores: int, asked: Shootdown) -> Steps[None]:
         if cores & cpu.bit:
             if cpu.pending:
                 yield cpu.take_pending()
-            cpu.stall(self._clear(cpu, start, end, remote=False), TLB_FLUSH)
+            length, _ = self._clear(cpu, start, end, remote=False)
+            cpu.stall(length, TLB_FLUSH)
         if others := cores & ~cpu.bit:
             asked.cores |= others
             asked.add(start, end)
@@ -220,13 +235,20 @@ class PerCoreTables(Tables):
     def perform(self, cpu: Cpu, asked: Shootdown) -> Steps[None]:
         return self._ask(cpu, [other for other in self._machine.cpus if asked.cores & other.bit], asked)
 
-    def _answer(self, start: int, end: int, target: Cpu) -> int:
-        return self._clear(target, start, end, remote=True)
+    def _answer(self, asked: Shootdown, target: Cpu) -> int:
+        length, gone = self._clear(target, asked.start, asked.end, remote=True)
+        if asked.hull:
+            for page in gone:
+                desc = self._tree.at(page)
+                if desc is not None and desc.cores & target.bit:
+                    self.lost.setdefault(target, set()).add(page)
+        return length
 
-    def _clear(self, cpu: Cpu, start: int, end: int, *, remote: bool) -> int:
-        """*cpu* clears its own table. Value: what that takes (ps)."""
+    def _clear(self, cpu: Cpu, start: int, end: int, *, remote: bool) -> tuple[int, list[int]]:
+        """*cpu* clears its own table. Value: what that takes (ps), and the pages that it had."""
         find, each = cpu.work_time(self._cost.find_entry), cpu.work_time(self._cost.entry)
-        length, gone, now = 0, [], self._machine.engine._now
+        length, now = 0, self._machine.engine._now
+        gone: list[int] = []
         page = start
         while page < end:
             table = self._roots[cpu].deepest(page)
@@ -245,7 +267,7 @@ class PerCoreTables(Tables):
                 cpu.probe.tlb_flush(cpu, len(gone), remote)
             cpu.tlb.invalidate(gone)
             length += len(gone) * cpu.tlb.invalidate_cost
-        return length
+        return length, gone
 
 
 class SharedTable(Tables):
@@ -307,8 +329,8 @@ class SharedTable(Tables):
             cpu.stall(self._flush(cpu, asked.start, asked.end, remote=False), TLB_FLUSH)
         yield from self._ask(cpu, [other for other in self.running if other is not cpu], asked)
 
-    def _answer(self, start: int, end: int, target: Cpu) -> int:
-        return self._flush(target, start, end, remote=True)
+    def _answer(self, asked: Shootdown, target: Cpu) -> int:
+        return self._flush(target, asked.start, asked.end, remote=True)
 
     def _flush(self, cpu: Cpu, start: int, end: int, *, remote: bool) -> int:
         """core_tracking_shootdown::clear_tlb. Value: what that takes (ps)."""
