@@ -188,10 +188,11 @@ class Node:
 class SlotLock(Lock):
     """One bit of a slot: test-and-set, in a loop with PAUSE, interrupts on.
 
-    Interrupts stay on: whoever has the bit may wait for cores that wait for it.
+    They stay on as whoever has the bit may wait for cores that wait for it. A waiter whose line nobody else
+    wants looks at its own cache; it is parked until somebody writes the line, which is when its looks matter.
     """
 
-    __slots__ = ("node", "slot")
+    __slots__ = ("_parked", "node", "slot")
 
     removable: ClassVar[bool] = False
 
@@ -199,6 +200,7 @@ class SlotLock(Lock):
         super().__init__(f"slot of page {node.first_page(slot):#x} at level {node.level}", LOCK_SLOT)
         self.node = node
         self.slot = slot
+        self._parked: list[Cpu] = []
 
     @property
     def holder(self) -> Cpu | None:
@@ -220,6 +222,14 @@ class SlotLock(Lock):
                 holders[slot] = cpu
                 return
             cpu.work(pause, self.activity)
+            if cpu.pending:
+                yield cpu.take_pending()
+            if holders[slot] is not None and line.exclusive_to(cpu):
+                line.watch(cpu, self)
+                self._parked.append(cpu)
+                yield from cpu.park(self, self.activity)
+                self._parked.remove(cpu)
+                line.unwatch(cpu)
 
     def release(self, cpu: Cpu) -> Steps[None]:
         """Clear the bit: a plain store."""
@@ -232,4 +242,10 @@ class SlotLock(Lock):
             cpu.stall(self.node._machine.fabric.hit, self.activity)
         else:
             yield from node.line(slot).store(cpu, self.activity)
-        node.holders[slot] = None
+        self.cleared(cpu)
+
+    def cleared(self, cpu: Cpu) -> None:
+        """*cpu* has written the slot, and its bit is not set any more."""
+        self.node.holders[self.slot] = None
+        for waiter in self._parked:
+            waiter.poke(self, cpu.pending)

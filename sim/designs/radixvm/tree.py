@@ -234,7 +234,9 @@ class RadixTree:
         if isinstance(there, Node):  # somebody else was faster
             yield from frames.free(cpu, frame)
             return there
-        node.slots[slot], node.holders[slot] = child, None
+        node.slots[slot] = child
+        if holder is not None:
+            node.lock(slot).cleared(cpu)
         self._kernel.footprint.add("vma", PAGE_BYTES)
         if holder is not None and not cpu.plain_locks:
             self._tell_locked(cpu, node, slot, child)
