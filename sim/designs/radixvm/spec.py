@@ -139,10 +139,15 @@ class RadixSpec(DesignSpec):
     pause: Cost = CycleCost(0, 0)
     """PAUSE, between two looks at a lock bit that is set."""
     tree: TreeSpec
+    """Sizes of the radix tree of what is mapped."""
     refcache: RefcacheSpec
+    """The counts of references to frames."""
     frames: FrameSpec
+    """The page allocator."""
     flush: FlushSpec
+    """How other cores are asked to flush."""
     costs: RadixCosts
+    """Cpu work of the steps."""
 
     @model_validator(mode="after")
     def _calls_of_sv6(self) -> Self:
