@@ -152,11 +152,15 @@ class RadixTree:
             page = node.first_page(slot) + node.span
 
     def _release_own(self, cpu: Cpu, node: Node, slot: int, number: int) -> None:
-        """So many slots side by side, whose lines *cpu* has had since it made the node."""
+        """So many slots side by side, whose lines *cpu* has had since it made the node: what `find` and the
+        release of each lock take, but for the first `find`, which has been."""
+        hit = self._machine.fabric.hit
         node.holders[slot : slot + number] = [None] * number
-        cpu.stall(number * self._machine.fabric.hit, LOCK_SLOT)
+        cpu.stall(number * hit, LOCK_SLOT)
         if node.level:
-            cpu.work((number - 1) * self._cost.descend, TREE)
+            cpu.stall((number - 1) * hit, TREE)
+            for _ in range(1, number):
+                cpu.work(self._cost.descend, TREE)
 
     # -- values ---------------------------------------------------------------------------------------------
 
