@@ -52,7 +52,7 @@ class Sampled(Probe):
             for space in scene.spaces:
                 if not hasattr(space, "root"):
                     continue
-                walk = invariants.tables_fit_their_place(space.root)
+                walk = invariants.tables_agree(space)
                 mappings = invariants.mappings_are_disjoint(space)
                 invariants.entries_lie_in_mappings(walk, mappings)
                 invariants.counters_equal_a_recount(space.counters(walk))

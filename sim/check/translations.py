@@ -317,7 +317,7 @@ class Translations(Probe):
                 if found is None:
                     del loaded[other, asid]
                     continue
-                entry = _entry(space.root, page)
+                entry = _entry(space.table_of(other), page)
                 if entry.__class__ is Present:
                     assert isinstance(entry, Present)
                     if entry.frame_of(page) == found.frame and (entry.writable or not found.writable):
@@ -350,19 +350,22 @@ class Translations(Probe):
         pages, space = flight.pages, flight.space
         ends = pages if len(pages) <= 2 * _LOOKED_AT else [*pages[:_LOOKED_AT], *pages[-_LOOKED_AT:]]
         for page in ends:
-            entry = _entry(space.root, page)
-            if entry.__class__ is not Present:
-                continue
-            assert isinstance(entry, Present)
             rights = space.status(page)
-            if rights is not None and not entry.rights & ~rights:
-                continue
-            if self._scene.others_at(page, flight.task):
-                continue
-            says = (
-                "nothing is mapped there" if rights is None else f"its mapping allows {rights_text(rights)}"
-            )
-            self._scene.fail(INSIDE, f"page {page:#x} is {entry}, and {says}", cpu)
+            for root in space.roots():
+                entry = _entry(root, page)
+                if entry.__class__ is not Present:
+                    continue
+                assert isinstance(entry, Present)
+                if rights is not None and not entry.rights & ~rights:
+                    continue
+                if self._scene.others_at(page, flight.task):
+                    continue
+                says = (
+                    "nothing is mapped there"
+                    if rights is None
+                    else f"its mapping allows {rights_text(rights)}"
+                )
+                self._scene.fail(INSIDE, f"page {page:#x} is {entry}, and {says}", cpu)
 
 
 def _first_of(removed: Any) -> tuple[int, int]:

@@ -28,6 +28,8 @@ class Rules:
     """A table goes with the last mapping in what it covers."""
     kernel_dirties: bool | None = None
     """A page that is faulted in for writing is dirty before user code has written to it; None: either."""
+    dirty_bits: bool = True
+    """What is present says whether it was written; else nobody needs to know, and bits go with entries."""
     alike: bool = False
     """There are no VMAs: one mapping is what is alike, page after page."""
     area: tuple[int, int] | None = None

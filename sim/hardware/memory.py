@@ -7,10 +7,12 @@ when the cache needs the room. On its way a page passes
                     (only if the node is on another one)
 
 Dirty data stays in the cluster's last-level cache until that is full; from then on each new dirty page pushes
-an old one out over the write link. The servers are first come, first served with a service time that is known
-on arrival, so their queues need no events (`tests/hardware/test_memory.py` compares with a queue that has
-them). What the machine file gives no bandwidth for has no server. A page that the core filled a moment ago is
-still in its caches (`warm_pages`) and passes none of them.
+an old one out over the write link. Where the machine file has `llc_pages` it is known which pages lie there:
+one that does needs no memory, and one that does not takes another's place. The servers are first come, first
+served with a service time that is known on arrival, so their queues need no events
+(`tests/hardware/test_memory.py` compares with a queue that has them). What the machine file gives no
+bandwidth for has no server. A page that the core filled a moment ago is still in its caches (`warm_pages`)
+and passes none of them.
 
 A single line that is read from DRAM waits for its turn on the channel and then for its bank, which needs a
 full row cycle for each line of a random stream. Memory gets slower long before its buses are full, because
@@ -24,6 +26,7 @@ from typing import TYPE_CHECKING, Final
 from sim.engine import Activity, Steps
 from sim.engine.costs import at_clock
 from sim.errors import ModelError
+from sim.hardware.llc_pages import LlcPages
 from sim.hardware.warm_pages import WarmPages
 from sim.quantities import LINE_BYTES, PAGE_BYTES, PS_PER_S
 
@@ -97,6 +100,8 @@ class MemorySystem:
         "_dirty",
         "_latencies",
         "_links",
+        "_llc",
+        "_llc_clear",
         "_llc_pages",
         "_nodes",
         "_read",
@@ -130,6 +135,9 @@ class MemorySystem:
         warm = memory.warm_pages
         self._warm = WarmPages(topology.cores, warm.size // PAGE_BYTES) if warm else None
         self._warm_clear = warm.clear.at(spec.clock) if warm else 0
+        llc = memory.llc_pages
+        self._llc = LlcPages(clusters, self._llc_pages, draw) if llc else None
+        self._llc_clear = llc.clear.at(spec.clock) if llc else 0
         dram, nodes = memory.dram, self._socket_of_node
         self._channels = [Channels(dram, dram.channels // parts, draw) for _ in nodes] if dram else []
 
@@ -154,7 +162,11 @@ class MemorySystem:
             return
         if frame is None:
             self._pass(cpu, 1)
-        cpu.stall(self._fill(cpu, node, self._clear), activity)
+        elif self._llc is not None and self._llc.holds(cpu.cluster, frame):
+            self._llc.write(frame)
+            cpu.work(self._llc_clear, activity)
+            return
+        cpu.stall(self._fill(cpu, node, self._clear, frame=frame), activity)
 
     def clear_huge_page(
         self, cpu: Cpu, node: int, activity: Activity = ZERO, *, at_once: int = 1
@@ -195,23 +207,32 @@ class MemorySystem:
         if self._warm is not None and frame is not None and self._warm.fill(cpu.core, frame):
             cpu.stall(max(read, self._read_alone, self._warm_clear), activity)
             return
-        cpu.stall(max(read, self._fill(cpu, node, pages * self._copy, pages)), activity)
+        cpu.stall(max(read, self._fill(cpu, node, pages * self._copy, pages, frame=frame)), activity)
 
     def _pass(self, cpu: Cpu, pages: int) -> None:
         """So many *pages* go through the core's caches, and others leave them."""
         if self._warm is not None:
             self._warm.displace(cpu.core, pages)
 
-    def _fill(self, cpu: Cpu, node: int, alone: int, pages: int = 1) -> int:
-        """Time to write *pages*: the core's own speed *alone*, or the slowest server on the way."""
+    def _fill(self, cpu: Cpu, node: int, alone: int, pages: int = 1, *, frame: int | None = None) -> int:
+        """Time to write *pages*, one of them in *frame*: the core's own speed *alone*, or the slowest server
+        on the way."""
         cost = max(alone, self._fetch(cpu, node, pages))
         if self._core_write is not None:
             cost = max(cost, self._core_write.move(cpu.core, cpu.engine._now, pages))
-        self._dirty[cpu.cluster] += pages
-        too_many = self._dirty[cpu.cluster] - self._llc_pages
+        too_many = self._push_out(cpu, pages, frame)
         if too_many > 0:
-            cost = max(cost, self._evict(cpu, node, min(too_many, pages)))
+            cost = max(cost, self._evict(cpu, node, too_many))
         return cost
+
+    def _push_out(self, cpu: Cpu, pages: int, frame: int | None) -> int:
+        """*pages* that are written come into the last-level cache. Value: how many that were have to go."""
+        if self._llc is not None:
+            bring, cluster = self._llc.bring, cpu.cluster
+            gone = sum(bring(cluster, None, written=True) for _ in range(1, pages))
+            return gone + bring(cluster, frame, written=True)
+        self._dirty[cpu.cluster] += pages
+        return min(self._dirty[cpu.cluster] - self._llc_pages, pages)
 
     def _fetch(self, cpu: Cpu, node: int, pages: int = 1) -> int:
         """Time until the lines of *pages* on *node* are in the core."""

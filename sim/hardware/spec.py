@@ -129,6 +129,13 @@ class WarmPages(Spec):
     """Zero one 4 KiB page of them."""
 
 
+class LlcPages(Spec):
+    """Pages in the last-level cache of a cluster, which has room for `llc`."""
+
+    clear: Cost
+    """Zero one 4 KiB page of them."""
+
+
 class Memory(Spec):
     """DRAM and the links to it. Bandwidths are shared; latencies are unloaded."""
 
@@ -154,6 +161,9 @@ class Memory(Spec):
     """Absent: what a core has used stays in its own caches until another core wants it."""
     warm_pages: WarmPages | None = None
     """Absent: a page is zeroed as one that is in no cache, however short ago it was in use."""
+    llc_pages: LlcPages | None = None
+    """Absent: a page that is not `warm_pages` is in no cache, and dirty data up to the size of the last-level
+    cache is absorbed. With it a page lies in that cache or not (`sim.hardware.llc_pages`)."""
     dram: Dram | None = None
     """Absent: the machine's latency under load is not known."""
     local_other_node: Duration | None = None

@@ -13,7 +13,7 @@ from sim.engine.costs import at_clock
 from sim.errors import ModelError
 from sim.hardware import Cpu, Machine
 from sim.mm.end_state import Kept, Mapped, Walk
-from sim.mm.entries import Rights
+from sim.mm.entries import Present, Rights
 from sim.mm.frame_table import Reference
 from sim.mm.operations import Touch
 from sim.mm.page_table import PageTablePage
@@ -66,6 +66,10 @@ class AddressSpace(Performer, ABC):
 
     Handlers and `fault` are steps that run on the calling thread's cpu; they enter and leave the kernel
     themselves. Pages are page numbers.
+
+    Most designs have one page table a process, *root*. A design may have several of the same memory, such as
+    one a cpu or one a node: then it says which one a cpu's walks go through (`table_of`) and which ones there
+    are (`roots`).
     """
 
     __slots__ = (
@@ -76,6 +80,9 @@ class AddressSpace(Performer, ABC):
 
     root: PageTablePage
     walk_retries: ClassVar[int] = 8
+    entries_own: ClassVar[bool] = True
+    """Whether an entry of a page table is an owner of its frame. Where tables only repeat what something else
+    says, that is the owner, and the kernel's `references` have it."""
     vvar_vclock: bool = False
     """Whether the kernel maps the pages of virtual clocks apart from the other data of its vdso."""
 
@@ -99,6 +106,32 @@ class AddressSpace(Performer, ABC):
     @abstractmethod
     def node_of(self, cpu: Cpu, frame: int) -> int:
         """The node of the hardware on which *frame* lies, which *cpu* accesses."""
+
+    def table_of(self, cpu: Cpu) -> PageTablePage:
+        """The root of the table that *cpu* walks while it has the space loaded."""
+        return self.root
+
+    def roots(self) -> Sequence[PageTablePage]:
+        """The roots of all its tables."""
+        return (self.root,)
+
+    def present(self, page: int) -> Present | None:
+        """What is there of *page*, in whichever table, or in what the tables only repeat."""
+        for root in self.roots():
+            if (entry := root.walk(page)) is not None:
+                return entry
+        return None
+
+    def present_entries(self) -> Iterator[tuple[int, Present]]:
+        """All that is there, each behind its first page, a page once; in order where there is one table."""
+        roots = self.roots()
+        if len(roots) == 1:
+            return roots[0].present_entries()
+        found: dict[int, Present] = {}
+        for root in roots:
+            for page, entry in root.present_entries():
+                found.setdefault(page, entry)
+        return iter(found.items())
 
     def settle(self) -> None:
         """No thread runs: do what has been put off (lazy flushes, grace periods). Takes no time."""
@@ -129,15 +162,16 @@ class AddressSpace(Performer, ABC):
                     continue
                 cost = tlb.promote(page)
                 break
-            entry = self.root.walk(page)
+            table = self.table_of(cpu)
+            entry = table.walk(page)
             if entry is not None and entry.allows(write):
                 if cpu.pending and not near:
                     yield cpu.take_pending()
                     continue
-                line = self.root.walk_line(page)
+                line = table.walk_line(page)
                 if not line.held_by(cpu):
                     yield from line.read(cpu, USER)
-                    near, entry = True, self.root.walk(page)
+                    near, entry = True, table.walk(page)
                     if entry is None or not entry.allows(write):
                         continue
                 if near:
@@ -164,7 +198,7 @@ class AddressSpace(Performer, ABC):
 
         The page is taken to be in no cache, as the pages of a working set that is larger than the caches are.
         """
-        entry = self.root.walk(page)
+        entry = self.table_of(cpu).walk(page)
         if entry is None:
             return  # somebody has unmapped it meanwhile: the next access will fault
         node, memory = self.node_of(cpu, entry.frame_of(page)), self.machine.memory

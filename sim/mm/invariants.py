@@ -68,9 +68,10 @@ def check(
     walks: list[Walk] = []
     maps: list[list[Mapped]] = []
     waiting: list[Reference] = []
+    repeating: set[int] = set()
     everybody = list(dict.fromkeys(cpu for cpus in loaded.values() for cpu in cpus))
     for space, cpus in loaded.items():
-        walk = tables_fit_their_place(space.root)
+        walk = tables_agree(space)
         mappings = mappings_are_disjoint(space)
         entries_lie_in_mappings(walk, mappings)
         counters_equal_a_recount(space.counters(walk))
@@ -83,14 +84,17 @@ def check(
         walks.append(walk)
         maps.append(mappings)
         waiting += space.deferred()
+        if not space.entries_own:
+            repeating.add(len(walks) - 1)
     no_shared_frame_is_writable(walks, maps)
     owners = [*waiting, *references]
+    owning = [Walk(walk.tables, []) if number in repeating else walk for number, walk in enumerate(walks)]
     if memory is None:
-        frames_have_one_owner(walks, owners)
+        frames_have_one_owner(owning, owners)
         return
     structures_agree(memory.contradictions())
     owners += memory.references()
-    frames_have_their_owners(memory, walks, owners)
+    frames_have_their_owners(memory, owning, owners)
     free_lists_are_whole(memory)
     no_frame_is_lost(memory)
 
@@ -153,6 +157,33 @@ def tables_fit_their_place(root: PageTablePage) -> Walk:
 
     visit(root, root.level, 0)
     return Walk(tables, present, alike)
+
+
+def tables_agree(space: AddressSpace) -> Walk:
+    """Each table of *space* fits its place, and of a page that several have all say the same frame.
+
+    Their rights may differ: what a table does not have yet, a fault brings. Returns one walk over all of
+    them, in which a page stands once, with the rights of all together.
+    """
+    roots = space.roots()
+    if len(roots) == 1:
+        return tables_fit_their_place(roots[0])
+    tables: list[PageTablePage] = []
+    there: dict[int, Present] = {}
+    alike: list[Alike] = []
+    for root in roots:
+        walk = tables_fit_their_place(root)
+        tables += walk.tables
+        alike += walk.alike
+        for page, entry in walk.present:
+            known = there.setdefault(page, entry)
+            if (known.frame, known.level) != (entry.frame, entry.level):
+                what = f"page {page:#x} is {known} in one table and {entry} in another"
+                raise BrokenInvariant("the tables of a space agree", what)
+            if known is not entry:
+                cow = known.copy_on_write and entry.copy_on_write
+                there[page] = Present(known.frame, known.rights | entry.rights, known.level, cow)
+    return Walk(tables, sorted(there.items(), key=lambda each: each[0]), alike)
 
 
 def mappings_are_disjoint(space: AddressSpace) -> list[Mapped]:
@@ -236,8 +267,9 @@ def tlb_agrees_with_the_table(space: AddressSpace, cpu: Cpu, asid: int | None = 
     invariant = "a TLB agrees with the table"
     if asid is None and cpu.tlb.stale:
         return
+    table = space.table_of(cpu)
     for page, translation in cpu.tlb.frames(asid).items():
-        there, frame = space.root.walk(page), translation.frame
+        there, frame = table.walk(page), translation.frame
         if there is None or there.frame_of(page) != frame:
             if not space.may_be_stale(page, frame):
                 what = f"{cpu} can still translate page {page:#x} to frame {frame}"

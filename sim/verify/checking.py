@@ -450,7 +450,9 @@ class Run:
             for page, known in {} if cpu.tlb.stale else cpu.tlb.frames().items():
                 if page not in where or side.space.may_be_stale(page, known.frame):
                     continue
-                entry = side.space.root.walk(page)
+                entry = side.space.table_of(cpu).walk(page)
+                mapped = page in side.model.pages
+                assert mapped, f"{cpu} translates page {page:#x}, which is mapped nowhere"
                 assert entry is not None, f"{cpu} translates page {page:#x}, which is gone"
                 assert entry.frame_of(page) == known.frame, (
                     f"{cpu} translates page {page:#x} to a frame that it had"
@@ -460,7 +462,7 @@ class Run:
     def _access(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:
         side, stamp = self._side(cpu), None
         its = side.model.pages.get(page)
-        brought = self.rules.huge and side.space.root.walk(page) is not None  # with others, as a huge page
+        brought = self.rules.huge and side.space.present(page) is not None  # with others, as a huge page
         allowed = its is not None and its.rights & (WRITE if write else READ)
         if allowed and side.model.asks([page]) and not brought:
             yield from self._perform(cpu, UffdZeropage(page))  # the answer comes before the question
@@ -487,7 +489,7 @@ class Run:
             assert known is not None
             frame = known.frame
             found = self._find(side, page, frame, stamp)
-            entry = side.space.root.walk(page)
+            entry = side.space.table_of(cpu).walk(page)
             mapped = entry is not None and entry.frame_of(page) == frame
             if (
                 not mapped
@@ -616,7 +618,7 @@ class Run:
     ) -> tuple[Rights | None, int | None]:
         """The model has *page* as the kernel has it. Value: its rights, and its version if that is known."""
         state = side.space.status(page)
-        if not self.rules.tells_fills and (entry := side.space.root.walk(page)) is not None:
+        if not self.rules.tells_fills and (entry := side.space.present(page)) is not None:
             self.contents.believe(entry.frame_of(page), Frame())
         found = side.version(page, self.contents)
         version = None if state is None else found or 0

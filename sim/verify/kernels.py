@@ -144,6 +144,29 @@ _CORTENMM: dict[str, Any] = {
     "costs": _each_cost("cortenmm"),
 }
 
+_RADIX: dict[str, Any] = {
+    "name": "radix",
+    "title": "RadixVM for verification",
+    "family": "radixvm",
+    "page_tables": "per-core",
+    "pause": "2 cycles",
+    "tree": {"node": "256 B", "leaf_slot": "64 B"},
+    "refcache": {"ways": 16, "tick": "10 us", "descriptor": "64 B"},
+    "frames": {"hot_pages": 4},
+    "flush": {"method": "ipi", "calls": "sv6", "concurrent": False, "asids": 1},
+    "costs": _each_cost("radixvm"),
+}
+OTHERS: dict[str, dict[str, Any]] = {
+    "radix": _RADIX,
+    "radix-shared": {
+        **_RADIX,
+        "name": "radix-shared",
+        "page_tables": "shared",
+        "tree": {"node": "128 B", "leaf_slot": "32 B"},
+    },
+}
+"""Designs of other families with round costs and near limits, by their names."""
+
 
 @cache
 def _shipped(name: str) -> DesignSpec:
@@ -157,6 +180,8 @@ def design(kind: str, changes: Mapping[str, Any] | None = None) -> DesignSpec:
 
     Any other *kind* is a design file that comes with the simulator, as it is.
     """
+    if kind in OTHERS:
+        return spec_model(OTHERS[kind]["family"]).model_validate(merged(OTHERS[kind], changes or {}))
     if kind not in (*KINDS, *VARIANTS):
         return _shipped(kind)
     raw = _LINUX

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sim.designs.base import Kernel
-from sim.mm import ZERO_FRAME, PageTablePage, Present, Status
+from sim.mm import ZERO_FRAME, AddressSpace, Present, Status
 from sim.verify.contents import Contents
 from sim.verify.model import ZEROS, Frame, Page, Process, covers, tables_over
 
@@ -39,7 +39,7 @@ class Side:
 
     def place(self, page: int) -> Place:
         """Where the contents of *page* are: its frame, or its slot if it has one."""
-        entry = self.space.root.walk(page)
+        entry = self.space.present(page)
         frame = None if entry is None else entry.frame_of(page)
         slot = self.swapped()[page] if frame is None else None
         if frame is not None and self.swap is not None:
@@ -48,7 +48,7 @@ class Side:
 
     def version(self, page: int, contents: Contents) -> int | None:
         """What is in *page*, in memory or swapped out; None if there is nothing yet."""
-        entry, slot = self.space.root.walk(page), self.swapped().get(page)
+        entry, slot = self.space.present(page), self.swapped().get(page)
         if entry is not None:
             return contents.read(entry.frame_of(page))
         if slot is None:
@@ -71,7 +71,7 @@ def mappings(side: Side) -> None:
 def entries(side: Side, contents: Contents) -> None:
     """The same pages are present, with the same rights, dirty bits and contents."""
     huge_pages(side)
-    found, swapped = dict(present_pages(side.space.root)), side.swapped()
+    found, swapped = dict(present_pages(side.space)), side.swapped()
     for page in found.keys() & side.model.pages.keys():
         its = side.model.pages[page]
         if its.frame is None and its.file is not None:  # fault-around: what was there may be mapped
@@ -99,7 +99,8 @@ def entries(side: Side, contents: Contents) -> None:
         assert entry.special == (its.frame is ZEROS), f"page {page:#x} is {entry}"
         one_bit = side.model.rules.huge or its.huge  # for 2 MiB
         dirty = its.dirty or None if one_bit else its.dirty
-        known = dirty is not None and side.swap is None  # a page that has been away is clean
+        known = side.model.rules.dirty_bits and side.swap is None  # a page that has been away is clean
+        known = known and dirty is not None
         assert not known or dirty == entry.dirty, f"the dirty bit of page {page:#x} is {entry.dirty}"
 
 
@@ -115,10 +116,10 @@ def frames(sides: Sequence[Side], kernel: Kernel) -> None:
     memory = kernel.memory
     if memory is None:
         return
-    present = (entry.frame for side in sides for _, entry in present_pages(side.space.root))
+    present = (entry.frame for side in sides for _, entry in present_pages(side.space))
     mapped = set(present) - {ZERO_FRAME}
-    tables = {table.frame for side in sides for table in side.space.root.tables()}
-    tables -= {side.space.root.frame for side in sides}
+    roots = [root for side in sides for root in side.space.roots()]
+    tables = {table.frame for root in roots for table in root.tables()} - {root.frame for root in roots}
     elsewhere = [*kernel.references(), *memory.references()]
     elsewhere += [each for side in sides for each in side.space.deferred()]
     others = {frame for each in elsewhere for frame in range(each.frame, each.frame + each.frames)}
@@ -182,7 +183,7 @@ def huge_pages(side: Side) -> None:
     if not side.model.rules.huge:
         return
     in_use = side.space.pages.in_use
-    for page, entry in present_pages(side.space.root):
+    for page, entry in present_pages(side.space):
         its = side.model.pages.get(page)
         if (
             its is None
@@ -194,9 +195,9 @@ def huge_pages(side: Side) -> None:
             its.frame, its.dirty = ZEROS if entry.special else Frame(), None
 
 
-def present_pages(root: PageTablePage) -> Iterator[tuple[int, Present]]:
-    """The present entries, a huge one as one for each of its pages."""
-    for page, entry in root.present_entries():
+def present_pages(space: AddressSpace) -> Iterator[tuple[int, Present]]:
+    """What is present in *space*, a huge page as each of its pages."""
+    for page, entry in space.present_entries():
         if entry.level == 1:
             yield page, entry
         else:
@@ -206,7 +207,7 @@ def present_pages(root: PageTablePage) -> Iterator[tuple[int, Present]]:
 
 def places(side: Side) -> Iterable[tuple[Place, Page]]:
     """Where each page with contents is, and what the model says of it."""
-    for page in (*side.swapped(), *(page for page, _ in present_pages(side.space.root))):
+    for page in (*side.swapped(), *(page for page, _ in present_pages(side.space))):
         yield side.place(page), side.model.pages[page]
 
 

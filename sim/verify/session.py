@@ -13,7 +13,7 @@ from sim.files import presets
 from sim.hardware import MachineSpec
 from sim.mm import Mmap, Munmap, Touch
 from sim.verify.explore import Races
-from sim.verify.kernels import KINDS, VARIANTS, design
+from sim.verify.kernels import KINDS, OTHERS, VARIANTS, design
 from sim.verify.locks import LOCKS
 from sim.verify.machines import merged, raw_spec
 from sim.verify.outcomes import Budget, Outcome, Scenario, Violation
@@ -21,7 +21,7 @@ from sim.verify.replays import Replay, write
 from sim.verify.scenarios import DEFAULT, SCENARIOS
 from sim.verify.variants import needed, offered, shipped
 
-OWN = (*KINDS, *VARIANTS)
+OWN = (*KINDS, *VARIANTS, *OTHERS)
 """Designs that only verify has: round costs, near limits, and switches that are thrown at random."""
 
 

@@ -14,7 +14,7 @@ from sim.files import presets
 from sim.hardware import MachineSpec
 from sim.mm import Mprotect, Operation
 from sim.quantities import Spec
-from sim.verify.kernels import KINDS, VARIANTS, design
+from sim.verify.kernels import KINDS, OTHERS, VARIANTS, design
 from sim.verify.machines import raw_spec, small_machine
 from sim.verify.swapping import DEVICES, corten_swap, swap
 
@@ -124,7 +124,7 @@ def offered(kind: str) -> frozenset[type[Operation]]:
 @cache
 def needed(kind: str) -> Mapping[str, Any]:
     """What the machine has to have for a design: memory for the large chunks of shipped ones, broadcasts."""
-    if kind in (*KINDS, *VARIANTS):
+    if kind in (*KINDS, *VARIANTS, *OTHERS):
         return {}
     small = MachineSpec.model_validate(raw_spec())
     return LARGE if design(kind).refuses(small) is None else LARGE | BROADCAST

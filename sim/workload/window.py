@@ -137,6 +137,16 @@ class Pilot(Spec):
         return sorted({max(1, self.requests // 4), self.requests})
 
 
+class OfAll(Spec):
+    """Until when a warm-up goes on at least: something that all threads fill together, such as a last-level
+    cache, takes one thread as many requests as it takes eighty."""
+
+    requests: CountedExtent
+    """So many, over all threads together,"""
+    at_longest: Duration
+    """or until so much time has passed, where threads are too slow to fill it."""
+
+
 class Window(Spec):
     """What counts: operations that end within *length* after *warm_up*. Threads start within *skew*."""
 
@@ -144,6 +154,8 @@ class Window(Spec):
     """Time, or requests a thread, before anything counts."""
     length: Extent
     """Time, or requests a thread, in which operations count that end in it."""
+    warm_up_of_all: OfAll | None = None
+    """A warm-up in requests goes on at least until then."""
     skew: Duration = 0
     """Threads start within this time, each at a random moment of it."""
     grace_periods: WholePeriods | None = None
@@ -178,6 +190,9 @@ class Window(Spec):
                 raise RuleError(
                     "whole grace periods need parts that are counted", {name: "such as 16 requests"}
                 )
+        if self.warm_up_of_all is not None and not isinstance(self.warm_up, Requests):
+            message = "`warm_up_of_all` prolongs a warm-up in requests"
+            raise RuleError(message, {"warm_up_of_all": "a `warm_up` in requests"})
         if self.whole_rounds and not isinstance(self.length, Requests):
             message = "`whole_rounds` is for a window that is so many requests long"
             raise RuleError(message, {"whole_rounds": "a `length` in requests"})
@@ -210,6 +225,8 @@ class Window(Spec):
         before = warm_up.each if isinstance(warm_up, Requests) else warm_up // PS_PER_US
         if self.pilot is not None:
             before += self.pilot.rounds * sum(self.pilot.sizes)
+        if self.warm_up_of_all is not None:
+            before = max(before, self.warm_up_of_all.requests.each // threads)
         return before * threads + (in_time if length is None else length)
 
     @property
@@ -346,6 +363,9 @@ class Meter(Record):
         self._warmed = 0
         self._waits = False  # for the end of a grace period
         self._warm_up = window.warm_up.each * threads if isinstance(window.warm_up, Requests) else None
+        of_all = window.warm_up_of_all
+        self._of_all = 0 if of_all is None else of_all.requests.each
+        self._latest = 0 if of_all is None else engine._now + of_all.at_longest
         self._length = window.operations(threads, round_)
         self._time = 0 if isinstance(window.length, Requests) else window.length
         self._periods: _PeriodEnds | None = None
@@ -367,7 +387,7 @@ class Meter(Record):
         if self.begin is None:
             assert self._warm_up is not None
             self._warmed += operations
-            if self._warmed >= self._warm_up:
+            if self._warmed >= self._warm_up and (self._warmed >= self._of_all or ended >= self._latest):
                 self._at_period(self._open, ended)
             return
         timed = begun >= self.begin and not self.over(begun)

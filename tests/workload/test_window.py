@@ -68,6 +68,30 @@ def test_are_operations_counted_whichever_thread_did_them() -> None:
     assert point.operations == 32
 
 
+@pytest.mark.parametrize(
+    ("of_all", "at_longest", "threads", "warmed"),
+    [(100, "1 ms", 1, 100), (100, "1 ms", 4, 100), (100, "20 us", 1, 20), (8, "1 ms", 4, 20)],
+)
+def test_does_a_warm_up_go_on_until_all_together_have_done_so_much(
+    of_all: int, at_longest: str, threads: int, warmed: int
+) -> None:
+    """A request a microsecond and thread; five of each thread in any case."""
+    window = {
+        "warm_up": "5 requests",
+        "warm_up_of_all": {"requests": f"{of_all} requests", "at_longest": at_longest},
+        "length": "20 requests",
+    }
+    point = measure(steady(COMPUTE, window), threads=threads)
+    assert point.operations == 20 * threads
+    assert point.simulated_ns == pytest.approx(1000 * (warmed / threads + 20), rel=0.08)
+
+
+def test_is_only_a_warm_up_in_requests_prolonged() -> None:
+    of_all = {"requests": "10 requests", "at_longest": "1 ms"}
+    with pytest.raises(ValidationError, match="prolongs a warm-up in requests"):
+        steady(COMPUTE, {"warm_up": "5 us", "warm_up_of_all": of_all, "length": "20 requests"})
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_does_the_breakdown_of_a_window_balance(kind: str) -> None:
     thread = [{"mmap": {"at": "slot"}}, {"touch": {"at": "slot"}}, {"munmap": {"at": "slot"}}]

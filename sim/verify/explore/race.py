@@ -169,7 +169,7 @@ class _Raced(RecordedRun):
             for page, its in sorted(side.model.pages.items())
         )
         memory = self.kernel.memory
-        tables = sum(1 for side in self.sides for _ in side.space.root.tables())
+        tables = sum(1 for side in self.sides for root in side.space.roots() for _ in root.tables())
         used = 0 if memory is None else len(memory.in_use)
         answers = tuple((cpu, *told) for cpu, told in sorted(self._answers.items()))
         return answers, pages, tables, used

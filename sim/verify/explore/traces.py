@@ -154,7 +154,8 @@ def listening(trace: Trace, machine: Machine, spaces: Sequence[Any]) -> Iterator
 
     def tables() -> Iterator[PageTablePage]:
         for space in spaces:
-            yield from space.root.tables()
+            for root in space.roots():
+                yield from root.tables()
 
     trace.knows(machine)
     trace.in_race = True

@@ -6,6 +6,7 @@
     bonsai          faults that hold nothing, versions of the tree
     cortenmm        protocols, transactions, swap; asterinas: its Vmar
     linux_latr      LATR on Linux
+    radixvm         sets of cores, locks of slots, tables a core, counts that are kept back
     tlbs            shootdowns, lazy flushes, switches, interrupts
     locks           rwsem, spin locks, BRAVO, mutexes
 
@@ -20,13 +21,24 @@ from sim.verify.mutants import (
     linux_memory,
     linux_protocol,
     locks,
+    radixvm,
     tlbs,
 )
 from sim.verify.mutants.mutant import Edit, Mutant
 
 MUTANTS: dict[str, Mutant] = {
     each.name: each
-    for module in (linux_memory, linux_protocol, linux_latr, bonsai, cortenmm, asterinas, tlbs, locks)
+    for module in (
+        linux_memory,
+        linux_protocol,
+        linux_latr,
+        bonsai,
+        cortenmm,
+        asterinas,
+        radixvm,
+        tlbs,
+        locks,
+    )
     for each in module.MUTANTS
 }
 """All of them, by name."""

@@ -1,0 +1,111 @@
+"""The booted kernel: frames, Refcache, calls of other cores, and the processes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import ClassVar
+
+from sim.designs.base import Kernel
+from sim.designs.base_spec import DesignSpec
+from sim.designs.radixvm.frame_alloc import FrameAllocator
+from sim.designs.radixvm.refcache import Counted, Refcache
+from sim.designs.radixvm.space import RadixSpace
+from sim.designs.radixvm.spec import RadixCosts, RadixSpec
+from sim.designs.rules import Rules
+from sim.engine import Steps
+from sim.engine.costs import at_clocks
+from sim.hardware import Cpu, Machine
+from sim.mm import (
+    AddressSpace,
+    ContextTable,
+    Footprint,
+    Handlers,
+    Reference,
+    SwitchMm,
+    make_calls,
+)
+from sim.mm.invariants import structures_agree
+
+
+def _switch(kernel: RadixKernel, cpu: Cpu, asked: SwitchMm) -> Steps[None]:
+    assert isinstance(asked.space, RadixSpace)
+    return kernel.contexts.switch(cpu, asked.space.tlb)
+
+
+class RadixKernel(Kernel):
+    """sv6's memory management on one machine. *pause* is what a PAUSE takes, *ask* what the sender of a call
+    executes for each core (ps)."""
+
+    __slots__ = (
+        "_footprint",
+        "ask",
+        "calls",
+        "contexts",
+        "cost",
+        "frames",
+        "machine",
+        "pause",
+        "refcache",
+        "spaces",
+        "spec",
+    )
+
+    space: ClassVar[type[RadixSpace]] = RadixSpace
+
+    def __init__(self, machine: Machine, spec: DesignSpec) -> None:
+        assert isinstance(spec, RadixSpec)
+        self.machine = machine
+        self.spec = spec
+        plain = machine.spec.plain_clock
+        self.cost = at_clocks(spec.costs, machine.spec.kernel_clock, RadixCosts.plain, plain)
+        self.pause = spec.pause.at(machine.spec.clock)
+        self.ask = spec.flush.ask.at(plain)
+        self.calls = make_calls(machine, spec.flush)
+        self.frames = FrameAllocator(machine, spec.frames, self.cost)
+        self.refcache = Refcache(machine, spec.refcache, self.cost, self.frames)
+        self.contexts = ContextTable(machine, spec.flush.asids)
+        self._footprint = Footprint(self.frames.total * spec.refcache.descriptor)
+        self.spaces: list[RadixSpace] = []
+
+    @property
+    def footprint(self) -> Footprint:
+        return self._footprint
+
+    def new_process(self, cpu: Cpu) -> RadixSpace:
+        made = self.space(self, cpu)
+        self.spaces.append(made)
+        return made
+
+    @property
+    def memory(self) -> FrameAllocator:
+        return self.frames
+
+    @property
+    def rules(self) -> Rules:
+        return Rules(
+            tells_fills=True,
+            knows_flags=True,
+            holes_end_mprotect=True,
+            dirty_bits=False,
+            alike=True,
+        )
+
+    def references(self) -> Iterator[Reference]:
+        """A frame's owner is its descriptor, whoever refers to that."""
+        for frame in self.refcache.alive:
+            yield Reference(frame, "the descriptor of frame", frame)
+        for space in self.spaces:
+            for node in space.tree.nodes():
+                yield Reference(node.frame, f"the L{node.level} node of page", node.base)
+
+    def verify(self, loaded: Mapping[AddressSpace, Sequence[Cpu]], held: Iterable[Reference] = ()) -> None:
+        super().verify(loaded, held)
+        references: Counter[Counted] = Counter()
+        for space in self.spaces:
+            for _, _, desc in space.tree.values():
+                if desc.counted is not None:
+                    references[desc.counted] += 1
+        structures_agree(self.refcache.contradictions(references))
+
+    operations: ClassVar[Handlers] = {SwitchMm: _switch}
