@@ -39,12 +39,13 @@ def user_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
     IRET, the way back, is a serializing instruction: what was asked for has to come first.
     """
     absent = cpu.locks is not None and cpu.locks.is_absent(mm.mmap_lock)
-    if absent or not mm.switches.prefetchw_mmap_lock:
+    line = mm.locks.prefetched
+    if absent or line is None:
         yield from _do_user_addr_fault(mm, cpu, page, write)
         return
-    yield from mm.mmap_lock.count.prefetch_write(cpu)
+    yield from line.prefetch_write(cpu)
     yield from _do_user_addr_fault(mm, cpu, page, write)
-    yield from mm.mmap_lock.count.serialize(cpu, FAULT_ENTRY)
+    yield from line.serialize(cpu, FAULT_ENTRY)
 
 
 def _do_user_addr_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
@@ -86,17 +87,10 @@ def _do_user_addr_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> Steps[
 
 
 def _fault_under_mmap_lock(mm: LinuxMm, cpu: Cpu, page: int, write: bool, *, first: bool) -> Steps[None]:
-    """lock_mm_and_find_vma, and the fault. Raises what `_do_user_addr_fault` raises, and `FaultRetry`.
-
-    All releases try mmap_lock first (do_user_addr_fault of 5.12, get_mmap_lock_carefully of 6.13), because a
-    fault of the kernel itself must not wait for it.
-    """
-    taken = yield from mm.mmap_lock.read_trylock(cpu)
-    if not taken:
-        yield from mm.mmap_lock.read_lock(cpu)
-    vma = yield from mm.tree.find(cpu, page)
+    """lock_mm_and_find_vma, and the fault. Raises what `_do_user_addr_fault` raises, and `FaultRetry`."""
+    vma = yield from mm.locks.begin_fault(cpu, page)
     if vma is None:
-        yield from mm.mmap_lock.read_unlock(cpu)
+        yield from mm.locks.unlock_read(cpu)
         raise SegmentationFault(f"{cpu} touched page {page:#x}, which no VMA covers")
     yield from vma.line.read(cpu, VMA_WORK)
     bad = _access_error(cpu, vma, page, write)
@@ -104,9 +98,9 @@ def _fault_under_mmap_lock(mm: LinuxMm, cpu: Cpu, page: int, write: bool, *, fir
         if bad is None:
             yield from _handle(mm, cpu, vma, page, write, vma_locked=False, first=first)
     except (OutOfMemory, BusError):
-        yield from mm.mmap_lock.read_unlock(cpu)
+        yield from mm.locks.unlock_read(cpu)
         raise
-    yield from mm.mmap_lock.read_unlock(cpu)
+    yield from mm.locks.unlock_read(cpu)
     if bad is not None:
         raise bad
 

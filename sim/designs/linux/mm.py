@@ -14,12 +14,13 @@ from sim.designs.linux.latr.lazy_flush import LatrFlush, SweepingMm
 from sim.designs.linux.lazy_mm import LazyMm
 from sim.designs.linux.rss_stat import make_rss_stat
 from sim.designs.linux.slab import fill
+from sim.designs.linux.space_locks import make_space_locks
 from sim.designs.linux.swap.entry import SwapEntry
 from sim.designs.linux.vma import AnonVma, Area, Vma
 from sim.designs.linux.vma_indexes import VMA_INDEXES, HeardIndex, IndexSite
 from sim.designs.linux.vma_locks import VMA_LOCKS, Site
 from sim.designs.linux.vma_locks.sequence import MmLockSeq
-from sim.engine import Activity, Steps
+from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu
 from sim.mm import (
     FAULT_ENTRY,
@@ -44,18 +45,15 @@ from sim.mm import (
     ways_of,
 )
 from sim.quantities import PAGE_BYTES
-from sim.sync import GrantingRwSem, QueuedSpinLock, RwSem, SpinningReadersRwSem, XaddRwSem, spin_lock
+from sim.sync import QueuedSpinLock, spin_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sim.designs.linux.kernel import LinuxKernel
-    from sim.designs.linux.layout import MmLines
     from sim.designs.linux.slab import SlabObject
     from sim.designs.linux.uffd import Userfaultfd
     from sim.designs.linux.vfs import OpenFiles
-
-LOCK_MMAP: Final = Activity("lock: mmap_lock")
 
 PAGES_AT_ONCE: Final = 64
 """Pages of a huge one that are zeroed as one event: a core needs 20 us or so for 256 KiB, and memory 3 us."""
@@ -84,6 +82,7 @@ class LinuxMm(AddressSpace):
         "kernel",
         "lazy",
         "lines",
+        "locks",
         "lru",
         "may_be_huge",
         "memcg",
@@ -122,7 +121,8 @@ class LinuxMm(AddressSpace):
 
         self.lines = lines = kernel.spec.layout.lay_out(machine, cpu)
         self.pgd_line = lines["pgd"] if kernel.spec.layout.shares("pgd") else None
-        self.mmap_lock = _make_mmap_lock(kernel, lines)
+        self.locks = make_space_locks(self, kernel, lines)
+        self.mmap_lock = self.locks.mmap_lock
         self.lazy = self._lends(line("cid mask"))
         self.vma_locks = VMA_LOCKS[kernel.spec.vma_lock](
             Site(
@@ -258,16 +258,26 @@ class LinuxMm(AddressSpace):
 
     def write_lock(self, cpu: Cpu) -> Steps[None]:
         """mmap_write_lock: a section begins, in which VMAs are locked one after another (`start_write`)."""
-        yield from self.mmap_lock.write_lock(cpu)
+        yield from self.locks.lock_all(cpu)
+        yield from self.vma_locks.begin_write(cpu)
+
+    def write_lock_range(self, cpu: Cpu, start: int, end: int) -> Steps[None]:
+        """The same to change [start, end), where no more than that has to be locked."""
+        yield from self.locks.lock_range(cpu, start, end)
+        yield from self.vma_locks.begin_write(cpu)
+
+    def write_lock_to_map(self, cpu: Cpu, at: int | None, pages: int) -> Steps[None]:
+        """The same to map *pages* pages, at *at* or anywhere."""
+        yield from self.locks.lock_to_map(cpu, at, pages)
         yield from self.vma_locks.begin_write(cpu)
 
     def write_unlock(self, cpu: Cpu) -> Steps[None]:
         yield from self.vma_locks.end_write_all(cpu)
-        yield from self.mmap_lock.write_unlock(cpu)
+        yield from self.locks.unlock(cpu)
 
     def write_downgrade(self, cpu: Cpu) -> Steps[None]:
         yield from self.vma_locks.end_write_all(cpu)
-        yield from self.mmap_lock.write_downgrade(cpu)
+        yield from self.locks.downgrade(cpu)
 
     def lock_vma_under_rcu(self, cpu: Cpu, page: int) -> Steps[Vma | None]:
         """Value: the VMA of *page*, locked for reading, or None where it takes mmap_lock: a writer has it, or
@@ -504,18 +514,3 @@ class LinuxMm(AddressSpace):
             table.lock = spin_lock(self.kernel.nodes, table.meta, LOCK_PAGE_TABLE, name)
         lock: QueuedSpinLock = table.lock
         return lock
-
-
-def _make_mmap_lock(kernel: LinuxKernel, lines: MmLines) -> RwSem | XaddRwSem:
-    """init_rwsem, of the kernel's kind. Until 5.1 count and owner are not told apart."""
-    kind, nodes = kernel.spec.mmap_lock, kernel.osq_nodes
-    scheduler = kernel.scheduler
-    count = lines["mmap_lock.count"]
-    if kind in ("rwsem", "rwsem-spinning-readers"):
-        owner, tuning = lines["mmap_lock.owner"], kernel.spec.rwsem
-        make = RwSem if kind == "rwsem" else SpinningReadersRwSem
-        return make("mmap_lock", count, owner, nodes, scheduler, LOCK_MMAP, tuning)
-    if kind == "rwsem-granting":
-        return GrantingRwSem("mmap_lock", count, nodes, scheduler, LOCK_MMAP)
-    spinning = kind == "rwsem-xadd"
-    return XaddRwSem("mmap_lock", count, nodes, scheduler, LOCK_MMAP, owner_spinning=spinning)

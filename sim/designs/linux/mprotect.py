@@ -48,7 +48,7 @@ def mprotect(mm: LinuxMm, cpu: Cpu, asked: Mprotect) -> Steps[Errno | None]:
         return None
     if beyond_user_memory(asked.at, asked.pages):
         return Errno.ENOMEM
-    yield from mm.write_lock(cpu)
+    yield from mm.write_lock_range(cpu, asked.at, end)
     yield from mm.tree.find(cpu, asked.at)
     if mm.tree.peek(asked.at) is None:
         yield from mm.write_unlock(cpu)

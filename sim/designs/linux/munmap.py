@@ -30,7 +30,7 @@ def munmap(mm: LinuxMm, cpu: Cpu, asked: Munmap) -> Steps[Errno | None]:
     mm.machine.entry.syscall(cpu, SYSCALL)
     if asked.pages <= 0 or beyond_user_memory(asked.at, asked.pages):
         return Errno.EINVAL
-    yield from mm.write_lock(cpu)
+    yield from mm.write_lock_range(cpu, asked.at, asked.at + asked.pages)
     refused = yield from unmap(mm, cpu, asked.at, asked.pages, lazily=True)
     if refused is not None:
         yield from mm.write_unlock(cpu)
@@ -52,7 +52,7 @@ def unmap(mm: LinuxMm, cpu: Cpu, at: int, pages: int, *, lazily: bool = False) -
         yield from mm.write_downgrade(cpu)
     yield from _complete(mm, cpu, vmas, lazily=lazily)
     if mm.switches.munmap_downgrade:
-        yield from mm.mmap_lock.read_unlock(cpu)
+        yield from mm.locks.unlock_read(cpu)
     else:
         yield from mm.write_unlock(cpu)
     return None

@@ -1,0 +1,20 @@
+"""What operations hold of their address space: mmap_lock as a whole, or ranges of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sim.designs.linux.space_locks.base import SpaceLocks
+from sim.designs.linux.space_locks.whole import LOCK_MMAP, WholeSpace
+
+if TYPE_CHECKING:
+    from sim.designs.linux.kernel import LinuxKernel
+    from sim.designs.linux.layout import MmLines
+    from sim.designs.linux.mm import LinuxMm
+
+__all__ = ["LOCK_MMAP", "SpaceLocks", "make_space_locks"]
+
+
+def make_space_locks(mm: LinuxMm, kernel: LinuxKernel, lines: MmLines) -> SpaceLocks:
+    """The locks of *mm*, which is being made, of the kind that the design file names."""
+    return WholeSpace(mm, kernel, lines)

@@ -1,0 +1,94 @@
+"""What an operation holds of its address space while it works on it, from mmap_lock as a whole to a range.
+
+A kernel of Linux's kind chooses one kind when it is built. Operations say what they are about, and a kind may
+lock more than that:
+
+    mmap                      lock_to_map      find_room ...                       unlock
+    munmap, mprotect          lock_range       ... downgrade ... unlock_read       unlock
+    fork, exit, brk, ...      lock_all         ... downgrade ... unlock_read       unlock
+    a fault                   begin_fault      ...                                 end_fault
+
+`mmap_lock` is the lock of the whole space, for those who want all of it for reading.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mypy_extensions import mypyc_attr
+
+from sim.engine import Steps
+from sim.hardware import CacheLine, Cpu, Task
+from sim.sync import Lock, RwSem, XaddRwSem
+
+if TYPE_CHECKING:
+    from sim.designs.linux.mm import LinuxMm
+    from sim.designs.linux.vma import Vma
+
+MmapLock = RwSem | XaddRwSem
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class SpaceLocks(ABC):
+    """The locks of one process, made with it. A thread holds one range, or all, at a time."""
+
+    __slots__ = ("_mm", "mmap_lock", "prefetched")
+
+    def __init__(self, mm: LinuxMm, mmap_lock: MmapLock, prefetched: CacheLine | None) -> None:
+        self._mm = mm
+        self.mmap_lock = mmap_lock
+        """A reader-writer lock with `read_trylock` and `write_downgrade`."""
+        self.prefetched = prefetched
+        """The line that each fault prefetches for writing, where the kernel does that."""
+
+    # -- to change it ---------------------------------------------------------------------------------------
+
+    def lock_all(self, cpu: Cpu) -> Steps[None]:
+        """Wait until nobody else works on the space, and lock all of it for writing."""
+        return self.mmap_lock.write_lock(cpu)
+
+    def lock_range(self, cpu: Cpu, start: int, end: int) -> Steps[None]:
+        """Lock [start, end) for writing, or more than that: what is mapped there, what it may be joined with,
+        and the gaps at both ends."""
+        return self.lock_all(cpu)
+
+    def lock_to_map(self, cpu: Cpu, at: int | None, pages: int) -> Steps[None]:
+        """The same for a new mapping, at the page *at* if it says where."""
+        return self.lock_all(cpu)
+
+    def unlock(self, cpu: Cpu) -> Steps[None]:
+        """Give up what is locked for writing."""
+        return self.mmap_lock.write_unlock(cpu)
+
+    def downgrade(self, cpu: Cpu) -> Steps[None]:
+        """What was to change has changed: let in who only reads it."""
+        return self.mmap_lock.write_downgrade(cpu)
+
+    def unlock_read(self, cpu: Cpu) -> Steps[None]:
+        """Give up what is left after `downgrade`, or what `begin_fault` or a lock of all for reading took."""
+        return self.mmap_lock.read_unlock(cpu)
+
+    @abstractmethod
+    def find_room(self, cpu: Cpu, pages: int) -> Steps[int | None]:
+        """After `lock_to_map` or `lock_all`: where *pages* pages fit that are anywhere. Value: the first, or
+        None if there is no room; what they may be joined with is locked, too."""
+
+    @property
+    def grows_down(self) -> bool:
+        """Whether what is mapped anywhere goes below what was mapped before."""
+        return self._mm.switches.mmap_layout == "top-down"
+
+    # -- to fault in it -------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def begin_fault(self, cpu: Cpu, page: int) -> Steps[Vma | None]:
+        """Lock *page* for a fault, or more than that, and look up its VMA. Value: None where there is
+        none; the lock is held all the same."""
+
+    # -- what is checked ------------------------------------------------------------------------------------
+
+    def stored_under(self, task: Task, vma: Vma) -> Sequence[Lock]:
+        """The locks of which *task* must have one for writing when it changes the index at *vma*."""
+        return (self.mmap_lock,)
