@@ -36,11 +36,11 @@ class Mappings(Probe):
         space, task = self._space_of(index), cpu.current
         if space is None:
             return
-        lock = space.mmap_lock
-        if self._scene.locks.mode(lock, task) != "write":
-            what = f"{task} stores {' and '.join(map(str, mappings))}: {self._scene.locks.who(lock)}"
-            self._scene.fail(WRITER, what, cpu)
         for vma in mappings:
+            for lock in space.locks.stored_under(task, vma):
+                if self._scene.locks.mode(lock, task) != "write":
+                    who = self._scene.locks.who(lock)
+                    self._scene.fail(WRITER, f"{task} stores {vma} without {lock.name}: {who}", cpu)
             if not vma.lock.is_write_locked:
                 self._scene.fail(MARKED, f"{task} stores {vma}, which it has not marked", cpu)
         self._changed.setdefault(task, []).extend((index, vma) for vma in mappings)

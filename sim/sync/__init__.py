@@ -22,6 +22,7 @@ from sim.sync.rwsem_spinning_readers import SpinningReadersRwSem
 from sim.sync.rwsem_xadd import XaddRwSem
 from sim.sync.semaphore import Channel, Semaphore
 from sim.sync.seqlock import SeqLock
+from sim.sync.sharded_rwsem import ShardedRwSem
 from sim.sync.sleep import Scheduler
 from sim.sync.sleeper import Sleeper
 from sim.sync.spin import McsLock, QueuedSpinLock
@@ -66,6 +67,7 @@ __all__ = [
     "Semaphore",
     "SeqLock",
     "Sequence",
+    "ShardedRwSem",
     "Sleeper",
     "SpinnerQueue",
     "SpinningReadersRwSem",

@@ -33,6 +33,7 @@ from sim.sync import (
     RwSem,
     RwSemTuning,
     Scheduler,
+    ShardedRwSem,
     SpinningReadersRwSem,
     TasLock,
     TicketLock,
@@ -185,6 +186,13 @@ def rwsem_without_wait_lock(machine: Machine) -> ReaderWriter:
     return RwSem("semaphore", count, owner, nodes, Scheduler(machine), LOCK, tuning)
 
 
+def sharded_rwsem(machine: Machine) -> ReaderWriter:
+    """In its global modes."""
+    tuning = RwSemTuning.model_validate({**RWSEM, "handoff_after": "20 us"})
+    nodes, scheduler = QueueNodes(machine, "osq"), Scheduler(machine)
+    return ShardedRwSem(machine, "semaphore", nodes, scheduler, LOCK, tuning, machine.cpus[0])
+
+
 def impatient_rwsem(machine: Machine) -> ReaderWriter:
     return rwsem(machine, handoff_after=5000 * NS)
 
@@ -218,6 +226,7 @@ SHARED: list[Callable[[Machine], ReaderWriter]] = [
     xadd_rwsem,
     sleeping_rwsem,
     granting_rwsem,
+    sharded_rwsem,
     percpu_rwsem,
     word_rw,
     word_rwmutex,

@@ -14,7 +14,7 @@ from sim.designs.linux.hugetlb import hugetlb_fault
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.swap.entry import SwapEntry
 from sim.designs.linux.swap_in import do_swap_page
-from sim.designs.linux.tables import ensure_table
+from sim.designs.linux.tables import ensure_table, find_table
 from sim.designs.linux.vma import Vma, VmFlags
 from sim.engine import Steps
 from sim.hardware import Cpu
@@ -191,6 +191,8 @@ def _handle(
     if mm.pgd_line is not None:  # pgd_offset
         yield from mm.pgd_line.read(cpu, PAGE_TABLE)
     cpu.work(mm.cost.fault, PAGE_TABLE)
+    if vma_locked and mm.speculates:
+        return (yield from _handle_speculatively(mm, cpu, vma, page, write))
     if vma.hugetlb:
         return (yield from hugetlb_fault(mm, cpu, vma, page, write, vma_locked=vma_locked))
     if mm.thp != "never":
@@ -217,3 +219,26 @@ def _handle(
         first_touch = do_anonymous_page if vma.area.file is None else do_fault
         return (yield from first_touch(mm, cpu, vma, table, page, write, vma_locked=vma_locked))
     return (yield from do_present_page(mm, cpu, vma, table, page, write, vma_locked=vma_locked))
+
+
+def _handle_speculatively(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, write: bool) -> Steps[bool]:
+    """A fault that has no lock of *vma*: it makes neither tables nor an anon_vma, and leaves to others what
+    is not plain memory (CONFIG_SPECULATIVE_PAGE_FAULT). Value: False means again under a lock.
+
+    Whoever sets an entry looks once more whether *vma* is as it was (`VmaLocks.still_valid`). If not, nothing
+    is done, and the access is tried again.
+    """
+    if vma.hugetlb or mm.thp != "never":
+        return False
+    table = yield from find_table(mm, cpu, page)
+    if table is None:
+        return False
+    entry = table.get(slot_of(page, 1))
+    if isinstance(entry, SwapEntry):
+        return False
+    if entry is not None:
+        return (yield from do_present_page(mm, cpu, vma, table, page, write, vma_locked=True))
+    if VmFlags.UFFD_MISSING in vma.area.flags:
+        return False
+    first_touch = do_anonymous_page if vma.area.file is None else do_fault
+    return (yield from first_touch(mm, cpu, vma, table, page, write, vma_locked=True))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sim.designs.linux.activities import LOCK_SIGNALS, VMA_WORK
-from sim.designs.linux.counters import MmCounters
+from sim.designs.linux.counters import MmCounters, percpu_stats
 from sim.designs.linux.latr.kept import KeptMemory
 from sim.designs.linux.latr.lazy_flush import LatrFlush, SweepingMm
 from sim.designs.linux.lazy_mm import LazyMm
@@ -91,6 +91,7 @@ class LinuxMm(AddressSpace):
         "pages",
         "pgd_line",
         "siglock",
+        "speculates",
         "start_brk",
         "stat",
         "switches",
@@ -121,7 +122,7 @@ class LinuxMm(AddressSpace):
 
         self.lines = lines = kernel.spec.layout.lay_out(machine, cpu)
         self.pgd_line = lines["pgd"] if kernel.spec.layout.shares("pgd") else None
-        self.locks = make_space_locks(self, kernel, lines)
+        self.locks = make_space_locks(self, kernel, lines, cpu)
         self.mmap_lock = self.locks.mmap_lock
         self.lazy = self._lends(line("cid mask"))
         self.vma_locks = VMA_LOCKS[kernel.spec.vma_lock](
@@ -134,10 +135,16 @@ class LinuxMm(AddressSpace):
                 kernel.scheduler,
                 kernel.spec.rwsem,
                 MmLockSeq(lines["mm_lock_seq"], seqcount=self.switches.mm_lock_seq == "seqcount"),
+                kernel.spec.interval,
             )
         )
+        self.speculates = self.vma_locks.speculates
         rss = make_rss_stat(machine, kernel.nodes, kernel.spec, lines["rss_stat"])
-        self.stat = MmCounters(lines, rss, kernel.footprint)
+        interval = kernel.spec.interval
+        percpu = None
+        if interval is not None and interval.stats != "shared":
+            percpu = percpu_stats(machine, kernel.nodes, cpu, folded=interval.stats == "folded")
+        self.stat = MmCounters(lines, rss, kernel.footprint, percpu)
         kernel.footprint.add("page_table", PAGE_BYTES)  # the root
         self.brk_line = line("brk")
         self.start_brk = self.brk = START_BRK
@@ -150,7 +157,16 @@ class LinuxMm(AddressSpace):
         self.gathers = 0  # mm->tlb_flush_pending
         self.users = 1  # mm->mm_users, less those who look at it for a moment
         preallocation = kernel.spec.switches.tree_preallocation
-        index = IndexSite(machine, self.cost, lines["mm_mt"], kernel.rcu, kernel.slabs, preallocation)
+        index = IndexSite(
+            machine,
+            self.cost,
+            lines["mm_mt"],
+            kernel.rcu,
+            kernel.slabs,
+            preallocation,
+            kernel.spec.interval,
+            self.vma_locks,
+        )
         self.tree = VMA_INDEXES[kernel.spec.vma_index](index, cpu)
         if machine.engine.probe.hears("mappings_change"):
             self.tree = HeardIndex(self.tree, index, cpu)

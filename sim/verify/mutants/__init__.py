@@ -8,6 +8,7 @@
     linux_latr      LATR on Linux
     tlbs            shootdowns, lazy flushes, switches, interrupts
     locks           rwsem, spin locks, BRAVO, mutexes
+    interval        interval VM: ranges, nodes found without a lock
 
 No path of a simulation imports this package.
 """
@@ -16,6 +17,7 @@ from sim.verify.mutants import (
     asterinas,
     bonsai,
     cortenmm,
+    interval,
     linux_latr,
     linux_memory,
     linux_protocol,
@@ -26,7 +28,17 @@ from sim.verify.mutants.mutant import Edit, Mutant
 
 MUTANTS: dict[str, Mutant] = {
     each.name: each
-    for module in (linux_memory, linux_protocol, linux_latr, bonsai, cortenmm, asterinas, tlbs, locks)
+    for module in (
+        linux_memory,
+        linux_protocol,
+        linux_latr,
+        bonsai,
+        cortenmm,
+        asterinas,
+        tlbs,
+        locks,
+        interval,
+    )
     for each in module.MUTANTS
 }
 """All of them, by name."""

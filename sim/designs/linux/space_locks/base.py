@@ -21,13 +21,13 @@ from mypy_extensions import mypyc_attr
 
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu, Task
-from sim.sync import Lock, RwSem, XaddRwSem
+from sim.sync import Lock, RwSem, ShardedRwSem, XaddRwSem
 
 if TYPE_CHECKING:
     from sim.designs.linux.mm import LinuxMm
     from sim.designs.linux.vma import Vma
 
-MmapLock = RwSem | XaddRwSem
+MmapLock = RwSem | XaddRwSem | ShardedRwSem
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

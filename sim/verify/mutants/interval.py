@@ -1,0 +1,95 @@
+"""Interval VM: ranges that are not locked as a whole, and what was found without a lock."""
+
+from __future__ import annotations
+
+from sim.designs.linux.vma_indexes import IntervalSkipList
+from sim.designs.linux.vma_locks.interval import IntervalNode, IntervalVmaLocks
+from sim.sync import ShardedRwSem
+from sim.verify.mutants.mutant import Edit, Mutant
+
+_DESIGN = ("interval-vm-6.8",)
+_RACES = ("shared", "short histories", "forking", "apart")
+_ALL, _BUT_ONE = "for shard in self.shards:", "for shard in self.shards[1:]:"
+
+MUTANTS = (
+    Mutant(
+        "interval-locked-and-not-looked-at-again",
+        "who has locked the nodes of a range does not look whether they still are those",
+        [
+            Edit(
+                IntervalSkipList._lock_from,
+                "good = self._is_before(before, start) and self._entered_well(crossing)",
+                "good = True",
+            ),
+            Edit(
+                IntervalSkipList._lock_from,
+                "good = not after.invalid and node.next[0] is after",
+                "good = True",
+            ),
+        ],
+        _DESIGN,
+        scenarios=_RACES,
+    ),
+    Mutant(
+        "interval-gap-without-its-predecessor",
+        "who maps in a gap does not lock the node before it",
+        [
+            Edit(
+                IntervalSkipList._lock_from,
+                "    yield from before.mutex.acquire(cpu)\n    held = [before]\n",
+                "    held = []\n",
+            )
+        ],
+        _DESIGN,
+        scenarios=_RACES,
+    ),
+    Mutant(
+        "interval-node-not-marked",
+        "who changes a VMA does not mark its node invalid",
+        [Edit(IntervalNode.start_write, "    self.invalid = True\n", "")],
+        _DESIGN,
+        scenarios=_RACES,
+    ),
+    Mutant(
+        "interval-node-freed-without-a-grace-period",
+        "a node that was replaced is given out again at once",
+        [
+            Edit(
+                IntervalSkipList.renew,
+                "self._cache.release(cpu, old.memory)",
+                "self._cache.release(cpu, old.memory, now=True)",
+            )
+        ],
+        _DESIGN,
+        scenarios=_RACES,
+    ),
+    Mutant(
+        "interval-fault-without-a-second-look",
+        "a fault without a lock does not look again under the lock of the page table",
+        [
+            Edit(
+                IntervalVmaLocks.still_valid,
+                "return not node.invalid and node.version == version",
+                "return True",
+            )
+        ],
+        _DESIGN,
+        scenarios=_RACES,
+    ),
+    Mutant(
+        "interval-all-shards-but-one",
+        "who locks all of a space leaves out the first cpu's shard",
+        [
+            Edit(verb, _ALL, _BUT_ONE)
+            for verb in (
+                ShardedRwSem.read_lock,
+                ShardedRwSem.read_unlock,
+                ShardedRwSem.write_lock,
+                ShardedRwSem.write_unlock,
+                ShardedRwSem.write_downgrade,
+            )
+        ],
+        _DESIGN,
+        scenarios=_RACES,
+    ),
+)
