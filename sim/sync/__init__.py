@@ -12,6 +12,7 @@ from sim.sync.pipe import Pipe
 from sim.sync.protocols import EXCLUSIVE, READER_WRITER, SEQUENCE, Exclusive, ReaderWriter, Sequence, Writer
 from sim.sync.pthread_barrier import PthreadBarrier
 from sim.sync.pthread_mutex import PthreadMutex
+from sim.sync.range_lock import HeldRange, RangeLock
 from sim.sync.rcu import RCU, Rcu
 from sim.sync.rcu_sync import RcuSync
 from sim.sync.run_queue import SCHED, RunQueues, SwitchCosts, SwitchSpace
@@ -45,6 +46,7 @@ __all__ = [
     "CnaLock",
     "Exclusive",
     "GrantingRwSem",
+    "HeldRange",
     "Lock",
     "LocksWithout",
     "McsLock",
@@ -57,6 +59,7 @@ __all__ = [
     "PthreadMutex",
     "QueueNodes",
     "QueuedSpinLock",
+    "RangeLock",
     "Rcu",
     "RcuSync",
     "ReaderWriter",

@@ -216,7 +216,7 @@ def test_do_aligned_neighbours_merge() -> None:
 def test_is_a_mapping_put_anywhere_if_there_is_no_room_to_align_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sim.designs.linux.space_locks.whole.FIRST_PAGE", HIGHEST_PAGE - LEAF)
+    monkeypatch.setattr("sim.designs.linux.space_locks.base.FIRST_PAGE", HIGHEST_PAGE - LEAF)
     assert placed("multiple", LEAF) == [LEAF]
 
 

@@ -282,6 +282,11 @@ class LinuxMm(AddressSpace):
         yield from self.locks.lock_range(cpu, start, end)
         yield from self.vma_locks.begin_write(cpu)
 
+    def write_lock_to_protect(self, cpu: Cpu, start: int, end: int, rights: Rights) -> Steps[None]:
+        """The same to give [start, end) other *rights*."""
+        yield from self.locks.lock_to_protect(cpu, start, end, rights)
+        yield from self.vma_locks.begin_write(cpu)
+
     def write_lock_to_map(self, cpu: Cpu, at: int | None, pages: int) -> Steps[None]:
         """The same to map *pages* pages, at *at* or anywhere."""
         yield from self.locks.lock_to_map(cpu, at, pages)

@@ -156,10 +156,12 @@ class LinuxSpec(DesignSpec):
         "rwsem-xadd-sleeping",
         "rwsem-granting",
         "rwsem-sharded",
+        "ranges",
     ]
     """The kind of mmap_lock: `rwsem` (since 5.11), before that one for which readers spin, too; until 5.1
     `rwsem-xadd`, until 3.15 one for which nobody spins, and until 3.9 one that a release gives to the first
-    sleeper. `rwsem-sharded`, one a cpu, goes with an `interval-skiplist`."""
+    sleeper. `rwsem-sharded`, one a cpu, goes with an `interval-skiplist`; `ranges` is a list of those that
+    are locked."""
     vma_index: Annotated[str, OneOf(VMA_INDEXES)]
     """What VMAs are found in: a `maple` tree (since 6.1), before that an `rbtree` with a cache of four VMAs a
     thread, and until 3.14 `rbtree-mmap-cache`, with one for all threads. `bonsai` is a balanced tree of nodes
@@ -286,6 +288,16 @@ class LinuxSpec(DesignSpec):
             raise RuleError(
                 "a node is an object of its own and begins a cache line",
                 {"slab.caches.vma_lock": f"of {size} B or more, align: {LINE_BYTES} B"},
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _ranges_are_locked_by_nobody_else(self) -> Self:
+        if self.mmap_lock == "ranges" and self.vma_lock != "none":
+            raise RuleError("a fault locks its page by a range, and no VMA", {"vma_lock": "none"})
+        if self.mmap_lock == "ranges" and self.switches.prefetchw_mmap_lock:
+            raise RuleError(
+                "a list of ranges has no count to prefetch", {"switches.prefetchw_mmap_lock": "false"}
             )
         return self
 

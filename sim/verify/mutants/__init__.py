@@ -8,7 +8,7 @@
     linux_latr      LATR on Linux
     tlbs            shootdowns, lazy flushes, switches, interrupts
     locks           rwsem, spin locks, BRAVO, mutexes
-    interval        interval VM: ranges, nodes found without a lock
+    ranges          interval VM, and locks of ranges
 
 No path of a simulation imports this package.
 """
@@ -17,28 +17,18 @@ from sim.verify.mutants import (
     asterinas,
     bonsai,
     cortenmm,
-    interval,
     linux_latr,
     linux_memory,
     linux_protocol,
     locks,
+    ranges,
     tlbs,
 )
 from sim.verify.mutants.mutant import Edit, Mutant
 
 MUTANTS: dict[str, Mutant] = {
     each.name: each
-    for module in (
-        linux_memory,
-        linux_protocol,
-        linux_latr,
-        bonsai,
-        cortenmm,
-        asterinas,
-        tlbs,
-        locks,
-        interval,
-    )
+    for module in (linux_memory, linux_protocol, linux_latr, bonsai, cortenmm, asterinas, tlbs, locks, ranges)
     for each in module.MUTANTS
 }
 """All of them, by name."""

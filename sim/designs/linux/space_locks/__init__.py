@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sim.designs.linux.space_locks.base import SpaceLocks
 from sim.designs.linux.space_locks.interval import IntervalSpace
+from sim.designs.linux.space_locks.ranges import RangeSpace
 from sim.designs.linux.space_locks.whole import LOCK_MMAP, WholeSpace
 
 if TYPE_CHECKING:
@@ -21,4 +22,6 @@ def make_space_locks(mm: LinuxMm, kernel: LinuxKernel, lines: MmLines, cpu: Cpu)
     """The locks of *mm*, which *cpu* is making, of the kind that the design file names."""
     if kernel.spec.mmap_lock == "rwsem-sharded":
         return IntervalSpace(mm, kernel, cpu)
+    if kernel.spec.mmap_lock == "ranges":
+        return RangeSpace(mm, kernel, lines, cpu)
     return WholeSpace(mm, kernel, lines)

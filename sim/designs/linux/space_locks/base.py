@@ -4,7 +4,7 @@ A kernel of Linux's kind chooses one kind when it is built. Operations say what 
 lock more than that:
 
     mmap                      lock_to_map      find_room ...                       unlock
-    munmap, mprotect          lock_range       ... downgrade ... unlock_read       unlock
+    munmap, mprotect          lock_range, lock_to_protect ... downgrade ... unlock_read, unlock
     fork, exit, brk, ...      lock_all         ... downgrade ... unlock_read       unlock
     a fault                   begin_fault      ...                                 end_fault
 
@@ -19,15 +19,17 @@ from typing import TYPE_CHECKING
 
 from mypy_extensions import mypyc_attr
 
+from sim.designs.linux.addresses import FIRST_PAGE, HIGHEST_PAGE, LEGACY_BASE
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu, Task
-from sim.sync import Lock, RwSem, ShardedRwSem, XaddRwSem
+from sim.mm import Rights
+from sim.sync import Lock, RangeLock, RwSem, ShardedRwSem, XaddRwSem
 
 if TYPE_CHECKING:
     from sim.designs.linux.mm import LinuxMm
     from sim.designs.linux.vma import Vma
 
-MmapLock = RwSem | XaddRwSem | ShardedRwSem
+MmapLock = RwSem | XaddRwSem | ShardedRwSem | RangeLock
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -58,6 +60,10 @@ class SpaceLocks(ABC):
         """The same for a new mapping, at the page *at* if it says where."""
         return self.lock_all(cpu)
 
+    def lock_to_protect(self, cpu: Cpu, start: int, end: int, rights: Rights) -> Steps[None]:
+        """The same for [start, end) that is to get other *rights*."""
+        return self.lock_range(cpu, start, end)
+
     def unlock(self, cpu: Cpu) -> Steps[None]:
         """Give up what is locked for writing."""
         return self.mmap_lock.write_unlock(cpu)
@@ -70,10 +76,13 @@ class SpaceLocks(ABC):
         """Give up what is left after `downgrade`, or what `begin_fault` or a lock of all for reading took."""
         return self.mmap_lock.read_unlock(cpu)
 
-    @abstractmethod
     def find_room(self, cpu: Cpu, pages: int) -> Steps[int | None]:
         """After `lock_to_map` or `lock_all`: where *pages* pages fit that are anywhere. Value: the first, or
         None if there is no room; what they may be joined with is locked, too."""
+        tree = self._mm.tree
+        if self.grows_down:
+            return tree.empty_area_rev(cpu, pages, FIRST_PAGE, HIGHEST_PAGE)
+        return tree.empty_area(cpu, pages, LEGACY_BASE, HIGHEST_PAGE)
 
     @property
     def grows_down(self) -> bool:

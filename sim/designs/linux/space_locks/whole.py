@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sim.designs.linux.addresses import FIRST_PAGE, HIGHEST_PAGE, LEGACY_BASE
 from sim.designs.linux.space_locks.base import SpaceLocks
 from sim.engine import Activity, Steps
 from sim.hardware import Cpu
@@ -27,12 +26,6 @@ class WholeSpace(SpaceLocks):
     def __init__(self, mm: LinuxMm, kernel: LinuxKernel, lines: MmLines) -> None:
         rwsem = make_rwsem(kernel, lines)
         super().__init__(mm, rwsem, rwsem.count if kernel.spec.switches.prefetchw_mmap_lock else None)
-
-    def find_room(self, cpu: Cpu, pages: int) -> Steps[int | None]:
-        tree = self._mm.tree
-        if self.grows_down:
-            return tree.empty_area_rev(cpu, pages, FIRST_PAGE, HIGHEST_PAGE)
-        return tree.empty_area(cpu, pages, LEGACY_BASE, HIGHEST_PAGE)
 
     def begin_fault(self, cpu: Cpu, page: int) -> Steps[Vma | None]:
         """All releases try mmap_lock first (do_user_addr_fault of 5.12, get_mmap_lock_carefully of 6.13),

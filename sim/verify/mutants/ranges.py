@@ -1,12 +1,15 @@
-"""Interval VM: ranges that are not locked as a whole, and what was found without a lock."""
+"""Locks of ranges: that of interval VM, whose index it is, and the list of held ranges."""
 
 from __future__ import annotations
 
+from sim.designs.linux.space_locks.ranges import RangeSpace
 from sim.designs.linux.vma_indexes import IntervalSkipList
 from sim.designs.linux.vma_locks.interval import IntervalNode, IntervalVmaLocks
-from sim.sync import ShardedRwSem
+from sim.sync import RangeLock, ShardedRwSem
+from sim.verify.mutants.locks import of_lock
 from sim.verify.mutants.mutant import Edit, Mutant
 
+_RANGE_LOCK = ("lock range-lock",)
 _DESIGN = ("interval-vm-6.8",)
 _RACES = ("shared", "short histories", "forking", "apart")
 _ALL, _BUT_ONE = "for shard in self.shards:", "for shard in self.shards[1:]:"
@@ -90,6 +93,58 @@ MUTANTS = (
             )
         ],
         _DESIGN,
+        scenarios=_RACES,
+    ),
+    # -- the list of held ranges ----------------------------------------------------------------------------
+    of_lock(
+        "range-reader-looks-not-behind-itself",
+        "a reader that has come into the list does not look at the writers behind it",
+        Edit(
+            RangeLock._clear_of_writers,
+            "    while other is not None and other.start < node.end:\n",
+            "    while False:\n",
+        ),
+        on=_RANGE_LOCK,
+    ),
+    of_lock(
+        "range-writer-looks-not-again",
+        "a writer that has come into the list does not look for readers that came in in front of it",
+        Edit(
+            RangeLock._clear_of_readers,
+            "    while other is not None and other is not node:\n",
+            "    while False:\n",
+        ),
+        on=_RANGE_LOCK,
+    ),
+    of_lock(
+        "range-linked-over-another",
+        "who links his range does not look whether another one has come in between",
+        Edit(
+            RangeLock._enter,
+            "if self._after(before) is not here or (before is not None and before.marked):\n"
+            "            return False\n"
+            "        node.next = here\n",
+            "if before is not None and before.marked:\n            return False\n        node.next = here\n",
+        ),
+        on=_RANGE_LOCK,
+    ),
+    of_lock(
+        "range-release-tells-nobody",
+        "who marks a range does not wake those who spin for it",
+        Edit(RangeLock._mark, "    self._tell(cpu, node)\n", ""),
+        on=_RANGE_LOCK,
+    ),
+    Mutant(
+        "mprotect-of-a-part-without-a-second-look",
+        "mprotect does not look whether its VMA is as it was once it has its range",
+        [
+            Edit(
+                RangeSpace.lock_to_protect,
+                "if self.sequence == sequence and self._part_to_change(start, end, rights) == part:",
+                "if True:",
+            )
+        ],
+        ("linux-4.9-range-lock",),
         scenarios=_RACES,
     ),
 )
