@@ -41,3 +41,4 @@ class IntervalSpec(Spec):
     `vm.interval_vm_ctl`); on each cpu, `folded` into a shared count when a batch is full, which is how
     percpu_counter does it; or `apart`, each cpu on its own, with nothing that all share."""
     costs: IntervalCosts
+    """Cpu work of its steps."""

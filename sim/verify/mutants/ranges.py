@@ -21,7 +21,7 @@ MUTANTS = (
         [
             Edit(
                 IntervalSkipList._lock_from,
-                "good = self._is_before(before, start) and self._entered_well(crossing)",
+                "good = self._is_before(before, start, start) and self._entered_well(crossing)",
                 "good = True",
             ),
             Edit(
