@@ -5,9 +5,12 @@ from __future__ import annotations
 from sim.designs.linux.space_locks.ranges import RangeSpace
 from sim.designs.linux.vma_indexes import IntervalSkipList
 from sim.designs.linux.vma_locks.interval import IntervalNode, IntervalVmaLocks
+from sim.mm import READ, READ_WRITE, Mmap, Mprotect, Munmap, Touch
 from sim.sync import RangeLock, ShardedRwSem
+from sim.verify.kernels import BASE
 from sim.verify.mutants.locks import of_lock
 from sim.verify.mutants.mutant import Edit, Mutant
+from sim.verify.programs import Program
 
 _RANGE_LOCK = ("lock range-lock",)
 _DESIGN = ("interval-vm-6.8",)
@@ -78,6 +81,23 @@ MUTANTS = (
         ],
         _DESIGN,
         scenarios=_RACES,
+        programs=[
+            Program(
+                "interval-vm-6.8",
+                "shared",
+                [
+                    [[Mmap(8, BASE), Touch([BASE])]],
+                    [
+                        [Touch([BASE + page]) for page in range(1, 8)],
+                        [Mprotect(BASE, 8, READ), Mprotect(BASE, 8, READ_WRITE), Munmap(BASE, 8)],
+                    ],
+                ],
+                ties="shuffle",
+                seed=seed,
+                delays=0.1,
+            )
+            for seed in range(40)
+        ],
     ),
     Mutant(
         "interval-all-shards-but-one",
