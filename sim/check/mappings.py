@@ -1,7 +1,7 @@
 """Who may change mappings, and who may be in one meanwhile.
 
-change   under the lock that the design names (`AddressSpace.mappings_guard`), or in a range that the cpu has
-         to itself where it names none; a mapping with a lock of its own only once that is held for writing
+change   under the locks that the design names (`AddressSpace.mappings_guards`), or in a range that the cpu
+         has to itself where it names none; a mapping with a lock of its own only once that is write-locked
 in it    by its own lock: nobody, from the moment that a writer has marked it until he gives it up; and what
          is found so is what the index has there
 """
@@ -44,24 +44,21 @@ class Mappings(Probe):
 
     def _begin(self) -> None:
         self.inside: dict[object, list[tuple[object, CpuView]]] = {}
-        self.marked: dict[object, tuple[object, CpuView]] = {}
+        self.marked: dict[object, tuple[object, CpuView, object]] = {}
         self._changed: dict[object, list[tuple[Any, Any]]] = {}
 
     # -- changes --------------------------------------------------------------------------------------------
 
     def mappings_change(self, space: Any, index: Any, cpu: CpuView, mappings: Sequence[Any]) -> None:
-        task, guard = cpu.current, space.mappings_guard
-        if guard is None:
-            mine = self._ranges.ranges.get(task, ())
-            for mapping in mappings:
-                if not any(
-                    where is space and low <= mapping.end and mapping.start <= high
-                    for where, _, low, high in mine
-                ):
-                    self._scene.fail(WRITER, f"{task} stores {mapping} and has no range there", cpu)
-        elif self._scene.locks.mode(guard, task) != "write":
-            what = f"{task} stores {' and '.join(map(str, mappings))}, and of {guard.name} "
-            self._scene.fail(WRITER, what + self._scene.locks.who(guard), cpu)
+        task = cpu.current
+        for mapping in mappings:
+            guards = space.mappings_guards(task, mapping)
+            if guards is None and not self._has_range(space, task, mapping):
+                self._scene.fail(WRITER, f"{task} stores {mapping} and has no range there", cpu)
+            for guard in guards or ():
+                if self._scene.locks.mode(guard, task) != "write":
+                    what = f"{task} stores {mapping}, and of {guard.name} "
+                    self._scene.fail(WRITER, what + self._scene.locks.who(guard), cpu)
         for mapping in mappings:
             lock = getattr(mapping, "lock", None)
             if lock is None:
@@ -71,6 +68,12 @@ class Mappings(Probe):
             if lock in self.inside:
                 self._meet(f"{task} stores {mapping}", lock, cpu)
         self._changed.setdefault(task, []).extend((index, mapping) for mapping in mappings)
+
+    def _has_range(self, space: object, task: object, mapping: Any) -> bool:
+        return any(
+            where is space and low <= mapping.end and mapping.start <= high
+            for where, _, low, high in self._ranges.ranges.get(task, ())
+        )
 
     def operation_ends(self, cpu: CpuView, operation: object) -> None:
         for index, vma in self._changed.pop(cpu.current, ()):
@@ -107,13 +110,18 @@ class Mappings(Probe):
             self._scene.fail(FOUND, what, cpu)
 
     def mapping_marked(self, space: object, lock: Any, cpu: CpuView) -> None:
-        self.marked[lock] = space, cpu
+        self.marked[lock] = space, cpu, cpu.current
         if lock in self.inside:
             self._meet(f"{cpu.current} has marked {lock.name}", lock, cpu)
 
     def mappings_unmarked(self, space: object, cpu: CpuView) -> None:
+        task = cpu.current
         if self.marked:
-            self.marked = {lock: writer for lock, writer in self.marked.items() if writer[0] is not space}
+            self.marked = {
+                lock: writer
+                for lock, writer in self.marked.items()
+                if writer[0] is not space or writer[2] is not task
+            }
 
     def _meet(self, what: str, lock: object, cpu: CpuView) -> None:
         task, other = self.inside[lock][0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from mypy_extensions import mypyc_attr
 
@@ -21,6 +21,7 @@ from sim.mm.performer import Handlers, Performer
 
 if TYPE_CHECKING:
     from sim.engine.probe import LockView
+    from sim.hardware import Task
 
 USER: Final = Activity("user")
 SYSCALL: Final = Activity("syscall")
@@ -210,10 +211,9 @@ class AddressSpace(Performer, ABC):
         """Whether *page* is of memory that is mapped to be shared: all who have it write to the same."""
         return any(each.shared for each in self.mappings() if each.start <= page < each.end)
 
-    @property
-    def mappings_guard(self) -> LockView | None:
-        """The lock that who tells that he changes mappings (`Probe.mappings_change`) has for writing; None
-        where he has their range to himself (`Probe.range_locked`)."""
+    def mappings_guards(self, task: Task, mapping: Any) -> Sequence[LockView] | None:
+        """The locks that *task* has for writing when it tells that it changes *mapping*
+        (`Probe.mappings_change`); None where it has the range to itself (`Probe.range_locked`)."""
         return None
 
     @property

@@ -12,6 +12,7 @@ from sim.sync.pipe import Pipe
 from sim.sync.protocols import EXCLUSIVE, READER_WRITER, SEQUENCE, Exclusive, ReaderWriter, Sequence, Writer
 from sim.sync.pthread_barrier import PthreadBarrier
 from sim.sync.pthread_mutex import PthreadMutex
+from sim.sync.range_lock import HeldRange, RangeLock
 from sim.sync.rcu import RCU, Rcu
 from sim.sync.rcu_sync import RcuSync
 from sim.sync.run_queue import SCHED, RunQueues, SwitchCosts, SwitchSpace
@@ -22,6 +23,7 @@ from sim.sync.rwsem_spinning_readers import SpinningReadersRwSem
 from sim.sync.rwsem_xadd import XaddRwSem
 from sim.sync.semaphore import Channel, Semaphore
 from sim.sync.seqlock import SeqLock
+from sim.sync.sharded_rwsem import ShardedRwSem
 from sim.sync.sleep import Scheduler
 from sim.sync.sleeper import Sleeper
 from sim.sync.spin import McsLock, QueuedSpinLock
@@ -44,6 +46,7 @@ __all__ = [
     "CnaLock",
     "Exclusive",
     "GrantingRwSem",
+    "HeldRange",
     "Lock",
     "LocksWithout",
     "McsLock",
@@ -56,6 +59,7 @@ __all__ = [
     "PthreadMutex",
     "QueueNodes",
     "QueuedSpinLock",
+    "RangeLock",
     "Rcu",
     "RcuSync",
     "ReaderWriter",
@@ -66,6 +70,7 @@ __all__ = [
     "Semaphore",
     "SeqLock",
     "Sequence",
+    "ShardedRwSem",
     "Sleeper",
     "SpinnerQueue",
     "SpinningReadersRwSem",

@@ -351,14 +351,17 @@ SPARE: Final = 3
 """Mappings that a move must have room for."""
 
 
+def mremap_is_determined(process: Process) -> bool:
+    """A moved VMA is not registered any more, and neither is one that it has joined."""
+    return not any(page.registered for page in process.pages.values())
+
+
 @effect.register
 def mremap(asked: Mremap, process: Process, told: Any = None) -> int | Errno:
     """What may be moved or made longer depends on where VMAs end, so somebody has to tell."""
     at, pages, new_pages = asked.at, asked.pages, asked.new_pages
-    if any(page.registered for page in process.pages.values()):
-        raise Undetermined  # a moved VMA is not registered any more, and neither is one that it has joined
     mappings = process.mappings()
-    if mappings is None:
+    if mappings is None or not mremap_is_determined(process):
         raise Undetermined
     if new_pages <= 0 or pages < 0 or (asked.to is not None and not asked.may_move):
         return Errno.EINVAL

@@ -28,11 +28,13 @@ from sim.sync import (
     PthreadMutex,
     QueuedSpinLock,
     QueueNodes,
+    RangeLock,
     Rcu,
     ReaderWriter,
     RwSem,
     RwSemTuning,
     Scheduler,
+    ShardedRwSem,
     SpinningReadersRwSem,
     TasLock,
     TicketLock,
@@ -185,6 +187,43 @@ def rwsem_without_wait_lock(machine: Machine) -> ReaderWriter:
     return RwSem("semaphore", count, owner, nodes, Scheduler(machine), LOCK, tuning)
 
 
+def sharded_rwsem(machine: Machine) -> ReaderWriter:
+    """In its global modes."""
+    tuning = RwSemTuning.model_validate({**RWSEM, "handoff_after": "20 us"})
+    nodes, scheduler = QueueNodes(machine, "osq"), Scheduler(machine)
+    return ShardedRwSem(machine, "semaphore", nodes, scheduler, LOCK, tuning, machine.cpus[0])
+
+
+class Overlapping:
+    """A range lock of which each cpu takes another range, all of which have one address in common.
+
+    Every third cpu passes through another place first, to read: so there are ranges between those, and two
+    may come into the list at different links of it at the same time.
+    """
+
+    def __init__(self, lock: RangeLock) -> None:
+        self._lock = lock
+        self.read_unlock = self.write_unlock = lock.release
+
+    def write_lock(self, cpu: Cpu) -> Steps[None]:
+        return self._acquire(cpu, write=True)
+
+    def read_lock(self, cpu: Cpu) -> Steps[None]:
+        return self._acquire(cpu, write=False)
+
+    def _acquire(self, cpu: Cpu, *, write: bool) -> Steps[None]:
+        kind = cpu.id % 3
+        if kind == 2:
+            yield from self._lock.acquire(cpu, 10, 20, write=False)
+            cpu.work(100 * NS, LOCK)
+            yield from self._lock.release(cpu)
+        yield from self._lock.acquire(cpu, (0, 30, 25)[kind], 60 + cpu.id, write=write)
+
+
+def range_lock(machine: Machine) -> ReaderWriter:
+    return Overlapping(RangeLock(machine, "ranges", machine.line("ranges"), LOCK))
+
+
 def impatient_rwsem(machine: Machine) -> ReaderWriter:
     return rwsem(machine, handoff_after=5000 * NS)
 
@@ -218,6 +257,8 @@ SHARED: list[Callable[[Machine], ReaderWriter]] = [
     xadd_rwsem,
     sleeping_rwsem,
     granting_rwsem,
+    sharded_rwsem,
+    range_lock,
     percpu_rwsem,
     word_rw,
     word_rwmutex,

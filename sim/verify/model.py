@@ -140,6 +140,8 @@ class Process:
     vmas: Callable[[], Sequence[tuple[int, int]]] | None = None
     alone: bool = True
     """Nobody else runs in it."""
+    as_they_were: Sequence[tuple[int, int]] | None = None
+    """What *vmas* told before an operation whose answer was waited for; None: what it tells now."""
     huge: dict[int, str] = field(default_factory=dict)
     """The huge pages of the pool that are mapped, by their first page: `reserved`, `present`, or `lost` where
     madvise has given one back."""
@@ -270,6 +272,8 @@ class Process:
 
     def mappings(self) -> Sequence[tuple[int, int]] | None:
         """Where mappings begin and end; None where only the kernel could tell."""
+        if self.as_they_were is not None:
+            return self.as_they_were
         if not self.rules.alike:
             limit = self.rules.max_map_count
             return None if self.vmas is None or limit is None or limit < 100 else self.vmas()

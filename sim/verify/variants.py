@@ -40,6 +40,8 @@ LATR: dict[str, Any] = {
     "pages_a_batch": 4,
     **dict.fromkeys(("publish", "look", "sweep", "keep"), "10 cycles"),
 }
+GO_TOGETHER = frozenset({"interval-skiplist", "interval", "rwsem-sharded", "ranges"})
+"""Choices that are not thrown one by one: a file that has one has all of them, and is a design of its own."""
 LLFREE: dict[str, Any] = {
     "page_allocator": "llfree",
     "llfree": {
@@ -105,13 +107,15 @@ def positions(spec: type[Spec]) -> dict[str, Sequence[Any]]:
     """What each key of *spec* that names one of some things, or says yes or no, may be."""
     found: dict[str, Sequence[Any]] = {}
     for name, key in spec.model_fields.items():
-        strategies = [mark.registry.names() for mark in key.metadata if isinstance(mark, OneOf)]
+        strategies: list[Sequence[Any]] = [
+            mark.registry.names() for mark in key.metadata if isinstance(mark, OneOf)
+        ]
         if key.annotation is bool:
             found[name] = (True, False)
         elif get_origin(key.annotation) is Literal:
-            found[name] = get_args(key.annotation)
-        elif strategies:
-            found[name] = strategies[0]
+            strategies = [get_args(key.annotation)]
+        if strategies:
+            found[name] = [one for one in strategies[0] if one not in GO_TOGETHER]
     return found
 
 

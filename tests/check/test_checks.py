@@ -20,6 +20,7 @@ from sim.designs.linux.fault_retry import FaultRetry
 from sim.designs.linux.gather import Gather
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.page_cache import Inode
+from sim.designs.linux.space_locks import SpaceLocks
 from sim.designs.linux.vma_indexes import HeardIndex, VmaIndex
 from sim.designs.linux.vma_locks.refcount import RefcountVmaLock
 from sim.designs.linux.vma_locks.rwsem import RwSemVmaLock
@@ -92,8 +93,8 @@ def test_is_zapping_without_the_page_table_lock_caught(monkeypatch: pytest.Monke
 
 
 def test_is_mmap_under_a_read_lock_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(LinuxMm, "write_lock", lambda mm, cpu: mm.mmap_lock.read_lock(cpu))
-    monkeypatch.setattr(LinuxMm, "write_unlock", lambda mm, cpu: mm.mmap_lock.read_unlock(cpu))
+    monkeypatch.setattr(SpaceLocks, "lock_all", lambda locks, cpu: locks.mmap_lock.read_lock(cpu))
+    monkeypatch.setattr(SpaceLocks, "unlock", lambda locks, cpu: locks.mmap_lock.read_unlock(cpu))
     assert caught("linux").startswith("mappings change under the lock that guards them: ")
 
 

@@ -151,7 +151,7 @@ def test_is_a_mapping_changed_in_its_range_only(low: int, high: int, right: bool
     checks = Checks()
     machine = small_machine(listeners=checks.listeners)
     cpu, probe = machine.cpus[0], machine.engine.probe
-    space = SimpleNamespace(mappings_guard=None, root=new_root(machine, 0, 0))
+    space = SimpleNamespace(mappings_guards=lambda task, mapping: None, root=new_root(machine, 0, 0))
     probe.range_locked(space, cpu, low, high)
     with nullcontext() if right else pytest.raises(Violation, match="mappings change under the lock"):
         probe.mappings_change(space, None, cpu, [InRanges(8, 16)])

@@ -46,6 +46,7 @@ LAYOUTS = {  # sockets, clusters a socket, cores a cluster, threads a core, cpus
     "xeon-5320": (1, 1, 26, 1, 26),
     "xeon-5418yx2": (2, 1, 24, 1, 48),
     "xeon-6240x2": (2, 1, 18, 1, 36),
+    "xeon-6248rx2": (2, 1, 24, 2, 96),
     "xeon-6252x2": (2, 1, 24, 1, 48),
     "xeon-8592x2": (2, 2, 32, 1, 128),
     "xeon-e7-8870x8": (8, 1, 10, 1, 80),
@@ -74,7 +75,6 @@ NO_FILE_YET = {
     "hyperv-on-kvm-guest-4",
     "intel-ipiv-guest-2",
     "sandybridge-desktop-2011",
-    "xeon-6248rx2",
     "xeon-w3580",
 }
 """Machines that nobody has written a file for: `validate` says so of their rows."""

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from sim.analysis.published import default_files, read_published
 from sim.designs import DesignSpec
-from sim.designs.linux.mmap import HIGHEST_PAGE
+from sim.designs.linux.addresses import HIGHEST_PAGE
 from sim.engine import Activity, Probe, Steps
 from sim.engine.probe import CpuView, LockView, Mode
 from sim.files import load_spec, presets
@@ -216,7 +216,7 @@ def test_do_aligned_neighbours_merge() -> None:
 def test_is_a_mapping_put_anywhere_if_there_is_no_room_to_align_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sim.designs.linux.mmap.FIRST_PAGE", HIGHEST_PAGE - LEAF)
+    monkeypatch.setattr("sim.designs.linux.space_locks.base.FIRST_PAGE", HIGHEST_PAGE - LEAF)
     assert placed("multiple", LEAF) == [LEAF]
 
 

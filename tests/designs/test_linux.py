@@ -11,7 +11,7 @@ from kernels import BASE, GIB, LEAF, REFCOUNT_LOCK, RWSEM_LOCK, Process
 from machines import NS
 
 from sim.designs.linux import LinuxKernel
-from sim.designs.linux.mmap import HIGHEST_PAGE
+from sim.designs.linux.addresses import HIGHEST_PAGE
 from sim.designs.linux.vma import AnonVma, Vma
 from sim.engine import Activity, Probe, Steps
 from sim.engine.probe import CpuView, LockView, Mode

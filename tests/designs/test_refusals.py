@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from kernels import BASE, KINDS, LEAF, Process
 
-from sim.designs.linux.mmap import LEGACY_BASE
+from sim.designs.linux.addresses import LEGACY_BASE
 from sim.mm import (
     NOTHING,
     READ,

@@ -22,6 +22,7 @@ from sim.verify.locks import (
     phase_fair,
     queued_spin,
     rwsem,
+    sharded_rwsem,
     ticket,
 )
 
@@ -43,6 +44,7 @@ __all__ = [
     "random_schedule",
     "rwsem",
     "schedules",
+    "sharded_rwsem",
     "ticket",
 ]
 

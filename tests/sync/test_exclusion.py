@@ -21,6 +21,7 @@ from locks import (
     percpu_rwsem,
     random_schedule,
     schedules,
+    sharded_rwsem,
     ticket,
 )
 from machines import NS, RMW, small_machine, with_order
@@ -106,13 +107,14 @@ def test_are_readers_inside_together(build: Build) -> None:
 
 @pytest.mark.parametrize(
     "build",
-    [build for build in EXCLUSIVE + SHARED if build is not drowsy_mutex],
+    [build for build in EXCLUSIVE + SHARED if build not in (drowsy_mutex, sharded_rwsem)],
     ids=lambda build: build.__name__,
 )
 def test_is_an_uncontended_lock_taken_again_without_a_transfer(build: Build) -> None:
     """After the first turn all lines are the cpu's own: what remains is RMWs and hits.
 
-    The per-cpu semaphore is taken for reading; its writers wait for a grace period.
+    The per-cpu semaphore is taken for reading; its writers wait for a grace period. The sharded one has as
+    many lines as there are cpus.
     """
     machine = small_machine()
     lock = build(machine)

@@ -73,6 +73,8 @@ def _map(
     if rechecks:
         yield from look_again(mm, cpu, vma, table, page, entry.rights)
     free: bool | None = table.get(slot) is None
+    if free and mm.speculates:
+        free = yield from mm.vma_locks.still_valid(cpu)
     if free and VmFlags.UFFD_MISSING in vma.area.flags:
         free = None
     if free:
@@ -114,7 +116,8 @@ def do_present_page(
     if rechecks:
         yield from look_again(mm, cpu, vma, table, page, rights)
     entry = table.get(slot)
-    if not (write and isinstance(entry, Present) and not entry.writable):
+    valid = not mm.speculates or (yield from mm.vma_locks.still_valid(cpu))
+    if not (valid and write and isinstance(entry, Present) and not entry.writable):
         yield from lock.release(cpu)
         return True
     if not entry.special and entry.frame not in mm.kernel.descriptors.of_files:
@@ -163,7 +166,8 @@ def _copy(
         except FaultRetry:
             yield from mm.give_back(cpu, frame)
             raise
-    if table.get(slot) is not old:  # somebody else was faster
+    valid = not mm.speculates or (yield from mm.vma_locks.still_valid(cpu))
+    if not valid or table.get(slot) is not old:  # somebody else was faster
         yield from lock.release(cpu)
         yield from mm.give_back(cpu, frame)
         return True
@@ -197,7 +201,7 @@ def anon_vma_prepare(mm: LinuxMm, cpu: Cpu, vma: Vma, *, vma_locked: bool) -> St
     if vma_locked and mm.vma_locks.rechecks:
         return (yield from _anon_vma_prepare(mm, cpu, vma))
     if vma_locked:
-        taken = yield from mm.mmap_lock.read_trylock(cpu)
+        taken = not mm.speculates and (yield from mm.mmap_lock.read_trylock(cpu))
         if not taken:
             return False
     try:

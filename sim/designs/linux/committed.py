@@ -8,11 +8,11 @@ only added to here: the heuristic policy (overcommit_memory 0) compares a reques
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sim.designs.linux.percpu_counter import PercpuCounter, default_batch
 from sim.designs.linux.vma import Area, VmFlags
-from sim.mm import WRITE
+from sim.mm import WRITE, Rights
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from sim.designs.linux.vma import Vma
     from sim.hardware import Machine
     from sim.sync import QueueNodes
+
+
+NOT_ACCOUNTED: Final = VmFlags.ACCOUNT | VmFlags.NORESERVE | VmFlags.HUGETLB
+"""What does not become accounted: it is already, or never will be."""
 
 
 def make_committed(machine: Machine, nodes: QueueNodes, pages: int, share: int | None) -> PercpuCounter:
@@ -44,6 +48,15 @@ def accounted(area: Area, *, reserve: bool = True) -> Area:
     if area.rights & WRITE and not area.shared:
         return area.with_flags(area.flags | VmFlags.ACCOUNT)
     return area
+
+
+def with_other_rights(vma: Vma, rights: Rights) -> Area:
+    """What a part of *vma* is with *rights*: private memory that could not be written and can be from now on
+    is accounted (mprotect_fixup)."""
+    after = vma.area.with_rights(rights)
+    if not rights & WRITE or vma.rights & WRITE or after.shared or after.flags & NOT_ACCOUNTED:
+        return after
+    return accounted(after)
 
 
 def accounted_pages(vmas: Iterable[Vma]) -> int:

@@ -9,17 +9,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sim.designs.linux.activities import VMA_WORK
-from sim.engine import Steps
+from sim.designs.linux.layout import MmField
+from sim.designs.linux.percpu_counter import PercpuCounter, default_batch
+from sim.engine import Activity, Steps
 from sim.hardware import Cpu
 from sim.mm import EXECUTE, PAGE_TABLE, WRITE, Footprint, Kept, Walk
 from sim.quantities import PAGE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
     from sim.designs.linux.layout import MmLines
     from sim.designs.linux.rss_stat import RssStat
     from sim.designs.linux.vma import Area, Vma
+    from sim.hardware import Machine
+    from sim.sync import QueueNodes
 
 _VM: Final = ("total_vm", "data_vm", "exec_vm")
 _COUNTED: Final = (
@@ -45,11 +49,28 @@ class MmCounters:
     them lags behind, as in the kernel.
     """
 
-    __slots__ = (*_COUNTED, "_footprint", "_lines", "hiwater_rss", "hiwater_vm", "rss", "swap_entries")
+    __slots__ = (
+        *_COUNTED,
+        "_footprint",
+        "_lines",
+        "_percpu",
+        "hiwater_rss",
+        "hiwater_vm",
+        "rss",
+        "swap_entries",
+    )
 
-    def __init__(self, lines: MmLines, rss: RssStat, footprint: Footprint) -> None:
+    def __init__(
+        self,
+        lines: MmLines,
+        rss: RssStat,
+        footprint: Footprint,
+        percpu: Mapping[str, PercpuCounter] | None = None,
+    ) -> None:
+        """*percpu* has counters of their own for some, by name, where there are such (`percpu_stats`)."""
         self._footprint = footprint
         self._lines = lines
+        self._percpu: Mapping[str, PercpuCounter] = percpu or {}
         self.rss = rss
         self.map_count = 0
         self.total_vm = 0
@@ -68,43 +89,44 @@ class MmCounters:
 
     def read_map_count(self, cpu: Cpu) -> Steps[int]:
         """Value: how many VMAs there are."""
-        yield from self._lines["map_count"].read(cpu, VMA_WORK)
+        yield from self._look(cpu, "map_count", VMA_WORK)
         return self.map_count
 
     def add_vmas(self, cpu: Cpu, number: int) -> Steps[None]:
         """map_count += *number*, under mmap_lock for writing."""
-        yield from self._lines["map_count"].store(cpu, VMA_WORK)
+        yield from self._store(cpu, "map_count", number, VMA_WORK)
         self.map_count += number
 
     def may_expand_vm(self, cpu: Cpu, area: Area) -> Steps[None]:
         """Look at the limits of address space and of data, which are never reached here."""
-        yield from self._lines["total_vm"].read(cpu, VMA_WORK)
+        yield from self._look(cpu, "total_vm", VMA_WORK)
         if "data_vm" in _kinds(area):
-            yield from self._lines["data_vm"].read(cpu, VMA_WORK)
+            yield from self._look(cpu, "data_vm", VMA_WORK)
 
     def vm_stat_account(self, cpu: Cpu, area: Area, pages: int) -> Steps[None]:
         """*pages* more, or fewer, are of *area*."""
-        yield from self._lines["total_vm"].store(cpu, VMA_WORK)
+        yield from self._store(cpu, "total_vm", pages, VMA_WORK)
         kinds = _kinds(area)
         if len(kinds) > 1:  # exec_vm lies beside data_vm
-            yield from self._lines["data_vm"].store(cpu, VMA_WORK)
+            yield from self._store(cpu, "data_vm", pages, VMA_WORK)
         for name in kinds:
             setattr(self, name, getattr(self, name) + pages)
 
     def lock_pages(self, cpu: Cpu, pages: int) -> Steps[None]:
         """locked_vm += *pages*; stored also where it is none."""
-        yield from self._lines["locked_vm"].store(cpu, VMA_WORK)
+        yield from self._store(cpu, "locked_vm", pages, VMA_WORK)
         self.locked_vm += pages
 
     def account_unmapped(self, cpu: Cpu, vmas: Sequence[Vma]) -> Steps[None]:
         """vms_complete_munmap_vmas: the peak is noted, then total_vm and the others are all stored."""
         yield from self._lines["hiwater_vm"].read(cpu, PAGE_TABLE)  # update_hiwater_vm
-        yield from self._lines["total_vm"].read(cpu, PAGE_TABLE)
+        yield from self._look(cpu, "total_vm", PAGE_TABLE)
         if self.hiwater_vm < self.total_vm:
             yield from self._lines["hiwater_vm"].store(cpu, PAGE_TABLE)
             self.hiwater_vm = self.total_vm
-        yield from self._lines["total_vm"].store(cpu, PAGE_TABLE)
-        yield from self._lines["data_vm"].store(cpu, PAGE_TABLE)
+        pages = -sum(vma.pages for vma in vmas)
+        yield from self._store(cpu, "total_vm", pages, PAGE_TABLE)
+        yield from self._store(cpu, "data_vm", pages, PAGE_TABLE)
         for vma in vmas:
             for name in _kinds(vma.area):
                 setattr(self, name, getattr(self, name) - vma.pages)
@@ -123,13 +145,13 @@ class MmCounters:
 
     def inc_nr_ptes(self, cpu: Cpu) -> Steps[None]:
         """mm_inc_nr_ptes, mm_inc_nr_pmds, mm_inc_nr_puds: a table more."""
-        yield from self._lines["pgtables_bytes"].write(cpu, PAGE_TABLE)
+        yield from self._add(cpu, "pgtables_bytes", PAGE_BYTES)
         self.pgtables_bytes += PAGE_BYTES
         self._footprint.add("page_table", PAGE_BYTES)
 
     def dec_nr_ptes(self, cpu: Cpu) -> Steps[None]:
         """mm_dec_nr_ptes and its brothers: a table less."""
-        yield from self._lines["pgtables_bytes"].write(cpu, PAGE_TABLE)
+        yield from self._add(cpu, "pgtables_bytes", -PAGE_BYTES)
         self.pgtables_bytes -= PAGE_BYTES
         self._footprint.add("page_table", -PAGE_BYTES)
 
@@ -159,6 +181,23 @@ class MmCounters:
         if self.hiwater_rss < rss:
             yield from self._lines["hiwater_rss"].store(cpu, PAGE_TABLE)
             self.hiwater_rss = rss
+
+    # -- lines, and per-cpu counters in their place ---------------------------------------------------------
+
+    def _look(self, cpu: Cpu, name: MmField, activity: Activity) -> Steps[None]:
+        """Read one; of a per-cpu counter the shared part (percpu_counter_read)."""
+        counter = self._percpu.get(name)
+        return (self._lines[name] if counter is None else counter.line).read(cpu, activity)
+
+    def _store(self, cpu: Cpu, name: MmField, amount: int, activity: Activity) -> Steps[None]:
+        """Change one by *amount*, where only one thread does at a time."""
+        counter = self._percpu.get(name)
+        return self._lines[name].store(cpu, activity) if counter is None else counter.add(cpu, amount)
+
+    def _add(self, cpu: Cpu, name: MmField, amount: int) -> Steps[None]:
+        """The same where several may (atomic_long_add)."""
+        counter = self._percpu.get(name)
+        return self._lines[name].write(cpu, PAGE_TABLE) if counter is None else counter.add(cpu, amount)
 
     # -- the end state --------------------------------------------------------------------------------------
 
@@ -193,3 +232,21 @@ def _kinds(area: Area) -> tuple[str, ...]:
     if area.rights & WRITE:
         return ("total_vm",) if area.shared else ("total_vm", "data_vm")
     return ("total_vm", "exec_vm") if area.rights & EXECUTE else ("total_vm",)
+
+
+PERCPU_STATS: Final[tuple[MmField, ...]] = ("map_count", "total_vm", "data_vm", "locked_vm", "pgtables_bytes")
+"""What interval VM counts by per-cpu counters (CONFIG_MM_PERCPU_STATS); data_vm has exec_vm beside it."""
+
+
+def percpu_stats(
+    machine: Machine, nodes: QueueNodes, cpu: Cpu, *, folded: bool
+) -> Mapping[str, PercpuCounter]:
+    """Per-cpu counters of a process, made by *cpu*: *folded* as the kernel's own kind is, by its default
+    batch, or never."""
+    batch = default_batch(machine) if folded else 1 << 50
+    found: dict[str, PercpuCounter] = {}
+    for name in PERCPU_STATS:
+        line = machine.line(f"mm.{name} (per-cpu counter)", cpu.socket, owner=cpu.id)
+        its = batch * PAGE_BYTES if name == "pgtables_bytes" else batch
+        found[name] = PercpuCounter(machine, nodes, f"mm.{name}", line, its, pointer=line)
+    return found

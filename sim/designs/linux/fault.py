@@ -14,7 +14,7 @@ from sim.designs.linux.hugetlb import hugetlb_fault
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.swap.entry import SwapEntry
 from sim.designs.linux.swap_in import do_swap_page
-from sim.designs.linux.tables import ensure_table
+from sim.designs.linux.tables import ensure_table, find_table
 from sim.designs.linux.vma import Vma, VmFlags
 from sim.engine import Steps
 from sim.hardware import Cpu
@@ -39,12 +39,13 @@ def user_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
     IRET, the way back, is a serializing instruction: what was asked for has to come first.
     """
     absent = cpu.locks is not None and cpu.locks.is_absent(mm.mmap_lock)
-    if absent or not mm.switches.prefetchw_mmap_lock:
+    line = mm.locks.prefetched
+    if absent or line is None:
         yield from _do_user_addr_fault(mm, cpu, page, write)
         return
-    yield from mm.mmap_lock.count.prefetch_write(cpu)
+    yield from line.prefetch_write(cpu)
     yield from _do_user_addr_fault(mm, cpu, page, write)
-    yield from mm.mmap_lock.count.serialize(cpu, FAULT_ENTRY)
+    yield from line.serialize(cpu, FAULT_ENTRY)
 
 
 def _do_user_addr_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> Steps[None]:
@@ -86,17 +87,10 @@ def _do_user_addr_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> Steps[
 
 
 def _fault_under_mmap_lock(mm: LinuxMm, cpu: Cpu, page: int, write: bool, *, first: bool) -> Steps[None]:
-    """lock_mm_and_find_vma, and the fault. Raises what `_do_user_addr_fault` raises, and `FaultRetry`.
-
-    All releases try mmap_lock first (do_user_addr_fault of 5.12, get_mmap_lock_carefully of 6.13), because a
-    fault of the kernel itself must not wait for it.
-    """
-    taken = yield from mm.mmap_lock.read_trylock(cpu)
-    if not taken:
-        yield from mm.mmap_lock.read_lock(cpu)
-    vma = yield from mm.tree.find(cpu, page)
+    """lock_mm_and_find_vma, and the fault. Raises what `_do_user_addr_fault` raises, and `FaultRetry`."""
+    vma = yield from mm.locks.begin_fault(cpu, page)
     if vma is None:
-        yield from mm.mmap_lock.read_unlock(cpu)
+        yield from mm.locks.unlock_read(cpu)
         raise SegmentationFault(f"{cpu} touched page {page:#x}, which no VMA covers")
     yield from vma.line.read(cpu, VMA_WORK)
     bad = _access_error(cpu, vma, page, write)
@@ -104,9 +98,9 @@ def _fault_under_mmap_lock(mm: LinuxMm, cpu: Cpu, page: int, write: bool, *, fir
         if bad is None:
             yield from _handle(mm, cpu, vma, page, write, vma_locked=False, first=first)
     except (OutOfMemory, BusError):
-        yield from mm.mmap_lock.read_unlock(cpu)
+        yield from mm.locks.unlock_read(cpu)
         raise
-    yield from mm.mmap_lock.read_unlock(cpu)
+    yield from mm.locks.unlock_read(cpu)
     if bad is not None:
         raise bad
 
@@ -197,6 +191,8 @@ def _handle(
     if mm.pgd_line is not None:  # pgd_offset
         yield from mm.pgd_line.read(cpu, PAGE_TABLE)
     cpu.work(mm.cost.fault, PAGE_TABLE)
+    if vma_locked and mm.speculates:
+        return (yield from _handle_speculatively(mm, cpu, vma, page, write))
     if vma.hugetlb:
         return (yield from hugetlb_fault(mm, cpu, vma, page, write, vma_locked=vma_locked))
     if mm.thp != "never":
@@ -223,3 +219,26 @@ def _handle(
         first_touch = do_anonymous_page if vma.area.file is None else do_fault
         return (yield from first_touch(mm, cpu, vma, table, page, write, vma_locked=vma_locked))
     return (yield from do_present_page(mm, cpu, vma, table, page, write, vma_locked=vma_locked))
+
+
+def _handle_speculatively(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, write: bool) -> Steps[bool]:
+    """A fault that has no lock of *vma*: it makes neither tables nor an anon_vma, and leaves to others what
+    is not plain memory (CONFIG_SPECULATIVE_PAGE_FAULT). Value: False means again under a lock.
+
+    Whoever sets an entry looks once more whether *vma* is as it was (`VmaLocks.still_valid`). If not, nothing
+    is done, and the access is tried again.
+    """
+    if vma.hugetlb or mm.thp != "never":
+        return False
+    table = yield from find_table(mm, cpu, page)
+    if table is None:
+        return False
+    entry = table.get(slot_of(page, 1))
+    if isinstance(entry, SwapEntry):
+        return False
+    if entry is not None:
+        return (yield from do_present_page(mm, cpu, vma, table, page, write, vma_locked=True))
+    if VmFlags.UFFD_MISSING in vma.area.flags:
+        return False
+    first_touch = do_anonymous_page if vma.area.file is None else do_fault
+    return (yield from first_touch(mm, cpu, vma, table, page, write, vma_locked=True))

@@ -30,7 +30,7 @@ def release_fault_lock(mm: LinuxMm, cpu: Cpu, vma: Vma, *, vma_locked: bool) -> 
     if vma_locked:
         yield from vma.lock.end_read(cpu)
     else:
-        yield from mm.mmap_lock.read_unlock(cpu)
+        yield from mm.locks.unlock_read(cpu)
 
 
 def handle_userfault(

@@ -60,6 +60,9 @@ def _fault_around(mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, page: i
     descriptors, lock = mm.kernel.descriptors, mm.table_lock(table)
     yield from inode.find(cpu, _index(vma, page))
     yield from lock.acquire(cpu)
+    if mm.speculates and not (yield from mm.vma_locks.still_valid(cpu)):
+        yield from lock.release(cpu)
+        return
     for each in pages:
         frame = inode.frames.get(_index(vma, each))
         if frame is None or each >= end_of_file or table.get(slot_of(each, 1)) is not None:
@@ -107,7 +110,8 @@ def _write_private(
     cpu.work(mm.cost.anon_page, PAGE_TABLE)
     slot, lock = slot_of(page, 1), mm.table_lock(table)
     yield from lock.acquire(cpu)
-    if table.get(slot) is None:
+    valid = not mm.speculates or (yield from mm.vma_locks.still_valid(cpu))
+    if valid and table.get(slot) is None:
         yield from add_to_lru(mm, cpu, vma, page, frame)
         yield from table.line(slot).store(cpu, PAGE_TABLE)
         table.set(slot, written_entry(frame, vma))
@@ -145,7 +149,8 @@ def _map_cached(
     """finish_fault: the entry takes over the reference, unless somebody else was faster."""
     lock = mm.table_lock(table)
     yield from lock.acquire(cpu)
-    if table.get(slot_of(page, 1)) is None:
+    valid = not mm.speculates or (yield from mm.vma_locks.still_valid(cpu))
+    if valid and table.get(slot_of(page, 1)) is None:
         yield from _set_entry(mm, cpu, vma, table, page, frame, mm.cost.file_page, write=write)
         yield from lock.release(cpu)
     else:

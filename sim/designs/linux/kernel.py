@@ -9,6 +9,7 @@ from typing import ClassVar, Final
 from sim.designs.base import Kernel
 from sim.designs.base_spec import DesignSpec
 from sim.designs.linux import committed
+from sim.designs.linux.addresses import FIRST_PAGE, HIGHEST_PAGE, LEGACY_BASE
 from sim.designs.linux.committed import make_committed
 from sim.designs.linux.costs import Costs
 from sim.designs.linux.descriptors import Descriptors
@@ -19,7 +20,6 @@ from sim.designs.linux.latr.kept import KeptMemory
 from sim.designs.linux.latr.lazy_flush import LatrRings
 from sim.designs.linux.lru import Lru
 from sim.designs.linux.memcg import Charges, Memcg
-from sim.designs.linux.mmap import FIRST_PAGE, HIGHEST_PAGE, LEGACY_BASE
 from sim.designs.linux.objcg import ObjectCharges
 from sim.designs.linux.page_alloc import PageAllocator
 from sim.designs.linux.page_cache import PageCache
@@ -255,9 +255,9 @@ class LinuxKernel(Kernel):
             knows_flags=True,
             zero_page=True,
             holes_end_mprotect=True,
-            frees_tables=True,
+            frees_tables=self.spec.interval is None,
             kernel_dirties=True,
-            area=(FIRST_PAGE if topdown else LEGACY_BASE, HIGHEST_PAGE),
+            area=None if self.spec.interval else (FIRST_PAGE if topdown else LEGACY_BASE, HIGHEST_PAGE),
             bottom_up=not topdown,
             swaps=self.swap is not None,
             memory=self.total_pages,

@@ -8,18 +8,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sim.designs.linux.activities import LOCK_SIGNALS, VMA_WORK
-from sim.designs.linux.counters import MmCounters
+from sim.designs.linux.counters import MmCounters, percpu_stats
 from sim.designs.linux.latr.kept import KeptMemory
 from sim.designs.linux.latr.lazy_flush import LatrFlush, SweepingMm
 from sim.designs.linux.lazy_mm import LazyMm
 from sim.designs.linux.rss_stat import make_rss_stat
 from sim.designs.linux.slab import fill
+from sim.designs.linux.space_locks import make_space_locks
 from sim.designs.linux.swap.entry import SwapEntry
 from sim.designs.linux.vma import AnonVma, Area, Vma
 from sim.designs.linux.vma_indexes import VMA_INDEXES, HeardIndex, IndexSite
 from sim.designs.linux.vma_locks import VMA_LOCKS, HeardVmaLock, Site, VmaLock
 from sim.designs.linux.vma_locks.sequence import MmLockSeq
-from sim.engine import Activity, Steps
+from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu
 from sim.mm import (
     FAULT_ENTRY,
@@ -44,19 +45,17 @@ from sim.mm import (
     ways_of,
 )
 from sim.quantities import PAGE_BYTES
-from sim.sync import GrantingRwSem, QueuedSpinLock, RwSem, SpinningReadersRwSem, XaddRwSem, spin_lock
+from sim.sync import QueuedSpinLock, spin_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sim.designs.linux.kernel import LinuxKernel
-    from sim.designs.linux.layout import MmLines
     from sim.designs.linux.slab import SlabObject
     from sim.designs.linux.uffd import Userfaultfd
     from sim.designs.linux.vfs import OpenFiles
     from sim.engine.probe import LockView
-
-LOCK_MMAP: Final = Activity("lock: mmap_lock")
+    from sim.hardware import Task
 
 PAGES_AT_ONCE: Final = 64
 """Pages of a huge one that are zeroed as one event: a core needs 20 us or so for 256 KiB, and memory 3 us."""
@@ -85,6 +84,7 @@ class LinuxMm(AddressSpace):
         "kernel",
         "lazy",
         "lines",
+        "locks",
         "lru",
         "may_be_huge",
         "memcg",
@@ -93,6 +93,7 @@ class LinuxMm(AddressSpace):
         "pages",
         "pgd_line",
         "siglock",
+        "speculates",
         "start_brk",
         "stat",
         "switches",
@@ -123,7 +124,8 @@ class LinuxMm(AddressSpace):
 
         self.lines = lines = kernel.spec.layout.lay_out(machine, cpu)
         self.pgd_line = lines["pgd"] if kernel.spec.layout.shares("pgd") else None
-        self.mmap_lock = _make_mmap_lock(kernel, lines)
+        self.locks = make_space_locks(self, kernel, lines, cpu)
+        self.mmap_lock = self.locks.mmap_lock
         self.lazy = self._lends(line("cid mask"))
         self.vma_locks = VMA_LOCKS[kernel.spec.vma_lock](
             Site(
@@ -135,10 +137,16 @@ class LinuxMm(AddressSpace):
                 kernel.scheduler,
                 kernel.spec.rwsem,
                 MmLockSeq(lines["mm_lock_seq"], seqcount=self.switches.mm_lock_seq == "seqcount"),
+                kernel.spec.interval,
             )
         )
+        self.speculates = self.vma_locks.speculates
         rss = make_rss_stat(machine, kernel.nodes, kernel.spec, lines["rss_stat"])
-        self.stat = MmCounters(lines, rss, kernel.footprint)
+        interval = kernel.spec.interval
+        percpu = None
+        if interval is not None and interval.stats != "shared":
+            percpu = percpu_stats(machine, kernel.nodes, cpu, folded=interval.stats == "folded")
+        self.stat = MmCounters(lines, rss, kernel.footprint, percpu)
         kernel.footprint.add("page_table", PAGE_BYTES)  # the root
         self.brk_line = line("brk")
         self.start_brk = self.brk = START_BRK
@@ -151,7 +159,16 @@ class LinuxMm(AddressSpace):
         self.gathers = 0  # mm->tlb_flush_pending
         self.users = 1  # mm->mm_users, less those who look at it for a moment
         preallocation = kernel.spec.switches.tree_preallocation
-        index = IndexSite(machine, self.cost, lines["mm_mt"], kernel.rcu, kernel.slabs, preallocation)
+        index = IndexSite(
+            machine,
+            self.cost,
+            lines["mm_mt"],
+            kernel.rcu,
+            kernel.slabs,
+            preallocation,
+            kernel.spec.interval,
+            self.vma_locks,
+        )
         self.tree = VMA_INDEXES[kernel.spec.vma_index](index, cpu)
         if machine.engine.probe.hears("mappings_change"):
             self.tree = HeardIndex(self.tree, index, cpu, self)
@@ -196,9 +213,8 @@ class LinuxMm(AddressSpace):
         vma = self.tree.peek(page)
         return vma is not None and vma.area.shared
 
-    @property
-    def mappings_guard(self) -> LockView:
-        return self.mmap_lock
+    def mappings_guards(self, task: Task, mapping: Vma) -> Sequence[LockView]:
+        return self.locks.stored_under(task, mapping)
 
     # -- the end state --------------------------------------------------------------------------------------
 
@@ -267,20 +283,35 @@ class LinuxMm(AddressSpace):
 
     def write_lock(self, cpu: Cpu) -> Steps[None]:
         """mmap_write_lock: a section begins, in which VMAs are locked one after another (`start_write`)."""
-        yield from self.mmap_lock.write_lock(cpu)
+        yield from self.locks.lock_all(cpu)
+        yield from self.vma_locks.begin_write(cpu)
+
+    def write_lock_range(self, cpu: Cpu, start: int, end: int) -> Steps[None]:
+        """The same to change [start, end), where no more than that has to be locked."""
+        yield from self.locks.lock_range(cpu, start, end)
+        yield from self.vma_locks.begin_write(cpu)
+
+    def write_lock_to_protect(self, cpu: Cpu, start: int, end: int, rights: Rights) -> Steps[None]:
+        """The same to give [start, end) other *rights*."""
+        yield from self.locks.lock_to_protect(cpu, start, end, rights)
+        yield from self.vma_locks.begin_write(cpu)
+
+    def write_lock_to_map(self, cpu: Cpu, at: int | None, pages: int) -> Steps[None]:
+        """The same to map *pages* pages, at *at* or anywhere."""
+        yield from self.locks.lock_to_map(cpu, at, pages)
         yield from self.vma_locks.begin_write(cpu)
 
     def write_unlock(self, cpu: Cpu) -> Steps[None]:
         if cpu.heard:
             cpu.probe.mappings_unmarked(self, cpu)
         yield from self.vma_locks.end_write_all(cpu)
-        yield from self.mmap_lock.write_unlock(cpu)
+        yield from self.locks.unlock(cpu)
 
     def write_downgrade(self, cpu: Cpu) -> Steps[None]:
         if cpu.heard:
             cpu.probe.mappings_unmarked(self, cpu)
         yield from self.vma_locks.end_write_all(cpu)
-        yield from self.mmap_lock.write_downgrade(cpu)
+        yield from self.locks.downgrade(cpu)
 
     def lock_vma_under_rcu(self, cpu: Cpu, page: int) -> Steps[Vma | None]:
         """Value: the VMA of *page*, locked for reading, or None where it takes mmap_lock: a writer has it, or
@@ -300,7 +331,7 @@ class LinuxMm(AddressSpace):
                 return None
             # It may be another VMA by now, even one of another process.
             if vma.mm is self and not vma.detached and vma.start <= page < vma.end:
-                if cpu.heard and not self.vma_locks.rechecks:
+                if cpu.heard and not self.vma_locks.looks_only:
                     cpu.probe.mapping_found(self, self.tree, cpu, vma, page)
                 return vma
             yield from vma.lock.end_read(cpu)
@@ -380,7 +411,7 @@ class LinuxMm(AddressSpace):
             vma.set_up(start, end, area, self, pgoff=pgoff, like=like)
             return vma
         lock = self.vma_locks.new(cpu, start, lock_memory or memory)
-        if not self.vma_locks.rechecks and self.machine.engine.probe.hears("mapping_entered"):
+        if not self.vma_locks.looks_only and self.machine.engine.probe.hears("mapping_entered"):
             lock = HeardVmaLock(lock, self, start)
         vma = Vma(start, end, area, memory, lock, self, lock_memory=lock_memory, pgoff=pgoff, like=like)
         if self.vma_locks.reuse_vmas:
@@ -533,18 +564,3 @@ class LinuxMm(AddressSpace):
             table.lock = spin_lock(self.kernel.nodes, table.meta, LOCK_PAGE_TABLE, name)
         lock: QueuedSpinLock = table.lock
         return lock
-
-
-def _make_mmap_lock(kernel: LinuxKernel, lines: MmLines) -> RwSem | XaddRwSem:
-    """init_rwsem, of the kernel's kind. Until 5.1 count and owner are not told apart."""
-    kind, nodes = kernel.spec.mmap_lock, kernel.osq_nodes
-    scheduler = kernel.scheduler
-    count = lines["mmap_lock.count"]
-    if kind in ("rwsem", "rwsem-spinning-readers"):
-        owner, tuning = lines["mmap_lock.owner"], kernel.spec.rwsem
-        make = RwSem if kind == "rwsem" else SpinningReadersRwSem
-        return make("mmap_lock", count, owner, nodes, scheduler, LOCK_MMAP, tuning)
-    if kind == "rwsem-granting":
-        return GrantingRwSem("mmap_lock", count, nodes, scheduler, LOCK_MMAP)
-    spinning = kind == "rwsem-xadd"
-    return XaddRwSem("mmap_lock", count, nodes, scheduler, LOCK_MMAP, owner_spinning=spinning)

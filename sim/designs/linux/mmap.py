@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
 
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.committed import accounted
@@ -27,13 +26,6 @@ from sim.mm import (
     beyond_user_memory,
 )
 
-HIGHEST_PAGE: Final = (1 << 35) - 256
-"""First page above the mmap area of a 47-bit address space: the search for gaps goes down from here."""
-FIRST_PAGE: Final = 16
-"""The lowest page that may be mapped without asking for it (64 KiB, mmap_min_addr)."""
-LEGACY_BASE: Final = (1 << 35) // 3
-"""TASK_UNMAPPED_BASE: the search goes up from here in the legacy layout."""
-
 Asked = Mmap | MmapShared | MmapFile | MmapHuge
 
 
@@ -46,7 +38,7 @@ def mmap(mm: LinuxMm, cpu: Cpu, asked: Asked) -> Steps[int | Errno]:
     if pages <= 0 or (isinstance(asked, MmapFile) and asked.offset < 0):
         return Errno.EINVAL
     cpu.work(mm.cost.mmap_enter, SYSCALL)
-    yield from mm.write_lock(cpu)
+    yield from mm.write_lock_to_map(cpu, asked.at, pages)
     start = yield from _place(mm, cpu, asked)
     reservation: Reservation | Errno | None = None
     if isinstance(asked, MmapHuge) and not isinstance(start, Errno):
@@ -137,7 +129,7 @@ def unmapped_area(mm: LinuxMm, cpu: Cpu, pages: int, *, anonymous: bool) -> Step
     if anonymous and pages >= SLOTS and fits:
         room = yield from _room(mm, cpu, pages + SLOTS)
         if room is not None:
-            return room + (-room % SLOTS or (SLOTS if _is_topdown(mm) else 0))
+            return room + (-room % SLOTS or (SLOTS if mm.locks.grows_down else 0))
     found = yield from _room(mm, cpu, pages)
     return Errno.ENOMEM if found is None else found
 
@@ -147,19 +139,12 @@ def _aligned_area(mm: LinuxMm, cpu: Cpu, pages: int) -> Steps[int | Errno]:
     room = yield from _room(mm, cpu, pages + SLOTS - 1)
     if room is None:
         return Errno.ENOMEM
-    return room + SLOTS - 1 - (room + SLOTS - 1) % SLOTS if _is_topdown(mm) else room + -room % SLOTS
-
-
-def _is_topdown(mm: LinuxMm) -> bool:
-    return mm.switches.mmap_layout == "top-down"
+    return room + SLOTS - 1 - (room + SLOTS - 1) % SLOTS if mm.locks.grows_down else room + -room % SLOTS
 
 
 def _room(mm: LinuxMm, cpu: Cpu, pages: int) -> Steps[int | None]:
-    """unmapped_area_topdown, or unmapped_area. Stacks keep a gap: so the VMAs on both sides are looked at."""
-    if _is_topdown(mm):
-        found = yield from mm.tree.empty_area_rev(cpu, pages, FIRST_PAGE, HIGHEST_PAGE)
-    else:
-        found = yield from mm.tree.empty_area(cpu, pages, LEGACY_BASE, HIGHEST_PAGE)
+    """vm_unmapped_area. Stacks keep a gap: so the VMAs on both sides are looked at."""
+    found = yield from mm.locks.find_room(cpu, pages)
     if found is not None:
         yield from read_around(mm, cpu, found)
     return found

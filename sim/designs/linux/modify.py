@@ -197,7 +197,7 @@ def _free_unlinked(mm: LinuxMm, cpu: Cpu, vma: Vma) -> Steps[None]:
 
 def read_around(mm: LinuxMm, cpu: Cpu, page: int) -> Steps[None]:
     """Look at the VMAs on both sides of a place, whether they touch it or not."""
-    for vma in mm.tree.around(page):
+    for vma in mm.tree.beside(page):
         if vma is not None:
             yield from vma.line.read(cpu, VMA_WORK)
 

@@ -10,16 +10,14 @@ what had no rights at all is in no TLB.
 
 from __future__ import annotations
 
-from typing import Final
-
 from sim.designs.linux.activities import VMA_WORK
-from sim.designs.linux.committed import accounted
+from sim.designs.linux.committed import with_other_rights
 from sim.designs.linux.gather import Gather, tlb_finish_mmu, tlb_gather_mmu
 from sim.designs.linux.huge_pmd import change_huge_pmd
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.modify import modify
 from sim.designs.linux.tlb_batch import flush_batched_pending
-from sim.designs.linux.vma import Area, Vma, VmFlags
+from sim.designs.linux.vma import Vma
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import (
@@ -36,9 +34,6 @@ from sim.mm import (
     slot_of,
 )
 
-NOT_ACCOUNTED: Final = VmFlags.ACCOUNT | VmFlags.NORESERVE | VmFlags.HUGETLB
-"""What does not become accounted: it is already, or never will be."""
-
 
 def mprotect(mm: LinuxMm, cpu: Cpu, asked: Mprotect) -> Steps[Errno | None]:
     """do_mprotect_pkey. Where the range has a hole, what lies before it is changed all the same (ENOMEM)."""
@@ -48,7 +43,7 @@ def mprotect(mm: LinuxMm, cpu: Cpu, asked: Mprotect) -> Steps[Errno | None]:
         return None
     if beyond_user_memory(asked.at, asked.pages):
         return Errno.ENOMEM
-    yield from mm.write_lock(cpu)
+    yield from mm.write_lock_to_protect(cpu, asked.at, end, asked.rights)
     yield from mm.tree.find(cpu, asked.at)
     if mm.tree.peek(asked.at) is None:
         yield from mm.write_unlock(cpu)
@@ -80,10 +75,11 @@ def _fixup(
     if vma.rights == rights:
         return None
     before = vma.area
-    after = before.with_rights(rights)
+    after = with_other_rights(vma, rights)
     if rights & WRITE:
-        yield from mm.stat.may_expand_vm(cpu, after)
-        after = yield from _account(mm, cpu, vma, end - start, after)
+        yield from mm.stat.may_expand_vm(cpu, before.with_rights(rights))
+        if after.flags != before.flags:
+            yield from mm.kernel.committed.add(cpu, end - start)
     part = yield from modify(mm, cpu, vma, start, end, after)
     if isinstance(part, Errno):
         if after.flags != before.flags:
@@ -97,14 +93,6 @@ def _fixup(
     yield from mm.stat.vm_stat_account(cpu, after, end - start)
     mm.perf_event_mmap(cpu)
     return None
-
-
-def _account(mm: LinuxMm, cpu: Cpu, vma: Vma, pages: int, after: Area) -> Steps[Area]:
-    """Private memory that could not be written and can be now is accounted. Value: *after*, with that."""
-    if vma.rights & WRITE or after.shared or after.flags & NOT_ACCOUNTED:
-        return after
-    yield from mm.kernel.committed.add(cpu, pages)
-    return accounted(after)
 
 
 def _change_protection(

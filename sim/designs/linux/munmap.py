@@ -30,7 +30,7 @@ def munmap(mm: LinuxMm, cpu: Cpu, asked: Munmap) -> Steps[Errno | None]:
     mm.machine.entry.syscall(cpu, SYSCALL)
     if asked.pages <= 0 or beyond_user_memory(asked.at, asked.pages):
         return Errno.EINVAL
-    yield from mm.write_lock(cpu)
+    yield from mm.write_lock_range(cpu, asked.at, asked.at + asked.pages)
     refused = yield from unmap(mm, cpu, asked.at, asked.pages, lazily=True)
     if refused is not None:
         yield from mm.write_unlock(cpu)
@@ -52,7 +52,7 @@ def unmap(mm: LinuxMm, cpu: Cpu, at: int, pages: int, *, lazily: bool = False) -
         yield from mm.write_downgrade(cpu)
     yield from _complete(mm, cpu, vmas, lazily=lazily)
     if mm.switches.munmap_downgrade:
-        yield from mm.mmap_lock.read_unlock(cpu)
+        yield from mm.locks.unlock_read(cpu)
     else:
         yield from mm.write_unlock(cpu)
     return None
@@ -89,7 +89,7 @@ def _gather(mm: LinuxMm, cpu: Cpu, start: int, end: int) -> Steps[list[Vma] | Er
             if not vmas[0].may_split(start):
                 return Errno.EINVAL
             vmas[0] = yield from split(mm, cpu, vmas[0], start)
-        before, _ = mm.tree.around(vmas[0].start)
+        before, _ = mm.tree.beside(vmas[0].start)
         if before is not None:
             yield from before.line.read(cpu, VMA_WORK)  # where free_pgtables may begin
         if vmas[-1].end > end:
@@ -103,7 +103,7 @@ def _gather(mm: LinuxMm, cpu: Cpu, start: int, end: int) -> Steps[list[Vma] | Er
         yield from vma.line.store(cpu, VMA_WORK)
         yield from mm.detach(cpu, vma)
         yield from mm.tree.remove(cpu, vma)
-    _, above = mm.tree.around(vmas[-1].end)
+    _, above = mm.tree.beside(vmas[-1].end)
     if above is not None:
         yield from above.line.read(cpu, VMA_WORK)  # and where it must end
     yield from mm.stat.add_vmas(cpu, -len(vmas))

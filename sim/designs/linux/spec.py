@@ -8,6 +8,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from sim.designs.base_spec import DesignSpec, OneOf
 from sim.designs.linux.costs import BlockCosts, Costs
+from sim.designs.linux.interval_spec import LINK, NODE_HEADER, IntervalSpec
 from sim.designs.linux.latr.spec import LatrSpec
 from sim.designs.linux.layout import Layout
 from sim.designs.linux.lazy_mm import MmCid
@@ -23,7 +24,7 @@ from sim.designs.linux.vma_locks import VMA_LOCKS
 from sim.errors import RuleError
 from sim.hardware import MachineSpec
 from sim.mm import HUGE_ORDER, FlushSpec, LlfreeSpec
-from sim.quantities import PAGE_BYTES, Duration, Spec, format_size
+from sim.quantities import LINE_BYTES, PAGE_BYTES, Duration, Spec, format_size
 from sim.sync import RwSemTuning
 
 
@@ -149,19 +150,26 @@ class LinuxSpec(DesignSpec):
     switches: Switches
     """What differs between kernel versions."""
     mmap_lock: Literal[
-        "rwsem", "rwsem-spinning-readers", "rwsem-xadd", "rwsem-xadd-sleeping", "rwsem-granting"
+        "rwsem",
+        "rwsem-spinning-readers",
+        "rwsem-xadd",
+        "rwsem-xadd-sleeping",
+        "rwsem-granting",
+        "rwsem-sharded",
+        "ranges",
     ]
     """The kind of mmap_lock: `rwsem` (since 5.11), before that one for which readers spin, too; until 5.1
     `rwsem-xadd`, until 3.15 one for which nobody spins, and until 3.9 one that a release gives to the first
-    sleeper."""
+    sleeper. `rwsem-sharded`, one a cpu, goes with an `interval-skiplist`; `ranges` is a list of those that
+    are locked."""
     vma_index: Annotated[str, OneOf(VMA_INDEXES)]
     """What VMAs are found in: a `maple` tree (since 6.1), before that an `rbtree` with a cache of four VMAs a
     thread, and until 3.14 `rbtree-mmap-cache`, with one for all threads. `bonsai` is a balanced tree of nodes
-    that are never changed, and of no release."""
+    that are never changed, and of no release; an `interval-skiplist` locks ranges, too."""
     vma_lock: Annotated[str, OneOf(VMA_LOCKS)]
     """What a fault locks instead of mmap_lock, where that works: `none` (until 6.3), a `rwsem` in each VMA
     (6.4 to 6.14) or a `refcount` in it (since 6.15); or nothing, and it looks at the VMA again under the
-    page-table lock (`recheck`)."""
+    page-table lock (`recheck`). In an `interval-skiplist` it is an `interval`."""
     layout: Layout
     """Which fields share a cache line."""
     flush: FlushSpec
@@ -192,6 +200,8 @@ class LinuxSpec(DesignSpec):
     """All spin locks are NUMA-aware (CNA's patches), an add-on. Absent: they are plain qspinlocks."""
     latr: LatrSpec | None = None
     """Lazy TLB shootdowns (LATR), an add-on. Absent: flushes are as the kernel's."""
+    interval: IntervalSpec | None = None
+    """With `vma_index: interval-skiplist`: what that is like."""
     swap: SwapSpec | None = None
     """A swap device, and reclaim, which fills it. Absent: memory is used up to the last page."""
 
@@ -246,6 +256,48 @@ class LinuxSpec(DesignSpec):
             raise RuleError(
                 f"a reader of maps locks VMAs for reading, and there is no such lock in {self.vma_lock}",
                 {"vma_lock": "refcount", "switches.maps_lock": "mmap"},
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _intervals_go_together(self) -> Self:
+        parts = {
+            "vma_index": (self.vma_index, "interval-skiplist"),
+            "vma_lock": (self.vma_lock, "interval"),
+            "mmap_lock": (self.mmap_lock, "rwsem-sharded"),
+        }
+        chosen = [name for name, (value, its) in parts.items() if value == its]
+        if self.interval is not None:
+            chosen.append("interval")
+        if not chosen:
+            return self
+        wanted = {name: its for name, (value, its) in parts.items() if value != its}
+        if self.interval is None:
+            wanted["interval"] = "what the list is like"
+        if wanted:
+            raise RuleError(f"{chosen[0]} goes with the other parts of an interval skip list", wanted)
+        assert self.interval is not None
+        if self.switches.prefetchw_mmap_lock:
+            raise RuleError(
+                "there is no one line of a sharded lock to prefetch",
+                {"switches.prefetchw_mmap_lock": "false"},
+            )
+        node = self.slab.caches.vma_lock
+        size = NODE_HEADER + self.interval.levels * LINK
+        if node is None or node.size < size or node.align % LINE_BYTES:
+            raise RuleError(
+                "a node is an object of its own and begins a cache line",
+                {"slab.caches.vma_lock": f"of {size} B or more, align: {LINE_BYTES} B"},
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _ranges_are_locked_by_nobody_else(self) -> Self:
+        if self.mmap_lock == "ranges" and self.vma_lock != "none":
+            raise RuleError("a fault locks its page by a range, and no VMA", {"vma_lock": "none"})
+        if self.mmap_lock == "ranges" and self.switches.prefetchw_mmap_lock:
+            raise RuleError(
+                "a list of ranges has no count to prefetch", {"switches.prefetchw_mmap_lock": "false"}
             )
         return self
 

@@ -54,6 +54,19 @@ def ensure_table(
     return table
 
 
+def find_table(mm: LinuxMm, cpu: Cpu, page: int) -> Steps[PageTablePage | None]:
+    """The level-1 table of *page*, for a fault that has no lock. Value: None where there is none yet."""
+    table = mm.root
+    while table.level > 1:
+        slot = slot_of(page, table.level)
+        yield from table.line(slot).read(cpu, PAGE_TABLE)
+        child = table.child(slot)
+        if child is None:
+            return None
+        table = child
+    return table
+
+
 def _make_table(
     mm: LinuxMm, cpu: Cpu, parent: PageTablePage, page: int, looked_up: Vma | None
 ) -> Steps[PageTablePage | None]:
@@ -125,6 +138,4 @@ def _free_below(
 
 def hole_around(mm: LinuxMm, start: int, end: int) -> tuple[int, int]:
     """The pages from the end of the mapping before [start, end), which is mapped no more, to the next one."""
-    before, after = mm.tree.around(start)
-    top = PAGES_PER_ENTRY[mm.root.level + 1]
-    return (before.end if before else 0), (after.start if after and after.start >= end else top)
+    return mm.tree.hole(start, end, PAGES_PER_ENTRY[mm.root.level + 1])

@@ -9,6 +9,7 @@
     radixvm         sets of cores, locks of slots, tables a core, counts that are kept back
     tlbs            shootdowns, lazy flushes, switches, interrupts
     locks           rwsem, spin locks, BRAVO, mutexes
+    ranges          interval VM, and locks of ranges
 
 No path of a simulation imports this package.
 """
@@ -22,6 +23,7 @@ from sim.verify.mutants import (
     linux_protocol,
     locks,
     radixvm,
+    ranges,
     tlbs,
 )
 from sim.verify.mutants.mutant import Edit, Mutant
@@ -38,6 +40,7 @@ MUTANTS: dict[str, Mutant] = {
         radixvm,
         tlbs,
         locks,
+        ranges,
     )
     for each in module.MUTANTS
 }

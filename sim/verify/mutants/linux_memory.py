@@ -73,7 +73,7 @@ MUTANTS = (
     Mutant(
         "cow-takes-a-changed-entry",
         "the copy is mapped without a second look whether the entry is still the one that was copied",
-        [Edit(anon._copy, "if table.get(slot) is not old:", "if False:")],
+        [Edit(anon._copy, "if not valid or table.get(slot) is not old:", "if False:")],
         scenarios=("shared", "forking"),
     ),
     Mutant(
@@ -172,7 +172,7 @@ MUTANTS = (
         [
             Edit(
                 tables.hole_around,
-                "    return (before.end if before else 0), (after.start if after and after.start >= end else top)\n",
+                "    return mm.tree.hole(start, end, PAGES_PER_ENTRY[mm.root.level + 1])\n",
                 "    return start - start % 512, end + -end % 512\n",
             )
         ],

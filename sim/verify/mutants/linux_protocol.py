@@ -8,6 +8,7 @@ from sim.designs.linux.gather import Gather, tlb_finish_mmu
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.move_tables import _move_ptes
 from sim.designs.linux.page_alloc import PageAllocator
+from sim.designs.linux.space_locks import SpaceLocks
 from sim.designs.linux.swap import SwapEntry
 from sim.designs.linux.vfs.open_files import OpenFiles
 from sim.designs.linux.vma_indexes.maple import MapleTree
@@ -36,9 +37,9 @@ MUTANTS = (
         "mmap-under-a-read-lock",
         "mmap takes mmap_lock for reading: 6.2 times as fast, and two may change the tree at a time",
         [
-            Edit(LinuxMm.write_lock, "self.mmap_lock.write_lock(cpu)", "self.mmap_lock.read_lock(cpu)"),
-            Edit(LinuxMm.write_unlock, "self.mmap_lock.write_unlock(cpu)", "self.mmap_lock.read_unlock(cpu)"),
-            Edit(LinuxMm.write_downgrade, "    yield from self.mmap_lock.write_downgrade(cpu)\n", ""),
+            Edit(SpaceLocks.lock_all, "self.mmap_lock.write_lock(cpu)", "self.mmap_lock.read_lock(cpu)"),
+            Edit(SpaceLocks.unlock, "self.mmap_lock.write_unlock(cpu)", "self.mmap_lock.read_unlock(cpu)"),
+            Edit(LinuxMm.write_downgrade, "    yield from self.locks.downgrade(cpu)\n", ""),
         ],
         scenarios=RACES,
     ),
@@ -47,13 +48,13 @@ MUTANTS = (
         "instead of downgrading mmap_lock munmap releases it, and others map where it still clears",
         [
             Edit(
-                LinuxMm.write_downgrade,
+                SpaceLocks.downgrade,
                 "self.mmap_lock.write_downgrade(cpu)",
                 "self.mmap_lock.write_unlock(cpu)",
             ),
             Edit(
                 munmap.unmap,
-                "    if mm.switches.munmap_downgrade:\n        yield from mm.mmap_lock.read_unlock(cpu)\n",
+                "    if mm.switches.munmap_downgrade:\n        yield from mm.locks.unlock_read(cpu)\n",
                 "    if mm.switches.munmap_downgrade:\n        pass\n",
             ),
         ],

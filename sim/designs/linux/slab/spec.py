@@ -48,7 +48,7 @@ class Caches(Spec):
     vm_area_struct: CacheSpec
     """VMAs."""
     vma_lock: CacheSpec | None = None
-    """Locks of VMAs, where they are objects of their own (6.4 to 6.14)."""
+    """Locks of VMAs, where they are objects of their own (6.4 to 6.14), or nodes of an interval skip list."""
     maple_node: CacheSpec
     """Nodes of the tree of VMAs."""
     anon_vma: CacheSpec

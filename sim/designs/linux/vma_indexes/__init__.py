@@ -9,6 +9,7 @@ from typing import Final
 from sim.designs.linux.vma_indexes.base import IndexSite, VmaIndex
 from sim.designs.linux.vma_indexes.bonsai import BonsaiTree
 from sim.designs.linux.vma_indexes.heard import HeardIndex
+from sim.designs.linux.vma_indexes.interval import IntervalSkipList
 from sim.designs.linux.vma_indexes.maple import MapleTree
 from sim.designs.linux.vma_indexes.rbtree import MmapCacheRbTree, RbTree
 from sim.plugins import Registry
@@ -25,8 +26,9 @@ _ON_BOARD: Final[Mapping[str, type[VmaIndex]]] = {
     "maple": MapleTree,
     "rbtree": RbTree,
     "rbtree-mmap-cache": MmapCacheRbTree,
+    "interval-skiplist": IntervalSkipList,
 }
 
 VMA_INDEXES: Final[Registry[type[VmaIndex]]] = Registry("cortensim.vma_indexes", _ON_BOARD, _flaw)
 
-__all__ = ["VMA_INDEXES", "HeardIndex", "IndexSite", "VmaIndex"]
+__all__ = ["VMA_INDEXES", "HeardIndex", "IndexSite", "IntervalSkipList", "VmaIndex"]

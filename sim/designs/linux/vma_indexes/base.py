@@ -19,9 +19,11 @@ from sim.hardware import CacheLine, Cpu, Machine
 
 if TYPE_CHECKING:
     from sim.designs.linux.costs import Costs
+    from sim.designs.linux.interval_spec import IntervalSpec
     from sim.designs.linux.rcu import TreeRcu
     from sim.designs.linux.slab import SlabCaches
     from sim.designs.linux.vma import Vma
+    from sim.designs.linux.vma_locks import VmaLocks
     from sim.engine.costs import AtClock
 
 Preallocation = Literal["worst", "estimate", "store"]
@@ -33,6 +35,8 @@ class IndexSite:
 
     __slots__ = (
         "cost",
+        "interval",
+        "locks",
         "machine",
         "preallocation",
         "rcu",
@@ -48,6 +52,8 @@ class IndexSite:
         rcu: TreeRcu,
         slabs: SlabCaches,
         preallocation: Preallocation,
+        interval: IntervalSpec | None = None,
+        locks: VmaLocks | None = None,
     ) -> None:
         self.machine = machine
         self.cost = cost
@@ -57,6 +63,9 @@ class IndexSite:
         self.slabs = slabs
         self.preallocation = preallocation
         """How many nodes are allocated before a store that must not fail."""
+        self.interval = interval
+        self.locks = locks
+        """What an interval skip list is like, and the locks that are its nodes."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -135,11 +144,21 @@ class VmaIndex(ABC):
         below, above = self._vmas[max(0, index - 1) : index], self._vmas[index : index + 1]
         return (below[0] if below else None), (above[0] if above else None)
 
+    def beside(self, page: int) -> tuple[Vma | None, Vma | None]:
+        """Those of `around` that who changes something at *page* finds beside it."""
+        return self.around(page)
+
     def overlapping(self, start: int, end: int) -> list[Vma]:
         """VMAs that share a page with [start, end), in order."""
         first = max(0, bisect_right(self._starts, start) - 1)
         last = bisect_right(self._starts, end - 1)
         return [vma for vma in self._vmas[first:last] if vma.end > start]
+
+    def hole(self, start: int, end: int, top: int) -> tuple[int, int]:
+        """The pages from the end of the mapping before [start, end), which is mapped no more, to the next
+        one, or to *top*: as far as no table of theirs is anybody else's."""
+        before, after = self.beside(start)
+        return (before.end if before else 0), (after.start if after and after.start >= end else top)
 
     # -- storing --------------------------------------------------------------------------------------------
 

@@ -46,6 +46,15 @@ class HeardIndex(VmaIndex):
     def empty_area(self, cpu: Cpu, pages: int, floor: int, top: int) -> Steps[int | None]:
         return self.inner.empty_area(cpu, pages, floor, top)
 
+    def neighbours(self, start: int, end: int) -> tuple[Vma | None, Vma | None]:
+        return self.inner.neighbours(start, end)
+
+    def beside(self, page: int) -> tuple[Vma | None, Vma | None]:
+        return self.inner.beside(page)
+
+    def hole(self, start: int, end: int, top: int) -> tuple[int, int]:
+        return self.inner.hole(start, end, top)
+
     def insert(self, cpu: Cpu, vma: Vma) -> Steps[None]:
         cpu.probe.mappings_change(self.space, self, cpu, (vma,))
         return self.inner.insert(cpu, vma)

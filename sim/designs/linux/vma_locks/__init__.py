@@ -8,6 +8,7 @@ from typing import Final
 
 from sim.designs.linux.vma_locks.base import Site, VmaLock, VmaLocks
 from sim.designs.linux.vma_locks.heard import HeardVmaLock
+from sim.designs.linux.vma_locks.interval import IntervalVmaLocks
 from sim.designs.linux.vma_locks.none import NoVmaLocks
 from sim.designs.linux.vma_locks.recheck import RecheckVmaLocks
 from sim.designs.linux.vma_locks.refcount import RefcountVmaLocks
@@ -26,6 +27,7 @@ _ON_BOARD: Final[Mapping[str, type[VmaLocks]]] = {
     "recheck": RecheckVmaLocks,
     "rwsem": RwSemVmaLocks,
     "refcount": RefcountVmaLocks,
+    "interval": IntervalVmaLocks,
 }
 
 VMA_LOCKS: Final[Registry[type[VmaLocks]]] = Registry("cortensim.vma_locks", _ON_BOARD, _flaw)

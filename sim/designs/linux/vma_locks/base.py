@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from mypy_extensions import mypyc_attr
 
+from sim.designs.linux.interval_spec import IntervalSpec
 from sim.designs.linux.layout import MmLines
 from sim.designs.linux.vma_locks.sequence import MmLockSeq
 from sim.engine import Steps
@@ -44,6 +45,8 @@ class Site:
     scheduler: Scheduler
     rwsem: RwSemTuning
     mm_lock_seq: MmLockSeq
+    interval: IntervalSpec | None = None
+    """Where VMAs are nodes of an interval skip list: what that is like."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -122,6 +125,15 @@ class VmaLocks(ABC):
     separate: ClassVar[bool] = False
     """Whether each lock is an object of its own, from the cache `vma_lock`; else it is a part of the VMA."""
 
+    speculates: ClassVar[bool] = False
+    """Whether who has read-locked a VMA has no lock at all: before it sets an entry, a fault then asks
+    `still_valid`, and it may make neither tables nor an anon_vma."""
+
+    @property
+    def looks_only(self) -> bool:
+        """Whether a fault that has read-locked a VMA keeps nobody from changing it."""
+        return self.rechecks or self.speculates
+
     def __init__(self, site: Site) -> None:  # noqa: B027  # may have nothing of its own
         """Made with each process."""
 
@@ -135,6 +147,11 @@ class VmaLocks(ABC):
     def renew(self, lock: VmaLock, start: int) -> None:
         """The same for a VMA that was freed, in whatever process, and has its *lock* still."""
         raise ModelError("its VMAs are not given out again")
+
+    def still_valid(self, cpu: Cpu) -> Steps[bool]:
+        """Under the page-table lock. Value: whether the VMA that this fault has is as it was."""
+        return True
+        yield
 
     @abstractmethod
     def begin_write(self, cpu: Cpu) -> Steps[None]:
