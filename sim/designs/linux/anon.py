@@ -213,6 +213,14 @@ def anon_vma_prepare(mm: LinuxMm, cpu: Cpu, vma: Vma, *, vma_locked: bool) -> St
     return True
 
 
+def prepare_to_copy(mm: LinuxMm, cpu: Cpu, vma: Vma) -> Steps[None]:
+    """*vma* is about to be copied, under mmap_lock. Where faults hold nothing, one may give it an anon_vma at
+    any time, and pages of it would lie in a copy that has none: so it gets one first. Raises `OutOfMemory`.
+    """
+    if mm.vma_locks.rechecks and vma.area.file is None and not vma.has_anon_vma:
+        yield from _anon_vma_prepare(mm, cpu, vma)
+
+
 def _anon_vma_prepare(mm: LinuxMm, cpu: Cpu, vma: Vma) -> Steps[bool]:
     """__anon_vma_prepare: somebody else may be at it too. Value: False where *vma* has gone meanwhile."""
     anon_vma, link = yield from mm.new_anon_vma(cpu)

@@ -356,7 +356,7 @@ class LinuxMm(AddressSpace):
         answer for the table.
         """
         yield from vma.line.read(cpu, VMA_WORK)
-        if vma.detached or not vma.start <= page < vma.end or vma.rights != rights:
+        if vma.detached or vma.moving or not vma.start <= page < vma.end or vma.rights != rights:
             return False
         above = self.table_at(page, table.level + 1)
         if table is self.root or above is None:

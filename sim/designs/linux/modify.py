@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sim.designs.linux.activities import VMA_WORK
+from sim.designs.linux.anon import prepare_to_copy
 from sim.designs.linux.huge_pmd import adjust_trans_huge
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.page_cache import inode_of
@@ -23,6 +24,7 @@ def split(mm: LinuxMm, cpu: Cpu, vma: Vma, at: int) -> Steps[Vma]:
 
     Raises `OutOfMemory`, with *vma* as it was.
     """
+    yield from prepare_to_copy(mm, cpu, vma)
     yield from vma.memory.whole.read(cpu, VMA_WORK)
     upper = yield from mm.new_vma(cpu, at, vma.end, vma.area, pgoff=vma.pgoff + at - vma.start, like=vma)
     yield from vma.lock.start_write(cpu)

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Final
 
 from sim.designs.linux.activities import VMA_WORK
+from sim.designs.linux.anon import prepare_to_copy
 from sim.designs.linux.fault import populate
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.mmap import unmapped_area
@@ -159,6 +160,7 @@ def _move_vma(
             yield from mm.kernel.committed.add(cpu, pages - new_pages)
         return Errno.ENOMEM
     copy.area = copy.area.with_flags(copy.area.flags & ~VmFlags.UFFD_MISSING)  # userfaultfd_reset_ctx
+    yield from _keep_out(mm, cpu, [vma])
     moved = yield from move_page_tables(mm, cpu, vma, old, copy, new, pages, rmap_locks=rmap_locks)
     peak = yield from mm.stat.read_hiwater_vm(cpu)
     yield from mm.stat.vm_stat_account(cpu, area, new_pages)
@@ -173,10 +175,20 @@ def _move_vma(
         refused = yield from unmap_locked(mm, cpu, old, pages, unaccount=False)
         if refused is not None and accounted:  # without memory to cut a VMA the old range stays mapped
             yield from mm.kernel.committed.add(cpu, pages)
+    vma.moving = copy.moving = False
     yield from mm.stat.set_hiwater_vm(cpu, peak)  # both ranges were counted for a moment
     if locked:
         yield from mm.stat.lock_pages(cpu, new_pages)
     return value
+
+
+def _keep_out(mm: LinuxMm, cpu: Cpu, vmas: list[Vma]) -> Steps[None]:
+    """Where faults hold nothing, none may set an entry while those of these *vmas* move: it waits for
+    mmap_lock. (Elsewhere the VMAs are locked.)"""
+    if mm.vma_locks.rechecks:
+        for vma in vmas:
+            yield from vma.line.store(cpu, VMA_WORK)
+            vma.moving = True
 
 
 def _copy_vma(
@@ -185,6 +197,7 @@ def _copy_vma(
     """copy_vma (mm/vma.c). Value: the VMA that has the old range now, the one that has the new range, and
     whether the reverse map may see entries in the wrong order, so that they move under its lock. Raises
     `OutOfMemory`."""
+    yield from prepare_to_copy(mm, cpu, vma)
     end = new + new_pages
     pgoff = vma.pgoff + old - vma.start
     if vma.area.file is None and vma.anon_vma is None:
@@ -192,10 +205,15 @@ def _copy_vma(
     yield from mm.tree.find(cpu, new)
     yield from read_around(mm, cpu, new)
     before, after = mm.tree.neighbours(new, end)
+    beside = [each for each in (before, after) if each is not None]
+    yield from _keep_out(mm, cpu, beside)  # one of them may have the new range in a moment
     merged = yield from merge_new_range(
         mm, cpu, new, end, vma.area, before, after, pgoff=pgoff, anon_vma=vma.anon_vma
     )
+    for each in beside:
+        each.moving = False
     if merged is not None:
+        merged.moving = mm.vma_locks.rechecks
         if merged.start <= vma.start < merged.end:
             vma = merged
         return vma, merged, merged.pgoff <= vma.pgoff
@@ -205,5 +223,6 @@ def _copy_vma(
     except OutOfMemory:
         yield from mm.free_vma(cpu, copy)
         raise
+    copy.moving = mm.vma_locks.rechecks
     yield from link_new(mm, cpu, copy)
     return vma, copy, False

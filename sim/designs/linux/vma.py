@@ -104,7 +104,8 @@ class Vma:
     its lock where that is an object of its own. *anon_vma* is its own, for the pages that it makes; *chain*
     has those in which its pages may lie, its own included: a forked VMA has its parents' too. *links* are the
     anon_vma_chain objects, one for each. *detached*: it has left the tree; a fault that has found it before
-    that looks again. *reservation*: what it may still take of the pool of huge pages. *mm* is the process
+    that looks again. *moving*: mremap is about its entries, which a fault that holds nothing leaves alone.
+    *reservation*: what it may still take of the pool of huge pages. *mm* is the process
     that it belongs to; one that is freed may come back as another's (`set_up`).
     """
 
@@ -120,6 +121,7 @@ class Vma:
         "lock_memory",
         "memory",
         "mm",
+        "moving",
         "pgoff",
         "reservation",
         "start",
@@ -165,6 +167,7 @@ class Vma:
         self.chain: tuple[AnonVma, ...] = like.chain if like else ()
         self.reservation: Reservation | None = like.reservation if like else None
         self.detached = False
+        self.moving = False
 
     def __repr__(self) -> str:
         return f"VMA {self.start:#x}-{self.end:#x} {self.area}"

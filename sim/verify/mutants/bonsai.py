@@ -45,6 +45,26 @@ MUTANTS = (
         scenarios=RACES,
     ),
     Mutant(
+        "bonsai-copies-a-vma-without-an-anon-vma",
+        "a fault gives a VMA an anon_vma that its copy, which gets the pages, does not have",
+        [
+            Edit(
+                anon.prepare_to_copy,
+                "    if mm.vma_locks.rechecks and ",
+                "    if False and ",
+            )
+        ],
+        designs=ON,
+        scenarios=("exhaustive/mremap-fault",),
+    ),
+    Mutant(
+        "bonsai-lets-faults-into-what-moves",
+        "a fault finds nothing where an entry has just been, and sets one that mremap frees",
+        [Edit(LinuxMm.still, " or vma.moving", "")],
+        designs=ON,
+        scenarios=("exhaustive/mremap-access", "exhaustive/mremap-fault"),
+    ),
+    Mutant(
         "bonsai-frees-nodes-at-once",
         "nodes of the old tree are free again when the root is stored, and readers are still in it",
         [
