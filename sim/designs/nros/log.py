@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sim.designs.nros.runner import Runner
     from sim.designs.nros.spec import LogSpec, NrosCosts
     from sim.engine.costs import AtClock
-    from sim.hardware import CacheLine, Machine
+    from sim.hardware import CacheLine, Cpu, Machine
 
 LOG: Final = Activity("log")
 
@@ -48,7 +48,7 @@ class Entry:
 
 
 class Log:
-    """The log of one process, on socket *home*."""
+    """The log of one process, which *maker* has made."""
 
     __slots__ = (
         "_cost",
@@ -56,6 +56,7 @@ class Log:
         "_head_line",
         "_home",
         "_machine",
+        "_maker",
         "_spec",
         "_tail_line",
         "ctail",
@@ -66,11 +67,12 @@ class Log:
         "tail",
     )
 
-    def __init__(self, machine: Machine, spec: LogSpec, cost: AtClock[NrosCosts], home: int) -> None:
+    def __init__(self, machine: Machine, spec: LogSpec, cost: AtClock[NrosCosts], maker: Cpu) -> None:
         self._machine = machine
         self._spec = spec
         self._cost = cost
-        self._home = home
+        self._home = home = maker.socket
+        self._maker = maker.id
         self._entries: dict[int, Entry] = {}
         self._head_line = machine.line("log: head", home)
         self._tail_line = machine.line("log: tail", home)
@@ -85,7 +87,8 @@ class Log:
         at = number & self._spec.entries - 1
         entry = self._entries.get(at)
         if entry is None:
-            line = self._machine.line(f"log: entry {at}", self._home, lines=self._spec.entry_lines)
+            lines, owner = self._spec.entry_lines, self._maker  # who has filled it with empty entries
+            line = self._machine.line(f"log: entry {at}", self._home, owner=owner, lines=lines)
             entry = self._entries[at] = Entry(line)
         return entry
 

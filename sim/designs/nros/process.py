@@ -20,6 +20,9 @@ from sim.mm import (
     SYSCALL,
     AddressSpace,
     Mapped,
+    Mprotect,
+    Munmap,
+    Operation,
     PageTablePage,
     Present,
     Reference,
@@ -60,7 +63,7 @@ class NrosProcess(AddressSpace):
         groups = kernel.groups
         homes = [group[0].socket for group in groups]
         nodes = [kernel.caches.seen_node(group[0]) for group in groups]
-        self.log = Log(kernel.machine, kernel.spec.log, kernel.cost, homes[0])
+        self.log = Log(kernel.machine, kernel.spec.log, kernel.cost, cpu)
         self.table_frames = TableFrames(kernel.machine, kernel.caches, kernel.cost, nodes, homes)
         self.replicas = [
             Replica(
@@ -141,6 +144,18 @@ class NrosProcess(AddressSpace):
 
     def deferred(self) -> Iterator[Reference]:
         return self.kernel.shootdowns.deferred(self)
+
+    def refusal(self, operation: Operation) -> str:
+        if not isinstance(operation, Munmap | Mprotect):
+            return ""
+        start, end = operation.at, operation.at + operation.pages
+        for page, mapping in self.mapped(start, end):
+            if page < start or page + mapping.pages > end:
+                return (
+                    f"NrOS unmaps and protects whole frames, and pages {page:#x} to {page + mapping.pages:#x} "
+                    "are one: memory that is to go in parts has to be mapped in parts of less than 2 MiB"
+                )
+        return ""
 
     # -- parts of operations --------------------------------------------------------------------------------
 
