@@ -11,7 +11,7 @@ over what is mapped: that is refused (`EEXIST`), whether or not the caller says 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sim.designs.nros.btree import Mapping
 from sim.designs.nros.frames import LARGE
@@ -22,8 +22,11 @@ from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import HUGE_ORDER, SYSCALL, Errno, Mmap, OutOfMemory, beyond_user_memory
 
+if TYPE_CHECKING:
+    from sim.designs.nros.spec import CacheSpec
+
 _MOST: Final = 256
-"""4 KiB frames that a library asks for in one call: a core's cache has to hold them."""
+"""4 KiB frames that a library asks for in one call, if a core's cache holds as many."""
 _MOST_LARGE: Final = 64
 """The same of 2 MiB."""
 
@@ -38,7 +41,7 @@ def mmap(mm: NrosProcess, cpu: Cpu, asked: Mmap) -> Steps[int | Errno]:
     end = start + asked.pages
     if asked.at is not None and mm.mapped(start, end):
         return Errno.EEXIST
-    for at, pages, order in pieces(start, end):
+    for at, pages, order in pieces(start, end, mm.kernel.spec.caches):
         refused = yield from _map(mm, cpu, range(at, at + pages, 1 << order), order, asked)
         if refused is not None:
             yield from unmap_all(mm, cpu, start, at)
@@ -46,17 +49,18 @@ def mmap(mm: NrosProcess, cpu: Cpu, asked: Mmap) -> Steps[int | Errno]:
     return start
 
 
-def pieces(start: int, end: int) -> Iterator[tuple[int, int, int]]:
+def pieces(start: int, end: int, caches: CacheSpec) -> Iterator[tuple[int, int, int]]:
     """[*start*, *end*) as calls of the kernel: first page, pages, order of the frames."""
     first = min(end, -(-start // LARGE) * LARGE)
     last = max(first, end // LARGE * LARGE)
-    for low, high, order, most in (
-        (start, first, 0, _MOST),
-        (first, last, HUGE_ORDER, _MOST_LARGE * LARGE),
-        (last, end, 0, _MOST),
+    most, most_large = min(_MOST, caches.base_pages), min(_MOST_LARGE, caches.large_pages) * LARGE
+    for low, high, order, step in (
+        (start, first, 0, most),
+        (first, last, HUGE_ORDER, most_large),
+        (last, end, 0, most),
     ):
-        for at in range(low, high, most):
-            yield at, min(high - at, most), order
+        for at in range(low, high, step):
+            yield at, min(high - at, step), order
 
 
 def _place(mm: NrosProcess, cpu: Cpu, pages: int) -> int:

@@ -150,10 +150,11 @@ class NrosProcess(AddressSpace):
             return ""
         start, end = operation.at, operation.at + operation.pages
         for page, mapping in self.mapped(start, end):
-            if page < start or page + mapping.pages > end:
+            behind = page + mapping.pages
+            if page < start or behind > end:
                 return (
-                    f"NrOS unmaps and protects whole frames, and pages {page:#x} to {page + mapping.pages:#x} "
-                    "are one: memory that is to go in parts has to be mapped in parts of less than 2 MiB"
+                    f"NrOS unmaps and protects whole frames, and pages {page:#x} to {behind - 1:#x} are one: "
+                    "memory that is to go in parts has to be mapped in parts of less than 2 MiB"
                 )
         return ""
 

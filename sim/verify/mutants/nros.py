@@ -103,7 +103,13 @@ MUTANTS = (
     Mutant(
         "nros-frees-before-all-invalidate",
         "a frame is free when all have acknowledged, and some still have translations of it",
-        [Edit(Shootdowns.perform, "    if gone and not shot.undone:\n", "    shot.gone = False\n    if gone:\n")],
+        [
+            Edit(
+                Shootdowns.perform,
+                "    if gone and not shot.undone:\n",
+                "    shot.gone = False\n    if gone:\n",
+            )
+        ],
         NROS,
     ),
     Mutant(
