@@ -59,6 +59,7 @@ class Log:
         "_maker",
         "_spec",
         "_tail_line",
+        "batches",
         "ctail",
         "ctail_line",
         "head",
@@ -78,6 +79,8 @@ class Log:
         self._tail_line = machine.line("log: tail", home)
         self.ctail_line = machine.line("log: ctail", home)
         self.head = self.tail = self.ctail = 0
+        self.batches = 0
+        """How often a combiner has appended."""
         self.helped = 0
         """How often a combiner has replayed the log for another replica."""
         self.replicas: list[Replica] = []
@@ -122,6 +125,7 @@ class Log:
             yield from runner.write(self._tail_line, LOG)  # compare and swap
             if self.tail == tail:
                 break
+        self.batches += 1
         self.tail = tail + len(operations)
         for number, operation in enumerate(operations, tail):
             entry = self._entry(number)

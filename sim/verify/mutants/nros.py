@@ -7,10 +7,20 @@ from sim.designs.nros.log import Log
 from sim.designs.nros.replica import Replica
 from sim.designs.nros.shootdown import Shootdowns
 from sim.designs.nros.vspace import VSpace
+from sim.mm import Mmap, Touch
+from sim.verify.kernels import BASE, LEAF
 from sim.verify.mutants.mutant import Edit, Mutant
+from sim.verify.programs import Program
 
 NROS = ("nros-replicas",)
 RACES = ("shared", "short histories", "apart")
+
+BOTH_MAP = Program(
+    "nros-replicas",
+    "apart",
+    [[[Mmap(24, BASE)], [Mmap(24, BASE + 8 * LEAF), Touch([BASE + 8 * LEAF])], [], []]],
+)
+"""Two threads of one replica map page after page, so that one has operations of the other in its batch."""
 
 MUTANTS = (
     Mutant(
@@ -33,7 +43,7 @@ MUTANTS = (
             ),
         ],
         NROS,
-        scenarios=("apart", "shared", "short histories"),
+        programs=(BOTH_MAP,),
     ),
     Mutant(
         "nros-ctail-before-it-replays",
