@@ -161,7 +161,12 @@ class NrosSpec(DesignSpec):
     core_slot: PositiveInt = 1 << 27
     """Pages of address space from which each core's thread is given memory without an address."""
     log: LogSpec
+    """The log of operations of each process."""
     caches: CacheSpec
+    """Where frames come from."""
     tree: TreeSpec
+    """The index of mappings in each replica."""
     shootdown: ShootdownSpec
+    """How other cores are told of what is gone."""
     costs: NrosCosts
+    """What the steps cost."""
