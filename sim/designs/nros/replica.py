@@ -164,7 +164,7 @@ class Replica:
         cpu, batch = runner.cpu, []
         cpu.work(len(self.slots) * self._kernel.cost.look_at_slot, COMBINE)
         for slot in self.slots.values():
-            if slot.cpu is not cpu and slot.tail_line.held_by(cpu):
+            if slot.operation is None and slot.cpu is not cpu and slot.tail_line.held_by(cpu):
                 continue
             yield from slot.tail_line.read(cpu, COMBINE)
             if slot.operation is not None:

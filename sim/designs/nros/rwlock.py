@@ -59,7 +59,7 @@ class ReplicaLock(Lock):
         self.writer = runner.cpu
         runner.work(len(self._lines) * self._read_flag, self.activity)
         for cpu, line in self._lines.items():
-            if line.held_by(runner.cpu):
+            if line.held_by(runner.cpu) and not self._flags[cpu]:
                 continue
             yield from runner.read(line, self.activity)
             looks = 0
