@@ -121,6 +121,9 @@ class NrosProcess(AddressSpace):
         self.kernel.shootdowns.refuse(cpu)
         self.active[cpu] = None
 
+    def deactivate(self, cpu: Cpu) -> Steps[None]:
+        return self.kernel.shootdowns.await_handlers(cpu)
+
     def node_of(self, cpu: Cpu, frame: int) -> int:
         return self.kernel.caches.node(cpu, frame)
 

@@ -127,13 +127,20 @@ class HandlerRunner(Runner):
     *length* is what its code has taken since the last piece (ps).
     """
 
-    __slots__ = ("length",)
+    __slots__ = ("length", "looks")
 
     is_thread: ClassVar[bool] = False
 
     def __init__(self, cpu: Cpu, poll: int) -> None:
         super().__init__(cpu, poll)
         self.length = 0
+        self.looks = False  # the piece under way is a pause between two looks
+
+    def look_again(self, line: CacheLine, activity: Activity, looks: int = 0) -> Steps[None]:
+        yield from self.settle()
+        self.looks = True
+        yield from super().look_again(line, activity, looks)
+        self.looks = False
 
     def work(self, cost: int, activity: Activity) -> None:
         self.length += self.cpu.work_time(cost)

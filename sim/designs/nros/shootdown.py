@@ -177,21 +177,26 @@ class Shootdowns:
         self._raised.discard(cpu)
         self._at_work.add(cpu)
         handler = HandlerRunner(cpu, self._kernel.cost.poll)
-        return self._machine.interrupts.entry(cpu), partial(self._entered, cpu, self._handle(handler))
+        pieces = self._handle(handler)
+        return self._machine.interrupts.entry(cpu), partial(self._entered, cpu, handler, pieces)
 
-    def _entered(self, cpu: Cpu, pieces: Steps[None], end: int) -> None:
-        """A piece ends at *end*. The next one begins just before, so that the thread cannot come between."""
+    def _entered(self, cpu: Cpu, handler: HandlerRunner, pieces: Steps[None], end: int) -> None:
+        """A piece ends at *end*. The next one begins just before, so that the thread cannot come between.
+
+        A handler that looks again and again depends on a thread, and keeps no run going by itself.
+        """
         engine = self._machine.engine
-        engine.call_in(max(0, end - 1 - engine._now), partial(self._go_on, cpu, pieces))
+        call = engine.call_in_background if handler.looks else engine.call_in
+        call(max(0, end - 1 - engine._now), partial(self._go_on, cpu, handler, pieces))
 
-    def _go_on(self, cpu: Cpu, pieces: Steps[None]) -> None:
+    def _go_on(self, cpu: Cpu, handler: HandlerRunner, pieces: Steps[None]) -> None:
         """The next piece of the handler, if there is one."""
         length = next(pieces, None)
         if length is None:
             self._at_work.remove(cpu)
         else:
             assert isinstance(length, int)
-            self._entered(cpu, pieces, cpu.prolong_interrupt(length))
+            self._entered(cpu, handler, pieces, cpu.prolong_interrupt(length))
 
     def _handle(self, runner: HandlerRunner) -> Steps[None]:
         yield from self._serve(runner)
@@ -274,6 +279,12 @@ class Shootdowns:
         """The thread of *cpu* is about to go on: between two pieces of a handler it cannot."""
         while cpu in self._at_work:
             cpu.stall(1, TLB_FLUSH)
+            yield cpu.take_pending()
+
+    def await_handlers(self, cpu: Cpu) -> Steps[None]:
+        """The thread of *cpu* ends, and does not leave a handler alone that it may have kept waiting."""
+        while self._at_work:
+            cpu.stall(self._kernel.cost.poll, TLB_FLUSH)
             yield cpu.take_pending()
 
     # -- what is asked of them ------------------------------------------------------------------------------
