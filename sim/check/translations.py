@@ -360,6 +360,8 @@ class Translations(Probe):
                     continue
                 if self._scene.others_at(page, flight.task):
                     continue
+                if space.may_be_behind(page, entry.frame_of(page)):
+                    continue
                 says = (
                     "nothing is mapped there"
                     if rights is None

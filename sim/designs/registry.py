@@ -11,6 +11,7 @@ from sim.designs.bench import FAMILY as BENCH
 from sim.designs.cortenmm import FAMILY as CORTENMM
 from sim.designs.linux import FAMILY as LINUX
 from sim.designs.linux import VMA_INDEXES, VMA_LOCKS
+from sim.designs.nros import FAMILY as NROS
 from sim.designs.radixvm import FAMILY as RADIXVM
 from sim.hardware import Machine
 from sim.mm import Operation
@@ -27,7 +28,7 @@ def _flaw(name: str, thing: object) -> str | None:
     return None
 
 
-_ON_BOARD: Final = {family.name: family for family in (LINUX, CORTENMM, ASTERINAS, RADIXVM, BENCH)}
+_ON_BOARD: Final = {family.name: family for family in (LINUX, CORTENMM, ASTERINAS, RADIXVM, NROS, BENCH)}
 _FAMILIES: Final[Registry[Family]] = Registry("cortensim.designs", _ON_BOARD, _flaw)
 
 

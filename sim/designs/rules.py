@@ -44,6 +44,14 @@ class Rules:
     """Pages that stay free between the heap and what is mapped above it."""
     fork_copies_files: bool = False
     """A child has the pages of files and shared memory that its parent has, else it finds them itself."""
+    eager: bool = False
+    """There is no demand paging: mmap brings in all of a mapping, whether it may be used or not."""
+    whole_frames: bool = False
+    """Each 2 MiB that a mapping has from such a border on are one frame, and no call may cut that."""
+    piecewise: bool = False
+    """An mmap maps page after page: if another thread is in the way of one, a part of it has been seen."""
+    replaces: bool = True
+    """mmap at an address takes away what is mapped there; else it is refused (`EEXIST`)."""
     populates: bool = True
     """MAP_POPULATE is known."""
     unknown_advice: Sequence[str] = ()

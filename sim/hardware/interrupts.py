@@ -186,9 +186,7 @@ class InterruptController:
         """Wait until all targets have acknowledged, then read their descriptors."""
         yield from self.await_acks(round_)
         sender = round_.sender
-        between = self._fabric.between
-        acks = sum(between(sender.id, target.id) for target in round_.targets)
-        sender.stall(round(acks * self._ack_share), IPI_WAIT)
+        self.read_acks(sender, round_.targets)
         if sender.heard:
             sender.probe.ipi_over(sender, round_)
 
@@ -200,10 +198,21 @@ class InterruptController:
 
     def interrupt(self, sender: Cpu, target: Cpu, arrive: Callable[[Sequence[Cpu]], None]) -> None:
         """One write of the ICR for *target*; *arrive* is called with it when the interrupt is there."""
+        self.multicast(sender, [target], arrive)
+
+    def multicast(self, sender: Cpu, members: Sequence[Cpu], arrive: Callable[[Sequence[Cpu]], None]) -> None:
+        """The same for all *members* of a cluster."""
         sender.work(self._icr, IPI_SEND)
         if sender.heard:
-            sender.probe.ipi_send(sender, [target])
-        self._deliver_to(sender, [target], arrive)
+            sender.probe.ipi_send(sender, members)
+        self._deliver_to(sender, members, arrive)
+
+    def read_acks(self, sender: Cpu, targets: Iterable[Cpu]) -> None:
+        """*sender* reads what *targets* have written, one after another; a part of it is over when the last
+        one has."""
+        between = self._fabric.between
+        acks = sum(between(sender.id, target.id) for target in targets)
+        sender.stall(round(acks * self._ack_share), IPI_WAIT)
 
     def entry(self, cpu: Cpu) -> int:
         """What the way into a handler on *cpu*, and out of it, takes."""

@@ -249,3 +249,8 @@ class AddressSpace(Performer, ABC):
         """Whether TLBs may hold a translation of *page* to *frame* which the table has no more, or with a
         right to write that it has not."""
         return False
+
+    def may_be_behind(self, page: int, frame: int) -> bool:
+        """Whether one of several tables may still have *page* as *frame*, where it is not that any more:
+        nobody who walks that table goes on in user mode before it is mended."""
+        return False

@@ -28,6 +28,10 @@ class Performer:
     operations: ClassVar[Handlers] = {}
     without: ClassVar[frozenset[type[Operation]]] = frozenset()
 
+    def refusal(self, operation: Operation) -> str:
+        """What else there is to say of why *operation* has just been refused, for a message."""
+        return ""
+
     def perform(self, cpu: Cpu, operation: Operation) -> Steps[Any]:
         """Do *operation* on *cpu*; the value is what its record says.
 

@@ -533,6 +533,15 @@ class Run:
         return self.histories[space]
 
     def _race(self, cpu: Cpu, asked: Any) -> Steps[None]:
+        if (
+            self.rules.piecewise
+            and isinstance(asked, Mmap)
+            and asked.at is not None
+            and 1 < asked.pages <= LARGEST
+        ):
+            for page in range(asked.at, asked.at + asked.pages):  # so that each is a whole
+                yield from self._race(cpu, replace(asked, at=page, pages=1))
+            return
         history = self._history(cpu)
         assert history is not None
         side = self._side(cpu)

@@ -83,14 +83,16 @@ def mmap(asked: Mmap | MmapFile | MmapShared, process: Process, told: Any = None
         start = asked.at
         if _outside(start, pages):
             return Errno.ENOMEM
-        if not asked.replace and any(process.mapped(start, start + pages)):
+        if not (asked.replace and rules.replaces) and any(process.mapped(start, start + pages)):
             return Errno.EEXIST
         if _one_too_many(process, start, start + pages):
             return Errno.ENOMEM
         process.unmap(start, start + pages)
     for page, what in enumerate(_pages(asked, process), start):
         process.pages[page] = what
-    if asked.populate and rules.populates:
+    if rules.eager:
+        process.bring_in(start, start + pages)
+    elif asked.populate and rules.populates:
         process.populate(start, start + pages)
     return start
 
@@ -143,8 +145,10 @@ def mmap_huge(asked: MmapHuge, process: Process, told: Any = None) -> int | Errn
 
 
 def _cuts(process: Process, at: int) -> bool:
-    """Whether a mapping that begins or ends at *at* would cut a huge page of the pool."""
-    return at % HUGE != 0 and at in process.pages and process.pages[at].huge
+    """Whether a mapping that begins or ends at *at* would cut a huge page of the pool, or a large frame."""
+    if at % HUGE == 0 or at not in process.pages:
+        return False
+    return process.pages[at].huge or process.pages[at].in_large
 
 
 def _over_huge(process: Process, start: int, end: int) -> list[tuple[int, int]]:
@@ -189,6 +193,8 @@ def mprotect(asked: Mprotect, process: Process, told: Any = None) -> Errno | Non
         return None
     if _outside(asked.at, asked.pages):
         return Errno.ENOMEM
+    if process.rules.whole_frames and (_cuts(process, asked.at) or _cuts(process, asked.at + asked.pages)):
+        return Errno.EINVAL
     for low, high in _over_huge(process, asked.at, asked.at + asked.pages):
         if low > asked.at and low - 1 not in process.pages:
             return Errno.ENOMEM

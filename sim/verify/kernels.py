@@ -156,7 +156,26 @@ _RADIX: dict[str, Any] = {
     "flush": {"method": "ipi", "calls": "sv6", "concurrent": False, "asids": 1},
     "costs": _each_cost("radixvm"),
 }
+_NROS: dict[str, Any] = {
+    "name": "nros-replicas",
+    "title": "NrOS for verification: a replica for every cpu or two, and a log that is soon full",
+    "family": "nros",
+    "replicas": 3,
+    "retry": "2 us",
+    "log": {"entries": 16, "reserve": 4, "entry_lines": 2, "helps_after": 2},
+    "caches": {
+        "base_pages": 40,
+        "large_pages": 2,
+        "large_share": 0.87,
+        "refill": 7,
+        "refill_call": 20,
+    },
+    "tree": {"keys": 5, "key_lines": 1, "value_lines": 2},
+    "shootdown": {"cluster": 2, "cores": 256, "acknowledge": "first", "whole_above": 20},
+    "costs": _each_cost("nros"),
+}
 OTHERS: dict[str, dict[str, Any]] = {
+    "nros-replicas": _NROS,
     "radix": _RADIX,
     "radix-shared": {
         **_RADIX,

@@ -98,6 +98,8 @@ class Page:
     perhaps_zeros: bool = False
     huge: bool = False
     """It is one of the 512 of a huge page of the pool."""
+    in_large: bool = False
+    """It lies in a frame of 2 MiB that no call may cut."""
     registered: bool = False
 
     @property
@@ -231,6 +233,14 @@ class Process:
         return True
 
     # -- parts of operations --------------------------------------------------------------------------------
+
+    def bring_in(self, start: int, end: int) -> None:
+        """All of [*start*, *end*), which is new, is there, in a kernel without demand paging."""
+        for page in range(start, end):
+            first, its = page - page % HUGE, self.pages[page]
+            its.frame, its.dirty = Frame(), None
+            its.in_large = self.rules.whole_frames and start <= first and first + HUGE <= end
+            self.tables.update(tables_over(page, self.rules.levels))
 
     def mapped(self, start: int, end: int) -> Iterator[int]:
         """The mapped pages of [start, end)."""

@@ -133,7 +133,9 @@ class Worker:
     def _granted(self, operation: Operation, performer: Performer, *, may_fail: bool) -> Steps[Any]:
         value = yield Call(performer.perform(self.cpu, operation))
         if value.__class__ is Errno and not may_fail:
-            raise Refused(f"{self.title}: {operation.name} is refused: {value}; it was {operation}")
+            why = performer.refusal(operation)
+            what = f"{self.title}: {operation.name} is refused: {value}; it was {operation}"
+            raise Refused(f"{what}. {why}" if why else what)
         return value
 
     def map(

@@ -137,7 +137,7 @@ def test_is_every_workload_in_the_table_under_each_design_that_makes_a_differenc
     fewer; each of the others has some point.
     """
     everywhere = {"linux-5.1", "linux-6.13", "cortenmm-adv", "cortenmm-rw"}
-    families = ("linux-", "cortenmm-", "asterinas-", "bonsai-", "interval-", "radixvm")
+    families = ("linux-", "cortenmm-", "asterinas-", "bonsai-", "interval-", "radixvm", "nros")
     releases = {name for name in presets.names("design") if name.startswith(families)} - everywhere
     designs = {
         name: load_spec("design", name).spec for name in presets.names("design") if name not in releases

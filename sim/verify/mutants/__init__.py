@@ -7,6 +7,7 @@
     cortenmm        protocols, transactions, swap; asterinas: its Vmar
     linux_latr      LATR on Linux
     radixvm         sets of cores, locks of slots, tables a core, counts that are kept back
+    nros            the log, replicas, shootdowns
     tlbs            shootdowns, lazy flushes, switches, interrupts
     locks           rwsem, spin locks, BRAVO, mutexes
     ranges          interval VM, and locks of ranges
@@ -22,6 +23,7 @@ from sim.verify.mutants import (
     linux_memory,
     linux_protocol,
     locks,
+    nros,
     radixvm,
     ranges,
     tlbs,
@@ -38,6 +40,7 @@ MUTANTS: dict[str, Mutant] = {
         cortenmm,
         asterinas,
         radixvm,
+        nros,
         tlbs,
         locks,
         ranges,
