@@ -23,7 +23,7 @@ the list at a time. In the paper a waiter spins and may yield, here it spins.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import ClassVar, Final
 
 from sim.engine import Activity, Steps
 from sim.hardware import CacheLine, Cpu, Machine, Task
@@ -64,11 +64,14 @@ class HeldRange:
 class RangeLock(Lock):
     """The list that begins in *line*. A thread holds one range at a time.
 
-    The probe is told of a range of everything as of any lock; of a part as of a reader, whatever it does
-    there, for the lock as a whole is shared then.
+    It is more than a lock, so no run does without it (`sim.sync.without`). The probe is told of a range of
+    everything as of any lock; of a part as of a reader, whatever it does there, for the lock as a whole is
+    shared then.
     """
 
     __slots__ = ("_alone", "_head", "_held", "_lines", "_machine", "line")
+
+    removable: ClassVar[bool] = False
 
     def __init__(self, machine: Machine, name: str, line: CacheLine, activity: Activity) -> None:
         super().__init__(name, activity)

@@ -68,7 +68,7 @@ def results(outcome: Outcome) -> tuple[Any, ...]:
 @pytest.mark.parametrize(
     ("design", "lock", "made"),
     [
-        ("linux-6.13", "lock: lru", "sim.designs.linux.lruvec.QueuedSpinLock"),
+        ("linux-6.13", "lock: lru", "sim.designs.linux.lruvec.spin_lock"),
         ("cortenmm-adv", "lock: page table", "sim.designs.cortenmm.protocols.adv.McsLock"),
         ("cortenmm-rw", "lock: page table", "sim.designs.cortenmm.protocols.rw.BravoLock"),
     ],

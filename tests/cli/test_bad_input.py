@@ -11,7 +11,8 @@ from answers import EXPERIMENT, Answer, Command
 
 from sim.files import presets
 
-ALLOCATORS = [name for name in presets.names("design") if name.startswith(("linux-", "llfree"))]
+WITH_AN_ALLOCATOR = ("bonsai", "interval", "linux-", "llfree")
+ALLOCATORS = [name for name in presets.names("design") if name.startswith(WITH_AN_ALLOCATOR)]
 
 BOMB = "a: &a [x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\n" + "".join(
     f"{new}: &{new} [{','.join([f'*{old}'] * 8)}]\n" for old, new in zip("bcdef", "cdefg", strict=True)
@@ -67,7 +68,7 @@ FILES = {
     "ordinary workload on bare hardware": (
         EXPERIMENT.replace("cortenmm-adv", "hardware"),
         "e.yaml:3:23: designs[1]: hardware offers no mmap, no munmap, no touch, which pf needs",
-        "(allowed: asterinas-0.18, cortenmm-adv, cortenmm-adv-array, cortenmm-adv-base,",
+        "(allowed: asterinas-0.18, bonsai-2.6.37, cortenmm-adv, cortenmm-adv-array, cortenmm-adv-base,",
     ),
     "bench of an allocator on a design without": (
         EXPERIMENT.replace("[pf]", "[bulk]").replace("[low]", "[order-0-get]"),

@@ -110,7 +110,7 @@ def test_is_another_name_refused_with_those_that_are_allowed(
     assert answer.code == 2
     (line,) = answer.err.splitlines()
     assert "own.yaml:4:11: vma_lock: unknown value" in line
-    assert "allowed: none, one-bit, refcount, rwsem" in line
+    assert "allowed: interval, none, one-bit, recheck, refcount, rwsem" in line
 
 
 @pytest.mark.parametrize(

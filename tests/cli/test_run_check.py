@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from answers import Command
 
-from sim.designs.linux.mm import LinuxMm
+from sim.designs.linux.space_locks import SpaceLocks
 from sim.experiment import KEY
 from sim.hardware import InterruptController
 
@@ -29,8 +29,8 @@ def test_are_the_results_the_same(command: Command) -> None:
 def test_is_a_point_that_breaks_a_rule_a_failed_one(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(LinuxMm, "write_lock", lambda mm, cpu: mm.mmap_lock.read_lock(cpu))
-    monkeypatch.setattr(LinuxMm, "write_unlock", lambda mm, cpu: mm.mmap_lock.read_unlock(cpu))
+    monkeypatch.setattr(SpaceLocks, "lock_all", lambda locks, cpu: locks.mmap_lock.read_lock(cpu))
+    monkeypatch.setattr(SpaceLocks, "unlock", lambda locks, cpu: locks.mmap_lock.read_unlock(cpu))
     answer = command("run", "e.yaml", "--out", "noticed", "--check", *WORKERS)
     assert answer.code == 1
     assert (

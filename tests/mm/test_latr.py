@@ -103,7 +103,7 @@ def test_is_a_record_free_when_the_last_other_cpu_of_the_space_has_swept(
     expected = max(first_sweep.values(), default=published)
     assert flush._swept_by_all(machine.cpus[publisher], published) == expected
     for other, when in first_sweep.items():
-        assert flush._next_sweep(machine.cpus[other], published) == when
+        assert flush.next_sweep(machine.cpus[other], published) == when
 
 
 # -- what a flush does ---------------------------------------------------------------------------------

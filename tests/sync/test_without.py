@@ -22,14 +22,16 @@ from sim.engine import Activity, Steps
 from sim.errors import ModelError
 from sim.hardware import Cpu, Machine
 from sim.sync import LocksWithout, QueueNodes, SeqLock, Without
+from sim.verify.locks import range_lock
 
 HOLD = 1_000 * NS
 ABSENT, FREE = Without(locks=(LOCK.name,)), Without(handovers=(LOCK.name,))
 GIVEN_BACK = Without(waits=(LOCK.name,))
 Build = Callable[[Machine], ReaderWriter]
-AWAKE = [build for build in EXCLUSIVE + SHARED if build is not drowsy_mutex]
+LOCKS = [build for build in EXCLUSIVE + SHARED if build is not range_lock]
+AWAKE = [build for build in LOCKS if build is not drowsy_mutex]
 """Locks whose holders do not sleep on their own account."""
-ALL = pytest.mark.parametrize("build", EXCLUSIVE + SHARED, ids=lambda build: build.__name__)
+ALL = pytest.mark.parametrize("build", LOCKS, ids=lambda build: build.__name__)
 ALL_AWAKE = pytest.mark.parametrize("build", AWAKE, ids=lambda build: build.__name__)
 
 
@@ -89,3 +91,6 @@ def test_does_a_lock_that_is_more_than_one_refuse() -> None:
     lock = SeqLock(QueueNodes(machine, "seq"), machine.line("seqlock"), LOCK)
     with pytest.raises(ModelError, match="seqlock is more than a lock"):
         run(machine, {0: lambda cpu: lock.write_lock(cpu)})
+    ranges = range_lock(machine)
+    with pytest.raises(ModelError, match="is more than a lock"):
+        run(machine, {1: lambda cpu: ranges.write_lock(cpu)})
