@@ -162,13 +162,16 @@ class RangeLock(Lock):
                 break
         self._held[cpu.current] = node
 
+    def _is_empty(self) -> bool:
+        return self._head is None
+
     def _enter_empty(self, cpu: Cpu, node: HeldRange) -> Steps[bool]:
         """The fast path. Value: whether the list was empty, and *node* is in it."""
         yield from self.line.read(cpu, self.activity)
-        if self._head is not None:
+        if not self._is_empty():
             return False
         yield from self.line.write(cpu, self.activity)
-        if self._head is not None:
+        if not self._is_empty():
             return False
         self._head, self._alone = node, True
         return True

@@ -39,6 +39,11 @@ class Mutex(Lock):
             yield from spin_on(self.line, cpu, self, self._is_taken)
             del self._waiters[cpu]
 
+    @property
+    def is_taken(self) -> bool:
+        """Whether somebody has it."""
+        return self.holder is not None
+
     def try_acquire(self, cpu: Cpu) -> Steps[bool]:
         """Look, and try once if it is free. Value: whether it was taken."""
         steps = self._try_acquire(cpu)
@@ -48,10 +53,10 @@ class Mutex(Lock):
         yield from self.line.read(cpu, self.activity)
         if cpu.pending:
             yield cpu.take_pending()
-        if self.holder is not None:
+        if self.is_taken:
             return False
         yield from self.line.write(cpu, self.activity)
-        if self.holder is not None:
+        if self.is_taken:
             return False
         self.holder = cpu
         return True

@@ -70,6 +70,10 @@ class Slot:
     def describe_wait(self) -> str:
         return f"the answer to {self.operation}"
 
+    def given(self) -> Answer | None:
+        """The answer, if there is one by now."""
+        return self.answer
+
     def waits(self) -> bool:
         """Whether its thread goes on looking."""
         return self.answer is None and not self.impatient
@@ -135,14 +139,14 @@ class Replica:
         yield from slot.tail_line.store(cpu, COMBINE)
         slot.operation = operation
         runner = self._kernel.thread_runner(cpu)
-        while slot.answer is None:
+        while (answer := slot.given()) is None:
             if (yield from self.combiner.try_acquire(cpu)):
                 yield from self._combine(runner)
-            if slot.answer is None:
+            if slot.given() is None:
                 slot.impatient = False
                 yield from spin_on(slot.answered_line, cpu, slot, slot.waits)
         yield from slot.operation_line.write(cpu, COMBINE)
-        return slot.answer
+        return answer
 
     def _combine(self, runner: ThreadRunner) -> Steps[None]:
         """One round, by who has the combiner's lock, which is free then."""

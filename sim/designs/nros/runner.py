@@ -169,17 +169,17 @@ class HandlerRunner(Runner):
     def try_acquire(self, lock: Mutex) -> Steps[bool]:
         yield from self.read(lock.line, lock.activity)
         yield from self.settle()
-        if lock.holder is not None:
+        if lock.is_taken:
             return False
         yield from self.write(lock.line, lock.activity)
-        if lock.holder is not None:
+        if lock.is_taken:
             return False
         lock.holder = self.cpu
         return True
 
     def acquire(self, lock: Mutex) -> Steps[None]:
         yield from self.write(lock.line, lock.activity)
-        while lock.holder is not None:
+        while lock.is_taken:
             self.length += self.poll
             yield from self.write(lock.line, lock.activity)
         lock.holder = self.cpu
