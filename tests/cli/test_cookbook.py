@@ -65,8 +65,7 @@ LESS = {
 """What makes the commands of a page quick that simulate points again for each thing, cost and seed."""
 AGAIN = {"whatif", "sensitivity"}
 SHORT = {
-    "which-lock", "is-it-significant", "guest-ipis", "map-fixed-kernels", "maps-reader-tail", "invlpgb",
-    "compilation-flips",
+    "which-lock", "invlpgb", "compilation-flips",
 }  # fmt: skip
 """Pages whose commands take no more than some seconds; those of the others are slow tests."""
 

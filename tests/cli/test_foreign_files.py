@@ -276,8 +276,13 @@ def test_is_anything_that_is_no_file_answered(
     remove(path)
 
 
-@pytest.mark.parametrize("where", ["init", "schema", "plot", "merge", "list", "show"])
-@pytest.mark.ci
+@pytest.mark.parametrize(
+    "where",
+    [
+        pytest.param(where, marks=pytest.mark.slow if where in ("init", "schema", "plot") else pytest.mark.ci)
+        for where in ("init", "schema", "plot", "merge", "list", "show")
+    ],
+)
 def test_is_a_path_that_is_no_place_answered(command: Command, here: Path, where: str) -> None:
     """Where a command writes, or looks for a folder, something else stands."""
     arguments = {

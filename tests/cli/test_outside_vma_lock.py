@@ -133,7 +133,7 @@ def test_does_a_broken_one_harm_only_who_uses_it(
     assert command("check", "e.yaml").code == 0
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_does_it_pass_the_check_of_types() -> None:
     """The protocol is all that an outside module has to go by."""
     checked = subprocess.run(

@@ -49,7 +49,7 @@ def turns(lock: str, *threads: Turn) -> Program:
         ("ticket", (WRITER, WRITER)),
         ("mcs", (WRITER, WRITER)),
         ("queued-spin", (WRITER, WRITER)),
-        pytest.param("rwsem", (WRITER, WRITER), marks=pytest.mark.ci),
+        pytest.param("rwsem", (WRITER, WRITER), marks=pytest.mark.slow),
     ],
 )
 def test_do_fewer_orders_end_as_all_of_them(lock: str, threads: Sequence[Turn]) -> None:

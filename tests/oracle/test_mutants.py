@@ -93,7 +93,6 @@ SOON = (
         "process-madvise-forgets-to-flush",
         "madvise-skips-the-last-page",
         "tables-freed-with-a-neighbour-inside",
-        "huge-cow-without-copy",
         "copy-of-something-else",
         "file-forgets-who-maps-it",
         "refcount-writer-waits-for-nobody",
