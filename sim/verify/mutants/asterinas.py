@@ -22,7 +22,6 @@ MUTANTS = (
         [Edit(mprotect._protect_pages, "        entry.copy_on_write = True\n", "        pass\n")],
         ASTERINAS,
         scenarios=("family", "forking", "alone"),
-        equivalent="a fork marks all that it shares, whatever its rights, and a change of rights keeps the mark",
     ),
     Mutant(
         "asterinas-frees-without-a-flush",
