@@ -22,6 +22,7 @@ from sim.mm import (
     Munmap,
     Present,
     ProcessMadvise,
+    SwitchMm,
     Touch,
     rights_text,
     slot_of,
@@ -267,9 +268,11 @@ class Translations(Probe):
         self._owed.setdefault((cpu, asid), []).append((page, frame, None if loaded is None else loaded[1]))
 
     def _is_unused(self, cpu: Any, asid: int) -> bool:
-        """Whether *cpu* has to flush its translations of *asid* before it uses one."""
+        """Whether *cpu* has to flush its translations of *asid* before it uses one, or is in the middle of a
+        switch: what it still has when that is over is looked at then."""
         if asid == cpu.tlb.asid:
-            return bool(cpu.tlb.stale)
+            flight = self._scene.flights.get(cpu.current)
+            return bool(cpu.tlb.stale) or (flight is not None and isinstance(flight.operation, SwitchMm))
         return not self._is_kept(cpu, asid)
 
     def _is_private(self, cpu: CpuView, frame: int, page: int, space: Any) -> None:

@@ -172,6 +172,18 @@ class Swap:
         self.slots.has_cache.add(slot)
         yield from self._index_lock.release(cpu)
 
+    def _offer(self, cpu: Cpu, slot: int, frame: int) -> Steps[None]:
+        """*frame*, which has been read from *slot*, is in the cache for others, unless another one is."""
+        yield from self._index_lock.acquire(cpu)
+        if slot not in self.frame_of:
+            yield from self._node(slot).store(cpu, SWAP)
+            cpu.work(self.cost.cache_page, SWAP)
+            self._kernel.frames.in_use.get(frame)
+            self.frame_of[slot], self.slot_of[frame] = frame, slot
+            self.slots.has_cache.add(slot)
+            self._true.add(slot)
+        yield from self._index_lock.release(cpu)
+
     def _settle(self, cpu: Cpu, slot: int) -> Steps[int]:
         """The cache keeps the page of *slot* only while somebody has it and another the slot, or while it is
         being taken away. Value: how many frames are free now."""
@@ -236,11 +248,10 @@ class Swap:
         found = yield from self.find(cpu, slot)
         if found is None and not read:
             return None
+        if found is None and not write and self.slots.users.get(slot, 0) > 1:
+            yield from self._offer(cpu, slot, spare)  # the own mark keeps the slot from other use
         users = yield from self.slots.count(cpu, slot, -1)
-        if found is None and users and not write:
-            yield from self._add(cpu, slot, spare)
-            self._true.add(slot)
-        elif not users:
+        if not users:
             yield from self._settle(cpu, slot)
         mark, frame = mark_of(entry, None), spare if found is None else found
         if write and found is not None and frames.in_use.owners(found) > 1:
