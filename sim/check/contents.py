@@ -309,18 +309,21 @@ class Contents(Probe):
                 self._followed += 1
 
     def _fork(self, under: Under, child: object) -> None:
-        """The *child* shares what is shared, and has its own of what is not."""
+        """The *child* shares what is shared, and has its own of what is not. What was being mapped meanwhile
+        it has or not: that is not followed."""
         if child is under.space:
             return
         its = self.cells[child] = {}
         for page, cell in self.cells.get(under.space, {}).items():
             if self._followed >= MOST:
                 break
+            known = not cell.busy and cell.stamp <= under.began
+            if cell.shared and not known:
+                continue
             self._followed += 1
             if cell.shared:
                 its[page] = cell
                 continue
-            known = not cell.busy and cell.stamp <= under.began
             its[page] = Cell(cell.version if known else None, self._moment, shared=False)
 
     def _drop(self, space: object, pages: range | None) -> None:
