@@ -75,8 +75,9 @@ class ReplayFile(BaseModel):
     """To the design's file."""
     machine: dict[str, Any] = {}
     """To the small machine that programs run on."""
-    rounds: Annotated[list[list[list[dict[str, dict[str, Any]]]]], Field(min_length=1)]
-    """For each round, for each thread, its operations. Between rounds all threads rest."""
+    rounds: list[list[list[dict[str, dict[str, Any]]]]]
+    """For each round, for each thread, its operations. Between rounds all threads rest. None at all: what is
+    wrong shows when the kernel is booted, or when all is unmapped in the end."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def text(replay: Replay) -> str:
         *(f"{key}: {_written(value)}" for key, value in _of_files(program) if value),
         *([f"delays: {program.delays}"] if program.delays else []),
         *_in_order(program),
-        "rounds:",
+        "rounds:" if program.rounds else "rounds: []",
     ]
     for number, threads in enumerate(program.rounds, 1):
         lines.append(f"  - # round {number}")
