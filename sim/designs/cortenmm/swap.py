@@ -162,18 +162,9 @@ class Swap:
         yield from self._node(slot).read(cpu, SWAP)
         return slot in self.frame_of
 
-    def _add(self, cpu: Cpu, slot: int, frame: int) -> Steps[None]:
-        """The cache is one of the owners of *frame*."""
-        yield from self._index_lock.acquire(cpu)
-        yield from self._node(slot).store(cpu, SWAP)
-        cpu.work(self.cost.cache_page, SWAP)
-        self._kernel.frames.in_use.get(frame)
-        self.frame_of[slot], self.slot_of[frame] = frame, slot
-        self.slots.has_cache.add(slot)
-        yield from self._index_lock.release(cpu)
-
-    def _offer(self, cpu: Cpu, slot: int, frame: int) -> Steps[None]:
-        """*frame*, which has been read from *slot*, is in the cache for others, unless another one is."""
+    def _add(self, cpu: Cpu, slot: int, frame: int, *, read: bool = False) -> Steps[None]:
+        """The cache is one of the owners of *frame*, unless it has one for *slot*. *read*: what is in it has
+        been read from there."""
         yield from self._index_lock.acquire(cpu)
         if slot not in self.frame_of:
             yield from self._node(slot).store(cpu, SWAP)
@@ -181,7 +172,8 @@ class Swap:
             self._kernel.frames.in_use.get(frame)
             self.frame_of[slot], self.slot_of[frame] = frame, slot
             self.slots.has_cache.add(slot)
-            self._true.add(slot)
+            if read:
+                self._true.add(slot)
         yield from self._index_lock.release(cpu)
 
     def _settle(self, cpu: Cpu, slot: int) -> Steps[int]:
@@ -249,7 +241,7 @@ class Swap:
         if found is None and not read:
             return None
         if found is None and not write and self.slots.users.get(slot, 0) > 1:
-            yield from self._offer(cpu, slot, spare)  # the own mark keeps the slot from other use
+            yield from self._add(cpu, slot, spare, read=True)  # the own mark keeps the slot from other use
         users = yield from self.slots.count(cpu, slot, -1)
         if not users:
             yield from self._settle(cpu, slot)

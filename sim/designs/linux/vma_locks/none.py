@@ -20,7 +20,7 @@ class NoVmaLocks(VmaLocks):
     serve_faults: ClassVar[bool] = False
 
     def __init__(self, site: Site) -> None:
-        self._lock = _NoVmaLock()
+        self._lock = NoVmaLock()
 
     def new(self, cpu: Cpu, start: int, memory: SlabObject) -> VmaLock:
         return self._lock
@@ -34,7 +34,7 @@ class NoVmaLocks(VmaLocks):
         yield
 
 
-class _NoVmaLock(VmaLock):
+class NoVmaLock(VmaLock):
     """No fault ever has it, so no writer has to wait."""
 
     __slots__ = ()

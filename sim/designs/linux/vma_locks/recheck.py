@@ -16,55 +16,31 @@ known of the patch speaks of the VMA; an order that `cortensim verify` has found
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from sim.designs.linux.vma_locks.base import Site, VmaLock, VmaLocks
+from sim.designs.linux.vma_locks.base import Site
+from sim.designs.linux.vma_locks.none import NoVmaLock, NoVmaLocks
 from sim.engine import Steps
 from sim.hardware import Cpu
 
-if TYPE_CHECKING:
-    from sim.designs.linux.slab import SlabObject
 
-
-class RecheckVmaLocks(VmaLocks):
+class RecheckVmaLocks(NoVmaLocks):
     """What there is to say of a process whose faults look again."""
 
-    __slots__ = ("_lock",)
+    __slots__ = ()
 
+    serve_faults: ClassVar[bool] = True
     rechecks: ClassVar[bool] = True
 
     def __init__(self, site: Site) -> None:
         self._lock = _NothingToLock()
 
-    def new(self, cpu: Cpu, start: int, memory: SlabObject) -> VmaLock:
-        return self._lock
 
-    def begin_write(self, cpu: Cpu) -> Steps[None]:
-        return
-        yield
-
-    def end_write_all(self, cpu: Cpu) -> Steps[None]:
-        return
-        yield
-
-
-class _NothingToLock(VmaLock):
+class _NothingToLock(NoVmaLock):
     """A fault gets it whenever it asks, and no writer waits for it."""
 
     __slots__ = ()
 
     def start_read(self, cpu: Cpu) -> Steps[bool]:
         return True
-        yield
-
-    def end_read(self, cpu: Cpu) -> Steps[None]:
-        return
-        yield
-
-    def start_write(self, cpu: Cpu) -> Steps[None]:
-        return
-        yield
-
-    def mark_detached(self, cpu: Cpu) -> Steps[None]:
-        return
         yield
