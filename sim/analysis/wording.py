@@ -5,7 +5,9 @@ from __future__ import annotations
 _WORDS = {
     "linux": "Linux",
     "asterinas": "Asterinas",
+    "bonsai": "Bonsai",
     "cortenmm": "CortenMM",
+    "interval-vm": "Interval VM",
     "nros": "NrOS",
     "radixvm": "RadixVM",
 }
@@ -26,6 +28,9 @@ _COUNTS = ((1e6, "million "), (1e3, "thousand "), (1.0, ""))
 def design_title(name: str) -> str:
     """`cortenmm-adv` as people write it: `CortenMM adv`."""
     head, _, rest = name.partition("-")
+    for known in _WORDS:
+        if name == known or name.startswith(f"{known}-"):
+            head, rest = known, name.removeprefix(known).removeprefix("-")
     return f"{_WORDS.get(head, head)} {rest}".strip()
 
 
