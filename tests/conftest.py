@@ -1,4 +1,8 @@
-"""A house of small preset files over a fake model. Examples of hypothesis may take their time."""
+"""A house of small preset files over a fake model.
+
+Examples of hypothesis may take their time. They are the same in each run, so that a change which passes once
+passes again; `--hypothesis-profile random` draws others.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,8 @@ from hypothesis import settings
 from sim.experiment import Experiment, load, model
 from sim.files import presets, spec_types
 
-settings.register_profile("cortensim", deadline=None)
+settings.register_profile("cortensim", deadline=None, derandomize=True)
+settings.register_profile("random", deadline=None)
 settings.load_profile("cortensim")
 
 

@@ -40,7 +40,7 @@ from sim.mm import (
 )
 from sim.mm.runs import Runs
 from sim.quantities import PAGE_BYTES
-from sim.workload.draws import CountDraw, drawing
+from sim.workload.draws import CountDraw, SizeDraw, drawing
 from sim.workload.layout import Slots
 from sim.workload.placed import Action, placed_action
 from sim.workload.processes import homes, members
@@ -95,6 +95,8 @@ class Ledger:
         self.touched: set[int] = set()
         self.populated = Runs()
         self.heap = 1
+        self.of_others = Runs()
+        """Pages of which nobody knows whether they are there: threads that are not played map them."""
         self._next = USER_PAGES  # above all that a fixed mapping may claim
         self._touches = 0
 
@@ -130,6 +132,8 @@ class Ledger:
             if operation.pages <= 0:
                 raise RefusedStepError("works on nothing")
             pages = range(operation.at, operation.at + operation.pages)
+            if self._is_beyond(pages):
+                raise RefusedStepError("works beyond the 128 TiB of user addresses")
             if not isinstance(operation, Munmap) and not self._covers(pages):
                 raise RefusedStepError("works on pages that are not mapped")
             if isinstance(operation, Prepopulate | PrepopulateFolios):
@@ -151,7 +155,7 @@ class Ledger:
             raise RefusedStepError("maps nothing")
         if at is None:
             at, self._next = self._next, self._next + pages + 1
-        elif at + pages > USER_PAGES and not USER_PAGES <= at <= at + pages <= self._next:
+        elif self._is_beyond(range(at, at + pages)):
             raise RefusedStepError("maps beyond the 128 TiB of user addresses")
         elif not asked.replace and self._overlapping(at, at + pages):
             raise RefusedStepError("maps where something is mapped, and is not to replace it")
@@ -193,11 +197,19 @@ class Ledger:
             self.populated.add(start + run.start - at, start + run.end - at, 1)
         return start
 
+    def _is_beyond(self, pages: range) -> bool:
+        """Whether some lie neither where a fixed mapping may be, nor where the kernel has chosen a place."""
+        return pages.stop > USER_PAGES and not USER_PAGES <= pages.start <= pages.stop <= self._next
+
     def _covers(self, pages: range) -> bool:
-        """Whether all of *pages* are mapped."""
+        """Whether all of *pages* are mapped, or may be."""
         page = pages.start
         there = self._overlapping(pages.start, pages.stop)
-        for start, end in self.ranges[there.start : there.stop]:
+        parts = self.ranges[there.start : there.stop]
+        if self.of_others:
+            unknown = self.of_others.within(pages.start, pages.stop)
+            parts = sorted(parts + [(run.start, run.end) for run in unknown])
+        for start, end in parts:
             if start <= page < end:
                 page = end
         return page >= pages.stop
@@ -206,7 +218,7 @@ class Ledger:
         self._touches += 1
         if self._touches > MAX_STEPS:
             raise TooLongError
-        if page in self.touched or page in self.populated:
+        if page in self.touched or page in self.populated or page in self.of_others:
             return
         above = bisect_right(self.ranges, page, key=_END)
         if above == len(self.ranges) or self.ranges[above][0] > page:
@@ -246,8 +258,8 @@ class Rehearsal:
 
     *fault* is the first step that cannot work, its key that of the file; *held* and *mapped* are the pages
     that exist at the end, None where that would take too long to find out, *most* those of one moment, and
-    *steps* is how many were played. Steps at slots of other threads are left out: what they
-    find depends on what those have done.
+    *steps* is how many were played. Steps at slots of other threads are left out, and of the whole layout the
+    parts that others map: what they find there depends on what those have done.
     """
 
     def __init__(self, plan: WorkloadPlan, threads: int, played: tuple[int, ...], ends: bool = False) -> None:
@@ -269,6 +281,7 @@ class Rehearsal:
         self._set_up: set[int] = set()
         self._actions: dict[int, Action] = {}
         self.steps = 0
+        self._looked_at = 0
         self._key = ""
         try:
             self._play(played)
@@ -366,9 +379,9 @@ class Rehearsal:
                 raise TooLongError
             place = f"{key}[{index}]"
             if (placed := step.placed) is not None:
-                if placed.of == "own" and step.shootdown is None and not self._is_of_all(placed):
+                if placed.of == "own" and step.shootdown is None:
                     self._key = place
-                    self._placed(placed, worker)
+                    self._placed_among_others(placed, worker)
             elif step.fork is not None:
                 self._child(place, step.fork, worker)
             elif step.signals is not None:
@@ -379,12 +392,46 @@ class Rehearsal:
                 for inner, inside in self._done_inside(step, worker):
                     self._steps(f"{place}.{inner}", inside, worker)
 
-    def _is_of_all(self, step: PlacedStep) -> bool:
-        """Whether *step* works on what other threads have mapped: each has its own part of the layout."""
+    def _placed_among_others(self, step: PlacedStep, worker: Worker) -> None:
+        """*step*, of which only that is judged which the thread has mapped itself, or nobody maps.
+
+        Left out where that cannot be told, or there would be too many pages to look at.
+        """
         if step.at not in ("layout", "every slot"):
-            return False
-        maps = {each.mmap.at for _, each in self._plan.all_steps() if each.mmap is not None}
-        return "layout" not in maps and bool(maps & {"slot", "own slots"})
+            self._placed(step, worker)
+            return
+        if (others := self._of_others(worker)) is None:
+            return
+        ledger = self._ledgers[worker.process]
+        ledger.of_others = others
+        self._placed(step, worker)
+        ledger.of_others = Runs()
+
+    def _of_others(self, worker: Worker) -> Runs | None:
+        """Pages that the other threads of the process map in slots, each its own part of the layout."""
+        steps = [each for _, each in self._plan.all_steps()]
+        mmaps = [each.mmap for each in steps if each.mmap is not None]
+        maps = [mmap for mmap in mmaps if mmap.at in ("slot", "own slots")]
+        found = Runs()
+        if not maps or any(mmap.at == "layout" for mmap in mmaps):
+            return found
+        slots = worker.slots
+        self._looked_at += slots.threads * slots.slots + slots.span
+        if any(each.mremap for each in steps) or self._looked_at > MAX_STEPS:
+            return None
+        reach = slots.pages
+        for mmap in maps:
+            if isinstance(mmap.size, SizeDraw):
+                return None
+            reach = max(reach, -(-(mmap.size or 0) // PAGE_BYTES))
+        alone = all(mmap.of == "own" for mmap in maps)
+        for thread in range(slots.threads):
+            if thread != worker.index or not alone:
+                for slot in range(slots.slots):
+                    start = slots.at(thread, slot)
+                    found.cut(start, start + reach)
+                    found.add(start, start + reach, 1)
+        return found
 
     def _child(self, place: str, step: ForkStep, worker: Worker) -> None:
         """The child of *step* begins with what its parent has, and nothing of what it does is seen there."""
