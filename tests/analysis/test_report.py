@@ -161,7 +161,7 @@ def test_has_the_page_what_whatif_has_found() -> None:
     assert "What would be gained without it" not in render(run, panels_of(run))
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_is_a_page_of_many_points_small() -> None:
     run = tables(places=tuple(f"w{number}" for number in range(6)), replicates=10)
     assert len(run.points) == 360
