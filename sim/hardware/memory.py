@@ -169,10 +169,11 @@ class MemorySystem:
         cpu.stall(self._fill(cpu, node, self._clear, frame=frame), activity)
 
     def clear_huge_page(
-        self, cpu: Cpu, node: int, activity: Activity = ZERO, *, at_once: int = 1
+        self, cpu: Cpu, node: int, activity: Activity = ZERO, *, pages: int = HUGE_PAGES, at_once: int = 1
     ) -> Steps[None]:
-        """Zero a 2 MiB page: so many of its 4 KiB ask for bandwidth at a time, one part after another."""
-        for _ in range(HUGE_PAGES // at_once):
+        """Zero 2 MiB, or so many *pages* of 4 KiB that lie side by side: *at_once* of them ask for bandwidth
+        at a time, one part after another."""
+        for _ in range(pages // at_once):
             if cpu.pending:
                 yield cpu.take_pending()
             self._pass(cpu, at_once)

@@ -62,6 +62,19 @@ class OfMode(Drawn):
         return draw_program(random.choice, [design], of_mode=self._mode)
 
 
+class LargePages(Drawn):
+    """Random programs of all modes on Linux with huge pages and large folios."""
+
+    name = "large pages"
+    title = "programs of all kinds on Linux with huge pages, a pool of them, and large folios"
+
+    def suits(self, design: str) -> bool:
+        return design == "linux"
+
+    def draw(self, design: str, random: Random) -> Program:
+        return draw_program(random.choice, [design], huge=True)
+
+
 class ShortHistories(Drawn):
     """Two or three threads, a few operations on the same page, checked for linearizability."""
 
@@ -102,6 +115,7 @@ _MODES: Mapping[Mode, str] = {
 
 _ALL: Sequence[Scenario] = (
     *(OfMode(mode, title) for mode, title in _MODES.items()),
+    LargePages(),
     ShortHistories(),
     OnLocks(),
     *RACES,

@@ -80,7 +80,7 @@ def found_scenarios(names: Sequence[str]) -> list[Scenario]:
                     "no scenario of this name",
                     "--scenario",
                     value=name,
-                    allowed=", ".join(SCENARIOS),
+                    allowed=", ".join(each.name for each in DEFAULT) + ", or a race that --scenarios lists",
                     suggestion=nearest(name, SCENARIOS),
                 )
             )

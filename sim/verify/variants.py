@@ -98,6 +98,8 @@ def _draw_huge(choose: Choose, changes: dict[str, Any], machine: dict[str, Any])
         "thp": choose(("never", "madvise", "always", "always")),
         "use_zero_page": choose((True, False)),
         "pool": choose((0, 1, 3)) if changes["page_allocator"] == "buddy" else 0,
+        "folios": choose(([], ["16 KiB"], ["64 KiB"], ["16 KiB", "1 MiB"])),
+        "folios_for": choose(("madvise", "always", "always")),
     }
     machine["page_tables"] = {"levels": choose((4, 5))}
 

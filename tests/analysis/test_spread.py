@@ -162,7 +162,10 @@ RUNS = {
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=pytest.mark.slow if name == "the paper's" else pytest.mark.ci) for name in RUNS],
+    [
+        pytest.param(name, marks=pytest.mark.slow if name == "the paper's" else pytest.mark.ci)
+        for name in RUNS
+    ],
 )
 def test_can_the_figures_of_a_profile_be_read_whatever_the_run(name: str, make_points: Make) -> None:
     points = make_points(**RUNS[name])

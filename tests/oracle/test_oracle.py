@@ -32,7 +32,7 @@ from sim.mm import (
 )
 from sim.verify import InLast, OnFile, Program, Reclaim, check, draw_program, failure, shipped, shrunk
 from sim.verify.drawing import DRAWN, NOT_DRAWN
-from sim.verify.variants import PCID, offered
+from sim.verify.variants import LATR, PCID, offered
 
 EVERY_KIND = pytest.mark.parametrize("kind", [*KINDS, *VARIANTS, "asterinas-0.18"])
 
@@ -135,6 +135,19 @@ def test_is_a_page_that_a_huge_one_has_brought_not_filled_by_a_userfaultfd() -> 
     start = BASE - 1024
     fills = [Touch([start + 87]), UffdRegister(start + 415, 1), UffdCopy(start + 415, start + 328, 1)]
     check(Program("linux-6.12-thp-always-aligned", "alone", [[[Mmap(700, start)]], [fills]]))
+
+
+def test_are_the_pages_of_a_split_huge_page_flushed_lazily_in_several_parts() -> None:
+    """LATR keeps each page of it for itself, and its first one may be in another part."""
+    start = BASE - BASE % 512
+    changes = {
+        "huge_pages": {"thp": "always", "use_zero_page": False},
+        "limits": {"gather_pages": 100},
+        "latr": {**LATR, "slots": 256},
+    }
+    split = [Touch([start + 3]), Mprotect(start + 7, 1, READ)]
+    rounds = [[[Mmap(512, start), *split], []], [[], [Touch([start + 300])]], [[Munmap(start, 512)], []]]
+    check(Program("linux", "shared", rounds, changes=changes))
 
 
 def test_can_a_program_that_failed_be_pasted_and_run_again() -> None:

@@ -1,7 +1,7 @@
 """Anonymous pages: the first touch, and the copy on a write (mm/memory.c, 6.13).
 
     never touched   read   the page of zeros, copied on a write
-                    write  a zeroed page of one's own
+                    write  a zeroed page of one's own, or a `large_folio`
     zero page       write  a zeroed page of one's own |= PTL: clear, flush, set =|
     shared page     write  its only owner by now: make it writable; else a copy of it, as above
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.designs.linux.fault_retry import FaultRetry, handle_userfault
+from sim.designs.linux.large_folio import allows_folios, map_folio, new_folio
 from sim.designs.linux.vma import VmFlags
 from sim.engine import Steps
 from sim.hardware import Cpu
@@ -39,6 +40,11 @@ def do_anonymous_page(
     prepared = yield from anon_vma_prepare(mm, cpu, vma, vma_locked=vma_locked)
     if not prepared:
         return False
+    if allows_folios(mm, vma):
+        head, order = yield from new_folio(mm, cpu, vma, table, page)
+        if order:
+            yield from map_folio(mm, cpu, vma, table, page, head, order)
+            return True
     frame = yield from mm.new_zeroed_page(cpu)
     yield from mm.charge(cpu, frame)
     cpu.work(mm.cost.anon_page, PAGE_TABLE)

@@ -265,7 +265,7 @@ class LinuxKernel(Kernel):
             madvises_itself=switches.process_madvise != "remote",
             levels=self.machine.spec.page_tables.levels,
             pool=huge.pool,
-            huge=huge.thp != "never",
+            huge=huge.thp != "never" or bool(huge.folios),
         )
 
     def reclaim(self, cpu: Cpu) -> Steps[None]:

@@ -79,6 +79,8 @@ class LinuxMm(AddressSpace):
         "cost",
         "files",
         "flush_pending",
+        "folio_orders",
+        "folios_for",
         "gathers",
         "kept",
         "kernel",
@@ -117,6 +119,8 @@ class LinuxMm(AddressSpace):
         self.switches = kernel.spec.switches
         self.vvar_vclock = self.switches.vvar_vclock
         self.thp = kernel.spec.huge_pages.thp
+        self.folio_orders = kernel.spec.huge_pages.orders
+        self.folios_for = kernel.spec.huge_pages.folios_for
         self.may_be_huge = self.thp != "never" or kernel.spec.huge_pages.pool > 0
 
         def line(name: str) -> CacheLine:
@@ -229,8 +233,12 @@ class LinuxMm(AddressSpace):
     def may_be_stale(self, page: int, frame: int) -> bool:
         if not isinstance(self.tlb, LatrFlush):
             return False
-        zeros = frame == ZERO_FRAME or self.kernel.huge_zero.has(frame)
-        return self.tlb.may_show(page, None if zeros else self.pages.in_use.head(frame))
+        if frame == ZERO_FRAME or self.kernel.huge_zero.has(frame):
+            return self.tlb.may_show(page, None)
+        head = self.pages.in_use.head(
+            frame
+        )  # of an entry for 2 MiB; those that it is split into have their own
+        return self.tlb.may_show(page, head) or self.tlb.may_show(page, frame)
 
     def mappings(self) -> Iterator[Mapped]:
         for vma in self.tree:
@@ -492,11 +500,13 @@ class LinuxMm(AddressSpace):
             cpu.probe.frame_filled(cpu, frame, None)
         return frame
 
-    def clear_huge_page(self, cpu: Cpu, frame: int) -> Steps[None]:
-        """folio_zero_user: the 512 frames from *frame* on are zeros."""
+    def clear_huge_page(self, cpu: Cpu, frame: int, pages: int = SLOTS) -> Steps[None]:
+        """folio_zero_user: so many frames from *frame* on are zeros."""
         node = self.pages.node(cpu, frame)
-        yield from self.machine.memory.clear_huge_page(cpu, node, at_once=PAGES_AT_ONCE)
-        for each in range(frame, frame + SLOTS):
+        yield from self.machine.memory.clear_huge_page(
+            cpu, node, pages=pages, at_once=min(PAGES_AT_ONCE, pages)
+        )
+        for each in range(frame, frame + pages):
             if cpu.heard:
                 cpu.probe.frame_filled(cpu, each, None)
 

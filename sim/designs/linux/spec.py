@@ -24,7 +24,7 @@ from sim.designs.linux.vma_locks import VMA_LOCKS
 from sim.errors import RuleError
 from sim.hardware import MachineSpec
 from sim.mm import HUGE_ORDER, FlushSpec, LlfreeSpec
-from sim.quantities import LINE_BYTES, PAGE_BYTES, Duration, Spec, format_size
+from sim.quantities import LINE_BYTES, PAGE_BYTES, Duration, Size, Spec, format_size
 from sim.sync import RwSemTuning
 
 
@@ -135,6 +135,26 @@ class HugePages(Spec):
     """A read of 2 MiB that nobody has written maps the huge page of zeros (use_zero_page beside it)."""
     pool: NonNegativeInt = 0
     """Huge pages that are set aside for MAP_HUGETLB, on all nodes in turn (vm.nr_hugepages)."""
+    folios: list[Size] = Field(default_factory=list)
+    """Sizes from 16 KiB to 1 MiB: anonymous memory that gets no huge page gets a folio of the largest that
+    fits, mapped page by page (mTHP, since 6.8; hugepages-64kB/enabled beside it)."""
+    folios_for: Literal["madvise", "always"] = "always"
+    """Which memory gets them: what MADV_HUGEPAGE was said of, or all."""
+
+    @model_validator(mode="after")
+    def _folios_are_blocks(self) -> Self:
+        for size in self.folios:
+            pages, rest = divmod(size, PAGE_BYTES)
+            if rest or not 4 <= pages <= 256 or pages & (pages - 1):
+                raise ValueError("`folios` may have 16, 32, 64, 128, 256 and 512 KiB, and 1 MiB")
+        if len(set(self.folios)) < len(self.folios):
+            raise ValueError("`folios` has each size once")
+        return self
+
+    @property
+    def orders(self) -> list[int]:
+        """The orders of `folios`, largest first."""
+        return sorted(((size // PAGE_BYTES).bit_length() - 1 for size in self.folios), reverse=True)
 
 
 class CnaSpec(Spec):
@@ -298,6 +318,20 @@ class LinuxSpec(DesignSpec):
         if self.mmap_lock == "ranges" and self.switches.prefetchw_mmap_lock:
             raise RuleError(
                 "a list of ranges has no count to prefetch", {"switches.prefetchw_mmap_lock": "false"}
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _folios_are_whole(self) -> Self:
+        if not self.huge_pages.folios:
+            return self
+        if self.swap is not None:
+            raise RuleError("reclaim cannot split the folios of `huge_pages.folios`", {"swap": "none"})
+        lock = VMA_LOCKS[self.vma_lock]
+        if lock.rechecks or lock.speculates:
+            raise RuleError(
+                "a fault that holds no lock looks at one entry only, and not at those of `huge_pages.folios`",
+                {"vma_lock": "another kind"},
             )
         return self
 

@@ -8,6 +8,7 @@ from sim.designs.linux import (
     file_fault,
     fork,
     huge_fault,
+    large_folio,
     madvise,
     maps,
     mprotect,
@@ -202,6 +203,24 @@ MUTANTS = (
                 Present.frame_of,
                 "return self.frame if self.level == 1 or self.frame < 0 else self.frame + page % self.pages",
                 "return self.frame",
+            )
+        ],
+        huge=True,
+    ),
+    Mutant(
+        "large-folio-one-owner",
+        "a folio has one owner, however many entries map its pages",
+        [Edit(large_folio.map_folio, "mm.pages.in_use.get(head, pages - 1)", "pass")],
+        huge=True,
+    ),
+    Mutant(
+        "large-folio-not-looked-at-again",
+        "a folio is mapped over what another fault has brought in meanwhile",
+        [
+            Edit(
+                large_folio.map_folio,
+                "free = all(table.get(slot) is None for slot in range(first, first + pages))",
+                "free = True",
             )
         ],
         huge=True,

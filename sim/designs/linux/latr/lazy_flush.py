@@ -83,7 +83,7 @@ class Record:
         return self.mask & ~self._own != 0
 
     def may_show(self, page: int, frame: int | None) -> bool:
-        """Whether a TLB may still translate *page* to *frame*, the first of its block, because of it; None
+        """Whether a TLB may still translate *page* to *frame*, or to one of its block, because of it; None
         stands for a page of zeros."""
         if not self.shown or not self.low <= page < self.high:
             return False
