@@ -366,7 +366,8 @@ def test_does_drawing_leave_pyplot_alone(write_run, make_points) -> None:
     run_dir = write_run(make_points(workloads=("pf",), threads=(1, 2)))
     program = (
         "import sys; from pathlib import Path; from sim.analysis.figures import plot_run;"
-        f"plot_run(Path({str(run_dir)!r}), names=['scalability', 'ratio']); assert 'matplotlib.pyplot' not in sys.modules"
+        f"plot_run(Path({str(run_dir)!r}), names=['scalability', 'ratio']);"
+        "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[2])
 

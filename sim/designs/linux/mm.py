@@ -235,9 +235,7 @@ class LinuxMm(AddressSpace):
             return False
         if frame == ZERO_FRAME or self.kernel.huge_zero.has(frame):
             return self.tlb.may_show(page, None)
-        head = self.pages.in_use.head(
-            frame
-        )  # of an entry for 2 MiB; those that it is split into have their own
+        head = self.pages.in_use.head(frame)  # an entry for 2 MiB says it, and one of a split one its own
         return self.tlb.may_show(page, head) or self.tlb.may_show(page, frame)
 
     def mappings(self) -> Iterator[Mapped]:
