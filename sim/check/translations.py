@@ -317,7 +317,7 @@ class Translations(Probe):
                 if its is not space or tick > flight.began:
                     continue
                 found = other.tlb.peek(page, asid)
-                if found is None:
+                if found is None or self._is_covered(page, other, asid, tick):
                     del loaded[other, asid]
                     continue
                 entry = _entry(space.table_of(other), page)
@@ -337,6 +337,12 @@ class Translations(Probe):
                 self._scene.fail(STALE, what + ("nothing" if entry is None else str(entry)), cpu, other)
             if not loaded:
                 del of_page[page]
+
+    def _is_covered(self, page: int, other: Any, asid: int, tick: int) -> bool:
+        """Whether what the TLB has of *page* is an entry for 2 MiB that it has loaded since *tick*: the
+        number may be another space's by now."""
+        whole = self._of_page.get(page - page % SLOTS, {}).get((other, asid))
+        return whole is not None and whole[2] > 1 and whole[0] > tick
 
     def _is_changing(self, flight: Flight, page: int, entry: object) -> bool:
         """Whether somebody else may be about to flush *page*.

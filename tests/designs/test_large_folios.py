@@ -9,7 +9,7 @@ from contents import Files
 from kernels import BASE, LEAF, design
 from pydantic import ValidationError
 
-from sim.mm import READ, Fork, Madvise, Mmap, Mprotect, Munmap, Touch
+from sim.mm import READ, Fork, Madvise, Mmap, Mprotect, Munmap, Prepopulate, Touch
 
 
 def folios(*sizes: str, **options: Any) -> Files:
@@ -89,6 +89,15 @@ def test_which_memory_gets_folios(who: str, advice: Any, pages: int) -> None:
     files.run(files.write(7))
     assert len(present(files)) == pages
     files.do(Munmap(BASE, 64))
+    files.end()
+
+
+def test_is_memory_that_is_there_beforehand_in_folios_too() -> None:
+    files = folios("64 KiB")
+    files.do(Mmap(LEAF, BASE), Prepopulate(BASE, LEAF))
+    assert present(files) == [*range(LEAF)]
+    assert blocks(files) == [16] * (LEAF // 16)
+    files.do(Munmap(BASE, LEAF))
     files.end()
 
 

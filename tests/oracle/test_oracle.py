@@ -5,6 +5,7 @@ pytest -n auto -m slow tests/oracle     100,000 programs, about a quarter of an 
 
 from __future__ import annotations
 
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -19,12 +20,14 @@ from sim.mm import (
     READ,
     READ_WRITE,
     Fork,
+    Madvise,
     Mlock,
     Mmap,
     MmapFile,
     Mprotect,
     Munmap,
     Operation,
+    Prepopulate,
     Touch,
     UffdCopy,
     UffdRegister,
@@ -148,6 +151,17 @@ def test_are_the_pages_of_a_split_huge_page_flushed_lazily_in_several_parts() ->
     split = [Touch([start + 3]), Mprotect(start + 7, 1, READ)]
     rounds = [[[Mmap(512, start), *split], []], [[], [Touch([start + 300])]], [[Munmap(start, 512)], []]]
     check(Program("linux", "shared", rounds, changes=changes))
+
+
+@pytest.mark.parametrize("asked", [Prepopulate, partial(Madvise, advice="populate_write"), Mlock])
+def test_is_memory_populated_that_another_thread_makes_zeros_meanwhile(asked: Any) -> None:
+    """It reads another page of the same 2 MiB: whoever comes second finds the huge page of zeros."""
+    start = BASE - BASE % 512
+    reads = [Touch([start + 190], write=False)]
+    rounds = [[[Mmap(512, start)], []], [[asked(start, 3)], reads]]
+    changes = {"huge_pages": {"thp": "always"}}
+    for seed in range(8):
+        check(Program("linux", "apart", rounds, ties="shuffle", seed=seed, changes=changes, delays=0.2))
 
 
 def test_can_a_program_that_failed_be_pasted_and_run_again() -> None:

@@ -156,6 +156,9 @@ def fault_in(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, *, write: bo
         page = start
         while page < end:
             yield from _handle(mm, cpu, vma, page, write, vma_locked=False)
+            entry = mm.present(page)
+            if entry is None or (write and not entry.writable):  # somebody else was faster: look again
+                continue
             huge = mm.huge_table(page) is not None
             page += SLOTS - page % SLOTS if huge else 1
     except OutOfMemory:

@@ -6,9 +6,9 @@ The page tables are made as a fault makes them, under their locks; the entries o
     private memory, a part of a table    single frames, an entry each
     shared memory                        the file's pages, an entry each
 
-The pages have long been on the LRU. What is no such case (locked memory, huge pages, memory of a userfaultfd
-or where swap is, frames from several nodes, memory that is partly there, holes of a file, pages that other
-cpus have used) is faulted in."""
+The pages have long been on the LRU. What is no such case (locked memory, huge pages and large folios, memory
+of a userfaultfd or where swap is, frames from several nodes, memory that is partly there, holes of a file,
+pages that other cpus have used) is faulted in."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from sim.designs.linux.anon import anon_vma_prepare, written_entry
 from sim.designs.linux.fault import fault_in
 from sim.designs.linux.fault_retry import FaultRetry
 from sim.designs.linux.huge_fault import allows_huge
+from sim.designs.linux.large_folio import allows_folios
 from sim.designs.linux.page_cache import inode_of
 from sim.designs.linux.tables import ensure_leaf_table
 from sim.designs.linux.vma import VmFlags
@@ -114,6 +115,7 @@ def _populate(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, end: int) -> Steps[Err
     """A part of *vma*, one level-1 table after the other."""
     plain = mm.kernel.swap is None and VmFlags.UFFD_MISSING not in vma.area.flags
     in_bulk = plain and not vma.locked and not vma.hugetlb and mm.pages.policy.steady
+    in_bulk = in_bulk and not (vma.area.file is None and allows_folios(mm, vma))
     while page < end:
         stop = min(end, page - page % SLOTS + SLOTS)
         filled = False
