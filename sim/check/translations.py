@@ -397,7 +397,12 @@ def _entry(root: Any, page: int) -> object:
         slot = slot_of(page, table.level)
         entry = table.entries[slot]
         if entry is SAID:
-            return table.run.said(slot)
+            said = table.run.said(slot)
+            return said.guarded() if _is_guarded(table) else said
         if not hasattr(entry, "entries"):
-            return entry
+            return entry.guarded() if isinstance(entry, Present) and _is_guarded(table) else entry
         table = entry
+
+
+def _is_guarded(table: Any) -> bool:
+    return table.sharing is not None and table.sharing.guarded

@@ -26,6 +26,8 @@ class Rules:
     """mprotect ends at a hole, with an error; else holes are passed over."""
     frees_tables: bool = False
     """A table goes with the last mapping in what it covers."""
+    leaves_tables: bool = False
+    """A table that other processes have, too, may go with the contents that madvise throws away."""
     kernel_dirties: bool | None = None
     """A page that is faulted in for writing is dirty before user code has written to it; None: either."""
     dirty_bits: bool = True

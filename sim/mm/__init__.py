@@ -118,6 +118,7 @@ from sim.mm.policy_spec import FIRST_TOUCH, MemoryPolicy
 from sim.mm.present_run import Alike, Piece, PresentRun
 from sim.mm.quiet_writes import writable_quietly, write_quietly
 from sim.mm.runs import FrameSet, Runs
+from sim.mm.sharing import Sharing
 from sim.mm.swap import LOCK_SWAP, SWAP, SwapDevice, SwapSlots, SwapSpace
 from sim.mm.zonelists import distances, zonelists
 
@@ -219,6 +220,7 @@ __all__ = [
     "Room",
     "Runs",
     "SegmentationFault",
+    "Sharing",
     "Shootdown",
     "Sigaction",
     "Signal",

@@ -84,6 +84,8 @@ class AddressSpace(Performer, ABC):
     entries_own: ClassVar[bool] = True
     """Whether an entry of a page table is an owner of its frame. Where tables only repeat what something else
     says, that is the owner, and the kernel's `references` have it."""
+    guards_tables: bool = False
+    """Whether an entry above a table may forbid writes to all that is below (`sharing`)."""
     vvar_vclock: bool = False
     """Whether the kernel maps the pages of virtual clocks apart from the other data of its vdso."""
 
@@ -165,6 +167,8 @@ class AddressSpace(Performer, ABC):
                 break
             table = self.table_of(cpu)
             entry = table.walk(page)
+            if entry is not None and write and self.guards_tables and table.guards(page):
+                entry = None
             if entry is not None and entry.allows(write):
                 if cpu.pending and not near:
                     yield cpu.take_pending()
@@ -175,11 +179,15 @@ class AddressSpace(Performer, ABC):
                     near, entry = True, table.walk(page)
                     if entry is None or not entry.allows(write):
                         continue
+                    if write and self.guards_tables and table.guards(page):
+                        continue
                 if near:
                     tlb.walker.near(line)
                 entry.accessed = True
                 entry.dirty = entry.dirty or write
                 writable = entry.dirty and entry.writable
+                if writable and self.guards_tables:
+                    writable = not table.guards(page)
                 cost = tlb.fill(page, entry.frame, writable, None if near else line, entry.level)
                 break
             self.machine.entry.exception(cpu, FAULT_ENTRY)

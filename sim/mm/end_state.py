@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from sim.mm.entries import NOTHING, Present, Rights, Status, rights_text
@@ -37,11 +37,25 @@ class Walk(NamedTuple):
     """All tables of a space, parents first, and its present entries, each behind its first page.
 
     *alike* are those that were made in bulk and have not been looked at since; they are not in *present*.
+    *shared* are the tables that other spaces may have, too.
     """
 
     tables: list[PageTablePage]
     present: list[tuple[int, Present]]
     alike: Sequence[Alike] = ()
+    shared: Sequence[PageTablePage] = ()
+
+    def without(self, tables: Collection[PageTablePage]) -> Walk:
+        """The entries of all tables but *tables*, which are of level 1."""
+        if not tables:
+            return self
+        left_out = {table.base for table in tables}
+
+        def stays(page: int) -> bool:
+            return page - page % SLOTS not in left_out
+
+        present = [(page, entry) for page, entry in self.present if entry.level > 1 or stays(page)]
+        return self._replace(present=present, alike=[each for each in self.alike if stays(each.page)])
 
 
 def marked(root: PageTablePage) -> list[Mapped]:

@@ -81,6 +81,14 @@ class Present:
         """The frame of *page*, one of those that it stands for; all zeros are in one."""
         return self.frame if self.level == 1 or self.frame < 0 else self.frame + page % self.pages
 
+    def copied(self) -> Present:
+        """Another entry that says the same."""
+        return replace(self)
+
+    def guarded(self) -> Present:
+        """What it is where an entry above it forbids writes."""
+        return Present(self.frame, self.rights & ~WRITE, self.level, self.copy_on_write)
+
     @property
     def special(self) -> bool:
         """Whether its frame has no descriptor (pte_special): nobody counts who maps it."""

@@ -86,6 +86,7 @@ def check(
         waiting += space.deferred()
         if not space.entries_own:
             repeating.add(len(walks) - 1)
+    walks = each_page_once(walks)
     no_shared_frame_is_writable(walks, maps)
     owners = [*waiting, *references]
     owning = [Walk(walk.tables, []) if number in repeating else walk for number, walk in enumerate(walks)]
@@ -112,6 +113,7 @@ def tables_fit_their_place(root: PageTablePage) -> Walk:
     tables: list[PageTablePage] = []
     present: list[tuple[int, Present]] = []
     alike: list[Alike] = []
+    shared: list[PageTablePage] = []
 
     def visit(table: PageTablePage, level: int, base: int) -> None:
         if (table.level, table.base) != (level, base):
@@ -121,6 +123,8 @@ def tables_fit_their_place(root: PageTablePage) -> Walk:
         if table.fill is not None and table.fill.kind is Kind.SWAPPED:
             raise BrokenInvariant(invariant, f"{table!r} is filled with one page: {table.fill}")
         tables.append(table)
+        if table.sharing is not None:
+            shared.append(table)
         entries, span = table.entries, PAGES_PER_ENTRY[level]
         kinds = Counter(map(type, entries))
         filled = SLOTS - kinds[type(None)]
@@ -156,7 +160,7 @@ def tables_fit_their_place(root: PageTablePage) -> Walk:
             raise BrokenInvariant(invariant, f"{table!r} has an entry for {size} pages at {page:#x}: {entry}")
 
     visit(root, root.level, 0)
-    return Walk(tables, present, alike)
+    return Walk(tables, present, alike, shared)
 
 
 def tables_agree(space: AddressSpace) -> Walk:
@@ -269,7 +273,7 @@ def tlb_agrees_with_the_table(space: AddressSpace, cpu: Cpu, asid: int | None = 
         return
     table = space.table_of(cpu)
     for page, translation in cpu.tlb.frames(asid).items():
-        there, frame = table.walk(page), translation.frame
+        there, frame = table.allowed(page), translation.frame
         if there is None or there.frame_of(page) != frame:
             if not space.may_be_stale(page, frame):
                 what = f"{cpu} can still translate page {page:#x} to frame {frame}"
@@ -279,6 +283,25 @@ def tlb_agrees_with_the_table(space: AddressSpace, cpu: Cpu, asid: int | None = 
 
 
 # -- frames ---------------------------------------------------------------------------------------------
+
+
+def each_page_once(walks: Sequence[Walk]) -> list[Walk]:
+    """A table that several have is guarded: no entry above it lets a write through.
+
+    Returns the walks, where the entries of such a table stand in the first one only, if the table is the
+    owner of its pages.
+    """
+    seen: set[PageTablePage] = set()
+    found: list[Walk] = []
+    for walk in walks:
+        again = [table for table in walk.shared if table in seen]
+        for table in again:
+            if table.sharing is not None and not table.sharing.guarded:
+                what = f"{table!r} is in the tables of two processes, and may be written through"
+                raise BrokenInvariant("a table that several have is guarded", what)
+        seen.update(walk.shared)
+        found.append(walk.without([each for each in again if each.sharing and not each.sharing.counted]))
+    return found
 
 
 def no_shared_frame_is_writable(walks: Sequence[Walk], maps: Sequence[Sequence[Mapped]]) -> None:

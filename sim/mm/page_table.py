@@ -15,6 +15,7 @@ from sim.mm.present_run import SAID, Piece, PresentRun
 
 if TYPE_CHECKING:
     from sim.hardware import CacheLine, Cpu, Fabric, Machine
+    from sim.mm.sharing import Sharing
 
 MAX_LEVELS: Final = 5
 SLOTS: Final = 512
@@ -40,7 +41,7 @@ class PageTablePage:
     used. A table that was filled in bulk has a *run*, which says what its slots have that hold `SAID`;
     *lines_owner* is the cpu that wrote them, and has their lines. *metadata* says of some slots what a
     present entry cannot: what its page was before it came. *array* is the memory for such things beside the
-    table, in designs that have it.
+    table, in designs that have it. *sharing* is there while the tables of several processes lead to it.
     """
 
     __slots__ = (
@@ -61,6 +62,7 @@ class PageTablePage:
         "metadata",
         "present",
         "run",
+        "sharing",
         "stray",
     )
 
@@ -95,6 +97,7 @@ class PageTablePage:
         self.lines_owner: int | None = None
         self.metadata: dict[int, Status] = {}
         self.array: Any = None
+        self.sharing: Sharing | None = None
 
     @property
     def fabric(self) -> Fabric:
@@ -233,6 +236,18 @@ class PageTablePage:
                 return table._single_out(slot_of(page, 1))
             else:
                 return entry if type(entry) is Present else None
+
+    def guards(self, page: int) -> bool:
+        """Whether the entry above the last table on the way to *page* forbids writes."""
+        sharing = self.deepest(page).sharing
+        return sharing is not None and sharing.guarded
+
+    def allowed(self, page: int) -> Present | None:
+        """`walk`, with no more rights than all entries on the way leave."""
+        entry = self.walk(page)
+        if entry is not None and entry.writable and self.guards(page):
+            return entry.guarded()
+        return entry
 
     def walk_line(self, page: int) -> CacheLine:
         """The line at which the hardware's walk to *page* ends."""

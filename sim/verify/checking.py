@@ -455,7 +455,7 @@ class Run:
             for page, known in {} if cpu.tlb.stale else cpu.tlb.frames().items():
                 if page not in where or side.space.may_be_stale(page, known.frame):
                     continue
-                entry = side.space.table_of(cpu).walk(page)
+                entry = side.space.table_of(cpu).allowed(page)
                 mapped = page in side.model.pages
                 assert mapped, f"{cpu} translates page {page:#x}, which is mapped nowhere"
                 assert entry is not None, f"{cpu} translates page {page:#x}, which is gone"

@@ -67,7 +67,7 @@ from sim.mm import (
     Vfork,
     WriteByte,
 )
-from sim.verify.kernels import BASE, KINDS, LEAF
+from sim.verify.kernels import BASE, KINDS, LEAF, TABLE_SHARERS
 from sim.verify.programs import (
     DETERMINED,
     RACING,
@@ -108,7 +108,7 @@ LEAVES = [
     range(BASE + 2 * LEAF + 64, BASE + 3 * LEAF + 9),
     range(BASE - 3, BASE + LEAF + 3),
 ]
-"""For huge pages: parts with a whole leaf each, and one to be shared."""
+"""For huge pages, and tables that are shared: parts with a whole leaf each, and one to be shared."""
 HUGE_AT = BASE + 16 * LEAF
 Draw = Callable[[Choose, range], Operation]
 """Draws an operation on some of the pages of a part."""
@@ -466,7 +466,8 @@ def draw_program(
         machine = {**machine, **PCID}
     if mode in DETERMINED and kind == "linux" and choose((False, True)):
         changes = {**changes, "limits": {"max_map_count": choose((3, 5, 8))}}
-    parts = LEAVES[:4] if huge else choose((NEAR, NEAR, NEAR, FAR))
+    places = (NEAR, LEAVES[:4], LEAVES[:4]) if kind in TABLE_SHARERS else (NEAR, NEAR, NEAR, FAR)
+    parts = LEAVES[:4] if huge else choose(places)
     always = {Touch, Fork, SwitchMm}
     can = [each for each in DRAWN if each in offered(kind) and (huge or each is not MmapHuge)]
     if huge:

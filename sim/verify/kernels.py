@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 from sim.designs import DesignSpec, spec_model
+from sim.designs.linux.fork_spec import SharedTableCosts
 from sim.designs.linux.slab.spec import SlabCosts
 from sim.designs.linux.vfs.spec import CallCosts
 from sim.files import load_spec
@@ -174,7 +175,18 @@ _NROS: dict[str, Any] = {
     "shootdown": {"cluster": 2, "cores": 256, "acknowledge": "first", "whole_above": 20},
     "costs": _each_cost("nros"),
 }
+TABLE_SHARERS = ("forks-on-demand", "forks-cow-pte-owner", "forks-cow-pte")
+"""Linux whose fork leaves tables to parent and child."""
+
+
+def _shares_tables(name: str) -> dict[str, Any]:
+    costs, tables = dict.fromkeys(SharedTableCosts.model_fields, "10 cycles"), name.removeprefix("forks-")
+    vma_lock = "rwsem" if tables == "on-demand" else "none"
+    return {**_LINUX, "name": name, "vma_lock": vma_lock, "fork": {"tables": tables, "costs": costs}}
+
+
 OTHERS: dict[str, dict[str, Any]] = {
+    **{name: _shares_tables(name) for name in TABLE_SHARERS},
     "nros-replicas": _NROS,
     "radix": _RADIX,
     "radix-shared": {
@@ -184,7 +196,7 @@ OTHERS: dict[str, dict[str, Any]] = {
         "tree": {"node": "128 B", "leaf_slot": "32 B"},
     },
 }
-"""Designs of other families with round costs and near limits, by their names."""
+"""Designs of other families, and Linux with add-ons, with round costs and near limits, by their names."""
 
 
 @cache

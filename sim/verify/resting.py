@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sim.designs.base import Kernel
-from sim.mm import ZERO_FRAME, AddressSpace, Present, Status
+from sim.mm import PAGES_PER_ENTRY, ZERO_FRAME, AddressSpace, Present, Status
 from sim.verify.contents import Contents
-from sim.verify.model import ZEROS, Frame, Page, Process, covers, tables_over
+from sim.verify.model import ZEROS, Frame, Page, Process, Table, covers, tables_over
 
 Place = int | str
 """A frame, or a swap slot, which may have a frame too."""
@@ -160,10 +160,20 @@ def tables(side: Side, *, exactly: bool) -> None:
     if not side.model.rules.frees_tables:
         return
     found = {(table.level, table.base) for table in side.space.root.tables() if table is not side.space.root}
+    if side.model.rules.leaves_tables:
+        gone = side.model.tables - found
+        side.model.tables -= {table for table in gone if table[0] == 1 and not _has_pages(side, table)}
     if exactly and not side.model.rules.huge:
         assert found == side.model.tables, f"tables are {_difference(found, side.model.tables)}"
     for table in found:
         assert covers(table, side.model.pages), f"the table {table} is left where nothing is mapped"
+
+
+def _has_pages(side: Side, table: Table) -> bool:
+    """Whether anything is in memory of what *table*, of level 1, covers."""
+    pages = side.model.pages
+    here = (pages.get(page) for page in range(table[1], table[1] + PAGES_PER_ENTRY[2]))
+    return any(its is not None and its.frame is not None for its in here)
 
 
 def forked(parent: Side, child: Side) -> None:

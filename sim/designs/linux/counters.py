@@ -155,6 +155,15 @@ class MmCounters:
         self.pgtables_bytes -= PAGE_BYTES
         self._footprint.add("page_table", -PAGE_BYTES)
 
+    def count_tables(self, cpu: Cpu, number: int) -> Steps[None]:
+        """So many tables more, or fewer, that other processes have, too: the kernel has none more or less."""
+        yield from self._add(cpu, "pgtables_bytes", number * PAGE_BYTES)
+        self.pgtables_bytes += number * PAGE_BYTES
+
+    def forget_table(self) -> None:
+        """A table that nobody counts any more is free."""
+        self._footprint.add("page_table", -PAGE_BYTES)
+
     def count_pages(self, cpu: Cpu, *, anon: int = 0, files: int = 0) -> Steps[None]:
         """A fault has mapped so many pages more."""
         self.anon_pages += anon

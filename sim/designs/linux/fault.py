@@ -203,6 +203,8 @@ def _handle(
         if served is not None:
             return served
     rechecks = vma_locked and mm.vma_locks.rechecks
+    if mm.forked is not None:
+        yield from mm.forked.take_for_fault(mm, cpu, page, write)
     table = yield from ensure_table(mm, cpu, page, 1, looked_up=vma if rechecks else None)
     if table is None:  # a huge page, by somebody who was faster: the access is tried again
         return True

@@ -15,20 +15,18 @@ from typing import TYPE_CHECKING, Final
 
 from sim.designs.linux.activities import VMA_WORK
 from sim.designs.linux.committed import accounted_pages
+from sim.designs.linux.copied_entries import copy_entries
 from sim.designs.linux.exit import mmput
 from sim.designs.linux.file_calls import copy_files, keep_files
 from sim.designs.linux.fork_run import copy_run
 from sim.designs.linux.huge_pmd import copy_huge_pmd
 from sim.designs.linux.hugetlb import copy_hugetlb
 from sim.designs.linux.modify import change_file_mappings, hold_file
-from sim.designs.linux.swap.entry import SwapEntry
-from sim.designs.linux.swap_in import copy_swapped
 from sim.designs.linux.tables import ensure_leaf_table
 from sim.designs.linux.vma import VmFlags
 from sim.engine import Steps
 from sim.hardware import Cpu
 from sim.mm import (
-    PAGE_TABLE,
     SLOTS,
     SYSCALL,
     AddressSpace,
@@ -37,9 +35,7 @@ from sim.mm import (
     Fork,
     OutOfMemory,
     PageTablePage,
-    Present,
     Vfork,
-    slot_of,
 )
 
 if TYPE_CHECKING:
@@ -143,6 +139,9 @@ def _copy_pages(mm: LinuxMm, child: LinuxMm, cpu: Cpu, vma: Vma) -> Steps[None]:
     while page < vma.end:
         source = mm.leaf_table(page)
         stop = min(vma.end, page - page % SLOTS + SLOTS)
+        if source is not None and mm.forked is not None:
+            shared = yield from mm.forked.share(mm, child, cpu, vma, page)
+            source = None if shared else mm.leaf_table(page)
         if source is not None:
             yield from _copy_table(mm, child, cpu, source, page, stop)
         elif (huge := mm.huge_table(page)) is not None:
@@ -167,40 +166,7 @@ def _copy_table(
         yield from child.stat.add_rss_vec(cpu, anon=SLOTS, files=0)
         page = stop
     unseen = mm.kernel.contexts.alone(cpu, mm.tlb)
-    work, hit, first = mm.cost.fork_page, mm.machine.fabric.hit, slot_of(page, 1)
-    descriptors, in_use = mm.kernel.descriptors, mm.pages.in_use
-    anon = files = 0
-    batched, folio, follower = mm.switches.fork_batch, -1, -1
-    for slot in range(first, first + stop - page):
-        entry = source.get(slot)
-        if type(entry) is SwapEntry:
-            yield from copy_swapped(mm, child, cpu, source, target, slot, entry)
-        if type(entry) is not Present:
-            continue
-        before, follows = folio, batched and entry.frame == follower and not entry.special
-        folio, follower = in_use.head(entry.frame), entry.frame + 1
-        follows = follows and folio == before  # folio_pte_batch
-        cpu.work(mm.cost.fork_further if follows else work, PAGE_TABLE)
-        if not entry.special:  # folio_get or folio_ref_add of all, folio_dup_anon_rmap_pte of each
-            times = 1 if follows else 2
-            if not descriptors.write_own(cpu, folio, times=times):
-                yield from descriptors.write(cpu, folio, times=times)
-            in_use.get(entry.frame)
-            cached = entry.frame in descriptors.of_files
-            anon, files = anon + (not cached), files + cached
-        if not entry.copy_on_write:  # ptep_set_wrprotect
-            line = source.line(slot)
-            if unseen and line.exclusive_to(cpu):
-                cpu.stall(hit, PAGE_TABLE)
-            else:
-                yield from line.store(cpu, PAGE_TABLE)
-            entry.copy_on_write = True
-        line = target.line(slot)
-        if line.exclusive_to(cpu):
-            cpu.stall(hit, PAGE_TABLE)
-        else:
-            yield from line.store(cpu, PAGE_TABLE)
-        target.set(slot, Present(entry.frame, entry.rights, copy_on_write=True, dirty=entry.dirty))
+    anon, files = yield from copy_entries(mm, child, cpu, source, target, page, stop, unseen=unseen)
     yield from child.stat.add_rss_vec(cpu, anon=anon, files=files)
     yield from inner.release(cpu)
     yield from outer.release(cpu)

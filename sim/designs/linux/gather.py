@@ -25,7 +25,8 @@ class Gather:
     """The pages [*low*, *high*) contain all entries that were cleared or changed since the last flush.
 
     *frames* are those of cleared entries, one by one or many side by side, *pages* how many; *hugetlb*
-    are those that belong to the pool of huge pages, *tables* those that were unlinked.
+    are those that belong to the pool of huge pages, *tables* those that were unlinked, and *shared* those
+    that other processes may have, too.
     """
 
     __slots__ = (
@@ -38,6 +39,7 @@ class Gather:
         "hugetlb",
         "low",
         "pages",
+        "shared",
         "tables",
         "whole",
     )
@@ -54,6 +56,7 @@ class Gather:
         self.frames: list[int | range] = []
         self.hugetlb: list[int] = []
         self.tables: list[PageTablePage] = []
+        self.shared: list[PageTablePage] = []
 
     def _begin_range(self) -> None:
         self.low, self.high = 1 << 62, 0
@@ -100,13 +103,19 @@ class Gather:
         self.high = max(self.high, page + 1)
         self.tables.append(table)
 
+    def left(self, table: PageTablePage) -> None:
+        """*table*, which others may have, too, was unlinked with all its entries in it."""
+        self.changed(table.base)
+        self.changed(table.base + SLOTS - 1)
+        self.shared.append(table)
+
     def flush_tlbs(self, cpu: Cpu) -> Steps[None]:
         """tlb_flush_mmu_tlbonly: flush what was cleared or changed, 2 MiB at a time where all of it is huge
         (tlb_get_unmap_shift)."""
         if self.high or self.whole:
             step = SLOTS if self._huge and not self._small else 1
             pages = range(self.low, self.high, step) if self.high else range(0)
-            freed_tables = bool(self.tables) or self.whole
+            freed_tables = bool(self.tables or self.shared) or self.whole
             self._begin_range()
             yield from self._mm.tlb.flush(cpu, pages, whole=self.whole, freed_tables=freed_tables)
 
@@ -114,9 +123,12 @@ class Gather:
         """tlb_flush_mmu: flush, then free what was collected."""
         mm = self._mm
         yield from self.flush_tlbs(cpu)
-        frames, hugetlb, tables = self.frames, self.hugetlb, self.tables
+        frames, hugetlb, tables, shared = self.frames, self.hugetlb, self.tables, self.shared
         self._reset()
         yield from free_collected(mm, cpu, frames, hugetlb, tables)
+        for table in shared:
+            assert mm.forked is not None
+            yield from mm.forked.put(mm, cpu, table)
 
 
 def free_collected(

@@ -13,6 +13,7 @@ from sim.designs.linux.addresses import FIRST_PAGE, HIGHEST_PAGE, LEGACY_BASE
 from sim.designs.linux.committed import make_committed
 from sim.designs.linux.costs import Costs
 from sim.designs.linux.descriptors import Descriptors
+from sim.designs.linux.forked_tables.shared import ForkedTables
 from sim.designs.linux.huge_fault import HugeZero
 from sim.designs.linux.huge_pmd import Deposits
 from sim.designs.linux.hugetlb import HugePool
@@ -103,6 +104,7 @@ class LinuxKernel(Kernel):
         "dentries",
         "deposits",
         "descriptors",
+        "forked",
         "huge_zero",
         "hugetlb",
         "kept",
@@ -198,6 +200,7 @@ class LinuxKernel(Kernel):
             self.swap = Swap(self, spec.swap)
             self.total_pages += spec.swap_pages
             self.reclaimer = self.pages.reclaimer = Reclaimer(self, spec.swap, self.swap, self.pages.zones)
+        self.forked = None if spec.fork is None else ForkedTables(spec.fork, clock, self.pages.in_use)
         self._boot()
 
     @property
@@ -256,6 +259,7 @@ class LinuxKernel(Kernel):
             zero_page=True,
             holes_end_mprotect=True,
             frees_tables=self.spec.interval is None,
+            leaves_tables=self.forked is not None,
             kernel_dirties=True,
             area=None if self.spec.interval else (FIRST_PAGE if topdown else LEGACY_BASE, HIGHEST_PAGE),
             bottom_up=not topdown,

@@ -228,6 +228,7 @@ def _free(
     page = start
     while page < end:
         stop = min(end, page - page % SLOTS + SLOTS)
+        yield from mm.take_tables(cpu, page, stop)
         table = mm.leaf_table(page)
         if table is not None:
             yield from _free_ptes(mm, cpu, table, page, stop, own)

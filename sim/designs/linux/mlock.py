@@ -92,6 +92,7 @@ def _change_lists(mm: LinuxMm, cpu: Cpu, start: int, end: int) -> Steps[None]:
     page = start
     while page < end:
         stop = min(end, page - page % SLOTS + SLOTS)
+        yield from mm.take_tables(cpu, page, stop)
         table = mm.leaf_table(page)
         if table is not None:
             lock, folio = mm.table_lock(table), -1

@@ -81,7 +81,9 @@ class LinuxMm(AddressSpace):
         "flush_pending",
         "folio_orders",
         "folios_for",
+        "forked",
         "gathers",
+        "guards_tables",
         "kept",
         "kernel",
         "lazy",
@@ -116,6 +118,8 @@ class LinuxMm(AddressSpace):
         self.memcg = kernel.memcg
         machine = kernel.machine
         self.cost = kernel.cost
+        self.forked = kernel.forked
+        self.guards_tables = kernel.forked is not None
         self.switches = kernel.spec.switches
         self.vvar_vclock = self.switches.vvar_vclock
         self.thp = kernel.spec.huge_pages.thp
@@ -244,9 +248,18 @@ class LinuxMm(AddressSpace):
 
     def counters(self, walk: Walk) -> Iterator[Kept]:
         hugetlb = self.kernel.hugetlb.frames
+        others = {each for each in walk.shared if not self._counts(each)}
+        if others:
+            tables = [table for table in walk.tables if table not in others]
+            walk = walk.without(others)._replace(tables=tables)
         yield from self.stat.recounted(self.tree, walk, self.kernel.descriptors.of_files, hugetlb)
         if self.kernel.swap is not None:
             yield Kept("swap_entries", self.stat.swap_entries, len(list(self.swap_entries())))
+
+    def _counts(self, table: PageTablePage) -> bool:
+        """Whether the pages of *table*, and the table itself, are in its counters."""
+        sharing = table.sharing
+        return sharing is None or sharing.counted or sharing.account is self
 
     def swap_entries(self) -> Iterator[SwapEntry]:
         """The entries of its tables that name a swap slot."""
@@ -544,6 +557,12 @@ class LinuxMm(AddressSpace):
         yield from self.pages.free(cpu, frame, order)
 
     # -- page tables ----------------------------------------------------------------------------------------
+
+    def take_tables(self, cpu: Cpu, start: int, end: int) -> Steps[None]:
+        """Level-1 tables of [*start*, *end*) that a fork has left to others, too, are its own from now on:
+        the caller will change what is in them. Raises `OutOfMemory`."""
+        if self.forked is not None:
+            yield from self.forked.take_range(self, cpu, start, end)
 
     def leaf_table(self, page: int) -> PageTablePage | None:
         """The level-1 table of *page*, if it exists."""

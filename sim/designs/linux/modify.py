@@ -16,7 +16,7 @@ from sim.designs.linux.page_cache import inode_of
 from sim.designs.linux.vma import AnonVma, Area, Vma, may_share
 from sim.engine import Steps
 from sim.hardware import Cpu
-from sim.mm import Errno, OutOfMemory
+from sim.mm import SLOTS, Errno, OutOfMemory
 
 
 def split(mm: LinuxMm, cpu: Cpu, vma: Vma, at: int) -> Steps[Vma]:
@@ -25,6 +25,8 @@ def split(mm: LinuxMm, cpu: Cpu, vma: Vma, at: int) -> Steps[Vma]:
     Raises `OutOfMemory`, with *vma* as it was.
     """
     yield from prepare_to_copy(mm, cpu, vma)
+    if at % SLOTS:
+        yield from mm.take_tables(cpu, at, at + 1)
     yield from vma.memory.whole.read(cpu, VMA_WORK)
     upper = yield from mm.new_vma(cpu, at, vma.end, vma.area, pgoff=vma.pgoff + at - vma.start, like=vma)
     yield from vma.lock.start_write(cpu)

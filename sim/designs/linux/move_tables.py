@@ -70,6 +70,8 @@ def _move(mm: LinuxMm, cpu: Cpu, vma: Vma, old: int, new: int, end: int, *, rmap
         source = mm.table_at(old, level)
         if source is None or source.get(slot_of(old, level)) is None:
             return extent
+        yield from mm.take_tables(cpu, old, old + extent)
+        yield from mm.take_tables(cpu, new, new + extent)
         target = yield from ensure_table(mm, cpu, new, level)
         assert target is not None
         whole = extent == PAGES_PER_ENTRY[level] and target.get(slot_of(new, level)) is None

@@ -105,6 +105,7 @@ def _change_protection(
     page = start
     while page < end:
         stop = min(end, page - page % SLOTS + SLOTS)
+        yield from mm.take_tables(cpu, page, stop)
         table = mm.leaf_table(page)
         if table is None:
             huge = mm.huge_table(page)

@@ -41,6 +41,7 @@ def _walk(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, *, pageout: boo
     page = start
     while page < end:
         stop = min(end, page - page % SLOTS + SLOTS)
+        yield from mm.take_tables(cpu, page, stop)
         table = mm.leaf_table(page)
         if table is not None:
             frames = yield from _take(mm, cpu, table, page, stop, gather, pageout=pageout)

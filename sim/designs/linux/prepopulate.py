@@ -83,6 +83,7 @@ def prepopulate_folios(mm: LinuxMm, cpu: Cpu, asked: PrepopulateFolios) -> Steps
     yield from anon_vma_prepare(mm, cpu, vma, vma_locked=False)
     refused: Errno | None = None
     while page < end and refused is None:
+        yield from mm.take_tables(cpu, page, page + folio)
         table = yield from ensure_leaf_table(mm, cpu, page)
         try:
             yield from _give_folio(mm, cpu, vma, table, page, folio)
@@ -135,6 +136,7 @@ def _populate(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, end: int) -> Steps[Err
 
 def _fill(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, stop: int) -> Steps[bool]:
     """Pages [*page*, *stop*) of one level-1 table; value: whether that could be done in bulk."""
+    yield from mm.take_tables(cpu, page, stop)
     table = yield from ensure_leaf_table(mm, cpu, page)
     if not vma.area.shared:
         yield from anon_vma_prepare(mm, cpu, vma, vma_locked=False)

@@ -8,6 +8,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from sim.designs.base_spec import DesignSpec, OneOf
 from sim.designs.linux.costs import BlockCosts, Costs
+from sim.designs.linux.fork_spec import ForkSpec
 from sim.designs.linux.interval_spec import LINK, NODE_HEADER, IntervalSpec
 from sim.designs.linux.latr.spec import LatrSpec
 from sim.designs.linux.layout import Layout
@@ -220,6 +221,8 @@ class LinuxSpec(DesignSpec):
     """All spin locks are NUMA-aware (CNA's patches), an add-on. Absent: they are plain qspinlocks."""
     latr: LatrSpec | None = None
     """Lazy TLB shootdowns (LATR), an add-on. Absent: flushes are as the kernel's."""
+    fork: ForkSpec | None = None
+    """fork leaves page tables to parent and child, an add-on. Absent: each table is copied."""
     interval: IntervalSpec | None = None
     """With `vma_index: interval-skiplist`: what that is like."""
     swap: SwapSpec | None = None
@@ -257,6 +260,28 @@ class LinuxSpec(DesignSpec):
             )
         if self.latr is not None and self.swap is not None:
             raise RuleError("reclaim knows nothing of the pages that LATR keeps", {"swap": "none"})
+        return self
+
+    @model_validator(mode="after")
+    def _shared_tables_are_kept_apart(self) -> Self:
+        if self.fork is None:
+            return self
+        if self.swap is not None or self.latr is not None:
+            raise RuleError(
+                "reclaim and LATR know nothing of tables that several processes have",
+                {"swap": "none", "latr": "none"},
+            )
+        locks = VMA_LOCKS[self.vma_lock]
+        if self.fork.tables != "on-demand" and self.vma_lock != "none":
+            raise RuleError(
+                "a table of several mappings is shared while faults in one of them go on under its own lock",
+                {"vma_lock": "none", "fork.tables": "on-demand"},
+            )
+        if locks.rechecks or locks.speculates:
+            raise RuleError(
+                "a fault that holds nothing may be in a table while a fork shares it",
+                {"vma_lock": "none"},
+            )
         return self
 
     @model_validator(mode="after")

@@ -280,6 +280,7 @@ def _install(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, frame: int) -> Steps[Er
     if not special:
         yield from mm.charge(cpu, frame)
     try:
+        yield from mm.take_tables(cpu, page, page + 1)
         table = yield from ensure_table(mm, cpu, page, 1)
     except OutOfMemory:
         if not special:

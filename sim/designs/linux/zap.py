@@ -42,6 +42,10 @@ def zap(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, gather: Gather) -
             cpu.work(mm.cost.empty_entry + mm.cost.cond_resched, PAGE_TABLE)
             page = stop
             continue
+        if table.sharing is not None and mm.forked is not None:
+            gone = yield from mm.forked.leave(mm, cpu, table, page, stop, gather)
+            page = stop if gone else page
+            continue
         page, flushed = yield from _zap_table(mm, cpu, vma, table, page, stop, gather)
         if flushed or gather.full:
             yield from gather.flush(cpu)
@@ -55,6 +59,9 @@ def _zap_table(
     delayed: list[int] = []
     lock = mm.table_lock(table)
     yield from lock.acquire(cpu)
+    if mm.forked is not None and (table.sharing is not None or mm.leaf_table(page) is not table):
+        yield from lock.release(cpu)  # a fork, while another process's truncate was on its way
+        return page, False
     yield from flush_batched_pending(mm, cpu)
     while page < stop and not gather.full:
         slot = slot_of(page, 1)

@@ -306,7 +306,7 @@ VALUES: Sequence[tuple[type, Sequence[str]]] = (
     (LinuxMm, ("gathers", "flush_pending")),
     (File, ("pages",)),
     (GlobalAllocator, ("_next", "_end")),
-    (PageTablePage, ("stray",)),
+    (PageTablePage, ("sharing", "stray")),
     (SynchronousFlush, ("generation",)),
 )
 """Fields that are read, or get another value."""

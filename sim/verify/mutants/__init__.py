@@ -6,6 +6,7 @@
     bonsai          faults that hold nothing, versions of the tree
     cortenmm        protocols, transactions, swap; asterinas: its Vmar
     linux_latr      LATR on Linux
+    forked_tables   Linux whose forks leave tables to parent and child
     radixvm         sets of cores, locks of slots, tables a core, counts that are kept back
     nros            the log, replicas, shootdowns
     tlbs            shootdowns, lazy flushes, switches, interrupts
@@ -19,6 +20,7 @@ from sim.verify.mutants import (
     asterinas,
     bonsai,
     cortenmm,
+    forked_tables,
     linux_latr,
     linux_memory,
     linux_protocol,
@@ -36,6 +38,7 @@ MUTANTS: dict[str, Mutant] = {
         linux_memory,
         linux_protocol,
         linux_latr,
+        forked_tables,
         bonsai,
         cortenmm,
         asterinas,

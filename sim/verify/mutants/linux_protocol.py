@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sim.designs.linux import anon, fork, mprotect, munmap, tlb_batch, zap
+from sim.designs.linux import anon, copied_entries, fork, mprotect, munmap, tlb_batch, zap
 from sim.designs.linux import exit as exiting
 from sim.designs.linux.gather import Gather, tlb_finish_mmu
 from sim.designs.linux.mm import LinuxMm
@@ -257,7 +257,7 @@ MUTANTS = (
     Mutant(
         "fork-lets-the-parent-write",
         "a fork leaves the parent's pages writable",
-        [Edit(fork._copy_table, "            entry.copy_on_write = True\n", "            pass\n")],
+        [Edit(copied_entries.copy_entries, "            entry.copy_on_write = True\n", "            pass\n")],
     ),
     Mutant(
         "fork-without-flush",
