@@ -6,8 +6,10 @@ from sim.designs.linux import fault, fork, mprotect, zap
 from sim.designs.linux.forked_tables.accounts import CountedPages, OneAccount
 from sim.designs.linux.forked_tables.shared import ForkedTables
 from sim.designs.linux.gather import Gather
-from sim.verify.kernels import TABLE_SHARERS
+from sim.mm import Fork, Mmap, Munmap, Touch
+from sim.verify.kernels import BASE, LEAF, TABLE_SHARERS
 from sim.verify.mutants.mutant import Edit, Mutant
+from sim.verify.programs import Program
 
 ON_DEMAND, OWNER, COUNTED = TABLE_SHARERS
 FORKS = ("family", "forking")
@@ -106,6 +108,15 @@ MUTANTS = (
             )
         ],
         (ON_DEMAND, OWNER),
-        scenarios=FORKS,
+        programs=[
+            Program(
+                ON_DEMAND,
+                "family",
+                [
+                    [[Mmap(LEAF, BASE), Touch([BASE, BASE + 9]), Fork(), Touch([BASE + 9], write=False)], []],
+                    [[Munmap(BASE, LEAF)], []],
+                ],
+            )
+        ],
     ),
 )
