@@ -24,6 +24,8 @@ _OPERATIONS = {"ops/us": 1.0, "Mops/s": 1.0, "kops/s": 1e3, "ops/s": 1e6, "fault
 operations as its workload says (`job`)."""
 _TIMES = {"ns": 1.0, "us": 1e-3, "ms": 1e-6}
 """Per nanosecond; `cycles` depend on the machine's clock."""
+_BYTES = {"B": 1.0, "kB": 1 / 1024, "KiB": 1 / 1024, "MiB": 1 / 2**20}
+"""A `kB` of /proc is 1024 bytes."""
 _SHARES = {"%": 100.0, "percent": 100.0, "share": 1.0, "ratio": 1.0}
 SHARES = {"idle_share": _SHARES}
 """Metrics that are shares of a whole, which may be 0, and the whole in their units. Their error is a
@@ -60,6 +62,9 @@ class Simulated:
     """Of the time of all cpus of the machine."""
     interrupts_per_flush: float = math.nan
     """NaN if nothing was flushed."""
+    resident_bytes: float = math.nan
+    page_table_bytes: float = math.nan
+    """Of a process, as it has read them of itself; NaN if none has."""
     parts: Mapping[str, float] = field(default_factory=dict, hash=False)
     """Part of the requests -> what it took in the mean (ns)."""
 
@@ -157,6 +162,20 @@ def _interrupts_per_flush(cell: CellName, simulated: Mapping[CellName, Simulated
     return interrupts
 
 
+def _resident_size(cell: CellName, simulated: Mapping[CellName, Simulated]) -> float:
+    return _told(cell, _of(cell, simulated).resident_bytes)
+
+
+def _page_table_size(cell: CellName, simulated: Mapping[CellName, Simulated]) -> float:
+    return _told(cell, _of(cell, simulated).page_table_bytes)
+
+
+def _told(cell: CellName, size: float) -> float:
+    if math.isnan(size):
+        raise PointFailedError(f"{cell.workload} reads no /proc/PID/status (`read_status`)")
+    return size
+
+
 def _itself(cell: CellName, cpus: int) -> Sequence[CellName]:
     return [cell]
 
@@ -210,6 +229,8 @@ _METRICS = {
     "latency": Metric(_itself, _latency, _TIMES),
     "throughput_over_one_task": Metric(_one_and_itself, _throughput_over_one, {"ratio": 1.0}),
     "idle_share": Metric(_itself, _idle_share, _SHARES, is_share=True),
+    "resident_size": Metric(_itself, _resident_size, _BYTES),
+    "page_table_size": Metric(_itself, _page_table_size, _BYTES),
     "interrupts_per_flush": Metric(_itself, _interrupts_per_flush, {"count": 1.0}),
     "scaling_over_one_thread_per_thread": Metric(
         _one_and_itself, _scaling_per_thread, {"ratio": 1.0}, overall=min

@@ -190,9 +190,16 @@ def by_cell(frame: pd.DataFrame) -> dict[CellName, Simulated]:
             str(row["error"]) or "failed" if row["status"] == "failed" else "",
             float(row.get("idle_share", math.nan)),
             float(row.get("interrupts_per_flush", math.nan)),
+            _told(row, "process_resident_bytes"),
+            _told(row, "process_page_table_bytes"),
             _parts(row),
         )
     return found
+
+
+def _told(row: Mapping[Hashable, Any], column: str) -> float:
+    value = row.get(column)
+    return math.nan if value is None or pd.isna(value) else float(value)
 
 
 def _parts(row: Mapping[Hashable, Any]) -> dict[str, float]:

@@ -148,8 +148,12 @@ class MemorySystem:
         """
         if not self._channels:
             raise ModelError("this machine's file does not describe its DRAM channels (memory.dram)")
+        return self.latency(cpu, node) + self._channels[node].read_line(cpu.engine._now)
+
+    def latency(self, cpu: Cpu, node: int) -> int:
+        """The same where nobody else reads."""
         distance = 0 if node == cpu.node else 1 if self._socket_of_node[node] == cpu.socket else 2
-        return self._latencies[distance] + self._channels[node].read_line(cpu.engine._now)
+        return self._latencies[distance]
 
     def clear_page(
         self, cpu: Cpu, node: int, frame: int | None = None, *, activity: Activity = ZERO

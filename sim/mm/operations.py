@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, TypeAlias
 
 from sim.mm.entries import READ_WRITE, Rights
 
@@ -280,6 +280,21 @@ class ReadMaps(Operation):
     `Mapped`. What changes meanwhile may be in them or not."""
 
     name = "read maps"
+
+
+class ProcessStatus(NamedTuple):
+    """What a kernel says of a process's memory, in bytes: pages that are present, and the tables that are
+    counted as its own, the root aside."""
+
+    resident: int
+    page_tables: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadStatus(Operation):
+    """read(2) of /proc/PID/status. Value: a `ProcessStatus`."""
+
+    name = "read status"
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,7 @@ from sim.mm import (
     ProcessMadvise,
     ReadByte,
     ReadMaps,
+    ReadStatus,
     Shootdown,
     Sigaction,
     Signal,
@@ -410,7 +411,9 @@ DRAWN: Mapping[type[Operation], Sequence[Draw]] = {
     **CALLS,
 }
 """How each operation is drawn; one that stands here more often is drawn more often."""
-NOT_DRAWN = frozenset({AllocatePages, FreePages, CreateFile, PrepopulateFolios, Shootdown, Signal, UffdRead})
+NOT_DRAWN = frozenset(
+    {AllocatePages, FreePages, CreateFile, PrepopulateFolios, ReadStatus, Shootdown, Signal, UffdRead}
+)
 """What user code cannot ask for, what each program begins with, and what waits for another thread."""
 
 

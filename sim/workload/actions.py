@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Final
 
@@ -22,7 +22,9 @@ from sim.mm import (
     FreePages,
     Ftruncate,
     Mmap,
+    ProcessStatus,
     ReadMaps,
+    ReadStatus,
     SegmentationFault,
     Signal,
     SwitchMm,
@@ -74,6 +76,8 @@ class Stage:
     children: Children | None = None
     record: Record | None = None
     heaps: Heaps | None = None
+    statuses: list[ProcessStatus] = field(default_factory=list)
+    """What was read of processes."""
 
     def __post_init__(self) -> None:
         self.gaps: Random = self.machine.engine.stream("memory traffic")
@@ -392,6 +396,14 @@ def _read_maps(stage: Stage, step: spec.Step) -> Action:
     return lambda worker: worker.perform(ReadMaps())
 
 
+def _read_status(stage: Stage, step: spec.Step) -> Action:
+    def run(worker: Worker) -> Steps[None]:
+        told = yield from worker.perform(ReadStatus())
+        stage.statuses.append(told)
+
+    return run
+
+
 def _vvar_vclock(stage: Stage, step: spec.Step) -> Action:
     """No mapping of the program's own: `back` does not count it. It has no rights, for want of a name that
     would keep it from joining its neighbours."""
@@ -583,6 +595,7 @@ _MAKERS: Mapping[str, Maker] = {
     "fallocate": _fallocate,
     "ftruncate": _ftruncate,
     "read_maps": _read_maps,
+    "read_status": _read_status,
     "vvar_vclock": _vvar_vclock,
     "switch_mm": _switch_mm,
     "fork": _fork,

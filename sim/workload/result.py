@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from sim.errors import AccountingError
 
 if TYPE_CHECKING:
     from sim.hardware import Cpu
-    from sim.mm import Footprint
+    from sim.mm import Footprint, ProcessStatus
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class Run:
     these spent their time.
 
     *latencies* are of measured operations, *spent* is by activity. *span* is the window; without one it is
-    all of *elapsed*, from the start of the threads to the end of the last one. *footprint* is the kernel's.
+    all of *elapsed*, from the start of the threads to the end of the last one. *footprint* is the kernel's,
+    *statuses* are what threads have read of their processes.
     """
 
     operations: int
@@ -32,6 +33,7 @@ class Run:
     elapsed: int
     events: int
     footprint: Footprint | None = None
+    statuses: Sequence[ProcessStatus] = ()
 
 
 def balanced(run: Run) -> Run:

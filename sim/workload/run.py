@@ -407,6 +407,7 @@ class _Run:
             elapsed,
             events,
             self._kernel.footprint,
+            self._stage.statuses,
         )
 
     def verify(self) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sim.engine import QUIET, Probe, listen
 from sim.errors import InputError, ModelError
-from sim.mm import STRUCTURES, Footprint
+from sim.mm import STRUCTURES, Footprint, ProcessStatus
 from sim.quantities import PS_PER_NS, PS_PER_US
 from sim.sync import NOTHING, Without
 from sim.workload.demands import misfit
@@ -63,6 +63,8 @@ class Measurement:
     context_switches_per_op: float
     breakdown_ns_per_op: dict[str, float]
     memory: Memory | None = None
+    status: ProcessStatus | None = None
+    """The mean of what was read of processes (`read_status`); None where nobody did."""
     parts_ns: dict[str, float] = field(default_factory=dict)
     """Mean of each kind of operation inside the requests; empty unless the workload asks for it."""
 
@@ -154,8 +156,16 @@ def _measurement(runs: Sequence[Run], tally: Tally, cpus: int, parts_ns: dict[st
             activity: time / operations / PS_PER_NS for activity, time in sorted(spent.items()) if time
         },
         memory=_memory([run.footprint for run in runs if run.footprint is not None]),
+        status=_status([each for run in runs for each in run.statuses]),
         parts_ns=parts_ns,
     )
+
+
+def _status(read: Sequence[ProcessStatus]) -> ProcessStatus | None:
+    if not read:
+        return None
+    resident, tables = (round(statistics.fmean(each)) for each in zip(*read, strict=True))
+    return ProcessStatus(resident, tables)
 
 
 def _memory(footprints: Sequence[Footprint]) -> Memory | None:

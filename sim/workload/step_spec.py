@@ -36,6 +36,7 @@ from sim.mm import (
     Operation,
     ReadByte,
     ReadMaps,
+    ReadStatus,
     Sigaction,
     Signal,
     Stat,
@@ -302,6 +303,8 @@ class Step(Spec):
     """Make a range longer or shorter, or move it."""
     read_maps: Literal[True] | None = None
     """Read /proc/PID/maps of the thread's own process from beginning to end."""
+    read_status: Literal[True] | None = None
+    """Read of /proc/PID/status how much memory the thread's own process has; `points.csv` says it."""
     brk: BrkStep | None = None
     """Move the end of the heap."""
     vvar_vclock: Size | None = None
@@ -476,6 +479,8 @@ class Step(Spec):
             return {SwitchMm}
         if self.read_maps:
             return {ReadMaps}
+        if self.read_status:
+            return {ReadStatus}
         if self.vvar_vclock:
             return {Mmap}
         if self.signals:

@@ -21,6 +21,7 @@ from sim.designs.linux.msync import msync
 from sim.designs.linux.munmap import munmap
 from sim.designs.linux.prepopulate import prepopulate, prepopulate_folios
 from sim.designs.linux.signals import kill, sigaction, signal
+from sim.designs.linux.status import read_status
 from sim.designs.linux.userfault import (
     uffd_close,
     uffd_copy,
@@ -60,6 +61,7 @@ from sim.mm import (
     ProcessMadvise,
     ReadByte,
     ReadMaps,
+    ReadStatus,
     Sigaction,
     Signal,
     Stat,
@@ -100,6 +102,7 @@ class LinuxSpace(LinuxMm):
         Mincore: mincore,
         Msync: msync,
         ReadMaps: read_maps,
+        ReadStatus: read_status,
         Signal: signal,
         Kill: kill,
         Sigaction: sigaction,

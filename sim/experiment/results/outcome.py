@@ -52,6 +52,8 @@ class Row:
     vma_bytes_peak: int | None = None
     vma_bytes_end: int | None = None
     frame_descriptor_bytes: int | None = None
+    process_resident_bytes: int | None = None
+    process_page_table_bytes: int | None = None
     simulated_ns: float | None = None
     operations: int | None = None
     events: int | None = None
@@ -111,6 +113,7 @@ class Outcome:
 
 def measured(point: Point, measurement: Measurement) -> Outcome:
     """The outcome of a point that ran."""
+    status = measurement.status
     row = Row(
         *_key(point),
         throughput_ops_per_us=float(measurement.throughput_ops_per_us),
@@ -123,6 +126,8 @@ def measured(point: Point, measurement: Measurement) -> Outcome:
         interrupts_per_flush=_maybe(measurement.interrupts_per_flush),
         context_switches_per_op=float(measurement.context_switches_per_op),
         **_memory(measurement),
+        process_resident_bytes=None if status is None else int(status.resident),
+        process_page_table_bytes=None if status is None else int(status.page_tables),
         simulated_ns=float(measurement.simulated_ns),
         operations=int(measurement.operations),
         events=int(measurement.events),

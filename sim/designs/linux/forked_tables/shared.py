@@ -24,6 +24,7 @@ from sim.engine import Steps
 from sim.engine.costs import at_clock
 from sim.hardware import Cpu
 from sim.mm import PAGE_TABLE, SLOTS, PageTablePage, Present, slot_of
+from sim.quantities import PAGE_BYTES
 
 if TYPE_CHECKING:
     from sim.designs.linux.fork_spec import ForkSpec
@@ -67,6 +68,7 @@ class ForkedTables:
         above = mm.table_at(page, 2)
         assert above is not None
         cpu.work(self._share_cost, PAGE_TABLE)
+        _fetch(mm, cpu, table)
         lock = mm.table_lock(table)
         yield from lock.acquire(cpu)
         yield from table.meta.write(cpu, PAGE_TABLE)  # page_ref_inc
@@ -104,6 +106,7 @@ class ForkedTables:
         """The table of *page*, if there is one, is the process's own afterwards (break_cow_pte). The caller
         keeps forks of the process away. Raises `OutOfMemory`."""
         while (table := mm.leaf_table(page)) is not None and table.sharing is not None:
+            _fetch(mm, cpu, table)
             lock = mm.table_lock(table)
             yield from lock.acquire(cpu)
             if _has(mm, table):
@@ -196,6 +199,15 @@ class ForkedTables:
             yield from self._accounts.orphaned(mm, cpu, table)
             mm.stat.forget_table()
             yield from mm.kernel.free_table(cpu, table.frame)
+
+
+def _fetch(mm: LinuxMm, cpu: Cpu, table: PageTablePage) -> None:
+    """The descriptor of *table*, with its lock and the count of its owners, is in no cache any more where the
+    process has more pages than caches hold: it was last used when the table was filled, and the next one's
+    lies 32 KiB away."""
+    machine = mm.machine
+    if (mm.stat.anon_pages + mm.stat.file_pages) * PAGE_BYTES > machine.spec.memory.llc:
+        cpu.stall(machine.memory.latency(cpu, mm.pages.node(cpu, table.frame)), PAGE_TABLE)
 
 
 def _is_plain(vma: Vma) -> bool:
