@@ -59,6 +59,6 @@ class Sampled(Probe):
                 invariants.structures_agree(space.contradictions(walk, mappings))
                 walks.append(walk)
                 maps.append(mappings)
-            invariants.no_shared_frame_is_writable(walks, maps)
+            invariants.no_shared_frame_is_writable(invariants.each_page_once(walks), maps)
         except BrokenInvariant as broken:
             scene.fail(broken.invariant, broken.what, cpu)
