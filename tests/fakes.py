@@ -91,6 +91,7 @@ class Measurement:
     context_switches_per_op: float
     breakdown_ns_per_op: dict[str, float]
     memory: None = None
+    status: None = None
     parts_ns: dict[str, float] = field(default_factory=dict)
 
 

@@ -29,3 +29,4 @@ class ForkSpec(Spec):
     is the owner of its pages, and one process has them in its counters. `cow-pte` (v3 to v5): as that, but
     each page has an owner for each process, and each process counts it."""
     costs: SharedTableCosts
+    """What that costs."""

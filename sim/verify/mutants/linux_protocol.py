@@ -210,10 +210,10 @@ MUTANTS = (
         [
             Edit(
                 Gather.flush,
-                "    yield from self.flush_tlbs(cpu)\n    frames, hugetlb, tables = self.frames, self.hugetlb, self.tables\n",
-                "    frames, self.frames = self.frames, []\n"
+                "    mm = self._mm\n    yield from self.flush_tlbs(cpu)\n",
+                "    mm = self._mm\n    frames, self.frames = self.frames, []\n"
                 "    if frames:\n        yield from mm.lru.release(cpu, frames)\n"
-                "    yield from self.flush_tlbs(cpu)\n    frames, hugetlb, tables = self.frames, self.hugetlb, self.tables\n",
+                "    yield from self.flush_tlbs(cpu)\n",
             )
         ],
         resembles="exmap (Leis et al., SIGMOD 2023), whose free pages reach the pool before the shootdown",

@@ -81,7 +81,7 @@ def test_what_does_the_manifest_say(pair: Experiment, house: Path) -> None:
 def test_is_a_failed_point_a_row_with_empty_cells(pair: Experiment, house: Path) -> None:
     run(pair, out="out", task=fakes.fail_at_four)
     line = (house / "out/points.csv").read_text().splitlines()[3]
-    assert line.endswith(",0,,,,,,,,,,,,,,,,,,,,failed,BudgetExceeded: more than 10 events")
+    assert line.endswith(",0,,,,,,,,,,,,,,,,,,,,,,failed,BudgetExceeded: more than 10 events")
 
 
 @pytest.mark.parametrize("stop", [0, 1, 7, 15])
