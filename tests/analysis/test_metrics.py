@@ -75,6 +75,18 @@ def test_is_the_idle_share_told_in_percent_too() -> None:
     assert (metric.factor("ratio", 1), metric.factor("percent", 1)) == (1.0, 100.0)
 
 
+@pytest.mark.parametrize(("name", "bytes_"), [("resident_size", 2576.0), ("page_table_size", 44.0)])
+def test_is_a_size_told_in_the_kilobytes_of_proc(name: str, bytes_: float) -> None:
+    metric = metric_named(name)
+    assert metric is not None
+    told = Simulated(1.0, 1.0, resident_bytes=2576 * 1024, page_table_bytes=44 * 1024)
+    factor = metric.factor("kB", 1)
+    assert factor is not None
+    assert metric.compute(AT_64, {AT_64: told}) * factor == bytes_
+    with pytest.raises(PointFailedError, match="read_status"):
+        metric.compute(AT_64, simulated({AT_64: 1.0}))
+
+
 def test_has_a_point_without_a_flush_no_interrupts_per_flush() -> None:
     metric = metric_named("interrupts_per_flush")
     assert metric is not None

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 from kernels import BASE, LEAF, design
+from pydantic import ValidationError
 from test_fork import Family
 
 from sim.mm import Exit, Fork, Madvise, Mmap, Mprotect, Munmap, PageTablePage, Prepopulate, ReadStatus
 from sim.quantities import PAGE_BYTES
 from sim.verify import check, draw_program
 from sim.verify.kernels import TABLE_SHARERS
+from sim.verify.swapping import DEVICES, swap
 
 ON_DEMAND, OWNER, COUNTED = TABLE_SHARERS
 EVERY = pytest.mark.parametrize("kind", TABLE_SHARERS)
@@ -115,6 +117,19 @@ def test_is_a_table_of_several_mappings_shared_by_cow_pte_only() -> None:
         them.write(0, 0)
         child = them.fork(1)
         assert (leaf(child) is leaf(them.parent)) == (kind != ON_DEMAND)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "says"),
+    [
+        (COUNTED, {"vma_lock": "rwsem"}, "a table of several mappings is shared while faults"),
+        (ON_DEMAND, {"vma_lock": "recheck"}, "a fault that holds nothing may be in a table"),
+        (OWNER, {**swap(DEVICES["zram"])}, "reclaim and LATR know nothing of tables"),
+    ],
+)
+def test_is_what_does_not_go_with_shared_tables_refused(kind: str, changes: Any, says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        design(kind, changes)
 
 
 @EVERY

@@ -140,3 +140,20 @@ def test_is_each_process_set_up_once_where_each_thread_has_one() -> None:
     )  # fmt: skip
     assert found.operations == 6
     assert "tlb flush" not in found.breakdown_ns_per_op
+
+
+def test_does_a_process_read_what_it_has() -> None:
+    """Two reads, of three pages and of seven; an empty process reads nothing of itself by itself."""
+    reads = [
+        {"mmap": {"at": "anywhere", "size": "12 KiB"}},
+        {"touch": {"at": "mapped"}},
+        {"read_status": True},
+        {"mmap": {"at": "anywhere", "size": "16 KiB"}},
+        {"touch": {"at": "mapped"}},
+        {"read_status": True},
+    ]
+    found = run(reads, window=None, requests=1).status
+    assert found is not None
+    assert found.resident == 5 * 4096
+    assert found.page_tables == 3 * 4096  # one of each level below the root
+    assert run(HALF_ASLEEP).status is None
