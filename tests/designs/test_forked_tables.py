@@ -13,7 +13,21 @@ from kernels import BASE, LEAF, design
 from pydantic import ValidationError
 from test_fork import Family
 
-from sim.mm import Exit, Fork, Madvise, Mmap, Mprotect, Munmap, PageTablePage, Prepopulate, ReadStatus
+from sim.engine import Steps
+from sim.hardware import Cpu
+from sim.mm import (
+    Errno,
+    Exit,
+    Fork,
+    Madvise,
+    Mmap,
+    Mprotect,
+    Munmap,
+    OutOfMemory,
+    PageTablePage,
+    Prepopulate,
+    ReadStatus,
+)
 from sim.quantities import PAGE_BYTES
 from sim.verify import check, draw_program
 from sim.verify.kernels import TABLE_SHARERS
@@ -153,3 +167,25 @@ def test_does_a_table_that_both_have_left_at_once_free_its_pages(kind: str) -> N
     them.do(0, Fork())
     them.do(1, Munmap(BASE, LEAF))
     them.do(0, Munmap(BASE, LEAF))
+
+
+@pytest.mark.ci
+def test_is_a_munmap_that_cannot_copy_a_table_refused_and_nothing_done() -> None:
+    """Two mappings are in the table, memory is full, and the child wants to unmap one of them."""
+    them = Family(cpus=2, spec=design(OWNER), machine={"memory": {"size_per_socket": "8 MiB"}})
+    pages, far = them.kernel.total_pages, BASE + 8 * LEAF
+    them.do(0, Mmap(9, BASE), Mmap(9, BASE + 20), Mmap(pages, far))
+    stamp = them.write(0, 1)
+
+    def fills(cpu: Cpu) -> Steps[None]:
+        for page in range(far, far + pages):
+            yield from them.parent.access(cpu, page)
+
+    with pytest.raises(OutOfMemory):
+        them.process.run({0: fills})
+    them.process.cpus[0].pending = 0
+    them.do(0, Madvise(far, 2))  # for upper tables of the child
+    child = them.fork(1)
+    assert them.do(1, Munmap(BASE, 9)) == [Errno.ENOMEM]
+    assert leaf(child) is leaf(them.parent)
+    assert them.read(0, 1) == them.read(1, 1) == [stamp]

@@ -50,6 +50,7 @@ from sim.mm import (
     Advice,
     Errno,
     Madvise,
+    OutOfMemory,
     PageTablePage,
     Present,
     ProcessMadvise,
@@ -206,6 +207,10 @@ def _dontneed_locked(
         end -= end % SLOTS
         if start == end:
             return None
+    try:
+        yield from mm.take_edges(cpu, start, end)
+    except OutOfMemory:
+        return Errno.ENOMEM
     if mm.switches.lru_drain_on_zap:
         yield from mm.lru.drain(cpu)
     own = gather or (yield from tlb_gather_lazily(mm, cpu))

@@ -564,6 +564,12 @@ class LinuxMm(AddressSpace):
         if self.forked is not None:
             yield from self.forked.take_range(self, cpu, start, end)
 
+    def take_edges(self, cpu: Cpu, start: int, end: int) -> Steps[None]:
+        """The same of those that reach beyond [*start*, *end*), which goes away. Raises `OutOfMemory`."""
+        for edge in (start, end):
+            if edge % SLOTS:
+                yield from self.take_tables(cpu, edge, edge + 1)
+
     def leaf_table(self, page: int) -> PageTablePage | None:
         """The level-1 table of *page*, if it exists."""
         return self.table_at(page, 1)

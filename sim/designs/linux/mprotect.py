@@ -28,6 +28,7 @@ from sim.mm import (
     WRITE,
     Errno,
     Mprotect,
+    OutOfMemory,
     Present,
     Rights,
     beyond_user_memory,
@@ -74,6 +75,10 @@ def _fixup(
     yield from vma.line.read(cpu, VMA_WORK)
     if vma.rights == rights:
         return None
+    try:
+        yield from mm.take_tables(cpu, start, end)
+    except OutOfMemory:
+        return Errno.ENOMEM
     before = vma.area
     after = with_other_rights(vma, rights)
     if rights & WRITE:
@@ -105,7 +110,6 @@ def _change_protection(
     page = start
     while page < end:
         stop = min(end, page - page % SLOTS + SLOTS)
-        yield from mm.take_tables(cpu, page, stop)
         table = mm.leaf_table(page)
         if table is None:
             huge = mm.huge_table(page)

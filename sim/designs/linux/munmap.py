@@ -96,6 +96,8 @@ def _gather(mm: LinuxMm, cpu: Cpu, start: int, end: int) -> Steps[list[Vma] | Er
             if not vmas[-1].may_split(end):
                 return Errno.EINVAL
             yield from split(mm, cpu, vmas[-1], end)
+        for vma in vmas:
+            yield from mm.take_edges(cpu, vma.start, vma.end)
     except OutOfMemory:
         return Errno.ENOMEM
     for vma in vmas:

@@ -61,7 +61,7 @@ MUTANTS = (
     Mutant(
         "mprotect-in-a-shared-table",
         "mprotect changes the rights of all processes that have the table",
-        [Edit(mprotect._change_protection, "        yield from mm.take_tables(cpu, page, stop)\n", "")],
+        [Edit(mprotect._fixup, "        yield from mm.take_tables(cpu, start, end)\n", "        pass\n")],
         TABLE_SHARERS,
         scenarios=FORKS,
         resembles="'forgetting to break COW on a PTE table': D. Hildenbrand of COW PTE v4, linux-mm, 2023",
