@@ -27,7 +27,7 @@ _TIMES = {"ns": 1.0, "us": 1e-3, "ms": 1e-6}
 _BYTES = {"B": 1.0, "kB": 1 / 1024, "KiB": 1 / 1024, "MiB": 1 / 2**20}
 """A `kB` of /proc is 1024 bytes."""
 _SHARES = {"%": 100.0, "percent": 100.0, "share": 1.0, "ratio": 1.0}
-SHARES = {"idle_share": _SHARES}
+SHARES = {"idle_share": _SHARES, "share_mmap_lock_wait": _SHARES}
 """Metrics that are shares of a whole, which may be 0, and the whole in their units. Their error is a
 difference, not a ratio."""
 
@@ -67,6 +67,8 @@ class Simulated:
     """Of a process, as it has read them of itself; NaN if none has."""
     parts: Mapping[str, float] = field(default_factory=dict, hash=False)
     """Part of the requests -> what it took in the mean (ns)."""
+    mmap_lock_share: float = math.nan
+    """Of the threads' time: what went to mmap_lock, asleep or not. NaN without a breakdown."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,13 @@ def _idle_share(cell: CellName, simulated: Mapping[CellName, Simulated]) -> floa
     return _of(cell, simulated).idle_share
 
 
+def _share_mmap_lock_wait(cell: CellName, simulated: Mapping[CellName, Simulated]) -> float:
+    share = _of(cell, simulated).mmap_lock_share
+    if math.isnan(share):
+        raise PointFailedError(f"{cell.design} {cell.workload}, {thread_count(cell.threads)}: no breakdown")
+    return share
+
+
 def _interrupts_per_flush(cell: CellName, simulated: Mapping[CellName, Simulated]) -> float:
     interrupts = _of(cell, simulated).interrupts_per_flush
     if math.isnan(interrupts):
@@ -231,6 +240,7 @@ _METRICS = {
     "idle_share": Metric(_itself, _idle_share, _SHARES, is_share=True),
     "resident_size": Metric(_itself, _resident_size, _BYTES),
     "page_table_size": Metric(_itself, _page_table_size, _BYTES),
+    "share_mmap_lock_wait": Metric(_itself, _share_mmap_lock_wait, _SHARES, is_share=True),
     "interrupts_per_flush": Metric(_itself, _interrupts_per_flush, {"count": 1.0}),
     "scaling_over_one_thread_per_thread": Metric(
         _one_and_itself, _scaling_per_thread, {"ratio": 1.0}, overall=min

@@ -183,6 +183,7 @@ def with_reported(frame: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:
 def by_cell(frame: pd.DataFrame) -> dict[CellName, Simulated]:
     """What the points in *frame*, one a row, gave; throughput as their benchmarks report it."""
     found = {}
+    mmap_lock = _shares_of(frame, "lock: mmap_lock")
     for row in frame.to_dict("records"):
         found[_cell(row)] = Simulated(
             float(row[FROM_LATENCY if row["reported"] == "from-latency" else THROUGHPUT]),
@@ -193,6 +194,7 @@ def by_cell(frame: pd.DataFrame) -> dict[CellName, Simulated]:
             _told(row, "process_resident_bytes"),
             _told(row, "process_page_table_bytes"),
             _parts(row),
+            mmap_lock.get(_cell(row), math.nan),
         )
     return found
 
@@ -200,6 +202,19 @@ def by_cell(frame: pd.DataFrame) -> dict[CellName, Simulated]:
 def _told(row: Mapping[Hashable, Any], column: str) -> float:
     value = row.get(column)
     return math.nan if value is None or pd.isna(value) else float(value)
+
+
+def _shares_of(frame: pd.DataFrame, activity: str) -> dict[CellName, float]:
+    """How much of their threads' time the points in *frame* spent with *activity*. Nothing is said where a
+    cell has several points."""
+    breakdown = frame.attrs.get("breakdown")
+    keys = [field.name for field in fields(CellName)]
+    if breakdown is None or breakdown.empty or breakdown.duplicated([*keys, "activity"]).any():
+        return {}
+    own = breakdown["ns_per_op"].where(breakdown["activity"] == activity, 0.0)
+    sums = breakdown.assign(own=own).groupby(keys)[["own", "ns_per_op"]].sum()
+    shares = (sums["own"] / sums["ns_per_op"]).to_dict()
+    return {CellName(**dict(zip(keys, key, strict=True))): share for key, share in shares.items()}
 
 
 def _parts(row: Mapping[Hashable, Any]) -> dict[str, float]:

@@ -8,6 +8,11 @@ for as long as that needs to run again:
     B   asleep ................................................... | runs | holds
     C             count += W: not alone | wait_lock, count -= W, sleep behind B
 
+Who is let in is woken under wait_lock, one after the other (wake_q, a list for later, came with 4.8). Whoever
+finds the lock taken meanwhile stands in line for wait_lock, and counts as a holder until he has had it. It is
+a ticket lock (until 4.1), on the line of the count: all who stand there load that line again each time that
+anybody changes the count.
+
 With 3.10 a writer that runs may take the lock before the one that was woken ("steal"), and a thread that lets
 it go may take it again at once. Here every hand-over between threads that contend is a wake-up.
 """
@@ -22,17 +27,19 @@ from sim.sync.nodes import QueueNodes
 from sim.sync.rwsem_xadd import ACTIVE, READ, WAITING, WRITE, XaddRwSem
 from sim.sync.sleep import Scheduler
 from sim.sync.sleeper import Waiter
+from sim.sync.word import TicketLock
 
 
 class GrantingRwSem(XaddRwSem):
     """Nobody spins, nobody steals; there is no owner word."""
 
-    __slots__ = ()
+    __slots__ = ("_tickets",)
 
     def __init__(
         self, name: str, line: CacheLine, nodes: QueueNodes, scheduler: Scheduler, activity: Activity
     ) -> None:
         super().__init__(name, line, nodes, scheduler, activity, owner_spinning=False)
+        self._tickets = TicketLock(line, activity, f"{name}: wait_lock")
 
     def _write_lock(self, cpu: Cpu) -> Steps[None]:
         count = yield from self._add(cpu, WRITE)
@@ -44,35 +51,43 @@ class GrantingRwSem(XaddRwSem):
 
     def _sleep(self, cpu: Cpu, waiter: Waiter, counted: int) -> Steps[None]:
         """rwsem_down_failed_common: queue up, take back what was *counted*, and wait to be given the lock."""
-        yield from self._wait_lock.acquire(cpu)
+        yield from self._tickets.acquire(cpu)
         first = not self._waiters
         self._waiters.append(waiter)
         count = yield from self._add(cpu, (WAITING if first else 0) - counted)
-        woken: list[Waiter] = []
         if count == WAITING:  # nobody has it: the first sleeper, maybe this one
-            woken = yield from self._grant(cpu)
+            yield from self._grant(cpu)
         elif count > WAITING and waiter.write and not first and not self._waiters[0].write:
-            woken = yield from self._grant(cpu)  # readers have it, and readers wait in front of this writer
-        yield from self._wait_lock.release(cpu)
-        self._wake(cpu, woken)
+            yield from self._grant(cpu)  # readers have it, and readers wait in front of this writer
+        yield from self._tickets.release(cpu)
         while not waiter.granted:
             yield from self._scheduler.sleep(cpu, waiter, self.activity)
 
-    def _mark(self, cpu: Cpu, *, writers_too: bool) -> Steps[list[Waiter]]:
-        """__rwsem_do_wake, by who has let the lock go: first a look whether somebody was faster."""
-        if not self._waiters[0].write:
-            count = yield from self._add(cpu, 0)  # an atomic one, for the line is to be written anyway
-            if count < WAITING:
-                return []
-        elif not writers_too:
-            return []
-        return (yield from self._grant(cpu))
+    def _wake_first(self, cpu: Cpu) -> Steps[None]:
+        """rwsem_wake, by who has let the lock go: first a look whether somebody was faster."""
+        yield from self._tickets.acquire(cpu)
+        if self._waiters:
+            count = WAITING
+            if not self._waiters[0].write:
+                count = yield from self._add(cpu, 0)  # an atomic one, for the line is to be written anyway
+            if count >= WAITING:
+                yield from self._grant(cpu)
+        yield from self._tickets.release(cpu)
 
-    def _grant(self, cpu: Cpu) -> Steps[list[Waiter]]:
-        """Give the lock to the first sleeper, a reader with all readers behind it; value: whom to wake."""
+    def _write_downgrade(self, cpu: Cpu) -> Steps[None]:
+        count = yield from self._add(cpu, -WAITING)
+        if count < 0:
+            yield from self._tickets.acquire(cpu)
+            if self._waiters and not self._waiters[0].write:
+                yield from self._let_in(cpu, (yield from self._grant_readers(cpu, counted=0)))
+            yield from self._tickets.release(cpu)
+
+    def _grant(self, cpu: Cpu) -> Steps[None]:
+        """__rwsem_do_wake: give the lock to the first sleeper, a reader with all readers behind it."""
         waiter = self._waiters[0]
         if not waiter.write:
-            return (yield from self._grant_readers(cpu, counted=0))
+            yield from self._let_in(cpu, (yield from self._grant_readers(cpu, counted=0)))
+            return
         counted = WRITE - (WAITING if len(self._waiters) == 1 else 0)
         while True:
             before = (yield from self._add(cpu, counted)) - counted
@@ -80,11 +95,20 @@ class GrantingRwSem(XaddRwSem):
                 break
             after = yield from self._add(cpu, -counted)
             if after & ACTIVE:  # who holds it or tries looks at the queue when it lets go
-                return []
+                return
         self._waiters.popleft()
-        waiter.granted = True
-        return [waiter]
+        yield from self._let_in(cpu, [waiter])
+
+    def _let_in(self, cpu: Cpu, waiters: list[Waiter]) -> Steps[None]:
+        """Wake *waiters*, one after the other, who have the lock."""
+        for waiter in waiters:
+            waiter.granted = True
+            self._scheduler.wake(cpu, waiter)
+            yield cpu.take_pending()
 
     def _set_owner(self, cpu: Cpu, owner: Task | Literal["readers"] | None) -> Steps[None]:
         return
         yield
+
+    def _tell(self, cpu: Cpu) -> None:
+        self._tickets.line_written(cpu)

@@ -70,8 +70,8 @@ class TicketLock(Lock):
 
     __slots__ = ("_next", "_serving", "_waiters", "holder", "line")
 
-    def __init__(self, line: CacheLine, activity: Activity) -> None:
-        super().__init__(line.name, activity)
+    def __init__(self, line: CacheLine, activity: Activity, name: str | None = None) -> None:
+        super().__init__(line.name if name is None else name, activity)
         self.line = line
         self.holder: Cpu | None = None
         self._next = 0
@@ -89,7 +89,7 @@ class TicketLock(Lock):
         yield from self.line.write(cpu, self.activity)  # fetch-and-add of next
         ticket = self._next
         self._next += 1
-        self._tell(cpu)
+        self.line_written(cpu)
         while True:
             yield from self.line.read(cpu, self.activity)
             serving = self._serving
@@ -112,10 +112,10 @@ class TicketLock(Lock):
         self.holder = None
         yield from self.line.store(cpu, self.activity)
         self._serving += 1
-        self._tell(cpu)
+        self.line_written(cpu)
 
-    def _tell(self, cpu: Cpu) -> None:
-        """The line has been written: the copies of all waiters are gone and they load it again."""
+    def line_written(self, cpu: Cpu) -> None:
+        """*cpu* has written the line: the copies of all waiters are gone and they load it again."""
         waiters, self._waiters = self._waiters, {}
         for waiter in waiters:
             waiter.poke(self, cpu.pending)

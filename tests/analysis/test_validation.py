@@ -364,6 +364,22 @@ def test_does_each_miss_on_file_name_a_published_row() -> None:
     assert set(read_explanations(Path(__file__).parents[2] / "docs" / "misses.yaml")) <= keys
 
 
+def test_is_the_share_of_mmap_lock_that_of_the_breakdown_and_its_error_a_difference(held_against) -> None:
+    row = "linux-6.13,pf,low,8,share_mmap_lock_wait,0.8,ratio"
+    judgement = held_against(row).judgements[0]
+    assert judgement.simulated == pytest.approx(0.75)
+    assert judgement.relative_error == pytest.approx(-0.05)
+
+    def without(places: Sequence[CellName], workers: int, progress: object) -> pd.DataFrame:
+        frame = toy_frame(places)
+        frame.attrs.clear()
+        return frame
+
+    judgement = held_against(row, run=without).judgements[0]
+    assert judgement.verdict == "miss"
+    assert "no breakdown" in judgement.note
+
+
 def test_is_an_idle_share_off_by_points_and_no_part_of_the_median(held_against) -> None:
     """Simulated 40 %: 45 and 55 % are off by 5 and 15 points of which 10 are allowed, and 0 is a share."""
     rows = [f"linux-6.13,pf,low,8,idle_share,{value},%" for value in (45, 55, 0)]
