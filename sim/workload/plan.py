@@ -510,10 +510,13 @@ class WorkloadPlan(Spec):
                 message = f"a program knows no slots, and a step of it works at `{action.at}`"
                 raise RuleError(message, {where: "another place, or a step of `setup`"})
             sized = action.size is not None or action.at == "mapped"
+            if self.layout is None and step.exmap is not None and step.exmap.interfaces == "threads":
+                message = "an exmap has interfaces for `threads` with slots, and there is no `layout`"
+                raise RuleError(message, {f"{where}.exmap.interfaces": "a number, or a `layout`"})
             if self.layout is None and (action.at in in_layout or (step.mmap and not sized)):
                 what = f"works at `{action.at}`" if action.at in in_layout else "maps memory of no `size`"
                 raise RuleError(f"a step {what} without a `layout`", {where: "a `layout` in the workload"})
-            if step.mmap is not None and action.at != "mapped":
+            if step.exmap is not None or (step.mmap is not None and action.at != "mapped"):
                 known |= in_layout if action.at == "layout" else set()
                 known |= mapped
             if action.at not in known:
