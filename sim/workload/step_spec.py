@@ -181,6 +181,13 @@ class PagesStep(Spec):
 # -- steps that hold steps ----------------------------------------------------------------------------------
 
 
+class LookUpStep(Spec):
+    """Look one key up: any of those in the tree, each as likely."""
+
+    stream: str = STREAM
+    """Name of the random stream."""
+
+
 class RepeatStep(Spec):
     """Do *steps* so many times."""
 
@@ -391,6 +398,10 @@ class Step(Spec):
     """Give allocated memory back to the allocator (free)."""
     realloc: ReallocStep | None = None
     """Make allocated memory longer or shorter."""
+    fill_buffer: Literal[True] | None = None
+    """In a set-up: map the workload's `buffer` and bring pages in until it is full."""
+    look_up: LookUpStep | None = None
+    """Look one key up in the tree of the workload's `buffer`."""
     fork: ForkStep | None = None
     """Fork, and let the child do steps and exit."""
     wait: Literal["child", "all"] | None = None

@@ -100,9 +100,9 @@ class Exmap:
         another call, and its pages go back to the pool.
 
         The module does it once only and flushes nothing; here each part that is unmapped is cleaned up, and
-        flushed before its pages are free. It takes the mutexes of all interfaces too, and a caller of FREE has one of
-        them while he wants mmap_lock: the two could wait for each other. So nobody is waited for here, and
-        who unmaps sees to it that no call is under way.
+        flushed before its pages are free. It takes the mutexes of all interfaces too, and who is in FREE has
+        one of them while he wants mmap_lock: the two could wait for each other. So nobody is waited for here,
+        and who unmaps sees to it that no call is under way.
         """
         if self.pool is None:
             return

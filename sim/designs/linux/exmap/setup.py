@@ -26,6 +26,8 @@ def exmap_setup(mm: LinuxMm, cpu: Cpu, asked: ExmapSetup) -> Steps[Errno | None]
     if exmap.interfaces:
         return Errno.EBUSY
     kernel = mm.kernel
+    if asked.frames > kernel.total_pages:
+        return Errno.ENOMEM
     try:
         frames = mm.pages.take(cpu, asked.frames + asked.interfaces)
     except OutOfMemory:
