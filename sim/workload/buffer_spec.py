@@ -17,6 +17,7 @@ from sim.mm import (
     Mmap,
     MmapExmap,
     Operation,
+    Prepopulate,
 )
 from sim.quantities import PAGE_BYTES, Cost, Size, Spec
 
@@ -72,7 +73,7 @@ class BufferSpec(Spec):
         """The operations that a design must offer."""
         if self.memory == "exmap":
             return {ExmapSetup, MmapExmap, ExmapAlloc, ExmapRead, ExmapFree}
-        return {Mmap, Madvise} if self.fits else {Mmap, Madvise, DirectRead}
+        return {Mmap, Prepopulate} if self.fits else {Mmap, Prepopulate, Madvise, DirectRead}
 
     @property
     def fits(self) -> bool:
