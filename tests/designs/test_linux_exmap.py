@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sim.check import Checks
+from sim.check import Checks, Violation
 from sim.designs import DesignSpec
 from sim.designs.linux.exmap.pool import POINTERS
 from sim.engine import Probe, Steps
@@ -29,6 +29,7 @@ from sim.mm import (
     Touch,
 )
 from sim.verify.kernels import BASE, design
+from sim.verify.mutants import MUTANTS
 from tests.kernels import Process
 
 US = 1_000_000
@@ -197,11 +198,28 @@ def _churned(give: str, seed: int, rounds: int = 3) -> None:
     process.run(bodies)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("give", [EARLY, LATE])
 def test_do_threads_at_once_never_have_the_same_page(give: str) -> None:
     """With `before-flush` a page may be another interface's while TLBs still show it: that is this design's
     own matter, and what the checks let pass."""
     _churned(give, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("give", "name", "rule"),
+    [
+        (LATE, "linux-exmap-gives-before-the-flush", "no frame is freed while a TLB translates to it"),
+        (LATE, "linux-exmap-frees-without-a-flush", "no frame is freed while a TLB translates to it"),
+        (EARLY, "linux-exmap-frees-without-a-flush", "no translation is staler than an operation that has"),
+    ],
+)
+def test_is_a_page_that_goes_too_early_seen(give: str, name: str, rule: str) -> None:
+    """What `before-flush` may do nobody else may, and it may not go without."""
+    calls = ExmapAlloc(0, words(0, 1)), Touch([BASE, BASE + 1]), ExmapFree(0, words(0, 1))
+    Exmaps(spec=exmap(give), listeners=Checks().listeners).ask(*calls)
+    with MUTANTS[name].applied(), pytest.raises(Violation, match=rule):
+        Exmaps(spec=exmap(give), listeners=Checks().listeners).ask(*calls)
 
 
 def test_does_a_read_wait_for_the_drive_and_keep_the_mutex() -> None:
