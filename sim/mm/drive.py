@@ -1,4 +1,4 @@
-"""A block device that works on its own (drivers/nvme/host/pci.c; Linux 6.13).
+"""A block device that works on its own, as an NVMe drive does.
 
     |= submit =|............ device ...........|= interrupt =|
 

@@ -1,4 +1,4 @@
-"""A drive that is read past the page cache: pread with O_DIRECT (block/fops.c, mm/gup.c; 5.17).
+"""A drive that is read past the page cache: pread with O_DIRECT (block/fops.c, mm/gup.c; recalled of 5.17).
 
 pread  | syscall, code |- each page: pin -| submit |..... sleep .....| interrupt, wake | unpin
          pin   walk without a lock: present and writable; else mmap_lock R, fault, and again
