@@ -23,7 +23,7 @@ _GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "user and kernel entry": ("#9ecae1", ("user", "syscall", "fault entry")),
     "VMA work": ("#4292c6", ("vma", "slab")),
     "page table": ("#08519c", ("page table",)),
-    "frames": ("#41ab5d", ("allocate", "zero", "copy", "lru", "reclaim", "swap")),
+    "frames": ("#41ab5d", ("allocate", "zero", "copy", "lru", "reclaim", "swap", "exmap pool")),
     "cache-line transfer": ("#f0e442", ("cache line",)),
     "VA allocator": ("#8c510a", ("va allocator", "lock: va allocator")),
     "mmap_lock": ("#b2182b", ("lock: mmap_lock",)),

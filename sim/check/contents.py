@@ -10,7 +10,8 @@ believed again once it is read or written with nobody else at it. So nothing is 
 
 Followed are private anonymous memory and memory that processes share without a file, from their mmap on: of
 each mapping the pages at both ends. Files, the heap, huge pages of a pool and memory with a userfaultfd are
-not. `sim.verify` has the whole of it, with answers, rights and entries, for programs that it writes itself.
+not, nor is an exmap, whose pages come with what they had. `sim.verify` has the whole of it, with answers,
+rights and entries, for programs that it writes itself.
 """
 
 from __future__ import annotations
@@ -22,12 +23,18 @@ from sim.check.scene import pages_of
 from sim.engine import Probe
 from sim.mm import (
     SLOTS,
+    DirectRead,
     Errno,
+    ExmapAlloc,
+    ExmapFree,
+    ExmapRead,
+    ExmapSetup,
     Fork,
     Madvise,
     Mincore,
     Mlock,
     Mmap,
+    MmapExmap,
     MmapFile,
     MmapHuge,
     MmapShared,
@@ -62,6 +69,11 @@ EVERYWHERE: Final = -1
 
 _NEUTRAL: Final = (
     Touch,
+    DirectRead,
+    ExmapAlloc,
+    ExmapFree,
+    ExmapRead,
+    ExmapSetup,
     Mprotect,
     Mlock,
     Munlock,
@@ -74,7 +86,7 @@ _NEUTRAL: Final = (
     Vfork,
 )
 """What leaves contents as they are, and what is mapped."""
-_NEW: Final = (Mmap, MmapShared, MmapFile, MmapHuge)
+_NEW: Final = (Mmap, MmapShared, MmapFile, MmapHuge, MmapExmap)
 _GIVEN_BACK: Final = ("dontneed", "dontneed_locked")
 
 

@@ -84,6 +84,13 @@ class Entries(Probe):
             has = "it has no lock" if lock is None else self._scene.locks.who(lock)
             self._scene.fail(LOCKED, f"{task} writes {self._where(table, slot)}: {has}", cpu)
 
+    def entry_swapped(self, table: Any, slot: int, cpu: CpuView) -> None:
+        if table in self._gone:
+            what = f"{cpu.current} swaps an entry of {table!r}, whose frame {table.frame} is free"
+            self._scene.fail(FREED, what, cpu)
+        if table.stray:
+            self._scene.fail(STRAY, f"{cpu.current} writes {table!r}", cpu)
+
     def _may_look(self, table: Any, slot: int, cpu: CpuView) -> None:
         """Where tables are freed after a grace period, *cpu* must hold that up, or have the table locked."""
         task, scene = cpu.current, self._scene

@@ -15,6 +15,7 @@ from sim.engine import Probe
 from sim.mm import (
     SLOTS,
     Brk,
+    ExmapFree,
     Fork,
     Madvise,
     Mprotect,
@@ -50,7 +51,7 @@ HERE: Final = "a lazy flush begins with the cpu's own TLB (I13)"
 PRIVATE: Final = "no private frame is mapped twice and writable (I16)"
 INSIDE: Final = "entries lie in mappings, with no more rights than theirs"
 
-_REMOVING: Final = (Munmap, Mprotect, Madvise, Touch)
+_REMOVING: Final = (Munmap, Mprotect, Madvise, ExmapFree, Touch)
 """What promises something of the pages that it names: a write to a page that is copied, too."""
 _ANYWHERE: Final = (Fork, Mremap, ProcessMadvise, Brk)
 """The same of pages that it does not name, or not all."""
@@ -207,6 +208,22 @@ class Translations(Probe):
             if self._of_block and (places := self._of_block.get(each // SLOTS)) is not None:
                 for place in list(places):
                     self._is_unreached(cpu, each, place)
+
+    def frame_pooled(self, cpu: CpuView, frame: int) -> None:
+        """As `frame_freed`, of a frame that its process keeps. One that gives pages away before it flushes
+        says so (`may_be_stale`)."""
+        if frame in self.free:
+            self._scene.fail(OWNER, f"frame {frame} is put into a pool twice", cpu)
+        self.free.add(frame)
+        for place in list(self._of_frame.get(frame, ())):
+            self._is_unreached(cpu, frame, place)
+
+    def frame_unpooled(self, cpu: CpuView, frame: int) -> None:
+        if frame not in self.free and frame in self._of_frame:
+            self._scene.fail(OWNER, f"frame {frame} is taken from a pool and is not in it", cpu)
+        self.free.discard(frame)
+        if frame in self._let_off:
+            self._is_flushed(cpu, frame)
 
     def operation_ends(self, cpu: CpuView, operation: object) -> None:
         flight = self._scene.flights.get(cpu.current)

@@ -257,6 +257,9 @@ class Probe:
         """Kernel code begins a store to the line with the entries from *slot* on of a page table, or has just
         loaded it; of many stores in one step the first is told. A walk by the hardware is not told."""
 
+    def entry_swapped(self, table: object, slot: int, cpu: CpuView) -> None:
+        """Kernel code begins a compare-and-swap in that line, for which it needs no lock."""
+
     def tables_unlinked(self, cpu: CpuView, tables: Sequence[object]) -> None:
         """*cpu* has unlinked these page tables, to free them when nobody can be in them any more."""
 
@@ -277,6 +280,12 @@ class Probe:
 
     def frame_freed(self, cpu: CpuView, frame: int, order: int) -> None:
         """It has them back."""
+
+    def frame_pooled(self, cpu: CpuView, frame: int) -> None:
+        """A frame of a process's own pool is free in it: it is about to be put there."""
+
+    def frame_unpooled(self, cpu: CpuView, frame: int) -> None:
+        """It has been taken out, with what was in it."""
 
     def frame_let_go(self, cpu: CpuView, frame: int) -> None:
         """One of several owners of the frame is one no more. Kernels that count others than entries of page

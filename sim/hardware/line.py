@@ -110,6 +110,11 @@ class CacheLine:
 
     # -- accesses -------------------------------------------------------------------------------------------
 
+    def swap(self, cpu: Cpu, activity: Activity = LINE) -> Steps[None]:
+        """A compare-and-swap: a write of a word that no lock guards. Whether it takes place is decided by
+        what the caller finds there when this returns."""
+        return self.write(cpu, activity)
+
     def write(self, cpu: Cpu, activity: Activity = LINE, *, again: int = 0) -> Steps[None]:
         """A store or atomic read-modify-write: returns when the line is *cpu*'s alone.
 

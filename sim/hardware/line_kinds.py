@@ -132,6 +132,10 @@ class EntryLine(WatchedLine):
         cpu.probe.entry_access(self.table, self.slot, cpu, True)
         return super().store(cpu, activity)
 
+    def swap(self, cpu: Cpu, activity: Activity = LINE) -> Steps[None]:
+        cpu.probe.entry_swapped(self.table, self.slot, cpu)
+        return super().write(cpu, activity)
+
     def read(self, cpu: Cpu, activity: Activity = LINE) -> Steps[None]:
         steps = super().read(cpu, activity)
         return steps if activity.name == "user" else self._looked(cpu, steps)

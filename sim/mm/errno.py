@@ -32,6 +32,7 @@ class Errno(Enum):
     ENOMEM = "cannot allocate memory, or nothing is mapped there"
     ENOSPC = "no space left"
     ENOTDIR = "not a directory"
+    EPROTO = "protocol error"
 
     def __str__(self) -> str:
         return f"{self.name} ({self.value})"

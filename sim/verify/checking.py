@@ -27,6 +27,7 @@ from sim.mm import (
     Errno,
     Exec,
     Exit,
+    ExmapSetup,
     Fallocate,
     Fork,
     Madvise,
@@ -52,7 +53,7 @@ from sim.verify import resting
 from sim.verify.contents import Contents
 from sim.verify.drawing import SHARED
 from sim.verify.effects import effect, mremap_is_determined
-from sim.verify.model import SIGNAL, ZEROS, Frame, Page, Undetermined
+from sim.verify.model import SIGNAL, WHATEVER, ZEROS, Frame, Page, Undetermined
 from sim.verify.model import Process as Model
 from sim.verify.naming import PLAIN_CALLS
 from sim.verify.process import Process
@@ -423,7 +424,7 @@ class Run:
         if isinstance(asked, Mincore) and self.rules.huge and isinstance(expected, list):  # more may be there
             expected = [one or other for one, other in zip(told, expected, strict=True)]
         assert told == expected, f"{asked} answers {told}, not {expected}"
-        of_no_pages = (Brk, ReadMaps, UffdClose, *PLAIN_CALLS)
+        of_no_pages = (Brk, ReadMaps, UffdClose, ExmapSetup, *PLAIN_CALLS)
         if type(asked) in offered(type(self.kernel)) or isinstance(asked, of_no_pages):
             return
         start = told if anywhere else asked.at
@@ -507,6 +508,7 @@ class Run:
                     history.accessed(page, since, write=write, version=found, cpu=cpu.id)
                 return
         expected = side.model.access(page, stamp)
+        expected = found if expected == WHATEVER else expected
         verb = "a write to" if write else "a read of"
         assert found == expected, f"{verb} page {page:#x} gives version {found}, not {expected}"
 

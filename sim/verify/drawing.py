@@ -23,8 +23,13 @@ from sim.mm import (
     Brk,
     Close,
     CreateFile,
+    DirectRead,
     Exec,
     Exit,
+    ExmapAlloc,
+    ExmapFree,
+    ExmapRead,
+    ExmapSetup,
     Fallocate,
     Fork,
     FreePages,
@@ -35,6 +40,7 @@ from sim.mm import (
     Mincore,
     Mlock,
     Mmap,
+    MmapExmap,
     MmapFile,
     MmapHuge,
     MmapShared,
@@ -111,6 +117,7 @@ LEAVES = [
 ]
 """For huge pages, and tables that are shared: parts with a whole leaf each, and one to be shared."""
 HUGE_AT = BASE + 16 * LEAF
+EXMAP_AT = BASE + 24 * LEAF - 13
 Draw = Callable[[Choose, range], Operation]
 """Draws an operation on some of the pages of a part."""
 
@@ -276,6 +283,33 @@ def draw_huge(choose: Choose, part: range) -> Operation:
     return Munmap(at, pages) if how == "munmap" else Madvise(at, pages)
 
 
+def draw_exmap(choose: Choose, part: range) -> Operation:
+    """Beside all parts, over the end of a table, with a pool that is soon empty."""
+    calls = (*5 * ("alloc",), "read", *4 * ("free",), *6 * ("touch",))
+    how = choose(("setup", "mmap", "mmap", *calls, "munmap"))
+    at, pages = EXMAP_AT + choose(range(20)), choose((1, 1, 2, 7))
+    parts = tuple(range(at + 3 * each, at + 3 * each + pages) for each in range(choose((1, 1, 2, 3))))
+    interface = choose((0, 0, 1, 2))
+    if how == "setup":
+        return ExmapSetup(choose((4, 9, 2000)), choose((2, 3, 300)))
+    if how == "mmap":
+        return MmapExmap(40, EXMAP_AT)
+    if how == "alloc":
+        return ExmapAlloc(interface, parts, choose(("ioctl", "ioctl", "pread")))
+    if how == "read":
+        return ExmapRead(interface, parts[:1])
+    if how == "free":
+        return ExmapFree(interface, parts)
+    if how == "munmap":
+        return Munmap(EXMAP_AT + choose((0, 0, 0, 5)), choose((40, 40, 3)))
+    return Touch(range(at, at + 3), write=choose((True, True, False)))
+
+
+def draw_direct_read(choose: Choose, part: range) -> Operation:
+    at, pages = somewhere(choose, part)
+    return DirectRead(at, min(pages, 3))
+
+
 def draw_uffd_register(choose: Choose, part: range) -> Operation:
     return UffdRegister(*somewhere(choose, part))
 
@@ -395,6 +429,8 @@ DRAWN: Mapping[type[Operation], Sequence[Draw]] = {
     Mlock: (draw_mlock,),
     Munlock: (draw_munlock,),
     Mincore: (draw_mincore,),
+    ExmapAlloc: 12 * (draw_exmap,),
+    DirectRead: (draw_direct_read,),
     Msync: (draw_msync,),
     UffdRegister: 3 * (draw_uffd_register,),
     UffdUnregister: (draw_uffd_unregister,),
@@ -412,9 +448,13 @@ DRAWN: Mapping[type[Operation], Sequence[Draw]] = {
 }
 """How each operation is drawn; one that stands here more often is drawn more often."""
 NOT_DRAWN = frozenset(
-    {AllocatePages, FreePages, CreateFile, PrepopulateFolios, ReadStatus, Shootdown, Signal, UffdRead}
+    {
+        *(AllocatePages, FreePages, CreateFile, PrepopulateFolios, ReadStatus, Shootdown, Signal, UffdRead),
+        *(ExmapSetup, MmapExmap, ExmapFree, ExmapRead),
+    }
 )
-"""What user code cannot ask for, what each program begins with, and what waits for another thread."""
+"""What user code cannot ask for, what each program begins with, what waits for another thread, and what is
+drawn with something else."""
 
 
 # -- programs ---------------------------------------------------------------------------------------------
@@ -471,7 +511,7 @@ def draw_program(
         changes = {**changes, "limits": {"max_map_count": choose((3, 5, 8))}}
     places = (NEAR, LEAVES[:4], LEAVES[:4]) if kind in TABLE_SHARERS else (NEAR, NEAR, NEAR, FAR)
     parts = LEAVES[:4] if huge else choose(places)
-    always = {Touch, Fork, SwitchMm}
+    always = {Touch, Fork, SwitchMm, ExmapAlloc}
     can = [each for each in DRAWN if each in offered(kind) and (huge or each is not MmapHuge)]
     if huge:
         always = {*always, MmapHuge}
@@ -486,7 +526,7 @@ def draw_program(
     if mode not in DETERMINED:  # where VMAs end, and the heap, belong to all threads
         draws = [draw for draw in draws if draw not in (draw_mremap, draw_brk, draw_read_maps)]
     if mode != "alone" or "limits" in changes:
-        draws = [draw for draw in draws if draw is not draw_huge]
+        draws = [draw for draw in draws if draw not in (draw_huge, draw_exmap)]
     if mode in RACING:
         left_out = (draw_anywhere, draw_process_madvise, *choose(((), FILE_DRAWS, FILE_DRAWS)))
         draws = [draw for draw in draws if draw not in left_out]
@@ -522,6 +562,8 @@ def draw_program(
         if mode in ("family", "forking"):  # and shared from then on
             opening[0] += [Touch(where[0][:9]), *([Fork()] if mode == "family" else [])]
         rounds.insert(0, opening if mode in ("apart", "processes") or where[0] != where[-1] else opening[:1])
+    if draw_exmap in draws and choose((True, True, False)):
+        rounds.insert(0, [[ExmapSetup(choose((4, 9, 2000)), 3), MmapExmap(40, EXMAP_AT)]])
     return Program(
         kind,
         mode,

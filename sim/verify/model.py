@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from sim.designs import Rules
 from sim.mm import PAGES_PER_ENTRY, READ, WRITE, Rights
@@ -39,6 +39,9 @@ class Frame:
 
 HUGE: Final = 512
 """Pages of 4 KiB in a huge one."""
+
+WHATEVER: Final = -1
+"""The version of a frame in which nobody can know what there is, until it has been looked at."""
 
 ZEROS: Final = Frame()
 """The page that every read of untouched memory finds, in a kernel that has one."""
@@ -101,6 +104,8 @@ class Page:
     in_large: bool = False
     """It lies in a frame of 2 MiB that no call may cut."""
     registered: bool = False
+    exmap: bool = False
+    """It comes and goes by calls of the process."""
 
     @property
     def private(self) -> bool:
@@ -117,6 +122,34 @@ class Page:
         if self.file is None or self.shared:
             return self.frame is ZEROS
         return self.frame is not None and self.frame is self.file.frames.get(self.index)
+
+
+@dataclass(eq=False)
+class Exmap:
+    """An exmap of a process: how many pages are in the local bundle of each interface, and in those of the
+    list, the first one last. It is *active* until a part of it is unmapped."""
+
+    local: list[int]
+    listed: list[int]
+    active: bool = True
+
+    FULL: ClassVar[int] = 513
+    """Pages of a full bundle."""
+
+    def take(self, interface: int) -> bool:
+        """A page for *interface*; value: whether it finds one."""
+        if not self.local[interface] and self.listed:
+            self.local[interface] = self.listed.pop()
+        found = self.local[interface] > 0
+        self.local[interface] -= found
+        return found
+
+    def put(self, interface: int) -> None:
+        """It has one more."""
+        self.local[interface] += 1
+        if self.local[interface] == self.FULL:
+            self.local[interface] = 0
+            self.listed.append(self.FULL)
 
 
 @dataclass(eq=False)
@@ -137,6 +170,7 @@ class Process:
     brk: int = 0
     moved: bool = False
     uffd: bool = False
+    exmap: Exmap | None = None
     names: Any = None
     """Names and descriptors (`naming`), once there are any."""
     vmas: Callable[[], Sequence[tuple[int, int]]] | None = None
@@ -173,6 +207,8 @@ class Process:
     def fault(self, page: int, *, write: bool) -> Frame | None:
         """Make *page*, which allows it, accessible; value: its frame, None behind the end of its file."""
         its = self.pages[page]
+        if its.exmap:
+            return its.frame
         if its.huge:
             return self._fault_huge(page)
         if its.frame is None:
@@ -253,6 +289,7 @@ class Process:
         gone = list(self.mapped(start, end))
         self.huge = {page: state for page, state in self.huge.items() if not start <= page < end}
         unnamed: list[File] = []
+        self._unmap_exmap(gone)
         for page in gone:
             file = self.pages.pop(page).file
             if file is not None and not file.kept and file not in unnamed:
@@ -262,6 +299,15 @@ class Process:
                 file.frames.clear()
         if gone and self.rules.frees_tables:
             self.tables = {table for table in self.tables if covers(table, self.pages)}
+
+    def _unmap_exmap(self, gone: Iterable[int]) -> None:
+        """An exmap of which a part is unmapped is of no use any more; with its last page it goes."""
+        its = [page for page in gone if self.pages[page].exmap]
+        if self.exmap is None or not its:
+            return
+        self.exmap.active = False
+        if len(its) == sum(page.exmap for page in self.pages.values()):
+            self.exmap = None
 
     def free_gap(self, pages: int) -> int | None:
         """Where a mapping of so many pages goes: into the highest room for it in the area for mappings, or

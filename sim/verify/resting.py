@@ -9,7 +9,7 @@ from typing import Any
 from sim.designs.base import Kernel
 from sim.mm import PAGES_PER_ENTRY, ZERO_FRAME, AddressSpace, Present, Status
 from sim.verify.contents import Contents
-from sim.verify.model import ZEROS, Frame, Page, Process, Table, covers, tables_over
+from sim.verify.model import WHATEVER, ZEROS, Frame, Page, Process, Table, covers, tables_over
 
 Place = int | str
 """A frame, or a swap slot, which may have a frame too."""
@@ -88,6 +88,8 @@ def entries(side: Side, contents: Contents) -> None:
         if page in found and not side.model.rules.tells_fills:
             contents.believe(found[page].frame_of(page), its.frame)
         version = side.version(page, contents)
+        if its.frame.version == WHATEVER and version is not None:
+            its.frame.version = version
         assert version == its.frame.version, (
             f"page {page:#x} holds version {version}, not {its.frame.version}"
         )

@@ -7,7 +7,7 @@ from dataclasses import replace
 from time import monotonic
 from typing import Any
 
-from sim.mm import Operation, ProcessMadvise, Touch
+from sim.mm import ExmapCall, Operation, ProcessMadvise, Touch
 from sim.verify.checking import check
 from sim.verify.programs import InHeap, InLast, OnFile, Program
 
@@ -87,7 +87,7 @@ def _less(operation: Any) -> Iterator[Operation]:
         if len(operation.pages) > 1:
             yield replace(operation, pages=operation.pages[:1])
             yield replace(operation, pages=operation.pages[1:])
-    elif isinstance(operation, ProcessMadvise):
+    elif isinstance(operation, ProcessMadvise | ExmapCall):
         for index in range(len(operation.parts)):
             yield replace(operation, parts=[*operation.parts[:index], *operation.parts[index + 1 :]])
     elif getattr(operation, "pages", 0) > 1 and 0 < (getattr(operation, "at", None) or 0) < 1 << 34:

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from sim.mm import AddressSpace
     from sim.sync import RunQueues
     from sim.workload import step_spec as spec
+    from sim.workload.buffers import Buffers
     from sim.workload.children import Children
     from sim.workload.heaps import Heaps
     from sim.workload.objects import Objects
@@ -63,8 +64,8 @@ class Stage:
     """What the steps of one run work on. *streams* is how many threads make memory traffic.
 
     *queues* are there where threads share cpus or have children beside them, *processes* where the workload
-    has any, *heaps* where it has an allocator, *children* where a child is a task that queues. *record* is
-    set when the threads begin.
+    has any, *heaps* where it has an allocator, *buffers* where it has a buffer manager, *children* where a
+    child is a task that queues. *record* is set when the threads begin.
     """
 
     machine: Machine
@@ -76,6 +77,7 @@ class Stage:
     children: Children | None = None
     record: Record | None = None
     heaps: Heaps | None = None
+    buffers: Buffers | None = None
     statuses: list[ProcessStatus] = field(default_factory=list)
     """What was read of processes."""
 
@@ -372,6 +374,17 @@ def _realloc(stage: Stage, step: spec.Step) -> Action:
     return stage.heaps.realloc(step.realloc)
 
 
+def _fill_buffer(stage: Stage, step: spec.Step) -> Action:
+    assert stage.buffers is not None  # the file was refused otherwise
+    return stage.buffers.fill()
+
+
+def _look_up(stage: Stage, step: spec.Step) -> Action:
+    assert step.look_up is not None
+    assert stage.buffers is not None
+    return stage.buffers.look_up(step.look_up.stream)
+
+
 def _fallocate(stage: Stage, step: spec.Step) -> Action:
     what, kernel = step.fallocate, stage.kernel
     assert what is not None
@@ -592,6 +605,8 @@ _MAKERS: Mapping[str, Maker] = {
     "malloc": _malloc,
     "mfree": _mfree,
     "realloc": _realloc,
+    "fill_buffer": _fill_buffer,
+    "look_up": _look_up,
     "fallocate": _fallocate,
     "ftruncate": _ftruncate,
     "read_maps": _read_maps,

@@ -166,6 +166,17 @@ def _nodes(plan: WorkloadPlan, machine: MachineSpec) -> Fault | None:
 
 def _instruments(plan: WorkloadPlan, machine: MachineSpec, threads: int) -> Fault | None:
     """Steps that ask for what the machine's file does not describe, or for others who are not there."""
+    for number, level in enumerate(plan.buffer.tree if plan.buffer is not None else ()):
+        key, memory = f"buffer.tree[{number}]", machine.memory
+        if level.far and memory.dram is None:
+            message = f"the file of {machine.name} does not describe its DRAM channels (memory.dram)"
+            return Fault(message, key=f"{key}.far", value=level.far, allowed="0, or one whose file does")
+        if level.near and memory.core_cache is None:
+            message = f"the file of {machine.name} does not say what a core's caches hold (memory.core_cache)"
+            return Fault(message, key=f"{key}.near", value=level.near, allowed="0, or one whose file does")
+    if plan.buffer is not None and threads > plan.buffer.interfaces:
+        message = f"{threads} threads have {plan.buffer.interfaces} interfaces of an exmap"
+        return Fault(message, key="buffer.interfaces", value=plan.buffer.interfaces, allowed=f"{threads}")
     for place, step in plan.all_steps():
         if (step.read_dram or step.stream_dram) and machine.memory.dram is None:
             message = f"the file of {machine.name} does not describe its DRAM channels (memory.dram)"

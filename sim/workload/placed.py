@@ -7,9 +7,22 @@ from functools import singledispatch
 from typing import TYPE_CHECKING, Final
 
 from sim.engine import Call, Steps
-from sim.mm import USER_PAGES, Operation, Prepopulate, PrepopulateFolios, Shootdown, Touch, UffdRead, UffdWake
+from sim.mm import (
+    USER_PAGES,
+    ExmapFree,
+    ExmapSetup,
+    MmapExmap,
+    Operation,
+    Prepopulate,
+    PrepopulateFolios,
+    Shootdown,
+    Touch,
+    UffdRead,
+    UffdWake,
+)
 from sim.quantities import PAGE_BYTES
 from sim.workload.draws import CountDraw, SizeDraw, drawing
+from sim.workload.exmap_spec import ExmapAllocStep, ExmapFreeStep, ExmapStep, words_of
 from sim.workload.place_spec import (
     BrkStep,
     MmapStep,
@@ -99,6 +112,50 @@ def _mmap(step: MmapStep) -> Action:
         "own slots": own_slots,
     }
     return actions[step.at]
+
+
+@placed_action.register(ExmapStep)
+def _exmap(step: ExmapStep) -> Action:
+    size, frames = _size(step), step.pool // PAGE_BYTES
+
+    def run(worker: Worker) -> Steps[None]:
+        count = worker.slots.threads if step.interfaces == "threads" else step.interfaces
+        at_layout = step.at == "layout"
+        yield from worker.perform(ExmapSetup(frames, count))
+        pages = _or(size(worker), worker.slots.span if at_layout else 0)
+        start = yield from worker.map(MmapExmap(pages, worker.slots.base if at_layout else None))
+        if at_layout:
+            worker.slots.base = start
+
+    return run
+
+
+@placed_action.register(ExmapAllocStep)
+def _exmap_alloc(step: ExmapAllocStep) -> Action:
+    places, batch = _places(step), step.batch
+
+    def run(worker: Worker) -> Steps[None]:
+        for place in places(worker):
+            for start in range(0, len(place), batch):
+                pages = place[start : start + batch]
+                yield from worker.perform(step.call(worker.index, pages))
+                if step.touch:
+                    worker.touched += len(pages)
+                    yield Call(worker.space.perform(worker.cpu, Touch(pages)))
+
+    return run
+
+
+@placed_action.register(ExmapFreeStep)
+def _exmap_free(step: ExmapFreeStep) -> Action:
+    places, batch = _places(step), step.batch
+
+    def run(worker: Worker) -> Steps[None]:
+        for place in places(worker):
+            for start in range(0, len(place), batch):
+                yield from worker.perform(ExmapFree(worker.index, words_of(place[start : start + batch])))
+
+    return run
 
 
 @placed_action.register(RangeStep)

@@ -22,6 +22,7 @@ from sim.mm import FIRST_TOUCH, MemoryPolicy
 from sim.quantities import PAGE_BYTES, Cost, CycleCost, Size, Spec
 from sim.sync import READER_WRITER
 from sim.workload.allocator_spec import AllocatorSpec
+from sim.workload.buffer_spec import BufferSpec
 from sim.workload.lock_spec import LockSpec
 from sim.workload.opened import check_opened
 from sim.workload.pinning import Pinning
@@ -301,6 +302,8 @@ class WorkloadPlan(Spec):
     """Name -> a file that steps map, fill and cut off."""
     allocator: AllocatorSpec | None = None
     """What `malloc` and `mfree` steps ask, one for each process."""
+    buffer: BufferSpec | None = None
+    """A buffer manager whose pages `look_up` steps go through. Each process has one."""
     program: tuple[Step, ...] = ()
     """What the program has mapped when it begins, which each process is an instance of: done before
     `setup`."""
@@ -383,7 +386,7 @@ class WorkloadPlan(Spec):
         """Whether anything needs an address space: lines, locks and blocks of pages do not."""
         if self.stack is not None or self.layout is not None or self.processes > 1 or self.files:
             return True
-        if self.allocator is not None:
+        if self.allocator is not None or self.buffer is not None:
             return True
         return any(
             step.placed is not None or step.switch_mm or step.fork is not None or step.calls
@@ -510,10 +513,13 @@ class WorkloadPlan(Spec):
                 message = f"a program knows no slots, and a step of it works at `{action.at}`"
                 raise RuleError(message, {where: "another place, or a step of `setup`"})
             sized = action.size is not None or action.at == "mapped"
+            if self.layout is None and step.exmap is not None and step.exmap.interfaces == "threads":
+                message = "an exmap has interfaces for `threads` with slots, and there is no `layout`"
+                raise RuleError(message, {f"{where}.exmap.interfaces": "a number, or a `layout`"})
             if self.layout is None and (action.at in in_layout or (step.mmap and not sized)):
                 what = f"works at `{action.at}`" if action.at in in_layout else "maps memory of no `size`"
                 raise RuleError(f"a step {what} without a `layout`", {where: "a `layout` in the workload"})
-            if step.mmap is not None and action.at != "mapped":
+            if step.exmap is not None or (step.mmap is not None and action.at != "mapped"):
                 known |= in_layout if action.at == "layout" else set()
                 known |= mapped
             if action.at not in known:
@@ -593,6 +599,19 @@ class WorkloadPlan(Spec):
                 shared = "shared by all threads " if used.shared else ""
                 message = f"nothing {shared}is allocated as {used.name!r}"
                 raise RuleError(message, {key: "a `malloc` step of that name"})
+        return self
+
+    @model_validator(mode="after")
+    def _buffer_is_filled(self) -> Self:
+        filled = any(step.fill_buffer for _, step in placed_steps(self.setup, "setup"))
+        for key, step in self.all_steps():
+            if (step.look_up or step.fill_buffer) and self.buffer is None:
+                message = f"a step does `{step.kind}` without a `buffer`"
+                raise RuleError(message, {key: "a `buffer` in the workload"})
+            if step.look_up and not filled:
+                raise RuleError("nobody has filled the `buffer`", {"setup": "a step `fill_buffer: true`"})
+            if step.fill_buffer and not key.startswith("setup"):
+                raise RuleError("the `buffer` is filled once", {key: "a step of `setup`"})
         return self
 
     @model_validator(mode="after")

@@ -19,11 +19,14 @@ from sim.errors import Fault
 from sim.mm import (
     USER_PAGES,
     Brk,
+    ExmapCall,
+    ExmapFree,
     File,
     Madvise,
     Mincore,
     Mlock,
     Mmap,
+    MmapExmap,
     MmapFile,
     MmapHuge,
     MmapShared,
@@ -118,10 +121,16 @@ class Ledger:
         if isinstance(operation, Touch):
             for page in operation.pages:
                 self._touch(page)
-        elif isinstance(operation, Mmap | MmapShared | MmapFile | MmapHuge):
+        elif isinstance(operation, Mmap | MmapShared | MmapFile | MmapHuge | MmapExmap):
             return self._mmap(operation)
         elif isinstance(operation, Mremap):
             return self._mremap(operation)
+        elif isinstance(operation, ExmapCall):
+            for part in operation.parts:
+                if not self._covers(part):
+                    raise RefusedStepError("works on pages that are not mapped")
+                if isinstance(operation, ExmapFree):
+                    self._forget(part.start, part.stop)
         elif isinstance(operation, Brk):
             self.heap = operation.at or self.heap
             return self.heap
@@ -149,7 +158,7 @@ class Ledger:
                     self._touch(page)
         return None
 
-    def _mmap(self, asked: Mmap | MmapShared | MmapFile | MmapHuge) -> int:
+    def _mmap(self, asked: Mmap | MmapShared | MmapFile | MmapHuge | MmapExmap) -> int:
         pages, at = asked.pages, asked.at
         if pages <= 0:
             raise RefusedStepError("maps nothing")

@@ -27,6 +27,7 @@ from sim.quantities import PAGE_BYTES
 from sim.sync import NOTHING, LocksWithout, RunQueues, SwitchSpace, Without
 from sim.workload.actions import Stage, sequence
 from sim.workload.boot import boot
+from sim.workload.buffers import Buffers
 from sim.workload.children import Children
 from sim.workload.collection import no_collection
 from sim.workload.files import Files
@@ -142,6 +143,8 @@ class _Run:
         self._stage = Stage(machine, kernel, objects, self._processes, streams)
         if plan.allocator is not None:
             self._stage.heaps = Heaps(plan.allocator, objects.workshop)
+        if plan.buffer is not None:
+            self._stage.buffers = Buffers(machine, plan.buffer)
         forks = plan.forks_beside or (self._shared and plan.forks)
         if forks and self._processes is not None:
             scheduler = objects.scheduler

@@ -17,6 +17,7 @@ from sim.errors import RuleError
 from sim.mm import FIRST_TOUCH, MemoryPolicy, Mmap, Munmap, Operation, SwitchMm, Touch
 from sim.quantities import Spec
 from sim.workload.allocator_spec import AllocatorSpec
+from sim.workload.buffer_spec import BufferSpec
 from sim.workload.lock_spec import LockSpec
 from sim.workload.pinning import Pinning
 from sim.workload.plan import ChannelSpec, FileSpec, LineSpec, MeasuredRequests, Stack, WorkloadPlan
@@ -57,6 +58,8 @@ class WorkloadSpec(Spec):
     allocator: AllocatorSpec | None = None
     """Which allocator `malloc` steps use: `ptmalloc`, `tcmalloc`, `jemalloc` or `units`, by its name or with
     options. Each process has one."""
+    buffer: BufferSpec | None = None
+    """A buffer manager whose pages `look_up` steps go through. Each process has one."""
     program: tuple[dict[str, Any], ...] = ()
     """What the program has mapped when it begins, which each process is an instance of: done before
     `setup`."""
@@ -112,6 +115,7 @@ class WorkloadSpec(Spec):
                 asked |= step.asks
                 if step.malloc and plan.allocator is not None:
                     asked |= plan.allocator.asks
+            asked |= set() if plan.buffer is None else plan.buffer.asks
         return asked
 
     def window_of(self, placement: str) -> Window | None:

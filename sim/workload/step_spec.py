@@ -48,6 +48,7 @@ from sim.mm import (
 from sim.quantities import PAGE_BYTES, Bandwidth, Cost, Duration, Size, Spec
 from sim.workload.call_spec import AnyFile, AnyOpen, CallFunctionStep
 from sim.workload.draws import STREAM, AnyTime, AnyTimes
+from sim.workload.exmap_spec import ExmapAllocStep, ExmapFreeStep, ExmapStep
 from sim.workload.heap_spec import MallocStep, MfreeStep, ReallocStep
 from sim.workload.place_spec import (
     BrkStep,
@@ -178,6 +179,13 @@ class PagesStep(Spec):
 
 
 # -- steps that hold steps ----------------------------------------------------------------------------------
+
+
+class LookUpStep(Spec):
+    """Look one key up: any of those in the tree, each as likely."""
+
+    stream: str = STREAM
+    """Name of the random stream."""
 
 
 class RepeatStep(Spec):
@@ -316,6 +324,12 @@ class Step(Spec):
     """Wait for a thread that misses a page, and bring it in."""
     shootdown: ShootdownStep | None = None
     """Flush a range from the TLBs of others."""
+    exmap: ExmapStep | None = None
+    """Set up and map memory that the program manages itself (exmap)."""
+    exmap_alloc: ExmapAllocStep | None = None
+    """Allocate pages of an exmap."""
+    exmap_free: ExmapFreeStep | None = None
+    """Free pages of an exmap."""
     fallocate: FallocateStep | None = None
     """Bring a part of a file into memory."""
     ftruncate: FtruncateStep | None = None
@@ -384,6 +398,10 @@ class Step(Spec):
     """Give allocated memory back to the allocator (free)."""
     realloc: ReallocStep | None = None
     """Make allocated memory longer or shorter."""
+    fill_buffer: Literal[True] | None = None
+    """In a set-up: map the workload's `buffer` and bring pages in until it is full."""
+    look_up: LookUpStep | None = None
+    """Look one key up in the tree of the workload's `buffer`."""
     fork: ForkStep | None = None
     """Fork, and let the child do steps and exit."""
     wait: Literal["child", "all"] | None = None
@@ -444,7 +462,8 @@ class Step(Spec):
         kinds = (self.mmap, self.munmap, self.touch, self.mprotect, self.madvise, self.mremap, self.brk)
         others = (self.process_madvise, self.mlock, self.munlock, self.mincore, self.msync)
         more = (self.populate, self.userfault, self.serve, self.shootdown)
-        return next((step for step in (*kinds, *others, *more) if step is not None), None)
+        exmap = (self.exmap, self.exmap_alloc, self.exmap_free)
+        return next((step for step in (*kinds, *others, *more, *exmap) if step is not None), None)
 
     @property
     def calls(self) -> bool:

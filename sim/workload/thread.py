@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from sim.engine import Call, Steps
 from sim.errors import ModelError
-from sim.mm import Brk, Errno, File, Mmap, MmapFile, MmapHuge, MmapShared, Mremap, Operation, Performer
+from sim.mm import (
+    Brk,
+    Errno,
+    File,
+    Mmap,
+    MmapExmap,
+    MmapFile,
+    MmapHuge,
+    MmapShared,
+    Mremap,
+    Operation,
+    Performer,
+)
 
 if TYPE_CHECKING:
     from sim.designs import Kernel
@@ -139,7 +151,7 @@ class Worker:
         return value
 
     def map(
-        self, operation: Mmap | MmapShared | MmapFile | MmapHuge, *, may_fail: bool = False
+        self, operation: Mmap | MmapShared | MmapFile | MmapHuge | MmapExmap, *, may_fail: bool = False
     ) -> Steps[int | None]:
         """Perform *operation* and remember what it returned; None if it failed."""
         start = yield from self.perform(operation, may_fail=may_fail)

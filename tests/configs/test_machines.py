@@ -18,6 +18,7 @@ LAYOUTS = {  # sockets, clusters a socket, cores a cluster, threads a core, cpus
     "broadwell-56": (2, 1, 14, 2, 56),
     "cooperlake-224": (4, 1, 28, 2, 224),
     "desktop-8": (1, 1, 8, 1, 8),
+    "epyc-7713": (1, 8, 8, 2, 128),
     "epyc-9965": (2, 12, 16, 1, 384),
     "epyc-9965-guest": (2, 12, 16, 1, 384),
     "epyc-9965-guest-physical": (2, 12, 16, 1, 384),

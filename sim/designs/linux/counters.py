@@ -17,7 +17,7 @@ from sim.mm import EXECUTE, PAGE_TABLE, WRITE, Footprint, Kept, Walk
 from sim.quantities import PAGE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 
     from sim.designs.linux.layout import MmLines
     from sim.designs.linux.rss_stat import RssStat
@@ -211,11 +211,17 @@ class MmCounters:
     # -- the end state --------------------------------------------------------------------------------------
 
     def recounted(
-        self, vmas: Iterable[Vma], walk: Walk, of_files: Container[int], of_pool: Container[int] = ()
+        self,
+        vmas: Iterable[Vma],
+        walk: Walk,
+        of_files: Container[int],
+        of_pool: Container[int] = (),
+        of_exmap: Collection[int] = (),
     ) -> Iterator[Kept]:
         """Each counter, and what counting the *vmas*, tables and entries again gives.
 
-        *of_files* are the frames with pages of files, *of_pool* those of the pool of huge pages.
+        *of_files* are the frames with pages of files, *of_pool* those of the pool of huge pages,
+        *of_exmap* those of an exmap's pool, mapped or not.
         """
         again = dict.fromkeys(_COUNTED, 0)
         for vma in vmas:
@@ -227,8 +233,10 @@ class MmCounters:
         huge = [entry for _, entry in walk.present if entry.level > 1]
         deposited = sum(entry.frame not in of_pool for entry in huge)
         again["pgtables_bytes"] = (tables + deposited) * PAGE_BYTES
-        again["file_pages"] = sum(entry.frame in of_files for _, entry in walk.present)
+        again["file_pages"] = sum(entry.frame in of_files for _, entry in walk.present) + len(of_exmap)
         pages = sum(entry.pages for _, entry in walk.present if not entry.special)
+        if of_exmap:
+            pages += len(of_exmap) - sum(entry.frame in of_exmap for _, entry in walk.present)
         pages += sum(len(each.frames) for each in walk.alike)
         again["hugetlb_pages"] = sum(entry.pages for entry in huge if entry.frame in of_pool)
         again["anon_pages"] = pages - again["file_pages"] - again["hugetlb_pages"]

@@ -138,7 +138,7 @@ def _populate_vma(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int) -> Step
     """populate_vma_page_range: as a write where that may be; shared pages are dirtied by nobody."""
     if VmFlags.LOCKONFAULT in vma.area.flags:
         return None
-    if not vma.rights:
+    if not vma.rights or vma.special:
         return Errno.EFAULT
     write = bool(vma.rights & WRITE) and not vma.area.shared
     refused = yield from fault_in(mm, cpu, vma, start, end, write=write)
@@ -178,6 +178,8 @@ def _may_go_without(mm: LinuxMm, vma: Vma) -> bool:
 
 def _access_error(cpu: Cpu, vma: Vma, page: int, write: bool) -> SegmentationFault | None:
     """access_error: the signal that the access gets where *vma* does not allow it."""
+    if vma.special:  # exmap_vm_fault
+        return SegmentationFault(f"{cpu} touched page {page:#x} of an exmap, which is not there")
     if vma.rights & (WRITE if write else READ):
         return None
     return SegmentationFault(f"{cpu} may not {'write' if write else 'read'} page {page:#x} of {vma}")

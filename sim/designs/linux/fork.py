@@ -107,6 +107,10 @@ def _dup_mmap(mm: LinuxMm, child: LinuxMm, cpu: Cpu) -> Steps[None]:
     for vma in list(mm.tree):
         yield from vma.lock.start_write(cpu)
         yield from vma.line.read(cpu, VMA_WORK)
+        if vma.special:  # VM_DONTCOPY
+            if mm.switches.fork_tree == "duplicate":
+                yield from tree.remove(cpu, vma)
+            continue
         area = vma.area.with_flags(vma.area.flags & ~_NOT_INHERITED)
         copy = yield from child.new_vma(cpu, vma.start, vma.end, area, pgoff=vma.pgoff, like=vma)
         copy.reservation = None  # hugetlb_dup_vma_private

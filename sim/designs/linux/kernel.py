@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from sim.designs.base import Kernel
 from sim.designs.base_spec import DesignSpec
@@ -13,6 +13,7 @@ from sim.designs.linux.addresses import FIRST_PAGE, HIGHEST_PAGE, LEGACY_BASE
 from sim.designs.linux.committed import make_committed
 from sim.designs.linux.costs import Costs
 from sim.designs.linux.descriptors import Descriptors
+from sim.designs.linux.drive import LinuxDrive
 from sim.designs.linux.forked_tables.shared import ForkedTables
 from sim.designs.linux.huge_fault import HugeZero
 from sim.designs.linux.huge_pmd import Deposits
@@ -28,7 +29,7 @@ from sim.designs.linux.percpu_areas import PercpuAreas
 from sim.designs.linux.rcu import TreeRcu
 from sim.designs.linux.rmap import Rmap
 from sim.designs.linux.slab import SlabCaches
-from sim.designs.linux.space import LinuxSpace
+from sim.designs.linux.space import DriveSpace, ExmapSpace, LinuxSpace
 from sim.designs.linux.spec import CnaSpec, LinuxSpec
 from sim.designs.linux.swap_cache import Swap
 from sim.designs.linux.truncate import fallocate, ftruncate
@@ -62,6 +63,9 @@ from sim.mm import (
 )
 from sim.mm.invariants import structures_agree
 from sim.sync import NumaAwareNodes, QueueNodes, Scheduler
+
+if TYPE_CHECKING:
+    from sim.designs.linux.exmap import Exmap
 
 STRUCT_PAGE: Final = 64
 """Bytes of a struct page (include/linux/mm_types.h)."""
@@ -104,6 +108,8 @@ class LinuxKernel(Kernel):
         "dentries",
         "deposits",
         "descriptors",
+        "drive",
+        "exmaps",
         "forked",
         "huge_zero",
         "hugetlb",
@@ -193,6 +199,8 @@ class LinuxKernel(Kernel):
             ordered=spec.swap is not None,
         )
         self.rmap = Rmap(self)
+        self.drive = None if spec.drive is None else LinuxDrive(self, spec.drive)
+        self.exmaps: list[Exmap] = []  # of each process that has one
         self.swap: Swap | None = None
         self.reclaimer: Reclaimer | None = None
         if spec.swap is not None:
@@ -304,6 +312,8 @@ class LinuxKernel(Kernel):
             yield from self.swap.references()
         for kept in self.kept:
             yield from kept.references(shown=False)
+        for exmap in self.exmaps:
+            yield from exmap.references()
 
     def verify(self, loaded: Mapping[AddressSpace, Sequence[Cpu]], held: Iterable[Reference] = ()) -> None:
         structures_agree(self.lru.contradictions())
@@ -361,6 +371,36 @@ class LinuxKernel(Kernel):
         Fallocate: fallocate,
         Ftruncate: ftruncate,
     }
+
+
+class KernelWithDrive(LinuxKernel):
+    """One that has a drive to read from."""
+
+    __slots__ = ()
+
+    space = DriveSpace
+
+    def new_process(self, cpu: Cpu) -> LinuxSpace:
+        return DriveSpace(self, cpu)
+
+
+class KernelWithExmap(LinuxKernel):
+    """One that has the module exmap loaded, and perhaps a drive."""
+
+    __slots__ = ()
+
+    space = ExmapSpace
+
+    def new_process(self, cpu: Cpu) -> LinuxSpace:
+        return ExmapSpace(self, cpu)
+
+
+def kernel_of(spec: DesignSpec) -> type[LinuxKernel]:
+    """The class of the kernel that *spec* describes: what its processes offer depends on it."""
+    assert isinstance(spec, LinuxSpec)
+    if spec.exmap is not None:
+        return KernelWithExmap
+    return LinuxKernel if spec.drive is None else KernelWithDrive
 
 
 def _queue_nodes(machine: Machine, cna: CnaSpec | None) -> QueueNodes:

@@ -225,7 +225,7 @@ def _free(
     mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, gather: Gather | None
 ) -> Steps[Errno | None]:
     """madvise_free_single_vma: the pages may be taken away, as long as nobody writes to them again."""
-    if vma.area.file is not None or vma.locked or vma.hugetlb:
+    if vma.area.file is not None or vma.locked or vma.hugetlb or vma.special:
         return Errno.EINVAL
     yield from mm.lru.drain(cpu)
     own = gather or (yield from tlb_gather_mmu(mm, cpu))
@@ -295,6 +295,8 @@ def _populate(mm: LinuxMm, cpu: Cpu, at: int, end: int, *, write: bool) -> Steps
             refused = Errno.ENOMEM
         elif not vma.rights & (WRITE if write else READ):
             refused = Errno.EINVAL
+        elif vma.special:
+            refused = Errno.EFAULT
         else:
             stop = min(vma.end, end)
             try:

@@ -50,6 +50,7 @@ from sim.sync import QueuedSpinLock, spin_lock
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from sim.designs.linux.exmap import Exmap
     from sim.designs.linux.kernel import LinuxKernel
     from sim.designs.linux.slab import SlabObject
     from sim.designs.linux.uffd import Userfaultfd
@@ -77,6 +78,7 @@ class LinuxMm(AddressSpace):
         "brk",
         "brk_line",
         "cost",
+        "exmap",
         "files",
         "flush_pending",
         "folio_orders",
@@ -182,6 +184,7 @@ class LinuxMm(AddressSpace):
             self.tree = HeardIndex(self.tree, index, cpu, self)
         self.flush_pending = 0  # mm->tlb_flush_batched: entries that reclaim has cleared
         self.uffd: Userfaultfd | None = None
+        self.exmap: Exmap | None = None
         self.files: OpenFiles | None = None  # made with the first
         self.tlb = self._flush()
         self.kept: KeptMemory | None = None
@@ -235,6 +238,8 @@ class LinuxMm(AddressSpace):
             yield from self.kept.references(shown=True)
 
     def may_be_stale(self, page: int, frame: int) -> bool:
+        if self.exmap is not None and frame in self.exmap.unflushed:
+            return True
         if not isinstance(self.tlb, LatrFlush):
             return False
         if frame == ZERO_FRAME or self.kernel.huge_zero.has(frame):
@@ -252,7 +257,9 @@ class LinuxMm(AddressSpace):
         if others:
             tables = [table for table in walk.tables if table not in others]
             walk = walk.without(others)._replace(tables=tables)
-        yield from self.stat.recounted(self.tree, walk, self.kernel.descriptors.of_files, hugetlb)
+        pool = None if self.exmap is None else self.exmap.pool
+        exmap = () if pool is None else pool.frames
+        yield from self.stat.recounted(self.tree, walk, self.kernel.descriptors.of_files, hugetlb, exmap)
         if self.kernel.swap is not None:
             yield Kept("swap_entries", self.stat.swap_entries, len(list(self.swap_entries())))
 
@@ -281,6 +288,10 @@ class LinuxMm(AddressSpace):
                 yield f"{vma} {what}"
         cached = self.kernel.descriptors.of_files
         own = [p for p, entry in walk.present if not entry.special and entry.frame not in cached]
+        if self.exmap is not None:
+            in_pool = [entry.frame for _, entry in walk.present if self.exmap.owns(entry.frame)]
+            yield from self.exmap.contradictions(set(in_pool))
+            own = [p for p, entry in walk.present if not entry.special and not self._is_others(entry.frame)]
         if walk.alike:
             ends = [page for each in walk.alike for page in (each.page, each.page + len(each.frames) - 1)]
             own = sorted([*own, *ends])
@@ -297,6 +308,11 @@ class LinuxMm(AddressSpace):
                 yield f"{vma} has page {page:#x} and no anon_vma"
             while page is not None and page < vma.end:
                 page = next(pages, None)
+
+    def _is_others(self, frame: int) -> bool:
+        """Whether *frame* is a file's or exmap's."""
+        exmaps = self.exmap is not None and self.exmap.owns(frame)
+        return exmaps or frame in self.kernel.descriptors.of_files
 
     # -- mmap_lock and VMA locks ----------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from sim.mm import (
     SYSCALL,
     Errno,
     Mmap,
+    MmapExmap,
     MmapFile,
     MmapHuge,
     MmapShared,
@@ -26,7 +27,7 @@ from sim.mm import (
     beyond_user_memory,
 )
 
-Asked = Mmap | MmapShared | MmapFile | MmapHuge
+Asked = Mmap | MmapShared | MmapFile | MmapHuge | MmapExmap
 
 
 def mmap(mm: LinuxMm, cpu: Cpu, asked: Asked) -> Steps[int | Errno]:
@@ -81,6 +82,8 @@ def _area(mm: LinuxMm, cpu: Cpu, asked: Asked, start: int) -> tuple[Area, int]:
     if isinstance(asked, MmapFile):
         area = Area(asked.rights, asked.file, asked.shared)
         return accounted(area, reserve=asked.reserve), asked.offset
+    if isinstance(asked, MmapExmap):
+        return Area(asked.rights, shared=True, flags=VmFlags.EXMAP), 0
     unnamed = mm.kernel.page_cache.create(cpu, "shared memory", asked.pages, kept=False)
     return accounted(Area(asked.rights, unnamed, shared=True), reserve=asked.reserve), 0
 

@@ -7,7 +7,7 @@ mmap_lock  |------------------------------- write ------------------------------
     shrink   find, as munmap     ^ downgrade          read_unlock
 
 What is locked (mlock) and has grown is faulted in afterwards. Left out: MREMAP_DONTUNMAP (5.7), which is
-refused as by a kernel before that.
+refused as by a kernel before that, and moving an exmap, which is refused.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def mremap(mm: LinuxMm, cpu: Cpu, asked: Mremap) -> Steps[int | Errno]:
     value: int | Errno | None
     if vma is None:
         value = Errno.EFAULT
-    elif vma.hugetlb:
+    elif vma.hugetlb or vma.special:
         value = Errno.EINVAL
     elif asked.to is not None:
         value = yield from _mremap_to(mm, cpu, at, pages, asked.to, new_pages)

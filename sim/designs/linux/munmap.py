@@ -158,6 +158,8 @@ def remove_vma(mm: LinuxMm, cpu: Cpu, vma: Vma) -> Steps[None]:
     """Put its file, give up what it has reserved, and free it."""
     if vma.reservation is not None:
         yield from mm.kernel.hugetlb.close(cpu, vma)
+    if vma.special and mm.exmap is not None and not any(each.special for each in mm.tree):
+        yield from mm.exmap.close(mm, cpu)
     if vma.area.file is not None:
         inode = inode_of(vma)
         yield from inode.count_users(cpu)  # fput

@@ -55,7 +55,7 @@ def prepopulate(mm: LinuxMm, cpu: Cpu, asked: Prepopulate) -> Steps[Errno | None
         vma = mm.tree.peek(page)
         if vma is None:
             refused = Errno.ENOMEM
-        elif not vma.rights & WRITE:
+        elif not vma.rights & WRITE or vma.special:
             refused = Errno.EFAULT
         else:
             stop = min(end, vma.end)
@@ -76,7 +76,7 @@ def prepopulate_folios(mm: LinuxMm, cpu: Cpu, asked: PrepopulateFolios) -> Steps
     vma = mm.tree.peek(page)
     if vma is None or end > vma.end:
         return Errno.ENOMEM
-    anonymous = vma.area.file is None and not vma.area.shared and vma.rights & WRITE
+    anonymous = vma.area.file is None and not vma.area.shared and not vma.special and vma.rights & WRITE
     if not anonymous or page % folio or asked.pages % folio or not 1 < folio <= SLOTS or folio & (folio - 1):
         return Errno.EINVAL
     yield from mm.mmap_lock.read_lock(cpu)

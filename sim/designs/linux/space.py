@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from sim.designs.linux.brk import brk
+from sim.designs.linux.drive import direct_read
 from sim.designs.linux.exit import exit_
+from sim.designs.linux.exmap import exmap_alloc, exmap_free, exmap_read, exmap_setup, mmap_exmap
 from sim.designs.linux.fault import user_fault
 from sim.designs.linux.file_calls import close, fstat, open_, read_byte, stat, unlink, write_byte
 from sim.designs.linux.fork import exec_, fork, vfork
@@ -36,8 +38,13 @@ from sim.hardware import Cpu
 from sim.mm import (
     Brk,
     Close,
+    DirectRead,
     Exec,
     Exit,
+    ExmapAlloc,
+    ExmapFree,
+    ExmapRead,
+    ExmapSetup,
     Fork,
     Fstat,
     Handlers,
@@ -46,6 +53,7 @@ from sim.mm import (
     Mincore,
     Mlock,
     Mmap,
+    MmapExmap,
     MmapFile,
     MmapHuge,
     MmapShared,
@@ -132,3 +140,26 @@ class LinuxSpace(LinuxMm):
 
     def fault(self, cpu: Cpu, page: int, write: bool) -> Steps[None]:
         return self.kernel.rcu.in_kernel(cpu, user_fault(self, cpu, page, write))
+
+
+class DriveSpace(LinuxSpace):
+    """One process of a kernel with a drive."""
+
+    __slots__ = ()
+
+    operations: ClassVar[Handlers] = {DirectRead: direct_read}
+
+
+class ExmapSpace(LinuxSpace):
+    """One process of a kernel with the module exmap."""
+
+    __slots__ = ()
+
+    operations: ClassVar[Handlers] = {
+        DirectRead: direct_read,
+        ExmapSetup: exmap_setup,
+        MmapExmap: mmap_exmap,
+        ExmapAlloc: exmap_alloc,
+        ExmapFree: exmap_free,
+        ExmapRead: exmap_read,
+    }

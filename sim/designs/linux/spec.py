@@ -8,6 +8,8 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from sim.designs.base_spec import DesignSpec, OneOf
 from sim.designs.linux.costs import BlockCosts, Costs
+from sim.designs.linux.drive_spec import DriveSpec
+from sim.designs.linux.exmap_spec import ExmapSpec
 from sim.designs.linux.fork_spec import ForkSpec
 from sim.designs.linux.interval_spec import LINK, NODE_HEADER, IntervalSpec
 from sim.designs.linux.latr.spec import LatrSpec
@@ -225,6 +227,10 @@ class LinuxSpec(DesignSpec):
     """fork leaves page tables to parent and child, an add-on. Absent: each table is copied."""
     interval: IntervalSpec | None = None
     """With `vma_index: interval-skiplist`: what that is like."""
+    drive: DriveSpec | None = None
+    """A block device that programs read past the page cache. Absent: they cannot."""
+    exmap: ExmapSpec | None = None
+    """The module exmap, an add-on: memory whose pages programs allocate and free themselves."""
     swap: SwapSpec | None = None
     """A swap device, and reclaim, which fills it. Absent: memory is used up to the last page."""
 
@@ -282,6 +288,12 @@ class LinuxSpec(DesignSpec):
                 "a fault that holds nothing may be in a table while a fork shares it",
                 {"vma_lock": "none"},
             )
+        return self
+
+    @model_validator(mode="after")
+    def _tables_of_an_exmap_are_its_own(self) -> Self:
+        if self.exmap is not None and self.fork is not None:
+            raise RuleError("a child has no exmap, so it may have no table of one", {"fork": "none"})
         return self
 
     @model_validator(mode="after")

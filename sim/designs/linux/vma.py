@@ -54,6 +54,8 @@ class VmFlags(Flag):
     """It has huge pages of the pool, and no others (MAP_HUGETLB)."""
     UFFD_MISSING = auto()
     """Another thread brings in pages that are missing (userfaultfd)."""
+    EXMAP = auto()
+    """Its pages come and go by calls of a module (VM_MIXEDMAP, VM_DONTEXPAND, VM_DONTCOPY)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +185,16 @@ class Vma:
         return VmFlags.LOCKED in self.area.flags
 
     @property
+    def special(self) -> bool:
+        """Whether the kernel brings no pages in and knows nothing of those that are there (VM_SPECIAL)."""
+        return VmFlags.EXMAP in self.area.flags
+
+    @property
+    def merges(self) -> bool:
+        """Whether it may become one with a neighbour that is alike."""
+        return not self.hugetlb and not self.special
+
+    @property
     def hugetlb(self) -> bool:
         """Whether it has huge pages of the pool (is_vm_hugetlb_page)."""
         return VmFlags.HUGETLB in self.area.flags
@@ -223,12 +235,12 @@ class Vma:
 
     def joins(self, area: Area, pgoff: int, anon_vma: AnonVma | None) -> bool:
         """can_vma_merge_after: [end, ...) with page *pgoff* first could become a part of it."""
-        fits = area == self.area and not self.hugetlb and pgoff == self.pgoff + self.pages
+        fits = area == self.area and self.merges and pgoff == self.pgoff + self.pages
         return fits and self._shares(anon_vma)
 
     def is_joined_by(self, area: Area, pgoff: int, anon_vma: AnonVma | None) -> bool:
         """can_vma_merge_before: [..., start) whose end would be page *pgoff* could become a part of it."""
-        fits = area == self.area and not self.hugetlb and pgoff == self.pgoff
+        fits = area == self.area and self.merges and pgoff == self.pgoff
         return fits and self._shares(anon_vma)
 
     def _shares(self, anon_vma: AnonVma | None) -> bool:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 def zap(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, gather: Gather) -> Steps[None]:
     """unmap_page_range of a part of *vma*: one level-1 table or huge page after the other, and past empty
     entries of upper tables; pages go to *gather*."""
+    if vma.special and mm.exmap is not None:
+        yield from mm.exmap.invalidate(mm, cpu, start, end)
     page = start
     while page < end:
         table = mm.root.deepest(page)

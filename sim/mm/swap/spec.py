@@ -7,7 +7,8 @@ from typing import Protocol, Self
 from pydantic import PositiveInt, model_validator
 
 from sim.errors import RuleError
-from sim.quantities import PAGE_BYTES, Bandwidth, Cost, Duration, Size, Spec
+from sim.mm.drive_spec import BlockDevice
+from sim.quantities import PAGE_BYTES, Cost, Size, Spec
 
 
 class CompressedDevice(Spec):
@@ -20,23 +21,6 @@ class CompressedDevice(Spec):
     """Write a page."""
     decompress: Cost
     """Read a page."""
-
-
-class BlockDevice(Spec):
-    """A device that works on its own and interrupts when it is done (an NVMe drive)."""
-
-    submit: Cost
-    """What a request costs who makes it: the bio, the queue, the doorbell."""
-    complete: Cost
-    """What the interrupt costs that says it is done."""
-    read_latency: Duration
-    """From the request until a page is read, on a device with nothing else to do."""
-    write_latency: Duration
-    """Until it is written."""
-    read_bandwidth: Bandwidth
-    """Of all reads together."""
-    write_bandwidth: Bandwidth
-    """Of all writes together."""
 
 
 class SlotSpec(Spec):

@@ -5,7 +5,7 @@
     linux_protocol  locks that are not taken, flushes, fork, exit, swap
     bonsai          faults that hold nothing, versions of the tree
     cortenmm        protocols, transactions, swap; asterinas: its Vmar
-    linux_latr      LATR on Linux
+    linux_latr      LATR on Linux; linux_exmap: exmap
     forked_tables   Linux whose forks leave tables to parent and child
     radixvm         sets of cores, locks of slots, tables a core, counts that are kept back
     nros            the log, replicas, shootdowns
@@ -21,6 +21,7 @@ from sim.verify.mutants import (
     bonsai,
     cortenmm,
     forked_tables,
+    linux_exmap,
     linux_latr,
     linux_memory,
     linux_protocol,
@@ -39,6 +40,7 @@ MUTANTS: dict[str, Mutant] = {
         linux_protocol,
         linux_latr,
         forked_tables,
+        linux_exmap,
         bonsai,
         cortenmm,
         asterinas,

@@ -360,7 +360,9 @@ MUTANTS = (
         [
             Edit(
                 SwapDevice.read,
-                "return self._request(cpu, self._read_cost, self._read, done)",
+                "if self._drive is None:\n"
+                "        return self._now(cpu, self._decompress, done)\n"
+                "    return self._drive.read(cpu, done)",
                 "probe, cpu.probe = cpu.probe, type(cpu.probe).__mro__[-2]()\n"
                 "    done()\n"
                 "    cpu.probe = probe\n"
