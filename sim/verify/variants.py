@@ -40,8 +40,9 @@ LATR: dict[str, Any] = {
     "pages_a_batch": 4,
     **dict.fromkeys(("publish", "look", "sweep", "keep"), "10 cycles"),
 }
-GO_TOGETHER = frozenset({"interval-skiplist", "interval", "rwsem-sharded", "ranges"})
-"""Choices that are not thrown one by one: a file that has one has all of them, and is a design of its own."""
+GO_TOGETHER = frozenset({"interval-skiplist", "interval", "rwsem-sharded", "ranges", "qspinlock", "cna"})
+"""Choices that are not thrown one by one: a file that has one has all of them, and is a design of its own; or
+who holds the lock may not sleep."""
 LLFREE: dict[str, Any] = {
     "page_allocator": "llfree",
     "llfree": {

@@ -118,6 +118,7 @@ class LinuxKernel(Kernel):
         "lru",
         "machine",
         "memcg",
+        "mmap_nodes",
         "nodes",
         "osq_nodes",
         "page_cache",
@@ -141,7 +142,11 @@ class LinuxKernel(Kernel):
         assert isinstance(spec, LinuxSpec)
         self.machine = machine
         self.spec = spec
-        self.nodes = _queue_nodes(machine, spec.cna)
+        cna = spec.cna
+        self.nodes = _queue_nodes(machine, "qspinlock", cna if cna is not None and cna.spin_locks else None)
+        self.mmap_nodes = self.nodes
+        if spec.mmap_lock in ("qspinlock", "cna"):
+            self.mmap_nodes = _queue_nodes(machine, "mmap_lock", cna if spec.mmap_lock == "cna" else None)
         self.osq_nodes = QueueNodes(machine, "osq")
         self.scheduler = Scheduler(machine)
         self.contexts = ContextTable(machine, spec.flush.asids)
@@ -403,10 +408,9 @@ def kernel_of(spec: DesignSpec) -> type[LinuxKernel]:
     return LinuxKernel if spec.drive is None else KernelWithDrive
 
 
-def _queue_nodes(machine: Machine, cna: CnaSpec | None) -> QueueNodes:
-    if cna is None:
-        return QueueNodes(machine, "qspinlock")
-    return NumaAwareNodes(machine, "qspinlock", cna.threshold)
+def _queue_nodes(machine: Machine, name: str, cna: CnaSpec | None) -> QueueNodes:
+    """What waiters of spin locks queue on: of NUMA-aware ones with *cna*."""
+    return QueueNodes(machine, name) if cna is None else NumaAwareNodes(machine, name, cna.threshold)
 
 
 def _linux(space: AddressSpace) -> LinuxSpace:

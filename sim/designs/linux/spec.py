@@ -165,6 +165,8 @@ class CnaSpec(Spec):
 
     threshold: Annotated[Duration, Field(gt=0)]
     """So long waiters of one node are preferred (numa_spinlock_threshold)."""
+    spin_locks: bool = True
+    """All spin locks are of this kind; if not, mmap_lock alone, with `mmap_lock: cna`."""
 
 
 class LinuxSpec(DesignSpec):
@@ -180,11 +182,13 @@ class LinuxSpec(DesignSpec):
         "rwsem-granting",
         "rwsem-sharded",
         "ranges",
+        "qspinlock",
+        "cna",
     ]
     """The kind of mmap_lock: `rwsem` (since 5.11), before that one for which readers spin, too; until 5.1
     `rwsem-xadd`, until 3.15 one for which nobody spins, and until 3.9 one that a release gives to the first
     sleeper. `rwsem-sharded`, one a cpu, goes with an `interval-skiplist`; `ranges` is a list of those that
-    are locked."""
+    are locked. `qspinlock` and `cna` are spin locks, which readers take as writers do; of no release."""
     vma_index: Annotated[str, OneOf(VMA_INDEXES)]
     """What VMAs are found in: a `maple` tree (since 6.1), before that an `rbtree` with a cache of four VMAs a
     thread, and until 3.14 `rbtree-mmap-cache`, with one for all threads. `bonsai` is a balanced tree of nodes
@@ -220,7 +224,7 @@ class LinuxSpec(DesignSpec):
     llfree: LlfreeSpec | None = None
     """With `page_allocator: llfree`: its sizes and costs."""
     cna: CnaSpec | None = None
-    """All spin locks are NUMA-aware (CNA's patches), an add-on. Absent: they are plain qspinlocks."""
+    """NUMA-aware spin locks (CNA's patches), an add-on. Absent: all are plain qspinlocks."""
     latr: LatrSpec | None = None
     """Lazy TLB shootdowns (LATR), an add-on. Absent: flushes are as the kernel's."""
     fork: ForkSpec | None = None
@@ -369,6 +373,15 @@ class LinuxSpec(DesignSpec):
             raise RuleError(
                 "a fault that holds no lock looks at one entry only, and not at those of `huge_pages.folios`",
                 {"vma_lock": "another kind"},
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _cna_is_described(self) -> Self:
+        if self.mmap_lock == "cna" and self.cna is None:
+            raise RuleError(
+                "a mmap_lock that is a `cna` needs its threshold",
+                {"cna.threshold": "such as 10 ms", "mmap_lock": "qspinlock"},
             )
         return self
 

@@ -11,7 +11,7 @@
     nros            the log, replicas, shootdowns
     tlbs            shootdowns, lazy flushes, switches, interrupts
     locks           rwsem, spin locks, BRAVO, mutexes
-    ranges          interval VM, and locks of ranges
+    ranges          interval VM, locks of ranges, a mmap_lock without readers
 
 No path of a simulation imports this package.
 """
@@ -49,7 +49,7 @@ MUTANTS: dict[str, Mutant] = {
         tlbs,
         locks,
         ranges,
-    )
+        )
     for each in module.MUTANTS
 }
 """All of them, by name."""
