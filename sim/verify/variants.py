@@ -35,6 +35,10 @@ BROADCAST: dict[str, Any] = {
     }
 }
 LARGE: dict[str, Any] = {"memory": {"size_per_socket": "16 GiB"}}
+NODES: dict[str, Any] = {
+    "topology": {"sockets": 4, "clusters_per_socket": 1, "cores_per_cluster": 1, "numa_nodes": 4}
+}
+"""Each cpu is a node."""
 LATR: dict[str, Any] = {
     "hold": "30 us",
     "pages_a_batch": 4,
@@ -133,6 +137,9 @@ def needed(kind: str) -> Mapping[str, Any]:
     """What the machine has to have for a design: memory for the large chunks of shipped ones, broadcasts."""
     if kind in (*KINDS, *VARIANTS, *OTHERS):
         return {}
+    spec = design(kind)
+    if isinstance(spec, LinuxSpec) and spec.replicas is not None:
+        return LARGE | NODES
     small = MachineSpec.model_validate(raw_spec())
     return LARGE if design(kind).refuses(small) is None else LARGE | BROADCAST
 

@@ -123,6 +123,8 @@ SOON = (
         "flush-forgets-the-last-page",
         "lazy-cpu-not-told-later",
         "latr-frees-when-it-publishes",
+        "numapte-asks-the-owner-only",
+        "exclusive-mmap-lock-let-go-by-a-downgrade",
         "rwsem-handoff-not-given-back",
         "bravo-writer-leaves-the-bias",
         "rwmutex-last-reader-wakes-nobody",

@@ -43,7 +43,7 @@ def mmput(mm: LinuxMm, cpu: Cpu) -> Steps[None]:
             mm.settle()  # the last flush has been one of everything
             yield from mm.kept.free_all(cpu)
         yield from mm.kernel.percpu.free(cpu)
-        mm.kernel.footprint.add("page_table", -PAGE_BYTES)
+        mm.kernel.footprint.add("page_table", -PAGE_BYTES * len(mm.roots()))
 
 
 def exit_mmap(mm: LinuxMm, cpu: Cpu) -> Steps[None]:

@@ -5,6 +5,7 @@ The operations are in modules of their own, written as the kernel's steps; `spac
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sim.designs.linux.activities import LOCK_SIGNALS, VMA_WORK
@@ -12,6 +13,8 @@ from sim.designs.linux.counters import MmCounters, percpu_stats
 from sim.designs.linux.latr.kept import KeptMemory
 from sim.designs.linux.latr.lazy_flush import LatrFlush, SweepingMm
 from sim.designs.linux.lazy_mm import LazyMm
+from sim.designs.linux.replicas.flush import SharersFlush
+from sim.designs.linux.replicas.trees import NodeTrees
 from sim.designs.linux.rss_stat import make_rss_stat
 from sim.designs.linux.slab import fill
 from sim.designs.linux.space_locks import make_space_locks
@@ -98,6 +101,7 @@ class LinuxMm(AddressSpace):
         "page_table_lock",
         "pages",
         "pgd_line",
+        "replicas",
         "siglock",
         "speculates",
         "start_brk",
@@ -186,6 +190,8 @@ class LinuxMm(AddressSpace):
         self.uffd: Userfaultfd | None = None
         self.exmap: Exmap | None = None
         self.files: OpenFiles | None = None  # made with the first
+        replicas = kernel.spec.replicas
+        self.replicas = None if replicas is None else NodeTrees(self, replicas, cpu)
         self.tlb = self._flush()
         self.kept: KeptMemory | None = None
         if kernel.latr is not None and kernel.spec.latr is not None:
@@ -202,6 +208,9 @@ class LinuxMm(AddressSpace):
 
     def _flush(self) -> SynchronousFlush:
         spec, counts, mask = self.kernel.spec.flush, self.lines["context.tlb_gen"], self.lines["mm_cpumask"]
+        if self.replicas is not None and not self.replicas.eager:
+            ways = ways_of(self.machine, spec)
+            return SharersFlush(self.machine, counts, ways, self.replicas, mask=mask)
         if self.kernel.latr is None:
             return make_flush(self.machine, counts, spec, mask=mask)
         return LatrFlush(self.machine, counts, ways_of(self.machine, spec), self.kernel.latr, mask=mask)
@@ -212,6 +221,12 @@ class LinuxMm(AddressSpace):
 
     def asid_left_on(self, cpu: Cpu) -> int | None:
         return self.kernel.contexts.asid_of(cpu, self.tlb)
+
+    def table_of(self, cpu: Cpu) -> PageTablePage:
+        return self.root if self.replicas is None else self.replicas.root_of(cpu)
+
+    def roots(self) -> Sequence[PageTablePage]:
+        return (self.root,) if self.replicas is None else self.replicas.all_roots()
 
     def node_of(self, cpu: Cpu, frame: int) -> int:
         return self.pages.node(cpu, frame)
@@ -279,6 +294,8 @@ class LinuxMm(AddressSpace):
         yield from self.tree.contradictions()
         if self.uffd is not None:
             yield from self.uffd.contradictions()
+        if self.replicas is not None:
+            yield from self.replicas.contradictions()
         for vma in self.tree:
             if vma.detached:
                 yield f"{vma} is in the tree and detached"
@@ -398,6 +415,13 @@ class LinuxMm(AddressSpace):
             return table is self.root
         yield from above.line(slot_of(page, above.level)).read(cpu, PAGE_TABLE)
         return self.table_at(page, table.level) is table
+
+    def placed(self, cpu: Cpu, area: Area) -> Area:
+        """*area* of a mapping that *cpu* makes: where nodes have tables of their own it belongs to that of
+        *cpu*."""
+        if self.replicas is None:
+            return area
+        return replace(area, node=self.replicas.node_of(cpu))
 
     def change_area(self, cpu: Cpu, vma: Vma, area: Area) -> None:
         """*vma*, locked for writing and written to, is *area* from now on."""

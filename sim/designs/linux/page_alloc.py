@@ -208,8 +208,14 @@ class PageAllocator(Allocator):
 
     def allocate(self, cpu: Cpu, order: int = 0) -> Steps[int]:
         """__alloc_pages: value is the first frame. Raises `OutOfMemory`."""
+        return self._allocate(cpu, order, self._allowed(cpu))
+
+    def allocate_on(self, cpu: Cpu, node: int) -> Steps[int]:
+        """alloc_pages_node: a frame of *node* or, where that has none, of the next. Raises `OutOfMemory`."""
+        return self._allocate(cpu, 0, self._zonelists[node])
+
+    def _allocate(self, cpu: Cpu, order: int, allowed: list[Zone]) -> Steps[int]:
         cpu.work(self._cost.page_alloc, ALLOCATE)
-        allowed = self._allowed(cpu)
         frame = yield from self._from_zones(cpu, allowed, order)
         if frame is None and self.reclaimer is not None:
             frame = yield from self._slowpath(cpu, allowed, order, self.reclaimer)

@@ -18,6 +18,7 @@ from sim.designs.linux.lazy_mm import MmCid
 from sim.designs.linux.memcg_spec import MemcgSpec
 from sim.designs.linux.pcp import Drain
 from sim.designs.linux.rcu_spec import RcuSpec
+from sim.designs.linux.replicas_spec import ReplicasSpec
 from sim.designs.linux.slab.spec import SlabSpec
 from sim.designs.linux.swap.spec import SwapSpec
 from sim.designs.linux.vfs.spec import CallSpec
@@ -229,6 +230,8 @@ class LinuxSpec(DesignSpec):
     """Lazy TLB shootdowns (LATR), an add-on. Absent: flushes are as the kernel's."""
     fork: ForkSpec | None = None
     """fork leaves page tables to parent and child, an add-on. Absent: each table is copied."""
+    replicas: ReplicasSpec | None = None
+    """A page table for each node (numaPTE, Mitosis), an add-on. Absent: one for all."""
     interval: IntervalSpec | None = None
     """With `vma_index: interval-skiplist`: what that is like."""
     drive: DriveSpec | None = None
@@ -298,6 +301,29 @@ class LinuxSpec(DesignSpec):
     def _tables_of_an_exmap_are_its_own(self) -> Self:
         if self.exmap is not None and self.fork is not None:
             raise RuleError("a child has no exmap, so it may have no table of one", {"fork": "none"})
+        return self
+
+    @model_validator(mode="after")
+    def _replicas_have_what_they_need(self) -> Self:
+        if self.replicas is None:
+            return self
+        wanted: dict[str, str] = {}
+        if self.flush.method != "ipi":
+            wanted["flush.method"] = "ipi"
+        if self.huge_pages.thp != "never":
+            wanted["huge_pages.thp"] = "never"
+        if self.huge_pages.pool:
+            wanted["huge_pages.pool"] = "0"
+        if self.page_allocator != "buddy":
+            wanted["page_allocator"] = "buddy"
+        if self.swap is not None:
+            wanted["swap"] = "none"
+        if self.latr is not None:
+            wanted["latr"] = "none"
+        if VMA_LOCKS[self.vma_lock].rechecks or VMA_LOCKS[self.vma_lock].speculates or self.interval:
+            wanted["vma_lock"] = "none, rwsem, refcount"
+        if wanted:
+            raise RuleError("page tables of each node are for small pages under locks", wanted)
         return self
 
     @model_validator(mode="after")

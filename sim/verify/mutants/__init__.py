@@ -12,6 +12,7 @@
     tlbs            shootdowns, lazy flushes, switches, interrupts
     locks           rwsem, spin locks, BRAVO, mutexes
     ranges          interval VM, locks of ranges, a mmap_lock without readers
+    replicas        page tables of each node on Linux
 
 No path of a simulation imports this package.
 """
@@ -29,6 +30,7 @@ from sim.verify.mutants import (
     nros,
     radixvm,
     ranges,
+    replicas,
     tlbs,
 )
 from sim.verify.mutants.mutant import Edit, Mutant
@@ -49,7 +51,8 @@ MUTANTS: dict[str, Mutant] = {
         tlbs,
         locks,
         ranges,
-        )
+        replicas,
+    )
     for each in module.MUTANTS
 }
 """All of them, by name."""
