@@ -39,6 +39,7 @@ NODES: dict[str, Any] = {
     "topology": {"sockets": 4, "clusters_per_socket": 1, "cores_per_cluster": 1, "numa_nodes": 4}
 }
 """Each cpu is a node."""
+RECYCLING: dict[str, Any] = {"addresses": 64, "mark": "10 cycles", "check": "10 cycles"}
 LATR: dict[str, Any] = {
     "hold": "30 us",
     "pages_a_batch": 4,

@@ -124,6 +124,8 @@ SOON = (
         "lazy-cpu-not-told-later",
         "latr-frees-when-it-publishes",
         "numapte-asks-the-owner-only",
+        "fpr-page-leaves-without-a-flush",
+        "fpr-maps-an-address-again",
         "exclusive-mmap-lock-let-go-by-a-downgrade",
         "rwsem-handoff-not-given-back",
         "bravo-writer-leaves-the-bias",

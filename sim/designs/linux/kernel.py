@@ -27,6 +27,7 @@ from sim.designs.linux.page_alloc import PageAllocator
 from sim.designs.linux.page_cache import PageCache
 from sim.designs.linux.percpu_areas import PercpuAreas
 from sim.designs.linux.rcu import TreeRcu
+from sim.designs.linux.recycling.recycler import RecycledFrames
 from sim.designs.linux.rmap import Rmap
 from sim.designs.linux.slab import SlabCaches
 from sim.designs.linux.space import DriveSpace, ExmapSpace, LinuxSpace
@@ -127,6 +128,7 @@ class LinuxKernel(Kernel):
         "perf_mmap",
         "rcu",
         "reclaimer",
+        "recycled",
         "rmap",
         "scheduler",
         "slabs",
@@ -158,6 +160,10 @@ class LinuxKernel(Kernel):
         self.kept: list[KeptMemory] = []  # by LATR, of each process
         self._tables_going: dict[int, None] = {}
         self.pages = self._make_allocator()
+        self.recycled: RecycledFrames | None = None
+        if spec.recycling is not None:
+            assert isinstance(self.pages, PageAllocator)
+            self.recycled = self.pages.recycled = RecycledFrames(spec.recycling, plain)
         self.total_pages = sum(pool.buddy.managed for pool in self.pages.buddies())
         self._footprint = Footprint(self.total_pages * STRUCT_PAGE)
         self.memcg = Memcg(machine, spec.memcg)
@@ -266,15 +272,18 @@ class LinuxKernel(Kernel):
     def rules(self) -> Rules:
         switches, huge = self.spec.switches, self.spec.huge_pages
         topdown = switches.mmap_layout == "top-down"
+        new_places = self.spec.interval is not None or self.spec.recycling is not None
         return Rules(
             tells_fills=True,
             knows_flags=True,
             zero_page=True,
             holes_end_mprotect=True,
-            frees_tables=self.spec.interval is None,
+            frees_tables=not new_places,
             leaves_tables=self.forked is not None,
             kernel_dirties=True,
-            area=None if self.spec.interval else (FIRST_PAGE if topdown else LEGACY_BASE, HIGHEST_PAGE),
+            area=None
+            if self.spec.interval or self.spec.recycling
+            else (FIRST_PAGE if topdown else LEGACY_BASE, HIGHEST_PAGE),
             bottom_up=not topdown,
             swaps=self.swap is not None,
             memory=self.total_pages,

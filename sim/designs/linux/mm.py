@@ -13,6 +13,7 @@ from sim.designs.linux.counters import MmCounters, percpu_stats
 from sim.designs.linux.latr.kept import KeptMemory
 from sim.designs.linux.latr.lazy_flush import LatrFlush, SweepingMm
 from sim.designs.linux.lazy_mm import LazyMm
+from sim.designs.linux.recycling.recycler import Recycler
 from sim.designs.linux.replicas.flush import SharersFlush
 from sim.designs.linux.replicas.trees import NodeTrees
 from sim.designs.linux.rss_stat import make_rss_stat
@@ -101,6 +102,7 @@ class LinuxMm(AddressSpace):
         "page_table_lock",
         "pages",
         "pgd_line",
+        "recycler",
         "replicas",
         "siglock",
         "speculates",
@@ -192,6 +194,8 @@ class LinuxMm(AddressSpace):
         self.files: OpenFiles | None = None  # made with the first
         replicas = kernel.spec.replicas
         self.replicas = None if replicas is None else NodeTrees(self, replicas, cpu)
+        recycled = kernel.recycled
+        self.recycler = None if recycled is None else Recycler(self, recycled, cpu)
         self.tlb = self._flush()
         self.kept: KeptMemory | None = None
         if kernel.latr is not None and kernel.spec.latr is not None:
@@ -247,6 +251,8 @@ class LinuxMm(AddressSpace):
     def settle(self) -> None:
         if isinstance(self.tlb, LatrFlush):
             self.tlb.settle()
+        if self.recycler is not None:
+            self.recycler.settle()
 
     def deferred(self) -> Iterator[Reference]:
         if self.kept is not None:
@@ -255,12 +261,19 @@ class LinuxMm(AddressSpace):
     def may_be_stale(self, page: int, frame: int) -> bool:
         if self.exmap is not None and frame in self.exmap.unflushed:
             return True
+        if self.recycler is not None:
+            return self.shows_another(page, frame)
         if not isinstance(self.tlb, LatrFlush):
             return False
         if frame == ZERO_FRAME or self.kernel.huge_zero.has(frame):
             return self.tlb.may_show(page, None)
         head = self.pages.in_use.head(frame)  # an entry for 2 MiB says it, and one of a split one its own
         return self.tlb.may_show(page, head) or self.tlb.may_show(page, frame)
+
+    def shows_another(self, page: int, frame: int) -> bool:
+        if self.recycler is None:
+            return False
+        return self.recycler.may_show(page, None if frame == ZERO_FRAME else frame)
 
     def mappings(self) -> Iterator[Mapped]:
         for vma in self.tree:
@@ -296,6 +309,10 @@ class LinuxMm(AddressSpace):
             yield from self.uffd.contradictions()
         if self.replicas is not None:
             yield from self.replicas.contradictions()
+        if self.recycler is not None:
+            frames = [entry.frame for _, entry in walk.present]
+            frames += [frame for each in walk.alike for frame in each.frames]
+            yield from self.recycler.contradictions(frames)
         for vma in self.tree:
             if vma.detached:
                 yield f"{vma} is in the tree and detached"
@@ -544,8 +561,20 @@ class LinuxMm(AddressSpace):
     # -- pages ----------------------------------------------------------------------------------------------
 
     def new_zeroed_page(self, cpu: Cpu) -> Steps[int]:
-        """A page of zeros; value: its frame. Raises `OutOfMemory`."""
-        frame = yield from self.pages.allocate(cpu)
+        """A page of zeros, for memory of the process; value: its frame. Raises `OutOfMemory`."""
+        return self._zeroed(cpu, self._new_page(cpu))
+
+    def new_table_page(self, cpu: Cpu) -> Steps[int]:
+        """The same for a page table."""
+        return self._zeroed(cpu, self.pages.allocate(cpu))
+
+    def _new_page(self, cpu: Cpu) -> Steps[int]:
+        if self.recycler is None:
+            return self.pages.allocate(cpu)
+        return self.recycler.allocate(cpu)
+
+    def _zeroed(self, cpu: Cpu, allocation: Steps[int]) -> Steps[int]:
+        frame = yield from allocation
         yield from self.machine.memory.clear_page(cpu, self.pages.node(cpu, frame), frame)
         if cpu.heard:
             cpu.probe.frame_filled(cpu, frame, None)
@@ -572,7 +601,7 @@ class LinuxMm(AddressSpace):
 
     def new_copy(self, cpu: Cpu, source: int) -> Steps[int]:
         """A page with what is in frame *source*; value: its frame. Raises `OutOfMemory`."""
-        frame = yield from self.pages.allocate(cpu)
+        frame = yield from self._new_page(cpu)
         yield from self.copy_into(cpu, frame, source)
         return frame
 

@@ -118,6 +118,8 @@ def _place(mm: LinuxMm, cpu: Cpu, asked: Asked) -> Steps[int | Errno]:
         refused = yield from unmap_locked(mm, cpu, asked.at, pages)
         if refused is not None:
             return refused
+    if mm.recycler is not None:
+        yield from mm.recycler.map_again(cpu, asked.at, asked.at + pages)
     return asked.at
 
 
@@ -148,7 +150,8 @@ def _aligned_area(mm: LinuxMm, cpu: Cpu, pages: int) -> Steps[int | Errno]:
 
 def _room(mm: LinuxMm, cpu: Cpu, pages: int) -> Steps[int | None]:
     """vm_unmapped_area. Stacks keep a gap: so the VMAs on both sides are looked at."""
-    found = yield from mm.locks.find_room(cpu, pages)
+    find = mm.locks if mm.recycler is None else mm.recycler
+    found = yield from find.find_room(cpu, pages)
     if found is not None:
         yield from read_around(mm, cpu, found)
     return found

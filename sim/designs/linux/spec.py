@@ -18,6 +18,7 @@ from sim.designs.linux.lazy_mm import MmCid
 from sim.designs.linux.memcg_spec import MemcgSpec
 from sim.designs.linux.pcp import Drain
 from sim.designs.linux.rcu_spec import RcuSpec
+from sim.designs.linux.recycling_spec import RecyclingSpec
 from sim.designs.linux.replicas_spec import ReplicasSpec
 from sim.designs.linux.slab.spec import SlabSpec
 from sim.designs.linux.swap.spec import SwapSpec
@@ -230,6 +231,8 @@ class LinuxSpec(DesignSpec):
     """Lazy TLB shootdowns (LATR), an add-on. Absent: flushes are as the kernel's."""
     fork: ForkSpec | None = None
     """fork leaves page tables to parent and child, an add-on. Absent: each table is copied."""
+    recycling: RecyclingSpec | None = None
+    """munmap of anonymous memory flushes no other TLB (fast page recycling), an add-on. Absent: it does."""
     replicas: ReplicasSpec | None = None
     """A page table for each node (numaPTE, Mitosis), an add-on. Absent: one for all."""
     interval: IntervalSpec | None = None
@@ -324,6 +327,29 @@ class LinuxSpec(DesignSpec):
             wanted["vma_lock"] = "none, rwsem, refcount"
         if wanted:
             raise RuleError("page tables of each node are for small pages under locks", wanted)
+        return self
+
+    @model_validator(mode="after")
+    def _recycling_has_what_it_needs(self) -> Self:
+        if self.recycling is None:
+            return self
+        wanted: dict[str, str] = {}
+        if self.flush.method != "ipi":
+            wanted["flush.method"] = "ipi"
+        if self.huge_pages.thp != "never":
+            wanted["huge_pages.thp"] = "never"
+        if self.huge_pages.pool:
+            wanted["huge_pages.pool"] = "0"
+        if self.page_allocator != "buddy":
+            wanted["page_allocator"] = "buddy"
+        if self.switches.mmap_layout != "top-down":
+            wanted["switches.mmap_layout"] = "top-down"
+        others = {"swap": self.swap, "latr": self.latr, "replicas": self.replicas, "interval": self.interval}
+        wanted |= {name: "none" for name, other in others.items() if other is not None}
+        if VMA_LOCKS[self.vma_lock].rechecks:
+            wanted["vma_lock"] = "none, rwsem, refcount"
+        if wanted:
+            raise RuleError("pages go round by interrupt, one by one, from the top of memory down", wanted)
         return self
 
     @model_validator(mode="after")

@@ -74,7 +74,7 @@ def _make_table(
 ) -> Steps[PageTablePage | None]:
     slot = slot_of(page, parent.level)
     cpu.work(mm.cost.table_alloc, PAGE_TABLE)
-    frame = yield from mm.new_zeroed_page(cpu)
+    frame = yield from mm.new_table_page(cpu)
     yield from mm.kernel.charges.charge_kmem(cpu, frame, mm.memcg)
     # Level-1 tables are linked under the level-2 table's split lock, upper ones under page_table_lock. Where
     # faults do not hold their VMA all are linked under the lock under which that is marked.

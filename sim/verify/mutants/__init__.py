@@ -13,6 +13,7 @@
     locks           rwsem, spin locks, BRAVO, mutexes
     ranges          interval VM, locks of ranges, a mmap_lock without readers
     replicas        page tables of each node on Linux
+    recycling       pages that go round without a flush
 
 No path of a simulation imports this package.
 """
@@ -30,6 +31,7 @@ from sim.verify.mutants import (
     nros,
     radixvm,
     ranges,
+    recycling,
     replicas,
     tlbs,
 )
@@ -52,6 +54,7 @@ MUTANTS: dict[str, Mutant] = {
         locks,
         ranges,
         replicas,
+        recycling,
     )
     for each in module.MUTANTS
 }

@@ -202,7 +202,8 @@ class NodeTrees:
 
     def _new_pages(self, cpu: Cpu, nodes: Sequence[int]) -> Steps[list[int]]:
         """A page of zeros on each of *nodes*. Raises `OutOfMemory`."""
-        mm, frames = self._mm, list[int]()
+        mm = self._mm
+        frames: list[int] = []
         pages = mm.pages
         assert isinstance(pages, PageAllocator)
         for node in nodes:
