@@ -323,6 +323,8 @@ class LinuxSpec(DesignSpec):
             wanted["swap"] = "none"
         if self.latr is not None:
             wanted["latr"] = "none"
+        if self.fork is not None:
+            wanted["fork"] = "none"
         if VMA_LOCKS[self.vma_lock].rechecks or VMA_LOCKS[self.vma_lock].speculates or self.interval:
             wanted["vma_lock"] = "none, rwsem, refcount"
         if wanted:
@@ -344,7 +346,8 @@ class LinuxSpec(DesignSpec):
             wanted["page_allocator"] = "buddy"
         if self.switches.mmap_layout != "top-down":
             wanted["switches.mmap_layout"] = "top-down"
-        others = {"swap": self.swap, "latr": self.latr, "replicas": self.replicas, "interval": self.interval}
+        others = {"swap": self.swap, "latr": self.latr, "fork": self.fork, "interval": self.interval}
+        others["replicas"] = self.replicas
         wanted |= {name: "none" for name, other in others.items() if other is not None}
         if VMA_LOCKS[self.vma_lock].rechecks:
             wanted["vma_lock"] = "none, rwsem, refcount"

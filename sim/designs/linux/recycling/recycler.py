@@ -163,16 +163,16 @@ class Recycler:
 
     def holes(self) -> Iterator[tuple[int, int, int, int]]:
         """Where nothing is mapped between the unflushed addresses; each part with the hole it lies in."""
-        tree = self._mm.tree
         if not self._ranges:
             return
+        tree, top = self._mm.tree, PAGES_PER_ENTRY[self._mm.root.level + 1]
         at, end = min(each[0] for each in self._ranges), max(each[1] for each in self._ranges)
-        for vma in [*tree.overlapping(at, end)]:
-            if at < vma.start:
-                yield at, vma.start, *tree.hole(at, vma.start, PAGES_PER_ENTRY[self._mm.root.level + 1])
-            at = vma.end
-        if at < end:
-            yield at, end, *tree.hole(at, end, PAGES_PER_ENTRY[self._mm.root.level + 1])
+        mapped = [(vma.start, vma.end) for vma in tree.overlapping(at, end)]
+        for start, stop in [*mapped, (end, end)]:
+            if at < start:
+                floor, ceiling = tree.hole(at, start, top)
+                yield at, start, floor, ceiling
+            at = stop
 
     def contradictions(self, present: Iterable[int]) -> Iterator[str]:
         """A page that TLBs may show is free or, among the *present* frames, one of the process."""
