@@ -317,6 +317,8 @@ class LinuxSpec(DesignSpec):
             wanted["huge_pages.thp"] = "never"
         if self.huge_pages.pool:
             wanted["huge_pages.pool"] = "0"
+        if self.huge_pages.folios:
+            wanted["huge_pages.folios"] = "none"
         if self.page_allocator != "buddy":
             wanted["page_allocator"] = "buddy"
         if self.swap is not None:
@@ -342,6 +344,8 @@ class LinuxSpec(DesignSpec):
             wanted["huge_pages.thp"] = "never"
         if self.huge_pages.pool:
             wanted["huge_pages.pool"] = "0"
+        if self.huge_pages.folios:
+            wanted["huge_pages.folios"] = "none"
         if self.page_allocator != "buddy":
             wanted["page_allocator"] = "buddy"
         if self.switches.mmap_layout != "top-down":
