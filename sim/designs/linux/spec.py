@@ -350,8 +350,13 @@ class LinuxSpec(DesignSpec):
             wanted["page_allocator"] = "buddy"
         if self.switches.mmap_layout != "top-down":
             wanted["switches.mmap_layout"] = "top-down"
-        others = {"swap": self.swap, "latr": self.latr, "fork": self.fork, "interval": self.interval}
-        others["replicas"] = self.replicas
+        others: dict[str, Spec | None] = {
+            "swap": self.swap,
+            "latr": self.latr,
+            "fork": self.fork,
+            "replicas": self.replicas,
+            "interval": self.interval,
+        }
         wanted |= {name: "none" for name, other in others.items() if other is not None}
         if VMA_LOCKS[self.vma_lock].rechecks:
             wanted["vma_lock"] = "none, rwsem, refcount"
