@@ -327,6 +327,8 @@ class LinuxSpec(DesignSpec):
             wanted["latr"] = "none"
         if self.fork is not None:
             wanted["fork"] = "none"
+        if self.exmap is not None:
+            wanted["exmap"] = "none"
         if VMA_LOCKS[self.vma_lock].rechecks or VMA_LOCKS[self.vma_lock].speculates or self.interval:
             wanted["vma_lock"] = "none, rwsem, refcount"
         if wanted:
@@ -354,6 +356,7 @@ class LinuxSpec(DesignSpec):
             "swap": self.swap,
             "latr": self.latr,
             "fork": self.fork,
+            "exmap": self.exmap,
             "replicas": self.replicas,
             "interval": self.interval,
         }
