@@ -176,6 +176,8 @@ class Contents(Probe):
 
     def accessed(self, space: Any, cpu: CpuView, page: int, frame: int, write: bool) -> None:
         self._moment += 1
+        if space.shows_another(page, frame):
+            return
         its = self.cells.get(space)
         cell = None if its is None else its.get(page)
         busy = cell is not None and (cell.busy or space.may_be_stale(page, frame))

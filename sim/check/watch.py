@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 from sim.engine import Probe
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sim.engine.probe import CpuView
     from sim.hardware import Machine
+    from sim.mm import AddressSpace
 
 
 class Watch(Probe):
@@ -16,6 +19,7 @@ class Watch(Probe):
 
     A frame has one owner and is not freed while a TLB translates to it, no two cpus have overlapping ranges
     to themselves. *owned* are the frames that are given away; *held* the ranges that some cpu has to itself.
+    *spaces* are asked whether they let that be (`AddressSpace.shows_another`).
     It looks at every TLB each time that a frame is freed, so it is for few cpus; `Translations` is not.
     """
 
@@ -23,6 +27,7 @@ class Watch(Probe):
         self.machine: Machine | None = None
         self.owned: set[int] = set()
         self.held: list[tuple[object, CpuView, int, int]] = []
+        self.spaces: Sequence[AddressSpace] = ()
 
     def frame_allocated(self, cpu: CpuView, frame: int, order: int) -> None:
         for each in range(frame, frame + (1 << order)):
@@ -36,8 +41,9 @@ class Watch(Probe):
             assert each in self.owned, f"frame {each} is freed twice"
             self.owned.discard(each)
         for other in self.machine.cpus:
-            for entry in () if other.tlb.stale else other.tlb.frames().values():
-                assert entry.frame not in freed, (
+            for page, entry in () if other.tlb.stale else other.tlb.frames().items():
+                shown = entry.frame in freed
+                assert not shown or any(each.shows_another(page, entry.frame) for each in self.spaces), (
                     f"frame {entry.frame} is freed while {other} translates to it"
                 )
 

@@ -258,6 +258,11 @@ class AddressSpace(Performer, ABC):
         right to write that it has not."""
         return False
 
+    def shows_another(self, page: int, frame: int) -> bool:
+        """Whether a TLB may have *page*, which is unmapped, at *frame*, though that may be free or another
+        page of the process by now: who touches memory that his process has unmapped finds anything there."""
+        return False
+
     def may_be_behind(self, page: int, frame: int) -> bool:
         """Whether one of several tables may still have *page* as *frame*, where it is not that any more:
         nobody who walks that table goes on in user mode before it is mended."""

@@ -215,14 +215,14 @@ class PageTablePage:
 
     def child(self, slot: int) -> PageTablePage | None:
         entry = self.entries[slot]
-        return entry if type(entry) is PageTablePage else None
+        return entry if isinstance(entry, PageTablePage) else None
 
     def rebase(self, page: int) -> None:
         """It is, or will be, linked where *page* is looked up: it covers other pages from now on, and so do
         the tables below it."""
         self.base = page - page % PAGES_PER_ENTRY[self.level + 1]
         for slot, child in enumerate(self.entries):
-            if type(child) is PageTablePage:
+            if isinstance(child, PageTablePage):
                 child.rebase(self.base + slot * PAGES_PER_ENTRY[self.level])
 
     def walk(self, page: int) -> Present | None:
@@ -230,7 +230,7 @@ class PageTablePage:
         table = self
         while True:
             entry = table.entries[slot_of(page, table.level)]
-            if type(entry) is PageTablePage:
+            if isinstance(entry, PageTablePage):
                 table = entry
             elif entry is SAID:
                 return table._single_out(slot_of(page, 1))
@@ -273,7 +273,7 @@ class PageTablePage:
         if self.level == 1:
             return
         for child in self.entries:
-            if type(child) is PageTablePage:
+            if isinstance(child, PageTablePage):
                 yield from child.tables()
 
     def present_entries(self) -> Iterator[tuple[int, Present]]:

@@ -2,6 +2,7 @@
 
 from sim.sync.bravo import BravoLock, VisibleReaders
 from sim.sync.cna import CnaLock
+from sim.sync.exclusive import ExclusiveRw
 from sim.sync.lock import Lock, downgrades, releases, takes, tries
 from sim.sync.mutex import Mutex
 from sim.sync.nodes import QueueNodes
@@ -45,6 +46,7 @@ __all__ = [
     "Channel",
     "CnaLock",
     "Exclusive",
+    "ExclusiveRw",
     "GrantingRwSem",
     "HeldRange",
     "Lock",

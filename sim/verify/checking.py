@@ -494,14 +494,13 @@ class Run:
             known = cpu.tlb.lookup(page)  # no time has passed
             assert known is not None
             frame = known.frame
-            found = self._find(side, page, frame, stamp)
             entry = side.space.table_of(cpu).walk(page)
             mapped = entry is not None and entry.frame_of(page) == frame
-            if (
-                not mapped
-                and side.space.may_be_stale(page, frame)
-                and self.took.get((side.space, page, frame)) is not cpu
-            ):
+            late = not mapped and self.took.get((side.space, page, frame)) is not cpu
+            if late and side.space.shows_another(page, frame):
+                return
+            found = self._find(side, page, frame, stamp)
+            if late and side.space.may_be_stale(page, frame):
                 return  # a lazy flush of another cpu has not come round yet, and lets this happen
             if history:
                 if page not in self.of_files:

@@ -51,6 +51,7 @@ class Process:
         for cpu, space in self._loaded.items():
             space.activate(cpu)
         self.watch.machine = self.machine
+        self.watch.spaces = self.spaces
         memory = self.kernel.memory
         if memory is not None:
             for frame in memory.in_use.refcount:

@@ -35,13 +35,19 @@ BROADCAST: dict[str, Any] = {
     }
 }
 LARGE: dict[str, Any] = {"memory": {"size_per_socket": "16 GiB"}}
+NODES: dict[str, Any] = {
+    "topology": {"sockets": 4, "clusters_per_socket": 1, "cores_per_cluster": 1, "numa_nodes": 4}
+}
+"""Each cpu is a node."""
+RECYCLING: dict[str, Any] = {"addresses": 64, "mark": "10 cycles", "check": "10 cycles"}
 LATR: dict[str, Any] = {
     "hold": "30 us",
     "pages_a_batch": 4,
     **dict.fromkeys(("publish", "look", "sweep", "keep"), "10 cycles"),
 }
-GO_TOGETHER = frozenset({"interval-skiplist", "interval", "rwsem-sharded", "ranges"})
-"""Choices that are not thrown one by one: a file that has one has all of them, and is a design of its own."""
+GO_TOGETHER = frozenset({"interval-skiplist", "interval", "rwsem-sharded", "ranges", "qspinlock", "cna"})
+"""Choices that are not thrown one by one: a file that has one has all of them, and is a design of its own; or
+who holds the lock may not sleep."""
 LLFREE: dict[str, Any] = {
     "page_allocator": "llfree",
     "llfree": {
@@ -132,6 +138,9 @@ def needed(kind: str) -> Mapping[str, Any]:
     """What the machine has to have for a design: memory for the large chunks of shipped ones, broadcasts."""
     if kind in (*KINDS, *VARIANTS, *OTHERS):
         return {}
+    spec = design(kind)
+    if isinstance(spec, LinuxSpec) and spec.replicas is not None:
+        return LARGE | NODES
     small = MachineSpec.model_validate(raw_spec())
     return LARGE if design(kind).refuses(small) is None else LARGE | BROADCAST
 

@@ -70,7 +70,9 @@ def _grow(mm: LinuxMm, cpu: Cpu, before: int, at: int) -> Steps[bool]:
     yield from mm.tree.find(cpu, before)
     if mm.tree.overlapping(before, at + GAP):
         return False
-    area = accounted(Area(READ_WRITE))
+    if mm.recycler is not None:
+        yield from mm.recycler.map_again(cpu, before, at)
+    area = accounted(mm.placed(cpu, Area(READ_WRITE)))
     yield from mm.stat.may_expand_vm(cpu, area)
     count = yield from mm.stat.read_map_count(cpu)
     if count > mm.kernel.spec.limits.max_map_count or pages > mm.kernel.total_pages:

@@ -42,8 +42,10 @@ def mmput(mm: LinuxMm, cpu: Cpu) -> Steps[None]:
         if mm.kept is not None:
             mm.settle()  # the last flush has been one of everything
             yield from mm.kept.free_all(cpu)
+        if mm.recycler is not None:
+            mm.recycler.end_flush(mm.recycler.begin_flush())  # the same
         yield from mm.kernel.percpu.free(cpu)
-        mm.kernel.footprint.add("page_table", -PAGE_BYTES)
+        mm.kernel.footprint.add("page_table", -PAGE_BYTES * len(mm.roots()))
 
 
 def exit_mmap(mm: LinuxMm, cpu: Cpu) -> Steps[None]:

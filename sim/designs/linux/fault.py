@@ -12,6 +12,7 @@ from sim.designs.linux.file_fault import do_fault
 from sim.designs.linux.huge_fault import handle_huge
 from sim.designs.linux.hugetlb import hugetlb_fault
 from sim.designs.linux.mm import LinuxMm
+from sim.designs.linux.replicas.trees import NodeTrees
 from sim.designs.linux.swap.entry import SwapEntry
 from sim.designs.linux.swap_in import do_swap_page
 from sim.designs.linux.tables import ensure_table, find_table
@@ -187,6 +188,36 @@ def _access_error(cpu: Cpu, vma: Vma, page: int, write: bool) -> SegmentationFau
 
 def _handle(
     mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, write: bool, *, vma_locked: bool, first: bool = True
+) -> Steps[bool]:
+    """`_handle_mm_fault`, for the table of the cpu's node where each has its own."""
+    if mm.replicas is not None:
+        return _handle_for_node(mm, mm.replicas, cpu, vma, page, write, vma_locked=vma_locked, first=first)
+    return _handle_mm_fault(mm, cpu, vma, page, write, vma_locked=vma_locked, first=first)
+
+
+def _handle_for_node(
+    mm: LinuxMm,
+    trees: NodeTrees,
+    cpu: Cpu,
+    vma: Vma,
+    page: int,
+    write: bool,
+    *,
+    vma_locked: bool,
+    first: bool,
+) -> Steps[bool]:
+    """The owner's entry is copied if it serves the fault; if not the fault is the owner's first."""
+    copied = yield from trees.copy_in(cpu, vma, page, write)
+    if copied:
+        return True
+    done = yield from _handle_mm_fault(mm, cpu, vma, page, write, vma_locked=vma_locked, first=first)
+    if done:
+        yield from trees.copy_in(cpu, vma, page, write)
+    return done
+
+
+def _handle_mm_fault(
+    mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, write: bool, *, vma_locked: bool, first: bool
 ) -> Steps[bool]:
     """handle_mm_fault -> handle_pte_fault. Value: False means try again under mmap_lock.
 

@@ -27,6 +27,8 @@ class Gather:
     *frames* are those of cleared entries, one by one or many side by side, *pages* how many; *hugetlb*
     are those that belong to the pool of huge pages, *tables* those that were unlinked, and *shared* those
     that other processes may have, too.
+    are those that belong to the pool of huge pages, *tables* those that were unlinked. *nodes* are the nodes
+    whose tables had what was cleared or changed since the last flush, as bits, if each node has its own.
     """
 
     __slots__ = (
@@ -38,6 +40,7 @@ class Gather:
         "high",
         "hugetlb",
         "low",
+        "nodes",
         "pages",
         "shared",
         "tables",
@@ -60,6 +63,7 @@ class Gather:
 
     def _begin_range(self) -> None:
         self.low, self.high = 1 << 62, 0
+        self.nodes = 0
         self._small = self._huge = False  # cleared_ptes, cleared_pmds
 
     @property
@@ -97,6 +101,11 @@ class Gather:
         self.pages += len(frames)
         self.frames.append(frames)
 
+    def shared_by(self, table: PageTablePage) -> None:
+        """Entries of *table* are about to be cleared or changed."""
+        if self._mm.replicas is not None:
+            self.nodes |= self._mm.replicas.nodes_with(table)
+
     def unlinked(self, table: PageTablePage, page: int) -> None:
         """pte_free_tlb, pmd_free_tlb, pud_free_tlb: *table*, which *page* was looked up in."""
         self.low = min(self.low, page)
@@ -116,8 +125,12 @@ class Gather:
             step = SLOTS if self._huge and not self._small else 1
             pages = range(self.low, self.high, step) if self.high else range(0)
             freed_tables = bool(self.tables or self.shared) or self.whole
+            nodes, mm = self.nodes, self._mm
             self._begin_range()
-            yield from self._mm.tlb.flush(cpu, pages, whole=self.whole, freed_tables=freed_tables)
+            if mm.replicas is not None and not self.whole:
+                yield from mm.replicas.flush(cpu, pages, nodes, freed_tables=freed_tables)
+            else:
+                yield from mm.tlb.flush(cpu, pages, whole=self.whole, freed_tables=freed_tables)
 
     def flush(self, cpu: Cpu) -> Steps[None]:
         """tlb_flush_mmu: flush, then free what was collected."""

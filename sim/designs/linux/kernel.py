@@ -27,6 +27,7 @@ from sim.designs.linux.page_alloc import PageAllocator
 from sim.designs.linux.page_cache import PageCache
 from sim.designs.linux.percpu_areas import PercpuAreas
 from sim.designs.linux.rcu import TreeRcu
+from sim.designs.linux.recycling.recycler import RecycledFrames
 from sim.designs.linux.rmap import Rmap
 from sim.designs.linux.slab import SlabCaches
 from sim.designs.linux.space import DriveSpace, ExmapSpace, LinuxSpace
@@ -118,6 +119,7 @@ class LinuxKernel(Kernel):
         "lru",
         "machine",
         "memcg",
+        "mmap_nodes",
         "nodes",
         "osq_nodes",
         "page_cache",
@@ -126,6 +128,7 @@ class LinuxKernel(Kernel):
         "perf_mmap",
         "rcu",
         "reclaimer",
+        "recycled",
         "rmap",
         "scheduler",
         "slabs",
@@ -141,7 +144,11 @@ class LinuxKernel(Kernel):
         assert isinstance(spec, LinuxSpec)
         self.machine = machine
         self.spec = spec
-        self.nodes = _queue_nodes(machine, spec.cna)
+        cna = spec.cna
+        self.nodes = _queue_nodes(machine, "qspinlock", cna if cna is not None and cna.spin_locks else None)
+        self.mmap_nodes = self.nodes
+        if spec.mmap_lock in ("qspinlock", "cna"):
+            self.mmap_nodes = _queue_nodes(machine, "mmap_lock", cna if spec.mmap_lock == "cna" else None)
         self.osq_nodes = QueueNodes(machine, "osq")
         self.scheduler = Scheduler(machine)
         self.contexts = ContextTable(machine, spec.flush.asids)
@@ -153,6 +160,10 @@ class LinuxKernel(Kernel):
         self.kept: list[KeptMemory] = []  # by LATR, of each process
         self._tables_going: dict[int, None] = {}
         self.pages = self._make_allocator()
+        self.recycled: RecycledFrames | None = None
+        if spec.recycling is not None:
+            assert isinstance(self.pages, PageAllocator)
+            self.recycled = self.pages.recycled = RecycledFrames(spec.recycling, plain)
         self.total_pages = sum(pool.buddy.managed for pool in self.pages.buddies())
         self._footprint = Footprint(self.total_pages * STRUCT_PAGE)
         self.memcg = Memcg(machine, spec.memcg)
@@ -261,15 +272,18 @@ class LinuxKernel(Kernel):
     def rules(self) -> Rules:
         switches, huge = self.spec.switches, self.spec.huge_pages
         topdown = switches.mmap_layout == "top-down"
+        new_places = self.spec.interval is not None or self.spec.recycling is not None
         return Rules(
             tells_fills=True,
             knows_flags=True,
             zero_page=True,
             holes_end_mprotect=True,
-            frees_tables=self.spec.interval is None,
+            frees_tables=not new_places,
             leaves_tables=self.forked is not None,
             kernel_dirties=True,
-            area=None if self.spec.interval else (FIRST_PAGE if topdown else LEGACY_BASE, HIGHEST_PAGE),
+            area=None
+            if self.spec.interval or self.spec.recycling
+            else (FIRST_PAGE if topdown else LEGACY_BASE, HIGHEST_PAGE),
             bottom_up=not topdown,
             swaps=self.swap is not None,
             memory=self.total_pages,
@@ -403,10 +417,9 @@ def kernel_of(spec: DesignSpec) -> type[LinuxKernel]:
     return LinuxKernel if spec.drive is None else KernelWithDrive
 
 
-def _queue_nodes(machine: Machine, cna: CnaSpec | None) -> QueueNodes:
-    if cna is None:
-        return QueueNodes(machine, "qspinlock")
-    return NumaAwareNodes(machine, "qspinlock", cna.threshold)
+def _queue_nodes(machine: Machine, name: str, cna: CnaSpec | None) -> QueueNodes:
+    """What waiters of spin locks queue on: of NUMA-aware ones with *cna*."""
+    return QueueNodes(machine, name) if cna is None else NumaAwareNodes(machine, name, cna.threshold)
 
 
 def _linux(space: AddressSpace) -> LinuxSpace:

@@ -5,6 +5,7 @@ The operations are in modules of their own, written as the kernel's steps; `spac
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sim.designs.linux.activities import LOCK_SIGNALS, VMA_WORK
@@ -12,6 +13,9 @@ from sim.designs.linux.counters import MmCounters, percpu_stats
 from sim.designs.linux.latr.kept import KeptMemory
 from sim.designs.linux.latr.lazy_flush import LatrFlush, SweepingMm
 from sim.designs.linux.lazy_mm import LazyMm
+from sim.designs.linux.recycling.recycler import Recycler
+from sim.designs.linux.replicas.flush import SharersFlush
+from sim.designs.linux.replicas.trees import NodeTrees
 from sim.designs.linux.rss_stat import make_rss_stat
 from sim.designs.linux.slab import fill
 from sim.designs.linux.space_locks import make_space_locks
@@ -98,6 +102,8 @@ class LinuxMm(AddressSpace):
         "page_table_lock",
         "pages",
         "pgd_line",
+        "recycler",
+        "replicas",
         "siglock",
         "speculates",
         "start_brk",
@@ -186,6 +192,10 @@ class LinuxMm(AddressSpace):
         self.uffd: Userfaultfd | None = None
         self.exmap: Exmap | None = None
         self.files: OpenFiles | None = None  # made with the first
+        replicas = kernel.spec.replicas
+        self.replicas = None if replicas is None else NodeTrees(self, replicas, cpu)
+        recycled = kernel.recycled
+        self.recycler = None if recycled is None else Recycler(self, recycled, cpu)
         self.tlb = self._flush()
         self.kept: KeptMemory | None = None
         if kernel.latr is not None and kernel.spec.latr is not None:
@@ -202,6 +212,9 @@ class LinuxMm(AddressSpace):
 
     def _flush(self) -> SynchronousFlush:
         spec, counts, mask = self.kernel.spec.flush, self.lines["context.tlb_gen"], self.lines["mm_cpumask"]
+        if self.replicas is not None and not self.replicas.eager:
+            ways = ways_of(self.machine, spec)
+            return SharersFlush(self.machine, counts, ways, self.replicas, mask=mask)
         if self.kernel.latr is None:
             return make_flush(self.machine, counts, spec, mask=mask)
         return LatrFlush(self.machine, counts, ways_of(self.machine, spec), self.kernel.latr, mask=mask)
@@ -212,6 +225,12 @@ class LinuxMm(AddressSpace):
 
     def asid_left_on(self, cpu: Cpu) -> int | None:
         return self.kernel.contexts.asid_of(cpu, self.tlb)
+
+    def table_of(self, cpu: Cpu) -> PageTablePage:
+        return self.root if self.replicas is None else self.replicas.root_of(cpu)
+
+    def roots(self) -> Sequence[PageTablePage]:
+        return (self.root,) if self.replicas is None else self.replicas.all_roots()
 
     def node_of(self, cpu: Cpu, frame: int) -> int:
         return self.pages.node(cpu, frame)
@@ -232,6 +251,8 @@ class LinuxMm(AddressSpace):
     def settle(self) -> None:
         if isinstance(self.tlb, LatrFlush):
             self.tlb.settle()
+        if self.recycler is not None:
+            self.recycler.settle()
 
     def deferred(self) -> Iterator[Reference]:
         if self.kept is not None:
@@ -240,12 +261,19 @@ class LinuxMm(AddressSpace):
     def may_be_stale(self, page: int, frame: int) -> bool:
         if self.exmap is not None and frame in self.exmap.unflushed:
             return True
+        if self.recycler is not None:
+            return self.shows_another(page, frame)
         if not isinstance(self.tlb, LatrFlush):
             return False
         if frame == ZERO_FRAME or self.kernel.huge_zero.has(frame):
             return self.tlb.may_show(page, None)
         head = self.pages.in_use.head(frame)  # an entry for 2 MiB says it, and one of a split one its own
         return self.tlb.may_show(page, head) or self.tlb.may_show(page, frame)
+
+    def shows_another(self, page: int, frame: int) -> bool:
+        if self.recycler is None:
+            return False
+        return self.recycler.may_show(page, None if frame == ZERO_FRAME else frame)
 
     def mappings(self) -> Iterator[Mapped]:
         for vma in self.tree:
@@ -279,6 +307,12 @@ class LinuxMm(AddressSpace):
         yield from self.tree.contradictions()
         if self.uffd is not None:
             yield from self.uffd.contradictions()
+        if self.replicas is not None:
+            yield from self.replicas.contradictions()
+        if self.recycler is not None:
+            frames = [entry.frame for _, entry in walk.present]
+            frames += [frame for each in walk.alike for frame in each.frames]
+            yield from self.recycler.contradictions(frames)
         for vma in self.tree:
             if vma.detached:
                 yield f"{vma} is in the tree and detached"
@@ -398,6 +432,13 @@ class LinuxMm(AddressSpace):
             return table is self.root
         yield from above.line(slot_of(page, above.level)).read(cpu, PAGE_TABLE)
         return self.table_at(page, table.level) is table
+
+    def placed(self, cpu: Cpu, area: Area) -> Area:
+        """*area* of a mapping that *cpu* makes: where nodes have tables of their own it belongs to that of
+        *cpu*."""
+        if self.replicas is None:
+            return area
+        return replace(area, node=self.replicas.node_of(cpu))
 
     def change_area(self, cpu: Cpu, vma: Vma, area: Area) -> None:
         """*vma*, locked for writing and written to, is *area* from now on."""
@@ -520,8 +561,20 @@ class LinuxMm(AddressSpace):
     # -- pages ----------------------------------------------------------------------------------------------
 
     def new_zeroed_page(self, cpu: Cpu) -> Steps[int]:
-        """A page of zeros; value: its frame. Raises `OutOfMemory`."""
-        frame = yield from self.pages.allocate(cpu)
+        """A page of zeros, for memory of the process; value: its frame. Raises `OutOfMemory`."""
+        return self._zeroed(cpu, self._new_page(cpu))
+
+    def new_table_page(self, cpu: Cpu) -> Steps[int]:
+        """The same for a page table."""
+        return self._zeroed(cpu, self.pages.allocate(cpu))
+
+    def _new_page(self, cpu: Cpu) -> Steps[int]:
+        if self.recycler is None:
+            return self.pages.allocate(cpu)
+        return self.recycler.allocate(cpu)
+
+    def _zeroed(self, cpu: Cpu, allocation: Steps[int]) -> Steps[int]:
+        frame = yield from allocation
         yield from self.machine.memory.clear_page(cpu, self.pages.node(cpu, frame), frame)
         if cpu.heard:
             cpu.probe.frame_filled(cpu, frame, None)
@@ -548,7 +601,7 @@ class LinuxMm(AddressSpace):
 
     def new_copy(self, cpu: Cpu, source: int) -> Steps[int]:
         """A page with what is in frame *source*; value: its frame. Raises `OutOfMemory`."""
-        frame = yield from self.pages.allocate(cpu)
+        frame = yield from self._new_page(cpu)
         yield from self.copy_into(cpu, frame, source)
         return frame
 

@@ -76,16 +76,17 @@ def mmap(mm: LinuxMm, cpu: Cpu, asked: Asked) -> Steps[int | Errno]:
 def _area(mm: LinuxMm, cpu: Cpu, asked: Asked, start: int) -> tuple[Area, int]:
     """What is mapped, and the offset of its first page. Shared anonymous memory is a file without a name."""
     if isinstance(asked, Mmap):
-        return accounted(Area(asked.rights), reserve=asked.reserve), start
+        return accounted(mm.placed(cpu, Area(asked.rights)), reserve=asked.reserve), start
     if isinstance(asked, MmapHuge):
         return Area(asked.rights, flags=VmFlags.HUGETLB), start
     if isinstance(asked, MmapFile):
-        area = Area(asked.rights, asked.file, asked.shared)
+        area = mm.placed(cpu, Area(asked.rights, asked.file, asked.shared))
         return accounted(area, reserve=asked.reserve), asked.offset
     if isinstance(asked, MmapExmap):
         return Area(asked.rights, shared=True, flags=VmFlags.EXMAP), 0
     unnamed = mm.kernel.page_cache.create(cpu, "shared memory", asked.pages, kept=False)
-    return accounted(Area(asked.rights, unnamed, shared=True), reserve=asked.reserve), 0
+    area = mm.placed(cpu, Area(asked.rights, unnamed, shared=True))
+    return accounted(area, reserve=asked.reserve), 0
 
 
 def _unnamed_memory(area: Area) -> Inode:
@@ -117,6 +118,8 @@ def _place(mm: LinuxMm, cpu: Cpu, asked: Asked) -> Steps[int | Errno]:
         refused = yield from unmap_locked(mm, cpu, asked.at, pages)
         if refused is not None:
             return refused
+    if mm.recycler is not None:
+        yield from mm.recycler.map_again(cpu, asked.at, asked.at + pages)
     return asked.at
 
 
@@ -147,7 +150,8 @@ def _aligned_area(mm: LinuxMm, cpu: Cpu, pages: int) -> Steps[int | Errno]:
 
 def _room(mm: LinuxMm, cpu: Cpu, pages: int) -> Steps[int | None]:
     """vm_unmapped_area. Stacks keep a gap: so the VMAs on both sides are looked at."""
-    found = yield from mm.locks.find_room(cpu, pages)
+    find = mm.locks if mm.recycler is None else mm.recycler
+    found = yield from find.find_room(cpu, pages)
     if found is not None:
         yield from read_around(mm, cpu, found)
     return found

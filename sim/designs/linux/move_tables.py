@@ -65,7 +65,10 @@ def _realigned(mm: LinuxMm, old: int, vma: Vma, new: int, new_vma: Vma) -> tuple
 
 def _move(mm: LinuxMm, cpu: Cpu, vma: Vma, old: int, new: int, end: int, *, rmap_locks: bool) -> Steps[int]:
     """One part, with as high an entry as can be. Value: its pages."""
-    for level in (PUD, PMD):
+    extent = _extent(old, new, end, SLOTS)
+    if mm.replicas is not None and mm.leaf_table(old) is None:
+        return extent
+    for level in (PUD, PMD) if mm.replicas is None else ():
         extent = _extent(old, new, end, PAGES_PER_ENTRY[level])
         source = mm.table_at(old, level)
         if source is None or source.get(slot_of(old, level)) is None:

@@ -121,6 +121,7 @@ def _change_protection(
         lock = mm.table_lock(table)
         yield from lock.acquire(cpu)
         yield from flush_batched_pending(mm, cpu)
+        gather.shared_by(table)
         for each in range(page, stop):
             slot = slot_of(each, 1)
             entry = table.get(slot)

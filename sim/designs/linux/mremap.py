@@ -86,6 +86,8 @@ def _expand(mm: LinuxMm, cpu: Cpu, vma: Vma, asked: Mremap) -> Steps[int | Errno
         return refused
     end, more = vma.end, new_pages - pages
     if at + pages == end and not beyond_user_memory(end, more) and not mm.tree.overlapping(end, end + more):
+        if mm.recycler is not None:
+            yield from mm.recycler.map_again(cpu, end, end + more)
         return (yield from _merge_extend(mm, cpu, vma, at, more))
     if not asked.may_move:
         return Errno.ENOMEM
@@ -134,6 +136,8 @@ def _mremap_to(mm: LinuxMm, cpu: Cpu, at: int, pages: int, new: int, new_pages: 
     refused = yield from _resize_is_valid(mm, cpu, vma, at, pages, new_pages)
     if refused is not None:
         return refused
+    if mm.recycler is not None:
+        yield from mm.recycler.map_again(cpu, new, new + new_pages)
     return (yield from _move_vma(mm, cpu, vma, at, pages, new, new_pages))
 
 

@@ -16,6 +16,7 @@ from sim.designs.linux.latr.gather import tlb_gather_lazily
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.modify import split
 from sim.designs.linux.page_cache import inode_of
+from sim.designs.linux.recycling.gather import tlb_gather_recycling
 from sim.designs.linux.tables import free_pgtables, hole_around
 from sim.designs.linux.truncate import let_go
 from sim.designs.linux.vma import Vma
@@ -121,7 +122,11 @@ def _complete(
     if mm.switches.lru_drain_on_zap:
         yield from mm.lru.drain(cpu)
     cpu.work(mm.cost.munmap_complete, VMA_WORK)
-    gather = yield from tlb_gather_lazily(mm, cpu) if lazily else tlb_gather_mmu(mm, cpu)
+    recycler = mm.recycler if lazily else None
+    if recycler is not None:
+        gather = yield from tlb_gather_recycling(mm, cpu, recycler)
+    else:
+        gather = yield from tlb_gather_lazily(mm, cpu) if lazily else tlb_gather_mmu(mm, cpu)
     yield from mm.stat.update_hiwater_rss(cpu)
     for vma in vmas:
         yield from zap(mm, cpu, vma, vma.start, vma.end, gather)
@@ -129,8 +134,19 @@ def _complete(
         yield from mm.unlink_anon_vmas(cpu, vma)
     yield from unlink_files(mm, cpu, vmas)
     floor, ceiling = hole_around(mm, start, end)
-    yield from free_pgtables(mm, cpu, start, end, floor, ceiling, gather)
-    yield from tlb_finish_mmu(mm, cpu, gather)
+    if recycler is None:
+        yield from free_pgtables(mm, cpu, start, end, floor, ceiling, gather)
+        yield from tlb_finish_mmu(mm, cpu, gather)
+    elif not recycler.is_full:
+        yield from tlb_finish_mmu(mm, cpu, gather)
+    else:
+        last = recycler.begin_flush()
+        gather.whole = True
+        yield from free_pgtables(mm, cpu, start, end, floor, ceiling, gather)
+        for part in [*recycler.holes()]:
+            yield from free_pgtables(mm, cpu, part[0], part[1], part[2], part[3], gather)
+        yield from tlb_finish_mmu(mm, cpu, gather)
+        recycler.end_flush(last)
     yield from mm.stat.account_unmapped(cpu, vmas)
     for vma in vmas:
         if mm.kept is not None and lazily and vma.area.file is None and vma.reservation is None:

@@ -52,6 +52,17 @@ ALLOCATE: Final = Activity("allocate")
 LOCK_ZONE: Final = Activity("lock: zone")
 
 
+class Recycled(Protocol):
+    """What is told of pages that are given away, where some were unmapped without a flush
+    (`recycling.RecycledFrames`)."""
+
+    def given_away(self, cpu: Cpu, frame: int, order: int, to: object) -> Steps[None]:
+        """A block is about to be used, by *to* for memory of its process or, if None, for anything."""
+
+    def given_at_once(self, frames: Sequence[int]) -> None:
+        """The same of *frames*, before anything is measured: it takes no time."""
+
+
 class Reclaims(Protocol):
     """What the slow path asks of reclaim (`vmscan.Reclaimer`)."""
 
@@ -136,6 +147,7 @@ class PageAllocator(Allocator):
         "_zonelists",
         "frames",
         "reclaimer",
+        "recycled",
         "zones",
     )
 
@@ -164,6 +176,7 @@ class PageAllocator(Allocator):
         self.policy: NodePolicy = FirstTouch(topology)
         self.frames = FrameMap(machine.spec)
         self.reclaimer: Reclaims | None = None
+        self.recycled: Recycled | None = None
 
     def boot(self, cpu: Cpu, frames: int, draw: Callable[[], float]) -> list[int]:
         zone = self.zones[self.policy.node(cpu)]
@@ -186,6 +199,8 @@ class PageAllocator(Allocator):
             raise self._exhausted(cpu, 0, allowed)
         for frame in taken:
             self.in_use.add(frame)
+        if self.recycled is not None:
+            self.recycled.given_at_once(taken)
         return taken
 
     def reserve(self, cpu: Cpu, order: int) -> int:
@@ -204,12 +219,31 @@ class PageAllocator(Allocator):
         self.in_use.add_run(frames)
         zone.tuning[cpu.id].came_in_bulk(len(frames))
         self.frames.touch(frames, cpu.node)
+        if self.recycled is not None:
+            self.recycled.given_at_once(frames)
         return frames
 
     def allocate(self, cpu: Cpu, order: int = 0) -> Steps[int]:
         """__alloc_pages: value is the first frame. Raises `OutOfMemory`."""
+        steps = self._allocate(cpu, order, self._allowed(cpu))
+        return steps if self.recycled is None else self._checked(cpu, order, steps, None)
+
+    def allocate_for(self, cpu: Cpu, owner: object) -> Steps[int]:
+        """The same of one page, for memory of the process whose pages are *owner*'s when they go round."""
+        return self._checked(cpu, 0, self._allocate(cpu, 0, self._allowed(cpu)), owner)
+
+    def _checked(self, cpu: Cpu, order: int, steps: Steps[int], to: object) -> Steps[int]:
+        frame = yield from steps
+        assert self.recycled is not None
+        yield from self.recycled.given_away(cpu, frame, order, to)
+        return frame
+
+    def allocate_on(self, cpu: Cpu, node: int) -> Steps[int]:
+        """alloc_pages_node: a frame of *node* or, where that has none, of the next. Raises `OutOfMemory`."""
+        return self._allocate(cpu, 0, self._zonelists[node])
+
+    def _allocate(self, cpu: Cpu, order: int, allowed: list[Zone]) -> Steps[int]:
         cpu.work(self._cost.page_alloc, ALLOCATE)
-        allowed = self._allowed(cpu)
         frame = yield from self._from_zones(cpu, allowed, order)
         if frame is None and self.reclaimer is not None:
             frame = yield from self._slowpath(cpu, allowed, order, self.reclaimer)

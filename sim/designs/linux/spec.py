@@ -18,6 +18,8 @@ from sim.designs.linux.lazy_mm import MmCid
 from sim.designs.linux.memcg_spec import MemcgSpec
 from sim.designs.linux.pcp import Drain
 from sim.designs.linux.rcu_spec import RcuSpec
+from sim.designs.linux.recycling_spec import RecyclingSpec
+from sim.designs.linux.replicas_spec import ReplicasSpec
 from sim.designs.linux.slab.spec import SlabSpec
 from sim.designs.linux.swap.spec import SwapSpec
 from sim.designs.linux.vfs.spec import CallSpec
@@ -165,6 +167,8 @@ class CnaSpec(Spec):
 
     threshold: Annotated[Duration, Field(gt=0)]
     """So long waiters of one node are preferred (numa_spinlock_threshold)."""
+    spin_locks: bool = True
+    """All spin locks are of this kind; if not, mmap_lock alone, with `mmap_lock: cna`."""
 
 
 class LinuxSpec(DesignSpec):
@@ -180,11 +184,13 @@ class LinuxSpec(DesignSpec):
         "rwsem-granting",
         "rwsem-sharded",
         "ranges",
+        "qspinlock",
+        "cna",
     ]
     """The kind of mmap_lock: `rwsem` (since 5.11), before that one for which readers spin, too; until 5.1
     `rwsem-xadd`, until 3.15 one for which nobody spins, and until 3.9 one that a release gives to the first
     sleeper. `rwsem-sharded`, one a cpu, goes with an `interval-skiplist`; `ranges` is a list of those that
-    are locked."""
+    are locked. `qspinlock` and `cna` are spin locks, which readers take as writers do; of no release."""
     vma_index: Annotated[str, OneOf(VMA_INDEXES)]
     """What VMAs are found in: a `maple` tree (since 6.1), before that an `rbtree` with a cache of four VMAs a
     thread, and until 3.14 `rbtree-mmap-cache`, with one for all threads. `bonsai` is a balanced tree of nodes
@@ -220,11 +226,15 @@ class LinuxSpec(DesignSpec):
     llfree: LlfreeSpec | None = None
     """With `page_allocator: llfree`: its sizes and costs."""
     cna: CnaSpec | None = None
-    """All spin locks are NUMA-aware (CNA's patches), an add-on. Absent: they are plain qspinlocks."""
+    """NUMA-aware spin locks (CNA's patches), an add-on. Absent: all are plain qspinlocks."""
     latr: LatrSpec | None = None
     """Lazy TLB shootdowns (LATR), an add-on. Absent: flushes are as the kernel's."""
     fork: ForkSpec | None = None
     """fork leaves page tables to parent and child, an add-on. Absent: each table is copied."""
+    recycling: RecyclingSpec | None = None
+    """munmap of anonymous memory flushes no other TLB (fast page recycling), an add-on. Absent: it does."""
+    replicas: ReplicasSpec | None = None
+    """A page table for each node (numaPTE, Mitosis), an add-on. Absent: one for all."""
     interval: IntervalSpec | None = None
     """With `vma_index: interval-skiplist`: what that is like."""
     drive: DriveSpec | None = None
@@ -294,6 +304,67 @@ class LinuxSpec(DesignSpec):
     def _tables_of_an_exmap_are_its_own(self) -> Self:
         if self.exmap is not None and self.fork is not None:
             raise RuleError("a child has no exmap, so it may have no table of one", {"fork": "none"})
+        return self
+
+    @model_validator(mode="after")
+    def _replicas_have_what_they_need(self) -> Self:
+        if self.replicas is None:
+            return self
+        wanted: dict[str, str] = {}
+        if self.flush.method != "ipi":
+            wanted["flush.method"] = "ipi"
+        if self.huge_pages.thp != "never":
+            wanted["huge_pages.thp"] = "never"
+        if self.huge_pages.pool:
+            wanted["huge_pages.pool"] = "0"
+        if self.huge_pages.folios:
+            wanted["huge_pages.folios"] = "none"
+        if self.page_allocator != "buddy":
+            wanted["page_allocator"] = "buddy"
+        if self.swap is not None:
+            wanted["swap"] = "none"
+        if self.latr is not None:
+            wanted["latr"] = "none"
+        if self.fork is not None:
+            wanted["fork"] = "none"
+        if self.exmap is not None:
+            wanted["exmap"] = "none"
+        if VMA_LOCKS[self.vma_lock].rechecks or VMA_LOCKS[self.vma_lock].speculates or self.interval:
+            wanted["vma_lock"] = "none, rwsem, refcount"
+        if wanted:
+            raise RuleError("page tables of each node are for small pages under locks", wanted)
+        return self
+
+    @model_validator(mode="after")
+    def _recycling_has_what_it_needs(self) -> Self:
+        if self.recycling is None:
+            return self
+        wanted: dict[str, str] = {}
+        if self.flush.method != "ipi":
+            wanted["flush.method"] = "ipi"
+        if self.huge_pages.thp != "never":
+            wanted["huge_pages.thp"] = "never"
+        if self.huge_pages.pool:
+            wanted["huge_pages.pool"] = "0"
+        if self.huge_pages.folios:
+            wanted["huge_pages.folios"] = "none"
+        if self.page_allocator != "buddy":
+            wanted["page_allocator"] = "buddy"
+        if self.switches.mmap_layout != "top-down":
+            wanted["switches.mmap_layout"] = "top-down"
+        others: dict[str, Spec | None] = {
+            "swap": self.swap,
+            "latr": self.latr,
+            "fork": self.fork,
+            "exmap": self.exmap,
+            "replicas": self.replicas,
+            "interval": self.interval,
+        }
+        wanted |= {name: "none" for name, other in others.items() if other is not None}
+        if VMA_LOCKS[self.vma_lock].rechecks:
+            wanted["vma_lock"] = "none, rwsem, refcount"
+        if wanted:
+            raise RuleError("pages go round by interrupt, one by one, from the top of memory down", wanted)
         return self
 
     @model_validator(mode="after")
@@ -369,6 +440,15 @@ class LinuxSpec(DesignSpec):
             raise RuleError(
                 "a fault that holds no lock looks at one entry only, and not at those of `huge_pages.folios`",
                 {"vma_lock": "another kind"},
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _cna_is_described(self) -> Self:
+        if self.mmap_lock == "cna" and self.cna is None:
+            raise RuleError(
+                "a mmap_lock that is a `cna` needs its threshold",
+                {"cna.threshold": "such as 10 ms", "mmap_lock": "qspinlock"},
             )
         return self
 

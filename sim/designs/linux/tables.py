@@ -43,6 +43,8 @@ def ensure_table(
 
     The page is allocated before the lock is taken; whoever comes second gives his back. Raises `OutOfMemory`.
     """
+    if mm.replicas is not None:
+        return (yield from mm.replicas.ensure(cpu, page))
     table = mm.root
     while table.level > level:
         slot = slot_of(page, table.level)
@@ -72,7 +74,7 @@ def _make_table(
 ) -> Steps[PageTablePage | None]:
     slot = slot_of(page, parent.level)
     cpu.work(mm.cost.table_alloc, PAGE_TABLE)
-    frame = yield from mm.new_zeroed_page(cpu)
+    frame = yield from mm.new_table_page(cpu)
     yield from mm.kernel.charges.charge_kmem(cpu, frame, mm.memcg)
     # Level-1 tables are linked under the level-2 table's split lock, upper ones under page_table_lock. Where
     # faults do not hold their VMA all are linked under the lock under which that is marked.
@@ -128,6 +130,10 @@ def _free_below(
         if child.level > 1:
             yield from _free_below(mm, cpu, child, start, end, floor, ceiling, gather)
         if floor <= child.base and child.base + span <= ceiling:
+            if mm.replicas is not None:
+                yield from mm.replicas.unlink(cpu, child, max(start, child.base), gather)
+                table.set(slot, None)
+                continue
             yield from table.line(slot).store(cpu, PAGE_TABLE)
             table.set(slot, None)
             gather.unlinked(child, max(start, child.base))

@@ -63,13 +63,15 @@ class Area:
     """What memory is and what may be done with it: ranges side by side that agree in all of it are one VMA.
 
     *rights* and *flags* are a VMA's vm_flags. *file* is what is mapped, None for anonymous memory; *shared*:
-    a write is one to the file, and not to a copy.
+    a write is one to the file, and not to a copy. *node* is where its page tables belong, if each node has
+    its own.
     """
 
     rights: Rights
     file: File | None = None
     shared: bool = False
     flags: VmFlags = VmFlags.NONE
+    node: int = 0
 
     def __str__(self) -> str:
         what = "" if self.file is None else f" of {self.file}{', shared' if self.shared else ''}"

@@ -65,6 +65,7 @@ def _zap_table(
         yield from lock.release(cpu)  # a fork, while another process's truncate was on its way
         return page, False
     yield from flush_batched_pending(mm, cpu)
+    gather.shared_by(table)
     while page < stop and not gather.full:
         slot = slot_of(page, 1)
         if table.run is not None and not vma.locked:

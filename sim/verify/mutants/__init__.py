@@ -11,7 +11,9 @@
     nros            the log, replicas, shootdowns
     tlbs            shootdowns, lazy flushes, switches, interrupts
     locks           rwsem, spin locks, BRAVO, mutexes
-    ranges          interval VM, and locks of ranges
+    ranges          interval VM, locks of ranges, a mmap_lock without readers
+    replicas        page tables of each node on Linux
+    recycling       pages that go round without a flush
 
 No path of a simulation imports this package.
 """
@@ -29,6 +31,8 @@ from sim.verify.mutants import (
     nros,
     radixvm,
     ranges,
+    recycling,
+    replicas,
     tlbs,
 )
 from sim.verify.mutants.mutant import Edit, Mutant
@@ -49,6 +53,8 @@ MUTANTS: dict[str, Mutant] = {
         tlbs,
         locks,
         ranges,
+        replicas,
+        recycling,
     )
     for each in module.MUTANTS
 }

@@ -46,7 +46,7 @@ MUTANTS = (
     Mutant(
         "page-not-zeroed",
         "a new page is given to a process with what was in it before",
-        [Edit(LinuxMm.new_zeroed_page, "cpu.probe.frame_filled(cpu, frame, None)", "pass")],
+        [Edit(LinuxMm._zeroed, "cpu.probe.frame_filled(cpu, frame, None)", "pass")],
     ),
     Mutant(
         "cow-without-copy",

@@ -1,12 +1,13 @@
-"""Locks of ranges: that of interval VM, whose index it is, and the list of held ranges."""
+"""Locks in the place of mmap_lock: those of ranges (interval VM, the list of held ranges), and one without readers."""
 
 from __future__ import annotations
 
+from sim.designs.linux.space_locks.exclusive import ExclusiveSpace
 from sim.designs.linux.space_locks.ranges import RangeSpace
 from sim.designs.linux.vma_indexes import IntervalSkipList
 from sim.designs.linux.vma_locks.interval import IntervalNode, IntervalVmaLocks
 from sim.mm import READ, READ_WRITE, Mmap, Mprotect, Munmap, Touch
-from sim.sync import RangeLock, ShardedRwSem
+from sim.sync import ExclusiveRw, RangeLock, ShardedRwSem
 from sim.verify.kernels import BASE
 from sim.verify.mutants.locks import of_lock
 from sim.verify.mutants.mutant import Edit, Mutant
@@ -14,6 +15,7 @@ from sim.verify.programs import Program
 
 _RANGE_LOCK = ("lock range-lock",)
 _DESIGN = ("interval-vm-6.8",)
+_CNA = ("linux-6.13-cna-mmap",)
 _RACES = ("shared", "short histories", "forking", "apart")
 _ALL, _BUT_ONE = "for shard in self.shards:", "for shard in self.shards[1:]:"
 
@@ -165,6 +167,32 @@ MUTANTS = (
             )
         ],
         ("linux-4.9-range-lock",),
+        scenarios=_RACES,
+    ),
+    Mutant(
+        "exclusive-mmap-lock-let-go-by-a-downgrade",
+        "munmap gives the lock away and goes on",
+        [
+            Edit(
+                ExclusiveRw.write_downgrade,
+                "    return\n    yield\n",
+                "    yield from self.inner.release(cpu)\n",
+            )
+        ],
+        _CNA,
+        scenarios=_RACES,
+    ),
+    Mutant(
+        "exclusive-mmap-lock-not-waited-for",
+        "a fault that does not get the lock at once goes on without it",
+        [
+            Edit(
+                ExclusiveSpace.begin_fault,
+                "    if not taken:\n        yield from self.mmap_lock.read_lock(cpu)\n",
+                "",
+            )
+        ],
+        _CNA,
         scenarios=_RACES,
     ),
 )

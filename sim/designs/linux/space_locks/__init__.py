@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.designs.linux.space_locks.base import SpaceLocks
+from sim.designs.linux.space_locks.exclusive import ExclusiveSpace
 from sim.designs.linux.space_locks.interval import IntervalSpace
 from sim.designs.linux.space_locks.ranges import RangeSpace
 from sim.designs.linux.space_locks.whole import LOCK_MMAP, WholeSpace
@@ -24,4 +25,6 @@ def make_space_locks(mm: LinuxMm, kernel: LinuxKernel, lines: MmLines, cpu: Cpu)
         return IntervalSpace(mm, kernel, cpu)
     if kernel.spec.mmap_lock == "ranges":
         return RangeSpace(mm, kernel, lines, cpu)
+    if kernel.spec.mmap_lock in ("qspinlock", "cna"):
+        return ExclusiveSpace(mm, kernel, lines)
     return WholeSpace(mm, kernel, lines)

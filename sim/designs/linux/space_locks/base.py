@@ -23,13 +23,13 @@ from sim.designs.linux.addresses import FIRST_PAGE, HIGHEST_PAGE, LEGACY_BASE
 from sim.engine import Steps
 from sim.hardware import CacheLine, Cpu, Task
 from sim.mm import Rights
-from sim.sync import Lock, RangeLock, RwSem, ShardedRwSem, XaddRwSem
+from sim.sync import ExclusiveRw, Lock, RangeLock, RwSem, ShardedRwSem, XaddRwSem
 
 if TYPE_CHECKING:
     from sim.designs.linux.mm import LinuxMm
     from sim.designs.linux.vma import Vma
 
-MmapLock = RwSem | XaddRwSem | ShardedRwSem | RangeLock
+MmapLock = RwSem | XaddRwSem | ShardedRwSem | RangeLock | ExclusiveRw
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -100,4 +100,5 @@ class SpaceLocks(ABC):
 
     def stored_under(self, task: Task, vma: Vma) -> Sequence[Lock]:
         """The locks of which *task* must have one for writing when it changes the index at *vma*."""
+        assert not isinstance(self.mmap_lock, ExclusiveRw)
         return (self.mmap_lock,)

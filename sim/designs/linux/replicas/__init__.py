@@ -1,0 +1,1 @@
+"""A page table of its own for each node: numaPTE and Mitosis."""
