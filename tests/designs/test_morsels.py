@@ -49,8 +49,8 @@ Body = Callable[[Cpu], Steps[Any]]
 class Driver(Process):
     """Processes on Linux with the driver, and what a thread in one of them gets as answers."""
 
-    def __init__(self, changes: dict[str, Any] = PROTOTYPE, **options: Any) -> None:
-        large = {"memory": {"size_per_socket": "4 GiB"}}
+    def __init__(self, changes: dict[str, Any] = PROTOTYPE, levels: int = 4, **options: Any) -> None:
+        large = {"memory": {"size_per_socket": "4 GiB"}, "page_tables": {"levels": levels}}
         super().__init__("linux", changes=changes, machine=large, **options)
 
     def answers(self, *asked: Any, cpu: int = 0) -> list[Any]:
@@ -177,6 +177,27 @@ def test_an_order_that_needs_five_levels() -> None:
     named = driver.create(4)
     (answer,) = driver.answers(MapMorsel(named))
     assert (root, answer) == (4, Errno.EINVAL)
+
+
+@pytest.mark.parametrize("levels", [4, 5])
+def test_tables_that_are_built_from_the_beginning(levels: int) -> None:
+    """They are there, looked at or not, until the morsel is destroyed; one of order 3 is below the root of
+    four levels, and two levels below that of five."""
+    driver = Driver(levels=levels)
+    before = driver.used
+    named = driver.create(3)
+    start, _ = driver.answers(MapMorsel(named, 0), Touch([LEAF**2 * 3 + 7]))
+    morsel = driver.morsel(named)
+    assert (driver.space.root.level, start) == (levels, 0)
+    assert (morsel.pages, morsel.tables) == (1, 513 + 1)
+    driver.answers(Munmap(0, LEAF**3), DestroyMorsel(named))
+    assert driver.used <= before + 5
+
+
+def test_no_program_asks_for_an_address_above_128_tib() -> None:
+    """Where one of order 4, which needs five levels, would have to lie."""
+    driver = Driver(CONCEPT, levels=5)
+    assert driver.answers(MapMorsel(driver.create(4), 0)) == [Errno.ENOMEM]
 
 
 @BOTH

@@ -53,9 +53,12 @@ def fault_without_lock(mm: LinuxMm, cpu: Cpu, page: int, *, write: bool) -> Step
     """A fault that takes no lock of the process. Value: whether it was in a morsel that allows the access.
 
     Interrupts are off while it walks the process's own tables, as in gup_fast: whoever frees one flushes
-    all cpus before that. The rights are in the entry that refers to the morsel, so no VMA is asked.
+    all cpus before that. The rights are in the entry that refers to the morsel, so no VMA is asked. All else
+    that every fault does is taken to be done here, too.
     """
     found: Subtree | None = None
+    if mm.pgd_line is not None:
+        yield from mm.pgd_line.read(cpu, PAGE_TABLE)
     cpu.disable_interrupts()
     table: PageTablePage | None = mm.root
     span = 1
@@ -70,6 +73,7 @@ def fault_without_lock(mm: LinuxMm, cpu: Cpu, page: int, *, write: bool) -> Step
     if found is None or not found.rights & (WRITE if write else READ):
         return False
     assert isinstance(found.owner, Morsel)
+    cpu.work(mm.cost.fault, PAGE_TABLE)
     yield from bring_in(mm.kernel, cpu, found.owner, page % span)
     return True
 
