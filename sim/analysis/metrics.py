@@ -122,6 +122,13 @@ def thread_ladder(cpus: int) -> list[int]:
     return [*(1 << step for step in range((cpus - 1).bit_length())), cpus]
 
 
+def close_ladder(threads: int) -> list[int]:
+    """The thread counts of a curve up to so many: doublings from 1, one and a half of each, and all."""
+    doublings = [1 << step for step in range(threads.bit_length())]
+    counts = {*doublings, *(count + count // 2 for count in doublings)}
+    return sorted({each for each in counts if each < threads} | {threads})
+
+
 def knee(curve: Sequence[tuple[int, float]]) -> int:
     """The thread count at which a *curve* of (threads, throughput) stops scaling.
 
@@ -231,6 +238,10 @@ def _knee_threads(cell: CellName, simulated: Mapping[CellName, Simulated]) -> fl
     return knee([(step.threads, _throughput(step, simulated)) for step in simulated])
 
 
+def _up_to_its_threads(cell: CellName, cpus: int) -> Sequence[CellName]:
+    return [replace(cell, threads=threads) for threads in close_ladder(cell.threads)]
+
+
 _RATIO_PREFIX = "throughput_over_"
 _PART_PREFIX = "latency_"
 _METRICS = {
@@ -246,4 +257,5 @@ _METRICS = {
         _one_and_itself, _scaling_per_thread, {"ratio": 1.0}, overall=min
     ),
     "knee_threads": Metric(_whole_curve, _knee_threads, {"threads": 1.0}),
+    "knee_within_tasks": Metric(_up_to_its_threads, _knee_threads, {"threads": 1.0}),
 }

@@ -34,8 +34,9 @@ _REMEMBERED: Final = 4096
 class Entries(Probe):
     """*ranges* are those that each thread has to itself; *gone* are tables whose frames are free again.
 
-    Where a table has no lock it is not asked about, unless others of its level have been seen with theirs: a
-    kernel may lock all of them together, by a lock that is not known here.
+    A table whose entries are set by compare-and-swap asks for none. Where another has no lock it is not asked
+    about, unless others of its level have been seen with theirs: a kernel may lock all of them together, by a
+    lock that is not known here.
     """
 
     def __init__(self, scene: Scene, periods: Periods) -> None:
@@ -66,6 +67,8 @@ class Entries(Probe):
         task, lock, level = cpu.current, table.lock, table.level
         if table.stray:
             self._scene.fail(STRAY, f"{cpu.current} writes {table!r}", cpu)
+        if table.lock_free:
+            return
         if lock is not None and self._scene.locks.mode(lock, task) == "write":
             self._locked_levels.add(level)
             return

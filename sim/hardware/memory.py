@@ -1,7 +1,7 @@
 """DRAM bandwidth: cores, links and nodes as servers of bytes.
 
-The lines of a page that is written are read first (a store fetches its line for ownership), and leave again
-when the cache needs the room. On its way a page passes
+The lines of a page that is written are read first (a store fetches its line for ownership) unless the machine
+file says otherwise (`whole_lines`), and leave again when the cache needs the room. On its way a page passes
 
     node's memory | link between sockets, one direction | cluster's link | core       in: read; out: written
                     (only if the node is on another one)
@@ -110,6 +110,7 @@ class MemorySystem:
         "_sockets",
         "_warm",
         "_warm_clear",
+        "_whole_lines",
         "_write",
     )
 
@@ -130,6 +131,7 @@ class MemorySystem:
         self._clear = cost.clear_page
         self._clear_in_huge = self._clear if cost.clear_huge is None else cost.clear_huge // HUGE_PAGES
         self._copy = cost.copy_page
+        self._whole_lines: bool = memory.whole_lines
         self._read_alone = max(0, self._copy - self._clear)
         self._latencies = (memory.local, memory.local_other_node or memory.local, memory.remote)
         warm = memory.warm_pages
@@ -222,7 +224,7 @@ class MemorySystem:
     def _fill(self, cpu: Cpu, node: int, alone: int, pages: int = 1, *, frame: int | None = None) -> int:
         """Time to write *pages*, one of them in *frame*: the core's own speed *alone*, or the slowest server
         on the way."""
-        cost = max(alone, self._fetch(cpu, node, pages))
+        cost = alone if self._whole_lines else max(alone, self._fetch(cpu, node, pages))
         if self._core_write is not None:
             cost = max(cost, self._core_write.move(cpu.core, cpu.engine._now, pages))
         too_many = self._push_out(cpu, pages, frame)

@@ -172,6 +172,9 @@ class Memory(Spec):
     """What one core alone can read, its siblings included. Absent: no less than the other limits."""
     core_write: Bandwidth | None = None
     """What one core alone can write, its siblings included. Absent: no less than the other limits."""
+    whole_lines: bool = False
+    """Whether a page that is written as a whole (REP STOSB, streaming stores) is not read before. Else its
+    lines are, for ownership."""
     inter_socket: Bandwidth | None = None
     """All links from one socket to another together, one direction. Absent: no less than the other limits."""
     clear_huge: Cost | None = None

@@ -14,3 +14,7 @@ class File:
 
     def __repr__(self) -> str:
         return f"file {self.name}"
+
+    def span(self, pages: int) -> int:
+        """How many pages a mapping of so many takes, where only whole ones can be had."""
+        return pages

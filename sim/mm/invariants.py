@@ -27,7 +27,7 @@ from sim.mm.end_state import Kept, Mapped, Walk
 from sim.mm.entries import Kind, Present, Status, rights_text
 from sim.mm.frame_table import FreeList, PhysicalMemory, Pool, Reference
 from sim.mm.frames import MAX_ORDER
-from sim.mm.page_table import PAGES_PER_ENTRY, SLOTS, PageTablePage
+from sim.mm.page_table import PAGES_PER_ENTRY, SLOTS, PageTablePage, Subtree
 from sim.mm.present_run import Alike
 from sim.mm.runs import Run, Runs, differing
 
@@ -151,6 +151,10 @@ def tables_fit_their_place(root: PageTablePage) -> Walk:
             elif isinstance(child, Present):
                 fits(table, page, child)
                 present.append((page, child))
+            elif isinstance(child, Subtree):
+                if child.level != level:
+                    what = f"{table!r} refers to an object's tables at page {page:#x}, as L{child.level} may"
+                    raise BrokenInvariant(invariant, what)
             elif isinstance(child, Status) and child.kind is Kind.SWAPPED:
                 raise BrokenInvariant(invariant, f"{table!r} has one page for {span} at {page:#x}: {child}")
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from sim.hardware import EntryLine
-from sim.mm.entries import Present, Status
+from sim.mm.entries import Present, Rights, Status
 from sim.mm.present_run import SAID, Piece, PresentRun
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class PageTablePage:
     *lines_owner* is the cpu that wrote them, and has their lines. *metadata* says of some slots what a
     present entry cannot: what its page was before it came. *array* is the memory for such things beside the
     table, in designs that have it. *sharing* is there while the tables of several processes lead to it.
+    *lock_free*: its entries are set by compare-and-swap alone.
     """
 
     __slots__ = (
@@ -58,6 +59,7 @@ class PageTablePage:
         "level",
         "lines_owner",
         "lock",
+        "lock_free",
         "meta",
         "metadata",
         "present",
@@ -90,6 +92,7 @@ class PageTablePage:
         """What it was when it was made: the names of its lines say so."""
         self.meta: CacheLine = machine.line(f"L{level} table {self.base:#x}", home, owner=maker)
         self.lock: Any = None
+        self.lock_free = False
         self._machine = machine
         self._lines: dict[int, CacheLine] = {}
         self._owners: dict[int, int] = {}
@@ -130,7 +133,7 @@ class PageTablePage:
         entry = self.entries[slot]
         return self._single_out(slot) if entry is SAID else entry
 
-    def set(self, slot: int, entry: PageTablePage | Present | Status | None) -> None:
+    def set(self, slot: int, entry: PageTablePage | Present | Status | Subtree | None) -> None:
         """Store an entry; keeps *present*, the number of slots that are not empty."""
         entries = self.entries
         if entries[slot] is None:
@@ -234,8 +237,10 @@ class PageTablePage:
                 table = entry
             elif entry is SAID:
                 return table._single_out(slot_of(page, 1))
+            elif type(entry) is Present:
+                return entry
             else:
-                return entry if type(entry) is Present else None
+                return entry.walk(page) if type(entry) is Subtree else None
 
     def guards(self, page: int) -> bool:
         """Whether the entry above the last table on the way to *page* forbids writes."""
@@ -252,10 +257,14 @@ class PageTablePage:
     def walk_line(self, page: int) -> CacheLine:
         """The line at which the hardware's walk to *page* ends."""
         table = self.deepest(page)
-        return table.line(slot_of(page, table.level))
+        slot = slot_of(page, table.level)
+        entry = table.entries[slot]
+        if type(entry) is Subtree and type(entry.root) is PageTablePage:
+            return entry.root.walk_line(page)
+        return table.line(slot)
 
     def deepest(self, page: int) -> PageTablePage:
-        """The last table on the way to *page*."""
+        """The last table on the way to *page* that belongs to this tree."""
         table = self
         while (child := table.child(slot_of(page, table.level))) is not None:
             table = child
@@ -287,6 +296,8 @@ class PageTablePage:
                 yield from entry.present_entries()
             elif isinstance(entry, Present):
                 yield self.base + slot * PAGES_PER_ENTRY[self.level], entry
+            elif isinstance(entry, Subtree):
+                yield from entry.present_entries(self.base + slot * PAGES_PER_ENTRY[self.level])
 
     def present_pieces(self) -> Iterator[Piece]:
         """The same, in the same order, with those together of which a run speaks."""
@@ -304,6 +315,47 @@ class PageTablePage:
                 yield from entry.present_pieces()
             elif isinstance(entry, Present):
                 yield page, entry
+            elif isinstance(entry, Subtree):
+                yield from entry.present_entries(page)
+
+
+class Subtree:
+    """What an entry says that refers to the tables of an object, which are not this process's.
+
+    *root* is the object's highest table, or its only page. Several entries may refer to it, in tables of
+    several processes: so its tables know no address, and count from its own page 0 on. *rights* are those of
+    this reference; entries below allow everything, and the hardware lets through what all on its way allow.
+    What it notes below (accessed, dirty) is not kept: nobody asks for it. *owner* is the object.
+    """
+
+    __slots__ = ("owner", "rights", "root")
+
+    def __init__(self, root: PageTablePage | Present, rights: Rights, owner: object = None) -> None:
+        self.root = root
+        self.owner = owner
+        self.rights = rights
+
+    @property
+    def level(self) -> int:
+        """The level of the tables that may refer to it."""
+        return self.root.level + 1 if isinstance(self.root, PageTablePage) else 1
+
+    def walk(self, page: int) -> Present | None:
+        """What the hardware finds of *page* here."""
+        root = self.root
+        found = root.walk(page) if isinstance(root, PageTablePage) else root
+        return None if found is None else self._seen(found)
+
+    def present_entries(self, base: int) -> Iterator[tuple[int, Present]]:
+        """All that is there of the object, which is mapped from page *base* on."""
+        if isinstance(self.root, Present):
+            yield base, self._seen(self.root)
+            return
+        for page, entry in self.root.present_entries():
+            yield base + page, self._seen(entry)
+
+    def _seen(self, entry: Present) -> Present:
+        return entry.with_rights(entry.rights & self.rights)
 
 
 def new_root(machine: Machine, socket: int, maker: int) -> PageTablePage:

@@ -24,6 +24,8 @@ from sim.mm import (
     ZERO_FRAME,
     Brk,
     CreateFile,
+    CreateMorsel,
+    DestroyMorsel,
     Errno,
     Exec,
     Exit,
@@ -31,6 +33,7 @@ from sim.mm import (
     Fallocate,
     Fork,
     Madvise,
+    MapMorsel,
     Mincore,
     Mmap,
     MmapFile,
@@ -174,6 +177,9 @@ class Run:
         self.files: list[Any] = []
         if CreateFile in offered(type(self.kernel)):
             self._create_files(2 * program.threads)
+        self.morsels: list[int] = []
+        if CreateMorsel in offered(type(self.kernel)):
+            self.process.run({0: self._create_morsels})
         if self._anchored:
             for side in self.sides:
                 self._anchor_model(side)
@@ -191,6 +197,12 @@ class Run:
         present = [[page for page, its in each.items() if its.frame is not None] for each in pages]
         self._round([[Touch(each, write=False)] for each in present])
         self._round([self._unmaps(each) for each in pages])
+        self._end()
+
+    def _end(self) -> None:
+        """Nothing is mapped any more."""
+        if self.morsels:
+            self.process.run({0: self._destroy_morsels})
         self.process.end()
         self.at_rest()
 
@@ -221,8 +233,7 @@ class Run:
                 yield from self._live(cpu, side, Exit())
 
         self.process.run({0: body})
-        self.process.end()
-        self.at_rest()
+        self._end()
 
     def _begin(self, space: Any, model: Model) -> Side:
         """A process begins with *space*, which is as *model* says."""
@@ -265,6 +276,20 @@ class Run:
                     self.stamps += 1
                     frame.version = self.stamps
                     self.contents.write(file.frames[index], self.stamps)
+
+    def _create_morsels(self, cpu: Cpu) -> Steps[None]:
+        """A page, and 2 MiB with a meta page: programs call them 0 and 1, and all threads share them."""
+        for order in range(2):
+            asked = CreateMorsel(order, meta=order == 1)
+            told = yield from self.kernel.perform(cpu, asked)
+            effect(asked, self.sides[0].model, told)
+            self.morsels.append(told)
+
+    def _destroy_morsels(self, cpu: Cpu) -> Steps[None]:
+        for morsel in self.morsels:
+            asked = DestroyMorsel(morsel)
+            told = yield from self.kernel.perform(cpu, asked)
+            assert told == effect(asked, self.sides[0].model), f"{asked} answers {told}"
 
     def _round(self, threads: Sequence[Sequence[Operation]]) -> None:
         busy = [cpu for cpu, operations in enumerate(threads) if operations]
@@ -310,6 +335,8 @@ class Run:
                 elif isinstance(asked, InHeap):
                     heap = self._side(cpu).model.start_brk
                     asked = replace(asked.operation, at=heap + asked.operation.at)
+                elif isinstance(asked, MapMorsel):
+                    asked = replace(asked, morsel=self.morsels[asked.morsel])
                 elif isinstance(asked, OnFile):
                     own = 2 * cpu.id if self.program.mode == "apart" else 0
                     asked = replace(asked.operation, file=self.files[own + asked.number])

@@ -23,6 +23,10 @@ from sim.mm import (
     Brk,
     Close,
     CreateFile,
+    CreateMorsel,
+    CreateObject,
+    DestroyMorsel,
+    DestroyObject,
     DirectRead,
     Exec,
     Exit,
@@ -37,6 +41,8 @@ from sim.mm import (
     Ftruncate,
     Kill,
     Madvise,
+    MapMorsel,
+    MapObject,
     Mincore,
     Mlock,
     Mmap,
@@ -368,6 +374,31 @@ def draw_onto(choose: Choose, part: range) -> Operation:
     return Onto(choose((0, 1, 2, 3)))
 
 
+MORSEL_AT = BASE + 32 * LEAF
+
+
+def draw_morsel(choose: Choose, part: range) -> Operation:
+    """One of a page among the other mappings of the part, or one of 2 MiB, beside all of them and at a place
+    of the part's own. All threads have the same two."""
+    rights = choose((READ_WRITE, READ_WRITE, READ))
+    if choose((True, False)):
+        return MapMorsel(0, somewhere(choose, part)[0], rights)
+    at = MORSEL_AT + (part.start - BASE) % 61 * LEAF
+    how = choose(
+        ("map", "map", "map", "touch", "touch", "touch", "munmap", "munmap", "mprotect", "madvise", "mmap")
+    )
+    if how == "map":
+        return MapMorsel(1, at + choose((0, 0, 0, 1)), rights)
+    if how == "touch":
+        first = choose((0, 0, 1, 300))
+        return Touch(range(at + first, at + first + 3), write=choose((True, False)))
+    if how == "munmap":
+        return Munmap(at + choose((0, 0, 0, 5)), choose((LEAF, LEAF, LEAF, 3)))
+    if how == "mmap":
+        return Mmap(choose((1, LEAF)), at)
+    return Mprotect(at, LEAF, READ) if how == "mprotect" else Madvise(at, LEAF)
+
+
 FAMILY_DRAWS: Sequence[Draw] = (draw_fork, draw_vfork, draw_exec, draw_exit, draw_onto)
 """Only where one runs at a time and there may be more processes, but for fork."""
 
@@ -414,6 +445,7 @@ CALL_DRAWS: Sequence[Draw] = tuple(draw for draws in CALLS.values() for draw in 
 DRAWN: Mapping[type[Operation], Sequence[Draw]] = {
     Mmap: (draw_mmap, draw_mmap, draw_anywhere),
     MmapHuge: 6 * (draw_huge,),
+    MapMorsel: 6 * (draw_morsel,),
     MmapShared: (draw_mmap_shared,),
     MmapFile: (draw_mmap_file, draw_mmap_file),
     Fallocate: (draw_fallocate,),
@@ -451,10 +483,11 @@ NOT_DRAWN = frozenset(
     {
         *(AllocatePages, FreePages, CreateFile, PrepopulateFolios, ReadStatus, Shootdown, Signal, UffdRead),
         *(ExmapSetup, MmapExmap, ExmapFree, ExmapRead),
+        *(CreateObject, MapObject, DestroyObject, CreateMorsel, DestroyMorsel),
     }
 )
 """What user code cannot ask for, what each program begins with, what waits for another thread, and what is
-drawn with something else."""
+drawn with something else, or is another operation here and there."""
 
 
 # -- programs ---------------------------------------------------------------------------------------------
@@ -528,12 +561,13 @@ def draw_program(
     if mode != "alone" or "limits" in changes:
         draws = [draw for draw in draws if draw not in (draw_huge, draw_exmap)]
     if mode in RACING:
+        draws = [draw for draw in draws if draw is not draw_morsel]
         left_out = (draw_anywhere, draw_process_madvise, *choose(((), FILE_DRAWS, FILE_DRAWS)))
         draws = [draw for draw in draws if draw not in left_out]
 
     at_once = mode == "family" and choose((True, False))
     if at_once:
-        draws = [draw for draw in draws if draw not in FILE_DRAWS]
+        draws = [draw for draw in draws if draw not in (*FILE_DRAWS, draw_morsel)]
     where: list[range] = parts[:threads]
     if mode == "shared" or (mode == "forking" and choose((True, False))):
         where = threads * [LEAVES[4] if huge else SHARED]

@@ -15,6 +15,8 @@ from sim.mm import (
     READ_WRITE,
     WRITE,
     Brk,
+    CreateMorsel,
+    DestroyMorsel,
     DirectRead,
     Errno,
     Exec,
@@ -28,6 +30,7 @@ from sim.mm import (
     Fork,
     Ftruncate,
     Madvise,
+    MapMorsel,
     Mincore,
     Mlock,
     Mmap,
@@ -50,6 +53,9 @@ from sim.mm import (
     UffdUnregister,
     UffdWake,
     UffdZeropage,
+    has_meta,
+    morsel_pages,
+    order_of,
 )
 from sim.verify.model import (
     HUGE,
@@ -106,6 +112,8 @@ def mmap(asked: Mmap | MmapFile | MmapShared, process: Process, told: Any = None
             return Errno.EEXIST
         if _one_too_many(process, start, start + pages):
             return Errno.ENOMEM
+        if _cuts_morsel(process, start) or _cuts_morsel(process, start + pages):
+            return Errno.EINVAL
         process.unmap(start, start + pages)
     for page, what in enumerate(_pages(asked, process), start):
         process.pages[page] = what
@@ -167,7 +175,12 @@ def _cuts(process: Process, at: int) -> bool:
     """Whether a mapping that begins or ends at *at* would cut a huge page of the pool, or a large frame."""
     if at % HUGE == 0 or at not in process.pages:
         return False
-    return process.pages[at].huge or process.pages[at].in_large
+    return process.pages[at].huge or process.pages[at].in_large or _cuts_morsel(process, at)
+
+
+def _cuts_morsel(process: Process, at: int) -> bool:
+    """Whether a mapping that begins or ends at *at* would cut a morsel."""
+    return at in process.pages and process.pages[at].morsel and process.pages[at].index > 0
 
 
 def _over_huge(process: Process, start: int, end: int) -> list[tuple[int, int]]:
@@ -175,6 +188,46 @@ def _over_huge(process: Process, start: int, end: int) -> list[tuple[int, int]]:
     if process.vmas is None or not any(process.pages[page].huge for page in process.mapped(start, end)):
         return []
     return [(max(low, start), min(high, end)) for low, high in process.vmas() if low < end and start < high]
+
+
+@effect.register
+def create_morsel(asked: CreateMorsel, process: Process, told: Any = None) -> int | Errno:
+    """Which ID it gets is the kernel's choice."""
+    if not isinstance(told, int) or order_of(told) != asked.order or has_meta(told) != asked.meta:
+        raise Mismatch(f"a morsel of order {asked.order} is called {told}")
+    file = process.files[told] = File(morsel_pages(asked.order))
+    if asked.order == 0:
+        file.page(0)
+    return told
+
+
+@effect.register
+def destroy_morsel(asked: DestroyMorsel, process: Process, told: Any = None) -> Errno | None:
+    """Nobody maps it."""
+    return None if process.files.pop(asked.morsel, None) is not None else Errno.EINVAL
+
+
+@effect.register
+def map_morsel(asked: MapMorsel, process: Process, told: Any = None) -> int | Errno:
+    """All of it, where nothing is; what has been brought in by anybody is there."""
+    order, start, limit = order_of(asked.morsel), asked.at, process.rules.max_map_count
+    if order is None or order >= process.rules.levels:
+        return Errno.EINVAL
+    assert start is not None
+    if process.vmas is not None and limit is not None and len(process.vmas()) > limit:
+        return Errno.ENOMEM
+    if start % asked.pages:
+        return Errno.EINVAL
+    if _outside(start, asked.pages):
+        return Errno.ENOMEM
+    if any(process.mapped(start, start + asked.pages)):
+        return Errno.EEXIST
+    file = process.files[asked.morsel]
+    for index in range(asked.pages):
+        its = Page(asked.rights, file.frames.get(index), file=file, index=index, shared=True, morsel=True)
+        process.pages[start + index] = its
+    process.tables.update(each for each in tables_over(start, process.rules.levels) if each[0] > order)
+    return start
 
 
 # -- munmap ---------------------------------------------------------------------------------------------
@@ -225,6 +278,8 @@ def mprotect(asked: Mprotect, process: Process, told: Any = None) -> Errno | Non
     end = _split_limit(process, asked)
     for page in range(asked.at, end):
         if page in process.pages:
+            if process.pages[page].morsel and process.pages[page].rights != asked.rights:
+                return Errno.EINVAL
             process.pages[page].rights = asked.rights
         elif process.rules.holes_end_mprotect:
             return Errno.ENOMEM
@@ -241,6 +296,10 @@ def _split_limit(process: Process, asked: Mprotect) -> int:
     if process.vmas is None or limit is None:
         return end
     vmas = process.vmas()
+    if any(process.pages[page].morsel for page in process.mapped(asked.at - 1, end + 1)):
+        if limit < 100:
+            raise Undetermined
+        return end
     low = high = len(vmas)
     for start, stop in vmas:
         first, last = max(start, asked.at), min(stop, end)
@@ -281,9 +340,12 @@ def madvise(asked: Madvise, process: Process, told: Any = None) -> Errno | None:
         limit = process.rules.max_map_count
         if process.vmas is not None and limit is not None and limit < 100:
             raise Undetermined
+        if any(process.pages[page].morsel for page in pages):
+            return Errno.EINVAL
         return None if len(pages) == asked.pages else Errno.ENOMEM
     if asked.advice in ("cold", "pageout"):
-        if any(process.pages[page].locked or process.pages[page].huge for page in pages):
+        its = [process.pages[page] for page in pages]
+        if any(each.locked or each.huge or each.morsel for each in its):
             return Errno.EINVAL
         return None if len(pages) == asked.pages else Errno.ENOMEM
     for low, high in _over_huge(process, asked.at, asked.at + asked.pages):
@@ -298,7 +360,7 @@ def madvise(asked: Madvise, process: Process, told: Any = None) -> Errno | None:
                 process.pages[page] = replace(process.pages[page], frame=None, dirty=False)
     whole = sum(1 for _ in process.mapped(asked.at, asked.at + asked.pages))
     for page in pages:
-        if process.pages[page].locked:
+        if process.pages[page].locked or process.pages[page].morsel:
             return Errno.EINVAL
         process.pages[page] = replace(process.pages[page], frame=None, dirty=False)
     return None if whole == asked.pages else Errno.ENOMEM
@@ -394,6 +456,8 @@ def mremap(asked: Mremap, process: Process, told: Any = None) -> int | Errno:
         return Errno.EINVAL
     if at not in process.pages:
         return Errno.EFAULT
+    if process.pages[at].morsel:
+        return Errno.EINVAL
     end = next(stop for start, stop in mappings if start <= at < stop)
     longer = _too_long(process, at, pages, end)
     if asked.to is not None:
@@ -501,7 +565,8 @@ def _lock(asked: Mlock | Munlock, process: Process, *, locked: bool, on_fault: b
     for page in range(asked.at, asked.at + asked.pages):
         if page not in process.pages:
             return Errno.ENOMEM
-        process.pages[page].locked, process.pages[page].on_fault = locked, on_fault
+        if not process.pages[page].morsel:  # which stays in memory anyway
+            process.pages[page].locked, process.pages[page].on_fault = locked, on_fault
     return None
 
 

@@ -106,6 +106,8 @@ class Page:
     registered: bool = False
     exmap: bool = False
     """It comes and goes by calls of the process."""
+    morsel: bool = False
+    """*file* is a morsel: all who map it have all pages that anybody has brought in."""
 
     @property
     def private(self) -> bool:
@@ -211,6 +213,10 @@ class Process:
             return its.frame
         if its.huge:
             return self._fault_huge(page)
+        if its.morsel:
+            assert its.file is not None
+            its.frame = its.file.page(its.index)
+            return its.frame
         if its.frame is None:
             self.tables.update(tables_over(page, self.rules.levels))
             if its.file is not None and (its.shared or self.rules.cuts_private or its.index < its.file.size):
@@ -261,7 +267,7 @@ class Process:
         """Fault [*start*, *end*) in, as a write where that may be. Value: whether all of it could be had."""
         for page in range(start, end):
             its = self.pages[page]
-            if its.on_fault:
+            if its.on_fault or its.morsel:
                 continue
             write = bool(its.rights & WRITE) and not its.shared
             if not its.rights or self.fault(page, write=write) is None:

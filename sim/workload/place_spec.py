@@ -21,8 +21,10 @@ from sim.mm import (
     Advice,
     Brk,
     CreateFile,
+    CreateObject,
     File,
     Madvise,
+    MapObject,
     Mincore,
     Mlock,
     Mmap,
@@ -160,6 +162,9 @@ class MmapStep(PlacedStep):
     """Which of the workload's `files` is mapped. Absent: anonymous memory."""
     offset: Size = 0
     """With `file`: where in it the mapping begins."""
+    object_: str | None = Field(default=None, alias="object")
+    """Which of the workload's `objects` is mapped, from its beginning on: a morsel, shared memory, or
+    whatever the design has. Absent: none."""
     huge: Size | None = None
     """`2 MiB`: in huge pages of that size, from the kernel's pool of them (MAP_HUGETLB). A mapping has whole
     ones. Absent: in what pages the kernel likes."""
@@ -174,6 +179,8 @@ class MmapStep(PlacedStep):
             needed = {Prepopulate if self.folio is None else PrepopulateFolios}
         if self.at not in ("anywhere", "layout"):  # MAP_FIXED unmaps what is there
             needed |= {Munmap}
+        if self.object_ is not None:
+            return {MapObject, CreateObject} | needed
         if self.file is not None:
             return {MmapFile, CreateFile} | needed
         if self.huge is not None:
@@ -182,8 +189,12 @@ class MmapStep(PlacedStep):
 
     def operation(
         self, pages: int, at: int | None, file: File | None = None
-    ) -> Mmap | MmapShared | MmapFile | MmapHuge:
-        """The step as an operation on *pages* pages from *at* on, or anywhere; of *file* if it has one."""
+    ) -> Mmap | MmapShared | MmapFile | MmapHuge | MapObject:
+        """The step as an operation on *pages* pages from *at* on, or anywhere; of *file*, perhaps an object,
+        if it has one."""
+        if self.object_ is not None:
+            assert file is not None
+            return MapObject(file, pages, at, self.prot)
         if self.huge is not None:
             whole = -(-pages * PAGE_BYTES // self.huge) * self.huge // PAGE_BYTES
             return MmapHuge(whole, at, self.prot, self.replace, self.populate)
@@ -200,6 +211,20 @@ class MmapStep(PlacedStep):
             raise ValueError("`huge` must be 2 MiB: no other huge pages are modelled")
         if self.huge is not None and (self.file is not None or self.shared):
             raise ValueError("`huge` does not go with `file` or `shared`: such pages are private memory here")
+        return self
+
+    @model_validator(mode="after")
+    def _objects_are_shared(self) -> Self:
+        if self.object_ is None:
+            return self
+        others = (self.file is not None, self.huge is not None, self.shared, self.populate, self.offset > 0)
+        if any(others) or not self.replace or not self.reserve:
+            raise ValueError(
+                "`object` goes with `at`, `size`, `prot` and `populated` alone: how it is mapped beside that "
+                "is the design's choice"
+            )
+        if self.at not in ("anywhere", "layout"):
+            raise ValueError("`object` goes with `at: anywhere` and `at: layout`: it may have to be aligned")
         return self
 
     @model_validator(mode="after")

@@ -27,6 +27,7 @@ from sim.workload.place_spec import (
     BrkStep,
     MmapStep,
     MremapStep,
+    MunmapStep,
     PlacedStep,
     ProcessMadviseStep,
     RangeStep,
@@ -59,7 +60,7 @@ def placed_action(step: PlacedStep) -> Action:
 
 @placed_action.register(MmapStep)
 def _mmap(step: MmapStep) -> Action:
-    size, may_fail, name, folio = _size(step), step.may_fail, step.file, step.folio
+    size, may_fail, name, folio = _size(step), step.may_fail, step.file or step.object_, step.folio
 
     def mapped(worker: Worker, pages: int, at: int | None) -> Steps[int | None]:
         file = None if name is None else worker.file(name)
@@ -180,6 +181,25 @@ def _range(step: RangeStep) -> Action:
             yield from worker.perform(step.operation(place), may_fail=may_fail)
 
     return run
+
+
+@placed_action.register(MunmapStep)
+def _munmap(step: MunmapStep) -> Action:
+    """The same, of objects as a whole."""
+    places, apart, may_fail = _places(step), step.every > 1, step.may_fail
+
+    def run(worker: Worker) -> Steps[None]:
+        for place in places(worker):
+            for part in [range(page, page + 1) for page in place] if apart else (place,):
+                yield from worker.perform(step.operation(worker.whole(part)), may_fail=may_fail)
+
+    def one(worker: Worker) -> Steps[object]:
+        found = places(worker)
+        if len(found) == 1:
+            return worker.perform(step.operation(worker.whole(found[0])), may_fail=may_fail)
+        return run(worker)
+
+    return run if apart else one
 
 
 @placed_action.register(ProcessMadviseStep)

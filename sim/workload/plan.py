@@ -18,7 +18,7 @@ from typing import Any, Final, Literal, NamedTuple, Self
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from sim.errors import RuleError
-from sim.mm import FIRST_TOUCH, MemoryPolicy
+from sim.mm import FIRST_TOUCH, MAX_MORSEL, MemoryPolicy, morsel_pages
 from sim.quantities import PAGE_BYTES, Cost, CycleCost, Size, Spec
 from sim.sync import READER_WRITER
 from sim.workload.allocator_spec import AllocatorSpec
@@ -161,6 +161,24 @@ class FileSpec(Spec):
         return size
 
 
+class ObjectSpec(Spec):
+    """Memory as an object, made before the set-up: a morsel, shared memory, or whatever the design has."""
+
+    size: Size = Field(gt=0)
+    """How long it is; it may be made larger."""
+    each: Literal["run", "process", "thread"] = "run"
+    """Who has it: the whole `run`, each `process`, or each `thread`, which then makes it."""
+    count: PositiveInt = 1
+    """How many there are of this name: request j means the one of number j modulo this."""
+
+    @field_validator("size")
+    @classmethod
+    def _whole_pages(cls, size: int) -> int:
+        if size % PAGE_BYTES or size > PAGE_BYTES * morsel_pages(MAX_MORSEL):
+            raise ValueError("must be a whole number of pages of 4 KiB, up to 256 TiB")
+        return size
+
+
 class MeasuredRequests(Spec):
     """The requests of each thread, from 0, whose latency is measured."""
 
@@ -300,6 +318,8 @@ class WorkloadPlan(Spec):
     """Name -> a channel that steps send into and receive from."""
     files: dict[str, FileSpec] = Field(default_factory=dict)
     """Name -> a file that steps map, fill and cut off."""
+    objects: dict[str, ObjectSpec] = Field(default_factory=dict)
+    """Name -> memory that is an object, which steps map."""
     allocator: AllocatorSpec | None = None
     """What `malloc` and `mfree` steps ask, one for each process."""
     buffer: BufferSpec | None = None
@@ -384,7 +404,13 @@ class WorkloadPlan(Spec):
     @property
     def has_processes(self) -> bool:
         """Whether anything needs an address space: lines, locks and blocks of pages do not."""
-        if self.stack is not None or self.layout is not None or self.processes > 1 or self.files:
+        if (
+            self.stack is not None
+            or self.layout is not None
+            or self.processes > 1
+            or self.files
+            or self.objects
+        ):
             return True
         if self.allocator is not None or self.buffer is not None:
             return True
@@ -539,6 +565,14 @@ class WorkloadPlan(Spec):
         return known
 
     @model_validator(mode="after")
+    def _one_thing_a_name(self) -> Self:
+        for name in self.objects:
+            if name in self.files:
+                message = f"{name!r} is a file and an object"
+                raise RuleError(message, {f"objects.{name}": "another name"})
+        return self
+
+    @model_validator(mode="after")
     def _objects_exist(self) -> Self:
         """Each line, lock, channel and file that a step names is there and can do what the step asks."""
         for key, step in self.all_steps():
@@ -553,6 +587,7 @@ class WorkloadPlan(Spec):
                 ("locks", self.locks, lock),
                 ("channels", self.channels, channel),
                 ("files", self.files, on_file.file if on_file else None),
+                ("objects", self.objects, step.mmap.object_ if step.mmap else None),
             )
             for table, known, name in tables:
                 if name is not None and name not in known:

@@ -23,6 +23,7 @@ from sim.mm import (
     ExmapFree,
     File,
     Madvise,
+    MapObject,
     Mincore,
     Mlock,
     Mmap,
@@ -123,6 +124,8 @@ class Ledger:
                 self._touch(page)
         elif isinstance(operation, Mmap | MmapShared | MmapFile | MmapHuge | MmapExmap):
             return self._mmap(operation)
+        elif isinstance(operation, MapObject):
+            return self._mmap(Mmap(operation.pages, operation.at))
         elif isinstance(operation, Mremap):
             return self._mremap(operation)
         elif isinstance(operation, ExmapCall):

@@ -131,7 +131,7 @@ class _Run:
             Processes(machine, kernel, plan, workers, self._home) if plan.has_processes else None
         )
         self._kernel = kernel
-        self._files = Files(kernel, plan.files)
+        self._files = Files(kernel, plan.files, plan.objects)
         for worker, number in zip(workers, numbers, strict=True):
             worker.role = plan.parts[number].key
             worker.file = partial(self._files.of, worker)
@@ -172,7 +172,7 @@ class _Run:
         """Set up the processes, create the threads, let them prepare; takes simulated time."""
         if self._processes is None:
             return
-        if self._plan.files:
+        if self._plan.files or self._plan.objects:
             self._make_files()
         if self._processes.program is not None:
             self._run_program(self._processes)

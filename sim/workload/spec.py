@@ -53,6 +53,8 @@ class WorkloadSpec(Spec):
     """Name -> a lock that steps take."""
     files: dict[str, FileSpec] = Field(default_factory=dict)
     """Name -> a file that steps map, fill and cut off."""
+    objects: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Name -> memory that is an object, which steps map."""
     channels: dict[str, ChannelSpec] = Field(default_factory=dict)
     """Name -> a channel that steps send into and receive from."""
     allocator: AllocatorSpec | None = None
@@ -163,7 +165,7 @@ class WorkloadSpec(Spec):
 
 
 _PARAMETER = re.compile(r"\$(\w+)")
-_WITH_PARAMETERS = ("layout", "program", "setup", "thread", "refill", "roles")
+_WITH_PARAMETERS = ("layout", "objects", "program", "setup", "thread", "refill", "roles")
 
 
 def _filled(value: Any, parameters: Mapping[str, Any], place: str) -> Any:

@@ -12,6 +12,7 @@ from sim.mm import (
     Brk,
     Errno,
     File,
+    MapObject,
     Mmap,
     MmapExmap,
     MmapFile,
@@ -72,6 +73,7 @@ class Worker:
         "role",
         "slots",
         "space",
+        "spans",
         "title",
         "touched",
     )
@@ -80,7 +82,7 @@ class Worker:
     slots: Slots
     mark: int
     file: Callable[[str], File]
-    """The file that it means by a name."""
+    """The file, or the object, that it means by a name."""
 
     def __init__(self, number: int, cpu: Cpu, engine: Engine, title: str = "") -> None:
         self.number = number
@@ -91,6 +93,8 @@ class Worker:
         self.process = 0
         self.index = number
         self.mapped: list[range] = []
+        self.spans: dict[int, int] = {}
+        """Of mappings of objects, by their first page: how many pages they take in all."""
         self.blocks: list[int] = []
         """First frames of the blocks that it has taken from the page allocator, oldest first."""
         self.descriptors: list[int] = []
@@ -151,14 +155,24 @@ class Worker:
         return value
 
     def map(
-        self, operation: Mmap | MmapShared | MmapFile | MmapHuge | MmapExmap, *, may_fail: bool = False
+        self,
+        operation: Mmap | MmapShared | MmapFile | MmapHuge | MmapExmap | MapObject,
+        *,
+        may_fail: bool = False,
     ) -> Steps[int | None]:
         """Perform *operation* and remember what it returned; None if it failed."""
         start = yield from self.perform(operation, may_fail=may_fail)
         if start.__class__ is Errno:
             return None
+        if isinstance(operation, MapObject):
+            self.spans[start] = operation.file.span(operation.pages)
         self.mapped.append(range(start, start + operation.pages))
         return int(start)
+
+    def whole(self, place: range) -> range:
+        """*place*, or all of the object that is mapped there: no less of it can be unmapped."""
+        pages = self.spans.pop(place.start, None)
+        return place if pages is None else range(place.start, place.start + pages)
 
     def remap(self, operation: Mremap, *, may_fail: bool = False) -> Steps[int | None]:
         """Perform *operation*; where its range was in *mapped* there is what it has become, the last one."""

@@ -6,7 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from sim.analysis.metrics import CellName, PointFailedError, Simulated, knee, metric_named, thread_ladder
+from sim.analysis.metrics import (
+    CellName,
+    PointFailedError,
+    Simulated,
+    close_ladder,
+    knee,
+    metric_named,
+    thread_ladder,
+)
 
 AT_64 = CellName("m", "adv", "pf", "high", 64)
 
@@ -142,3 +150,14 @@ def test_does_a_failed_point_fail_the_metric_with_its_reason() -> None:
     assert metric is not None
     with pytest.raises(PointFailedError, match="adv pf, 64 threads: BudgetExceeded"):
         metric.compute(AT_64, {AT_64: Simulated(float("nan"), float("nan"), "BudgetExceeded: events")})
+
+
+def test_a_close_ladder_ends_at_its_threads() -> None:
+    """And a row's curve goes no further than its tasks."""
+    assert close_ladder(24) == [1, 2, 3, 4, 6, 8, 12, 16, 24]
+    assert close_ladder(1) == [1]
+    assert close_ladder(10) == [1, 2, 3, 4, 6, 8, 10]
+    metric = metric_named("knee_within_tasks")
+    assert metric is not None
+    cell = CellName("machine", "design", "workload", "", 4)
+    assert [each.threads for each in metric.needs(cell, 48)] == [1, 2, 3, 4]

@@ -90,6 +90,15 @@ def queues(plan: Plan, llc_pages: int, full: bool = False) -> tuple[list[list[in
     return times, len(set(starts)) < len(starts)
 
 
+def test_whole_lines_are_not_read_before_they_are_written() -> None:
+    """A page takes what the core needs, not what the cluster and the node need to read it first."""
+    plan: Plan = [[(1, 0)] * 3]
+    read = page_times(small_machine({"memory": {"llc": "1 MiB"}}), plan)
+    written = page_times(small_machine({"memory": {"llc": "1 MiB", "whole_lines": True}}), plan)
+    assert read == [[READ] * 3]
+    assert written == [[ALONE] * 3]
+
+
 @given(
     st.lists(
         st.lists(st.tuples(st.integers(1, 900_000), st.integers(0, 1)), max_size=6), min_size=1, max_size=16

@@ -1,7 +1,8 @@
 """Linux: a VMA tree under mmap_lock, per-VMA locks for faults, page tables with split locks."""
 
 from sim.designs.base import Family
-from sim.designs.linux.kernel import LinuxKernel, kernel_of
+from sim.designs.linux.kernel import LinuxKernel
+from sim.designs.linux.morsel_kernel import kernel_of
 from sim.designs.linux.slab import SlabObject
 from sim.designs.linux.spec import LinuxSpec
 from sim.designs.linux.vma_indexes import VMA_INDEXES, IndexSite, VmaIndex

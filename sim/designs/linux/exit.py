@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sim.designs.linux.committed import accounted_pages
 from sim.designs.linux.file_calls import exit_files
 from sim.designs.linux.gather import tlb_finish_mmu, tlb_gather_mmu
+from sim.designs.linux.morsel_maps import unlink_all
 from sim.designs.linux.munmap import remove_vma, unlink_files
 from sim.designs.linux.tables import free_pgtables
 from sim.designs.linux.zap import zap
@@ -55,6 +56,8 @@ def exit_mmap(mm: LinuxMm, cpu: Cpu) -> Steps[None]:
     yield from mm.lru.drain(cpu)
     gather = yield from tlb_gather_mmu(mm, cpu)
     gather.whole = True  # tlb_gather_mmu_fullmm
+    if mm.kernel.morsels is not None:
+        yield from unlink_all(mm, cpu, vmas)
     for vma in vmas:
         yield from zap(mm, cpu, vma, vma.start, vma.end, gather)
     yield from mm.mmap_lock.read_unlock(cpu)

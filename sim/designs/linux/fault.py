@@ -12,6 +12,7 @@ from sim.designs.linux.file_fault import do_fault
 from sim.designs.linux.huge_fault import handle_huge
 from sim.designs.linux.hugetlb import hugetlb_fault
 from sim.designs.linux.mm import LinuxMm
+from sim.designs.linux.morsel_fault import fault_without_lock, morsel_fault
 from sim.designs.linux.replicas.trees import NodeTrees
 from sim.designs.linux.swap.entry import SwapEntry
 from sim.designs.linux.swap_in import do_swap_page
@@ -55,6 +56,11 @@ def _do_user_addr_fault(mm: LinuxMm, cpu: Cpu, page: int, write: bool) -> Steps[
     Raises `SegmentationFault` for what the VMA does not allow, `BusError` behind the end of a file, and
     `OutOfMemory`, with no lock held.
     """
+    morsels = mm.kernel.morsels
+    if morsels is not None and morsels.lock_free:
+        served = yield from fault_without_lock(mm, cpu, page, write=write)
+        if served:
+            return
     first = True
     vma = yield from mm.lock_vma_under_rcu(cpu, page)
     if vma is not None and mm.switches.anon_vma_early_check and vma.area.file is None and not vma.anon_vma:
@@ -137,7 +143,7 @@ def populate(
 
 def _populate_vma(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int) -> Steps[Errno | None]:
     """populate_vma_page_range: as a write where that may be; shared pages are dirtied by nobody."""
-    if VmFlags.LOCKONFAULT in vma.area.flags:
+    if VmFlags.LOCKONFAULT in vma.area.flags or vma.of_morsel:  # as VM_PFNMAP
         return None
     if not vma.rights or vma.special:
         return Errno.EFAULT
@@ -156,6 +162,11 @@ def fault_in(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, *, write: bo
     try:
         page = start
         while page < end:
+            if not write and vma.area.file is not None:
+                there = yield from _follow_page(mm, cpu, page)
+                if there:
+                    page += 1
+                    continue
             yield from _handle(mm, cpu, vma, page, write, vma_locked=False)
             entry = mm.present(page)
             if entry is None or (write and not entry.writable):  # somebody else was faster: look again
@@ -169,10 +180,24 @@ def fault_in(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, *, write: bo
     return None
 
 
+def _follow_page(mm: LinuxMm, cpu: Cpu, page: int) -> Steps[bool]:
+    """follow_page_pte of a page of a file that is to be read: whether it is mapped, as those are that the
+    fault before it has brought in around it. What is looked at and not there is a part of the fault."""
+    table = mm.leaf_table(page)
+    if table is None or type(table.get(slot_of(page, 1))) is not Present:
+        return False
+    lock = mm.table_lock(table)
+    yield from lock.acquire(cpu)
+    there = type(table.get(slot_of(page, 1))) is Present
+    cpu.work(mm.cost.mlock_page, PAGE_TABLE)
+    yield from lock.release(cpu)
+    return there
+
+
 def _may_go_without(mm: LinuxMm, vma: Vma) -> bool:
     """Whether a fault in *vma* may hold nothing at all: anonymous memory in small pages that nobody else
     serves, and that no reverse map is asked for."""
-    if mm.thp != "never" or mm.kernel.swap is not None:
+    if mm.thp != "never" or mm.kernel.swap is not None or vma.of_morsel:
         return False
     return vma.area.file is None and not vma.area.flags & (VmFlags.UFFD_MISSING | VmFlags.HUGETLB)
 
@@ -229,6 +254,8 @@ def _handle_mm_fault(
     cpu.work(mm.cost.fault, PAGE_TABLE)
     if vma_locked and mm.speculates:
         return (yield from _handle_speculatively(mm, cpu, vma, page, write))
+    if vma.morsel is not None:
+        return (yield from morsel_fault(mm, cpu, vma, page))
     if vma.hugetlb:
         return (yield from hugetlb_fault(mm, cpu, vma, page, write, vma_locked=vma_locked))
     if mm.thp != "never":
@@ -266,7 +293,7 @@ def _handle_speculatively(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, write: boo
     Whoever sets an entry looks once more whether *vma* is as it was (`VmaLocks.still_valid`). If not, nothing
     is done, and the access is tried again.
     """
-    if vma.hugetlb or mm.thp != "never":
+    if vma.hugetlb or vma.of_morsel or mm.thp != "never":
         return False
     table = yield from find_table(mm, cpu, page)
     if table is None:

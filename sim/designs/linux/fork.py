@@ -22,6 +22,7 @@ from sim.designs.linux.fork_run import copy_run
 from sim.designs.linux.huge_pmd import copy_huge_pmd
 from sim.designs.linux.hugetlb import copy_hugetlb
 from sim.designs.linux.modify import change_file_mappings, hold_file
+from sim.designs.linux.morsel_maps import copy_mapping
 from sim.designs.linux.tables import ensure_leaf_table
 from sim.designs.linux.vma import VmFlags
 from sim.engine import Steps
@@ -122,6 +123,8 @@ def _dup_mmap(mm: LinuxMm, child: LinuxMm, cpu: Cpu) -> Steps[None]:
         yield from child.stat.vm_stat_account(cpu, area, copy.pages)
         yield from mm.kernel.committed.add(cpu, accounted_pages([copy]))
         yield from change_file_mappings(child, cpu, copy, new=[copy])
+        if mm.kernel.morsels is not None:
+            yield from copy_mapping(child, cpu, vma, copy)
         if copy.anon_vma is not None:  # vma_needs_copy; a fault that holds nothing may come after the look
             yield from _copy_pages(mm, child, cpu, vma)
     yield from tree.settle(cpu)

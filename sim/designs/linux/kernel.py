@@ -22,7 +22,9 @@ from sim.designs.linux.latr.kept import KeptMemory
 from sim.designs.linux.latr.lazy_flush import LatrRings
 from sim.designs.linux.lru import Lru
 from sim.designs.linux.memcg import Charges, Memcg
+from sim.designs.linux.morsel import Morsels
 from sim.designs.linux.objcg import ObjectCharges
+from sim.designs.linux.objects import create_object, destroy_object
 from sim.designs.linux.page_alloc import PageAllocator
 from sim.designs.linux.page_cache import PageCache
 from sim.designs.linux.percpu_areas import PercpuAreas
@@ -50,6 +52,8 @@ from sim.mm import (
     Allocator,
     ContextTable,
     CreateFile,
+    CreateObject,
+    DestroyObject,
     Fallocate,
     File,
     Footprint,
@@ -120,6 +124,7 @@ class LinuxKernel(Kernel):
         "machine",
         "memcg",
         "mmap_nodes",
+        "morsels",
         "nodes",
         "osq_nodes",
         "page_cache",
@@ -212,6 +217,9 @@ class LinuxKernel(Kernel):
         self.rmap = Rmap(self)
         self.drive = None if spec.drive is None else LinuxDrive(self, spec.drive)
         self.exmaps: list[Exmap] = []  # of each process that has one
+        self.morsels: Morsels | None = None
+        if spec.morsels is not None:
+            self.morsels = Morsels(spec.morsels, at_clock(spec.morsels.costs, clock), self.footprint)
         self.swap: Swap | None = None
         self.reclaimer: Reclaimer | None = None
         if spec.swap is not None:
@@ -320,6 +328,8 @@ class LinuxKernel(Kernel):
         yield from self.page_cache.references()
         yield from self.deposits.references()
         yield from self.hugetlb.references()
+        if self.morsels is not None:
+            yield from self.morsels.references()
         if self.huge_zero.frame is not None:
             yield Reference(self.huge_zero.frame, "the huge page of zeros")
         if self.swap is not None:
@@ -335,6 +345,9 @@ class LinuxKernel(Kernel):
         structures_agree(self.hugetlb.contradictions(vma for space in loaded for vma in _linux(space).tree))
         spaces = [_linux(space) for space in loaded]
         structures_agree(self.page_cache.contradictions(spaces))
+        if self.morsels is not None:
+            vmas_of_all = [vma for space in spaces for vma in space.tree]
+            structures_agree(self.morsels.contradictions(self.pages, vmas_of_all))
         opened = {file: None for space in spaces if space.files for file in space.files.open_now()}
         structures_agree(self.dentries.contradictions(file.dentry.inode for file in opened))
         if self.swap is not None:
@@ -384,6 +397,8 @@ class LinuxKernel(Kernel):
         CreateFile: _create_file,
         Fallocate: fallocate,
         Ftruncate: ftruncate,
+        CreateObject: create_object,
+        DestroyObject: destroy_object,
     }
 
 

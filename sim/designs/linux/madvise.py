@@ -146,7 +146,7 @@ class Section:
         if self._held == "nothing":  # try_vma_read_lock
             vma = yield from mm.lock_vma_under_rcu(cpu, at)
             if vma is not None:
-                whole = end <= vma.end
+                whole = end <= vma.end and not vma.of_morsel
                 refused = (yield from visit(mm, cpu, vma, at, end, self._gather)) if whole else None
                 yield from vma.lock.end_read(cpu)
                 if whole:
@@ -181,6 +181,8 @@ def _walk_vmas(
             hole, at = Errno.ENOMEM, vma.start
         stop = min(vma.end, end)
         yield from vma.line.read(cpu, VMA_WORK)
+        if vma.of_morsel:  # can_madv_lru_vma
+            return Errno.EINVAL
         refused = yield from visit(mm, cpu, vma, at, stop, gather)
         if refused is not None:
             return refused

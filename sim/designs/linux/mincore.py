@@ -62,6 +62,9 @@ def _do_mincore(mm: LinuxMm, cpu: Cpu, at: int, pages: int) -> Steps[list[bool] 
     yield from vma.line.read(cpu, VMA_WORK)
     end = min(vma.end, at + min(pages, PAGE_BYTES))
     found: list[bool] = []
+    if vma.morsel is not None:
+        found += yield from _look_into_morsel(mm, cpu, at, end)
+        at = end
     while at < end:
         stop = min(end, at - at % SLOTS + SLOTS)
         found += yield from _look(mm, cpu, vma, at, stop)
@@ -98,6 +101,17 @@ def _look(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int) -> Steps[list[b
             found[index] = yield from _cached(mm, cpu, vma, page)
     if lock is not None:
         yield from lock.release(cpu)
+    return found
+
+
+def _look_into_morsel(mm: LinuxMm, cpu: Cpu, start: int, end: int) -> Steps[list[bool]]:
+    """The same where the tables are a morsel's: the walk goes down into it, and takes no lock there."""
+    found: list[bool] = []
+    for page in range(start, end):
+        if page == start or page % PTES_PER_LINE == 0:
+            yield from mm.root.walk_line(page).read(cpu, PAGE_TABLE)
+        cpu.work(mm.cost.mincore_page, PAGE_TABLE)
+        found.append(mm.root.walk(page) is not None)
     return found
 
 

@@ -71,7 +71,7 @@ def _fixup(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, flags: VmFlags
     yield from vma.line.read(cpu, VMA_WORK)
     before = vma.locked
     area = vma.area.with_flags(vma.area.flags & ~LOCKED_MASK | flags)
-    if area == vma.area or vma.hugetlb or vma.special:  # which stays in memory anyway
+    if area == vma.area or vma.hugetlb or vma.special or vma.of_morsel:  # which stays in memory anyway
         return None
     part = yield from modify(mm, cpu, vma, start, end, area)
     if isinstance(part, Errno):

@@ -30,6 +30,7 @@ from sim.mm import (
     FAULT_ENTRY,
     LOCK_PAGE_TABLE,
     PAGE_TABLE,
+    PAGES_PER_ENTRY,
     SLOTS,
     USER_PAGES,
     ZERO_FRAME,
@@ -41,6 +42,7 @@ from sim.mm import (
     Present,
     Reference,
     Rights,
+    Subtree,
     SynchronousFlush,
     Walk,
     make_flush,
@@ -337,6 +339,8 @@ class LinuxMm(AddressSpace):
                 huge = sum(entry.frame not in self.kernel.hugetlb.frames for entry in entries)
                 if huge != self.kernel.deposits.count(table):
                     yield f"{table!r} has {huge} huge pages and {self.kernel.deposits.count(table)} tables"
+        if self.kernel.morsels is not None:
+            yield from self._stray_references(walk)
         for vma in self.tree:
             if page is not None and page < vma.end and vma.anon_vma is None:
                 yield f"{vma} has page {page:#x} and no anon_vma"
@@ -347,6 +351,22 @@ class LinuxMm(AddressSpace):
         """Whether *frame* is a file's or exmap's."""
         exmaps = self.exmap is not None and self.exmap.owns(frame)
         return exmaps or frame in self.kernel.descriptors.of_files
+
+    def _stray_references(self, walk: Walk) -> Iterator[str]:
+        """Entries that refer to tables of others are those at the beginning of mappings of morsels."""
+        expected = {vma.start: vma for vma in self.tree if vma.of_morsel}
+        for table in walk.tables:
+            for slot, entry in enumerate(table.entries):
+                if not isinstance(entry, Subtree):
+                    continue
+                page = table.base + slot * PAGES_PER_ENTRY[table.level]
+                vma = expected.pop(page, None)
+                if vma is None or vma.morsel is None or vma.morsel is not entry.owner:
+                    yield f"{table!r} refers to {entry.owner!r} at page {page:#x}, where nobody maps it"
+                elif (entry.root, entry.rights) != (vma.morsel.root, vma.rights):
+                    yield f"page {page:#x} refers to {vma.morsel!r} otherwise than {vma}"
+        for vma in expected.values():
+            yield f"{vma} has no entry for its morsel"
 
     # -- mmap_lock and VMA locks ----------------------------------------------------------------------------
 

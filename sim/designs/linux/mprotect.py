@@ -75,7 +75,7 @@ def _fixup(
     yield from vma.line.read(cpu, VMA_WORK)
     if vma.rights == rights:
         return None
-    if vma.special:  # left out: an exmap would be unmapped by its notifier
+    if vma.special or vma.of_morsel:  # left out: an exmap would be unmapped by its notifier
         return Errno.EINVAL
     try:
         yield from mm.take_tables(cpu, start, end)

@@ -43,7 +43,7 @@ def mremap(mm: LinuxMm, cpu: Cpu, asked: Mremap) -> Steps[int | Errno]:
     value: int | Errno | None
     if vma is None:
         value = Errno.EFAULT
-    elif vma.hugetlb or vma.special:
+    elif vma.hugetlb or vma.special or vma.of_morsel:
         value = Errno.EINVAL
     elif asked.to is not None:
         value = yield from _mremap_to(mm, cpu, at, pages, asked.to, new_pages)

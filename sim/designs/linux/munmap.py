@@ -15,6 +15,7 @@ from sim.designs.linux.gather import tlb_finish_mmu, tlb_gather_mmu
 from sim.designs.linux.latr.gather import tlb_gather_lazily
 from sim.designs.linux.mm import LinuxMm
 from sim.designs.linux.modify import split
+from sim.designs.linux.morsel_maps import unlink_range
 from sim.designs.linux.page_cache import inode_of
 from sim.designs.linux.recycling.gather import tlb_gather_recycling
 from sim.designs.linux.tables import free_pgtables, hole_around
@@ -127,6 +128,8 @@ def _complete(
         gather = yield from tlb_gather_recycling(mm, cpu, recycler)
     else:
         gather = yield from tlb_gather_lazily(mm, cpu) if lazily else tlb_gather_mmu(mm, cpu)
+    if mm.kernel.morsels is not None:
+        yield from unlink_range(mm, cpu, vmas)
     yield from mm.stat.update_hiwater_rss(cpu)
     for vma in vmas:
         yield from zap(mm, cpu, vma, vma.start, vma.end, gather)

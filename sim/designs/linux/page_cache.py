@@ -45,6 +45,7 @@ class Inode(File):
         "_nodes",
         "_reserved",
         "_tree_line",
+        "blocks_line",
         "committed",
         "count_line",
         "frames",
@@ -53,6 +54,7 @@ class Inode(File):
         "info_lock",
         "kept",
         "mapped_by",
+        "pages_line",
         "xa_lock",
     )
 
@@ -77,6 +79,10 @@ class Inode(File):
         self.count_line = line("f_count")
         self.xa_lock = spin_lock(kernel.nodes, line("i_pages"), LOCK_PAGE)
         self.info_lock = spin_lock(kernel.nodes, line("info->lock"), LOCK_FILE)
+        self.pages_line: CacheLine | None = None
+        self.blocks_line: CacheLine | None = None
+        if kernel.spec.shmem.counters == "under locks":
+            self.pages_line, self.blocks_line = line("nrpages"), line("i_blocks")
         self.i_mmap_rwsem = rwsem("i_mmap_rwsem")
         self.i_rwsem = rwsem("i_rwsem")
         if machine.fabric.heard_guards:
@@ -118,9 +124,12 @@ class Inode(File):
         kernel = self._kernel
         frame = yield from kernel.pages.allocate(cpu)
         yield from kernel.charges.charge(cpu, frame, kernel.memcg)
-        cpu.work(kernel.cost.cache_add, PAGE_CACHE)
+        if self.pages_line is None:
+            cpu.work(kernel.cost.cache_add, PAGE_CACHE)
         yield from kernel.descriptors.lock(cpu, frame)  # __folio_set_locked: nobody else knows it
         yield from self.xa_lock.acquire(cpu)
+        if self.pages_line is not None:
+            cpu.work(kernel.cost.cache_add, PAGE_CACHE)
         if index in self.frames:  # somebody else was faster
             yield from self.xa_lock.release(cpu)
             yield from kernel.descriptors.unlock(cpu, frame)
@@ -132,10 +141,15 @@ class Inode(File):
         self.frames[index] = frame
         kernel.descriptors.of_files.add(frame)
         kernel.pages.in_use.get(frame)  # the cache's reference
+        if self.pages_line is not None:
+            yield from self.pages_line.store(cpu, PAGE_CACHE)
         yield from self.xa_lock.release(cpu)
         if not self._reserved:
             yield from self._commit(cpu, 1)  # shmem_inode_acct_blocks
         yield from self.info_lock.acquire(cpu)  # shmem_recalc_inode
+        if self.pages_line is not None and self.blocks_line is not None:
+            yield from self.blocks_line.store(cpu, PAGE_CACHE)
+            yield from self.pages_line.read(cpu, PAGE_CACHE)
         yield from self.info_lock.release(cpu)
         yield from kernel.lru.add(cpu, frame)
         yield from kernel.machine.memory.clear_page(cpu, kernel.pages.node(cpu, frame), frame)

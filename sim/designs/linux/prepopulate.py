@@ -115,7 +115,7 @@ def _give_folio(mm: LinuxMm, cpu: Cpu, vma: Vma, table: PageTablePage, page: int
 def _populate(mm: LinuxMm, cpu: Cpu, vma: Vma, page: int, end: int) -> Steps[Errno | None]:
     """A part of *vma*, one level-1 table after the other."""
     plain = mm.kernel.swap is None and VmFlags.UFFD_MISSING not in vma.area.flags
-    in_bulk = plain and not vma.locked and not vma.hugetlb and mm.pages.policy.steady
+    in_bulk = plain and not (vma.locked or vma.hugetlb or vma.of_morsel) and mm.pages.policy.steady
     in_bulk = in_bulk and not (vma.area.file is None and allows_folios(mm, vma))
     while page < end:
         stop = min(end, page - page % SLOTS + SLOTS)

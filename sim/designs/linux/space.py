@@ -21,6 +21,7 @@ from sim.designs.linux.mprotect import mprotect
 from sim.designs.linux.mremap import mremap
 from sim.designs.linux.msync import msync
 from sim.designs.linux.munmap import munmap
+from sim.designs.linux.objects import map_object
 from sim.designs.linux.prepopulate import prepopulate, prepopulate_folios
 from sim.designs.linux.signals import kill, sigaction, signal
 from sim.designs.linux.status import read_status
@@ -50,6 +51,7 @@ from sim.mm import (
     Handlers,
     Kill,
     Madvise,
+    MapObject,
     Mincore,
     Mlock,
     Mmap,
@@ -97,6 +99,7 @@ class LinuxSpace(LinuxMm):
         MmapShared: mmap,
         MmapFile: mmap,
         MmapHuge: mmap,
+        MapObject: map_object,
         Munmap: munmap,
         Prepopulate: prepopulate,
         PrepopulateFolios: prepopulate_folios,

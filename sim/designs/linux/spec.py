@@ -16,6 +16,7 @@ from sim.designs.linux.latr.spec import LatrSpec
 from sim.designs.linux.layout import Layout
 from sim.designs.linux.lazy_mm import MmCid
 from sim.designs.linux.memcg_spec import MemcgSpec
+from sim.designs.linux.morsel_spec import MorselSpec, ObjectSpec
 from sim.designs.linux.pcp import Drain
 from sim.designs.linux.rcu_spec import RcuSpec
 from sim.designs.linux.recycling_spec import RecyclingSpec
@@ -162,6 +163,15 @@ class HugePages(Spec):
         return sorted(((size // PAGE_BYTES).bit_length() - 1 for size in self.folios), reverse=True)
 
 
+class ShmemSpec(Spec):
+    """Memory that processes share, and tmpfs."""
+
+    counters: Literal["apart", "under locks"] = "apart"
+    """Where a new page is put into the xarray and counted: `under locks` as the code says, all of that under
+    xa_lock, with nrpages on a line of its own, and i_blocks and another look at nrpages under info->lock; or
+    `apart` from them, with nothing else on their lines."""
+
+
 class CnaSpec(Spec):
     """NUMA-aware spin locks (numa_spinlock=on)."""
 
@@ -241,6 +251,12 @@ class LinuxSpec(DesignSpec):
     """A block device that programs read past the page cache. Absent: they cannot."""
     exmap: ExmapSpec | None = None
     """The module exmap, an add-on: memory whose pages programs allocate and free themselves."""
+    morsels: MorselSpec | None = None
+    """Morsels, an add-on. Absent: there are none."""
+    shmem: ShmemSpec = ShmemSpec()
+    """Shared memory and tmpfs."""
+    objects: ObjectSpec = ObjectSpec()
+    """What a program gets that asks for memory as an object."""
     swap: SwapSpec | None = None
     """A swap device, and reclaim, which fills it. Absent: memory is used up to the last page."""
 
@@ -250,6 +266,18 @@ class LinuxSpec(DesignSpec):
             raise RuleError(
                 "`llfree` is for `page_allocator: llfree`, which needs it",
                 {"page_allocator": "llfree" if self.llfree else "buddy, or give `llfree`"},
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _objects_are_there(self) -> Self:
+        if self.objects.kind == "morsel" and self.morsels is None:
+            raise RuleError("`objects.kind: morsel` needs `morsels`", {"morsels": "what they cost"})
+        if self.objects.kind == "morsel" and self.objects.populate:
+            raise RuleError("a morsel is populated by faults alone", {"objects.populate": "false"})
+        if self.morsels is not None and (self.exmap is not None or self.drive is not None):
+            raise RuleError(
+                "`morsels` goes with no `exmap` and no `drive`", {"morsels": "none", "exmap": "none"}
             )
         return self
 

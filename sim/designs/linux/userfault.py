@@ -119,7 +119,7 @@ def _change(mm: LinuxMm, cpu: Cpu, at: int, pages: int, flag: VmFlags) -> Steps[
 
 
 def _cannot_userfault(vma: Vma) -> bool:
-    return vma.area.file is not None or vma.hugetlb
+    return vma.area.file is not None or vma.hugetlb or vma.of_morsel
 
 
 def _change_vma(mm: LinuxMm, cpu: Cpu, vma: Vma, start: int, end: int, flag: VmFlags) -> Steps[Errno | None]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import Flag, auto
+from typing import TYPE_CHECKING
 
 from sim.designs.linux.slab import Lines, SlabObject
 from sim.designs.linux.vma_locks import VmaLock
 from sim.hardware import CacheLine
 from sim.mm import SLOTS, File, Rights, rights_text
+
+if TYPE_CHECKING:
+    from sim.designs.linux.morsel import Morsel
 
 
 class AnonVma:
@@ -56,6 +60,8 @@ class VmFlags(Flag):
     """Another thread brings in pages that are missing (userfaultfd)."""
     EXMAP = auto()
     """Its pages come and go by calls of a module (VM_MIXEDMAP, VM_DONTEXPAND, VM_DONTCOPY)."""
+    MORSEL = auto()
+    """It is all of a morsel, whose tables are not the process's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +115,8 @@ class Vma:
     has those in which its pages may lie, its own included: a forked VMA has its parents' too. *links* are the
     anon_vma_chain objects, one for each. *detached*: it has left the tree; a fault that has found it before
     that looks again. *moving*: mremap is about its entries, which a fault that holds nothing leaves alone.
-    *reservation*: what it may still take of the pool of huge pages. *mm* is the process
+    *reservation*: what it may still take of the pool of huge pages. *morsel*: whose tables an entry at its
+    beginning refers to, as long as it does. *mm* is the process
     that it belongs to; one that is freed may come back as another's (`set_up`).
     """
 
@@ -125,6 +132,7 @@ class Vma:
         "lock_memory",
         "memory",
         "mm",
+        "morsel",
         "moving",
         "pgoff",
         "reservation",
@@ -170,6 +178,7 @@ class Vma:
         self.anon_vma: AnonVma | None = like.anon_vma if like else None
         self.chain: tuple[AnonVma, ...] = like.chain if like else ()
         self.reservation: Reservation | None = like.reservation if like else None
+        self.morsel: Morsel | None = None
         self.detached = False
         self.moving = False
 
@@ -194,16 +203,21 @@ class Vma:
     @property
     def merges(self) -> bool:
         """Whether it may become one with a neighbour that is alike."""
-        return not self.hugetlb and not self.special
+        return not (self.hugetlb or self.special or self.of_morsel)
 
     @property
     def hugetlb(self) -> bool:
         """Whether it has huge pages of the pool (is_vm_hugetlb_page)."""
         return VmFlags.HUGETLB in self.area.flags
 
+    @property
+    def of_morsel(self) -> bool:
+        """Whether it is a morsel's, and no call but munmap of all of it may change it."""
+        return VmFlags.MORSEL in self.area.flags
+
     def may_split(self, at: int) -> bool:
-        """hugetlb_vm_op_split: no huge page of the pool is cut."""
-        return not (self.hugetlb and at % SLOTS)
+        """hugetlb_vm_op_split: no huge page of the pool is cut, and no morsel."""
+        return not (self.hugetlb and at % SLOTS) and not self.of_morsel
 
     @property
     def pages(self) -> int:

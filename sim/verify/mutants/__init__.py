@@ -7,6 +7,7 @@
     cortenmm        protocols, transactions, swap; asterinas: its Vmar
     linux_latr      LATR on Linux; linux_exmap: exmap
     forked_tables   Linux whose forks leave tables to parent and child
+    morsels         subtrees that belong to nobody
     radixvm         sets of cores, locks of slots, tables a core, counts that are kept back
     nros            the log, replicas, shootdowns
     tlbs            shootdowns, lazy flushes, switches, interrupts
@@ -28,6 +29,7 @@ from sim.verify.mutants import (
     linux_memory,
     linux_protocol,
     locks,
+    morsels,
     nros,
     radixvm,
     ranges,
@@ -45,6 +47,7 @@ MUTANTS: dict[str, Mutant] = {
         linux_latr,
         forked_tables,
         linux_exmap,
+        morsels,
         bonsai,
         cortenmm,
         asterinas,
