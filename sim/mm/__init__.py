@@ -11,7 +11,15 @@ from sim.mm.address_space import (
     SegmentationFault,
     tell_filled,
 )
-from sim.mm.allocators import Allocator, Llfree, LlfreeSpec
+from sim.mm.allocators import (
+    Allocator,
+    AllocatorName,
+    HasAllocator,
+    Llfree,
+    LlfreeSpec,
+    PooledAllocator,
+    make_allocator,
+)
 from sim.mm.calls import (
     NULL_DEVICE,
     ZERO_DEVICE,
@@ -162,6 +170,7 @@ __all__ = [
     "Alike",
     "AllocatePages",
     "Allocator",
+    "AllocatorName",
     "BlockDevice",
     "Brk",
     "BroadcastFlush",
@@ -203,8 +212,11 @@ __all__ = [
     "Kill",
     "Kind",
     "LazyFlush",
+    "HasAllocator",
     "Llfree",
     "LlfreeSpec",
+    "PooledAllocator",
+    "make_allocator",
     "Madvise",
     "Mapped",
     "MemoryPolicy",

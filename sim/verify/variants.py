@@ -42,13 +42,20 @@ LATR: dict[str, Any] = {
 }
 GO_TOGETHER = frozenset({"interval-skiplist", "interval", "rwsem-sharded", "ranges"})
 """Choices that are not thrown one by one: a file that has one has all of them, and is a design of its own."""
-LLFREE: dict[str, Any] = {
-    "page_allocator": "llfree",
+ALLOCATORS: dict[str, Any] = {
     "llfree": {
-        "tree_pages": 64,
-        **dict.fromkeys(("get", "put", "huge_get", "huge_put", "reserve"), "10 cycles"),
+        "tree_children": 2,
+        "words_per_line": 32,
+        **dict.fromkeys(("get", "put", "huge_get", "huge_put", "scan", "reserve", "pause"), "10 cycles"),
+        "linux": {
+            "threshold": 600,
+            **dict.fromkeys(("get", "put", "far_block", "check", "check_cached"), "10 cycles"),
+        },
     },
+    "frame_list": dict.fromkeys(("get", "put", "descriptor", "pause"), "10 cycles"),
+    "frame_buddy": {"batch": 8, "high": 20, **dict.fromkeys(("get", "put", "move"), "10 cycles")},
 }
+"""What allocators cost that a kernel may have instead of its own."""
 
 
 def draw_variant(choose: Choose, *, huge: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -63,8 +70,8 @@ def draw_variant(choose: Choose, *, huge: bool = False) -> tuple[dict[str, Any],
         if choose(("ipi", "ipi", "broadcast")) == "broadcast":
             changes["flush"] |= {"method": "broadcast", "broadcast_from": choose((1, 2, 4))}
             machine = dict(BROADCAST)
-        if changes["page_allocator"] == "llfree":
-            changes |= LLFREE
+        if changes["page_allocator"] != "buddy":
+            changes |= ALLOCATORS
         elif not huge and choose((True, False)):
             changes |= swap(DEVICES[choose(tuple(DEVICES))])
         if choose((True, False, False)):

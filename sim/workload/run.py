@@ -76,6 +76,7 @@ def run_once(
     `BrokenInvariant` where the end state breaks a rule.
     """
     engine = Engine(seed=seed, schedule=schedule, max_events=max_events, max_time_ps=max_time_ps, probe=probe)
+    machine = machine.with_memory(plan.memory_size)
     roles = [number for number in roles_of(plan, threads) if number is not None]
     if len(roles) < threads:
         raise ModelError(f"no role fits some of the {threads} threads")
