@@ -14,7 +14,7 @@ from sim.files import presets
 from sim.hardware import MachineSpec
 from sim.mm import Mprotect, Operation
 from sim.quantities import Spec
-from sim.verify.kernels import KINDS, OTHERS, VARIANTS, design
+from sim.verify.kernels import ALLOCATORS, KINDS, OTHERS, VARIANTS, design
 from sim.verify.machines import raw_spec, small_machine
 from sim.verify.swapping import DEVICES, corten_swap, swap
 
@@ -42,20 +42,6 @@ LATR: dict[str, Any] = {
 }
 GO_TOGETHER = frozenset({"interval-skiplist", "interval", "rwsem-sharded", "ranges"})
 """Choices that are not thrown one by one: a file that has one has all of them, and is a design of its own."""
-ALLOCATORS: dict[str, Any] = {
-    "llfree": {
-        "tree_children": 2,
-        "words_per_line": 32,
-        **dict.fromkeys(("get", "put", "huge_get", "huge_put", "scan", "reserve", "pause"), "10 cycles"),
-        "linux": {
-            "threshold": 600,
-            **dict.fromkeys(("get", "put", "far_block", "check", "check_cached"), "10 cycles"),
-        },
-    },
-    "frame_list": dict.fromkeys(("get", "put", "descriptor", "pause"), "10 cycles"),
-    "frame_buddy": {"batch": 8, "high": 20, **dict.fromkeys(("get", "put", "move"), "10 cycles")},
-}
-"""What allocators cost that a kernel may have instead of its own."""
 
 
 def draw_variant(choose: Choose, *, huge: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -330,7 +330,7 @@ class WorkloadPlan(Spec):
     memory: MemoryPolicy = FIRST_TOUCH
     """From which node pages come."""
     memory_size: Size | None = Field(default=None, gt=0)
-    """The kernel has so much memory, evenly from all sockets, as if told at boot. Absent: all of the machine's."""
+    """The kernel has so much memory, evenly from all sockets, as if told at boot. Absent: the machine's."""
     part_latencies: bool = False
     """Whether results have the mean latency of each kind of operation, of page faults and of shootdowns."""
 

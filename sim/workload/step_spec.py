@@ -182,8 +182,8 @@ class FreeStep(PagesStep):
     """Give back so many of the blocks taken before."""
 
     which: Literal["oldest", "newest", "shuffled"] = "oldest"
-    """Those that the thread has had longest, or has taken last; or the blocks of all threads are dealt out anew
-    at random, to each as many as it had. The first thread to come deals, so put a `barrier` before it."""
+    """Those that the thread has had longest, or has taken last; or the blocks of all threads are dealt out
+    anew at random, to each as many as it had. The first thread to come deals: put a `barrier` before it."""
 
 
 # -- steps that hold steps ----------------------------------------------------------------------------------

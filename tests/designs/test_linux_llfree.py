@@ -16,7 +16,7 @@ from sim.experiment import load, run_point
 from sim.mm import FrameMap, Llfree, Mmap, Munmap, OutOfMemory, node_policy
 from sim.mm.allocators.llfree import Trees
 from sim.mm.policy_spec import Bind
-from sim.verify.variants import ALLOCATORS
+from sim.verify.kernels import ALLOCATORS
 
 LLFREE: dict[str, Any] = {"page_allocator": "llfree", **ALLOCATORS}
 SMALL: dict[str, Any] = {"memory": {"size_per_socket": "8 MiB"}}

@@ -292,7 +292,7 @@ class PageAllocator(Allocator):
         return None
 
     def _from_buddy(self, cpu: Cpu, zone: Zone, order: int) -> Steps[int | None]:
-        """rmqueue_buddy: a block of a size that is on no list; its pages are checked when the lock is free."""
+        """rmqueue_buddy: a block of a size that is on no list. Its pages are checked without the lock."""
         yield from self._lock(cpu, zone)
         taken = zone.buddy.take(1, order)
         cpu.work(self._cost.zone_refill + len(taken) * self._cost.zone_page, ALLOCATE)

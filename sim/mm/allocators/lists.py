@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 
 from sim.engine import Activity, Steps
 from sim.engine.costs import at_clock
-from sim.hardware import CacheLine, Cpu, Machine
+from sim.hardware import Cpu, Machine
 from sim.mm.allocators.pooled import ALLOCATE, NONE, Part, PooledAllocator
 from sim.mm.frame_table import FreeList, Pool
 from sim.mm.frames import Buddy

@@ -73,6 +73,7 @@ class Part(ABC):
 
     def boot(self, cpu: Cpu, level: float) -> None:
         """What the part keeps for *cpu* is at *level*, from 0 to 1, of what it may be."""
+        return
 
     @abstractmethod
     def pool(self) -> Pool:
@@ -135,6 +136,10 @@ class PooledAllocator(Allocator):
         if cpu.heard:
             cpu.probe.frame_freed(cpu, frame, order)
         yield from self.parts[frame // self._frames].put(cpu, frame, order)
+
+    def put_free(self, cpu: Cpu, frame: int) -> Steps[None]:
+        """*cpu* gives a frame back that nobody has and of which everybody has been told."""
+        return self.parts[frame // self._frames].put(cpu, frame, 0)
 
     def give_back_now(self, cpu: Cpu, frame: int, order: int = 0) -> None:
         """`free` in no time, while no thread runs."""

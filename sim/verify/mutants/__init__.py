@@ -11,6 +11,7 @@
     nros            the log, replicas, shootdowns
     tlbs            shootdowns, lazy flushes, switches, interrupts
     locks           rwsem, spin locks, BRAVO, mutexes
+    frames          page allocators
     ranges          interval VM, and locks of ranges
 
 No path of a simulation imports this package.
@@ -21,6 +22,7 @@ from sim.verify.mutants import (
     bonsai,
     cortenmm,
     forked_tables,
+    frames,
     linux_exmap,
     linux_latr,
     linux_memory,
@@ -49,6 +51,7 @@ MUTANTS: dict[str, Mutant] = {
         tlbs,
         locks,
         ranges,
+        frames,
     )
     for each in module.MUTANTS
 }

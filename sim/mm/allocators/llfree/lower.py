@@ -150,7 +150,7 @@ class Lower:
         return NONE
 
     def _set(self, cpu: Cpu, area: int, row: int, order: int) -> Steps[int]:
-        """Set the first aligned run of 2**order zeros of *area*, from *row* on: where it begins, or `NONE`."""
+        """Set the first aligned run of 2**order zeros of *area*, from *row* on: its begin, or `NONE`."""
         line = self._bit_line(area, cpu)
         if self._search(cpu, area, row, order, counted=False) == NONE:
             yield from line.read(cpu, ALLOCATE)
