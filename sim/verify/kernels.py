@@ -175,6 +175,7 @@ _NROS: dict[str, Any] = {
     "shootdown": {"cluster": 2, "cores": 256, "acknowledge": "first", "whole_above": 20},
     "costs": _each_cost("nros"),
 }
+
 ALLOCATORS: dict[str, Any] = {
     "llfree": {
         "tree_children": 2,
