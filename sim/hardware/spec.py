@@ -511,6 +511,14 @@ class MachineSpec(Spec):
         total = sum(number * _on_the_line(number, steps) for number in busy.values())
         return self.model_copy(update={"clock": round(total / busy.total())})
 
+    def with_memory(self, size: int | None) -> MachineSpec:
+        """This machine with *size* bytes of memory, if that is given and less than it has."""
+        each = self.memory.size_per_socket
+        if size is None or size >= each * self.topology.sockets:
+            return self
+        less = self.memory.model_copy(update={"size_per_socket": size // self.topology.sockets})
+        return self.model_copy(update={"memory": less})
+
     @property
     def mitigations_in_force(self) -> list[Mitigation]:
         """What the kernel takes: all where none has booted (`sim.hardware.boot`)."""

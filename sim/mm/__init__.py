@@ -11,7 +11,15 @@ from sim.mm.address_space import (
     SegmentationFault,
     tell_filled,
 )
-from sim.mm.allocators import Allocator, Llfree, LlfreeSpec
+from sim.mm.allocators import (
+    Allocator,
+    AllocatorName,
+    HasAllocator,
+    Llfree,
+    LlfreeSpec,
+    PooledAllocator,
+    make_allocator,
+)
 from sim.mm.calls import (
     NULL_DEVICE,
     ZERO_DEVICE,
@@ -181,6 +189,7 @@ __all__ = [
     "Alike",
     "AllocatePages",
     "Allocator",
+    "AllocatorName",
     "BlockDevice",
     "Brk",
     "BroadcastFlush",
@@ -222,6 +231,7 @@ __all__ = [
     "Fstat",
     "Ftruncate",
     "Handlers",
+    "HasAllocator",
     "Kept",
     "Kill",
     "Kind",
@@ -254,6 +264,7 @@ __all__ = [
     "PhysicalMemory",
     "Piece",
     "Pool",
+    "PooledAllocator",
     "Prepopulate",
     "PrepopulateFolios",
     "Present",
@@ -301,6 +312,7 @@ __all__ = [
     "frame_in",
     "full_tables",
     "has_meta",
+    "make_allocator",
     "make_calls",
     "make_flush",
     "marked",

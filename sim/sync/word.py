@@ -19,16 +19,18 @@ from sim.sync.lock import Lock, releases, takes
 class TasLock(Lock):
     """Test-and-set: exchange until the word was free. With *pause* > 0 test-and-test-and-set: a waiter that
     has failed loads the word, *pause* ps after each look that found it taken, and exchanges when it is free.
+    A *blind* one does not look: it exchanges again after each pause, and takes the line away from the holder.
 
     Unfair: whoever has the line when the lock is free gets it.
     """
 
-    __slots__ = ("holder", "line", "pause")
+    __slots__ = ("blind", "holder", "line", "pause")
 
-    def __init__(self, line: CacheLine, activity: Activity, pause: int = 0) -> None:
+    def __init__(self, line: CacheLine, activity: Activity, pause: int = 0, *, blind: bool = False) -> None:
         super().__init__(line.name, activity)
         self.line = line
         self.pause = pause
+        self.blind = blind
         self.holder: Cpu | None = None
 
     def _is_free(self) -> bool:
@@ -44,7 +46,9 @@ class TasLock(Lock):
             if self._is_free():
                 self.holder = cpu
                 return
-            if not self.pause:
+            if self.blind:
+                cpu.work(self.pause, self.activity)
+            if self.blind or not self.pause:
                 continue
             while True:
                 cpu.work(self.pause, self.activity)

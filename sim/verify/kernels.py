@@ -175,6 +175,22 @@ _NROS: dict[str, Any] = {
     "shootdown": {"cluster": 2, "cores": 256, "acknowledge": "first", "whole_above": 20},
     "costs": _each_cost("nros"),
 }
+
+ALLOCATORS: dict[str, Any] = {
+    "llfree": {
+        "tree_children": 2,
+        "words_per_line": 32,
+        **dict.fromkeys(("get", "put", "huge_get", "huge_put", "scan", "reserve", "pause"), "10 cycles"),
+        "linux": {
+            "threshold": 600,
+            **dict.fromkeys(("get", "put", "far_block", "check", "check_cached"), "10 cycles"),
+        },
+    },
+    "frame_list": dict.fromkeys(("get", "put", "descriptor", "pause"), "10 cycles"),
+    "frame_buddy": {"batch": 8, "high": 20, **dict.fromkeys(("get", "put", "move"), "10 cycles")},
+}
+"""What allocators cost that a kernel may have instead of its own."""
+
 TABLE_SHARERS = ("forks-on-demand", "forks-cow-pte-owner", "forks-cow-pte")
 """Linux whose fork leaves tables to parent and child."""
 
@@ -187,6 +203,15 @@ def _shares_tables(name: str) -> dict[str, Any]:
 
 OTHERS: dict[str, dict[str, Any]] = {
     **{name: _shares_tables(name) for name in TABLE_SHARERS},
+    "linux-trees": {**_LINUX, "name": "linux-trees", "page_allocator": "llfree", **ALLOCATORS},
+    "linux-list-cas": {**_LINUX, "name": "linux-list-cas", "page_allocator": "list-cas", **ALLOCATORS},
+    "adv-trees": {
+        **_CORTENMM,
+        "name": "adv-trees",
+        "protocol": "adv",
+        "page_allocator": "llfree",
+        **ALLOCATORS,
+    },
     "nros-replicas": _NROS,
     "radix": _RADIX,
     "radix-shared": {

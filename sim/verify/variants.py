@@ -14,7 +14,7 @@ from sim.files import presets
 from sim.hardware import MachineSpec
 from sim.mm import Mprotect, Operation
 from sim.quantities import Spec
-from sim.verify.kernels import KINDS, OTHERS, VARIANTS, design
+from sim.verify.kernels import ALLOCATORS, KINDS, OTHERS, VARIANTS, design
 from sim.verify.machines import raw_spec, small_machine
 from sim.verify.swapping import DEVICES, corten_swap, swap
 
@@ -48,13 +48,6 @@ LATR: dict[str, Any] = {
 GO_TOGETHER = frozenset({"interval-skiplist", "interval", "rwsem-sharded", "ranges", "qspinlock", "cna"})
 """Choices that are not thrown one by one: a file that has one has all of them, and is a design of its own; or
 who holds the lock may not sleep."""
-LLFREE: dict[str, Any] = {
-    "page_allocator": "llfree",
-    "llfree": {
-        "tree_pages": 64,
-        **dict.fromkeys(("get", "put", "huge_get", "huge_put", "reserve"), "10 cycles"),
-    },
-}
 
 
 def draw_variant(choose: Choose, *, huge: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -69,8 +62,8 @@ def draw_variant(choose: Choose, *, huge: bool = False) -> tuple[dict[str, Any],
         if choose(("ipi", "ipi", "broadcast")) == "broadcast":
             changes["flush"] |= {"method": "broadcast", "broadcast_from": choose((1, 2, 4))}
             machine = dict(BROADCAST)
-        if changes["page_allocator"] == "llfree":
-            changes |= LLFREE
+        if changes["page_allocator"] != "buddy":
+            changes |= ALLOCATORS
         elif not huge and choose((True, False)):
             changes |= swap(DEVICES[choose(tuple(DEVICES))])
         if choose((True, False, False)):

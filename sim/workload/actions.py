@@ -34,6 +34,7 @@ from sim.quantities import LINE_BYTES, PAGE_BYTES, PS_PER_S
 from sim.sync import SCHED, SwitchCosts
 from sim.workload.calls import CALLS, kill
 from sim.workload.cross_calls import call_function
+from sim.workload.dealing import Deal
 from sim.workload.draws import CountDraw, TimeDraw, drawing
 from sim.workload.objects import Word, Words
 from sim.workload.placed import Action, placed_action
@@ -83,6 +84,7 @@ class Stage:
 
     def __post_init__(self) -> None:
         self.gaps: Random = self.machine.engine.stream("memory traffic")
+        self.deal = Deal(self.machine.engine.stream("shuffled blocks"))
 
     def node(self, cpu: Cpu, node: spec.Node) -> int:
         """The node that a step means by *node*."""
@@ -338,7 +340,10 @@ def _allocate(stage: Stage, step: spec.Step) -> Action:
     assert what is not None
     asked = AllocatePages(what.order)
 
+    deal = stage.deal
+
     def run(worker: Worker) -> Steps[None]:
+        deal.joined(worker)
         for _ in range(what.count):
             worker.blocks.append((yield from kernel.perform(worker.cpu, asked)))
 
@@ -349,9 +354,14 @@ def _free(stage: Stage, step: spec.Step) -> Action:
     what, kernel = step.free, stage.kernel
     assert what is not None
 
+    deal = stage.deal if what.which == "shuffled" else None
+    end = -1 if what.which == "newest" else 0
+
     def run(worker: Worker) -> Steps[None]:
+        if deal is not None:
+            deal.shuffle(worker)
         for _ in range(what.count):
-            yield from kernel.perform(worker.cpu, FreePages(worker.blocks.pop(0), what.order))
+            yield from kernel.perform(worker.cpu, FreePages(worker.blocks.pop(end), what.order))
 
     return run
 

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 def misfit(machine: MachineSpec, workload: WorkloadSpec, placement: str, threads: int) -> Fault | None:
     """Why *threads* threads of *workload* cannot run on *machine*; the fault's key is the workload's."""
-    return _misfit(machine, workload.plan(placement), threads)
+    plan = workload.plan(placement)
+    return _misfit(machine.with_memory(plan.memory_size), plan, threads)
 
 
 def foresee(
@@ -45,6 +46,7 @@ def foresee(
     before a run, not for each point.
     """
     descending, plan = sorted(counts, reverse=True), workload.plan(placement)
+    machine = machine.with_memory(plan.memory_size)
     faults = (_misfit(machine, plan, threads) for threads in descending)
     return next((fault for fault in faults if fault is not None), None) or _held(
         plan, machine, descending[0], swap_pages

@@ -349,6 +349,8 @@ class WorkloadPlan(Spec):
     number, and a run queue decides who runs when. Absent: each thread has a cpu of its own."""
     memory: MemoryPolicy = FIRST_TOUCH
     """From which node pages come."""
+    memory_size: Size | None = Field(default=None, gt=0)
+    """The kernel has so much memory, evenly from all sockets, as if told at boot. Absent: the machine's."""
     part_latencies: bool = False
     """Whether results have the mean latency of each kind of operation, of page faults and of shootdowns."""
 

@@ -19,7 +19,7 @@ from sim.workload.step_spec import placed_steps
 
 if TYPE_CHECKING:
     from sim.workload.plan import Part, Role, WorkloadPlan
-    from sim.workload.step_spec import Step
+    from sim.workload.step_spec import FreeStep, Step
 
 _NOT_OF_CHILDREN = (
     *("barrier", "turn", "keep_pace", "meet", "timed", "receive", "allocate", "free", "switch_mm"),
@@ -219,7 +219,7 @@ class Track:
             self.blocks += [step.allocate.order] * step.allocate.count
             self.most = max(self.most, sum(1 << order for order in self.blocks))
         elif step.free:
-            self._give_back(step.free.count, step.free.order, f"{place}.free")
+            self._give_back(step.free, f"{place}.free")
 
     def _fork(self, steps: Sequence[Step], place: str) -> None:
         """A child that runs beside the thread; it does *steps* once."""
@@ -247,14 +247,22 @@ class Track:
         self.before[meeting] = dict(self._taken)
         self.places[meeting] = place
 
-    def _give_back(self, count: int, order: int, place: str) -> None:
+    def _give_back(self, free: FreeStep, place: str) -> None:
+        count, order = free.count, free.order
         if len(self.blocks) < count:
             message = f"gives back {count} blocks where {len(self.blocks)} are taken"
             self._refuse(message, place, "an `allocate` of as many before it")
-        given, self.blocks = self.blocks[:count], self.blocks[count:]
-        if any(other != order for other in given):
-            message = f"gives back blocks of order {order} that were taken with order {given[0]}"
-            self._refuse(message, place, f"order {given[0]}: the oldest go first")
+        cut = len(self.blocks) - count if free.which == "newest" else count
+        given, self.blocks = self.blocks[:cut], self.blocks[cut:]
+        if free.which == "newest":
+            given, self.blocks = self.blocks, given
+        elif free.which == "shuffled":
+            given = [*given, *self.blocks]
+        other = next((other for other in given if other != order), order)
+        if other != order:
+            message = f"gives back blocks of order {order} that were taken with order {other}"
+            rule = {"oldest": "the oldest go first", "newest": "the newest go first"}
+            self._refuse(message, place, f"order {other}: {rule.get(free.which, 'any of them may go')}")
 
     def _refuse(self, message: str, place: str, allowed: str | None = None) -> None:
         if self.fault is None:

@@ -76,6 +76,7 @@ def run_once(
     `BrokenInvariant` where the end state breaks a rule.
     """
     engine = Engine(seed=seed, schedule=schedule, max_events=max_events, max_time_ps=max_time_ps, probe=probe)
+    machine = machine.with_memory(plan.memory_size)
     roles = [number for number in roles_of(plan, threads) if number is not None]
     if len(roles) < threads:
         raise ModelError(f"no role fits some of the {threads} threads")
@@ -171,6 +172,13 @@ class _Run:
     def set_up(self) -> None:
         """Set up the processes, create the threads, let them prepare; takes simulated time."""
         if self._processes is None:
+            alone = {
+                worker: self._prepare_alone
+                for worker, role in zip(self._workers, self._roles, strict=True)
+                if role.prepare
+            }
+            if alone:
+                self._all_at_once(alone, "set-up of")
             return
         if self._plan.files or self._plan.objects:
             self._make_files()
@@ -284,6 +292,10 @@ class _Run:
             else:
                 started = self._engine.process(use_stack(worker, top), f"start of thread {worker.number}")
                 worker.cpu.thread = started
+
+    def _prepare_alone(self, worker: Worker) -> Steps[None]:
+        """What a thread without a process does once before all of them start."""
+        yield from sequence(self._stage, self._roles[worker.number].prepare)(worker)
 
     def _prepare(self, worker: Worker) -> Steps[None]:
         """What a thread does once before all of them start, where it goes round them in each process."""

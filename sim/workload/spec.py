@@ -90,6 +90,8 @@ class WorkloadSpec(Spec):
     """Threads share so many cpus, or `all` of the machine, in turn. Absent: each has a cpu of its own."""
     memory: MemoryPolicy = FIRST_TOUCH
     """From which node pages come."""
+    memory_size: str | None = None
+    """The kernel has so much memory, evenly from all sockets, as if told at boot. Absent: the machine's."""
     part_latencies: bool = False
     """Whether results have the mean latency of each kind of operation, of page faults and of shootdowns."""
     placements: dict[str, dict[str, Any]] = Field(default_factory=dict)

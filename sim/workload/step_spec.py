@@ -170,12 +170,20 @@ class FtruncateStep(Spec):
 
 
 class PagesStep(Spec):
-    """Take so many blocks of 2**order pages from the kernel's allocator, or give back those taken before."""
+    """Take so many blocks of 2**order pages from the kernel's allocator."""
 
     count: PositiveInt
     """How many blocks."""
     order: NonNegativeInt = Field(0, le=MAX_ORDER)
     """A block has 2**order pages."""
+
+
+class FreeStep(PagesStep):
+    """Give back so many of the blocks taken before."""
+
+    which: Literal["oldest", "newest", "shuffled"] = "oldest"
+    """Those that the thread has had longest, or has taken last; or the blocks of all threads are dealt out
+    anew at random, to each as many as it had. The first thread to come deals: put a `barrier` before it."""
 
 
 # -- steps that hold steps ----------------------------------------------------------------------------------
@@ -390,7 +398,7 @@ class Step(Spec):
     """Copy memory."""
     allocate: PagesStep | None = None
     """Take blocks of pages from the design's page allocator."""
-    free: PagesStep | None = None
+    free: FreeStep | None = None
     """Give back blocks taken before."""
     malloc: MallocStep | None = None
     """Allocate memory in user space and write it: what the workload's `allocator` asks of the kernel."""

@@ -229,7 +229,7 @@ def test_does_a_broken_one_harm_only_who_uses_it(
     assert "linux-6.13" in listed.out
     assert command("check", "e.yaml") == Answer(0, "e.yaml: experiment e is fine\n", "")
     assert run_point(load("e.yaml").points[0]).row.status == "ok"
-    assert '"tree_pages"' in json.dumps(schema("design"))
+    assert '"tree_children"' in json.dumps(schema("design"))
     worse = site / "broken/designs/worse.yaml"
     (site.parent / "use.yaml").write_text(EXPERIMENT.replace("try-toy", "use").replace("toy,", f"{worse},"))
     for arguments in (("check", "use.yaml"), ("run", "use.yaml"), ("show", worse)):

@@ -14,15 +14,11 @@ from kernels import BASE, LEAF, Process, frames_in_use
 from sim.designs.linux import LinuxKernel
 from sim.experiment import load, run_point
 from sim.mm import FrameMap, Llfree, Mmap, Munmap, OutOfMemory, node_policy
+from sim.mm.allocators.llfree import Trees
 from sim.mm.policy_spec import Bind
+from sim.verify.kernels import ALLOCATORS
 
-LLFREE: dict[str, Any] = {
-    "page_allocator": "llfree",
-    "llfree": {
-        "tree_pages": 64,
-        **dict.fromkeys(("get", "put", "huge_get", "huge_put", "reserve"), "10 cycles"),
-    },
-}
+LLFREE: dict[str, Any] = {"page_allocator": "llfree", **ALLOCATORS}
 SMALL: dict[str, Any] = {"memory": {"size_per_socket": "8 MiB"}}
 """Two nodes of 2048 pages."""
 PAGES = 2 * 2048
@@ -107,18 +103,24 @@ def test_are_frames_lost_or_given_out_twice_when_cpus_free_what_others_took(
     assert not list(space.root.present_entries())
 
 
-def test_does_a_cpu_fetch_its_tree_after_another_has_freed_into_it() -> None:
-    """Cpu 8 unmaps what cpu 0 has touched: the line of cpu 0's tree goes there and comes back."""
+def test_do_bits_and_entries_go_to_whoever_frees_and_come_back() -> None:
+    """Cpu 8 unmaps what cpu 0 has touched: the lines of bits and entries go there, and come back with the
+    next page that cpu 0 takes; what cpu 0 has reserved stays where it is."""
     process = linux(9)
-    tree = pages_of(process)._trees[0][0]
     fill(process, 40)
-    near = process.cpus[0]
-    assert tree.line.exclusive_to(near)
+    frame = next(entry.frame for _, entry in process.space.root.present_entries())
+    part = pages_of(process).parts[0]
+    assert isinstance(part, Trees)
+    near, far = process.cpus[0], process.cpus[8]
+    area = frame >> 9
+    bits, entries = part.lower._bit_line(area, near), part.lower._entry_line(area, near)
+    assert bits.exclusive_to(near)
+    assert entries.exclusive_to(near)
     process.do(("munmap", BASE, 40), cpu=8)
     process.do(("mmap", 1, BASE), ("munmap", BASE, 1))  # cpu 0 drains its batch, which kept some of them
-    assert tree.line.exclusive_to(near) or tree.line.held_by(process.cpus[8])
+    assert bits.held_by(near) or bits.held_by(far)
     fill(process, 4)
-    assert tree.line.exclusive_to(near)
+    assert bits.exclusive_to(near)
 
 
 def test_does_the_shipped_design_run() -> None:
@@ -132,9 +134,8 @@ def test_does_the_shipped_design_run() -> None:
     assert "lock: zone" in buddy.breakdown
 
 
-@pytest.mark.parametrize(
-    "changes", [{"page_allocator": "llfree"}, {"llfree": LLFREE["llfree"]}], ids=["no block", "no name"]
-)
-def test_is_half_of_it_refused(changes: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="`llfree` is for `page_allocator: llfree`, which needs it"):
-        Process("linux", changes=changes)
+@pytest.mark.parametrize("name", ["llfree", "list-cas"])
+def test_is_an_allocator_without_its_costs_refused(name: str) -> None:
+    none = {"llfree": None, "frame_list": None}
+    with pytest.raises(ValueError, match=f"`page_allocator: {name}` needs its costs"):
+        Process("linux", changes={"page_allocator": name, **none})

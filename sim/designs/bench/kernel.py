@@ -17,9 +17,9 @@ from sim.mm import (
     ContextTable,
     FreePages,
     Handlers,
-    Llfree,
     PhysicalMemory,
     SwitchMm,
+    make_allocator,
     make_calls,
 )
 
@@ -48,8 +48,8 @@ class AllocatorKernel(Kernel):
 
     def __init__(self, machine: Machine, spec: DesignSpec) -> None:
         assert isinstance(spec, BenchDesignSpec)
-        assert spec.llfree is not None
-        self._pages: Allocator = Llfree(machine, spec.llfree)
+        assert spec.page_allocator is not None
+        self._pages: Allocator = make_allocator(machine, spec.page_allocator, spec)
 
     @property
     def memory(self) -> PhysicalMemory:
@@ -94,6 +94,6 @@ class TlbKernel(Kernel):
 def kernel_of(spec: DesignSpec) -> type[Kernel]:
     """The kernel that a file of the family `bench` means."""
     assert isinstance(spec, BenchDesignSpec)
-    if spec.llfree:
+    if spec.page_allocator:
         return AllocatorKernel
     return TlbKernel if spec.flush else BareKernel

@@ -9,14 +9,14 @@ from pydantic import model_validator
 from sim.designs.base_spec import DesignSpec
 from sim.errors import RuleError
 from sim.hardware import MachineSpec
-from sim.mm import FlushSpec, LlfreeSpec
+from sim.mm import AllocatorName, FlushSpec, HasAllocator
 
 
-class BenchDesignSpec(DesignSpec):
+class BenchDesignSpec(DesignSpec, HasAllocator):
     """Nothing (hardware and locks stand in the workload), a page allocator, or a way to flush TLBs."""
 
-    llfree: LlfreeSpec | None = None
-    """With it the design has LLFree as its page allocator."""
+    page_allocator: AllocatorName | None = None
+    """With it the design is that page allocator and nothing else."""
     flush: FlushSpec | None = None
     """With it there are address spaces, of pages that are always present."""
 
@@ -25,6 +25,10 @@ class BenchDesignSpec(DesignSpec):
 
     @model_validator(mode="after")
     def _one_thing(self) -> Self:
-        if self.llfree and self.flush:
-            raise RuleError("is either a page allocator or a way to flush", {"flush": "not beside `llfree`"})
+        if self.page_allocator and self.flush:
+            raise RuleError(
+                "is either a page allocator or a way to flush", {"flush": "not beside `page_allocator`"}
+            )
+        if self.page_allocator:
+            self.check_allocator(self.page_allocator)
         return self

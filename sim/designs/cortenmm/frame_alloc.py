@@ -194,6 +194,15 @@ class FrameAllocator(PhysicalMemory):
             self.on_free(frame)
         if cpu.heard:
             cpu.probe.frame_freed(cpu, frame, 0)
+        self._keep(cpu, frame)
+
+    def settle(self, cpu: Cpu) -> Steps[None]:
+        """Do what `free` has put off, which is nothing here."""
+        return
+        yield
+
+    def _keep(self, cpu: Cpu, frame: int) -> None:
+        """*frame* is nobody's and *cpu* has freed it."""
         cpu.work(self._cost.frame_free, ALLOCATE)
         part = frame // self._part
         cache = self._caches[cpu.id][part]
@@ -205,8 +214,6 @@ class FrameAllocator(PhysicalMemory):
 
     def free_run(self, cpu: Cpu, frames: range) -> None:
         """`free` of each of *frames*, which lie in one part of the memory."""
-        limits, part = self._limits, frames.start // self._part
-        cache, buddy = self._caches[cpu.id][part], self._buddies[cpu.id][part]
         for last in self.in_use.put_run(frames):
             self._meta.forget_run(last)
             if self.on_free is not None:
@@ -216,15 +223,21 @@ class FrameAllocator(PhysicalMemory):
                 for frame in last:
                     if cpu.heard:
                         cpu.probe.frame_freed(cpu, frame, 0)
-            while last:
-                room = max(1, limits.frame_cache + 1 - len(cache))
-                now, last = last[:room], last[room:]
-                cpu.stall(len(now) * cpu.work_time(self._cost.frame_free), ALLOCATE)
-                cache.extend(now)
-                if len(cache) > limits.frame_cache:
-                    cpu.work(self._cost.frame_refill, ALLOCATE)
-                    buddy.free_all(cache[: limits.frame_refill + 1])
-                    del cache[: limits.frame_refill + 1]
+            self._keep_run(cpu, last)
+
+    def _keep_run(self, cpu: Cpu, frames: range) -> None:
+        """`_keep` of each of *frames*, which lie in one part of the memory."""
+        limits, part = self._limits, frames.start // self._part
+        cache, buddy = self._caches[cpu.id][part], self._buddies[cpu.id][part]
+        while frames:
+            room = max(1, limits.frame_cache + 1 - len(cache))
+            now, frames = frames[:room], frames[room:]
+            cpu.stall(len(now) * cpu.work_time(self._cost.frame_free), ALLOCATE)
+            cache.extend(now)
+            if len(cache) > limits.frame_cache:
+                cpu.work(self._cost.frame_refill, ALLOCATE)
+                buddy.free_all(cache[: limits.frame_refill + 1])
+                del cache[: limits.frame_refill + 1]
 
     def node(self, cpu: Cpu, frame: int) -> int:
         """The node of *frame*; *cpu* touches it."""

@@ -10,6 +10,7 @@ from sim.designs.base_spec import DesignSpec
 from sim.designs.cortenmm.frame_alloc import FrameAllocator
 from sim.designs.cortenmm.metadata import MetadataArray
 from sim.designs.cortenmm.mm import CortenMm
+from sim.designs.cortenmm.pooled_frames import PooledFrames
 from sim.designs.cortenmm.protocols import FreeTables
 from sim.designs.cortenmm.space import ArtifactSpace, CortenSpace
 from sim.designs.cortenmm.spec import CortenSpec, Costs
@@ -36,6 +37,7 @@ from sim.mm import (
     PhysicalMemory,
     Reference,
     SwitchMm,
+    make_allocator,
 )
 from sim.mm.invariants import structures_agree
 from sim.quantities import PAGE_BYTES
@@ -72,6 +74,7 @@ class CortenKernel(Kernel):
         "frames",
         "machine",
         "nodes",
+        "pooled",
         "rcu",
         "spec",
         "swap",
@@ -89,7 +92,9 @@ class CortenKernel(Kernel):
         clock = machine.spec.kernel_clock
         self.cost = at_clocks(spec.costs, clock, Costs.plain, machine.spec.plain_clock)
         self.nodes = QueueNodes(machine, "mcs")
-        self.frames = FrameAllocator(machine, spec, self.cost, self.nodes)
+        self.pooled = spec.page_allocator != "own"
+        """Whether what is freed comes to its allocator later (`FrameAllocator.settle`)."""
+        self.frames = self._make_frames()
         self._footprint = Footprint(self.frames.total * spec.bravo.frame_metadata)
         self.swap = None if spec.swap is None else Swap(self, spec.swap)
         if self.swap is not None:
@@ -103,6 +108,13 @@ class CortenKernel(Kernel):
         self.visible_readers = VisibleReaders(
             machine, slots=bravo.slots, scan_line=bravo.scan_line, inhibit=bravo.inhibit
         )
+
+    def _make_frames(self) -> FrameAllocator:
+        machine, spec = self.machine, self.spec
+        if spec.page_allocator == "own":
+            return FrameAllocator(machine, spec, self.cost, self.nodes)
+        pool = make_allocator(machine, spec.page_allocator, spec)
+        return PooledFrames(machine, spec, self.cost, self.nodes, pool)
 
     @property
     def footprint(self) -> Footprint:

@@ -239,6 +239,8 @@ class CortenMm(AddressSpace):
             yield from self.tlb.flush_lazily(cpu, gone, FreeAfterFlush(self, removed, cursor.unlinked))
         elif something:
             self.free_removed(cpu, removed, cursor.unlinked)
+        if self.kernel.pooled:
+            yield from self.kernel.frames.settle(cpu)
 
     def end_discard(self, cursor: Cursor, removed: list[tuple[int, Present | Status]]) -> Steps[None]:
         """Flush what `Cursor.discard` has *removed*, end the transaction, and give it back."""
@@ -249,6 +251,8 @@ class CortenMm(AddressSpace):
         yield from self.unlock(cursor)
         for frame in present.values():
             self.kernel.frames.free(cpu, frame)
+        if self.kernel.pooled:
+            yield from self.kernel.frames.settle(cpu)
 
     def prefill(self, cpu: Cpu) -> Steps[None]:
         """Keep zeroed pages for tables at hand, so that none is zeroed inside a transaction: as many as there

@@ -8,7 +8,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from sim.designs.base_spec import DesignSpec
 from sim.errors import RuleError
-from sim.mm import MAX_ORDER, SwapSpace
+from sim.mm import MAX_ORDER, AllocatorName, HasAllocator, SwapSpace
 from sim.quantities import PAGE_BYTES, Cost, Duration, Spec
 
 
@@ -184,13 +184,15 @@ class SwapSpec(SwapSpace):
     """Cpu work of each step."""
 
 
-class CortenSpec(DesignSpec):
+class CortenSpec(DesignSpec, HasAllocator):
     """One variant of CortenMM."""
 
     protocol: Literal["rw", "adv", "coarse", "nontransactional", "optimistic"]
     """`rw`: reader-writer locks on the way down; `adv`: RCU walk, then locks of the covering page and
     below; `coarse`: one lock for the whole tree; `nontransactional`: adv's locks, for one entry after the
     other; `optimistic`: adv's locks for who writes, a version of each entry for who looks."""
+    page_allocator: Literal["own"] | AllocatorName = "own"
+    """Where frames come from: the design's own allocator, or another one. Tables come from there, too."""
     metadata: Literal["in-entry", "array"] = "in-entry"
     """Where the status of a page is: in its page-table entry, or in an array beside the table."""
     metadata_entry: Literal[8, 16] = 8
@@ -222,6 +224,12 @@ class CortenSpec(DesignSpec):
     """Swap space in memory that compresses; absent: none. Neither the artifact nor the RFC has any."""
     costs: Costs
     """Cpu work of each step, with its data in the cpu's own cache."""
+
+    @model_validator(mode="after")
+    def _allocator_is_described(self) -> Self:
+        if self.page_allocator != "own":
+            self.check_allocator(self.page_allocator)
+        return self
 
     @model_validator(mode="after")
     def _versions_have_room(self) -> Self:

@@ -191,6 +191,8 @@ class BlockCosts(Spec):
     zone_free: Cost
     """Per block moved back to the buddy, instead of `zone_page`."""
     zone_check: Cost
-    """Check one more struct page of a block that leaves the buddy, under zone->lock."""
+    """Check one more struct page of a block that leaves the buddy: under zone->lock, if it goes to a list."""
     free_check: Cost
     """Check one more struct page of a block that is freed."""
+    free_check_cached: Cost | None = None
+    """The same where the cpu was given or gave back no other block since. Absent: as `free_check`."""

@@ -60,11 +60,11 @@ from sim.mm import (
     FreePages,
     Ftruncate,
     Handlers,
-    Llfree,
     NodePolicy,
     PhysicalMemory,
     Reference,
     SwitchMm,
+    make_allocator,
 )
 from sim.mm.invariants import structures_agree
 from sim.sync import NumaAwareNodes, QueueNodes, Scheduler
@@ -235,10 +235,9 @@ class LinuxKernel(Kernel):
         return self._footprint
 
     def _make_allocator(self) -> Allocator:
-        if self.spec.page_allocator == "llfree":
-            assert self.spec.llfree is not None
-            return Llfree(self.machine, self.spec.llfree)
-        return PageAllocator(self.machine, self.spec, self.cost, self.nodes, self.rcu)
+        if self.spec.page_allocator == "buddy":
+            return PageAllocator(self.machine, self.spec, self.cost, self.nodes, self.rcu)
+        return make_allocator(self.machine, self.spec.page_allocator, self.spec)
 
     def _object_charges(self) -> ObjectCharges | None:
         costs = self.spec.memcg.objects

@@ -22,6 +22,7 @@ from sim.engine import Activity, Steps
 from sim.engine.costs import at_clock
 from sim.hardware import Cpu, Machine
 from sim.mm import (
+    HUGE_ORDER,
     Allocator,
     Buddy,
     FirstTouch,
@@ -139,6 +140,8 @@ class PageAllocator(Allocator):
     __slots__ = (
         "_cost",
         "_free_check",
+        "_free_check_cached",
+        "_last_block",
         "_machine",
         "_per_freed",
         "_rcu",
@@ -170,6 +173,10 @@ class PageAllocator(Allocator):
         self._per_freed = blocks.zone_free if blocks else cost.zone_page
         self._zone_check = blocks.zone_check if blocks else 0
         self._free_check = blocks.free_check if blocks else 0
+        cached = blocks.free_check_cached if blocks else None
+        self._free_check_cached = self._free_check if cached is None else cached
+        self._last_block = [-1] * len(machine.cpus)
+        """The block that each cpu was given or gave back last: its descriptors are in the cpu's caches."""
         self.zones = [Zone(machine, index, nodes, spec.limits) for index in range(topology.numa_nodes)]
         orders = zonelists(distances(machine.spec, topology.numa_nodes))
         self._zonelists = [[self.zones[node] for node in order] for order in orders]
@@ -253,6 +260,8 @@ class PageAllocator(Allocator):
                 raise self._exhausted(cpu, order, allowed)
             frame = yield from self._from_zones(cpu, allowed, order)
         self.in_use.add(frame, order)
+        if order:
+            self._last_block[cpu.id] = frame
         if cpu.heard:
             cpu.probe.frame_allocated(cpu, frame, order)
         return frame
@@ -304,12 +313,26 @@ class PageAllocator(Allocator):
                 if not zone.buddy.has(order):  # zone_watermark_fast
                     yield from zone.free_lists.read(cpu, ALLOCATE)
                     continue
+                if not _is_listed(order):
+                    frame = yield from self._from_buddy(cpu, zone, order)
+                    if frame is not None:
+                        return frame
+                    continue
                 batch = self._larger_batch(order) if order else zone.tuning[cpu.id].refill()
                 yield from self._move(cpu, zone, pcp, batch, order)
             if pcp:  # else others were faster
                 zone.tuning[cpu.id].took()
                 return pcp.pop()
         return None
+
+    def _from_buddy(self, cpu: Cpu, zone: Zone, order: int) -> Steps[int | None]:
+        """rmqueue_buddy: a block of a size that is on no list. Its pages are checked without the lock."""
+        yield from self._lock(cpu, zone)
+        taken = zone.buddy.take(1, order)
+        cpu.work(self._cost.zone_refill + len(taken) * self._cost.zone_page, ALLOCATE)
+        yield from self._unlock(cpu, zone)
+        cpu.work(((1 << order) - 1) * self._zone_check, ALLOCATE)
+        return taken[0] if taken else None
 
     def _drain(self, cpu: Cpu, zones: Sequence[Zone]) -> Steps[int]:
         """drain_all_pages: every cpu's lists back into *zones*, by *cpu*; value is how many blocks.
@@ -328,7 +351,12 @@ class PageAllocator(Allocator):
         """free_unref_page: on this cpu's list of the frame's zone, in bulk to the buddy when that is full."""
         if cpu.heard:
             cpu.probe.frame_freed(cpu, frame, order)
-        cpu.work(self._cost.page_free + ((1 << order) - 1) * self._free_check, ALLOCATE)
+        check = self._free_check
+        if order:
+            if self._last_block[cpu.id] == frame:
+                check = self._free_check_cached
+            self._last_block[cpu.id] = frame
+        cpu.work(self._cost.page_free + ((1 << order) - 1) * check, ALLOCATE)
         zone = self._zone_of(frame)
         pcp = zone.blocks(cpu, order)
         pcp.append(frame)
@@ -342,7 +370,9 @@ class PageAllocator(Allocator):
 
     def _free_block(self, cpu: Cpu, zone: Zone, pcp: list[int], order: int) -> Steps[None]:
         """What goes back to the buddy when a block of several pages has been put on its list, *pcp*."""
-        if order > COSTLY_ORDER:
+        if not _is_listed(order):
+            yield from self._move(cpu, zone, pcp, -1, order)
+        elif order > COSTLY_ORDER:
             if len(pcp) << order > self._spec.limits.pcp_high:
                 yield from self._move(cpu, zone, pcp, -self._larger_batch(order), order)
         elif not self._spec.limits.pcp_blocks:
@@ -441,6 +471,11 @@ class PageAllocator(Allocator):
             for cpu in self._machine.cpus:
                 for order, blocks in zone.lists(cpu):
                     yield FreeList(f"the list of {cpu} for {zone.name}", zone.memory, order, blocks)
+
+
+def _is_listed(order: int) -> bool:
+    """Whether each cpu has a list of such blocks (pcp_allowed_order)."""
+    return order <= COSTLY_ORDER or order == HUGE_ORDER
 
 
 def _to_buddy(zone: Zone, pcp: list[int], blocks: int, order: int) -> None:

@@ -29,7 +29,7 @@ from sim.designs.linux.vma_indexes.base import Preallocation
 from sim.designs.linux.vma_locks import VMA_LOCKS
 from sim.errors import RuleError
 from sim.hardware import MachineSpec
-from sim.mm import HUGE_ORDER, FlushSpec, LlfreeSpec
+from sim.mm import HUGE_ORDER, AllocatorName, FlushSpec, HasAllocator
 from sim.quantities import LINE_BYTES, PAGE_BYTES, Duration, Size, Spec, format_size
 from sim.sync import RwSemTuning
 
@@ -181,7 +181,7 @@ class CnaSpec(Spec):
     """All spin locks are of this kind; if not, mmap_lock alone, with `mmap_lock: cna`."""
 
 
-class LinuxSpec(DesignSpec):
+class LinuxSpec(DesignSpec, HasAllocator):
     """One kernel version."""
 
     switches: Switches
@@ -231,10 +231,9 @@ class LinuxSpec(DesignSpec):
     """Page allocator: what blocks of several pages cost beyond single ones. Absent: nothing."""
     huge_pages: HugePages = HugePages()
     """Pages of 2 MiB."""
-    page_allocator: Literal["buddy", "llfree"] = "buddy"
-    """Where pages come from: per-cpu lists over a `buddy` under zone->lock, or `llfree` instead of both."""
-    llfree: LlfreeSpec | None = None
-    """With `page_allocator: llfree`: its sizes and costs."""
+    page_allocator: AllocatorName = "buddy"
+    """Where pages come from: per-cpu lists over a `buddy` under zone->lock, or another allocator instead of
+    both."""
     cna: CnaSpec | None = None
     """NUMA-aware spin locks (CNA's patches), an add-on. Absent: all are plain qspinlocks."""
     latr: LatrSpec | None = None
@@ -261,12 +260,9 @@ class LinuxSpec(DesignSpec):
     """A swap device, and reclaim, which fills it. Absent: memory is used up to the last page."""
 
     @model_validator(mode="after")
-    def _llfree_is_described(self) -> Self:
-        if (self.llfree is not None) != (self.page_allocator == "llfree"):
-            raise RuleError(
-                "`llfree` is for `page_allocator: llfree`, which needs it",
-                {"page_allocator": "llfree" if self.llfree else "buddy, or give `llfree`"},
-            )
+    def _allocator_is_described(self) -> Self:
+        if self.page_allocator != "buddy":  # whose costs are the kernel's own
+            self.check_allocator(self.page_allocator)
         return self
 
     @model_validator(mode="after")

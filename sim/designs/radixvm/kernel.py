@@ -9,6 +9,7 @@ from typing import ClassVar
 from sim.designs.base import Kernel
 from sim.designs.base_spec import DesignSpec
 from sim.designs.radixvm.frame_alloc import FrameAllocator
+from sim.designs.radixvm.pooled_frames import PooledFrames
 from sim.designs.radixvm.refcache import Counted, Refcache
 from sim.designs.radixvm.space import RadixSpace
 from sim.designs.radixvm.spec import RadixCosts, RadixSpec
@@ -23,6 +24,7 @@ from sim.mm import (
     Handlers,
     Reference,
     SwitchMm,
+    make_allocator,
     make_calls,
 )
 from sim.mm.invariants import structures_agree
@@ -62,11 +64,18 @@ class RadixKernel(Kernel):
         self.pause = spec.pause.at(machine.spec.clock)
         self.ask = spec.flush.ask.at(plain)
         self.calls = make_calls(machine, spec.flush)
-        self.frames = FrameAllocator(machine, spec.frames, self.cost)
+        self.frames = self._make_frames()
         self.refcache = Refcache(machine, spec.refcache, self.cost, self.frames)
         self.contexts = ContextTable(machine, spec.flush.asids)
         self._footprint = Footprint(self.frames.total * spec.refcache.descriptor)
         self.spaces: list[RadixSpace] = []
+
+    def _make_frames(self) -> FrameAllocator:
+        machine, spec = self.machine, self.spec
+        if spec.page_allocator == "own":
+            return FrameAllocator(machine, spec.frames, self.cost)
+        pool = make_allocator(machine, spec.page_allocator, spec)
+        return PooledFrames(machine, spec.frames, self.cost, pool)
 
     @property
     def footprint(self) -> Footprint:

@@ -8,7 +8,7 @@ from pydantic import PositiveInt, model_validator
 
 from sim.designs.base_spec import DesignSpec
 from sim.errors import RuleError
-from sim.mm import FlushSpec
+from sim.mm import AllocatorName, FlushSpec, HasAllocator
 from sim.quantities import PAGE_BYTES, Cost, CycleCost, Duration, Size, Spec
 
 
@@ -128,12 +128,14 @@ class RadixCosts(Spec):
     """What a fork takes beside the tree."""
 
 
-class RadixSpec(DesignSpec):
+class RadixSpec(DesignSpec, HasAllocator):
     """One RadixVM."""
 
     page_tables: Literal["per-core", "shared"]
     """Each core has page tables of its own, and each page's descriptor the set of cores that have it; or one
     page table a process, and whoever runs the process may have any page of it."""
+    page_allocator: Literal["own"] | AllocatorName = "own"
+    """Where frames come from: the design's own allocator, or another one. Tables come from there, too."""
     flush_pages: PositiveInt = 4
     """With one page table: up to so many pages are flushed one by one, more by a new CR3."""
     pause: Cost = CycleCost(0, 0)
@@ -148,6 +150,12 @@ class RadixSpec(DesignSpec):
     """How other cores are asked to flush."""
     costs: RadixCosts
     """Cpu work of the steps."""
+
+    @model_validator(mode="after")
+    def _allocator_is_described(self) -> Self:
+        if self.page_allocator != "own":
+            self.check_allocator(self.page_allocator)
+        return self
 
     @model_validator(mode="after")
     def _calls_of_sv6(self) -> Self:

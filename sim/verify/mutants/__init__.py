@@ -15,6 +15,7 @@
     ranges          interval VM, locks of ranges, a mmap_lock without readers
     replicas        page tables of each node on Linux
     recycling       pages that go round without a flush
+    frames          page allocators
 
 No path of a simulation imports this package.
 """
@@ -24,6 +25,7 @@ from sim.verify.mutants import (
     bonsai,
     cortenmm,
     forked_tables,
+    frames,
     linux_exmap,
     linux_latr,
     linux_memory,
@@ -58,6 +60,7 @@ MUTANTS: dict[str, Mutant] = {
         ranges,
         replicas,
         recycling,
+        frames,
     )
     for each in module.MUTANTS
 }
