@@ -20,6 +20,7 @@ from sim.mm import (
     READ_WRITE,
     Advice,
     AllocatePages,
+    AllocateRegion,
     Brk,
     Close,
     CreateFile,
@@ -36,6 +37,7 @@ from sim.mm import (
     Fstat,
     Ftruncate,
     Kill,
+    LookUp,
     Madvise,
     Mincore,
     Mlock,
@@ -51,6 +53,7 @@ from sim.mm import (
     Munmap,
     Open,
     Operation,
+    PlaceRegions,
     Prepopulate,
     PrepopulateFolios,
     ProcessMadvise,
@@ -73,6 +76,7 @@ from sim.mm import (
     Unlink,
     Vfork,
     WriteByte,
+    WriteRegion,
 )
 from sim.verify.kernels import BASE, KINDS, LEAF, TABLE_SHARERS
 from sim.verify.programs import (
@@ -451,6 +455,7 @@ NOT_DRAWN = frozenset(
     {
         *(AllocatePages, FreePages, CreateFile, PrepopulateFolios, ReadStatus, Shootdown, Signal, UffdRead),
         *(ExmapSetup, MmapExmap, ExmapFree, ExmapRead),
+        *(PlaceRegions, LookUp, WriteRegion, AllocateRegion),
     }
 )
 """What user code cannot ask for, what each program begins with, what waits for another thread, and what is
