@@ -80,8 +80,8 @@ class Catalogue(Protocol):
         """How many operations one job of the benchmark behind *workload* has; None if that is not said."""
         ...
 
-    def threads_per_task(self, workload: str) -> int:
-        """How many threads one task of the benchmark behind *workload* is."""
+    def threads(self, workload: str, tasks: int) -> int:
+        """How many threads so many *tasks* of the benchmark behind *workload* are."""
         ...
 
     def refusal(self, cell: CellName) -> str | None:
@@ -161,13 +161,16 @@ class FileCatalogue:
         return cast("WorkloadSpec", self._once("workload", workload).spec).reported(placement)
 
     def parts(self, workload: str, placement: str) -> bool:
-        return cast("WorkloadSpec", self._once("workload", workload).spec).plan(placement).part_latencies
+        return bool(
+            cast("WorkloadSpec", self._once("workload", workload).spec).plan(placement).part_latencies
+        )
 
     def job(self, workload: str) -> int | None:
         return cast("WorkloadSpec", self._once("workload", workload).spec).job
 
-    def threads_per_task(self, workload: str) -> int:
-        return cast("WorkloadSpec", self._once("workload", workload).spec).threads_per_task
+    def threads(self, workload: str, tasks: int) -> int:
+        spec = cast("WorkloadSpec", self._once("workload", workload).spec)
+        return spec.threads_beside + tasks * spec.threads_per_task
 
     def refusal(self, cell: CellName) -> str | None:
         machine = cast("MachineSpec", self._once("machine", cell.machine).spec)
@@ -260,8 +263,7 @@ def _question(row: Observation, named: Sequence[str], catalogue: Catalogue) -> Q
                 raise NotCoveredError(message)
     design = _name("design", row.system, catalogue)
     cells = tuple(
-        CellName(name, design, *workload, row.tasks * catalogue.threads_per_task(workload[0]))
-        for workload in workloads
+        CellName(name, design, *workload, catalogue.threads(workload[0], row.tasks)) for workload in workloads
     )
     needs = {cell: tuple(metric.needs(cell, machine.cpus)) for cell in cells}
     for point in (point for points in needs.values() for point in points):

@@ -2,8 +2,8 @@
 
 A metric says which points it needs for a cell (machine, design, workload, placement, threads) and computes
 its value from them. Metrics are looked up by the name that the published row gives; a name that contains
-another design's (`throughput_over_linux-6.13`), or that of a part of a request (`latency_munmap`), is built
-on the spot.
+another design's (`throughput_over_linux-6.13`, `peak_throughput_over_linux-6.13`), or that of a part of a
+request (`latency_munmap`), is built on the spot.
 """
 
 from __future__ import annotations
@@ -107,6 +107,8 @@ def metric_named(name: str) -> Metric | None:
     """The metric called *name*; None when the model computes no such number."""
     if name not in _METRICS and name.startswith(_RATIO_PREFIX):
         return _throughput_over(name.removeprefix(_RATIO_PREFIX))
+    if name not in _METRICS and name.startswith(_PEAK_PREFIX):
+        return _peak_over(name.removeprefix(_PEAK_PREFIX))
     if name not in _METRICS and name.startswith(_PART_PREFIX):
         return _latency_of(name.removeprefix(_PART_PREFIX))
     return _METRICS.get(name)
@@ -206,6 +208,22 @@ def _throughput_over(baseline: str) -> Metric:
     return Metric(needs, compute, {"ratio": 1.0})
 
 
+def _peak_over(baseline: str) -> Metric:
+    """The highest throughput on the way to so many threads, over that of *baseline* on the same way."""
+
+    def ladder(cell: CellName, cpus: int) -> Sequence[CellName]:
+        both = (cell, replace(cell, design=baseline))
+        return [replace(each, threads=threads) for each in both for threads in thread_ladder(cell.threads)]
+
+    def compute(cell: CellName, simulated: Mapping[CellName, Simulated]) -> float:
+        peaks = {cell.design: 0.0, baseline: 0.0}
+        for step in simulated:
+            peaks[step.design] = max(peaks[step.design], _throughput(step, simulated))
+        return peaks[cell.design] / peaks[baseline]
+
+    return Metric(ladder, compute, {"ratio": 1.0})
+
+
 def _latency_of(part: str) -> Metric:
     def compute(cell: CellName, simulated: Mapping[CellName, Simulated]) -> float:
         parts = _of(cell, simulated).parts
@@ -243,6 +261,7 @@ def _up_to_its_threads(cell: CellName, cpus: int) -> Sequence[CellName]:
 
 
 _RATIO_PREFIX = "throughput_over_"
+_PEAK_PREFIX = "peak_throughput_over_"
 _PART_PREFIX = "latency_"
 _METRICS = {
     "throughput": Metric(_itself, _throughput, _OPERATIONS),

@@ -11,6 +11,7 @@ from sim.hardware.line_kinds import EntryLine, GuardedLine, make_line
 from sim.hardware.line_span import LineSpan
 from sim.hardware.machine import Machine
 from sim.hardware.memory import COPY, HUGE_PAGES, ZERO, MemorySystem
+from sim.hardware.reach import Reach
 from sim.hardware.spec import MachineSpec
 from sim.hardware.tlb import Tlb, Translation
 from sim.hardware.topology import Seat, Topology
@@ -39,6 +40,7 @@ __all__ = [
     "Machine",
     "MachineSpec",
     "MemorySystem",
+    "Reach",
     "Round",
     "Seat",
     "SmtCpu",

@@ -585,3 +585,40 @@ class FreePages(Operation):
     name = "free"
     frame: int
     order: int = 0
+
+
+# -- an index of regions alone ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceRegions(Operation):
+    """*regions*, each its first page and the one behind its last, are in the index, and all cpus have looked
+    them up since. This is how a bench begins: no time passes."""
+
+    name = "place regions"
+    regions: Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class LookUp(Operation):
+    """Search the index for *page*. Value: whether a region has it."""
+
+    name = "look up"
+    page: int
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRegion(Operation):
+    """Insert a region of *pages* pages from *at* on, where nothing is, and delete it again."""
+
+    name = "write"
+    at: int
+    pages: int
+
+
+@dataclass(frozen=True, slots=True)
+class AllocateRegion(Operation):
+    """Find room for a region of *pages* pages anywhere, and insert it. Value: its first page."""
+
+    name = "allocate region"
+    pages: int

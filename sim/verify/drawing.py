@@ -20,6 +20,7 @@ from sim.mm import (
     READ_WRITE,
     Advice,
     AllocatePages,
+    AllocateRegion,
     Brk,
     Close,
     CreateFile,
@@ -40,6 +41,7 @@ from sim.mm import (
     Fstat,
     Ftruncate,
     Kill,
+    LookUp,
     Madvise,
     MapMorsel,
     MapObject,
@@ -57,6 +59,7 @@ from sim.mm import (
     Munmap,
     Open,
     Operation,
+    PlaceRegions,
     Prepopulate,
     PrepopulateFolios,
     ProcessMadvise,
@@ -79,6 +82,7 @@ from sim.mm import (
     Unlink,
     Vfork,
     WriteByte,
+    WriteRegion,
 )
 from sim.verify.kernels import BASE, KINDS, LEAF, TABLE_SHARERS
 from sim.verify.programs import (
@@ -484,6 +488,7 @@ NOT_DRAWN = frozenset(
         *(AllocatePages, FreePages, CreateFile, PrepopulateFolios, ReadStatus, Shootdown, Signal, UffdRead),
         *(ExmapSetup, MmapExmap, ExmapFree, ExmapRead),
         *(CreateObject, MapObject, DestroyObject, CreateMorsel, DestroyMorsel),
+        *(PlaceRegions, LookUp, WriteRegion, AllocateRegion),
     }
 )
 """What user code cannot ask for, what each program begins with, what waits for another thread, and what is

@@ -15,12 +15,14 @@ from sim.mm import (
     SYSCALL,
     USER,
     AllocatePages,
+    AllocateRegion,
     Exec,
     Exit,
     Fallocate,
     Fork,
     FreePages,
     Ftruncate,
+    LookUp,
     Mmap,
     ProcessStatus,
     ReadMaps,
@@ -29,13 +31,14 @@ from sim.mm import (
     Signal,
     SwitchMm,
     Vfork,
+    WriteRegion,
 )
 from sim.quantities import LINE_BYTES, PAGE_BYTES, PS_PER_S
 from sim.sync import SCHED, SwitchCosts
 from sim.workload.calls import CALLS, kill
 from sim.workload.cross_calls import call_function
 from sim.workload.dealing import Deal
-from sim.workload.draws import CountDraw, TimeDraw, drawing
+from sim.workload.draws import STREAM, CountDraw, TimeDraw, drawing
 from sim.workload.objects import Word, Words
 from sim.workload.placed import Action, placed_action
 from sim.workload.thread import ThreadEnds
@@ -366,6 +369,31 @@ def _free(stage: Stage, step: spec.Step) -> Action:
     return run
 
 
+def _find_region(stage: Stage, step: spec.Step) -> Action:
+    regions, kernel = stage.objects.regions, stage.kernel
+    assert regions is not None  # the file was refused otherwise
+    return lambda worker: kernel.perform(worker.cpu, LookUp(regions.page(worker.stream(STREAM))))
+
+
+def _write_region(stage: Stage, step: spec.Step) -> Action:
+    regions, kernel = stage.objects.regions, stage.kernel
+    assert regions is not None
+
+    def run(worker: Worker) -> Steps[None]:
+        at = regions.take(worker.stream(STREAM))
+        yield from kernel.perform(worker.cpu, WriteRegion(at, regions.pages))
+        regions.leave(at)
+
+    return run
+
+
+def _allocate_region(stage: Stage, step: spec.Step) -> Action:
+    regions, kernel = stage.objects.regions, stage.kernel
+    assert regions is not None
+    asked = AllocateRegion(regions.pages)
+    return lambda worker: kernel.perform(worker.cpu, asked)
+
+
 def _malloc(stage: Stage, step: spec.Step) -> Action:
     assert step.malloc is not None
     assert stage.heaps is not None  # the file was refused otherwise
@@ -612,6 +640,9 @@ _MAKERS: Mapping[str, Maker] = {
     "copy": _copy,
     "allocate": _allocate,
     "free": _free,
+    "find_region": _find_region,
+    "write_region": _write_region,
+    "allocate_region": _allocate_region,
     "malloc": _malloc,
     "mfree": _mfree,
     "realloc": _realloc,

@@ -56,8 +56,11 @@ def foresee(
 def never_works(workload: WorkloadSpec, placement: str) -> Fault | None:
     """Why *workload* can run on no machine, with no number of threads; the fault's key is the workload's."""
     plan = workload.plan(placement)
-    enough = 3 + sum(part.role.count or 0 for part in plan.parts)  # one more has a role that others have
-    counts = [tasks * plan.threads_per_task for tasks in (enough, *range(min(enough - 1, 3), 0, -1))]
+    enough = 3 + sum(
+        part.role.count or part.role.last or 0 for part in plan.parts
+    )  # one more has a role that others have
+    beside = plan.threads_beside
+    counts = [beside + tasks * plan.threads_per_task for tasks in (enough, *range(min(enough - 1, 3), 0, -1))]
     faults = [flaw(plan, threads) for threads in counts]
     if all(faults):
         return faults[0]

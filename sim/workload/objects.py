@@ -12,6 +12,7 @@ from sim.quantities import LINE_BYTES
 from sim.sync import Channel, Pipe, Scheduler, Sleeper, StreamSocket
 from sim.workload.encounters import Pace, SleepBarrier, SpinBarrier
 from sim.workload.locks import NamedLock, Workshop, make_lock
+from sim.workload.regions import Regions
 
 if TYPE_CHECKING:
     from sim.workload.plan import ChannelSpec, WorkloadPlan
@@ -197,6 +198,7 @@ class Objects:
     def __init__(self, machine: Machine, plan: WorkloadPlan, threads: int, *, sharing: bool) -> None:
         """For so many *threads*; *sharing*: some of them share a cpu."""
         workshop = self.workshop = Workshop(machine)
+        self.regions = Regions(plan.regions, machine.engine.stream("regions")) if plan.regions else None
         self.words: dict[str, Word | Words] = {
             name: Words(machine, name, line.home, line.each_thread, threads)
             if line.each_thread

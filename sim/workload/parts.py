@@ -43,14 +43,15 @@ _Page = dict[str, _Sum]
 
 
 class Parts(Paged[_Page]):
-    """Times of operations, page faults and shootdowns on the cpus that are measured.
+    """Times of operations, page faults and shootdowns on the cpus that are measured, or, *of_all*, on all.
 
     Those count that begin in the measured part of a run, those of a refill included. A shootdown is a flush
     that interrupts other cpus, from its begin to the last acknowledgement; one that needs nobody is none. A
     fault that a system call makes (to populate memory) is a part of that call.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, of_all: bool = False) -> None:
+        self._of_all = of_all
         self._total: _Page = {}
         self._measured: frozenset[int] = frozenset()
         self._operations: dict[tuple[int, object], tuple[int, int, _Page]] = {}
@@ -74,7 +75,7 @@ class Parts(Paged[_Page]):
         super().run_begins(cpus)
 
     def measures(self, cpus: Sequence[CpuView]) -> None:
-        self._measured = frozenset(cpu.id for cpu in cpus)
+        self._measured = frozenset(cpu.id for cpu in (self.cpus if self._of_all else cpus))
 
     def count(self, page: _Page, cpus: int) -> None:
         for name, part in page.items():

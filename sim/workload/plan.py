@@ -19,7 +19,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_
 
 from sim.errors import RuleError
 from sim.mm import FIRST_TOUCH, MAX_MORSEL, MemoryPolicy, morsel_pages
-from sim.quantities import PAGE_BYTES, Cost, CycleCost, Size, Spec
+from sim.quantities import PAGE_BYTES, Cost, CycleCost, Size, Spec, format_size
 from sim.sync import READER_WRITER
 from sim.workload.allocator_spec import AllocatorSpec
 from sim.workload.buffer_spec import BufferSpec
@@ -179,6 +179,36 @@ class ObjectSpec(Spec):
         return size
 
 
+class RegionsSpec(Spec):
+    """Regions of an index bench: so many of one length, at random places from *base* on."""
+
+    count: PositiveInt
+    """How many there are from the beginning."""
+    size: Size
+    """How long each is, those included that threads insert."""
+    space: Size
+    """How much of the address space they are spread over."""
+    base: Size = 0
+    """Where that begins."""
+
+    @property
+    def cells(self) -> int:
+        """How many fit, each with as much room around it as three of its kind take."""
+        return self.space // (4 * self.size)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        for name in ("size", "base"):
+            if getattr(self, name) % PAGE_BYTES:
+                raise ValueError(f"{name} must be a whole number of pages of 4 KiB")
+        if not self.size:
+            raise ValueError("a region has a page at least")
+        if self.cells < 2 * self.count:
+            message = f"{self.count} regions and as many again, with room between, do not fit"
+            raise RuleError(message, {"space": format_size(8 * self.count * self.size) + " or more"})
+        return self
+
+
 class MeasuredRequests(Spec):
     """The requests of each thread, from 0, whose latency is measured."""
 
@@ -211,7 +241,9 @@ class Role(Spec):
     who: Who | None = None
     """Which threads: `alone` in the run, the `first`, the `others`, `even` or `odd` ones, or `all`."""
     count: PositiveInt | None = None
-    """So many threads, of those that no earlier role has taken. Either this or `who`."""
+    """So many threads, of those that no earlier role has taken. Either this, `who` or `last`."""
+    last: PositiveInt | None = None
+    """The last so many threads of all."""
     process: NonNegativeInt | Literal["own"] = 0
     """In which process they run, by its number, or each in one of its `own`."""
     pinning: tuple[NonNegativeInt, ...] | None = None
@@ -231,8 +263,8 @@ class Role(Spec):
 
     @model_validator(mode="after")
     def _says_who(self) -> Self:
-        if (self.who is None) == (self.count is None):
-            raise ValueError("give either `who` or `count`")
+        if sum(value is not None for value in (self.who, self.count, self.last)) != 1:
+            raise ValueError("give one of `who`, `count` and `last`")
         return self
 
     @field_validator("pinning")
@@ -246,6 +278,8 @@ class Role(Spec):
         """Whether *thread*, of so many *threads*, may take the role, which *taken* earlier ones have."""
         if self.count is not None:
             return taken < self.count
+        if self.last is not None:
+            return thread >= threads - self.last
         match self.who:
             case "all":
                 return True
@@ -320,6 +354,8 @@ class WorkloadPlan(Spec):
     """Name -> a file that steps map, fill and cut off."""
     objects: dict[str, ObjectSpec] = Field(default_factory=dict)
     """Name -> memory that is an object, which steps map."""
+    regions: RegionsSpec | None = None
+    """What is in the index that `find_region` and `write_region` steps work on."""
     allocator: AllocatorSpec | None = None
     """What `malloc` and `mfree` steps ask, one for each process."""
     buffer: BufferSpec | None = None
@@ -342,6 +378,8 @@ class WorkloadPlan(Spec):
     """How the benchmark that this workload replays computes its throughput."""
     threads_per_task: PositiveInt = 1
     """What the benchmark calls a task is so many threads here: a run has whole tasks."""
+    threads_beside: NonNegativeInt = 0
+    """So many threads of a run belong to no task."""
     pinning: Pinning = "cores-first"
     """On which cpus the threads run."""
     cpus: PositiveInt | Literal["all"] | None = None
@@ -351,8 +389,9 @@ class WorkloadPlan(Spec):
     """From which node pages come."""
     memory_size: Size | None = Field(default=None, gt=0)
     """The kernel has so much memory, evenly from all sockets, as if told at boot. Absent: the machine's."""
-    part_latencies: bool = False
-    """Whether results have the mean latency of each kind of operation, of page faults and of shootdowns."""
+    part_latencies: bool | Literal["all"] = False
+    """Whether results have the mean latency of each kind of operation, of page faults and of shootdowns;
+    `all`: of threads that are not measured, too."""
 
     def __hash__(self) -> int:
         return hash(
@@ -618,6 +657,14 @@ class WorkloadPlan(Spec):
             if seq_read and self.locks[seq_read].kind != "seqlock":
                 message = f"`seq_read` is for `kind: seqlock`, {seq_read!r} is none"
                 raise RuleError(message, {key: "a seqlock"})
+        return self
+
+    @model_validator(mode="after")
+    def _regions_are_there(self) -> Self:
+        for key, step in self.all_steps():
+            if (step.find_region or step.write_region or step.allocate_region) and self.regions is None:
+                message = f"a step does `{step.kind}`, and there are no `regions`"
+                raise RuleError(message, {key: "`regions` in the workload"})
         return self
 
     @model_validator(mode="after")

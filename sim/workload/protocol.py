@@ -33,8 +33,12 @@ MOST_REPEATS = 1000
 
 def flaw(plan: WorkloadPlan, threads: int) -> Fault | None:
     """Why the threads of *plan* cannot work together when there are so many, if so."""
-    if threads % plan.threads_per_task:
-        message = f"a task is {plan.threads_per_task} threads, and {threads} are no whole tasks"
+    tasks = threads - plan.threads_beside
+    if tasks < 1:
+        message = f"{plan.threads_beside} threads run beside the tasks, and there are {threads}"
+        return Fault(message, key="threads_beside", allowed=f"less than {threads}")
+    if tasks % plan.threads_per_task:
+        message = f"a task is {plan.threads_per_task} threads, and {tasks} are no whole tasks"
         return Fault(message, key="threads_per_task", allowed=f"a divisor of {threads}")
     roles = roles_of(plan, threads)
     if None in roles:

@@ -22,7 +22,7 @@ from sim.engine import QUIET, Activity, Engine, Probe, Schedule, ScheduleName, S
 from sim.engine.costs import at_clock
 from sim.errors import ModelError
 from sim.hardware import Cpu, Machine, MachineSpec, booted
-from sim.mm import USER, Mmap, Reference, UffdClose
+from sim.mm import USER, Mmap, PlaceRegions, Reference, UffdClose
 from sim.quantities import PAGE_BYTES
 from sim.sync import NOTHING, LocksWithout, RunQueues, SwitchSpace, Without
 from sim.workload.actions import Stage, sequence
@@ -171,6 +171,8 @@ class _Run:
 
     def set_up(self) -> None:
         """Set up the processes, create the threads, let them prepare; takes simulated time."""
+        if self._stage.objects.regions is not None:
+            self._all_at_once({self._workers[0]: self._place_regions}, "regions of")
         if self._processes is None:
             alone = {
                 worker: self._prepare_alone
@@ -216,6 +218,11 @@ class _Run:
         for worker in firsts:
             worker.cpu.thread = thread
         self._engine.run()
+
+    def _place_regions(self, worker: Worker) -> Steps[object]:
+        regions = self._stage.objects.regions
+        assert regions is not None
+        return self._kernel.perform(worker.cpu, PlaceRegions(tuple(regions)))
 
     def _make_files(self) -> None:
         """The files of the run, those of each process, and those of each thread."""

@@ -109,7 +109,7 @@ def simulate(
         raise InputError(fault)
     runs: list[Run] = []
     tally = Tally()
-    parts = Parts() if plan.part_latencies else None
+    parts = Parts(of_all=plan.part_latencies == "all") if plan.part_latencies else None
     probe = listen(tally, probe) if parts is None else listen(tally, parts, probe)
     for number in range(plan.runs(threads)):
         run = run_once(

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from sim.errors import RuleError
 from sim.mm import FIRST_TOUCH, MemoryPolicy, Mmap, Munmap, Operation, SwitchMm, Touch
@@ -20,7 +20,15 @@ from sim.workload.allocator_spec import AllocatorSpec
 from sim.workload.buffer_spec import BufferSpec
 from sim.workload.lock_spec import LockSpec
 from sim.workload.pinning import Pinning
-from sim.workload.plan import ChannelSpec, FileSpec, LineSpec, MeasuredRequests, Stack, WorkloadPlan
+from sim.workload.plan import (
+    ChannelSpec,
+    FileSpec,
+    LineSpec,
+    MeasuredRequests,
+    RegionsSpec,
+    Stack,
+    WorkloadPlan,
+)
 from sim.workload.window import Reported, Window
 
 
@@ -57,6 +65,8 @@ class WorkloadSpec(Spec):
     """Name -> memory that is an object, which steps map."""
     channels: dict[str, ChannelSpec] = Field(default_factory=dict)
     """Name -> a channel that steps send into and receive from."""
+    regions: RegionsSpec | None = None
+    """What is in the index that `find_region` and `write_region` steps work on."""
     allocator: AllocatorSpec | None = None
     """Which allocator `malloc` steps use: `ptmalloc`, `tcmalloc`, `jemalloc` or `units`, by its name or with
     options. Each process has one."""
@@ -84,6 +94,8 @@ class WorkloadSpec(Spec):
     threads_per_task: PositiveInt = 1
     """What the benchmark calls a task is so many threads here. Published rows count tasks, experiments and
     results threads."""
+    threads_beside: NonNegativeInt = 0
+    """So many threads of a run belong to no task: they make load. Published rows do not count them."""
     pinning: Pinning = "cores-first"
     """On which cpus the threads run."""
     cpus: PositiveInt | Literal["all"] | None = None
@@ -92,8 +104,9 @@ class WorkloadSpec(Spec):
     """From which node pages come."""
     memory_size: str | None = None
     """The kernel has so much memory, evenly from all sockets, as if told at boot. Absent: the machine's."""
-    part_latencies: bool = False
-    """Whether results have the mean latency of each kind of operation, of page faults and of shootdowns."""
+    part_latencies: bool | Literal["all"] = False
+    """Whether results have the mean latency of each kind of operation, of page faults and of shootdowns;
+    `all`: of threads that are not measured, too."""
     placements: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Name -> what is overlaid on the file, key by key. Absent: there is one way to run it, without a
     name."""

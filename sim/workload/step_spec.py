@@ -21,6 +21,7 @@ from pydantic import (
 from sim.mm import (
     MAX_ORDER,
     AllocatePages,
+    AllocateRegion,
     Close,
     CreateFile,
     Exec,
@@ -31,9 +32,11 @@ from sim.mm import (
     Fstat,
     Ftruncate,
     Kill,
+    LookUp,
     Mmap,
     Open,
     Operation,
+    PlaceRegions,
     ReadByte,
     ReadMaps,
     ReadStatus,
@@ -44,6 +47,7 @@ from sim.mm import (
     Unlink,
     Vfork,
     WriteByte,
+    WriteRegion,
 )
 from sim.quantities import PAGE_BYTES, Bandwidth, Cost, Duration, Size, Spec
 from sim.workload.call_spec import AnyFile, AnyOpen, CallFunctionStep
@@ -400,6 +404,12 @@ class Step(Spec):
     """Take blocks of pages from the design's page allocator."""
     free: FreeStep | None = None
     """Give back blocks taken before."""
+    find_region: Literal[True] | None = None
+    """Search the design's index for a random page of a random one of the workload's `regions`."""
+    write_region: Literal[True] | None = None
+    """Insert a region at a random place where none is, and delete it again."""
+    allocate_region: Literal[True] | None = None
+    """Find room for a region anywhere, and insert it."""
     malloc: MallocStep | None = None
     """Allocate memory in user space and write it: what the workload's `allocator` asks of the kernel."""
     mfree: MfreeStep | None = None
@@ -521,6 +531,10 @@ class Step(Spec):
             return {forks, Exit, SwitchMm} | ({Exec} if self.fork.exec else set())
         if self.fallocate or self.ftruncate:
             return {CreateFile, Fallocate if self.fallocate else Ftruncate}
+        if self.find_region:
+            return {PlaceRegions, LookUp}
+        if self.write_region or self.allocate_region:
+            return {PlaceRegions, WriteRegion if self.write_region else AllocateRegion}
         return {AllocatePages, FreePages} if self.allocate or self.free else set()
 
 

@@ -68,6 +68,17 @@ def test_is_a_ratio_the_throughput_of_one_design_over_another() -> None:
     assert metric.compute(AT_64, simulated({AT_64: 33.0, linux: 1.5})) == 22.0
 
 
+def test_is_a_ratio_of_peaks_that_of_the_highest_points_wherever_they_are() -> None:
+    """On the way to 6 threads, whatever the machine has."""
+    metric = metric_named("peak_throughput_over_linux-6.13")
+    assert metric is not None
+    ours = [replace(AT_64, threads=threads) for threads in (1, 2, 4, 6)]
+    theirs = [replace(cell, design="linux-6.13") for cell in ours]
+    assert list(metric.needs(ours[-1], 384)) == [*ours, *theirs]
+    curves = dict(zip([*ours, *theirs], [1.0, 2.0, 8.0, 6.0, 2.0, 1.0, 0.5, 0.4], strict=True))
+    assert metric.compute(ours[-1], simulated(curves)) == 4.0
+
+
 def test_is_one_task_the_same_design_and_no_design_called_one_task() -> None:
     metric = metric_named("throughput_over_one_task")
     assert metric is not None

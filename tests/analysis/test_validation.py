@@ -63,8 +63,8 @@ class Toys:
     def job(self, workload: str) -> int | None:
         return 1000 if workload == "pf" else None
 
-    def threads_per_task(self, workload: str) -> int:
-        return 2 if workload == "pairs" else 1
+    def threads(self, workload: str, tasks: int) -> int:
+        return 2 * tasks if workload == "pairs" else tasks
 
     def reported(self, workload: str, placement: str) -> Reported:
         return "from-latency" if workload == "mmap" else "over-time"

@@ -11,7 +11,7 @@ from answers import EXPERIMENT, Answer, Command
 
 from sim.files import presets
 
-WITH_AN_ALLOCATOR = ("bonsai", "interval", "linux-", "list-", "llfree")
+WITH_AN_ALLOCATOR = ("bonsai", "interval", "linux-", "list-", "llfree", "index-interval", "index-maple")
 ALLOCATORS = [name for name in presets.names("design") if name.startswith(WITH_AN_ALLOCATOR)]
 
 BOMB = "a: &a [x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\n" + "".join(

@@ -361,7 +361,7 @@ def test_may_a_placement_and_a_text_use_a_parameter() -> None:
         ({"thread": [{"touch": {"at": "layout", "of": "next"}}]}, "they go with `at: slot`"),
         ({"thread": [{"switch_mm": "next"}]}, "there is one address space"),
         ({"thread": None, "roles": [{"count": 1, "process": 1, "steps": [compute("1 ns")]}]}, "no process 1"),
-        ({"thread": None, "roles": [{"steps": [{"compute": "1 ns"}]}]}, "either `who` or `count`"),
+        ({"thread": None, "roles": [{"steps": [{"compute": "1 ns"}]}]}, "one of `who`, `count` and `last`"),
         ({"roles": [{"who": "all", "steps": [{"compute": "1 ns"}]}]}, "either `thread` or `roles`"),
         ({"refill": [{"compute": "1 ns"}]}, "`refill` belongs to `window`"),
     ],

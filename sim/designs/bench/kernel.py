@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from sim.designs.base import Kernel
 from sim.designs.base_spec import DesignSpec
+from sim.designs.bench.skiplist import SkipListKernel
 from sim.designs.bench.space import BareSpace
 from sim.designs.bench.spec import BenchDesignSpec
 from sim.engine import Steps
@@ -96,4 +97,6 @@ def kernel_of(spec: DesignSpec) -> type[Kernel]:
     assert isinstance(spec, BenchDesignSpec)
     if spec.page_allocator:
         return AllocatorKernel
+    if spec.skiplist:
+        return SkipListKernel
     return TlbKernel if spec.flush else BareKernel

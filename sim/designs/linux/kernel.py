@@ -10,6 +10,7 @@ from sim.designs.base import Kernel
 from sim.designs.base_spec import DesignSpec
 from sim.designs.linux import committed
 from sim.designs.linux.addresses import FIRST_PAGE, HIGHEST_PAGE, LEGACY_BASE
+from sim.designs.linux.bare_index import BareIndex, make_bare_index
 from sim.designs.linux.committed import make_committed
 from sim.designs.linux.costs import Costs
 from sim.designs.linux.descriptors import Descriptors
@@ -49,6 +50,7 @@ from sim.mm import (
     SYSCALL,
     AddressSpace,
     AllocatePages,
+    AllocateRegion,
     Allocator,
     ContextTable,
     CreateFile,
@@ -60,10 +62,13 @@ from sim.mm import (
     FreePages,
     Ftruncate,
     Handlers,
+    LookUp,
     NodePolicy,
     PhysicalMemory,
+    PlaceRegions,
     Reference,
     SwitchMm,
+    WriteRegion,
     make_allocator,
 )
 from sim.mm.invariants import structures_agree
@@ -100,12 +105,33 @@ def _switch(kernel: LinuxKernel, cpu: Cpu, asked: SwitchMm) -> Steps[None]:
     cpu.active_mm = asked.space.lazy
 
 
+def _place_regions(kernel: LinuxKernel, cpu: Cpu, asked: PlaceRegions) -> Steps[None]:
+    kernel.bare_index = make_bare_index(LinuxSpace(kernel, cpu), cpu)
+    return kernel.bare_index.place(cpu, asked.regions)
+
+
+def _look_up(kernel: LinuxKernel, cpu: Cpu, asked: LookUp) -> Steps[bool]:
+    assert kernel.bare_index is not None
+    return kernel.bare_index.look_up(cpu, asked.page)
+
+
+def _write_region(kernel: LinuxKernel, cpu: Cpu, asked: WriteRegion) -> Steps[None]:
+    assert kernel.bare_index is not None
+    return kernel.bare_index.write(cpu, asked.at, asked.at + asked.pages)
+
+
+def _allocate_region(kernel: LinuxKernel, cpu: Cpu, asked: AllocateRegion) -> Steps[int]:
+    assert kernel.bare_index is not None
+    return kernel.bare_index.allocate(cpu, asked.pages)
+
+
 class LinuxKernel(Kernel):
     """Linux of one version on one machine."""
 
     __slots__ = (
         "_footprint",
         "_tables_going",
+        "bare_index",
         "charges",
         "committed",
         "contexts",
@@ -164,6 +190,8 @@ class LinuxKernel(Kernel):
         self.latr = None if spec.latr is None else LatrRings(machine, spec.latr, spec.rcu.tick)
         self.kept: list[KeptMemory] = []  # by LATR, of each process
         self._tables_going: dict[int, None] = {}
+        self.bare_index: BareIndex | None = None
+        """An index of no process that runs, which a bench works on."""
         self.pages = self._make_allocator()
         self.recycled: RecycledFrames | None = None
         if spec.recycling is not None:
@@ -353,6 +381,8 @@ class LinuxKernel(Kernel):
             structures_agree(self.swap.contradictions(spaces))
         super().verify(loaded, held)
         structures_agree(self._lost_objects(loaded))
+        if self.bare_index is not None:
+            structures_agree(self.bare_index.contradictions())
         structures_agree(self.charges.contradictions([self.memcg], self.pages.in_use))
         vmas = [vma for space in spaces for vma in space.tree]
         structures_agree(committed.contradictions(self.committed, vmas, self.page_cache.inodes))
@@ -369,6 +399,11 @@ class LinuxKernel(Kernel):
                 links += len(vma.chain)
                 anon_vmas.update(vma.chain)
         slabs = self.slabs
+        locks = vmas
+        if self.bare_index is not None:
+            nodes += self.bare_index.index.nodes()
+            vmas += self.bare_index.model is not None
+            locks = vmas + (len(list(self.bare_index.index)) if self.spec.interval is not None else 0)
         counted = {
             slabs.vm_area_struct: vmas,
             slabs.anon_vma_chain: links,
@@ -377,7 +412,7 @@ class LinuxKernel(Kernel):
         if slabs.maple_node is not None:
             counted[slabs.maple_node] = nodes
         if slabs.vma_lock is not None:
-            counted[slabs.vma_lock] = vmas
+            counted[slabs.vma_lock] = locks
         for cache, number in counted.items():
             if cache.live != number:
                 yield f"{cache.live} objects of {cache.name} are in use and {number} can be found"
@@ -398,6 +433,10 @@ class LinuxKernel(Kernel):
         Ftruncate: ftruncate,
         CreateObject: create_object,
         DestroyObject: destroy_object,
+        PlaceRegions: _place_regions,
+        LookUp: _look_up,
+        WriteRegion: _write_region,
+        AllocateRegion: _allocate_region,
     }
 
 

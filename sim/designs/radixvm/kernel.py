@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from sim.designs.base import Kernel
 from sim.designs.base_spec import DesignSpec
+from sim.designs.radixvm.bare_tree import BareTree
 from sim.designs.radixvm.frame_alloc import FrameAllocator
 from sim.designs.radixvm.pooled_frames import PooledFrames
 from sim.designs.radixvm.refcache import Counted, Refcache
@@ -22,8 +23,11 @@ from sim.mm import (
     ContextTable,
     Footprint,
     Handlers,
+    LookUp,
+    PlaceRegions,
     Reference,
     SwitchMm,
+    WriteRegion,
     make_allocator,
     make_calls,
 )
@@ -35,6 +39,21 @@ def _switch(kernel: RadixKernel, cpu: Cpu, asked: SwitchMm) -> Steps[None]:
     return kernel.contexts.switch(cpu, asked.space.tlb)
 
 
+def _place_regions(kernel: RadixKernel, cpu: Cpu, asked: PlaceRegions) -> Steps[None]:
+    kernel.bare_tree = BareTree(kernel.machine, RadixSpace(kernel, cpu).tree, kernel.cost)
+    return kernel.bare_tree.place(cpu, asked.regions)
+
+
+def _look_up(kernel: RadixKernel, cpu: Cpu, asked: LookUp) -> Steps[bool]:
+    assert kernel.bare_tree is not None
+    return kernel.bare_tree.look_up(cpu, asked.page)
+
+
+def _write_region(kernel: RadixKernel, cpu: Cpu, asked: WriteRegion) -> Steps[None]:
+    assert kernel.bare_tree is not None
+    return kernel.bare_tree.write(cpu, asked.at, asked.at + asked.pages)
+
+
 class RadixKernel(Kernel):
     """sv6's memory management on one machine. *pause* is what a PAUSE takes, *ask* what the sender of a call
     executes for each core (ps)."""
@@ -42,6 +61,7 @@ class RadixKernel(Kernel):
     __slots__ = (
         "_footprint",
         "ask",
+        "bare_tree",
         "calls",
         "contexts",
         "cost",
@@ -69,6 +89,8 @@ class RadixKernel(Kernel):
         self.contexts = ContextTable(machine, spec.flush.asids)
         self._footprint = Footprint(self.frames.total * spec.refcache.descriptor)
         self.spaces: list[RadixSpace] = []
+        self.bare_tree: BareTree | None = None
+        """The tree of a process that nobody runs in, which a bench of an index works on."""
 
     def _make_frames(self) -> FrameAllocator:
         machine, spec = self.machine, self.spec
@@ -104,8 +126,11 @@ class RadixKernel(Kernel):
         """A frame's owner is its descriptor, whoever refers to that."""
         for frame in self.refcache.alive:
             yield Reference(frame, "the descriptor of frame", frame)
-        for space in self.spaces:
-            for node in space.tree.nodes():
+        trees = [space.tree for space in self.spaces]
+        if self.bare_tree is not None:
+            trees.append(self.bare_tree.tree)
+        for tree in trees:
+            for node in tree.nodes():
                 yield Reference(node.frame, f"the L{node.level} node of page", node.base)
 
     def verify(self, loaded: Mapping[AddressSpace, Sequence[Cpu]], held: Iterable[Reference] = ()) -> None:
@@ -117,4 +142,9 @@ class RadixKernel(Kernel):
                     references[desc.counted] += 1
         structures_agree(self.refcache.contradictions(references))
 
-    operations: ClassVar[Handlers] = {SwitchMm: _switch}
+    operations: ClassVar[Handlers] = {
+        SwitchMm: _switch,
+        PlaceRegions: _place_regions,
+        LookUp: _look_up,
+        WriteRegion: _write_region,
+    }

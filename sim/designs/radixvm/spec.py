@@ -81,6 +81,7 @@ class RadixCosts(Spec):
             "external",
             "page_info",
             "fork",
+            "look_up",
         }
     )
 
@@ -126,6 +127,9 @@ class RadixCosts(Spec):
     """Make a frame's descriptor."""
     fork: Cost
     """What a fork takes beside the tree."""
+    look_up: Cost = CycleCost(0, 0)
+    """What a bench of the tree alone takes for a look-up beside the tree: the random page, the call, the
+    loop."""
 
 
 class RadixSpec(DesignSpec, HasAllocator):

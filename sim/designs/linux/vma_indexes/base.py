@@ -95,6 +95,10 @@ class VmaIndex(ABC):
         """Objects of slabs that its nodes lie in."""
         return 0
 
+    def lines(self) -> Iterator[CacheLine]:
+        """The lines that searches read, where a bench asks for those of nodes."""
+        yield self.root_line
+
     # -- searching ------------------------------------------------------------------------------------------
 
     @abstractmethod

@@ -118,6 +118,13 @@ class IntervalSkipList(VmaIndex):
                 line = site.machine.line(f"arena hint of {base:#x}", cpu.socket, owner=cpu.id)
                 self._arenas.append(Arena(base, base + self._arena_pages, border, line))
 
+    def lines(self) -> Iterator[CacheLine]:
+        yield from super().lines()
+        node: IntervalNode | None = self._head
+        while node is not None:
+            yield from node.lines
+            node = node.next[0]
+
     # -- searching ------------------------------------------------------------------------------------------
 
     def find(self, cpu: Cpu, page: int) -> Steps[Vma | None]:

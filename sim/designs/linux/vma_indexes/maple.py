@@ -29,7 +29,7 @@ from sim.designs.linux.vma_indexes.maple_nodes import (
 )
 from sim.designs.linux.vma_indexes.maple_store import Kind, Store
 from sim.engine import Steps
-from sim.hardware import Cpu
+from sim.hardware import CacheLine, Cpu, LineSpan
 from sim.mm import OutOfMemory
 
 if TYPE_CHECKING:
@@ -68,6 +68,11 @@ class MapleTree(VmaIndex):
 
     def nodes(self) -> int:
         return sum(node.memory is not None for node in self._root.below())
+
+    def lines(self) -> Iterator[CacheLine]:
+        yield from super().lines()
+        for node in self._root.below():
+            yield from node.line.lines if isinstance(node.line, LineSpan) else (node.line,)
 
     # -- searching ------------------------------------------------------------------------------------------
 

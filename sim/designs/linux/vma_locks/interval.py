@@ -48,12 +48,12 @@ class IntervalNode(VmaLock):
     """
 
     __slots__ = (
-        "_lines",
         "_locks",
         "at",
         "crossed",
         "invalid",
         "line",
+        "lines",
         "linked",
         "memory",
         "mutex",
@@ -72,7 +72,7 @@ class IntervalNode(VmaLock):
     ) -> None:
         """*lines* are those of the node, from its beginning on."""
         self._locks = locks
-        self._lines = lines
+        self.lines = lines
         self.at = at
         self.memory = memory
         self.vma: Vma | None = None
@@ -98,7 +98,7 @@ class IntervalNode(VmaLock):
 
     def tower(self, level: int) -> CacheLine:
         """The line with the link of *level*."""
-        return self._lines[(NODE_HEADER + level * LINK) // _LINE]
+        return self.lines[(NODE_HEADER + level * LINK) // _LINE]
 
     @property
     def first(self) -> int:
