@@ -49,13 +49,10 @@ class Walk(NamedTuple):
         """The entries of all tables but *tables*, which are of level 1."""
         if not tables:
             return self
-        left_out = {table.base for table in tables}
-
-        def stays(page: int) -> bool:
-            return page - page % SLOTS not in left_out
-
-        present = [(page, entry) for page, entry in self.present if entry.level > 1 or stays(page)]
-        return self._replace(present=present, alike=[each for each in self.alike if stays(each.page)])
+        out = {table.base for table in tables}
+        present = [each for each in self.present if each[1].level > 1 or each[0] & -SLOTS not in out]
+        alike = [each for each in self.alike if each.page & -SLOTS not in out]
+        return self._replace(present=present, alike=alike)
 
 
 def marked(root: PageTablePage) -> list[Mapped]:

@@ -54,7 +54,7 @@ MUTANTS = (
     Mutant(
         "fault-fills-a-shared-table",
         "a fault sets its entry in the table that other processes have, too",
-        [Edit(fault._handle, "    if mm.forked is not None:\n", "    if False:\n")],
+        [Edit(fault._handle_mm_fault, "    if mm.forked is not None:\n", "    if False:\n")],
         TABLE_SHARERS,
         scenarios=FORKS,
     ),
