@@ -138,7 +138,7 @@ def test_is_every_workload_in_the_table_under_each_design_that_makes_a_differenc
     measured with, and have points with these.
     """
     everywhere = {"linux-5.1", "linux-6.13", "cortenmm-adv", "cortenmm-rw"}
-    families = ("linux-", "cortenmm-", "asterinas-", "bonsai-", "interval-", "radixvm", "nros")
+    families = ("linux-", "cortenmm-", "asterinas-", "bonsai-", "interval-", "radixvm", "nros", "index-")
     releases = {name for name in presets.names("design") if name.startswith(families)} - everywhere
     designs = {
         name: load_spec("design", name).spec for name in presets.names("design") if name not in releases

@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 class _InLinux(Trees):
     """Trees as a zone of Linux has them."""
 
-    __slots__ = ("_linux",)
+    __slots__ = ("_kernel_side",)
 
     def __init__(self, machine: Machine, node: int, memory: range, home: int, spec: LlfreeSpec) -> None:
         clock = machine.spec.kernel_clock
         super().__init__(machine, node, memory, home, at_clock(spec, clock))
         assert spec.linux is not None
-        self._linux = KernelSide(machine, node, home, at_clock(spec.linux, clock))
+        self._kernel_side = KernelSide(machine, node, home, at_clock(spec.linux, clock))
 
     def get(self, cpu: Cpu, order: int) -> Steps[int]:
-        yield from self._linux.before_get(cpu)
+        yield from self._kernel_side.before_get(cpu)
         frame = yield from super().get(cpu, order)
         if frame != NONE:
-            yield from self._linux.after_get(cpu, frame, order)
+            yield from self._kernel_side.after_get(cpu, frame, order)
         return frame
 
     def put(self, cpu: Cpu, frame: int, order: int) -> Steps[None]:
-        self._linux.before_put(cpu, frame, order)
+        self._kernel_side.before_put(cpu, frame, order)
         yield from super().put(cpu, frame, order)
-        yield from self._linux.after_put(cpu, order)
+        yield from self._kernel_side.after_put(cpu, order)
 
 
 class Llfree(PooledAllocator):
