@@ -11,7 +11,7 @@ from sim.quantities import PAGE_BYTES
 
 if TYPE_CHECKING:
     from sim.designs import Kernel
-    from sim.workload.plan import FileSpec, ObjectSpec
+    from sim.workload.things_spec import FileSpec, ObjectSpec
     from sim.workload.thread import Worker
 
 

@@ -15,7 +15,8 @@ from sim.workload.locks import NamedLock, Workshop, make_lock
 from sim.workload.regions import Regions
 
 if TYPE_CHECKING:
-    from sim.workload.plan import ChannelSpec, WorkloadPlan
+    from sim.workload.plan import WorkloadPlan
+    from sim.workload.things_spec import ChannelSpec
     from sim.workload.thread import Worker
 
 BARRIER: Final = Activity("barrier")

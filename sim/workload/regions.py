@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from sim.quantities import PAGE_BYTES
 
 if TYPE_CHECKING:
-    from sim.workload.plan import RegionsSpec
+    from sim.workload.things_spec import RegionsSpec
 
 _CELL: Final = 4
 """Lengths of a region in its cell."""

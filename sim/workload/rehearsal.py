@@ -57,8 +57,9 @@ if TYPE_CHECKING:
     from sim.hardware import Cpu
     from sim.mm import AddressSpace
     from sim.workload.place_spec import PlacedStep
-    from sim.workload.plan import Stack, WorkloadPlan
+    from sim.workload.plan import WorkloadPlan
     from sim.workload.step_spec import ForkStep, SignalsStep, Step
+    from sim.workload.things_spec import Stack
 
 MAX_STEPS: Final = 200_000
 """After so many touches, or steps, the rehearsal breaks off: it must not take as long as a run."""

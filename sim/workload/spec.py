@@ -20,15 +20,8 @@ from sim.workload.allocator_spec import AllocatorSpec
 from sim.workload.buffer_spec import BufferSpec
 from sim.workload.lock_spec import LockSpec
 from sim.workload.pinning import Pinning
-from sim.workload.plan import (
-    ChannelSpec,
-    FileSpec,
-    LineSpec,
-    MeasuredRequests,
-    RegionsSpec,
-    Stack,
-    WorkloadPlan,
-)
+from sim.workload.plan import WorkloadPlan
+from sim.workload.things_spec import ChannelSpec, FileSpec, LineSpec, MeasuredRequests, RegionsSpec, Stack
 from sim.workload.window import Reported, Window
 
 

@@ -15,8 +15,8 @@ from sim.designs import spec_model
 from sim.errors import InputError
 from sim.hardware import MachineSpec
 from sim.workload import Budget, Measurement, WorkloadSpec, simulate
-from sim.workload.plan import RegionsSpec
 from sim.workload.regions import Regions
+from sim.workload.things_spec import RegionsSpec
 
 BUDGET = Budget(events=1_000_000, simulated_ps=10**12)
 REGIONS = {"count": 20, "size": "16 KiB", "space": "16 MiB"}
