@@ -163,7 +163,9 @@ RUNS = {
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.slow if name == "the paper's" else pytest.mark.ci)
+        pytest.param(
+            name, marks=pytest.mark.slow if name in ("the paper's", "long names") else pytest.mark.ci
+        )
         for name in RUNS
     ],
 )

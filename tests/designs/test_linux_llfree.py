@@ -74,7 +74,7 @@ def test_does_interleaving_take_from_both_nodes() -> None:
 
 
 @given(st.lists(st.permutations(range(4)), min_size=1, max_size=3), st.sampled_from(["fifo", "shuffle"]))
-@pytest.mark.ci
+@pytest.mark.slow
 def test_are_frames_lost_or_given_out_twice_when_cpus_free_what_others_took(
     rounds: list[list[int]], ties: Any
 ) -> None:

@@ -47,7 +47,7 @@ def turns(lock: str, *threads: Turn) -> Program:
     ("lock", "threads"),
     [
         ("ticket", (WRITER, WRITER)),
-        ("mcs", (WRITER, WRITER)),
+        pytest.param("mcs", (WRITER, WRITER), marks=pytest.mark.slow),
         ("queued-spin", (WRITER, WRITER)),
         pytest.param("rwsem", (WRITER, WRITER), marks=pytest.mark.slow),
     ],
