@@ -325,7 +325,7 @@ def test_do_colour_blind_readers_tell_the_known_designs_apart(matrix: tuple[tupl
     assert len({style.marker for style in styles.values()}) == len(names)
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_are_a_run_s_figures_written_with_the_main_one_first(
     write_run, make_points, make_breakdown, tmp_path
 ) -> None:

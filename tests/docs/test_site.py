@@ -44,7 +44,7 @@ def text_of(page: Path) -> str:
     return re.sub(r"<[^>]+>", "", page.read_text(encoding="utf-8"))
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_has_the_site_every_page_command_preset_and_kind_of_file(site: Path) -> None:
     """The build itself refuses warnings, links that lead nowhere, and what comes from elsewhere."""
     for page in (ROOT / "docs").rglob("*.md"):
