@@ -51,6 +51,7 @@ def test_do_the_files_of_the_readme_make_an_experiment(tmp_path: Path) -> None:
     assert (tmp_path / "results" / "mine" / "points.csv").is_file()
 
 
+@pytest.mark.slow
 def test_does_the_python_of_the_readme_plot(tmp_path: Path) -> None:
     (text,) = blocks("README.md", "python")
     # Spawned workers import the main module again, so a script that starts some needs the guard.
@@ -110,6 +111,7 @@ def extending_files(folder: Path, page: str = "docs/extending.md") -> None:
             (folder / name[1]).write_text(text[comment:])
 
 
+@pytest.mark.slow
 def test_do_the_files_of_extending_work_together(tmp_path: Path) -> None:
     extending_files(tmp_path)
     designs = {"linux-6.13-no-drain.yaml", "cortenmm-adv-base.yaml"}
@@ -158,6 +160,7 @@ def test_does_the_first_example_of_workloads_run(tmp_path: Path) -> None:
     assert (tmp_path / "results/try-smallest/points.csv").is_file()
 
 
+@pytest.mark.slow
 def test_does_every_workload_of_the_page_run(tmp_path: Path) -> None:
     """With three threads, of which the two that share a cpu are the ones that a run queue is for."""
     extending_files(tmp_path, "docs/workloads.md")
