@@ -28,9 +28,17 @@ EVENTS = Counter[str]()
 for _key in GOLDEN.keys() - HEAVY:
     EVENTS[_key.workload] += int(GOLDEN[_key].fingerprint["events"])
 WORKLOADS = [
-    pytest.param(name, marks=pytest.mark.ci if EVENTS[name] > 100_000 else ()) for name in sorted(EVENTS)
+    pytest.param(
+        name,
+        marks=pytest.mark.slow
+        if EVENTS[name] > 500_000
+        else pytest.mark.ci
+        if EVENTS[name] > 100_000
+        else (),
+    )
+    for name in sorted(EVENTS)
 ]
-"""Those with the most events are for CI."""
+"""Those with many events are for CI, those with the most for the longer suite."""
 HEARD = [
     pytest.param(name, marks=pytest.mark.slow if EVENTS[name] > 100_000 else ()) for name in sorted(EVENTS)
 ]
