@@ -28,15 +28,14 @@ class Reach:
     Without `memory.core_cache` in the machine's file no line falls out.
     """
 
-    __slots__ = ("_lines", "_miss", "_room", "_tlbs")
+    __slots__ = ("_lines", "_miss", "_tlbs")
 
     def __init__(self, machine: Machine) -> None:
         spec = machine.spec
         own = spec.memory.core_cache
-        self._room = own.size // LINE_BYTES if own else 0
         self._miss = own.miss.at(spec.clock) if own else 0
         cores = 1 + max(cpu.core for cpu in machine.cpus)
-        self._lines: list[dict[int, None]] = [{} for _ in range(cores)]
+        self._lines = [RecentLines(own.size // LINE_BYTES) for _ in range(cores)] if own else []
         self._tlbs: list[Tlb | None] = [None] * cores
         for cpu in machine.cpus:
             if self._tlbs[cpu.core] is None:
@@ -46,16 +45,8 @@ class Reach:
         """*cpu* loads or stores to *line*, which it *had* or which comes from elsewhere and is paid for.
         Value: what it takes (ps) beyond a hit."""
         cost = 0
-        if self._room:
-            lines = self._lines[cpu.core]
-            if line in lines:
-                del lines[line]
-            else:
-                if len(lines) >= self._room:
-                    del lines[next(iter(lines))]
-                if had:
-                    cost = self._miss
-            lines[line] = None
+        if self._lines and not self._lines[cpu.core].use(line) and had:
+            cost = self._miss
         return cost + self._translate(cpu, line // _LINES_A_PAGE)
 
     def _translate(self, cpu: Cpu, page: int) -> int:

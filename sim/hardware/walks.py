@@ -8,6 +8,7 @@ them first, as a load does.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
 from sim.engine.costs import at_clock
@@ -18,15 +19,15 @@ if TYPE_CHECKING:
 
 
 class RecentLines:
-    """The *capacity* lines that were used last."""
+    """The *capacity* lines that were used last, each known by what stands for it."""
 
     __slots__ = ("_capacity", "_lines")
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._lines: dict[CacheLine, None] = {}
+        self._lines: dict[Hashable, None] = {}
 
-    def use(self, line: CacheLine) -> bool:
+    def use(self, line: Hashable) -> bool:
         """Make *line* the most recent one; whether it was there."""
         lines = self._lines
         if line in lines:

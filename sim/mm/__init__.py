@@ -52,6 +52,7 @@ from sim.mm.entries import (
     rights_text,
 )
 from sim.mm.errno import USER_PAGES, Errno, beyond_user_memory
+from sim.mm.exmap_calls import ExmapAlloc, ExmapCall, ExmapFree, ExmapRead, ExmapSetup, MmapExmap
 from sim.mm.file import File
 from sim.mm.flush import (
     BroadcastFlush,
@@ -99,11 +100,6 @@ from sim.mm.operations import (
     DirectRead,
     Exec,
     Exit,
-    ExmapAlloc,
-    ExmapCall,
-    ExmapFree,
-    ExmapRead,
-    ExmapSetup,
     Fallocate,
     Fork,
     FreePages,
@@ -113,7 +109,6 @@ from sim.mm.operations import (
     Mincore,
     Mlock,
     Mmap,
-    MmapExmap,
     MmapFile,
     MmapHuge,
     MmapShared,

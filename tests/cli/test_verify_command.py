@@ -114,6 +114,7 @@ def test_are_the_scenarios_listed(capsys: pytest.CaptureFixture[str]) -> None:
         (["--design", "linux-6.31"], "no design of this name.*did you mean"),
         (["--design", "hardware"], "offers no mmap"),
         (["--scenario", "sharde"], "no scenario of this name.*did you mean 'shared'"),
+        (["--scenario", "huge"], "allowed: alone, .*, priorities, or a race that --scenarios lists"),
         (["--replay", "nowhere.yaml"], "nowhere.yaml: cannot read"),
         (["--replay", "nowhere.yaml", "--design", "adv"], "leave --design, --scenario and --mutants out"),
         (["--out", "/dev/null/x", "--design", "adv"], "cannot write here"),

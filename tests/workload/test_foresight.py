@@ -77,6 +77,13 @@ def design(name: str) -> DesignSpec:
             {"thread": [{"mmap": {"at": "anywhere"}}, {"touch": {"at": "mapped", "size": "64 KiB"}}]},
             2, "thread[1]", "not mapped",
         ),
+        (
+            {
+                "layout": {"request": "4 KiB", "stride": "2 MiB", "order": "own"},
+                "thread": [{"mmap": {"at": "layout", "size": "4 KiB"}}, {"munmap": {"at": "slot"}}],
+            },
+            2, "thread[1]", "128 TiB",  # the last thread's slot: the kernel puts a mapping below the top
+        ),
         *(
             (
                 {
